@@ -1,0 +1,216 @@
+//! The table of settings, and `integ config set`, which keeps the file's comments and order.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Config, ConfigError, IdentityCustody, TokenCustody};
+use crate::connection::WorkspaceName;
+use crate::duration;
+
+/// One setting: its name, what it does, and how it is read and written.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub expected: &'static str,
+    /// The value in force; absent where unset.
+    pub get: fn(&Config) -> Option<String>,
+    pub(super) set: fn(&mut Config, &str) -> Option<()>,
+}
+
+/// All settings, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "workspace",
+        purpose: "The workspace used when none is named",
+        expected: "a workspace's name",
+        get: |config| Some(config.workspace.clone()),
+        set: |config, text| WorkspaceName::from_str(text).ok().map(|name| config.workspace = name.to_string()),
+    },
+    Key {
+        name: "vault.identity",
+        purpose: "Where a new identity is kept",
+        expected: "auto, keyring, file or passphrase",
+        get: |config| {
+            Some(
+                match config.vault.identity {
+                    IdentityCustody::Auto => "auto",
+                    IdentityCustody::Keyring => "keyring",
+                    IdentityCustody::File => "file",
+                    IdentityCustody::Passphrase => "passphrase",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, text| {
+            config.vault.identity = match text {
+                "auto" => IdentityCustody::Auto,
+                "keyring" => IdentityCustody::Keyring,
+                "file" => IdentityCustody::File,
+                "passphrase" => IdentityCustody::Passphrase,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Key {
+        name: "vault.tokens",
+        purpose: "Where the tokens of new connections are kept",
+        expected: "store or keyring",
+        get: |config| {
+            Some(
+                match config.vault.tokens {
+                    TokenCustody::Store => "store",
+                    TokenCustody::Keyring => "keyring",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, text| {
+            config.vault.tokens = match text {
+                "store" => TokenCustody::Store,
+                "keyring" => TokenCustody::Keyring,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Key {
+        name: "vault.passphrase_command",
+        purpose: "A command that prints the passphrase of the identity file",
+        expected: "a command",
+        get: |config| config.vault.passphrase_command.clone(),
+        set: |config, text| {
+            config.vault.passphrase_command = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+            Some(())
+        },
+    },
+    Key {
+        name: "connect.timeout",
+        purpose: "How long a person may take to consent",
+        expected: "a time such as 90s or 5m",
+        get: |config| Some(duration::show(config.connect.timeout)),
+        set: |config, text| positive(text).map(|timeout| config.connect.timeout = timeout),
+    },
+    Key {
+        name: "connect.port",
+        purpose: "The port of the loopback listener; 0 takes any free one",
+        expected: "a port, or 0",
+        get: |config| config.connect.port.map(|port| port.to_string()),
+        set: |config, text| {
+            config.connect.port = Some(u16::from_str(text).ok()?).filter(|port| *port != 0);
+            Some(())
+        },
+    },
+    Key {
+        name: "http.timeout",
+        purpose: "For one request, from the connection to the last byte",
+        expected: "a time such as 10s",
+        get: |config| Some(duration::show(config.http.timeout)),
+        set: |config, text| positive(text).map(|timeout| config.http.timeout = timeout),
+    },
+];
+
+fn positive(text: &str) -> Option<Duration> {
+    duration::parse(text).filter(|duration| !duration.is_zero())
+}
+
+/// The setting that `name` was probably meant to be.
+pub(super) fn likely(name: &str) -> Option<&'static str> {
+    let closeness = |key: &&Key| strsim::jaro_winkler(key.name, name);
+    let best = KEYS.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)))?;
+    (closeness(&best) > 0.8).then_some(best.name)
+}
+
+/// Sets one key of the file at `path`, which is made where it is missing; comments and order stay.
+///
+/// # Errors
+/// [`ConfigError::UnknownKey`] and [`ConfigError::Value`] before anything is written; [`ConfigError::Invalid`] where the
+/// file does not parse, so that nothing of it is lost.
+pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
+    let key = KEYS
+        .iter()
+        .find(|key| key.name == name)
+        .ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), likely: likely(name) })?;
+    (key.set)(&mut Config::default(), value).ok_or_else(|| ConfigError::Value {
+        key: key.name,
+        value: value.to_owned(),
+        expected: key.expected,
+    })?;
+    super::load(path)?;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), line: 1, message };
+    let mut document = toml_edit::DocumentMut::from_str(&text).map_err(|error| invalid(error.message().to_owned()))?;
+    let new = match i64::from_str(value) {
+        Ok(number) if key.name == "connect.port" => toml_edit::Value::from(number),
+        _ => toml_edit::Value::from(value),
+    };
+    let (table, leaf): (&mut dyn toml_edit::TableLike, _) = match name.split_once('.') {
+        Some((table, leaf)) => {
+            let entry = document.entry(table).or_insert_with(toml_edit::table);
+            (entry.as_table_like_mut().ok_or_else(|| invalid(format!("{table} is not a table")))?, leaf)
+        }
+        None => (document.as_table_mut(), name),
+    };
+    put(table, leaf, new);
+    crate::files::write_atomic(path, document.to_string().as_bytes())
+        .map_err(|source| ConfigError::Write { path: path.to_owned(), source })
+}
+
+/// Puts a value in place of the old one, with the old one's comment.
+fn put(table: &mut dyn toml_edit::TableLike, leaf: &str, mut new: toml_edit::Value) {
+    match table.get_mut(leaf).and_then(toml_edit::Item::as_value_mut) {
+        Some(old) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        None => {
+            table.insert(leaf, toml_edit::Item::Value(new));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_keeps_comments_and_other_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "# mine\nworkspace = \"a\" # here\n").unwrap();
+        set(&path, "vault.tokens", "keyring").unwrap();
+        set(&path, "workspace", "b").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "# mine\nworkspace = \"b\" # here\n\n[vault]\ntokens = \"keyring\"\n");
+    }
+
+    #[test]
+    fn set_refuses_what_load_would_refuse() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        assert!(matches!(
+            set(&path, "vault.token", "store"),
+            Err(ConfigError::UnknownKey { likely: Some("vault.tokens"), .. })
+        ));
+        assert!(matches!(set(&path, "vault.tokens", "paper"), Err(ConfigError::Value { .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn every_default_is_a_valid_value() {
+        let defaults = Config::default();
+        for key in KEYS {
+            if let Some(value) = (key.get)(&defaults) {
+                let mut config = Config::default();
+                (key.set)(&mut config, &value).unwrap();
+                assert_eq!(config, defaults, "{}", key.name);
+            }
+        }
+    }
+}

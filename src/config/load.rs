@@ -1,0 +1,82 @@
+//! Reading `config.toml`: every key checked, every mistake with its line.
+
+use std::path::Path;
+
+use super::{Config, ConfigError, KEYS};
+
+/// The settings of the file at `path`, and the defaults for what it does not say. A missing file is an empty one.
+///
+/// # Errors
+/// [`ConfigError::Read`] where the file cannot be read, [`ConfigError::Invalid`] for the first mistake in it.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    parse(&text).map_err(|(line, message)| ConfigError::Invalid { path: path.to_owned(), line, message })
+}
+
+fn parse(text: &str) -> Result<Config, (usize, String)> {
+    let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+    let document = toml::de::DeTable::parse(text)
+        .map_err(|error| (line_at(error.span().map_or(0, |span| span.start)), error.message().to_owned()))?;
+    let mut config = Config::default();
+    apply(&mut config, "", document.get_ref()).map_err(|(offset, message)| (line_at(offset), message))?;
+    Ok(config)
+}
+
+/// Sets every key of `table`, whose own name is `prefix`; the error names the byte offset of the mistake.
+fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Result<(), (usize, String)> {
+    for (name, value) in table {
+        let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+        if let toml::de::DeValue::Table(inner) = value.get_ref() {
+            apply(config, &path, inner)?;
+            continue;
+        }
+        let key = KEYS.iter().find(|key| key.name == path).ok_or_else(|| {
+            let likely = super::edit::likely(&path).map_or(String::new(), |key| format!(", did you mean {key}?"));
+            (name.span().start, format!("{path} is not a setting{likely}"))
+        })?;
+        let text = match value.get_ref() {
+            toml::de::DeValue::String(text) => text.to_string(),
+            toml::de::DeValue::Integer(number) => number.as_str().to_owned(),
+            other => {
+                return Err((value.span().start, format!("{path} takes {}, not a {}", key.expected, other.type_str())));
+            }
+        };
+        (key.set)(config, &text).ok_or_else(|| (value.span().start, format!("{path} takes {}", key.expected)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{IdentityCustody, TokenCustody};
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            "workspace = \"team\"\n[vault]\nidentity = \"file\"\ntokens = \"keyring\"\npassphrase_command = \"pass integ\"\n\
+             [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.workspace, "team");
+        assert_eq!(config.vault.identity, IdentityCustody::File);
+        assert_eq!(config.vault.tokens, TokenCustody::Keyring);
+        assert_eq!(config.connect.timeout.as_secs(), 90);
+        assert_eq!(config.connect.port, Some(8400));
+        assert_eq!(config.http.timeout.as_secs(), 5);
+    }
+
+    #[test]
+    fn a_mistake_has_its_line_and_the_likely_key() {
+        assert_eq!(
+            parse("[vault]\n\nidentiti = \"file\"\n").unwrap_err(),
+            (3, "vault.identiti is not a setting, did you mean vault.identity?".to_owned())
+        );
+        assert_eq!(parse("\n[connect]\ntimeout = \"soon\"").unwrap_err().0, 3);
+        assert_eq!(parse("a = = 1").unwrap_err().0, 1);
+    }
+}

@@ -1,0 +1,136 @@
+//! Settings: `config.toml`, its defaults, and where everything is kept.
+//!
+//! Settings hold no secrets, and may lie on a read-only mount: nothing but `integ config set` writes them.
+
+mod edit;
+mod folders;
+mod load;
+mod project;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use edit::{KEYS, Key, set};
+pub use folders::Folders;
+pub use load::load;
+pub use project::Project;
+
+use crate::error::{Kind, Remedy};
+
+/// The settings in force: those of `config.toml`, and the defaults for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The workspace used when none is named.
+    pub workspace: String,
+    pub vault: VaultConfig,
+    pub connect: ConnectConfig,
+    pub http: HttpConfig,
+}
+
+/// `[vault]`: how new vaults are made. One that exists keeps what it was made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultConfig {
+    pub identity: IdentityCustody,
+    pub tokens: TokenCustody,
+    /// A command, split as a shell splits words, that prints the identity file's passphrase.
+    pub passphrase_command: Option<String>,
+}
+
+/// Where the identity lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityCustody {
+    /// The OS keyring where one answers within 2 s, else a file; chosen once, at creation.
+    Auto,
+    Keyring,
+    File,
+    Passphrase,
+}
+
+/// Where the secrets of connections live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenCustody {
+    Store,
+    Keyring,
+}
+
+/// `[connect]`: how `integ connect` behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectConfig {
+    /// How long a person may take.
+    pub timeout: Duration,
+    /// The port of the loopback listener; any free one where absent.
+    pub port: Option<u16>,
+}
+
+/// `[http]`: outgoing requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// For one request, from the connection to the last byte.
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            workspace: "default".to_owned(),
+            vault: VaultConfig {
+                identity: IdentityCustody::Auto,
+                tokens: TokenCustody::Store,
+                passphrase_command: None,
+            },
+            connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
+            http: HttpConfig { timeout: Duration::from_secs(30) },
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot find a home folder for integ's files")]
+    NoHome,
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line}: {message}", path.display())]
+    Invalid { path: PathBuf, line: usize, message: String },
+    #[error("{key} is not a setting")]
+    UnknownKey { key: String, likely: Option<&'static str> },
+    #[error("{value:?} is not a value of {key}: {expected}")]
+    Value { key: &'static str, value: String, expected: &'static str },
+}
+
+impl Remedy for ConfigError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } => Kind::Usage,
+            Self::NoHome | Self::Read { .. } | Self::Write { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoHome => "no_home",
+            Self::Write { source, .. } => match source.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => "read_only",
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "disk_full",
+                _ => "io",
+            },
+            Self::Read { .. } => "io",
+            Self::Invalid { .. } | Self::Value { .. } | Self::UnknownKey { .. } => "invalid_config",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoHome => "set INTEG_HOME to a folder, as in `INTEG_HOME=~/.integ integ status`".to_owned(),
+            Self::Read { .. } | Self::Write { .. } => "integ config path".to_owned(),
+            Self::Invalid { path, .. } => format!("edit {}; `integ config show` lists every setting", path.display()),
+            Self::UnknownKey { likely: Some(key), .. } => format!("integ config set {key} VALUE"),
+            Self::UnknownKey { likely: None, .. } => "integ config show".to_owned(),
+            Self::Value { key, .. } => format!("integ config set {key} VALUE"),
+        })
+    }
+}

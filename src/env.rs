@@ -1,0 +1,83 @@
+//! Every environment variable that integ reads by itself, declared and documented once.
+//!
+//! Beside these, each command-line flag has a variable of its own, made from its name: `INTEG_JSON`, `INTEG_WORKSPACE`
+//! for the global ones, `INTEG_CONNECT_TIMEOUT` for those of one command (see `cli::args`).
+
+use std::ffi::OsString;
+
+use crate::secret::Secret;
+
+/// A variable: its name and what it does, as `integ --help` prints it.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    pub purpose: &'static str,
+}
+
+macro_rules! variables {
+    ($($(#[doc = $purpose:literal])+ $name:ident = $value:literal;)+) => {
+        $($(#[doc = $purpose])+ pub const $name: Variable =
+            Variable { name: $value, purpose: concat!($($purpose),+) };)+
+
+        /// All of them, in the order of this page.
+        pub const ALL: &[&Variable] = &[$(&$name),+];
+    };
+}
+
+variables! {
+    /// One folder for settings, vaults and connectors, in place of the XDG folders.
+    INTEG_HOME = "INTEG_HOME";
+    /// The age identity itself (`AGE-SECRET-KEY-1…`), for CI.
+    IDENTITY = "INTEG_IDENTITY";
+    /// A file that holds the age identity.
+    IDENTITY_FILE = "INTEG_IDENTITY_FILE";
+    /// A command that prints the passphrase of the identity file.
+    PASSPHRASE_COMMAND = "INTEG_PASSPHRASE_COMMAND";
+    /// The client secret for `connect` and `app set`.
+    CLIENT_SECRET = "INTEG_CLIENT_SECRET";
+    /// The token or API key for `connect --with-token`.
+    TOKEN = "INTEG_TOKEN";
+    /// What the sandbox's tokens are made from, for the same ones in every run.
+    SANDBOX_SEED = "INTEG_SANDBOX_SEED";
+    /// The browser to open, before `BROWSER`.
+    INTEG_BROWSER = "INTEG_BROWSER";
+    /// The browser to open: a command, or several parted by colons; `%s` stands for the URL.
+    BROWSER = "BROWSER";
+    /// Set in CI: nothing is asked and no browser is opened.
+    CI = "CI";
+    /// Any value turns colours off.
+    NO_COLOR = "NO_COLOR";
+    /// The folder of settings.
+    XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
+    /// The folder of data.
+    XDG_DATA_HOME = "XDG_DATA_HOME";
+    /// The user's home folder.
+    HOME = "HOME";
+    /// The width of the terminal where it cannot be asked.
+    COLUMNS = "COLUMNS";
+}
+
+/// The variable's text; absent where unset, empty or not UTF-8.
+pub fn var(variable: &Variable) -> Option<String> {
+    os(variable).and_then(|value| value.into_string().ok())
+}
+
+/// The variable as the operating system gives it; absent where unset or empty.
+pub fn os(variable: &Variable) -> Option<OsString> {
+    named_os(variable.name)
+}
+
+/// The variable as a secret.
+pub fn secret(variable: &Variable) -> Option<Secret> {
+    var(variable).map(Secret::trimmed)
+}
+
+/// A variable whose name is made at run time: `SLACK_CLIENT_ID`.
+pub fn named(name: &str) -> Option<String> {
+    named_os(name).and_then(|value| value.into_string().ok())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn named_os(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

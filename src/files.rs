@@ -1,0 +1,85 @@
+//! Files and folders of the user's own: made private whatever the umask, replaced whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::clock;
+
+/// Replaces the file at `path`: a temporary file beside it, fsync, rename, fsync of the folder. A reader sees the old
+/// text or the new one, and so does a machine that loses power. The file gets mode 0600, its new folders 0700.
+///
+/// # Errors
+/// The I/O error; the old file then stands as it was.
+pub fn write_atomic(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_private_folder(folder)?;
+    let temporary = temporary_beside(path);
+    let written = write_new(&temporary, contents).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+/// A name in the same folder that nobody else uses: `.vault.age.3f9c…`.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let suffix = u64::from_ne_bytes(clock::random::<8>());
+    path.with_file_name(format!(".{name}.{suffix:016x}"))
+}
+
+fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = create_private(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
+
+/// Makes a new file of mode 0600; fails where something, even a dangling symlink, stands at `path`.
+///
+/// # Errors
+/// The I/O error.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).read(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Opens a file to read and write, and makes it, of mode 0600, where it is missing.
+///
+/// # Errors
+/// The I/O error.
+pub fn open_or_create_private(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match create_private(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(),
+            made => made,
+        },
+        opened => opened,
+    }
+}
+
+/// Makes a folder and those above it, each of mode 0700; one that exists is left as it is.
+///
+/// # Errors
+/// The I/O error.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Makes a rename or a new file in the folder durable.
+///
+/// # Errors
+/// The I/O error.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Windows has no handle to sync a folder by; there the rename itself is what is durable.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}

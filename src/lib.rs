@@ -1,0 +1,10 @@
+//! `integ`: the connection layer between a developer's programs and the services they use.
+
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod duration;
+pub mod env;
+pub mod error;
+pub mod files;
+pub mod secret;
