@@ -8,3 +8,4 @@ pub mod env;
 pub mod error;
 pub mod files;
 pub mod secret;
+pub mod connector;

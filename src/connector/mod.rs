@@ -1,0 +1,118 @@
+//! Connectors: what a service is, how to authenticate with it, and how to tell that it works, as TOML files.
+//!
+//! The catalogue is compiled in and parsed file by file: a command parses the connectors that it touches. Adding a
+//! service writes no Rust.
+
+mod catalogue;
+mod model;
+mod pointer;
+mod schema;
+mod semantic;
+mod template;
+mod validate;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use catalogue::{BUILT_IN, Catalogue, Source};
+pub use model::*;
+pub use pointer::Pointer;
+pub use schema::json_schema;
+pub use template::{Template, TemplateError, Values};
+pub use validate::{Mistake, validate};
+
+use crate::error::{Kind, Remedy};
+
+#[derive(Debug, Error)]
+pub enum ConnectorError {
+    #[error("there is no connector {id:?}")]
+    Unknown { id: String, likely: Option<String> },
+    #[error("connector {id:?} is not valid: {first}")]
+    Invalid { id: String, first: String, path: Option<PathBuf> },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{connector} has no way of authenticating called {auth:?}")]
+    UnknownAuth { connector: String, auth: String, known: Vec<String> },
+}
+
+impl Remedy for ConnectorError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown { .. } => Kind::NotFound,
+            Self::UnknownAuth { .. } => Kind::Usage,
+            Self::Invalid { .. } | Self::Read { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_connector",
+            Self::Invalid { .. } => "invalid_connector",
+            Self::Read { .. } => "io",
+            Self::UnknownAuth { .. } => "unknown_auth",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown { likely: Some(id), .. } => {
+                format!("did you mean {id}? `integ connector list` shows them all")
+            }
+            Self::Unknown { likely: None, .. } => "integ connector list".to_owned(),
+            Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
+            Self::Invalid { path: None, id, .. } => format!("integ connector validate {id}"),
+            Self::Read { .. } => "integ connector list".to_owned(),
+            Self::UnknownAuth { connector, known, .. } => {
+                format!("integ connect {connector} --auth {}", known.first().map_or("NAME", String::as_str))
+            }
+        })
+    }
+}
+
+impl Connector {
+    /// The way of authenticating called `name`; the usual one where none is named.
+    ///
+    /// # Errors
+    /// [`ConnectorError::UnknownAuth`].
+    pub fn auth(&self, name: Option<&str>) -> Result<(&str, &Auth), ConnectorError> {
+        let found = match name {
+            Some(name) => self.auth.get_key_value(name),
+            None => self.auth.first(),
+        };
+        found.map(|(key, auth)| (key.as_str(), auth)).ok_or_else(|| ConnectorError::UnknownAuth {
+            connector: self.id.clone(),
+            auth: name.unwrap_or_default().to_owned(),
+            known: self.auth.keys().cloned().collect(),
+        })
+    }
+
+    /// The parameters of one way of authenticating: the connector's, then its own.
+    pub fn params<'a>(&'a self, auth: &'a Auth) -> impl Iterator<Item = (&'a String, &'a Param)> {
+        self.params.iter().chain(&auth.params)
+    }
+
+    /// The health check of one way of authenticating.
+    pub fn health<'a>(&'a self, auth: &'a Auth) -> Option<&'a Health> {
+        auth.health.as_ref().or(self.health.as_ref())
+    }
+}
+
+impl Auth {
+    /// The field that `integ token` prints.
+    pub fn token_field(&self) -> Option<&str> {
+        let first_secret = || self.fields.iter().find(|(_, field)| field.secret).map(|(name, _)| name.as_str());
+        self.token.as_deref().or_else(first_secret)
+    }
+
+    /// What it is called in `integ status`: `oauth2` or `key`.
+    pub fn kind(&self) -> &'static str {
+        if self.oauth2.is_some() {
+            "oauth2"
+        } else if self.fragment.is_some() {
+            "token"
+        } else {
+            "key"
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The shape of a connector file. `connectors/README.md` describes it for people, `connectors/schema.json` for editors.
+//!
+//! Declarative: types and their defaults, nothing else. Optional things are optional because some vendor leaves them
+//! out; every field names what it is for, with its unit.
+
+mod oauth2;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::pointer::Pointer;
+use super::template::Template;
+pub use oauth2::*;
+
+/// One service: who it is, how to authenticate, and how to tell that it works.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connector {
+    /// Kebab-case; the name of the file.
+    pub id: String,
+    /// As the vendor writes it.
+    pub name: String,
+    pub category: Category,
+    /// One line.
+    pub description: String,
+    /// The vendor's developer documentation.
+    pub docs: String,
+    /// A file of `connectors/vendors/` whose keys this one inherits; its own keys win.
+    #[serde(default)]
+    pub vendor: Option<String>,
+    /// What to ask the user for, whichever way of authenticating is taken: subdomain, tenant, region.
+    #[serde(default)]
+    pub params: IndexMap<String, Param>,
+    #[serde(default)]
+    pub api: Api,
+    /// The ways of authenticating, the usual one first.
+    pub auth: IndexMap<String, Auth>,
+    /// The scopes there are, with a purpose each.
+    #[serde(default)]
+    pub scopes: IndexMap<String, Scope>,
+    /// The call that says whether a connection works and whose it is.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// What answers mean, the first that fits; below them HTTP's own meaning of the status.
+    #[serde(default)]
+    pub errors: Vec<ErrorRule>,
+    #[serde(default)]
+    pub rate: Rate,
+    /// Facts of this file that no source was found for.
+    #[serde(default)]
+    pub unsure: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    Calendar,
+    Communication,
+    Crm,
+    Developer,
+    Documents,
+    Email,
+    Finance,
+    Forms,
+    Generic,
+    Payments,
+    Projects,
+    Storage,
+}
+
+/// A value that the user gives with `--param` or at a prompt.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// What to ask for, in a few words.
+    pub prompt: String,
+    /// What is taken when the user says nothing.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// The only values there are.
+    #[serde(default)]
+    pub choices: Vec<String>,
+    /// Left out when the user says nothing, and never asked for.
+    #[serde(default)]
+    pub optional: bool,
+    /// An example, shown with the prompt.
+    #[serde(default)]
+    pub example: Option<String>,
+}
+
+/// Where the API is, and what each request to it carries.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// What relative paths follow, without a slash at its end.
+    #[serde(default)]
+    pub base: Option<Template>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Template>,
+    #[serde(default)]
+    pub query: IndexMap<String, Template>,
+}
+
+/// One way of authenticating: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user pastes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// What it is called when the user chooses.
+    pub label: String,
+    /// Where the user gets the key or registers the app.
+    #[serde(default)]
+    pub setup_url: Option<String>,
+    /// The API base of this way, in place of `api.base`.
+    #[serde(default)]
+    pub base: Option<Template>,
+    #[serde(default)]
+    pub params: IndexMap<String, Param>,
+    #[serde(default)]
+    pub oauth2: Option<OAuth2>,
+    #[serde(default)]
+    pub fragment: Option<Fragment>,
+    /// Keys and what belongs to them, in the order in which they are asked for.
+    #[serde(default)]
+    pub fields: IndexMap<String, Field>,
+    /// The field that `integ token` prints; the first secret one where absent.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// How requests carry the credentials; `Authorization: Bearer` with the token where absent.
+    #[serde(default)]
+    pub send: Option<Send>,
+    /// The health check of this way, in place of the connector's.
+    #[serde(default)]
+    pub health: Option<Health>,
+}
+
+/// A part of an API key.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    pub prompt: String,
+    /// False for what is no secret: an e-mail address, an account's id.
+    #[serde(default = "yes")]
+    pub secret: bool,
+    /// How a value of it starts, to catch the wrong key before it is sent.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// A character that every value holds.
+    #[serde(default)]
+    pub contains: Option<String>,
+}
+
+/// How requests carry credentials. The names of headers and parameters are templates too.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Send {
+    #[serde(default)]
+    pub headers: IndexMap<String, Template>,
+    #[serde(default)]
+    pub query: IndexMap<String, Template>,
+    /// HTTP Basic (RFC 7617).
+    #[serde(default)]
+    pub basic: Option<Basic>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    pub username: Template,
+    pub password: Template,
+}
+
+/// What is special about a scope: a purpose, or a table.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scope {
+    Purpose(String),
+    Detailed(ScopeDetail),
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeDetail {
+    pub purpose: String,
+    /// Scopes that this one covers.
+    #[serde(default)]
+    pub includes: Vec<String>,
+    /// How the vendor names it in answers.
+    #[serde(default)]
+    pub reported_as: Option<String>,
+    /// The vendor never lists it among the granted ones.
+    #[serde(default)]
+    pub unreported: bool,
+}
+
+impl Scope {
+    pub fn purpose(&self) -> &str {
+        match self {
+            Scope::Purpose(purpose) => purpose,
+            Scope::Detailed(detail) => &detail.purpose,
+        }
+    }
+
+    pub fn detail(&self) -> Option<&ScopeDetail> {
+        match self {
+            Scope::Purpose(_) => None,
+            Scope::Detailed(detail) => Some(detail),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    #[default]
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// A harmless call that shows whether a connection works.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    #[serde(default)]
+    pub method: Method,
+    /// After the API's base, or a whole URL. One that names an optional parameter nobody gave is no check.
+    pub path: Template,
+    /// What must hold of an answer of status 200.
+    #[serde(default)]
+    pub success: IndexMap<Pointer, Value>,
+    /// Whose account it is.
+    #[serde(default)]
+    pub account: Identity,
+    /// The header that lists the granted scopes.
+    #[serde(default)]
+    pub scopes_header: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    pub id: Option<Pointer>,
+    pub name: Option<Pointer>,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorRule {
+    pub class: ErrorClass,
+    /// Any of these HTTP statuses; any status where absent.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// Headers that must have this value; `*` for any.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
+    /// Places in the body, all of which must hold one of their values; a string ending in `*` fits whatever starts like it.
+    #[serde(default)]
+    pub body: IndexMap<Pointer, Vec<Value>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The token is refused: refresh once, then a person must reconnect.
+    Auth,
+    /// The grant does not cover it: a scope is missing.
+    Permission,
+    RateLimit,
+    NotFound,
+    /// The place of an incremental sync is lost.
+    CursorExpired,
+    /// Try again later.
+    Retry,
+    Fail,
+}
+
+/// How the vendor limits requests.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rate {
+    /// Where an answer says when to try again, in order.
+    pub retry_hints: Vec<RetryHint>,
+    /// What the vendor allows, in its words.
+    pub limits: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryHint {
+    #[serde(default)]
+    pub header: Option<String>,
+    #[serde(default)]
+    pub body: Option<Pointer>,
+    pub unit: RetryUnit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryUnit {
+    Seconds,
+    Milliseconds,
+    /// Unix time in seconds.
+    EpochSeconds,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,329 @@
+//! How a vendor speaks OAuth 2.0: endpoints, client authentication, scopes, redirects, answers, revocation.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Method;
+use crate::connector::{Pointer, Template};
+
+/// OAuth 2.0 as this vendor speaks it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OAuth2 {
+    /// The grants there are, the usual one first.
+    #[serde(default = "authorization_code")]
+    pub grants: Vec<GrantKind>,
+    /// Finds the endpoints by discovery (RFC 8414, OpenID Connect Discovery); those given here win.
+    #[serde(default)]
+    pub issuer: Option<Template>,
+    #[serde(default)]
+    pub authorize_url: Option<Template>,
+    #[serde(default)]
+    pub token_url: Option<Template>,
+    /// Where refreshing goes, if not to `token_url`.
+    #[serde(default)]
+    pub refresh_url: Option<Template>,
+    #[serde(default)]
+    pub device_url: Option<Template>,
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    #[serde(default)]
+    pub client_secret: ClientSecretRule,
+    #[serde(default)]
+    pub pkce: Pkce,
+    #[serde(default)]
+    pub scope: ScopeRule,
+    /// Further parameters of the authorization request.
+    #[serde(default)]
+    pub authorize_params: IndexMap<String, Template>,
+    /// Further parameters of the token request.
+    #[serde(default)]
+    pub token_params: IndexMap<String, Template>,
+    /// Further parameters of the refresh request.
+    #[serde(default)]
+    pub refresh_params: IndexMap<String, Template>,
+    /// Further headers of every request to the token endpoint.
+    #[serde(default)]
+    pub token_headers: IndexMap<String, Template>,
+    /// How the body of a token request is written.
+    #[serde(default)]
+    pub token_body: BodyFormat,
+    #[serde(default)]
+    pub redirect: Redirect,
+    /// Values to keep from the callback's query: what to call it here, and the parameter's name.
+    #[serde(default)]
+    pub callback_keep: IndexMap<String, String>,
+    #[serde(default)]
+    pub answer: TokenAnswer,
+    /// A call after the grant, whose answer holds values to keep, with a choice where it lists several.
+    #[serde(default)]
+    pub follow_up: Option<FollowUp>,
+    #[serde(default)]
+    pub revoke: Option<Revoke>,
+    #[serde(default)]
+    pub rotation: Rotation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantKind {
+    AuthorizationCode,
+    DeviceCode,
+    ClientCredentials,
+}
+
+/// How a client shows its secret at the token endpoint (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    #[default]
+    Basic,
+    Post,
+}
+
+/// Whether an app has a client secret. A client without one is public and shows none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientSecretRule {
+    Required,
+    #[default]
+    Optional,
+    /// The device grant needs none, the others do.
+    OptionalForDevice,
+}
+
+/// Proof Key for Code Exchange (RFC 7636); only S256.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pkce {
+    #[default]
+    Always,
+    /// Turning it on makes the client public: only where there is no client secret.
+    PublicOnly,
+    /// The vendor does not know it.
+    Never,
+}
+
+/// How scopes are asked for and answered.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScopeRule {
+    /// The parameter's name; empty where the vendor has no scopes.
+    pub param: String,
+    /// What is asked for when the user names none.
+    pub default: Vec<String>,
+    /// Asked for beside whatever the user names.
+    pub always: Vec<String>,
+    pub separator: String,
+    /// What parts the scopes in answers, where that differs.
+    pub answer_separator: Option<String>,
+    /// Further scope lists of the same request: the parameter and its defaults. `--scope PARAM=SCOPE` adds to one.
+    pub also: IndexMap<String, Vec<String>>,
+}
+
+impl Default for ScopeRule {
+    fn default() -> Self {
+        Self {
+            param: "scope".to_owned(),
+            default: Vec::new(),
+            always: Vec::new(),
+            separator: " ".to_owned(),
+            answer_separator: None,
+            also: IndexMap::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyFormat {
+    #[default]
+    Form,
+    Json,
+}
+
+/// What redirect URIs the vendor takes (RFC 8252 section 7.3).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redirect {
+    pub host: LoopbackHost,
+    /// The port that must be registered; any free port where absent.
+    pub port: Option<u16>,
+    /// The vendor takes only https: the user brings a tunnel and `--redirect-uri`.
+    pub https: bool,
+    /// What to enter where the app is registered.
+    pub note: Option<String>,
+}
+
+/// The name of this machine in a redirect URI. RFC 8252 wants the literal; some vendors take only the name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum LoopbackHost {
+    #[default]
+    #[serde(rename = "127.0.0.1")]
+    Address,
+    #[serde(rename = "localhost")]
+    Name,
+}
+
+/// Where a token answer holds what. The defaults are those of RFC 6749 section 5.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenAnswer {
+    pub access_token: Pointer,
+    pub refresh_token: Pointer,
+    pub expires_in: Pointer,
+    pub scope: Pointer,
+    pub token_type: Pointer,
+    /// Seconds until the refresh token dies.
+    pub refresh_expires_in: Option<Pointer>,
+    /// Where the answer to a refresh holds them, where that differs: tried before the others.
+    pub refreshed_access_token: Option<Pointer>,
+    pub refreshed_refresh_token: Option<Pointer>,
+    /// What must hold for an answer of status 200 to be a success.
+    pub success: IndexMap<Pointer, Value>,
+    pub error: Pointer,
+    pub error_description: Pointer,
+    /// Error codes that refuse the grant for good, beside `invalid_grant`.
+    pub refused: Vec<String>,
+    /// Values to keep: what to call each, and where it is. Templates and `integ status` may use them.
+    pub keep: IndexMap<String, Pointer>,
+    /// Further secrets to keep: a user's token beside the bot's.
+    pub secrets: IndexMap<String, Pointer>,
+    /// How long a token lives where the answer does not say, in seconds.
+    pub lifetime_secs: Option<u32>,
+}
+
+impl Default for TokenAnswer {
+    fn default() -> Self {
+        let at = |path: &str| Pointer::parse(path).expect("a literal pointer is valid");
+        Self {
+            access_token: at("/access_token"),
+            refresh_token: at("/refresh_token"),
+            expires_in: at("/expires_in"),
+            scope: at("/scope"),
+            token_type: at("/token_type"),
+            refresh_expires_in: None,
+            refreshed_access_token: None,
+            refreshed_refresh_token: None,
+            success: IndexMap::new(),
+            error: at("/error"),
+            error_description: at("/error_description"),
+            refused: Vec::new(),
+            keep: IndexMap::new(),
+            secrets: IndexMap::new(),
+            lifetime_secs: None,
+        }
+    }
+}
+
+/// A call after the grant that finds what the grant is for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FollowUp {
+    pub url: Template,
+    /// The list in the answer; the whole answer where absent. An object counts as a list of one.
+    #[serde(default)]
+    pub items: Option<Pointer>,
+    /// The parameter by which a user says which: matched with the label and every kept value.
+    pub choose_by: String,
+    /// What the user sees of each.
+    pub label: Pointer,
+    pub keep: IndexMap<String, Pointer>,
+}
+
+/// How a grant is ended at the vendor (RFC 7009, or the vendor's own way).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    pub url: Template,
+    #[serde(default = "post")]
+    pub method: Method,
+    #[serde(default)]
+    pub auth: RevokeAuth,
+    #[serde(default)]
+    pub body: BodyFormat,
+    #[serde(default)]
+    pub headers: IndexMap<String, Template>,
+    /// The parameters of the body; `token` with the refresh token, else the access token, where absent.
+    #[serde(default)]
+    pub params: IndexMap<String, Template>,
+    /// What must hold of an answer of status 200.
+    #[serde(default)]
+    pub success: IndexMap<Pointer, Value>,
+    /// Error codes that mean that there was nothing left to revoke.
+    #[serde(default)]
+    pub gone: Vec<String>,
+    /// Statuses that mean the same.
+    #[serde(default)]
+    pub gone_status: Vec<u16>,
+}
+
+impl Revoke {
+    /// The standard's own way (RFC 7009 section 2.1) at an endpoint that discovery found.
+    pub fn standard(url: Template) -> Self {
+        Self {
+            url,
+            method: Method::Post,
+            auth: RevokeAuth::Client,
+            body: BodyFormat::Form,
+            headers: IndexMap::new(),
+            params: IndexMap::new(),
+            success: IndexMap::new(),
+            gone: Vec::new(),
+            gone_status: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeAuth {
+    /// As at the token endpoint.
+    #[default]
+    Client,
+    /// HTTP Basic with the client's id and secret, whatever the token endpoint takes.
+    Basic,
+    /// The access token itself.
+    Bearer,
+    /// The client secret as a bearer token.
+    Secret,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// Each refresh gives a new refresh token, and the old one dies.
+    Always,
+    Never,
+    /// It depends on the app's settings or is not known: a new one is stored, a missing one keeps the old.
+    #[default]
+    Sometimes,
+}
+
+/// A token that comes back in the fragment of the redirect: the authorization page hands it to a script of ours.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fragment {
+    pub authorize_url: Template,
+    #[serde(default)]
+    pub authorize_params: IndexMap<String, Template>,
+    /// The parameter that takes the redirect URI.
+    pub redirect_param: String,
+    /// The name of the token in the fragment.
+    pub token: String,
+    #[serde(default)]
+    pub scope: ScopeRule,
+    #[serde(default)]
+    pub redirect: Redirect,
+}
+
+fn post() -> Method {
+    Method::Post
+}
+
+fn authorization_code() -> Vec<GrantKind> {
+    vec![GrantKind::AuthorizationCode]
+}

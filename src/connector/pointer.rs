@@ -1,0 +1,114 @@
+//! JSON Pointers (RFC 6901): the one way a connector file finds a value in an answer.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A checked JSON Pointer: empty for the whole document, else `/name/0/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Pointer(String);
+
+impl Pointer {
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !text.is_empty() && !text.starts_with('/') {
+            return Err(format!("{text:?} is not a JSON Pointer: it starts with '/', as in \"/{text}\""));
+        }
+        let mut rest = text;
+        while let Some(at) = rest.find('~') {
+            rest = &rest[at + 1..];
+            if !rest.starts_with(['0', '1']) {
+                return Err(format!("{text:?} is not a JSON Pointer: after '~' comes 0 or 1 (RFC 6901)"));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+        document.pointer(&self.0).filter(|value| !value.is_null())
+    }
+
+    /// The value as text where it is a string, a number or a truth value; an empty string counts as absent.
+    pub fn text(&self, document: &Value) -> Option<String> {
+        match self.find(document)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Puts a value where the pointer points, making the objects and arrays on the way.
+    pub fn put(&self, document: &mut Value, new: Value) {
+        let mut at = document;
+        for token in self.0.split('/').skip(1) {
+            let name = token.replace("~1", "/").replace("~0", "~");
+            // Samples are small; an index over this is a name.
+            const LONGEST_ARRAY: usize = 64;
+            at = match name.parse::<usize>() {
+                Ok(index) if index < LONGEST_ARRAY => {
+                    if !at.is_array() {
+                        *at = Value::Array(Vec::new());
+                    }
+                    let Value::Array(items) = at else { return };
+                    while items.len() <= index {
+                        items.push(Value::Null);
+                    }
+                    &mut items[index]
+                }
+                _ => {
+                    if !at.is_object() {
+                        *at = Value::Object(Map::new());
+                    }
+                    let Value::Object(members) = at else { return };
+                    members.entry(name).or_insert(Value::Null)
+                }
+            };
+        }
+        *at = new;
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn put_and_find_agree() {
+        let mut document = Value::Null;
+        for (path, value) in [("/a/b", json!("x")), ("/a/list/1/c", json!(7)), ("/t~1e~0", json!(true))] {
+            let pointer = Pointer::parse(path).unwrap();
+            pointer.put(&mut document, value.clone());
+            assert_eq!(pointer.find(&document), Some(&value));
+        }
+        assert_eq!(document, json!({"a": {"b": "x", "list": [null, {"c": 7}]}, "t/e~": true}));
+    }
+
+    #[test]
+    fn refuses_what_is_none() {
+        assert!(Pointer::parse("a").unwrap_err().contains("\"/a\""));
+        assert!(Pointer::parse("/a~2").is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! The one small template language of connector files: `{name}` stands for a value, `{{` and `}}` for braces.
+//!
+//! Values come from the user, from the vendor and from the vault. In a URL each is percent-encoded for the place it
+//! stands in, so that no value can change the host or add a parameter; one that opens a URL template is itself a URL.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use thiserror::Error;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// A parsed template.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Name(String),
+}
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TemplateError {
+    #[error("'{{' at character {0} is never closed; write '{{{{' for a brace")]
+    Unclosed(usize),
+    #[error("'}}' at character {0} closes nothing; write '}}}}' for a brace")]
+    Unopened(usize),
+    #[error("{{{0}}} is not a name: use lower-case letters, digits and '_'")]
+    Name(String),
+    #[error("nothing gives {{{0}}} a value")]
+    Missing(String),
+    #[error("{0:?} is not an http or https URL")]
+    Url(String),
+    #[error("the value of {{{0}}} holds a line break")]
+    LineBreak(String),
+}
+
+/// The values that templates may name. Those of a kind that is secret stay wrapped until a request is built.
+#[derive(Clone, Debug, Default)]
+pub struct Values(BTreeMap<String, Secret>);
+
+impl Values {
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.0.insert(name.to_owned(), Secret::from(value));
+        self
+    }
+
+    pub fn extend<'a>(&mut self, values: impl IntoIterator<Item = (&'a String, &'a String)>) -> &mut Self {
+        for (name, value) in values {
+            self.set(name, value);
+        }
+        self
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.expose().as_str())
+    }
+}
+
+impl Template {
+    /// # Errors
+    /// [`TemplateError`] for a brace without its partner or a name that is none.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut chars = text.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '{' | '}' if chars.next_if(|(_, next)| *next == c).is_some() => literal.push(c),
+                '}' => return Err(TemplateError::Unopened(at + 1)),
+                '{' => {
+                    let mut name = String::new();
+                    loop {
+                        match chars.next() {
+                            Some((_, '}')) => break,
+                            Some((_, c)) => name.push(c),
+                            None => return Err(TemplateError::Unclosed(at + 1)),
+                        }
+                    }
+                    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                    if name.is_empty() || !name.chars().all(valid) {
+                        return Err(TemplateError::Name(name));
+                    }
+                    if !literal.is_empty() {
+                        parts.push(Part::Literal(std::mem::take(&mut literal)));
+                    }
+                    parts.push(Part::Name(name));
+                }
+                c => literal.push(c),
+            }
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// The names it uses, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Name(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// Whether every name has a value.
+    pub fn is_complete(&self, values: &Values) -> bool {
+        self.names().all(|name| values.get(name).is_some())
+    }
+
+    /// The text with its values, for bodies and headers.
+    ///
+    /// # Errors
+    /// [`TemplateError::Missing`]; [`TemplateError::LineBreak`] for a value that would end a header.
+    pub fn fill(&self, values: &Values) -> Result<String, TemplateError> {
+        self.fill_with(values, |_, value| Cow::Borrowed(value))
+    }
+
+    /// The URL with its values, each encoded for its place.
+    ///
+    /// # Errors
+    /// [`TemplateError::Url`] where no http or https URL comes out of it, [`TemplateError::Missing`].
+    pub fn fill_url(&self, values: &Values) -> Result<Url, TemplateError> {
+        let text = self.fill_path(values)?;
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+            _ => Err(TemplateError::Url(self.text.clone())),
+        }
+    }
+
+    /// The part of a URL with its values, each encoded for its place.
+    ///
+    /// # Errors
+    /// [`TemplateError::Missing`].
+    pub fn fill_path(&self, values: &Values) -> Result<String, TemplateError> {
+        self.fill_with(values, |before, value| {
+            if before.is_empty() { Cow::Borrowed(value.trim_end_matches('/')) } else { Cow::Owned(encode(value)) }
+        })
+    }
+
+    fn fill_with(
+        &self,
+        values: &Values,
+        encode: impl for<'v> Fn(&str, &'v str) -> Cow<'v, str>,
+    ) -> Result<String, TemplateError> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Name(name) => {
+                    let value = values.get(name).ok_or_else(|| TemplateError::Missing(name.clone()))?;
+                    if value.contains(['\r', '\n', '\0']) {
+                        return Err(TemplateError::LineBreak(name.clone()));
+                    }
+                    let encoded = encode(&out, value);
+                    out.push_str(&encoded);
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Percent-encodes all but the unreserved characters and `:`, which bot tokens and ports hold and no URL part ends at.
+fn encode(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+impl TryFrom<String> for Template {
+    type Error = TemplateError;
+
+    fn try_from(text: String) -> Result<Self, TemplateError> {
+        Self::parse(&text)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        let mut values = Values::default();
+        for (name, value) in pairs {
+            values.set(name, value);
+        }
+        values
+    }
+
+    #[test]
+    fn fills_names_and_keeps_braces() {
+        let template = Template::parse("{{{a}}} {b}").unwrap();
+        assert_eq!(template.fill(&values(&[("a", "1"), ("b", "{c}")])).unwrap(), "{1} {c}");
+    }
+
+    #[test]
+    fn says_where_it_is_wrong() {
+        assert_eq!(Template::parse("ab{c").unwrap_err(), TemplateError::Unclosed(3));
+        assert_eq!(Template::parse("a}").unwrap_err(), TemplateError::Unopened(2));
+        assert_eq!(Template::parse("{A b}").unwrap_err(), TemplateError::Name("A b".to_owned()));
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_place_in_a_url() {
+        let template = Template::parse("https://{site}.example.net/bot{token}/x?q={token}").unwrap();
+        let url = template.fill_url(&values(&[("site", "acme"), ("token", "1:a/../b?c=d#e&f")])).unwrap();
+        assert_eq!(
+            url.as_str(),
+            "https://acme.example.net/bot1:a%2F..%2Fb%3Fc%3Dd%23e%26f/x?q=1:a%2F..%2Fb%3Fc%3Dd%23e%26f"
+        );
+        for hostile in ["evil.com/", "evil.com#", "evil.com\\", "u@evil.com", "evil.com?"] {
+            assert!(template.fill_url(&values(&[("site", hostile), ("token", "t")])).is_err(), "{hostile}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_opens_a_url_is_a_url() {
+        let template = Template::parse("{instance_url}/services").unwrap();
+        let filled = template.fill_url(&values(&[("instance_url", "https://na1.example.com/")])).unwrap();
+        assert_eq!(filled.as_str(), "https://na1.example.com/services");
+        assert!(template.fill_url(&values(&[("instance_url", "javascript:alert(1)")])).is_err());
+        assert!(template.fill_url(&values(&[("instance_url", "file:///etc/passwd")])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in ".{0,64}") {
+            let _ = Template::parse(&text);
+        }
+
+        #[test]
+        fn no_value_changes_the_host(value in ".{0,32}") {
+            let template = Template::parse("https://api.example.com/x/{v}").unwrap();
+            if let Ok(url) = template.fill_url(&values(&[("v", &value)])) {
+                prop_assert_eq!(url.host_str(), Some("api.example.com"));
+            }
+        }
+    }
+}
