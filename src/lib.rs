@@ -9,3 +9,5 @@ pub mod error;
 pub mod files;
 pub mod secret;
 pub mod connector;
+pub mod store;
+pub mod vault;

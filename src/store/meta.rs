@@ -1,0 +1,60 @@
+//! The one row of facts about the store itself.
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::row::timestamp;
+use super::{Store, StoreError};
+use crate::clock::{self, Timestamp};
+
+/// What the store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Committed writes.
+    pub sequence: u64,
+    pub created_at: Timestamp,
+    /// When it was made from a backup; its grants may have been used up since.
+    pub restored_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`].
+    pub fn meta(&self) -> Result<Meta, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT sequence, created_at, restored_at FROM meta")?;
+            let (sequence, created_at, restored_at): (u64, i64, Option<i64>) =
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            Ok(Meta {
+                sequence,
+                created_at: timestamp(created_at)?,
+                restored_at: restored_at.map(timestamp).transpose()?,
+            })
+        })
+    }
+}
+
+/// A name that no other store has.
+pub(super) fn new_vault_id() -> String {
+    clock::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn insert(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO meta (only_row, vault_id, created_at) VALUES (1, ?1, ?2)",
+        (new_vault_id(), now.as_second()),
+    )?;
+    Ok(())
+}
+
+/// The sequence number and the vault's id; absent where the row is, which no store of ours lacks.
+pub(super) fn identify(connection: &Connection) -> Result<(u64, String), StoreError> {
+    connection
+        .query_row("SELECT sequence, vault_id FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or_else(|| StoreError::Check("its table `meta` is empty".to_owned()))
+}
+
+pub(super) fn raise_sequence(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    let mut statement = transaction.prepare_cached("UPDATE meta SET sequence = sequence + 1 RETURNING sequence")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}

@@ -1,0 +1,72 @@
+//! Schema versions: forward only, each in one exclusive transaction.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+/// The steps from an empty file to the present schema. A released one is never changed: another is added.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+
+/// The schema version that this program writes.
+pub(super) const LATEST: u32 = MIGRATIONS.len() as u32;
+
+pub(super) fn version(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Brings the store to [`LATEST`]; of several processes one does each step and the others find it done.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    for (number, sql) in (1..).zip(MIGRATIONS) {
+        if version(connection)? >= number {
+            continue;
+        }
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        if version(&transaction)? < number {
+            transaction.execute_batch(sql)?;
+            transaction.pragma_update(None, "user_version", number)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let version_of = |connection: &Connection| -> (u32, u32) {
+            let schema = connection.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
+            (version(connection).unwrap(), schema)
+        };
+        let before = version_of(&connection);
+        migrate(&mut connection).unwrap();
+        assert_eq!(version_of(&connection), before);
+        assert_eq!(before.0, LATEST);
+    }
+
+    #[test]
+    fn the_schema_is_as_expected() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let mut statement = connection
+            .prepare(
+                "SELECT m.name, group_concat(c.name, ' ') FROM sqlite_schema m, pragma_table_info(m.name) c
+                      WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' GROUP BY m.name ORDER BY m.name",
+            )
+            .unwrap();
+        let tables =
+            statement.query_map([], |row| Ok(format!("{}: {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
+        insta::assert_snapshot!(tables.join("\n"), @r"
+        apps: connector client_id client_secret updated_at
+        connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error
+        grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
+        meta: only_row vault_id sequence created_at restored_at
+        sandbox: key value
+        ");
+    }
+}

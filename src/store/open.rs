@@ -1,0 +1,192 @@
+//! Making and opening the file of a store.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, ffi};
+use zeroize::Zeroizing;
+
+use super::{Store, StoreError, meta, migrations, sequence};
+use crate::clock::{self, Stopwatch, Timestamp};
+use crate::secret::Secret;
+
+/// SQLite before 3.51.3 could lose writes when a write-ahead log was reset beside a checkpoint.
+const OLDEST_SQLITE: i32 = 3_051_003;
+const _: () = assert!(ffi::SQLITE_VERSION_NUMBER >= OLDEST_SQLITE, "built with an SQLite that may lose writes");
+
+/// How long one writer waits for another: many processes, each holding the store for one fsync.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The 256-bit key of a store, as 64 hexadecimal digits. Anything else SQLCipher would silently take for a passphrase,
+/// which is why no other form can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(Secret<String>);
+
+impl Key {
+    pub fn random() -> Self {
+        let bytes = Zeroizing::new(clock::random::<32>());
+        let mut hex = String::with_capacity(64);
+        for byte in bytes.iter() {
+            for digit in [byte >> 4, byte & 0xf] {
+                hex.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        Self(Secret::new(hex))
+    }
+
+    /// Absent where the text is not 64 hexadecimal digits.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        (hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| Self(Secret::from(hex)))
+    }
+
+    pub fn hex(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// As SQLCipher takes a raw key: no password stretching.
+    pub(super) fn raw(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("x'{}'", self.hex()))
+    }
+}
+
+/// What to do with a store that lost committed writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostWrites {
+    Refuse,
+    /// Go on from what is left: the number noted beside the store is set back.
+    Accept,
+}
+
+impl Store {
+    /// Opens the store at `path`. A damaged or foreign file is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongKey`], [`StoreError::Damaged`], [`StoreError::RolledBack`]…
+    pub fn open(path: &Path, key: &Key, lost: LostWrites) -> Result<Self, StoreError> {
+        let sequence_file = Self::sequence_file(path);
+        // Before the store, so that a write in between cannot make the store look old.
+        let noted = match sequence::noted(&sequence_file) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => match lost {
+                LostWrites::Refuse => return Err(StoreError::Check(error.to_string())),
+                LostWrites::Accept => u64::MAX,
+            },
+            noted => noted?,
+        };
+        let opened = patiently(|| verified(path, key))?;
+        if opened.sequence < noted {
+            match lost {
+                LostWrites::Refuse => {
+                    return Err(StoreError::RolledBack { found: opened.sequence, expected: noted });
+                }
+                LostWrites::Accept => sequence::set(&sequence_file, opened.sequence)?,
+            }
+        }
+        Ok(Self {
+            connection: opened.connection.into(),
+            sequence_file,
+            vault_id: opened.vault_id,
+            read_only: opened.read_only,
+            lock: None,
+        })
+    }
+
+    /// Makes a new, empty store in a new file at `path`, which nobody else may know of yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where something stands at `path`, and others; a half-made file may be left.
+    pub fn create(path: &Path, key: &Key, now: Timestamp) -> Result<(), StoreError> {
+        crate::files::create_private(path)?;
+        let mut connection = keyed(path, key)?;
+        // Kept in the file's header, so that no later opening has to ask for it.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        migrations::migrate(&mut connection)?;
+        meta::insert(&connection, now)?;
+        Ok(connection.close().map_err(|(_, error)| error)?)
+    }
+}
+
+struct Opened {
+    connection: Connection,
+    sequence: u64,
+    vault_id: String,
+    read_only: bool,
+}
+
+/// A connection to the file at `path` under `key`, of which nothing has been read yet.
+pub(super) fn keyed(path: &Path, key: &Key) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(StoreError::OldSqlite(rusqlite::version()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // SQLCipher reports failures on stderr as well as by its result; the level is the process's, and set before the
+    // first page is read. `synchronous=FULL` and `foreign_keys=ON` are the build's defaults (a test holds them to it).
+    let setup = Zeroizing::new(format!("PRAGMA cipher_log_level = NONE; PRAGMA key = \"{}\"", *key.raw()));
+    connection.execute_batch(&setup)?;
+    Ok(connection)
+}
+
+/// Opens and reads the first facts. Nothing is written, unless the schema is to be brought forward.
+fn verified(path: &Path, key: &Key) -> Result<Opened, StoreError> {
+    let mut connection = keyed(path, key)?;
+    // Whoever only reads leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
+    // act is not an fsync. `Store::write` takes this back.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let version = migrations::version(&connection)?;
+    if version == 0 {
+        return Err(StoreError::Check("its file is empty".to_owned()));
+    }
+    if version < migrations::LATEST {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        migrations::migrate(&mut connection)?;
+    }
+    let (sequence, vault_id) = meta::identify(&connection)?;
+    Ok(Opened { connection, sequence, vault_id, read_only: version > migrations::LATEST })
+}
+
+/// Repeats an opening that met another process's opening, closing or recovery of the log: SQLite's own waiting does not
+/// cover all of these.
+fn patiently<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let waiting = Stopwatch::start();
+    loop {
+        match open() {
+            Err(StoreError::Busy(_)) if waiting.elapsed() < BUSY_TIMEOUT => thread::sleep(Duration::from_millis(5)),
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits_and_nothing_else() {
+        let key = Key::random();
+        assert_eq!(key.hex().len(), 64);
+        assert_eq!(Key::from_hex(key.hex()), Some(key.clone()));
+        assert_eq!(Key::from_hex(&key.hex()[1..]), None);
+        assert_eq!(Key::from_hex(&format!("{}'", &key.hex()[1..])), None);
+        assert_eq!(format!("{key:?}"), "Key([redacted])");
+    }
+
+    #[test]
+    fn the_defaults_of_the_build_are_the_durable_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.db");
+        let key = Key::random();
+        Store::create(&path, &key, Timestamp::UNIX_EPOCH).unwrap();
+        let connection = keyed(&path, &key).unwrap();
+        let setting = |name: &str| -> String {
+            connection
+                .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| row.get(0))
+                .unwrap()
+        };
+        assert_eq!((setting("synchronous"), setting("foreign_keys")), ("2".to_owned(), "1".to_owned()));
+        assert_eq!(setting("journal_mode"), "wal");
+    }
+}

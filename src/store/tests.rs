@@ -1,0 +1,287 @@
+//! The store by itself: round trips, generations, markers, and many writers at once.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use serde_json::json;
+use tempfile::TempDir;
+use url::Url;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::connection::{Account, Check, Client, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
+use crate::error::{Kind, Remedy};
+use crate::secret::Secret;
+
+struct Fixture {
+    folder: TempDir,
+    key: Key,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self { folder: tempfile::tempdir().unwrap(), key: Key::random() };
+        Store::create(&fixture.path(), &fixture.key, at(0)).unwrap();
+        fixture
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("vault.db")
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.path(), &self.key, LostWrites::Refuse).unwrap()
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn name(text: &str) -> ConnectionName {
+    text.parse().unwrap()
+}
+
+fn new_connection(text: &str) -> NewConnection {
+    NewConnection {
+        name: name(text),
+        mode: Mode::Live,
+        auth: "oauth2".to_owned(),
+        origin: Some(Url::parse("http://127.0.0.1:9/x").unwrap()),
+        params: BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]),
+        kept: BTreeMap::new(),
+        account: Some(Account { id: "T024".to_owned(), name: None }),
+        scopes_asked: vec!["chat:write".to_owned()],
+        scopes_granted: None,
+        connected_at: at(10),
+    }
+}
+
+fn grant(token: &str) -> Grant {
+    Grant {
+        access_token: Secret::from(token),
+        refresh_token: Some(Secret::from("refresh \"quoted\"\n")),
+        fields: BTreeMap::from([("user_token".to_owned(), Secret::from("xoxp"))]),
+        client: Some(Client { id: "client".to_owned(), secret: Some(Secret::from("shh")) }),
+        issued_at: at(10),
+        expires_at: Some(at(3610)),
+        refresh_expires_at: Some(at(90_000)),
+        renewal: Renewal::RefreshToken,
+    }
+}
+
+#[test]
+fn a_connection_and_its_grant_come_back_as_they_were() {
+    let fixture = Fixture::new();
+    let made =
+        fixture.open().connections().connect(&new_connection("slack@work"), &grant("xoxb"), Place::Store).unwrap();
+    let store = fixture.open();
+    let (connection, stored) = store.connections().find_with_grant(&name("slack@work")).unwrap().unwrap();
+    assert_eq!(format!("{connection:?}"), format!("{made:?}"));
+    assert_eq!(connection.params["subdomain"], "acme");
+    assert_eq!(connection.origin.unwrap().as_str(), "http://127.0.0.1:9/x");
+    assert_eq!(
+        connection.expiry,
+        Expiry { expires_at: Some(at(3610)), lifetime: Some(3600), refreshable: true, presented_at: None }
+    );
+    let stored = stored.unwrap();
+    let found = stored.grant.as_ref().unwrap();
+    assert_eq!(found.access_token.expose(), "xoxb");
+    assert_eq!(found.refresh_token.as_ref().unwrap().expose(), "refresh \"quoted\"\n");
+    assert_eq!(found.fields["user_token"].expose(), "xoxp");
+    assert_eq!(found.client.as_ref().unwrap().secret.as_ref().unwrap().expose(), "shh");
+    assert_eq!((found.refresh_expires_at, found.renewal), (Some(at(90_000)), Renewal::RefreshToken));
+    assert_eq!((stored.generation, stored.restored, stored.place), (1, false, Place::Store));
+    let shown = format!("{stored:?}{connection:?}", connection = store.connections().list().unwrap());
+    assert!(!["xoxb", "xoxp", "shh", "quoted"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    assert!(store.connections().find(&name("slack")).unwrap().is_none());
+    assert_eq!(store.connections().names().unwrap(), [name("slack@work")]);
+}
+
+#[test]
+fn reconnecting_keeps_the_id_and_forgets_the_errors() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let first = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    store.connections().record_check(first.id, &Check { at: at(20), healthy: false }, Some("HTTP 500")).unwrap();
+    store.connections().record_failure(first.id, "timeout").unwrap();
+    store.connections().set_standing(first.id, Standing::NeedsReauth, Some("invalid_grant")).unwrap();
+    let failed = store.connections().find(&first.name).unwrap().unwrap();
+    assert_eq!((failed.error_count, failed.last_error.as_deref()), (2, Some("timeout")));
+    assert_eq!((failed.standing, failed.reason.as_deref()), (Standing::NeedsReauth, Some("invalid_grant")));
+    assert_eq!(failed.last_check, Some(Check { at: at(20), healthy: false }));
+
+    let again = store.connections().connect(&new_connection("slack"), &grant("two"), Place::Store).unwrap();
+    assert_eq!((again.id, again.error_count, again.standing, again.reason), (first.id, 0, Standing::Active, None));
+    assert_eq!(store.grants().get(first.id).unwrap().unwrap().generation, 2);
+
+    store.connections().record_failure(first.id, "x").unwrap();
+    store.connections().record_check(first.id, &Check { at: at(30), healthy: true }, None).unwrap();
+    let scopes = ["a".to_owned()];
+    let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
+    store.connections().record_facts(first.id, Some(&account), Some(&scopes), None).unwrap();
+    let healthy = store.connections().find(&first.name).unwrap().unwrap();
+    assert_eq!((healthy.error_count, healthy.last_error), (0, None));
+    assert_eq!((healthy.account, healthy.scopes_granted), (Some(account), Some(scopes.to_vec())));
+}
+
+#[test]
+fn a_removed_connection_takes_its_grant_along_and_its_id_is_not_used_again() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let first = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    store.connections().remove(first.id).unwrap();
+    assert!(store.grants().get(first.id).unwrap().is_none());
+    let gone = store.connections().remove(first.id).unwrap_err();
+    assert_eq!((gone.kind(), gone.code()), (Kind::NotFound, "no_such_connection"));
+    let second = store.connections().connect(&new_connection("slack"), &grant("two"), Place::Store).unwrap();
+    assert!(second.id > first.id);
+}
+
+#[test]
+fn of_two_writers_of_one_generation_the_second_is_superseded() {
+    let fixture = Fixture::new();
+    let (ours, theirs) = (fixture.open(), fixture.open());
+    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
+    ours.connections().set_standing(id, Standing::NeedsReauth, Some("x")).unwrap();
+    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), Written::Done { generation: 2 });
+    assert_eq!(theirs.grants().renew(id, 1, &grant("late")).unwrap(), Written::Superseded);
+    assert_eq!(theirs.grants().present(id, 1, at(50)).unwrap(), Written::Superseded);
+    assert_eq!(theirs.grants().renew(ConnectionId(99), 1, &grant("x")).unwrap(), Written::Superseded);
+    let stored = theirs.grants().get(id).unwrap().unwrap();
+    assert_eq!(stored.grant.unwrap().access_token.expose(), "two");
+    assert_eq!(ours.connections().find(&name("slack")).unwrap().unwrap().standing, Standing::Active);
+}
+
+#[test]
+fn a_marker_says_that_a_grant_was_presented_until_its_answer_is_stored() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let id = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
+    let marker = |store: &Store| store.grants().get(id).unwrap().unwrap().presented;
+    let _ = store.grants().present(id, 1, at(50)).unwrap();
+    drop(store);
+    let store = fixture.open();
+    assert_eq!(marker(&store), Some(Presented { at: at(50) }));
+    assert_eq!(store.connections().list().unwrap()[0].expiry.presented_at, Some(at(50)));
+    let _ = store.grants().withdraw(id, 1).unwrap();
+    assert_eq!(marker(&store), None);
+    let _ = store.grants().present(id, 1, at(60)).unwrap();
+    let _ = store.grants().renew(id, 1, &grant("two")).unwrap();
+    assert_eq!(marker(&store), None);
+}
+
+#[test]
+fn apps_and_sandbox_entries_come_back() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let client = Client { id: "id".to_owned(), secret: Some(Secret::from("s3cret")) };
+    store.apps().set(&App { connector: "slack".to_owned(), client, updated_at: at(1) }).unwrap();
+    let client = Client { id: "id2".to_owned(), secret: None };
+    store.apps().set(&App { connector: "slack".to_owned(), client, updated_at: at(2) }).unwrap();
+    let app = store.apps().get("slack").unwrap().unwrap();
+    assert_eq!((app.client.id.as_str(), app.client.secret, app.updated_at), ("id2", None, at(2)));
+    assert_eq!(store.apps().list().unwrap().len(), 1);
+    assert!(store.apps().remove("slack").unwrap().is_some());
+    assert!(store.apps().remove("slack").unwrap().is_none());
+
+    store.sandbox().put("slack/a", &json!({"n": 1})).unwrap();
+    store.sandbox().put("slacker", &json!(2)).unwrap();
+    let old = store.sandbox().update("slack/a", |value| value.replace(json!(7))).unwrap();
+    assert_eq!(old, Some(json!({"n": 1})));
+    assert_eq!(store.sandbox().list("slack/").unwrap(), [("slack/a".to_owned(), json!(7))]);
+    store.sandbox().update("slack/a", Option::take).unwrap();
+    assert_eq!(store.sandbox().get("slack/a").unwrap(), None);
+    assert_eq!(store.sandbox().clear("").unwrap(), 1);
+}
+
+#[test]
+fn every_write_raises_the_sequence_and_notes_it() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    assert_eq!(store.meta().unwrap(), Meta { sequence: 0, created_at: at(0), restored_at: None });
+    store.sandbox().put("a", &json!(1)).unwrap();
+    store.sandbox().put("a", &json!(2)).unwrap();
+    assert_eq!(store.meta().unwrap().sequence, 2);
+    assert_eq!(sequence::noted(&Store::sequence_file(&fixture.path())).unwrap(), 2);
+}
+
+#[test]
+fn fault_054_a_newer_store_is_read_and_not_written() {
+    let fixture = Fixture::new();
+    fixture.open().connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    fixture.open().connection().pragma_update(None, "user_version", migrations::LATEST + 1).unwrap();
+    let store = fixture.open();
+    assert!(store.is_read_only());
+    assert_eq!(store.connections().names().unwrap().len(), 1);
+    let refused = store.sandbox().put("a", &json!(1)).unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Vault, "vault_newer"));
+}
+
+#[test]
+fn many_writers_at_once_lose_no_write_and_never_find_it_locked() {
+    const WRITERS: u64 = 64;
+    const WRITES: u64 = 5;
+    let fixture = Fixture::new();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let fixture = &fixture;
+            scope.spawn(move || {
+                for write in 0..WRITES {
+                    // A store of its own each time, so that opening and closing meet recovery and checkpoints.
+                    let store = fixture.open();
+                    store.sandbox().put(&format!("{writer}/{write}"), &json!(1)).unwrap();
+                    store
+                        .sandbox()
+                        .update("sum", |sum| *sum = Some(json!(sum.as_ref().map_or(0, |n| n.as_u64().unwrap()) + 1)))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let store = fixture.open();
+    assert_eq!(store.sandbox().get("sum").unwrap(), Some(json!(WRITERS * WRITES)));
+    assert_eq!(store.sandbox().list("").unwrap().len() as u64, WRITERS * WRITES + 1);
+    assert_eq!(store.meta().unwrap().sequence, 2 * WRITERS * WRITES);
+    store.check().unwrap();
+}
+
+#[test]
+fn a_copy_under_another_key_and_a_snapshot_hold_the_same() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    let (copy, other) = (fixture.folder.path().join("copy.db"), Key::random());
+    store.export(&copy, &other).unwrap();
+    assert!(matches!(Store::open(&copy, &fixture.key, LostWrites::Refuse), Err(StoreError::WrongKey(_))));
+    let copied = Store::open(&copy, &other, LostWrites::Refuse).unwrap();
+    assert_eq!((copied.connections().names().unwrap(), copied.meta().unwrap().sequence), (vec![name("slack")], 1));
+
+    let snapshot = store.snapshot(&[]).unwrap();
+    assert!(snapshot.starts_with(b"SQLite format 3\0"));
+    let restored = fixture.folder.path().join("restored.db");
+    let counts = Store::import(&snapshot, &restored, &other, 40, at(99)).unwrap();
+    assert_eq!(counts, Restored { connections: 1, apps: 0 });
+    let restored = Store::open(&restored, &other, LostWrites::Refuse).unwrap();
+    let meta = restored.meta().unwrap();
+    assert_eq!((meta.sequence, meta.restored_at), (41, Some(at(99))));
+    assert_ne!(restored.vault_id(), store.vault_id());
+    for junk in [b"".as_slice(), b"not a database", &snapshot[..5000]] {
+        let path = fixture.folder.path().join("junk.db");
+        let error = Store::import(junk, &path, &other, 0, at(0)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Vault, "{error}");
+    }
+}
+
+#[test]
+fn fault_045_a_full_disk_has_its_own_error() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    // SQLite reports a limit on pages as it reports a full disk.
+    store.connection().pragma_update(None, "max_page_count", 1).unwrap();
+    let big = json!("x".repeat(200_000));
+    let error = store.sandbox().put("big", &big).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Failed, "disk_full"));
+    assert_eq!(store.sandbox().get("big").unwrap(), None);
+    store.check().unwrap();
+}

@@ -1,0 +1,278 @@
+//! The operating system's keyring: Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows.
+//!
+//! Everything of integ is under the service `integ`. Nothing is asked of the keyring before the first call, and no call
+//! lasts longer than 2 s: a desktop's unlock dialog can stand open for ever. One that did not answer is not asked
+//! again by this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use keyring_core::Entry;
+use keyring_core::api::CredentialStore;
+use thiserror::Error;
+use zeroize::Zeroize;
+
+use crate::error::{Kind, Remedy};
+use crate::secret::Secret;
+
+const SERVICE: &str = "integ";
+
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    #[error("no OS keyring answers here")]
+    NoService(#[source] keyring_core::Error),
+    #[error("the OS keyring is locked, or was never set up")]
+    Locked(#[source] keyring_core::Error),
+    #[error("the OS keyring did not answer within 2 s; it may be waiting for its unlock dialog")]
+    Hung,
+    #[error("the OS keyring holds no entry {0:?}")]
+    Absent(String),
+    #[error("the OS keyring refused")]
+    Refused(#[source] keyring_core::Error),
+}
+
+impl Remedy for KeyringError {
+    fn kind(&self) -> Kind {
+        Kind::Vault
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoService(_) => "keyring_absent",
+            Self::Locked(_) => "keyring_locked",
+            Self::Hung => "keyring_hung",
+            Self::Absent(_) => "keyring_entry_missing",
+            Self::Refused(_) => "keyring_refused",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                Self::NoService(_) => {
+                    "log in to a desktop session, or start one: dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock \
+                     --components=secrets; integ status'"
+                }
+                Self::Locked(_) | Self::Hung => "unlock it in the desktop's password manager, then `integ vault status`",
+                Self::Absent(_) => "INTEG_IDENTITY_FILE=FILE integ vault status, with a copy of the identity",
+                Self::Refused(_) => "secret-tool search --all service integ",
+            }
+            .to_owned(),
+        )
+    }
+}
+
+type Connect = fn() -> keyring_core::Result<Arc<CredentialStore>>;
+
+/// The keyring of the user who runs this. Copies share one connection.
+#[derive(Clone)]
+pub struct Keyring(Arc<Shared>);
+
+struct Shared {
+    connect: Connect,
+    labels: Labels,
+    store: Mutex<Option<Arc<CredentialStore>>>,
+    hung: AtomicBool,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
+impl Default for Keyring {
+    fn default() -> Self {
+        // Only Secret Service has labels; elsewhere the entry is shown by its service and user.
+        Self::connecting_by(platform, if cfg!(target_os = "linux") { Labels::Shown } else { Labels::Unknown })
+    }
+}
+
+/// Whether the keyring takes a label for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Labels {
+    Shown,
+    Unknown,
+}
+
+/// What went wrong, and when.
+enum Failure {
+    Connecting(keyring_core::Error),
+    Calling(keyring_core::Error),
+}
+
+impl Keyring {
+    fn connecting_by(connect: Connect, labels: Labels) -> Self {
+        Self(Arc::new(Shared { connect, labels, store: Mutex::new(None), hung: AtomicBool::new(false) }))
+    }
+
+    /// A keyring for tests, which answers as `store` does.
+    #[cfg(test)]
+    pub(super) fn over(store: Arc<CredentialStore>) -> Self {
+        let keyring = Self::connecting_by(|| Err(keyring_core::Error::NoDefaultStore), Labels::Unknown);
+        *keyring.0.store.lock().unwrap() = Some(store);
+        keyring
+    }
+
+    /// A keyring for tests that nothing answers for.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self::connecting_by(|| Err(keyring_core::Error::NoDefaultStore), Labels::Unknown)
+    }
+
+    /// Whether a keyring answers.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub fn reach(&self) -> Result<(), KeyringError> {
+        self.call("", |_| Ok(()))
+    }
+
+    /// # Errors
+    /// [`KeyringError::Absent`] where there is no such entry, and others.
+    pub fn get(&self, user: &str) -> Result<Secret, KeyringError> {
+        self.call(user, {
+            let user = user.to_owned();
+            move |store| {
+                let mut bytes = entry(store, &user, None)?.get_secret()?;
+                let text = std::str::from_utf8(&bytes).map(Secret::from);
+                bytes.zeroize();
+                text.map_err(|_| keyring_core::Error::BadEncoding(Vec::new()))
+            }
+        })
+    }
+
+    /// Writes an entry, or writes over it. `label` is what the desktop's password manager shows.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub fn set(&self, user: &str, secret: &Secret, label: &str) -> Result<(), KeyringError> {
+        let label = (self.0.labels == Labels::Shown).then(|| label.to_owned());
+        let (owner, secret) = (user.to_owned(), secret.clone());
+        self.call(user, move |store| entry(store, &owner, label.as_deref())?.set_secret(secret.expose().as_bytes()))
+    }
+
+    /// Deletes an entry; one that is not there is deleted already.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub fn delete(&self, user: &str) -> Result<(), KeyringError> {
+        let owner = user.to_owned();
+        match self.call(user, move |store| entry(store, &owner, None)?.delete_credential()) {
+            Err(KeyringError::Absent(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Asks in a thread of its own, which is left behind if it never comes back.
+    fn call<T: Send + 'static>(
+        &self,
+        user: &str,
+        ask: impl FnOnce(&CredentialStore) -> keyring_core::Result<T> + Send + 'static,
+    ) -> Result<T, KeyringError> {
+        if self.0.hung.load(Ordering::Relaxed) {
+            return Err(KeyringError::Hung);
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let shared = Arc::clone(&self.0);
+        let spawned = thread::Builder::new().name("keyring".to_owned()).spawn(move || {
+            let result = shared.connected().and_then(|store| ask(&*store).map_err(Failure::Calling));
+            let _ = answer.send(result);
+        });
+        if let Err(error) = spawned {
+            return Err(KeyringError::Refused(keyring_core::Error::PlatformFailure(Box::new(error))));
+        }
+        match answered.recv_timeout(TIMEOUT) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(failure)) => Err(classify(failure, user)),
+            Err(_) => {
+                self.0.hung.store(true, Ordering::Relaxed);
+                Err(KeyringError::Hung)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn connected(&self) -> Result<Arc<CredentialStore>, Failure> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*store {
+            Some(store) => Ok(Arc::clone(store)),
+            None => {
+                let connected = (self.connect)().map_err(Failure::Connecting)?;
+                Ok(Arc::clone(store.insert(connected)))
+            }
+        }
+    }
+}
+
+fn classify(failure: Failure, user: &str) -> KeyringError {
+    match failure {
+        Failure::Connecting(error) => KeyringError::NoService(error),
+        Failure::Calling(keyring_core::Error::NoEntry) => KeyringError::Absent(user.to_owned()),
+        Failure::Calling(error @ keyring_core::Error::NoStorageAccess(_)) => KeyringError::Locked(error),
+        Failure::Calling(error) => KeyringError::Refused(error),
+    }
+}
+
+fn entry(store: &CredentialStore, user: &str, label: Option<&str>) -> keyring_core::Result<Entry> {
+    let modifiers = label.map(|label| HashMap::from([("label", label)]));
+    store.build(SERVICE, user, modifiers.as_ref())
+}
+
+#[cfg(target_os = "linux")]
+fn platform() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(zbus_secret_service_keyring_store::Store::new()?)
+}
+
+#[cfg(target_os = "macos")]
+fn platform() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(apple_native_keyring_store::keychain::Store::new()?)
+}
+
+#[cfg(windows)]
+fn platform() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(windows_native_keyring_store::Store::new()?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+fn platform() -> keyring_core::Result<Arc<CredentialStore>> {
+    Err(keyring_core::Error::NoDefaultStore)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_written_read_and_deleted() {
+        let keyring = Keyring::over(keyring_core::mock::Store::new().unwrap());
+        assert!(matches!(keyring.get("a"), Err(KeyringError::Absent(_))));
+        keyring.set("a", &Secret::from("one"), "label").unwrap();
+        keyring.set("a", &Secret::from("two"), "label").unwrap();
+        assert_eq!(keyring.get("a").unwrap().expose(), "two");
+        keyring.delete("a").unwrap();
+        keyring.delete("a").unwrap();
+    }
+
+    #[test]
+    fn fault_050_a_keyring_that_never_answers_is_given_up_after_2_s() {
+        let never = || {
+            thread::sleep(Duration::from_secs(60));
+            Err(keyring_core::Error::NoDefaultStore)
+        };
+        let keyring = Keyring::connecting_by(never, Labels::Unknown);
+        let waiting = crate::clock::Stopwatch::start();
+        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung)));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung)));
+        assert!(waiting.elapsed() < Duration::from_secs(4));
+        assert!(matches!(Keyring::none().reach(), Err(KeyringError::NoService(_))));
+    }
+}

@@ -1,0 +1,276 @@
+//! The files of one vault: where they are, whether they may be trusted, and who may use them now.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::VaultError;
+use crate::clock::Stopwatch;
+use crate::files;
+
+/// How long to wait for whoever holds the vault. Replacing a store takes less than a second; what takes longer is a
+/// program that keeps the store open, and waiting will not end that.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a lock is tried meanwhile.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The folder of one workspace's vault.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    folder: PathBuf,
+}
+
+/// What there is of a vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Absent,
+    /// The key is sealed, and the store was never put in place: making it was cut short.
+    Unfinished,
+    Present,
+}
+
+/// How a vault's lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// With others, to use the store.
+    Shared,
+    /// Alone, to replace the store.
+    Alone,
+}
+
+impl Layout {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn store(&self) -> PathBuf {
+        self.folder.join("vault.db")
+    }
+
+    pub(super) fn seal(&self) -> PathBuf {
+        self.folder.join("vault.age")
+    }
+
+    pub(super) fn sequence(&self) -> PathBuf {
+        crate::store::Store::sequence_file(&self.store())
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// The store's write-ahead log, and the index of it.
+    pub(super) fn logs(&self) -> [PathBuf; 2] {
+        [self.folder.join("vault.db-wal"), self.folder.join("vault.db-shm")]
+    }
+
+    /// What there is, each file checked. To be asked while the lock is held.
+    ///
+    /// # Errors
+    /// [`VaultError::StoreMissing`] and [`VaultError::SealMissing`] where one of them was there once, and those of
+    /// [`check_private`].
+    pub(super) fn state(&self) -> Result<State, VaultError> {
+        let (store, seal) = (self.store(), self.seal());
+        match (check_private(&seal)?, check_private(&store)?) {
+            (true, true) => Ok(State::Present),
+            (false, true) => Err(VaultError::SealMissing(seal)),
+            // The side file is written once the store is in place.
+            (true, false) if self.sequence().exists() => Err(VaultError::StoreMissing(store)),
+            (true, false) => Ok(State::Unfinished),
+            (false, false) if self.sequence().exists() => Err(VaultError::StoreMissing(store)),
+            (false, false) => Ok(State::Absent),
+        }
+    }
+
+    /// Makes the folder, of mode 0700.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`], [`VaultError::NetworkFileSystem`].
+    pub(super) fn create(&self) -> Result<(), VaultError> {
+        files::create_private_folder(&self.folder).map_err(VaultError::at(&self.folder))
+    }
+
+    /// Takes the lock; whoever holds the file holds it. Absent where the folder is.
+    ///
+    /// # Errors
+    /// [`VaultError::Busy`] after 15 s, and what makes the folder one that cannot be used.
+    pub(super) fn hold(&self, hold: Hold) -> Result<Option<File>, VaultError> {
+        match fs::symlink_metadata(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(VaultError::at(&self.folder)(error)),
+            Ok(metadata) => check_folder(&self.folder, &metadata)?,
+        }
+        refuse_network(&self.folder)?;
+        hold_file(&self.lock(), hold, LOCK_TIMEOUT).map(Some)
+    }
+
+    /// Removes what a process that was killed has left half made. To be called while the lock is held alone.
+    pub(super) fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            // Whoever changes one of these holds the lock with others, so that none is being written now.
+            if [".vault.db.", ".vault.age.", ".sequence."].iter().any(|left| name.to_string_lossy().starts_with(left)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Takes a lock on the file at `path`, which is made where it is missing.
+///
+/// # Errors
+/// [`VaultError::Busy`] where it is held for longer than `timeout`.
+pub(super) fn hold_file(path: &Path, hold: Hold, timeout: Duration) -> Result<File, VaultError> {
+    let waiting = Stopwatch::start();
+    loop {
+        let file = files::open_or_create_private(path).map_err(VaultError::at(path))?;
+        let locked = match hold {
+            Hold::Shared => file.try_lock_shared(),
+            Hold::Alone => file.try_lock(),
+        };
+        match locked {
+            // Its folder may have been deleted, and made anew, while this waited.
+            Ok(()) if is_file_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) if waiting.elapsed() < timeout => thread::sleep(LOCK_INTERVAL),
+            Err(TryLockError::WouldBlock) => return Err(VaultError::Busy(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(VaultError::at(path)(error)),
+        }
+        if waiting.elapsed() > timeout {
+            return Err(VaultError::Busy(path.to_owned()));
+        }
+    }
+}
+
+/// Whether the open file still is the one at `path`.
+pub(super) fn is_file_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(named)) if same(&open, &named))
+    }
+    // Windows deletes no file that is open.
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
+    }
+}
+
+/// Whether there is a file at `path`, and that nobody but this user can have read or written it.
+///
+/// # Errors
+/// [`VaultError::Symlink`], [`VaultError::NotAFile`], [`VaultError::ForeignOwner`], [`VaultError::WideRights`].
+pub(super) fn check_private(path: &Path) -> Result<bool, VaultError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(VaultError::at(path)(error)),
+    };
+    if metadata.is_symlink() {
+        return Err(VaultError::Symlink(path.to_owned()));
+    }
+    if !metadata.is_file() {
+        return Err(VaultError::NotAFile(path.to_owned()));
+    }
+    check_rights(path, &metadata, 0o077, "600")?;
+    Ok(true)
+}
+
+/// A folder may be seen by others, for its files cannot be read; it may not be written by others.
+fn check_folder(path: &Path, metadata: &fs::Metadata) -> Result<(), VaultError> {
+    if metadata.is_symlink() {
+        return Err(VaultError::Symlink(path.to_owned()));
+    }
+    check_rights(path, metadata, 0o022, "700")
+}
+
+#[cfg(unix)]
+fn check_rights(path: &Path, metadata: &fs::Metadata, refused: u32, mode: &'static str) -> Result<(), VaultError> {
+    use std::os::unix::fs::MetadataExt;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(VaultError::ForeignOwner(path.to_owned()));
+    }
+    if metadata.mode() & refused != 0 {
+        return Err(VaultError::WideRights { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// A user's profile folder is the user's alone on Windows.
+#[cfg(not(unix))]
+fn check_rights(_: &Path, _: &fs::Metadata, _: u32, _: &'static str) -> Result<(), VaultError> {
+    Ok(())
+}
+
+/// Refuses file systems of the network and of other machines, whose locks and shared memory do not hold between all who
+/// use them: SQLite's write-ahead log would lose writes there.
+fn refuse_network(folder: &Path) -> Result<(), VaultError> {
+    #[cfg(target_os = "linux")]
+    if let Ok(status) = rustix::fs::statfs(folder)
+        && let Some(file_system) = network_file_system(status.f_type as u32)
+    {
+        return Err(VaultError::NetworkFileSystem { path: folder.to_owned(), file_system });
+    }
+    let _ = folder;
+    Ok(())
+}
+
+/// The network file system with this number, of those in Linux's `statfs(2)`.
+#[cfg(any(target_os = "linux", test))]
+fn network_file_system(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "a Windows share (SMB)",
+        // What WSL shows of Windows' drives, and what some virtual machines share folders by.
+        0x0102_1997 => "a folder shared by 9P",
+        0x786f_4256 => "a folder shared by VirtualBox",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x7375_7245 => "Coda",
+        0x00c3_6400 => "Ceph",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_108_network_file_systems_are_known() {
+        assert_eq!(network_file_system(0x6969), Some("NFS"));
+        assert_eq!(network_file_system(0x0102_1997), Some("a folder shared by 9P"));
+        assert_eq!(network_file_system(0xef53), None);
+    }
+
+    #[test]
+    fn a_lock_that_is_held_alone_is_waited_for_and_then_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let alone = hold_file(&path, Hold::Alone, LOCK_TIMEOUT).unwrap();
+        let busy = hold_file(&path, Hold::Shared, Duration::from_millis(20));
+        assert!(matches!(busy, Err(VaultError::Busy(_))));
+        drop(alone);
+        let _first = hold_file(&path, Hold::Shared, LOCK_TIMEOUT).unwrap();
+        let _second = hold_file(&path, Hold::Shared, LOCK_TIMEOUT).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_deleted_file_is_not_taken_for_the_one_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let old = hold_file(&path, Hold::Alone, LOCK_TIMEOUT).unwrap();
+        fs::remove_file(&path).unwrap();
+        let new = hold_file(&path, Hold::Alone, LOCK_TIMEOUT).unwrap();
+        assert!(!is_file_at(&old, &path) && is_file_at(&new, &path));
+    }
+}

@@ -1,0 +1,39 @@
+//! Vaults: the keys of stores, who may open them, and where secrets are kept.
+//!
+//! A workspace's folder holds `vault.db`, the encrypted store; `vault.age`, the store's random key and the list of
+//! those who may have it, encrypted to them with age; `lock`, held shared by whoever has the store open and alone by
+//! whoever replaces it; and `sequence` (see `store`). A user's identity, the age key that opens `vault.age`, is one for
+//! all vaults: the file `identity` is the key, or the key under a passphrase, or a note that the OS keyring has it.
+//!
+//! Invariants:
+//! - Each of the files is replaced whole, so that at any moment one custody and one key are in force. A process killed
+//!   anywhere leaves a vault that opens, under exactly one key.
+//! - Custody never changes by itself: an identity that is noted to be in the keyring is looked for nowhere else.
+//! - A file that others could have written or read is refused, and a vault that does not open is left as it is.
+//! - Keys and secrets are in memory and in these files; never in arguments, logs or temporary files.
+//!
+//! This module knows keys and files. What a connection means it does not know, and SQL is `store`'s.
+
+mod access;
+mod backup;
+mod custody;
+mod error;
+mod identity;
+mod identity_file;
+mod keyring;
+mod layout;
+mod passphrase;
+mod replace;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, destroy, open};
+pub use backup::{BackupKey, backup};
+pub use custody::{Custodian, CustodyError, Loaded, Moved, Saved, Warning};
+pub use error::VaultError;
+pub use identity::Identity;
+pub use identity_file::{Custody, Given};
+pub use keyring::{Keyring, KeyringError};
+pub use passphrase::{PassphraseSource, Prompt};
+pub use seal::Recipient;

@@ -1,0 +1,175 @@
+//! Tokens in the store or in the OS keyring: none is lost, wherever a move or a save stops.
+
+use keyring_core::api::{CredentialApi, CredentialStore, CredentialStoreApi};
+
+use super::*;
+use crate::store::Place;
+
+/// A keyring that fails from the call of this number on, as a kill or a crash there would.
+#[derive(Debug)]
+struct Failing {
+    inner: Arc<keyring_core::mock::Store>,
+    left: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct FailingEntry {
+    entry: keyring_core::Entry,
+    left: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl FailingEntry {
+    fn count(&self) -> keyring_core::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| keyring_core::Error::NoStorageAccess("killed".into()))
+    }
+}
+
+impl CredentialApi for FailingEntry {
+    fn set_secret(&self, secret: &[u8]) -> keyring_core::Result<()> {
+        self.count()?;
+        self.entry.set_secret(secret)
+    }
+
+    fn get_secret(&self) -> keyring_core::Result<Vec<u8>> {
+        self.count()?;
+        self.entry.get_secret()
+    }
+
+    fn delete_credential(&self) -> keyring_core::Result<()> {
+        self.count()?;
+        self.entry.delete_credential()
+    }
+
+    fn get_credential(&self) -> keyring_core::Result<Option<Arc<keyring_core::Credential>>> {
+        Ok(None)
+    }
+
+    fn get_specifiers(&self) -> Option<(String, String)> {
+        None
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+impl CredentialStoreApi for Failing {
+    fn vendor(&self) -> String {
+        String::new()
+    }
+
+    fn id(&self) -> String {
+        String::new()
+    }
+
+    fn build(
+        &self,
+        service: &str,
+        user: &str,
+        modifiers: Option<&std::collections::HashMap<&str, &str>>,
+    ) -> keyring_core::Result<keyring_core::Entry> {
+        let entry = self.inner.build(service, user, modifiers)?;
+        Ok(keyring_core::Entry::new_with_credential(Arc::new(FailingEntry { entry, left: Arc::clone(&self.left) })))
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+fn failing_after(inner: &Arc<keyring_core::mock::Store>, calls: usize) -> Keyring {
+    let store: Arc<CredentialStore> = Arc::new(Failing { inner: Arc::clone(inner), left: Arc::new(calls.into()) });
+    Keyring::over(store)
+}
+
+fn three_connections(custodian: &Custodian, store: &Store) {
+    for (connector, token) in [("github", "t1"), ("notion", "t2"), ("slack", "t3")] {
+        let (_, warning) = custodian.connect(store, &new_connection(connector), &grant(token)).unwrap();
+        assert!(warning.is_none());
+    }
+}
+
+fn tokens(custodian: &Custodian, store: &Store) -> Vec<String> {
+    let names = store.connections().names().unwrap();
+    let token = |name| custodian.load(store, name).unwrap().unwrap().grant.access_token.expose().clone();
+    names.iter().map(token).collect()
+}
+
+#[test]
+fn tokens_in_the_keyring_are_not_in_the_store() {
+    let home = Home::new(IdentityCustody::File);
+    let (store, keyring) = (home.open(), mock_keyring());
+    let custodian = Custodian::new(keyring.clone(), TokenCustody::Keyring);
+    three_connections(&custodian, &store);
+    let connection = store.connections().find(&name("slack")).unwrap().unwrap();
+    let stored = store.grants().get(connection.id).unwrap().unwrap();
+    assert!(stored.grant.is_none() && stored.place == Place::Keyring);
+    assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"]);
+
+    let saved = custodian.save(&store, &connection, stored.generation, &grant("t4")).unwrap();
+    assert!(matches!(saved, Saved::Renewed { generation: 2, warning: None }));
+    let late = custodian.save(&store, &connection, stored.generation, &grant("late")).unwrap();
+    assert!(matches!(late, Saved::Superseded));
+    assert_eq!(tokens(&custodian, &store)[2], "t4");
+    assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
+
+    let nothing = Custodian::new(Keyring::none(), TokenCustody::Store).load(&store, &name("slack")).unwrap_err();
+    assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_absent"));
+    let entry = format!("{}/slack", store.vault_id());
+    let old = keyring.get(&entry).unwrap();
+    assert_eq!(custodian.forget(&store, &connection).unwrap().map(|error| error.code()), None);
+    assert!(keyring.get(&entry).is_err());
+
+    // An entry of an earlier connection of this name is not taken for this one's.
+    let (again, _) = custodian.connect(&store, &new_connection("slack"), &grant("t5")).unwrap();
+    keyring.set(&entry, &old, "").unwrap();
+    let lost = custodian.load(&store, &again.name).unwrap_err();
+    assert_eq!((lost.kind(), lost.hint().as_deref()), (Kind::AuthNeeded, Some("integ connect slack")));
+}
+
+#[test]
+fn fault_051_a_keyring_that_fails_after_login_or_refresh_loses_no_token() {
+    let home = Home::new(IdentityCustody::File);
+    let store = home.open();
+    let broken = Custodian::new(Keyring::none(), TokenCustody::Keyring);
+    let (connection, warning) = broken.connect(&store, &new_connection("slack"), &grant("t1")).unwrap();
+    assert!(matches!(warning.unwrap().source, KeyringError::NoService(_)));
+    assert_eq!(tokens(&broken, &store), ["t1"]);
+    let saved = broken.save(&store, &connection, 1, &grant("t2")).unwrap();
+    assert!(matches!(saved, Saved::Renewed { warning: Some(_), .. }));
+    assert_eq!(tokens(&broken, &store), ["t2"]);
+    // The next save finds the keyring well, and the token goes where it belongs.
+    let mended = Custodian::new(mock_keyring(), TokenCustody::Keyring);
+    assert!(matches!(mended.save(&store, &connection, 2, &grant("t3")).unwrap(), Saved::Renewed { warning: None, .. }));
+    assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
+    assert_eq!(tokens(&mended, &store), ["t3"]);
+}
+
+#[test]
+fn a_move_of_tokens_that_stops_anywhere_loses_none_and_is_finished_by_another() {
+    for to in [TokenCustody::Keyring, TokenCustody::Store] {
+        let from = if to == TokenCustody::Keyring { TokenCustody::Store } else { TokenCustody::Keyring };
+        for calls in 0..7 {
+            let home = Home::new(IdentityCustody::File);
+            let (store, mock) = (home.open(), keyring_core::mock::Store::new().unwrap());
+            let whole = || failing_after(&mock, 1000);
+            three_connections(&Custodian::new(whole(), from), &store);
+            let stopped = Custodian::new(failing_after(&mock, calls), from).move_tokens(&store, to);
+            assert_eq!(stopped.is_err(), calls < if to == TokenCustody::Keyring { 3 } else { 6 }, "{to:?} {calls}");
+
+            let custodian = Custodian::new(whole(), from);
+            assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
+            let finished = custodian.move_tokens(&store, to).unwrap();
+            assert_eq!(finished.moved + finished.there, 3);
+            assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
+            for (_, name, stored) in store.grants().list().unwrap() {
+                let entry = whole().get(&format!("{}/{name}", store.vault_id()));
+                assert_eq!(entry.is_ok(), to == TokenCustody::Keyring, "{to:?} {calls} {name}");
+                assert_eq!(stored.grant.is_some(), to == TokenCustody::Store);
+                assert_eq!(stored.place == Place::Store, to == TokenCustody::Store);
+            }
+        }
+    }
+}

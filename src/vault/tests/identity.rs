@@ -1,0 +1,96 @@
+//! Where the identity is kept, and that it is never looked for anywhere weaker.
+
+use super::*;
+use crate::store::LostWrites;
+
+static PASSPHRASE: Answer = Answer(Some("correct horse"));
+static WRONG: Answer = Answer(Some("wrong horse"));
+
+#[test]
+fn fault_050_an_identity_in_the_keyring_is_looked_for_nowhere_else() {
+    let home = Home::new(IdentityCustody::Auto);
+    let (keyring, folder) = (mock_keyring(), home.workspace("default"));
+    let opened = home.access_by(&NOBODY, keyring.clone()).open(&folder, CREATE).unwrap();
+    assert_eq!(opened.identity_made, Some(Custody::Keyring));
+    drop(opened);
+    let note = fs::read_to_string(home.folders.identity()).unwrap();
+    assert!(note.contains("\nkeyring: age1") && !note.contains("SECRET"), "{note}");
+    drop(home.access_by(&NOBODY, keyring).open(&folder, IfAbsent::Fail).unwrap());
+    for (gone, code) in [(Keyring::none(), "keyring_absent"), (mock_keyring(), "keyring_entry_missing")] {
+        let error = home.access_by(&NOBODY, gone).open(&folder, CREATE).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Vault, code));
+        assert!(error.hint().is_some());
+    }
+    assert_eq!(fs::read_to_string(home.folders.identity()).unwrap(), note);
+}
+
+#[test]
+fn auto_takes_a_file_where_no_keyring_answers_and_keyring_takes_nothing() {
+    let home = Home::new(IdentityCustody::Auto);
+    assert_eq!(home.access().open(&home.workspace("default"), CREATE).unwrap().identity_made, Some(Custody::File));
+    let strict = Home::new(IdentityCustody::Keyring);
+    assert_eq!(strict.failure().code(), "keyring_absent");
+    assert!(!strict.folders.identity().exists());
+}
+
+#[test]
+fn a_passphrase_opens_the_identity_and_nothing_else_does() {
+    let home = Home::new(IdentityCustody::Passphrase);
+    let folder = home.workspace("default");
+    assert_eq!(home.failure().code(), "vault_locked");
+    let opened = home.access_by(&PASSPHRASE, Keyring::none()).open(&folder, CREATE).unwrap();
+    assert_eq!(opened.identity_made, Some(Custody::Passphrase));
+    drop(opened);
+    assert!(fs::read(home.folders.identity()).unwrap().starts_with(b"age-encryption.org/v1\n-> scrypt"));
+    drop(home.access_by(&PASSPHRASE, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap());
+    let wrong = home.access_by(&WRONG, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap_err();
+    assert_eq!((wrong.kind(), wrong.code()), (Kind::Vault, "vault_locked"));
+    let given = Given { passphrase_command: Some("printf 'correct horse\\n'".to_owned()), ..Given::default() };
+    drop(home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap());
+}
+
+#[test]
+fn the_environments_identity_comes_first() {
+    let home = Home::new(IdentityCustody::File);
+    drop(home.open());
+    let folder = home.workspace("default");
+    let by = |given: Given| home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail).map(drop);
+    let invalid = Given { identity: Some(Secret::from("AGE-SECRET-KEY-1X")), ..Given::default() };
+    assert_eq!(by(invalid).unwrap_err().code(), "invalid_identity");
+    let stranger = Given { identity: Some(Identity::generate().secret()), ..Given::default() };
+    assert_eq!(by(stranger).unwrap_err().code(), "vault_wrong_key");
+    let missing = Given { identity_file: Some(home.folders.data().join("none")), ..Given::default() };
+    assert_eq!(by(missing).unwrap_err().code(), "vault_locked");
+    let moved = home.folders.data().join("elsewhere.txt");
+    fs::rename(home.folders.identity(), &moved).unwrap();
+    by(Given { identity_file: Some(moved), ..Given::default() }).unwrap();
+}
+
+#[test]
+fn moving_the_identity_loses_nothing_wherever_it_stops() {
+    let home = Home::new(IdentityCustody::File);
+    drop(home.open());
+    let (folder, keyring) = (home.workspace("default"), mock_keyring());
+    let access = home.access_by(&PASSPHRASE, keyring.clone());
+    let recipient = access.vault(&folder).unwrap().own_recipient();
+    let file = fs::read(home.folders.identity()).unwrap();
+
+    for to in [Custody::Keyring, Custody::Passphrase, Custody::Keyring, Custody::File] {
+        access.move_identity(to, NOW).unwrap();
+        let vault = access.vault(&folder).unwrap();
+        assert_eq!((vault.custody(), vault.own_recipient()), (to, recipient.clone()));
+        vault.check(LostWrites::Refuse).unwrap();
+        assert_eq!(keyring.get(&recipient).is_ok(), to == Custody::Keyring);
+    }
+    // Killed after the keyring was written, before the note was: the file is in force, and moving again finishes it.
+    assert_eq!(Identity::parse(std::str::from_utf8(&file).unwrap()).unwrap().recipient(), recipient);
+    keyring.set(&recipient, &Identity::generate().secret(), "").unwrap();
+    drop(home.open());
+    access.move_identity(Custody::Keyring, NOW).unwrap();
+    drop(access.open(&folder, IfAbsent::Fail).unwrap());
+    // Killed after the file was written, before the entry was deleted.
+    fs::write(home.folders.identity(), &file).unwrap();
+    drop(home.open());
+    access.move_identity(Custody::File, NOW).unwrap();
+    assert!(keyring.get(&recipient).is_err());
+}

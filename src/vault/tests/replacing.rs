@@ -1,0 +1,188 @@
+//! Rekeying, recipients, backups.
+
+use std::process::Command;
+
+use super::super::replace::Replacement;
+use super::super::seal::Seal;
+use super::*;
+use crate::store::{LostWrites, Restored, StoreError};
+
+/// Runs the steps of a rekey up to `last` and then lets go, as a kill does.
+fn rekey_up_to(vault: &Vault, last: usize) {
+    let replacement = Replacement::begin(vault).unwrap();
+    if last >= 1 {
+        replacement.copy().unwrap();
+    }
+    if last >= 2 {
+        replacement.seal_both().unwrap();
+    }
+    if last >= 3 {
+        replacement.swap().unwrap();
+    }
+    if last >= 4 {
+        replacement.finish().unwrap();
+    }
+}
+
+#[test]
+fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
+    for last in 0..=4 {
+        let home = Home::new(IdentityCustody::File);
+        fill(&home.open());
+        let vault = home.access().vault(&home.workspace("default")).unwrap();
+        let seal = |vault: &Vault| Seal::read(&home.file("vault.age"), &vault.identity).unwrap();
+        let before = seal(&vault).key;
+        rekey_up_to(&vault, last);
+        fs::write(home.file(".vault.db.0123456789abcdef"), "what a kill leaves").unwrap();
+
+        let store = home.open();
+        assert_eq!(store.sandbox().list("").unwrap().len(), 20, "after step {last}");
+        store.sandbox().put("after", &json!(last)).unwrap();
+        drop(store);
+        let after = seal(&vault);
+        assert_eq!((after.key != before, after.previous), (last >= 3, None), "after step {last}");
+        vault.check(LostWrites::Refuse).unwrap();
+
+        vault.rekey().unwrap();
+        assert_eq!(home.open().sandbox().get("after").unwrap(), Some(json!(last)));
+        assert!(!home.file(".vault.db.0123456789abcdef").exists());
+        let opened = Store::open(&home.file("vault.db"), &before, LostWrites::Refuse);
+        assert!(matches!(opened, Err(StoreError::WrongKey(_))), "the old key is worthless");
+    }
+}
+
+#[test]
+fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
+    let home = Home::new(IdentityCustody::File);
+    let store = home.open();
+    let vault = home.access().vault(&home.workspace("default")).unwrap();
+    let friend = Identity::generate();
+    vault.add_recipient(&friend.recipient(), "friend", NOW).unwrap();
+    std::thread::scope(|scope| {
+        let rekey = scope.spawn(|| vault.rekey());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        store.sandbox().put("a", &json!(1)).unwrap();
+        assert!(!rekey.is_finished());
+        drop(store);
+        rekey.join().unwrap().unwrap();
+    });
+    assert_eq!(home.open().sandbox().get("a").unwrap(), Some(json!(1)));
+    assert_eq!(vault.recipients().unwrap().len(), 2);
+}
+
+#[test]
+fn recipients_open_the_vault_until_they_are_removed() {
+    let home = Home::new(IdentityCustody::File);
+    drop(home.open());
+    let folder = home.workspace("default");
+    let vault = home.access().vault(&folder).unwrap();
+    let friend = Identity::generate();
+    let as_friend = || {
+        let given = Given { identity: Some(friend.secret()), ..Given::default() };
+        home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail)
+    };
+    assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
+    vault.add_recipient(&friend.recipient(), "a friend's \"laptop\"", NOW).unwrap();
+    drop(as_friend().unwrap());
+    assert_eq!(vault.recipients().unwrap()[1].label, "a friend's \"laptop\"");
+    let code = |result: Result<(), VaultError>| result.unwrap_err().code();
+    assert_eq!(code(vault.add_recipient(&friend.recipient(), "", NOW)), "known_recipient");
+    assert_eq!(code(vault.add_recipient("age1nonsense", "", NOW)), "invalid_recipient");
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), RemoveOwn::Refuse)), "recipient_needed");
+    vault.remove_recipient(&friend.recipient(), RemoveOwn::Refuse).unwrap();
+    assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
+    assert_eq!(code(vault.remove_recipient(&friend.recipient(), RemoveOwn::Refuse)), "no_such_recipient");
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), RemoveOwn::Allow)), "recipient_needed");
+}
+
+#[test]
+fn recipients_added_at_once_are_all_kept() {
+    let home = Home::new(IdentityCustody::File);
+    drop(home.open());
+    let vault = home.access().vault(&home.workspace("default")).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| vault.add_recipient(&Identity::generate().recipient(), "", NOW).unwrap());
+        }
+    });
+    assert_eq!(vault.recipients().unwrap().len(), 13);
+}
+
+#[test]
+fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held() {
+    let home = Home::new(IdentityCustody::File);
+    let (store, keyring) = (home.open(), mock_keyring());
+    let custodian = Custodian::new(keyring.clone(), TokenCustody::Keyring);
+    let (_, warning) = custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
+    assert!(warning.is_none());
+    let file = home.folders.data().join("backup.age");
+    let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
+    backup(&store, &custodian, &file, &BackupKey::Recipients(vec![own])).unwrap();
+    assert_eq!(mode(&file), 0o600);
+
+    let new = home.workspace("new");
+    let restored = home.access().restore(&new, &file, NOW).unwrap();
+    assert_eq!(restored, (Restored { connections: 1, apps: 0 }, None));
+    let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
+    assert_eq!(opened.meta().unwrap().restored_at, Some(NOW));
+    assert_eq!(opened.grants().restored().unwrap().len(), 1);
+    let nowhere = Custodian::new(Keyring::none(), TokenCustody::Store);
+    let loaded = nowhere.load(&opened, &name("slack")).unwrap().unwrap();
+    assert_eq!((loaded.grant.access_token.expose().as_str(), loaded.stored.restored), ("xoxb", true));
+    let saved = nowhere.save(&opened, &loaded.connection, loaded.stored.generation, &grant("fresh")).unwrap();
+    assert!(matches!(saved, Saved::Renewed { .. }));
+    assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored.restored);
+    drop(opened);
+
+    assert_eq!(home.access().restore(&new, &file, NOW).unwrap_err().code(), "workspace_not_empty");
+    let empty = home.workspace("empty");
+    drop(home.access().open(&empty, CREATE).unwrap());
+    home.access().restore(&empty, &file, NOW).unwrap();
+    assert_eq!(home.access().open(&empty, IfAbsent::Fail).unwrap().store.connections().names().unwrap().len(), 1);
+}
+
+#[test]
+fn a_backup_that_is_damaged_or_anothers_leaves_no_workspace_behind() {
+    let home = Home::new(IdentityCustody::File);
+    let store = home.open();
+    let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
+    let (file, new) = (home.folders.data().join("backup.age"), home.workspace("new"));
+    let passphrase = BackupKey::Passphrase(Secret::from("correct"));
+    backup(&store, &custodian, &file, &passphrase).unwrap();
+    let by = |answer: &'static Answer| home.access_by(answer, Keyring::none()).restore(&new, &file, NOW);
+    static WRONG: Answer = Answer(Some("wrong"));
+    static CORRECT: Answer = Answer(Some("correct"));
+    assert_eq!(by(&NOBODY).unwrap_err().code(), "vault_locked");
+    assert_eq!(by(&WRONG).unwrap_err().code(), "invalid_backup");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(by(&CORRECT).unwrap_err().code(), "invalid_backup");
+    fs::write(&file, b"age-encryption.org/v1\n-> X25519").unwrap();
+    assert_eq!(by(&CORRECT).unwrap_err().code(), "invalid_backup");
+    fs::write(&file, &whole).unwrap();
+    assert!(!new.exists());
+    by(&CORRECT).unwrap();
+}
+
+#[test]
+fn age_and_sqlite3_open_a_backup() {
+    let found = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !found("age") || !found("sqlite3") {
+        eprintln!("skipped: age and sqlite3 are not installed");
+        return;
+    }
+    let home = Home::new(IdentityCustody::File);
+    let (store, file) = (home.open(), home.folders.data().join("backup.age"));
+    let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
+    custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
+    let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
+    backup(&store, &custodian, &file, &BackupKey::Recipients(vec![own])).unwrap();
+    let plain = home.folders.data().join("plain.db");
+    let opened =
+        Command::new("age").arg("-d").arg("-i").arg(home.folders.identity()).arg("-o").args([&plain, &file]).status();
+    assert!(opened.unwrap().success());
+    let query =
+        "SELECT connector, json_extract(secrets, '$.access_token') FROM connections, grants; PRAGMA integrity_check";
+    let rows = Command::new("sqlite3").arg(&plain).arg(query).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&rows.stdout), "slack|xoxb\nok\n");
+}
