@@ -11,3 +11,4 @@ pub mod secret;
 pub mod connector;
 pub mod store;
 pub mod vault;
+pub mod http;

@@ -1,0 +1,76 @@
+//! What an answer means, by the connector's rules and below them by HTTP's own. Pure.
+
+use serde_json::Value;
+
+use super::Response;
+use crate::connector::{ErrorClass, ErrorRule};
+
+/// The class of an answer; absent for a success that no rule speaks against.
+pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> {
+    let document = response.json();
+    let fits = |rule: &&ErrorRule| {
+        let body = document.as_ref().unwrap_or(&Value::Null);
+        (rule.status.is_empty() || rule.status.contains(&response.status))
+            && rule
+                .headers
+                .iter()
+                .all(|(name, want)| response.header(name).is_some_and(|got| want == "*" || got == want))
+            && rule
+                .body
+                .iter()
+                .all(|(at, wants)| at.find(body).is_some_and(|got| wants.iter().any(|want| same(got, want))))
+    };
+    if let Some(rule) = rules.iter().find(fits) {
+        return Some(rule.class);
+    }
+    match response.status {
+        200..=299 => None,
+        401 => Some(ErrorClass::Auth),
+        403 => Some(ErrorClass::Permission),
+        404 => Some(ErrorClass::NotFound),
+        429 => Some(ErrorClass::RateLimit),
+        408 | 425 | 500.. => Some(ErrorClass::Retry),
+        _ => Some(ErrorClass::Fail),
+    }
+}
+
+fn same(got: &Value, want: &Value) -> bool {
+    match (got, want.as_str().and_then(|want| want.strip_suffix('*'))) {
+        (Value::String(got), Some(start)) => got.starts_with(start),
+        _ => got == want,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Rules {
+        errors: Vec<ErrorRule>,
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_wins_over_the_status() {
+        let rules = r#"
+            [[errors]]
+            class = "rate_limit"
+            status = [403]
+            headers = { x-ratelimit-remaining = "0" }
+            [[errors]]
+            class = "auth"
+            body = { "/error" = ["token_revoked", "invalid_*"] }
+        "#;
+        let rules = Rules::deserialize(toml::Deserializer::parse(rules).unwrap()).unwrap().errors;
+        let class = |status, headers: &[(&str, &str)], body: &str| {
+            classify(&rules, &Response::new(status, headers, body.as_bytes()))
+        };
+        assert_eq!(class(403, &[("X-RateLimit-Remaining", "0")], ""), Some(ErrorClass::RateLimit));
+        assert_eq!(class(403, &[], ""), Some(ErrorClass::Permission));
+        assert_eq!(class(200, &[], r#"{"error":"invalid_auth"}"#), Some(ErrorClass::Auth));
+        assert_eq!(class(200, &[], r#"{"ok":true}"#), None);
+        assert_eq!(class(503, &[], "<html>"), Some(ErrorClass::Retry));
+    }
+}

@@ -1,0 +1,217 @@
+//! The one HTTP client: rustls, no redirects of its own, bounded answers, nothing logged that is secret.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+use super::{HttpError, Route, redact_url};
+use crate::clock::Stopwatch;
+use crate::secret::Secret;
+
+/// No answer that integ reads is larger; a decompressed one counts in full.
+const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+
+/// Redirects followed for a request that allows any.
+const MOST_REDIRECTS: usize = 5;
+
+const USER_AGENT: &str = concat!("integ/", env!("CARGO_PKG_VERSION"));
+
+/// Makes its connections when they are first needed: reading the system's certificates takes longer than a command that
+/// asks nobody.
+#[derive(Debug)]
+pub struct Client {
+    timeout: Duration,
+    tls: OnceLock<reqwest::Client>,
+    plain: OnceLock<reqwest::Client>,
+}
+
+/// One outgoing request, before it is routed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: &'static str,
+    pub url: Url,
+    pub headers: Vec<(String, Secret)>,
+    pub body: Option<Body>,
+    /// Follows redirects that stay on the host. Never for requests that carry a grant.
+    pub follow: bool,
+    /// What must not be shown of the URL.
+    pub secrets: Vec<Secret>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Body {
+    pub content_type: String,
+    pub bytes: Secret<Vec<u8>>,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone)]
+pub struct Response {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &'static str, url: Url) -> Self {
+        Self { method, url, headers: Vec::new(), body: None, follow: false, secrets: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: Secret) -> Self {
+        self.headers.push((name.to_owned(), value));
+        self
+    }
+
+    #[must_use]
+    pub fn body(mut self, content_type: &str, bytes: Vec<u8>) -> Self {
+        self.body = Some(Body { content_type: content_type.to_owned(), bytes: Secret::new(bytes) });
+        self
+    }
+}
+
+/// The value of an `Authorization` header for HTTP Basic (RFC 7617).
+pub fn basic(username: &str, password: &str) -> Secret {
+    use base64::Engine;
+    let pair = Secret::new(format!("{username}:{password}"));
+    Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.expose())))
+}
+
+impl Client {
+    /// `timeout` is for one request, from the connection to the last byte.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, tls: OnceLock::new(), plain: OnceLock::new() }
+    }
+
+    /// Sends a request where the route says.
+    ///
+    /// # Errors
+    /// [`HttpError`] where no complete answer came; an answer of any status is none.
+    pub async fn send(&self, mut request: Request, route: &Route) -> Result<Response, HttpError> {
+        for _ in 0..=MOST_REDIRECTS {
+            let url = route.resolve(&request.url)?;
+            let response = self.send_once(&request, url).await?;
+            let target =
+                response.header("location").filter(|_| request.follow && (300..400).contains(&response.status));
+            match target.and_then(|target| request.url.join(target).ok()) {
+                // Only to the same host, and only as a plain repetition: credentials never travel on.
+                Some(next) if next.origin() == request.url.origin() && request.method == "GET" => request.url = next,
+                _ => return Ok(response),
+            }
+        }
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        Err(HttpError::Unwritable { host, source: format!("more than {MOST_REDIRECTS} redirects").into() })
+    }
+
+    async fn send_once(&self, request: &Request, url: Url) -> Result<Response, HttpError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let shown = redact_url(&url, &request.secrets);
+        let stopwatch = Stopwatch::start();
+        let unwritable =
+            |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
+        let method =
+            reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
+        let mut builder = self.for_url(&url)?.request(method, url).timeout(self.timeout);
+        for (name, value) in &request.headers {
+            let mut header =
+                reqwest::header::HeaderValue::from_str(value.expose()).map_err(|error| unwritable(error.into()))?;
+            header.set_sensitive(true);
+            builder = builder.header(name.as_str(), header);
+        }
+        if let Some(body) = &request.body {
+            builder = builder.header("content-type", &body.content_type).body(body.bytes.expose().clone());
+        }
+        tracing::debug!(method = request.method, url = shown, "request");
+        for (name, _) in &request.headers {
+            tracing::trace!(name, value = crate::secret::REDACTED, "request header");
+        }
+        let failed = |error: reqwest::Error| {
+            let error = error.without_url();
+            tracing::debug!(url = shown, error = %error, "no answer");
+            if error.is_connect() {
+                HttpError::Connect { host: host.clone(), source: error }
+            } else if error.is_timeout() {
+                HttpError::Timeout { host: host.clone(), after: self.timeout }
+            } else if error.is_builder() {
+                unwritable(error.into())
+            } else {
+                HttpError::Broken { host: host.clone(), source: error }
+            }
+        };
+        let mut answer = builder.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(HttpError::TooLarge { host: host.clone(), limit: LARGEST_ANSWER });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let response = Response { status: answer.status().as_u16(), headers, body };
+        let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(status = response.status, url = shown, duration_ms, size_bytes = response.body.len(), "answer");
+        Ok(response)
+    }
+
+    fn for_url(&self, url: &Url) -> Result<&reqwest::Client, HttpError> {
+        let (cell, tls) = if url.scheme() == "https" { (&self.tls, true) } else { (&self.plain, false) };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let made = build(tls).map_err(|source| HttpError::Client { source })?;
+        Ok(cell.get_or_init(|| made))
+    }
+}
+
+fn build(tls: bool) -> reqwest::Result<reqwest::Client> {
+    // Installing twice fails and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(8)
+    };
+    if !tls {
+        // Plain http is only ever for this machine, which no proxy stands before, and no certificate is read for it.
+        return builder().no_proxy().tls_certs_only([]).build();
+    }
+    // A container without a certificate store: the roots that browsers trust, compiled in.
+    builder().build().or_else(|_| {
+        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let roots = roots.filter_map(|root| reqwest::Certificate::from_der(root).ok());
+        builder().tls_certs_only(roots).build()
+    })
+}
+
+impl Response {
+    pub fn new(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+        Self { status, headers, body: body.to_vec() }
+    }
+
+    /// The first header of this name, which may be in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON, where it is.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Bodies and headers may hold tokens: only the status and the size are shown.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Response({}, {} bytes)", self.status, self.body.len())
+    }
+}

@@ -1,0 +1,83 @@
+//! HTTP: outgoing requests with their limits and redaction, and the small bounded server for loopback listeners.
+
+mod classify;
+mod client;
+mod redact;
+mod retry;
+mod route;
+pub mod serve;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use classify::classify;
+pub use client::{Body, Client, Request, Response, basic};
+pub use redact::{redact_url, scrub};
+pub use retry::{Attempt, backoff};
+pub use route::Route;
+
+use crate::error::{Kind, Remedy};
+
+/// Why no answer came. What the vendor answers, whatever its status, is a [`Response`].
+#[derive(Debug, Error)]
+pub enum HttpError {
+    #[error("{host} could not be reached")]
+    Connect { host: String, source: reqwest::Error },
+    #[error("{host} did not answer within {} s", after.as_secs())]
+    Timeout { host: String, after: Duration },
+    #[error("the connection to {host} broke before the answer was complete")]
+    Broken { host: String, source: reqwest::Error },
+    #[error("the answer of {host} is larger than {limit} bytes")]
+    TooLarge { host: String, limit: usize },
+    #[error("{url} is not https, and {host} is not this machine")]
+    Insecure { url: String, host: String },
+    #[error("the request to {host} cannot be written")]
+    Unwritable { host: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("no HTTP client can be made")]
+    Client { source: reqwest::Error },
+}
+
+impl HttpError {
+    /// Whether the peer may have acted on the request without our having its answer. An answer that is too large is
+    /// one: nothing that is worth keeping is that long.
+    pub fn may_have_been_used(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Broken { .. })
+    }
+}
+
+impl Remedy for HttpError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
+            Self::Insecure { .. } => Kind::Usage,
+            Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } => "network",
+            Self::Timeout { .. } => "timeout",
+            Self::TooLarge { .. } => "answer_too_large",
+            Self::Insecure { .. } => "insecure_url",
+            Self::Unwritable { .. } | Self::Client { .. } => "http",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { host, .. } => {
+                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I https://{host}`"))
+            }
+            Self::Timeout { .. } => {
+                Some("try again, or give it longer: `integ config set http.timeout 60s`".to_owned())
+            }
+            Self::Broken { .. } => Some("try again".to_owned()),
+            Self::Insecure { .. } => {
+                Some("use an https URL; plain http is for 127.0.0.1 and localhost only".to_owned())
+            }
+            Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a connection's traffic goes: to the vendor, to another origin with the paths kept, or to the sandbox.
+
+use url::Url;
+
+use super::HttpError;
+
+/// Applied to every URL of a connection just before it is used, so that nothing of a sandbox can reach a vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    Live,
+    /// `--origin`: an emulator or a recording proxy.
+    Origin(Url),
+    /// The emulation inside this process.
+    Sandbox(Url),
+}
+
+impl Route {
+    /// The URL to really use.
+    ///
+    /// # Errors
+    /// [`HttpError::Insecure`] for plain http to another machine.
+    pub fn resolve(&self, url: &Url) -> Result<Url, HttpError> {
+        let mut url = url.clone();
+        if let Self::Origin(origin) | Self::Sandbox(origin) = self {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            let moved = url.set_scheme(origin.scheme()).and_then(|()| url.set_host(origin.host_str()).map_err(|_| ()));
+            if moved.and_then(|()| url.set_port(origin.port())).is_err() {
+                return Err(Self::insecure(&url));
+            }
+        }
+        if is_safe(&url) { Ok(url) } else { Err(Self::insecure(&url)) }
+    }
+
+    fn insecure(url: &Url) -> HttpError {
+        HttpError::Insecure { url: super::redact_url(url, &[]), host: url.host_str().unwrap_or_default().to_owned() }
+    }
+
+    /// Reads `--origin`: scheme, host and port, https or loopback.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse_origin(text: &str) -> Result<Url, String> {
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!(
+                "{text:?} has a path: an origin is a scheme, a host and a port; the vendor's paths are kept"
+            ));
+        }
+        if is_safe(&url) { Ok(url) } else { Err(format!("{text:?} is neither https nor on this machine")) }
+    }
+}
+
+/// https, or plain http to this machine. RFC 8252 section 8.3 and RFC 6749 section 3.1 leave no other.
+fn is_safe(url: &Url) -> bool {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
+/// Whether the host is this machine by its very name, without asking a resolver.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn another_origin_keeps_path_and_query() {
+        let route = Route::Origin(url("http://127.0.0.1:9000"));
+        let resolved = route.resolve(&url("https://slack.com/api/auth.test?x=1")).unwrap();
+        assert_eq!(resolved.as_str(), "http://127.0.0.1:9000/api/auth.test?x=1");
+        let route = Route::Origin(url("https://proxy.example"));
+        assert_eq!(route.resolve(&url("https://a.example:8443/b")).unwrap().as_str(), "https://proxy.example/b");
+    }
+
+    #[test]
+    fn a_sandbox_url_is_never_the_vendors() {
+        let route = Route::Sandbox(url("http://127.0.0.1:9000"));
+        for vendor in ["https://user:pw@slack.com/x", "https://[2001:db8::1]/x", "http://slack.com:80/x"] {
+            assert_eq!(route.resolve(&url(vendor)).unwrap().as_str(), "http://127.0.0.1:9000/x");
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        assert!(Route::Live.resolve(&url("http://example.com/")).is_err());
+        assert!(Route::Live.resolve(&url("http://127.0.0.1.example.com/")).is_err());
+        assert!(Route::Live.resolve(&url("http://localhost:1/")).is_ok());
+        assert!(Route::Live.resolve(&url("ftp://localhost/")).is_err());
+        assert!(Route::parse_origin("http://10.0.0.1").is_err());
+        assert!(Route::parse_origin("https://proxy.example/path").is_err());
+    }
+}
