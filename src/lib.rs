@@ -12,3 +12,4 @@ pub mod connector;
 pub mod store;
 pub mod vault;
 pub mod http;
+pub mod sandbox;

@@ -1,0 +1,115 @@
+//! The vendor on a port of this machine, with its state in the store.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use serde_json::Value;
+use url::Url;
+
+use super::message::{Reply, Request};
+use super::state::State;
+use super::vendor::Vendor;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::serve::{Answer, Server, StatusCode, plain};
+
+/// Where the state is kept: one JSON document for each connector.
+pub trait Storage: Send + Sync {
+    /// Changes the document inside one transaction; null where there is none yet. A change that leaves it as it was need
+    /// not be written. Any number of processes do this at once.
+    ///
+    /// # Errors
+    /// Where the store cannot be read or written; the request is then answered with status 500.
+    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error>;
+}
+
+/// Starts emulated vendors.
+#[derive(Debug)]
+pub struct Emulator;
+
+/// A vendor that answers. Dropping it closes the port.
+#[derive(Debug)]
+pub struct Running {
+    /// What the vendor's scheme, host and port are replaced by.
+    pub origin: Url,
+    server: Server,
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+}
+
+impl Emulator {
+    /// Answers on a free port of this machine.
+    ///
+    /// # Errors
+    /// The I/O error where no port can be had.
+    pub fn start(vendor: Vendor, storage: Arc<dyn Storage>, clock: Clock) -> io::Result<Running> {
+        Self::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, vendor, storage, clock)
+    }
+
+    /// Answers on a port that is open already.
+    ///
+    /// # Errors
+    /// The I/O error where the listener cannot be used.
+    pub fn serve(
+        listener: TcpListener,
+        vendor: Vendor,
+        storage: Arc<dyn Storage>,
+        clock: Clock,
+    ) -> io::Result<Running> {
+        let port = listener.local_addr()?.port();
+        let vendor = Arc::new(vendor);
+        let server = Server::start(listener, move |request: hyper::Request<Bytes>| {
+            let request = Request::from(request);
+            let (vendor, storage, clock) = (Arc::clone(&vendor), Arc::clone(&storage), clock.clone());
+            async move {
+                // A page of another site that was rebound to this address names another host.
+                if !is_own_host(&request, port) {
+                    return plain(StatusCode::FORBIDDEN, "The sandbox answers for its own address only.");
+                }
+                // The store blocks; the other connections go on meanwhile.
+                let answered = tokio::task::spawn_blocking(move || remembered(&vendor, &request, &*storage, &clock));
+                match answered.await {
+                    Ok(Ok(reply)) => delayed(reply).await,
+                    Ok(Err(_)) | Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
+                }
+            }
+        })?;
+        let origin = Url::parse(&format!("http://127.0.0.1:{port}")).map_err(io::Error::other)?;
+        Ok(Running { origin, server })
+    }
+}
+
+async fn delayed(reply: Reply) -> Answer {
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
+    reply.into_answer()
+}
+
+fn is_own_host(request: &Request, port: u16) -> bool {
+    let host = request.header("host").unwrap_or_default();
+    [format!("127.0.0.1:{port}"), format!("localhost:{port}")].iter().any(|own| own.eq_ignore_ascii_case(host))
+}
+
+/// Answers from the stored state and stores what becomes of it.
+fn remembered(vendor: &Vendor, request: &Request, storage: &dyn Storage, clock: &Clock) -> Result<Reply, Error> {
+    let mut reply = None;
+    storage.update(&mut |document| {
+        // A document that another version wrote and this one cannot read is worth less than a sandbox that works.
+        let before: State = serde_json::from_value(document.clone()).unwrap_or_default();
+        let mut state = before.clone();
+        reply = Some(vendor.answer(request, &mut state, clock.now()));
+        if state != before
+            && let Ok(changed) = serde_json::to_value(&state)
+        {
+            *document = changed;
+        }
+    })?;
+    Ok(reply.unwrap_or_else(|| Reply::json(500, &serde_json::json!({"error": "server_error"}))))
+}

@@ -1,0 +1,265 @@
+//! The token endpoint: codes, refresh tokens, device codes and client credentials become tokens.
+//!
+//! A code works once; shown again it ends the grant that it gave (RFC 9700 section 2.1.1, RFC 6749 section 4.1.2). Where
+//! refresh tokens rotate, one that was replaced ends the grant as well (RFC 9700 section 4.14.2).
+
+use super::answer::{REFRESH_LIFETIME_SECS, Refusal, Tokens};
+use super::client::{Client, check_fixed};
+use super::fault::FaultKind;
+use super::message::{Params, Reply};
+use super::signed::{Claims, TokenKind, digest, hex};
+use super::state::{Standing, State};
+use super::vendor::{Vendor, Visit};
+use crate::connector::{ClientSecretRule, GrantKind, OAuth2, Pkce, Rotation};
+
+/// The scope that asks for a refresh token, where a vendor knows it (OpenID Connect Core section 11).
+const OFFLINE: &str = "offline_access";
+
+/// What tokens are issued for.
+pub(super) struct Issue<'a> {
+    pub(super) grant: String,
+    pub(super) client: &'a Client,
+    pub(super) scopes: Vec<String>,
+    pub(super) also: bool,
+    pub(super) several: bool,
+    pub(super) generation: u32,
+    pub(super) refresh: Renewed,
+}
+
+/// What becomes of the refresh token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// The first one of a grant.
+    First,
+    /// A new one, in answer to a refresh.
+    Next,
+    /// The one there is stays.
+    Kept,
+    /// The grant has none.
+    None,
+}
+
+impl Vendor {
+    pub(super) fn token(&self, visit: &Visit<'_>, state: &mut State) -> Result<Reply, Refusal> {
+        let Some(oauth2) = &self.auth.oauth2 else {
+            return Err(Refusal::request("there is no token endpoint"));
+        };
+        state.forget_old(visit.now);
+        let params = self.body(visit, oauth2.token_body)?;
+        self.check_token_headers(oauth2, visit.request)?;
+        let client = self.client(visit.request, &params, oauth2.client_auth)?;
+        let unsupported = |what: &str| Refusal::new("unsupported_grant_type", what);
+        let refreshes_here = visit.endpoint == super::Endpoint::Refresh || oauth2.refresh_url.is_none();
+        match params.get("grant_type") {
+            Some("authorization_code") if oauth2.grants.contains(&GrantKind::AuthorizationCode) => {
+                self.exchange_code(oauth2, visit, &params, client, state)
+            }
+            Some("refresh_token") if refreshes_here || oauth2.token_url.is_none() => {
+                self.exchange_refresh(oauth2, visit, &params, &client, state)
+            }
+            Some("refresh_token") => Err(unsupported("refreshing has a URL of its own")),
+            Some("urn:ietf:params:oauth:grant-type:device_code") => {
+                self.exchange_device(oauth2, visit, &params, client, state)
+            }
+            Some("client_credentials") if oauth2.grants.contains(&GrantKind::ClientCredentials) => {
+                let client = client.confidential()?;
+                let scopes = params.get(&oauth2.scope.param).map(|text| split(oauth2, text)).unwrap_or_default();
+                let grant = self.new_grant(state);
+                let issue = Issue {
+                    grant,
+                    client: &client,
+                    scopes,
+                    also: false,
+                    several: false,
+                    generation: 0,
+                    refresh: Renewed::None,
+                };
+                Ok(self.issue(oauth2, visit, &issue, state))
+            }
+            Some(_) => Err(unsupported("the vendor has no such grant")),
+            None => Err(Refusal::request("grant_type is missing")),
+        }
+    }
+
+    fn exchange_code(
+        &self,
+        oauth2: &OAuth2,
+        visit: &Visit<'_>,
+        params: &Params,
+        client: Client,
+        state: &mut State,
+    ) -> Result<Reply, Refusal> {
+        let client = match oauth2.client_secret {
+            ClientSecretRule::Required | ClientSecretRule::OptionalForDevice => client.confidential()?,
+            ClientSecretRule::Optional => client,
+        };
+        check_fixed(&oauth2.token_params, params)?;
+        let code = params.get("code").ok_or_else(|| Refusal::request("code is missing"))?;
+        let claims = self.signer.open(TokenKind::Code, code).ok_or_else(|| Refusal::grant("there is no such code"))?;
+        if state.spent.contains_key(&claims.grant) {
+            state.revoke(&claims.grant);
+            return Err(Refusal::grant("the code was used before, and its grant is revoked now"));
+        }
+        if claims.is_expired(visit.now) {
+            return Err(Refusal::grant("the code has expired"));
+        }
+        if claims.client != client.id {
+            return Err(Refusal::grant("the code was given to another client"));
+        }
+        if claims.redirect != params.get("redirect_uri").map(digest) {
+            return Err(Refusal::grant("redirect_uri is not that of the authorization request"));
+        }
+        check_verifier(oauth2.pkce, &claims, &client, params)?;
+        state.spent.insert(claims.grant.clone(), claims.expires.unwrap_or(visit.now));
+        let issue = Issue {
+            grant: claims.grant,
+            client: &client,
+            refresh: self.first_refresh(oauth2, &claims.scopes),
+            scopes: claims.scopes,
+            also: claims.also,
+            several: claims.several,
+            generation: 0,
+        };
+        Ok(self.issue(oauth2, visit, &issue, state))
+    }
+
+    fn exchange_refresh(
+        &self,
+        oauth2: &OAuth2,
+        visit: &Visit<'_>,
+        params: &Params,
+        client: &Client,
+        state: &mut State,
+    ) -> Result<Reply, Refusal> {
+        check_fixed(&oauth2.refresh_params, params)?;
+        let refused = |why: &str| {
+            let code = oauth2.answer.refused.first().map_or("invalid_grant", String::as_str);
+            Refusal::new(code, why)
+        };
+        let token = params.get("refresh_token").ok_or_else(|| Refusal::request("refresh_token is missing"))?;
+        let claims = self.signer.open(TokenKind::Refresh, token).ok_or_else(|| refused("no such refresh token"))?;
+        if claims.client != client.id {
+            return Err(refused("the refresh token was given to another client"));
+        }
+        if client.public && !claims.public {
+            return Err(Refusal::client("this client shows no secret"));
+        }
+        match visit.trouble {
+            Some(FaultKind::RevokedGrant) => state.revoke(&claims.grant),
+            Some(FaultKind::ExpiredGrant) => return Err(refused("the refresh token has expired")),
+            _ => {}
+        }
+        // The serial that `standing` judges is that of access tokens: a refresh token is older than those it gave.
+        match state.standing(&Claims { serial: u64::MAX, ..claims.clone() }, visit.now) {
+            Standing::Revoked => return Err(refused("the grant is revoked")),
+            Standing::Expired => return Err(refused("the refresh token has expired")),
+            Standing::Good => {}
+        }
+        let current = state.grants.get(&claims.grant).map_or(0, |record| record.generation);
+        if claims.generation < current {
+            state.revoke(&claims.grant);
+            return Err(refused("the refresh token was replaced before: the whole grant is revoked"));
+        }
+        let scopes = match params.get(&oauth2.scope.param).map(|text| split(oauth2, text)) {
+            Some(asked) if asked.iter().all(|scope| claims.scopes.contains(scope)) => asked,
+            Some(_) => return Err(Refusal::new("invalid_scope", "a refresh widens no scope")),
+            None => claims.scopes.clone(),
+        };
+        let (generation, refresh) = match oauth2.rotation {
+            Rotation::Never => (claims.generation, Renewed::Kept),
+            Rotation::Always | Rotation::Sometimes => (claims.generation.saturating_add(1), Renewed::Next),
+        };
+        if generation != current {
+            state.record(&claims.grant).generation = generation;
+        }
+        let issue = Issue {
+            grant: claims.grant,
+            client,
+            scopes,
+            also: claims.also,
+            several: claims.several,
+            generation,
+            refresh,
+        };
+        Ok(self.issue(oauth2, visit, &issue, state))
+    }
+
+    pub(super) fn new_grant(&self, state: &mut State) -> String {
+        hex(&self.signer.derive("grant", state.next_serial())[..8])
+    }
+
+    /// Where a vendor knows the scope for offline access, only a grant that has it gets a refresh token.
+    pub(super) fn first_refresh(&self, oauth2: &OAuth2, scopes: &[String]) -> Renewed {
+        let lists = [&oauth2.scope.default, &oauth2.scope.always];
+        let known = self.connector.scopes.contains_key(OFFLINE)
+            || lists.iter().any(|list| list.iter().any(|scope| scope == OFFLINE));
+        if known && !scopes.iter().any(|scope| scope == OFFLINE) { Renewed::None } else { Renewed::First }
+    }
+
+    /// Issues the tokens of a grant and answers with them.
+    pub(super) fn issue(&self, oauth2: &OAuth2, visit: &Visit<'_>, issue: &Issue<'_>, state: &mut State) -> Reply {
+        let mut seal = |kind, lifetime_secs: u32| {
+            self.signer.seal(&Claims {
+                kind,
+                grant: issue.grant.clone(),
+                serial: state.next_serial(),
+                client: issue.client.id.clone(),
+                public: issue.client.public,
+                scopes: issue.scopes.clone(),
+                also: issue.also,
+                several: issue.several,
+                issued: visit.now,
+                expires: Some(visit.now.saturating_add(lifetime_secs.into())),
+                generation: issue.generation,
+                redirect: None,
+                challenge: None,
+            })
+        };
+        let refreshed = matches!(issue.refresh, Renewed::Next | Renewed::Kept);
+        let new_refresh = matches!(issue.refresh, Renewed::First | Renewed::Next);
+        // A further token comes where its scopes were asked for, or where none can be asked for.
+        let user = !refreshed && !oauth2.answer.secrets.is_empty() && (issue.also || oauth2.scope.also.is_empty());
+        let tokens = Tokens {
+            access: seal(TokenKind::Access, self.lifetime_secs()),
+            refresh: new_refresh.then(|| seal(TokenKind::Refresh, REFRESH_LIFETIME_SECS)),
+            user: user.then(|| seal(TokenKind::User, REFRESH_LIFETIME_SECS)),
+            refreshed,
+            scopes: issue.scopes.clone(),
+        };
+        self.token_answer(oauth2, visit.request, &tokens)
+    }
+}
+
+/// RFC 7636 section 4.6, and the vendor's rule about who must use it.
+fn check_verifier(rule: Pkce, claims: &Claims, client: &Client, params: &Params) -> Result<(), Refusal> {
+    let verifier = params.get("code_verifier");
+    match (rule, &claims.challenge) {
+        (Pkce::Never, _) => Ok(()),
+        (Pkce::PublicOnly, Some(_)) if !client.public => {
+            Err(Refusal::client("an app with PKCE is public and shows no secret"))
+        }
+        (Pkce::PublicOnly, None) if client.public => Err(Refusal::client("an app without a secret needs PKCE")),
+        (_, Some(challenge)) => {
+            let verifier = verifier.ok_or_else(|| Refusal::grant("code_verifier is missing"))?;
+            let length_fits = (43..=128).contains(&verifier.len());
+            if length_fits && digest(verifier) == *challenge {
+                Ok(())
+            } else {
+                Err(Refusal::grant("code_verifier is not that of the authorization request"))
+            }
+        }
+        (_, None) if verifier.is_some() => Err(Refusal::grant("the authorization request had no code_challenge")),
+        (_, None) => Ok(()),
+    }
+}
+
+/// The scopes of a parameter.
+pub(super) fn split(oauth2: &OAuth2, text: &str) -> Vec<String> {
+    split_by(&oauth2.scope.separator, text)
+}
+
+pub(super) fn split_by(separator: &str, text: &str) -> Vec<String> {
+    // An empty separator would part every letter from the next.
+    let separator = if separator.is_empty() { " " } else { separator };
+    text.split(separator).map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,139 @@
+//! Scripted trouble: `integ sandbox fault`.
+//!
+//! Faults wait in a list. A request takes the first that fits it: its endpoint, and, for trouble with a grant, that the
+//! request shows one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Endpoint;
+use super::state::State;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The vendor's answer to too many requests, with its hint when to try again.
+    RateLimit,
+    /// The access tokens there are count as expired; a refresh mends it.
+    ExpiredGrant,
+    /// The whole grant is revoked, as if a person had done it at the vendor.
+    RevokedGrant,
+    ServerError,
+    /// The answer comes late.
+    Slow,
+    /// In place of the answer comes broken JSON or, every second time, a page.
+    Malformed,
+}
+
+impl FaultKind {
+    pub const ALL: [Self; 6] =
+        [Self::RateLimit, Self::ExpiredGrant, Self::RevokedGrant, Self::ServerError, Self::Slow, Self::Malformed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::ExpiredGrant => "expired_grant",
+            Self::RevokedGrant => "revoked_grant",
+            Self::ServerError => "server_error",
+            Self::Slow => "slow",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| format!("{text:?} is no fault of the sandbox; there are {}", names()))
+    }
+}
+
+/// Trouble to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// Which requests meet it; every call of the API where absent, but no page.
+    #[serde(default)]
+    pub endpoint: Option<Endpoint>,
+    /// How many requests still meet it; all of them where absent.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// How late a slow answer is, or after how long a rate limit says to try again.
+    #[serde(default)]
+    pub seconds: Option<u32>,
+    /// How many requests have met it.
+    #[serde(default)]
+    pub met: u32,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind) -> Self {
+        Self { kind, endpoint: None, times: None, seconds: None, met: 0 }
+    }
+
+    fn fits(&self, endpoint: Endpoint, shows: Shows) -> bool {
+        let page = matches!(endpoint, Endpoint::Authorize | Endpoint::Verification);
+        let here = match self.endpoint {
+            None => !page,
+            // Where refreshing has its own URL, that is a part of the token endpoint.
+            Some(Endpoint::Token) => matches!(endpoint, Endpoint::Token | Endpoint::Refresh),
+            Some(only) => only == endpoint,
+        };
+        here && match self.kind {
+            FaultKind::RevokedGrant => shows != Shows::Nothing,
+            // A refresh is what mends an expired token: it fails only where it is asked for by name.
+            FaultKind::ExpiredGrant => shows == Shows::Access || (shows == Shows::Refresh && self.endpoint.is_some()),
+            FaultKind::RateLimit | FaultKind::ServerError | FaultKind::Slow | FaultKind::Malformed => true,
+        }
+    }
+}
+
+/// What of a grant a request shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    Nothing,
+    Access,
+    Refresh,
+}
+
+impl State {
+    pub fn add_fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Drops every fault and says how many there were.
+    pub fn clear_faults(&mut self) -> usize {
+        std::mem::take(&mut self.faults).len()
+    }
+
+    /// The fault that this request meets, as it was before.
+    pub(super) fn meet_fault(&mut self, endpoint: Endpoint, shows: Shows) -> Option<Fault> {
+        self.faults.retain(|fault| fault.times != Some(0));
+        let at = self.faults.iter().position(|fault| fault.fits(endpoint, shows))?;
+        let met = self.faults[at].clone();
+        let fault = &mut self.faults[at];
+        fault.met = fault.met.saturating_add(1);
+        fault.times = fault.times.map(|times| times.saturating_sub(1));
+        if fault.times == Some(0) {
+            self.faults.remove(at);
+        }
+        Some(met)
+    }
+}

@@ -1,0 +1,179 @@
+//! Requests and replies as values, so that the vendor is a function of them.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::Value;
+use url::{Url, form_urlencoded};
+
+use crate::http::serve::{self, Answer, Method, StatusCode, header};
+
+/// What no answer but a page needs: nothing may be loaded or run.
+const INERT: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// A request as the emulated vendor sees it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    /// Percent-encoded, as it came.
+    pub path: String,
+    pub query: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of the header, where it came once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn query_params(&self) -> Params {
+        Params::parse(self.query.as_bytes())
+    }
+
+    /// The parameters of a form.
+    pub(super) fn form(&self) -> Params {
+        Params::parse(&self.body)
+    }
+
+    /// The scalar members of a JSON object; absent where the body is none.
+    pub(super) fn json(&self) -> Option<Params> {
+        let Ok(Value::Object(members)) = serde_json::from_slice(&self.body) else { return None };
+        let scalar = |value: Value| match value {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            _ => None,
+        };
+        Some(Params(members.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))).collect()))
+    }
+
+    /// User name and password of HTTP Basic (RFC 7617), as they came.
+    pub(super) fn basic(&self) -> Option<(String, String)> {
+        let (scheme, encoded) = self.header("authorization")?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        Some((user.to_owned(), password.to_owned()))
+    }
+}
+
+impl From<hyper::Request<Bytes>> for Request {
+    fn from(request: hyper::Request<Bytes>) -> Self {
+        let (head, body) = request.into_parts();
+        let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Self {
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+            method: head.method,
+            body: body.to_vec(),
+        }
+    }
+}
+
+/// Named values in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn parse(encoded: &[u8]) -> Self {
+        Self(form_urlencoded::parse(encoded).into_owned().collect())
+    }
+
+    /// The first value of the name; an empty one counts as absent (RFC 6749 section 3.1).
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
+    }
+
+    /// A name that came more than once, which RFC 6749 section 3.1 forbids.
+    pub(super) fn duplicate(&self) -> Option<&str> {
+        let seen_before = |at: usize, name: &str| self.0[..at].iter().any(|(earlier, _)| earlier == name);
+        self.0.iter().enumerate().find(|(at, (name, _))| seen_before(*at, name)).map(|(_, (name, _))| name.as_str())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// What the emulated vendor answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub content_policy: String,
+    /// Beside those that every answer has.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// How long to wait before it is sent.
+    pub delay: Duration,
+}
+
+impl Reply {
+    fn new(status: u16, content_type: &'static str, body: String) -> Self {
+        let content_policy = INERT.to_owned();
+        Self { status, content_type, content_policy, headers: Vec::new(), body, delay: Duration::ZERO }
+    }
+
+    pub(super) fn json(status: u16, document: &Value) -> Self {
+        Self::new(status, "application/json; charset=utf-8", document.to_string())
+    }
+
+    /// The top of a document in the encoding of a form, as some vendors answer who are not asked for JSON.
+    pub(super) fn form(status: u16, document: &Value) -> Self {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in document.as_object().into_iter().flatten() {
+            match value {
+                Value::String(text) => form.append_pair(name, text),
+                Value::Number(_) | Value::Bool(_) => form.append_pair(name, &value.to_string()),
+                _ => &mut form,
+            };
+        }
+        Self::new(status, "application/x-www-form-urlencoded", form.finish())
+    }
+
+    /// A success that is none: whatever body under whatever type.
+    pub(super) fn broken(content_type: &'static str, body: &str) -> Self {
+        Self::new(200, content_type, body.to_owned())
+    }
+
+    pub(super) fn html(status: u16, body: String, content_policy: String) -> Self {
+        Self { content_policy, ..Self::new(status, "text/html; charset=utf-8", body) }
+    }
+
+    pub(super) fn redirect(to: &Url) -> Self {
+        Self::new(302, "text/plain; charset=utf-8", String::new()).with_header("location", to.as_str())
+    }
+
+    pub(super) fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer: hyper::Response<Full<Bytes>> =
+            serve::page(status, self.content_type, &self.body, &self.content_policy);
+        for (name, value) in &self.headers {
+            // A value that no header can hold came from the request: the answer goes without it.
+            if let (Ok(name), Ok(value)) =
+                (header::HeaderName::from_bytes(name.as_bytes()), header::HeaderValue::from_str(value))
+            {
+                answer.headers_mut().append(name, value);
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,151 @@
+//! Templates read backwards: whether a text could have come from one, and with which values.
+
+use std::collections::BTreeMap;
+
+use crate::connector::{Template, Values};
+
+/// Stand around a name in a filled template; private-use characters, which no connector file has reason to hold.
+const OPEN: char = '\u{E000}';
+const CLOSE: char = '\u{E001}';
+
+/// The values that a text gives to the names of a pattern.
+pub(super) type Captures = BTreeMap<String, String>;
+
+/// The text of a template with its names marked, its doubled braces undone.
+pub(super) fn marked(template: &Template) -> String {
+    let mut values = Values::default();
+    for name in template.names() {
+        values.set(name, &format!("{OPEN}{name}{CLOSE}"));
+    }
+    template.fill(&values).unwrap_or_default()
+}
+
+/// The name that a marked text opens with, and what follows it.
+pub(super) fn opening(marked: &str) -> Option<(&str, &str)> {
+    marked.strip_prefix(OPEN)?.split_once(CLOSE)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Name(String),
+}
+
+/// A path or a header's value with places for values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern(Vec<Part>);
+
+impl Pattern {
+    pub(super) fn of(template: &Template) -> Self {
+        Self::parse(&marked(template))
+    }
+
+    pub(super) fn parse(marked: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = marked;
+        while let Some((literal, tail)) = rest.split_once(OPEN) {
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            let (name, tail) = tail.split_once(CLOSE).unwrap_or((tail, ""));
+            parts.push(Part::Name(name.to_owned()));
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        Self(parts)
+    }
+
+    /// The values of a whole text; absent where it does not fit.
+    pub(super) fn read(&self, text: &str) -> Option<Captures> {
+        self.scan(text, |value| Some(value.to_owned()))
+    }
+
+    /// The values of a path, each within one segment of it and percent-decoded.
+    pub(super) fn read_path(&self, path: &str) -> Option<Captures> {
+        self.scan(path, |value| if value.contains('/') { None } else { decode(value) })
+    }
+
+    /// One pass without turning back: a value ends where the literal after it first stands, or, before the last literal,
+    /// where the text ends with it.
+    fn scan(&self, text: &str, take: impl Fn(&str) -> Option<String>) -> Option<Captures> {
+        let mut captures = Captures::new();
+        let mut rest = text;
+        for (at, part) in self.0.iter().enumerate() {
+            let name = match part {
+                Part::Literal(literal) => {
+                    rest = rest.strip_prefix(literal.as_str())?;
+                    continue;
+                }
+                Part::Name(name) => name,
+            };
+            let end = match &self.0[at + 1..] {
+                [] => rest.len(),
+                [Part::Literal(last)] => rest.strip_suffix(last.as_str())?.len(),
+                [Part::Literal(next), ..] => rest.find(next.as_str())?,
+                // Nothing parts two names that touch: the first takes one character.
+                [Part::Name(_), ..] => rest.chars().next().map_or(0, char::len_utf8),
+            };
+            if end == 0 {
+                return None;
+            }
+            captures.insert(name.clone(), take(&rest[..end])?);
+            rest = &rest[end..];
+        }
+        rest.is_empty().then_some(captures)
+    }
+}
+
+/// Undoes percent-encoding; absent where what comes out is no UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        match (first, tail) {
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                bytes.push(hex(*high)? * 16 + hex(*low)?);
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(template: &str) -> Pattern {
+        Pattern::of(&Template::parse(template).unwrap())
+    }
+
+    #[test]
+    fn reads_what_a_template_wrote() {
+        let captures = pattern("/bot{token}/getMe").read_path("/bot1:a%2Fb/getMe").unwrap();
+        assert_eq!(captures["token"], "1:a/b");
+        assert_eq!(pattern("/bot{token}/getMe").read_path("/bot1/x/getMe"), None);
+        assert_eq!(pattern("/bot{token}/getMe").read_path("/bot/getMe"), None);
+        let captures = pattern("/a/{site}/x/{id}.json").read_path("/a/s/x/b.json.json").unwrap();
+        assert_eq!((captures["site"].as_str(), captures["id"].as_str()), ("s", "b.json"));
+        assert_eq!(pattern("Bearer {access_token}").read("Bearer a b").unwrap()["access_token"], "a b");
+        assert_eq!(pattern("{{x}}").read("{x}"), Some(Captures::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(path in ".{0,60}") {
+            for template in ["/bot{a}/b", "{a}{b}", "{a}é{b}é", "/{a}.json"] {
+                let _ = pattern(template).read_path(&path);
+                let _ = pattern(template).read(&path);
+            }
+        }
+    }
+}

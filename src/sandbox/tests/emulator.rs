@@ -1,0 +1,71 @@
+//! The vendor on a port, with its state kept elsewhere.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::connectors::SLACK;
+use super::*;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::sandbox::{Emulator, Fault, FaultKind, Running, Storage, sandbox_fields};
+
+#[derive(Default)]
+struct InMemory(Mutex<Value>);
+
+impl Storage for InMemory {
+    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
+        change(&mut self.0.lock().unwrap());
+        Ok(())
+    }
+}
+
+fn started(storage: &Arc<InMemory>) -> (Running, String) {
+    let slack = connector(SLACK);
+    let (_, auth) = slack.auth(Some("bot-token")).unwrap();
+    let token = sandbox_fields(&slack, auth, SEED)["token"].expose().clone();
+    let vendor = Vendor::new(&slack, Some("bot-token"), &BTreeMap::new(), SEED).unwrap();
+    (Emulator::start(vendor, Arc::clone(storage) as Arc<dyn Storage>, Clock::system()).unwrap(), token)
+}
+
+async fn ask(running: &Running, host: &str, token: &str) -> String {
+    let (address, head) = (
+        running.address(),
+        format!(
+            "POST /api/auth.test HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        ),
+    );
+    tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn answers_on_loopback_and_remembers() {
+    let storage = Arc::new(InMemory::default());
+    let mut state = State::default();
+    state.add_fault(Fault { times: Some(1), ..Fault::new(FaultKind::ServerError) });
+    *storage.0.lock().unwrap() = serde_json::to_value(&state).unwrap();
+    let (running, token) = started(&storage);
+    assert!(running.address().ip().is_loopback());
+    let own = running.address().to_string();
+    assert!(ask(&running, &own, &token).await.starts_with("HTTP/1.1 503"));
+    assert_eq!(storage.0.lock().unwrap()["faults"], json!([]));
+    let answer = ask(&running, &own, &token).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ok\":true"), "{answer}");
+    assert!(answer.contains("cache-control: no-store"));
+}
+
+#[tokio::test]
+async fn fault_034_another_host_is_refused() {
+    let (running, token) = started(&Arc::new(InMemory::default()));
+    assert!(ask(&running, "evil.example", &token).await.starts_with("HTTP/1.1 403"));
+}

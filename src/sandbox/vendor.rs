@@ -1,0 +1,158 @@
+//! The vendor as a function: which endpoint a request is for, what trouble it meets, who answers it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::account::{sandbox_fields, sandbox_params};
+use super::address::{Asked, Endpoint, Places};
+use super::answer::Refusal;
+use super::fault::{Fault, FaultKind, Shows};
+use super::message::{Reply, Request};
+use super::pattern::Captures;
+use super::signed::Signer;
+use super::state::State;
+use crate::clock::Timestamp;
+use crate::connector::{Auth, BodyFormat, Connector, ConnectorError};
+use crate::secret::Secret;
+
+/// Seconds that a slow answer takes where the fault does not say.
+const SLOW_SECS: u32 = 5;
+
+/// The emulated vendor of one way of authenticating.
+#[derive(Clone, Debug)]
+pub struct Vendor {
+    pub(super) connector: Connector,
+    pub(super) auth: Auth,
+    /// The connection's parameters, over those of [`sandbox_params`].
+    pub(super) params: BTreeMap<String, String>,
+    pub(super) fields: BTreeMap<String, Secret>,
+    pub(super) places: Places,
+    pub(super) signer: Signer,
+}
+
+/// One request with what is known of it.
+pub(super) struct Visit<'r> {
+    pub(super) request: &'r Request,
+    pub(super) endpoint: Endpoint,
+    pub(super) captures: Captures,
+    /// Unix seconds.
+    pub(super) now: i64,
+    /// Trouble with the grant that this request shows.
+    pub(super) trouble: Option<FaultKind>,
+}
+
+impl Vendor {
+    /// The vendor behind a way of authenticating (the usual one where none is named), for a connection with `params`.
+    /// The seed is a secret of the store: whoever knows it makes tokens that this sandbox takes.
+    ///
+    /// # Errors
+    /// [`ConnectorError::UnknownAuth`].
+    pub fn new(
+        connector: &Connector,
+        auth: Option<&str>,
+        params: &BTreeMap<String, String>,
+        seed: &[u8],
+    ) -> Result<Self, ConnectorError> {
+        let (_, auth) = connector.auth(auth)?;
+        let mut all = sandbox_params(connector, auth);
+        all.extend(params.clone());
+        Ok(Self {
+            places: Places::new(connector, auth, &all),
+            fields: sandbox_fields(connector, auth, seed),
+            signer: Signer::new(seed, &connector.id, token_prefix(connector)),
+            connector: connector.clone(),
+            auth: auth.clone(),
+            params: all,
+        })
+    }
+
+    /// What the vendor answers, and what it will remember.
+    pub fn answer(&self, request: &Request, state: &mut State, now: Timestamp) -> Reply {
+        let (endpoint, captures) = match self.places.find(request) {
+            Asked::Endpoint(endpoint, captures) => (endpoint, captures),
+            Asked::WrongMethod(method) => {
+                let text = json!({"error": "method_not_allowed", "sandbox": "this path is there for another method"});
+                return Reply::json(405, &text).with_header("allow", method.name());
+            }
+            Asked::Unknown => (Endpoint::Other, Captures::new()),
+        };
+        let mut visit = Visit { request, endpoint, captures, now: now.as_second(), trouble: None };
+        let mut delay = Duration::ZERO;
+        if let Some(fault) = state.meet_fault(endpoint, self.shows(&visit)) {
+            match fault.kind {
+                FaultKind::RateLimit => return self.rate_limited(&fault, visit.now),
+                FaultKind::ServerError => return self.broken_down(),
+                FaultKind::Malformed => return malformed(&fault),
+                FaultKind::Slow => delay = Duration::from_secs(fault.seconds.unwrap_or(SLOW_SECS).into()),
+                kind @ (FaultKind::ExpiredGrant | FaultKind::RevokedGrant) => visit.trouble = Some(kind),
+            }
+        }
+        Reply { delay, ..self.visit(&visit, state) }
+    }
+
+    fn visit(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+        let refused = |refusal: Refusal| self.refuse(&refusal);
+        match visit.endpoint {
+            Endpoint::Token | Endpoint::Refresh => self.token(visit, state).unwrap_or_else(refused),
+            Endpoint::Device => self.device(visit, state).unwrap_or_else(refused),
+            Endpoint::Revoke => self.revoke(visit, state).unwrap_or_else(refused),
+            Endpoint::Discovery => self.discovery(),
+            Endpoint::Authorize => self.authorize(visit, state),
+            Endpoint::Verification => self.verification(visit, state),
+            Endpoint::FollowUp => self.follow_up(visit, state),
+            Endpoint::Health => self.health(visit, state),
+            Endpoint::Other => self.other(visit, state),
+        }
+    }
+
+    fn shows(&self, visit: &Visit<'_>) -> Shows {
+        match visit.endpoint {
+            Endpoint::Token | Endpoint::Refresh => {
+                let body = self.token_body();
+                let params = if body == BodyFormat::Json { visit.request.json() } else { Some(visit.request.form()) };
+                let refreshes = params.is_some_and(|params| params.get("grant_type") == Some("refresh_token"));
+                if refreshes { Shows::Refresh } else { Shows::Nothing }
+            }
+            Endpoint::FollowUp | Endpoint::Health | Endpoint::Other => Shows::Access,
+            Endpoint::Device
+            | Endpoint::Revoke
+            | Endpoint::Discovery
+            | Endpoint::Authorize
+            | Endpoint::Verification => Shows::Nothing,
+        }
+    }
+
+    pub(super) fn token_body(&self) -> BodyFormat {
+        self.auth.oauth2.as_ref().map(|oauth2| oauth2.token_body).unwrap_or_default()
+    }
+}
+
+/// How this vendor's tokens begin, as far as the file tells: where it also takes them pasted, it says their prefix.
+fn token_prefix(connector: &Connector) -> &str {
+    let pasted = connector.auth.values().filter_map(|auth| auth.fields.get(auth.token_field()?));
+    pasted.flat_map(|field| &field.prefixes).map(String::as_str).next().unwrap_or_default()
+}
+
+fn malformed(fault: &Fault) -> Reply {
+    if fault.met.is_multiple_of(2) {
+        Reply::broken("application/json; charset=utf-8", "{\"sandbox\": \"this answer is cut of")
+    } else {
+        let page = "<!doctype html><title>Sandbox</title><p>This page came in place of an answer.</p>";
+        Reply::broken("text/html; charset=utf-8", page)
+    }
+}
+
+/// A document with what must hold of a success, or its contrary as far as it has one.
+pub(super) fn with_success(success: &indexmap::IndexMap<crate::connector::Pointer, Value>, holds: bool) -> Value {
+    let mut document = json!({});
+    for (pointer, value) in success {
+        match value {
+            Value::Bool(truth) => pointer.put(&mut document, Value::Bool(*truth == holds)),
+            value if holds => pointer.put(&mut document, value.clone()),
+            _ => {}
+        }
+    }
+    document
+}
