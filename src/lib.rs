@@ -13,3 +13,5 @@ pub mod store;
 pub mod vault;
 pub mod http;
 pub mod sandbox;
+pub mod app;
+pub mod oauth;

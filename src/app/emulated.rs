@@ -1,0 +1,105 @@
+//! The sandbox of this workspace: its seed, and its state in the encrypted store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{App, AppError};
+use crate::clock;
+use crate::connector::Connector;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::http::Route;
+use crate::sandbox::{Emulator, Running, Storage, Vendor};
+use crate::store::Store;
+use crate::vault::Opened;
+
+const SEED_KEY: &str = "seed";
+
+/// The key of a connector's state.
+pub fn state_key(connector: &str) -> String {
+    format!("state/{connector}")
+}
+
+/// Keeps one connector's state in the workspace's store.
+struct InStore {
+    opened: Arc<Opened>,
+    key: String,
+}
+
+impl Storage for InStore {
+    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
+        self.opened.store.sandbox().update(&self.key, |document| {
+            let mut value = document.take().unwrap_or_default();
+            change(&mut value);
+            *document = (!value.is_null()).then_some(value);
+        })?;
+        Ok(())
+    }
+}
+
+impl App {
+    /// What every token of the sandbox is signed with: `INTEG_SANDBOX_SEED`, else random and kept.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub fn sandbox_seed(&self) -> Result<Vec<u8>> {
+        if let Some(seed) = env::var(&env::SANDBOX_SEED) {
+            return Ok(seed.into_bytes());
+        }
+        let sandbox = self.store()?.sandbox();
+        if let Some(Value::String(seed)) = sandbox.get(SEED_KEY)? {
+            return Ok(seed.into_bytes());
+        }
+        let fresh = clock::random::<32>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        // Another process may have been faster: the first one's seed is everybody's.
+        let seed = sandbox.update(SEED_KEY, |seed| seed.get_or_insert(Value::String(fresh)).clone())?;
+        Ok(seed.as_str().unwrap_or_default().as_bytes().to_vec())
+    }
+
+    /// Where the emulation of a connector's way answers; it is started when it is first asked for, and ends with the
+    /// command. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// [`AppError::Sandbox`], and the vault's.
+    pub fn sandbox_route(&self, connector: &Connector, auth: &str, params: &BTreeMap<String, String>) -> Result<Route> {
+        let key = format!("{}/{auth}/{params:?}", connector.id);
+        if let Some(running) = self.running().get(&key) {
+            return Ok(Route::Sandbox(running.origin.clone()));
+        }
+        let started = self.emulate(connector, auth, params, None)?;
+        let route = Route::Sandbox(started.origin.clone());
+        self.running().insert(key, started);
+        Ok(route)
+    }
+
+    /// An emulated vendor on a port, any free one where none is given.
+    ///
+    /// # Errors
+    /// [`AppError::Sandbox`], and the vault's.
+    pub fn emulate(
+        &self,
+        connector: &Connector,
+        auth: &str,
+        params: &BTreeMap<String, String>,
+        port: Option<u16>,
+    ) -> Result<Running> {
+        let vendor = Vendor::new(connector, Some(auth), params, &self.sandbox_seed()?)?;
+        let storage = Arc::new(InStore { opened: self.opened()?, key: state_key(&connector.id) });
+        let started = match port {
+            None => Emulator::start(vendor, storage, self.clock.clone()),
+            Some(port) => std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
+                .and_then(|listener| Emulator::serve(listener, vendor, storage, self.clock.clone())),
+        };
+        Ok(started.map_err(|source| AppError::Sandbox { source })?)
+    }
+
+    /// Forgets what the sandbox remembers, of one connector or of all: rotated and revoked grants, scripted faults.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn sandbox_reset(store: &Store, connector: Option<&str>) -> Result<usize> {
+        Ok(store.sandbox().clear(&connector.map_or_else(|| state_key(""), state_key))?)
+    }
+}

@@ -1,0 +1,243 @@
+//! What every command is given: settings, the vault, the catalogue, the network, the clock.
+//!
+//! Each part is made when it is first needed: a command that reads one token opens one store, parses no connector and
+//! starts no runtime.
+
+mod emulated;
+mod session;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use thiserror::Error;
+
+pub use emulated::state_key;
+pub use session::{Session, SessionError};
+
+use crate::clock::Clock;
+use crate::config::{Config, Folders};
+use crate::connection::{Connection, ConnectionName, Mode, WorkspaceName};
+use crate::connector::Catalogue;
+use crate::error::{Kind, Remedy, Result};
+use crate::http::{self, Route};
+use crate::sandbox;
+use crate::store::Store;
+use crate::vault::{self, Access, Custodian, IfAbsent, Keyring, Opened, PassphraseSource};
+
+/// Everything a command works with, of one workspace.
+pub struct App {
+    pub folders: Folders,
+    pub config: Config,
+    pub workspace: WorkspaceName,
+    pub clock: Clock,
+    pub catalogue: Catalogue,
+    pub http: http::Client,
+    passphrase: Box<dyn PassphraseSource + Send + Sync>,
+    opened: OnceLock<Arc<Opened>>,
+    global: OnceLock<Arc<Opened>>,
+    sandboxes: Mutex<HashMap<String, sandbox::Running>>,
+}
+
+/// What a command asks for that is not there.
+#[derive(Debug, Error)]
+pub enum AppError {
+    #[error("there is no connection {name}")]
+    NoConnection { name: ConnectionName, likely: Option<String> },
+    #[error("the vault of the apps for all workspaces cannot be opened")]
+    NoGlobal,
+    #[error("the runtime cannot be started")]
+    Runtime { source: std::io::Error },
+    #[error("the sandbox cannot be started")]
+    Sandbox { source: std::io::Error },
+}
+
+impl Remedy for AppError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoConnection { .. } => Kind::NotFound,
+            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoConnection { .. } => "unknown_connection",
+            Self::NoGlobal => "no_global_vault",
+            Self::Runtime { .. } => "runtime",
+            Self::Sandbox { .. } => "sandbox",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoConnection { likely: Some(likely), .. } => {
+                Some(format!("did you mean {likely}? `integ status` lists them"))
+            }
+            Self::NoConnection { name, .. } => Some(match name.account() {
+                Some(account) => format!("integ connect {} --as {account}", name.connector()),
+                None => format!("integ connect {}", name.connector()),
+            }),
+            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } => None,
+        }
+    }
+
+    fn connection(&self) -> Option<String> {
+        match self {
+            Self::NoConnection { name, .. } => Some(name.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl App {
+    pub fn new(
+        folders: Folders,
+        config: Config,
+        workspace: WorkspaceName,
+        passphrase: Box<dyn PassphraseSource + Send + Sync>,
+    ) -> Self {
+        Self {
+            catalogue: Catalogue::new(&folders.connectors()),
+            http: http::Client::new(config.http.timeout),
+            folders,
+            config,
+            workspace,
+            clock: Clock::system(),
+            passphrase,
+            opened: OnceLock::new(),
+            global: OnceLock::new(),
+            sandboxes: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The workspace's store; one that does not exist is an error.
+    ///
+    /// # Errors
+    /// The vault's error.
+    pub fn store(&self) -> Result<&Store> {
+        Ok(&self.open(IfAbsent::Fail)?.store)
+    }
+
+    /// The workspace's store, made where it does not exist.
+    ///
+    /// # Errors
+    /// The vault's error.
+    pub fn store_or_new(&self) -> Result<&Store> {
+        Ok(&self.open(IfAbsent::Create { now: self.clock.now() })?.store)
+    }
+
+    fn open(&self, absent: IfAbsent) -> Result<&Arc<Opened>> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = self.access().open(&self.folders.workspace(&self.workspace), absent)?;
+        Ok(self.opened.get_or_init(|| Arc::new(opened)))
+    }
+
+    /// Where the identity was put, if this command made it: something to say once.
+    pub fn identity_made(&self) -> Option<vault::Custody> {
+        let global = self.global.get();
+        self.opened.get().into_iter().chain(global).find_map(|opened| opened.identity_made)
+    }
+
+    /// Whether this workspace has a vault at all: a fresh home has none, and that is no failure for commands that list.
+    pub fn has_vault(&self) -> bool {
+        self.opened.get().is_some() || self.folders.workspace(&self.workspace).exists()
+    }
+
+    /// What it takes to get at vaults, for the commands that manage them.
+    pub fn access(&self) -> Access<'_> {
+        Access::new(&self.folders, &self.config.vault, &*self.passphrase)
+    }
+
+    /// Who keeps the secrets of connections.
+    pub fn custodian(&self) -> Custodian {
+        Custodian::new(Keyring::default(), self.config.vault.tokens)
+    }
+
+    /// The store of the apps that every workspace may use; absent where there is none.
+    ///
+    /// # Errors
+    /// The vault's error.
+    pub fn global_store(&self) -> Result<Option<&Store>> {
+        if self.global.get().is_none() && !self.folders.global().exists() {
+            return Ok(None);
+        }
+        self.open_global(IfAbsent::Fail).map(Some)
+    }
+
+    /// The same, made where it does not exist.
+    ///
+    /// # Errors
+    /// The vault's error.
+    pub fn global_store_or_new(&self) -> Result<&Store> {
+        self.open_global(IfAbsent::Create { now: self.clock.now() })
+    }
+
+    fn open_global(&self, absent: IfAbsent) -> Result<&Store> {
+        if self.global.get().is_none() {
+            let opened = self.access().open(&self.folders.global(), absent)?;
+            let _ = self.global.set(Arc::new(opened));
+        }
+        self.global.get().map(|opened| &opened.store).ok_or_else(|| AppError::NoGlobal.into())
+    }
+
+    /// # Errors
+    /// [`AppError::NoConnection`] with the likely one.
+    pub fn connection(&self, name: &ConnectionName) -> Result<Connection> {
+        let unknown = |likely| AppError::NoConnection { name: name.clone(), likely };
+        if !self.has_vault() {
+            return Err(unknown(None).into());
+        }
+        let connections = self.store()?.connections();
+        if let Some(connection) = connections.find(name)? {
+            return Ok(connection);
+        }
+        let wanted = name.to_string();
+        let names = connections.names()?.into_iter().map(|name| name.to_string());
+        let scored = names.map(|known| (strsim::jaro_winkler(&known, &wanted), known));
+        let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
+        Err(unknown(likely.map(|(_, name)| name)).into())
+    }
+
+    /// A connection with what is needed to use it. Must be called inside the runtime where it may be a sandbox's.
+    ///
+    /// # Errors
+    /// Unknown connectors or ways of authenticating, and whatever stops a sandbox from starting.
+    pub fn session(&self, connection: Connection) -> Result<Session> {
+        let connector = self.catalogue.get(connection.name.connector())?;
+        let (_, auth) = connector.auth(Some(&connection.auth))?;
+        let auth = auth.clone();
+        let route = match (&connection.origin, connection.mode) {
+            (_, Mode::Sandbox) => self.sandbox_route(&connector, &connection.auth, &connection.params)?,
+            (Some(origin), Mode::Live) => Route::Origin(origin.clone()),
+            (None, Mode::Live) => Route::Live,
+        };
+        Ok(Session { connection, connector, auth, route })
+    }
+
+    /// The open vault itself, for what outlives a borrow of this.
+    fn opened(&self) -> Result<Arc<Opened>> {
+        Ok(Arc::clone(self.open(IfAbsent::Fail)?))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, sandbox::Running>> {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs what needs the network, on a runtime that is started for it and ends with it.
+    ///
+    /// # Errors
+    /// The error of the work itself, or [`AppError::Runtime`].
+    pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| AppError::Runtime { source })?;
+        let result = runtime.block_on(work);
+        // The sandboxes' tasks live on this runtime.
+        self.running().clear();
+        // A resolver thread that hangs must not keep the command.
+        runtime.shutdown_background();
+        result
+    }
+}

@@ -1,0 +1,433 @@
+//! A grant that is good for as long as is asked: the one way to a token, and the one place that refreshes.
+//!
+//! The protocol, for any number of processes (faults 18 to 21, 105 to 107):
+//! 1. Under the connection's lock, which the operating system releases when its holder dies, the grant is read again: if
+//!    another process has renewed it meanwhile, that one is used.
+//! 2. A marker that the grant is being presented is committed. Then it is presented, once.
+//! 3. An answer is committed before anything else is done with it, and takes the marker away. So does proof that the
+//!    request never reached the vendor, or that the vendor answered without using the grant up.
+//! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
+//!    up is never presented again: the connection needs a person, and says why.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{OAuthError, Party, Tokens};
+use crate::app::{App, Session};
+use crate::clock::{Stopwatch, Timestamp};
+use crate::connection::{Client, Connection, ConnectionName, Grant, Mode, Renewal, Standing};
+use crate::connector::Rotation;
+use crate::error::{self, Kind, Remedy};
+use crate::files;
+use crate::store::Written;
+use crate::vault::{Loaded, Saved};
+
+/// How long before its end a token counts as due, unless the caller says otherwise.
+pub const DEFAULT_MIN_TTL: Duration = Duration::from_secs(120);
+
+/// What a caller wants of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Good for two minutes, or a quarter of its life where that is shorter.
+    Usable,
+    /// Good for at least so long.
+    MinTtl(Duration),
+    /// Another than the one of this generation: that one was refused, or the user asked for a refresh.
+    Newer { than: u64 },
+}
+
+#[derive(Debug, Error)]
+pub enum AccessError {
+    #[error("{connection} must be connected again: {reason}")]
+    NeedsReauth { connection: ConnectionName, reason: String, reconnect: String },
+    #[error("{connection} is disconnected")]
+    Disconnected { connection: ConnectionName, reconnect: String },
+    #[error("the token of {connection} has expired and cannot be refreshed")]
+    Expired { connection: ConnectionName, reconnect: String },
+    #[error("{connection} could not be refreshed")]
+    Refresh { connection: ConnectionName, source: OAuthError },
+    #[error("another process has been refreshing {connection} for over {} s", after.as_secs())]
+    Held { connection: ConnectionName, after: Duration, path: PathBuf },
+    #[error("{connection} could not be locked at {}", path.display())]
+    Lock { connection: ConnectionName, path: PathBuf, source: std::io::Error },
+    #[error("interrupted; the refresh of {connection} was finished first")]
+    Interrupted { connection: ConnectionName },
+}
+
+impl AccessError {
+    fn name(&self) -> &ConnectionName {
+        match self {
+            Self::NeedsReauth { connection, .. }
+            | Self::Disconnected { connection, .. }
+            | Self::Expired { connection, .. }
+            | Self::Refresh { connection, .. }
+            | Self::Held { connection, .. }
+            | Self::Lock { connection, .. }
+            | Self::Interrupted { connection } => connection,
+        }
+    }
+}
+
+/// The command that connects a connection again, to the same place.
+pub fn reconnect_command(connection: &Connection) -> String {
+    let mut command = format!("integ connect {}", connection.name.connector());
+    if let Some(account) = connection.name.account() {
+        command.push_str(&format!(" --as {account}"));
+    }
+    match (&connection.origin, connection.mode) {
+        (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
+        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
+        (None, Mode::Live) => {}
+    }
+    command
+}
+
+impl Remedy for AccessError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NeedsReauth { .. } | Self::Disconnected { .. } | Self::Expired { .. } => Kind::AuthNeeded,
+            Self::Refresh { source, .. } => source.kind(),
+            Self::Held { .. } => Kind::Temporary,
+            Self::Lock { .. } => Kind::Failed,
+            Self::Interrupted { .. } => Kind::Interrupted,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NeedsReauth { .. } => "needs_reauth",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Expired { .. } => "expired",
+            Self::Refresh { source, .. } => source.code(),
+            Self::Held { .. } => "locked_by_another",
+            Self::Lock { .. } => "io",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NeedsReauth { reconnect, .. }
+            | Self::Disconnected { reconnect, .. }
+            | Self::Expired { reconnect, .. } => Some(reconnect.clone()),
+            Self::Refresh { connection, source } => source.hint_for(connection.connector()),
+            Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
+            Self::Lock { .. } | Self::Interrupted { .. } => None,
+        }
+    }
+
+    fn connection(&self) -> Option<String> {
+        Some(self.name().to_string())
+    }
+}
+
+/// Whether a grant is due for renewal. Pure.
+pub fn is_due(
+    expires_at: Option<Timestamp>,
+    lifetime: Option<u32>,
+    want: Want,
+    generation: u64,
+    now: Timestamp,
+) -> bool {
+    let min_ttl = match want {
+        Want::Newer { than } => return generation <= than,
+        Want::MinTtl(min_ttl) => min_ttl,
+        Want::Usable => {
+            let quarter = lifetime.map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
+            quarter.map_or(DEFAULT_MIN_TTL, |quarter| quarter.min(DEFAULT_MIN_TTL))
+        }
+    };
+    let left = expires_at.map(|expires_at| expires_at.as_second() - now.as_second());
+    // A token whose last second has come is over, whatever is asked of it.
+    left.is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
+}
+
+/// Whether a grant is good as it stands. Nothing is asked of anybody: no connector is parsed, no network used.
+///
+/// # Errors
+/// Where only a person can give a better one.
+pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessError> {
+    let connection = &loaded.connection;
+    let name = || connection.name.clone();
+    match connection.standing {
+        Standing::NeedsReauth => return Err(needs_reauth(connection, None)),
+        Standing::Disconnected => {
+            return Err(AccessError::Disconnected { connection: name(), reconnect: reconnect_command(connection) });
+        }
+        Standing::Active => {}
+    }
+    let now = app.clock.now();
+    let expiry = &connection.expiry;
+    if !is_due(expiry.expires_at, expiry.lifetime, want, loaded.stored.generation, now) {
+        return Ok(true);
+    }
+    if expiry.refreshable {
+        return Ok(false);
+    }
+    let unusable = expiry.expires_at.is_some_and(|expires_at| expires_at <= now) || matches!(want, Want::Newer { .. });
+    if unusable {
+        Err(AccessError::Expired { connection: name(), reconnect: reconnect_command(connection) })
+    } else {
+        Ok(true)
+    }
+}
+
+fn needs_reauth(connection: &Connection, reason: Option<String>) -> AccessError {
+    let reason = reason.or_else(|| connection.reason.clone());
+    AccessError::NeedsReauth {
+        connection: connection.name.clone(),
+        reason: reason.unwrap_or_else(|| "the vendor refused the grant".to_owned()),
+        reconnect: reconnect_command(connection),
+    }
+}
+
+/// The connection with a grant that is as good as wanted, refreshed where it must be.
+///
+/// # Errors
+/// [`AccessError`], or the vault's.
+pub async fn grant(app: &App, name: &ConnectionName, want: Want) -> error::Result<Loaded> {
+    let loaded = load(app, name)?;
+    if is_ready(app, &loaded, want)? {
+        return Ok(loaded);
+    }
+    let _lock = lock(app, &loaded.connection).await?;
+    let loaded = load(app, name)?;
+    if is_ready(app, &loaded, want)? {
+        return Ok(loaded);
+    }
+    // From here on Ctrl-C waits: an answer that is on its way must be stored.
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupted = false;
+    let mut renewal = std::pin::pin!(renew(app, loaded));
+    let renewed = loop {
+        tokio::select! {
+            renewed = &mut renewal => break renewed,
+            _ = &mut interrupt, if !interrupted => interrupted = true,
+        }
+    };
+    if interrupted {
+        renewed?;
+        return Err(AccessError::Interrupted { connection: name.clone() }.into());
+    }
+    renewed
+}
+
+/// The connection with its grant, as it stands.
+///
+/// # Errors
+/// Unknown connections, and the vault's errors.
+pub fn load(app: &App, name: &ConnectionName) -> error::Result<Loaded> {
+    if app.has_vault()
+        && let Some(loaded) = app.custodian().load(app.store()?, name)?
+    {
+        return Ok(loaded);
+    }
+    let connection = app.connection(name)?;
+    Err(AccessError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }.into())
+}
+
+async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
+    let Loaded { connection, grant: old, stored } = loaded;
+    let name = connection.name.clone();
+    let id = connection.id;
+    let session = app.session(connection)?;
+    let store = app.store()?;
+    let refresh_failed = |source: OAuthError| AccessError::Refresh { connection: name.clone(), source };
+    let repeatable = old.renewal == Renewal::ClientCredentials
+        || session.auth.oauth2.as_ref().is_some_and(|rules| rules.rotation == Rotation::Never);
+    if let Some(presented) = stored.presented.filter(|_| !repeatable) {
+        let reason = format!(
+            "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
+            presented.at
+        );
+        store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
+        return Err(needs_reauth(&session.connection, Some(reason)).into());
+    }
+    let client = current_client(app, &session, &old)?;
+    let party = Party::of(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    if store.grants().present(id, stored.generation, app.clock.now())? == Written::Superseded {
+        return superseded(app, &name);
+    }
+    let result = match (old.renewal, &old.refresh_token) {
+        (Renewal::ClientCredentials, _) => party.client_credentials(&session.connection.scopes_asked).await,
+        (_, Some(refresh_token)) => party.refresh(refresh_token).await,
+        (_, None) => Err(OAuthError::NoEndpoint("token")),
+    };
+    match result {
+        Ok(tokens) => {
+            let scopes = tokens.scopes.clone();
+            let grant = renewed(&old, tokens, client, app.clock.now());
+            match app.custodian().save(store, &session.connection, stored.generation, &grant)? {
+                Saved::Superseded => return superseded(app, &name),
+                Saved::Renewed { warning, .. } => {
+                    if let Some(warning) = warning {
+                        tracing::warn!(%warning, "tokens kept in the store");
+                    }
+                }
+            }
+            if scopes.is_some() && scopes != session.connection.scopes_granted {
+                store.connections().record_facts(id, None, scopes.as_deref(), None)?;
+            }
+            load(app, &name)
+        }
+        Err(error) => {
+            let current = load(app, &name)?;
+            if current.stored.generation != stored.generation {
+                // Connected anew meanwhile: what became of the old grant says nothing of that one (fault 18).
+                return Ok(current);
+            }
+            let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
+            if used && !repeatable {
+                let reason = format!("{error}, after the grant had been sent; it may be used up and is not sent twice");
+                store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
+                return Err(needs_reauth(&session.connection, Some(reason)).into());
+            }
+            let _ = store.grants().withdraw(id, stored.generation)?;
+            if let OAuthError::Refused { .. } = &error {
+                let reason = error.reason();
+                store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
+                return Err(needs_reauth(&session.connection, Some(reason)).into());
+            }
+            store.connections().record_failure(id, &error.reason())?;
+            Err(refresh_failed(error).into())
+        }
+    }
+}
+
+/// Somebody connected the account anew meanwhile: theirs is the grant.
+fn superseded(app: &App, name: &ConnectionName) -> error::Result<Loaded> {
+    load(app, name)
+}
+
+/// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
+/// that only the first answer holds.
+fn renewed(old: &Grant, tokens: Tokens, client: Client, now: Timestamp) -> Grant {
+    let mut fields = old.fields.clone();
+    fields.extend(tokens.secrets);
+    Grant {
+        access_token: tokens.access_token,
+        refresh_expires_at: match (&tokens.refresh_token, tokens.refresh_lifetime) {
+            (_, Some(seconds)) => after(now, seconds),
+            (None, None) => old.refresh_expires_at,
+            (Some(_), None) => None,
+        },
+        refresh_token: tokens.refresh_token.or_else(|| old.refresh_token.clone()),
+        fields,
+        client: Some(client),
+        issued_at: now,
+        expires_at: tokens.lifetime.and_then(|seconds| after(now, seconds)),
+        renewal: old.renewal,
+    }
+}
+
+/// The moment so many seconds after another.
+pub fn after(now: Timestamp, seconds: u32) -> Option<Timestamp> {
+    Timestamp::from_second(now.as_second().checked_add(i64::from(seconds))?).ok()
+}
+
+/// The client that the grant was issued to, with the secret that it has today.
+fn current_client(app: &App, session: &Session, grant: &Grant) -> error::Result<Client> {
+    let issued_to = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
+    let connector = session.connection.name.connector();
+    let mut stores = vec![app.store()?];
+    stores.extend(app.global_store()?);
+    for store in stores {
+        if let Some(found) = store.apps().get(connector)?
+            && found.client.id == issued_to.id
+            && found.client.secret.is_some()
+        {
+            return Ok(found.client);
+        }
+    }
+    Ok(issued_to)
+}
+
+fn lock_path(app: &App, connection: &Connection) -> PathBuf {
+    app.folders.workspace(&app.workspace).join("locks").join(format!("{}.lock", connection.id.0))
+}
+
+/// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
+/// request of its may take, and one that dies is followed at once.
+pub(crate) async fn lock(app: &App, connection: &Connection) -> error::Result<File> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let limit = app.config.http.timeout + Duration::from_secs(15);
+    let path = lock_path(app, connection);
+    let failed = |source| AccessError::Lock { connection: connection.name.clone(), path: path.clone(), source };
+    if let Some(folder) = path.parent() {
+        files::create_private_folder(folder).map_err(failed)?;
+    }
+    let file = match files::create_private(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::options().read(true).write(true).open(&path).map_err(failed)?
+        }
+        Err(error) => return Err(failed(error).into()),
+    };
+    let waiting = Stopwatch::start();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if waiting.elapsed() < limit => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(AccessError::Held { connection: connection.name.clone(), after: limit, path }.into());
+            }
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_due_two_minutes_or_a_quarter_of_its_life_before_its_end() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let due = |left: i64, lifetime: u32, want| {
+            is_due(Timestamp::from_second(1_000_000 + left).ok(), Some(lifetime), want, 1, now)
+        };
+        assert!(!due(120, 3600, Want::Usable));
+        assert!(due(119, 3600, Want::Usable));
+        assert!(!due(20, 60, Want::Usable), "a quarter of a minute");
+        assert!(due(14, 60, Want::Usable));
+        assert!(due(3000, 3600, Want::MinTtl(Duration::from_secs(3001))));
+        assert!(due(0, 1, Want::Usable) && due(0, 3600, Want::MinTtl(Duration::ZERO)), "its last second has come");
+        assert!(!is_due(None, None, Want::Usable, 1, now), "no known end");
+        assert!(is_due(None, None, Want::Newer { than: 1 }, 1, now));
+        assert!(!is_due(None, None, Want::Newer { than: 1 }, 2, now));
+    }
+
+    #[test]
+    fn fault_016_an_omitted_refresh_token_keeps_the_old_one() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let old = Grant {
+            access_token: "a".into(),
+            refresh_token: Some("r1".into()),
+            fields: [("user_token".to_owned(), "u".into())].into(),
+            client: None,
+            issued_at: now,
+            expires_at: None,
+            refresh_expires_at: after(now, 900),
+            renewal: Renewal::RefreshToken,
+        };
+        let tokens = |refresh: Option<&str>| Tokens {
+            access_token: "b".into(),
+            refresh_token: refresh.map(Into::into),
+            lifetime: Some(60),
+            refresh_lifetime: None,
+            scopes: None,
+            kept: std::collections::BTreeMap::new(),
+            secrets: std::collections::BTreeMap::new(),
+        };
+        let client = Client { id: "c".to_owned(), secret: None };
+        let kept = renewed(&old, tokens(None), client.clone(), now);
+        assert_eq!(kept.refresh_token.unwrap().expose(), "r1");
+        assert_eq!((kept.fields.len(), kept.refresh_expires_at), (1, after(now, 900)));
+        let rotated = renewed(&old, tokens(Some("r2")), client, now);
+        assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
+        assert_eq!(rotated.refresh_expires_at, None);
+    }
+}

@@ -1,0 +1,210 @@
+//! The authorization request: the URL that a person opens (RFC 6749 section 4.1.1, RFC 7636, RFC 9207).
+
+use oauth2::{CsrfToken, PkceCodeChallenge};
+use url::Url;
+
+use super::callback::Expected;
+use super::scopes::Asked;
+use super::{OAuthError, Party};
+use crate::connector::{Fragment, Pkce, Values};
+use crate::secret::Secret;
+
+/// A request that waits for its callback.
+#[derive(Debug)]
+pub struct Pending {
+    /// What the person opens.
+    pub url: Url,
+    pub redirect_uri: String,
+    pub expected: Expected,
+    /// The PKCE verifier; absent where the vendor does not know PKCE.
+    pub verifier: Option<Secret>,
+}
+
+/// A fresh `state` and a fresh S256 verifier of 43 characters go into every request.
+///
+/// # Errors
+/// [`OAuthError::NoEndpoint`], [`OAuthError::Template`], [`OAuthError::NoS256`] where the metadata rules S256 out.
+pub fn request(party: &Party<'_>, redirect_uri: &str, asked: &Asked) -> Result<Pending, OAuthError> {
+    let rules = party.rules;
+    let mut url = party.endpoints.authorize.clone().ok_or(OAuthError::NoEndpoint("authorize"))?;
+    let state = fresh_state();
+    let verifier = uses_pkce(party).then(PkceCodeChallenge::new_random_sha256);
+    if verifier.is_some() && party.endpoints.s256 == Some(false) {
+        return Err(OAuthError::NoS256);
+    }
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("response_type", "code").append_pair("client_id", &party.client.id);
+        query.append_pair("redirect_uri", redirect_uri).append_pair("state", state.expose());
+        for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
+            query.append_pair(param, &scopes.join(&rules.scope.separator));
+        }
+        if let Some((challenge, _)) = &verifier {
+            query.append_pair("code_challenge", challenge.as_str()).append_pair("code_challenge_method", "S256");
+        }
+        for (name, value) in party.filled(&rules.authorize_params)? {
+            // A vendor's own value of a standard parameter stands in its place.
+            if name != "response_type" {
+                query.append_pair(&name, &value);
+            }
+        }
+    }
+    Ok(Pending {
+        url: party.route.resolve(&url)?,
+        redirect_uri: redirect_uri.to_owned(),
+        expected: Expected {
+            state,
+            issuer: party.endpoints.issuer.clone(),
+            issuer_required: party.endpoints.sends_issuer,
+        },
+        verifier: verifier.map(|(_, verifier)| Secret::new(verifier.into_secret())),
+    })
+}
+
+fn uses_pkce(party: &Party<'_>) -> bool {
+    match party.rules.pkce {
+        Pkce::Always => true,
+        Pkce::PublicOnly => party.client.secret.is_none(),
+        Pkce::Never => false,
+    }
+}
+
+/// The request of a way whose token comes back in the fragment. Its `state` travels in the redirect URI, because such
+/// vendors know none.
+///
+/// # Errors
+/// [`OAuthError::Template`].
+pub fn fragment_request(
+    fragment: &Fragment,
+    values: &Values,
+    route: &crate::http::Route,
+    redirect_uri: &str,
+    asked: &Asked,
+) -> Result<Pending, OAuthError> {
+    let mut url = fragment.authorize_url.fill_url(values)?;
+    let state = fresh_state();
+    let mut target =
+        Url::parse(redirect_uri).map_err(|_| crate::connector::TemplateError::Url(redirect_uri.to_owned()))?;
+    target.query_pairs_mut().append_pair("state", state.expose());
+    {
+        let mut query = url.query_pairs_mut();
+        for (name, value) in &fragment.authorize_params {
+            query.append_pair(name, &value.fill(values)?);
+        }
+        for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
+            query.append_pair(param, &scopes.join(&fragment.scope.separator));
+        }
+        query.append_pair(&fragment.redirect_param, target.as_str());
+    }
+    Ok(Pending {
+        url: route.resolve(&url)?,
+        redirect_uri: redirect_uri.to_owned(),
+        expected: Expected { state, issuer: None, issuer_required: false },
+        verifier: None,
+    })
+}
+
+/// 256 bits from the operating system.
+fn fresh_state() -> Secret {
+    let token = CsrfToken::new_random_len(32);
+    Secret::new(token.into_secret())
+}
+
+/// A command must never be started with a URL that a shell or a browser could take for something else (fault 12).
+///
+/// # Errors
+/// [`OAuthError::Malformed`] for anything but https, or http on this machine.
+pub fn check_openable(url: &Url) -> Result<(), OAuthError> {
+    let safe =
+        crate::http::Route::Live.resolve(url).is_ok() && !url.as_str().contains(['\'', '"', '`', '\\', ' ', '\n']);
+    if safe {
+        Ok(())
+    } else {
+        Err(OAuthError::Malformed {
+            endpoint: "the metadata",
+            why: "its authorization URL is not safe to open".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::connection::Client;
+    use crate::connector::{OAuth2, Rate};
+    use crate::http::Route;
+    use crate::oauth::Endpoints;
+    use serde::Deserialize;
+
+    fn with_party<T>(toml: &str, secret: bool, s256: Option<bool>, check: impl FnOnce(&Party<'_>) -> T) -> T {
+        let rules = OAuth2::deserialize(toml.parse::<toml::Table>().unwrap()).unwrap();
+        let authorize = Some(Url::parse("https://as.example/authorize?tenant=1").unwrap());
+        let http = crate::http::Client::new(std::time::Duration::from_secs(1));
+        check(&Party {
+            rules: &rules,
+            rate: &Rate::default(),
+            endpoints: Endpoints { authorize, s256, ..Endpoints::default() },
+            values: Values::default(),
+            client: Client { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
+            http: &http,
+            route: Route::Live,
+            clock: &Clock::system(),
+        })
+    }
+
+    fn query(pending: &Pending) -> BTreeMap<String, String> {
+        pending.url.query_pairs().into_owned().collect()
+    }
+
+    #[test]
+    fn fault_009_pkce_is_s256_and_fresh() {
+        with_party("", true, None, |party| {
+            let one = request(party, "http://127.0.0.1:1/callback", &Asked::new()).unwrap();
+            let two = request(party, "http://127.0.0.1:1/callback", &Asked::new()).unwrap();
+            let verifier = one.verifier.as_ref().unwrap().expose();
+            assert!((43..=128).contains(&verifier.len()), "{}", verifier.len());
+            assert_ne!(verifier, two.verifier.unwrap().expose());
+            assert_ne!(one.expected.state.expose(), two.expected.state.expose());
+            let query = query(&one);
+            assert_eq!(query["code_challenge_method"], "S256");
+            assert_eq!(query["client_id"], "id:with+odd/%&");
+            assert_eq!(query["tenant"], "1");
+        });
+    }
+
+    #[test]
+    fn fault_010_metadata_without_s256_is_refused() {
+        with_party("", true, Some(false), |party| {
+            assert!(matches!(request(party, "http://127.0.0.1:1/", &Asked::new()), Err(OAuthError::NoS256)));
+        });
+    }
+
+    #[test]
+    fn a_vendor_that_turns_public_by_pkce_gets_it_only_without_a_secret() {
+        let rules = "pkce = \"public_only\"";
+        let verifier =
+            |party: &Party<'_>| request(party, "http://localhost:1/", &Asked::new()).unwrap().verifier.is_some();
+        assert!(!with_party(rules, true, None, verifier));
+        assert!(with_party(rules, false, None, verifier));
+    }
+
+    #[test]
+    fn fault_012_only_web_urls_are_opened() {
+        for bad in ["file:///etc/passwd", "javascript:alert(1)", "http://evil.example/", "https://a.example/'$(x)'"] {
+            let refused = Url::parse(bad).is_err() || check_openable(&Url::parse(bad).unwrap()).is_err();
+            assert!(refused, "{bad}");
+        }
+        assert!(Url::parse("-x").is_err());
+        check_openable(&Url::parse("https://a.example/authorize?x=1").unwrap()).unwrap();
+    }
+
+    #[test]
+    fn rfc_7636_appendix_b_gives_the_published_challenge() {
+        let verifier = oauth2::PkceCodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
+        assert_eq!(challenge.as_str(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+}

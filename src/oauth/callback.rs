@@ -1,0 +1,163 @@
+//! What came back to the redirect URI, judged. Pure: the listener and `--paste` both ask here.
+//!
+//! Order matters: `state` is compared before anything else of the query is believed, so that a page which sends the
+//! browser to the listener can neither end a sign-in nor inject a code (RFC 9700 sections 4.5 and 4.7).
+
+use std::collections::BTreeMap;
+
+use url::form_urlencoded;
+
+use super::{Described, OAuthError};
+use crate::secret::Secret;
+
+/// What the flow waits for.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub state: Secret,
+    /// The issuer the request went to, where known.
+    pub issuer: Option<String>,
+    /// The server promised to send `iss` (RFC 9207 section 2.3).
+    pub issuer_required: bool,
+}
+
+/// A callback that belongs to the flow.
+#[derive(Debug)]
+pub struct Callback {
+    /// The authorization code, or the fragment's token.
+    pub code: Secret,
+    /// The whole query, for connectors that keep values of it.
+    pub query: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub enum Verdict {
+    /// The flow ends: with a code, or with an error.
+    Ends(Result<Callback, OAuthError>),
+    /// Not of this flow: answered with a reason that names no expected value, and forgotten.
+    Ignored(&'static str),
+}
+
+/// Judges a callback's query. `token` is the parameter that holds the code: `code`, or what a fragment names its token.
+pub fn judge(query: &str, expected: &Expected, token: &str) -> Verdict {
+    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if parameters.insert(name.clone().into_owned(), value.into_owned()).is_some()
+            && [token, "state", "error", "iss"].contains(&name.as_ref())
+        {
+            return Verdict::Ignored("a parameter stands twice");
+        }
+    }
+    match parameters.get("state") {
+        Some(state) if equal(state, expected.state.expose()) => {}
+        Some(_) => return Verdict::Ignored("it is not of the sign-in that waits here"),
+        None => return Verdict::Ignored("it has no state"),
+    }
+    if let Some(issuer) = &expected.issuer {
+        let got = parameters.get("iss");
+        let wrong = got.map_or(expected.issuer_required, |got| got != issuer);
+        if wrong {
+            let got = got.cloned().unwrap_or_default();
+            return Verdict::Ends(Err(OAuthError::Issuer { expected: issuer.clone(), got }));
+        }
+    }
+    if let Some(code) = parameters.get("error") {
+        let description = parameters.get("error_description").and_then(|text| Described::new(text));
+        return Verdict::Ends(Err(OAuthError::Denied { code: code.chars().take(100).collect(), description }));
+    }
+    match parameters.remove(token).filter(|code| !code.is_empty()) {
+        Some(code) => Verdict::Ends(Ok(Callback { code: Secret::new(code), query: parameters })),
+        None => Verdict::Ignored("it has neither a code nor an error"),
+    }
+}
+
+/// Compares in a time that does not tell how much fits.
+fn equal(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+/// The query of a callback URL that a person pasted; a bare query is taken too.
+pub fn pasted_query(text: &str) -> Option<String> {
+    let text = text.trim();
+    match url::Url::parse(text) {
+        Ok(url) => url.query().or(url.fragment()).map(str::to_owned),
+        Err(_) => Some(text.trim_start_matches('?').to_owned()).filter(|query| query.contains('=')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expected(issuer: Option<&str>, issuer_required: bool) -> Expected {
+        Expected { state: Secret::from("s3cret-state"), issuer: issuer.map(str::to_owned), issuer_required }
+    }
+
+    fn ignored(query: &str) -> bool {
+        matches!(judge(query, &expected(None, false), "code"), Verdict::Ignored(_))
+    }
+
+    #[test]
+    fn fault_001_a_wrong_absent_or_empty_state_leaves_the_flow_pending() {
+        assert!(ignored("code=a"));
+        assert!(ignored("code=a&state="));
+        assert!(ignored("code=a&state=other"));
+        assert!(ignored("code=a&state=s3cret-statf"));
+        assert!(ignored(""));
+    }
+
+    #[test]
+    fn fault_036_an_error_without_the_state_is_ignored() {
+        assert!(ignored("error=access_denied"));
+        let verdict = judge("error=access_denied&state=s3cret-state", &expected(None, false), "code");
+        assert!(matches!(verdict, Verdict::Ends(Err(OAuthError::Denied { code, .. })) if code == "access_denied"));
+    }
+
+    #[test]
+    fn fault_043_a_doubled_parameter_is_refused() {
+        assert!(ignored("code=a&code=b&state=s3cret-state"));
+        assert!(ignored("code=a&state=s3cret-state&state=s3cret-state"));
+    }
+
+    #[test]
+    fn faults_002_to_005_the_issuer_must_be_exactly_the_one_asked() {
+        let issuer = "https://as.example/t1";
+        let judged = |query: &str, required| judge(query, &expected(Some(issuer), required), "code");
+        let aborts = |verdict| matches!(verdict, Verdict::Ends(Err(OAuthError::Issuer { .. })));
+        let base = "code=a&state=s3cret-state";
+        assert!(aborts(judged(&format!("{base}&iss=https://evil.example"), true)), "2: another issuer");
+        assert!(aborts(judged(base, true)), "3: promised and absent");
+        assert!(aborts(judged(&format!("{base}&iss=https://evil.example"), false)), "4: not promised, and another");
+        assert!(aborts(judged(&format!("{base}&iss=https://as.example/t1/"), false)), "5: a slash more");
+        assert!(aborts(judged(&format!("{base}&iss=https://AS.example/t1"), false)), "5: another case");
+        assert!(matches!(judged(base, false), Verdict::Ends(Ok(_))));
+        assert!(matches!(judged(&format!("{base}&iss=https://as.example/t1"), true), Verdict::Ends(Ok(_))));
+    }
+
+    #[test]
+    fn fault_007_answers_of_two_servers_swapped_both_abort() {
+        let one = expected(Some("https://one.example"), true);
+        let two = Expected { issuer: Some("https://two.example".to_owned()), ..one.clone() };
+        let aborts =
+            |query, expected| matches!(judge(query, expected, "code"), Verdict::Ends(Err(OAuthError::Issuer { .. })));
+        assert!(aborts("code=2&state=s3cret-state&iss=https://two.example", &one));
+        assert!(aborts("code=1&state=s3cret-state&iss=https://one.example", &two));
+    }
+
+    #[test]
+    fn a_pasted_url_or_query_is_read() {
+        assert_eq!(pasted_query(" http://localhost:8910/callback?code=a&state=b \n").unwrap(), "code=a&state=b");
+        assert_eq!(pasted_query("code=a&state=b").unwrap(), "code=a&state=b");
+        assert_eq!(pasted_query("http://localhost/#token=a&state=b").unwrap(), "token=a&state=b");
+        assert_eq!(pasted_query("abc"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics_or_passes_without_the_state(query in ".{0,80}") {
+            let passed = matches!(judge(&query, &expected(None, false), "code"), Verdict::Ends(_));
+            prop_assert!(!passed || query.contains("s3cret-state"));
+        }
+    }
+}

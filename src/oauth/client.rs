@@ -1,0 +1,275 @@
+//! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest,
+    HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    StandardTokenResponse, TokenUrl,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::dialect::{self, Purpose};
+use super::{Endpoints, OAuthError, Tokens, discovery};
+use crate::app::{App, Session};
+use crate::clock::Clock;
+use crate::connection::Client;
+use crate::connector::{ClientAuth, OAuth2, Rate, Values};
+use crate::http::{self, Route};
+use crate::secret::Secret;
+
+/// What every request of one flow shares.
+#[derive(Debug)]
+pub struct Party<'a> {
+    pub rules: &'a OAuth2,
+    pub rate: &'a Rate,
+    pub endpoints: Endpoints,
+    /// What templates of further parameters and headers may name.
+    pub values: Values,
+    pub client: Client,
+    pub http: &'a http::Client,
+    pub route: Route,
+    pub clock: &'a Clock,
+}
+
+/// The vendor's whole answer, carried through the crate's parser.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    answer: Value,
+}
+
+impl ExtraTokenFields for Answer {}
+
+type TokenResponse = StandardTokenResponse<Answer, BasicTokenType>;
+
+type OAuthClient<TokenUrl = EndpointNotSet> = oauth2::Client<
+    BasicErrorResponse,
+    TokenResponse,
+    oauth2::StandardTokenIntrospectionResponse<Answer, BasicTokenType>,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    TokenUrl,
+>;
+
+impl<'a> Party<'a> {
+    /// The OAuth side of a session for a client, with its endpoints found.
+    ///
+    /// # Errors
+    /// [`OAuthError`] where discovery fails or an endpoint is no URL.
+    pub async fn of(
+        session: &'a Session,
+        app: &'a App,
+        client: Client,
+        redirect_uri: Option<&str>,
+    ) -> Result<Self, OAuthError> {
+        let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::NoEndpoint("token"))?;
+        let mut values = session.values(None);
+        values.set("client_id", &client.id);
+        if let Some(redirect_uri) = redirect_uri {
+            values.set("redirect_uri", redirect_uri);
+        }
+        let mut endpoints = Endpoints::declared(rules, &values)?;
+        if let Some(issuer) = &rules.issuer {
+            let issuer = issuer.fill_path(&values)?;
+            endpoints = discovery::discover(&app.http, &session.route, &issuer, endpoints).await?;
+        }
+        Ok(Self {
+            rules,
+            rate: &session.connector.rate,
+            endpoints,
+            values,
+            client,
+            http: &app.http,
+            route: session.route.clone(),
+            clock: &app.clock,
+        })
+    }
+}
+
+impl Party<'_> {
+    /// Exchanges an authorization code (RFC 6749 section 4.1.3). A code is used once: nothing here repeats a request.
+    ///
+    /// # Errors
+    /// [`OAuthError`]; `invalid_grant` means that the code was used, expired or not ours.
+    pub async fn exchange_code(
+        &self,
+        code: &Secret,
+        redirect_uri: &str,
+        verifier: Option<&Secret>,
+    ) -> Result<Tokens, OAuthError> {
+        let client = self.oauth_client(self.token_url()?);
+        let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| self.unwritable(error))?;
+        let mut request = client
+            .exchange_code(AuthorizationCode::new(code.expose().clone()))
+            .set_redirect_uri(std::borrow::Cow::Owned(redirect));
+        if let Some(verifier) = verifier {
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
+        }
+        for (name, value) in self.filled(&self.rules.token_params)? {
+            request = request.add_extra_param(name, value);
+        }
+        let transport = Transport::new(self, Purpose::Grant);
+        self.finish(request.request_async(&transport).await, &transport)
+    }
+
+    /// Asks for a token by the client's own credentials (RFC 6749 section 4.4).
+    ///
+    /// # Errors
+    /// [`OAuthError`].
+    pub async fn client_credentials(&self, scopes: &[String]) -> Result<Tokens, OAuthError> {
+        let client = self.oauth_client(self.token_url()?);
+        let mut request = client.exchange_client_credentials();
+        if !self.rules.scope.param.is_empty() {
+            request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
+        }
+        for (name, value) in self.filled(&self.rules.token_params)? {
+            request = request.add_extra_param(name, value);
+        }
+        let transport = Transport::new(self, Purpose::Grant);
+        self.finish(request.request_async(&transport).await, &transport)
+    }
+
+    /// Presents a refresh token (RFC 6749 section 6). The caller holds the connection's lock and has marked the grant as
+    /// presented.
+    ///
+    /// # Errors
+    /// [`OAuthError::Refused`] where the grant is dead; anything else says nothing of it.
+    pub async fn refresh(&self, refresh_token: &Secret) -> Result<Tokens, OAuthError> {
+        let url = self.endpoints.refresh.as_ref().map_or_else(|| self.token_url(), Ok)?;
+        let client = self.oauth_client(url);
+        let token = RefreshToken::new(refresh_token.expose().clone());
+        let mut request = client.exchange_refresh_token(&token);
+        for (name, value) in self.filled(&self.rules.refresh_params)? {
+            request = request.add_extra_param(name, value);
+        }
+        let transport = Transport::new(self, Purpose::Refresh);
+        self.finish(request.request_async(&transport).await, &transport)
+    }
+
+    pub(super) fn token_url(&self) -> Result<&Url, OAuthError> {
+        self.endpoints.token.as_ref().ok_or(OAuthError::NoEndpoint("token"))
+    }
+
+    /// How the client shows its secret: as the connector says, unless the server's metadata rules that out.
+    pub(super) fn client_auth(&self) -> ClientAuth {
+        self.endpoints.client_auth.unwrap_or(self.rules.client_auth)
+    }
+
+    fn oauth_client(&self, token_url: &Url) -> OAuthClient<EndpointSet> {
+        let mut client = OAuthClient::new(ClientId::new(self.client.id.clone()))
+            .set_token_uri(TokenUrl::from_url(token_url.clone()))
+            .set_auth_type(match self.client_auth() {
+                ClientAuth::Basic => AuthType::BasicAuth,
+                ClientAuth::Post => AuthType::RequestBody,
+            });
+        if let Some(secret) = &self.client.secret {
+            client = client.set_client_secret(ClientSecret::new(secret.expose().clone()));
+        }
+        client
+    }
+
+    pub(super) fn filled(
+        &self,
+        params: &indexmap::IndexMap<String, crate::connector::Template>,
+    ) -> Result<Vec<(String, String)>, OAuthError> {
+        params.iter().map(|(name, value)| Ok((name.clone(), value.fill(&self.values)?))).collect()
+    }
+
+    fn unwritable(&self, error: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
+        let host = self.endpoints.token.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        OAuthError::Http(http::HttpError::Unwritable { host, source: Box::new(error) })
+    }
+
+    fn finish(
+        &self,
+        result: Result<TokenResponse, TokenError>,
+        transport: &Transport<'_>,
+    ) -> Result<Tokens, OAuthError> {
+        match result {
+            Ok(response) => dialect::tokens(self.rules, transport.purpose, &response.extra_fields().answer),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    fn error(&self, error: TokenError) -> OAuthError {
+        match error {
+            RequestTokenError::ServerResponse(response) => {
+                let code = response.error();
+                dialect::refusal(self.rules, code.as_ref(), response.error_description().map(String::as_str))
+            }
+            RequestTokenError::Request(TransportError(error)) => error,
+            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
+                OAuthError::Malformed { endpoint: "the token endpoint", why: "it is not an OAuth answer".to_owned() }
+            }
+        }
+    }
+
+    /// Sends a form to an OAuth endpoint as the crate wrote it, in the vendor's dialect.
+    pub(super) async fn post(&self, request: HttpRequest) -> Result<http::Response, OAuthError> {
+        let (head, form) = request.into_parts();
+        let url = Url::parse(&head.uri.to_string()).map_err(|error| self.unwritable(error))?;
+        let (content_type, body) = dialect::body(self.rules, &form);
+        let mut request = http::Request::new("POST", url).header("accept", Secret::from("application/json"));
+        if let Some(authorization) = head.headers.get("authorization").and_then(|value| value.to_str().ok()) {
+            request = request.header("authorization", Secret::from(authorization));
+        }
+        for (name, value) in self.filled(&self.rules.token_headers)? {
+            request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+            request = request.header(&name, Secret::new(value));
+        }
+        Ok(self.http.send(request.body(content_type, body), &self.route).await?)
+    }
+}
+
+type TokenError = RequestTokenError<TransportError, BasicErrorResponse>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the request failed")]
+pub(super) struct TransportError(#[source] pub(super) OAuthError);
+
+/// Carries the crate's requests over our client. Never follows a redirect (fault 22).
+pub(super) struct Transport<'a> {
+    party: &'a Party<'a>,
+    purpose: Purpose,
+}
+
+impl<'a> Transport<'a> {
+    pub(super) fn new(party: &'a Party<'a>, purpose: Purpose) -> Self {
+        Self { party, purpose }
+    }
+
+    async fn carry(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+        let party = self.party;
+        let response = party.post(request).await.map_err(TransportError)?;
+        let now = party.clock.now();
+        let (status, document) =
+            dialect::standard(party.rules, party.rate, self.purpose, &response, now).map_err(TransportError)?;
+        let body = if status == 200 {
+            // The crate checks what the standard demands; the tokens are read from the whole answer.
+            let tokens = dialect::tokens(party.rules, self.purpose, &document).map_err(TransportError)?;
+            json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "answer": document })
+        } else {
+            document
+        };
+        let mut standard = HttpResponse::new(body.to_string().into_bytes());
+        *standard.status_mut() = oauth2::http::StatusCode::from_u16(status).unwrap_or_default();
+        Ok(standard)
+    }
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.carry(request))
+    }
+}

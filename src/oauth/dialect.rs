@@ -1,0 +1,331 @@
+//! Between the standard and the vendor: requests are rewritten into the vendor's dialect of OAuth, answers out of it.
+//!
+//! Pure. Above this module there is only RFC 6749: a form request, and a JSON answer with `access_token`, or with `error`
+//! and a status of 400. Bodies that are JSON or forms, tokens in odd places, `200` with an error inside, lifetimes as
+//! strings: all of that ends here.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::unique::is_unique;
+use super::{Described, OAuthError, Tokens};
+use crate::clock::Timestamp;
+use crate::connector::{BodyFormat, OAuth2, Pointer, Rate, TokenAnswer};
+use crate::http::Response;
+use crate::secret::Secret;
+
+/// Ten years: what a token that claims to live longer is taken to live.
+const LONGEST_LIFETIME_SECS: f64 = 315_360_000.0;
+
+/// What a request to the token endpoint is for; answers to a refresh may be shaped otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Grant,
+    Refresh,
+}
+
+/// The body of a token request as the vendor takes it: content type and bytes.
+pub fn body(rules: &OAuth2, form: &[u8]) -> (&'static str, Vec<u8>) {
+    match rules.token_body {
+        BodyFormat::Form => ("application/x-www-form-urlencoded", form.to_vec()),
+        BodyFormat::Json => {
+            let members: Map<String, Value> = url::form_urlencoded::parse(form)
+                .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+                .collect();
+            ("application/json", Value::Object(members).to_string().into_bytes())
+        }
+    }
+}
+
+/// What the vendor answered, in the words of the standard: status 200 or 400 and a JSON body (RFC 6749 section 5).
+///
+/// # Errors
+/// [`OAuthError::Temporary`] for what says nothing of the grant, [`OAuthError::Malformed`] for what is no OAuth answer.
+pub fn standard(
+    rules: &OAuth2,
+    rate: &Rate,
+    purpose: Purpose,
+    response: &Response,
+    now: Timestamp,
+) -> Result<(u16, Value), OAuthError> {
+    let malformed = |why: String| OAuthError::Malformed { endpoint: "the token endpoint", why };
+    if response.status == 429 || response.status >= 500 {
+        return Err(OAuthError::Temporary {
+            status: response.status,
+            after: response.retry_after(&rate.retry_hints, now),
+        });
+    }
+    let Some(document) = parse(response) else {
+        let kind = response.header("content-type").unwrap_or("no content type");
+        return Err(malformed(format!("status {} with neither JSON nor a form ({kind})", response.status)));
+    };
+    let answer = &rules.answer;
+    let succeeded = response.is_success() && answer.success.iter().all(|(at, want)| at.find(&document) == Some(want));
+    if let Some(error) = answer.error.text(&document).filter(|_| !succeeded || !has_token(answer, purpose, &document)) {
+        let mut standard = json!({ "error": error });
+        if let Some(description) = answer.error_description.text(&document) {
+            standard["error_description"] = Value::String(description);
+        }
+        // A device's polling is steered by the answer: its interval travels on.
+        return Ok((400, standard));
+    }
+    if !succeeded {
+        return Err(malformed(format!("status {} without an error code", response.status)));
+    }
+    Ok((200, document))
+}
+
+fn has_token(answer: &TokenAnswer, purpose: Purpose, document: &Value) -> bool {
+    access_token(answer, purpose, document).is_some()
+}
+
+/// JSON, or a form (GitHub without an `Accept` header, older servers). An array or a bare value is neither, and nor is an
+/// object that says something twice.
+fn parse(response: &Response) -> Option<Value> {
+    if let Some(document) = response.json() {
+        return is_unique(&response.body).then_some(document);
+    }
+    let content_type = response.header("content-type").unwrap_or_default();
+    let form = content_type.starts_with("application/x-www-form-urlencoded") || content_type.starts_with("text/plain");
+    let text = std::str::from_utf8(&response.body).ok().filter(|text| form && text.contains('='))?;
+    if text.trim_start().starts_with('<') {
+        return None;
+    }
+    let pairs = url::form_urlencoded::parse(text.trim().as_bytes());
+    Some(Value::Object(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()))
+}
+
+fn access_token(answer: &TokenAnswer, purpose: Purpose, document: &Value) -> Option<String> {
+    let refreshed = answer.refreshed_access_token.as_ref().filter(|_| purpose == Purpose::Refresh);
+    refreshed.and_then(|at| at.text(document)).or_else(|| answer.access_token.text(document))
+}
+
+/// The tokens of an answer that [`standard`] called a success.
+///
+/// # Errors
+/// [`OAuthError::Malformed`] where there is no access token, or one that no request could carry.
+pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Tokens, OAuthError> {
+    let answer = &rules.answer;
+    let malformed = |why: &str| OAuthError::Malformed { endpoint: "the token endpoint", why: why.to_owned() };
+    let access_token = access_token(answer, purpose, document).ok_or_else(|| malformed("it holds no access token"))?;
+    // It goes into a header and to scripts that read lines.
+    if access_token.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(malformed("the access token holds white space or control characters"));
+    }
+    if let Some(kind) = answer.token_type.text(document)
+        && !is_bearer(&kind)
+    {
+        return Err(malformed(&format!("the token's type is {kind:?}, not bearer")));
+    }
+    let refreshed = answer.refreshed_refresh_token.as_ref().filter(|_| purpose == Purpose::Refresh);
+    let refresh_token = refreshed.and_then(|at| at.text(document)).or_else(|| answer.refresh_token.text(document));
+    let separator = rules.scope.answer_separator.as_deref().unwrap_or(&rules.scope.separator);
+    let scopes = answer.scope.find(document).and_then(|scope| match scope {
+        Value::String(text) => Some(split_scopes(text, separator)),
+        Value::Array(items) => Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect()),
+        _ => None,
+    });
+    let texts = |places: &indexmap::IndexMap<String, Pointer>| -> Vec<(String, String)> {
+        places.iter().filter_map(|(name, at)| Some((name.clone(), at.text(document)?))).collect()
+    };
+    Ok(Tokens {
+        access_token: Secret::new(access_token),
+        refresh_token: refresh_token.map(Secret::new),
+        lifetime: seconds(answer.expires_in.find(document)).or(answer.lifetime_secs),
+        refresh_lifetime: answer.refresh_expires_in.as_ref().and_then(|at| seconds(at.find(document))),
+        scopes,
+        kept: texts(&answer.keep).into_iter().collect(),
+        secrets: texts(&answer.secrets).into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
+    })
+}
+
+/// Vendors write `bearer` in any case, some write the kind of token instead (Slack: `bot`, `user`).
+fn is_bearer(kind: &str) -> bool {
+    !["dpop", "mac", "pop", "n_a"].iter().any(|other| kind.eq_ignore_ascii_case(other))
+}
+
+pub(super) fn split_scopes(text: &str, separator: &str) -> Vec<String> {
+    let parts = text.split(|c: char| separator.contains(c) || c.is_whitespace());
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// A lifetime however it is written: a number, a string of one, a fraction. Zero and less mean that nothing is said;
+/// what is absurdly long is taken for ten years.
+fn seconds(value: Option<&Value>) -> Option<u32> {
+    let number = match value? {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the clamp")]
+    (number >= 1.0).then(|| number.min(LONGEST_LIFETIME_SECS) as u32)
+}
+
+/// Sorts an error code of the token endpoint (RFC 6749 section 5.2): refused for good, or a request that was wrong.
+pub fn refusal(rules: &OAuth2, code: &str, description: Option<&str>) -> OAuthError {
+    let description = description.and_then(Described::new);
+    let code: String = code.chars().take(100).collect();
+    if code == "invalid_grant" || rules.answer.refused.contains(&code) {
+        return OAuthError::Refused { code, description };
+    }
+    if code == "temporarily_unavailable" || code == "server_error" {
+        return OAuthError::Temporary { status: 503, after: None };
+    }
+    OAuthError::Rejected { code, description }
+}
+
+/// A device answer with what RFC 8628 leaves open made safe: an interval of 1 to 60 s, five where none is said; a code
+/// that lives a minute to an hour, fifteen minutes where none is said.
+pub fn device_answer(document: &Value) -> Value {
+    let mut fixed = document.clone();
+    let interval = seconds(document.get("interval")).map_or(5, |interval| interval.clamp(1, 60));
+    let lifetime = seconds(document.get("expires_in")).map_or(900, |lifetime| lifetime.clamp(60, 3600));
+    if let Value::Object(members) = &mut fixed {
+        members.insert("interval".to_owned(), json!(interval));
+        members.insert("expires_in".to_owned(), json!(lifetime));
+        // Google's first drafts and some servers say `verification_url`.
+        if let Some(url) = members.get("verification_url").cloned() {
+            members.entry("verification_uri").or_insert(url);
+        }
+    }
+    fixed
+}
+
+/// How long polling may be put off by a server that gives no reason.
+pub const LONGEST_POLL_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::Connector;
+    use serde::Deserialize;
+
+    fn rules(toml: &str) -> OAuth2 {
+        OAuth2::deserialize(toml.parse::<toml::Table>().unwrap()).unwrap()
+    }
+
+    fn slack() -> OAuth2 {
+        let text = include_str!("../../connectors/slack.toml");
+        let connector = Connector::deserialize(text.parse::<toml::Table>().unwrap()).unwrap();
+        connector.auth["oauth"].oauth2.clone().unwrap()
+    }
+
+    fn read(rules: &OAuth2, status: u16, content_type: &str, body: &str) -> Result<(u16, Value), OAuthError> {
+        let response = Response::new(status, &[("content-type", content_type)], body.as_bytes());
+        standard(rules, &Rate::default(), Purpose::Grant, &response, Timestamp::UNIX_EPOCH)
+    }
+
+    fn granted(rules: &OAuth2, body: &str) -> Tokens {
+        let (status, document) = read(rules, 200, "application/json", body).unwrap();
+        assert_eq!(status, 200);
+        tokens(rules, Purpose::Grant, &document).unwrap()
+    }
+
+    #[test]
+    fn fault_013_expires_in_of_every_kind_is_bounded() {
+        let rules = rules("");
+        for (written, expected) in [
+            ("3600", Some(3600)),
+            ("\"3600\"", Some(3600)),
+            ("3599.7", Some(3599)),
+            ("0", None),
+            ("-1", None),
+            ("null", None),
+            ("\"\"", None),
+            ("\"soon\"", None),
+            ("1e99", Some(315_360_000)),
+            ("[1]", None),
+        ] {
+            let tokens = granted(&rules, &format!("{{\"access_token\":\"a\",\"expires_in\":{written}}}"));
+            assert_eq!(tokens.lifetime, expected, "{written}");
+        }
+        assert_eq!(granted(&rules, "{\"access_token\":\"a\"}").lifetime, None);
+    }
+
+    #[test]
+    fn fault_014_token_types() {
+        let rules = rules("");
+        for kind in ["\"bearer\"", "\"BEARER\"", "\"bot\"", "null"] {
+            granted(&rules, &format!("{{\"access_token\":\"a\",\"token_type\":{kind}}}"));
+        }
+        for kind in ["DPoP", "mac"] {
+            let document = json!({ "access_token": "a", "token_type": kind });
+            assert!(matches!(tokens(&rules, Purpose::Grant, &document), Err(OAuthError::Malformed { .. })), "{kind}");
+        }
+    }
+
+    #[test]
+    fn fault_017_what_is_no_token_answer_is_a_typed_error() {
+        let slack = slack();
+        let (status, document) =
+            read(&slack, 200, "application/json", r#"{"ok":false,"error":"invalid_refresh_token"}"#).unwrap();
+        assert_eq!((status, document["error"].as_str()), (400, Some("invalid_refresh_token")));
+        assert!(matches!(refusal(&slack, "invalid_refresh_token", None), OAuthError::Refused { .. }));
+        for (content_type, body) in [
+            ("text/html", "<html>a=b</html>"),
+            ("text/plain", "<html>a=b</html>"),
+            ("application/json", "[]"),
+            ("application/json", "{\"ok\":tr"),
+            ("application/json", ""),
+            ("application/json", "{\"ok\":false}"),
+            ("application/json", r#"{"ok":true,"access_token":"a","access_token":"b"}"#),
+        ] {
+            let answer = read(&slack, 200, content_type, body);
+            assert!(matches!(answer, Err(OAuthError::Malformed { .. })), "{body}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn fault_019_5xx_and_429_say_nothing_of_the_grant() {
+        for status in [429, 500, 503] {
+            let answer = read(&rules(""), status, "application/json", r#"{"error":"invalid_grant"}"#);
+            assert!(matches!(answer, Err(OAuthError::Temporary { .. })), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_form_answer_is_read() {
+        let rules = rules("scope = { answer_separator = \",\" }");
+        let body = "access_token=gho_1&scope=repo%2Cgist&token_type=bearer";
+        let (_, document) = read(&rules, 200, "application/x-www-form-urlencoded; charset=utf-8", body).unwrap();
+        let tokens = tokens(&rules, Purpose::Grant, &document).unwrap();
+        assert_eq!(tokens.access_token.expose(), "gho_1");
+        assert_eq!(tokens.scopes.unwrap(), ["repo", "gist"]);
+        let (status, _) =
+            read(&rules, 200, "application/x-www-form-urlencoded", "error=bad_verification_code").unwrap();
+        assert_eq!(status, 400);
+    }
+
+    #[test]
+    fn nested_tokens_and_kept_values_are_found() {
+        let body = r#"{"ok":true,"access_token":"xoxb-1","scope":"a,b","team":{"id":"T1","name":"Acme"},
+            "authed_user":{"id":"U1","access_token":"xoxp-1"}}"#;
+        let tokens = granted(&slack(), body);
+        assert_eq!(tokens.kept["team_id"], "T1");
+        assert_eq!(tokens.secrets["user_token"].expose(), "xoxp-1");
+        assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn fault_102_a_token_that_would_break_a_line_is_refused() {
+        let document = json!({ "access_token": "a\r\nSet-Cookie: x" });
+        assert!(tokens(&rules(""), Purpose::Grant, &document).is_err());
+    }
+
+    #[test]
+    fn a_json_vendor_gets_json() {
+        let rules = rules("token_body = \"json\"");
+        let (content_type, body) = body(&rules, b"grant_type=refresh_token&refresh_token=a%2Bb");
+        assert_eq!(content_type, "application/json");
+        assert_eq!(String::from_utf8(body).unwrap(), r#"{"grant_type":"refresh_token","refresh_token":"a+b"}"#);
+    }
+
+    #[test]
+    fn fault_026_device_intervals_are_clamped() {
+        for (written, expected) in [(json!(0), 5), (json!(-5), 5), (json!(1e9), 60), (json!("7"), 7), (Value::Null, 5)]
+        {
+            assert_eq!(device_answer(&json!({ "interval": written }))["interval"], expected);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The loopback redirect listener (RFC 8252 sections 7.3 and 8.3).
+//!
+//! It binds the loopback address and nothing else, answers only `GET` of its own path under its own name, lets only a
+//! callback with the flow's `state` end the flow, and closes its port when it is dropped. The browser waits for the
+//! outcome, so that the page says what really happened.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use url::Url;
+
+use super::OAuthError;
+use super::callback::{Callback, Expected, Verdict, judge};
+use crate::connector::{LoopbackHost, Redirect};
+use crate::http::serve::{self, Answer, Method, Request, Server, StatusCode, header};
+
+const PATH: &str = "/callback";
+
+/// How long the browser waits for the outcome before it is told to look at the terminal.
+const OUTCOME_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the last page may take to reach the browser, which is on this machine.
+const LAST_PAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// What the user asked of the redirect.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    pub port: Option<u16>,
+    /// The URI that is registered where a tunnel leads here; the listener's own where absent.
+    pub redirect_uri: Option<Url>,
+}
+
+/// A bound port that does not answer yet: the redirect URI is known before the flow's `state` is.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    redirect_uri: String,
+    path: String,
+    /// What a browser may call this listener (RFC 9110 section 7.2).
+    hosts: Vec<String>,
+}
+
+/// A listener that waits for the callback of one flow.
+#[derive(Debug)]
+pub struct Listener {
+    server: Server,
+    callbacks: mpsc::Receiver<(Result<Callback, OAuthError>, Reply)>,
+}
+
+/// Tells the waiting browser how it ended.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<String>);
+
+impl Reply {
+    /// A sentence for the person at the browser.
+    pub fn tell(self, outcome: &str) {
+        // The browser may have gone: then nobody is left to tell.
+        let _ = self.0.send(outcome.to_owned());
+    }
+}
+
+/// The browser that waits for the outcome, and the listener that it waits at.
+#[derive(Debug)]
+pub struct Browser {
+    listener: Listener,
+    reply: Reply,
+}
+
+impl Browser {
+    /// Shows a sentence to the person at the browser, and closes the port.
+    pub async fn tell(self, outcome: &str) {
+        self.reply.tell(outcome);
+        self.listener.server.finish(LAST_PAGE_WAIT).await;
+    }
+}
+
+impl Bound {
+    /// Takes the port: the one asked for, the one the vendor has registered, or any.
+    ///
+    /// # Errors
+    /// [`OAuthError::Listener`] where the port that must be is taken.
+    pub fn bind(redirect: &Redirect, wish: &Wish) -> Result<Self, OAuthError> {
+        let port = wish.port.or(redirect.port).unwrap_or(0);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let failed = |source| OAuthError::Listener { why: format!("port {port} of {} is taken", address.ip()), source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        let (redirect_uri, path) = match &wish.redirect_uri {
+            Some(uri) => {
+                hosts.extend(uri.host_str().map(|host| match uri.port() {
+                    Some(port) => format!("{host}:{port}"),
+                    None => host.to_owned(),
+                }));
+                (uri.to_string(), uri.path().to_owned())
+            }
+            None => {
+                let host = match redirect.host {
+                    LoopbackHost::Address => "127.0.0.1",
+                    LoopbackHost::Name => "localhost",
+                };
+                (format!("http://{host}:{port}{PATH}"), PATH.to_owned())
+            }
+        };
+        Ok(Self { listener, redirect_uri, path, hosts })
+    }
+
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    /// Starts to answer. `token` is the parameter that holds what the flow waits for; `fragment` says that it comes in
+    /// the URL's fragment, which only a script in the browser can read.
+    ///
+    /// # Errors
+    /// [`OAuthError::Listener`].
+    pub fn listen(self, expected: Expected, token: &str, fragment: bool) -> Result<Listener, OAuthError> {
+        let (sender, callbacks) = mpsc::channel(1);
+        let place =
+            Arc::new(Place { path: self.path, hosts: self.hosts, expected, token: token.to_owned(), fragment, sender });
+        let server = Server::start(self.listener, move |request| {
+            let place = Arc::clone(&place);
+            async move { place.answer(&request).await }
+        });
+        let failed = |source| OAuthError::Listener { why: "the port cannot be served".to_owned(), source };
+        Ok(Listener { server: server.map_err(failed)?, callbacks })
+    }
+}
+
+impl Listener {
+    /// The first callback that belongs to the flow.
+    ///
+    /// # Errors
+    /// What the callback says, or [`OAuthError::TimedOut`].
+    pub async fn wait(&mut self, limit: Duration) -> (Result<Callback, OAuthError>, Option<Reply>) {
+        let received = tokio::time::timeout(limit, self.callbacks.recv()).await;
+        // Whatever comes now is told that the sign-in has been answered.
+        self.callbacks.close();
+        match received {
+            Ok(Some((result, reply))) => (result, Some(reply)),
+            Ok(None) | Err(_) => (Err(OAuthError::TimedOut { after: limit }), None),
+        }
+    }
+
+    /// Keeps the browser's connection until it is told the outcome.
+    pub fn with(self, reply: Reply) -> Browser {
+        Browser { listener: self, reply }
+    }
+}
+
+struct Place {
+    path: String,
+    hosts: Vec<String>,
+    expected: Expected,
+    token: String,
+    fragment: bool,
+    sender: mpsc::Sender<(Result<Callback, OAuthError>, Reply)>,
+}
+
+impl Place {
+    async fn answer(&self, request: &Request<Bytes>) -> Answer {
+        let mut named = request.headers().get_all(header::HOST).iter();
+        let host = named.next().and_then(|host| host.to_str().ok());
+        if named.next().is_some()
+            || !host.is_some_and(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
+        {
+            return page(StatusCode::FORBIDDEN, "This address is not served here.");
+        }
+        if request.method() != Method::GET {
+            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.");
+            answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+            return answer;
+        }
+        if request.uri().path() != self.path {
+            return page(StatusCode::NOT_FOUND, "There is nothing here.");
+        }
+        let query = request.uri().query().unwrap_or_default();
+        if self.fragment && !query.split('&').any(|pair| pair.starts_with(&format!("{}=", self.token))) {
+            return fragment_page();
+        }
+        match judge(query, &self.expected, &self.token) {
+            Verdict::Ignored(why) => {
+                page(StatusCode::BAD_REQUEST, &format!("This is not an answer that is waited for: {why}."))
+            }
+            Verdict::Ends(result) => self.deliver(result).await,
+        }
+    }
+
+    async fn deliver(&self, result: Result<Callback, OAuthError>) -> Answer {
+        let (reply, outcome) = oneshot::channel();
+        // The channel holds one and is read once: a second callback finds it full or closed (fault 40).
+        if self.sender.try_send((result, Reply(reply))).is_err() {
+            return page(StatusCode::CONFLICT, "This sign-in has been answered already.");
+        }
+        match tokio::time::timeout(OUTCOME_WAIT, outcome).await {
+            Ok(Ok(text)) => page(StatusCode::OK, &text),
+            Ok(Err(_)) | Err(_) => {
+                page(StatusCode::OK, "Done here. The terminal says how it went; you can close this page.")
+            }
+        }
+    }
+}
+
+/// A page of one sentence. Nothing of the request is ever put into it (fault 37).
+fn page(status: StatusCode, sentence: &str) -> Answer {
+    let sentence = escape(sentence);
+    let body = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>integ</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:20vh auto;padding:0 1rem;color:#222;background:#fff}}\
+         @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#161616}}}}</style>\
+         <h1>integ</h1><p>{sentence}</p></html>"
+    );
+    serve::page(status, "text/html; charset=utf-8", &body, "default-src 'none'; style-src 'unsafe-inline'")
+}
+
+/// Hands the fragment to this listener as a query; the script is fixed and bears the page's only permission to run.
+fn fragment_page() -> Answer {
+    const SCRIPT: &str = "location.replace(location.pathname+'?'+location.search.slice(1)+'&'+location.hash.slice(1))";
+    const POLICY: &str = "default-src 'none'; script-src 'sha256-SCRIPT_HASH'";
+    let body = format!("<!doctype html><meta charset=utf-8><title>integ</title><script>{SCRIPT}</script>");
+    let policy = POLICY.replace("SCRIPT_HASH", &script_hash(SCRIPT));
+    serve::page(StatusCode::OK, "text/html; charset=utf-8", &body, &policy)
+}
+
+fn script_hash(script: &str) -> String {
+    use base64::Engine;
+    use sha2::Digest;
+    base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(script.as_bytes()))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

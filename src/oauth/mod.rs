@@ -1,0 +1,243 @@
+//! OAuth 2.0 as a client: authorization code with PKCE through a loopback redirect, device code, client credentials,
+//! refresh, revocation and discovery.
+//!
+//! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation) and
+//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`dialect`] stands between it and what vendors really
+//! send, so that everything above sees the standard alone.
+
+pub mod access;
+pub mod authorize;
+pub mod callback;
+mod client;
+pub mod device;
+pub mod dialect;
+pub mod discovery;
+pub mod listener;
+pub mod revoke;
+pub mod scopes;
+mod unique;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thiserror::Error;
+use url::Url;
+
+pub use client::Party;
+
+use crate::connector::{ClientAuth, OAuth2, Template, TemplateError, Values};
+use crate::error::{Kind, Remedy};
+use crate::http::HttpError;
+use crate::secret::Secret;
+
+/// What a token endpoint gave.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    pub access_token: Secret,
+    /// Absent where the answer leaves it out: a refresh then keeps the old one (RFC 6749 section 6).
+    pub refresh_token: Option<Secret>,
+    /// Seconds that the access token lives; absent where nothing says.
+    pub lifetime: Option<u32>,
+    /// Seconds that the refresh token lives.
+    pub refresh_lifetime: Option<u32>,
+    /// Absent where the answer does not say: those asked for are granted (RFC 6749 section 5.1).
+    pub scopes: Option<Vec<String>>,
+    pub kept: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// Where the vendor's OAuth is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    pub issuer: Option<String>,
+    /// The server says that it sends `iss` with every redirect (RFC 9207).
+    pub sends_issuer: bool,
+    pub authorize: Option<Url>,
+    pub token: Option<Url>,
+    pub refresh: Option<Url>,
+    pub device: Option<Url>,
+    pub revoke: Option<Url>,
+    pub userinfo: Option<Url>,
+    /// How the client shows its secret, where the metadata leaves one way only.
+    pub client_auth: Option<ClientAuth>,
+    /// Whether the metadata lists S256; absent where there is no metadata or it does not say.
+    pub s256: Option<bool>,
+}
+
+impl Endpoints {
+    /// Those that the connector's file names. A template that names an optional parameter nobody gave is no endpoint.
+    ///
+    /// # Errors
+    /// [`OAuthError::Template`] where something else is missing or no URL comes out.
+    pub fn declared(rules: &OAuth2, values: &Values) -> Result<Self, OAuthError> {
+        let fill = |template: &Option<Template>| match template {
+            Some(template) if template.is_complete(values) => template.fill_url(values).map(Some),
+            _ => Ok(None),
+        };
+        Ok(Self {
+            authorize: fill(&rules.authorize_url)?,
+            token: fill(&rules.token_url)?,
+            refresh: fill(&rules.refresh_url)?,
+            device: fill(&rules.device_url)?,
+            ..Self::default()
+        })
+    }
+}
+
+/// Why no grant came of it.
+#[derive(Debug, Error)]
+pub enum OAuthError {
+    #[error("the authorization was refused ({code})")]
+    Denied {
+        code: String,
+        #[source]
+        description: Option<Described>,
+    },
+    /// The grant is dead for good: only a person can mend it.
+    #[error("the vendor refused the grant ({code})")]
+    Refused {
+        code: String,
+        #[source]
+        description: Option<Described>,
+    },
+    #[error("the vendor refused the request ({code})")]
+    Rejected {
+        code: String,
+        #[source]
+        description: Option<Described>,
+    },
+    #[error("the vendor answered {status}; try again{}", after.map_or(String::new(), |after| format!(" in {} s", after.as_secs())))]
+    Temporary { status: u16, after: Option<Duration> },
+    #[error("the answer of {endpoint} cannot be used: {why}")]
+    Malformed { endpoint: &'static str, why: String },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the request cannot be made: {0}")]
+    Template(#[from] TemplateError),
+    #[error("nothing says where the {0} endpoint is")]
+    NoEndpoint(&'static str),
+    #[error("the metadata of {issuer} cannot be used: {why}")]
+    Discovery { issuer: String, why: String },
+    #[error("the answer came from {got:?}, not from {expected:?}: it may be an attack (RFC 9207)")]
+    Issuer { expected: String, got: String },
+    #[error("the redirect cannot be received: {why}")]
+    Listener { why: String, source: std::io::Error },
+    #[error("nobody finished the sign-in within {} s", after.as_secs())]
+    TimedOut { after: Duration },
+    #[error("the device code expired before anybody entered it")]
+    DeviceExpired,
+    #[error("the server knows only plain PKCE, which protects nothing")]
+    NoS256,
+}
+
+/// What the vendor says of an error: untrusted text, bounded; whoever prints it escapes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described(String);
+
+impl Described {
+    pub fn new(text: &str) -> Option<Self> {
+        const LONGEST: usize = 300;
+        let text: String = text.trim().chars().take(LONGEST).collect();
+        (!text.is_empty()).then_some(Self(text))
+    }
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Described {}
+
+impl OAuthError {
+    /// What the vendor said of it.
+    pub fn description(&self) -> Option<&Described> {
+        match self {
+            Self::Denied { description, .. }
+            | Self::Refused { description, .. }
+            | Self::Rejected { description, .. } => description.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Remedy for OAuthError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Denied { .. } | Self::Refused { .. } | Self::TimedOut { .. } | Self::DeviceExpired => {
+                Kind::AuthNeeded
+            }
+            Self::Temporary { .. } => Kind::Temporary,
+            Self::Http(error) => error.kind(),
+            Self::Template(_) | Self::NoEndpoint(_) => Kind::Usage,
+            Self::Rejected { .. }
+            | Self::Malformed { .. }
+            | Self::Discovery { .. }
+            | Self::Issuer { .. }
+            | Self::Listener { .. }
+            | Self::NoS256 => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "needs_reauth",
+            Self::Rejected { .. } => "rejected",
+            Self::Temporary { .. } => "vendor_unavailable",
+            Self::Malformed { .. } => "malformed_answer",
+            Self::Http(error) => error.code(),
+            Self::Template(_) => "missing_value",
+            Self::NoEndpoint(_) => "no_endpoint",
+            Self::Discovery { .. } => "discovery_failed",
+            Self::Issuer { .. } => "issuer_mismatch",
+            Self::Listener { .. } => "listener",
+            Self::TimedOut { .. } => "timed_out",
+            Self::DeviceExpired => "device_expired",
+            Self::NoS256 => "pkce_unsupported",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint_for("CONNECTOR")
+    }
+}
+
+impl OAuthError {
+    /// The command that mends it, for one connector.
+    pub fn hint_for(&self, connector: &str) -> Option<String> {
+        match self {
+            Self::Rejected { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
+                Some(format!("check the client id and secret: `integ app set {connector}`"))
+            }
+            Self::Rejected { code, .. } if code == "invalid_scope" => {
+                Some(format!("ask for other scopes with --scope; `integ connector show {connector}` lists them"))
+            }
+            Self::Rejected { code, .. } if code == "redirect_uri_mismatch" => Some(
+                "register the redirect URI that was printed, or give the registered one with --redirect-uri".to_owned(),
+            ),
+            Self::Http(error) => error.hint(),
+            Self::Listener { .. } => Some("choose another port with --port, or use --paste or --device".to_owned()),
+            Self::TimedOut { .. } | Self::DeviceExpired => {
+                Some("run it again; --timeout 15m gives more time, --paste or --device need no redirect".to_owned())
+            }
+            Self::Denied { .. } | Self::Refused { .. } => Some(format!("run it again: `integ connect {connector}`")),
+            Self::NoEndpoint(name) => Some(format!("give it with --param {name}_url=URL, or --issuer URL")),
+            _ => None,
+        }
+    }
+
+    /// The kind, code and sentence for a stored reason: `invalid_grant: Token has been revoked`.
+    pub fn reason(&self) -> String {
+        match (self, self.description()) {
+            (Self::Refused { code, .. } | Self::Denied { code, .. } | Self::Rejected { code, .. }, Some(text)) => {
+                format!("{code}: {text}")
+            }
+            (Self::Refused { code, .. } | Self::Denied { code, .. } | Self::Rejected { code, .. }, None) => {
+                code.clone()
+            }
+            (other, _) => other.to_string(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Ending a grant at the vendor (RFC 7009, or the vendor's own way).
+
+use serde_json::{Map, Value};
+use url::form_urlencoded::Serializer;
+
+use super::{OAuthError, Party};
+use crate::connection::Grant;
+use crate::connector::{BodyFormat, ClientAuth, Revoke, RevokeAuth, Template};
+use crate::http::{self, Request};
+use crate::secret::Secret;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    Done,
+    /// There was nothing left to revoke, which is as good (RFC 7009 section 2.2).
+    AlreadyGone,
+    /// The vendor has no way: the user removes the app in the vendor's own settings.
+    Unsupported,
+}
+
+/// Revokes a grant as the connector's file says, else at the endpoint that discovery found.
+///
+/// # Errors
+/// [`OAuthError`]: the grant is then still live.
+pub async fn revoke(party: &Party<'_>, grant: &Grant) -> Result<Revoked, OAuthError> {
+    let standard;
+    let rule = match (&party.rules.revoke, &party.endpoints.revoke) {
+        (Some(rule), _) if rule.url.is_complete(&party.values) => rule,
+        (_, Some(found)) => {
+            // A URL may hold braces only percent-encoded, so that it is a template of itself.
+            standard = Revoke::standard(Template::parse(found.as_str())?);
+            &standard
+        }
+        _ => return Ok(Revoked::Unsupported),
+    };
+    let response = party.http.send(request(party, rule, grant)?, &party.route).await?;
+    if response.status == 429 || response.status >= 500 {
+        let after = response.retry_after(&party.rate.retry_hints, party.clock.now());
+        return Err(OAuthError::Temporary { status: response.status, after });
+    }
+    let document = response.json().unwrap_or_default();
+    let code = party.rules.answer.error.text(&document).unwrap_or_default();
+    if rule.gone.contains(&code) || rule.gone_status.contains(&response.status) || code == "invalid_token" {
+        return Ok(Revoked::AlreadyGone);
+    }
+    if response.is_success() && rule.success.iter().all(|(at, want)| at.find(&document) == Some(want)) {
+        return Ok(Revoked::Done);
+    }
+    let description = party.rules.answer.error_description.text(&document);
+    let code = if code.is_empty() { format!("status {}", response.status) } else { code };
+    Err(OAuthError::Rejected { code, description: description.and_then(|text| super::Described::new(&text)) })
+}
+
+fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, OAuthError> {
+    let mut values = party.values.clone();
+    values.set("access_token", grant.access_token.expose());
+    if let Some(refresh_token) = &grant.refresh_token {
+        values.set("refresh_token", refresh_token.expose());
+    }
+    values.set("client_id", &party.client.id);
+    if let Some(secret) = &party.client.secret {
+        values.set("client_secret", secret.expose());
+    }
+    let mut params: Vec<(String, String)> = Vec::new();
+    for (name, template) in &rule.params {
+        params.push((name.clone(), template.fill(&values)?));
+    }
+    if rule.params.is_empty() && rule.auth != RevokeAuth::Bearer {
+        // Revoking the refresh token ends the whole grant (RFC 7009 section 2.1).
+        let (token, hint) = match &grant.refresh_token {
+            Some(token) => (token, "refresh_token"),
+            None => (&grant.access_token, "access_token"),
+        };
+        params.push(("token".to_owned(), token.expose().clone()));
+        params.push(("token_type_hint".to_owned(), hint.to_owned()));
+    }
+    let mut request = Request::new(rule.method.as_str(), rule.url.fill_url(&values)?);
+    request.secrets = vec![grant.access_token.clone()];
+    for (name, template) in &rule.headers {
+        request = request.header(name, Secret::new(template.fill(&values)?));
+    }
+    let secret = party.client.secret.as_ref();
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    match (rule.auth, secret) {
+        (RevokeAuth::Bearer, _) => {
+            let value = Secret::new(format!("Bearer {}", grant.access_token.expose()));
+            request = request.header("authorization", value);
+        }
+        (RevokeAuth::Secret, Some(secret)) => {
+            request = request.header("authorization", Secret::new(format!("Bearer {}", secret.expose())));
+        }
+        (RevokeAuth::Basic, Some(secret)) => {
+            request = request.header("authorization", http::basic(&party.client.id, secret.expose()));
+        }
+        (RevokeAuth::Client, Some(secret)) if party.client_auth() == ClientAuth::Basic => {
+            let value = http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
+            request = request.header("authorization", value);
+        }
+        (RevokeAuth::Client, secret) => {
+            let own = [("client_id", Some(&party.client.id)), ("client_secret", secret.map(Secret::expose))];
+            for (name, value) in own {
+                // The connector's file may name them itself.
+                let value = value.filter(|_| params.iter().all(|(known, _)| known != name));
+                params.extend(value.map(|value| (name.to_owned(), value.clone())));
+            }
+        }
+        (RevokeAuth::Basic | RevokeAuth::Secret | RevokeAuth::None, _) => {}
+    }
+    Ok(match rule.body {
+        BodyFormat::Form => {
+            let form = Serializer::new(String::new()).extend_pairs(params).finish();
+            request.body("application/x-www-form-urlencoded", form.into_bytes())
+        }
+        BodyFormat::Json => {
+            let members: Map<String, Value> =
+                params.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+            request.body("application/json", Value::Object(members).to_string().into_bytes())
+        }
+    })
+}
