@@ -15,3 +15,4 @@ pub mod http;
 pub mod sandbox;
 pub mod app;
 pub mod oauth;
+pub mod health;

@@ -1,0 +1,256 @@
+//! One check, and many at once.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use crate::app::{App, Session};
+use crate::clock::Stopwatch;
+use crate::connection::{Account, Check, Connection, ConnectionName, Grant};
+use crate::connector::{ErrorClass, Health};
+use crate::error::{Error, Kind, Result};
+use crate::http::{Attempt, Response, backoff, classify};
+use crate::oauth::access::{self, Want};
+use crate::oauth::scopes;
+
+/// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
+const AT_ONCE: usize = 16;
+
+/// Tries of a check that finds the vendor unavailable.
+const TRIES: u32 = 3;
+
+/// A longer wait than this is left to the user.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Healthy,
+    /// The vendor knows the token and does not let it make this call.
+    Limited,
+    /// The connector has no check for this way of authenticating.
+    Unchecked,
+    /// The vendor refused the token, and a refresh did not help.
+    NeedsReauth,
+    /// The network, a rate limit or the vendor's trouble.
+    Temporary,
+    Failed,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Limited => "limited",
+            Self::Unchecked => "unchecked",
+            Self::NeedsReauth => "needs_reauth",
+            Self::Temporary => "temporary",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub fn is_healthy(self) -> bool {
+        matches!(self, Self::Healthy | Self::Limited | Self::Unchecked)
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub connection: ConnectionName,
+    pub outcome: Outcome,
+    /// Of the vendor's call alone, the last one where there were several.
+    pub duration: Option<Duration>,
+    pub account: Option<Account>,
+    pub missing_scopes: Vec<String>,
+    /// The HTTP status of the vendor's answer.
+    pub http_status: Option<u16>,
+    /// What was wrong.
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+/// Checks connections, many at once, and tells of each as it ends; the reports come back in the order asked for.
+///
+/// # Errors
+/// Only what stops all of them: an unhealthy connection is a report.
+pub async fn check_all(app: &App, names: &[ConnectionName], mut done: impl FnMut(&Report)) -> Result<Vec<Report>> {
+    let checks = names.iter().enumerate().map(async |(index, name)| (index, check(app, name).await));
+    let mut running = stream::iter(checks).buffer_unordered(AT_ONCE);
+    let mut reports: Vec<Option<Report>> = vec![None; names.len()];
+    while let Some((index, report)) = running.next().await {
+        let report = report?;
+        done(&report);
+        reports[index] = Some(report);
+    }
+    Ok(reports.into_iter().flatten().collect())
+}
+
+/// Checks one connection and keeps what was found.
+///
+/// # Errors
+/// The store's errors and unknown connections; whatever is wrong with the connection itself is in the report.
+pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
+    let loaded = match access::grant(app, name, Want::Usable).await {
+        Ok(found) => found,
+        Err(error) => return unusable(name, error),
+    };
+    let session = app.session(loaded.connection)?;
+    let found = probe(app, &session, loaded.grant, loaded.stored.generation).await?;
+    keep(app, &session, &found)?;
+    Ok(found.report)
+}
+
+/// What the vendor says of a grant that is not kept yet: the report, and the scopes it lists.
+///
+/// # Errors
+/// As [`check`].
+pub async fn look(app: &App, session: &Session, grant: &Grant) -> Result<(Report, Option<Vec<String>>)> {
+    let found = probe(app, session, grant.clone(), 0).await?;
+    Ok((found.report, found.granted))
+}
+
+/// The report of a connection that could not even be used; what stops a check from being one, the vault or the files,
+/// stays an error.
+fn unusable(name: &ConnectionName, error: Error) -> Result<Report> {
+    let outcome = match error.kind() {
+        Kind::Vault | Kind::NotFound | Kind::Interrupted | Kind::Usage => return Err(error),
+        Kind::AuthNeeded => Outcome::NeedsReauth,
+        Kind::Temporary => Outcome::Temporary,
+        _ => Outcome::Failed,
+    };
+    let causes = error.causes();
+    let detail = causes.last().map_or_else(|| error.message(), |cause| format!("{}: {cause}", error.message()));
+    Ok(Report {
+        connection: name.clone(),
+        outcome,
+        duration: None,
+        account: None,
+        missing_scopes: Vec::new(),
+        http_status: None,
+        detail: Some(detail),
+        hint: error.hint(),
+    })
+}
+
+/// A report and the facts that the vendor's answer held.
+struct Found {
+    report: Report,
+    granted: Option<Vec<String>>,
+}
+
+/// `generation` is the grant's: where another process has renewed it since, theirs is used.
+async fn probe(app: &App, session: &Session, mut grant: Grant, generation: u64) -> Result<Found> {
+    let mut found = Found {
+        report: Report {
+            connection: session.connection.name.clone(),
+            outcome: Outcome::Unchecked,
+            duration: None,
+            account: session.connection.account.clone(),
+            missing_scopes: missing(session, None),
+            http_status: None,
+            detail: None,
+            hint: None,
+        },
+        granted: None,
+    };
+    let Some(health) = session.health() else { return Ok(found) };
+    let mut refreshed = false;
+    let mut attempt = 0;
+    loop {
+        let Some(request) = session.request(health.method.as_str(), &health.path, &grant)? else { return Ok(found) };
+        let stopwatch = Stopwatch::start();
+        let answer = app.http.send(request, &session.route).await;
+        found.report.duration = Some(stopwatch.elapsed());
+        let wait = match answer {
+            Err(error) => {
+                found.report.outcome = Outcome::Temporary;
+                found.report.detail = Some(Error::from(error).message());
+                None
+            }
+            Ok(response) => {
+                judge(session, health, &response, &mut found);
+                if found.report.outcome == Outcome::NeedsReauth && !refreshed && session.connection.expiry.refreshable {
+                    refreshed = true;
+                    let name = &session.connection.name;
+                    match access::grant(app, name, Want::Newer { than: generation }).await {
+                        Ok(loaded) => grant = loaded.grant,
+                        Err(error) => {
+                            found.report = unusable(name, error)?;
+                            return Ok(found);
+                        }
+                    }
+                    continue;
+                }
+                response.retry_after(&session.connector.rate.retry_hints, app.clock.now())
+            }
+        };
+        attempt += 1;
+        let pause = wait.unwrap_or_else(|| backoff(Attempt(attempt - 1), u64::from_ne_bytes(crate::clock::random())));
+        if found.report.outcome != Outcome::Temporary || attempt >= TRIES || pause > LONGEST_WAIT {
+            return Ok(found);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What the vendor's answer says of the connection.
+fn judge(session: &Session, health: &Health, response: &Response, found: &mut Found) {
+    let report = &mut found.report;
+    report.http_status = Some(response.status);
+    let document = response.json().unwrap_or(Value::Null);
+    let said = || {
+        let words = ["/error_description", "/error/message", "/message", "/description", "/error"];
+        let said = words.iter().find_map(|at| document.pointer(at)?.as_str().map(str::to_owned));
+        said.map(|said| format!(": {}", said.chars().take(200).collect::<String>())).unwrap_or_default()
+    };
+    let unfulfilled = || health.success.iter().any(|(at, want)| at.find(&document) != Some(want));
+    let (outcome, detail) = match classify(&session.connector.errors, response) {
+        None if unfulfilled() => (Outcome::Failed, Some(format!("the answer is not a success{}", said()))),
+        None => (Outcome::Healthy, None),
+        Some(ErrorClass::Auth) => (Outcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
+        Some(ErrorClass::Permission) => (Outcome::Limited, Some(format!("the token may not make this call{}", said()))),
+        Some(ErrorClass::RateLimit) => (Outcome::Temporary, Some(format!("rate limited (status {})", response.status))),
+        Some(ErrorClass::Retry) => (Outcome::Temporary, Some(format!("the vendor answered {}", response.status))),
+        Some(ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail) => {
+            (Outcome::Failed, Some(format!("the vendor answered {}{}", response.status, said())))
+        }
+    };
+    report.outcome = outcome;
+    report.detail = detail;
+    report.hint = (outcome == Outcome::NeedsReauth).then(|| access::reconnect_command(&session.connection));
+    if outcome == Outcome::Healthy {
+        let id = health.account.id.as_ref().and_then(|at| at.text(&document));
+        let name = health.account.name.as_ref().and_then(|at| at.text(&document));
+        if let Some(id) = id.or_else(|| name.clone()) {
+            report.account = Some(Account { id, name });
+        }
+    }
+    let granted = health.scopes_header.as_ref().and_then(|name| response.header(name));
+    found.granted =
+        granted.map(|text| text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect());
+    report.missing_scopes = missing(session, found.granted.as_deref());
+}
+
+/// The scopes asked for that are not granted, by what the vendor just said, else by what it said before.
+fn missing(session: &Session, granted: Option<&[String]>) -> Vec<String> {
+    let connection = &session.connection;
+    scopes::missing(&session.connector, &connection.scopes_asked, granted.or(connection.scopes_granted.as_deref()))
+}
+
+fn keep(app: &App, session: &Session, found: &Found) -> Result<()> {
+    let report = &found.report;
+    if report.outcome == Outcome::Unchecked {
+        return Ok(());
+    }
+    let connection: &Connection = &session.connection;
+    let connections = app.store()?.connections();
+    let healthy = report.outcome.is_healthy();
+    let error = report.detail.as_deref().filter(|_| !healthy);
+    connections.record_check(connection.id, &Check { at: app.clock.now(), healthy }, error)?;
+    if healthy && (report.account != connection.account || found.granted.is_some()) {
+        connections.record_facts(connection.id, report.account.as_ref(), found.granted.as_deref(), None)?;
+    }
+    Ok(())
+}
