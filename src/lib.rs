@@ -16,3 +16,4 @@ pub mod sandbox;
 pub mod app;
 pub mod oauth;
 pub mod health;
+pub mod connect;

@@ -1,0 +1,58 @@
+//! Letting an account go: revoked at the vendor, then forgotten here.
+
+use crate::app::App;
+use crate::connection::{Client, Connection, ConnectionName, Standing};
+use crate::error::Result;
+use crate::oauth::Party;
+use crate::oauth::access::lock;
+use crate::oauth::revoke::{Revoked, revoke};
+use crate::vault::Loaded;
+
+/// What became of the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Revoked,
+    AlreadyGone,
+    /// The vendor has no way to revoke it: it lives until the user ends it there.
+    StillLive,
+    /// It is a key of the user's own, which integ has no right to destroy.
+    KeyKept,
+    /// It was only forgotten here, as asked.
+    Local,
+}
+
+/// Revokes the grant, then forgets the connection. Where the vendor cannot be reached the connection stays, so that it
+/// can be tried again (fault 27).
+///
+/// # Errors
+/// What keeps the grant from being revoked, or the store's.
+pub async fn disconnect(app: &App, connection: Connection, local: bool) -> Result<Ended> {
+    let _lock = lock(app, &connection).await?;
+    let name = connection.name.clone();
+    let ended = if local { Ended::Local } else { end(app, &name).await? };
+    let connection = app.connection(&name)?;
+    if let Some(left) = app.custodian().forget(app.store()?, &connection)? {
+        tracing::warn!(error = %left, "an entry of the OS keyring could not be deleted");
+    }
+    Ok(ended)
+}
+
+async fn end(app: &App, name: &ConnectionName) -> Result<Ended> {
+    let Some(Loaded { connection, grant, .. }) = app.custodian().load(app.store()?, name)? else {
+        return Ok(Ended::AlreadyGone);
+    };
+    if connection.standing == Standing::Disconnected {
+        return Ok(Ended::AlreadyGone);
+    }
+    let session = app.session(connection)?;
+    if session.auth.oauth2.is_none() {
+        return Ok(Ended::KeyKept);
+    }
+    let client = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
+    let party = Party::of(&session, app, client, None).await?;
+    Ok(match revoke(&party, &grant).await? {
+        Revoked::Done => Ended::Revoked,
+        Revoked::AlreadyGone => Ended::AlreadyGone,
+        Revoked::Unsupported => Ended::StillLive,
+    })
+}

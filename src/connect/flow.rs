@@ -1,0 +1,249 @@
+//! The whole of `integ connect`: choose the way, get a grant, find out whose it is, keep it.
+
+use std::collections::BTreeMap;
+
+use super::{ConnectError, Connected, Conversation, Question, Wish, key, oauth};
+use crate::app::{App, Session};
+use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Standing};
+use crate::connector::{Auth, Connector, GrantKind, Param};
+use crate::error::Result;
+use crate::health::{self, Outcome};
+use crate::http::Route;
+use crate::sandbox;
+use crate::store::NewConnection;
+use crate::vault::Loaded;
+
+/// One run of `integ connect`: what is at hand, what is wished for, and who can be asked.
+pub(super) struct Flow<'a> {
+    pub(super) app: &'a App,
+    pub(super) wish: &'a Wish,
+    pub(super) talk: &'a dyn Conversation,
+    /// The connection of this name, if it is connected to the same place: what is not said anew stays as it was.
+    pub(super) before: Option<Loaded>,
+}
+
+/// Connects an account. What is granted is kept before anything else is done with it.
+///
+/// # Errors
+/// Whatever stops the flow; nothing is then changed in the vault.
+pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<Connected> {
+    let connector = app.catalogue.get(&wish.connector)?;
+    let name = ConnectionName::new(&connector.id, wish.account.as_deref())?;
+    // Before anybody consents to anything: is there a place to keep it?
+    let store = app.store_or_new()?;
+    store.ensure_writable()?;
+    // Tokens that the keyring does not give are no reason not to connect anew.
+    let before = app.custodian().load(store, &name).ok().flatten();
+    let mode = if wish.sandbox { Mode::Sandbox } else { Mode::Live };
+    let before = before.filter(|before| before.connection.mode == mode && before.connection.origin == wish.origin);
+    let flow = Flow { app, wish, talk, before };
+    let (auth_name, auth) = flow.choose_auth(&connector)?;
+    let params = flow.params(&connector, auth)?;
+    let route = match (&wish.origin, wish.sandbox) {
+        (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
+        (Some(origin), false) => Route::Origin(origin.clone()),
+        (None, false) => Route::Live,
+    };
+    let connection = flow.unsaved(name, auth_name, params);
+    let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
+    let grant = match (&auth.oauth2, &auth.fragment) {
+        (Some(rules), _) if wish.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
+        (_, Some(fragment)) if wish.token.is_none() => oauth::fragment_grant(&flow, &mut session, fragment).await?,
+        _ => key::grant(&flow, &session)?,
+    };
+    keep(app, session, grant).await
+}
+
+impl Flow<'_> {
+    /// The way the user named, the one taken before, or the first that fits what was asked for.
+    fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c Auth)> {
+        let wish = self.wish;
+        if wish.auth.is_some() {
+            return Ok(connector.auth(wish.auth.as_deref())?);
+        }
+        let grants = |auth: &Auth, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
+        let fits = |auth: &Auth| {
+            if wish.device {
+                grants(auth, GrantKind::DeviceCode)
+            } else if wish.client_credentials {
+                grants(auth, GrantKind::ClientCredentials)
+            } else {
+                wish.token.is_none() || !auth.fields.is_empty()
+            }
+        };
+        let before = self.before.as_ref().and_then(|before| connector.auth.get_key_value(&before.connection.auth));
+        let mut ways = before.into_iter().chain(&connector.auth);
+        match ways.find(|(_, auth)| fits(auth)) {
+            Some((name, auth)) => Ok((name.as_str(), auth)),
+            // A token of an OAuth-only service can be pasted too: it then lives as long as it lives.
+            None if wish.token.is_some() => Ok(connector.auth(None)?),
+            None => {
+                let what = if wish.device { "the device code grant" } else { "the client credentials grant" };
+                Err(ConnectError::NotOffered { connector: connector.id.clone(), what }.into())
+            }
+        }
+    }
+
+    /// The parameters of the way: those given, the sandbox's own, the defaults, and for the rest the user is asked.
+    fn params(&self, connector: &Connector, auth: &Auth) -> Result<BTreeMap<String, String>> {
+        let mut params = if self.wish.sandbox { sandbox::sandbox_params(connector, auth) } else { BTreeMap::new() };
+        if let Some(before) = &self.before {
+            let still_known = before
+                .connection
+                .params
+                .iter()
+                .filter(|(name, _)| connector.params(auth).any(|(known, _)| known == *name));
+            params.extend(still_known.map(|(name, value)| (name.clone(), value.clone())));
+        }
+        params.extend(given_params(connector, auth, self.wish)?);
+        for (name, param) in connector.params(auth) {
+            if let Some(value) = params.get(name) {
+                if !param.choices.is_empty() && !param.choices.contains(value) {
+                    return Err(ConnectError::BadChoice {
+                        connector: connector.id.clone(),
+                        name: name.clone(),
+                        value: value.clone(),
+                        choices: param.choices.clone(),
+                    }
+                    .into());
+                }
+            } else if let Some(default) = &param.default {
+                params.insert(name.clone(), default.clone());
+            } else if !param.optional {
+                params.insert(name.clone(), self.ask_param(connector, name, param)?);
+            }
+        }
+        Ok(params)
+    }
+
+    fn ask_param(&self, connector: &Connector, name: &str, param: &Param) -> Result<String, ConnectError> {
+        if !self.talk.is_interactive() {
+            return Err(ConnectError::MissingParam {
+                connector: connector.id.clone(),
+                name: name.to_owned(),
+                prompt: param.prompt.clone(),
+            });
+        }
+        if !param.choices.is_empty() {
+            return Ok(param.choices[self.talk.choose(&param.prompt, &param.choices)?].clone());
+        }
+        let missing = format!("--param {name}=VALUE");
+        let example = param.example.as_deref();
+        let question = Question::Text { prompt: &param.prompt, example, secret: false, missing: &missing };
+        Ok(self.talk.ask(&question)?.expose().clone())
+    }
+
+    /// The connection as it will be, to build requests with before it is kept.
+    fn unsaved(&self, name: ConnectionName, auth: &str, params: BTreeMap<String, String>) -> Connection {
+        Connection {
+            id: ConnectionId(0),
+            name,
+            mode: if self.wish.sandbox { Mode::Sandbox } else { Mode::Live },
+            auth: auth.to_owned(),
+            origin: self.wish.origin.clone(),
+            params,
+            kept: BTreeMap::new(),
+            account: None,
+            scopes_asked: Vec::new(),
+            scopes_granted: None,
+            standing: Standing::Active,
+            reason: None,
+            connected_at: self.app.clock.now(),
+            expiry: Expiry::default(),
+            last_check: None,
+            error_count: 0,
+            last_error: None,
+        }
+    }
+}
+
+/// What `--param` gives. What is no secret of a key may be given so too; it is kept with the key, not here.
+fn given_params(connector: &Connector, auth: &Auth, wish: &Wish) -> Result<BTreeMap<String, String>, ConnectError> {
+    let chooses = auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref()).map(|follow_up| &follow_up.choose_by);
+    let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
+    let declared = connector.params(auth).map(|(name, _)| name);
+    let known: Vec<String> = declared.chain(chooses).chain(open_fields).cloned().collect();
+    if let Some(name) = wish.params.keys().find(|name| !known.contains(name)) {
+        return Err(ConnectError::UnknownParam { connector: connector.id.clone(), name: name.clone(), known });
+    }
+    let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
+    Ok(kept_here.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// Keeps the grant. A name that belongs to another account already is left to it.
+async fn keep(app: &App, mut session: Session, grant: Grant) -> Result<Connected> {
+    let store = app.store()?;
+    let mut warnings = Vec::new();
+    let existing = store.connections().find(&session.connection.name)?;
+    let taken = existing.filter(|existing| {
+        existing.mode == session.connection.mode
+            && existing.origin == session.connection.origin
+            && existing.account.is_some()
+    });
+    if taken.is_some() || !session.auth.fields.is_empty() {
+        let (report, _) = health::look(app, &session, &grant).await?;
+        if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
+            // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
+            let connector = session.connector.id.clone();
+            return Err(ConnectError::KeyRefused { connector, why: report.detail.unwrap_or_default() }.into());
+        }
+        if let (Some(existing), Some(found)) = (taken, report.account)
+            && report.outcome.is_healthy()
+            && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
+        {
+            let name = free_name(app, &session.connection.name, &found)?;
+            warnings.push(format!(
+                "{} is connected to another account ({}), so that this one is kept as {name}",
+                existing.name,
+                existing.account.and_then(|account| account.name).unwrap_or_default(),
+            ));
+            session.connection.name = name;
+        }
+    }
+    let connection = session.connection;
+    let new = NewConnection {
+        name: connection.name.clone(),
+        mode: connection.mode,
+        auth: connection.auth,
+        origin: connection.origin,
+        params: connection.params,
+        kept: connection.kept,
+        account: None,
+        scopes_asked: connection.scopes_asked,
+        scopes_granted: connection.scopes_granted,
+        connected_at: app.clock.now(),
+    };
+    let (_, warning) = app.custodian().connect(store, &new, &grant)?;
+    warnings.extend(warning.map(|warning| warning.to_string()));
+    let report = health::check(app, &new.name).await?;
+    if !report.outcome.is_healthy() {
+        let why = report.detail.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
+        warnings.push(format!("it is connected, but its first check failed: {why}"));
+    }
+    let connection = app.connection(&new.name)?;
+    Ok(Connected { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
+fn free_name(app: &App, name: &ConnectionName, account: &Account) -> Result<ConnectionName> {
+    let text = account.name.as_deref().unwrap_or(&account.id);
+    let mut slug: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".@_".contains(c) { c } else { '-' })
+        .collect();
+    slug = slug.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars().take(60).collect();
+    if slug.is_empty() {
+        "other".clone_into(&mut slug);
+    }
+    for number in 1.. {
+        let label = if number == 1 { slug.clone() } else { format!("{slug}-{number}") };
+        let candidate = ConnectionName::new(name.connector(), Some(&label))?;
+        let existing = app.store()?.connections().find(&candidate)?;
+        let same = |existing: &Connection| existing.account.as_ref().is_none_or(|known| known.id == account.id);
+        if existing.is_none_or(|existing| same(&existing)) {
+            return Ok(candidate);
+        }
+    }
+    Ok(name.clone())
+}

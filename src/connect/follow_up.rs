@@ -1,0 +1,72 @@
+//! The call after a grant that finds what the grant is for, with a choice where it is for several.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use url::Url;
+
+use super::ConnectError;
+use super::flow::Flow;
+use crate::app::Session;
+use crate::connection::Grant;
+use crate::connector::FollowUp;
+use crate::error::Result;
+
+/// The follow-up call, and the choice where it lists several.
+pub(super) async fn choose(
+    flow: &Flow<'_>,
+    session: &Session,
+    follow_up: &FollowUp,
+    grant: &Grant,
+) -> Result<BTreeMap<String, String>> {
+    let Flow { app, wish, talk, .. } = flow;
+    let request = session.request("GET", &follow_up.url, grant)?.ok_or(ConnectError::NothingGranted)?;
+    let response = app.http.send(request, &session.route).await?;
+    if !response.is_success() {
+        return Err(ConnectError::FollowUp { status: response.status }.into());
+    }
+    let document = response.json().unwrap_or_default();
+    let found = follow_up.items.as_ref().map_or(Some(&document), |at| at.find(&document));
+    let items: Vec<&Value> = match found {
+        Some(Value::Array(items)) => items.iter().collect(),
+        Some(item @ Value::Object(_)) => vec![item],
+        _ => Vec::new(),
+    };
+    let kept = |item: &Value| -> BTreeMap<String, String> {
+        follow_up.keep.iter().filter_map(|(name, at)| Some((name.clone(), at.text(item)?))).collect()
+    };
+    let labels: Vec<String> =
+        items.iter().map(|item| follow_up.label.text(item).unwrap_or_else(|| "(unnamed)".to_owned())).collect();
+    let param = follow_up.choose_by.clone();
+    let chosen = match (wish.params.get(&param), items.len()) {
+        (_, 0) => return Err(ConnectError::NothingGranted.into()),
+        (Some(given), _) => {
+            let fits = |index: &usize| {
+                labels[*index].eq_ignore_ascii_case(given)
+                    || kept(items[*index]).values().any(|value| same_place(value, given))
+            };
+            let found = (0..items.len()).find(fits);
+            found.ok_or_else(|| ConnectError::UnknownChoice {
+                connector: session.connector.id.clone(),
+                given: given.clone(),
+                param,
+                labels: labels.clone(),
+            })?
+        }
+        (None, 1) => 0,
+        (None, _) if talk.is_interactive() => {
+            talk.choose("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
+        }
+        (None, _) => {
+            return Err(ConnectError::Choice { connector: session.connector.id.clone(), param, labels }.into());
+        }
+    };
+    Ok(kept(items[chosen]))
+}
+
+/// Whether a kept value is what the user typed: in any case, with or without a slash at its end, or its host alone.
+fn same_place(value: &str, given: &str) -> bool {
+    let host = Url::parse(value).ok().and_then(|url| url.host_str().map(str::to_owned));
+    value.trim_end_matches('/').eq_ignore_ascii_case(given.trim_end_matches('/'))
+        || host.is_some_and(|host| host.eq_ignore_ascii_case(given))
+}

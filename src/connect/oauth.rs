@@ -1,0 +1,218 @@
+//! Grants from the vendor: by code, by device, by the client's own credentials, or in the redirect's fragment.
+
+use std::collections::BTreeMap;
+
+use super::flow::Flow;
+use super::redirect::Redirection;
+use super::talk::Interrupted;
+use super::{ConnectError, Event, Question, find_client, follow_up};
+use crate::app::Session;
+use crate::connection::{Client, Grant, Renewal};
+use crate::connector::{ClientSecretRule, Fragment, GrantKind, OAuth2};
+use crate::env;
+use crate::error::Result;
+use crate::oauth::access::after;
+use crate::oauth::authorize;
+use crate::oauth::callback::Callback;
+use crate::oauth::scopes::{self, Asked};
+use crate::oauth::{OAuthError, Party, Tokens, device};
+use crate::sandbox;
+
+/// Runs the grant that the wish names, else the connector's usual one, and notes in the session what came with it.
+pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
+    let kind = if flow.wish.device {
+        GrantKind::DeviceCode
+    } else if flow.wish.client_credentials {
+        GrantKind::ClientCredentials
+    } else {
+        rules.grants.first().copied().unwrap_or(GrantKind::AuthorizationCode)
+    };
+    let client = flow.client(session, kind, Some(rules.client_secret))?;
+    let mut asked = scopes::to_ask(&rules.scope, flow.named_scopes(rules));
+    if kind == GrantKind::ClientCredentials && flow.named_scopes(rules).is_empty() {
+        // The defaults are meant for a person's consent; a machine gets what its client is registered for.
+        asked.clear();
+    }
+    session.connection.scopes_asked = asked.values().flatten().cloned().collect();
+    let redirect = match kind {
+        GrantKind::AuthorizationCode => Some(flow.redirection(&rules.redirect, session)?),
+        GrantKind::DeviceCode | GrantKind::ClientCredentials => None,
+    };
+    let view = session.clone();
+    let redirect_uri = redirect.as_ref().map(Redirection::uri);
+    let party = Party::of(&view, flow.app, client.clone(), redirect_uri).await;
+    let party = party.map_err(|error| flow.failed(error))?;
+    let connection = &mut session.connection;
+    let tokens = match redirect {
+        Some(redirect) => {
+            let (tokens, callback) = by_code(flow, &view, &party, redirect, &asked).await?;
+            let kept = rules.callback_keep.iter();
+            let found =
+                kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
+            connection.kept.extend(found);
+            tokens
+        }
+        None if kind == GrantKind::DeviceCode => by_device(flow, &party, &asked).await?,
+        None => party.client_credentials(&connection.scopes_asked).await.map_err(|error| flow.failed(error))?,
+    };
+    // There is no user to ask about where a client stands for itself.
+    let userinfo = party.endpoints.userinfo.as_ref().filter(|_| kind != GrantKind::ClientCredentials);
+    connection.kept.extend(userinfo.map(|url| ("userinfo_endpoint".to_owned(), url.to_string())));
+    connection.kept.extend(tokens.kept.clone());
+    connection.scopes_granted = tokens.scopes.clone();
+    let grant = flow.grant_of(tokens, client, kind);
+    if let Some(declared) = &rules.follow_up {
+        let kept = follow_up::choose(flow, session, declared, &grant).await?;
+        session.connection.kept.extend(kept);
+    }
+    Ok(grant)
+}
+
+async fn by_code(
+    flow: &Flow<'_>,
+    session: &Session,
+    party: &Party<'_>,
+    redirect: Redirection,
+    asked: &Asked,
+) -> Result<(Tokens, Callback)> {
+    let pending = authorize::request(party, redirect.uri(), asked).map_err(|error| flow.failed(error))?;
+    let (callback, browser) = flow.receive(redirect, &pending, "code", session).await?;
+    let exchanged = party.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
+    if let Some(browser) = browser {
+        let outcome = match &exchanged {
+            Ok(_) => connected(session),
+            Err(_) => format!("{} could not be connected. The terminal says why.", session.connector.name),
+        };
+        browser.tell(&outcome).await;
+    }
+    Ok((exchanged.map_err(|error| flow.failed(error))?, callback))
+}
+
+fn connected(session: &Session) -> String {
+    format!("{} is connected. You can close this page and go back to the terminal.", session.connector.name)
+}
+
+async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<Tokens> {
+    let authorization = device::start(party, asked).await.map_err(|error| flow.failed(error))?;
+    let complete = authorization.verification_uri_complete.as_deref();
+    flow.talk.tell(&Event::Device {
+        verification_uri: &authorization.verification_uri,
+        verification_uri_complete: complete,
+        user_code: &authorization.user_code,
+        expires_in: authorization.expires_in.as_secs(),
+    });
+    let page = url::Url::parse(complete.unwrap_or(&authorization.verification_uri)).ok();
+    if let Some(page) = page.filter(|page| flow.wish.open_browser && authorize::check_openable(page).is_ok()) {
+        flow.talk.open_browser(&page);
+    }
+    tokio::select! {
+        tokens = device::poll(party, &authorization, flow.wish.timeout) => Ok(tokens.map_err(|error| flow.failed(error))?),
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    }
+}
+
+/// A token that the vendor hands to the browser in the redirect's fragment.
+pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragment: &Fragment) -> Result<Grant> {
+    let client = flow.client(session, GrantKind::AuthorizationCode, None)?;
+    let asked = scopes::to_ask(&fragment.scope, &flow.wish.scopes);
+    session.connection.scopes_asked = asked.values().flatten().cloned().collect();
+    let redirect = flow.redirection(&fragment.redirect, session)?;
+    let mut values = session.values(None);
+    values.set("client_id", &client.id);
+    let pending = authorize::fragment_request(fragment, &values, &session.route, redirect.uri(), &asked);
+    let pending = pending.map_err(|error| flow.failed(error))?;
+    let (callback, browser) = flow.receive(redirect, &pending, &fragment.token, session).await?;
+    if let Some(browser) = browser {
+        browser.tell(&connected(session)).await;
+    }
+    Ok(Grant {
+        access_token: callback.code,
+        refresh_token: None,
+        fields: BTreeMap::new(),
+        client: Some(client),
+        issued_at: flow.app.clock.now(),
+        expires_at: None,
+        refresh_expires_at: None,
+        renewal: Renewal::None,
+    })
+}
+
+impl Flow<'_> {
+    /// An error of the protocol, with the connector whose flow it ended.
+    pub(super) fn failed(&self, source: OAuthError) -> ConnectError {
+        ConnectError::OAuth { connector: self.wish.connector.clone(), source }
+    }
+
+    fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {
+        let now = self.app.clock.now();
+        Grant {
+            renewal: match (kind, &tokens.refresh_token) {
+                (GrantKind::ClientCredentials, _) => Renewal::ClientCredentials,
+                (_, Some(_)) => Renewal::RefreshToken,
+                (_, None) => Renewal::None,
+            },
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            fields: tokens.secrets,
+            client: Some(client),
+            issued_at: now,
+            expires_at: tokens.lifetime.and_then(|seconds| after(now, seconds)),
+            refresh_expires_at: tokens.refresh_lifetime.and_then(|seconds| after(now, seconds)),
+        }
+    }
+
+    /// The OAuth client: given, the sandbox's, registered, or asked for. `rule` is absent where the flow shows no secret.
+    fn client(&self, session: &Session, kind: GrantKind, rule: Option<ClientSecretRule>) -> Result<Client> {
+        let connector = &session.connector.id;
+        let found = match &self.wish.client {
+            Some(client) => Some(client.clone()),
+            None if self.wish.sandbox => {
+                let (id, secret) = sandbox::sandbox_client(&session.connector, &self.app.sandbox_seed()?);
+                Some(Client { id, secret: Some(secret) })
+            }
+            None => {
+                let registered = find_client(self.app, connector)?.map(|(client, _)| client);
+                registered.or_else(|| self.before.as_ref()?.grant.client.clone())
+            }
+        };
+        let mut client = match found {
+            Some(client) => client,
+            None if self.talk.is_interactive() => self.ask_client()?,
+            None => return Err(ConnectError::NoApp { connector: connector.clone() }.into()),
+        };
+        if client.id.is_empty() {
+            return Err(ConnectError::NoApp { connector: connector.clone() }.into());
+        }
+        if client.secret.is_none() && !self.wish.sandbox {
+            client.secret = env::secret(&env::CLIENT_SECRET);
+        }
+        let required = match rule {
+            None => false,
+            Some(ClientSecretRule::Required) => true,
+            Some(ClientSecretRule::Optional) => kind == GrantKind::ClientCredentials,
+            Some(ClientSecretRule::OptionalForDevice) => kind != GrantKind::DeviceCode,
+        };
+        if required && client.secret.is_none() {
+            return Err(ConnectError::NoSecret { connector: connector.clone() }.into());
+        }
+        Ok(client)
+    }
+
+    /// The scopes that the user names now, else those of the last time. Where a request has several lists, what was kept
+    /// does not say which scope was in which.
+    fn named_scopes(&self, rules: &OAuth2) -> &[String] {
+        match &self.before {
+            Some(before) if self.wish.scopes.is_empty() && rules.scope.also.is_empty() => {
+                &before.connection.scopes_asked
+            }
+            _ => &self.wish.scopes,
+        }
+    }
+
+    fn ask_client(&self) -> Result<Client, ConnectError> {
+        let ask = |prompt, secret, missing| self.talk.ask(&Question::Text { prompt, example: None, secret, missing });
+        let id = ask("Client ID of your app", false, "--client-id ID")?;
+        let secret = ask("Client secret (empty for none)", true, "--client-secret-file FILE")?;
+        Ok(Client { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
+    }
+}

@@ -1,0 +1,125 @@
+//! The way back from the consent page: a listener on this machine, or a person who pastes the address.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::flow::Flow;
+use super::talk::Interrupted;
+use super::{ConnectError, Event, Question};
+use crate::app::Session;
+use crate::connector::{LoopbackHost, Redirect};
+use crate::error::Result;
+use crate::http::{Request, Route};
+use crate::oauth::authorize::{self, Pending};
+use crate::oauth::callback::{Callback, Verdict, judge, pasted_query};
+use crate::oauth::listener::{Bound, Browser};
+use crate::sandbox;
+
+/// The port in the redirect URI of a pasted callback, on which nothing listens.
+const PASTE_PORT: u16 = 8910;
+
+/// Where the callback comes to.
+pub(super) enum Redirection {
+    Listen(Bound),
+    Paste(String),
+}
+
+impl Redirection {
+    pub(super) fn uri(&self) -> &str {
+        match self {
+            Self::Listen(bound) => bound.redirect_uri(),
+            Self::Paste(uri) => uri,
+        }
+    }
+}
+
+impl Flow<'_> {
+    pub(super) fn redirection(&self, declared: &Redirect, session: &Session) -> Result<Redirection> {
+        let wish = &self.wish.redirect;
+        if declared.https && session.route == Route::Live && wish.redirect_uri.is_none() {
+            return Err(ConnectError::HttpsOnly { connector: session.connector.id.clone() }.into());
+        }
+        let mut declared = declared.clone();
+        if self.wish.sandbox {
+            // No app is registered there, so that no port must be the registered one.
+            declared.port = None;
+        }
+        if self.wish.paste {
+            let uri = wish.redirect_uri.as_ref().map_or_else(
+                || {
+                    let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
+                    format!("http://{host}:{}/callback", wish.port.or(declared.port).unwrap_or(PASTE_PORT))
+                },
+                ToString::to_string,
+            );
+            return Ok(Redirection::Paste(uri));
+        }
+        Ok(Redirection::Listen(Bound::bind(&declared, wish).map_err(|error| self.failed(error))?))
+    }
+
+    /// Shows the URL, gets a browser or a person to it, and waits for the callback. `token` is the parameter that holds
+    /// what is waited for.
+    pub(super) async fn receive(
+        &self,
+        redirect: Redirection,
+        pending: &Pending,
+        token: &str,
+        session: &Session,
+    ) -> Result<(Callback, Option<Browser>)> {
+        authorize::check_openable(&pending.url).map_err(|error| self.failed(error))?;
+        self.talk.tell(&Event::Authorize { url: &pending.url, redirect_uri: &pending.redirect_uri });
+        let bound = match redirect {
+            Redirection::Paste(_) => return self.pasted(pending, token),
+            Redirection::Listen(bound) => bound,
+        };
+        let in_fragment = session.auth.fragment.is_some();
+        let listener = bound.listen(pending.expected.clone(), token, in_fragment);
+        let mut listener = listener.map_err(|error| self.failed(error))?;
+        let opened = self.wish.open_browser && self.talk.open_browser(&pending.url);
+        let (result, reply) = if matches!(session.route, Route::Sandbox(_)) && !opened {
+            self.talk.tell(&Event::SandboxConsented);
+            let wait = async { Ok(listener.wait(self.wish.timeout).await) };
+            // A sandbox that fails to consent ends the flow: nobody else will.
+            tokio::try_join!(wait, self.consent(pending, &session.route))?.0
+        } else {
+            tokio::select! {
+                received = listener.wait(self.wish.timeout) => received,
+                // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
+                _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
+            }
+        };
+        let browser = reply.map(|reply| listener.with(reply));
+        match result {
+            Ok(callback) => Ok((callback, browser)),
+            Err(error) => {
+                if let Some(browser) = browser {
+                    let outcome = format!("{} was not connected. The terminal says why.", session.connector.name);
+                    browser.tell(&outcome).await;
+                }
+                Err(self.failed(error).into())
+            }
+        }
+    }
+
+    fn pasted(&self, pending: &Pending, token: &str) -> Result<(Callback, Option<Browser>)> {
+        let pasted = self.talk.ask(&Question::Paste).map_err(ConnectError::from)?;
+        let query = pasted_query(pasted.expose()).ok_or(ConnectError::BadPaste)?;
+        match judge(&query, &pending.expected, token) {
+            Verdict::Ends(result) => Ok((result.map_err(|error| self.failed(error))?, None)),
+            Verdict::Ignored(_) => Err(ConnectError::BadPaste.into()),
+        }
+    }
+
+    /// Follows the sandbox's consent page as a browser would: Allow, and the redirect to the listener.
+    async fn consent(&self, pending: &Pending, route: &Route) -> Result<()> {
+        let allow = Request::new("GET", sandbox::approve_url(&pending.url));
+        let answer = self.app.http.send(allow, route).await?;
+        let target = answer.header("location").and_then(|target| Url::parse(target).ok());
+        let target = target.ok_or(ConnectError::NoConsent { status: answer.status })?;
+        // The page that the listener answers with is for people, and it waits for what this flow does next.
+        let callback = self.app.http.send(Request::new("GET", target), &Route::Live);
+        let _ = tokio::time::timeout(Duration::from_millis(200), callback).await;
+        Ok(())
+    }
+}

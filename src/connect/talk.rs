@@ -1,0 +1,101 @@
+//! What a flow says to a person and asks of one; the command line and the server each speak for themselves.
+
+use thiserror::Error;
+use url::Url;
+
+use crate::error::{Kind, Remedy};
+use crate::secret::Secret;
+
+/// Something a person must see while a flow waits.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Open this. Always said before a browser is opened.
+    Authorize { url: &'a Url, redirect_uri: &'a str },
+    /// Enter this code there.
+    Device {
+        verification_uri: &'a str,
+        verification_uri_complete: Option<&'a str>,
+        user_code: &'a str,
+        expires_in: u64,
+    },
+    /// The sandbox's own consent page was answered in the person's place.
+    SandboxConsented,
+}
+
+/// Something that only a person knows.
+#[derive(Debug)]
+pub enum Question<'a> {
+    /// A line of text; `secret` is not echoed.
+    Text { prompt: &'a str, example: Option<&'a str>, secret: bool, missing: &'a str },
+    /// The callback URL.
+    Paste,
+}
+
+pub trait Conversation {
+    fn tell(&self, event: &Event<'_>);
+
+    /// Opens a browser; says whether one could be opened.
+    fn open_browser(&self, url: &Url) -> bool;
+
+    /// # Errors
+    /// [`AskError`] where nobody can be asked.
+    fn ask(&self, question: &Question<'_>) -> Result<Secret, AskError>;
+
+    /// Which of several, by index.
+    ///
+    /// # Errors
+    /// [`AskError`] where nobody can be asked.
+    fn choose(&self, prompt: &str, labels: &[String]) -> Result<usize, AskError>;
+
+    /// Whether a person can be asked at all.
+    fn is_interactive(&self) -> bool;
+}
+
+#[derive(Debug, Error)]
+pub enum AskError {
+    #[error("{prompt} is needed, and there is no terminal to ask at")]
+    NoTerminal { prompt: String, missing: String },
+    #[error("nothing was entered")]
+    Nothing,
+    #[error("the terminal cannot be read")]
+    Read { source: std::io::Error },
+}
+
+impl Remedy for AskError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoTerminal { .. } | Self::Nothing => Kind::Usage,
+            Self::Read { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoTerminal { .. } => "no_terminal",
+            Self::Nothing => "nothing_entered",
+            Self::Read { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoTerminal { missing, .. } => Some(format!("give it with {missing}")),
+            Self::Nothing | Self::Read { .. } => None,
+        }
+    }
+}
+
+/// The user ended the flow.
+#[derive(Debug, Error)]
+#[error("interrupted; nothing was connected")]
+pub(super) struct Interrupted;
+
+impl Remedy for Interrupted {
+    fn kind(&self) -> Kind {
+        Kind::Interrupted
+    }
+
+    fn code(&self) -> &'static str {
+        "interrupted"
+    }
+}
