@@ -1,19 +1,59 @@
 //! `integ`: the connection layer between a developer's programs and the services they use.
+//!
+//! # How it is built
+//!
+//! A command is parsed in [`cli`], which hands it an [`app::App`] and prints what it returns. The work is done by modules
+//! that know nothing of terminals; each depends only on those further down:
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
+//! | [`connect`] | connecting an account and letting it go |
+//! | [`health`] | whether connections work |
+//! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
+//! | [`app`] | what every command is given, each part made when it is first needed |
+//! | [`sandbox`] | the emulated vendors |
+//! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
+//! | [`store`] | the encrypted SQLite store; all SQL is here |
+//! | [`connector`] | the TOML files that describe services |
+//! | [`http`] | outgoing requests, and the bounded loopback server |
+//! | [`config`], [`connection`], [`files`], [`duration`] | settings, the domain's types, private files |
+//! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
+//!
+//! # How a token is handed out
+//!
+//! `integ token slack` opens the store (`vault::open`: the identity opens `vault.age`, which holds the store's key), reads
+//! the connection and its grant in one query (`vault::Custodian::load`) and prints it, if it is good for long enough
+//! (`oauth::access::is_ready`). No connector is parsed and no runtime is started for that. Otherwise `oauth::access::grant`
+//! takes the connection's lock, reads again, commits a marker, presents the grant once and commits the answer.
+//!
+//! # How an account is connected
+//!
+//! `connect::connect` picks a way of authenticating from the connector's file, finds the OAuth client, binds the loopback
+//! listener (`oauth::listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
+//! vendor's dialect (`oauth::dialect`), asks whose account it is (`health`) and keeps it.
+//!
+//! # How the sandbox fits in
+//!
+//! Every request of a connection passes `http::Route`: live, another origin, or the emulation. A sandbox connection's URLs
+//! are moved to a server inside this process, built from the same file that the client follows, so that nothing above the
+//! route knows the difference and nothing can reach the vendor.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod connection;
+pub mod connector;
 pub mod duration;
 pub mod env;
 pub mod error;
 pub mod files;
+pub mod health;
+pub mod http;
+pub mod oauth;
+pub mod sandbox;
 pub mod secret;
-pub mod connector;
 pub mod store;
 pub mod vault;
-pub mod http;
-pub mod sandbox;
-pub mod app;
-pub mod oauth;
-pub mod health;
-pub mod connect;

@@ -1,0 +1,61 @@
+//! `integ disconnect`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::ui::{Ui, View};
+use crate::app::App;
+use crate::connect::{Ended, disconnect};
+use crate::error::Result;
+
+/// Revoke an account's grant at the service, and forget it
+#[derive(Debug, Args)]
+pub(super) struct DisconnectArgs {
+    #[arg(add = super::complete::connections())]
+    pub connection: String,
+    /// Only forget it here; the grant stays alive at the service
+    #[arg(long)]
+    pub local: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Serialize)]
+struct Disconnected {
+    disconnected: String,
+    grant: &'static str,
+}
+
+impl View for Disconnected {
+    fn text(&self, _ui: &Ui) -> String {
+        let grant = match self.grant {
+            "revoked" => "its grant is revoked",
+            "already_gone" => "its grant was gone already",
+            "key_kept" => "the key stays valid at the service until you delete it there",
+            "local" => "its grant is still alive at the service",
+            _ => "the service has no way to revoke it: remove it in the service's own settings",
+        };
+        format!("Disconnected {}: {grant}", self.disconnected)
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
+    let name = ui.project.resolve(&args.connection)?;
+    let connection = app.connection(&name)?;
+    let lost = format!("This forgets {name}, its tokens and everything that hangs on it.");
+    if !args.yes && !ui.terminal().confirm(&lost)? {
+        ui.note("Nothing was changed.");
+        return Ok(1);
+    }
+    let ended = app.run(disconnect(app, connection, args.local))?;
+    let grant = match ended {
+        Ended::Revoked => "revoked",
+        Ended::AlreadyGone => "already_gone",
+        Ended::StillLive => "still_live",
+        Ended::KeyKept => "key_kept",
+        Ended::Local => "local",
+    };
+    ui.show(&Disconnected { disconnected: name.to_string(), grant })?;
+    Ok(0)
+}

@@ -1,0 +1,39 @@
+//! What a process must not leave behind, and what `-v` shows.
+
+use std::io::{self, Write};
+
+use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// No core dump, no tracing by other programs of the user, and no panic message that quotes a value (faults 48 and 49).
+pub(super) fn harden() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    std::panic::set_hook(Box::new(|panic| {
+        // The payload may quote what the code worked on: only the place is said.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(
+            io::stderr(),
+            "error: integ has a mistake at {place}\nhint: report it with `integ config redacted` and the command you ran"
+        );
+    }));
+}
+
+/// `-v` tells what is done, `-vv` shows requests, `-vvv` their headers' names. Only integ's own words: libraries log what
+/// they carry.
+pub(super) fn start(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let own = tracing_subscriber::filter::filter_fn(move |metadata| {
+        metadata.target().starts_with("integ") && *metadata.level() <= level
+    });
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).without_time().with_target(false);
+    let _ = tracing_subscriber::registry().with(lines.with_filter(own)).try_init();
+}

@@ -1,0 +1,104 @@
+//! The command line: arguments, dispatch, and the one place where results become text.
+//!
+//! A command file is its arguments and one short function: resolve, call one domain function, return a view. `ui` decides
+//! how a view is shown; nothing else prints.
+
+mod app;
+mod args;
+mod complete;
+mod completions;
+mod config;
+mod connect;
+mod connector;
+mod disconnect;
+mod exec;
+mod jq;
+mod logging;
+mod refresh;
+mod sandbox;
+mod status;
+mod table;
+mod terminal;
+mod test;
+mod token;
+mod ui;
+mod vault;
+mod workspace;
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+pub use args::command;
+use args::{Cli, Command};
+pub use completions::script;
+use ui::Ui;
+
+use crate::app::App;
+use crate::config::{Folders, Project};
+use crate::connection::WorkspaceName;
+use crate::error::{Kind, Result};
+
+/// Parses the process's arguments and runs the command.
+pub fn run() -> ExitCode {
+    logging::harden();
+    clap_complete::CompleteEnv::with_factory(command).complete();
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let mut ui = Ui::new(&cli.global);
+    logging::start(cli.global.verbose);
+    match dispatch(cli, &mut ui) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// Help and version go to stdout and are no failure; a mistake is clap's own message, exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe is no reason to complain (fault 100).
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+}
+
+fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
+    let Some(command) = cli.command else {
+        let _ = command().print_help();
+        return Ok(Kind::Usage.exit_code());
+    };
+    if let Command::Completions(args) = command {
+        return completions::run(ui, &args);
+    }
+    let folders = Folders::from_env()?;
+    if let Command::Config(args) = command {
+        return config::run(ui, &folders, args);
+    }
+    let settings = crate::config::load(&folders.config_file())?;
+    let project = Project::find()?;
+    let named = cli.global.workspace.as_deref().or(project.workspace.as_deref()).unwrap_or(&settings.workspace);
+    let workspace = WorkspaceName::from_str(named)?;
+    let app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
+    ui.project = project;
+    let result = match command {
+        Command::Connect(args) => connect::run(&app, ui, *args),
+        Command::Disconnect(args) => disconnect::run(&app, ui, &args),
+        Command::Status(args) => status::run(&app, ui, &args),
+        Command::Refresh(args) => refresh::run(&app, ui, &args),
+        Command::Test(args) => test::run(&app, ui, &args),
+        Command::Token(args) => token::run(&app, ui, &args),
+        Command::Exec(args) => return exec::run(app, ui, &args),
+        Command::App(args) => app::run(&app, ui, args),
+        Command::Connector(args) => connector::run(&app, ui, args),
+        Command::Sandbox(args) => sandbox::run(&app, ui, args),
+        Command::Workspace(args) => workspace::run(&app, ui, args),
+        Command::Vault(args) => vault::run(&app, ui, args),
+        Command::Config(_) | Command::Completions(_) => Ok(0),
+    };
+    if let Some(custody) = app.identity_made() {
+        ui.note(&vault::identity_made(&app, custody));
+    }
+    result
+}

@@ -1,0 +1,121 @@
+//! `integ refresh`.
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use super::table::relative;
+use super::ui::{Ui, View};
+use crate::app::App;
+use crate::connection::ConnectionName;
+use crate::error::{Error, Kind, Result};
+use crate::oauth::access::{self, Want};
+
+/// Refresh tokens now
+#[derive(Debug, Args)]
+pub(super) struct RefreshArgs {
+    #[arg(add = super::complete::connections(), required_unless_present_any = ["all", "due"], conflicts_with_all = ["all", "due"])]
+    pub connections: Vec<String>,
+    /// Every connection that can be refreshed
+    #[arg(long)]
+    pub all: bool,
+    /// Only those that are about to expire
+    #[arg(long)]
+    pub due: bool,
+}
+
+/// Refreshes that run at the same time.
+const AT_ONCE: usize = 16;
+
+#[derive(Serialize)]
+struct Refreshed {
+    connection: String,
+    outcome: &'static str,
+    expires_at: Option<String>,
+    expires_in: Option<i64>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Refreshes {
+    refreshed: Vec<Refreshed>,
+}
+
+impl View for Refreshes {
+    fn text(&self, _ui: &Ui) -> String {
+        let line = |refreshed: &Refreshed| {
+            let rest = match (&refreshed.error, refreshed.expires_in) {
+                (Some(error), _) => format!("failed: {}", super::ui::escape(error)),
+                (None, Some(seconds)) => format!("{}, expires {}", refreshed.outcome, relative(seconds)),
+                (None, None) => refreshed.outcome.to_owned(),
+            };
+            format!("{}: {rest}", refreshed.connection)
+        };
+        if self.refreshed.is_empty() {
+            "Nothing to refresh.".to_owned()
+        } else {
+            self.refreshed.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
+    let (names, want_newer) = if args.all || args.due {
+        let all = if app.has_vault() { app.store()?.connections().list()? } else { Vec::new() };
+        let able = all.into_iter().filter(|connection| connection.expiry.refreshable);
+        (able.map(|connection| connection.name).collect::<Vec<_>>(), !args.due)
+    } else {
+        (args.connections.iter().map(|name| ui.project.resolve(name)).collect::<Result<_, _>>()?, true)
+    };
+    let one = names.len() == 1 && !args.all && !args.due;
+    let (refreshed, mut errors) = app.run(async {
+        let refreshes = names.iter().map(|name| refresh_one(app, name, want_newer));
+        let (refreshed, errors): (Vec<_>, Vec<_>) = stream::iter(refreshes).buffered(AT_ONCE).unzip().await;
+        let errors: Vec<Error> = errors.into_iter().flatten().collect();
+        Ok((refreshed, errors))
+    })?;
+    if one && let Some(error) = errors.pop() {
+        return Err(error);
+    }
+    let (failed, total) = (errors.len(), refreshed.len());
+    ui.show(&Refreshes { refreshed })?;
+    Ok(match errors.first() {
+        None => 0,
+        Some(first) if failed == total => first.kind().exit_code(),
+        Some(_) => Kind::Partial.exit_code(),
+    })
+}
+
+async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshed, Option<Error>) {
+    let result = async {
+        let before = access::load(app, name)?.stored.generation;
+        let want = if newer { Want::Newer { than: before } } else { Want::Usable };
+        let loaded = access::grant(app, name, want).await?;
+        Ok::<_, Error>((loaded.stored.generation != before, loaded.grant.expires_at))
+    };
+    let now = app.clock.now().as_second();
+    match result.await {
+        Ok((renewed, expires_at)) => (
+            Refreshed {
+                connection: name.to_string(),
+                outcome: if renewed { "refreshed" } else { "still good" },
+                expires_at: expires_at.map(|at| at.to_string()),
+                expires_in: expires_at.map(|at| at.as_second() - now),
+                error: None,
+            },
+            None,
+        ),
+        Err(error) => {
+            let message =
+                error.causes().last().map_or_else(|| error.message(), |cause| format!("{}: {cause}", error.message()));
+            let view = Refreshed {
+                connection: name.to_string(),
+                outcome: "failed",
+                expires_at: None,
+                expires_in: None,
+                error: Some(message),
+            };
+            (view, Some(error))
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `integ sandbox`.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::table::table;
+use super::ui::{Ui, View};
+use crate::app::{App, state_key};
+use crate::error::{Kind, Remedy, Result};
+use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_params};
+
+/// Use services without an account: emulations built from the connectors' files
+#[derive(Debug, Args)]
+pub(super) struct SandboxArgs {
+    #[command(subcommand)]
+    command: SandboxCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SandboxCommand {
+    /// Serve emulated services until Ctrl-C, for your own programs and `connect --origin`
+    Run {
+        #[arg(required = true, add = super::complete::connectors())]
+        connectors: Vec<String>,
+        /// The way of authenticating to emulate; the usual one where none is named
+        #[arg(long, value_name = "NAME")]
+        auth: Option<String>,
+        /// The port of the first; the others follow
+        #[arg(long, value_name = "N")]
+        port: Option<u16>,
+    },
+    /// Script trouble: rate_limit, expired_grant, revoked_grant, server_error, slow, malformed
+    Fault {
+        #[arg(add = super::complete::connectors())]
+        connector: String,
+        /// What goes wrong; lists what is scripted where none is named
+        #[arg(value_name = "FAULT", conflicts_with = "clear")]
+        kind: Option<FaultKind>,
+        /// Only at this endpoint: token, refresh, device, revoke, health, follow_up…
+        #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+        endpoint: Option<Endpoint>,
+        /// How many requests meet it; all where not said
+        #[arg(long, value_name = "N")]
+        times: Option<u32>,
+        /// How late a slow answer is, or what a rate limit says to wait
+        #[arg(long, value_name = "N")]
+        seconds: Option<u32>,
+        /// Drop all scripted faults
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Forget rotated and revoked grants and faults, of one service or of all
+    Reset {
+        #[arg(add = super::complete::connectors())]
+        connector: Option<String>,
+    },
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let found = Endpoint::ALL.into_iter().find(|endpoint| endpoint.name() == text);
+    found.ok_or_else(|| format!("{text:?} is none of {}", Endpoint::ALL.map(Endpoint::name).join(", ")))
+}
+
+#[derive(Serialize)]
+struct FaultView {
+    fault: &'static str,
+    endpoint: Option<&'static str>,
+    times: Option<u32>,
+    seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Faults {
+    connector: String,
+    faults: Vec<FaultView>,
+}
+
+impl View for Faults {
+    fn text(&self, ui: &Ui) -> String {
+        if self.faults.is_empty() {
+            return format!("No faults are scripted for {}.", self.connector);
+        }
+        let row = |fault: &FaultView| {
+            let times = fault.times.map_or_else(|| "every time".to_owned(), |times| times.to_string());
+            vec![fault.fault.into(), fault.endpoint.unwrap_or("any").into(), times.into()]
+        };
+        table(ui, &["fault", "endpoint", "times left"], self.faults.iter().map(row).collect())
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("the sandbox's state of {connector} cannot be written")]
+struct StateError {
+    connector: String,
+    source: serde_json::Error,
+}
+
+impl Remedy for StateError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn code(&self) -> &'static str {
+        "sandbox_state"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("integ sandbox reset {}", self.connector))
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
+    match args.command {
+        SandboxCommand::Run { connectors, auth, port } => serve(app, ui, &connectors, auth.as_deref(), port),
+        SandboxCommand::Fault { connector, kind, endpoint, times, seconds, clear } => {
+            app.catalogue.text(&connector)?;
+            let fault = kind.map(|kind| Fault { endpoint, times, seconds, ..Fault::new(kind) });
+            ui.show(&change_faults(app, &connector, fault, clear)?)?;
+            Ok(0)
+        }
+        SandboxCommand::Reset { connector } => {
+            let forgotten = if app.has_vault() { App::sandbox_reset(app.store()?, connector.as_deref())? } else { 0 };
+            ui.note(&format!("Forgot the state of {forgotten} emulated services."));
+            Ok(0)
+        }
+    }
+}
+
+fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) -> Result<Faults> {
+    let changed = app.store_or_new()?.sandbox().update(&state_key(connector), |document| {
+        let mut state: State = document.take().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        if clear {
+            state.clear_faults();
+        }
+        if let Some(fault) = fault {
+            state.add_fault(fault);
+        }
+        let written: Result<Value, _> = serde_json::to_value(&state);
+        written.map(|value| {
+            *document = Some(value);
+            state
+        })
+    })?;
+    let state = changed.map_err(|source| StateError { connector: connector.to_owned(), source })?;
+    let view = |fault: &Fault| FaultView {
+        fault: fault.kind.name(),
+        endpoint: fault.endpoint.map(Endpoint::name),
+        times: fault.times,
+        seconds: fault.seconds,
+    };
+    Ok(Faults { connector: connector.to_owned(), faults: state.faults().iter().map(view).collect() })
+}
+
+fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Option<u16>) -> Result<u8> {
+    app.store_or_new()?;
+    app.run(async {
+        // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
+        let interrupt = tokio::spawn(tokio::signal::ctrl_c());
+        tokio::task::yield_now().await;
+        let mut running = Vec::new();
+        for (index, id) in connectors.iter().enumerate() {
+            let connector = app.catalogue.get(id)?;
+            let (name, way) = connector.auth(auth)?;
+            let params: BTreeMap<String, String> = sandbox_params(&connector, way);
+            let offset = u16::try_from(index).unwrap_or(u16::MAX);
+            let started = app.emulate(&connector, name, &params, port.map(|port| port.saturating_add(offset)))?;
+            if ui.json {
+                ui.show_line(&json!({ "event": "serving", "connector": id, "origin": started.origin.as_str() }))?;
+            } else {
+                let origin = started.origin.as_str().trim_end_matches('/');
+                ui.raw(&format!("{id} is emulated at {origin}; `integ connect {id} --origin {origin}` uses it\n"));
+            }
+            running.push(started);
+        }
+        ui.note("Ctrl-C ends it.");
+        // Where no signal can be waited for, it serves until it is killed.
+        if !matches!(interrupt.await, Ok(Ok(()))) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Kind::Interrupted.exit_code())
+    })
+}

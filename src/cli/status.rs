@@ -1,0 +1,271 @@
+//! `integ status`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::table::{Text, relative, table};
+use super::ui::{Tone, Ui, View};
+use crate::app::App;
+use crate::connection::{Connection, Mode};
+use crate::connector::Connector;
+use crate::error::{Kind, Result};
+use crate::health::{Status, Summary, status_of};
+use crate::oauth::scopes;
+
+/// Say how connections stand, from what is stored
+///
+/// Nothing is asked of the services; `integ test` does that.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[arg(add = super::complete::connections())]
+    pub connections: Vec<String>,
+    /// Exit with 6 where something is unhealthy, 4 where all it needs is to be connected again
+    #[arg(long)]
+    pub check: bool,
+    /// Draw it anew every two seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+const REDRAW: Duration = Duration::from_secs(2);
+
+const ALL_COLUMNS: usize = 6;
+
+#[derive(Serialize)]
+struct AccountView {
+    id: String,
+    name: Option<String>,
+}
+
+/// A connection as `status --json` shows it.
+#[derive(Serialize)]
+pub(super) struct ConnectionView {
+    connection: String,
+    connector: String,
+    name: String,
+    mode: &'static str,
+    origin: Option<String>,
+    auth: &'static str,
+    account: Option<AccountView>,
+    status: &'static str,
+    reason: Option<String>,
+    scopes: Vec<String>,
+    missing_scopes: Vec<String>,
+    connected_at: String,
+    expires_at: Option<String>,
+    expires_in: Option<i64>,
+    refreshable: bool,
+    last_checked_at: Option<String>,
+    last_sync_at: Option<String>,
+    last_error: Option<String>,
+    error_count: u32,
+    #[serde(skip)]
+    standing: Status,
+    #[serde(skip)]
+    checked_ago: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct SummaryView {
+    total: usize,
+    active: usize,
+    expiring: usize,
+    needs_reauth: usize,
+    error: usize,
+    disconnected: usize,
+}
+
+#[derive(Serialize)]
+struct StatusView {
+    workspace: String,
+    connections: Vec<ConnectionView>,
+    summary: SummaryView,
+}
+
+/// The connectors of a listing, each parsed once and only where its file is needed.
+#[derive(Default)]
+pub(super) struct Connectors(HashMap<String, Option<Connector>>);
+
+impl Connectors {
+    fn get(&mut self, app: &App, id: &str) -> Option<&Connector> {
+        if !self.0.contains_key(id) {
+            self.0.insert(id.to_owned(), app.catalogue.get(id).ok());
+        }
+        self.0.get(id).and_then(Option::as_ref)
+    }
+}
+
+impl ConnectionView {
+    pub(super) fn new(app: &App, connection: &Connection) -> Self {
+        Self::with(app, connection, &mut Connectors::default())
+    }
+
+    fn with(app: &App, connection: &Connection, connectors: &mut Connectors) -> Self {
+        let now = app.clock.now();
+        let (standing, reason) = status_of(connection, now);
+        let granted = connection.scopes_granted.as_deref();
+        let id = connection.name.connector();
+        let connector = connectors.get(app, id);
+        let missing_scopes =
+            connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_asked, granted));
+        let kind =
+            connector.and_then(|connector| connector.auth.get(&connection.auth)).map_or("unknown", |auth| auth.kind());
+        let expires_at = connection.expiry.expires_at;
+        Self {
+            connection: connection.name.to_string(),
+            connector: id.to_owned(),
+            name: connector.map_or_else(|| id.to_owned(), |connector| connector.name.clone()),
+            mode: match connection.mode {
+                Mode::Live => "live",
+                Mode::Sandbox => "sandbox",
+            },
+            origin: connection.origin.as_ref().map(ToString::to_string),
+            auth: kind,
+            account: connection
+                .account
+                .as_ref()
+                .map(|account| AccountView { id: account.id.clone(), name: account.name.clone() }),
+            status: standing.as_str(),
+            reason,
+            scopes: granted.unwrap_or(&connection.scopes_asked).to_vec(),
+            missing_scopes,
+            connected_at: connection.connected_at.to_string(),
+            expires_at: expires_at.map(|at| at.to_string()),
+            expires_in: expires_at.map(|at| at.as_second() - now.as_second()),
+            refreshable: connection.expiry.refreshable,
+            last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
+            last_sync_at: None,
+            last_error: connection.last_error.clone(),
+            error_count: connection.error_count,
+            standing,
+            checked_ago: connection.last_check.as_ref().map(|check| check.at.as_second() - now.as_second()),
+        }
+    }
+
+    /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
+    pub(super) fn place(&self) -> Option<String> {
+        match (&self.origin, self.mode) {
+            (Some(origin), _) => Some(format!("via {}", origin.trim_end_matches('/'))),
+            (None, "sandbox") => Some("sandbox".to_owned()),
+            (None, _) => None,
+        }
+    }
+
+    /// The row's first cells; where there is no room for notes, the place stands with the status.
+    fn row(self, columns: usize) -> Vec<Text> {
+        let tone = match self.standing {
+            Status::Active => Tone::Good,
+            Status::Expiring => Tone::Warn,
+            Status::NeedsReauth | Status::Error | Status::Disconnected => Tone::Bad,
+        };
+        let account = self.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
+        let expires = match self.expires_in {
+            Some(seconds) => relative(seconds),
+            None => "never".to_owned(),
+        };
+        let place = self.place();
+        let mut status = self.status.replace('_', " ");
+        if let Some(place) = place.as_ref().filter(|_| columns < ALL_COLUMNS) {
+            status.push_str(&format!(" ({place})"));
+        }
+        let missing = Some(self.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
+        let notes = [place, self.reason, missing.map(|missing| format!("not granted: {missing}"))];
+        let mut row = vec![
+            self.connection.into(),
+            account.unwrap_or_else(|| "-".to_owned()).into(),
+            Text(status, Some(tone)),
+            expires.into(),
+            self.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
+            Text(notes.into_iter().flatten().collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
+        ];
+        row.truncate(columns);
+        row
+    }
+}
+
+/// A listing's table is drawn once, so that its rows may be taken out of it.
+struct Listing(std::cell::RefCell<StatusView>);
+
+impl Serialize for Listing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.borrow().serialize(serializer)
+    }
+}
+
+impl View for Listing {
+    fn text(&self, ui: &Ui) -> String {
+        let rows = std::mem::take(&mut self.0.borrow_mut().connections);
+        if rows.is_empty() {
+            return "No connections yet. Try `integ connect slack --sandbox`.".to_owned();
+        }
+        let headings = ["connection", "account", "status", "expires", "checked", "notes"];
+        // A narrow terminal shows what matters most and folds nothing into slivers.
+        let columns = match ui.width {
+            Some(0..50) => 3,
+            Some(50..72) => 4,
+            _ => ALL_COLUMNS,
+        };
+        let rows = rows.into_iter().map(|view| view.row(columns)).collect();
+        table(ui, &headings[..columns], rows)
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
+    loop {
+        let (listing, summary) = look(app, ui, args)?;
+        if args.watch && !ui.json && ui.width.is_some() {
+            // Home, then clear what is below: no flicker, and what was above scrolls away unharmed.
+            ui.raw("\x1b[H\x1b[2J");
+        }
+        ui.show(&listing)?;
+        if args.watch {
+            std::thread::sleep(REDRAW);
+            continue;
+        }
+        return Ok(if args.check { exit_code(&summary) } else { 0 });
+    }
+}
+
+fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
+    let connections = if !args.connections.is_empty() {
+        let names = args.connections.iter().map(|name| ui.project.resolve(name));
+        names.map(|name| app.connection(&name?)).collect::<Result<Vec<_>>>()?
+    } else if app.has_vault() {
+        app.store()?.connections().list()?
+    } else {
+        Vec::new()
+    };
+    let mut connectors = Connectors::default();
+    let views: Vec<ConnectionView> =
+        connections.iter().map(|connection| ConnectionView::with(app, connection, &mut connectors)).collect();
+    let mut summary = Summary::default();
+    for view in &views {
+        summary.count(view.standing);
+    }
+    let view = StatusView {
+        workspace: app.workspace.to_string(),
+        connections: views,
+        summary: SummaryView {
+            total: summary.total,
+            active: summary.active,
+            expiring: summary.expiring,
+            needs_reauth: summary.needs_reauth,
+            error: summary.error,
+            disconnected: summary.disconnected,
+        },
+    };
+    Ok((Listing(view.into()), summary))
+}
+
+fn exit_code(summary: &Summary) -> u8 {
+    if summary.is_healthy() {
+        0
+    } else if summary.needs_only_people() {
+        Kind::AuthNeeded.exit_code()
+    } else {
+        Kind::Unhealthy.exit_code()
+    }
+}

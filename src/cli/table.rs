@@ -1,0 +1,66 @@
+//! Tables that fit the terminal.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, ContentArrangement, Table};
+
+use super::ui::{Tone, Ui, escape};
+
+/// A cell's text, made harmless, and its tone.
+pub(super) struct Text(pub String, pub Option<Tone>);
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned(), None)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text, None)
+    }
+}
+
+/// Rows under headings, as wide as the terminal at most; unbounded where there is none.
+pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    match ui.width {
+        Some(width) => table.set_width(u16::try_from(width).unwrap_or(u16::MAX)),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    if ui.color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
+    for row in rows {
+        table.add_row(row.into_iter().map(|Text(text, tone)| {
+            let cell = Cell::new(escape(&text));
+            match tone.filter(|_| ui.color) {
+                Some(Tone::Good) => cell.fg(Color::Green),
+                Some(Tone::Warn) => cell.fg(Color::Yellow),
+                Some(Tone::Bad) => cell.fg(Color::Red),
+                Some(Tone::Dim) => cell.fg(Color::DarkGrey),
+                None => cell,
+            }
+        }));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// `in 3 h`, `5 min ago`; the exact time is in the JSON.
+pub(super) fn relative(seconds: i64) -> String {
+    let size = seconds.unsigned_abs();
+    let amount = match size {
+        0 => return "now".to_owned(),
+        1..60 => format!("{size} s"),
+        60..3600 => format!("{} min", size / 60),
+        3600..172_800 => format!("{} h", size / 3600),
+        _ => format!("{} days", size / 86_400),
+    };
+    if seconds >= 0 { format!("in {amount}") } else { format!("{amount} ago") }
+}

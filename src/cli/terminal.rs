@@ -1,0 +1,189 @@
+//! The person at the terminal: questions, passphrases, and the browser.
+
+use std::io::{self, BufRead, Write};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+use url::Url;
+
+use crate::connect::{AskError, Conversation, Event, Question};
+use crate::env;
+use crate::secret::Secret;
+use crate::vault::{PassphraseSource, Prompt};
+
+/// Speaks on stderr; asks only where there is a terminal and asking is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terminal {
+    pub interactive: bool,
+    pub json: bool,
+    pub quiet: bool,
+}
+
+impl Terminal {
+    fn say(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{}", super::ui::escape(text));
+    }
+
+    /// Whether the user agrees to what is about to be lost.
+    ///
+    /// # Errors
+    /// [`AskError::NoTerminal`] where nobody can be asked.
+    pub(super) fn confirm(&self, what: &str) -> Result<bool, AskError> {
+        if !self.interactive {
+            return Err(AskError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
+        }
+        self.say(what);
+        let answer = line("Go on? [y/N] ")?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+impl Conversation for Terminal {
+    fn tell(&self, event: &Event<'_>) {
+        if self.json {
+            let object = match event {
+                Event::Authorize { url, redirect_uri } => {
+                    json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
+                }
+                Event::Device { verification_uri, verification_uri_complete, user_code, expires_in } => json!({
+                    "event": "device", "verification_uri": verification_uri,
+                    "verification_uri_complete": verification_uri_complete, "user_code": user_code,
+                    "expires_in": expires_in
+                }),
+                Event::SandboxConsented => json!({ "event": "sandbox_consented" }),
+            };
+            let mut stdout = io::stdout().lock();
+            let _ = writeln!(stdout, "{}", super::ui::json_text(&object)).and_then(|()| stdout.flush());
+            return;
+        }
+        match event {
+            Event::Authorize { url, .. } => {
+                self.say("Open this in a browser to consent:");
+                self.say(&format!("  {url}"));
+            }
+            Event::Device { verification_uri, verification_uri_complete, user_code, expires_in } => {
+                self.say(&format!("Open {verification_uri} and enter the code {user_code}"));
+                if let Some(complete) = verification_uri_complete {
+                    self.say(&format!("or open {complete}"));
+                }
+                self.say(&format!("The code is good for {} minutes.", expires_in / 60));
+            }
+            Event::SandboxConsented if self.quiet => {}
+            Event::SandboxConsented => self.say("No browser here: the sandbox's consent page was answered with Allow."),
+        }
+    }
+
+    fn open_browser(&self, url: &Url) -> bool {
+        open(url)
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Result<Secret, AskError> {
+        if matches!(question, Question::Paste) {
+            // Pasting is what was asked for: a pipe is as good as a terminal.
+            if self.interactive {
+                let _ = write!(io::stderr(), "Paste the address that the browser ends at: ");
+            }
+            return nonempty(Secret::trimmed(read_line()?));
+        }
+        let Question::Text { prompt, example, secret, missing } = question else { return Err(AskError::Nothing) };
+        if !self.interactive {
+            return Err(AskError::NoTerminal { prompt: (*prompt).to_owned(), missing: (*missing).to_owned() });
+        }
+        let example = example.map(|example| format!(" (such as {example})")).unwrap_or_default();
+        let shown = format!("{}{example}: ", super::ui::escape(prompt));
+        if *secret { hidden(&shown) } else { nonempty(Secret::trimmed(line(&shown)?)) }
+    }
+
+    fn choose(&self, prompt: &str, labels: &[String]) -> Result<usize, AskError> {
+        if !self.interactive {
+            return Err(AskError::NoTerminal { prompt: prompt.to_owned(), missing: "--param".to_owned() });
+        }
+        self.say(prompt);
+        for (index, label) in labels.iter().enumerate() {
+            self.say(&format!("  {}  {label}", index + 1));
+        }
+        loop {
+            let answer = line(&format!("Number [1-{}]: ", labels.len()))?;
+            match answer.trim().parse::<usize>() {
+                Ok(number) if (1..=labels.len()).contains(&number) => return Ok(number - 1),
+                _ if answer.is_empty() => return Err(AskError::Nothing),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+}
+
+impl PassphraseSource for Terminal {
+    fn ask(&self, prompt: Prompt) -> io::Result<Option<Secret>> {
+        if !self.interactive {
+            return Ok(None);
+        }
+        let text = match prompt {
+            Prompt::Open => "Passphrase of the vault's identity: ",
+            Prompt::Choose => "Passphrase for the vault's identity: ",
+            Prompt::Repeat => "The same again: ",
+            Prompt::Backup => "Passphrase of the backup: ",
+        };
+        hidden(text).map(Some).map_err(io::Error::other)
+    }
+}
+
+fn nonempty(answer: Secret) -> Result<Secret, AskError> {
+    if answer.is_empty() { Err(AskError::Nothing) } else { Ok(answer) }
+}
+
+fn hidden(prompt: &str) -> Result<Secret, AskError> {
+    let _ = write!(io::stderr(), "{prompt}");
+    rpassword::read_password().map(Secret::trimmed).map_err(|source| AskError::Read { source })
+}
+
+fn line(prompt: &str) -> Result<String, AskError> {
+    let _ = write!(io::stderr(), "{prompt}");
+    read_line()
+}
+
+fn read_line() -> Result<String, AskError> {
+    let mut text = String::new();
+    io::stdin().lock().read_line(&mut text).map_err(|source| AskError::Read { source })?;
+    Ok(text)
+}
+
+/// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. It says false where there is none to
+/// be seen, as over SSH or in a container; the URL has been printed by then. No shell ever sees the URL.
+fn open(url: &Url) -> bool {
+    for variable in [&env::INTEG_BROWSER, &env::BROWSER] {
+        if let Some(commands) = env::var(variable) {
+            return commands.split(':').filter(|command| !command.trim().is_empty()).any(|command| spawn(command, url));
+        }
+    }
+    if env::os(&env::CI).is_some() || !has_display() {
+        return false;
+    }
+    open::commands(url.as_str()).into_iter().any(quietly)
+}
+
+/// A command of `BROWSER`: words, of which `%s` stands for the URL; without it the URL comes last.
+fn spawn(command: &str, url: &Url) -> bool {
+    let mut words = command.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url.as_str())).collect();
+    if !command.contains("%s") {
+        arguments.push(url.to_string());
+    }
+    let mut process = Command::new(program);
+    process.args(arguments);
+    quietly(process)
+}
+
+fn quietly(mut process: Command) -> bool {
+    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().is_ok()
+}
+
+fn has_display() -> bool {
+    cfg!(any(target_os = "macos", windows))
+        || ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| env::named(name).is_some())
+}

@@ -1,0 +1,162 @@
+//! `integ token`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::ui::{Ui, View};
+use crate::app::App;
+use crate::connection::{ConnectionName, Grant};
+use crate::error::{Kind, Remedy, Result};
+use crate::oauth::access::{self, Want};
+use crate::secret::Secret;
+use crate::vault::Loaded;
+
+/// Print a token that is good for now
+///
+/// Refreshes it first where it must; never opens a browser.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[arg(add = super::complete::connections())]
+    pub connection: String,
+    /// How long it must be good for at least
+    #[arg(long, value_name = "TIME", value_parser = super::connect::time)]
+    pub min_ttl: Option<Duration>,
+    /// plain, the header that carries it, JSON, or lines for a shell's environment
+    #[arg(long, value_name = "FORMAT", default_value = "plain")]
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Plain,
+    Header,
+    Json,
+    Env,
+}
+
+#[derive(Serialize)]
+struct TokenView {
+    connection: String,
+    token: String,
+    expires_at: Option<String>,
+    expires_in: Option<i64>,
+    scopes: Vec<String>,
+}
+
+impl View for TokenView {
+    fn text(&self, _ui: &Ui) -> String {
+        self.token.clone()
+    }
+}
+
+#[derive(Debug, Error)]
+pub(super) enum TokenError {
+    #[error("a secret of {0} holds a line break or a control character, which would forge a second line")]
+    Unprintable(ConnectionName, String),
+    #[error("requests of {0} carry its credentials in the URL, not in a header")]
+    NoHeader(ConnectionName),
+}
+
+impl Remedy for TokenError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unprintable(..) => "unprintable_token",
+            Self::NoHeader(_) => "no_header",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unprintable(_, reconnect) => reconnect.clone(),
+            Self::NoHeader(name) => format!("integ token {name} --format env"),
+        })
+    }
+}
+
+pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
+    let name = ui.project.resolve(&args.connection)?;
+    let want = args.min_ttl.map_or(Want::Usable, Want::MinTtl);
+    let loaded = fresh(app, &name, want)?;
+    let grant = &loaded.grant;
+    if secrets(grant).any(|secret| secret.chars().any(char::is_control)) {
+        return Err(TokenError::Unprintable(name, access::reconnect_command(&loaded.connection)).into());
+    }
+    match args.format {
+        Format::Plain if !ui.json => ui.raw(&format!("{}\n", grant.access_token.expose())),
+        Format::Plain | Format::Json => {
+            ui.json = true;
+            let now = app.clock.now().as_second();
+            let connection = &loaded.connection;
+            ui.show(&TokenView {
+                connection: name.to_string(),
+                token: grant.access_token.expose().clone(),
+                expires_at: grant.expires_at.map(|at| at.to_string()),
+                expires_in: grant.expires_at.map(|at| at.as_second() - now),
+                scopes: connection.scopes_granted.clone().unwrap_or_else(|| connection.scopes_asked.clone()),
+            })?;
+        }
+        Format::Header => ui.raw(&header(app, loaded)?),
+        Format::Env => {
+            for (variable, value) in variables(&loaded) {
+                ui.raw(&format!("export {variable}='{}'\n", value.replace('\'', "'\\''")));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// The grant as it stands where it is good: no runtime is started for that.
+pub(super) fn fresh(app: &App, name: &ConnectionName, want: Want) -> Result<Loaded> {
+    let loaded = access::load(app, name)?;
+    if access::is_ready(app, &loaded, want)? {
+        return Ok(loaded);
+    }
+    app.run(access::grant(app, name, want))
+}
+
+fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
+    std::iter::once(&grant.access_token).chain(grant.fields.values()).map(Secret::expose)
+}
+
+/// The headers that a request of this connection carries, one a line.
+fn header(app: &App, loaded: Loaded) -> Result<String> {
+    let name = loaded.connection.name.clone();
+    app.run(async {
+        let session = app.session(loaded.connection)?;
+        let headers = session.credential_headers(&loaded.grant)?;
+        if headers.is_empty() {
+            return Err(TokenError::NoHeader(name).into());
+        }
+        Ok(headers.iter().map(|(name, value)| format!("{name}: {}\n", value.expose())).collect())
+    })
+}
+
+/// What a program gets of a connection: `SLACK_TOKEN`, for a named account `SLACK_WORK_TOKEN`; the further parts of a key
+/// and what was kept from the vendor under their own names, `TWILIO_ACCOUNT_SID`, `JIRA_CLOUD_ID`.
+pub(super) fn variables(loaded: &Loaded) -> Vec<(String, String)> {
+    let word = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    };
+    let name = &loaded.connection.name;
+    let prefix = match name.account() {
+        Some(account) => format!("{}_{}", word(name.connector()), word(account)),
+        None => word(name.connector()),
+    };
+    let mut variables = vec![(format!("{prefix}_TOKEN"), loaded.grant.access_token.expose().clone())];
+    let kept = loaded.connection.kept.iter().map(|(name, value)| (name, value.clone()));
+    let fields = loaded.grant.fields.iter().map(|(name, value)| (name, value.expose().clone()));
+    for (part, value) in kept.chain(fields) {
+        let variable = format!("{prefix}_{}", word(part));
+        if variables.iter().all(|(known, _)| *known != variable) {
+            variables.push((variable, value));
+        }
+    }
+    variables
+}

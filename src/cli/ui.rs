@@ -1,0 +1,245 @@
+//! How results, talk and errors reach a person or a program: data on stdout, everything else on stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::{ColorChoice, Global};
+use super::jq;
+use super::terminal::Terminal;
+use crate::config::Project;
+use crate::env;
+use crate::error::Error;
+
+/// The version of every JSON object that integ prints.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// A result that can be shown both ways.
+pub(super) trait View: Serialize {
+    /// What a person sees, with line breaks; none at the end.
+    fn text(&self, ui: &Ui) -> String;
+}
+
+/// What the user asked of the output, and what the terminals can do.
+#[derive(Debug)]
+pub(super) struct Ui {
+    pub json: bool,
+    jq: Option<String>,
+    quiet: bool,
+    no_input: bool,
+    pub color: bool,
+    /// Columns to fit into; absent where stdout is no terminal.
+    pub width: Option<usize>,
+    pub stderr_is_terminal: bool,
+    pub project: Project,
+}
+
+/// The colour that goes with a word; the word alone says as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Warn,
+    Bad,
+    Dim,
+}
+
+impl Ui {
+    pub(super) fn new(global: &Global) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let color = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && env::os(&env::NO_COLOR).is_none(),
+        };
+        Self {
+            json: global.json || global.jq.is_some(),
+            jq: global.jq.clone(),
+            quiet: global.quiet,
+            no_input: global.no_input || env::os(&env::CI).is_some(),
+            color,
+            width: if terminal { Some(terminal_width()) } else { None },
+            stderr_is_terminal: io::stderr().is_terminal(),
+            project: Project::default(),
+        }
+    }
+
+    /// Who asks questions, where anybody may be asked.
+    pub(super) fn terminal(&self) -> Terminal {
+        let interactive = !self.no_input && io::stdin().is_terminal() && self.stderr_is_terminal;
+        Terminal { interactive, json: self.json, quiet: self.quiet }
+    }
+
+    /// Prints a result.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn show(&self, view: &impl View) -> Result<(), jq::JqError> {
+        if self.json {
+            return self.show_json(&versioned(view));
+        }
+        let text = view.text(self);
+        if !text.is_empty() {
+            print(&format!("{text}\n"));
+        }
+        Ok(())
+    }
+
+    /// Prints one line of a stream of JSON objects.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn show_line(&self, value: &Value) -> Result<(), jq::JqError> {
+        match &self.jq {
+            Some(expression) => print(&jq::run(expression, value)?),
+            None => print(&format!("{}\n", json_text(value))),
+        }
+        Ok(())
+    }
+
+    fn show_json(&self, value: &Value) -> Result<(), jq::JqError> {
+        match &self.jq {
+            // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
+            Some(expression) if io::stdout().is_terminal() => print(&escape_lines(&jq::run(expression, value)?)),
+            Some(expression) => print(&jq::run(expression, value)?),
+            None if io::stdout().is_terminal() => print(&format!("{}\n", harmless_json(&format!("{value:#}")))),
+            None => print(&format!("{}\n", json_text(value))),
+        }
+        Ok(())
+    }
+
+    /// Prints raw text: a token, a script.
+    pub(super) fn raw(&self, text: &str) {
+        print(text);
+    }
+
+    /// Talk: what happened, on stderr.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            eprint(&format!("{}\n", escape_lines(text)));
+        }
+    }
+
+    pub(super) fn warning(&self, text: &str) {
+        eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, "warning:"), escape_lines(text)));
+    }
+
+    /// An error: what failed, why, and the command that mends it.
+    pub(super) fn error(&self, error: &Error) {
+        if self.json {
+            let mut body = json!({ "code": error.code(), "message": message(error), "hint": error.hint() });
+            if let Some(connection) = error.connection() {
+                body["connection"] = json!(connection);
+            }
+            return eprint(&format!("{}\n", json_text(&json!({ "format_version": FORMAT_VERSION, "error": body }))));
+        }
+        eprint(&format!("{} {}\n", self.paint_err(Tone::Bad, "error:"), escape_lines(&error.message())));
+        for cause in error.causes() {
+            eprint(&format!("  because: {}\n", escape_lines(&cause)));
+        }
+        if let Some(hint) = error.hint() {
+            eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint)));
+        }
+    }
+
+    /// The text in the colour of its tone, where there is colour.
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        if self.color { format!("\x1b[{}m{text}\x1b[0m", code(tone)) } else { text.to_owned() }
+    }
+
+    fn paint_err(&self, tone: Tone, text: &str) -> String {
+        let color = self.color || (self.stderr_is_terminal && env::os(&env::NO_COLOR).is_none() && !self.json);
+        if color && self.stderr_is_terminal { format!("\x1b[{}m{text}\x1b[0m", code(tone)) } else { text.to_owned() }
+    }
+}
+
+fn message(error: &Error) -> String {
+    let causes = error.causes();
+    if causes.is_empty() { error.message() } else { format!("{}: {}", error.message(), causes.join(": ")) }
+}
+
+fn versioned(view: &impl View) -> Value {
+    let mut object = serde_json::Map::from_iter([("format_version".to_owned(), json!(FORMAT_VERSION))]);
+    match serde_json::to_value(view) {
+        Ok(Value::Object(members)) => object.extend(members),
+        Ok(other) => {
+            object.insert("value".to_owned(), other);
+        }
+        Err(_) => {}
+    }
+    Value::Object(object)
+}
+
+fn code(tone: Tone) -> u8 {
+    match tone {
+        Tone::Good => 32,
+        Tone::Warn => 33,
+        Tone::Bad => 31,
+        Tone::Dim => 2,
+    }
+}
+
+fn terminal_width() -> usize {
+    let asked = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col)).ok();
+    let told = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
+    asked.filter(|width| *width > 0).or_else(told).unwrap_or(80)
+}
+
+/// Text from outside, made harmless: control characters, terminal escapes and characters that turn the direction of
+/// writing are shown as escapes (faults 11 and 101).
+pub(super) fn escape(text: &str) -> String {
+    if !text.contains(hostile) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if hostile(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+fn hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// JSON on one line, which a terminal may be shown.
+pub(super) fn json_text(value: &Value) -> String {
+    harmless_json(&value.to_string())
+}
+
+/// JSON itself escapes no more than ASCII's control characters; all of these stand inside strings, where an escape means
+/// the same.
+fn harmless_json(text: &str) -> String {
+    let hostile = |c: char| c != '\n' && hostile(c);
+    if !text.contains(hostile) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if hostile(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+}
+
+/// Text made harmless line by line: integ's own line breaks stay.
+fn escape_lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
+/// A reader that has gone is no failure: the command ends as it would have (fault 100).
+fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+fn eprint(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_011_and_101_what_comes_from_outside_cannot_steer_a_terminal() {
+        assert_eq!(escape("Acme\x1b]0;owned\x07\r\n"), "Acme\\u{1b}]0;owned\\u{7}\\u{d}\\u{a}");
+        assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(escape("Grüße, 世界"), "Grüße, 世界");
+        let value = json!("a\u{9b}31m\u{7f}\u{202e}\u{1b}\nü");
+        assert_eq!(json_text(&value), "\"a\\u009b31m\\u007f\\u202e\\u001b\\nü\"");
+        assert_eq!(serde_json::from_str::<Value>(&json_text(&value)).unwrap(), value);
+    }
+}

@@ -1,0 +1,303 @@
+//! `integ vault`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::table::table;
+use super::ui::{Ui, View};
+use super::workspace::custody_word;
+use crate::app::App;
+use crate::config::TokenCustody;
+use crate::error::Result;
+use crate::store::LostWrites;
+use crate::vault::{BackupKey, Custody, PassphraseSource, Prompt, RemoveOwn, VaultError, backup};
+
+/// Look after the encrypted store and the keys that open it
+#[derive(Debug, Args)]
+pub(super) struct VaultArgs {
+    #[command(subcommand)]
+    command: VaultCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum VaultCommand {
+    /// Where the keys and tokens are, and who can open the vault
+    Status,
+    /// Who can open the vault
+    Recipients {
+        #[command(subcommand)]
+        command: Option<RecipientCommand>,
+    },
+    /// Encrypt the store anew under a fresh key
+    Rekey,
+    /// Write an age-encrypted SQLite snapshot, which `age -d` and `sqlite3` open
+    Backup {
+        #[arg(value_name = "OUT.age")]
+        file: PathBuf,
+        /// Who can open it, as age1…; the vault's own recipients where none is named
+        #[arg(long = "recipient", value_name = "AGE1…")]
+        recipients: Vec<String>,
+        /// Protect it with a passphrase instead
+        #[arg(long, conflicts_with = "recipients")]
+        passphrase: bool,
+    },
+    /// Restore a backup into an empty workspace
+    Restore {
+        #[arg(value_name = "IN.age")]
+        file: PathBuf,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Verify every page of the store
+    Check {
+        /// Accept that the last writes are lost, and go on from what there is
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Move the tokens of every connection
+    MoveTokens { to: TokensTo },
+    /// Move the identity that opens the vaults
+    MoveIdentity { to: IdentityTo },
+}
+
+#[derive(Debug, Subcommand)]
+enum RecipientCommand {
+    /// List them
+    List,
+    /// Let another device, a colleague or CI open the vault
+    Add {
+        #[arg(value_name = "AGE1…")]
+        recipient: String,
+        /// Whose it is
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Take the right to open it away; follow with `rekey`
+    Remove {
+        #[arg(value_name = "AGE1…")]
+        recipient: String,
+        /// Also where it is your own
+        #[arg(long)]
+        own: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TokensTo {
+    Store,
+    Keyring,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IdentityTo {
+    Keyring,
+    File,
+    Passphrase,
+}
+
+#[derive(Serialize)]
+struct RecipientView {
+    recipient: String,
+    label: String,
+    added_at: String,
+    own: bool,
+}
+
+#[derive(Serialize)]
+struct Recipients {
+    recipients: Vec<RecipientView>,
+}
+
+impl View for Recipients {
+    fn text(&self, ui: &Ui) -> String {
+        let row = |recipient: &RecipientView| {
+            let whose = if recipient.own { "this identity".to_owned() } else { recipient.label.clone() };
+            vec![recipient.recipient.clone().into(), whose.into(), recipient.added_at.clone().into()]
+        };
+        table(ui, &["recipient", "whose", "added"], self.recipients.iter().map(row).collect())
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    workspace: String,
+    folder: String,
+    identity: &'static str,
+    identity_file: String,
+    own_recipient: String,
+    recipients: usize,
+    tokens_in_store: usize,
+    tokens_in_keyring: usize,
+    created_at: String,
+    restored_at: Option<String>,
+    /// Connections that came from a backup and were not refreshed since.
+    restored_grants: usize,
+    sqlite: &'static str,
+    read_only: bool,
+}
+
+impl View for Status {
+    fn text(&self, ui: &Ui) -> String {
+        let mut rows = vec![
+            ("workspace", self.workspace.clone()),
+            ("folder", self.folder.clone()),
+            ("identity", format!("{} ({})", self.identity, self.own_recipient)),
+            ("recipients", self.recipients.to_string()),
+            ("tokens", format!("{} in the store, {} in the OS keyring", self.tokens_in_store, self.tokens_in_keyring)),
+            ("created", self.created_at.clone()),
+            ("SQLite", self.sqlite.to_owned()),
+        ];
+        if let Some(restored_at) = &self.restored_at {
+            rows.push((
+                "restored",
+                format!("{restored_at}; {} grants may be used up since the backup", self.restored_grants),
+            ));
+        }
+        if self.read_only {
+            rows.push(("version", "written by a newer integ: read-only here".to_owned()));
+        }
+        table(ui, &["what", ""], rows.into_iter().map(|(what, value)| vec![what.into(), value.into()]).collect())
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
+    let folder = app.folders.workspace(&app.workspace);
+    match args.command {
+        VaultCommand::Status => ui.show(&status(app)?)?,
+        VaultCommand::Recipients { command } => return recipients(app, ui, command.unwrap_or(RecipientCommand::List)),
+        VaultCommand::Rekey => {
+            app.access().vault(&folder)?.rekey()?;
+            ui.note("The store is encrypted under a fresh key.");
+        }
+        VaultCommand::Backup { file, recipients, passphrase } => {
+            let key = backup_key(app, ui, recipients, passphrase)?;
+            backup(app.store()?, &app.custodian(), &file, &key)?;
+            ui.note(&format!("Wrote {}. `age -d` and `sqlite3` open it.", file.display()));
+        }
+        VaultCommand::Restore { file, yes } => {
+            let lost = format!("This fills the workspace {} from {}.", app.workspace, file.display());
+            if !yes && !ui.terminal().confirm(&lost)? {
+                ui.note("Nothing was changed.");
+                return Ok(1);
+            }
+            let (restored, made) = app.access().restore(&folder, &file, app.clock.now())?;
+            ui.note(&format!("Restored {} connections and {} apps.", restored.connections, restored.apps));
+            if restored.connections > 0 {
+                ui.warning(
+                    "refresh tokens that were used since the backup are dead; `integ test` finds those connections",
+                );
+            }
+            if let Some(custody) = made {
+                ui.note(&identity_made(app, custody));
+            }
+        }
+        VaultCommand::Check { accept } => {
+            let lost = if accept { LostWrites::Accept } else { LostWrites::Refuse };
+            app.access().vault(&folder)?.check(lost)?;
+            ui.note("Every page of the store is whole.");
+        }
+        VaultCommand::MoveTokens { to } => {
+            let (to, place) = match to {
+                TokensTo::Store => (TokenCustody::Store, "the encrypted store"),
+                TokensTo::Keyring => (TokenCustody::Keyring, "the OS keyring"),
+            };
+            let moved = app.custodian().move_tokens(app.store()?, to)?;
+            ui.note(&format!(
+                "Moved the tokens of {} connections to {place}; {} were there.",
+                moved.moved, moved.there
+            ));
+            if app.config.vault.tokens != to {
+                let word = if to == TokenCustody::Store { "store" } else { "keyring" };
+                ui.note(&format!("New connections follow the setting: `integ config set vault.tokens {word}`."));
+            }
+        }
+        VaultCommand::MoveIdentity { to } => {
+            let to = match to {
+                IdentityTo::Keyring => Custody::Keyring,
+                IdentityTo::File => Custody::File,
+                IdentityTo::Passphrase => Custody::Passphrase,
+            };
+            app.access().move_identity(to, app.clock.now())?;
+            ui.note(&format!("The identity is now kept in: {}.", custody_word(to)));
+        }
+    }
+    Ok(0)
+}
+
+/// What to say, once, of an identity that was just made.
+pub(super) fn identity_made(app: &App, custody: Custody) -> String {
+    match custody {
+        Custody::Keyring => "The key to your vaults is in the OS keyring (`integ vault status`).".to_owned(),
+        Custody::Passphrase => {
+            format!("The key to your vaults is in {}, under your passphrase.", app.folders.identity().display())
+        }
+        Custody::File => format!(
+            "The key to your vaults is in {}, readable by you alone; keep a copy (`integ vault backup`).",
+            app.folders.identity().display()
+        ),
+        Custody::Given => "The key to your vaults is the one from the environment.".to_owned(),
+    }
+}
+
+fn status(app: &App) -> Result<Status> {
+    let store = app.store()?;
+    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    let meta = store.meta()?;
+    let grants = store.grants().list()?;
+    let in_keyring = grants.iter().filter(|(_, _, stored)| stored.grant.is_none()).count();
+    Ok(Status {
+        workspace: app.workspace.to_string(),
+        folder: app.folders.workspace(&app.workspace).display().to_string(),
+        identity: custody_word(vault.custody()),
+        identity_file: app.folders.identity().display().to_string(),
+        own_recipient: vault.own_recipient(),
+        recipients: vault.recipients()?.len(),
+        tokens_in_store: grants.len() - in_keyring,
+        tokens_in_keyring: in_keyring,
+        created_at: meta.created_at.to_string(),
+        restored_at: meta.restored_at.map(|at| at.to_string()),
+        restored_grants: store.grants().restored()?.len(),
+        sqlite: crate::store::sqlite_version(),
+        read_only: store.is_read_only(),
+    })
+}
+
+fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<u8> {
+    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    match command {
+        RecipientCommand::List => {
+            let own = vault.own_recipient();
+            let view = |recipient: crate::vault::Recipient| RecipientView {
+                own: recipient.recipient == own,
+                recipient: recipient.recipient,
+                label: recipient.label,
+                added_at: recipient.added_at.to_string(),
+            };
+            ui.show(&Recipients { recipients: vault.recipients()?.into_iter().map(view).collect() })?;
+        }
+        RecipientCommand::Add { recipient, label } => {
+            vault.add_recipient(&recipient, &label, app.clock.now())?;
+            ui.note(&format!("{recipient} can open the workspace {} now.", app.workspace));
+        }
+        RecipientCommand::Remove { recipient, own } => {
+            vault.remove_recipient(&recipient, if own { RemoveOwn::Allow } else { RemoveOwn::Refuse })?;
+            ui.note(&format!("{recipient} is removed. It may have kept the key: `integ vault rekey` changes it."));
+        }
+    }
+    Ok(0)
+}
+
+fn backup_key(app: &App, ui: &Ui, recipients: Vec<String>, passphrase: bool) -> Result<BackupKey> {
+    if passphrase {
+        let chosen = ui.terminal().ask(Prompt::Backup).map_err(VaultError::Ask)?;
+        return Ok(BackupKey::Passphrase(chosen.ok_or(VaultError::NoPassphrase)?));
+    }
+    if !recipients.is_empty() {
+        return Ok(BackupKey::Recipients(recipients));
+    }
+    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    Ok(BackupKey::Recipients(vault.recipients()?.into_iter().map(|recipient| recipient.recipient).collect()))
+}

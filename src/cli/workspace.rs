@@ -1,0 +1,204 @@
+//! `integ workspace`.
+
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::table::table;
+use super::ui::{Ui, View};
+use crate::app::App;
+use crate::config::Folders;
+use crate::connection::WorkspaceName;
+use crate::error::{Kind, Remedy, Result};
+use crate::vault::{self, Custody, IfAbsent};
+
+/// Keep tenants apart: each workspace has its own store and its own key
+#[derive(Debug, Args)]
+pub(super) struct WorkspaceArgs {
+    #[command(subcommand)]
+    command: WorkspaceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum WorkspaceCommand {
+    /// All workspaces
+    List,
+    /// Make a workspace
+    Create { name: String },
+    /// One workspace: its folder and what is in it
+    Show {
+        #[arg(add = super::complete::workspaces())]
+        name: Option<String>,
+    },
+    /// Delete a workspace with everything in it, its key first
+    Delete {
+        #[arg(add = super::complete::workspaces())]
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Listing {
+    workspaces: Vec<String>,
+    current: String,
+}
+
+impl View for Listing {
+    fn text(&self, _ui: &Ui) -> String {
+        let mark = |name: &String| format!("{} {name}", if *name == self.current { "*" } else { " " });
+        if self.workspaces.is_empty() {
+            return "No workspaces yet. `integ connect` makes one.".to_owned();
+        }
+        self.workspaces.iter().map(mark).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[derive(Serialize)]
+struct Details {
+    workspace: String,
+    folder: String,
+    connections: Vec<String>,
+    apps: usize,
+    created_at: String,
+}
+
+impl View for Details {
+    fn text(&self, ui: &Ui) -> String {
+        let rows = [
+            ("workspace", self.workspace.clone()),
+            ("folder", self.folder.clone()),
+            ("created", self.created_at.clone()),
+            ("connections", if self.connections.is_empty() { "none".to_owned() } else { self.connections.join(", ") }),
+            ("apps", self.apps.to_string()),
+        ];
+        table(ui, &["what", ""], rows.map(|(what, value)| vec![what.into(), value.into()]).into())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WorkspaceError {
+    #[error("there is no workspace {0}")]
+    Unknown(WorkspaceName),
+    #[error("workspace {0} exists")]
+    Exists(WorkspaceName),
+}
+
+impl Remedy for WorkspaceError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown(_) => Kind::NotFound,
+            Self::Exists(_) => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown_workspace",
+            Self::Exists(_) => "workspace_exists",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("integ workspace list".to_owned())
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
+    match args.command {
+        WorkspaceCommand::List => {
+            ui.show(&Listing { workspaces: names(&app.folders), current: app.workspace.to_string() })?;
+        }
+        WorkspaceCommand::Create { name } => {
+            let name = WorkspaceName::from_str(&name)?;
+            let folder = app.folders.workspace(&name);
+            if folder.exists() {
+                return Err(WorkspaceError::Exists(name).into());
+            }
+            let made = app.access().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
+            ui.note(&format!("Made the workspace {name}. `integ -w {name} connect …` works in it."));
+            if let Some(custody) = made.identity_made {
+                ui.note(&super::vault::identity_made(app, custody));
+            }
+        }
+        WorkspaceCommand::Show { name } => {
+            let name =
+                name.as_deref().map(WorkspaceName::from_str).transpose()?.unwrap_or_else(|| app.workspace.clone());
+            ui.show(&details(app, &name)?)?;
+        }
+        WorkspaceCommand::Delete { name, yes } => return delete(app, ui, &WorkspaceName::from_str(&name)?, yes),
+    }
+    Ok(0)
+}
+
+/// The workspaces there are, sorted.
+pub(super) fn names(folders: &Folders) -> Vec<String> {
+    let entries = std::fs::read_dir(folders.workspaces()).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| WorkspaceName::from_str(name).is_ok())
+        .collect();
+    names.sort();
+    names
+}
+
+fn details(app: &App, name: &WorkspaceName) -> Result<Details> {
+    let folder = app.folders.workspace(name);
+    if !folder.exists() {
+        return Err(WorkspaceError::Unknown(name.clone()).into());
+    }
+    let opened = app.access().open(&folder, IfAbsent::Fail)?;
+    let names = opened.store.connections().names()?;
+    Ok(Details {
+        workspace: name.to_string(),
+        folder: folder.display().to_string(),
+        connections: names.into_iter().map(|name| name.to_string()).collect(),
+        apps: opened.store.apps().list()?.len(),
+        created_at: opened.store.meta()?.created_at.to_string(),
+    })
+}
+
+fn delete(app: &App, ui: &Ui, name: &WorkspaceName, yes: bool) -> Result<u8> {
+    let folder = app.folders.workspace(name);
+    if !folder.exists() {
+        return Err(WorkspaceError::Unknown(name.clone()).into());
+    }
+    // A vault that does not open any more can be deleted all the same; what it holds cannot be named then.
+    let content = details(app, name).map_or_else(
+        |_| "It does not open, so that nobody can say what is in it".to_owned(),
+        |details| format!("It holds {} connections and {} apps", details.connections.len(), details.apps),
+    );
+    let lost = format!(
+        "{content}. Deleting {name} destroys its key: nothing of it can be had back, and grants stay alive at the services."
+    );
+    if !yes && !ui.terminal().confirm(&lost)? {
+        ui.note("Nothing was changed.");
+        return Ok(1);
+    }
+    forget_entries(app, &folder);
+    vault::destroy(&folder)?;
+    ui.note(&format!("Deleted the workspace {name}."));
+    Ok(0)
+}
+
+/// Takes the workspace's tokens out of the OS keyring, as far as that can be done.
+fn forget_entries(app: &App, folder: &std::path::Path) {
+    let Ok(opened) = app.access().open(folder, IfAbsent::Fail) else { return };
+    let Ok(connections) = opened.store.connections().list() else { return };
+    for connection in connections {
+        let _ = app.custodian().forget(&opened.store, &connection);
+    }
+}
+
+/// Whether the identity is one that integ keeps itself.
+pub(super) fn custody_word(custody: Custody) -> &'static str {
+    match custody {
+        Custody::Given => "environment",
+        Custody::Keyring => "keyring",
+        Custody::File => "file",
+        Custody::Passphrase => "passphrase",
+    }
+}
