@@ -1,0 +1,22 @@
+//! The binary as its users run it. `tests/README.md` says what stands where, and which faults have no test.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(clippy::disallowed_methods, reason = "the harness makes the environment that the program then reads")]
+
+mod completion;
+mod connect;
+mod fake;
+mod flow;
+mod harness;
+mod keyring;
+mod oidc;
+mod output;
+mod provider;
+mod race;
+mod sandbox;
+mod secrets;
+mod supply;
+mod vault;
+mod vault_faults;
+mod vault_keys;
+mod wire;
