@@ -1,0 +1,67 @@
+//! Fills the default workspace of `INTEG_HOME` with connections, faster than connecting each: for `integ status`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+
+use integ::clock::Clock;
+use integ::config::{Config, Folders};
+use integ::connection::{ConnectionName, Grant, Mode, Renewal, WorkspaceName};
+use integ::secret::Secret;
+use integ::store::{NewConnection, Place};
+use integ::vault::{self, IfAbsent, PassphraseSource, Prompt};
+
+const CONNECTORS: [&str; 8] = ["slack", "github", "gmail", "google-calendar", "jira", "notion", "stripe", "telegram"];
+
+struct Nobody;
+
+impl PassphraseSource for Nobody {
+    fn ask(&self, _: Prompt) -> io::Result<Option<Secret>> {
+        Ok(None)
+    }
+}
+
+fn main() -> ExitCode {
+    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1000);
+    match fill(count) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fill(count: usize) -> integ::error::Result<()> {
+    let folders = Folders::from_env()?;
+    let now = Clock::system().now();
+    let folder = folders.workspace(&WorkspaceName::default());
+    let mut config = Config::default().vault;
+    config.identity = integ::config::IdentityCustody::File;
+    let opened = vault::open(&folders, &folder, &config, &Nobody, IfAbsent::Create { now })?;
+    for number in 0..count {
+        let connector = CONNECTORS[number % CONNECTORS.len()];
+        let name = ConnectionName::new(connector, Some(&format!("account-{number}")))?;
+        let new = NewConnection {
+            name,
+            mode: Mode::Live,
+            auth: "oauth".to_owned(),
+            origin: None,
+            params: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            account: None,
+            scopes_asked: vec!["chat:write".to_owned()],
+            scopes_granted: Some(vec!["chat:write".to_owned()]),
+            connected_at: now,
+        };
+        let grant = Grant {
+            access_token: Secret::new(format!("token-{number}")),
+            refresh_token: Some(Secret::new(format!("refresh-{number}"))),
+            fields: BTreeMap::new(),
+            client: None,
+            issued_at: now,
+            expires_at: integ::oauth::access::after(now, 3600),
+            refresh_expires_at: None,
+            renewal: Renewal::RefreshToken,
+        };
+        opened.store.connections().connect(&new, &grant, Place::Store)?;
+    }
+    Ok(())
+}
