@@ -181,6 +181,17 @@ pub struct Connection {
     pub last_error: Option<String>,
 }
 
+impl Connection {
+    /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
+    pub fn place(&self) -> Option<String> {
+        match (&self.origin, self.mode) {
+            (Some(origin), _) => Some(format!("via {}", origin.as_str().trim_end_matches('/'))),
+            (None, Mode::Sandbox) => Some("sandbox".to_owned()),
+            (None, Mode::Live) => None,
+        }
+    }
+}
+
 /// What is known of a grant's life without reading its secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry {

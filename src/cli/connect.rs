@@ -153,7 +153,7 @@ fn show(app: &App, ui: &Ui, connected: &Connected) -> Result<()> {
     let connection = &connected.connection;
     let account = connection.account.as_ref();
     let account = account.map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
-    let place = view.place().map(|place| format!(" ({place})")).unwrap_or_default();
+    let place = connection.place().map(|place| format!(" ({place})")).unwrap_or_default();
     let whose = account.map(|account| format!(" as {}", super::ui::escape(&account))).unwrap_or_default();
     ui.raw(&format!("Connected {}{whose}{place}\n", connection.name));
     if !connected.missing_scopes.is_empty() {

@@ -24,6 +24,8 @@ pub(super) struct DisconnectArgs {
 #[derive(Serialize)]
 struct Disconnected {
     disconnected: String,
+    /// `sandbox`, or the origin that its traffic went to.
+    place: Option<String>,
     grant: &'static str,
 }
 
@@ -36,7 +38,8 @@ impl View for Disconnected {
             "local" => "its grant is still alive at the service",
             _ => "the service has no way to revoke it: remove it in the service's own settings",
         };
-        format!("Disconnected {}: {grant}", self.disconnected)
+        let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        format!("Disconnected {}{place}: {grant}", self.disconnected)
     }
 }
 
@@ -48,6 +51,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
+    let place = connection.place();
     let ended = app.run(disconnect(app, connection, args.local))?;
     let grant = match ended {
         Ended::Revoked => "revoked",
@@ -56,6 +60,6 @@ pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
         Ended::KeyKept => "key_kept",
         Ended::Local => "local",
     };
-    ui.show(&Disconnected { disconnected: name.to_string(), grant })?;
+    ui.show(&Disconnected { disconnected: name.to_string(), place, grant })?;
     Ok(0)
 }

@@ -30,6 +30,8 @@ const AT_ONCE: usize = 16;
 #[derive(Serialize)]
 struct Refreshed {
     connection: String,
+    /// `sandbox`, or the origin that its traffic goes to.
+    place: Option<String>,
     outcome: &'static str,
     expires_at: Option<String>,
     expires_in: Option<i64>,
@@ -49,7 +51,8 @@ impl View for Refreshes {
                 (None, Some(seconds)) => format!("{}, expires {}", refreshed.outcome, relative(seconds)),
                 (None, None) => refreshed.outcome.to_owned(),
             };
-            format!("{}: {rest}", refreshed.connection)
+            let place = refreshed.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+            format!("{}{place}: {rest}", refreshed.connection)
         };
         if self.refreshed.is_empty() {
             "Nothing to refresh.".to_owned()
@@ -94,10 +97,12 @@ async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshe
         Ok::<_, Error>((loaded.stored.generation != before, loaded.grant.expires_at))
     };
     let now = app.clock.now().as_second();
+    let place = app.connection(name).ok().and_then(|connection| connection.place());
     match result.await {
         Ok((renewed, expires_at)) => (
             Refreshed {
                 connection: name.to_string(),
+                place,
                 outcome: if renewed { "refreshed" } else { "still good" },
                 expires_at: expires_at.map(|at| at.to_string()),
                 expires_in: expires_at.map(|at| at.as_second() - now),
@@ -110,6 +115,7 @@ async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshe
                 error.causes().last().map_or_else(|| error.message(), |cause| format!("{}: {cause}", error.message()));
             let view = Refreshed {
                 connection: name.to_string(),
+                place,
                 outcome: "failed",
                 expires_at: None,
                 expires_in: None,

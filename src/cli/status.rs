@@ -63,6 +63,8 @@ pub(super) struct ConnectionView {
     last_error: Option<String>,
     error_count: u32,
     #[serde(skip)]
+    place: Option<String>,
+    #[serde(skip)]
     standing: Status,
     #[serde(skip)]
     checked_ago: Option<i64>,
@@ -140,17 +142,9 @@ impl ConnectionView {
             last_sync_at: None,
             last_error: connection.last_error.clone(),
             error_count: connection.error_count,
+            place: connection.place(),
             standing,
             checked_ago: connection.last_check.as_ref().map(|check| check.at.as_second() - now.as_second()),
-        }
-    }
-
-    /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
-    pub(super) fn place(&self) -> Option<String> {
-        match (&self.origin, self.mode) {
-            (Some(origin), _) => Some(format!("via {}", origin.trim_end_matches('/'))),
-            (None, "sandbox") => Some("sandbox".to_owned()),
-            (None, _) => None,
         }
     }
 
@@ -166,7 +160,7 @@ impl ConnectionView {
             Some(seconds) => relative(seconds),
             None => "never".to_owned(),
         };
-        let place = self.place();
+        let place = self.place;
         let mut status = self.status.replace('_', " ");
         if let Some(place) = place.as_ref().filter(|_| columns < ALL_COLUMNS) {
             status.push_str(&format!(" ({place})"));

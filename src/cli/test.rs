@@ -35,6 +35,8 @@ pub(super) enum Format {
 #[derive(Serialize)]
 struct Tested {
     connection: String,
+    /// `sandbox`, or the origin that its traffic goes to.
+    place: Option<String>,
     outcome: &'static str,
     healthy: bool,
     duration_ms: Option<u64>,
@@ -67,8 +69,12 @@ impl View for Tests {
             let account =
                 test.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
             let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
-            let notes =
-                [test.detail.clone(), missing.map(|missing| format!("not granted: {missing}")), test.hint.clone()];
+            let notes = [
+                test.place.clone(),
+                test.detail.clone(),
+                missing.map(|missing| format!("not granted: {missing}")),
+                test.hint.clone(),
+            ];
             vec![
                 test.connection.clone().into(),
                 account.unwrap_or_else(|| "-".to_owned()).into(),
@@ -117,7 +123,7 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
         ui.json |= args.format == Format::Json;
         let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
         let unhealthy = reports.len() - healthy;
-        ui.show(&Tests { tests: reports.iter().map(view).collect(), healthy, unhealthy })?;
+        ui.show(&Tests { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
     }
     Ok(exit_code(&reports))
 }
@@ -134,9 +140,10 @@ fn progress(ui: &Ui, total: usize) -> ProgressBar {
     bar
 }
 
-fn view(report: &Report) -> Tested {
+fn view(app: &App, report: &Report) -> Tested {
     Tested {
         connection: report.connection.to_string(),
+        place: app.connection(&report.connection).ok().and_then(|connection| connection.place()),
         outcome: report.outcome.as_str(),
         healthy: report.outcome.is_healthy(),
         duration_ms: report.duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
