@@ -274,10 +274,11 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
             load(app, &name)
         }
         Err(error) => {
-            let current = load(app, &name)?;
-            if current.stored.generation != stored.generation {
+            // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
+            let current = store.grants().get(id)?.map(|current| current.generation);
+            if current != Some(stored.generation) {
                 // Connected anew meanwhile: what became of the old grant says nothing of that one (fault 18).
-                return Ok(current);
+                return superseded(app, &name);
             }
             let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
             if used && !repeatable {
