@@ -21,11 +21,12 @@ pub(super) fn harden() {
     }));
 }
 
-/// `-v` tells what is done, `-vv` shows requests, `-vvv` their headers' names. Only integ's own words: libraries log what
+/// Warnings are always shown unless `-q` says otherwise; `-v` tells what is done, `-vv` shows requests, `-vvv` their headers' names. Only integ's own words: libraries log what
 /// they carry.
-pub(super) fn start(verbose: u8) {
+pub(super) fn start(verbose: u8, quiet: bool) {
     let level = match verbose {
-        0 => return,
+        0 if quiet => return,
+        0 => Level::WARN,
         1 => Level::INFO,
         2 => Level::DEBUG,
         _ => Level::TRACE,

@@ -47,7 +47,7 @@ pub fn run() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut ui = Ui::new(&cli.global);
-    logging::start(cli.global.verbose);
+    logging::start(cli.global.verbose, cli.global.quiet);
     match dispatch(cli, &mut ui) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
