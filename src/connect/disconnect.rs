@@ -1,11 +1,13 @@
 //! Letting an account go: revoked at the vendor, then forgotten here.
 
+use thiserror::Error;
+
 use crate::app::App;
 use crate::connection::{Client, Connection, ConnectionName, Standing};
-use crate::error::Result;
-use crate::oauth::Party;
+use crate::error::{Kind, Remedy, Result};
 use crate::oauth::access::lock;
 use crate::oauth::revoke::{Revoked, revoke};
+use crate::oauth::{OAuthError, Party};
 use crate::vault::Loaded;
 
 /// What became of the grant.
@@ -19,6 +21,37 @@ pub enum Ended {
     KeyKept,
     /// It was only forgotten here, as asked.
     Local,
+}
+
+/// Why the grant is still live at the vendor; the connection is kept.
+#[derive(Debug, Error)]
+#[error("the grant of {connection} could not be revoked")]
+pub(super) struct DisconnectError {
+    connection: ConnectionName,
+    source: OAuthError,
+}
+
+impl Remedy for DisconnectError {
+    fn kind(&self) -> Kind {
+        self.source.kind()
+    }
+
+    fn code(&self) -> &'static str {
+        self.source.code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        let local = format!("integ disconnect {} --local, and end it in the service's own settings", self.connection);
+        Some(
+            self.source
+                .hint_for(self.connection.connector())
+                .map_or(local.clone(), |hint| format!("{hint}; or {local}")),
+        )
+    }
+
+    fn connection(&self) -> Option<String> {
+        Some(self.connection.to_string())
+    }
 }
 
 /// Revokes the grant, then forgets the connection. Where the vendor cannot be reached the connection stays, so that it
@@ -49,8 +82,9 @@ async fn end(app: &App, name: &ConnectionName) -> Result<Ended> {
         return Ok(Ended::KeyKept);
     }
     let client = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
-    let party = Party::of(&session, app, client, None).await?;
-    Ok(match revoke(&party, &grant).await? {
+    let failed = |source| DisconnectError { connection: name.clone(), source };
+    let party = Party::of(&session, app, client, None).await.map_err(failed)?;
+    Ok(match revoke(&party, &grant).await.map_err(failed)? {
         Revoked::Done => Ended::Revoked,
         Revoked::AlreadyGone => Ended::AlreadyGone,
         Revoked::Unsupported => Ended::StillLive,

@@ -300,6 +300,7 @@ fn fault_027_a_grant_that_could_not_be_revoked_is_still_live_and_one_unknown_is_
     provider.trouble("/revoke", [Trouble::json(503, &json!({}))]);
     let ran = home.run("disconnect fake --yes --json");
     assert_eq!((ran.code, ran.error_code().as_str()), (5, "vendor_unavailable"), "{ran:?}");
+    assert!(ran.stderr.contains("integ disconnect fake --local"), "{ran:?}");
     is_kept(&home);
     provider.trouble("/revoke", [Trouble::error("invalid_token")]);
     home.ok("disconnect fake --yes");
