@@ -54,7 +54,12 @@ impl Session {
                 values.set(name, default);
             }
         }
-        values.extend(&self.connection.params).extend(&self.connection.kept);
+        values.extend(&self.connection.params);
+        for (name, param) in self.connector.params(&self.auth) {
+            let given = values.get(name).and_then(|choice| param.gives.get(choice));
+            values.extend(given.into_iter().flatten());
+        }
+        values.extend(&self.connection.kept);
         if let Some(grant) = grant {
             values.set("access_token", grant.access_token.expose());
             for (name, value) in &grant.fields {

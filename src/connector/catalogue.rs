@@ -31,6 +31,9 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
 /// What several services of one vendor share.
 const VENDORS: &[(&str, &str)] = &[("google", include_str!("../../connectors/vendors/google.toml"))];
 
+/// Lists of which a file says its own part and the vendor's holds beside it.
+const ADD_UP: &[&str] = &["errors", "unsure"];
+
 /// Where a connector's file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -139,6 +142,11 @@ fn overlay(base: &mut Table, own: Table) {
     for (key, value) in own {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            // The first rule that fits decides, so that the file's own come first.
+            (Some(Value::Array(below)), Value::Array(mut above)) if ADD_UP.contains(&key.as_str()) => {
+                above.append(below);
+                *below = above;
+            }
             (_, value) => {
                 base.insert(key, value);
             }

@@ -142,6 +142,9 @@ impl<'s> Walk<'s> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &'s Schema, path: &str) {
         let schema = self.resolve(schema);
+        if schema == &Schema::Bool(true) || schema.as_object().is_some_and(serde_json::Map::is_empty) {
+            return;
+        }
         let kind = toml_kind(value.get_ref());
         let choices = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Schema::as_array);
         if let Some(choices) = choices

@@ -3,6 +3,7 @@
 //! Declarative: types and their defaults, nothing else. Optional things are optional because some vendor leaves them
 //! out; every field names what it is for, with its unit.
 
+mod action;
 mod oauth2;
 
 use indexmap::IndexMap;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::pointer::Pointer;
 use super::template::Template;
+pub use action::*;
 pub use oauth2::*;
 
 /// One service: who it is, how to authenticate, and how to tell that it works.
@@ -48,6 +50,12 @@ pub struct Connector {
     pub errors: Vec<ErrorRule>,
     #[serde(default)]
     pub rate: Rate,
+    /// What the service can be told to do, by names such as `issues.create`.
+    #[serde(default)]
+    pub actions: IndexMap<String, Action>,
+    /// What the service tells of by webhooks, by the vendor's own names.
+    #[serde(default)]
+    pub events: IndexMap<String, Event>,
     /// Facts of this file that no source was found for.
     #[serde(default)]
     pub unsure: Vec<String>,
@@ -88,6 +96,9 @@ pub struct Param {
     /// An example, shown with the prompt.
     #[serde(default)]
     pub example: Option<String>,
+    /// Further values that follow from a choice: by choice, what to call each. An environment's hosts are such.
+    #[serde(default)]
+    pub gives: IndexMap<String, IndexMap<String, String>>,
 }
 
 /// Where the API is, and what each request to it carries.
@@ -101,6 +112,21 @@ pub struct Api {
     pub headers: IndexMap<String, Template>,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
+    /// How it writes the names of parameters.
+    #[serde(default)]
+    pub names: Names,
+    /// What must hold of every answer of status 2xx for it to be a success.
+    #[serde(default)]
+    pub success: IndexMap<Pointer, Value>,
+    /// Where an answer says in words what went wrong, in order; the usual places where absent.
+    #[serde(default)]
+    pub message: Vec<Pointer>,
+    /// What makes a repeated request that changes something harmless.
+    #[serde(default)]
+    pub idempotency: Option<Idempotency>,
+    /// How lists are parted into pages, unless something else is said of one.
+    #[serde(default)]
+    pub pages: Option<Pages>,
 }
 
 /// One way of authenticating: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user pastes.
@@ -241,7 +267,7 @@ pub struct Health {
     pub method: Method,
     /// After the API's base, or a whole URL. One that names an optional parameter nobody gave is no check.
     pub path: Template,
-    /// What must hold of an answer of status 200.
+    /// What must hold of an answer of status 200, beside `api.success`.
     #[serde(default)]
     pub success: IndexMap<Pointer, Value>,
     /// Whose account it is.
@@ -297,8 +323,20 @@ pub enum ErrorClass {
 pub struct Rate {
     /// Where an answer says when to try again, in order.
     pub retry_hints: Vec<RetryHint>,
+    /// What integ allows itself for each connection, so as to stay below the vendor's limit.
+    pub budget: Option<Budget>,
+    /// The header that says how many requests are left; at 0 the next one waits for as long as `retry_hints` say.
+    pub remaining: Option<String>,
     /// What the vendor allows, in its words.
     pub limits: Vec<String>,
+}
+
+/// So many requests in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    pub requests: u32,
+    pub secs: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -320,7 +320,7 @@ pub struct Fragment {
     pub redirect: Redirect,
 }
 
-fn post() -> Method {
+pub(super) fn post() -> Method {
     Method::Post
 }
 

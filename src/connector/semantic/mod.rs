@@ -1,7 +1,11 @@
 //! What the values of a connector file say together: names that nothing gives, URLs that are not https, ways of
 //! authenticating that lack an endpoint.
 
+mod action;
+
 use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
 
 use super::{Auth, Connector, GrantKind, OAuth2, Param, Template};
 
@@ -30,6 +34,24 @@ pub(super) fn check(connector: &Connector) -> Found {
     for (name, auth) in &connector.auth {
         check_auth(connector, name, auth, &mut found);
     }
+    if let Some(idempotency) = &connector.api.idempotency
+        && !action::is_one(idempotency)
+    {
+        found.push(("api.idempotency".to_owned(), "takes exactly one of header, query and body".to_owned()));
+    }
+    if let Some(pages) = &connector.api.pages {
+        action::check_pages("api.pages", pages, &mut found);
+    }
+    action::check_all(connector, &mut found);
+    for (name, event) in &connector.events {
+        for scope in event.scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
+            let message = format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose");
+            found.push((format!("events.{name}.scopes"), message));
+        }
+    }
+    if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
+        found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
+    }
     for (index, hint) in connector.rate.retry_hints.iter().enumerate() {
         if hint.header.is_some() == hint.body.is_some() {
             found.push((format!("rate.retry_hints.{index}"), "takes a header or a place in the body".to_owned()));
@@ -44,6 +66,20 @@ fn check_param(key: &str, param: &Param, found: &mut Found) {
         && !param.choices.contains(default)
     {
         found.push((format!("{key}.default"), format!("{default:?} is none of the choices")));
+    }
+    if param.gives.is_empty() {
+        return;
+    }
+    for choice in param.gives.keys().filter(|choice| !param.choices.contains(choice)) {
+        found.push((format!("{key}.gives.{choice}"), format!("{choice:?} is none of the choices")));
+    }
+    let names: BTreeSet<&String> = param.gives.values().flat_map(IndexMap::keys).collect();
+    for choice in &param.choices {
+        let given = param.gives.get(choice);
+        for name in names.iter().filter(|name| !given.is_some_and(|given| given.contains_key(**name))) {
+            found
+                .push((format!("{key}.gives"), format!("{choice:?} does not give {name:?}, which other choices give")));
+        }
     }
 }
 
@@ -104,6 +140,9 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
 fn names_given<'a>(connector: &'a Connector, auth: &'a Auth) -> BTreeSet<&'a str> {
     let mut names: BTreeSet<&str> = ALWAYS.iter().copied().collect();
     names.extend(connector.params(auth).map(|(name, _)| name.as_str()));
+    names.extend(
+        connector.params(auth).flat_map(|(_, param)| param.gives.values()).flat_map(IndexMap::keys).map(String::as_str),
+    );
     names.extend(auth.fields.keys().map(String::as_str));
     if let Some(oauth2) = &auth.oauth2 {
         names.extend(oauth2.callback_keep.keys().map(String::as_str));
@@ -134,7 +173,7 @@ impl Templates<'_, '_> {
         self.names.iter().copied().collect::<Vec<_>>().join(", ")
     }
 
-    fn all(&mut self, key: &str, templates: &indexmap::IndexMap<String, Template>) {
+    fn all(&mut self, key: &str, templates: &IndexMap<String, Template>) {
         for (name, template) in templates {
             match Template::parse(name) {
                 Ok(name_template) => self.template(&format!("{key}.{name}"), &name_template),

@@ -1,0 +1,249 @@
+//! What a service can be told to do, how its lists are parted into pages, and what it tells of by itself.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Method;
+use crate::connector::{Pointer, Template};
+
+/// Something that the service can be told to do, as `integ call` does it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// One line.
+    pub about: String,
+    #[serde(default = "super::oauth2::post")]
+    pub method: Method,
+    /// After the API's base, or a whole URL. `{name}` is a parameter of the action or a value of the connection.
+    pub path: Template,
+    /// The ways of authenticating that may do it; all where absent.
+    #[serde(default)]
+    pub auth: Vec<String>,
+    /// The least scopes that it needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub params: IndexMap<String, ActionParam>,
+    /// Groups of parameters; of each group at least one must be given.
+    #[serde(default)]
+    pub one_of: Vec<Vec<String>>,
+    #[serde(default)]
+    pub body: ActionBody,
+    /// What every body holds beside the parameters.
+    #[serde(default)]
+    pub fixed: IndexMap<String, Value>,
+    /// Where the JSON body takes a MIME message (RFC 5322) in base64url, made of the parameters that are `in = "message"`.
+    #[serde(default)]
+    pub message: Option<Pointer>,
+    #[serde(default)]
+    pub query: IndexMap<String, Template>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Template>,
+    /// What makes a repeated request harmless, in place of `api.idempotency`.
+    #[serde(default)]
+    pub idempotency: Option<Idempotency>,
+    /// The request carries no credentials: its URL holds all it needs.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// The status of a success.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// What matters of the answer: what to call each value, and where it is.
+    #[serde(default)]
+    pub result: IndexMap<String, Pointer>,
+}
+
+/// One parameter of an action.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionParam {
+    /// One line.
+    pub about: String,
+    #[serde(default, rename = "type")]
+    pub kind: ParamKind,
+    #[serde(default)]
+    pub required: bool,
+    /// Where it goes; absent: into the path where that names it, else into the body, or the query where there is none.
+    #[serde(default, rename = "in")]
+    pub place: Option<Place>,
+    /// Where in the body, or the name in the query or the header, in place of its own name written as the API writes names.
+    #[serde(default)]
+    pub to: Option<Pointer>,
+    /// The only values there are.
+    #[serde(default)]
+    pub choices: Vec<String>,
+    /// Sent where the user says nothing.
+    #[serde(default)]
+    pub default: Option<Value>,
+    #[serde(default)]
+    pub example: Option<Value>,
+    /// What is sent for a plain value; the string `{value}` in it stands for the value. JSON that the user gives is sent as
+    /// it is.
+    #[serde(default)]
+    pub wrap: Option<Value>,
+    /// The same for each item of an array.
+    #[serde(default)]
+    pub each: Option<Value>,
+    /// An array is sent as one text, its items joined by this.
+    #[serde(default)]
+    pub join: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamKind {
+    #[default]
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Array,
+    Object,
+    /// The path of a file, whose content is sent.
+    File,
+    /// Several of them.
+    Files,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Query,
+    Body,
+    Header,
+    /// A part of the MIME message: from, to, cc, bcc, reply_to, subject, in_reply_to, references, text, html, attach.
+    Message,
+}
+
+/// How an action's body is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionBody {
+    #[default]
+    Json,
+    /// A form; what is nested is written with brackets: `metadata[order]=1`, `items[0][price]=2`.
+    Form,
+    /// multipart/form-data (RFC 7578).
+    Multipart,
+    /// multipart/related (RFC 2387): a JSON part, then the one file.
+    Related,
+    /// Everything goes into the query.
+    Query,
+    /// An empty one; parameters go into the query.
+    None,
+}
+
+/// How the API writes the names of parameters, which connector files write as snake_case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
+    #[default]
+    Snake,
+    Camel,
+    Pascal,
+}
+
+/// Where a request carries the key by which the vendor knows a repetition. Takes exactly one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    #[serde(default)]
+    pub header: Option<String>,
+    #[serde(default)]
+    pub query: Option<String>,
+    #[serde(default)]
+    pub body: Option<Pointer>,
+}
+
+/// How a list is parted into pages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pages {
+    pub kind: PageKind,
+    /// The list in an answer; where absent, the answer itself or the one list at its top.
+    #[serde(default)]
+    pub records: Option<Pointer>,
+    /// The next cursor or URL in an answer.
+    #[serde(default)]
+    pub next: Option<Pointer>,
+    /// The parameter that takes the cursor, the page's number, the offset or the last record's id.
+    #[serde(default)]
+    pub param: Option<String>,
+    /// The cursor goes into the JSON body.
+    #[serde(default)]
+    pub in_body: bool,
+    /// The parameter that says how many records a page holds, and how many to ask for.
+    #[serde(default)]
+    pub size_param: Option<String>,
+    #[serde(default)]
+    pub size: Option<u32>,
+    /// False in the last answer.
+    #[serde(default)]
+    pub more: Option<Pointer>,
+    /// The last record's id, within the record.
+    #[serde(default)]
+    pub id: Option<Pointer>,
+    /// The first page's number.
+    #[serde(default = "one")]
+    pub first: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PageKind {
+    /// The `Link` header with `rel="next"` (RFC 8288).
+    LinkHeader,
+    /// `next` is a URL, absolute or relative.
+    NextUrl,
+    /// `next` is a cursor for `param`.
+    Cursor,
+    /// `param` counts pages.
+    Page,
+    /// `param` counts records.
+    Offset,
+    /// `param` takes the `id` of the last record.
+    LastRecord,
+}
+
+/// Something that the service tells of by a webhook.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// One line.
+    pub about: String,
+    /// The scopes without which the service does not tell.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+impl Names {
+    /// A snake_case name as the API writes it. Pure.
+    pub fn write(self, name: &str) -> String {
+        if self == Self::Snake {
+            return name.to_owned();
+        }
+        let mut out = String::with_capacity(name.len());
+        let mut upper = self == Self::Pascal;
+        for c in name.chars() {
+            match c {
+                '_' => upper = true,
+                c if upper => {
+                    out.push(c.to_ascii_uppercase());
+                    upper = false;
+                }
+                c => out.push(c),
+            }
+        }
+        out
+    }
+}
+
+fn ok() -> u16 {
+    200
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,203 @@
+//! What the values of an action say together.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Found, Templates, names_given};
+use crate::connector::{
+    Action, ActionBody, ActionParam, Auth, Connector, Idempotency, Method, PageKind, Pages, ParamKind, Place, Pointer,
+};
+
+/// The parts that a MIME message is made of.
+pub(crate) const MESSAGE_PARTS: &[&str] =
+    &["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references", "text", "html", "attach"];
+
+pub(super) fn check_all(connector: &Connector, found: &mut Found) {
+    for (name, action) in &connector.actions {
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+        if name.is_empty() || !name.chars().all(valid) {
+            let message = format!("{name:?} is not a name: use letters, digits, '.' and '_'");
+            found.push((format!("actions.{name}"), message));
+        }
+        check(connector, &format!("actions.{name}"), action, found);
+    }
+}
+
+/// The ways of authenticating that may do it.
+fn ways<'c>(connector: &'c Connector, action: &'c Action) -> impl Iterator<Item = &'c Auth> {
+    let all = action.auth.is_empty();
+    connector.auth.iter().filter(move |(name, _)| all || action.auth.contains(name)).map(|(_, auth)| auth)
+}
+
+fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
+    let mut say = |at: &str, message: String| found.push((format!("{key}.{at}"), message));
+    for name in action.auth.iter().filter(|name| !connector.auth.contains_key(*name)) {
+        let known: Vec<&str> = connector.auth.keys().map(String::as_str).collect();
+        say("auth", format!("{name:?} is no way of authenticating; there are: {}", known.join(", ")));
+    }
+    for scope in action.scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
+        say("scopes", format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose"));
+    }
+    for name in action.one_of.iter().flatten() {
+        match action.params.get(name) {
+            None => say("one_of", format!("{name:?} is not a parameter of the action")),
+            Some(param) if param.required => say("one_of", format!("{name:?} is required anyway")),
+            Some(_) => {}
+        }
+    }
+    if !(200..300).contains(&action.status) {
+        say("status", format!("{} is not a status of success: 200 to 299", action.status));
+    }
+    if let Some(idempotency) = &action.idempotency
+        && !is_one(idempotency)
+    {
+        say("idempotency", "takes exactly one of header, query and body".to_owned());
+    }
+    check_body(action, &mut say);
+    for (name, param) in &action.params {
+        check_param(action, name, param, &mut |at, message| say(&format!("params.{name}{at}"), message));
+    }
+    let in_path: BTreeSet<&str> = action.path.names().collect();
+    for auth in ways(connector, action) {
+        let given = names_given(connector, auth);
+        for name in action.params.keys().filter(|name| given.contains(name.as_str())) {
+            found.push((format!("{key}.params.{name}"), "is a value of the connection already".to_owned()));
+        }
+        let mut names = given;
+        let own = action.params.iter().filter(|(name, _)| in_path.contains(name.as_str()));
+        names.extend(own.map(|(name, _)| name.as_str()));
+        let mut check = Templates { names, found };
+        check.template(&format!("{key}.path"), &action.path);
+        check.all(&format!("{key}.query"), &action.query);
+        check.all(&format!("{key}.headers"), &action.headers);
+        let path = action.path.to_string();
+        let relative = path.starts_with('/');
+        if relative && auth.base.is_none() && connector.api.base.is_none() {
+            found.push((format!("{key}.path"), "is relative, and there is no api.base".to_owned()));
+        } else if !relative && !path.starts_with("https://") && !path.starts_with('{') {
+            found.push((format!("{key}.path"), format!("{path:?} is neither a path nor an https URL")));
+        }
+    }
+    dedup(found);
+}
+
+/// Several ways of authenticating find the same mistake several times.
+fn dedup(found: &mut Found) {
+    let mut seen = BTreeSet::new();
+    found.retain(|mistake| seen.insert(mistake.clone()));
+}
+
+pub(super) fn is_one(idempotency: &Idempotency) -> bool {
+    let given = [idempotency.header.is_some(), idempotency.query.is_some(), idempotency.body.is_some()];
+    given.iter().filter(|given| **given).count() == 1
+}
+
+fn check_body(action: &Action, say: &mut impl FnMut(&str, String)) {
+    let bodyless = matches!(action.method, Method::Get);
+    let in_query = matches!(action.body, ActionBody::Query | ActionBody::None);
+    if bodyless && action.body != ActionBody::Json {
+        say("body", "a GET has none".to_owned());
+    }
+    if (bodyless || in_query) && !action.fixed.is_empty() {
+        say("fixed", "there is no body to hold it: use query".to_owned());
+    }
+    let in_message = |param: &ActionParam| param.place == Some(Place::Message);
+    match &action.message {
+        Some(_) if bodyless || action.body != ActionBody::Json => {
+            say("message", "a message goes into a JSON body".to_owned());
+        }
+        Some(_) if !action.params.values().any(in_message) => {
+            say("message", "no parameter is in = \"message\"".to_owned());
+        }
+        _ => {}
+    }
+    let files = action.params.values().filter(|param| param.kind == ParamKind::File).count();
+    if action.body == ActionBody::Related && files != 1 {
+        say("body", format!("multipart/related takes exactly one file, not {files}"));
+    }
+}
+
+fn check_param(action: &Action, name: &str, param: &ActionParam, say: &mut dyn FnMut(&str, String)) {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || !name.chars().all(valid) {
+        say("", format!("{name:?} is not a name: use lower-case letters, digits and '_'"));
+    }
+    let in_path = action.path.names().any(|known| known == name);
+    if in_path && !param.required && param.default.is_none() {
+        say("", "stands in the path: it must be required or have a default".to_owned());
+    }
+    if in_path && (param.place.is_some() || param.to.is_some()) {
+        say("", "stands in the path and cannot go elsewhere".to_owned());
+    }
+    let list = param.kind == ParamKind::Array;
+    if !list && (param.each.is_some() || param.join.is_some()) {
+        say("", "each and join are for the type array".to_owned());
+    }
+    let whole_name = |to: &Pointer| to.to_string().matches('/').count() == 1;
+    if matches!(param.place, Some(Place::Query | Place::Header)) && param.to.as_ref().is_some_and(|to| !whole_name(to))
+    {
+        say(".to", "in a query or a header it is a name: \"/name\"".to_owned());
+    }
+    if param.place == Some(Place::Body) && action.method == Method::Get {
+        say(".in", "a GET has no body".to_owned());
+    }
+    if param.place == Some(Place::Message) {
+        if action.message.is_none() {
+            say(".in", "the action says not where the message goes: add message".to_owned());
+        }
+        if !MESSAGE_PARTS.contains(&name) {
+            say("", format!("is no part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
+        }
+    }
+    let sends_files = matches!(action.body, ActionBody::Multipart | ActionBody::Related);
+    if matches!(param.kind, ParamKind::File | ParamKind::Files) && !sends_files && param.place != Some(Place::Message) {
+        say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
+    }
+    if let Some(default) = &param.default {
+        let fits = match (param.kind, default) {
+            (ParamKind::String, Value::String(_))
+            | (ParamKind::Integer | ParamKind::Number, Value::Number(_))
+            | (ParamKind::Boolean, Value::Bool(_))
+            | (ParamKind::Array, Value::Array(_))
+            | (ParamKind::Object, Value::Object(_)) => true,
+            _ => false,
+        };
+        if !fits {
+            say(".default", "is not of the parameter's type".to_owned());
+        }
+        if let Value::String(text) = default
+            && !param.choices.is_empty()
+            && !param.choices.contains(text)
+        {
+            say(".default", format!("{text:?} is none of the choices"));
+        }
+        if param.required {
+            say(".default", "what is required has no default".to_owned());
+        }
+    }
+}
+
+pub(super) fn check_pages(key: &str, pages: &Pages, found: &mut Found) {
+    let mut need = |name: &str, there: bool| {
+        if !there {
+            found.push((format!("{key}.{name}"), "is missing: this kind of paging needs it".to_owned()));
+        }
+    };
+    match pages.kind {
+        PageKind::LinkHeader => {}
+        PageKind::NextUrl => need("next", pages.next.is_some()),
+        PageKind::Cursor => {
+            need("next", pages.next.is_some());
+            need("param", pages.param.is_some());
+        }
+        PageKind::Page | PageKind::Offset => need("param", pages.param.is_some()),
+        PageKind::LastRecord => {
+            need("param", pages.param.is_some());
+            need("id", pages.id.is_some());
+        }
+    }
+    if pages.size.is_some() != pages.size_param.is_some() {
+        found.push((format!("{key}.size"), "size and size_param go together".to_owned()));
+    }
+}
