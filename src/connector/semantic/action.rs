@@ -155,14 +155,14 @@ fn check_param(action: &Action, name: &str, param: &ActionParam, say: &mut dyn F
         say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
     }
     if let Some(default) = &param.default {
-        let fits = match (param.kind, default) {
+        let fits = matches!(
+            (param.kind, default),
             (ParamKind::String, Value::String(_))
-            | (ParamKind::Integer | ParamKind::Number, Value::Number(_))
-            | (ParamKind::Boolean, Value::Bool(_))
-            | (ParamKind::Array, Value::Array(_))
-            | (ParamKind::Object, Value::Object(_)) => true,
-            _ => false,
-        };
+                | (ParamKind::Integer | ParamKind::Number, Value::Number(_))
+                | (ParamKind::Boolean, Value::Bool(_))
+                | (ParamKind::Array, Value::Array(_))
+                | (ParamKind::Object, Value::Object(_))
+        );
         if !fits {
             say(".default", "is not of the parameter's type".to_owned());
         }
