@@ -10,6 +10,7 @@
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
 //! | [`connect`] | connecting an account and letting it go |
 //! | [`health`] | whether connections work |
+//! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
 //! | [`app`] | what every command is given, each part made when it is first needed |
 //! | [`sandbox`] | the emulated vendors |
@@ -39,6 +40,7 @@
 //! are moved to a server inside this process, built from the same file that the client follows, so that nothing above the
 //! route knows the difference and nothing can reach the vendor.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;

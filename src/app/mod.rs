@@ -17,7 +17,7 @@ pub use session::{Session, SessionError};
 
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
-use crate::connection::{Connection, ConnectionName, Mode, WorkspaceName};
+use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::{self, Route};
@@ -37,6 +37,7 @@ pub struct App {
     opened: OnceLock<Arc<Opened>>,
     global: OnceLock<Arc<Opened>>,
     sandboxes: Mutex<HashMap<String, sandbox::Running>>,
+    paces: Mutex<HashMap<ConnectionId, Arc<http::Pace>>>,
 }
 
 /// What a command asks for that is not there.
@@ -108,6 +109,7 @@ impl App {
             opened: OnceLock::new(),
             global: OnceLock::new(),
             sandboxes: Mutex::new(HashMap::new()),
+            paces: Mutex::new(HashMap::new()),
         }
     }
 
@@ -215,6 +217,13 @@ impl App {
             (None, Mode::Live) => Route::Live,
         };
         Ok(Session { connection, connector, auth, route })
+    }
+
+    /// How fast this process may ask for a connection.
+    pub fn pace(&self, session: &Session) -> Arc<http::Pace> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(http::Pace::new(session.connector.rate.budget));
+        Arc::clone(paces.entry(session.connection.id).or_insert_with(new))
     }
 
     /// The open vault itself, for what outlives a borrow of this.

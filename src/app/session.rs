@@ -1,6 +1,7 @@
 //! A connection ready for use: its connector, its way of authenticating, and where its traffic goes.
 
 use thiserror::Error;
+use url::Url;
 
 use crate::connection::{Connection, Grant};
 use crate::connector::{Auth, Connector, Health, Template, TemplateError, Values};
@@ -72,59 +73,91 @@ impl Session {
         values
     }
 
-    /// An API request that carries the connection's credentials. `path` is after the API's base, or a whole URL; one
-    /// that names a value nobody gave is absent.
+    /// A path of the connector's file with its values; absent where it names one that nobody gave.
     ///
     /// # Errors
     /// [`SessionError`].
-    pub fn request(
-        &self,
-        method: &'static str,
-        path: &Template,
-        grant: &Grant,
-    ) -> Result<Option<Request>, SessionError> {
+    pub fn path(&self, path: &Template, grant: &Grant) -> Result<Option<String>, SessionError> {
         let values = self.values(Some(grant));
         if !path.is_complete(&values) {
             return Ok(None);
         }
-        let failed = |source| SessionError::Template { connection: self.connection.name.to_string(), source };
-        let filled = path.fill_path(&values).map_err(failed)?;
-        let text = if filled.starts_with("https://") || filled.starts_with("http://") {
-            filled
-        } else {
-            let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
-            let base = base.filter(|base| base.is_complete(&values)).ok_or_else(|| SessionError::NoBase {
-                connection: self.connection.name.to_string(),
-                path: path.to_string(),
-            })?;
-            let base = base.fill_path(&values).map_err(failed)?;
-            format!("{}/{}", base.trim_end_matches('/'), filled.trim_start_matches('/'))
-        };
-        let mut url = url::Url::parse(&text).map_err(|_| failed(TemplateError::Url(path.to_string())))?;
-        let api = &self.connector.api;
-        let send = &self.auth.send;
-        let pairs = api.query.iter().chain(send.iter().flat_map(|send| &send.query));
-        let mut query = Vec::new();
-        for (name, value) in pairs {
-            query.push((fill_name(name, &values).map_err(failed)?, value.fill(&values).map_err(failed)?));
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = Request::new(method, url).header("accept", Secret::from("application/json"));
-        for (name, value) in &api.headers {
-            let name = fill_name(name, &values).map_err(failed)?;
-            request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
-            request = request.header(&name, Secret::new(value.fill(&values).map_err(failed)?));
+        path.fill_path(&values).map(Some).map_err(|source| self.open_value(source))
+    }
+
+    /// An API request that carries the connection's credentials, to a path after the API's base or a whole URL.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn request_to(&self, method: &'static str, path: &str, grant: &Grant) -> Result<Request, SessionError> {
+        let mut request = self.anonymous_request(method, path, grant)?;
+        let values = self.values(Some(grant));
+        for (name, value) in self.auth.send.iter().flat_map(|send| &send.query) {
+            let name = fill_name(name, &values).map_err(|source| self.open_value(source))?;
+            let value = value.fill(&values).map_err(|source| self.open_value(source))?;
+            request.url.query_pairs_mut().append_pair(&name, &value);
         }
         request.headers.extend(self.credential_headers(grant)?);
-        if method != "GET" && request.body.is_none() {
+        Ok(request)
+    }
+
+    /// The same without the credentials, for URLs that need none.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn anonymous_request(&self, method: &'static str, path: &str, grant: &Grant) -> Result<Request, SessionError> {
+        let values = self.values(Some(grant));
+        let failed = |source| self.open_value(source);
+        let url = self.url(path, &values)?;
+        let mut request = Request::new(method, url).header("accept", Secret::from("application/json"));
+        for (name, value) in &self.connector.api.query {
+            let name = fill_name(name, &values).map_err(failed)?;
+            request.url.query_pairs_mut().append_pair(&name, &value.fill(&values).map_err(failed)?);
+        }
+        for (name, value) in &self.connector.api.headers {
+            let name = fill_name(name, &values).map_err(failed)?;
+            request.set_header(&name, Secret::new(value.fill(&values).map_err(failed)?));
+        }
+        if method != "GET" {
             // Vendors that take only POST want a body's length even where there is none.
             request = request.body("application/x-www-form-urlencoded", Vec::new());
         }
         request.secrets = std::iter::once(grant.access_token.clone()).chain(grant.fields.values().cloned()).collect();
         request.follow = method == "GET";
-        Ok(Some(request))
+        Ok(request)
+    }
+
+    /// The URL of a path of the API; one that is a URL stays as it is.
+    fn url(&self, path: &str, values: &Values) -> Result<Url, SessionError> {
+        let wrong = || self.open_value(TemplateError::Url(path.to_owned()));
+        if path.starts_with("https://") || path.starts_with("http://") {
+            return Url::parse(path).map_err(|_| wrong());
+        }
+        let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
+        let base = base.filter(|base| base.is_complete(values)).ok_or_else(|| SessionError::NoBase {
+            connection: self.connection.name.to_string(),
+            path: path.to_owned(),
+        })?;
+        let base = base.fill_path(values).map_err(|source| self.open_value(source))?;
+        Url::parse(&format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))).map_err(|_| wrong())
+    }
+
+    /// Whether the connection's credentials may be sent to this URL: only to hosts of the connector's own file. A link in
+    /// an answer, or a URL that a user pastes, leads nowhere else.
+    pub fn is_own_host(&self, url: &Url) -> bool {
+        let values = self.values(None);
+        let templates = self.connector.actions.values().map(|action| &action.path);
+        let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
+        let health = self.health().map(|health| &health.path);
+        let own = |template: &Template| {
+            let host = template.host(&values)?;
+            Some(host.origin() == url.origin())
+        };
+        templates.chain(base).chain(health).any(|template| own(template) == Some(true))
+    }
+
+    fn open_value(&self, source: TemplateError) -> SessionError {
+        SessionError::Template { connection: self.connection.name.to_string(), source }
     }
 
     /// The headers that carry the credentials; none where the URL does.
@@ -137,7 +170,7 @@ impl Session {
             return Ok(vec![("authorization".to_owned(), bearer)]);
         };
         let values = self.values(Some(grant));
-        let failed = |source| SessionError::Template { connection: self.connection.name.to_string(), source };
+        let failed = |source| self.open_value(source);
         let mut headers = Vec::new();
         for (name, value) in &send.headers {
             let value = value.fill(&values).map_err(failed)?;

@@ -20,7 +20,8 @@ pub(super) async fn choose(
     grant: &Grant,
 ) -> Result<BTreeMap<String, String>> {
     let Flow { app, wish, talk, .. } = flow;
-    let request = session.request("GET", &follow_up.url, grant)?.ok_or(ConnectError::NothingGranted)?;
+    let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::NothingGranted)?;
+    let request = session.request_to("GET", &url, grant)?;
     let response = app.http.send(request, &session.route).await?;
     if !response.is_success() {
         return Err(ConnectError::FollowUp { status: response.status }.into());

@@ -92,6 +92,32 @@ impl Connector {
         self.params.iter().chain(&auth.params)
     }
 
+    /// How an action's body is written; a GET has none, and what a DELETE says goes into the query unless it says otherwise.
+    pub fn body(&self, action: &Action) -> ActionBody {
+        match (action.method, action.body) {
+            (Method::Get, _) | (Method::Delete, None) => ActionBody::None,
+            (_, Some(body)) => body,
+            (_, None) => self.api.body,
+        }
+    }
+
+    /// Where a parameter of an action goes; absent for the path.
+    pub fn place(&self, action: &Action, name: &str, param: &ActionParam) -> Option<Place> {
+        if action.path.names().any(|known| known == name) {
+            return None;
+        }
+        let usual = match self.body(action) {
+            ActionBody::Query | ActionBody::None => Place::Query,
+            ActionBody::Json | ActionBody::Form | ActionBody::Multipart | ActionBody::Related => Place::Body,
+        };
+        Some(param.place.unwrap_or(usual))
+    }
+
+    /// Where in its place a parameter goes: in the body as it points, elsewhere its first part is the name.
+    pub fn wire_name(&self, name: &str, param: &ActionParam) -> Pointer {
+        param.to.clone().unwrap_or_else(|| Pointer::member(&self.api.names.write(name)))
+    }
+
     /// The health check of one way of authenticating.
     pub fn health<'a>(&'a self, auth: &'a Auth) -> Option<&'a Health> {
         auth.health.as_ref().or(self.health.as_ref())

@@ -29,6 +29,16 @@ impl Pointer {
         Ok(Self(text.to_owned()))
     }
 
+    /// To a member at the top.
+    pub fn member(name: &str) -> Self {
+        Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+    }
+
+    /// The names on the way, outermost first.
+    pub fn tokens(&self) -> impl Iterator<Item = String> {
+        self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+    }
+
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
         document.pointer(&self.0).filter(|value| !value.is_null())
     }
@@ -47,8 +57,7 @@ impl Pointer {
     /// Puts a value where the pointer points, making the objects and arrays on the way.
     pub fn put(&self, document: &mut Value, new: Value) {
         let mut at = document;
-        for token in self.0.split('/').skip(1) {
-            let name = token.replace("~1", "/").replace("~0", "~");
+        for name in self.tokens() {
             // Samples are small; an index over this is a name.
             const LONGEST_ARRAY: usize = 64;
             at = match name.parse::<usize>() {

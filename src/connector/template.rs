@@ -43,6 +43,8 @@ pub enum TemplateError {
     Url(String),
     #[error("the value of {{{0}}} holds a line break")]
     LineBreak(String),
+    #[error("the value of {{{0}}} is empty or dots, which would name another path")]
+    Segment(String),
 }
 
 /// The values that templates may name. Those of a kind that is secret stay wrapped until a request is built.
@@ -141,11 +143,45 @@ impl Template {
     /// The part of a URL with its values, each encoded for its place.
     ///
     /// # Errors
-    /// [`TemplateError::Missing`].
+    /// [`TemplateError::Missing`]; [`TemplateError::Segment`] for a value that would name another path.
     pub fn fill_path(&self, values: &Values) -> Result<String, TemplateError> {
+        // A URL's parser goes up at `..` even where it is percent-encoded, and a path without a part is another path.
+        let elsewhere = |value: &str| value.is_empty() || value.bytes().all(|byte| byte == b'.');
+        let name = self.names().find(|name| values.get(name).is_some_and(elsewhere));
+        if let Some(name) = name {
+            return Err(TemplateError::Segment(name.to_owned()));
+        }
         self.fill_with(values, |before, value| {
             if before.is_empty() { Cow::Borrowed(value.trim_end_matches('/')) } else { Cow::Owned(encode(value)) }
         })
+    }
+
+    /// The scheme, host and port that it leads to, whatever stands in its path; absent where it is a path alone, or names
+    /// a value before its path that is not there.
+    pub fn host(&self, values: &Values) -> Option<Url> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Name(name) => match values.get(name) {
+                    Some(value) if text.is_empty() => text.push_str(value),
+                    Some(value) => text.push_str(&encode(value)),
+                    None => break,
+                },
+            }
+            // The path begins at the third slash.
+            if text.matches('/').count() > 2 {
+                break;
+            }
+        }
+        let slashes = text.match_indices('/').nth(2).map(|(at, _)| at);
+        let whole = slashes.is_some()
+            || self.parts.iter().all(|part| match part {
+                Part::Literal(_) => true,
+                Part::Name(name) => values.get(name).is_some(),
+            });
+        let url = Url::parse(&text[..slashes.unwrap_or(text.len())]).ok()?;
+        (whole && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
     }
 
     fn fill_with(
@@ -235,6 +271,30 @@ mod tests {
         for hostile in ["evil.com/", "evil.com#", "evil.com\\", "u@evil.com", "evil.com?"] {
             assert!(template.fill_url(&values(&[("site", hostile), ("token", "t")])).is_err(), "{hostile}");
         }
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_folder() {
+        let template = Template::parse("https://api.example.com/repos/{repo}/issues").unwrap();
+        for hostile in ["..", ".", ""] {
+            let filled = template.fill_url(&values(&[("repo", hostile)]));
+            assert_eq!(filled.unwrap_err(), TemplateError::Segment("repo".to_owned()), "{hostile:?}");
+        }
+        let url = template.fill_url(&values(&[("repo", "%2e%2e/..")])).unwrap();
+        assert_eq!(url.path(), "/repos/%252e%252e%2F../issues");
+    }
+
+    #[test]
+    fn the_host_is_known_without_the_path() {
+        let host = |template: &str, pairs: &[(&str, &str)]| {
+            Template::parse(template).unwrap().host(&values(pairs)).map(|url| url.as_str().to_owned())
+        };
+        assert_eq!(host("https://{site}.example.net/x/{id}", &[("site", "a")]).unwrap(), "https://a.example.net/");
+        assert_eq!(host("{base}/x", &[("base", "https://b.example:8443/v1")]).unwrap(), "https://b.example:8443/");
+        assert_eq!(host("https://api.example.com", &[]).unwrap(), "https://api.example.com/");
+        assert_eq!(host("https://{site}.example.net/x", &[]), None);
+        assert_eq!(host("https://api.example.com{rest}", &[]), None);
+        assert_eq!(host("/x/{id}", &[]), None);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
+use crate::api::{self, Answer, Patience, SendError, Token};
 use crate::app::{App, Session};
 use crate::clock::Stopwatch;
 use crate::connection::{Account, Check, Connection, ConnectionName, Grant};
 use crate::connector::{ErrorClass, Health};
 use crate::error::{Error, Kind, Result};
-use crate::http::{Attempt, Response, backoff, classify};
 use crate::oauth::access::{self, Want};
 use crate::oauth::scopes;
 
@@ -96,8 +96,9 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
         Ok(found) => found,
         Err(error) => return unusable(name, error),
     };
+    let token = Token::from(&loaded);
     let session = app.session(loaded.connection)?;
-    let found = probe(app, &session, loaded.grant, loaded.stored.generation).await?;
+    let found = probe(app, &session, token).await?;
     keep(app, &session, &found)?;
     Ok(found.report)
 }
@@ -107,7 +108,7 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
 /// # Errors
 /// As [`check`].
 pub async fn look(app: &App, session: &Session, grant: &Grant) -> Result<(Report, Option<Vec<String>>)> {
-    let found = probe(app, session, grant.clone(), 0).await?;
+    let found = probe(app, session, Token { grant: grant.clone(), generation: 0 }).await?;
     Ok((found.report, found.granted))
 }
 
@@ -140,8 +141,7 @@ struct Found {
     granted: Option<Vec<String>>,
 }
 
-/// `generation` is the grant's: where another process has renewed it since, theirs is used.
-async fn probe(app: &App, session: &Session, mut grant: Grant, generation: u64) -> Result<Found> {
+async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> {
     let mut found = Found {
         report: Report {
             connection: session.connection.name.clone(),
@@ -156,57 +156,35 @@ async fn probe(app: &App, session: &Session, mut grant: Grant, generation: u64) 
         granted: None,
     };
     let Some(health) = session.health() else { return Ok(found) };
-    let mut refreshed = false;
-    let mut attempt = 0;
-    loop {
-        let Some(request) = session.request(health.method.as_str(), &health.path, &grant)? else { return Ok(found) };
-        let stopwatch = Stopwatch::start();
-        let answer = app.http.send(request, &session.route).await;
-        found.report.duration = Some(stopwatch.elapsed());
-        let wait = match answer {
-            Err(error) => {
-                found.report.outcome = Outcome::Temporary;
-                found.report.detail = Some(Error::from(error).message());
-                None
-            }
-            Ok(response) => {
-                judge(session, health, &response, &mut found);
-                if found.report.outcome == Outcome::NeedsReauth && !refreshed && session.connection.expiry.refreshable {
-                    refreshed = true;
-                    let name = &session.connection.name;
-                    match access::grant(app, name, Want::Newer { than: generation }).await {
-                        Ok(loaded) => grant = loaded.grant,
-                        Err(error) => {
-                            found.report = unusable(name, error)?;
-                            return Ok(found);
-                        }
-                    }
-                    continue;
-                }
-                response.retry_after(&session.connector.rate.retry_hints, app.clock.now())
-            }
-        };
-        attempt += 1;
-        let pause = wait.unwrap_or_else(|| backoff(Attempt(attempt - 1), u64::from_ne_bytes(crate::clock::random())));
-        if found.report.outcome != Outcome::Temporary || attempt >= TRIES || pause > LONGEST_WAIT {
-            return Ok(found);
+    let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
+    // A check is meant to do nothing: whatever its method, it may be repeated.
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
+    let stopwatch = Stopwatch::start();
+    let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
+    match api::send(app, session, &mut token, patience, build).await {
+        Ok(answer) => {
+            found.report.duration = Some(answer.duration);
+            judge(session, health, &answer, &mut found);
         }
-        tokio::time::sleep(pause).await;
+        Err(SendError::Http(error)) => {
+            found.report.duration = Some(stopwatch.elapsed());
+            found.report.outcome = Outcome::Temporary;
+            found.report.detail = Some(Error::from(error).message());
+        }
+        Err(error) => found.report = unusable(&session.connection.name, error.into())?,
     }
+    Ok(found)
 }
 
 /// What the vendor's answer says of the connection.
-fn judge(session: &Session, health: &Health, response: &Response, found: &mut Found) {
+fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found) {
     let report = &mut found.report;
+    let response = &answer.response;
     report.http_status = Some(response.status);
     let document = response.json().unwrap_or(Value::Null);
-    let said = || {
-        let words = ["/error_description", "/error/message", "/message", "/description", "/error"];
-        let said = words.iter().find_map(|at| document.pointer(at)?.as_str().map(str::to_owned));
-        said.map(|said| format!(": {}", said.chars().take(200).collect::<String>())).unwrap_or_default()
-    };
+    let said = || response.said(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
     let unfulfilled = || health.success.iter().any(|(at, want)| at.find(&document) != Some(want));
-    let (outcome, detail) = match classify(&session.connector.errors, response) {
+    let (outcome, detail) = match answer.class {
         None if unfulfilled() => (Outcome::Failed, Some(format!("the answer is not a success{}", said()))),
         None => (Outcome::Healthy, None),
         Some(ErrorClass::Auth) => (Outcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),

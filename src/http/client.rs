@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{HttpError, Route, redact_url};
 use crate::clock::Stopwatch;
+use crate::connector::Pointer;
 use crate::secret::Secret;
 
 /// No answer that integ reads is larger; a decompressed one counts in full.
@@ -63,6 +64,12 @@ impl Request {
     pub fn header(mut self, name: &str, value: Secret) -> Self {
         self.headers.push((name.to_owned(), value));
         self
+    }
+
+    /// Sets a header in place of one of the same name.
+    pub fn set_header(&mut self, name: &str, value: Secret) {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value));
     }
 
     #[must_use]
@@ -197,6 +204,26 @@ impl Response {
     /// The first header of this name, which may be in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// All headers, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What the vendor says went wrong, in its words: at the first of these places that holds a text, else at the usual
+    /// ones, else the beginning of a body that is plain text.
+    pub fn said(&self, places: &[Pointer]) -> Option<String> {
+        const LONGEST: usize = 200;
+        let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
+        let Some(document) = self.json() else {
+            let text = std::str::from_utf8(&self.body).ok()?.trim();
+            return (!text.is_empty() && !text.starts_with('<')).then(|| cut(text));
+        };
+        let usual = ["/error_description", "/error/message", "/message", "/description", "/error"];
+        let own = places.iter().find_map(|place| place.text(&document));
+        own.or_else(|| usual.iter().find_map(|at| document.pointer(at)?.as_str().map(str::to_owned)))
+            .map(|said| cut(&said))
     }
 
     /// The body as JSON, where it is.

@@ -2,6 +2,7 @@
 
 mod classify;
 mod client;
+mod pace;
 mod redact;
 mod retry;
 mod route;
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
+pub use pace::Pace;
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, backoff};
 pub use route::Route;

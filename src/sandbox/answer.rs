@@ -164,7 +164,7 @@ impl Vendor {
 
     pub(super) fn rate_limited(&self, fault: &Fault, now: i64) -> Reply {
         let seconds = i64::from(fault.seconds.unwrap_or(RETRY_SECS));
-        let success = self.connector.health(&self.auth).map(|health| health.success.clone()).unwrap_or_default();
+        let success = self.success();
         let mut reply = self.by_rule(ErrorClass::RateLimit, 429, "rate", &success);
         let mut document: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         for hint in &self.connector.rate.retry_hints {

@@ -136,7 +136,7 @@ impl Vendor {
 
     /// The vendor's answer to a credential that it does not accept.
     pub(super) fn unaccepted(&self, why: Unaccepted) -> super::Reply {
-        let success = self.connector.health(&self.auth).map(|health| health.success.clone()).unwrap_or_default();
+        let success = self.success();
         let reply = self.by_rule(ErrorClass::Auth, 401, why.word(), &success);
         // RFC 6750 section 3.
         if reply.status == 401 {

@@ -16,7 +16,7 @@ impl Vendor {
         };
         let account = self.account_of(visit);
         let health = self.connector.health(&self.auth);
-        let mut document = health.map_or_else(|| json!({}), |health| with_success(&health.success, true));
+        let mut document = with_success(&self.success(), true);
         if visit.request.path == "/userinfo" {
             // The claims of OpenID Connect Core section 5.1 that identify a person.
             document = json!({"sub": account.id("T"), "name": account.name(), "email": EMAIL});

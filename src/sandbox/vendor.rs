@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::account::{sandbox_fields, sandbox_params};
@@ -14,7 +15,7 @@ use super::pattern::Captures;
 use super::signed::Signer;
 use super::state::State;
 use crate::clock::Timestamp;
-use crate::connector::{Auth, BodyFormat, Connector, ConnectorError};
+use crate::connector::{Auth, BodyFormat, Connector, ConnectorError, Pointer};
 use crate::secret::Secret;
 
 /// Seconds that a slow answer takes where the fault does not say.
@@ -124,6 +125,13 @@ impl Vendor {
         }
     }
 
+    /// What must hold of the API's answers.
+    pub(super) fn success(&self) -> IndexMap<Pointer, Value> {
+        let mut success = self.connector.api.success.clone();
+        success.extend(self.connector.health(&self.auth).map(|health| health.success.clone()).unwrap_or_default());
+        success
+    }
+
     pub(super) fn token_body(&self) -> BodyFormat {
         self.auth.oauth2.as_ref().map(|oauth2| oauth2.token_body).unwrap_or_default()
     }
@@ -145,7 +153,7 @@ fn malformed(fault: &Fault) -> Reply {
 }
 
 /// A document with what must hold of a success, or its contrary as far as it has one.
-pub(super) fn with_success(success: &indexmap::IndexMap<crate::connector::Pointer, Value>, holds: bool) -> Value {
+pub(super) fn with_success(success: &IndexMap<Pointer, Value>, holds: bool) -> Value {
     let mut document = json!({});
     for (pointer, value) in success {
         match value {

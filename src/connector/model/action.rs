@@ -29,8 +29,9 @@ pub struct Action {
     /// Groups of parameters; of each group at least one must be given.
     #[serde(default)]
     pub one_of: Vec<Vec<String>>,
+    /// How the body is written, in place of `api.body`.
     #[serde(default)]
-    pub body: ActionBody,
+    pub body: Option<ActionBody>,
     /// What every body holds beside the parameters.
     #[serde(default)]
     pub fixed: IndexMap<String, Value>,
@@ -89,6 +90,9 @@ pub struct ActionParam {
     /// An array is sent as one text, its items joined by this.
     #[serde(default)]
     pub join: Option<String>,
+    /// In a form, an array is sent by repeating the name, without brackets.
+    #[serde(default)]
+    pub repeat: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -115,6 +115,9 @@ pub struct Api {
     /// How it writes the names of parameters.
     #[serde(default)]
     pub names: Names,
+    /// How bodies are written.
+    #[serde(default)]
+    pub body: ActionBody,
     /// What must hold of every answer of status 2xx for it to be a success.
     #[serde(default)]
     pub success: IndexMap<Pointer, Value>,
@@ -248,6 +251,11 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether a repetition may do its work twice (RFC 9110 section 9.2.2).
+    pub fn creates(self) -> bool {
+        matches!(self, Self::Post | Self::Patch)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",

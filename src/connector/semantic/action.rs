@@ -54,9 +54,10 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
     {
         say("idempotency", "takes exactly one of header, query and body".to_owned());
     }
-    check_body(action, &mut say);
+    check_body(connector, action, &mut say);
+    let body = connector.body(action);
     for (name, param) in &action.params {
-        check_param(action, name, param, &mut |at, message| say(&format!("params.{name}{at}"), message));
+        check_param(action, body, name, param, &mut |at, message| say(&format!("params.{name}{at}"), message));
     }
     let in_path: BTreeSet<&str> = action.path.names().collect();
     for auth in ways(connector, action) {
@@ -93,18 +94,17 @@ pub(super) fn is_one(idempotency: &Idempotency) -> bool {
     given.iter().filter(|given| **given).count() == 1
 }
 
-fn check_body(action: &Action, say: &mut impl FnMut(&str, String)) {
-    let bodyless = matches!(action.method, Method::Get);
-    let in_query = matches!(action.body, ActionBody::Query | ActionBody::None);
-    if bodyless && action.body != ActionBody::Json {
+fn check_body(connector: &Connector, action: &Action, say: &mut impl FnMut(&str, String)) {
+    let body = connector.body(action);
+    if action.method == Method::Get && action.body.is_some() {
         say("body", "a GET has none".to_owned());
     }
-    if (bodyless || in_query) && !action.fixed.is_empty() {
+    if matches!(body, ActionBody::Query | ActionBody::None) && !action.fixed.is_empty() {
         say("fixed", "there is no body to hold it: use query".to_owned());
     }
     let in_message = |param: &ActionParam| param.place == Some(Place::Message);
     match &action.message {
-        Some(_) if bodyless || action.body != ActionBody::Json => {
+        Some(_) if body != ActionBody::Json => {
             say("message", "a message goes into a JSON body".to_owned());
         }
         Some(_) if !action.params.values().any(in_message) => {
@@ -113,12 +113,12 @@ fn check_body(action: &Action, say: &mut impl FnMut(&str, String)) {
         _ => {}
     }
     let files = action.params.values().filter(|param| param.kind == ParamKind::File).count();
-    if action.body == ActionBody::Related && files != 1 {
+    if body == ActionBody::Related && files != 1 {
         say("body", format!("multipart/related takes exactly one file, not {files}"));
     }
 }
 
-fn check_param(action: &Action, name: &str, param: &ActionParam, say: &mut dyn FnMut(&str, String)) {
+fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionParam, say: &mut dyn FnMut(&str, String)) {
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || !name.chars().all(valid) {
         say("", format!("{name:?} is not a name: use lower-case letters, digits and '_'"));
@@ -131,16 +131,19 @@ fn check_param(action: &Action, name: &str, param: &ActionParam, say: &mut dyn F
         say("", "stands in the path and cannot go elsewhere".to_owned());
     }
     let list = param.kind == ParamKind::Array;
-    if !list && (param.each.is_some() || param.join.is_some()) {
-        say("", "each and join are for the type array".to_owned());
+    if !list && (param.each.is_some() || param.join.is_some() || param.repeat) {
+        say("", "each, join and repeat are for the type array".to_owned());
+    }
+    if param.repeat && body != ActionBody::Form {
+        say(".repeat", "is for a form".to_owned());
     }
     let whole_name = |to: &Pointer| to.to_string().matches('/').count() == 1;
     if matches!(param.place, Some(Place::Query | Place::Header)) && param.to.as_ref().is_some_and(|to| !whole_name(to))
     {
         say(".to", "in a query or a header it is a name: \"/name\"".to_owned());
     }
-    if param.place == Some(Place::Body) && action.method == Method::Get {
-        say(".in", "a GET has no body".to_owned());
+    if param.place == Some(Place::Body) && matches!(body, ActionBody::Query | ActionBody::None) {
+        say(".in", "the action has no body: leave it to the query, or say body".to_owned());
     }
     if param.place == Some(Place::Message) {
         if action.message.is_none() {
@@ -150,7 +153,7 @@ fn check_param(action: &Action, name: &str, param: &ActionParam, say: &mut dyn F
             say("", format!("is no part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
         }
     }
-    let sends_files = matches!(action.body, ActionBody::Multipart | ActionBody::Related);
+    let sends_files = matches!(body, ActionBody::Multipart | ActionBody::Related);
     if matches!(param.kind, ParamKind::File | ParamKind::Files) && !sends_files && param.place != Some(Place::Message) {
         say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
     }

@@ -1,0 +1,223 @@
+//! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
+//!
+//! [`input`] reads and checks what the user gives, [`build`] and [`body`] make a request of it, both pure; [`send`] sends it
+//! with a fresh token, a retry where that is harmless and the connection's budget; [`pages`] finds the next page.
+
+mod body;
+mod build;
+mod input;
+mod pages;
+mod send;
+
+use thiserror::Error;
+
+pub use build::{Call, Path};
+pub use input::{Attachment, Input, Words};
+pub use pages::{Turn, next_page};
+pub use send::{Answer, Patience, SendError, Token, send};
+
+use crate::app::{Session, SessionError};
+use crate::connection::ConnectionName;
+use crate::connector::{Action, Connector, ErrorClass, TemplateError};
+use crate::error::{Kind, Remedy};
+use crate::oauth::scopes;
+
+#[derive(Debug, Error)]
+pub enum ApiError {
+    #[error("{connector} has no action {action:?}")]
+    UnknownAction { connector: String, connection: ConnectionName, action: String, likely: Option<String> },
+    #[error("{action} cannot be called so: {}", problems.join("; "))]
+    Input { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
+    #[error("{action} is not for {connection}, which is connected by {auth}")]
+    WrongAuth { connection: ConnectionName, action: String, auth: String, ways: Vec<String> },
+    #[error("{connection} was not granted what {action} needs: {}", scopes.join(", "))]
+    MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
+    #[error("{action} cannot be written")]
+    Template { connection: ConnectionName, action: String, source: TemplateError },
+    #[error("{host} is no host of {connector}: the credentials of {connection} are not sent there")]
+    ForeignHost { connection: ConnectionName, connector: String, host: String },
+    #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
+    Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<String> },
+    #[error("{header:?} is not a header: write it as `Name: value`")]
+    Header { header: String },
+    #[error("{connection} asks for the same page twice: the vendor's cursor stands still at {at}")]
+    RepeatedPage { connection: ConnectionName, at: String },
+}
+
+impl ApiError {
+    fn name(&self) -> Option<&ConnectionName> {
+        match self {
+            Self::UnknownAction { connection, .. }
+            | Self::Input { connection, .. }
+            | Self::WrongAuth { connection, .. }
+            | Self::MissingScopes { connection, .. }
+            | Self::Template { connection, .. }
+            | Self::ForeignHost { connection, .. }
+            | Self::Refused { connection, .. }
+            | Self::RepeatedPage { connection, .. } => Some(connection),
+            Self::Header { .. } => None,
+        }
+    }
+}
+
+impl Remedy for ApiError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownAction { .. } => Kind::NotFound,
+            Self::Input { .. }
+            | Self::WrongAuth { .. }
+            | Self::ForeignHost { .. }
+            | Self::Header { .. }
+            | Self::Template { source: TemplateError::Segment(_) | TemplateError::LineBreak(_), .. } => Kind::Usage,
+            Self::MissingScopes { .. } => Kind::AuthNeeded,
+            Self::Template { .. } | Self::RepeatedPage { .. } => Kind::Failed,
+            Self::Refused { class, .. } => match class {
+                ErrorClass::Auth => Kind::AuthNeeded,
+                ErrorClass::RateLimit | ErrorClass::Retry => Kind::Temporary,
+                ErrorClass::Permission | ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => {
+                    Kind::Failed
+                }
+            },
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownAction { .. } => "unknown_action",
+            Self::Input { .. } => "invalid_parameters",
+            Self::WrongAuth { .. } => "wrong_auth",
+            Self::MissingScopes { .. } => "missing_scopes",
+            Self::Template { .. } => "missing_value",
+            Self::ForeignHost { .. } => "foreign_host",
+            Self::Header { .. } => "invalid_header",
+            Self::RepeatedPage { .. } => "repeated_page",
+            Self::Refused { class, .. } => match class {
+                ErrorClass::Auth => "refused_token",
+                ErrorClass::Permission => "permission",
+                ErrorClass::RateLimit => "rate_limited",
+                ErrorClass::NotFound => "vendor_not_found",
+                ErrorClass::CursorExpired => "cursor_expired",
+                ErrorClass::Retry => "vendor_unavailable",
+                ErrorClass::Fail => "vendor_refused",
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownAction { likely: Some(likely), connection, .. } => {
+                Some(format!("did you mean {likely}? `integ call {connection}` lists the actions"))
+            }
+            Self::UnknownAction { connection, .. } => Some(format!("integ call {connection}")),
+            Self::Input { usage, .. } => Some(usage.clone()),
+            Self::WrongAuth { connection, ways, .. } => {
+                let way = ways.first().map_or("NAME", String::as_str);
+                Some(format!("integ connect {} --as other --auth {way}", connection.connector()))
+            }
+            Self::MissingScopes { reconnect, .. } => Some(reconnect.clone()),
+            Self::Template { connection, .. } => Some(format!("integ connect {connection} --param NAME=VALUE")),
+            Self::ForeignHost { connection, .. } => {
+                Some(format!("call it with your own client: `integ token {connection}` prints the token"))
+            }
+            Self::Header { .. } => Some("integ api CONNECTION PATH -H 'Accept: text/plain'".to_owned()),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::RepeatedPage { .. } => None,
+        }
+    }
+
+    fn connection(&self) -> Option<String> {
+        self.name().map(ToString::to_string)
+    }
+}
+
+/// An action of a connector by its name.
+///
+/// # Errors
+/// [`ApiError::UnknownAction`] with the likely one.
+pub fn action<'c>(session: &'c Session, name: &str) -> Result<(&'c str, &'c Action), ApiError> {
+    let actions = &session.connector.actions;
+    if let Some((name, action)) = actions.get_key_value(name) {
+        return Ok((name, action));
+    }
+    let scored = actions.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
+    Err(ApiError::UnknownAction {
+        connector: session.connector.id.clone(),
+        connection: session.connection.name.clone(),
+        action: name.to_owned(),
+        likely: likely.map(|(_, name)| name.clone()),
+    })
+}
+
+/// Whether the connection may do it at all: its way of authenticating, and the scopes that it was granted.
+///
+/// # Errors
+/// [`ApiError::WrongAuth`], [`ApiError::MissingScopes`].
+pub fn check_allowed(session: &Session, name: &str, action: &Action) -> Result<(), ApiError> {
+    let connection = &session.connection;
+    if !action.auth.is_empty() && !action.auth.contains(&connection.auth) {
+        return Err(ApiError::WrongAuth {
+            connection: connection.name.clone(),
+            action: name.to_owned(),
+            auth: connection.auth.clone(),
+            ways: action.auth.clone(),
+        });
+    }
+    // A key says nothing of its scopes, and neither does every vendor: what is not known is left to the vendor.
+    let missing = scopes::missing(&session.connector, &action.scopes, connection.scopes_granted.as_deref());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let reconnect = reconnect_with(&session.connector, session, &missing);
+    Err(ApiError::MissingScopes {
+        connection: connection.name.clone(),
+        action: name.to_owned(),
+        scopes: missing,
+        reconnect,
+    })
+}
+
+/// The command that asks for further scopes beside those there are.
+fn reconnect_with(connector: &Connector, session: &Session, missing: &[String]) -> String {
+    let mut command = crate::oauth::access::reconnect_command(&session.connection);
+    let asked = session.connection.scopes_asked.iter().chain(missing);
+    let always = session.auth.oauth2.iter().flat_map(|rules| &rules.scope.always).collect::<Vec<_>>();
+    for scope in asked.filter(|scope| !always.contains(scope) && connector.scopes.contains_key(*scope)) {
+        command.push_str(&format!(" --scope {}", shlex::try_quote(scope).unwrap_or_default()));
+    }
+    command
+}
+
+/// An answer that is a refusal, as an error.
+pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate::http::Response) -> ApiError {
+    let connection = &session.connection;
+    let hint = match class {
+        ErrorClass::Auth => Some(crate::oauth::access::reconnect_command(connection)),
+        ErrorClass::Permission => Some(format!("integ test {}", connection.name)),
+        ErrorClass::RateLimit | ErrorClass::Retry => Some("try again later".to_owned()),
+        ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
+    };
+    let what = match class {
+        ErrorClass::Auth => format!("the vendor refused the token for {what}"),
+        ErrorClass::Permission => format!("the vendor does not allow {what}"),
+        ErrorClass::RateLimit => format!("the vendor limits the rate of {what}"),
+        ErrorClass::Retry => format!("the vendor is out of order ({}) at {what}", answer.status),
+        ErrorClass::NotFound => format!("the vendor does not know what {what} names"),
+        ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor refused ({}) {what}", answer.status),
+    };
+    let said = answer.said(&session.connector.api.message);
+    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint }
+}
+
+/// What goes wrong between a session and its request.
+impl From<(&Session, &str, TemplateError)> for ApiError {
+    fn from((session, action, source): (&Session, &str, TemplateError)) -> Self {
+        Self::Template { connection: session.connection.name.clone(), action: action.to_owned(), source }
+    }
+}
+
+impl From<SessionError> for SendError {
+    fn from(error: SessionError) -> Self {
+        Self::Build(error.into())
+    }
+}

@@ -1,0 +1,94 @@
+//! How fast one connection may ask: the connector's budget, and what the vendor's answers say of it.
+
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota};
+
+use super::Response;
+use crate::clock::Timestamp;
+use crate::connector::{Budget, Rate};
+
+/// The pace of one connection within this process.
+#[derive(Debug)]
+pub struct Pace {
+    bucket: Option<DefaultDirectRateLimiter>,
+    /// The vendor said that nothing is left before then.
+    not_before: Mutex<Option<Timestamp>>,
+}
+
+impl Pace {
+    pub fn new(budget: Option<Budget>) -> Self {
+        let quota = |budget: Budget| {
+            let requests = NonZeroU32::new(budget.requests)?;
+            let each = Duration::from_secs(budget.secs.into()) / budget.requests;
+            Some(Quota::with_period(each)?.allow_burst(requests))
+        };
+        Self { bucket: budget.and_then(quota).map(DefaultDirectRateLimiter::direct), not_before: Mutex::new(None) }
+    }
+
+    /// Takes a request from the budget; where there is none, how long to wait before asking again.
+    pub fn take(&self, now: Timestamp) -> Option<Duration> {
+        let mut not_before = self.not_before();
+        if let Some(until) = *not_before {
+            let left = until.as_second() - now.as_second();
+            if left > 0 {
+                return Some(Duration::from_secs(left.unsigned_abs()));
+            }
+            *not_before = None;
+        }
+        let bucket = self.bucket.as_ref()?;
+        bucket.check().err().map(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+    }
+
+    /// Learns from an answer: where nothing is left, the next request waits for as long as the vendor says.
+    pub fn learn(&self, rate: &Rate, response: &Response, now: Timestamp) {
+        let left = rate.remaining.as_ref().and_then(|name| response.header(name)?.trim().parse::<f64>().ok());
+        if left.is_some_and(|left| left < 1.0)
+            && let Some(wait) = response.retry_after(&rate.retry_hints, now)
+            && let Ok(wait) = i64::try_from(wait.as_secs())
+        {
+            *self.not_before() = Timestamp::from_second(now.as_second().saturating_add(wait)).ok();
+        }
+    }
+
+    fn not_before(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::{RetryHint, RetryUnit};
+
+    #[test]
+    fn a_budget_lets_so_many_through_and_says_how_long_the_next_waits() {
+        let pace = Pace::new(Some(Budget { requests: 3, secs: 60 }));
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!([(); 3].map(|()| pace.take(now)), [None; 3]);
+        let wait = pace.take(now).unwrap();
+        assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
+        assert_eq!(Pace::new(None).take(now), None);
+    }
+
+    #[test]
+    fn nothing_left_waits_for_the_vendors_hour() {
+        let pace = Pace::new(None);
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let hint =
+            RetryHint { header: Some("x-ratelimit-reset".to_owned()), body: None, unit: RetryUnit::EpochSeconds };
+        let rate =
+            Rate { retry_hints: vec![hint], remaining: Some("X-RateLimit-Remaining".to_owned()), ..Rate::default() };
+        let answer = |left: &str| {
+            Response::new(200, &[("x-ratelimit-remaining", left), ("x-ratelimit-reset", "1700000030")], b"")
+        };
+        pace.learn(&rate, &answer("1"), now);
+        assert_eq!(pace.take(now), None);
+        pace.learn(&rate, &answer("0"), now);
+        assert_eq!(pace.take(now), Some(Duration::from_secs(30)));
+        assert_eq!(pace.take(Timestamp::from_second(1_700_000_030).unwrap()), None);
+    }
+}
