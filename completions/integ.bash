@@ -32,4 +32,4 @@ else
     complete -o nospace -o bashdefault -F _clap_complete_integ integ
 fi
 
-COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//[@:]/}

@@ -17,9 +17,14 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// Writes a document as a form, as [`form_of`] does without names that are repeated.
+pub fn form(document: &Value) -> Vec<u8> {
+    form_of(document, &[])
+}
+
 /// Writes a document as a form. What is nested is written with brackets, as PHP, Rails and Stripe read it; an array of
 /// `repeated` is written by repeating its name.
-pub(super) fn form(document: &Value, repeated: &[String]) -> Vec<u8> {
+pub(super) fn form_of(document: &Value, repeated: &[String]) -> Vec<u8> {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     for (name, value) in document.as_object().into_iter().flatten() {
         match value {
@@ -168,7 +173,7 @@ mod tests {
     fn forms_are_written_with_brackets() {
         let document = json!({"amount": 5, "metadata": {"order": "a b"}, "items": [{"price": "p"}], "off": null,
             "MediaUrl": ["u", "v"]});
-        let written = String::from_utf8(form(&document, &["MediaUrl".to_owned()])).unwrap();
+        let written = String::from_utf8(form_of(&document, &["MediaUrl".to_owned()])).unwrap();
         let expected = "amount=5&metadata%5Border%5D=a+b&items%5B0%5D%5Bprice%5D=p&off=&MediaUrl=u&MediaUrl=v";
         assert_eq!(written, expected);
     }

@@ -163,7 +163,7 @@ impl Call<'_> {
                 let repeated = self.action.params.iter().filter(|(_, param)| param.repeat);
                 let repeated: Vec<String> =
                     repeated.filter_map(|(name, param)| connector.wire_name(name, param).tokens().next()).collect();
-                ("application/x-www-form-urlencoded".to_owned(), body::form(document, &repeated))
+                ("application/x-www-form-urlencoded".to_owned(), body::form_of(document, &repeated))
             }
             (ActionBody::Related, Some((_, file))) => body::related(document, file, self.key),
             (ActionBody::Multipart | ActionBody::Related, _) => body::multipart(document, &files, self.key),

@@ -1,17 +1,21 @@
 //! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
 //!
-//! [`input`] reads and checks what the user gives, [`build`] and [`body`] make a request of it, both pure; [`send`] sends it
-//! with a fresh token, a retry where that is harmless and the connection's budget; [`pages`] finds the next page.
+//! [`fetch`] does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
+//! pure; [`send`] sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
+//! the next page.
 
 mod body;
 mod build;
+mod fetch;
 mod input;
 mod pages;
 mod send;
 
 use thiserror::Error;
 
+pub use body::form;
 pub use build::{Call, Path};
+pub use fetch::{Ask, Done, Order, call, fetch, rehearse};
 pub use input::{Attachment, Input, Words};
 pub use pages::{Turn, next_page};
 pub use send::{Answer, Patience, SendError, Token, send};

@@ -48,6 +48,12 @@ pub fn next_page(pages: Option<&Pages>, url: &Url, response: &Response, seen: us
     }
 }
 
+/// How many records an answer holds.
+pub(super) fn count(pages: Option<&Pages>, response: &Response) -> usize {
+    let document = response.json().unwrap_or_default();
+    records(pages.and_then(|pages| pages.records.as_ref()), &document).map_or(0, Vec::len)
+}
+
 /// The list in an answer: where it is said to be, else the answer itself or the one list at its top.
 fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&'d Vec<Value>> {
     if let Some(at) = at {

@@ -7,8 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::{
-    app, completions, config, connect, connector, disconnect, exec, refresh, sandbox, status, test, token, vault,
-    workspace,
+    api, app, call, completions, config, connect, connector, disconnect, exec, refresh, sandbox, status, test, token,
+    vault, workspace,
 };
 use crate::env;
 
@@ -74,6 +74,8 @@ pub(super) enum Command {
     Test(test::TestArgs),
     Token(token::TokenArgs),
     Exec(exec::ExecArgs),
+    Api(api::ApiArgs),
+    Call(call::CallArgs),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Sandbox(sandbox::SandboxArgs),

@@ -1,14 +1,15 @@
 //! What Tab offers: connectors, connections of the live store, workspaces.
 
+use std::ffi::OsStr;
 use std::str::FromStr;
 
-use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
 use super::terminal::Terminal;
 use crate::app::App;
 use crate::config::{Folders, Project};
-use crate::connection::WorkspaceName;
-use crate::connector::Catalogue;
+use crate::connection::{ConnectionName, WorkspaceName};
+use crate::connector::{Action, Catalogue, Connector, Scope};
 
 pub(super) fn connectors() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
@@ -20,6 +21,121 @@ pub(super) fn connectors() -> ArgValueCandidates {
 pub(super) fn connections() -> ArgValueCandidates {
     ArgValueCandidates::new(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
 }
+
+/// The actions of the connection that is named before.
+pub(super) fn actions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some((_, connector)) = called() else { return Vec::new() };
+        let candidate =
+            |(name, action): (&String, &Action)| CompletionCandidate::new(name).help(Some(action.about.clone().into()));
+        connector.actions.iter().map(candidate).collect()
+    })
+}
+
+/// The parameters of the action that is named before, those still missing first.
+pub(super) fn action_params() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let Some((words, connector)) = called() else { return Vec::new() };
+        let Some(action) = words.get(1).and_then(|name| connector.actions.get(name)) else { return Vec::new() };
+        let current = current.to_string_lossy();
+        if let Some((name, _)) = current.split_once('=') {
+            let choices = action.params.get(name).map(|param| param.choices.as_slice()).unwrap_or_default();
+            let values = choices.iter().map(|choice| format!("{name}={choice}"));
+            return values.filter(|value| value.starts_with(&*current)).map(CompletionCandidate::new).collect();
+        }
+        let before = || words.iter().filter(|word| **word != current);
+        let given = |name: &str| before().any(|word| word.split(['=', ':']).next() == Some(name));
+        let mut params: Vec<_> = action.params.iter().filter(|(name, _)| !given(name)).collect();
+        params.sort_by_key(|(_, param)| !param.required);
+        let params = params.into_iter().filter(|(name, _)| name.starts_with(&*current));
+        params
+            .map(|(name, param)| CompletionCandidate::new(format!("{name}=")).help(Some(param.about.clone().into())))
+            .collect()
+    })
+}
+
+/// The scopes of the connector that is named before.
+pub(super) fn scopes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
+            return Vec::new();
+        };
+        let candidate = |(name, scope): (&String, &Scope)| {
+            CompletionCandidate::new(name).help(Some(scope.purpose().to_owned().into()))
+        };
+        connector.scopes.iter().map(candidate).collect()
+    })
+}
+
+/// `NAME=` for the parameters of the connector that is named before, and its choices.
+pub(super) fn params() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
+            return Vec::new();
+        };
+        let params = connector.params.iter().chain(connector.auth.values().flat_map(|auth| &auth.params));
+        let current = current.to_string_lossy();
+        let words = params.flat_map(|(name, param)| {
+            let help = param.prompt.clone();
+            let values: Vec<String> = match param.choices.as_slice() {
+                [] => vec![format!("{name}=")],
+                choices => choices.iter().map(|choice| format!("{name}={choice}")).collect(),
+            };
+            values.into_iter().map(move |value| (value, help.clone()))
+        });
+        let fitting = words.filter(|(word, _)| word.starts_with(&*current));
+        fitting.map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into()))).collect()
+    })
+}
+
+/// The words of `integ call` and the connector they are about.
+fn called() -> Option<(Vec<String>, Connector)> {
+    let words = named_after("call")?;
+    let name = ConnectionName::from_str(words.first()?).ok()?;
+    let connector = connector(name.connector())?;
+    Some((words, connector))
+}
+
+fn connector(id: &str) -> Option<Connector> {
+    let folders = Folders::from_env().ok()?;
+    Catalogue::new(&folders.connectors()).get(id).ok()
+}
+
+/// The words of the line that is being completed that follow a command, but for flags and their values.
+fn named_after(command: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let line = words.iter().position(|word| word == "--")?;
+    let start = words[line..].iter().position(|word| word == command)? + line + 1;
+    let mut named = Vec::new();
+    let mut after_flag = false;
+    for word in &words[start..] {
+        if word.starts_with('-') {
+            // `--flag=value` brings its value along; a switch is taken for one that has none.
+            after_flag = !word.contains('=') && !SWITCHES.contains(&word.as_str());
+        } else if !std::mem::take(&mut after_flag) {
+            named.push(word.clone());
+        }
+    }
+    Some(named)
+}
+
+/// Flags of the commands that are completed so and of all commands that take no value.
+const SWITCHES: &[&str] = &[
+    "--dry-run",
+    "--json",
+    "--quiet",
+    "-q",
+    "--verbose",
+    "-v",
+    "-vv",
+    "--no-input",
+    "--device",
+    "--no-browser",
+    "--paste",
+    "--with-token",
+    "--sandbox",
+    "--client-credentials",
+];
 
 /// Nothing is asked and nothing is made: a vault that does not open at once offers nothing.
 fn names() -> Option<Vec<String>> {

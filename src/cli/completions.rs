@@ -49,8 +49,8 @@ pub fn script(shell: &str) -> Option<String> {
     completer.write_registration("COMPLETE", "integ", "integ", "integ", &mut script).ok()?;
     let mut script = String::from_utf8(script).ok()?;
     script.push_str(match shell {
-        // Else `slack@work` would be three words, and nothing would be offered after the '@'.
-        "bash" => "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}\n",
+        // Else `slack@work` and `channels:read` would be three words, and nothing would be offered after the sign.
+        "bash" => "COMP_WORDBREAKS=${COMP_WORDBREAKS//[@:]/}\n",
         // Loaded as a function of the fpath, the file is run by the first Tab, which is to be answered as well.
         "zsh" => "if [[ ${funcstack[1]} == _integ ]]; then\n    _clap_dynamic_completer_integ \"$@\"\nfi\n",
         _ => "",

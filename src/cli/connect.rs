@@ -36,7 +36,7 @@ pub(super) struct ConnectArgs {
     #[arg(long = "as", value_name = "ACCOUNT")]
     pub account: Option<String>,
     /// A scope to ask for, in place of the connector's defaults; repeatable
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", add = super::complete::scopes())]
     pub scopes: Vec<String>,
     /// The way of authenticating, as `integ connector show` names it
     #[arg(long, value_name = "NAME")]
@@ -72,7 +72,7 @@ pub(super) struct ConnectArgs {
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
     /// A value that the connector asks for; repeatable
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, add = super::complete::params())]
     pub params: Vec<(String, String)>,
     /// Send all of this connection's traffic to another origin: an emulator or a recording proxy
     #[arg(long, value_name = "URL", value_parser = Route::parse_origin, conflicts_with = "sandbox")]

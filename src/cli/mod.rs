@@ -3,8 +3,10 @@
 //! A command file is its arguments and one short function: resolve, call one domain function, return a view. `ui` decides
 //! how a view is shown; nothing else prints.
 
+mod api;
 mod app;
 mod args;
+mod call;
 mod complete;
 mod completions;
 mod config;
@@ -90,6 +92,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         Command::Test(args) => test::run(&app, ui, &args),
         Command::Token(args) => token::run(&app, ui, &args),
         Command::Exec(args) => return exec::run(app, ui, &args),
+        Command::Api(args) => api::run(&app, ui, &args),
+        Command::Call(args) => call::run(&app, ui, &args),
         Command::App(args) => app::run(&app, ui, args),
         Command::Connector(args) => connector::run(&app, ui, args),
         Command::Sandbox(args) => sandbox::run(&app, ui, args),

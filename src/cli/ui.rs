@@ -85,6 +85,24 @@ impl Ui {
         Ok(())
     }
 
+    /// Prints a document of somebody else's as it is, or what a jq expression makes of it.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn show_document(&self, document: &Value) -> Result<(), jq::JqError> {
+        self.show_json(document)
+    }
+
+    /// Prints bytes of somebody else's: on a terminal as harmless text, elsewhere as they are.
+    pub(super) fn show_bytes(&self, bytes: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        let written = match std::str::from_utf8(bytes) {
+            Ok(text) if self.width.is_some() => stdout.write_all(format!("{}\n", escape_lines(text)).as_bytes()),
+            _ => stdout.write_all(bytes),
+        };
+        let _ = written.and_then(|()| stdout.flush());
+    }
+
     /// Prints one line of a stream of JSON objects.
     ///
     /// # Errors
@@ -206,7 +224,7 @@ pub(super) fn json_text(value: &Value) -> String {
 
 /// JSON itself escapes no more than ASCII's control characters; all of these stand inside strings, where an escape means
 /// the same.
-fn harmless_json(text: &str) -> String {
+pub(super) fn harmless_json(text: &str) -> String {
     let hostile = |c: char| c != '\n' && hostile(c);
     if !text.contains(hostile) {
         return text.to_owned();
@@ -215,7 +233,7 @@ fn harmless_json(text: &str) -> String {
 }
 
 /// Text made harmless line by line: integ's own line breaks stay.
-fn escape_lines(text: &str) -> String {
+pub(super) fn escape_lines(text: &str) -> String {
     text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }
 

@@ -1,0 +1,187 @@
+//! Whole calls: an action by its words, and a path with all its pages.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::build::{Call, Path, own_host};
+use super::input::Words;
+use super::pages::{Turn, next_page};
+use super::send::{Answer, Patience, Token, send};
+use super::{ApiError, action, check_allowed, refused};
+use crate::app::{App, Session};
+use crate::clock::random;
+use crate::connection::ConnectionName;
+use crate::connector::{Action, Method, ParamKind};
+use crate::error::Result;
+use crate::http::{Body, Request, Response};
+use crate::oauth::access::{self, Want};
+use crate::secret::Secret;
+
+/// Tries of a call that may be repeated.
+const TRIES: u32 = 4;
+
+/// A longer wait than this is left to the user.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// An action that a user asked for.
+pub struct Order<'a> {
+    pub connection: &'a ConnectionName,
+    pub action: &'a str,
+    pub words: &'a [String],
+    pub read_file: super::input::ReadFile<'a>,
+    /// The user's own idempotency key; a random one where absent.
+    pub key: Option<&'a str>,
+}
+
+/// What was sent, or would be.
+pub struct Done {
+    pub session: Session,
+    pub action: Action,
+    pub answer: Answer,
+}
+
+/// The request that an order would send, with its session; what is missing is an error as it would be for the call, but
+/// for scopes, which come back as a warning.
+///
+/// # Errors
+/// [`ApiError`] and whatever keeps the connection from being loaded.
+pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Option<ApiError>)> {
+    let loaded = access::load(app, order.connection)?;
+    let token = Token::from(&loaded);
+    let session = app.session(loaded.connection)?;
+    let (name, action) = action(&session, order.action)?;
+    let input = read(&session, name, action, order)?;
+    let warning = check_allowed(&session, name, action).err();
+    let key = key(order.key);
+    let request = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() }
+        .request(&token.grant)?;
+    Ok((session, request, warning))
+}
+
+/// Does what an order says. Everything is checked before a token is touched.
+///
+/// # Errors
+/// [`ApiError`], [`super::SendError`]; a refusal of the vendor is in the answer's class.
+pub async fn call(app: &App, order: &Order<'_>) -> Result<Done> {
+    let session = app.session(access::load(app, order.connection)?.connection)?;
+    let (name, action) = action(&session, order.action)?;
+    let input = read(&session, name, action, order)?;
+    check_allowed(&session, name, action)?;
+    let key = key(order.key);
+    let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
+    let mut token = Token::from(&access::grant(app, order.connection, Want::Usable).await?);
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: call.is_repeatable() };
+    let answer = send(app, &session, &mut token, patience, |grant| call.request(grant)).await?;
+    let action = action.clone();
+    Ok(Done { session, action, answer })
+}
+
+fn read(session: &Session, name: &str, action: &Action, order: &Order<'_>) -> Result<super::Input, ApiError> {
+    let words = Words { action, names: session.connector.api.names, read_file: order.read_file };
+    words.read(order.words).map_err(|problems| ApiError::Input {
+        connection: session.connection.name.clone(),
+        action: name.to_owned(),
+        problems,
+        usage: usage(&session.connection.name, name, action),
+    })
+}
+
+/// The command with all that it needs.
+fn usage(connection: &ConnectionName, name: &str, action: &Action) -> String {
+    let required = action.params.iter().filter(|(_, param)| param.required);
+    let one_of = action.one_of.iter().filter_map(|group| group.first());
+    let needed = required.map(|(name, _)| name).chain(one_of);
+    let words = needed.map(|name| {
+        let file = action.params.get(name).is_some_and(|param| param.kind == ParamKind::File);
+        let value = if file { "FILE".to_owned() } else { name.to_uppercase() };
+        format!(" {name}={value}")
+    });
+    format!("integ call {connection} {name}{}", words.collect::<String>())
+}
+
+fn key(given: Option<&str>) -> String {
+    given.map_or_else(|| random::<16>().iter().map(|byte| format!("{byte:02x}")).collect(), str::to_owned)
+}
+
+/// A path of the API that a user asked for.
+pub struct Ask<'a> {
+    pub connection: &'a ConnectionName,
+    pub method: Method,
+    pub path: &'a str,
+    pub query: &'a [(String, String)],
+    pub headers: &'a [(String, String)],
+    pub body: Option<(String, Vec<u8>)>,
+    pub key: Option<&'a str>,
+    /// Follows the pages to the last.
+    pub paginate: bool,
+}
+
+/// Asks, and hands over each page as it comes; one that is a refusal is handed over too, and then an error.
+///
+/// # Errors
+/// [`ApiError`], [`super::SendError`], and those of `each`.
+pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Session, &Response) -> Result<()>) -> Result<()> {
+    let session = app.session(access::load(app, ask.connection)?.connection)?;
+    let key = key(ask.key);
+    let path = Path {
+        session: &session,
+        method: ask.method,
+        path: ask.path,
+        query: ask.query,
+        headers: ask.headers,
+        body: ask.body.clone(),
+        key: &key,
+    };
+    let mut token = Token::from(&access::grant(app, ask.connection, Want::Usable).await?);
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: path.is_repeatable() };
+    let pages = session.connector.api.pages.as_ref();
+    let mut seen_pages = HashSet::new();
+    let mut seen_records = 0;
+    let mut turn: Option<Turn> = None;
+    loop {
+        let request = |grant: &_| {
+            let mut request = path.request(grant)?;
+            if let Some(turn) = &turn {
+                turned(&mut request, turn);
+                own_host(&session, &request)?;
+            }
+            Ok(request)
+        };
+        let shown = request(&token.grant)?;
+        let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
+        if !seen_pages.insert((shown.url.to_string(), body)) {
+            let at = crate::http::redact_url(&shown.url, &shown.secrets);
+            return Err(ApiError::RepeatedPage { connection: ask.connection.clone(), at }.into());
+        }
+        let answer = send(app, &session, &mut token, patience, request).await?;
+        each(&session, &answer.response)?;
+        if let Some(class) = answer.class {
+            let what = format!("{} {}", ask.method.as_str(), ask.path);
+            return Err(refused(&session, &what, class, &answer.response).into());
+        }
+        seen_records += super::pages::count(pages, &answer.response);
+        turn = if ask.paginate { next_page(pages, &shown.url, &answer.response, seen_records) } else { None };
+        if turn.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The request for a further page. What the URL says of credentials is the connection's own, not the answer's.
+fn turned(request: &mut Request, turn: &Turn) {
+    match turn {
+        Turn::Url(url) => request.url = url.clone(),
+        Turn::Body(name, value) => {
+            let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
+            let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            if !document.is_object() {
+                document = Value::Object(serde_json::Map::new());
+            }
+            document[name] = value.clone();
+            let bytes = Secret::new(document.to_string().into_bytes());
+            request.body = Some(Body { content_type: "application/json".to_owned(), bytes });
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `integ api`.
+
+use std::io::Read;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::ui::Ui;
+use crate::api::{ApiError, Ask, fetch, form};
+use crate::app::App;
+use crate::connector::{ActionBody, Method};
+use crate::error::{Kind, Remedy, Result};
+use crate::http::Response;
+
+/// No file that is sent is larger.
+const LARGEST_FILE: u64 = 100 * 1024 * 1024;
+
+/// Call any path of a service's API with a connection's credentials
+///
+/// PATH follows the API's base, as in `integ api github /user/repos`. With fields or input it is a POST, else a GET.
+#[derive(Debug, Args)]
+pub(super) struct ApiArgs {
+    #[arg(add = super::complete::connections())]
+    pub connection: String,
+    pub path: String,
+    #[arg(short = 'X', long, value_name = "METHOD", ignore_case = true)]
+    pub method: Option<MethodArg>,
+    /// A text for the body, or for the query of a GET; `a[b]=c` is nested, `a[]=b` an array
+    #[arg(short = 'f', long = "raw-field", value_name = "NAME=VALUE")]
+    pub raw_fields: Vec<String>,
+    /// The same for true, false, null, numbers, and @FILE for a file's content
+    #[arg(short = 'F', long = "field", value_name = "NAME=VALUE")]
+    pub fields: Vec<String>,
+    /// A header
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// The body from a file, or from stdin with -; fields then go into the query
+    #[arg(long, value_name = "FILE|-")]
+    pub input: Option<String>,
+    /// Follow the pages to the last; each is printed as it comes
+    #[arg(long)]
+    pub paginate: bool,
+    /// Print the answer's status and headers too
+    #[arg(short, long)]
+    pub include: bool,
+    /// By which the service knows a repetition; a random one where absent
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum MethodArg {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Get => Self::Get,
+            MethodArg::Post => Self::Post,
+            MethodArg::Put => Self::Put,
+            MethodArg::Patch => Self::Patch,
+            MethodArg::Delete => Self::Delete,
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+enum FieldError {
+    #[error("{0:?} is not NAME=VALUE")]
+    Form(String),
+    #[error("{path:?} cannot be read")]
+    Read { path: String, source: std::io::Error },
+}
+
+impl Remedy for FieldError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Form(_) => "invalid_field",
+            Self::Read { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("integ help api".to_owned())
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
+    let name = ui.project.resolve(&args.connection)?;
+    let fields = fields(args)?;
+    let input = match &args.input {
+        Some(path) => Some(read_file(path).map_err(|source| FieldError::Read { path: path.clone(), source })?),
+        None => None,
+    };
+    let writes = input.is_some() || !fields.is_empty();
+    let usual = if writes { Method::Post } else { Method::Get };
+    let method = args.method.map_or(usual, Method::from);
+    let headers = args.headers.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>, _>>()?;
+    let connection = app.connection(&name)?;
+    let written = app.catalogue.get(connection.name.connector())?.api.body;
+    let in_query = input.is_some() || method == Method::Get || written == ActionBody::Query;
+    let document = Value::Object(fields);
+    let query: Vec<(String, String)> =
+        if in_query { url::form_urlencoded::parse(&form(&document)).into_owned().collect() } else { Vec::new() };
+    let body = match input {
+        Some(bytes) => Some(("application/json".to_owned(), bytes)),
+        None if in_query || !writes => None,
+        None if written == ActionBody::Form => Some(("application/x-www-form-urlencoded".to_owned(), form(&document))),
+        None => Some(("application/json".to_owned(), document.to_string().into_bytes())),
+    };
+    let ask = Ask {
+        connection: &name,
+        method,
+        path: &args.path,
+        query: &query,
+        headers: &headers,
+        body,
+        key: args.idempotency_key.as_deref(),
+        paginate: args.paginate,
+    };
+    app.run(fetch(app, &ask, |_, response| show(ui, args.include, response)))?;
+    Ok(0)
+}
+
+fn show(ui: &Ui, include: bool, response: &Response) -> Result<()> {
+    if include {
+        let mut head = format!("HTTP {}\n", response.status);
+        for (name, value) in response.headers() {
+            head.push_str(&format!("{name}: {}\n", super::ui::escape(value)));
+        }
+        ui.raw(&format!("{head}\n"));
+    }
+    match response.json() {
+        Some(document) => ui.show_document(&document)?,
+        None => ui.show_bytes(&response.body),
+    }
+    Ok(())
+}
+
+/// A file's content, or stdin's for `-`.
+pub(super) fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = if path == "-" {
+        std::io::stdin().lock().take(LARGEST_FILE + 1).read_to_end(&mut bytes)?
+    } else {
+        std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?
+    };
+    if read as u64 > LARGEST_FILE {
+        return Err(std::io::Error::other(format!("it is larger than {LARGEST_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn parse_header(header: &str) -> Result<(String, String), ApiError> {
+    let wrong = || ApiError::Header { header: header.to_owned() };
+    let (name, value) = header.split_once(':').ok_or_else(wrong)?;
+    let valid = !name.trim().is_empty() && !header.contains(['\r', '\n']);
+    if valid { Ok((name.trim().to_owned(), value.trim().to_owned())) } else { Err(wrong()) }
+}
+
+fn fields(args: &ApiArgs) -> Result<Map<String, Value>, FieldError> {
+    let mut document = json!({});
+    for (field, typed) in args.raw_fields.iter().map(|f| (f, false)).chain(args.fields.iter().map(|f| (f, true))) {
+        let (name, text) = field.split_once('=').ok_or_else(|| FieldError::Form(field.clone()))?;
+        let value = if typed { typed_value(text)? } else { Value::String(text.to_owned()) };
+        let (first, rest) = name.split_at(name.find('[').unwrap_or(name.len()));
+        let brackets = rest.split('[').skip(1).map(|part| part.trim_end_matches(']'));
+        put(&mut document, &std::iter::once(first).chain(brackets).collect::<Vec<_>>(), value);
+    }
+    match document {
+        Value::Object(members) => Ok(members),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn typed_value(text: &str) -> Result<Value, FieldError> {
+    if let Some(path) = text.strip_prefix('@') {
+        let bytes = read_file(path).map_err(|source| FieldError::Read { path: path.to_owned(), source })?;
+        return Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let plain = serde_json::from_str(text).ok();
+    let plain = plain.filter(|value: &Value| value.is_null() || value.is_boolean() || value.is_number());
+    Ok(plain.unwrap_or_else(|| Value::String(text.to_owned())))
+}
+
+fn put(at: &mut Value, names: &[&str], value: Value) {
+    let Some((name, rest)) = names.split_first() else {
+        *at = value;
+        return;
+    };
+    if name.is_empty() {
+        if !at.is_array() {
+            *at = json!([]);
+        }
+        let Value::Array(items) = at else { return };
+        items.push(Value::Null);
+        if let Some(last) = items.last_mut() {
+            put(last, rest, value);
+        }
+        return;
+    }
+    if !at.is_object() {
+        *at = json!({});
+    }
+    let Value::Object(members) = at else { return };
+    put(members.entry((*name).to_owned()).or_insert(Value::Null), rest, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_nest_by_brackets_and_have_types() {
+        let mut document = json!({});
+        for (names, value) in [
+            (vec!["a"], json!(1)),
+            (vec!["m", "x"], json!("y")),
+            (vec!["list", ""], json!("p")),
+            (vec!["list", ""], json!("q")),
+        ] {
+            put(&mut document, &names, value);
+        }
+        assert_eq!(document, json!({"a": 1, "m": {"x": "y"}, "list": ["p", "q"]}));
+        assert_eq!(typed_value("true").unwrap(), json!(true));
+        assert_eq!(typed_value("12").unwrap(), json!(12));
+        assert_eq!(typed_value("[1]").unwrap(), json!("[1]"));
+        assert!(parse_header("X: a\r\nY: b").is_err());
+    }
+}
