@@ -142,7 +142,7 @@ impl<'s> Walk<'s> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &'s Schema, path: &str) {
         let schema = self.resolve(schema);
-        if schema == &Schema::Bool(true) || schema.as_object().is_some_and(serde_json::Map::is_empty) {
+        if takes_anything(schema) {
             return;
         }
         let kind = toml_kind(value.get_ref());
@@ -195,6 +195,12 @@ impl<'s> Walk<'s> {
     fn wrong_kind(&mut self, value: &Spanned<DeValue<'_>>, expected: &str, path: &str) {
         self.report(value.span().start, path, format!("takes {expected}, not a {}", value.get_ref().type_str()));
     }
+}
+
+/// Whether a schema says nothing of a value.
+fn takes_anything(schema: &Schema) -> bool {
+    let says = |key: &String| !matches!(key.as_str(), "description" | "default");
+    schema == &Schema::Bool(true) || schema.as_object().is_some_and(|schema| !schema.keys().any(says))
 }
 
 /// The words that a schema of fixed words takes.

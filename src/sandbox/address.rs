@@ -33,12 +33,14 @@ pub enum Endpoint {
     Verification,
     FollowUp,
     Health,
+    /// An action of the connector's file.
+    Action,
     /// Any other call of the API.
     Other,
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Token,
         Self::Refresh,
         Self::Device,
@@ -48,6 +50,7 @@ impl Endpoint {
         Self::Verification,
         Self::FollowUp,
         Self::Health,
+        Self::Action,
         Self::Other,
     ];
 
@@ -62,6 +65,7 @@ impl Endpoint {
             Self::Verification => "verification",
             Self::FollowUp => "follow_up",
             Self::Health => "health",
+            Self::Action => "action",
             Self::Other => "other",
         }
     }
@@ -72,7 +76,7 @@ impl Endpoint {
             Self::Token | Self::Refresh => "/token",
             Self::Device => "/device",
             Self::Revoke => "/revoke",
-            Self::Discovery | Self::Other => "",
+            Self::Discovery | Self::Action | Self::Other => "",
             Self::Authorize => "/authorize",
             Self::Verification => VERIFICATION_PATH,
             Self::FollowUp => "/accounts",
@@ -169,13 +173,18 @@ struct Place {
 /// What a request asks for.
 pub(super) enum Asked {
     Endpoint(Endpoint, Captures),
+    /// Any of these, the more particular first, with what the path gives to each.
+    Actions(Vec<(String, Captures)>),
     WrongMethod(Method),
     Unknown,
 }
 
-/// The places of all endpoints.
+/// The places of all endpoints, and of the actions by their names.
 #[derive(Clone, Debug)]
-pub(super) struct Places(Vec<Place>);
+pub(super) struct Places {
+    endpoints: Vec<Place>,
+    actions: Vec<(String, Place)>,
+}
 
 impl Places {
     pub(super) fn new(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Self {
@@ -199,12 +208,12 @@ impl Places {
             places.push(Place::own(Endpoint::Health, "/userinfo"));
         }
         places.sort_by_key(|place| place.endpoint);
-        Self(places)
+        Self { endpoints: places, actions: actions(connector, auth, params) }
     }
 
     pub(super) fn find(&self, request: &Request) -> Asked {
         let mut other_method = None;
-        for place in &self.0 {
+        for place in &self.endpoints {
             if let Some(captures) = place.read(request) {
                 if place.method.name() == request.method.as_str() {
                     return Asked::Endpoint(place.endpoint, captures);
@@ -212,8 +221,34 @@ impl Places {
                 other_method.get_or_insert(place.method);
             }
         }
+        let fits = |(name, place): &(String, Place)| {
+            let captures = place.read(request).filter(|_| place.method.name() == request.method.as_str())?;
+            Some((name.clone(), captures))
+        };
+        let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
+        if !actions.is_empty() {
+            actions.sort_by_key(|(_, captures)| captures.len());
+            return Asked::Actions(actions);
+        }
         other_method.map_or(Asked::Unknown, Asked::WrongMethod)
     }
+}
+
+/// The places of the actions that this way of authenticating may do.
+fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<(String, Place)> {
+    let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
+    let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(marked).unwrap_or_default();
+    let mut found = Vec::new();
+    for (name, action) in &connector.actions {
+        if !action.auth.is_empty() && !way.is_some_and(|way| action.auth.contains(way)) {
+            continue;
+        }
+        let path = marked(&action.path);
+        let url = if path.starts_with('/') { format!("{base}{path}") } else { path };
+        let (path, query) = path_of(&url, "", params);
+        found.push((name.clone(), Place { endpoint: Endpoint::Action, method: action.method, path, query }));
+    }
+    found
 }
 
 impl Place {

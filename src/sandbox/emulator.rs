@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
 use serde_json::Value;
 use url::Url;
 
+use super::life::Life;
 use super::message::{Reply, Request};
 use super::state::State;
 use super::vendor::Vendor;
@@ -64,16 +65,19 @@ impl Emulator {
     ) -> io::Result<Running> {
         let port = listener.local_addr()?.port();
         let vendor = Arc::new(vendor);
+        let life = Arc::new(Mutex::new(Life::default()));
         let server = Server::start(listener, move |request: hyper::Request<Bytes>| {
             let request = Request::from(request);
             let (vendor, storage, clock) = (Arc::clone(&vendor), Arc::clone(&storage), clock.clone());
+            let life = Arc::clone(&life);
             async move {
                 // A page of another site that was rebound to this address names another host.
                 if !is_own_host(&request, port) {
                     return plain(StatusCode::FORBIDDEN, "The sandbox answers for its own address only.");
                 }
                 // The store blocks; the other connections go on meanwhile.
-                let answered = tokio::task::spawn_blocking(move || remembered(&vendor, &request, &*storage, &clock));
+                let answered =
+                    tokio::task::spawn_blocking(move || remembered(&vendor, &request, &*storage, &life, &clock));
                 match answered.await {
                     Ok(Ok(reply)) => delayed(reply).await,
                     Ok(Err(_)) | Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
@@ -98,13 +102,20 @@ fn is_own_host(request: &Request, port: u16) -> bool {
 }
 
 /// Answers from the stored state and stores what becomes of it.
-fn remembered(vendor: &Vendor, request: &Request, storage: &dyn Storage, clock: &Clock) -> Result<Reply, Error> {
+fn remembered(
+    vendor: &Vendor,
+    request: &Request,
+    storage: &dyn Storage,
+    life: &Mutex<Life>,
+    clock: &Clock,
+) -> Result<Reply, Error> {
     let mut reply = None;
     storage.update(&mut |document| {
         // A document that another version wrote and this one cannot read is worth less than a sandbox that works.
         let before: State = serde_json::from_value(document.clone()).unwrap_or_default();
         let mut state = before.clone();
-        reply = Some(vendor.answer(request, &mut state, clock.now()));
+        let mut life = life.lock().unwrap_or_else(PoisonError::into_inner);
+        reply = Some(vendor.answer(request, &mut state, &mut life, clock.now()));
         if state != before
             && let Ok(changed) = serde_json::to_value(&state)
         {

@@ -40,6 +40,16 @@ impl Request {
         Params::parse(self.query.as_bytes())
     }
 
+    /// All values of a name in the query.
+    pub(super) fn query_all(&self, name: &str) -> Vec<String> {
+        self.query_params().iter().filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).collect()
+    }
+
+    /// Whether the body says that it is a form.
+    pub(super) fn is_form(&self) -> bool {
+        self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    }
+
     /// The parameters of a form.
     pub(super) fn form(&self) -> Params {
         Params::parse(&self.body)
@@ -129,6 +139,10 @@ impl Reply {
 
     pub(super) fn json(status: u16, document: &Value) -> Self {
         Self::new(status, "application/json; charset=utf-8", document.to_string())
+    }
+
+    pub(super) fn empty(status: u16) -> Self {
+        Self::new(status, "application/json; charset=utf-8", String::new())
     }
 
     /// The top of a document in the encoding of a form, as some vendors answer who are not asked for JSON.

@@ -9,10 +9,13 @@
 //!   tokens, so that any process continues where another ended.
 //! - Tokens are signed and say what they are for. The state holds only what a signature cannot: grants that were rotated
 //!   or revoked, codes that were used, devices that wait, faults to come. Without it every good token is good.
+//! - What actions create is kept in a [`Life`], which ends with the emulator. An object that nobody created is taken for one
+//!   that was there before; one that was deleted is gone.
 //! - No value of a request reaches a page or a redirect unescaped, and a redirect URI that a vendor of this kind would not
 //!   register is never redirected to.
 
 mod account;
+mod action;
 mod address;
 mod answer;
 mod authorize;
@@ -23,7 +26,9 @@ mod discovery;
 mod emulator;
 mod exchange;
 mod fault;
+mod given;
 mod health;
+mod life;
 mod message;
 mod page;
 mod pattern;
@@ -39,6 +44,7 @@ pub use address::Endpoint;
 pub use authorize::approve_url;
 pub use emulator::{Emulator, Running, Storage};
 pub use fault::{Fault, FaultKind};
+pub use life::Life;
 pub use message::{Reply, Request};
 pub use state::State;
 pub use vendor::Vendor;

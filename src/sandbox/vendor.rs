@@ -10,6 +10,7 @@ use super::account::{sandbox_fields, sandbox_params};
 use super::address::{Asked, Endpoint, Places};
 use super::answer::Refusal;
 use super::fault::{Fault, FaultKind, Shows};
+use super::life::Life;
 use super::message::{Reply, Request};
 use super::pattern::Captures;
 use super::signed::Signer;
@@ -38,6 +39,8 @@ pub(super) struct Visit<'r> {
     pub(super) request: &'r Request,
     pub(super) endpoint: Endpoint,
     pub(super) captures: Captures,
+    /// The actions that it may be for.
+    pub(super) actions: Vec<(String, Captures)>,
     /// Unix seconds.
     pub(super) now: i64,
     /// Trouble with the grant that this request shows.
@@ -70,16 +73,21 @@ impl Vendor {
     }
 
     /// What the vendor answers, and what it will remember.
-    pub fn answer(&self, request: &Request, state: &mut State, now: Timestamp) -> Reply {
+    pub fn answer(&self, request: &Request, state: &mut State, life: &mut Life, now: Timestamp) -> Reply {
+        let mut actions = Vec::new();
         let (endpoint, captures) = match self.places.find(request) {
             Asked::Endpoint(endpoint, captures) => (endpoint, captures),
+            Asked::Actions(found) => {
+                actions = found;
+                (Endpoint::Action, actions.first().map(|(_, captures)| captures.clone()).unwrap_or_default())
+            }
             Asked::WrongMethod(method) => {
                 let text = json!({"error": "method_not_allowed", "sandbox": "this path is there for another method"});
                 return Reply::json(405, &text).with_header("allow", method.name());
             }
             Asked::Unknown => (Endpoint::Other, Captures::new()),
         };
-        let mut visit = Visit { request, endpoint, captures, now: now.as_second(), trouble: None };
+        let mut visit = Visit { request, endpoint, captures, actions, now: now.as_second(), trouble: None };
         let mut delay = Duration::ZERO;
         if let Some(fault) = state.meet_fault(endpoint, self.shows(&visit)) {
             match fault.kind {
@@ -90,10 +98,10 @@ impl Vendor {
                 kind @ (FaultKind::ExpiredGrant | FaultKind::RevokedGrant) => visit.trouble = Some(kind),
             }
         }
-        Reply { delay, ..self.visit(&visit, state) }
+        Reply { delay, ..self.visit(&visit, state, life) }
     }
 
-    fn visit(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+    fn visit(&self, visit: &Visit<'_>, state: &mut State, life: &mut Life) -> Reply {
         let refused = |refusal: Refusal| self.refuse(&refusal);
         match visit.endpoint {
             Endpoint::Token | Endpoint::Refresh => self.token(visit, state).unwrap_or_else(refused),
@@ -104,6 +112,7 @@ impl Vendor {
             Endpoint::Verification => self.verification(visit, state),
             Endpoint::FollowUp => self.follow_up(visit, state),
             Endpoint::Health => self.health(visit, state),
+            Endpoint::Action => self.act(visit, state, life),
             Endpoint::Other => self.other(visit, state),
         }
     }
@@ -116,7 +125,7 @@ impl Vendor {
                 let refreshes = params.is_some_and(|params| params.get("grant_type") == Some("refresh_token"));
                 if refreshes { Shows::Refresh } else { Shows::Nothing }
             }
-            Endpoint::FollowUp | Endpoint::Health | Endpoint::Other => Shows::Access,
+            Endpoint::FollowUp | Endpoint::Health | Endpoint::Action | Endpoint::Other => Shows::Access,
             Endpoint::Device
             | Endpoint::Revoke
             | Endpoint::Discovery

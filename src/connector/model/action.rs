@@ -51,6 +51,9 @@ pub struct Action {
     /// The status of a success.
     #[serde(default = "ok")]
     pub status: u16,
+    /// The list in the answer of an action that lists.
+    #[serde(default)]
+    pub list: Option<Pointer>,
     /// What matters of the answer: what to call each value, and where it is.
     #[serde(default)]
     pub result: IndexMap<String, Pointer>,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::signed::digest;
-use super::{Reply, Request, State, Vendor, approve_url};
+use super::{Life, Reply, Request, State, Vendor, approve_url};
 use crate::clock::Timestamp;
 use crate::connector::Connector;
 use crate::http::serve::Method;
@@ -26,6 +26,7 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 struct Bench {
     vendor: Vendor,
     state: State,
+    life: Life,
     now: i64,
 }
 
@@ -38,7 +39,7 @@ impl Bench {
         let params: BTreeMap<String, String> =
             params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let vendor = Vendor::new(&connector(toml), Some(auth), &params, SEED).unwrap();
-        Self { vendor, state: State::default(), now: 1_800_000_000 }
+        Self { vendor, state: State::default(), life: Life::default(), now: 1_800_000_000 }
     }
 
     fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
@@ -53,7 +54,7 @@ impl Bench {
         let now = Timestamp::from_second(self.now).unwrap();
         // Through JSON and back, as between two commands.
         let mut state: State = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
-        let reply = self.vendor.answer(&request, &mut state, now);
+        let reply = self.vendor.answer(&request, &mut state, &mut self.life, now);
         self.state = state;
         reply
     }
