@@ -19,6 +19,7 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "github",
     "gmail",
     "google-calendar",
+    "google-drive",
     "jira",
     "notion",
     "oauth2",
