@@ -20,6 +20,7 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "gmail",
     "google-calendar",
     "google-drive",
+    "google-sheets",
     "jira",
     "notion",
     "oauth2",
