@@ -25,13 +25,17 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "notion",
     "oauth2",
     "oidc",
+    "outlook-calendar",
     "slack",
     "stripe",
     "telegram",
 ];
 
 /// What several services of one vendor share.
-const VENDORS: &[(&str, &str)] = &[("google", include_str!("../../connectors/vendors/google.toml"))];
+const VENDORS: &[(&str, &str)] = &[
+    ("google", include_str!("../../connectors/vendors/google.toml")),
+    ("microsoft", include_str!("../../connectors/vendors/microsoft.toml")),
+];
 
 /// Lists of which a file says its own part and the vendor's holds beside it.
 const ADD_UP: &[&str] = &["errors", "unsure"];
