@@ -19,17 +19,23 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "github",
     "gmail",
     "google-calendar",
+    "google-drive",
+    "google-sheets",
     "jira",
     "notion",
     "oauth2",
     "oidc",
+    "outlook-calendar",
     "slack",
     "stripe",
     "telegram",
 ];
 
 /// What several services of one vendor share.
-const VENDORS: &[(&str, &str)] = &[("google", include_str!("../../connectors/vendors/google.toml"))];
+const VENDORS: &[(&str, &str)] = &[
+    ("google", include_str!("../../connectors/vendors/google.toml")),
+    ("microsoft", include_str!("../../connectors/vendors/microsoft.toml")),
+];
 
 /// Lists of which a file says its own part and the vendor's holds beside it.
 const ADD_UP: &[&str] = &["errors", "unsure"];
