@@ -4,6 +4,7 @@
 //! service writes no Rust.
 
 mod catalogue;
+mod descriptor;
 mod model;
 mod pointer;
 mod schema;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use catalogue::{BUILT_IN, Catalogue, Source};
+pub use descriptor::{Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use model::*;
 pub use pointer::Pointer;
 pub use schema::json_schema;

@@ -78,6 +78,25 @@ pub enum Category {
     Storage,
 }
 
+impl Category {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::Calendar => "calendar",
+            Category::Communication => "communication",
+            Category::Crm => "crm",
+            Category::Developer => "developer",
+            Category::Documents => "documents",
+            Category::Email => "email",
+            Category::Finance => "finance",
+            Category::Forms => "forms",
+            Category::Generic => "generic",
+            Category::Payments => "payments",
+            Category::Projects => "projects",
+            Category::Storage => "storage",
+        }
+    }
+}
+
 /// A value that the user gives with `--param` or at a prompt.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
