@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::table::{Text, table};
 use super::ui::{Tone, Ui, View};
 use crate::app::App;
-use crate::connector::{Auth, Connector, Mistake, Source, validate};
+use crate::connector::{Auth, Connector, Mistake, Source, descriptor, validate};
 use crate::error::{Kind, Remedy, Result};
 
 /// Look at the services that integ can connect
@@ -25,6 +25,11 @@ enum ConnectorCommand {
     List,
     /// One connector: ways of authenticating, parameters, scopes
     Show {
+        #[arg(add = super::complete::connectors())]
+        connector: String,
+    },
+    /// What a connector can do, as JSON for other programs: actions, triggers, scopes, parameters
+    Descriptor {
         #[arg(add = super::complete::connectors())]
         connector: String,
     },
@@ -199,6 +204,10 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
     match args.command {
         ConnectorCommand::List => ui.show(&list(app))?,
         ConnectorCommand::Show { connector } => ui.show(&details(&app.catalogue.get(&connector)?))?,
+        ConnectorCommand::Descriptor { connector } => {
+            let shape = descriptor(&app.catalogue.get(&connector)?);
+            ui.show_document(&serde_json::to_value(shape).unwrap_or_default())?;
+        }
         ConnectorCommand::Validate { files } => {
             let files = validate_all(app, files)?;
             let valid = files.iter().filter(|file| file.valid).count();

@@ -16,7 +16,9 @@ macro_rules! embedded {
 /// The connectors compiled in. A test fails when a file of `connectors/` is missing here.
 pub const BUILT_IN: &[(&str, &str)] = embedded![
     "api-key",
+    "discord",
     "github",
+    "gitlab",
     "gmail",
     "google-calendar",
     "google-drive",
@@ -33,6 +35,11 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "slack",
     "stripe",
     "telegram",
+    "trello",
+    "twilio",
+    "typeform",
+    "webhook",
+    "whatsapp",
 ];
 
 /// What several services of one vendor share.

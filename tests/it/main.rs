@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(clippy::disallowed_methods, reason = "the harness makes the environment that the program then reads")]
 
+mod actions;
+mod broken;
 mod completion;
 mod connect;
 mod fake;

@@ -184,7 +184,7 @@ fn a_pasted_bot_token_is_the_one_of_the_seed() {
     assert_eq!(slack_health(&mut bench, "xoxb-1")["error"], json!("invalid_auth"));
     assert_eq!(body(&bench.send("POST", "/api/auth.test", &[], ""))["error"], json!("not_authed"));
     assert_eq!(bench.get("/api/auth.test", &[]).status, 405);
-    assert_eq!(bench.get("/api/conversations.list", &[("authorization", &bearer(&token))]).status, 404);
+    assert_eq!(bench.get("/api/team.info", &[("authorization", &bearer(&token))]).status, 404);
 }
 
 #[test]

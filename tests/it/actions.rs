@@ -1,0 +1,112 @@
+//! Every action of every connector, in the sandbox, by every way of authenticating that may do it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, Ran, finish};
+
+/// A value that a JSON Schema takes.
+fn sample(home: &Home, name: &str, schema: &Value) -> Value {
+    if let Some(value) = schema.pointer("/enum/0").or(schema.pointer("/examples/0")).or(schema.get("default")) {
+        return value.clone();
+    }
+    let path = home.path().join("sample.png");
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (_, Some("file-path")) => {
+            std::fs::write(&path, b"\x89PNG sample").unwrap();
+            json!(path)
+        }
+        (Some("integer"), _) => json!(7),
+        (Some("number"), _) => json!(1.5),
+        (Some("boolean"), _) => json!(true),
+        (Some("array"), _) if schema["items"]["format"] == "file-path" => sample(home, name, &schema["items"]),
+        (Some("array"), _) => json!([format!("{name}-1"), format!("{name}-2")]),
+        (Some("object"), _) => json!({ "member": name }),
+        _ if matches!(name, "to" | "from" | "cc" | "bcc" | "reply_to") => json!("Jane <jane@example.com>"),
+        _ => json!(format!("{name}-1")),
+    }
+}
+
+/// The parameters that an action must have, or all that it knows.
+fn params(schema: &Value, all: bool) -> Vec<&str> {
+    let properties = schema["properties"].as_object().unwrap();
+    if all {
+        return properties.keys().map(String::as_str).collect();
+    }
+    let required = schema["required"].as_array().unwrap().iter();
+    let groups = schema["allOf"].as_array().into_iter().flatten();
+    let first = groups.map(|group| &group["anyOf"][0]["required"][0]);
+    required.chain(first).map(|name| name.as_str().unwrap()).collect()
+}
+
+fn call(home: &Home, connection: &str, action: &Value, all: bool) -> Ran {
+    let name = action["name"].as_str().unwrap();
+    let mut words = vec!["call".to_owned(), connection.to_owned(), name.to_owned(), "--json".to_owned()];
+    for param in params(&action["input"], all) {
+        let schema = &action["input"]["properties"][param];
+        let is_file = schema["format"] == "file-path" || schema["items"]["format"] == "file-path";
+        words.push(match sample(home, param, schema) {
+            Value::String(path) if is_file => format!("{param}={path}"),
+            Value::String(text) => format!("{param}={}{text}", if text.starts_with('@') { "@" } else { "" }),
+            value => format!("{param}:={value}"),
+        });
+    }
+    finish(home.command(words))
+}
+
+/// Connects with every scope that an action needs.
+fn connect(home: &Home, shape: &Value, auth: &Value) -> String {
+    let id = shape["id"].as_str().unwrap();
+    let way = auth["name"].as_str().unwrap();
+    let mut line = format!("connect {id} --sandbox --auth {way} --as {way}");
+    let known = |scope: &&Value| !scope.as_str().unwrap().is_empty();
+    let needed = shape["actions"].as_array().unwrap().iter().filter(|action| holds(&action["auth"], way));
+    let scopes = needed.flat_map(|action| action["scopes"].as_array().unwrap()).filter(known);
+    if auth["kind"] != "key" && !auth["default_scopes"].as_array().unwrap().is_empty() {
+        for scope in auth["default_scopes"].as_array().unwrap().iter().chain(scopes) {
+            line.push_str(&format!(" --scope {}", scope.as_str().unwrap()));
+        }
+    }
+    home.ok(&line);
+    format!("{id}@{way}")
+}
+
+fn holds(list: &Value, wanted: &str) -> bool {
+    list.as_array().unwrap().iter().any(|item| item == wanted)
+}
+
+#[test]
+fn every_action_of_every_connector_is_done_in_the_sandbox() {
+    let home = Home::new();
+    let mut done = 0;
+    let mut wrong = Vec::new();
+    for item in home.json("connector list")["connectors"].as_array().unwrap() {
+        let shape = home.json(&format!("connector descriptor {}", item["id"].as_str().unwrap()));
+        for auth in shape["auth"].as_array().unwrap() {
+            let actions: Vec<&Value> = shape["actions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|action| holds(&action["auth"], auth["name"].as_str().unwrap()))
+                .collect();
+            if actions.is_empty() {
+                continue;
+            }
+            let connection = connect(&home, &shape, auth);
+            for action in actions {
+                for all in [false, true] {
+                    let ran = call(&home, &connection, action, all);
+                    let answer: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+                    let named = action["output"].as_object().unwrap().keys();
+                    let unnamed: Vec<_> = named.filter(|name| answer["result"].get(name.as_str()).is_none()).collect();
+                    if ran.code != 0 || (!unnamed.is_empty() && answer["http_status"] != 204) {
+                        let name = action["name"].as_str().unwrap();
+                        wrong.push(format!("{connection} {name} (all: {all}), without {unnamed:?}: {ran:?}"));
+                    }
+                    done += 1;
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {done}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(done > 200, "{done}");
+}
