@@ -19,7 +19,6 @@ from pathlib import Path
 
 import connector
 import documents
-from connector import SOME
 from description import Description, Source, operation
 
 HERE = Path(__file__).resolve().parent
@@ -53,6 +52,18 @@ def describe(name, about, recorded):
     return Description(sources, about.get("roots", found["roots"]), found_operations, whole=False)
 
 
+def require(description, table):
+    """Adds what a description leaves out of its requirements: by method and path, the names of the body."""
+    for key, names in table.items():
+        method, path = key.split(" ")
+        found = [one for one in description.operations if (one.method, one.path) == (method, path)]
+        for body in [body for one in found for body in one.bodies.values()]:
+            body.required = [sorted({*one, *names}) for one in body.required]
+        if description.whole and not found:
+            raise Missing(f"sources.toml requires something of {key}, which is not described")
+    return description
+
+
 def discover(names):
     """Google's discovery documents, out of the wheel of its Python client."""
     wheels = sorted(HERE.glob("packages/google_api_python_client-*.whl"))
@@ -76,13 +87,13 @@ def check(call, description, excepted=()):
     problems = {}
     for url in call.urls:
         found, methods = description.find(call.method, url)
-        shown = f"{call.method} {url.replace(SOME, '{}')}"
-        if found is None and methods:
+        shown = f"{call.method} {connector.shown(url)}"
+        if not found and methods:
             its = [f"the description has that path with {', '.join(methods)} alone"]
-        elif found is None:
+        elif not found:
             its = ["the description has no such path"]
         else:
-            its = compare(call, found, excepted)
+            its = min((compare(call, one, excepted) for one in found), key=len)
         # The same of a second host is not told twice.
         for problem in its:
             problems.setdefault(problem, f"{shown}: {problem}")
@@ -98,8 +109,8 @@ def compare(call, found, excepted):
         "body": set() if body is None else None if body.known is None else set(body.known),
     }
     if found.anywhere:
-        either = None if None in (known["query"], known["body"]) and body else (known["query"] or set()) | (known["body"] or set())
-        known["query"] = known["body"] = either
+        open_ended = known["query"] is None or known["body"] is None
+        known["query"] = known["body"] = None if open_ended else known["query"] | known["body"]
     for place, names in call.sent.items():
         for name in sorted(names):
             plain = (name.lower() if place == "header" else name).split("[")[0]
@@ -116,10 +127,10 @@ def compare(call, found, excepted):
                 if required and name not in sent[place] and name not in excepted:
                     problems.append(f"{name} in the {place} is required")
         if body is not None and not call.free:
-            lacking = [set(one) - sent["body"] - set(excepted) for one in body.required]
+            lacking = {frozenset(one) - sent["body"] - set(excepted) for one in body.required}
             if lacking and all(lacking):
-                least = sorted(lacking, key=lambda names: (len(names), sorted(names)))
-                ways = list(dict.fromkeys(" and ".join(sorted(one)) for one in least))
+                least = [one for one in lacking if not any(other < one for other in lacking)]
+                ways = [" and ".join(sorted(one)) for one in sorted(least, key=lambda one: (len(one), sorted(one)))]
                 problems.append(f"{' or else '.join(ways[:4])} in the body is required")
     return list(dict.fromkeys(problems))
 
@@ -132,6 +143,26 @@ def scenarios(call):
             sent[place] = sent[place] | {name}
         sent["header"] = {name.lower() for name in sent["header"]}
         yield sent
+
+
+def judge(calls, description, exceptions):
+    """The problems of a connector's calls, and what was not checked. An exception that is not needed is a problem too."""
+    problems, notes, stale = [], [], set(exceptions)
+    for call in calls:
+        all_of_them = check(call, description)
+        if call.what in exceptions:
+            notes.append(f"{call.what}: not checked: {exceptions[call.what]}")
+            if all_of_them:
+                stale.discard(call.what)
+            continue
+        keys = {key.rpartition(" ")[2]: key for key in exceptions if key.rpartition(" ")[0] == call.what}
+        problems += [f"{call.what}: {one}" for one in check(call, description, keys)]
+        for name, key in keys.items():
+            notes.append(f"{call.what}: {name} not checked: {exceptions[key]}")
+            if check(call, description, set(keys) - {name}) != check(call, description, keys):
+                stale.discard(key)
+    problems += [f"{key}: sources.toml excepts it for nothing" for key in sorted(stale)]
+    return problems, notes
 
 
 def main(arguments=None):
@@ -151,6 +182,8 @@ def main(arguments=None):
             continue
         try:
             description = describe(name, about, options.recorded)
+            if description is not None:
+                require(description, about.get("requires", {}))
         except Missing as missing:
             problems.append(f"{name}: {missing}")
             continue
@@ -158,24 +191,16 @@ def main(arguments=None):
             problems.append(f"{name}: no description; record one with record.py, or say why not in sources.toml")
             continue
         calls = connector.calls(read)
-        excepted = about.get("except", {})
-        found, checked = [], 0
-        for call in calls:
-            if call.what in excepted:
-                notes.append(f"{name} {call.what}: not checked: {excepted[call.what]}")
-                continue
-            names = [key.split(" ")[-1] for key in excepted if key.rsplit(" ", 1)[0] == call.what and " " in key]
-            notes += [f"{name} {call.what}: {one} not checked: {excepted[f'{call.what} {one}']}" for one in names]
-            its = check(call, description, names)
-            if any("no such path" in one or "that path with" in one for one in its) and not description.whole:
-                its = [f"{one}; it is wrong, or to be recorded anew: record.py {name} DOCUMENT --source URL --commit C"
-                       if "the description has" in one else one for one in its]
-            found += [f"{name} {call.what}: {one}" for one in its]
-            checked += 1
+        found, its_notes = judge(calls, description, about.get("except", {}))
+        if not description.whole:
+            again = f"it is wrong, or to be recorded anew: record.py {name} DOCUMENT --source URL --commit C"
+            found = [f"{one}; {again}" if "the description has" in one else one for one in found]
         health = sum(call.what.startswith("health (") for call in calls)
         what = f"{health} health, {len(calls) - health} actions"
+        checked = len(calls) - sum(call.what in about.get("except", {}) for call in calls)
         rows.append((name, what, description.named(), f"{checked} of {len(calls)}", str(len(found))))
-        problems += found
+        notes += [f"{name} {one}" for one in its_notes]
+        problems += [f"{name} {one}" for one in found]
     show(rows)
     for line in [*notes, *problems]:
         print(line)

@@ -9,8 +9,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Stands in a URL for what only a user or a grant knows.
-SOME = "\x01"
+# Around the name of what only a user or a grant knows, in a URL.
+OPEN, CLOSE = "\x01", "\x02"
 
 # Lists of which a file says its own part and the vendor's holds beside it.
 ADD_UP = ("errors", "unsure")
@@ -106,7 +106,7 @@ def action_call(connector, name, action):
         call.sent[place].add(wire)
         if about.get("required") or "default" in about:
             call.sure[place].add(wire)
-    # A group that holds what the check cannot see (the path, the message, the body's root) promises nothing of the rest.
+    # A group that holds what cannot be seen here (the message, the body's root) promises nothing of the rest.
     groups = action.get("one_of", [])
     call.one_of = [[places[param] for param in group] for group in groups if all(param in places for param in group)]
     always(call, "query", action.get("query", {}))
@@ -144,7 +144,7 @@ def take_query(call):
 
 
 def urls(connector, auth, path):
-    """What a path may come to: the choices of parameters are laid out, all else becomes SOME."""
+    """What a path may come to: parameters have each of their choices or their default, all else its name."""
     template = path
     if path.startswith("/"):
         template = auth.get("base") or connector.get("api", {}).get("base", "")
@@ -157,6 +157,8 @@ def urls(connector, auth, path):
             worlds.append([{name: choice, **given} for choice, given in param["gives"].items()])
         elif param.get("choices") and name in names:
             worlds.append([{name: choice} for choice in param["choices"]])
+        elif "default" in param:
+            worlds.append([{name: param["default"]}])
     found = []
     for world in itertools.product(*worlds):
         values = {name: value for part in world for name, value in part.items()}
@@ -167,7 +169,11 @@ def urls(connector, auth, path):
 def fill(match, values):
     if match.group(1) is None:
         return match.group(0)[0]
-    return values.get(match.group(1), SOME)
+    return values.get(match.group(1), f"{OPEN}{match.group(1)}{CLOSE}")
+
+
+def shown(url):
+    return url.replace(OPEN, "{").replace(CLOSE, "}")
 
 
 def first(pointer):

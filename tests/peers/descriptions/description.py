@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from connector import SOME
+from connector import CLOSE, OPEN
 
 @dataclass
 class Body:
@@ -50,10 +50,23 @@ class Description:
     whole: bool = True
 
     def named(self):
-        return "; ".join(f"{source.name} {source.version}" for source in self.sources)
+        """The sources in short: those of one repository together."""
+        found = {}
+        for source in self.sources:
+            name, _, path = source.name.removeprefix("https://").partition("/blob/HEAD/")
+            found.setdefault(name, []).append((path, source.version))
+        told = []
+        for name, parts in found.items():
+            path, version = parts[0]
+            several = f"{len(parts)} documents," if len(parts) > 1 else path
+            told.append(" ".join(filter(None, [name, several, version])))
+        return "; ".join(told)
 
     def find(self, method, url):
-        """The operation of a method and URL, the most literal one, and the methods that the path has."""
+        """The operations of a method and URL, the most literal ones, and the methods that the path has.
+
+        Several where their paths differ by the names of placeholders alone, and none is named as in the URL.
+        """
         fitting = []
         for root in self.roots:
             head = re.match(pattern(root), url)
@@ -63,7 +76,11 @@ class Description:
             fitting += [operation for operation in self.operations if re.fullmatch(pattern(operation.path), rest)]
         fitting.sort(key=lambda operation: operation.path.count("{"))
         mine = [operation for operation in fitting if operation.method == method]
-        return (mine[0] if mine else None), sorted({operation.method for operation in fitting})
+        mine = [operation for operation in mine if operation.path.count("{") == mine[0].path.count("{")]
+        names = {plain(name) for name in re.findall(f"{OPEN}([^{CLOSE}]*)", url)}
+        alike = [len(names & {plain(name) for name in re.findall(r"\{(.*?)\}", one.path)}) for one in mine]
+        mine = [operation for operation, likeness in zip(mine, alike) if likeness == max(alike)]
+        return mine, sorted({operation.method for operation in fitting})
 
 
 def pattern(path):
@@ -74,8 +91,12 @@ def pattern(path):
 
 def placeholder(part):
     # RFC 6570: {+name} may hold slashes.
-    some = rf"[^?#{SOME}]+" if part.startswith("{+") else rf"[^/?#{SOME}]+"
-    return f"(?:{some}|{SOME})"
+    some = f"[^?#{OPEN}]+" if part.startswith("{+") else f"[^/?#{OPEN}]+"
+    return f"(?:{some}|{OPEN}[^{CLOSE}]*{CLOSE})"
+
+
+def plain(name):
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def shape(operation):

@@ -28,7 +28,8 @@ def read(text, name):
 
         document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     else:
-        document = json.loads(text)
+        parts = [json.loads(part) for part in text.split("\x00")]
+        document = parts[0] if len(parts) == 1 else {"info": {}, "item": parts}
     if "discoveryVersion" in document:
         return discovery(document)
     if "openapi" in document or "swagger" in document:
@@ -171,31 +172,30 @@ def discovery(document):
 
 
 def postman(document):
-    """A Postman collection. Its body is an example: it lists what may be sent, and requires nothing."""
+    """A Postman collection. Its bodies are examples: they require nothing, and do not list what may be sent."""
     operations = []
 
     def walk(items):
         for item in items:
             walk(item.get("item", []))
-            request = item.get("request")
-            if not isinstance(request, dict) or "url" not in request:
+            # A collection taken apart holds the request itself.
+            request = item if "method" in item else item.get("request")
+            if not isinstance(request, dict) or not request.get("url"):
                 continue
             url = request["url"] if isinstance(request["url"], str) else request["url"]["raw"]
             path, _, query = url.partition("?")
-            path = re.sub(r"^(https://[^/]+|\{\{[^/]+?\}\})", "", path)
-            path = re.sub(r"\{\{([^{}]*)\}\}", r"{\1}", path)
-            path = re.sub(r"/:([A-Za-z_]+)", r"/{\1}", path)
-            names = [pair.split("=")[0] for pair in query.split("&") if pair]
-            found = Operation(request["method"], path, dict.fromkeys(names, False))
-            body = request.get("body", {})
-            if body.get("mode") == "urlencoded":
-                found.bodies["form"] = Body([one["key"] for one in body["urlencoded"]])
-            elif request["method"] in ("POST", "PUT", "PATCH"):
+            path = re.sub(r"^(https://[^/]+|(\{\{[^{}]*\}\})+)", "", path).rstrip("/")
+            path = re.sub(r"v?\{\{([^{}]*)\}\}", r"{\1}", path)
+            path = re.sub(r"(?<=/)(?::(\w+)|<(\w+)>)", lambda match: "{" + (match[1] or match[2]) + "}", path)
+            names = {pair.split("=")[0] for pair in query.split("&") if pair}
+            names |= {param["key"] for param in request.get("queryParams") or [] if param.get("key")}
+            found = Operation(request["method"], path, dict.fromkeys(sorted(names), False))
+            if request["method"] in ("POST", "PUT", "PATCH"):
                 found.bodies["json"] = Body()
             operations.append(found)
 
     walk(document["item"])
-    return document["info"].get("version", ""), ["{}"], operations
+    return document.get("info", {}).get("version", ""), ["{}"], operations
 
 
 class Csdl:
@@ -204,6 +204,7 @@ class Csdl:
     SPACE = "{http://docs.oasis-open.org/odata/ns/edm}"
     QUERY = ("$select", "$filter", "$orderby", "$top", "$skip", "$expand", "$search", "$count", "$skiptoken",
              "$deltatoken")
+    FOLLOWED = ("calendar", "calendars", "calendarView", "events", "instances", "attachments")
 
     def __init__(self, root):
         self.types, self.actions, self.functions = {}, {}, {}
@@ -246,12 +247,10 @@ class Csdl:
         if not single:
             found.append(Operation("DELETE", path))
         self.bound(path, self.lineage_names(name), found)
-        if depth == 0:
-            return
-        for type_ in self.lineage(name):
+        for type_ in self.lineage(name) if depth else []:
             for one in type_.findall(f"{self.SPACE}NavigationProperty"):
-                target = self.whole(one.get("Type"))
-                self.navigation(f"{path}/{one.get('Name')}", target, depth - 1, found)
+                if one.get("Name") in self.FOLLOWED:
+                    self.navigation(f"{path}/{one.get('Name')}", self.whole(one.get("Type")), depth - 1, found)
 
     def navigation(self, path, target, depth, found):
         if not target.startswith("Collection("):
@@ -267,9 +266,10 @@ class Csdl:
         for name in names:
             for one in self.actions.get(name, []):
                 params = one.findall(f"{self.SPACE}Parameter")[1:]
-                known = [param.get("Name") for param in params]
-                required = [param.get("Name") for param in params if param.get("Nullable") == "false"]
-                body = {"json": Body(known, [required])} if params else {}
+                # The metadata writes them with a capital, Graph's documentation without: both are taken.
+                small = {param.get("Name"): param.get("Name")[0].lower() + param.get("Name")[1:] for param in params}
+                required = [small[param.get("Name")] for param in params if param.get("Nullable") == "false"]
+                body = {"json": Body(sorted({*small, *small.values()}), [required])} if params else {}
                 for spelt in (one.get("Name"), f"microsoft.graph.{one.get('Name')}"):
                     found.append(Operation("POST", f"{path}/{spelt}", {}, {}, body))
             for one in self.functions.get(name, []):
@@ -287,7 +287,7 @@ def csdl(root):
     metadata = Csdl(root)
     operations = []
     metadata.entity("/me", "microsoft.graph.user", 3, operations, True)
-    metadata.navigation("/users", "Collection(microsoft.graph.user)", 0, operations)
+    metadata.navigation("/users", "Collection(microsoft.graph.user)", 3, operations)
     metadata.navigation("/subscriptions", "Collection(microsoft.graph.subscription)", 0, operations)
     for operation in operations:
         if operation.method == "GET" and operation.path.endswith(("/calendarView", "/calendarView/delta")):
@@ -297,12 +297,14 @@ def csdl(root):
 
 def telegram(text):
     """The source of Telegram's own Bot API server: its table of methods, and what each handler asks the query for."""
+    # The header's declarations say which parameter a helper reads where it is told none.
+    usual = dict(re.findall(r'(\w+)\(const Query \*query,\s*td::Slice \w+ = td::Slice\("(\w+)"\)', text))
     handlers = dict(re.findall(r'methods_\.emplace\("(\w+)",\s*&Client::(\w+)\)', text))
     parts = re.split(r"^[\w:<>*& ,]*\bClient::(\w+)\(", text, flags=re.M)
     sources = {}
     for name, source in zip(parts[1::2], parts[2::2]):
         sources[name] = sources.get(name, "") + source
-    called = re.compile(rf"\b({'|'.join(sorted(sources, key=len, reverse=True))})(?:<[^>]*>)?\(")
+    spelt = {word.lower(): word for word in re.findall(r"\b[a-z]+(?:[A-Z][a-z]+)+\b", text)}
     operations = []
     for method, handler in handlers.items():
         names, seen, todo = set(), set(), [handler]
@@ -311,15 +313,17 @@ def telegram(text):
             if one in seen or one not in sources:
                 continue
             seen.add(one)
-            names.update(re.findall(r'(?:arg|file|_id)\("(\w+)"|\(query(?:\.get\(\))?, "(\w+)"', sources[one]))
+            source = sources[one]
+            names.update(re.findall(r'(?:arg|file|_id)\("(\w+)"', source))
+            names.update(re.findall(r'\(query(?:\.get\(\))?, "(\w+)"', source))
+            helpers = re.findall(r"\b(\w+)\(query(?:\.get\(\))?\)", source)
+            names.update(usual[helper] for helper in helpers if helper in usual)
             # Only functions that are handed the query read further parameters.
-            todo += [call for call in called.findall(sources[one]) if re.search(
-                rf"\b{call}(?:<[^>]*>)?\([^;]*query", sources[one])]
-        names = {name for pair in names for name in pair if name}
-        # The table is of lower-case names, and the handlers' names part the words.
+            todo += re.findall(r"\b(\w+)(?:<[^<>]*>)?\((?=[^;]*query)", source)
+        # The table is of lower-case names, and the handlers' names part the words; a few share a handler.
         words = handler.removeprefix("process_").removesuffix("_query").split("_")
         camel = words[0] + "".join(word.capitalize() for word in words[1:])
-        path = "/" + (camel if camel.lower() == method else method)
+        path = "/" + (camel if camel.lower() == method else spelt.get(method, method))
         body = {"json": Body(sorted(names) or None)}
         operations += [Operation(verb, path, {}, {}, body, anywhere=True) for verb in ("GET", "POST")]
     return "", ["https://api.telegram.org/bot{}"], operations
@@ -329,7 +333,8 @@ def go_client(text):
     """GitLab's client for Go: the methods with their URL, and the tags of their options. It requires nothing."""
     options = {}
     for name, source in re.findall(r"^type (\w+Options) struct \{\n(.*?)^\}", text, re.S | re.M):
-        options[name] = (re.findall(r'`[^`]*?(?:url|json):"([\w\[\]]+)', source), re.findall(r"^\t(\w+)$", source, re.M))
+        tags = re.findall(r'`[^`]*?(?:url|json):"([\w\[\]]+)', source)
+        options[name] = (tags, re.findall(r"^\t(\w+)$", source, re.M))
 
     def names(kind):
         own, embedded = options.get(kind, ([], []))
@@ -359,6 +364,7 @@ def go_client(text):
 def quickbooks(text):
     """Intuit's schema of QuickBooks' entities, with the paths that its own SDK makes of their names."""
     space = "{http://www.w3.org/2001/XMLSchema}"
+    # It writes money, dates and references by types of its own: only the names at an entity's top matter here.
     types, entities = {}, {}
     for root in [xml.fromstring(part) for part in text.split("\x00")]:
         types.update({one.get("name"): one for one in root.iter(f"{space}complexType") if one.get("name")})

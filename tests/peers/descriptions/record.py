@@ -16,7 +16,6 @@ from pathlib import Path
 
 import connector
 import documents
-from connector import SOME
 from description import Description, operation, shape
 
 HERE = Path(__file__).resolve().parent
@@ -34,11 +33,13 @@ def main():
     read = connector.load(options.connectors)[options.connector]
     about = tomllib.loads((HERE / "sources.toml").read_text(encoding="utf-8")).get(options.connector, {})
 
-    text = "\x00".join(Path(name).read_text(encoding="utf-8") for name in options.document)
+    text = "\x00".join(Path(name).read_text(encoding="utf-8-sig") for name in options.document)
     version, roots, operations = documents.read(text, options.document[0])
     document = Description([], about.get("roots", roots), operations)
     path = HERE / "recorded" / f"{options.connector}.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sources": [], "roots": [], "operations": []}
+    kept = {"sources": [], "roots": [], "operations": []}
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
     sources = [one for one in kept["sources"] if one["name"] != options.source]
     held = [
         {**one, "source": sources.index(kept["sources"][one.get("source", 0)])}
@@ -55,8 +56,7 @@ def main():
     recorded = {}
     for call in connector.calls(read):
         for url in call.urls:
-            found, _ = document.find(call.method, url)
-            if found is not None:
+            for found in document.find(call.method, url)[0]:
                 found.source = len(sources) - 1
                 recorded[found.method, found.path] = shape(found)
     for one in held:
@@ -65,19 +65,19 @@ def main():
         if one.get("source") == 0:
             del one["source"]
     # What no call uses any more goes.
-    whole = Description([], about.get("roots", list(dict.fromkeys(kept["roots"] + roots))), list(map(operation, recorded.values())))
+    roots = about.get("roots", list(dict.fromkeys(kept["roots"] + roots)))
+    whole = Description([], roots, list(map(operation, recorded.values())))
     used, missing = {}, []
     for call in connector.calls(read):
         for url in call.urls:
             found, methods = whole.find(call.method, url)
-            if found is not None:
-                used[found.method, found.path] = recorded[found.method, found.path]
-            elif call.what not in about.get("except", {}):
+            used.update({(one.method, one.path): recorded[one.method, one.path] for one in found})
+            if not found and call.what not in about.get("except", {}):
                 has = document.find(call.method, url)[1]
                 also = f"; this document has the path with {', '.join(has)}" if has else ""
-                missing.append(f"{call.what}: {call.method} {url.replace(SOME, '{}')} is in none of the sources{also}")
-    facts = {"sources": sources, "roots": whole.roots, "operations": [used[key] for key in sorted(used, key=lambda key: key[::-1])]}
-    path.write_text(write(facts), encoding="utf-8")
+                missing.append(f"{call.what}: {call.method} {connector.shown(url)} is in none of the sources{also}")
+    in_order = [used[key] for key in sorted(used, key=lambda key: key[::-1])]
+    path.write_text(write({"sources": sources, "roots": roots, "operations": in_order}), encoding="utf-8")
     print(f"{path.name}: {len(used)} operations")
     for line in dict.fromkeys(missing):
         print(line)
@@ -86,14 +86,19 @@ def main():
 
 def write(facts):
     """JSON with a line for each part of an operation."""
-    lines = ["{", f' "sources": {json.dumps(facts["sources"], indent=1)},'.replace("\n", "\n "), f' "roots": {json.dumps(facts["roots"])},']
-    lines.append(' "operations": [')
-    for at, one in enumerate(facts["operations"]):
-        parts = [f'   {json.dumps(key)}: {json.dumps(value)}' for key, value in one.items() if key not in ("method", "path")]
+    operations = []
+    for one in facts["operations"]:
         head = f'  {{"method": {json.dumps(one["method"])}, "path": {json.dumps(one["path"])}'
-        end = "}" + ("," if at + 1 < len(facts["operations"]) else "")
-        lines.append(head + (",\n" + ",\n".join(parts) if parts else "") + end)
-    return "\n".join([*lines, " ]", "}"]) + "\n"
+        parts = [(key, value) for key, value in one.items() if key not in ("method", "path")]
+        rest = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in parts]
+        operations.append(",\n   ".join([head, *rest]) + "}")
+    sources = ",\n".join("  " + json.dumps(one) for one in facts["sources"])
+    parts = [
+        f' "sources": [\n{sources}\n ]',
+        f' "roots": {json.dumps(facts["roots"])}',
+        ' "operations": [\n' + ",\n".join(operations) + "\n ]",
+    ]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 if __name__ == "__main__":

@@ -216,7 +216,8 @@ function typeform() {
   const names = (node) => (ts.isObjectLiteralExpression(node) ? node.properties.map((one) => one.name?.text) : null);
   const visit = (node) => {
     if (ts.isObjectLiteralExpression(node)) {
-      const has = new Map(node.properties.filter(ts.isPropertyAssignment).map((one) => [one.name.text, one.initializer]));
+      const assigned = node.properties.filter(ts.isPropertyAssignment);
+      const has = new Map(assigned.map((one) => [one.name.text, one.initializer]));
       if (has.has('method') && has.has('url')) {
         const url = text(has.get('url'));
         const methods = ts.isStringLiteral(has.get('method')) ? [has.get('method').text] : ['put', 'patch'];
