@@ -146,7 +146,7 @@ def scenarios(call):
 
 
 def judge(calls, description, exceptions):
-    """The problems of a connector's calls, and what was not checked. An exception that is not needed is a problem too."""
+    """The problems of a connector's calls, and what was not checked. A needless exception is a problem too."""
     problems, notes, stale = [], [], set(exceptions)
     for call in calls:
         all_of_them = check(call, description)

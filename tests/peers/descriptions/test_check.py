@@ -184,7 +184,8 @@ class Check(unittest.TestCase):
         self.assertEqual(1, len(check.judge(calls, described(), {})[0]))
         self.assertEqual([], check.judge(calls, described(), {"cards.list page": "new"})[0])
         self.assertEqual([], check.judge(calls, described(), {"cards.list": "new"})[0])
-        found, _ = check.judge(calls, described(), {"cards.list page": "new", "cards.list since": "", "health (key)": ""})
+        needless = {"cards.list page": "new", "cards.list since": "", "health (key)": ""}
+        found, _ = check.judge(calls, described(), needless)
         self.assertEqual(["cards.list since: sources.toml excepts it for nothing",
                           "health (key): sources.toml excepts it for nothing"], found)
 
