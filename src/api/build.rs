@@ -59,7 +59,9 @@ impl Call<'_> {
             request.url.query_pairs_mut().append_pair(&name, &value);
         }
         let mut document = Value::Null;
-        merge(&mut document, Value::Object(self.action.fixed.clone().into_iter().collect()));
+        if !self.action.fixed.is_empty() {
+            document = Value::Object(self.action.fixed.clone().into_iter().collect());
+        }
         self.place_params(&mut request, &mut document);
         let idempotency = self.action.idempotency.as_ref().or(self.session.connector.api.idempotency.as_ref());
         if self.action.method.creates() {

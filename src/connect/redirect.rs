@@ -116,7 +116,13 @@ impl Flow<'_> {
         let allow = Request::new("GET", sandbox::approve_url(&pending.url));
         let answer = self.app.http.send(allow, route).await?;
         let target = answer.header("location").and_then(|target| Url::parse(target).ok());
-        let target = target.ok_or(ConnectError::NoConsent { status: answer.status })?;
+        let mut target = target.ok_or(ConnectError::NoConsent { status: answer.status })?;
+        // What the listener's page does in a browser: a fragment is not sent.
+        if let Some(fragment) = target.fragment().map(str::to_owned) {
+            let query = target.query().map(|query| format!("{query}&{fragment}"));
+            target.set_query(Some(&query.unwrap_or(fragment)));
+            target.set_fragment(None);
+        }
         // The page that the listener answers with is for people, and it waits for what this flow does next.
         let callback = self.app.http.send(Request::new("GET", target), &Route::Live);
         let _ = tokio::time::timeout(Duration::from_millis(200), callback).await;

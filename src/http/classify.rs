@@ -7,9 +7,11 @@ use crate::connector::{ErrorClass, ErrorRule};
 
 /// The class of an answer; absent for a success that no rule speaks against.
 pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> {
-    let document = response.json();
+    // Some vendors refuse in plain text: it counts as a JSON string.
+    let document =
+        response.json().unwrap_or_else(|| Value::String(String::from_utf8_lossy(&response.body).into_owned()));
     let fits = |rule: &&ErrorRule| {
-        let body = document.as_ref().unwrap_or(&Value::Null);
+        let body = &document;
         (rule.status.is_empty() || rule.status.contains(&response.status))
             && rule
                 .headers

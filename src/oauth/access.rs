@@ -47,6 +47,8 @@ pub enum AccessError {
     Disconnected { connection: ConnectionName, reconnect: String },
     #[error("the token of {connection} has expired and cannot be refreshed")]
     Expired { connection: ConnectionName, reconnect: String },
+    #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
+    NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error("{connection} could not be refreshed")]
     Refresh { connection: ConnectionName, source: OAuthError },
     #[error("another process has been refreshing {connection} for over {} s", after.as_secs())]
@@ -63,6 +65,7 @@ impl AccessError {
             Self::NeedsReauth { connection, .. }
             | Self::Disconnected { connection, .. }
             | Self::Expired { connection, .. }
+            | Self::NotRefreshable { connection, .. }
             | Self::Refresh { connection, .. }
             | Self::Held { connection, .. }
             | Self::Lock { connection, .. }
@@ -91,7 +94,7 @@ impl Remedy for AccessError {
             Self::NeedsReauth { .. } | Self::Disconnected { .. } | Self::Expired { .. } => Kind::AuthNeeded,
             Self::Refresh { source, .. } => source.kind(),
             Self::Held { .. } => Kind::Temporary,
-            Self::Lock { .. } => Kind::Failed,
+            Self::Lock { .. } | Self::NotRefreshable { .. } => Kind::Failed,
             Self::Interrupted { .. } => Kind::Interrupted,
         }
     }
@@ -101,6 +104,7 @@ impl Remedy for AccessError {
             Self::NeedsReauth { .. } => "needs_reauth",
             Self::Disconnected { .. } => "disconnected",
             Self::Expired { .. } => "expired",
+            Self::NotRefreshable { .. } => "not_refreshable",
             Self::Refresh { source, .. } => source.code(),
             Self::Held { .. } => "locked_by_another",
             Self::Lock { .. } => "io",
@@ -113,6 +117,9 @@ impl Remedy for AccessError {
             Self::NeedsReauth { reconnect, .. }
             | Self::Disconnected { reconnect, .. }
             | Self::Expired { reconnect, .. } => Some(reconnect.clone()),
+            // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
+            Self::NotRefreshable { connection, is_key: true, .. } => Some(format!("integ test {connection}")),
+            Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
             Self::Refresh { connection, source } => source.hint_for(connection.connector()),
             Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
             Self::Lock { .. } | Self::Interrupted { .. } => None,
@@ -167,12 +174,15 @@ pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessEr
     if expiry.refreshable {
         return Ok(false);
     }
-    let unusable = expiry.expires_at.is_some_and(|expires_at| expires_at <= now) || matches!(want, Want::Newer { .. });
-    if unusable {
-        Err(AccessError::Expired { connection: name(), reconnect: reconnect_command(connection) })
-    } else {
-        Ok(true)
+    let reconnect = || reconnect_command(connection);
+    if expiry.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(AccessError::Expired { connection: name(), reconnect: reconnect() });
     }
+    if matches!(want, Want::Newer { .. }) {
+        let is_key = !loaded.grant.fields.is_empty() && loaded.grant.client.is_none();
+        return Err(AccessError::NotRefreshable { connection: name(), is_key, reconnect: reconnect() });
+    }
+    Ok(true)
 }
 
 fn needs_reauth(connection: &Connection, reason: Option<String>) -> AccessError {

@@ -120,6 +120,8 @@ pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Toke
     }
     let refreshed = answer.refreshed_refresh_token.as_ref().filter(|_| purpose == Purpose::Refresh);
     let refresh_token = refreshed.and_then(|at| at.text(document)).or_else(|| answer.refresh_token.text(document));
+    let refreshed = answer.refreshed_expires_in.as_ref().filter(|_| purpose == Purpose::Refresh);
+    let lifetime = refreshed.and_then(|at| seconds(at.find(document)));
     let separator = rules.scope.answer_separator.as_deref().unwrap_or(&rules.scope.separator);
     let scopes = answer.scope.find(document).and_then(|scope| match scope {
         Value::String(text) => Some(split_scopes(text, separator)),
@@ -132,7 +134,7 @@ pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Toke
     Ok(Tokens {
         access_token: Secret::new(access_token),
         refresh_token: refresh_token.map(Secret::new),
-        lifetime: seconds(answer.expires_in.find(document)).or(answer.lifetime_secs),
+        lifetime: lifetime.or_else(|| seconds(answer.expires_in.find(document))).or(answer.lifetime_secs),
         refresh_lifetime: answer.refresh_expires_in.as_ref().and_then(|at| seconds(at.find(document))),
         scopes,
         kept: texts(&answer.keep).into_iter().collect(),

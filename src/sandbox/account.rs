@@ -29,7 +29,12 @@ pub fn sandbox_params(connector: &Connector, auth: &Auth) -> BTreeMap<String, St
 /// The key that the emulated vendor accepts, field by field, in the shape that the fields ask for.
 pub fn sandbox_fields(connector: &Connector, auth: &Auth, seed: &[u8]) -> BTreeMap<String, Secret> {
     let digits = |name: &str| hex(&field_value(seed, &connector.id, &auth.label, name)[..16]);
-    auth.fields.iter().map(|(name, field)| (name.clone(), Secret::from(&*field_text(field, &digits(name))))).collect()
+    let urls = urls(connector, auth);
+    let value = |name: &String, field| match urls.get(name) {
+        Some(url) => format!("{url}/{}", digits(name)),
+        None => field_text(field, &digits(name)),
+    };
+    auth.fields.iter().map(|(name, field)| (name.clone(), Secret::from(&*value(name, field)))).collect()
 }
 
 /// The OAuth client of the sandbox. The emulated vendor takes any other as well: it knows none.
@@ -61,7 +66,8 @@ pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, Strin
         }
     }
     let issuer = auth.oauth2.as_ref().and_then(|oauth2| oauth2.issuer.as_ref());
-    for template in [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten() {
+    let actions = connector.actions.values().map(|action| &action.path);
+    for template in [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions) {
         if let Some((name, _)) = opening(&marked(template)) {
             urls.entry(name.to_owned()).or_insert_with(|| ORIGIN.to_owned());
         }

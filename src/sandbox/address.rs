@@ -172,7 +172,8 @@ struct Place {
 
 /// What a request asks for.
 pub(super) enum Asked {
-    Endpoint(Endpoint, Captures),
+    /// One endpoint, which may be an action as well.
+    Endpoint(Endpoint, Captures, Vec<(String, Captures)>),
     /// Any of these, the more particular first, with what the path gives to each.
     Actions(Vec<(String, Captures)>),
     WrongMethod(Method),
@@ -183,7 +184,16 @@ pub(super) enum Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     endpoints: Vec<Place>,
-    actions: Vec<(String, Place)>,
+    actions: Vec<ActionPlace>,
+}
+
+/// Where an action is.
+#[derive(Clone, Debug)]
+struct ActionPlace {
+    name: String,
+    place: Place,
+    /// The value that its path opens with, which whoever calls the path shows to know.
+    opened: Option<(String, String)>,
 }
 
 impl Places {
@@ -213,29 +223,37 @@ impl Places {
 
     pub(super) fn find(&self, request: &Request) -> Asked {
         let mut other_method = None;
+        let actions = self.fitting_actions(request);
         for place in &self.endpoints {
             if let Some(captures) = place.read(request) {
                 if place.method.name() == request.method.as_str() {
-                    return Asked::Endpoint(place.endpoint, captures);
+                    return Asked::Endpoint(place.endpoint, captures, actions);
                 }
                 other_method.get_or_insert(place.method);
             }
         }
-        let fits = |(name, place): &(String, Place)| {
-            let captures = place.read(request).filter(|_| place.method.name() == request.method.as_str())?;
-            Some((name.clone(), captures))
-        };
-        let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
         if !actions.is_empty() {
-            actions.sort_by_key(|(_, captures)| captures.len());
             return Asked::Actions(actions);
         }
         other_method.map_or(Asked::Unknown, Asked::WrongMethod)
     }
+
+    /// The actions that a request fits, the more particular first.
+    fn fitting_actions(&self, request: &Request) -> Vec<(String, Captures)> {
+        let fits = |place: &ActionPlace| {
+            let mut captures =
+                place.place.read(request).filter(|_| place.place.method.name() == request.method.as_str())?;
+            captures.extend(place.opened.clone());
+            Some((place.name.clone(), captures))
+        };
+        let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
+        actions.sort_by_key(|(_, captures)| captures.len());
+        actions
+    }
 }
 
 /// The places of the actions that this way of authenticating may do.
-fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<(String, Place)> {
+fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<ActionPlace> {
     let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
     let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(marked).unwrap_or_default();
     let mut found = Vec::new();
@@ -245,8 +263,10 @@ fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>
         }
         let path = marked(&action.path);
         let url = if path.starts_with('/') { format!("{base}{path}") } else { path };
-        let (path, query) = path_of(&url, "", params);
-        found.push((name.clone(), Place { endpoint: Endpoint::Action, method: action.method, path, query }));
+        let opened = opening(&url).and_then(|(name, _)| Some((name.to_owned(), params.get(name)?.clone())));
+        let (path, query) = path_of(&url, "/", params);
+        let place = Place { endpoint: Endpoint::Action, method: action.method, path, query };
+        found.push(ActionPlace { name: name.clone(), place, opened });
     }
     found
 }

@@ -81,7 +81,7 @@ impl Vendor {
         };
         place(&shape.refreshed_access_token, &shape.access_token).put(&mut document, json!(tokens.access));
         shape.token_type.put(&mut document, json!("Bearer"));
-        shape.expires_in.put(&mut document, json!(self.lifetime_secs()));
+        place(&shape.refreshed_expires_in, &shape.expires_in).put(&mut document, json!(self.lifetime_secs()));
         if let Some(refresh) = &tokens.refresh {
             place(&shape.refreshed_refresh_token, &shape.refresh_token).put(&mut document, json!(refresh));
             if let Some(pointer) = &shape.refresh_expires_in {

@@ -63,7 +63,9 @@ impl Vendor {
             }
             Some("client_credentials") if oauth2.grants.contains(&GrantKind::ClientCredentials) => {
                 let client = client.confidential()?;
-                let scopes = params.get(&oauth2.scope.param).map(|text| split(oauth2, text)).unwrap_or_default();
+                // A client that asks for nothing gets what it was registered for (RFC 6749 section 3.3).
+                let asked = params.get(&oauth2.scope.param).map(|text| split(oauth2, text));
+                let scopes = asked.unwrap_or_else(|| self.connector.scopes.keys().cloned().collect());
                 let grant = self.new_grant(state);
                 let issue = Issue {
                     grant,

@@ -34,7 +34,13 @@ impl<'a> Given<'a> {
             ActionBody::Json => serde_json::from_slice(&request.body).map_err(|error| format!("no JSON: {error}"))?,
             ActionBody::Form => nest(&request.body),
             ActionBody::Multipart => parts(request).ok_or("no multipart/form-data")?,
-            ActionBody::Related => related(request).ok_or("no multipart/related of JSON and a file")?,
+            ActionBody::Related => {
+                let mut document = related(request).ok_or("no multipart/related of JSON and a file")?;
+                for (name, param) in action.params.iter().filter(|(_, param)| param.kind == ParamKind::File) {
+                    connector.wire_name(name, param).put(&mut document, json!("file"));
+                }
+                document
+            }
         };
         Ok(Self { connector, action, request, captures, document })
     }
@@ -230,11 +236,7 @@ fn parts(request: &Request) -> Option<Value> {
 fn related(request: &Request) -> Option<Value> {
     let parts = split(request)?;
     let [(_, json), (_, _)] = parts.as_slice() else { return None };
-    let mut document: Value = serde_json::from_slice(json).ok()?;
-    if let Value::Object(members) = &mut document {
-        members.entry("file").or_insert(Value::Null);
-    }
-    Some(document)
+    serde_json::from_slice(json).ok()
 }
 
 #[cfg(test)]

@@ -141,6 +141,16 @@ impl Reply {
         Self::new(status, "application/json; charset=utf-8", document.to_string())
     }
 
+    /// This answer with another's members laid over its own.
+    pub(super) fn overlaid(mut self, above: &Self) -> Self {
+        let members = |reply: &Self| serde_json::from_str::<serde_json::Map<String, Value>>(&reply.body).ok();
+        if let (Some(mut own), Some(more)) = (members(&self), members(above)) {
+            own.extend(more);
+            self.body = Value::Object(own).to_string();
+        }
+        self
+    }
+
     pub(super) fn empty(status: u16) -> Self {
         Self::new(status, "application/json; charset=utf-8", String::new())
     }

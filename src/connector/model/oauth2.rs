@@ -181,6 +181,7 @@ pub struct TokenAnswer {
     /// Where the answer to a refresh holds them, where that differs: tried before the others.
     pub refreshed_access_token: Option<Pointer>,
     pub refreshed_refresh_token: Option<Pointer>,
+    pub refreshed_expires_in: Option<Pointer>,
     /// What must hold for an answer of status 200 to be a success.
     pub success: IndexMap<Pointer, Value>,
     pub error: Pointer,
@@ -207,6 +208,7 @@ impl Default for TokenAnswer {
             refresh_expires_in: None,
             refreshed_access_token: None,
             refreshed_refresh_token: None,
+            refreshed_expires_in: None,
             success: IndexMap::new(),
             error: at("/error"),
             error_description: at("/error_description"),
