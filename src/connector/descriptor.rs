@@ -139,11 +139,11 @@ fn way(connector: &Connector, name: &str, auth: &Auth) -> AuthDescriptor {
         default_scopes: scope
             .map(|rule| rule.default.iter().chain(&rule.always).cloned().collect())
             .unwrap_or_default(),
-        input: object(properties, &required),
+        input: object(&properties, &required),
     }
 }
 
-fn object(properties: Map<String, Value>, required: &[String]) -> Value {
+fn object(properties: &Map<String, Value>, required: &[String]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
@@ -165,10 +165,10 @@ fn describe(connector: &Connector, name: &str, action: &Action) -> ActionDescrip
 
 /// JSON Schema (draft 2020-12) of an action's parameters.
 fn input(action: &Action) -> Value {
-    let properties = action.params.iter().map(|(name, param)| (name.clone(), schema(param))).collect();
+    let properties: Map<_, _> = action.params.iter().map(|(name, param)| (name.clone(), schema(param))).collect();
     let required: Vec<String> =
         action.params.iter().filter(|(_, param)| param.required).map(|(name, _)| name.clone()).collect();
-    let mut schema = object(properties, &required);
+    let mut schema = object(&properties, &required);
     if !action.one_of.is_empty() {
         let group = |names: &Vec<String>| json!({ "anyOf": names.iter().map(|name| json!({ "required": [name] })).collect::<Vec<_>>() });
         schema["allOf"] = action.one_of.iter().map(group).collect();

@@ -5,6 +5,7 @@
 
 mod actions;
 mod broken;
+mod call;
 mod completion;
 mod connect;
 mod fake;
