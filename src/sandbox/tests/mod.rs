@@ -1,5 +1,6 @@
 //! The vendor's whole life, on Slack's file and on small ones that a user could write.
 
+mod actions;
 mod connectors;
 mod device;
 mod emulator;
