@@ -50,6 +50,7 @@ struct ActionItem {
 #[derive(Serialize)]
 struct Actions {
     connection: String,
+    connector: String,
     actions: Vec<ActionItem>,
 }
 
@@ -59,12 +60,11 @@ impl View for Actions {
             return format!("The connector of {} describes no actions; `integ api` calls any path.", self.connection);
         }
         let row = |item: &ActionItem| {
-            let optional = item.optional.iter().map(|name| format!("[{name}]"));
-            let params: Vec<String> = item.required.iter().cloned().chain(optional).collect();
             let about = if item.available { item.about.clone() } else { format!("{} (not by this key)", item.about) };
-            vec![item.action.clone().into(), about.into(), params.join(" ").into()]
+            vec![item.action.clone().into(), about.into(), item.required.join(" ").into()]
         };
-        table(ui, &["action", "what", "parameters"], self.actions.iter().map(row).collect())
+        let actions = table(ui, &["action", "what", "needs"], self.actions.iter().map(row).collect());
+        format!("{actions}\n\n`integ connector show {} ACTION` tells of all its parameters.", self.connector)
     }
 }
 
@@ -168,7 +168,8 @@ fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
             available: action.auth.is_empty() || action.auth.contains(&connection.auth),
         }
     };
-    Ok(Actions { connection: name.to_string(), actions: connector.actions.iter().map(item).collect() })
+    let id = connector.id.clone();
+    Ok(Actions { connection: name.to_string(), connector: id, actions: connector.actions.iter().map(item).collect() })
 }
 
 fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
