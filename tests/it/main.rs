@@ -12,6 +12,7 @@ mod fake;
 mod flow;
 mod harness;
 mod keyring;
+mod notify;
 mod oidc;
 mod output;
 mod provider;

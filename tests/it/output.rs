@@ -366,6 +366,8 @@ fn a_project_file_names_a_workspace_and_connections() {
     assert_eq!(inside(&["-w", "default", "status", "slack@work"]).code, 3, "the flag wins");
     for bad in [
         "[vault]\npassphrase_command = \"touch evil\"\n",
+        "[notify]\ncommand = \"touch evil\"\n",
+        "[notify]\nurl = \"https://example.com/\"\n",
         "token = \"x\"\n",
         "workspace = \"../../etc\"\n",
         "workspace = 1\n",
