@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use crate::secret::Secret;
 
-/// A variable: its name and what it does, as `integ --help` prints it.
+/// A variable: its name and what it does, as `integ help environment` prints it.
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,

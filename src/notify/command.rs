@@ -46,8 +46,8 @@ pub(super) async fn run(command: &str, timeout: Duration, notice: &Notice) -> Re
         }
         Err(_) => {
             drop(group);
-            // Reaped, so that nothing of it is left when this returns.
-            let _ = child.wait().await;
+            // Reaped, unless the kernel itself holds it.
+            let _ = tokio::time::timeout(LAST_WORDS, child.wait()).await;
             Err(NotifyError::TooLong { what: program, after_secs: timeout.as_secs() })
         }
     }

@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! - No token, key or secret of integ is in what a hook is given, nor in its environment.
-//! - Nothing waits for longer than `notify.timeout` for a hook. One that did not answer in time is not tried again by this
-//!   process, so that a thousand changes wait no longer than a few.
+//! - Nothing waits for longer than `notify.timeout` for a hook. One that did not answer in time is left alone for a minute,
+//!   so that a thousand changes wait no longer than a few.
 //! - Of one connection the changes are told in the order in which they happened.
 
 mod command;
@@ -15,17 +15,19 @@ mod notice;
 mod post;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::task::JoinSet;
 
-pub use notice::Notice;
+pub use notice::{Notice, VARIABLES};
 pub use post::signing_secret;
 
+use crate::clock::Stopwatch;
 use crate::config::{Config, NotifyConfig};
 use crate::error::{Error, Kind, Remedy};
 use crate::http::egress::Guard;
@@ -35,6 +37,9 @@ use crate::webhook::standard::SecretError;
 
 /// Hooks that run at the same time.
 const AT_ONCE: usize = 4;
+
+/// How long a hook that did not answer is left alone.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Why somebody was not told.
 #[derive(Debug, Error)]
@@ -130,7 +135,8 @@ struct Shared {
 /// What became of one of the two ways so far.
 #[derive(Default)]
 struct Hook {
-    silent: AtomicBool,
+    /// When it last did not answer.
+    silent: Mutex<Option<Stopwatch>>,
     untold: AtomicU32,
 }
 
@@ -174,7 +180,10 @@ impl Notifier {
             let _slot = shared.slots.acquire().await;
             shared.deliver(&notice).await;
         };
-        held(&self.running).spawn_on(task, &runtime);
+        let mut running = held(&self.running);
+        // Those that have ended: a process that lives long keeps none of them.
+        while running.try_join_next().is_some() {}
+        running.spawn_on(task, &runtime);
     }
 
     /// Waits for every hook that was begun, each within its own time. Ctrl-C ends them instead.
@@ -214,13 +223,13 @@ impl Shared {
 
 impl Hook {
     async fn attempt(&self, notice: &Notice, telling: impl Future<Output = Result<(), NotifyError>>) {
-        if self.silent.load(Ordering::Relaxed) {
+        if held(&self.silent).is_some_and(|since| since.elapsed() < SILENCE) {
             self.untold.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let Err(error) = telling.await else { return };
         if error.is_silence() {
-            self.silent.store(true, Ordering::Relaxed);
+            *held(&self.silent) = Some(Stopwatch::start());
         }
         let error = Error::from(error);
         let why: String = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");

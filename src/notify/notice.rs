@@ -12,6 +12,17 @@ const FORMAT_VERSION: u32 = 1;
 /// A reason may quote a vendor's answer; what is longer is not worth an environment variable.
 const LONGEST_REASON: usize = 500;
 
+/// What a command has in its environment, and what each variable says.
+pub const VARIABLES: [(&str, &str); 7] = [
+    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure or recovery"),
+    ("INTEG_NOTIFY_CONNECTION", "its name: slack@work"),
+    ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
+    ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
+    ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
+    ("INTEG_NOTIFY_REASON", "why it does not work; empty after a recovery"),
+    ("INTEG_NOTIFY_TIME", "when it was found, as RFC 3339 in UTC"),
+];
+
 /// One change of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -51,15 +62,17 @@ impl Notice {
 
     /// What the command has in its environment.
     pub(super) fn variables(&self) -> [(&'static str, String); 7] {
-        [
-            ("INTEG_NOTIFY_EVENT", self.transition.as_str().to_owned()),
-            ("INTEG_NOTIFY_CONNECTION", self.connection.clone()),
-            ("INTEG_NOTIFY_CONNECTOR", self.connector.clone()),
-            ("INTEG_NOTIFY_WORKSPACE", self.workspace.clone()),
-            ("INTEG_NOTIFY_STATUS", self.status.to_owned()),
-            ("INTEG_NOTIFY_REASON", self.reason.clone().unwrap_or_default()),
-            ("INTEG_NOTIFY_TIME", self.at.to_string()),
-        ]
+        let values = [
+            self.transition.as_str().to_owned(),
+            self.connection.clone(),
+            self.connector.clone(),
+            self.workspace.clone(),
+            self.status.to_owned(),
+            self.reason.clone().unwrap_or_default(),
+            self.at.to_string(),
+        ];
+        let mut values = values.into_iter();
+        VARIABLES.map(|(name, _)| (name, values.next().unwrap_or_default()))
     }
 
     /// What the command reads on stdin, and the body of the POST: `type`, `timestamp` and `data`, as Standard Webhooks

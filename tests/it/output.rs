@@ -86,6 +86,9 @@ fn fault_100_a_reader_that_has_gone_is_no_failure() {
         "--help",
         "--version",
         "help",
+        "help sandbox",
+        "man",
+        "doctor",
         "status --jq .connections[]",
         "refresh slack",
         "connect github --sandbox --json",
@@ -237,6 +240,7 @@ fn status_has_the_shape_that_is_promised() {
         "token slack@work",
         "refresh slack@work",
         "sandbox fault slack",
+        "doctor",
     ] {
         assert_eq!(home.json(line)["format_version"], 1, "{line}");
     }
