@@ -52,8 +52,10 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     let mut findings = Vec::new();
     let settings = folders.config_file().parent().map(Path::to_owned).unwrap_or_default();
     for folder in [settings, data.to_owned(), folders.workspaces()] {
-        findings.extend(trust(&folder));
+        findings.extend(trust(&folder, Kind::Folder));
     }
+    // Settings name programs that are run.
+    findings.extend(trust(&folders.config_file(), Kind::File));
     if data.exists() && !is_writable(data) {
         let show = format!("ls -ld {0}; df {0}", quoted(data));
         findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
@@ -65,8 +67,15 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with the owner or the rights of a folder; others may look into it, for its files are private.
-fn trust(folder: &Path) -> Option<Finding> {
+/// What a path is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+}
+
+/// What is wrong with the owner or the rights of a folder or a file without secrets: others may read it, not write it.
+fn trust(folder: &Path, kind: Kind) -> Option<Finding> {
     let metadata = match fs::metadata(folder) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -75,20 +84,26 @@ fn trust(folder: &Path) -> Option<Finding> {
             return Some(Finding::problem("folders", format!("{}: {error}", folder.display()), Some(mend)));
         }
     };
-    if !metadata.is_dir() {
+    let (fits, what, mode) = match kind {
+        Kind::Folder => (metadata.is_dir(), "folder", "700"),
+        Kind::File => (metadata.is_file(), "file", "600"),
+    };
+    if !fits {
         let mend = format!("ls -ld {}", quoted(folder));
-        return Some(Finding::problem("folders", format!("{} is no folder", folder.display()), Some(mend)));
+        return Some(Finding::problem("folders", format!("{} is no {what}", folder.display()), Some(mend)));
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
+        // A file of root's is as good: a mounted one often is.
+        let owners = if kind == Kind::File { vec![0] } else { Vec::new() };
+        if metadata.uid() != rustix::process::geteuid().as_raw() && !owners.contains(&metadata.uid()) {
             let mend = format!("sudo chown \"$USER\" {}", quoted(folder));
             let message = format!("{} belongs to another user", folder.display());
             return Some(Finding::problem("folders", message, Some(mend)));
         }
         if metadata.mode() & 0o022 != 0 {
-            let mend = format!("chmod 700 {}", quoted(folder));
+            let mend = format!("chmod {mode} {}", quoted(folder));
             let message = format!("{} can be written by others", folder.display());
             return Some(Finding::problem("folders", message, Some(mend)));
         }

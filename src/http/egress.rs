@@ -110,7 +110,7 @@ pub fn judge(address: IpAddr) -> Verdict {
 
 /// An address that the guard does not let through.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{host} is {address}, which is {purpose}")]
+#[error("{}{address} is {purpose}", if *host == address.to_string() { String::new() } else { format!("{host} leads to an address that is not public: ") })]
 pub struct Refusal {
     pub host: String,
     pub address: IpAddr,

@@ -35,7 +35,7 @@ pub enum HttpError {
     TooLarge { host: String, limit: usize },
     #[error("{url} is not https, and {host} is not this machine")]
     Insecure { url: String, host: String },
-    #[error("the egress guard stops it: {0}")]
+    #[error("URLs of yours may lead to public addresses alone, and {0}")]
     Forbidden(#[from] egress::Refusal),
     #[error("the request to {host} cannot be written")]
     Unwritable { host: String, source: Box<dyn std::error::Error + Send + Sync> },

@@ -113,7 +113,7 @@ impl Remedy for NotifyError {
 }
 
 /// The commands that make a secret and name it.
-const NEW_SECRET: &str = "(umask 077; echo \"whsec_$(openssl rand -base64 32)\" > ~/.integ-notify-secret) && \
+const NEW_SECRET: &str = "(umask 077; echo \"whsec_$(head -c 32 /dev/urandom | base64)\" > ~/.integ-notify-secret) && \
     integ config set notify.secret_file ~/.integ-notify-secret";
 
 /// Tells of changes; one for each `App`.

@@ -152,6 +152,8 @@ pub fn verify(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The vector of the reference libraries' own tests.
@@ -252,6 +254,28 @@ mod tests {
                 verify(&secrets, id.as_str(), &TIMESTAMP.to_string(), &signature, body, at(TIMESTAMP)).is_ok()
             };
             assert!(verify(body) && !verify(&[body, b" "].concat()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_judged_without_a_panic(
+            id in ".{0,40}", timestamp in "\\PC{0,25}", signature in "(v1,)?[A-Za-z0-9+/= ,]{0,60}", body: Vec<u8>, now in 0i64..=253_402_207_200,
+        ) {
+            let found = verify(&[secret(SECRET)], &id, &timestamp, &signature, &body, at(now));
+            prop_assert!(found.is_err());
+        }
+
+        #[test]
+        fn what_is_signed_is_verified_and_nothing_else_is(body: Vec<u8>, other: Vec<u8>, seconds in 1i64..=253_402_207_200) {
+            let (id, secrets) = (MessageId::random(), [secret(SECRET)]);
+            let signature = sign(&secrets, &id, at(seconds), &body);
+            let verify = |seconds: i64, body: &[u8]| {
+                verify(&secrets, id.as_str(), &seconds.to_string(), &signature, body, at(seconds))
+            };
+            prop_assert!(verify(seconds, &body).is_ok());
+            prop_assert_eq!(verify(seconds - 1, &body), Err(Refused::Signature));
+            prop_assert_eq!(verify(seconds, &other).is_ok(), other == body);
         }
     }
 }

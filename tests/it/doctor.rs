@@ -167,6 +167,10 @@ fn a_vault_that_does_not_open_is_a_problem_with_its_remedy() {
     let (findings, _) = doctor(&home);
     assert!(findings.iter().any(|finding| finding["message"].as_str().unwrap().contains("written by others")));
     mode(home.path(), 0o700);
+    home.ok("config set http.timeout 20s");
+    mode(&home.path().join("config.toml"), 0o666);
+    assert!(mend(&find(&doctor(&home).0, "folders", "problem", "written by others")).starts_with("chmod 600"));
+    mode(&home.path().join("config.toml"), 0o644);
     // Its key is another's.
     let other = Home::new();
     other.ok("connect slack --sandbox");
@@ -264,7 +268,16 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     home.ok("config set notify.url https://127.0.0.1/hook");
     let (findings, _) = doctor(&home);
     find(&findings, "notify", "problem", "/no/such/program is not there");
-    assert!(mend(&find(&findings, "notify", "problem", "no secret")).contains("notify.secret_file"));
+    let make_secret = mend(&find(&findings, "notify", "problem", "no secret")).to_owned();
+    let mut shell = home.command(["-c", &make_secret.replace("integ config", &format!("'{INTEG}' config"))]);
+    let arguments: Vec<_> = shell.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let environment: Vec<_> =
+        shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    shell = Command::new("sh");
+    shell.args(arguments).env_clear().envs(environment).current_dir(home.path());
+    let ran = finish(shell);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    find(&doctor(&home).0, "notify", "problem", "loopback");
     let home = home.with("INTEG_NOTIFY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     home.ok("config set notify.command sh");
     let (findings, _) = doctor(&home);
