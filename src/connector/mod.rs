@@ -6,9 +6,12 @@
 mod catalogue;
 mod descriptor;
 mod model;
+mod near;
 mod pointer;
 mod schema;
 mod semantic;
+mod shape;
+mod syntax;
 mod template;
 mod validate;
 
