@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use toml_parser::Source;
 use toml_parser::parser::{Event, EventKind};
 
+/// The most parts of a key that are looked at.
+const DEPTH: usize = super::DEPTH as usize;
+
 /// The paths of all keys, in the order of the text.
 pub(super) struct Keys {
     by_offset: HashMap<usize, String>,
@@ -58,7 +61,8 @@ struct Reader {
 impl Reader {
     fn read(&mut self, source: Source<'_>, event: &Event) {
         match event.kind() {
-            EventKind::SimpleKey => {
+            // Deeper ones are refused for their depth.
+            EventKind::SimpleKey if self.dotted.len() < DEPTH => {
                 let mut name = Cow::Borrowed("");
                 if let Some(raw) = source.get(event) {
                     raw.decode_key(&mut name, &mut ());

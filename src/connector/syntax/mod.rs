@@ -35,21 +35,21 @@ pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &Lines) -> 
         spans.retain(|(span, _)| span.start < offset);
     }
     let mut told = BTreeSet::new();
-    let mut twice: Vec<String> = Vec::new();
+    let mut twice = BTreeSet::new();
     for (span, message) in spans {
         if !told.insert(lines.at(span.start)) {
             continue;
         }
         match keys.stands_already(span.start) {
             Some((key, first)) if is_twice(message) => {
-                if !twice.iter().any(|above| key.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('.')))
-                {
+                // What stands in a table that is there twice is there twice too.
+                if key.match_indices('.').all(|(at, _)| !twice.contains(&key[..at])) {
                     found.push((
                         span.start,
                         key.to_owned(),
                         format!("stands here already, on line {}", lines.at(first)),
                     ));
-                    twice.push(key.to_owned());
+                    twice.insert(key);
                 }
             }
             _ => found.push((span.start, String::new(), in_words(text, span.start, message))),
