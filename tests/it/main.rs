@@ -9,6 +9,7 @@ mod completion;
 mod connect;
 mod fake;
 mod flow;
+mod fuzz;
 mod harness;
 mod keyring;
 mod oidc;
