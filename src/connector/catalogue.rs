@@ -1,10 +1,13 @@
 //! Which connectors there are and where their files lie.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
+use super::near::{near, suggest_or_list};
 use super::{Connector, ConnectorError, validate};
 
 macro_rules! embedded {
@@ -123,10 +126,8 @@ impl Catalogue {
     }
 
     fn likely(&self, id: &str) -> Option<String> {
-        let ids = self.ids().into_iter().map(|(known, _)| known);
-        let scored = ids.map(|known| (strsim::jaro_winkler(&known, id), known));
-        let (score, known) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-        (score > 0.75).then_some(known)
+        let ids = self.ids();
+        near(id, ids.iter().map(|(known, _)| known.as_str())).map(str::to_owned)
     }
 }
 
@@ -135,40 +136,91 @@ fn built_in(id: &str) -> Option<&'static str> {
 }
 
 /// Parses a file with what it inherits from its vendor.
-pub(super) fn parse(text: &str) -> Result<Connector, String> {
-    let table = inherit(text.parse::<Table>().map_err(|error| error.message().to_owned())?)?;
-    Connector::deserialize(Value::Table(table)).map_err(|error| error.message().to_owned())
+///
+/// # Errors
+/// The first thing that does not fit the model; [`validate`] says all, and where.
+pub fn parse(text: &str) -> Result<Connector, String> {
+    let own = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
+    let document = inherit(own).map_err(|unknown| unknown.message)?;
+    read(document).map_err(|error| error.message().to_owned())
 }
 
-/// Lays the file's keys over those of its vendor.
-fn inherit(own: Table) -> Result<Table, String> {
-    let Some(Value::String(vendor)) = own.get("vendor") else { return Ok(own) };
-    let text = VENDORS.iter().find(|(name, _)| name == vendor).map(|(_, text)| *text);
-    let text = text.ok_or_else(|| format!("there is no vendor {vendor:?}; there is: {}", vendors().join(", ")))?;
-    let mut merged: Table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    overlay(&mut merged, own);
-    Ok(merged)
+/// The connector that a parsed document describes.
+pub(super) fn read(document: Spanned<DeTable<'_>>) -> Result<Connector, toml::de::Error> {
+    Connector::deserialize(toml::de::Deserializer::from(document))
 }
 
-/// The names that `vendor` may have.
-pub(super) fn vendors() -> Vec<&'static str> {
-    VENDORS.iter().map(|(name, _)| *name).collect()
+/// A file names a vendor that is none.
+pub(super) struct UnknownVendor {
+    pub(super) offset: usize,
+    pub(super) message: String,
 }
 
-fn overlay(base: &mut Table, own: Table) {
-    for (key, value) in own {
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
-            // The first rule that fits decides, so that the file's own come first.
-            (Some(Value::Array(below)), Value::Array(mut above)) if ADD_UP.contains(&key.as_str()) => {
-                above.append(below);
-                *below = above;
+/// Lays the file's keys over those of its vendor. What is inherited stands where the file names the vendor.
+pub(super) fn inherit(own: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, UnknownVendor> {
+    let Some((key, value)) = own.get_ref().get_key_value("vendor") else { return Ok(own) };
+    let DeValue::String(vendor) = value.get_ref() else { return Ok(own) };
+    let Some((_, text)) = VENDORS.iter().find(|(name, _)| name == vendor) else {
+        let known = suggest_or_list(vendor, VENDORS.iter().map(|(name, _)| *name));
+        let message = format!("there is no vendor {vendor:?}{known}");
+        return Err(UnknownVendor { offset: value.span().start, message });
+    };
+    // Compiled in, and parsed by a test: nothing of it is broken.
+    let (shared, _) = DeTable::parse_recoverable(text);
+    let shared = placed_table(shared.into_inner(), &key.span());
+    Ok(Spanned::new(own.span(), overlay(shared, own.into_inner())))
+}
+
+/// A table with all of it standing in one place.
+fn placed_table(table: DeTable<'static>, span: &Range<usize>) -> DeTable<'static> {
+    let mut placed = DeTable::new();
+    for (key, value) in table {
+        placed.insert(Spanned::new(span.clone(), key.into_inner()), self::placed(value.into_inner(), span));
+    }
+    placed
+}
+
+fn placed(value: DeValue<'static>, span: &Range<usize>) -> Spanned<DeValue<'static>> {
+    let value = match value {
+        DeValue::Table(table) => DeValue::Table(placed_table(table, span)),
+        DeValue::Array(items) => {
+            DeValue::Array(items.into_iter().map(|item| placed(item.into_inner(), span)).collect())
+        }
+        plain => plain,
+    };
+    Spanned::new(span.clone(), value)
+}
+
+fn overlay<'i>(base: DeTable<'i>, mut own: DeTable<'i>) -> DeTable<'i> {
+    let mut merged = DeTable::new();
+    for (key, below) in base {
+        match own.remove_entry(key.get_ref().as_ref()) {
+            Some((key, above)) => {
+                let value = lay(key.get_ref(), above, below);
+                merged.insert(key, value);
             }
-            (_, value) => {
-                base.insert(key, value);
+            None => {
+                merged.insert(key, below);
             }
         }
     }
+    for (key, value) in own {
+        merged.insert(key, value);
+    }
+    merged
+}
+
+fn lay<'i>(key: &str, above: Spanned<DeValue<'i>>, below: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
+    let span = above.span();
+    let value = match (above.into_inner(), below.into_inner()) {
+        (DeValue::Table(above), DeValue::Table(below)) => DeValue::Table(overlay(below, above)),
+        // The first rule that fits decides, so that the file's own come first.
+        (DeValue::Array(above), DeValue::Array(below)) if ADD_UP.contains(&key) => {
+            DeValue::Array(above.into_iter().chain(below).collect())
+        }
+        (above, _) => above,
+    };
+    Spanned::new(span, value)
 }
 
 #[cfg(test)]
@@ -187,6 +239,23 @@ mod tests {
         files.sort();
         let built_in: Vec<&str> = BUILT_IN.iter().map(|(id, _)| *id).collect();
         assert_eq!(built_in, files);
+    }
+
+    #[test]
+    fn every_vendor_is_parsed_without_a_mistake() {
+        for (name, text) in VENDORS {
+            DeTable::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_of_what_is_inherited_stands_where_the_vendor_is_named() {
+        let text = "id = \"acme\"\nvendor = \"google\"\n[auth.key]\nfields.key.prompt = \"Key\"\n";
+        let mistakes: Vec<String> = validate(text).iter().map(ToString::to_string).collect();
+        let missing = ["name", "category", "description", "docs"];
+        let mut expected: Vec<String> = missing.iter().map(|key| format!("line 1: {key}: is missing")).collect();
+        expected.push("line 3: auth.key.label: is missing".to_owned());
+        assert_eq!(mistakes, expected);
     }
 
     #[test]

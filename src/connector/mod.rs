@@ -6,9 +6,12 @@
 mod catalogue;
 mod descriptor;
 mod model;
+mod near;
 mod pointer;
 mod schema;
 mod semantic;
+mod shape;
+mod syntax;
 mod template;
 mod validate;
 
@@ -16,7 +19,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use catalogue::{BUILT_IN, Catalogue, Source};
+pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
 pub use descriptor::{Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use model::*;
 pub use pointer::Pointer;

@@ -9,15 +9,19 @@ use serde_json::{Map, Value};
 /// A checked JSON Pointer: empty for the whole document, else `/name/0/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = Pointer::FORMAT))]
 pub struct Pointer(String);
 
 impl Pointer {
+    /// How the schema marks the strings, and the names of members, that are pointers: as JSON Schema itself does.
+    pub(super) const FORMAT: &str = "json-pointer";
+
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.is_empty() && !text.starts_with('/') {
-            return Err(format!("{text:?} is not a JSON Pointer: it starts with '/', as in \"/{text}\""));
+            let meant = from_json_path(text).unwrap_or_else(|| format!("/{text}"));
+            return Err(format!("{text:?} is not a JSON Pointer: it starts with '/', as in {meant:?}"));
         }
         let mut rest = text;
         while let Some(at) = rest.find('~') {
@@ -84,6 +88,12 @@ impl Pointer {
     }
 }
 
+/// The pointer that a plain JSONPath (RFC 9535) such as `$.data.id` stands for.
+fn from_json_path(text: &str) -> Option<String> {
+    let path = text.strip_prefix('$')?;
+    path.starts_with('.').then(|| path.replace('.', "/"))
+}
+
 impl TryFrom<String> for Pointer {
     type Error = String;
 
@@ -118,6 +128,7 @@ mod tests {
     #[test]
     fn refuses_what_is_none() {
         assert!(Pointer::parse("a").unwrap_err().contains("\"/a\""));
+        assert!(Pointer::parse("$.a.b").unwrap_err().contains("\"/a/b\""));
         assert!(Pointer::parse("/a~2").is_err());
     }
 }

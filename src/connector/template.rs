@@ -17,7 +17,7 @@ use crate::secret::Secret;
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = Template::FORMAT))]
 pub struct Template {
     text: String,
     parts: Vec<Part>,
@@ -70,6 +70,9 @@ impl Values {
 }
 
 impl Template {
+    /// How the schema marks the strings that are templates.
+    pub(super) const FORMAT: &str = "template";
+
     /// # Errors
     /// [`TemplateError`] for a brace without its partner or a name that is none.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
@@ -112,6 +115,14 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Name(name) => Some(name.as_str()),
             Part::Literal(_) => None,
+        })
+    }
+
+    /// The first two names with nothing between them, whose values nobody can tell apart again.
+    pub fn adjacent(&self) -> Option<(&str, &str)> {
+        self.parts.windows(2).find_map(|pair| match pair {
+            [Part::Name(first), Part::Name(second)] => Some((first.as_str(), second.as_str())),
+            _ => None,
         })
     }
 

@@ -1,31 +1,29 @@
 //! Finds every mistake of a connector file at once: line, key, what is wrong, and what was probably meant.
 //!
-//! Three passes. The TOML itself; its shape against the schema that the model gives, walked over the parsed text so that
-//! each mistake has its place; and, where the shape is right, what the values say together (`semantic`).
+//! Three passes. The TOML itself (`syntax`); its shape against the schema that the model gives (`shape`); and, where the
+//! shape is right, what the values say together (`semantic`). A pass that finds something ends it: what the next would say
+//! of a file that is half understood would only follow from that.
 
 use std::fmt;
 
-use serde_json::Value as Schema;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{catalogue, schema, semantic};
+use super::{catalogue, schema, semantic, shape, syntax};
 
 /// One mistake of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// From 1; 0 where it is about the whole file.
+    /// From 1.
     pub line: usize,
-    /// The dotted path of the key: `auth.oauth.oauth2.token_url`.
+    /// The dotted path of the key, as in `auth.oauth.oauth2.token_url`; empty where the TOML itself is broken.
     pub key: String,
     pub message: String,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "line {}: ", self.line)?;
-        }
+        write!(f, "line {}: ", self.line)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -35,235 +33,79 @@ impl fmt::Display for Mistake {
 
 /// All mistakes of a connector file, in the order of their lines; none for a valid one.
 pub fn validate(text: &str) -> Vec<Mistake> {
-    let line_of = |offset: usize| text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
+    let lines = Lines::of(text);
     let (document, broken) = DeTable::parse_recoverable(text);
-    let mut mistakes: Vec<Mistake> = broken
-        .iter()
-        .map(|error| Mistake {
-            line: line_of(error.span().map_or(0, |span| span.start)),
-            key: String::new(),
-            message: error.message().to_owned(),
-        })
-        .collect();
-    let root = schema::json_schema();
-    let mut walk = Walk { root: &root, found: Vec::new(), inherits: document.get_ref().get("vendor").is_some() };
-    if mistakes.is_empty() {
-        walk.table(document.get_ref(), 0, &root, "");
-    }
-    mistakes.extend(walk.found.into_iter().map(|(offset, key, message)| Mistake {
-        line: line_of(offset),
-        key,
-        message,
-    }));
-    if mistakes.is_empty() {
-        mistakes = match catalogue::parse(text) {
-            Ok(connector) => semantic::check(&connector)
-                .into_iter()
-                .map(|(key, message)| {
-                    let line = offset_of(document.get_ref(), &key).map_or(0, line_of);
-                    Mistake { line, key, message }
-                })
-                .collect(),
-            Err(message) => vec![Mistake { line: 0, key: String::new(), message }],
-        };
-    }
+    let found = if broken.is_empty() { check(&document) } else { syntax::explain(text, &broken, &lines) };
+    let mut mistakes: Vec<Mistake> =
+        found.into_iter().map(|(offset, key, message)| Mistake { line: lines.at(offset), key, message }).collect();
     mistakes.sort_by_key(|mistake| mistake.line);
     mistakes
 }
 
+/// The mistakes of a file whose TOML is right.
+fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
+    let root = schema::json_schema();
+    let document = match catalogue::inherit(own.clone()) {
+        Ok(document) => document,
+        Err(unknown) => {
+            let mut found = shape::check(own.get_ref(), &root, false);
+            found.push((unknown.offset, "vendor".to_owned(), unknown.message));
+            return found;
+        }
+    };
+    let mut found = shape::check(document.get_ref(), &root, true);
+    if !found.is_empty() {
+        return found;
+    }
+    match catalogue::read(document.clone()) {
+        Ok(connector) => {
+            for (key, message) in semantic::check(&connector) {
+                found.push((offset_of(document.get_ref(), &key), key, message));
+            }
+        }
+        // The shape says all that the model does: this is for what the two might one day not share.
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            found.push((offset, String::new(), error.message().to_owned()));
+        }
+    }
+    found
+}
+
+/// Where each line of a text begins.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line of a byte, from 1.
+    pub(super) fn at(&self, offset: usize) -> usize {
+        self.0.partition_point(|begin| *begin <= offset) + 1
+    }
+}
+
 /// Where the key of a dotted path stands, or the nearest one above it that does.
-fn offset_of(table: &DeTable<'_>, path: &str) -> Option<usize> {
-    let mut at = table;
-    let mut offset = None;
-    let mut rest = path;
-    while !rest.is_empty() {
-        // A key may hold dots itself (a scope's name): the longest that fits is taken.
-        let (key, value) = at
-            .iter()
-            .filter(|(key, _)| {
-                rest.strip_prefix(key.get_ref().as_ref()).is_some_and(|tail| tail.is_empty() || tail.starts_with('.'))
-            })
-            .max_by_key(|(key, _)| key.get_ref().len())?;
-        offset = Some(key.span().start);
-        rest = rest[key.get_ref().len()..].trim_start_matches('.');
-        match value.get_ref() {
-            DeValue::Table(inner) => at = inner,
-            _ => break,
-        }
-    }
-    offset
+fn offset_of(table: &DeTable<'_>, path: &str) -> usize {
+    // A key may hold dots itself (a scope's name): the longest that fits is taken.
+    let fits = |name: &str| path.strip_prefix(name).is_some_and(|tail| tail.is_empty() || tail.starts_with('.'));
+    let keys = table.iter().filter(|(key, _)| fits(key.get_ref()));
+    let Some((key, value)) = keys.max_by_key(|(key, _)| key.get_ref().len()) else { return 0 };
+    let rest = path[key.get_ref().len()..].trim_start_matches('.');
+    within(value.get_ref(), rest).unwrap_or(key.span().start)
 }
 
-struct Walk<'s> {
-    root: &'s Schema,
-    /// Byte offset, key and message.
-    found: Vec<(usize, String, String)>,
-    /// Whether missing keys may come from the vendor's file.
-    inherits: bool,
-}
-
-impl<'s> Walk<'s> {
-    fn report(&mut self, offset: usize, key: &str, message: String) {
-        self.found.push((offset, key.to_owned(), message));
-    }
-
-    fn resolve(&self, schema: &'s Schema) -> &'s Schema {
-        match schema.get("$ref").and_then(Schema::as_str) {
-            Some(reference) => self.root.pointer(reference.trim_start_matches('#')).unwrap_or(schema),
-            None => schema,
-        }
-    }
-
-    fn table(&mut self, table: &DeTable<'_>, offset: usize, schema: &'s Schema, path: &str) {
-        let properties = schema.get("properties").and_then(Schema::as_object);
-        let others = schema.get("additionalProperties").filter(|others| others.is_object());
-        for (key, value) in table {
-            let name = key.get_ref().as_ref();
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            match properties.and_then(|properties| properties.get(name)).or(others) {
-                Some(inner) => self.value(value, inner, &path),
-                None if schema.get("additionalProperties") == Some(&Schema::Bool(true)) => {}
-                None => {
-                    let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                    self.report(key.span().start, &path, format!("there is no such key{}", suggest(name, &known)));
-                }
-            }
-        }
-        if self.inherits {
-            return;
-        }
-        for name in schema.get("required").and_then(Schema::as_array).into_iter().flatten().filter_map(Schema::as_str) {
-            if !table.iter().any(|(key, _)| key.get_ref() == name) {
-                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-                self.report(offset, &path, "is missing".to_owned());
-            }
-        }
-    }
-
-    fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &'s Schema, path: &str) {
-        let schema = self.resolve(schema);
-        if takes_anything(schema) {
-            return;
-        }
-        let kind = toml_kind(value.get_ref());
-        let choices = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Schema::as_array);
-        if let Some(choices) = choices
-            && schema.get("type").is_none()
-        {
-            let choices: Vec<&Schema> = choices.iter().map(|choice| self.resolve(choice)).collect();
-            // Documented words come as one `const` each, the others as an `enum`; optional things as the thing or null.
-            let words: Vec<&str> = choices.iter().flat_map(|choice| words_of(choice)).collect();
-            if !words.is_empty() {
-                return self.word(value, &words, path);
-            }
-            return match choices.iter().find(|choice| accepts(choice, kind)) {
-                Some(choice) => self.value(value, choice, path),
-                None => self.wrong_kind(value, &expected(&choices), path),
-            };
-        }
-        let words = words_of(schema);
-        if !words.is_empty() {
-            return self.word(value, &words, path);
-        }
-        if !accepts(schema, kind) {
-            return self.wrong_kind(value, &expected(&[schema]), path);
-        }
-        match value.get_ref() {
-            DeValue::Table(table) => self.table(table, value.span().start, schema, path),
-            DeValue::Array(items) => {
-                if let Some(inner) = schema.get("items") {
-                    for (index, item) in items.iter().enumerate() {
-                        self.value(item, inner, &format!("{path}.{index}"));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn word(&mut self, value: &Spanned<DeValue<'_>>, words: &[&str], path: &str) {
-        match value.get_ref() {
-            DeValue::String(text) if words.contains(&text.as_ref()) => {}
-            DeValue::String(text) => {
-                let message = format!("{text:?} is none of {}{}", words.join(", "), suggest(text, words));
-                self.report(value.span().start, path, message);
-            }
-            _ => self.wrong_kind(value, &format!("one of {}", words.join(", ")), path),
-        }
-    }
-
-    fn wrong_kind(&mut self, value: &Spanned<DeValue<'_>>, expected: &str, path: &str) {
-        self.report(value.span().start, path, format!("takes {expected}, not a {}", value.get_ref().type_str()));
-    }
-}
-
-/// Whether a schema says nothing of a value.
-fn takes_anything(schema: &Schema) -> bool {
-    let says = |key: &String| !matches!(key.as_str(), "description" | "default");
-    schema == &Schema::Bool(true) || schema.as_object().is_some_and(|schema| !schema.keys().any(says))
-}
-
-/// The words that a schema of fixed words takes.
-fn words_of(schema: &Schema) -> Vec<&str> {
-    let listed = schema.get("enum").and_then(Schema::as_array).into_iter().flatten();
-    listed.chain(schema.get("const")).filter_map(Schema::as_str).collect()
-}
-
-fn toml_kind(value: &DeValue<'_>) -> &'static str {
+/// The same within a value; absent where nothing of the path is found there.
+fn within(value: &DeValue<'_>, path: &str) -> Option<usize> {
     match value {
-        DeValue::String(_) | DeValue::Datetime(_) => "string",
-        DeValue::Integer(_) => "integer",
-        DeValue::Float(_) => "number",
-        DeValue::Boolean(_) => "boolean",
-        DeValue::Array(_) => "array",
-        DeValue::Table(_) => "object",
-    }
-}
-
-fn accepts(schema: &Schema, kind: &str) -> bool {
-    let fits = |name: &Schema| name == kind || (name == "number" && kind == "integer");
-    match schema.get("type") {
-        Some(Schema::Array(kinds)) => kinds.iter().any(fits),
-        Some(one) => fits(one),
-        None if schema.get("enum").is_some() || schema.get("const").is_some() || schema.get("oneOf").is_some() => {
-            kind == "string"
+        DeValue::Table(table) => Some(offset_of(table, path)).filter(|offset| *offset > 0),
+        DeValue::Array(items) => {
+            let (index, rest) = path.split_once('.').unwrap_or((path, ""));
+            let item = items.get(index.parse::<usize>().ok()?)?;
+            Some(within(item.get_ref(), rest).unwrap_or(item.span().start))
         }
-        None => true,
-    }
-}
-
-/// The kinds that the schemas take, in the words of TOML.
-fn expected(schemas: &[&Schema]) -> String {
-    let mut kinds: Vec<&str> = Vec::new();
-    for schema in schemas {
-        match schema.get("type") {
-            Some(Schema::Array(several)) => kinds.extend(several.iter().filter_map(Schema::as_str)),
-            Some(Schema::String(one)) => kinds.push(one),
-            _ => kinds.push("string"),
-        }
-    }
-    kinds.retain(|kind| *kind != "null");
-    kinds.dedup();
-    let words: Vec<&str> = kinds
-        .into_iter()
-        .map(|kind| match kind {
-            "object" => "a table",
-            "array" => "an array",
-            "integer" => "an integer",
-            "boolean" => "true or false",
-            "number" => "a number",
-            _ => "a string",
-        })
-        .collect();
-    words.join(" or ")
-}
-
-/// `, did you mean X?` where one of the known words is near.
-fn suggest(word: &str, known: &[&str]) -> String {
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(known, word), *known));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, best)) if score > 0.75 => format!(", did you mean {best}?"),
-        _ => String::new(),
+        _ => None,
     }
 }
 
@@ -288,7 +130,7 @@ mod tests {
             [
                 "line 3: category: \"projets\" is none of calendar, communication, crm, developer, documents, email, finance, \
                  forms, generic, payments, projects, storage, did you mean projects?",
-                "line 5: docs: takes a string, not a integer",
+                "line 5: docs: takes a string, not an integer",
                 "line 6: auth.key.label: is missing",
                 "line 7: auth.key.lable: there is no such key, did you mean label?",
                 "line 10: auth.key.fields.token.secret: takes true or false, not a string",

@@ -11,6 +11,7 @@ mod connect;
 mod doctor;
 mod fake;
 mod flow;
+mod fuzz;
 mod harness;
 mod help;
 mod keyring;

@@ -114,6 +114,21 @@ pub enum ParamKind {
     Files,
 }
 
+impl ParamKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParamKind::String => "string",
+            ParamKind::Integer => "integer",
+            ParamKind::Number => "number",
+            ParamKind::Boolean => "boolean",
+            ParamKind::Array => "array",
+            ParamKind::Object => "object",
+            ParamKind::File => "file",
+            ParamKind::Files => "files",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {

@@ -139,6 +139,7 @@ pub struct Api {
     pub body: ActionBody,
     /// What must hold of every answer of status 2xx for it to be a success.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
     /// Where an answer says in words what went wrong, in order; the usual places where absent.
     #[serde(default)]
@@ -296,6 +297,7 @@ pub struct Health {
     pub path: Template,
     /// What must hold of an answer of status 200, beside `api.success`.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
     /// Whose account it is.
     #[serde(default)]
@@ -325,6 +327,7 @@ pub struct ErrorRule {
     pub headers: IndexMap<String, String>,
     /// Places in the body, all of which must hold one of their values; a string ending in `*` fits whatever starts like it.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub body: IndexMap<Pointer, Vec<Value>>,
 }
 

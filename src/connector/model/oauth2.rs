@@ -183,6 +183,7 @@ pub struct TokenAnswer {
     pub refreshed_refresh_token: Option<Pointer>,
     pub refreshed_expires_in: Option<Pointer>,
     /// What must hold for an answer of status 200 to be a success.
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
     pub error: Pointer,
     pub error_description: Pointer,
@@ -253,6 +254,7 @@ pub struct Revoke {
     pub params: IndexMap<String, Template>,
     /// What must hold of an answer of status 200.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
     /// Error codes that mean that there was nothing left to revoke.
     #[serde(default)]

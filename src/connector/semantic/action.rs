@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Found, Templates, names_given};
+use super::given::{Given, names_given};
+use super::{Found, has_base, no_choice, unlisted};
+use crate::connector::near::suggest_or_list;
 use crate::connector::{
-    Action, ActionBody, ActionParam, Auth, Connector, Idempotency, Method, PageKind, Pages, ParamKind, Place, Pointer,
+    Action, ActionBody, ActionParam, Connector, Idempotency, Method, PageKind, Pages, ParamKind, Place, Pointer,
 };
 
 /// The parts that a MIME message is made of.
@@ -24,24 +26,19 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
     }
 }
 
-/// The ways of authenticating that may do it.
-fn ways<'c>(connector: &'c Connector, action: &'c Action) -> impl Iterator<Item = &'c Auth> {
-    let all = action.auth.is_empty();
-    connector.auth.iter().filter(move |(name, _)| all || action.auth.contains(name)).map(|(_, auth)| auth)
-}
-
 fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
+    unlisted(connector, &format!("{key}.scopes"), &action.scopes, found);
     let mut say = |at: &str, message: String| found.push((format!("{key}.{at}"), message));
     for name in action.auth.iter().filter(|name| !connector.auth.contains_key(*name)) {
-        let known: Vec<&str> = connector.auth.keys().map(String::as_str).collect();
-        say("auth", format!("{name:?} is no way of authenticating; there are: {}", known.join(", ")));
-    }
-    for scope in action.scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
-        say("scopes", format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose"));
+        let known = suggest_or_list(name, connector.auth.keys().map(String::as_str));
+        say("auth", format!("{name:?} is no way of authenticating{known}"));
     }
     for name in action.one_of.iter().flatten() {
         match action.params.get(name) {
-            None => say("one_of", format!("{name:?} is not a parameter of the action")),
+            None => {
+                let known = suggest_or_list(name, action.params.keys().map(String::as_str));
+                say("one_of", format!("{name:?} is not a parameter of the action{known}"));
+            }
             Some(param) if param.required => say("one_of", format!("{name:?} is required anyway")),
             Some(_) => {}
         }
@@ -49,9 +46,7 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
     if !(200..300).contains(&action.status) {
         say("status", format!("{} is not a status of success: 200 to 299", action.status));
     }
-    if let Some(idempotency) = &action.idempotency
-        && !is_one(idempotency)
-    {
+    if action.idempotency.as_ref().is_some_and(|idempotency| !is_one(idempotency)) {
         say("idempotency", "takes exactly one of header, query and body".to_owned());
     }
     check_body(connector, action, &mut say);
@@ -59,34 +54,31 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
     for (name, param) in &action.params {
         check_param(action, body, name, param, &mut |at, message| say(&format!("params.{name}{at}"), message));
     }
-    let in_path: BTreeSet<&str> = action.path.names().collect();
-    for auth in ways(connector, action) {
-        let given = names_given(connector, auth);
-        for name in action.params.keys().filter(|name| given.contains(name.as_str())) {
-            found.push((format!("{key}.params.{name}"), "is a value of the connection already".to_owned()));
-        }
-        let mut names = given;
-        let own = action.params.iter().filter(|(name, _)| in_path.contains(name.as_str()));
-        names.extend(own.map(|(name, _)| name.as_str()));
-        let mut check = Templates { names, found };
-        check.template(&format!("{key}.path"), &action.path);
-        check.all(&format!("{key}.query"), &action.query);
-        check.all(&format!("{key}.headers"), &action.headers);
-        let path = action.path.to_string();
-        let relative = path.starts_with('/');
-        if relative && auth.base.is_none() && connector.api.base.is_none() {
-            found.push((format!("{key}.path"), "is relative, and there is no api.base".to_owned()));
-        } else if !relative && !path.starts_with("https://") && !path.starts_with('{') {
-            found.push((format!("{key}.path"), format!("{path:?} is neither a path nor an https URL")));
-        }
-    }
-    dedup(found);
+    check_templates(connector, key, action, found);
 }
 
-/// Several ways of authenticating find the same mistake several times.
-fn dedup(found: &mut Found) {
-    let mut seen = BTreeSet::new();
-    found.retain(|mistake| seen.insert(mistake.clone()));
+/// Its templates and names in each way of authenticating that may do it.
+fn check_templates(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
+    let all = action.auth.is_empty();
+    let ways: Vec<_> = connector
+        .auth
+        .iter()
+        .map(|(name, auth)| (name.as_str(), auth))
+        .filter(|(name, _)| all || action.auth.iter().any(|known| known == name))
+        .collect();
+    let given: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| names_given(connector, auth)).collect();
+    for name in action.params.keys().filter(|name| given.contains(name.as_str())) {
+        let message = "is a value of the connection already: call it otherwise".to_owned();
+        found.push((format!("{key}.params.{name}"), message));
+    }
+    let in_path: BTreeSet<&str> = action.path.names().collect();
+    let own: Vec<&str> = action.params.keys().map(String::as_str).filter(|name| in_path.contains(name)).collect();
+    let based = ways.iter().all(|(_, auth)| has_base(connector, auth));
+    let mut given = Given::new(connector, ways, found);
+    given.add(&own);
+    given.path(&format!("{key}.path"), &action.path, based);
+    given.all(&format!("{key}.query"), &action.query);
+    given.all(&format!("{key}.headers"), &action.headers);
 }
 
 pub(super) fn is_one(idempotency: &Idempotency) -> bool {
@@ -142,8 +134,12 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
     {
         say(".to", "in a query or a header it is a name: \"/name\"".to_owned());
     }
-    if param.place == Some(Place::Body) && matches!(body, ActionBody::Query | ActionBody::None) {
-        say(".in", "the action has no body: leave it to the query, or say body".to_owned());
+    if param.place == Some(Place::Body) && !in_path && matches!(body, ActionBody::Query | ActionBody::None) {
+        let message = match action.method {
+            Method::Get => "a GET has no body: leave it to the query",
+            _ => "the action has no body: leave it to the query, or say body",
+        };
+        say(".in", message.to_owned());
     }
     if param.place == Some(Place::Message) {
         if action.message.is_none() {
@@ -157,27 +153,47 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
     if matches!(param.kind, ParamKind::File | ParamKind::Files) && !sends_files && param.place != Some(Place::Message) {
         say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
     }
+    for (at, template) in [(".wrap", &param.wrap), (".each", &param.each)] {
+        if template.as_ref().is_some_and(|template| !holds_value(template)) {
+            say(at, "holds no \"{value}\", and would lose what the user gives".to_owned());
+        }
+    }
     if let Some(default) = &param.default {
-        let fits = matches!(
-            (param.kind, default),
-            (ParamKind::String, Value::String(_))
-                | (ParamKind::Integer | ParamKind::Number, Value::Number(_))
-                | (ParamKind::Boolean, Value::Bool(_))
-                | (ParamKind::Array, Value::Array(_))
-                | (ParamKind::Object, Value::Object(_))
-        );
-        if !fits {
-            say(".default", "is not of the parameter's type".to_owned());
-        }
-        if let Value::String(text) = default
-            && !param.choices.is_empty()
-            && !param.choices.contains(text)
-        {
-            say(".default", format!("{text:?} is none of the choices"));
-        }
-        if param.required {
-            say(".default", "what is required has no default".to_owned());
-        }
+        check_default(param, default, say);
+    }
+}
+
+/// Whether what the user gives has a place in it.
+fn holds_value(template: &Value) -> bool {
+    match template {
+        Value::String(text) => text.contains("{value}"),
+        Value::Array(items) => items.iter().any(holds_value),
+        Value::Object(members) => members.values().any(holds_value),
+        _ => false,
+    }
+}
+
+fn check_default(param: &ActionParam, default: &Value, say: &mut dyn FnMut(&str, String)) {
+    let fits = match param.kind {
+        ParamKind::String => default.is_string(),
+        ParamKind::Integer => default.is_i64() || default.is_u64(),
+        ParamKind::Number => default.is_number(),
+        ParamKind::Boolean => default.is_boolean(),
+        ParamKind::Array => default.is_array(),
+        ParamKind::Object => default.is_object(),
+        ParamKind::File | ParamKind::Files => false,
+    };
+    if !fits {
+        say(".default", format!("is not of the type {}", param.kind.as_str()));
+    }
+    if let Value::String(text) = default
+        && !param.choices.is_empty()
+        && !param.choices.contains(text)
+    {
+        say(".default", no_choice(text, &param.choices));
+    }
+    if param.required {
+        say(".default", "what is required has no default".to_owned());
     }
 }
 

@@ -2,62 +2,82 @@
 //! authenticating that lack an endpoint.
 
 mod action;
+mod given;
 
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use super::{Auth, Connector, GrantKind, OAuth2, Param, Template};
-
-/// What templates may name whatever the connector: parts of the grant and of the request being made.
-const ALWAYS: &[&str] = &["access_token", "client_id", "client_secret", "refresh_token", "redirect_uri"];
-
-/// What discovery gives beside the endpoints that the model names.
-const DISCOVERED: &[&str] = &["issuer", "userinfo_endpoint"];
-
-type Found = Vec<(String, String)>;
+use self::given::{Given, is_https};
+use super::near::suggest_or_list;
+use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, Param, ScopeRule, Send, Template};
 
 /// Keys and messages.
+type Found = Vec<(String, String)>;
+
+/// What the values of a connector say together that cannot be.
 pub(super) fn check(connector: &Connector) -> Found {
     let mut found = Found::new();
-    let valid_id =
-        |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if !valid_id(&connector.id) {
-        found.push(("id".to_owned(), format!("{:?} is not kebab-case", connector.id)));
-    }
-    if connector.auth.is_empty() {
-        found.push(("auth".to_owned(), "a connector needs a way of authenticating".to_owned()));
-    }
+    check_identity(connector, &mut found);
     for (name, param) in &connector.params {
         check_param(&format!("params.{name}"), param, &mut found);
     }
     for (name, auth) in &connector.auth {
         check_auth(connector, name, auth, &mut found);
     }
-    if let Some(idempotency) = &connector.api.idempotency
-        && !action::is_one(idempotency)
-    {
-        found.push(("api.idempotency".to_owned(), "takes exactly one of header, query and body".to_owned()));
+    check_api(connector, &mut found);
+    check_scopes(connector, &mut found);
+    if let Some(health) = &connector.health {
+        let ways = ways(connector, |auth| auth.health.is_none());
+        check_health(connector, "health.path", health, ways, &mut found);
     }
-    if let Some(pages) = &connector.api.pages {
-        action::check_pages("api.pages", pages, &mut found);
+    for (index, rule) in connector.errors.iter().enumerate() {
+        check_error_rule(&format!("errors.{index}"), rule, &mut found);
     }
     action::check_all(connector, &mut found);
-    for (name, event) in &connector.events {
-        for scope in event.scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
-            let message = format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose");
-            found.push((format!("events.{name}.scopes"), message));
-        }
-    }
     if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
         found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
     }
     for (index, hint) in connector.rate.retry_hints.iter().enumerate() {
         if hint.header.is_some() == hint.body.is_some() {
-            found.push((format!("rate.retry_hints.{index}"), "takes a header or a place in the body".to_owned()));
+            found.push((format!("rate.retry_hints.{index}"), "takes exactly one of header and body".to_owned()));
         }
     }
+    // What several ways share is looked at once for each.
+    let mut seen = BTreeSet::new();
+    found.retain(|mistake| seen.insert(mistake.clone()));
     found
+}
+
+fn check_identity(connector: &Connector, found: &mut Found) {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if connector.id.is_empty() || !connector.id.chars().all(valid) {
+        let message = format!("{:?} is not kebab-case: use lower-case letters, digits and '-'", connector.id);
+        found.push(("id".to_owned(), message));
+    }
+    if !is_https(&connector.docs) {
+        found.push(("docs".to_owned(), not_https(&connector.docs)));
+    }
+    if connector.auth.is_empty() {
+        found.push(("auth".to_owned(), "a connector needs a way of authenticating".to_owned()));
+    }
+}
+
+/// The ways of authenticating that something holds for.
+fn ways(connector: &Connector, holds: impl Fn(&Auth) -> bool) -> impl Iterator<Item = (&str, &Auth)> {
+    connector.auth.iter().filter(move |(_, auth)| holds(auth)).map(|(name, auth)| (name.as_str(), auth))
+}
+
+fn has_base(connector: &Connector, auth: &Auth) -> bool {
+    auth.base.is_some() || connector.api.base.is_some()
+}
+
+fn not_https(url: &str) -> String {
+    format!("{url:?} is not an https URL")
+}
+
+fn no_choice(value: &str, choices: &[String]) -> String {
+    format!("{value:?} is none of the choices{}", suggest_or_list(value, choices.iter().map(String::as_str)))
 }
 
 fn check_param(key: &str, param: &Param, found: &mut Found) {
@@ -65,13 +85,13 @@ fn check_param(key: &str, param: &Param, found: &mut Found) {
         && !param.choices.is_empty()
         && !param.choices.contains(default)
     {
-        found.push((format!("{key}.default"), format!("{default:?} is none of the choices")));
+        found.push((format!("{key}.default"), no_choice(default, &param.choices)));
     }
     if param.gives.is_empty() {
         return;
     }
     for choice in param.gives.keys().filter(|choice| !param.choices.contains(choice)) {
-        found.push((format!("{key}.gives.{choice}"), format!("{choice:?} is none of the choices")));
+        found.push((format!("{key}.gives.{choice}"), no_choice(choice, &param.choices)));
     }
     let names: BTreeSet<&String> = param.gives.values().flat_map(IndexMap::keys).collect();
     for choice in &param.choices {
@@ -88,150 +108,175 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     let ways = [auth.oauth2.is_some(), auth.fragment.is_some(), !auth.fields.is_empty()];
     if ways.iter().filter(|way| **way).count() != 1 {
         found.push((key.clone(), "takes exactly one of oauth2, fragment and fields".to_owned()));
+    } else if !auth.fields.is_empty() && auth.send.is_none() && auth.token_field().is_none() {
+        let message = "has no secret field to send: say how in send, or leave one secret".to_owned();
+        found.push((key.clone(), message));
     }
     if let Some(token) = &auth.token
         && !auth.fields.contains_key(token)
     {
-        found.push((format!("{key}.token"), format!("{token:?} is not one of the fields")));
+        let known = suggest_or_list(token, auth.fields.keys().map(String::as_str));
+        found.push((format!("{key}.token"), format!("{token:?} is not one of the fields{known}")));
+    }
+    if let Some(url) = auth.setup_url.as_ref().filter(|url| !is_https(url)) {
+        found.push((format!("{key}.setup_url"), not_https(url)));
     }
     for (param, declared) in &auth.params {
         check_param(&format!("{key}.params.{param}"), declared, found);
     }
-    let mut check = Templates { names: names_given(connector, auth), found };
+    let mut given = Given::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
-        check.oauth2(&format!("{key}.oauth2"), oauth2);
+        check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
     }
     if let Some(fragment) = &auth.fragment {
-        check.url(&format!("{key}.fragment.authorize_url"), &fragment.authorize_url);
-        check.all(&format!("{key}.fragment.authorize_params"), &fragment.authorize_params);
+        given.url(&format!("{key}.fragment.authorize_url"), &fragment.authorize_url);
+        given.all(&format!("{key}.fragment.authorize_params"), &fragment.authorize_params);
     }
     if let Some(send) = &auth.send {
-        check.all(&format!("{key}.send.headers"), &send.headers);
-        check.all(&format!("{key}.send.query"), &send.query);
-        if let Some(basic) = &send.basic {
-            check.template(&format!("{key}.send.basic.username"), &basic.username);
-            check.template(&format!("{key}.send.basic.password"), &basic.password);
+        check_send(&mut given, &format!("{key}.send"), send);
+    }
+    if let Some(base) = &auth.base {
+        given.base(&format!("{key}.base"), base);
+    }
+    if let Some(health) = &auth.health {
+        check_health(connector, &format!("{key}.health.path"), health, [(name, auth)], found);
+    }
+}
+
+fn check_send(given: &mut Given<'_, '_>, key: &str, send: &Send) {
+    given.all(&format!("{key}.headers"), &send.headers);
+    given.all(&format!("{key}.query"), &send.query);
+    let headers = send.headers.iter().map(|(name, template)| (format!("{key}.headers.{name}"), template));
+    let query = send.query.iter().map(|(name, template)| (format!("{key}.query.{name}"), template));
+    let mut templates: Vec<(String, &Template)> = headers.chain(query).collect();
+    if let Some(basic) = &send.basic {
+        for (name, template) in [("username", &basic.username), ("password", &basic.password)] {
+            let key = format!("{key}.basic.{name}");
+            given.template(&key, template);
+            templates.push((key, template));
         }
     }
-    let (base_key, base) = match &auth.base {
-        Some(base) => (format!("{key}.base"), Some(base)),
-        None => ("api.base".to_owned(), connector.api.base.as_ref()),
-    };
-    if let Some(base) = base {
-        check.url(&base_key, base);
-    }
-    check.all("api.headers", &connector.api.headers);
-    check.all("api.query", &connector.api.query);
-    if let Some(health) = connector.health(auth) {
-        let health_key = if auth.health.is_some() { format!("{key}.health.path") } else { "health.path".to_owned() };
-        let path = health.path.to_string();
-        if path.starts_with('/') {
-            check.template(&health_key, &health.path);
-            if base.is_none() {
-                check.found.push((health_key, "is relative, and there is no api.base".to_owned()));
-            }
-        } else {
-            check.url(&health_key, &health.path);
+    for (key, template) in templates {
+        if let Some((first, second)) = template.adjacent() {
+            let message = format!("nothing parts {{{first}}} from {{{second}}}, so that nobody can tell them apart");
+            given.found.push((key, message));
         }
     }
 }
 
-/// Every name that has a value once a connection of this way exists.
-fn names_given<'a>(connector: &'a Connector, auth: &'a Auth) -> BTreeSet<&'a str> {
-    let mut names: BTreeSet<&str> = ALWAYS.iter().copied().collect();
-    names.extend(connector.params(auth).map(|(name, _)| name.as_str()));
-    names.extend(
-        connector.params(auth).flat_map(|(_, param)| param.gives.values()).flat_map(IndexMap::keys).map(String::as_str),
-    );
-    names.extend(auth.fields.keys().map(String::as_str));
-    if let Some(oauth2) = &auth.oauth2 {
-        names.extend(oauth2.callback_keep.keys().map(String::as_str));
-        names.extend(oauth2.answer.keep.keys().map(String::as_str));
-        names.extend(oauth2.answer.secrets.keys().map(String::as_str));
-        names.extend(oauth2.follow_up.iter().flat_map(|follow_up| follow_up.keep.keys()).map(String::as_str));
-        if oauth2.issuer.is_some() {
-            names.extend(DISCOVERED);
-        }
+fn check_api(connector: &Connector, found: &mut Found) {
+    let api = &connector.api;
+    if let Some(base) = &api.base {
+        Given::new(connector, ways(connector, |auth| auth.base.is_none()), found).base("api.base", base);
     }
-    names
+    let mut given = Given::new(connector, ways(connector, |_| true), found);
+    given.all("api.headers", &api.headers);
+    given.all("api.query", &api.query);
+    if api.idempotency.as_ref().is_some_and(|idempotency| !action::is_one(idempotency)) {
+        found.push(("api.idempotency".to_owned(), "takes exactly one of header, query and body".to_owned()));
+    }
+    if let Some(pages) = &api.pages {
+        action::check_pages("api.pages", pages, found);
+    }
 }
 
-struct Templates<'a, 'f> {
-    names: BTreeSet<&'a str>,
-    found: &'f mut Found,
+/// Every scope that the file names is listed with its purpose, so that it can be shown before it is asked for.
+fn check_scopes(connector: &Connector, found: &mut Found) {
+    for (name, event) in &connector.events {
+        unlisted(connector, &format!("events.{name}.scopes"), &event.scopes, found);
+    }
+    // A connector for any server knows no scopes, and lists none.
+    if connector.scopes.is_empty() {
+        return;
+    }
+    for (name, scope) in &connector.scopes {
+        let includes = scope.detail().map_or(&[][..], |detail| &detail.includes);
+        unlisted(connector, &format!("scopes.{name}.includes"), includes, found);
+    }
+    for (name, auth) in &connector.auth {
+        if let Some(oauth2) = &auth.oauth2 {
+            check_scope_rule(connector, &format!("auth.{name}.oauth2.scope"), &oauth2.scope, found);
+        }
+        if let Some(fragment) = &auth.fragment {
+            check_scope_rule(connector, &format!("auth.{name}.fragment.scope"), &fragment.scope, found);
+        }
+    }
 }
 
-impl Templates<'_, '_> {
-    fn template(&mut self, key: &str, template: &Template) {
-        for name in template.names().filter(|name| !self.names.contains(name)) {
-            let message = format!("nothing gives {{{name}}} a value; there are: {}", self.given());
-            self.found.push((key.to_owned(), message));
+fn check_scope_rule(connector: &Connector, key: &str, rule: &ScopeRule, found: &mut Found) {
+    unlisted(connector, &format!("{key}.default"), &rule.default, found);
+    unlisted(connector, &format!("{key}.always"), &rule.always, found);
+    for (param, scopes) in &rule.also {
+        unlisted(connector, &format!("{key}.also.{param}"), scopes, found);
+    }
+}
+
+fn unlisted(connector: &Connector, key: &str, scopes: &[String], found: &mut Found) {
+    for scope in scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
+        let message = format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose");
+        found.push((key.to_owned(), message));
+    }
+}
+
+fn check_health<'c>(
+    connector: &'c Connector,
+    key: &str,
+    health: &'c Health,
+    ways: impl IntoIterator<Item = (&'c str, &'c Auth)>,
+    found: &mut Found,
+) {
+    let ways: Vec<_> = ways.into_iter().collect();
+    let based = ways.iter().all(|(_, auth)| has_base(connector, auth));
+    Given::new(connector, ways, found).path(key, &health.path, based);
+}
+
+fn check_error_rule(key: &str, rule: &ErrorRule, found: &mut Found) {
+    if rule.status.is_empty() && rule.headers.is_empty() && rule.body.is_empty() {
+        let message = "fits every answer: say a status, a header or a place in the body".to_owned();
+        found.push((key.to_owned(), message));
+    }
+}
+
+fn check_oauth2(given: &mut Given<'_, '_>, key: &str, oauth2: &OAuth2) {
+    let urls = [
+        ("issuer", &oauth2.issuer),
+        ("authorize_url", &oauth2.authorize_url),
+        ("token_url", &oauth2.token_url),
+        ("refresh_url", &oauth2.refresh_url),
+        ("device_url", &oauth2.device_url),
+    ];
+    for (name, url) in urls {
+        if let Some(url) = url {
+            given.url(&format!("{key}.{name}"), url);
         }
     }
-
-    fn given(&self) -> String {
-        self.names.iter().copied().collect::<Vec<_>>().join(", ")
-    }
-
-    fn all(&mut self, key: &str, templates: &IndexMap<String, Template>) {
-        for (name, template) in templates {
-            match Template::parse(name) {
-                Ok(name_template) => self.template(&format!("{key}.{name}"), &name_template),
-                Err(error) => self.found.push((format!("{key}.{name}"), error.to_string())),
+    if oauth2.issuer.is_none() {
+        let mut need = |name: &str, url: &Option<Template>, why: &str| {
+            if url.is_none() {
+                given.found.push((format!("{key}.{name}"), format!("is missing: {why}")));
             }
-            self.template(&format!("{key}.{name}"), template);
+        };
+        need("token_url", &oauth2.token_url, "every grant needs it");
+        if oauth2.grants.contains(&GrantKind::AuthorizationCode) {
+            need("authorize_url", &oauth2.authorize_url, "the authorization code grant needs it");
         }
-    }
-
-    fn url(&mut self, key: &str, template: &Template) {
-        self.template(key, template);
-        let text = template.to_string();
-        if !(text.starts_with("https://") || text.starts_with('{')) {
-            self.found.push((key.to_owned(), format!("{text:?} is not an https URL")));
+        if oauth2.grants.contains(&GrantKind::DeviceCode) {
+            need("device_url", &oauth2.device_url, "the device code grant needs it");
         }
     }
-
-    fn oauth2(&mut self, key: &str, oauth2: &OAuth2) {
-        let urls = [
-            ("issuer", &oauth2.issuer),
-            ("authorize_url", &oauth2.authorize_url),
-            ("token_url", &oauth2.token_url),
-            ("refresh_url", &oauth2.refresh_url),
-            ("device_url", &oauth2.device_url),
-        ];
-        for (name, url) in urls {
-            if let Some(url) = url {
-                self.url(&format!("{key}.{name}"), url);
-            }
-        }
-        if oauth2.issuer.is_none() {
-            let mut need = |name: &str, url: &Option<Template>, why: &str| {
-                if url.is_none() {
-                    self.found.push((format!("{key}.{name}"), format!("is missing: {why}")));
-                }
-            };
-            need("token_url", &oauth2.token_url, "every grant needs it");
-            if oauth2.grants.contains(&GrantKind::AuthorizationCode) {
-                need("authorize_url", &oauth2.authorize_url, "the authorization code grant needs it");
-            }
-            if oauth2.grants.contains(&GrantKind::DeviceCode) {
-                need("device_url", &oauth2.device_url, "the device code grant needs it");
-            }
-        }
-        if oauth2.grants.is_empty() {
-            self.found.push((format!("{key}.grants"), "needs at least one".to_owned()));
-        }
-        self.all(&format!("{key}.authorize_params"), &oauth2.authorize_params);
-        self.all(&format!("{key}.token_params"), &oauth2.token_params);
-        self.all(&format!("{key}.refresh_params"), &oauth2.refresh_params);
-        self.all(&format!("{key}.token_headers"), &oauth2.token_headers);
-        if let Some(follow_up) = &oauth2.follow_up {
-            self.url(&format!("{key}.follow_up.url"), &follow_up.url);
-        }
-        if let Some(revoke) = &oauth2.revoke {
-            self.url(&format!("{key}.revoke.url"), &revoke.url);
-            self.all(&format!("{key}.revoke.params"), &revoke.params);
-            self.all(&format!("{key}.revoke.headers"), &revoke.headers);
-        }
+    if oauth2.grants.is_empty() {
+        given.found.push((format!("{key}.grants"), "needs at least one".to_owned()));
+    }
+    given.all(&format!("{key}.authorize_params"), &oauth2.authorize_params);
+    given.all(&format!("{key}.token_params"), &oauth2.token_params);
+    given.all(&format!("{key}.refresh_params"), &oauth2.refresh_params);
+    given.all(&format!("{key}.token_headers"), &oauth2.token_headers);
+    if let Some(follow_up) = &oauth2.follow_up {
+        given.url(&format!("{key}.follow_up.url"), &follow_up.url);
+    }
+    if let Some(revoke) = &oauth2.revoke {
+        given.url(&format!("{key}.revoke.url"), &revoke.url);
+        given.all(&format!("{key}.revoke.params"), &revoke.params);
+        given.all(&format!("{key}.revoke.headers"), &revoke.headers);
     }
 }
