@@ -37,7 +37,9 @@ impl<'a, 'f> Given<'a, 'f> {
     }
 
     pub(super) fn template(&mut self, key: &str, template: &Template) {
-        for name in template.names() {
+        // Each name once, however often it stands there.
+        let used: BTreeSet<&str> = template.names().collect();
+        for name in used.iter().copied() {
             let lacking: Vec<_> = self.ways.iter().filter(|(_, names)| !names.contains(name)).collect();
             let Some((_, first)) = lacking.first() else { continue };
             let there: Vec<&str> =
@@ -49,7 +51,7 @@ impl<'a, 'f> Given<'a, 'f> {
                 format!(" in the way {}", ways.join(", "))
             };
             // A name that the template holds already is hardly meant a second time.
-            let free = there.iter().copied().filter(|there| template.names().all(|used| used != *there));
+            let free = there.iter().copied().filter(|there| !used.contains(there));
             let meant = match near(name, free) {
                 Some(near) => format!(", did you mean {near}?"),
                 None => format!("; there are: {}", there.join(", ")),
