@@ -24,7 +24,7 @@ impl Terminal {
         let _ = writeln!(io::stderr().lock(), "{}", super::ui::escape(text));
     }
 
-    /// Whether the user agrees to what is about to be lost.
+    /// Whether the user agrees to what is about to happen. Of several lines, those from outside must have been escaped.
     ///
     /// # Errors
     /// [`AskError::NoTerminal`] where nobody can be asked.
@@ -32,7 +32,7 @@ impl Terminal {
         if !self.interactive {
             return Err(AskError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
         }
-        self.say(what);
+        what.lines().for_each(|line| self.say(line));
         let answer = line("Go on? [y/N] ")?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }

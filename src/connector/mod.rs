@@ -4,10 +4,14 @@
 //! service writes no Rust.
 
 mod catalogue;
+mod contacts;
 mod descriptor;
+mod install;
 mod model;
+mod pin;
 mod pointer;
 mod schema;
+mod search;
 mod semantic;
 mod template;
 mod validate;
@@ -17,14 +21,33 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use catalogue::{BUILT_IN, Catalogue, Source};
+pub use contacts::{Contact, contacts};
 pub use descriptor::{Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
+pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;
 pub use pointer::Pointer;
 pub use schema::json_schema;
+pub use search::{Found, Hit, search};
 pub use template::{Template, TemplateError, Values};
 pub use validate::{Mistake, validate};
 
 use crate::error::{Kind, Remedy};
+
+/// The words that `category` may have.
+pub const CATEGORIES: [&str; 12] = [
+    "calendar",
+    "communication",
+    "crm",
+    "developer",
+    "documents",
+    "email",
+    "finance",
+    "forms",
+    "generic",
+    "payments",
+    "projects",
+    "storage",
+];
 
 #[derive(Debug, Error)]
 pub enum ConnectorError {
@@ -34,6 +57,10 @@ pub enum ConnectorError {
     Invalid { id: String, first: String, path: Option<PathBuf> },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is not the file that was installed: its SHA-256 differs from the one pinned then", path.display())]
+    Changed { id: String, path: PathBuf },
+    #[error("the pin {} cannot be read", path.display())]
+    Pin { id: String, path: PathBuf, source: std::io::Error },
     #[error("{connector} has no way of authenticating called {auth:?}")]
     UnknownAuth { connector: String, auth: String, known: Vec<String> },
 }
@@ -43,7 +70,7 @@ impl Remedy for ConnectorError {
         match self {
             Self::Unknown { .. } => Kind::NotFound,
             Self::UnknownAuth { .. } => Kind::Usage,
-            Self::Invalid { .. } | Self::Read { .. } => Kind::Failed,
+            Self::Invalid { .. } | Self::Read { .. } | Self::Changed { .. } | Self::Pin { .. } => Kind::Failed,
         }
     }
 
@@ -52,6 +79,8 @@ impl Remedy for ConnectorError {
             Self::Unknown { .. } => "unknown_connector",
             Self::Invalid { .. } => "invalid_connector",
             Self::Read { .. } => "io",
+            Self::Changed { .. } => "changed_connector",
+            Self::Pin { .. } => "invalid_pin",
             Self::UnknownAuth { .. } => "unknown_auth",
         }
     }
@@ -65,6 +94,10 @@ impl Remedy for ConnectorError {
             Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
             Self::Invalid { path: None, id, .. } => format!("integ connector validate {id}"),
             Self::Read { .. } => "integ connector list".to_owned(),
+            Self::Changed { path, .. } => {
+                format!("look at what it says now, then `integ connector install {} --replace`", path.display())
+            }
+            Self::Pin { id, .. } => format!("integ connector remove {id}"),
             Self::UnknownAuth { connector, known, .. } => {
                 format!("integ connect {connector} --auth {}", known.first().map_or("NAME", String::as_str))
             }
@@ -142,5 +175,16 @@ impl Auth {
         } else {
             "key"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_categories_are_those_of_the_format() {
+        let schema = json_schema();
+        assert_eq!(schema["$defs"]["Category"]["enum"], serde_json::json!(CATEGORIES));
     }
 }

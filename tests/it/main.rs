@@ -6,6 +6,7 @@
 mod actions;
 mod broken;
 mod call;
+mod catalogue;
 mod completion;
 mod connect;
 mod doctor;

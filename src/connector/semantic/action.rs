@@ -22,6 +22,7 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
         }
         check(connector, &format!("actions.{name}"), action, found);
     }
+    dedup(found);
 }
 
 /// The ways of authenticating that may do it.
@@ -80,7 +81,6 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
             found.push((format!("{key}.path"), format!("{path:?} is neither a path nor an https URL")));
         }
     }
-    dedup(found);
 }
 
 /// Several ways of authenticating find the same mistake several times.
