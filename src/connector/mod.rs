@@ -13,6 +13,7 @@ mod pointer;
 mod schema;
 mod search;
 mod semantic;
+mod setup;
 mod template;
 mod validate;
 
@@ -28,6 +29,7 @@ pub use model::*;
 pub use pointer::Pointer;
 pub use schema::json_schema;
 pub use search::{Found, Hit, search};
+pub use setup::{Ask, Setup, SetupKind, setup};
 pub use template::{Template, TemplateError, Values};
 pub use validate::{Mistake, validate};
 

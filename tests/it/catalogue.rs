@@ -124,6 +124,23 @@ fn list_tells_of_sources_and_categories_where_there_are_any() {
 }
 
 #[test]
+fn setup_says_what_to_enter_and_what_to_run() {
+    let home = Home::new();
+    let slack = home.ok("connector setup slack");
+    for told in ["https://api.slack.com/apps", "http://localhost:8910/callback", "chat:write", "integ app set slack"] {
+        assert!(slack.contains(told), "{told}: {slack}");
+    }
+    let stripe = home.json("connector setup stripe --auth key");
+    assert_eq!((&stripe["kind"], &stripe["redirect_uris"]), (&"key".into(), &serde_json::json!([])));
+    refused(&home.run("connector setup slack --auth nothing --json"), "unknown_auth");
+    // The hint of a sign-in without an app leads here, and a port of the settings is the one to register.
+    let missing = home.run("connect github --no-browser");
+    assert!(missing.stderr.contains("integ connector setup github"), "{missing:?}");
+    home.ok("config set connect.port 7777");
+    assert_eq!(home.json("connector setup github")["redirect_uris"][0]["uri"], "http://127.0.0.1:7777/callback");
+}
+
+#[test]
 fn what_is_installed_is_shown_first_and_pinned() {
     let home = Home::new();
     let path = written(&home, "acme.toml", acme("login.acme.example"));

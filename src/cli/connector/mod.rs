@@ -5,6 +5,7 @@ mod install;
 mod list;
 mod remove;
 mod search;
+mod setup;
 mod show;
 mod validate;
 
@@ -28,6 +29,7 @@ enum ConnectorCommand {
     Descriptor(descriptor::DescriptorArgs),
     Search(search::SearchArgs),
     Validate(validate::ValidateArgs),
+    Setup(setup::SetupArgs),
     Install(install::InstallArgs),
     Remove(remove::RemoveArgs),
 }
@@ -39,6 +41,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
         ConnectorCommand::Descriptor(args) => descriptor::run(app, ui, &args),
         ConnectorCommand::Search(args) => search::run(app, ui, &args),
         ConnectorCommand::Validate(args) => validate::run(app, ui, args),
+        ConnectorCommand::Setup(args) => setup::run(app, ui, &args),
         ConnectorCommand::Install(args) => install::run(app, ui, &args),
         ConnectorCommand::Remove(args) => remove::run(app, ui, &args),
     }
