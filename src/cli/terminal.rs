@@ -36,6 +36,23 @@ impl Terminal {
         let answer = line("Go on? [y/N] ")?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
+
+    /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
+    ///
+    /// # Errors
+    /// [`AskError::Nothing`] where the input ends, [`AskError::Read`].
+    pub(super) fn line_or(&self, prompt: &str, default: &str) -> Result<String, AskError> {
+        if !self.interactive {
+            return Ok(default.to_owned());
+        }
+        let shown = if default.is_empty() { String::new() } else { format!(" [{}]", super::ui::escape(default)) };
+        let answer = line(&format!("{}{shown}: ", super::ui::escape(prompt)))?;
+        match answer.trim() {
+            _ if answer.is_empty() => Err(AskError::Nothing),
+            "" => Ok(default.to_owned()),
+            answer => Ok(answer.to_owned()),
+        }
+    }
 }
 
 impl Conversation for Terminal {

@@ -10,6 +10,7 @@ mod catalogue;
 mod completion;
 mod connect;
 mod doctor;
+mod draft;
 mod fake;
 mod flow;
 mod harness;

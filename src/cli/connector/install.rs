@@ -224,6 +224,7 @@ pub(super) struct Document {
     /// As it is shown and kept: an absolute path, or the URL without its query, which may hold a token.
     pub source: String,
     pub path: Option<PathBuf>,
+    pub url: Option<Url>,
 }
 
 /// Reads a file, or gets a URL, of at most `largest` bytes.
@@ -234,14 +235,14 @@ pub(super) fn read(app: &App, given: &str, largest: usize) -> Result<Document> {
     if given.contains("://") {
         let url = Url::parse(given).map_err(|source| SourceError::Url { given: given.to_owned(), source })?;
         let bytes = app.run(async { Ok(download(&app.http, &url, largest).await?) })?;
-        let mut shown = url;
+        let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
-        return Ok(Document { bytes, source: shown.to_string(), path: None });
+        return Ok(Document { bytes, source: shown.to_string(), path: None, url: Some(url) });
     }
     let path = std::path::absolute(given).unwrap_or_else(|_| PathBuf::from(given));
     let bytes = read_file(&path, largest)?;
-    Ok(Document { bytes, source: path.display().to_string(), path: Some(path) })
+    Ok(Document { bytes, source: path.display().to_string(), path: Some(path), url: None })
 }
 
 fn read_file(path: &Path, largest: usize) -> Result<Vec<u8>, SourceError> {

@@ -3,6 +3,7 @@
 mod descriptor;
 mod install;
 mod list;
+mod new;
 mod remove;
 mod search;
 mod setup;
@@ -30,6 +31,7 @@ enum ConnectorCommand {
     Search(search::SearchArgs),
     Validate(validate::ValidateArgs),
     Setup(setup::SetupArgs),
+    New(Box<new::NewArgs>),
     Install(install::InstallArgs),
     Remove(remove::RemoveArgs),
 }
@@ -42,6 +44,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
         ConnectorCommand::Search(args) => search::run(app, ui, &args),
         ConnectorCommand::Validate(args) => validate::run(app, ui, args),
         ConnectorCommand::Setup(args) => setup::run(app, ui, &args),
+        ConnectorCommand::New(args) => new::run(app, ui, &args),
         ConnectorCommand::Install(args) => install::run(app, ui, &args),
         ConnectorCommand::Remove(args) => remove::run(app, ui, &args),
     }
