@@ -9,12 +9,22 @@ use super::terminal::Terminal;
 use crate::app::App;
 use crate::config::{Folders, Project};
 use crate::connection::{ConnectionName, WorkspaceName};
-use crate::connector::{Action, Catalogue, Connector, Scope};
+use crate::connector::{Action, Catalogue, Connector, Scope, Source};
 
 pub(super) fn connectors() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         Catalogue::new(&folders.connectors()).ids().into_iter().map(|(id, _)| CompletionCandidate::new(id)).collect()
+    })
+}
+
+/// Those that can be removed.
+pub(super) fn installed_connectors() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Ok(folders) = Folders::from_env() else { return Vec::new() };
+        let ids = Catalogue::new(&folders.connectors()).ids().into_iter();
+        let installed = ids.filter(|(_, source)| matches!(source, Source::Installed { .. }));
+        installed.map(|(id, _)| CompletionCandidate::new(id)).collect()
     })
 }
 

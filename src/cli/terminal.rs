@@ -24,7 +24,7 @@ impl Terminal {
         let _ = writeln!(io::stderr().lock(), "{}", super::ui::escape(text));
     }
 
-    /// Whether the user agrees to what is about to be lost.
+    /// Whether the user agrees to what is about to happen. Of several lines, those from outside must have been escaped.
     ///
     /// # Errors
     /// [`AskError::NoTerminal`] where nobody can be asked.
@@ -32,9 +32,26 @@ impl Terminal {
         if !self.interactive {
             return Err(AskError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
         }
-        self.say(what);
+        what.lines().for_each(|line| self.say(line));
         let answer = line("Go on? [y/N] ")?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
+    ///
+    /// # Errors
+    /// [`AskError::Nothing`] where the input ends, [`AskError::Read`].
+    pub(super) fn line_or(&self, prompt: &str, default: &str) -> Result<String, AskError> {
+        if !self.interactive {
+            return Ok(default.to_owned());
+        }
+        let shown = if default.is_empty() { String::new() } else { format!(" [{}]", super::ui::escape(default)) };
+        let answer = line(&format!("{}{shown}: ", super::ui::escape(prompt)))?;
+        match answer.trim() {
+            _ if answer.is_empty() => Err(AskError::Nothing),
+            "" => Ok(default.to_owned()),
+            answer => Ok(answer.to_owned()),
+        }
     }
 }
 

@@ -134,8 +134,8 @@ impl Remedy for ConnectError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoApp { connector } => format!(
-                "register one with the vendor and run `integ app set {connector} --client-id ID --client-secret-file -`, \
-                 or try it without: `integ connect {connector} --sandbox`"
+                "`integ connector setup {connector}` says how to register one and what to run then; try it without: \
+                 `integ connect {connector} --sandbox`"
             ),
             Self::NoSecret { connector } => format!("integ app set {connector} --client-id ID --client-secret-file -"),
             Self::MissingParam { connector, name, .. } => format!("integ connect {connector} --param {name}=VALUE"),

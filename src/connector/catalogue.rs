@@ -1,5 +1,7 @@
 //! Which connectors there are and where their files lie.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::near::{near, suggest_or_list};
+use super::pin::{Pin, sha256};
 use super::{Connector, ConnectorError, validate};
 
 macro_rules! embedded {
@@ -54,11 +57,45 @@ const VENDORS: &[(&str, &str)] = &[
 /// Lists of which a file says its own part and the vendor's holds beside it.
 const ADD_UP: &[&str] = &["errors", "unsure"];
 
+/// Characters of an id: far more than any service's name, far fewer than a file's name may have.
+pub(super) const LONGEST_ID: usize = 64;
+
+/// How often a file is read again that an installation may be replacing.
+const READS: usize = 8;
+
 /// Where a connector's file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     BuiltIn,
-    Installed(PathBuf),
+    /// Written by the user: it has no pin, and it cannot take the place of a built-in one.
+    Own(PathBuf),
+    /// Looked at and pinned by `integ connector install`.
+    Installed {
+        path: PathBuf,
+        replaces_built_in: bool,
+    },
+}
+
+impl Source {
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Own(path) | Self::Installed { path, .. } => Some(path),
+        }
+    }
+
+    /// `built-in`, `own` or `installed`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Own(_) => "own",
+            Self::Installed { .. } => "installed",
+        }
+    }
+
+    pub fn replaces_built_in(&self) -> bool {
+        matches!(self, Self::Installed { replaces_built_in: true, .. })
+    }
 }
 
 /// The connectors compiled in and those in the user's folder.
@@ -72,57 +109,110 @@ impl Catalogue {
         Self { folder: folder.to_owned() }
     }
 
-    /// The ids of all connectors, sorted, with where each comes from. No file is parsed.
+    /// The user's folder, which need not be there.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the user's connector of this id lies, if there is one.
+    pub fn file_of(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.toml"))
+    }
+
+    pub(super) fn pin_of(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.pin.json"))
+    }
+
+    /// The ids of all connectors, sorted, with where each comes from. No connector is parsed.
     pub fn ids(&self) -> Vec<(String, Source)> {
-        let mut ids: Vec<_> = BUILT_IN.iter().map(|(id, _)| ((*id).to_owned(), Source::BuiltIn)).collect();
+        let mut ids: BTreeMap<String, Source> =
+            BUILT_IN.iter().map(|(id, _)| ((*id).to_owned(), Source::BuiltIn)).collect();
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
-            if let (Some(id), Some("toml")) = (stem, path.extension().and_then(|extension| extension.to_str()))
-                && built_in(id).is_none()
-            {
-                ids.push((id.to_owned(), Source::Installed(path.clone())));
-            }
+            let (Some(id), Some("toml")) = (stem, path.extension().and_then(|extension| extension.to_str())) else {
+                continue;
+            };
+            let id = id.to_owned();
+            let pin = Pin::read(&self.pin_of(&id));
+            let source = match (&pin, ids.contains_key(&id)) {
+                (Ok(Some(pin)), true) if pin.replaces_built_in => Source::Installed { path, replaces_built_in: true },
+                (_, true) => continue,
+                (Ok(None), false) => Source::Own(path),
+                (_, false) => Source::Installed { path, replaces_built_in: false },
+            };
+            ids.insert(id, source);
         }
-        ids.sort_by(|a, b| a.0.cmp(&b.0));
-        ids
+        ids.into_iter().collect()
     }
 
     /// One connector, parsed.
     ///
     /// # Errors
-    /// [`ConnectorError::Unknown`] with the likely one, [`ConnectorError::Invalid`] with the first mistake.
+    /// [`ConnectorError::Unknown`] with the likely one, [`ConnectorError::Invalid`] with the first mistake,
+    /// [`ConnectorError::Changed`] for an installed one that is not what was installed.
     pub fn get(&self, id: &str) -> Result<Connector, ConnectorError> {
         let (text, source) = self.text(id)?;
-        parse(&text).map_err(|first| {
-            let path = match source {
-                Source::Installed(path) => Some(path),
-                Source::BuiltIn => None,
-            };
+        let invalid =
+            |first| ConnectorError::Invalid { id: id.to_owned(), first, path: source.path().map(Path::to_owned) };
+        match parse(&text) {
+            // Connections are named after what the file says: it must not speak for another connector.
+            Ok(connector) if connector.id != id => {
+                Err(invalid(format!("id: {:?} is not the name of its file", connector.id)))
+            }
+            Ok(connector) => Ok(connector),
             // The message with its line is worth the second parse: it is the user's own file.
-            let first = validate(&text).first().map_or(first, ToString::to_string);
-            ConnectorError::Invalid { id: id.to_owned(), first, path }
-        })
+            Err(first) => Err(invalid(validate(&text).first().map_or(first, ToString::to_string))),
+        }
     }
 
     /// The text of a connector's file.
     ///
     /// # Errors
-    /// [`ConnectorError::Unknown`], [`ConnectorError::Read`].
+    /// [`ConnectorError::Unknown`], [`ConnectorError::Read`], [`ConnectorError::Pin`], [`ConnectorError::Changed`].
     pub fn text(&self, id: &str) -> Result<(String, Source), ConnectorError> {
-        if let Some(text) = built_in(id) {
-            return Ok((text.to_owned(), Source::BuiltIn));
+        let built_in = built_in(id);
+        if let Some(found) = self.file(id, built_in.is_some())? {
+            return Ok(found);
         }
-        // An id becomes a file name: nothing that is not an id may leave the folder.
-        if !id.is_empty() && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-            let path = self.folder.join(format!("{id}.toml"));
-            match std::fs::read_to_string(&path) {
-                Ok(text) => return Ok((text, Source::Installed(path))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        match built_in {
+            Some(text) => Ok((text.to_owned(), Source::BuiltIn)),
+            None => Err(ConnectorError::Unknown { id: id.to_owned(), likely: self.likely(id) }),
+        }
+    }
+
+    /// The user's file of an id, if it counts: in the place of a built-in one it must be pinned as such.
+    fn file(&self, id: &str, built_in: bool) -> Result<Option<(String, Source)>, ConnectorError> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        let path = self.file_of(id);
+        let mut last_pin = None;
+        for _ in 0..READS {
+            let pin = Pin::read(&self.pin_of(id)).map_err(|source| ConnectorError::Pin {
+                id: id.to_owned(),
+                path: self.pin_of(id),
+                source,
+            })?;
+            if built_in && !pin.as_ref().is_some_and(|pin| pin.replaces_built_in) {
+                return Ok(None);
+            }
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(source) => return Err(ConnectorError::Read { path, source }),
+            };
+            match pin {
+                None => return Ok(Some((text, Source::Own(path)))),
+                Some(pin) if pin.admits(&sha256(text.as_bytes())) => {
+                    return Ok(Some((text, Source::Installed { path, replaces_built_in: built_in })));
+                }
+                // An installation wrote both between the two reads, unless the pin stays what it was.
+                Some(pin) if last_pin.as_ref() == Some(&pin) => break,
+                Some(pin) => last_pin = Some(pin),
             }
         }
-        Err(ConnectorError::Unknown { id: id.to_owned(), likely: self.likely(id) })
+        Err(ConnectorError::Changed { id: id.to_owned(), path })
     }
 
     fn likely(&self, id: &str) -> Option<String> {
@@ -131,7 +221,14 @@ impl Catalogue {
     }
 }
 
-fn built_in(id: &str) -> Option<&'static str> {
+/// An id becomes a file's name and a part of connections' names: nothing that is none may leave the folder.
+pub(super) fn is_id(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+pub(super) fn built_in(id: &str) -> Option<&'static str> {
     BUILT_IN.iter().find(|(known, _)| *known == id).map(|(_, text)| *text)
 }
 

@@ -4,12 +4,19 @@
 //! service writes no Rust.
 
 mod catalogue;
+mod contacts;
 mod descriptor;
+mod draft;
+mod install;
 mod model;
 mod near;
+mod openapi;
+mod pin;
 mod pointer;
 mod schema;
+mod search;
 mod semantic;
+mod setup;
 mod shape;
 mod syntax;
 mod template;
@@ -20,14 +27,36 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
+pub use contacts::{Contact, contacts};
 pub use descriptor::{Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
+pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
+pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;
+pub use openapi::{Description, LARGEST_DESCRIPTION, Offer, OpenApiError};
 pub use pointer::Pointer;
 pub use schema::json_schema;
+pub use search::{Found, Hit, search};
+pub use setup::{Ask, Setup, SetupKind, setup};
 pub use template::{Template, TemplateError, Values};
 pub use validate::{Mistake, validate};
 
 use crate::error::{Kind, Remedy};
+
+/// The words that `category` may have.
+pub const CATEGORIES: [&str; 12] = [
+    "calendar",
+    "communication",
+    "crm",
+    "developer",
+    "documents",
+    "email",
+    "finance",
+    "forms",
+    "generic",
+    "payments",
+    "projects",
+    "storage",
+];
 
 #[derive(Debug, Error)]
 pub enum ConnectorError {
@@ -37,6 +66,10 @@ pub enum ConnectorError {
     Invalid { id: String, first: String, path: Option<PathBuf> },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is not the file that was installed: its SHA-256 differs from the one pinned then", path.display())]
+    Changed { id: String, path: PathBuf },
+    #[error("the pin {} cannot be read", path.display())]
+    Pin { id: String, path: PathBuf, source: std::io::Error },
     #[error("{connector} has no way of authenticating called {auth:?}")]
     UnknownAuth { connector: String, auth: String, known: Vec<String> },
 }
@@ -46,7 +79,7 @@ impl Remedy for ConnectorError {
         match self {
             Self::Unknown { .. } => Kind::NotFound,
             Self::UnknownAuth { .. } => Kind::Usage,
-            Self::Invalid { .. } | Self::Read { .. } => Kind::Failed,
+            Self::Invalid { .. } | Self::Read { .. } | Self::Changed { .. } | Self::Pin { .. } => Kind::Failed,
         }
     }
 
@@ -55,6 +88,8 @@ impl Remedy for ConnectorError {
             Self::Unknown { .. } => "unknown_connector",
             Self::Invalid { .. } => "invalid_connector",
             Self::Read { .. } => "io",
+            Self::Changed { .. } => "changed_connector",
+            Self::Pin { .. } => "invalid_pin",
             Self::UnknownAuth { .. } => "unknown_auth",
         }
     }
@@ -68,6 +103,10 @@ impl Remedy for ConnectorError {
             Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
             Self::Invalid { path: None, id, .. } => format!("integ connector validate {id}"),
             Self::Read { .. } => "integ connector list".to_owned(),
+            Self::Changed { path, .. } => {
+                format!("look at what it says now, then `integ connector install {} --replace`", path.display())
+            }
+            Self::Pin { id, .. } => format!("integ connector remove {id}"),
             Self::UnknownAuth { connector, known, .. } => {
                 format!("integ connect {connector} --auth {}", known.first().map_or("NAME", String::as_str))
             }
@@ -145,5 +184,16 @@ impl Auth {
         } else {
             "key"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_categories_are_those_of_the_format() {
+        let schema = json_schema();
+        assert_eq!(schema["$defs"]["Category"]["enum"], serde_json::json!(CATEGORIES));
     }
 }

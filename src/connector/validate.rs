@@ -89,9 +89,8 @@ impl Lines {
 /// Where the key of a dotted path stands, or the nearest one above it that does.
 fn offset_of(table: &DeTable<'_>, path: &str) -> usize {
     // A key may hold dots itself (a scope's name): the longest that fits is taken.
-    let fits = |name: &str| path.strip_prefix(name).is_some_and(|tail| tail.is_empty() || tail.starts_with('.'));
-    let keys = table.iter().filter(|(key, _)| fits(key.get_ref()));
-    let Some((key, value)) = keys.max_by_key(|(key, _)| key.get_ref().len()) else { return 0 };
+    let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+    let Some((key, value)) = ends.rev().find_map(|end| table.get_key_value(&path[..end])) else { return 0 };
     let rest = path[key.get_ref().len()..].trim_start_matches('.');
     within(value.get_ref(), rest).unwrap_or(key.span().start)
 }

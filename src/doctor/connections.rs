@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{Finding, Surroundings};
 use crate::connection::{Connection, Mode};
-use crate::connector::{Catalogue, Connector, Source, validate};
+use crate::connector::{Catalogue, Connector, validate};
+use crate::error::Remedy;
 use crate::health::{Status, Summary, status_of};
 use crate::oauth::access::reconnect_command;
 use crate::oauth::scopes;
@@ -105,18 +106,21 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
     let mut installed = 0;
     let mut findings = Vec::new();
     for (id, source) in ids {
-        let Source::Installed(path) = source else { continue };
+        let Some(path) = source.path() else { continue };
         installed += 1;
-        let mend = || Some(format!("integ connector validate {}", super::files::quoted(&path)));
+        let mend = || Some(format!("integ connector validate {}", super::files::quoted(path)));
         // Not a pipe, which would be waited for.
-        let readable = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST_FILE);
-        match readable.then(|| std::fs::read_to_string(&path)).and_then(Result::ok) {
+        let readable = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST_FILE);
+        match readable.then(|| std::fs::read_to_string(path)).and_then(Result::ok) {
             None => findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), mend())),
-            Some(text) => {
-                if let Some(first) = validate(&text).first() {
-                    findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend()));
+            Some(text) => match (validate(&text).first(), catalogue.get(&id)) {
+                (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend())),
+                // One that was changed since it was installed, or speaks for another.
+                (None, Err(error)) => {
+                    findings.push(Finding::problem("connectors", format!("{id}: {error}"), error.hint()));
                 }
-            }
+                (None, Ok(_)) => {}
+            },
         }
     }
     if findings.is_empty() {

@@ -12,7 +12,7 @@ use crate::clock::Stopwatch;
 use crate::connector::Pointer;
 use crate::secret::Secret;
 
-/// No answer that integ reads is larger; a decompressed one counts in full.
+/// No answer that integ reads is larger, unless the request says otherwise; a decompressed one counts in full.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
 /// Redirects followed for a request that allows any.
@@ -42,6 +42,8 @@ pub struct Request {
     pub follow: bool,
     /// What must not be shown of the URL.
     pub secrets: Vec<Secret>,
+    /// Bytes that the answer may have.
+    pub largest: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +62,15 @@ pub struct Response {
 
 impl Request {
     pub fn new(method: &'static str, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), body: None, follow: false, secrets: Vec::new() }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: None,
+            follow: false,
+            secrets: Vec::new(),
+            largest: LARGEST_ANSWER,
+        }
     }
 
     #[must_use]
@@ -163,8 +173,8 @@ impl Client {
         let mut answer = builder.send().await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(HttpError::TooLarge { host: host.clone(), limit: LARGEST_ANSWER });
+            if body.len() + chunk.len() > request.largest {
+                return Err(HttpError::TooLarge { host: host.clone(), limit: request.largest });
             }
             body.extend_from_slice(&chunk);
         }

@@ -2,6 +2,7 @@
 
 mod classify;
 mod client;
+mod download;
 pub mod egress;
 mod pace;
 mod redact;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
+pub use download::{DownloadError, download};
 pub use pace::Pace;
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, backoff};

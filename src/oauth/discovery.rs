@@ -76,7 +76,9 @@ fn read(issuer: &str, document: &Value, declared: Endpoints) -> Result<Endpoints
         None => Ok(None),
     };
     let methods = document.get("code_challenge_methods_supported").and_then(Value::as_array);
+    let scopes = document.get("scopes_supported").and_then(Value::as_array).into_iter().flatten();
     Ok(Endpoints {
+        scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
         issuer: Some(named.to_owned()),
         sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         authorize: declared.authorize.or(url("authorization_endpoint")?),

@@ -62,6 +62,8 @@ pub struct Endpoints {
     pub client_auth: Option<ClientAuth>,
     /// Whether the metadata lists S256; absent where there is no metadata or it does not say.
     pub s256: Option<bool>,
+    /// The scopes that the metadata lists; a server need not list any.
+    pub scopes: Vec<String>,
 }
 
 impl Endpoints {

@@ -6,9 +6,11 @@
 mod actions;
 mod broken;
 mod call;
+mod catalogue;
 mod completion;
 mod connect;
 mod doctor;
+mod draft;
 mod fake;
 mod flow;
 mod fuzz;

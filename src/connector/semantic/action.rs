@@ -24,6 +24,9 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
         }
         check(connector, &format!("actions.{name}"), action, found);
     }
+    // Several ways of authenticating find the same mistake several times.
+    let mut seen = BTreeSet::new();
+    found.retain(|mistake| seen.insert(mistake.clone()));
 }
 
 fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {

@@ -1,0 +1,293 @@
+//! `integ connector install`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args};
+use serde::Serialize;
+use thiserror::Error;
+use url::Url;
+
+use super::super::table::{Text, table};
+use super::super::ui::{Ui, View, escape};
+use super::users;
+use crate::app::App;
+use crate::connector::{Candidate, Connector, LARGEST, Taken, contacts};
+use crate::error::{Kind, Remedy, Result};
+use crate::http::download;
+
+/// Add a connector that somebody else wrote
+///
+/// Checks the file, shows whom it talks to and what it asks for, and asks before it trusts it. What was installed is pinned
+/// by its SHA-256: a file that is changed afterwards is refused. A file that you write into the folder yourself needs no
+/// installation.
+#[derive(Debug, Args)]
+pub(super) struct InstallArgs {
+    /// A file, or an https URL
+    #[arg(value_name = "PATH|URL")]
+    source: String,
+    /// Take the place of a connector that is there, also of a built-in one
+    #[arg(long, action = ArgAction::SetTrue)]
+    replace: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// The SHA-256 that the file must have
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    sha256: Option<String>,
+}
+
+fn digest(text: &str) -> Result<String, String> {
+    let valid = text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+    if valid { Ok(text.to_ascii_lowercase()) } else { Err("a SHA-256 has 64 hexadecimal digits".to_owned()) }
+}
+
+#[derive(Serialize)]
+struct ContactView {
+    host: String,
+    uses: Vec<String>,
+    /// A part of the host is a parameter or comes from an answer.
+    template: bool,
+}
+
+#[derive(Serialize)]
+struct ScopeView {
+    auth: String,
+    scope: String,
+    purpose: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SecretView {
+    auth: String,
+    secret: String,
+}
+
+/// What a person must know before trusting a connector.
+#[derive(Serialize)]
+struct Trust {
+    id: String,
+    name: String,
+    description: String,
+    source: String,
+    sha256: String,
+    hosts: Vec<ContactView>,
+    default_scopes: Vec<ScopeView>,
+    secrets: Vec<SecretView>,
+    /// What it takes the place of, in words.
+    replaces: Option<String>,
+    /// Connections of this workspace that will use it; absent where the vault does not open.
+    connections: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Installed {
+    installed: String,
+    file: String,
+    #[serde(flatten)]
+    trust: Trust,
+}
+
+impl View for Installed {
+    fn text(&self, _ui: &Ui) -> String {
+        format!("Installed {} from {}", self.installed, escape(&self.trust.source))
+    }
+}
+
+impl Trust {
+    fn of(candidate: &Candidate, taken: &Taken, connections: Option<Vec<String>>) -> Self {
+        let connector = &candidate.connector;
+        let hosts = contacts(connector).into_iter().map(|contact| ContactView {
+            template: contact.is_template(),
+            host: contact.host,
+            uses: contact.uses,
+        });
+        Self {
+            id: connector.id.clone(),
+            name: connector.name.clone(),
+            description: connector.description.clone(),
+            source: candidate.source.clone(),
+            sha256: candidate.sha256.clone(),
+            hosts: hosts.collect(),
+            default_scopes: default_scopes(connector),
+            secrets: secrets(connector),
+            replaces: match taken {
+                Taken::Free => None,
+                Taken::BuiltIn => Some("the built-in connector".to_owned()),
+                Taken::Own(path) => Some(format!("your own {}, which is then lost", path.display())),
+                Taken::Installed { source, sha256 } => Some(format!("the one from {source}, SHA-256 {sha256}")),
+            },
+            connections,
+        }
+    }
+
+    /// Without colour: what is said on the terminal is escaped once more.
+    fn lines(&self, ui: &Ui) -> String {
+        let mut out = vec![
+            format!("{} ({}): {}", escape(&self.name), self.id, escape(&self.description)),
+            format!("  from     {}", escape(&self.source)),
+            format!("  sha-256  {}", self.sha256),
+        ];
+        let mut part = |heading: &str, rows: Vec<Vec<Text>>, headings: &[&str]| {
+            if !rows.is_empty() {
+                out.push(format!("{heading}:"));
+                out.extend(table(ui, headings, rows).lines().map(|line| format!("  {line}")));
+            }
+        };
+        let host = |contact: &ContactView| {
+            let open = if contact.template { "what is in braces, you or an answer say" } else { "" };
+            vec![contact.host.clone().into(), contact.uses.join(", ").into(), open.into()]
+        };
+        part("It talks to", self.hosts.iter().map(host).collect(), &["host", "for", ""]);
+        let scope = |scope: &ScopeView| {
+            let purpose = scope.purpose.clone().unwrap_or_else(|| "the file does not say what for".to_owned());
+            vec![scope.scope.clone().into(), purpose.into(), scope.auth.clone().into()]
+        };
+        let scopes = self.default_scopes.iter().map(scope).collect();
+        part("It asks for these scopes, unless told otherwise", scopes, &["scope", "purpose", "way"]);
+        let secret = |secret: &SecretView| vec![secret.secret.clone().into(), secret.auth.clone().into()];
+        part("It takes these secrets of yours", self.secrets.iter().map(secret).collect(), &["secret", "way"]);
+        if let Some(replaces) = &self.replaces {
+            out.push(format!("It takes the place of {}.", escape(replaces)));
+        }
+        match &self.connections {
+            None => out.push("The vault does not open: nobody can say which connections will use it.".to_owned()),
+            Some(names) if names.is_empty() => {}
+            Some(names) => {
+                out.push(format!("These connections will use it, with the grants they have: {}.", names.join(", ")));
+            }
+        }
+        out.join("\n")
+    }
+}
+
+fn default_scopes(connector: &Connector) -> Vec<ScopeView> {
+    let mut views = Vec::new();
+    for (name, auth) in &connector.auth {
+        let rules = auth.oauth2.as_ref().map(|oauth2| &oauth2.scope);
+        let rules = rules.or(auth.fragment.as_ref().map(|fragment| &fragment.scope));
+        let Some(rules) = rules else { continue };
+        for scope in rules.default.iter().chain(&rules.always).chain(rules.also.values().flatten()) {
+            let purpose = connector.scopes.get(scope).map(|scope| scope.purpose().to_owned());
+            views.push(ScopeView { auth: name.clone(), scope: scope.clone(), purpose });
+        }
+    }
+    views
+}
+
+fn secrets(connector: &Connector) -> Vec<SecretView> {
+    let mut views = Vec::new();
+    for (name, auth) in &connector.auth {
+        let mut add = |secret: &str| views.push(SecretView { auth: name.clone(), secret: secret.to_owned() });
+        if auth.oauth2.is_some() {
+            add("The client secret of your app, and the tokens it is granted");
+        }
+        if auth.fragment.is_some() {
+            add("The token it is granted");
+        }
+        auth.fields.values().filter(|field| field.secret).for_each(|field| add(&field.prompt));
+    }
+    views
+}
+
+#[derive(Debug, Error)]
+pub(super) enum SourceError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{given:?} is not a URL")]
+    Url { given: String, source: url::ParseError },
+    #[error("{from} is larger than {largest} bytes")]
+    TooLarge { from: String, largest: usize },
+}
+
+impl Remedy for SourceError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
+            Self::Read { .. } | Self::TooLarge { .. } => Kind::Failed,
+            Self::Url { .. } => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "io",
+            Self::Url { .. } => "invalid_url",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+}
+
+/// A document that the user named by its path or its URL.
+pub(super) struct Document {
+    pub bytes: Vec<u8>,
+    /// As it is shown and kept: an absolute path, or the URL without its query, which may hold a token.
+    pub source: String,
+    pub path: Option<PathBuf>,
+    pub url: Option<Url>,
+}
+
+/// Reads a file, or gets a URL, of at most `largest` bytes.
+///
+/// # Errors
+/// [`SourceError`], and those of [`download`].
+pub(super) fn read(app: &App, given: &str, largest: usize) -> Result<Document> {
+    if given.contains("://") {
+        let url = Url::parse(given).map_err(|source| SourceError::Url { given: given.to_owned(), source })?;
+        let bytes = app.run(async { Ok(download(&app.http, &url, largest).await?) })?;
+        let mut shown = url.clone();
+        shown.set_query(None);
+        shown.set_fragment(None);
+        return Ok(Document { bytes, source: shown.to_string(), path: None, url: Some(url) });
+    }
+    let path = std::path::absolute(given).unwrap_or_else(|_| PathBuf::from(given));
+    let bytes = read_file(&path, largest)?;
+    Ok(Document { bytes, source: path.display().to_string(), path: Some(path), url: None })
+}
+
+fn read_file(path: &Path, largest: usize) -> Result<Vec<u8>, SourceError> {
+    let failed = |source| SourceError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    // What has no end is no document: one byte more than allowed shows that.
+    let limit = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() > largest {
+        return Err(SourceError::TooLarge { from: path.display().to_string(), largest });
+    }
+    Ok(bytes)
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &InstallArgs) -> Result<u8> {
+    let document = read(app, &args.source, LARGEST)?;
+    let candidate =
+        Candidate::check(document.bytes, &document.source, document.path.as_deref(), args.sha256.as_deref())?;
+    let taken = app.catalogue.admit(&candidate, args.replace)?;
+    let trust = Trust::of(&candidate, &taken, users(app, &candidate.connector.id));
+    if !agreed(ui, &trust, args.yes)? {
+        ui.note("Nothing was changed.");
+        return Ok(1);
+    }
+    let file = app.catalogue.install(&candidate, args.replace, app.clock.now())?;
+    let id = trust.id.clone();
+    ui.show(&Installed { installed: id.clone(), file: file.display().to_string(), trust })?;
+    ui.note(&format!(
+        "Try `integ connect {id} --sandbox`; `integ connector setup {id}` says how to connect an account."
+    ));
+    Ok(0)
+}
+
+/// Everything is shown before the question, and also where nobody can be asked.
+fn agreed(ui: &Ui, trust: &Trust, yes: bool) -> Result<bool> {
+    let terminal = ui.terminal();
+    if yes {
+        if !ui.json {
+            ui.note(&trust.lines(ui));
+        }
+        return Ok(true);
+    }
+    if !terminal.interactive && !ui.json {
+        ui.note(&trust.lines(ui));
+    }
+    Ok(terminal.confirm(&trust.lines(ui))?)
+}

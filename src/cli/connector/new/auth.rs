@@ -1,0 +1,249 @@
+//! The way of authenticating of a draft.
+
+use super::fill::needed;
+use super::{NewArgs, Ui, WayArg};
+use crate::app::App;
+use crate::cli::terminal::Terminal;
+use crate::connect::{AskError, Conversation};
+use crate::connector::{ClientAuth, Draft, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
+use crate::error::Result;
+use crate::http::Route;
+use crate::oauth::{Endpoints, discovery};
+
+const WAYS: [(WayArg, &str); 5] = [
+    (WayArg::Bearer, "a key as Authorization: Bearer"),
+    (WayArg::Header, "a key in a header of its own"),
+    (WayArg::Query, "a key in the query"),
+    (WayArg::Basic, "name and password (HTTP Basic)"),
+    (WayArg::Oauth2, "OAuth 2.0"),
+];
+
+/// The scopes of OpenID Connect and what they are for (Core 1.0 sections 5.4 and 11).
+const OPENID: [(&str, &str); 6] = [
+    ("openid", "Tell who the user is"),
+    ("profile", "Read name and picture"),
+    ("email", "Read the e-mail address"),
+    ("offline_access", "Stay connected: get a refresh token"),
+    ("address", "Read the postal address"),
+    ("phone", "Read the telephone number"),
+];
+
+/// Scopes of OpenID Connect that are asked for by default where the server lists them.
+const USUAL: usize = 4;
+
+/// # Errors
+/// [`AskError`], and those of discovery.
+pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Draft) -> Result<()> {
+    let terminal = ui.terminal();
+    let Some(way) = chosen(args, &terminal, !draft.ways.is_empty())? else {
+        for way in &mut draft.ways {
+            way.setup_url = way.setup_url.take().or_else(|| args.setup_url.clone());
+        }
+        return Ok(());
+    };
+    let kind = match way {
+        WayArg::Bearer => key(args, "Token", Vec::new(), Vec::new()),
+        WayArg::Header => {
+            let header = match &args.header {
+                Some(header) => header.clone(),
+                None => needed(&terminal, "Header", "--header NAME", "X-API-Key")?,
+            };
+            key(args, "API key", vec![(header, "{key}".to_owned())], Vec::new())
+        }
+        WayArg::Query => {
+            let parameter = match &args.parameter {
+                Some(parameter) => parameter.clone(),
+                None => needed(&terminal, "Query parameter", "--parameter NAME", "api_key")?,
+            };
+            key(args, "API key", Vec::new(), vec![(parameter, "{key}".to_owned())])
+        }
+        WayArg::Basic => basic(),
+        WayArg::Oauth2 => WayKind::OAuth2(Box::new(oauth2(app, args, &terminal, draft)?)),
+    };
+    let (name, label) = match way {
+        WayArg::Bearer => ("token", "Token"),
+        WayArg::Header | WayArg::Query => ("key", "API key"),
+        WayArg::Basic => ("basic", "Name and password (HTTP Basic)"),
+        WayArg::Oauth2 => ("oauth", "OAuth"),
+    };
+    let setup_url = match &args.setup_url {
+        Some(url) => url.clone(),
+        None => terminal.line_or("Where users find the key or register the app (empty if unknown)", "")?,
+    };
+    let setup_url = Some(setup_url).filter(|url| !url.is_empty());
+    draft.ways = vec![DraftWay { name: name.to_owned(), label: label.to_owned(), setup_url, kind }];
+    Ok(())
+}
+
+/// What the flags say or imply, else what the user chooses; absent where a description has told it.
+fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option<WayArg>, AskError> {
+    let oauth2 = [&args.issuer, &args.authorize_url, &args.token_url, &args.device_url];
+    let implied = if args.auth.is_some() {
+        args.auth
+    } else if oauth2.into_iter().any(Option::is_some) {
+        Some(WayArg::Oauth2)
+    } else if args.header.is_some() {
+        Some(WayArg::Header)
+    } else if args.parameter.is_some() {
+        Some(WayArg::Query)
+    } else {
+        None
+    };
+    if implied.is_some() || described {
+        return Ok(implied);
+    }
+    if !terminal.interactive {
+        let prompt = "the way of authenticating".to_owned();
+        return Err(AskError::NoTerminal { prompt, missing: "--auth bearer|header|query|basic|oauth2".to_owned() });
+    }
+    let labels: Vec<String> = WAYS.iter().map(|(_, label)| (*label).to_owned()).collect();
+    Ok(Some(WAYS[terminal.choose("How do requests carry the credentials?", &labels)?].0))
+}
+
+fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> WayKind {
+    let name = if headers.is_empty() && query.is_empty() { "token" } else { "key" };
+    let prefixes = args.prefixes.clone();
+    let field = DraftField { name: name.to_owned(), prompt: prompt.to_owned(), secret: true, prefixes };
+    WayKind::Key { fields: vec![field], headers, query, basic: false }
+}
+
+fn basic() -> WayKind {
+    let field = |name: &str, prompt: &str, secret| DraftField {
+        name: name.to_owned(),
+        prompt: prompt.to_owned(),
+        secret,
+        prefixes: Vec::new(),
+    };
+    let fields = vec![field("username", "Name", false), field("password", "Password", true)];
+    WayKind::Key { fields, headers: Vec::new(), query: Vec::new(), basic: true }
+}
+
+fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut Draft) -> Result<DraftOAuth2> {
+    let mut oauth2 = match &args.issuer {
+        Some(issuer) => {
+            let asked = async { Ok(discovery::discover(&app.http, &Route::Live, issuer, Endpoints::default()).await?) };
+            discovered(&app.run(asked)?, draft)
+        }
+        None => DraftOAuth2::default(),
+    };
+    let known = oauth2.issuer.is_some();
+    let ask = |given: &Option<String>, prompt: &str, flag: &str| match given {
+        Some(url) => Ok(Some(url.clone())),
+        None if known => Ok(None),
+        None => needed(terminal, prompt, flag, "").map(Some),
+    };
+    if args.device_url.is_none() || args.authorize_url.is_some() || terminal.interactive {
+        oauth2.authorize_url = ask(&args.authorize_url, "Authorization URL", "--authorize-url URL")?;
+    }
+    oauth2.token_url = ask(&args.token_url, "Token URL", "--token-url URL")?;
+    oauth2.device_url.clone_from(&args.device_url);
+    oauth2.revoke_url.clone_from(&args.revoke_url);
+    if !known {
+        oauth2.grants.extend(oauth2.authorize_url.is_some().then_some("authorization_code"));
+    }
+    if args.device_url.is_some() && !oauth2.grants.contains(&"device_code") {
+        oauth2.grants.push("device_code");
+    }
+    Ok(oauth2)
+}
+
+/// The file names the issuer, which integ asks for the endpoints at every sign-in: they may move, and `iss` is checked.
+fn discovered(endpoints: &Endpoints, draft: &mut Draft) -> DraftOAuth2 {
+    let named = [
+        ("authorize", &endpoints.authorize),
+        ("token", &endpoints.token),
+        ("device", &endpoints.device),
+        ("revoke", &endpoints.revoke),
+        ("userinfo", &endpoints.userinfo),
+    ];
+    let found = named.iter().filter_map(|(what, url)| Some(format!("{what} {}", url.as_ref()?)));
+    let purpose = |scope: &str| OPENID.iter().find(|(known, _)| *known == scope).map(|(_, purpose)| *purpose);
+    for scope in &endpoints.scopes {
+        if !draft.scopes.iter().any(|(known, _)| known == scope) {
+            draft.scopes.push((scope.clone(), purpose(scope).map_or_else(|| sentence(scope), str::to_owned)));
+        }
+    }
+    if endpoints.userinfo.is_some() && draft.health.is_none() {
+        draft.health = Some(DraftHealth {
+            path: "{userinfo_endpoint}".to_owned(),
+            account_id: Some("/sub".to_owned()),
+            account_name: Some("/email".to_owned()),
+        });
+    }
+    let usual = OPENID[..USUAL].iter().map(|(scope, _)| (*scope).to_owned());
+    let mut grants = Vec::new();
+    grants.extend(endpoints.authorize.is_some().then_some("authorization_code"));
+    grants.extend(endpoints.device.is_some().then_some("device_code"));
+    DraftOAuth2 {
+        grants,
+        issuer: endpoints.issuer.clone(),
+        client_auth_post: endpoints.client_auth == Some(ClientAuth::Post),
+        default_scopes: usual.filter(|scope| endpoints.scopes.contains(scope)).collect(),
+        discovered: found.collect(),
+        ..DraftOAuth2::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_publishes_itself_needs_no_more_than_its_issuer() {
+        let url = |path: &str| Some(Url::parse(&format!("https://login.acme.example{path}")).unwrap());
+        let endpoints = Endpoints {
+            issuer: Some("https://login.acme.example".to_owned()),
+            authorize: url("/authorize"),
+            token: url("/token"),
+            device: url("/device"),
+            userinfo: url("/me"),
+            client_auth: Some(ClientAuth::Post),
+            scopes: ["openid", "email", "offline_access", "cards.read"].map(str::to_owned).into(),
+            ..Endpoints::default()
+        };
+        let mut draft = Draft {
+            id: "acme".to_owned(),
+            name: "Acme".to_owned(),
+            category: "generic".to_owned(),
+            description: "x".to_owned(),
+            docs: "https://acme.example".to_owned(),
+            ..Draft::default()
+        };
+        let oauth2 = discovered(&endpoints, &mut draft);
+        draft.ways.push(DraftWay {
+            name: "oauth".to_owned(),
+            label: "OAuth".to_owned(),
+            setup_url: None,
+            kind: WayKind::OAuth2(Box::new(oauth2)),
+        });
+        let file = draft.file().unwrap();
+        let (_, way) = file.split_once("\n\n").unwrap();
+        insta::assert_snapshot!(way, @r#"
+        [auth.oauth]
+        label = "OAuth"
+
+        # What the issuer publishes, which integ asks for by itself:
+        #   authorize https://login.acme.example/authorize
+        #   token https://login.acme.example/token
+        #   device https://login.acme.example/device
+        #   userinfo https://login.acme.example/me
+        [auth.oauth.oauth2]
+        grants = ["authorization_code", "device_code"]
+        issuer = "https://login.acme.example"
+        client_auth = "post"
+        scope = { default = ["openid", "email", "offline_access"] }
+
+        [scopes]
+        openid = "Tell who the user is"
+        email = "Read the e-mail address"
+        offline_access = "Stay connected: get a refresh token"
+        "cards.read" = "Cards read"
+
+        [health]
+        path = "{userinfo_endpoint}"
+        account = { id = "/sub", name = "/email" }
+        "#);
+    }
+}

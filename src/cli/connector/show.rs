@@ -1,0 +1,162 @@
+//! `integ connector show`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::table::table;
+use super::super::ui::{Ui, View};
+use super::{source_words, word};
+use crate::app::App;
+use crate::connector::{Auth, Connector, Source};
+use crate::error::Result;
+
+/// One connector: ways of authenticating, parameters, scopes
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[arg(add = crate::cli::complete::connectors())]
+    connector: String,
+}
+
+#[derive(Serialize)]
+struct Way {
+    auth: String,
+    label: String,
+    kind: &'static str,
+    grants: Vec<String>,
+    setup_url: Option<String>,
+    redirect: Option<String>,
+    default_scopes: Vec<String>,
+    asks_for: Vec<Asked>,
+}
+
+#[derive(Serialize)]
+struct Asked {
+    name: String,
+    prompt: String,
+    secret: bool,
+    default: Option<String>,
+    choices: Vec<String>,
+    optional: bool,
+}
+
+#[derive(Serialize)]
+struct ScopeView {
+    scope: String,
+    purpose: String,
+}
+
+#[derive(Serialize)]
+struct Details {
+    id: String,
+    name: String,
+    category: String,
+    description: String,
+    docs: String,
+    source: &'static str,
+    replaces_built_in: bool,
+    file: Option<String>,
+    ways: Vec<Way>,
+    scopes: Vec<ScopeView>,
+    health: Option<String>,
+    limits: Vec<String>,
+    unsure: Vec<String>,
+}
+
+impl View for Details {
+    fn text(&self, ui: &Ui) -> String {
+        let mut out =
+            vec![format!("{} ({}): {}", self.name, self.id, self.description), format!("Documentation: {}", self.docs)];
+        if let Some(file) = &self.file {
+            let word = source_words(self.source, self.replaces_built_in);
+            out.push(format!("Source: {word}, {file}"));
+        }
+        for way in &self.ways {
+            out.push(String::new());
+            out.push(format!("--auth {}  {}", way.auth, way.label));
+            let mut line = |what: &str, text: &str| {
+                if !text.is_empty() {
+                    out.push(format!("  {what}: {text}"));
+                }
+            };
+            line("grants", &way.grants.join(", "));
+            line("get it at", way.setup_url.as_deref().unwrap_or_default());
+            line("redirect", way.redirect.as_deref().unwrap_or_default());
+            line("scopes asked for", &way.default_scopes.join(" "));
+            for asked in &way.asks_for {
+                let more = if asked.optional { " (optional)" } else { "" };
+                line(&format!("asks for {}", asked.name), &format!("{}{more}", asked.prompt));
+            }
+        }
+        if !self.scopes.is_empty() {
+            out.push(String::new());
+            let rows = self.scopes.iter().map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().into()]);
+            out.push(table(ui, &["scope", "purpose"], rows.collect()));
+        }
+        let lists = [("Limits", &self.limits), ("Not confirmed by a source", &self.unsure)];
+        for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+            out.push(String::new());
+            out.push(format!("{heading}:"));
+            out.extend(lines.iter().map(|line| format!("  {line}")));
+        }
+        out.join("\n")
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
+    let connector = app.catalogue.get(&args.connector)?;
+    let (_, source) = app.catalogue.text(&args.connector)?;
+    ui.show(&details(&connector, &source))?;
+    Ok(0)
+}
+
+fn details(connector: &Connector, source: &Source) -> Details {
+    Details {
+        source: source.as_str(),
+        replaces_built_in: source.replaces_built_in(),
+        file: source.path().map(|path| path.display().to_string()),
+        id: connector.id.clone(),
+        name: connector.name.clone(),
+        category: word(connector.category),
+        description: connector.description.clone(),
+        docs: connector.docs.clone(),
+        ways: connector.auth.iter().map(|(name, auth)| way(connector, name, auth)).collect(),
+        scopes: connector
+            .scopes
+            .iter()
+            .map(|(scope, detail)| ScopeView { scope: scope.clone(), purpose: detail.purpose().to_owned() })
+            .collect(),
+        health: connector.health.as_ref().map(|health| format!("{} {}", health.method.as_str(), health.path)),
+        limits: connector.rate.limits.clone(),
+        unsure: connector.unsure.clone(),
+    }
+}
+
+fn way(connector: &Connector, name: &str, auth: &Auth) -> Way {
+    let params = connector.params(auth).map(|(name, param)| Asked {
+        name: name.clone(),
+        prompt: param.prompt.clone(),
+        secret: false,
+        default: param.default.clone(),
+        choices: param.choices.clone(),
+        optional: param.optional,
+    });
+    let fields = auth.fields.iter().map(|(name, field)| Asked {
+        name: name.clone(),
+        prompt: field.prompt.clone(),
+        secret: field.secret,
+        default: None,
+        choices: Vec::new(),
+        optional: false,
+    });
+    let oauth2 = auth.oauth2.as_ref();
+    Way {
+        auth: name.to_owned(),
+        label: auth.label.clone(),
+        kind: auth.kind(),
+        grants: oauth2.map(|rules| rules.grants.iter().map(word).collect()).unwrap_or_default(),
+        setup_url: auth.setup_url.clone(),
+        redirect: oauth2.and_then(|rules| rules.redirect.note.clone()),
+        default_scopes: oauth2.map(|rules| rules.scope.default.clone()).unwrap_or_default(),
+        asks_for: params.chain(fields).collect(),
+    }
+}

@@ -1,0 +1,291 @@
+//! A draft from an OpenAPI description: versions 2 (Swagger), 3.0 and 3.1, in JSON or YAML.
+//!
+//! A description says what an API takes, seldom who asks: what it leaves open stays open in the draft, and what was
+//! guessed stands under `unsure`. References are followed inside the document only: nothing else is fetched.
+
+mod health;
+mod operation;
+mod security;
+mod shape;
+mod text;
+
+use serde_json::Value;
+use thiserror::Error;
+use url::Url;
+
+use self::text::{no_full_stop, one_line, slug, snake};
+use super::draft::{Draft, DraftParam, WayKind};
+use crate::error::{Kind, Remedy};
+
+/// Bytes of a description: the largest public ones have a third of it.
+pub const LARGEST_DESCRIPTION: usize = 32 * 1024 * 1024;
+
+/// Values of a YAML description, which aliases count into: what a small text may grow to.
+const MOST_VALUES: usize = 4_000_000;
+
+/// References that lead to references are followed so far.
+const MOST_HOPS: usize = 16;
+
+/// Operations taken where the user names none.
+const FIRST_FEW: usize = 5;
+
+#[derive(Debug, Error)]
+pub enum OpenApiError {
+    #[error("it is neither JSON nor YAML")]
+    Syntax(#[source] Broken),
+    #[error("it is no OpenAPI description: it has neither openapi nor swagger")]
+    NotOpenApi,
+    #[error("there is no operation {id:?} in it")]
+    NoOperation { id: String, likely: Option<String> },
+    #[error("the operation {id:?} cannot be an action: {why}")]
+    Unfit { id: String, why: &'static str },
+}
+
+/// What a parser says, in one line.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Broken(String);
+
+impl Remedy for OpenApiError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Syntax(_) | Self::NotOpenApi => Kind::Failed,
+            Self::NoOperation { .. } | Self::Unfit { .. } => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) | Self::NotOpenApi => "invalid_openapi",
+            Self::NoOperation { .. } => "unknown_operation",
+            Self::Unfit { .. } => "unfit_operation",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoOperation { likely: Some(likely), .. } => Some(format!("did you mean --action {likely}?")),
+            Self::NoOperation { .. } => Some("name an operationId of the description with --action".to_owned()),
+            Self::Unfit { .. } => Some("leave it out, and write it by hand".to_owned()),
+            Self::Syntax(_) | Self::NotOpenApi => None,
+        }
+    }
+}
+
+/// A parsed description.
+#[derive(Debug)]
+pub struct Description {
+    root: Value,
+    /// Where it was found, which relative URLs follow.
+    at: Option<Url>,
+}
+
+/// An operation that can be offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The operationId, or method and path where there is none.
+    pub id: String,
+    pub about: String,
+    /// It creates something.
+    pub creates: bool,
+}
+
+impl Description {
+    /// # Errors
+    /// [`OpenApiError::Syntax`], [`OpenApiError::NotOpenApi`].
+    pub fn parse(bytes: &[u8], at: Option<Url>) -> Result<Self, OpenApiError> {
+        let root = match serde_json::from_slice::<Value>(bytes) {
+            Ok(root) => root,
+            // What begins like JSON is meant as such, whatever YAML would make of it.
+            Err(error) if bytes.trim_ascii_start().starts_with(b"{") => {
+                return Err(OpenApiError::Syntax(Broken(error.to_string())));
+            }
+            Err(_) => yaml(bytes)?,
+        };
+        if root.get("openapi").is_none() && root.get("swagger").is_none() {
+            return Err(OpenApiError::NotOpenApi);
+        }
+        Ok(Self { root, at })
+    }
+
+    /// The value itself, or what its reference inside the document leads to.
+    fn resolve<'v>(&'v self, value: &'v Value) -> &'v Value {
+        let mut at = value;
+        for _ in 0..MOST_HOPS {
+            let Some(reference) = at.get("$ref").and_then(Value::as_str) else { return at };
+            let Some(found) = reference.strip_prefix('#').and_then(|pointer| {
+                // A pointer in a URL's fragment is percent-encoded (RFC 6901 section 6).
+                let decoded = percent_decoded(pointer);
+                self.root.pointer(&decoded)
+            }) else {
+                return &Value::Null;
+            };
+            at = found;
+        }
+        &Value::Null
+    }
+
+    fn is_swagger(&self) -> bool {
+        self.root.get("swagger").is_some()
+    }
+
+    /// The operations there are, those that create things first.
+    pub fn offers(&self) -> Vec<Offer> {
+        let mut offers: Vec<Offer> = self.operations().filter_map(|operation| operation.offer()).collect();
+        offers.sort_by_key(|offer| !offer.creates);
+        offers
+    }
+
+    /// A draft with the operations that were asked for as actions, or the first few that create things.
+    ///
+    /// # Errors
+    /// [`OpenApiError::NoOperation`], [`OpenApiError::Unfit`].
+    pub fn draft(&self, wanted: Option<&[String]>) -> Result<Draft, OpenApiError> {
+        let info = &self.root["info"];
+        let name = info["title"].as_str().map(|title| one_line(title, 60)).unwrap_or_default();
+        let name = trimmed_name(&name);
+        let description = ["summary", "description"].iter().find_map(|key| info[*key].as_str());
+        let description = description.map(|text| one_line(text, 120)).filter(|text| !text.is_empty());
+        let mut draft = Draft {
+            id: slug(&name),
+            description: description
+                .map_or_else(|| format!("The API of {name}."), |text| format!("{}.", no_full_stop(&text))),
+            name,
+            category: "generic".to_owned(),
+            docs: self.docs().unwrap_or_default(),
+            ..Draft::default()
+        };
+        self.server(&mut draft);
+        let (ways, scopes) = self.ways();
+        (draft.ways, draft.scopes) = (ways, scopes);
+        draft.health = self.health();
+        if let Some(health) = &draft.health {
+            draft.unsure.push(format!("Whether {} is a good check: it was guessed from the description.", health.path));
+        }
+        let chosen = match wanted {
+            Some(ids) => self.named(ids)?,
+            None => {
+                let few = self.offers().into_iter().filter(|offer| offer.creates).take(FIRST_FEW);
+                self.named(&few.map(|offer| offer.id).collect::<Vec<_>>())?
+            }
+        };
+        operation::add_actions(&mut draft, &chosen);
+        choose_scopes(&mut draft);
+        Ok(draft)
+    }
+
+    fn docs(&self) -> Option<String> {
+        let places = ["/externalDocs/url", "/info/contact/url", "/info/x-apisguru-origin/url"];
+        let found = places.iter().filter_map(|place| self.root.pointer(place).and_then(Value::as_str));
+        found.map(str::to_owned).find(|url| Url::parse(url).is_ok_and(|url| url.scheme() == "https"))
+    }
+
+    /// The API's base with its variables; https, else none.
+    fn server(&self, draft: &mut Draft) {
+        if self.is_swagger() {
+            draft.base = self.swagger_base();
+            return;
+        }
+        let servers = self.root["servers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let https = |server: &&Value| self.absolute(server["url"].as_str().unwrap_or_default()).is_some();
+        let Some(server) = servers.iter().find(https) else { return };
+        let mut base = self.absolute(server["url"].as_str().unwrap_or_default()).unwrap_or_default();
+        for (variable, detail) in server["variables"].as_object().into_iter().flatten() {
+            let name = snake(variable);
+            base = base.replace(&format!("{{{variable}}}"), &format!("{{{name}}}"));
+            let choices: Vec<String> =
+                detail["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let default = detail["default"].as_str().map(str::to_owned).filter(|default| !default.is_empty());
+            let prompt = detail["description"].as_str().map(|text| no_full_stop(&one_line(text, 80)));
+            draft.params.push(DraftParam {
+                prompt: prompt.filter(|text| !text.is_empty()).unwrap_or_else(|| super::draft::sentence(&name)),
+                default: default.filter(|default| choices.is_empty() || choices.contains(default)),
+                choices,
+                name,
+            });
+        }
+        draft.base = Some(base.trim_end_matches('/').to_owned());
+    }
+
+    /// An https URL as it is, or what a relative one means where the document was found.
+    fn absolute(&self, url: &str) -> Option<String> {
+        if url.starts_with("https://") {
+            return Some(url.to_owned());
+        }
+        let at = self.at.as_ref().filter(|at| at.scheme() == "https" && !url.contains("://") && !url.is_empty())?;
+        // Braces are kept: they are variables.
+        let joined = at.join(url).ok()?;
+        Some(joined.to_string().replace("%7B", "{").replace("%7D", "}"))
+    }
+
+    fn swagger_base(&self) -> Option<String> {
+        let schemes = self.root["schemes"].as_array();
+        if schemes.is_some_and(|schemes| !schemes.iter().any(|scheme| scheme == "https")) {
+            return None;
+        }
+        let at = self.at.as_ref().filter(|at| at.scheme() == "https");
+        let found_at = at.and_then(|at| at.host_str()).map(str::to_owned);
+        let host = self.root["host"].as_str().map(str::to_owned).or(found_at)?;
+        let path = self.root["basePath"].as_str().unwrap_or_default().trim_end_matches('/');
+        Some(format!("https://{host}{path}"))
+    }
+}
+
+fn yaml(bytes: &[u8]) -> Result<Value, OpenApiError> {
+    let broken = |why: String| OpenApiError::Syntax(Broken(one_line(&why, 200)));
+    let text = std::str::from_utf8(bytes).map_err(|error| broken(error.to_string()))?;
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MOST_VALUES,
+            max_events: MOST_VALUES * 2,
+        },
+    };
+    let root: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| broken(error.to_string()))?;
+    // A text without any structure is YAML too.
+    if root.is_object() { Ok(root) } else { Err(OpenApiError::NotOpenApi) }
+}
+
+fn percent_decoded(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    // What a form would take for its own stands for itself here.
+    let text = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+}
+
+/// `Acme` of `Acme API` and `Swagger Acme - OpenAPI 3.0`: what the service is called.
+fn trimmed_name(title: &str) -> String {
+    let mut name = title.trim();
+    if let Some((before, after)) = name.split_once(" - ")
+        && after.to_lowercase().contains("api")
+    {
+        name = before.trim();
+    }
+    for end in [" REST API", " Web API", " Public API", " API", " Api", " api"] {
+        name = name.strip_suffix(end).unwrap_or(name);
+    }
+    name.trim_start_matches("The ").trim().to_owned()
+}
+
+/// Asks by default for what the actions and the check need, else for what only reads.
+fn choose_scopes(draft: &mut Draft) {
+    /// More would be asking for everything.
+    const MOST: usize = 5;
+    let mut needed: Vec<String> = draft.actions.iter().flat_map(|action| action.scopes.iter().cloned()).collect();
+    if needed.is_empty() {
+        let reads = draft.scopes.iter().map(|(scope, _)| scope).filter(|scope| scope.to_lowercase().contains("read"));
+        needed = reads.take(MOST).cloned().collect();
+    }
+    let order = |scope: &String| draft.scopes.iter().position(|(known, _)| known == scope);
+    needed.sort_by_key(order);
+    needed.dedup();
+    for way in &mut draft.ways {
+        if let WayKind::OAuth2(oauth2) = &mut way.kind {
+            oauth2.default_scopes.clone_from(&needed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

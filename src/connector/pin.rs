@@ -1,0 +1,73 @@
+//! What was installed: a small file beside each installed connector that holds the SHA-256 of what the user looked at.
+//!
+//! A file without a pin is one that the user wrote, and the user's own affair. One whose text is not what its pin says is
+//! refused. The pin is written before the file, and names what it takes the place of until the file is there (where a built-in
+//! connector is replaced it comes last, and puts the file in effect): whenever a process is killed in between, what was
+//! usable stays so.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::files;
+
+/// Bytes, of which a pin has some hundreds; the path that it names may be long.
+const LARGEST_PIN: u64 = 64 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pin {
+    pub id: String,
+    /// The path or the URL that it came from; a URL is without its query, which may hold a token.
+    pub source: String,
+    /// In lower-case hex.
+    pub sha256: String,
+    /// What stood there before, while the file is being replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_sha256: Option<String>,
+    pub installed_at: Timestamp,
+    /// It takes the place of a built-in connector.
+    pub replaces_built_in: bool,
+}
+
+impl Pin {
+    /// Absent where there is none.
+    ///
+    /// # Errors
+    /// The I/O error; one of the kind `InvalidData` for what is no pin.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::metadata(path) {
+            // A pipe would be waited for.
+            Ok(file) if !file.is_file() || file.len() > LARGEST_PIN => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file of the size of a pin"))
+            }
+            Ok(_) => serde_json::from_slice(&std::fs::read(path)?).map(Some).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Errors
+    /// The I/O error; the old pin then stands as it was.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(self).map_err(io::Error::from)?;
+        text.push('\n');
+        files::write_atomic(path, text.as_bytes())
+    }
+
+    pub(super) fn admits(&self, sha256: &str) -> bool {
+        self.sha256 == sha256 || self.former_sha256.as_deref() == Some(sha256)
+    }
+}
+
+/// In lower-case hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        // Writing into a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,71 @@
+//! Public documents that a person names by their URL: a connector's file, an API's description.
+
+use thiserror::Error;
+use url::Url;
+
+use super::{Client, HttpError, Request, Route, redact_url};
+use crate::error::{Kind, Remedy};
+
+#[derive(Debug, Error)]
+pub enum DownloadError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("{host} answered {status}")]
+    Status { host: String, status: u16 },
+    #[error("{host} sends to another place: {target}")]
+    Elsewhere { host: String, target: String },
+    #[error("the URL holds a name or a password")]
+    Credentials,
+}
+
+impl Remedy for DownloadError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Http(error) => error.kind(),
+            Self::Status { status, .. } if *status == 429 || *status >= 500 => Kind::Temporary,
+            Self::Status { status: 404 | 410, .. } => Kind::NotFound,
+            Self::Status { .. } | Self::Elsewhere { .. } => Kind::Failed,
+            Self::Credentials => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Http(error) => error.code(),
+            Self::Status { .. } => "download_failed",
+            Self::Elsewhere { .. } => "redirected",
+            Self::Credentials => "credentials_in_url",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http(error) => error.hint(),
+            Self::Status { .. } => None,
+            Self::Elsewhere { target, .. } => Some(format!("if you trust that place, name it yourself: {target}")),
+            Self::Credentials => Some("save the file with a program that keeps them, and name the file".to_owned()),
+        }
+    }
+}
+
+/// Gets a document of at most `largest` bytes. It is asked for without credentials, by https or from this machine, and a
+/// redirect is followed only where it stays: whoever named the URL trusts that host and no other.
+///
+/// # Errors
+/// [`DownloadError`].
+pub async fn download(http: &Client, url: &Url, largest: usize) -> Result<Vec<u8>, DownloadError> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(DownloadError::Credentials);
+    }
+    let mut request = Request::new("GET", url.clone());
+    request.follow = true;
+    request.largest = largest;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let response = http.send(request, &Route::Live).await?;
+    let target = response.header("location").filter(|_| (300..400).contains(&response.status));
+    match target.and_then(|target| url.join(target).ok()) {
+        Some(target) => Err(DownloadError::Elsewhere { host, target: redact_url(&target, &[]) }),
+        None if response.is_success() => Ok(response.body),
+        None => Err(DownloadError::Status { host, status: response.status }),
+    }
+}
