@@ -183,11 +183,12 @@ fn title(id: &str) -> String {
 /// Where the service is, for want of a better place to send readers to.
 fn origin(draft: &Draft, args: &NewArgs) -> String {
     let base = draft.base.as_deref().or(args.issuer.as_deref()).unwrap_or_default();
-    let Some((scheme, rest)) = base.split_once("://") else { return String::new() };
+    let Some((_, rest)) = base.split_once("://") else { return String::new() };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // What is open of a host stands before what belongs to the service.
     let own = host.rsplit_once('}').map_or(host, |(_, own)| own).trim_start_matches('.');
-    match Url::parse(&format!("{scheme}://{own}")) {
+    // Documentation is read over https, whatever the base is.
+    match Url::parse(&format!("https://{own}")) {
         Ok(url) if own.contains('.') => url.origin().ascii_serialization(),
         _ => String::new(),
     }
