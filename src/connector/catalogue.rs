@@ -235,7 +235,7 @@ pub(super) fn built_in(id: &str) -> Option<&'static str> {
 /// Parses a file with what it inherits from its vendor.
 ///
 /// # Errors
-/// The first thing that does not fit the model; [`validate`] says all, and where.
+/// The first thing that does not fit the model; [`validate()`] says all, and where.
 pub fn parse(text: &str) -> Result<Connector, String> {
     let own = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
     let document = inherit(own).map_err(|unknown| unknown.message)?;

@@ -1,6 +1,6 @@
 //! A connector file to begin with: what is known of a service, written as a person would write it.
 //!
-//! What a draft holds are texts of people and of other documents; whether they make a valid connector, [`validate`] says
+//! What a draft holds are texts of people and of other documents; whether they make a valid connector, [`validate()`] says
 //! of the written file before it is kept.
 
 use std::fmt::Write;
