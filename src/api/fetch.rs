@@ -10,7 +10,7 @@ use super::build::{Call, Path, own_host};
 use super::input::Words;
 use super::pages::{Turn, next_page};
 use super::send::{Answer, Patience, Token, send};
-use super::{ApiError, action, check_allowed, refused};
+use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
 use crate::clock::random;
 use crate::connection::ConnectionName;
@@ -52,7 +52,7 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
     let loaded = access::load(app, order.connection)?;
     let token = Token::from(&loaded);
     let session = app.session(loaded.connection)?;
-    let (name, action) = action(&session, order.action)?;
+    let (name, action) = find_action(&session.connector, order.action)?;
     let input = read(&session, name, action, order)?;
     let warning = check_allowed(&session, name, action).err();
     let key = key(order.key);
@@ -67,7 +67,7 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
 /// [`ApiError`], [`super::SendError`]; a refusal of the vendor is in the answer's class.
 pub async fn call(app: &App, order: &Order<'_>) -> Result<Done> {
     let session = app.session(access::load(app, order.connection)?.connection)?;
-    let (name, action) = action(&session, order.action)?;
+    let (name, action) = find_action(&session.connector, order.action)?;
     let input = read(&session, name, action, order)?;
     check_allowed(&session, name, action)?;
     let key = key(order.key);

@@ -29,7 +29,7 @@ use crate::oauth::scopes;
 #[derive(Debug, Error)]
 pub enum ApiError {
     #[error("{connector} has no action {action:?}")]
-    UnknownAction { connector: String, connection: ConnectionName, action: String, likely: Option<String> },
+    UnknownAction { connector: String, action: String, likely: Option<String> },
     #[error("{action} cannot be called so: {}", problems.join("; "))]
     Input { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
     #[error("{action} is not for {connection}, which is connected by {auth}")]
@@ -51,15 +51,14 @@ pub enum ApiError {
 impl ApiError {
     fn name(&self) -> Option<&ConnectionName> {
         match self {
-            Self::UnknownAction { connection, .. }
-            | Self::Input { connection, .. }
+            Self::Input { connection, .. }
             | Self::WrongAuth { connection, .. }
             | Self::MissingScopes { connection, .. }
             | Self::Template { connection, .. }
             | Self::ForeignHost { connection, .. }
             | Self::Refused { connection, .. }
             | Self::RepeatedPage { connection, .. } => Some(connection),
-            Self::Header { .. } => None,
+            Self::UnknownAction { .. } | Self::Header { .. } => None,
         }
     }
 }
@@ -109,10 +108,10 @@ impl Remedy for ApiError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownAction { likely: Some(likely), connection, .. } => {
-                Some(format!("did you mean {likely}? `integ call {connection}` lists the actions"))
+            Self::UnknownAction { likely: Some(likely), connector, .. } => {
+                Some(format!("did you mean {likely}? `integ connector show {connector}` lists the actions"))
             }
-            Self::UnknownAction { connection, .. } => Some(format!("integ call {connection}")),
+            Self::UnknownAction { connector, .. } => Some(format!("integ connector show {connector}")),
             Self::Input { usage, .. } => Some(usage.clone()),
             Self::WrongAuth { connection, ways, .. } => {
                 let way = ways.first().map_or("NAME", String::as_str);
@@ -138,16 +137,15 @@ impl Remedy for ApiError {
 ///
 /// # Errors
 /// [`ApiError::UnknownAction`] with the likely one.
-pub fn action<'c>(session: &'c Session, name: &str) -> Result<(&'c str, &'c Action), ApiError> {
-    let actions = &session.connector.actions;
+pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Action), ApiError> {
+    let actions = &connector.actions;
     if let Some((name, action)) = actions.get_key_value(name) {
         return Ok((name, action));
     }
     let scored = actions.keys().map(|known| (strsim::jaro_winkler(known, name), known));
     let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
     Err(ApiError::UnknownAction {
-        connector: session.connector.id.clone(),
-        connection: session.connection.name.clone(),
+        connector: connector.id.clone(),
         action: name.to_owned(),
         likely: likely.map(|(_, name)| name.clone()),
     })

@@ -42,6 +42,16 @@ pub(super) fn actions() -> ArgValueCandidates {
     })
 }
 
+/// The actions of the connector that is named before.
+pub(super) fn shown_actions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some(connector) = named_after("show").and_then(|words| connector(words.first()?)) else {
+            return Vec::new();
+        };
+        connector.actions.keys().map(CompletionCandidate::new).collect()
+    })
+}
+
 /// The parameters of the action that is named before, those still missing first.
 pub(super) fn action_params() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

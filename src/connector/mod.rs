@@ -28,7 +28,7 @@ use thiserror::Error;
 
 pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
 pub use contacts::{Contact, contacts};
-pub use descriptor::{Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
+pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
 pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;

@@ -84,6 +84,23 @@ fn what_is_missing_or_misspelt_is_named_and_nothing_is_sent() {
 }
 
 #[test]
+fn an_action_is_shown_with_all_its_parameters() {
+    let provider = FakeProvider::start();
+    let home = connected(&provider);
+    let shown = home.ok("connector show fake notes.create");
+    assert!(shown.starts_with("notes.create: Write a note\nPOST /notes/{folder}\n"), "{shown}");
+    assert!(shown.contains("One of text, html is needed.") && shown.ends_with("Gives: note_id"), "{shown}");
+    let action = home.json("connector show fake notes.create");
+    assert_eq!((&action["connector"], &action["input"]["required"]), (&json!("fake"), &json!(["folder"])));
+    let ran = home.run("connector show fake notes.creat --json");
+    assert_eq!((ran.code, ran.error_code().as_str()), (3, "unknown_action"), "{ran:?}");
+    assert!(home.json("connector show fake")["actions"].as_array().unwrap().len() == 3);
+    let published = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/schema.json")).unwrap();
+    let printed: Value = serde_json::from_str(&home.ok("connector schema")).unwrap();
+    assert_eq!(printed, serde_json::from_str::<Value>(&published).unwrap());
+}
+
+#[test]
 fn a_scope_that_was_not_granted_is_said_before_the_vendor_refuses() {
     let provider = FakeProvider::start();
     let home = connected(&provider);

@@ -1,10 +1,12 @@
 //! `integ connector`.
 
+mod action;
 mod descriptor;
 mod install;
 mod list;
 mod new;
 mod remove;
+mod schema;
 mod search;
 mod setup;
 mod show;
@@ -28,6 +30,8 @@ enum ConnectorCommand {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Descriptor(descriptor::DescriptorArgs),
+    /// The JSON Schema of connector files, for editors: `#:schema FILE` in a file's first line
+    Schema,
     Search(search::SearchArgs),
     Validate(validate::ValidateArgs),
     Setup(setup::SetupArgs),
@@ -41,6 +45,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
         ConnectorCommand::List(args) => list::run(app, ui, &args),
         ConnectorCommand::Show(args) => show::run(app, ui, &args),
         ConnectorCommand::Descriptor(args) => descriptor::run(app, ui, &args),
+        ConnectorCommand::Schema => schema::run(ui),
         ConnectorCommand::Search(args) => search::run(app, ui, &args),
         ConnectorCommand::Validate(args) => validate::run(app, ui, args),
         ConnectorCommand::Setup(args) => setup::run(app, ui, &args),

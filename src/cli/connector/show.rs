@@ -10,11 +10,13 @@ use crate::app::App;
 use crate::connector::{Auth, Connector, Source};
 use crate::error::Result;
 
-/// One connector: ways of authenticating, parameters, scopes
+/// One connector: ways of authenticating, parameters, scopes, actions; or one of its actions
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     #[arg(add = crate::cli::complete::connectors())]
     connector: String,
+    #[arg(add = crate::cli::complete::shown_actions())]
+    action: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +48,12 @@ struct ScopeView {
 }
 
 #[derive(Serialize)]
+struct ActionView {
+    action: String,
+    about: String,
+}
+
+#[derive(Serialize)]
 struct Details {
     id: String,
     name: String,
@@ -57,6 +65,7 @@ struct Details {
     file: Option<String>,
     ways: Vec<Way>,
     scopes: Vec<ScopeView>,
+    actions: Vec<ActionView>,
     health: Option<String>,
     limits: Vec<String>,
     unsure: Vec<String>,
@@ -92,6 +101,11 @@ impl View for Details {
             let rows = self.scopes.iter().map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().into()]);
             out.push(table(ui, &["scope", "purpose"], rows.collect()));
         }
+        if !self.actions.is_empty() {
+            out.push(String::new());
+            let rows = self.actions.iter().map(|item| vec![item.action.clone().into(), item.about.clone().into()]);
+            out.push(table(ui, &["action", "what"], rows.collect()));
+        }
         let lists = [("Limits", &self.limits), ("Not confirmed by a source", &self.unsure)];
         for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             out.push(String::new());
@@ -104,6 +118,9 @@ impl View for Details {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     let connector = app.catalogue.get(&args.connector)?;
+    if let Some(action) = &args.action {
+        return super::action::show(ui, &connector, action);
+    }
     let (_, source) = app.catalogue.text(&args.connector)?;
     ui.show(&details(&connector, &source))?;
     Ok(0)
@@ -124,6 +141,11 @@ fn details(connector: &Connector, source: &Source) -> Details {
             .scopes
             .iter()
             .map(|(scope, detail)| ScopeView { scope: scope.clone(), purpose: detail.purpose().to_owned() })
+            .collect(),
+        actions: connector
+            .actions
+            .iter()
+            .map(|(name, action)| ActionView { action: name.clone(), about: action.about.clone() })
             .collect(),
         health: connector.health.as_ref().map(|health| format!("{} {}", health.method.as_str(), health.path)),
         limits: connector.rate.limits.clone(),
