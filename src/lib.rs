@@ -21,7 +21,7 @@
 //! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
 //! | [`webhook`] | signatures of webhooks |
-//! | [`config`], [`connection`], [`files`], [`duration`] | settings, the domain's types, private files |
+//! | [`config`], [`connection`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
 //! # How a token is handed out
@@ -58,6 +58,7 @@ pub mod error;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod nesting;
 pub mod notify;
 pub mod oauth;
 pub mod sandbox;

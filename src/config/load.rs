@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Config, ConfigError, KEYS};
+use crate::nesting;
 
 /// The settings of the file at `path`, and the defaults for what it does not say. A missing file is an empty one.
 ///
@@ -19,6 +20,9 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 
 fn parse(text: &str) -> Result<Config, (usize, String)> {
     let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+    if let Some(offset) = nesting::too_deep(text) {
+        return Err((line_at(offset), nesting::TOO_DEEP.to_owned()));
+    }
     let document = toml::de::DeTable::parse(text)
         .map_err(|error| (line_at(error.span().map_or(0, |span| span.start)), error.message().to_owned()))?;
     let mut config = Config::default();

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use crate::connection::{ConnectionName, NameError};
+use crate::nesting;
 
 const NAME: &str = ".integ.toml";
 
@@ -54,11 +55,15 @@ fn read(path: &PathBuf) -> Result<Project, ConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Project, ConfigError> {
-    toml::from_str(text).map_err(|error: toml::de::Error| {
-        let offset = error.span().map_or(0, |span| span.start);
+    let invalid = |offset: usize, message: &str| {
         let line = text[..offset.min(text.len())].matches('\n').count() + 1;
-        ConfigError::Invalid { path: path.to_owned(), line, message: error.message().to_owned() }
-    })
+        ConfigError::Invalid { path: path.to_owned(), line, message: message.to_owned() }
+    };
+    if let Some(offset) = nesting::too_deep(text) {
+        return Err(invalid(offset, nesting::TOO_DEEP));
+    }
+    toml::from_str(text)
+        .map_err(|error: toml::de::Error| invalid(error.span().map_or(0, |span| span.start), error.message()))
 }
 
 #[cfg(test)]

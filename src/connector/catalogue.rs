@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::near::{near, suggest_or_list};
 use super::pin::{Pin, sha256};
 use super::{Connector, ConnectorError, validate};
+use crate::nesting;
 
 macro_rules! embedded {
     ($($id:literal),+ $(,)?) => {
@@ -237,6 +238,9 @@ pub(super) fn built_in(id: &str) -> Option<&'static str> {
 /// # Errors
 /// The first thing that does not fit the model; [`validate()`] says all, and where.
 pub fn parse(text: &str) -> Result<Connector, String> {
+    if nesting::too_deep(text).is_some() {
+        return Err(nesting::TOO_DEEP.to_owned());
+    }
     let own = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
     let document = inherit(own).map_err(|unknown| unknown.message)?;
     read(document).map_err(|error| error.message().to_owned())

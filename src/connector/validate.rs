@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{catalogue, schema, semantic, shape, syntax};
+use crate::nesting;
 
 /// One mistake of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,10 @@ impl fmt::Display for Mistake {
 /// All mistakes of a connector file, in the order of their lines; none for a valid one.
 pub fn validate(text: &str) -> Vec<Mistake> {
     let lines = Lines::of(text);
+    if let Some(offset) = nesting::too_deep(text) {
+        let message = nesting::TOO_DEEP.to_owned();
+        return vec![Mistake { line: lines.at(offset), key: String::new(), message }];
+    }
     let (document, broken) = DeTable::parse_recoverable(text);
     let found = if broken.is_empty() { check(&document) } else { syntax::explain(text, &broken, &lines) };
     let mut mistakes: Vec<Mistake> =

@@ -4,6 +4,7 @@ mod keys;
 
 use std::collections::BTreeSet;
 
+use crate::nesting;
 use toml_parser::parser::{Event, EventKind, RecursionGuard};
 use toml_parser::{ParseError, Source};
 
@@ -12,7 +13,7 @@ use super::shape::Found;
 use super::validate::Lines;
 
 /// No deeper than the parser itself goes, so that no nesting is too much for the stack.
-const DEPTH: u32 = 80;
+const DEPTH: u32 = nesting::DEEPEST as u32;
 
 /// What the parser's errors mean to a person, in the order of the text and one for each line.
 pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &Lines) -> Found {
@@ -132,9 +133,7 @@ fn in_words(text: &str, offset: usize, message: &str) -> String {
             "a ',' is missing before this".to_owned()
         }
         "unexpected key or value" => MORE.to_owned(),
-        "recursion limit" | "cannot recurse further; max recursion depth met" => {
-            format!("is nested too deep: {DEPTH} levels are enough")
-        }
+        "recursion limit" | "cannot recurse further; max recursion depth met" => nesting::TOO_DEEP.to_owned(),
         "duplicate key" => "a key stands here that is there already".to_owned(),
         OPEN_TEXT => {
             let quotes = ["\"\"\"", "'''", "\"", "'"];
