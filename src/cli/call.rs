@@ -41,6 +41,8 @@ struct ActionItem {
     action: String,
     about: String,
     required: Vec<String>,
+    /// Groups of which one each is needed.
+    one_of: Vec<Vec<String>>,
     optional: Vec<String>,
     scopes: Vec<String>,
     /// Whether this connection's way of authenticating may do it.
@@ -61,7 +63,9 @@ impl View for Actions {
         }
         let row = |item: &ActionItem| {
             let about = if item.available { item.about.clone() } else { format!("{} (not by this key)", item.about) };
-            vec![item.action.clone().into(), about.into(), item.required.join(" ").into()]
+            let groups = item.one_of.iter().map(|group| group.join("|"));
+            let needs: Vec<String> = item.required.iter().cloned().chain(groups).collect();
+            vec![item.action.clone().into(), about.into(), needs.join(" ").into()]
         };
         let actions = table(ui, &["action", "what", "needs"], self.actions.iter().map(row).collect());
         format!("{actions}\n\n`integ connector show {} ACTION` tells of all its parameters.", self.connector)
@@ -163,6 +167,7 @@ fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
             action: name.clone(),
             about: action.about.clone(),
             required: named(true),
+            one_of: action.one_of.clone(),
             optional: named(false),
             scopes: action.scopes.clone(),
             available: action.auth.is_empty() || action.auth.contains(&connection.auth),

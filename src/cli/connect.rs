@@ -159,7 +159,7 @@ fn show(app: &App, ui: &Ui, connected: &Connected) -> Result<()> {
     if !connected.missing_scopes.is_empty() {
         ui.warning(&format!("not granted: {}", connected.missing_scopes.join(", ")));
     }
-    ui.note(&format!("Try `integ test {0}` and `integ token {0}`.", connection.name));
+    ui.note(&format!("Try `integ test {0}`, `integ call {0}` and `integ token {0}`.", connection.name));
     Ok(())
 }
 

@@ -36,7 +36,7 @@ impl View for Disconnected {
             "already_gone" => "its grant was gone already",
             "key_kept" => "the key stays valid at the service until you delete it there",
             "local" => "its grant is still alive at the service",
-            _ => "the service has no way to revoke it: remove it in the service's own settings",
+            _ => "its connector names no way to revoke it: remove it in the service's own settings",
         };
         let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
         format!("Disconnected {}{place}: {grant}", self.disconnected)

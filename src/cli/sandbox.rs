@@ -124,7 +124,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
         }
         SandboxCommand::Reset { connector } => {
             let forgotten = if app.has_vault() { App::sandbox_reset(app.store()?, connector.as_deref())? } else { 0 };
-            ui.note(&format!("Forgot the state of {forgotten} emulated services."));
+            let services = if forgotten == 1 { "service" } else { "services" };
+            ui.note(&format!("Forgot the state of {forgotten} emulated {services}."));
             Ok(0)
         }
     }

@@ -220,8 +220,20 @@ async fn keep(app: &App, mut session: Session, grant: Grant) -> Result<Connected
         let why = report.detail.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
         warnings.push(format!("it is connected, but its first check failed: {why}"));
     }
+    warnings.extend(unlisted(&session.connector, &new.scopes_asked));
     let connection = app.connection(&new.name)?;
     Ok(Connected { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// Scopes that the connector does not list: a slip, or newer than its file.
+fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {
+    let strange: Vec<&str> =
+        asked.iter().filter(|scope| !connector.scopes.contains_key(*scope)).map(String::as_str).collect();
+    if strange.is_empty() || connector.scopes.is_empty() {
+        return None;
+    }
+    let command = format!("integ connector show {}", connector.id);
+    Some(format!("the connector does not list what was asked for: {} (`{command}` does)", strange.join(", ")))
 }
 
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.

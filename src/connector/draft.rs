@@ -468,22 +468,31 @@ impl Catalogue {
             }
             return write(path.to_owned());
         }
+        self.vacant(id, replace)?;
+        let _turn = self.hold()?;
+        // Again, now that nobody else can come between.
+        self.vacant(id, replace)?;
+        write(self.file_of(id))
+    }
+
+    /// Whether a file of the user's own may be kept under an id.
+    ///
+    /// # Errors
+    /// [`DraftError`] for an id that is none, and for whatever has it.
+    pub fn vacant(&self, id: &str, replace: bool) -> Result<(), DraftError> {
+        let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
         if !is_id(id) {
             return Err(DraftError::Id { id: id.to_owned() });
         }
         if built_in(id).is_some() {
             return Err(DraftError::BuiltIn { id: id.to_owned() });
         }
-        let _turn = self.hold()?;
-        let path = self.file_of(id);
         // A pin holds the file to what was installed: a text of one's own under it would be refused.
         if exists(&self.pin_of(id)) {
             return Err(DraftError::Installed { id: id.to_owned() });
         }
-        if exists(&path) && !replace {
-            return Err(DraftError::Exists { path });
-        }
-        write(path)
+        let path = self.file_of(id);
+        if exists(&path) && !replace { Err(DraftError::Exists { path }) } else { Ok(()) }
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("connectors", format!("{} built in, {installed} installed", total - installed)));
+        findings.push(Finding::ok("connectors", format!("{} built in, {installed} added", total - installed)));
     }
     findings
 }

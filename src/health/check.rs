@@ -98,7 +98,14 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
         Err(error) => return unusable(name, error),
     };
     let token = Token::from(&loaded);
-    let session = app.session(loaded.connection)?;
+    let session = match app.session(loaded.connection) {
+        Ok(session) => session,
+        // A connector that was removed or broken is the trouble of its connections, not of all the others.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Failed | Kind::Usage) => {
+            return Ok(without_connector(name, &error));
+        }
+        Err(error) => return Err(error),
+    };
     let found = probe(app, &session, token).await?;
     keep(app, &session, &found)?;
     Ok(found.report)
@@ -134,6 +141,19 @@ fn unusable(name: &ConnectionName, error: Error) -> Result<Report> {
         detail: Some(detail),
         hint: error.hint(),
     })
+}
+
+fn without_connector(name: &ConnectionName, error: &Error) -> Report {
+    Report {
+        connection: name.clone(),
+        outcome: Outcome::Failed,
+        duration: None,
+        account: None,
+        missing_scopes: Vec::new(),
+        http_status: None,
+        detail: Some(error.message()),
+        hint: Some(format!("install it again, or `integ disconnect {name} --local`")),
+    }
 }
 
 /// A report and the facts that the vendor's answer held.

@@ -194,7 +194,10 @@ pub fn needs(what: &str, present: bool) -> bool {
     if present {
         return true;
     }
-    assert!(std::env::var_os("INTEG_TESTS_ALL").is_none(), "{what} is missing, and INTEG_TESTS_ALL wants every test run");
+    assert!(
+        std::env::var_os("INTEG_TESTS_ALL").is_none(),
+        "{what} is missing, and INTEG_TESTS_ALL wants every test run"
+    );
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "skipped: {test} needs {what}");
     false

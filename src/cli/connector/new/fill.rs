@@ -34,6 +34,10 @@ pub(super) fn complete(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Draft) ->
         Some(id) => id.clone(),
         None => needed(&terminal, "Id", "ID, as in `integ connector new acme`", &draft.id)?,
     };
+    // Before anything else is asked: nobody should answer ten questions for nothing.
+    if args.output.is_none() {
+        app.catalogue.vacant(&draft.id, args.replace)?;
+    }
     let described = !draft.name.is_empty();
     let usual_name = if described { draft.name.clone() } else { title(&draft.id) };
     draft.name = match &args.name {
