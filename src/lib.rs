@@ -59,3 +59,4 @@ pub mod sandbox;
 pub mod secret;
 pub mod store;
 pub mod vault;
+pub mod webhook;

@@ -1,0 +1,11 @@
+//! Webhooks: what proves a request, what it tells, and how one is made.
+//!
+//! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. All of it is
+//! pure; who listens, stores and sends is elsewhere.
+
+pub mod event;
+pub mod handshake;
+mod jwt;
+pub mod proof;
+pub mod request;
+pub mod sign;
