@@ -253,3 +253,56 @@ impl Grant {
         self.renewal != Renewal::None
     }
 }
+
+/// Whether a connection works, as far as is recorded. Coarser than what `integ status` says: hooks are told when this
+/// changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Working,
+    /// The last check or refresh failed, and nothing says that the grant is to blame.
+    Failing,
+    /// The vendor refused the grant, at a refresh or at a check.
+    Refused,
+    /// Revoked or forgotten at the vendor.
+    Gone,
+}
+
+/// A change of a connection's condition that somebody may want to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    NeedsReauth,
+    Failure,
+    Recovery,
+}
+
+impl Transition {
+    pub const ALL: [Self; 3] = [Self::NeedsReauth, Self::Failure, Self::Recovery];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NeedsReauth => "needs_reauth",
+            Self::Failure => "failure",
+            Self::Recovery => "recovery",
+        }
+    }
+
+    /// What to call the way from one condition to another. A refused grant whose next check fails for another reason is
+    /// no news: the failure says nothing of the grant.
+    pub fn between(before: Condition, after: Condition) -> Option<Self> {
+        match (before, after) {
+            (before, after) if before == after => None,
+            (_, Condition::Working) => Some(Self::Recovery),
+            (_, Condition::Refused) => Some(Self::NeedsReauth),
+            (Condition::Working, Condition::Failing) => Some(Self::Failure),
+            (_, Condition::Failing | Condition::Gone) => None,
+        }
+    }
+}
+
+impl FromStr for Transition {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|transition| transition.as_str() == text).ok_or(())
+    }
+}

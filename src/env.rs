@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use crate::secret::Secret;
 
-/// A variable: its name and what it does, as `integ --help` prints it.
+/// A variable: its name and what it does, as `integ help environment` prints it.
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,
@@ -37,6 +37,8 @@ variables! {
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
+    /// The secret that signs the POST of `notify.url` (`whsec_…`).
+    NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// What the sandbox's tokens are made from, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
     /// The browser to open, before `BROWSER`.
@@ -55,6 +57,14 @@ variables! {
     HOME = "HOME";
     /// The width of the terminal where it cannot be asked.
     COLUMNS = "COLUMNS";
+    /// The shell whose completion `integ doctor` looks for.
+    SHELL = "SHELL";
+    /// The proxy for https requests.
+    HTTPS_PROXY = "HTTPS_PROXY";
+    /// The proxy for all requests.
+    ALL_PROXY = "ALL_PROXY";
+    /// Hosts that are reached without a proxy.
+    NO_PROXY = "NO_PROXY";
 }
 
 /// The variable's text; absent where unset, empty or not UTF-8.
@@ -75,6 +85,14 @@ pub fn secret(variable: &Variable) -> Option<Secret> {
 /// A variable whose name is made at run time: `SLACK_CLIENT_ID`.
 pub fn named(name: &str) -> Option<String> {
     named_os(name).and_then(|value| value.into_string().ok())
+}
+
+/// What a program of the user's own inherits: all but integ's variables, of which some are secrets and others would steer
+/// an integ that it calls, and the client secrets. It keeps `INTEG_HOME`, and with it the same vaults.
+pub fn inheritable() -> Vec<(OsString, OsString)> {
+    let withheld =
+        |name: &str| (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
+    std::env::vars_os().filter(|(name, _)| !withheld(&name.to_string_lossy())).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

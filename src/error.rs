@@ -31,6 +31,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::AuthNeeded,
+        Self::Temporary,
+        Self::Unhealthy,
+        Self::Vault,
+        Self::Partial,
+        Self::Interrupted,
+    ];
+
+    /// For a list of exit codes.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Kind::Failed => "failed",
+            Kind::Usage => "usage: the command or its arguments are wrong",
+            Kind::NotFound => "no such connector, connection or workspace",
+            Kind::AuthNeeded => "authentication needed: connect or reconnect",
+            Kind::Temporary => "temporary: network, rate limit, the service's trouble; try again",
+            Kind::Unhealthy => "a check found something unhealthy",
+            Kind::Vault => "the vault is locked, damaged or from a newer version",
+            Kind::Partial => "some of several failed",
+            Kind::Interrupted => "interrupted",
+        }
+    }
+
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed => 1,

@@ -9,15 +9,18 @@
 //! | --- | --- |
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
 //! | [`connect`] | connecting an account and letting it go |
+//! | [`doctor`] | what is wrong with this machine's integ |
 //! | [`health`] | whether connections work |
 //! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
 //! | [`app`] | what every command is given, each part made when it is first needed |
+//! | [`notify`] | hooks: telling that a connection broke or works again |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | the encrypted SQLite store; all SQL is here |
 //! | [`connector`] | the TOML files that describe services |
-//! | [`http`] | outgoing requests, and the bounded loopback server |
+//! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
+//! | [`webhook`] | signatures of webhooks |
 //! | [`config`], [`connection`], [`files`], [`duration`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
@@ -48,12 +51,14 @@ pub mod config;
 pub mod connect;
 pub mod connection;
 pub mod connector;
+pub mod doctor;
 pub mod duration;
 pub mod env;
 pub mod error;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod notify;
 pub mod oauth;
 pub mod sandbox;
 pub mod secret;

@@ -17,7 +17,7 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// Writes a document as a form, as [`form_of`] does without names that are repeated.
+/// Writes a document as a form, what is nested with brackets.
 pub fn form(document: &Value) -> Vec<u8> {
     form_of(document, &[])
 }

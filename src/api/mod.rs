@@ -1,7 +1,7 @@
 //! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
 //!
-//! [`fetch`] does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
-//! pure; [`send`] sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
+//! `fetch` does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
+//! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
 //! the next page.
 
 mod body;

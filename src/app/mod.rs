@@ -21,6 +21,7 @@ use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, Workspac
 use crate::connector::Catalogue;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::{self, Route};
+use crate::notify::{Notice, Notifier};
 use crate::sandbox;
 use crate::store::Store;
 use crate::vault::{self, Access, Custodian, IfAbsent, Keyring, Opened, PassphraseSource};
@@ -33,6 +34,7 @@ pub struct App {
     pub clock: Clock,
     pub catalogue: Catalogue,
     pub http: http::Client,
+    notifier: Notifier,
     passphrase: Box<dyn PassphraseSource + Send + Sync>,
     opened: OnceLock<Arc<Opened>>,
     global: OnceLock<Arc<Opened>>,
@@ -101,6 +103,7 @@ impl App {
         Self {
             catalogue: Catalogue::new(&folders.connectors()),
             http: http::Client::new(config.http.timeout),
+            notifier: Notifier::new(&config),
             folders,
             config,
             workspace,
@@ -235,6 +238,15 @@ impl App {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Begins to tell the user's hooks of every connection that broke or works again since the last call. Nothing is
+    /// waited for, but inside [`Self::run`], at its end. To be called with no lock held that a hook may want.
+    pub fn announce(&self) {
+        let Some(opened) = self.opened.get() else { return };
+        for changed in opened.store.take_changes() {
+            self.notifier.tell(Notice::new(&changed, &self.workspace, self.clock.now()));
+        }
+    }
+
     /// Runs what needs the network, on a runtime that is started for it and ends with it.
     ///
     /// # Errors
@@ -242,7 +254,12 @@ impl App {
     pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| AppError::Runtime { source })?;
-        let result = runtime.block_on(work);
+        let result = runtime.block_on(async {
+            let result = work.await;
+            self.announce();
+            self.notifier.finish().await;
+            result
+        });
         // The sandboxes' tasks live on this runtime.
         self.running().clear();
         // A resolver thread that hangs must not keep the command.

@@ -7,24 +7,18 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, exec, refresh, sandbox, status, test, token,
-    vault, workspace,
+    api, app, call, completions, config, connect, connector, disconnect, doctor, exec, help, man, refresh, sandbox,
+    status, test, token, vault, workspace,
 };
-use crate::env;
 
-const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
+pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
     `connect --timeout` is INTEG_CONNECT_TIMEOUT.\n\
     Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 authentication needed, 5 try again, 6 unhealthy, 7 vault, \
     8 some failed.";
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
 #[derive(Debug, Parser)]
-#[command(
-    name = "integ",
-    version,
-    propagate_version = true,
-    after_help = AFTER_HELP
-)]
+#[command(name = "integ", version, propagate_version = true, disable_help_subcommand = true)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -82,14 +76,15 @@ pub(super) enum Command {
     Workspace(workspace::WorkspaceArgs),
     Vault(vault::VaultArgs),
     Config(config::ConfigArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Help(help::HelpArgs),
 }
 
 /// The whole command, with a variable for every flag.
 pub fn command() -> clap::Command {
-    let variables = env::ALL.iter().map(|variable| format!("\n  {:<26}{}", variable.name, variable.purpose.trim()));
-    let long = format!("{AFTER_HELP}\n\nEnvironment:{}", variables.collect::<String>());
-    with_variables(Cli::command().after_long_help(long), "INTEG_")
+    with_variables(Cli::command().after_help(format!("{AFTER_HELP}\n{}", help::topics())), "INTEG_")
 }
 
 /// The part of the whole that `integ token` needs. Scripts call it in loops, and making every other command's arguments

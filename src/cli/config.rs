@@ -107,7 +107,8 @@ pub(super) fn run(ui: &Ui, folders: &Folders, args: ConfigArgs) -> Result<u8> {
 
 fn redacted(config: &Config) -> Redacted {
     // A command may name a file, a host or an account; a workspace is named by its user.
-    let private = ["vault.passphrase_command", "workspace"];
+    let private =
+        ["vault.passphrase_command", "workspace", "http.allow", "notify.command", "notify.url", "notify.secret_file"];
     let shown = |key: &crate::config::Key| {
         let value = (key.get)(config).map(|value| if private.contains(&key.name) { "(set)".to_owned() } else { value });
         (key.name.to_owned(), value.map_or(Value::Null, Value::String))

@@ -13,9 +13,12 @@ mod config;
 mod connect;
 mod connector;
 mod disconnect;
+mod doctor;
 mod exec;
+mod help;
 mod jq;
 mod logging;
+mod man;
 mod refresh;
 mod sandbox;
 mod status;
@@ -71,8 +74,13 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());
     };
-    if let Command::Completions(args) = command {
-        return completions::run(ui, &args);
+    // What needs no home, and no settings that parse.
+    match &command {
+        Command::Completions(args) => return completions::run(ui, args),
+        Command::Doctor(args) => return doctor::run(ui, cli.global.workspace, args),
+        Command::Help(args) => return help::run(ui, args),
+        Command::Man(args) => return man::run(ui, args),
+        _ => {}
     }
     let folders = Folders::from_env()?;
     if let Command::Config(args) = command {
@@ -99,7 +107,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         Command::Sandbox(args) => sandbox::run(&app, ui, args),
         Command::Workspace(args) => workspace::run(&app, ui, args),
         Command::Vault(args) => vault::run(&app, ui, args),
-        Command::Config(_) | Command::Completions(_) => Ok(0),
+        Command::Config(_) | Command::Completions(_) | Command::Doctor(_) | Command::Help(_) | Command::Man(_) => Ok(0),
     };
     if let Some(custody) = app.identity_made() {
         ui.note(&vault::identity_made(&app, custody));

@@ -1,8 +1,10 @@
 //! The table of settings, and `integ config set`, which keeps the file's comments and order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+use url::Url;
 
 use super::{Config, ConfigError, IdentityCustody, TokenCustody};
 use crate::connection::WorkspaceName;
@@ -17,6 +19,13 @@ pub struct Key {
     /// The value in force; absent where unset.
     pub get: fn(&Config) -> Option<String>,
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
+}
+
+impl Key {
+    /// Whether the file may also write it as an array.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.name, "http.allow" | "notify.on")
+    }
 }
 
 /// All settings, in the order in which they are shown.
@@ -110,7 +119,84 @@ pub const KEYS: &[Key] = &[
         get: |config| Some(duration::show(config.http.timeout)),
         set: |config, text| positive(text).map(|timeout| config.http.timeout = timeout),
     },
+    Key {
+        name: "http.allow",
+        purpose: "What URLs of yours may lead to although it is no public address",
+        expected: "hosts, addresses and blocks, as in \"hooks.internal, 10.1.0.0/16\"",
+        get: |config| join(config.http.allow.iter().map(ToString::to_string)),
+        set: |config, text| list(text).map(|allow| config.http.allow = allow),
+    },
+    Key {
+        name: "notify.command",
+        purpose: "A command to run when a connection breaks or works again",
+        expected: "a command",
+        get: |config| config.notify.command.clone(),
+        set: |config, text| {
+            let words = shlex::split(text)?;
+            config.notify.command = (!words.is_empty()).then(|| text.to_owned());
+            Some(())
+        },
+    },
+    Key {
+        name: "notify.url",
+        purpose: "Where to send a signed POST then",
+        expected: "an https URL without a password",
+        get: |config| config.notify.url.as_ref().map(ToString::to_string),
+        set: |config, text| {
+            config.notify.url = if text.trim().is_empty() { None } else { Some(hook_url(text)?) };
+            Some(())
+        },
+    },
+    Key {
+        name: "notify.secret_file",
+        purpose: "The file with the secret that signs it; INTEG_NOTIFY_SECRET is taken first",
+        expected: "an absolute path",
+        get: |config| config.notify.secret_file.as_ref().map(|path| path.display().to_string()),
+        set: |config, text| {
+            let path = PathBuf::from(text);
+            config.notify.secret_file =
+                if text.is_empty() { None } else { Some(path).filter(|path| path.is_absolute()) };
+            (text.is_empty() || config.notify.secret_file.is_some()).then_some(())
+        },
+    },
+    Key {
+        name: "notify.timeout",
+        purpose: "How long the command and the POST may each take",
+        expected: "a time such as 10s",
+        get: |config| Some(duration::show(config.notify.timeout)),
+        set: |config, text| positive(text).map(|timeout| config.notify.timeout = timeout),
+    },
+    Key {
+        name: "notify.on",
+        purpose: "Which changes to tell of",
+        expected: "some of needs_reauth, failure and recovery",
+        get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
+        set: |config, text| list(text).map(|on| config.notify.on = on),
+    },
 ];
+
+/// What a list reads as; absent where it is empty.
+fn join(items: impl Iterator<Item = String>) -> Option<String> {
+    Some(items.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+}
+
+/// The items of a list, parted by commas or white space.
+fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
+    let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
+    items.map(|item| item.parse().ok()).collect()
+}
+
+/// Settings hold no secrets, and nothing goes out unencrypted but to this machine.
+fn hook_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text.trim()).ok()?;
+    let here = match url.host()? {
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+        url::Host::Domain(name) => name == "localhost",
+    };
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
+    (safe && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
 
 fn positive(text: &str) -> Option<Duration> {
     duration::parse(text).filter(|duration| !duration.is_zero())

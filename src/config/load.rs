@@ -41,6 +41,11 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
         let text = match value.get_ref() {
             toml::de::DeValue::String(text) => text.to_string(),
             toml::de::DeValue::Integer(number) => number.as_str().to_owned(),
+            toml::de::DeValue::Array(items) if key.is_list() => {
+                let words = items.iter().map(|item| item.get_ref().as_str().ok_or_else(|| item.span().start));
+                let words = words.collect::<Result<Vec<_>, _>>();
+                words.map_err(|at| (at, format!("{path} takes {}", key.expected)))?.join(",")
+            }
             other => {
                 return Err((value.span().start, format!("{path} takes {}, not a {}", key.expected, other.type_str())));
             }
@@ -54,12 +59,15 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
 mod tests {
     use super::*;
     use crate::config::{IdentityCustody, TokenCustody};
+    use crate::connection::Transition;
 
     #[test]
     fn every_key_is_read() {
         let config = parse(
             "workspace = \"team\"\n[vault]\nidentity = \"file\"\ntokens = \"keyring\"\npassphrase_command = \"pass integ\"\n\
-             [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\n",
+             [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\nallow = [\"127.0.0.1\", \"hooks.internal\"]\n\
+             [notify]\ncommand = \"sh -c 'x y'\"\nurl = \"https://example.com/hook\"\non = \"failure\"\n\
+             timeout = 3\nsecret_file = \"/run/secret\"\n",
         )
         .unwrap();
         assert_eq!(config.workspace, "team");
@@ -68,6 +76,29 @@ mod tests {
         assert_eq!(config.connect.timeout.as_secs(), 90);
         assert_eq!(config.connect.port, Some(8400));
         assert_eq!(config.http.timeout.as_secs(), 5);
+        assert_eq!(config.http.allow.len(), 2);
+        assert_eq!(config.notify.on, [Transition::Failure]);
+        assert_eq!(config.notify.timeout.as_secs(), 3);
+    }
+
+    #[test]
+    fn a_hook_is_a_command_that_can_be_split_and_a_url_that_is_safe() {
+        for bad in [
+            "command = \"sh -c 'open\"",
+            "url = \"http://example.com/\"",
+            "url = \"https://user:password@example.com/\"",
+            "url = \"example.com\"",
+            "secret_file = \"secret\"",
+            "on = [\"failure\", 1]",
+            "on = \"always\"",
+            "command = [\"a\"]",
+            "secret = \"whsec_\"",
+        ] {
+            assert_eq!(parse(&format!("[notify]\n{bad}\n")).unwrap_err().0, 2, "{bad}");
+        }
+        let none = parse("[notify]\non = []\ncommand = \"\"\nurl = \"\"\n").unwrap();
+        assert_eq!((none.notify.on, none.notify.command, none.notify.url), (Vec::new(), None, None));
+        assert!(parse("[notify]\nurl = \"http://127.0.0.1:1/\"\n").is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Settings hold no secrets, and may lie on a read-only mount: nothing but `integ config set` writes them.
 
+mod allow;
 mod edit;
 mod folders;
 mod load;
@@ -11,12 +12,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use url::Url;
 
+pub use allow::Allowed;
 pub use edit::{KEYS, Key, set};
 pub use folders::Folders;
 pub use load::load;
 pub use project::Project;
 
+use crate::connection::Transition;
 use crate::error::{Kind, Remedy};
 
 /// The settings in force: those of `config.toml`, and the defaults for the rest.
@@ -27,6 +31,7 @@ pub struct Config {
     pub vault: VaultConfig,
     pub connect: ConnectConfig,
     pub http: HttpConfig,
+    pub notify: NotifyConfig,
 }
 
 /// `[vault]`: how new vaults are made. One that exists keeps what it was made with.
@@ -69,6 +74,22 @@ pub struct ConnectConfig {
 pub struct HttpConfig {
     /// For one request, from the connection to the last byte.
     pub timeout: Duration,
+    /// What the user's own URLs may lead to although it is no public address.
+    pub allow: Vec<Allowed>,
+}
+
+/// `[notify]`: whom to tell when a connection begins or ceases to work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// A command, split as a shell splits words, and run without one.
+    pub command: Option<String>,
+    /// Where a signed POST goes: https, or plain http to this machine.
+    pub url: Option<Url>,
+    /// The file that holds the signing secret, which settings do not.
+    pub secret_file: Option<PathBuf>,
+    /// For the command, and for the POST.
+    pub timeout: Duration,
+    pub on: Vec<Transition>,
 }
 
 impl Default for Config {
@@ -81,7 +102,14 @@ impl Default for Config {
                 passphrase_command: None,
             },
             connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
-            http: HttpConfig { timeout: Duration::from_secs(30) },
+            http: HttpConfig { timeout: Duration::from_secs(30), allow: Vec::new() },
+            notify: NotifyConfig {
+                command: None,
+                url: None,
+                secret_file: None,
+                timeout: Duration::from_secs(10),
+                on: Transition::ALL.to_vec(),
+            },
         }
     }
 }

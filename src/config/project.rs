@@ -72,9 +72,9 @@ mod tests {
         assert_eq!(project.workspace.as_deref(), Some("team"));
         assert_eq!(project.resolve("tracker").unwrap().to_string(), "jira@work");
         assert_eq!(project.resolve("slack").unwrap().to_string(), "slack");
-        assert!(matches!(
-            parse(path, "\n[vault]\npassphrase_command = \"x\""),
-            Err(ConfigError::Invalid { line: 2, .. })
-        ));
+        for table in ["[vault]\npassphrase_command", "[notify]\ncommand", "[notify]\nurl", "[http]\nallow"] {
+            let mistake = parse(path, &format!("\n{table} = \"x\""));
+            assert!(matches!(mistake, Err(ConfigError::Invalid { line: 2, .. })), "{table}");
+        }
     }
 }

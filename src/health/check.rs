@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::api::{self, Answer, Patience, SendError, Token};
 use crate::app::{App, Session};
 use crate::clock::Stopwatch;
-use crate::connection::{Account, Check, Connection, ConnectionName, Grant};
+use crate::connection::{Account, Connection, ConnectionName, Grant};
 use crate::connector::{ErrorClass, Health};
 use crate::error::{Error, Kind, Result};
 use crate::oauth::access::{self, Want};
 use crate::oauth::scopes;
+use crate::store::Finding;
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
 const AT_ONCE: usize = 16;
@@ -225,10 +226,16 @@ fn keep(app: &App, session: &Session, found: &Found) -> Result<()> {
     let connection: &Connection = &session.connection;
     let connections = app.store()?.connections();
     let healthy = report.outcome.is_healthy();
-    let error = report.detail.as_deref().filter(|_| !healthy);
-    connections.record_check(connection.id, &Check { at: app.clock.now(), healthy }, error)?;
+    let why = report.detail.as_deref().unwrap_or(report.outcome.as_str());
+    let finding = match report.outcome {
+        _ if healthy => Finding::Healthy,
+        Outcome::NeedsReauth => Finding::Refused(why),
+        _ => Finding::Failing(why),
+    };
+    connections.record_check(connection.id, app.clock.now(), finding)?;
     if healthy && (report.account != connection.account || found.granted.is_some()) {
         connections.record_facts(connection.id, report.account.as_ref(), found.granted.as_deref(), None)?;
     }
+    app.announce();
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
+use super::egress::{Guard, Refusal};
 use super::{HttpError, Route, redact_url};
 use crate::clock::Stopwatch;
 use crate::connector::Pointer;
@@ -24,6 +25,8 @@ const USER_AGENT: &str = concat!("integ/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Client {
     timeout: Duration,
+    /// Where it may go; the URLs of a connector may go anywhere.
+    guard: Option<Guard>,
     tls: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
 }
@@ -89,7 +92,12 @@ pub fn basic(username: &str, password: &str) -> Secret {
 impl Client {
     /// `timeout` is for one request, from the connection to the last byte.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, tls: OnceLock::new(), plain: OnceLock::new() }
+        Self { timeout, guard: None, tls: OnceLock::new(), plain: OnceLock::new() }
+    }
+
+    /// For URLs that a user gave: nothing is sent but where the guard lets it, and proxies are not asked.
+    pub fn guarded(timeout: Duration, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..Self::new(timeout) }
     }
 
     /// Sends a request where the route says.
@@ -115,6 +123,9 @@ impl Client {
     async fn send_once(&self, request: &Request, url: Url) -> Result<Response, HttpError> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let shown = redact_url(&url, &request.secrets);
+        if let Some(guard) = &self.guard {
+            guard.check(&url)?;
+        }
         let stopwatch = Stopwatch::start();
         let unwritable =
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
@@ -137,7 +148,9 @@ impl Client {
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
             tracing::debug!(url = shown, error = %error, "no answer");
-            if error.is_connect() {
+            if let Some(refusal) = refusal(&error) {
+                HttpError::Forbidden(refusal)
+            } else if error.is_connect() {
                 HttpError::Connect { host: host.clone(), source: error }
             } else if error.is_timeout() {
                 HttpError::Timeout { host: host.clone(), after: self.timeout }
@@ -168,20 +181,30 @@ impl Client {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let made = build(tls).map_err(|source| HttpError::Client { source })?;
+        let made = build(tls, self.guard.as_ref()).map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
 }
 
-fn build(tls: bool) -> reqwest::Result<reqwest::Client> {
+/// What the guard said, where it is why there is no connection.
+fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref().cloned())
+}
+
+fn build(tls: bool, guard: Option<&Guard>) -> reqwest::Result<reqwest::Client> {
     // Installing twice fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            .pool_max_idle_per_host(8)
+            .pool_max_idle_per_host(8);
+        match guard {
+            // A proxy would resolve the name by itself.
+            Some(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new(guard.clone())),
+            None => builder,
+        }
     };
     if !tls {
         // Plain http is only ever for this machine, which no proxy stands before, and no certificate is read for it.

@@ -2,6 +2,7 @@
 
 mod classify;
 mod client;
+pub mod egress;
 mod pace;
 mod redact;
 mod retry;
@@ -34,6 +35,8 @@ pub enum HttpError {
     TooLarge { host: String, limit: usize },
     #[error("{url} is not https, and {host} is not this machine")]
     Insecure { url: String, host: String },
+    #[error("URLs of yours may lead to public addresses alone, and {0}")]
+    Forbidden(#[from] egress::Refusal),
     #[error("the request to {host} cannot be written")]
     Unwritable { host: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("no HTTP client can be made")]
@@ -52,7 +55,7 @@ impl Remedy for HttpError {
     fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
-            Self::Insecure { .. } => Kind::Usage,
+            Self::Insecure { .. } | Self::Forbidden(_) => Kind::Usage,
             Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
         }
     }
@@ -63,6 +66,7 @@ impl Remedy for HttpError {
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "answer_too_large",
             Self::Insecure { .. } => "insecure_url",
+            Self::Forbidden(_) => "egress_refused",
             Self::Unwritable { .. } | Self::Client { .. } => "http",
         }
     }
@@ -78,6 +82,9 @@ impl Remedy for HttpError {
             Self::Broken { .. } => Some("try again".to_owned()),
             Self::Insecure { .. } => {
                 Some("use an https URL; plain http is for 127.0.0.1 and localhost only".to_owned())
+            }
+            Self::Forbidden(refusal) => {
+                Some(format!("if it is meant to be called: `integ config set http.allow {}`", refusal.host))
             }
             Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => None,
         }

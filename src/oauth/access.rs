@@ -203,7 +203,7 @@ pub async fn grant(app: &App, name: &ConnectionName, want: Want) -> error::Resul
     if is_ready(app, &loaded, want)? {
         return Ok(loaded);
     }
-    let _lock = lock(app, &loaded.connection).await?;
+    let lock = lock(app, &loaded.connection).await?;
     let loaded = load(app, name)?;
     if is_ready(app, &loaded, want)? {
         return Ok(loaded);
@@ -218,6 +218,9 @@ pub async fn grant(app: &App, name: &ConnectionName, want: Want) -> error::Resul
             _ = &mut interrupt, if !interrupted => interrupted = true,
         }
     };
+    // A hook may well ask for this very token.
+    drop(lock);
+    app.announce();
     if interrupted {
         renewed?;
         return Err(AccessError::Interrupted { connection: name.clone() }.into());

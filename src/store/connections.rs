@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row};
 use url::Url;
 
+use super::changes::Subject;
 use super::grants::{self, RENEWALS, StoredGrant};
 use super::row::{from_json, from_word, timestamp, to_json, to_word};
 use super::{Malformed, Place, Store, StoreError};
@@ -14,7 +15,7 @@ use crate::connection::{
 };
 
 const MODES: &[(Mode, &str)] = &[(Mode::Live, "live"), (Mode::Sandbox, "sandbox")];
-const STANDINGS: &[(Standing, &str)] =
+pub(super) const STANDINGS: &[(Standing, &str)] =
     &[(Standing::Active, "active"), (Standing::NeedsReauth, "needs_reauth"), (Standing::Disconnected, "disconnected")];
 
 /// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
@@ -34,6 +35,16 @@ macro_rules! select {
 /// The connections of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections<'a>(pub(super) &'a Store);
+
+/// What a health check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding<'a> {
+    Healthy,
+    /// It failed for a reason that says nothing of the grant.
+    Failing(&'a str),
+    /// The vendor refused the token.
+    Refused(&'a str),
+}
 
 /// A connection that has just been made at the vendor.
 #[derive(Clone, Debug)]
@@ -109,7 +120,7 @@ impl Connections<'_> {
     /// [`StoreError`].
     pub fn connect(&self, new: &NewConnection, grant: &Grant, place: Place) -> Result<Connection, StoreError> {
         let row = NewRow::of(new)?;
-        self.0.write(|transaction| {
+        self.0.write_noting(Subject::Name(&new.name), |transaction| {
             let id: i64 = transaction.query_row(
                 "INSERT INTO connections (connector, account, mode, auth, origin, params, kept, vendor_id, vendor_name,
                      scopes_asked, scopes_granted, standing, connected_at)
@@ -119,7 +130,7 @@ impl Connections<'_> {
                      kept = excluded.kept, vendor_id = excluded.vendor_id, vendor_name = excluded.vendor_name,
                      scopes_asked = excluded.scopes_asked, scopes_granted = excluded.scopes_granted,
                      standing = 'active', reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
-                     healthy = NULL, error_count = 0, last_error = NULL
+                     healthy = NULL, refused = 0, error_count = 0, last_error = NULL
                  RETURNING id",
                 (
                     new.name.connector(),
@@ -157,15 +168,22 @@ impl Connections<'_> {
         self.update(sql, id, &[&to_word(STANDINGS, standing), &reason])
     }
 
-    /// A health check's outcome: a healthy one forgets the errors before it, another counts one more.
+    /// What a health check found: a healthy one forgets the errors before it, another counts one more. A refusal is
+    /// remembered until a check succeeds, for a check that fails otherwise says nothing of the grant.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record_check(&self, id: ConnectionId, check: &Check, error: Option<&str>) -> Result<(), StoreError> {
+    pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: Finding<'_>) -> Result<(), StoreError> {
+        let (healthy, refused, error) = match finding {
+            Finding::Healthy => (true, false, None),
+            Finding::Failing(error) => (false, false, Some(error)),
+            Finding::Refused(error) => (false, true, Some(error)),
+        };
         let sql = "UPDATE connections SET checked_at = ?2, healthy = ?3, last_error = ?4,
-                       error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END
+                       error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
+                       refused = CASE WHEN ?3 THEN 0 ELSE max(refused, ?5) END
                    WHERE id = ?1";
-        self.update(sql, id, &[&check.at.as_second(), &check.healthy, &error.filter(|_| !check.healthy)])
+        self.update(sql, id, &[&at.as_second(), &healthy, &error, &refused])
     }
 
     /// What a check or a refresh has learned of the connection; what is absent stays as it was.
@@ -200,7 +218,7 @@ impl Connections<'_> {
     }
 
     fn update(&self, sql: &str, id: ConnectionId, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+        self.0.write_noting(Subject::Id(id), |transaction| {
             let parameters: Vec<&dyn rusqlite::ToSql> =
                 std::iter::once(&id.0 as _).chain(values.iter().copied()).collect();
             match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
@@ -239,6 +257,13 @@ fn find<T>(
     let mut statement = sqlite.prepare_cached(select!("WHERE c.connector = ?1 AND c.account = ?2"))?;
     let mut rows = statement.query((name.connector(), name.account().unwrap_or_default()))?;
     rows.next()?.map(read).transpose()
+}
+
+/// The connection with this id.
+pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
+    let mut rows = statement.query([id.0])?;
+    rows.next()?.map(connection).transpose()
 }
 
 /// The grant of the connection with this id.

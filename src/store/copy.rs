@@ -112,6 +112,26 @@ impl Store {
         })
     }
 
+    /// Reads the store as [`Self::check`] does, without comparing indexes with their tables and without the pages'
+    /// signatures, each of which was verified when it was read.
+    ///
+    /// # Errors
+    /// [`StoreError::Check`] or [`StoreError::Damaged`].
+    pub fn quick_check(&self) -> Result<(), StoreError> {
+        self.read(|connection| match first_line(connection, "PRAGMA quick_check(1)")?.as_deref() {
+            Some("ok") => Ok(()),
+            problem => Err(StoreError::Check(problem.unwrap_or("it cannot be checked").to_owned())),
+        })
+    }
+
+    /// The version of the schema that the file has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schema_version(&self) -> Result<u32, StoreError> {
+        self.read(migrations::version)
+    }
+
     /// Moves what is in the write-ahead log into the store's file, and empties the log.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use rusqlite::{Connection as Sqlite, Row, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::changes::Subject;
 use super::row::{from_json, from_word, timestamp, to_word};
 use super::{Malformed, Store, StoreError, connections};
 use crate::clock::Timestamp;
@@ -123,7 +124,7 @@ impl Grants<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn renew(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<Written, StoreError> {
-        self.0.write(|transaction| {
+        self.0.write_noting(Subject::Id(id), |transaction| {
             let current = current_generation(transaction, id)?;
             if current != Some(generation) {
                 return Ok(Written::Superseded);

@@ -33,6 +33,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The latest moment at which anything of a connection was noted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn newest(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT max(at) FROM (
+                       SELECT created_at AS at FROM meta UNION ALL SELECT connected_at FROM connections
+                       UNION ALL SELECT checked_at FROM connections UNION ALL SELECT issued_at FROM grants
+                       UNION ALL SELECT presented_at FROM grants)";
+        let newest: Option<i64> = self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))?;
+        Ok(newest.map(timestamp).transpose()?)
+    }
+}
+
 /// A name that no other store has.
 pub(super) fn new_vault_id() -> String {
     clock::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// The steps from an empty file to the present schema. A released one is never changed: another is added.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_refused.sql")];
 
 /// The schema version that this program writes.
 pub(super) const LATEST: u32 = MIGRATIONS.len() as u32;
@@ -63,7 +63,7 @@ mod tests {
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector client_id client_secret updated_at
-        connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error
+        connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         meta: only_row vault_id sequence created_at restored_at
         sandbox: key value

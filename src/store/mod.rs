@@ -11,6 +11,7 @@
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
 mod apps;
+mod changes;
 mod connections;
 mod copy;
 mod error;
@@ -32,7 +33,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use apps::{App, Apps};
-pub use connections::{Connections, NewConnection};
+pub use changes::Changed;
+pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use error::{SqliteError, StoreError};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
@@ -55,6 +57,7 @@ pub struct Store {
     sequence_file: PathBuf,
     vault_id: String,
     read_only: bool,
+    changes: Mutex<Vec<Changed>>,
     /// The vault's lock, let go after the connection is closed: fields are dropped in this order.
     lock: Option<File>,
 }

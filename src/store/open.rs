@@ -89,6 +89,7 @@ impl Store {
             sequence_file,
             vault_id: opened.vault_id,
             read_only: opened.read_only,
+            changes: std::sync::Mutex::default(),
             lock: None,
         })
     }

@@ -9,7 +9,9 @@ use url::Url;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::connection::{Account, Check, Client, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
+use crate::connection::{
+    Account, Check, Client, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing, Transition,
+};
 use crate::error::{Kind, Remedy};
 use crate::secret::Secret;
 
@@ -103,7 +105,7 @@ fn reconnecting_keeps_the_id_and_forgets_the_errors() {
     let fixture = Fixture::new();
     let store = fixture.open();
     let first = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
-    store.connections().record_check(first.id, &Check { at: at(20), healthy: false }, Some("HTTP 500")).unwrap();
+    store.connections().record_check(first.id, at(20), Finding::Failing("HTTP 500")).unwrap();
     store.connections().record_failure(first.id, "timeout").unwrap();
     store.connections().set_standing(first.id, Standing::NeedsReauth, Some("invalid_grant")).unwrap();
     let failed = store.connections().find(&first.name).unwrap().unwrap();
@@ -116,13 +118,49 @@ fn reconnecting_keeps_the_id_and_forgets_the_errors() {
     assert_eq!(store.grants().get(first.id).unwrap().unwrap().generation, 2);
 
     store.connections().record_failure(first.id, "x").unwrap();
-    store.connections().record_check(first.id, &Check { at: at(30), healthy: true }, None).unwrap();
+    store.connections().record_check(first.id, at(30), Finding::Healthy).unwrap();
     let scopes = ["a".to_owned()];
     let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
     store.connections().record_facts(first.id, Some(&account), Some(&scopes), None).unwrap();
     let healthy = store.connections().find(&first.name).unwrap().unwrap();
     assert_eq!((healthy.error_count, healthy.last_error), (0, None));
     assert_eq!((healthy.account, healthy.scopes_granted), (Some(account), Some(scopes.to_vec())));
+}
+
+#[test]
+fn a_change_is_seen_by_the_write_that_made_it_and_by_no_other() {
+    let fixture = Fixture::new();
+    let (ours, theirs) = (fixture.open(), fixture.open());
+    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
+    let told = |store: &Store| store.take_changes().into_iter().map(|changed| changed.transition).collect::<Vec<_>>();
+    let check = |store: &Store, finding| store.connections().record_check(id, at(20), finding).unwrap();
+    assert_eq!(told(&ours), [], "a first connection is no news");
+    check(&ours, Finding::Healthy);
+    assert_eq!(told(&ours), []);
+    check(&ours, Finding::Failing("HTTP 500"));
+    check(&theirs, Finding::Failing("HTTP 500"));
+    ours.connections().record_failure(id, "timeout").unwrap();
+    assert_eq!((told(&ours), told(&theirs)), (vec![Transition::Failure], vec![]));
+    // A new token proves nothing of what the check found.
+    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), Written::Done { generation: 2 });
+    check(&theirs, Finding::Failing("HTTP 500"));
+    assert_eq!((told(&ours), told(&theirs)), (vec![], vec![]));
+    check(&theirs, Finding::Refused("401"));
+    check(&ours, Finding::Failing("HTTP 500"));
+    check(&ours, Finding::Refused("401"));
+    ours.connections().set_standing(id, Standing::NeedsReauth, Some("invalid_grant")).unwrap();
+    assert_eq!((told(&ours), told(&theirs)), (vec![], vec![Transition::NeedsReauth]), "refused once");
+    ours.connections().connect(&new_connection("slack"), &grant("three"), Place::Store).unwrap();
+    let changed = ours.take_changes();
+    assert_eq!(changed.iter().map(|changed| changed.transition).collect::<Vec<_>>(), [Transition::Recovery]);
+    assert_eq!((changed[0].connection.id, changed[0].connection.standing), (id, Standing::Active));
+    // A refresh that failed is made up for by one that works.
+    ours.connections().record_failure(id, "timeout").unwrap();
+    assert_eq!(ours.grants().renew(id, 3, &grant("four")).unwrap(), Written::Done { generation: 4 });
+    assert_eq!(told(&ours), [Transition::Failure, Transition::Recovery]);
+    // What is rolled back was never so.
+    assert!(ours.connections().record_failure(ConnectionId(99), "x").is_err());
+    assert_eq!(told(&ours), []);
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub(super) fn is_file_at(file: &File, path: &Path) -> bool {
 ///
 /// # Errors
 /// [`VaultError::Symlink`], [`VaultError::NotAFile`], [`VaultError::ForeignOwner`], [`VaultError::WideRights`].
-pub(super) fn check_private(path: &Path) -> Result<bool, VaultError> {
+pub fn check_private(path: &Path) -> Result<bool, VaultError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

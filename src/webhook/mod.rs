@@ -1,7 +1,7 @@
 //! Webhooks: what proves a request, what it tells, and how one is made.
 //!
-//! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. All of it is
-//! pure; who listens, stores and sends is elsewhere.
+//! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. [`standard`] is
+//! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
 pub mod event;
 pub mod handshake;
@@ -9,3 +9,4 @@ mod jwt;
 pub mod proof;
 pub mod request;
 pub mod sign;
+pub mod standard;

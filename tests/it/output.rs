@@ -86,6 +86,9 @@ fn fault_100_a_reader_that_has_gone_is_no_failure() {
         "--help",
         "--version",
         "help",
+        "help sandbox",
+        "man",
+        "doctor",
         "status --jq .connections[]",
         "refresh slack",
         "connect github --sandbox --json",
@@ -237,6 +240,7 @@ fn status_has_the_shape_that_is_promised() {
         "token slack@work",
         "refresh slack@work",
         "sandbox fault slack",
+        "doctor",
     ] {
         assert_eq!(home.json(line)["format_version"], 1, "{line}");
     }
@@ -366,6 +370,8 @@ fn a_project_file_names_a_workspace_and_connections() {
     assert_eq!(inside(&["-w", "default", "status", "slack@work"]).code, 3, "the flag wins");
     for bad in [
         "[vault]\npassphrase_command = \"touch evil\"\n",
+        "[notify]\ncommand = \"touch evil\"\n",
+        "[notify]\nurl = \"https://example.com/\"\n",
         "token = \"x\"\n",
         "workspace = \"../../etc\"\n",
         "workspace = 1\n",

@@ -132,6 +132,10 @@ const COMMANDS: &[&str] = &[
     "-w copy status",
     "workspace delete copy --yes",
     "completions bash",
+    "doctor",
+    "doctor --json",
+    "help environment",
+    "man",
 ];
 
 #[test]

@@ -1,0 +1,299 @@
+//! `integ help`: commands, as clap explains them, and topics, which belong to no command.
+//!
+//! What can be derived is: variables, exit codes and what hooks are given come from the code that they describe, and a
+//! test runs every command line of a topic past the parser.
+
+use std::fmt::Write;
+
+use clap::Args;
+use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use thiserror::Error;
+
+use super::ui::Ui;
+use crate::env;
+use crate::error::{Kind, Remedy, Result};
+use crate::notify;
+
+/// Explain a command or a topic
+#[derive(Debug, Args)]
+pub(super) struct HelpArgs {
+    /// A command, such as `vault backup`, or a topic
+    #[arg(value_name = "COMMAND or TOPIC", add = ArgValueCandidates::new(candidates))]
+    pub words: Vec<String>,
+}
+
+/// What can be explained beside commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Topic {
+    Ci,
+    Connectors,
+    Environment,
+    ExitCodes,
+    Files,
+    Notify,
+    Sandbox,
+    Scripting,
+    Security,
+}
+
+impl Topic {
+    const ALL: [Self; 9] = [
+        Self::Ci,
+        Self::Connectors,
+        Self::Environment,
+        Self::ExitCodes,
+        Self::Files,
+        Self::Notify,
+        Self::Sandbox,
+        Self::Scripting,
+        Self::Security,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ci => "ci",
+            Self::Connectors => "connectors",
+            Self::Environment => "environment",
+            Self::ExitCodes => "exit-codes",
+            Self::Files => "files",
+            Self::Notify => "notify",
+            Self::Sandbox => "sandbox",
+            Self::Scripting => "scripting",
+            Self::Security => "security",
+        }
+    }
+
+    /// The whole text, with its title as the first line.
+    fn text(self) -> String {
+        match self {
+            Self::Ci => include_str!("topics/ci.txt").to_owned(),
+            Self::Connectors => include_str!("topics/connectors.txt").to_owned(),
+            Self::Environment => environment(),
+            Self::ExitCodes => exit_codes(),
+            Self::Files => include_str!("topics/files.txt").to_owned(),
+            Self::Notify => {
+                let variables = notify::VARIABLES.iter().map(|(name, purpose)| format!("    {name:<26}{purpose}"));
+                let variables = variables.collect::<Vec<_>>().join("\n");
+                include_str!("topics/notify.txt").replace("{variables}", &variables)
+            }
+            Self::Sandbox => include_str!("topics/sandbox.txt").to_owned(),
+            Self::Scripting => include_str!("topics/scripting.txt").to_owned(),
+            Self::Security => include_str!("topics/security.txt").to_owned(),
+        }
+    }
+
+    fn title(self) -> String {
+        let text = self.text();
+        let title = text.lines().next().unwrap_or_default();
+        title.split_once(": ").map_or(title, |(_, rest)| rest).to_owned()
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+}
+
+fn environment() -> String {
+    let mut text = "Environment: variables that integ reads\n\n".to_owned();
+    for variable in env::ALL {
+        let _ = writeln!(text, "    {:<26}{}", variable.name, variable.purpose.trim());
+    }
+    text.push_str(
+        "\nEvery flag has a variable too, made from its name: --json is INTEG_JSON,\n\
+         `connect --timeout` is INTEG_CONNECT_TIMEOUT. The credentials of an app are\n\
+         looked for in CONNECTOR_CLIENT_ID and CONNECTOR_CLIENT_SECRET as well, as in\n\
+         GITHUB_CLIENT_ID. Proxies may be named in small letters.\n",
+    );
+    text
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes: how a command ended\n\n    0    done\n".to_owned();
+    for kind in Kind::ALL {
+        let _ = writeln!(text, "    {:<5}{}", kind.exit_code(), kind.meaning());
+    }
+    text.push_str(
+        "\n`status --check`, `test` and `doctor` exit with 6 where they find something\n\
+         wrong; the first two with 4 where all that is wrong is that somebody must\n\
+         connect again. A command that `exec` runs keeps its own exit code.\n",
+    );
+    text
+}
+
+/// The line that names the topics, for the end of `--help`.
+pub(super) fn topics() -> String {
+    let names: Vec<&str> = Topic::ALL.iter().map(|topic| topic.name()).collect();
+    format!("Topics of `integ help TOPIC`: {}.", names.join(", "))
+}
+
+/// Title and text of the topics that the manual page has as sections.
+pub(super) fn sections() -> [(&'static str, String); 3] {
+    [("EXIT STATUS", Topic::ExitCodes), ("ENVIRONMENT", Topic::Environment), ("FILES", Topic::Files)]
+        .map(|(title, topic)| (title, topic.text()))
+}
+
+#[derive(Debug, Error)]
+#[error("there is neither a command nor a topic {word:?}")]
+struct HelpError {
+    word: String,
+    likely: Option<String>,
+}
+
+impl Remedy for HelpError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        "unknown_topic"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match &self.likely {
+            Some(likely) => format!("did you mean `integ help {likely}`?"),
+            None => "integ help, which lists them".to_owned(),
+        })
+    }
+}
+
+pub(super) fn run(ui: &Ui, args: &HelpArgs) -> Result<u8> {
+    let Some(first) = args.words.first() else {
+        let mut command = super::command().after_help(super::args::AFTER_HELP);
+        let help = command.render_long_help();
+        let help = if ui.color { help.ansi().to_string() } else { help.to_string() };
+        let list = Topic::ALL.map(|topic| format!("  {:<13}{}", topic.name(), topic.title())).join("\n");
+        ui.raw(&format!("{}\n\nTopics:\n{list}\n", help.trim_end()));
+        return Ok(0);
+    };
+    let topic = Topic::named(first).filter(|_| args.words.len() == 1);
+    if let Some(topic) = topic {
+        ui.raw(&topic.text());
+    }
+    let is_command = super::command().find_subcommand(first).is_some();
+    match (topic, is_command) {
+        (None, false) => Err(unknown(first).into()),
+        (Some(_), false) => Ok(0),
+        (topic, true) => {
+            if topic.is_some() {
+                ui.raw("\n");
+            }
+            Ok(explain(&args.words))
+        }
+    }
+}
+
+/// Clap's own help of a command, and its own words where a further word is none.
+fn explain(words: &[String]) -> u8 {
+    let line = std::iter::once("integ").chain(words.iter().map(String::as_str)).chain(["--help"]);
+    let Err(answer) = super::command().try_get_matches_from(line) else { return 0 };
+    // A closed pipe is no reason to complain (fault 100).
+    let _ = answer.print();
+    if answer.use_stderr() { Kind::Usage.exit_code() } else { 0 }
+}
+
+fn unknown(word: &str) -> HelpError {
+    let scored = names().into_iter().map(|known| (strsim::jaro_winkler(&known, word), known));
+    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
+    HelpError { word: word.to_owned(), likely: likely.map(|(_, known)| known) }
+}
+
+fn names() -> Vec<String> {
+    let command = super::command();
+    let commands = command.get_subcommands().map(|command| command.get_name().to_owned());
+    let mut names: Vec<String> = commands.chain(Topic::ALL.map(|topic| topic.name().to_owned())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn candidates() -> Vec<CompletionCandidate> {
+    names().into_iter().map(CompletionCandidate::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Folders, KEYS};
+
+    /// The command lines of a text: indented, without comments, up to what a shell would take for itself.
+    fn lines(text: &str) -> Vec<Vec<String>> {
+        let commands = text.lines().filter(|line| line.starts_with("    ")).filter_map(|line| {
+            let line = line.split(" # ").next()?.trim();
+            let words = shlex::split(line)?;
+            let start = words.iter().position(|word| !word.contains('='))?;
+            let words: Vec<String> = words[start..].to_vec();
+            (words.first()? == "integ").then_some(words)
+        });
+        commands.map(|words| words.into_iter().take_while(|word| word != ">" && word != "|").collect()).collect()
+    }
+
+    #[test]
+    fn every_command_line_of_a_topic_is_one() {
+        let mut checked = 0;
+        for topic in Topic::ALL {
+            for words in lines(&topic.text()) {
+                let parsed = super::super::command().try_get_matches_from(&words);
+                assert!(parsed.is_ok(), "{}: {words:?}: {}", topic.name(), parsed.unwrap_err());
+                checked += 1;
+                if let ["integ", "config", "set", key, value] =
+                    words.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+                {
+                    let folder = tempfile::tempdir().unwrap();
+                    crate::config::set(&folder.path().join("config.toml"), key, value).unwrap();
+                }
+            }
+        }
+        assert!(checked > 35, "{checked}");
+    }
+
+    #[test]
+    fn topics_say_what_the_code_does() {
+        for variable in env::ALL {
+            assert!(Topic::Environment.text().contains(variable.name), "{}", variable.name);
+        }
+        for kind in Kind::ALL {
+            assert!(Topic::ExitCodes.text().contains(&format!("    {:<5}", kind.exit_code())), "{kind:?}");
+        }
+        let files = Topic::Files.text();
+        let folders = Folders::under(std::path::Path::new("/h"));
+        let workspace = folders.workspace(&crate::connection::WorkspaceName::default());
+        for path in
+            [folders.config_file(), folders.identity(), folders.connectors(), folders.global(), folders.workspaces()]
+        {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(files.contains(&format!("integ/{name}")), "{name}");
+        }
+        let sequence = crate::store::Store::sequence_file(&workspace.join("vault.db"));
+        assert!(files.contains(&format!("        {} ", sequence.file_name().unwrap().to_str().unwrap())));
+        for key in KEYS.iter().filter(|key| key.name.starts_with("notify.")) {
+            assert!(Topic::Notify.text().contains(key.name), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_topic_is_text_that_fits_a_terminal_and_names_variables_that_are_read() {
+        for topic in Topic::ALL {
+            let text = topic.text();
+            assert!(text.ends_with('\n') && !text.contains('\t') && !text.contains("{v"), "{}", topic.name());
+            for line in text.lines() {
+                assert!(
+                    line.chars().count() <= if line.starts_with("    ") { 122 } else { 82 },
+                    "{}: {line}",
+                    topic.name()
+                );
+            }
+            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            for word in words.filter(|word| word.starts_with("INTEG_") && *word != "INTEG_") {
+                let known = env::ALL.iter().any(|variable| variable.name == word)
+                    || notify::VARIABLES.iter().any(|(name, _)| *name == word)
+                    || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
+                assert!(known, "{}: {word}", topic.name());
+            }
+        }
+        assert_eq!(Topic::ALL.map(Topic::name).to_vec(), {
+            let mut sorted = Topic::ALL.map(Topic::name).to_vec();
+            sorted.sort_unstable();
+            sorted
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! `integ man`: the manual, made from the arguments themselves.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use thiserror::Error;
+
+use super::help;
+use super::ui::Ui;
+use crate::error::{Kind, Remedy, Result};
+
+/// Print the manual page, or write one page for each command
+///
+/// To read it: `integ man | man -l -`. To install them: `integ man --output ~/.local/share/man/man1`
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The folder to write all pages into; it is made where it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Error)]
+#[error("{} cannot be written", path.display())]
+struct ManError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl Remedy for ManError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn code(&self) -> &'static str {
+        "io"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("integ man --output FOLDER, with a folder that you may write".to_owned())
+    }
+}
+
+pub(super) fn run(ui: &Ui, args: &ManArgs) -> Result<u8> {
+    let mut command = super::command();
+    command.build();
+    let Some(folder) = &args.output else {
+        let page = main_page(command);
+        ui.raw(&String::from_utf8_lossy(&page.map_err(|source| ManError { path: "stdout".into(), source })?));
+        return Ok(0);
+    };
+    let failed = |source| ManError { path: folder.clone(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let pages = write(&command, folder).map_err(failed)?;
+    ui.note(&format!("Wrote {pages} pages into {}.", folder.display()));
+    Ok(0)
+}
+
+/// Writes the page of a command and of those below it, and says how many there are.
+fn write(command: &clap::Command, folder: &Path) -> std::io::Result<usize> {
+    let man = Man::new(command.clone());
+    let path = folder.join(man.get_filename());
+    let mut page = Vec::new();
+    if command.get_name() == "integ" {
+        page = main_page(command.clone())?;
+    } else {
+        man.render(&mut page)?;
+    }
+    std::fs::write(path, page)?;
+    let mut pages = 1;
+    // `integ vault help` explains what its own pages do.
+    let top = command.get_name() == "integ";
+    for below in command.get_subcommands().filter(|below| top || below.get_name() != "help") {
+        pages += write(below, folder)?;
+    }
+    Ok(pages)
+}
+
+/// The page of `integ` itself, with what belongs to no command: exit codes, variables, files.
+fn main_page(command: clap::Command) -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page)?;
+    let mut roff = Roff::new();
+    for (title, text) in help::sections() {
+        roff.control("SH", [title]);
+        let mut filled = true;
+        for line in text.lines().skip(2) {
+            let literal = line.starts_with("    ");
+            if literal == filled {
+                // Lists keep their columns, and paragraphs are filled.
+                roff.control(if literal { "nf" } else { "fi" }, []);
+                filled = !literal;
+            }
+            match line.trim_start().split_once("  ") {
+                Some((name, rest)) if literal => {
+                    let indent = " ".repeat(line.len() - line.trim_start().len() - 4);
+                    roff.text([roman(indent), bold(name), roman("  "), roman(rest)]);
+                }
+                _ if line.is_empty() => {
+                    roff.control("PP", []);
+                }
+                _ => {
+                    roff.text([roman(line)]);
+                }
+            }
+        }
+        if !filled {
+            roff.control("fi", []);
+        }
+    }
+    roff.to_writer(&mut page)?;
+    Ok(page)
+}

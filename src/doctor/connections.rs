@@ -1,0 +1,126 @@
+//! Connections as they are stored, and the connectors that the user installed.
+
+use std::collections::HashMap;
+
+use super::{Finding, Surroundings};
+use crate::connection::{Connection, Mode};
+use crate::connector::{Catalogue, Connector, Source, validate};
+use crate::health::{Status, Summary, status_of};
+use crate::oauth::access::reconnect_command;
+use crate::oauth::scopes;
+
+/// More of one kind are counted, not listed.
+const MOST_LISTED: usize = 10;
+
+/// A token that ends within so long, and that nobody can refresh, is worth a word.
+const SOON_SECS: i64 = 7 * 86_400;
+
+/// A larger file is no connector.
+const LARGEST_FILE: u64 = 1 << 20;
+
+pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Finding> {
+    let now = around.clock.now();
+    let catalogue = around.catalogue();
+    let mut connectors: HashMap<&str, Option<Connector>> = HashMap::new();
+    let mut summary = Summary::default();
+    let (mut broken, mut weak) = (Vec::new(), Vec::new());
+    for connection in connections {
+        let name = connection.name.to_string();
+        let (status, reason) = status_of(connection, now);
+        summary.count(status);
+        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let message = format!("{name} is in the state {}{why}", status.as_str());
+        match status {
+            Status::NeedsReauth | Status::Disconnected => {
+                broken.push(Finding::problem("connections", message, Some(reconnect_command(connection))));
+            }
+            Status::Error => {
+                broken.push(Finding::problem("connections", message, Some(format!("integ test {name}"))));
+            }
+            Status::Active | Status::Expiring => {}
+        }
+        let id = connection.name.connector();
+        let connector = connectors.entry(id).or_insert_with(|| catalogue.get(id).ok());
+        let Some(connector) = connector else {
+            let message = format!("{name} has no connector: {id} is missing or invalid");
+            broken.push(Finding::problem("connections", message, Some(format!("integ connector validate {id}"))));
+            continue;
+        };
+        let missing = scopes::missing(connector, &connection.scopes_asked, connection.scopes_granted.as_deref());
+        if !missing.is_empty() {
+            let message = format!("{name} was not granted {}", missing.join(", "));
+            weak.push(Finding::warning("connections", message, reconnect_command(connection)));
+        }
+        let expiry = &connection.expiry;
+        if let Some(at) = expiry.presented_at.filter(|_| status != Status::NeedsReauth) {
+            let message = format!("{name}: a refresh was started at {at} and its answer is not stored");
+            weak.push(Finding::warning("connections", message, format!("integ refresh {name}")));
+        }
+        let left = expiry.expires_at.map(|at| at.as_second() - now.as_second());
+        if let Some(left) = left.filter(|left| !expiry.refreshable && (1..SOON_SECS).contains(left)) {
+            let message = format!("{name} ends in {} h and cannot be refreshed", left / 3600);
+            weak.push(Finding::warning("connections", message, reconnect_command(connection)));
+        }
+    }
+    let sandbox = connections.iter().filter(|connection| connection.mode == Mode::Sandbox).count();
+    let mut findings = vec![Finding::ok("connections", counted(&summary, sandbox))];
+    findings.extend(short(broken));
+    findings.extend(short(weak));
+    findings
+}
+
+fn counted(summary: &Summary, sandbox: usize) -> String {
+    if summary.total == 0 {
+        return "none yet: `integ connect slack --sandbox` makes one".to_owned();
+    }
+    let parts = [
+        (summary.active, "active"),
+        (summary.expiring, "expiring"),
+        (summary.needs_reauth, "needs_reauth"),
+        (summary.error, "error"),
+        (summary.disconnected, "disconnected"),
+        (sandbox, "of the sandbox"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// The first of many, and how many there are beside them.
+fn short(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let further = findings.len().saturating_sub(MOST_LISTED);
+    if further > 0 {
+        findings.truncate(MOST_LISTED);
+        let level = findings[0].level;
+        let message = format!("and {further} further ones");
+        findings.push(Finding { check: "connections", level, message, mend: Some("integ status".to_owned()) });
+    }
+    findings
+}
+
+/// Whether every file that the user installed is a connector.
+pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
+    let catalogue: Catalogue = around.catalogue();
+    let ids = catalogue.ids();
+    let total = ids.len();
+    let mut installed = 0;
+    let mut findings = Vec::new();
+    for (id, source) in ids {
+        let Source::Installed(path) = source else { continue };
+        installed += 1;
+        let mend = || Some(format!("integ connector validate {}", super::files::quoted(&path)));
+        // Not a pipe, which would be waited for.
+        let readable = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST_FILE);
+        match readable.then(|| std::fs::read_to_string(&path)).and_then(Result::ok) {
+            None => findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), mend())),
+            Some(text) => {
+                if let Some(first) = validate(&text).first() {
+                    findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend()));
+                }
+            }
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("connectors", format!("{} built in, {installed} installed", total - installed)));
+    }
+    findings
+}

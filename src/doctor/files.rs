@@ -1,0 +1,182 @@
+//! Folders, settings, free space: what everything else stands on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{Finding, Network, Surroundings};
+use crate::clock::Clock;
+use crate::config::{self, Config, Folders, Project};
+use crate::connection::WorkspaceName;
+
+/// Less than this, and the next write may fail.
+const LEAST_SPACE: u64 = 16 << 20;
+
+/// Less than this will not last.
+const LITTLE_SPACE: u64 = 256 << 20;
+
+/// What was found, and what the further checks work with; none where there is no home at all.
+pub(super) fn look(workspace: Option<String>, network: Network) -> (Vec<Finding>, Option<Surroundings>) {
+    let folders = match Folders::from_env() {
+        Ok(folders) => folders,
+        Err(error) => return (vec![Finding::failure("folders", error)], None),
+    };
+    let mut findings = folder_findings(&folders);
+    findings.push(space(folders.data()));
+    let file = folders.config_file();
+    let config = match config::load(&file) {
+        Ok(config) => {
+            let state = if file.exists() { "every key is known" } else { "none; the defaults are in force" };
+            findings.push(Finding::ok("settings", format!("{}: {state}", file.display())));
+            config
+        }
+        Err(error) => {
+            findings.push(Finding::failure("settings", error));
+            Config::default()
+        }
+    };
+    let project = Project::find().unwrap_or_else(|error| {
+        findings.push(Finding::failure("settings", error));
+        Project::default()
+    });
+    let named = workspace.or(project.workspace).unwrap_or_else(|| config.workspace.clone());
+    let workspace = WorkspaceName::from_str(&named).unwrap_or_else(|error| {
+        findings.push(Finding::failure("settings", error));
+        WorkspaceName::default()
+    });
+    (findings, Some(Surroundings { folders, config, workspace, clock: Clock::system(), network }))
+}
+
+fn folder_findings(folders: &Folders) -> Vec<Finding> {
+    let data = folders.data();
+    let mut findings = Vec::new();
+    let settings = folders.config_file().parent().map(Path::to_owned).unwrap_or_default();
+    for folder in [settings, data.to_owned(), folders.workspaces()] {
+        findings.extend(trust(&folder, Kind::Folder));
+    }
+    // Settings name programs that are run.
+    findings.extend(trust(&folders.config_file(), Kind::File));
+    if data.exists() && !is_writable(data) {
+        let show = format!("ls -ld {0}; df {0}", quoted(data));
+        findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
+    }
+    if findings.is_empty() {
+        let state = if data.exists() { "private and writable" } else { "not made yet" };
+        findings.push(Finding::ok("folders", format!("{}: {state}", data.display())));
+    }
+    findings
+}
+
+/// What a path is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+}
+
+/// What is wrong with the owner or the rights of a folder or a file without secrets: others may read it, not write it.
+fn trust(folder: &Path, kind: Kind) -> Option<Finding> {
+    let metadata = match fs::metadata(folder) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            let mend = format!("ls -ld {}", quoted(folder));
+            return Some(Finding::problem("folders", format!("{}: {error}", folder.display()), Some(mend)));
+        }
+    };
+    let (fits, what, mode) = match kind {
+        Kind::Folder => (metadata.is_dir(), "folder", "700"),
+        Kind::File => (metadata.is_file(), "file", "600"),
+    };
+    if !fits {
+        let mend = format!("ls -ld {}", quoted(folder));
+        return Some(Finding::problem("folders", format!("{} is no {what}", folder.display()), Some(mend)));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // A file of root's is as good: a mounted one often is.
+        let owners = if kind == Kind::File { vec![0] } else { Vec::new() };
+        if metadata.uid() != rustix::process::geteuid().as_raw() && !owners.contains(&metadata.uid()) {
+            let mend = format!("sudo chown \"$USER\" {}", quoted(folder));
+            let message = format!("{} belongs to another user", folder.display());
+            return Some(Finding::problem("folders", message, Some(mend)));
+        }
+        if metadata.mode() & 0o022 != 0 {
+            let mend = format!("chmod {mode} {}", quoted(folder));
+            let message = format!("{} can be written by others", folder.display());
+            return Some(Finding::problem("folders", message, Some(mend)));
+        }
+    }
+    None
+}
+
+#[cfg(unix)]
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_writable(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|metadata| !metadata.permissions().readonly())
+}
+
+fn space(data: &Path) -> Finding {
+    let existing = data.ancestors().find(|folder| folder.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    let mend = format!("df -h {}", quoted(&existing));
+    match free(&existing) {
+        Some(free) if free < LEAST_SPACE => {
+            Finding::problem("disk", format!("{} is left where the vaults are", size(free)), Some(mend))
+        }
+        Some(free) if free < LITTLE_SPACE => {
+            Finding::warning("disk", format!("{} is left where the vaults are", size(free)), mend)
+        }
+        Some(free) => Finding::ok("disk", format!("{} free", size(free))),
+        None => Finding::ok("disk", "the file system does not say how much is free"),
+    }
+}
+
+#[cfg(unix)]
+fn free(folder: &Path) -> Option<u64> {
+    let status = rustix::fs::statvfs(folder).ok()?;
+    // A file system that has no blocks to speak of, as some in containers, says nothing.
+    (status.f_blocks > 0).then(|| status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free(_: &Path) -> Option<u64> {
+    None
+}
+
+/// Bytes in the unit that fits: `512 B`, `3.4 GiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (mut whole, mut tenths, mut unit) = (bytes, 0, "B");
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if whole < 1024 {
+            break;
+        }
+        (tenths, whole, unit) = ((whole % 1024) * 10 / 1024, whole / 1024, next);
+    }
+    if unit == "B" || whole >= 100 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
+}
+
+/// A path as a shell takes it.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    shlex::try_quote(&text).map_or_else(|_| format!("{text:?}"), std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, shown) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (3_650_722_201, "3.3 GiB")]
+        {
+            assert_eq!(size(bytes), shown);
+        }
+        assert_eq!(size(u64::MAX), "16777215 TiB");
+    }
+}

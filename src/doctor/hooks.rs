@@ -1,0 +1,48 @@
+//! Whether `[notify]` could tell anybody anything.
+
+use super::machine::find_program;
+use super::{Finding, Surroundings};
+use crate::config::NotifyConfig;
+use crate::http::HttpError;
+use crate::http::egress::Guard;
+use crate::notify::{NotifyError, signing_secret};
+
+pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
+    let notify = &around.config.notify;
+    if notify.command.is_none() && notify.url.is_none() {
+        return vec![Finding::ok("notify", "no hook is set")];
+    }
+    let mut findings = Vec::new();
+    if notify.on.is_empty() {
+        let mend = "integ config set notify.on needs_reauth,failure,recovery";
+        findings.push(Finding::warning("notify", "a hook is set, and notify.on lets nothing be told", mend));
+    }
+    findings.extend(notify.command.as_deref().map(command));
+    if notify.url.is_some() {
+        findings.push(url(notify, &Guard::new(&around.config.http.allow)));
+    }
+    findings
+}
+
+fn command(command: &str) -> Finding {
+    let Some(program) = shlex::split(command).and_then(|words| words.into_iter().next()) else {
+        return Finding::failure("notify", NotifyError::Words);
+    };
+    if find_program(&program).is_some() {
+        return Finding::ok("notify", format!("the command is {program}"));
+    }
+    let mend = Some("integ config set notify.command COMMAND".to_owned());
+    Finding::problem("notify", format!("the command's program {program} is not there"), mend)
+}
+
+fn url(notify: &NotifyConfig, guard: &Guard) -> Finding {
+    let Some(url) = &notify.url else { return Finding::failure("notify", NotifyError::NoSecret) };
+    if let Err(error) = signing_secret(notify) {
+        return Finding::failure("notify", error);
+    }
+    // A name is judged when it is called: the resolver is not asked here.
+    match guard.check(url) {
+        Ok(()) => Finding::ok("notify", format!("signed posts go to {}", url.host_str().unwrap_or_default())),
+        Err(refusal) => Finding::failure("notify", HttpError::from(refusal)),
+    }
+}

@@ -1,0 +1,142 @@
+//! The vault: whether it is there, opens, is whole, and who can open it.
+
+use std::fs;
+use std::io;
+
+use super::{Finding, Network, Surroundings, connections, files, online};
+use crate::clock::Timestamp;
+use crate::config::VaultConfig;
+use crate::secret::Secret;
+use crate::store::{Store, StoreError};
+use crate::vault::{Access, Custody, Given, IfAbsent, Keyring, PassphraseSource, Prompt, VaultError};
+
+/// A clock may be this far behind what another machine or a moment ago has noted.
+const CLOCK_SLACK_SECS: i64 = 120;
+
+/// No store is older than the program; a clock that says so was never set.
+const EARLIEST: i64 = 1_735_689_600;
+
+/// The doctor asks nobody.
+struct Nobody;
+
+impl PassphraseSource for Nobody {
+    fn ask(&self, _: Prompt) -> io::Result<Option<Secret>> {
+        Ok(None)
+    }
+}
+
+pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let folder = around.folders.workspace(&around.workspace);
+    // A command that prints the passphrase may ask for it, as a pinentry does.
+    let config = VaultConfig { passphrase_command: None, ..around.config.vault.clone() };
+    let given = Given { passphrase_command: None, ..Given::from_env() };
+    let access = Access::new(&around.folders, &config, &Nobody).with(given, Keyring::default());
+    let exists = folder.join("vault.age").exists() || folder.join("vault.db").exists();
+    match access.identity() {
+        Ok(Some((identity, custody))) => {
+            let place = match custody {
+                Custody::Given => "given by the environment",
+                Custody::Keyring => "in the OS keyring",
+                Custody::File => "in a file of yours alone",
+                Custody::Passphrase => "in a file under a passphrase",
+            };
+            findings.push(Finding::ok("identity", format!("{place}: {}", identity.recipient())));
+        }
+        Ok(None) if exists => {
+            findings.push(Finding::failure("identity", VaultError::IdentityMissing(around.folders.identity())));
+            return findings;
+        }
+        Ok(None) => findings.push(Finding::ok("identity", "none yet; the first `integ connect` makes one")),
+        Err(VaultError::NoPassphrase) => {
+            let message = "it is under a passphrase, which is not asked for here: the vault was not opened";
+            findings.push(Finding::warning("identity", message, "integ vault status, which asks"));
+            return findings;
+        }
+        Err(error) => {
+            findings.push(Finding::failure("identity", error));
+            return findings;
+        }
+    }
+    if !exists {
+        findings.push(Finding::ok("vault", format!("none yet in the workspace {}", around.workspace)));
+        findings.push(clock(None, around.clock.now()));
+        return findings;
+    }
+    match access.open(&folder, IfAbsent::Fail) {
+        Ok(opened) => {
+            findings.push(Finding::ok("vault", format!("that of the workspace {} opens", around.workspace)));
+            findings.extend(store(&opened.store, around));
+        }
+        Err(error) => {
+            findings.push(Finding::failure("vault", error));
+            findings.push(clock(None, around.clock.now()));
+        }
+    }
+    findings
+}
+
+fn store(store: &Store, around: &Surroundings) -> Vec<Finding> {
+    let mut findings = vec![whole(store, around)];
+    if store.is_read_only() {
+        findings.push(Finding::failure("store", StoreError::ReadOnlyNewer));
+    }
+    match store.grants().restored() {
+        Ok(restored) if !restored.is_empty() => findings.push(Finding::warning(
+            "store",
+            format!("{} grants came from a backup and may be used up since", restored.len()),
+            "integ test",
+        )),
+        _ => {}
+    }
+    findings.push(clock(store.newest().ok().flatten(), around.clock.now()));
+    match store.connections().list() {
+        Ok(list) => {
+            findings.extend(connections::look(&list, around));
+            if around.network == Network::Ask {
+                findings.extend(online::look(&list, around));
+            }
+        }
+        Err(error) => findings.push(Finding::failure("connections", error)),
+    }
+    findings
+}
+
+fn whole(store: &Store, around: &Surroundings) -> Finding {
+    let folder = around.folders.workspace(&around.workspace);
+    let bytes = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
+    let size = files::size(bytes("vault.db") + bytes("vault.db-wal"));
+    match store.quick_check().and_then(|()| store.schema_version()) {
+        Ok(version) => Finding::ok("store", format!("whole, schema {version}, {size}")),
+        Err(error) => Finding::failure("store", error),
+    }
+}
+
+/// Tokens, signatures and certificates live by the clock. One that is behind what the store has noted was set back.
+fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
+    let mend = || Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
+    let behind = newest.map_or(0, |newest| newest.as_second() - now.as_second());
+    if now.as_second() < EARLIEST {
+        Finding::problem("clock", format!("it says {now}, which is before this program was made"), mend())
+    } else if behind > CLOCK_SLACK_SECS {
+        Finding::problem("clock", format!("it is {behind} s behind what the store has noted"), mend())
+    } else {
+        Finding::ok("clock", now.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn a_clock_that_was_set_back_is_found() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let now = 1_800_000_000;
+        assert_eq!(clock(None, at(now)).level, Level::Ok);
+        assert_eq!(clock(Some(at(now + 120)), at(now)).level, Level::Ok);
+        assert_eq!(clock(Some(at(now + 121)), at(now)).level, Level::Problem);
+        assert_eq!(clock(None, at(0)).level, Level::Problem);
+    }
+}

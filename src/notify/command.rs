@@ -1,0 +1,132 @@
+//! The user's command: its words, its environment, its time, and everything that it starts.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::{Notice, NotifyError};
+use crate::env;
+
+/// Of what a failed command said, so much is repeated.
+const MOST_SAID: usize = 400;
+
+/// How long to wait for the rest of what an ended command said: something that it left running may hold its stderr open.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Runs the command, which has the notice in its environment and on its stdin. It is given no terminal and nothing of
+/// integ's output: what it prints is thrown away, and what it complains of is said if it fails.
+///
+/// # Errors
+/// [`NotifyError::Words`], [`NotifyError::Start`], [`NotifyError::Ended`], [`NotifyError::TooLong`].
+pub(super) async fn run(command: &str, timeout: Duration, notice: &Notice) -> Result<(), NotifyError> {
+    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(NotifyError::Words)?;
+    let program = words[0].clone();
+    let mut command = Command::new(&program);
+    command
+        .args(&words[1..])
+        .env_clear()
+        .envs(env::inheritable())
+        .envs(notice.variables())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // A group of its own: what it starts can be ended with it, and a Ctrl-C at the terminal is not its affair.
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command.spawn().map_err(|source| NotifyError::Start { program: program.clone(), source })?;
+    let group = Group::of(&child);
+    match tokio::time::timeout(timeout, converse(&mut child, notice)).await {
+        Ok(ended) => {
+            group.release();
+            let (status, said) = ended.map_err(|source| NotifyError::Start { program: program.clone(), source })?;
+            if status.success() { Ok(()) } else { Err(NotifyError::Ended { program, status, said }) }
+        }
+        Err(_) => {
+            drop(group);
+            // Reaped, unless the kernel itself holds it.
+            let _ = tokio::time::timeout(LAST_WORDS, child.wait()).await;
+            Err(NotifyError::TooLong { what: program, after_secs: timeout.as_secs() })
+        }
+    }
+}
+
+/// Feeds the command and waits for its end. What it started and left running is not waited for.
+async fn converse(child: &mut Child, notice: &Notice) -> std::io::Result<(std::process::ExitStatus, String)> {
+    let stdin = child.stdin.take();
+    let feeding = async {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read closes the pipe, and is right to.
+            let _ = stdin.write_all(format!("{}\n", notice.json()).as_bytes()).await;
+        }
+    };
+    let mut stderr = child.stderr.take();
+    let mut said = Vec::new();
+    let ended = {
+        let listening = listen(&mut stderr, &mut said);
+        tokio::pin!(listening);
+        let ending = async {
+            let ((), status) = tokio::join!(feeding, child.wait());
+            status
+        };
+        tokio::pin!(ending);
+        tokio::select! {
+            status = &mut ending => {
+                let _ = tokio::time::timeout(LAST_WORDS, listening).await;
+                status
+            }
+            () = &mut listening => ending.await,
+        }
+    };
+    let said: String = String::from_utf8_lossy(&said).trim().chars().take(MOST_SAID).collect();
+    Ok((ended?, said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
+}
+
+/// Reads to the end, and keeps no more than will be said.
+async fn listen(stderr: &mut Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(stderr) = stderr else { return };
+    let mut chunk = [0; 1024];
+    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
+        let room = (4 * MOST_SAID).saturating_sub(said.len());
+        said.extend_from_slice(&chunk[..count.min(room)]);
+    }
+}
+
+/// The command with all that it has started, which ends when this is dropped.
+struct Group {
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    #[cfg(unix)]
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { leader: id.and_then(rustix::process::Pid::from_raw) }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Child) -> Self {
+        Self {}
+    }
+
+    /// Its leader has ended in time: what it left running is the user's own affair.
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there is nothing to forget"))]
+    fn release(mut self) {
+        #[cfg(unix)]
+        {
+            self.leader = None;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}

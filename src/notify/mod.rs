@@ -1,0 +1,244 @@
+//! Hooks: telling the user's own programs that a connection broke, or works again.
+//!
+//! What to tell is decided by the store ([`crate::store::Changed`]): one process of many sees a change, once. Telling is
+//! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
+//! own work, with no lock of ours held because of it, and the command waits for the last of them when its work is done.
+//!
+//! Invariants:
+//! - No token, key or secret of integ is in what a hook is given, nor in its environment.
+//! - Nothing waits for longer than `notify.timeout` for a hook. One that did not answer in time is left alone for a minute,
+//!   so that a thousand changes wait no longer than a few.
+//! - Of one connection the changes are told in the order in which they happened.
+
+mod command;
+mod notice;
+mod post;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as Turn, Semaphore};
+use tokio::task::JoinSet;
+
+pub use notice::{Notice, VARIABLES};
+pub use post::signing_secret;
+
+use crate::clock::Stopwatch;
+use crate::config::{Config, NotifyConfig};
+use crate::error::{Error, Kind, Remedy};
+use crate::http::egress::Guard;
+use crate::http::{Client, HttpError};
+use crate::vault::VaultError;
+use crate::webhook::standard::SecretError;
+
+/// Hooks that run at the same time.
+const AT_ONCE: usize = 4;
+
+/// How long a hook that did not answer is left alone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Why somebody was not told.
+#[derive(Debug, Error)]
+pub enum NotifyError {
+    #[error("the words of notify.command cannot be told apart; a quote may be missing")]
+    Words,
+    #[error("{program} could not be run")]
+    Start { program: String, source: std::io::Error },
+    #[error("{program} ended with {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Ended { program: String, status: std::process::ExitStatus, said: String },
+    #[error("{what} did not end within {after_secs} s")]
+    TooLong { what: String, after_secs: u64 },
+    #[error("notify.url has no secret to sign with")]
+    NoSecret,
+    #[error("the secret of {origin} cannot be used: {source}")]
+    Secret { origin: String, source: SecretError },
+    #[error(transparent)]
+    SecretFile(#[from] VaultError),
+    #[error("{} cannot be read", path.display())]
+    SecretRead { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{host} answered with status {status}")]
+    Status { host: String, status: u16 },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+impl NotifyError {
+    /// Whether the next attempt would as likely be waited for in vain.
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::Http(HttpError::Timeout { .. } | HttpError::Connect { .. }))
+    }
+}
+
+impl Remedy for NotifyError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Words | Self::NoSecret | Self::Secret { .. } => Kind::Usage,
+            Self::SecretFile(error) => error.kind(),
+            Self::Http(error) => error.kind(),
+            Self::TooLong { .. } => Kind::Temporary,
+            Self::Start { .. } | Self::Ended { .. } | Self::SecretRead { .. } | Self::Status { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Words => "invalid_config",
+            Self::Start { .. } | Self::Ended { .. } => "notify_command",
+            Self::TooLong { .. } => "notify_timeout",
+            Self::NoSecret => "no_notify_secret",
+            Self::Secret { .. } => "invalid_notify_secret",
+            Self::SecretFile(error) => error.code(),
+            Self::SecretRead { .. } => "io",
+            Self::Status { .. } => "notify_refused",
+            Self::Http(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Words | Self::Start { .. } => "integ config set notify.command COMMAND".to_owned(),
+            Self::TooLong { .. } => "integ config set notify.timeout 30s".to_owned(),
+            Self::NoSecret => NEW_SECRET.to_owned(),
+            Self::Secret { .. } => format!("make another: {NEW_SECRET}"),
+            Self::SecretRead { .. } => "integ config set notify.secret_file PATH".to_owned(),
+            Self::SecretFile(error) => return error.hint(),
+            Self::Http(error) => return error.hint(),
+            Self::Ended { .. } | Self::Status { .. } => return None,
+        })
+    }
+}
+
+/// The commands that make a secret and name it.
+const NEW_SECRET: &str = "(umask 077; echo \"whsec_$(head -c 32 /dev/urandom | base64)\" > ~/.integ-notify-secret) && \
+    integ config set notify.secret_file ~/.integ-notify-secret";
+
+/// Tells of changes; one for each `App`.
+pub struct Notifier {
+    shared: Arc<Shared>,
+    running: Mutex<JoinSet<()>>,
+    /// Whose turn it is, of the changes of one connection.
+    turns: Mutex<HashMap<String, Arc<Turn<()>>>>,
+}
+
+struct Shared {
+    config: NotifyConfig,
+    http: Client,
+    slots: Semaphore,
+    command: Hook,
+    url: Hook,
+}
+
+/// What became of one of the two ways so far.
+#[derive(Default)]
+struct Hook {
+    /// When it last did not answer.
+    silent: Mutex<Option<Stopwatch>>,
+    untold: AtomicU32,
+}
+
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl Notifier {
+    pub fn new(config: &Config) -> Self {
+        let shared = Shared {
+            http: Client::guarded(config.notify.timeout, Guard::new(&config.http.allow)),
+            config: config.notify.clone(),
+            slots: Semaphore::new(AT_ONCE),
+            command: Hook::default(),
+            url: Hook::default(),
+        };
+        Self { shared: Arc::new(shared), running: Mutex::default(), turns: Mutex::default() }
+    }
+
+    /// Whether anybody wants to know of this.
+    pub fn wants(&self, notice: &Notice) -> bool {
+        let config = &self.shared.config;
+        config.on.contains(&notice.transition) && (config.command.is_some() || config.url.is_some())
+    }
+
+    /// Begins to tell; [`Self::finish`] waits. To be called inside the runtime.
+    pub fn tell(&self, notice: Notice) {
+        if !self.wants(&notice) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            tracing::warn!(connection = notice.connection, "a hook was not told: there is no runtime");
+            return;
+        };
+        let turn = Arc::clone(held(&self.turns).entry(notice.connection.clone()).or_default());
+        let shared = Arc::clone(&self.shared);
+        let task = async move {
+            let _turn = turn.lock().await;
+            let _slot = shared.slots.acquire().await;
+            shared.deliver(&notice).await;
+        };
+        let mut running = held(&self.running);
+        // Those that have ended: a process that lives long keeps none of them.
+        while running.try_join_next().is_some() {}
+        running.spawn_on(task, &runtime);
+    }
+
+    /// Waits for every hook that was begun, each within its own time. Ctrl-C ends them instead.
+    pub async fn finish(&self) {
+        let mut running = std::mem::take(&mut *held(&self.running));
+        if running.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = async { while running.join_next().await.is_some() {} } => {}
+            _ = tokio::signal::ctrl_c() => running.shutdown().await,
+        }
+        for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
+            let untold = hook.untold.swap(0, Ordering::Relaxed);
+            if untold > 0 {
+                tracing::warn!("{name} was not tried for {untold} further changes, because it had not answered");
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn deliver(&self, notice: &Notice) {
+        let command = async {
+            if let Some(command) = &self.config.command {
+                self.command.attempt(notice, command::run(command, self.config.timeout, notice)).await;
+            }
+        };
+        let url = async {
+            if let Some(url) = &self.config.url {
+                self.url.attempt(notice, post::send(&self.config, &self.http, url, notice)).await;
+            }
+        };
+        tokio::join!(command, url);
+    }
+}
+
+impl Hook {
+    async fn attempt(&self, notice: &Notice, telling: impl Future<Output = Result<(), NotifyError>>) {
+        if held(&self.silent).is_some_and(|since| since.elapsed() < SILENCE) {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let Err(error) = telling.await else { return };
+        if error.is_silence() {
+            *held(&self.silent) = Some(Stopwatch::start());
+        }
+        let error = Error::from(error);
+        let why: String = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+        let (connection, event) = (&notice.connection, notice.transition.as_str());
+        tracing::warn!("nobody was told of the {event} of {connection}: {why}{hint}");
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

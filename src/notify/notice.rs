@@ -1,0 +1,130 @@
+//! What a hook is told: never a secret.
+
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::connection::{Connection, Mode, Standing, Transition, WorkspaceName};
+use crate::store::Changed;
+
+/// The version of the JSON that hooks get.
+const FORMAT_VERSION: u32 = 1;
+
+/// A reason may quote a vendor's answer; what is longer is not worth an environment variable.
+const LONGEST_REASON: usize = 500;
+
+/// What a command has in its environment, and what each variable says.
+pub const VARIABLES: [(&str, &str); 7] = [
+    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure or recovery"),
+    ("INTEG_NOTIFY_CONNECTION", "its name: slack@work"),
+    ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
+    ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
+    ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
+    ("INTEG_NOTIFY_REASON", "why it does not work; empty after a recovery"),
+    ("INTEG_NOTIFY_TIME", "when it was found, as RFC 3339 in UTC"),
+];
+
+/// One change of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub transition: Transition,
+    pub connection: String,
+    pub connector: String,
+    pub workspace: String,
+    pub mode: Mode,
+    /// As `integ status` says it.
+    pub status: &'static str,
+    /// Why it does not work; absent where it does.
+    pub reason: Option<String>,
+    pub at: Timestamp,
+}
+
+impl Notice {
+    pub fn new(changed: &Changed, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        let Connection { name, mode, standing, reason, last_error, .. } = &changed.connection;
+        let works = changed.transition == Transition::Recovery;
+        let reason = reason.as_ref().or(last_error.as_ref()).filter(|_| !works);
+        Self {
+            transition: changed.transition,
+            connection: name.to_string(),
+            connector: name.connector().to_owned(),
+            workspace: workspace.to_string(),
+            mode: *mode,
+            status: match standing {
+                Standing::NeedsReauth => "needs_reauth",
+                Standing::Disconnected => "disconnected",
+                Standing::Active if works => "active",
+                Standing::Active => "error",
+            },
+            reason: reason.map(|reason| harmless(reason)),
+            at,
+        }
+    }
+
+    /// What the command has in its environment.
+    pub(super) fn variables(&self) -> [(&'static str, String); 7] {
+        let values = [
+            self.transition.as_str().to_owned(),
+            self.connection.clone(),
+            self.connector.clone(),
+            self.workspace.clone(),
+            self.status.to_owned(),
+            self.reason.clone().unwrap_or_default(),
+            self.at.to_string(),
+        ];
+        let mut values = values.into_iter();
+        VARIABLES.map(|(name, _)| (name, values.next().unwrap_or_default()))
+    }
+
+    /// What the command reads on stdin, and the body of the POST: `type`, `timestamp` and `data`, as Standard Webhooks
+    /// has it (section "Payload structure").
+    pub fn json(&self) -> Value {
+        let mode = match self.mode {
+            Mode::Live => "live",
+            Mode::Sandbox => "sandbox",
+        };
+        json!({
+            "format_version": FORMAT_VERSION,
+            "type": format!("connection.{}", self.transition.as_str()),
+            "timestamp": self.at.to_string(),
+            "data": {
+                "event": self.transition.as_str(), "connection": self.connection, "connector": self.connector,
+                "workspace": self.workspace, "mode": mode, "status": self.status, "reason": self.reason,
+            },
+        })
+    }
+}
+
+/// One line without control characters, which an environment can hold and a log can show.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(harmless("a\0b\r\n\u{1b}[31mc\u{9b}"), "a b   [31mc ");
+        assert_eq!(harmless(&"é".repeat(9999)).chars().count(), LONGEST_REASON);
+    }
+
+    #[test]
+    fn every_variable_is_in_the_json_as_well() {
+        let notice = Notice {
+            transition: Transition::NeedsReauth,
+            connection: "slack@work".to_owned(),
+            connector: "slack".to_owned(),
+            workspace: "team".to_owned(),
+            mode: Mode::Sandbox,
+            status: "needs_reauth",
+            reason: Some("invalid_grant".to_owned()),
+            at: Timestamp::from_second(1_795_000_000).unwrap(),
+        };
+        let text = notice.json().to_string();
+        insta::assert_snapshot!(text, @r#"{"format_version":1,"type":"connection.needs_reauth","timestamp":"2026-11-18T11:06:40Z","data":{"event":"needs_reauth","connection":"slack@work","connector":"slack","workspace":"team","mode":"sandbox","status":"needs_reauth","reason":"invalid_grant"}}"#);
+        for (name, value) in notice.variables() {
+            assert!(text.contains(&format!("\"{value}\"")), "{name}");
+        }
+    }
+}

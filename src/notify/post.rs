@@ -1,0 +1,53 @@
+//! The signed POST, by the rules of Standard Webhooks, through the egress guard.
+
+use std::fs;
+
+use url::Url;
+
+use super::{Notice, NotifyError};
+use crate::config::NotifyConfig;
+use crate::env;
+use crate::http::{Client, Request, Route};
+use crate::secret::Secret;
+use crate::vault::check_private;
+use crate::webhook::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
+
+/// The secret that signs, from `INTEG_NOTIFY_SECRET`, else from `notify.secret_file`, which nobody else may read.
+///
+/// # Errors
+/// [`NotifyError::NoSecret`] where there is none: nothing is ever sent unsigned.
+pub fn signing_secret(config: &NotifyConfig) -> Result<SigningSecret, NotifyError> {
+    let (origin, text) = if let Some(secret) = env::secret(&env::NOTIFY_SECRET) {
+        (env::NOTIFY_SECRET.name.to_owned(), secret)
+    } else {
+        let path = config.secret_file.as_ref().ok_or(NotifyError::NoSecret)?;
+        // A missing file is read below, and says so.
+        check_private(path)?;
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| NotifyError::SecretRead { path: path.clone(), source })?;
+        (path.display().to_string(), Secret::trimmed(text))
+    };
+    SigningSecret::parse(&text).map_err(|source| NotifyError::Secret { origin, source })
+}
+
+/// Sends the notice, once. Only a 2xx is an acknowledgement; a redirect is a failure (fault 78).
+///
+/// # Errors
+/// [`NotifyError`].
+pub(super) async fn send(config: &NotifyConfig, http: &Client, url: &Url, notice: &Notice) -> Result<(), NotifyError> {
+    let secret = signing_secret(config)?;
+    let id = MessageId::random();
+    let body = notice.json().to_string().into_bytes();
+    let signature = standard::sign(&[secret], &id, notice.at, &body);
+    let request = Request::new("POST", url.clone())
+        .header(ID_HEADER, Secret::from(id.as_str()))
+        .header(TIMESTAMP_HEADER, Secret::new(notice.at.as_second().to_string()))
+        .header(SIGNATURE_HEADER, Secret::new(signature))
+        .body("application/json", body);
+    let host = url.host_str().unwrap_or_default().to_owned();
+    // The client's own limit begins when a connection is wanted; this one holds for the resolver as well.
+    let sending = tokio::time::timeout(config.timeout, http.send(request, &Route::Live));
+    let too_long = |_| NotifyError::TooLong { what: host.clone(), after_secs: config.timeout.as_secs() };
+    let response = sending.await.map_err(too_long)??;
+    if response.is_success() { Ok(()) } else { Err(NotifyError::Status { host, status: response.status }) }
+}

@@ -1,0 +1,281 @@
+//! Signatures of Standard Webhooks 1.0.0 (<https://github.com/standard-webhooks/standard-webhooks>, `spec/standard-webhooks.md`).
+//!
+//! What is signed is `ID.TIMESTAMP.BODY`, over the body's very bytes (section "Signature scheme"); the headers are
+//! `webhook-id`, `webhook-timestamp` in Unix seconds, and `webhook-signature`, a list parted by spaces (section "Webhook
+//! metadata"). Only the symmetric scheme `v1` is here: HMAC-SHA256 under a secret that is written `whsec_` and base64.
+//!
+//! An id with a dot in it could be signed as another id with another timestamp (`a.1`, 2, `x` as `a`, 1, `2.x`): no such
+//! id is made, and none is accepted.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::clock::{self, Timestamp};
+use crate::secret::{REDACTED, Secret};
+
+/// The headers of a message.
+pub const ID_HEADER: &str = "webhook-id";
+pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
+pub const SIGNATURE_HEADER: &str = "webhook-signature";
+
+/// How far a timestamp may be from the receiver's clock, either way: what the reference libraries allow.
+pub const TOLERANCE_SECS: i64 = 300;
+
+/// Section "Signing secret": between 24 and 64 bytes. A longer one is no weaker.
+const LEAST_SECRET_BYTES: usize = 24;
+
+const PREFIX: &str = "whsec_";
+
+/// The key that both sides have.
+#[derive(Clone)]
+pub struct SigningSecret(Hmac<Sha256>);
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningSecret({REDACTED})")
+    }
+}
+
+/// What a receiver knows a message by, however often it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageId(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SecretError {
+    #[error("it is not whsec_ and base64")]
+    Form,
+    #[error("it is shorter than {LEAST_SECRET_BYTES} bytes")]
+    Short,
+}
+
+/// Why a message is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error("its id is empty or holds a character that ids do not have")]
+    Id,
+    #[error("its timestamp is no number of seconds")]
+    Timestamp,
+    #[error("its timestamp is over {TOLERANCE_SECS} s away")]
+    Stale,
+    #[error("none of its signatures is right")]
+    Signature,
+}
+
+impl SigningSecret {
+    /// Reads `whsec_…`; the prefix may be left out.
+    ///
+    /// # Errors
+    /// [`SecretError`], also for a secret that is too short to be one.
+    pub fn parse(text: &Secret) -> Result<Self, SecretError> {
+        let text = text.expose().trim();
+        let bytes = STANDARD.decode(text.strip_prefix(PREFIX).unwrap_or(text)).map_err(|_| SecretError::Form)?;
+        let bytes = Zeroizing::new(bytes);
+        if bytes.len() < LEAST_SECRET_BYTES {
+            return Err(SecretError::Short);
+        }
+        Hmac::new_from_slice(&bytes).map(Self).map_err(|_| SecretError::Form)
+    }
+
+    fn keyed(&self, id: &str, timestamp: i64, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(format!("{id}.{timestamp}.").as_bytes());
+        mac.update(body);
+        mac
+    }
+}
+
+impl MessageId {
+    /// A new one, which nobody else has.
+    pub fn random() -> Self {
+        Self(format!("msg_{}", clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    }
+
+    /// # Errors
+    /// [`Refused::Id`] for anything but ASCII letters, digits, `_` and `-`.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let valid = (1..=256).contains(&text.len()) && text.chars().all(plain);
+        if valid { Ok(Self(text.to_owned())) } else { Err(Refused::Id) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The value of `webhook-signature`: one signature by each secret, for there are several while one is replaced by
+/// another (section "Signature scheme").
+pub fn sign(secrets: &[SigningSecret], id: &MessageId, at: Timestamp, body: &[u8]) -> String {
+    let one = |secret: &SigningSecret| {
+        let digest = secret.keyed(id.as_str(), at.as_second(), body).finalize().into_bytes();
+        format!("v1,{}", STANDARD.encode(digest))
+    };
+    secrets.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the headers of a message are of somebody who has one of the secrets, and fresh. Signatures are compared in
+/// constant time, and before the timestamp is judged, so that a forger learns nothing of this clock.
+///
+/// # Errors
+/// [`Refused`].
+pub fn verify(
+    secrets: &[SigningSecret],
+    id: &str,
+    timestamp: &str,
+    signatures: &str,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<MessageId, Refused> {
+    let id = MessageId::parse(id)?;
+    let digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds: i64 = timestamp.parse().ok().filter(|_| digits).ok_or(Refused::Timestamp)?;
+    // `007` would be another text for the same number, and what was signed is the text.
+    if seconds.to_string() != timestamp {
+        return Err(Refused::Timestamp);
+    }
+    let given = signatures.split(' ').filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok());
+    let right = |signature: &Vec<u8>| {
+        secrets.iter().any(|secret| secret.keyed(id.as_str(), seconds, body).verify_slice(signature).is_ok())
+    };
+    if !given.into_iter().any(|signature| right(&signature)) {
+        return Err(Refused::Signature);
+    }
+    let apart = seconds.checked_sub(now.as_second()).and_then(i64::checked_abs);
+    if apart.is_none_or(|apart| apart > TOLERANCE_SECS) { Err(Refused::Stale) } else { Ok(id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The vector of the reference libraries' own tests.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const TIMESTAMP: i64 = 1_614_265_330;
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    fn secret(text: &str) -> SigningSecret {
+        SigningSecret::parse(&Secret::from(text)).unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn check(timestamp: &str, signatures: &str, now: i64) -> Result<MessageId, Refused> {
+        verify(&[secret(SECRET)], ID, timestamp, signatures, BODY, at(now))
+    }
+
+    #[test]
+    fn the_published_vector_is_signed_and_verified() {
+        let id = MessageId::parse(ID).unwrap();
+        assert_eq!(sign(&[secret(SECRET)], &id, at(TIMESTAMP), BODY), SIGNATURE);
+        assert_eq!(check(&TIMESTAMP.to_string(), SIGNATURE, TIMESTAMP), Ok(id));
+    }
+
+    #[test]
+    fn fault_058_a_secret_that_is_none_is_refused() {
+        for bad in ["", "whsec_", "whsec_c2hvcnQ=", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!"] {
+            assert!(SigningSecret::parse(&Secret::from(bad)).is_err(), "{bad:?}");
+        }
+        assert_eq!(format!("{:?}", secret(SECRET)), "SigningSecret([redacted])");
+    }
+
+    #[test]
+    fn fault_059_a_signature_is_whole_and_of_a_known_version_or_nothing() {
+        let now = TIMESTAMP.to_string();
+        for end in 0..SIGNATURE.len() {
+            assert_eq!(check(&now, &SIGNATURE[..end], TIMESTAMP), Err(Refused::Signature), "{end}");
+        }
+        for bad in
+            [SIGNATURE.replace("v1,", "v2,"), SIGNATURE.replace("v1,", ""), format!("{SIGNATURE}="), "v1,".into()]
+        {
+            assert_eq!(check(&now, &bad, TIMESTAMP), Err(Refused::Signature), "{bad}");
+        }
+        let mut digest = STANDARD.decode(&SIGNATURE[3..]).unwrap();
+        for bit in 0..digest.len() * 8 {
+            digest[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(check(&now, &format!("v1,{}", STANDARD.encode(&digest)), TIMESTAMP), Err(Refused::Signature));
+            digest[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(verify(&[], ID, &now, SIGNATURE, BODY, at(TIMESTAMP)), Err(Refused::Signature));
+    }
+
+    #[test]
+    fn fault_060_a_timestamp_is_a_plain_number_within_five_minutes() {
+        let id = MessageId::parse(ID).unwrap();
+        for (apart, fresh) in [(-301, false), (-300, true), (300, true), (301, false)] {
+            let found = check(&TIMESTAMP.to_string(), SIGNATURE, TIMESTAMP + apart);
+            assert_eq!(found.is_ok(), fresh, "{apart}");
+        }
+        for extreme in [i64::MAX, 0, Timestamp::MAX.as_second()] {
+            let secrets = [secret(SECRET)];
+            let signature =
+                format!("v1,{}", STANDARD.encode(secrets[0].keyed(ID, extreme, BODY).finalize().into_bytes()));
+            let found = verify(&secrets, id.as_str(), &extreme.to_string(), &signature, BODY, at(TIMESTAMP));
+            assert_eq!(found, Err(Refused::Stale), "{extreme}");
+        }
+        for bad in ["", "+1", "-1", "1.0", "1e9", " 1", "01", "99999999999999999999", "-9223372036854775808", "١"] {
+            assert_eq!(check(bad, SIGNATURE, TIMESTAMP), Err(Refused::Timestamp), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn fault_061_any_secret_and_any_signature_may_be_the_right_one() {
+        let (old, new) = (secret(SECRET), secret("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+        let id = MessageId::random();
+        let both = sign(&[old.clone(), new.clone()], &id, at(TIMESTAMP), BODY);
+        assert_eq!(both.split(' ').count(), 2);
+        for known in [[old.clone()], [new.clone()]] {
+            assert!(verify(&known, id.as_str(), &TIMESTAMP.to_string(), &both, BODY, at(TIMESTAMP)).is_ok());
+        }
+        let one = sign(&[new], &id, at(TIMESTAMP), BODY);
+        assert!(verify(&[old], id.as_str(), &TIMESTAMP.to_string(), &one, BODY, at(TIMESTAMP)).is_err());
+    }
+
+    #[test]
+    fn fault_063_and_064_an_id_has_no_dot_and_a_body_is_bytes() {
+        for bad in ["", "a.1", "a b", "a\n", "é", &"a".repeat(257)] {
+            assert_eq!(MessageId::parse(bad), Err(Refused::Id), "{bad:?}");
+        }
+        let (id, secrets) = (MessageId::random(), [secret(SECRET)]);
+        for body in [&b""[..], b"\xff\xfe\x00", b" {} \r\n"] {
+            let signature = sign(&secrets, &id, at(TIMESTAMP), body);
+            let verify = |body: &[u8]| {
+                verify(&secrets, id.as_str(), &TIMESTAMP.to_string(), &signature, body, at(TIMESTAMP)).is_ok()
+            };
+            assert!(verify(body) && !verify(&[body, b" "].concat()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_judged_without_a_panic(
+            id in ".{0,40}", timestamp in "\\PC{0,25}", signature in "(v1,)?[A-Za-z0-9+/= ,]{0,60}", body: Vec<u8>, now in 0i64..=253_402_207_200,
+        ) {
+            let found = verify(&[secret(SECRET)], &id, &timestamp, &signature, &body, at(now));
+            prop_assert!(found.is_err());
+        }
+
+        #[test]
+        fn what_is_signed_is_verified_and_nothing_else_is(body: Vec<u8>, other: Vec<u8>, seconds in 1i64..=253_402_207_200) {
+            let (id, secrets) = (MessageId::random(), [secret(SECRET)]);
+            let signature = sign(&secrets, &id, at(seconds), &body);
+            let verify = |seconds: i64, body: &[u8]| {
+                verify(&secrets, id.as_str(), &seconds.to_string(), &signature, body, at(seconds))
+            };
+            prop_assert!(verify(seconds, &body).is_ok());
+            prop_assert_eq!(verify(seconds - 1, &body), Err(Refused::Signature));
+            prop_assert_eq!(verify(seconds, &other).is_ok(), other == body);
+        }
+    }
+}
