@@ -9,4 +9,5 @@ mod jwt;
 pub mod proof;
 pub mod request;
 pub mod sign;
+pub mod simulate;
 pub mod standard;

@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Method;
 use crate::connector::{Pointer, Template};
 
 /// The webhooks of a service.
@@ -33,6 +32,9 @@ pub struct Webhook {
     pub timeout_secs: Option<u32>,
     /// What the vendor does where the answer is no success.
     pub retry: String,
+    /// What all samples have in common: headers and query.
+    #[serde(default)]
+    pub sample: Sample,
     /// How the URL is registered by the API.
     #[serde(default)]
     pub subscribe: Option<Subscribe>,
@@ -334,21 +336,20 @@ pub struct Call {
     pub params: IndexMap<String, Value>,
 }
 
-/// A sample of what an event looks like on the wire, for `integ webhook simulate`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`
+/// (fresh for each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (which one it is, from 1), and the webhook's
+/// parameters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Sample {
-    #[serde(default = "super::oauth2::post")]
-    pub method: Method,
-    #[serde(default)]
     pub headers: IndexMap<String, Template>,
-    #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// The body: JSON, its strings templates over `{id}`, `{uuid}`, `{now}`, `{now_ms}`, `{now_date}` and `{n}`.
-    #[serde(default)]
-    pub json: Option<Value>,
-    #[serde(default)]
+    /// The body as JSON. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes a number.
+    pub json: Option<String>,
+    /// The body as a form.
     pub form: IndexMap<String, Template>,
-    #[serde(default)]
-    pub text: Option<String>,
+    /// The body as any text.
+    pub text: Option<Template>,
+    /// Its content type, where that is not JSON or a form.
+    pub content_type: Option<String>,
 }

@@ -2,6 +2,7 @@
 //! authenticating that lack an endpoint.
 
 mod action;
+mod webhook;
 
 use std::collections::BTreeSet;
 
@@ -43,6 +44,7 @@ pub(super) fn check(connector: &Connector) -> Found {
         action::check_pages("api.pages", pages, &mut found);
     }
     action::check_all(connector, &mut found);
+    webhook::check(connector, &mut found);
     for (name, event) in &connector.events {
         for scope in event.scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
             let message = format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose");
