@@ -4,9 +4,12 @@
 //! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
 pub mod event;
+mod fetch;
 pub mod handshake;
+pub mod inbox;
 mod jwt;
 pub mod proof;
+pub mod receive;
 pub mod request;
 pub mod sign;
 pub mod simulate;
