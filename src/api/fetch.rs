@@ -1,6 +1,7 @@
 //! Whole calls: an action by its words, and a path with all its pages.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -118,11 +119,12 @@ pub struct Ask<'a> {
     pub paginate: bool,
 }
 
-/// Asks, and hands over each page as it comes; one that is a refusal is handed over too, and then an error.
+/// Asks, and hands over each page as it comes, until `each` wants no more; a refusal is handed over too, and then an
+/// error.
 ///
 /// # Errors
 /// [`ApiError`], [`super::SendError`], and those of `each`.
-pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Session, &Response) -> Result<()>) -> Result<()> {
+pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Response) -> Result<ControlFlow<()>>) -> Result<()> {
     let session = app.session(access::load(app, ask.connection)?.connection)?;
     let key = key(ask.key);
     let path = Path {
@@ -143,6 +145,9 @@ pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Session, &Res
     loop {
         let request = |grant: &_| {
             let mut request = path.request(grant)?;
+            if let Some(pages) = pages.filter(|_| ask.paginate && ask.method == Method::Get) {
+                request.url = super::pages::sized(pages, &request.url);
+            }
             if let Some(turn) = &turn {
                 turned(&mut request, turn);
                 own_host(&session, &request)?;
@@ -156,14 +161,14 @@ pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Session, &Res
             return Err(ApiError::RepeatedPage { connection: ask.connection.clone(), at }.into());
         }
         let answer = send(app, &session, &mut token, patience, request).await?;
-        each(&session, &answer.response)?;
+        let flow = each(&answer.response)?;
         if let Some(class) = answer.class {
             let what = format!("{} {}", ask.method.as_str(), ask.path);
             return Err(refused(&session, &what, class, &answer.response).into());
         }
         seen_records += super::pages::count(pages, &answer.response);
         turn = if ask.paginate { next_page(pages, &shown.url, &answer.response, seen_records) } else { None };
-        if turn.is_none() {
+        if turn.is_none() || flow.is_break() {
             return Ok(());
         }
     }

@@ -42,12 +42,15 @@ impl Words<'_> {
     pub fn read(&self, words: &[String]) -> Result<Input, Vec<String>> {
         let mut input = Input::default();
         let mut problems = Vec::new();
+        let mut misread = Vec::new();
         for word in words {
             if let Err(problem) = self.word(word, &mut input) {
                 problems.push(problem);
+                let name = word.split(['=', ':', '.']).next().unwrap_or_default();
+                misread.extend(self.find(name).ok().map(|(name, _)| name.to_owned()));
             }
         }
-        self.complete(&mut input, &mut problems);
+        self.complete(&mut input, &misread, &mut problems);
         if problems.is_empty() { Ok(input) } else { Err(problems) }
     }
 
@@ -131,9 +134,9 @@ impl Words<'_> {
     }
 
     /// Fills in defaults and finds what is missing or not of its type.
-    fn complete(&self, input: &mut Input, problems: &mut Vec<String>) {
+    fn complete(&self, input: &mut Input, misread: &[String], problems: &mut Vec<String>) {
         for (name, param) in &self.action.params {
-            let there = input.files.contains_key(name) || input.values.contains_key(name);
+            let there = input.files.contains_key(name) || input.values.contains_key(name) || misread.contains(name);
             if !there && let Some(default) = &param.default {
                 input.values.insert(name.clone(), default.clone());
             }
@@ -149,7 +152,8 @@ impl Words<'_> {
                 problems.push(problem);
             }
         }
-        let there = |name: &String| input.files.contains_key(name) || input.values.contains_key(name);
+        let there =
+            |name: &String| input.files.contains_key(name) || input.values.contains_key(name) || misread.contains(name);
         for group in self.action.one_of.iter().filter(|group| !group.iter().any(there)) {
             problems.push(format!("one of {} is missing", group.join(", ")));
         }

@@ -26,8 +26,9 @@ pub fn next_page(pages: Option<&Pages>, url: &Url, response: &Response, seen: us
     }
     let records = records(pages.records.as_ref(), &document);
     let count = records.map_or(0, Vec::len);
-    // A page that is not full is the last one, where nothing else says so.
-    let short = pages.size.is_some_and(|size| count < usize::try_from(size).unwrap_or(usize::MAX)) && more.is_none();
+    // A page that is not as full as was asked for is the last one, where nothing else says so.
+    let asked = pages.size_param.as_deref().and_then(|name| query(url, name)).and_then(|size| size.parse().ok());
+    let short = asked.is_some_and(|size: usize| count < size) && more.is_none();
     let param = pages.param.as_deref().unwrap_or_default();
     let turned = |value: &str| Some(Turn::Url(with_param(url, param, value)));
     match pages.kind {
@@ -39,8 +40,7 @@ pub fn next_page(pages: Option<&Pages>, url: &Url, response: &Response, seen: us
         }
         PageKind::Page | PageKind::Offset | PageKind::LastRecord if count == 0 || short => None,
         PageKind::Page => {
-            let asked = url.query_pairs().find(|(name, _)| name == param).and_then(|(_, value)| value.parse().ok());
-            let page: u32 = asked.unwrap_or(pages.first);
+            let page: u32 = query(url, param).and_then(|page| page.parse().ok()).unwrap_or(pages.first);
             turned(&page.saturating_add(1).to_string())
         }
         PageKind::Offset => turned(&seen.to_string()),
@@ -89,6 +89,18 @@ fn linked(url: &Url, response: &Response) -> Option<Turn> {
         rest = after;
     }
     None
+}
+
+/// A URL that asks for pages of the usual size, where it does not say one itself.
+pub(super) fn sized(pages: &Pages, url: &Url) -> Url {
+    match (&pages.size_param, pages.size) {
+        (Some(name), Some(size)) if query(url, name).is_none() => with_param(url, name, &size.to_string()),
+        _ => url.clone(),
+    }
+}
+
+fn query(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }
 
 fn with_param(url: &Url, name: &str, value: &str) -> Url {

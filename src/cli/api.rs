@@ -1,6 +1,7 @@
 //! `integ api`.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -128,11 +129,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
         key: args.idempotency_key.as_deref(),
         paginate: args.paginate,
     };
-    app.run(fetch(app, &ask, |_, response| show(ui, args.include, response)))?;
+    app.run(fetch(app, &ask, |response| show(ui, args.include, response)))?;
     Ok(0)
 }
 
-fn show(ui: &Ui, include: bool, response: &Response) -> Result<()> {
+fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> {
     if include {
         let mut head = format!("HTTP {}\n", response.status);
         for (name, value) in response.headers() {
@@ -144,7 +145,8 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<()> {
         Some(document) => ui.show_document(&document)?,
         None => ui.show_bytes(&response.body),
     }
-    Ok(())
+    // Nobody reads what further pages would say.
+    Ok(if super::ui::reader_has_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
 /// A file's content, or stdin's for `-`.

@@ -1,6 +1,7 @@
 //! How results, talk and errors reach a person or a program: data on stdout, everything else on stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -100,7 +101,7 @@ impl Ui {
             Ok(text) if self.width.is_some() => stdout.write_all(format!("{}\n", escape_lines(text)).as_bytes()),
             _ => stdout.write_all(bytes),
         };
-        let _ = written.and_then(|()| stdout.flush());
+        note_reader(&written.and_then(|()| stdout.flush()));
     }
 
     /// Prints one line of a stream of JSON objects.
@@ -240,7 +241,20 @@ pub(super) fn escape_lines(text: &str) -> String {
 /// A reader that has gone is no failure: the command ends as it would have (fault 100).
 fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    note_reader(&stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+static READER_HAS_GONE: AtomicBool = AtomicBool::new(false);
+
+fn note_reader(written: &io::Result<()>) {
+    if written.is_err() {
+        READER_HAS_GONE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether what was printed could not be: work that is done only to be read may end.
+pub(super) fn reader_has_gone() -> bool {
+    READER_HAS_GONE.load(Ordering::Relaxed)
 }
 
 fn eprint(text: &str) {

@@ -29,7 +29,8 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
     };
     let client = flow.client(session, kind, Some(rules.client_secret))?;
     let mut asked = scopes::to_ask(&rules.scope, flow.named_scopes(rules));
-    if kind == GrantKind::ClientCredentials && flow.named_scopes(rules).is_empty() {
+    let for_people = rules.grants.iter().any(|kind| *kind != GrantKind::ClientCredentials);
+    if kind == GrantKind::ClientCredentials && for_people && flow.named_scopes(rules).is_empty() {
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }

@@ -103,8 +103,18 @@ impl Vendor {
         lay_over(&mut document, &with_success(&self.success(), true));
         let serial = state.next_serial();
         let mut new_id = None;
+        if let Some(at) = &action.list {
+            let list = Value::Array(life.below(path));
+            at.put(&mut document, list);
+        }
+        let next = self.connector.api.pages.as_ref().and_then(|pages| pages.next.as_ref());
+        // A cursor would lead to a page that there is not.
+        let is_cursor = |name: &String, at: &Pointer| {
+            let pages = ["cursor", "page", "after"].iter().any(|word| name.contains(word));
+            action.list.is_some() && (next == Some(at) || (pages && action.params.contains_key(name)))
+        };
         for (name, at) in &action.result {
-            if at.find(&document).is_some() {
+            if at.find(&document).is_some() || is_cursor(name, at) {
                 continue;
             }
             let param = action.params.get(name).and_then(|param| given.value(name, param));
@@ -113,14 +123,7 @@ impl Vendor {
             new_id.get_or_insert_with(|| value.clone());
             at.put(&mut document, value);
         }
-        if let Some(at) = &action.list {
-            let list = Value::Array(life.below(path));
-            if at.to_string().is_empty() {
-                document = list;
-            } else {
-                at.put(&mut document, list);
-            }
-        } else if action.method == Method::Post
+        if action.method == Method::Post
             && let Some(id) = &new_id
         {
             let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
@@ -143,7 +146,7 @@ impl Vendor {
             "ts" => json!(format!("{now}.{:06}", serial % 1_000_000)),
             "email" => json!(EMAIL),
             "name" | "title" | "login" => json!(NAME),
-            "number" | "iid" | "count" => json!(serial),
+            "number" | "iid" | "count" | "total" => json!(serial),
             "status" | "state" => json!("ok"),
             _ if self.is_integer(name) => json!(serial),
             _ => json!(format!("{}{serial}", Account::First.id(name))),

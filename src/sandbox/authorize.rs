@@ -165,7 +165,6 @@ fn trusted_redirect(params: &Params, name: &str, rule: &Redirect) -> Result<Url,
     };
     match url.scheme() {
         "https" if url.has_host() => Ok(url),
-        "http" if rule.https => Err(format!("{name} must be https.")),
         "http" if is_loopback => Ok(url),
         "http" if rule.host == LoopbackHost::Name => Err(format!("{name} is neither https nor http to localhost.")),
         _ => Err(format!("{name} is neither https nor http to this machine.")),

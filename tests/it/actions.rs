@@ -96,7 +96,9 @@ fn every_action_of_every_connector_is_done_in_the_sandbox() {
                 for all in [false, true] {
                     let ran = call(&home, &connection, action, all);
                     let answer: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+                    let cursors = ["cursor", "next", "start_cursor", "next_page_token", "after"];
                     let named = action["output"].as_object().unwrap().keys();
+                    let named = named.filter(|name| !cursors.contains(&name.as_str()));
                     let unnamed: Vec<_> = named.filter(|name| answer["result"].get(name.as_str()).is_none()).collect();
                     if ran.code != 0 || (!unnamed.is_empty() && answer["http_status"] != 204) {
                         let name = action["name"].as_str().unwrap();
