@@ -18,7 +18,7 @@ pub use client::{Body, Client, Request, Response, basic};
 pub use pace::Pace;
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, backoff};
-pub use route::Route;
+pub use route::{Route, is_loopback};
 
 use crate::error::{Kind, Remedy};
 

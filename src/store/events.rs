@@ -34,6 +34,8 @@ const STATUSES: &[(EventStatus, &str)] = &[
 ];
 
 impl EventStatus {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Processed, Self::Failed, Self::Dead];
+
     pub fn as_str(self) -> &'static str {
         to_word(STATUSES, self)
     }
@@ -105,6 +107,29 @@ pub struct Kept {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub item: Option<String>,
+    /// Whether it is the first event of its request.
+    pub first: bool,
+}
+
+/// An event that waits to be handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub id: EventId,
+    pub due_at: Timestamp,
+    pub attempts: u32,
+    /// The handlers that have done with it, as a set of bits.
+    pub done: u32,
+}
+
+/// How an attempt to handle an event ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub id: EventId,
+    pub status: EventStatus,
+    /// When it is tried again.
+    pub due_at: Option<Timestamp>,
+    pub error: Option<String>,
+    pub done: u32,
 }
 
 /// Which events are asked for.
@@ -165,6 +190,30 @@ impl Events<'_> {
         })
     }
 
+    /// A page of those that came after an event and not before a time, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn after(
+        &self,
+        event: EventId,
+        connection: Option<ConnectionId>,
+        since: Timestamp,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!(
+                "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 ORDER BY e.id LIMIT 100"
+            );
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(stored(row)?);
+            }
+            Ok(found)
+        })
+    }
+
     /// # Errors
     /// [`StoreError`].
     pub fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
@@ -181,56 +230,57 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn kept(&self, id: EventId) -> Result<Option<Kept>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item FROM events e \
+            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL FROM events e \
                        LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
             let row = sqlite
                 .prepare_cached(sql)?
                 .query_row([id.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<String>>(2)?))
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()?;
-            let Some((headers, body, item)) = row else { return Ok(None) };
-            Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item }))
+            let Some((headers, body, item, first)) = row else { return Ok(None) };
+            Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item, first }))
         })
     }
 
-    /// Those that are due to be handled, in the order in which they came.
+    /// Those of a connection that wait to be handled, in the order in which they came.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn waiting(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Waiting>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = select!("WHERE e.status IN ('pending', 'failed') AND e.due_at <= ?1 ORDER BY e.id LIMIT ?2");
+            let sql = "SELECT id, due_at, attempts, done FROM events \
+                       WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query((now.as_millisecond(), limit))?;
+            let mut rows = statement.query((connection.0, limit))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(stored(row)?);
+                let due_at: Option<i64> = row.get(1)?;
+                let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
+                found.push(Waiting { id: EventId(row.get(0)?), due_at, attempts: row.get(2)?, done: row.get(3)? });
             }
             Ok(found)
         })
     }
 
-    /// Notes how an attempt to handle it ended.
+    /// Notes how attempts to handle events ended, in one commit.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record(
-        &self,
-        id: EventId,
-        status: EventStatus,
-        due_at: Option<Timestamp>,
-        error: Option<&str>,
-    ) -> Result<(), StoreError> {
+    pub fn record(&self, ended: &[Ended]) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql =
-                "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, attempts = attempts + 1 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((
-                id.0,
-                status.as_str(),
-                due_at.map(Timestamp::as_millisecond),
-                error,
-            ))?;
+            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, done = ?5, attempts = attempts + 1 \
+                       WHERE id = ?1";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for ended in ended {
+                statement.execute((
+                    ended.id.0,
+                    ended.status.as_str(),
+                    ended.due_at.map(Timestamp::as_millisecond),
+                    &ended.error,
+                    ended.done,
+                ))?;
+            }
             Ok(())
         })
     }
@@ -241,7 +291,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = 'pending', attempts = 0, due_at = ?2 WHERE id = ?1";
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {

@@ -39,7 +39,7 @@ pub use changes::Changed;
 pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use error::{SqliteError, StoreError};
-pub use events::{Delivery, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken};
+pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};

@@ -22,6 +22,8 @@ pub struct Webhook {
     /// The last part of its URL.
     pub path: String,
     pub public_url: Option<String>,
+    /// The port of this machine that was last listened at.
+    pub port: Option<u16>,
     pub params: BTreeMap<String, String>,
     secrets: Vec<KeptSecret>,
 }
@@ -52,7 +54,8 @@ impl Webhooks<'_> {
     /// [`StoreError`].
     pub fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT connection_id, path, public_url, params, secrets FROM webhooks WHERE connection_id = ?1";
+            let sql =
+                "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks WHERE connection_id = ?1";
             sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?.transpose()
         })
     }
@@ -110,6 +113,18 @@ impl Webhooks<'_> {
 
     /// # Errors
     /// [`StoreError`].
+    pub fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE webhooks SET port = ?2 WHERE connection_id = ?1")?;
+            for id in ids {
+                statement.execute((id.0, port))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
     pub fn set_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE webhooks SET params = ?2 WHERE connection_id = ?1";
@@ -125,6 +140,7 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
         connection: ConnectionId(row.get(0)?),
         path: row.get(1)?,
         public_url: row.get(2)?,
+        port: row.get(5)?,
         params: from_json(&row.get::<_, String>(3)?)?,
         secrets: secrets
             .into_iter()

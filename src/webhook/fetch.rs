@@ -17,6 +17,11 @@ use crate::http::{self, Client, Route};
 /// Nothing that proves a request is larger.
 const LARGEST: usize = 256 * 1024;
 
+/// Whether a proof is judged by something that must be fetched.
+pub(super) fn is_needed(proof: &Proof) -> bool {
+    matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
+}
+
 /// What is needed to judge a request by a proof, from memory where it was fetched before.
 ///
 /// # Errors

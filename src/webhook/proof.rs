@@ -175,6 +175,17 @@ pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proo
     })
 }
 
+/// The time that a request says, in Unix seconds; absent where the proof wants none.
+pub(super) fn said_time(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Option<Result<i64, Refused>> {
+    let rule = proof.timestamp.as_ref()?;
+    Some(said(rule, judged, item).map(|(_, seconds)| seconds))
+}
+
+/// How many signatures of the proof's form a request carries.
+pub(super) fn signatures(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Result<usize, Refused> {
+    Ok(proof.signature.read(judged, item)?.map_or(0, |found| found.len()))
+}
+
 /// Whether a request is the vendor's, by the first proof that it fits.
 ///
 /// # Errors
@@ -206,6 +217,20 @@ pub fn verify(
     Ok(())
 }
 
+/// The timestamp as it is written, and in Unix seconds.
+fn said(rule: &TimestampRule, judged: &Judged<'_>, item: &Value) -> Result<(String, i64), Refused> {
+    let found = rule.place.read(judged, item)?.unwrap_or_default();
+    let [text] = found.as_slice() else { return Err(Refused::Timestamp) };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = || text.parse::<i64>().ok().filter(|_| digits).ok_or(Refused::Timestamp);
+    let seconds = match rule.unit {
+        TimeUnit::Seconds => number()?,
+        TimeUnit::Milliseconds => number()? / 1000,
+        TimeUnit::Date => text.parse::<Timestamp>().map_err(|_| Refused::Timestamp)?.as_second(),
+    };
+    Ok((text.clone(), seconds))
+}
+
 /// One proof of one request.
 struct Check<'a> {
     proof: &'a Proof,
@@ -223,7 +248,7 @@ impl Check<'_> {
             return Err(Refused::Form);
         }
         let timestamp = match &self.proof.timestamp {
-            Some(rule) => Some(self.timestamp(rule)?),
+            Some(rule) => Some(said(rule, self.judged, self.item)?),
             None => None,
         };
         self.signed(&given, timestamp.as_ref().map(|(text, _)| text.as_str()))?;
@@ -236,20 +261,6 @@ impl Check<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The timestamp as it is written, and in Unix seconds.
-    fn timestamp(&self, rule: &TimestampRule) -> Result<(String, i64), Refused> {
-        let found = rule.place.read(self.judged, self.item)?.unwrap_or_default();
-        let [text] = found.as_slice() else { return Err(Refused::Timestamp) };
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = || text.parse::<i64>().ok().filter(|_| digits).ok_or(Refused::Timestamp);
-        let seconds = match rule.unit {
-            TimeUnit::Seconds => number()?,
-            TimeUnit::Milliseconds => number()? / 1000,
-            TimeUnit::Date => text.parse::<Timestamp>().map_err(|_| Refused::Timestamp)?.as_second(),
-        };
-        Ok((text.clone(), seconds))
     }
 
     fn signed(&self, given: &[String], timestamp: Option<&str>) -> Result<(), Refused> {

@@ -14,7 +14,7 @@ use super::request::Request;
 use super::{event, fetch, handshake};
 use crate::clock::{Clock, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName};
-use crate::connector::{Scheme, Webhook};
+use crate::connector::Webhook;
 use crate::http::{self, Route};
 use crate::secret::Secret;
 use crate::store::{Delivery, NewEvent, Taken};
@@ -130,6 +130,11 @@ impl Receiver {
                 Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
             return (reply, Outcome::Handshake { connection: name(), captured });
         }
+        // Whoever opens the URL in a browser sends no event.
+        if request.method != "POST" {
+            let why = "it is no POST".to_owned();
+            return (empty(405), Outcome::Unreadable { connection: name(), why });
+        }
         let items = match &items {
             Ok(items) => items,
             Err(error) => {
@@ -168,12 +173,11 @@ impl Receiver {
             return Ok(());
         }
         let proof = proof_of(&target.rules.proofs, judged).ok_or(Refused::Unproven)?;
-        let trust = match proof.scheme {
-            Scheme::RsaSha256 | Scheme::JwtRs256 => {
-                let mut trusted = self.trusted.lock().await;
-                fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now()).await?
-            }
-            _ => Trust::default(),
+        let trust = if fetch::is_needed(proof) {
+            let mut trusted = self.trusted.lock().await;
+            fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now()).await?
+        } else {
+            Trust::default()
         };
         verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now())
     }

@@ -9,6 +9,7 @@ use super::request::Request;
 use super::sign::{VendorKeys, proof_for, sign};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Pointer, Sample, Template, TemplateError, Values, Webhook};
+use crate::error::{Kind, Remedy};
 
 /// One event to be made.
 #[derive(Debug)]
@@ -37,11 +38,45 @@ pub enum SimulateError {
     #[error("{connector} has no event {event:?} with a sample")]
     UnknownEvent { connector: String, event: String, likely: Option<String> },
     #[error("the sample of {event} cannot be filled")]
-    Template { event: String, source: TemplateError },
+    Template { connector: String, event: String, source: TemplateError },
     #[error("the sample of {event} is not JSON")]
-    Json { event: String, source: serde_json::Error },
+    Json { connector: String, event: String, source: serde_json::Error },
     #[error("{event} cannot be signed")]
     Sign { event: String, source: Refused },
+}
+
+impl Remedy for SimulateError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoWebhook { .. } | Self::UnknownEvent { .. } => Kind::NotFound,
+            Self::Template { .. } | Self::Sign { .. } => Kind::Usage,
+            Self::Json { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoWebhook { .. } => "no_webhooks",
+            Self::UnknownEvent { .. } => "unknown_event",
+            Self::Template { .. } => "missing_value",
+            Self::Json { .. } => "invalid_sample",
+            Self::Sign { .. } => "cannot_sign",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoWebhook { .. } => "integ connector list".to_owned(),
+            Self::UnknownEvent { likely: Some(likely), connector, .. } => {
+                format!("integ webhook simulate {connector} {likely}")
+            }
+            Self::UnknownEvent { connector, .. } | Self::Template { connector, .. } | Self::Json { connector, .. } => {
+                format!("integ webhook simulate {connector} (it lists the events)")
+            }
+            Self::Sign { source: Refused::NoSecret, .. } => "--secret-file FILE, or INTEG_WEBHOOK_SECRET".to_owned(),
+            Self::Sign { .. } => return None,
+        })
+    }
 }
 
 /// The webhook part of a connector's file.
@@ -65,13 +100,14 @@ pub fn simulate(
     let rules = webhook(connector)?;
     let sample = sample(connector, wish.event)?;
     let values = values(wish, keys);
-    let failed = |source| SimulateError::Template { event: wish.event.to_owned(), source };
+    let failed =
+        |source| SimulateError::Template { connector: connector.id.clone(), event: wish.event.to_owned(), source };
     let mut request =
         Request { method: "POST".to_owned(), url: wish.url.to_owned(), headers: Vec::new(), body: Vec::new() };
     for (name, template) in rules.sample.query.iter().chain(&sample.query) {
         request.set_query(name, &template.fill(&values).map_err(failed)?);
     }
-    let content_type = body(&mut request, sample, wish, &values)?;
+    let content_type = body(&connector.id, &mut request, sample, wish, &values)?;
     if let Some(kind) = sample.content_type.as_deref().or(rules.sample.content_type.as_deref()).or(content_type) {
         request.set_header("Content-Type", kind);
     }
@@ -118,22 +154,26 @@ fn values(wish: &Wish<'_>, keys: &Keys) -> Values {
 
 /// Writes the body, and gives its usual content type.
 fn body(
+    connector: &str,
     request: &mut Request,
     sample: &Sample,
     wish: &Wish<'_>,
     values: &Values,
 ) -> Result<Option<&'static str>, SimulateError> {
-    let failed = |source| SimulateError::Template { event: wish.event.to_owned(), source };
+    let failed =
+        |source| SimulateError::Template { connector: connector.to_owned(), event: wish.event.to_owned(), source };
     const JSON: Option<&str> = Some("application/json");
     if let Some(data) = wish.data {
         request.body = data.to_vec();
         return Ok(if sample.form.is_empty() { JSON } else { Some(FORM) });
     }
     if let Some(text) = &sample.json {
-        let json = |source| SimulateError::Json { event: wish.event.to_owned(), source };
+        let json =
+            |source| SimulateError::Json { connector: connector.to_owned(), event: wish.event.to_owned(), source };
         let mut document = filled(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
         for (at, value) in wish.set {
-            at.put(&mut document, value.clone());
+            let value = as_there(at.find(&document), value);
+            at.put(&mut document, value);
         }
         request.body = document.to_string().into_bytes();
         return Ok(JSON);
@@ -159,6 +199,17 @@ fn body(
         return Ok(Some("text/plain; charset=utf-8"));
     }
     Ok(None)
+}
+
+/// A text in the place of a number or a truth value is one, if it can be.
+fn as_there(there: Option<&Value>, value: &Value) -> Value {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match (there, value) {
+        (Some(Value::Number(_)), Value::String(text)) => read(text).filter(Value::is_number),
+        (Some(Value::Bool(_)), Value::String(text)) => read(text).filter(Value::is_boolean),
+        _ => None,
+    }
+    .unwrap_or_else(|| value.clone())
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -5,6 +5,8 @@ CREATE TABLE webhooks (
     path          TEXT NOT NULL UNIQUE,
     -- What the vendor calls, where that is not this machine.
     public_url    TEXT,
+    -- The port of this machine that was last listened at.
+    port          INTEGER,
     -- JSON: the values that are no secrets.
     params        TEXT NOT NULL DEFAULT '{}',
     -- JSON: the secrets, the newest first, each with the time until which it is good; null for the one in force.
@@ -34,14 +36,16 @@ CREATE TABLE events (
     item          TEXT,
     status        TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
     attempts      INTEGER NOT NULL DEFAULT 0,
+    -- The handlers that have done with it, as a set of bits.
+    done          INTEGER NOT NULL DEFAULT 0,
     -- Unix milliseconds; when it is to be handled again.
     due_at        INTEGER,
     last_error    TEXT,
     UNIQUE (connection_id, delivery_id)
 ) STRICT;
 
--- What waits to be handled; the rest is not in it.
-CREATE INDEX events_due ON events (due_at) WHERE status IN ('pending', 'failed');
+-- What waits to be handled, in the order in which it came; the rest is not in it.
+CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');
 
 -- The same id with another body: kept aside, for nobody can say which is true.
 CREATE TABLE conflicts (
