@@ -74,8 +74,8 @@ pub(super) fn webhook_sources() -> ArgValueCandidates {
         let mut found = names().unwrap_or_default();
         found.retain(|name| has_webhook(name.split('@').next().unwrap_or(name)));
         for (id, _) in catalogue.ids() {
-            if !found.contains(&id.to_string()) && has_webhook(&id) {
-                found.push(id.to_string());
+            if !found.contains(&id) && has_webhook(&id) {
+                found.push(id);
             }
         }
         found.into_iter().map(CompletionCandidate::new).collect()

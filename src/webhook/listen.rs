@@ -103,11 +103,14 @@ pub enum Seen {
     },
 }
 
+/// A connection that cannot receive, and why.
+pub type LeftOut = (ConnectionName, Error);
+
 /// A port that is open, and everything behind it.
 pub struct Listener<'a> {
     pub setups: Vec<Setup>,
     /// Those that were left out, and why.
-    pub left_out: Vec<(ConnectionName, Error)>,
+    pub left_out: Vec<LeftOut>,
     /// Connections whose events another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
     pub port: u16,
@@ -240,7 +243,7 @@ impl<'a> Listener<'a> {
 }
 
 /// The connections that receive, and those that cannot.
-fn setups(app: &App, plan: &Plan) -> Result<(Vec<Setup>, Vec<(ConnectionName, Error)>)> {
+fn setups(app: &App, plan: &Plan) -> Result<(Vec<Setup>, Vec<LeftOut>)> {
     let mut left_out = Vec::new();
     if !plan.connections.is_empty() {
         let named = plan.connections.iter().map(|name| {

@@ -72,6 +72,8 @@ pub enum Outcome {
     Unknown,
 }
 
+type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
+
 /// Receives for any number of connections.
 pub struct Receiver {
     targets: HashMap<String, Vec<Arc<Target>>>,
@@ -80,7 +82,7 @@ pub struct Receiver {
     http: http::Client,
     trusted: Turn<HashMap<String, Trust>>,
     /// Keeps a secret that a handshake brought.
-    capture: Box<dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync>,
+    capture: Box<Capture>,
 }
 
 /// Where webhooks come to.

@@ -202,6 +202,10 @@ impl Screen<'_> {
                 if let Some(error) = error {
                     tracing::warn!("event {} of {connection} could not be handled: {}", id.0, escape(error));
                 }
+                // A person has seen it come; what is news is that it could not be handled.
+                if *status == EventStatus::Processed && !self.ui.json {
+                    return Ok(());
+                }
                 self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone))
             }
         }

@@ -97,7 +97,7 @@ fn check_proof(key: &str, proof: &Proof, webhook: &Webhook, given: &BTreeSet<&st
     match proof.scheme {
         Scheme::RsaSha256 => wants(proof.certificate.is_some(), "certificate", found),
         Scheme::JwtRs256 => {
-            wants(proof.jwt.as_ref().is_some_and(|rule| rule.keys_url.is_some()), "jwt.keys_url", found)
+            wants(proof.jwt.as_ref().is_some_and(|rule| rule.keys_url.is_some()), "jwt.keys_url", found);
         }
         Scheme::Sha256 => {
             let secret = proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "secret"));
