@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::proof::{Judged, hex};
 use super::request::Request;
 use crate::clock::Timestamp;
-use crate::connector::{EventShape, Find, TimeUnit};
+use crate::connector::{EventShape, Find, Pointer, TimeUnit};
 
 /// An event in integ's own terms, with the vendor's document as it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,14 @@ pub fn items(shape: &EventShape, document: &Value) -> Result<Vec<Value>, Unreada
         found = lists.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().cloned().collect();
     }
     Ok(found)
+}
+
+/// Changes each event of a document where it stands.
+pub(super) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut impl FnMut(&mut Value)) {
+    let Some((at, rest)) = lists.split_first() else { return change(document) };
+    for item in document.pointer_mut(&at.to_string()).and_then(Value::as_array_mut).into_iter().flatten() {
+        change_items(rest, item, change);
+    }
 }
 
 /// One item in integ's terms. Pure.

@@ -88,7 +88,7 @@ fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
 
 /// The key bits of the first certificate of a PEM chain, which must lead to a root that browsers trust. The sandbox's
 /// certificate stands for itself.
-fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool) -> Option<Vec<u8>> {
+pub(super) fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool) -> Option<Vec<u8>> {
     let chain = certificates(pem);
     let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
     if live {
@@ -143,7 +143,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// The RSA keys of a JSON Web Key Set (RFC 7517).
-fn json_keys(document: &Value) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
+pub(super) fn json_keys(document: &Value) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     let keys = document["keys"].as_array().into_iter().flatten();
     let key = |key: &Value| {
         let bytes = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok();

@@ -22,6 +22,8 @@ pub mod sign;
 pub mod simulate;
 pub mod standard;
 pub mod tamper;
+#[cfg(test)]
+mod tests;
 pub mod volley;
 
 /// The causes below an error, on one line.

@@ -284,8 +284,9 @@ impl Check<'_> {
                     let message =
                         base(self.proof, self.judged, self.item, &self.keys.values, Some(&secret), timestamp)?;
                     let right = |given: &[u8]| is_right(self.proof.scheme, &key, &message, given);
-                    if self.any(given, right).is_ok() {
-                        return Ok(());
+                    match self.any(given, right) {
+                        Err(Refused::Signature) => {}
+                        judged => return judged,
                     }
                 }
                 Err(Refused::Signature)

@@ -83,7 +83,7 @@ fn sign_anew(setup: &Setup, request: &mut Request, now: Timestamp) -> bool {
     let mut document = event::document(&rules.event, request).unwrap_or(Value::Null);
     let Some(proof) = proof_for(&rules.proofs, request, &document) else { return false };
     let mut signed = request.clone();
-    let done = sign(proof, &mut signed, &mut document, &setup.keys, &setup.vendor, now).is_ok();
+    let done = sign(proof, &rules.event, &mut signed, &mut document, &setup.keys, &setup.vendor, now).is_ok();
     if done && signed.body == request.body {
         *request = signed;
         return true;

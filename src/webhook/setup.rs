@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
+use super::fetch;
 use super::proof::{Keys, hex, secret_keys};
 use super::receive::{PREFIX, Target};
 use super::sign::{VendorKeys, ed25519_public};
@@ -27,6 +28,9 @@ pub const DEFAULT_PORT: u16 = 7421;
 
 /// A key of fewer bytes can be guessed.
 const LEAST_KEY_BYTES: usize = 8;
+
+/// A public key (RFC 8032 section 5.1.5).
+const ED25519_BYTES: usize = 32;
 
 /// The parameter that holds what is signed with.
 const SECRET: &str = "secret";
@@ -170,6 +174,7 @@ impl Setup {
         };
         if let Some(seed) = &seed {
             self.vendor = vendor(&self.connector, seed);
+            set_public_key(&mut values, &rules, &self.vendor);
         }
         values.extend(&self.kept.params);
         for (name, param) in rules.params.iter().filter(|(name, _)| *name != SECRET) {
@@ -232,26 +237,24 @@ impl Setup {
             let prompt = param.prompt.clone();
             return Err(SetupError::MissingParam { connection: connection(), name: name.clone(), prompt });
         }
-        let keyed: Vec<&Proof> = rules.proofs.iter().filter(|proof| takes_secret(proof)).collect();
+        let keyed: Vec<&Proof> = rules.proofs.iter().filter(|proof| !fetch::is_needed(proof)).collect();
         let captured = rules.handshakes.iter().any(|handshake| handshake.capture.is_some());
-        if keyed.is_empty() || keyed.len() < rules.proofs.len() || (self.keys.secrets.is_empty() && captured) {
+        if keyed.len() < rules.proofs.len() || keyed.is_empty() || (self.keys.secrets.is_empty() && captured) {
             return Ok(());
         }
-        if self.keys.secrets.iter().all(Secret::is_empty) {
+        if self.keys.secrets.iter().all(Secret::is_empty) && keyed.iter().all(|proof| takes_secret(proof)) {
             let prompt = rules.params.get(SECRET).map(|param| param.prompt.clone());
             return Err(SetupError::NoSecret { connection: connection(), prompt });
         }
-        let read: Vec<_> =
-            keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?))).collect();
+        let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
+        let read: Vec<(&Proof, Vec<(Secret, Vec<u8>)>)> = read.collect();
         if read.is_empty() {
-            return Err(SetupError::WeakSecret {
-                connection: connection(),
-                why: "is not written as the vendor writes it",
-            });
+            let why = "is not written as the vendor writes it";
+            return Err(SetupError::WeakSecret { connection: connection(), why });
         }
         let short = |(proof, keys): &(&Proof, Vec<(Secret, Vec<u8>)>)| {
             keys.iter().any(|(_, key)| match proof.scheme {
-                Scheme::Ed25519 => key.len() != 32,
+                Scheme::Ed25519 => key.len() != ED25519_BYTES,
                 _ => key.len() < LEAST_KEY_BYTES,
             })
         };
@@ -345,9 +348,19 @@ pub fn vendor(connector: &Connector, seed: &[u8]) -> VendorKeys {
     VendorKeys { ed25519_seed: Some(Secret::new(seed.to_vec())), rsa: None, key_id: "sandbox".to_owned() }
 }
 
+/// Where a value of the webhook's is the vendor's public key, the sandbox's vendor has one as well.
+fn set_public_key(values: &mut Values, rules: &Webhook, vendor: &VendorKeys) {
+    let keys =
+        rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Ed25519).filter_map(|proof| proof.key.as_ref());
+    let Some(public) = vendor.ed25519_seed.as_ref().and_then(ed25519_public) else { return };
+    for name in keys.flat_map(|key| key.names()).filter(|name| *name != SECRET) {
+        values.set(name, &public);
+    }
+}
+
 /// The secret of the sandbox's vendor, in the form that the rule reads.
 pub fn sandbox_secret(connector: &Connector, rules: &Webhook, seed: &[u8]) -> Option<Secret> {
-    if rules.proofs.iter().any(|proof| proof.scheme == Scheme::Ed25519) {
+    if rules.proofs.iter().any(|proof| proof.scheme == Scheme::Ed25519 && takes_secret(proof)) {
         return vendor(connector, seed).ed25519_seed.as_ref().and_then(ed25519_public).map(Secret::new);
     }
     secret_text(rules, &sandbox_webhook_seed(connector, seed, SECRET), "sandbox-")
@@ -390,5 +403,7 @@ pub fn unconnected(connector: &Connector, seed: &[u8], secret: Option<Secret>) -
         values.set(name, &from.unwrap_or_else(|| made_up(connector, seed, name)));
     }
     let secret = secret.or_else(|| sandbox_secret(connector, rules, seed));
-    Ok((Keys { secrets: secret.into_iter().collect(), values }, vendor(connector, seed)))
+    let vendor = vendor(connector, seed);
+    set_public_key(&mut values, rules, &vendor);
+    Ok((Keys { secrets: secret.into_iter().collect(), values }, vendor))
 }

@@ -6,10 +6,11 @@ use ring::signature::KeyPair;
 use ring::{digest, hmac, rand, signature};
 use serde_json::{Value, json};
 
+use super::event;
 use super::proof::{Judged, Keys, Refused, base, hex, proof_of, secret_keys};
 use super::request::Request;
 use crate::clock::Timestamp;
-use crate::connector::{Carrier, Encoding, Proof, Scheme, TimeUnit, Values};
+use crate::connector::{Carrier, Encoding, EventShape, Proof, Scheme, TimeUnit, Values};
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.
@@ -30,6 +31,7 @@ pub struct VendorKeys {
 /// [`Refused`] for what is missing.
 pub fn sign(
     proof: &Proof,
+    shape: &EventShape,
     request: &mut Request,
     document: &mut Value,
     keys: &Keys,
@@ -51,7 +53,7 @@ pub fn sign(
     for text in signatures(proof, request, document, keys, vendor, timestamp.as_deref(), at)? {
         written.push((&proof.signature, "signature", text));
     }
-    put(request, document, &written);
+    put(shape, request, document, &written);
     Ok(())
 }
 
@@ -157,7 +159,7 @@ fn unsigned_token(head: &Value, proof: &Proof, values: &Values, at: Timestamp) -
 }
 
 /// Writes the parts where they belong; those of one header stand in it together.
-fn put(request: &mut Request, document: &mut Value, written: &[(&Carrier, &str, String)]) {
+fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written: &[(&Carrier, &str, String)]) {
     let mut done: Vec<(&str, Vec<String>, &str)> = Vec::new();
     for (carrier, name, text) in written {
         let text = match &carrier.format {
@@ -176,7 +178,7 @@ fn put(request: &mut Request, document: &mut Value, written: &[(&Carrier, &str, 
         } else if let Some(query) = &carrier.query {
             request.set_query(query, &text);
         } else if let Some(at) = &carrier.at {
-            at.put(document, json!(text));
+            event::change_items(&shape.items, document, &mut |item| at.put(item, json!(text)));
             request.body = document.to_string().into_bytes();
         }
     }

@@ -117,7 +117,7 @@ pub fn simulate(
     let mut document = event::document(&rules.event, &request).unwrap_or(Value::Null);
     if let Some(proof) = proof_for(&rules.proofs, &request, &document) {
         let at = wish.signed_at.unwrap_or(wish.now);
-        sign(proof, &mut request, &mut document, keys, vendor, at)
+        sign(proof, &rules.event, &mut request, &mut document, keys, vendor, at)
             .map_err(|source| SimulateError::Sign { event: wish.event.to_owned(), source })?;
     }
     Ok(request)
