@@ -34,6 +34,14 @@ impl Clock {
         }
     }
 
+    /// The present time, to the millisecond: for what is told apart within a second.
+    pub fn precise(&self) -> Timestamp {
+        match &self.fixed {
+            Some(_) => self.now(),
+            None => Timestamp::from_millisecond(system_now().as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+
     /// The present time, to the second: what is stored and compared needs no more.
     pub fn now(&self) -> Timestamp {
         let seconds = match &self.fixed {

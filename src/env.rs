@@ -37,6 +37,8 @@ variables! {
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
+    /// The secret that webhooks are signed with, where `webhook secret` keeps none.
+    WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// What the sandbox's tokens are made from, for the same ones in every run.

@@ -20,7 +20,8 @@
 //! | [`store`] | the encrypted SQLite store; all SQL is here |
 //! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
-//! | [`webhook`] | signatures of webhooks |
+//! | [`webhook`] | receiving, proving, queueing, simulating webhooks; signatures of those that integ sends |
+//! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
 //! | [`config`], [`connection`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
@@ -58,9 +59,11 @@ pub mod error;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod jq;
 pub mod nesting;
 pub mod notify;
 pub mod oauth;
+pub mod program;
 pub mod sandbox;
 pub mod secret;
 pub mod store;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use thiserror::Error;
 
 pub use emulated::state_key;
-pub use session::{Session, SessionError};
+pub use session::{Session, SessionError, values};
 
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
@@ -230,7 +230,10 @@ impl App {
     }
 
     /// The open vault itself, for what outlives a borrow of this.
-    fn opened(&self) -> Result<Arc<Opened>> {
+    ///
+    /// # Errors
+    /// The vault's error.
+    pub fn opened(&self) -> Result<Arc<Opened>> {
         Ok(Arc::clone(self.open(IfAbsent::Fail)?))
     }
 

@@ -49,28 +49,7 @@ impl Remedy for SessionError {
 impl Session {
     /// What templates may name: what the user gave, what was kept, and the grant's secrets.
     pub fn values(&self, grant: Option<&Grant>) -> Values {
-        let mut values = Values::default();
-        for (name, param) in self.connector.params(&self.auth) {
-            if let Some(default) = &param.default {
-                values.set(name, default);
-            }
-        }
-        values.extend(&self.connection.params);
-        for (name, param) in self.connector.params(&self.auth) {
-            let given = values.get(name).and_then(|choice| param.gives.get(choice));
-            values.extend(given.into_iter().flatten());
-        }
-        values.extend(&self.connection.kept);
-        if let Some(grant) = grant {
-            values.set("access_token", grant.access_token.expose());
-            for (name, value) in &grant.fields {
-                values.set(name, value.expose());
-            }
-            if let Some(client) = &grant.client {
-                values.set("client_id", &client.id);
-            }
-        }
-        values
+        values(&self.connector, &self.auth, &self.connection, grant)
     }
 
     /// A path of the connector's file with its values; absent where it names one that nobody gave.
@@ -188,6 +167,33 @@ impl Session {
     pub fn health(&self) -> Option<&Health> {
         self.connector.health(&self.auth)
     }
+}
+
+/// What templates may name of a connection that nothing is sent for: what the user gave, what was kept, and the grant's
+/// secrets.
+pub fn values(connector: &Connector, auth: &Auth, connection: &Connection, grant: Option<&Grant>) -> Values {
+    let mut values = Values::default();
+    for (name, param) in connector.params(auth) {
+        if let Some(default) = &param.default {
+            values.set(name, default);
+        }
+    }
+    values.extend(&connection.params);
+    for (name, param) in connector.params(auth) {
+        let given = values.get(name).and_then(|choice| param.gives.get(choice));
+        values.extend(given.into_iter().flatten());
+    }
+    values.extend(&connection.kept);
+    if let Some(grant) = grant {
+        values.set("access_token", grant.access_token.expose());
+        for (name, value) in &grant.fields {
+            values.set(name, value.expose());
+        }
+        if let Some(client) = &grant.client {
+            values.set("client_id", &client.id);
+        }
+    }
+    values
 }
 
 /// The name of a header or a parameter, which may be a template itself.

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, exec, help, man, refresh, sandbox,
-    status, test, token, vault, workspace,
+    status, test, token, vault, webhook, workspace,
 };
 
 pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
@@ -72,6 +72,7 @@ pub(super) enum Command {
     Call(call::CallArgs),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
+    Webhook(webhook::WebhookArgs),
     Sandbox(sandbox::SandboxArgs),
     Workspace(workspace::WorkspaceArgs),
     Vault(vault::VaultArgs),

@@ -74,6 +74,62 @@ pub(super) fn action_params() -> ArgValueCompleter {
     })
 }
 
+/// Connections whose connector has webhooks.
+pub(super) fn webhook_connections() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let receives = |name: &String| {
+            let parsed = ConnectionName::from_str(name).ok();
+            parsed.and_then(|name| connector(name.connector())).is_some_and(|connector| connector.webhook.is_some())
+        };
+        names().unwrap_or_default().into_iter().filter(receives).map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Connections, and connectors of which there is none: whose events can be simulated.
+pub(super) fn webhook_sources() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Ok(folders) = Folders::from_env() else { return Vec::new() };
+        let catalogue = Catalogue::new(&folders.connectors());
+        let has_webhook = |id: &str| catalogue.get(id).is_ok_and(|connector| connector.webhook.is_some());
+        let mut found = names().unwrap_or_default();
+        found.retain(|name| has_webhook(name.split('@').next().unwrap_or(name)));
+        for (id, _) in catalogue.ids() {
+            if !found.contains(&id) && has_webhook(&id) {
+                found.push(id);
+            }
+        }
+        found.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The types of events of the connection or connector that is named before.
+pub(super) fn webhook_events() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let words = ["simulate", "listen", "events"].into_iter().find_map(named_after);
+        let Some(connector) = words.and_then(|words| connector(words.first()?.split('@').next()?)) else {
+            return Vec::new();
+        };
+        let candidate = |(name, event): (&String, &crate::connector::Event)| {
+            CompletionCandidate::new(name).help(Some(event.about.clone().into()))
+        };
+        connector.events.iter().map(candidate).collect()
+    })
+}
+
+/// `NAME=` for the values that receiving from the connection named before needs.
+pub(super) fn webhook_params() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some(connector) = named_after("secret").and_then(|words| connector(words.first()?.split('@').next()?))
+        else {
+            return Vec::new();
+        };
+        let params = connector.webhook.iter().flat_map(|webhook| &webhook.params).filter(|(name, _)| *name != "secret");
+        params
+            .map(|(name, param)| CompletionCandidate::new(format!("{name}=")).help(Some(param.prompt.clone().into())))
+            .collect()
+    })
+}
+
 /// The scopes of the connector that is named before.
 pub(super) fn scopes() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
@@ -155,6 +211,8 @@ const SWITCHES: &[&str] = &[
     "--with-token",
     "--sandbox",
     "--client-credentials",
+    "--rotate",
+    "--print-secret",
 ];
 
 /// Nothing is asked and nothing is made: a vault that does not open at once offers nothing.

@@ -16,7 +16,6 @@ mod disconnect;
 mod doctor;
 mod exec;
 mod help;
-mod jq;
 mod logging;
 mod man;
 mod refresh;
@@ -28,6 +27,7 @@ mod test;
 mod token;
 mod ui;
 mod vault;
+mod webhook;
 mod workspace;
 
 use std::process::ExitCode;
@@ -104,6 +104,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         Command::Call(args) => call::run(&app, ui, &args),
         Command::App(args) => app::run(&app, ui, args),
         Command::Connector(args) => connector::run(&app, ui, args),
+        Command::Webhook(args) => webhook::run(&app, ui, args),
         Command::Sandbox(args) => sandbox::run(&app, ui, args),
         Command::Workspace(args) => workspace::run(&app, ui, args),
         Command::Vault(args) => vault::run(&app, ui, args),

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{ColorChoice, Global};
-use super::jq;
 use super::terminal::Terminal;
 use crate::config::Project;
 use crate::env;
 use crate::error::Error;
+use crate::jq;
 
 /// The version of every JSON object that integ prints.
 pub(super) const FORMAT_VERSION: u32 = 1;

@@ -139,6 +139,38 @@ impl Template {
         self.fill_with(values, |_, value| Cow::Borrowed(value))
     }
 
+    /// The bytes with its values, for what is signed: a body is any bytes.
+    ///
+    /// # Errors
+    /// [`TemplateError::Missing`].
+    pub fn fill_bytes<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, [u8]>>) -> Result<Vec<u8>, TemplateError> {
+        let mut out = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Name(name) => {
+                    out.extend_from_slice(&value(name).ok_or_else(|| TemplateError::Missing(name.clone()))?);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// What a text holds in the place of the template's one name; absent where the text is of another form.
+    pub fn read<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let literal = |part: Option<&Part>| match part {
+            Some(Part::Literal(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let at = self.parts.iter().position(|part| matches!(part, Part::Name(_)))?;
+        if at > 1 || self.parts.len() > at + 2 {
+            return None;
+        }
+        let before = if at == 1 { literal(self.parts.first())? } else { String::new() };
+        let after = if self.parts.len() == at + 2 { literal(self.parts.get(at + 1))? } else { String::new() };
+        text.strip_prefix(before.as_str())?.strip_suffix(after.as_str())
+    }
+
     /// The URL with its values, each encoded for its place.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::config::NotifyConfig;
 use crate::http::HttpError;
 use crate::http::egress::Guard;
 use crate::notify::{NotifyError, signing_secret};
+use crate::program::ProgramError;
 
 pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
     let notify = &around.config.notify;
@@ -26,7 +27,7 @@ pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
 
 fn command(command: &str) -> Finding {
     let Some(program) = shlex::split(command).and_then(|words| words.into_iter().next()) else {
-        return Finding::failure("notify", NotifyError::Words);
+        return Finding::failure("notify", NotifyError::Program(ProgramError::Words));
     };
     if find_program(&program).is_some() {
         return Finding::ok("notify", format!("the command is {program}"));

@@ -48,6 +48,7 @@ pub struct Request {
 
 #[derive(Clone, Debug)]
 pub struct Body {
+    /// Empty where the body is sent without one.
     pub content_type: String,
     pub bytes: Secret<Vec<u8>>,
 }
@@ -149,7 +150,10 @@ impl Client {
             builder = builder.header(name.as_str(), header);
         }
         if let Some(body) = &request.body {
-            builder = builder.header("content-type", &body.content_type).body(body.bytes.expose().clone());
+            if !body.content_type.is_empty() {
+                builder = builder.header("content-type", &body.content_type);
+            }
+            builder = builder.body(body.bytes.expose().clone());
         }
         tracing::debug!(method = request.method, url = shown, "request");
         for (name, _) in &request.headers {

@@ -20,7 +20,7 @@ pub use download::{DownloadError, download};
 pub use pace::Pace;
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, backoff};
-pub use route::Route;
+pub use route::{Route, is_loopback};
 
 use crate::error::{Kind, Remedy};
 

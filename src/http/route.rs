@@ -57,7 +57,7 @@ fn is_safe(url: &Url) -> bool {
 }
 
 /// Whether the host is this machine by its very name, without asking a resolver.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),

@@ -10,7 +10,6 @@
 //!   so that a thousand changes wait no longer than a few.
 //! - Of one connection the changes are told in the order in which they happened.
 
-mod command;
 mod notice;
 mod post;
 
@@ -32,6 +31,7 @@ use crate::config::{Config, NotifyConfig};
 use crate::error::{Error, Kind, Remedy};
 use crate::http::egress::Guard;
 use crate::http::{Client, HttpError};
+use crate::program::{self, ProgramError};
 use crate::vault::VaultError;
 use crate::webhook::standard::SecretError;
 
@@ -44,13 +44,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Why somebody was not told.
 #[derive(Debug, Error)]
 pub enum NotifyError {
-    #[error("the words of notify.command cannot be told apart; a quote may be missing")]
-    Words,
-    #[error("{program} could not be run")]
-    Start { program: String, source: std::io::Error },
-    #[error("{program} ended with {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
-    Ended { program: String, status: std::process::ExitStatus, said: String },
-    #[error("{what} did not end within {after_secs} s")]
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("{what} did not answer within {after_secs} s")]
     TooLong { what: String, after_secs: u64 },
     #[error("notify.url has no secret to sign with")]
     NoSecret,
@@ -69,26 +65,31 @@ pub enum NotifyError {
 impl NotifyError {
     /// Whether the next attempt would as likely be waited for in vain.
     fn is_silence(&self) -> bool {
-        matches!(self, Self::TooLong { .. } | Self::Http(HttpError::Timeout { .. } | HttpError::Connect { .. }))
+        matches!(
+            self,
+            Self::TooLong { .. }
+                | Self::Program(ProgramError::TooLong { .. })
+                | Self::Http(HttpError::Timeout { .. } | HttpError::Connect { .. })
+        )
     }
 }
 
 impl Remedy for NotifyError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Words | Self::NoSecret | Self::Secret { .. } => Kind::Usage,
+            Self::Program(ProgramError::Words) | Self::NoSecret | Self::Secret { .. } => Kind::Usage,
             Self::SecretFile(error) => error.kind(),
             Self::Http(error) => error.kind(),
-            Self::TooLong { .. } => Kind::Temporary,
-            Self::Start { .. } | Self::Ended { .. } | Self::SecretRead { .. } | Self::Status { .. } => Kind::Failed,
+            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => Kind::Temporary,
+            Self::Program(_) | Self::SecretRead { .. } | Self::Status { .. } => Kind::Failed,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Words => "invalid_config",
-            Self::Start { .. } | Self::Ended { .. } => "notify_command",
-            Self::TooLong { .. } => "notify_timeout",
+            Self::Program(ProgramError::Words) => "invalid_config",
+            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => "notify_timeout",
+            Self::Program(_) => "notify_command",
             Self::NoSecret => "no_notify_secret",
             Self::Secret { .. } => "invalid_notify_secret",
             Self::SecretFile(error) => error.code(),
@@ -100,14 +101,18 @@ impl Remedy for NotifyError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Words | Self::Start { .. } => "integ config set notify.command COMMAND".to_owned(),
-            Self::TooLong { .. } => "integ config set notify.timeout 30s".to_owned(),
+            Self::Program(ProgramError::Words | ProgramError::Start { .. }) => {
+                "integ config set notify.command COMMAND".to_owned()
+            }
+            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => {
+                "integ config set notify.timeout 30s".to_owned()
+            }
             Self::NoSecret => NEW_SECRET.to_owned(),
             Self::Secret { .. } => format!("make another: {NEW_SECRET}"),
             Self::SecretRead { .. } => "integ config set notify.secret_file PATH".to_owned(),
             Self::SecretFile(error) => return error.hint(),
             Self::Http(error) => return error.hint(),
-            Self::Ended { .. } | Self::Status { .. } => return None,
+            Self::Program(ProgramError::Ended { .. }) | Self::Status { .. } => return None,
         })
     }
 }
@@ -209,7 +214,7 @@ impl Shared {
     async fn deliver(&self, notice: &Notice) {
         let command = async {
             if let Some(command) = &self.config.command {
-                self.command.attempt(notice, command::run(command, self.config.timeout, notice)).await;
+                self.command.attempt(notice, self.run(command, notice)).await;
             }
         };
         let url = async {
@@ -218,6 +223,14 @@ impl Shared {
             }
         };
         tokio::join!(command, url);
+    }
+}
+
+impl Shared {
+    async fn run(&self, command: &str, notice: &Notice) -> Result<(), NotifyError> {
+        let variables = notice.variables().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let input = format!("{}\n", notice.json());
+        Ok(program::run(command, self.config.timeout, variables, input.as_bytes()).await?)
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{OAuthError, Party, Tokens};
-use crate::app::{App, Session};
+use crate::app::App;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connection::{Client, Connection, ConnectionName, Grant, Mode, Renewal, Standing};
 use crate::connector::Rotation;
@@ -259,7 +259,7 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
         store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
         return Err(needs_reauth(&session.connection, Some(reason)).into());
     }
-    let client = current_client(app, &session, &old)?;
+    let client = current_client(app, session.connection.name.connector(), &old)?;
     let party = Party::of(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
     if store.grants().present(id, stored.generation, app.clock.now())? == Written::Superseded {
         return superseded(app, &name);
@@ -343,9 +343,11 @@ pub fn after(now: Timestamp, seconds: u32) -> Option<Timestamp> {
 }
 
 /// The client that the grant was issued to, with the secret that it has today.
-fn current_client(app: &App, session: &Session, grant: &Grant) -> error::Result<Client> {
+///
+/// # Errors
+/// The vault's errors.
+pub fn current_client(app: &App, connector: &str, grant: &Grant) -> error::Result<Client> {
     let issued_to = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
-    let connector = session.connection.name.connector();
     let mut stores = vec![app.store()?];
     stores.extend(app.global_store()?);
     for store in stores {

@@ -43,6 +43,11 @@ pub fn sandbox_client(connector: &Connector, seed: &[u8]) -> (String, Secret) {
     ("sandbox-client".to_owned(), Secret::from(&*format!("sandbox-{secret}")))
 }
 
+/// What the sandbox's side of a connector's webhooks is made from, for a purpose.
+pub fn sandbox_webhook_seed(connector: &Connector, seed: &[u8], purpose: &str) -> [u8; 32] {
+    field_value(seed, &connector.id, "webhook", purpose)
+}
+
 fn field_text(field: &Field, digits: &str) -> String {
     let prefix = field.prefixes.first().map_or("", String::as_str);
     let needed = field.contains.as_deref().filter(|needed| !prefix.contains(needed));

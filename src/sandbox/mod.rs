@@ -39,7 +39,7 @@ mod state;
 mod tests;
 mod vendor;
 
-pub use account::{sandbox_client, sandbox_fields, sandbox_params};
+pub use account::{sandbox_client, sandbox_fields, sandbox_params, sandbox_webhook_seed};
 pub use address::Endpoint;
 pub use authorize::approve_url;
 pub use emulator::{Emulator, Running, Storage};

@@ -5,7 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// The steps from an empty file to the present schema. A released one is never changed: another is added.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_refused.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_init.sql"),
+    include_str!("migrations/0002_refused.sql"),
+    include_str!("migrations/0003_webhooks.sql"),
+];
 
 /// The schema version that this program writes.
 pub(super) const LATEST: u32 = MIGRATIONS.len() as u32;

@@ -15,6 +15,7 @@ mod changes;
 mod connections;
 mod copy;
 mod error;
+mod events;
 mod grants;
 mod meta;
 mod migrations;
@@ -24,6 +25,7 @@ mod sandbox;
 mod sequence;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -37,11 +39,13 @@ pub use changes::Changed;
 pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use error::{SqliteError, StoreError};
+pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use row::Malformed;
 pub use sandbox::Sandbox;
+pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.
 pub fn sqlite_version() -> &'static str {
@@ -101,6 +105,14 @@ impl Store {
 
     pub fn apps(&self) -> Apps<'_> {
         Apps(self)
+    }
+
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks(self)
+    }
+
+    pub fn events(&self) -> Events<'_> {
+        Events(self)
     }
 
     pub fn sandbox(&self) -> Sandbox<'_> {

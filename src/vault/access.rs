@@ -35,6 +35,12 @@ pub struct Opened {
     pub identity_made: Option<Custody>,
 }
 
+impl AsRef<Store> for Opened {
+    fn as_ref(&self) -> &Store {
+        &self.store
+    }
+}
+
 /// A vault whose identity is at hand.
 #[derive(Debug)]
 pub struct Vault {

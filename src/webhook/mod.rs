@@ -1,3 +1,33 @@
-//! Webhooks: the rules by which they are signed and verified. Pure; who sends and who receives is elsewhere.
+//! Webhooks: what proves a request, what it tells, and how one is made.
+//!
+//! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. [`standard`] is
+//! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
+pub mod event;
+pub mod explain;
+mod fetch;
+pub mod handle;
+pub mod handshake;
+pub mod inbox;
+mod jwt;
+pub mod listen;
+pub mod proof;
+mod queue;
+pub mod receive;
+pub mod replay;
+pub mod request;
+pub mod send;
+pub mod setup;
+pub mod sign;
+pub mod simulate;
 pub mod standard;
+pub mod tamper;
+#[cfg(test)]
+mod tests;
+pub mod volley;
+
+/// The causes below an error, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let texts = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    texts.collect::<Vec<_>>().join(": ")
+}

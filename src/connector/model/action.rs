@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Method;
+use super::{Method, Sample};
 use crate::connector::{Pointer, Template};
 
 /// Something that the service can be told to do, as `integ call` does it.
@@ -238,6 +238,9 @@ pub struct Event {
     /// The scopes without which the service does not tell.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// One as it comes over the wire, for `integ webhook simulate`.
+    #[serde(default)]
+    pub sample: Option<Sample>,
 }
 
 impl Names {
@@ -262,7 +265,7 @@ impl Names {
     }
 }
 
-fn ok() -> u16 {
+pub(super) fn ok() -> u16 {
     200
 }
 

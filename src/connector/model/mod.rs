@@ -5,6 +5,7 @@
 
 mod action;
 mod oauth2;
+mod webhook;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ use super::pointer::Pointer;
 use super::template::Template;
 pub use action::*;
 pub use oauth2::*;
+pub use webhook::*;
 
 /// One service: who it is, how to authenticate, and how to tell that it works.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -53,6 +55,9 @@ pub struct Connector {
     /// What the service can be told to do, by names such as `issues.create`.
     #[serde(default)]
     pub actions: IndexMap<String, Action>,
+    /// How it tells of events.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
     /// What the service tells of by webhooks, by the vendor's own names.
     #[serde(default)]
     pub events: IndexMap<String, Event>,

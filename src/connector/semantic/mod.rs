@@ -3,6 +3,7 @@
 
 mod action;
 mod given;
+mod webhook;
 
 use std::collections::BTreeSet;
 
@@ -35,6 +36,7 @@ pub(super) fn check(connector: &Connector) -> Found {
         check_error_rule(&format!("errors.{index}"), rule, &mut found);
     }
     action::check_all(connector, &mut found);
+    webhook::check(connector, &mut found);
     if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
         found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
     }

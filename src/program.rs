@@ -1,12 +1,12 @@
-//! The user's command: its words, its environment, its time, and everything that it starts.
+//! A program of the user's: its words, its environment, its time, and everything that it starts.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, Command};
 
-use super::{Notice, NotifyError};
 use crate::env;
 
 /// Of what a failed command said, so much is repeated.
@@ -15,20 +15,39 @@ const MOST_SAID: usize = 400;
 /// How long to wait for the rest of what an ended command said: something that it left running may hold its stderr open.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Runs the command, which has the notice in its environment and on its stdin. It is given no terminal and nothing of
-/// integ's output: what it prints is thrown away, and what it complains of is said if it fails.
+/// Why a program did not do what it was run for.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    #[error("the words of the command cannot be told apart; a quote may be missing")]
+    Words,
+    #[error("{program} could not be run")]
+    Start { program: String, source: std::io::Error },
+    #[error("{program} ended with {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Ended { program: String, status: ExitStatus, said: String },
+    #[error("{program} did not end within {after_secs} s")]
+    TooLong { program: String, after_secs: u64 },
+}
+
+/// Runs a command, split as a shell splits words and run without one. Its environment is the user's without integ's own
+/// variables, and with these. It is given no terminal and nothing of integ's output: what it prints is thrown away, and what
+/// it complains of is said if it fails.
 ///
 /// # Errors
-/// [`NotifyError::Words`], [`NotifyError::Start`], [`NotifyError::Ended`], [`NotifyError::TooLong`].
-pub(super) async fn run(command: &str, timeout: Duration, notice: &Notice) -> Result<(), NotifyError> {
-    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(NotifyError::Words)?;
+/// [`ProgramError`].
+pub async fn run(
+    command: &str,
+    timeout: Duration,
+    variables: impl IntoIterator<Item = (String, String)>,
+    input: &[u8],
+) -> Result<(), ProgramError> {
+    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::Words)?;
     let program = words[0].clone();
     let mut command = Command::new(&program);
     command
         .args(&words[1..])
         .env_clear()
         .envs(env::inheritable())
-        .envs(notice.variables())
+        .envs(variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -36,30 +55,30 @@ pub(super) async fn run(command: &str, timeout: Duration, notice: &Notice) -> Re
     // A group of its own: what it starts can be ended with it, and a Ctrl-C at the terminal is not its affair.
     #[cfg(unix)]
     command.process_group(0);
-    let mut child = command.spawn().map_err(|source| NotifyError::Start { program: program.clone(), source })?;
+    let mut child = command.spawn().map_err(|source| ProgramError::Start { program: program.clone(), source })?;
     let group = Group::of(&child);
-    match tokio::time::timeout(timeout, converse(&mut child, notice)).await {
+    match tokio::time::timeout(timeout, converse(&mut child, input)).await {
         Ok(ended) => {
             group.release();
-            let (status, said) = ended.map_err(|source| NotifyError::Start { program: program.clone(), source })?;
-            if status.success() { Ok(()) } else { Err(NotifyError::Ended { program, status, said }) }
+            let (status, said) = ended.map_err(|source| ProgramError::Start { program: program.clone(), source })?;
+            if status.success() { Ok(()) } else { Err(ProgramError::Ended { program, status, said }) }
         }
         Err(_) => {
             drop(group);
             // Reaped, unless the kernel itself holds it.
             let _ = tokio::time::timeout(LAST_WORDS, child.wait()).await;
-            Err(NotifyError::TooLong { what: program, after_secs: timeout.as_secs() })
+            Err(ProgramError::TooLong { program, after_secs: timeout.as_secs() })
         }
     }
 }
 
 /// Feeds the command and waits for its end. What it started and left running is not waited for.
-async fn converse(child: &mut Child, notice: &Notice) -> std::io::Result<(std::process::ExitStatus, String)> {
+async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatus, String)> {
     let stdin = child.stdin.take();
     let feeding = async {
         if let Some(mut stdin) = stdin {
             // A command that does not read closes the pipe, and is right to.
-            let _ = stdin.write_all(format!("{}\n", notice.json()).as_bytes()).await;
+            let _ = stdin.write_all(input).await;
         }
     };
     let mut stderr = child.stderr.take();

@@ -1,0 +1,224 @@
+//! `integ webhook events` and `show`.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::table::{Text, relative, table};
+use super::super::ui::{Tone, Ui, View, escape, harmless_json};
+use super::{ArgumentError, since};
+use crate::app::App;
+use crate::error::Result;
+use crate::http::scrub;
+use crate::secret::Secret;
+use crate::store::{EventId, EventStatus, Filter, Kept, StoredEvent};
+use crate::webhook::receive::payload;
+use crate::webhook::request::Request;
+use crate::webhook::setup::{Setup, rules};
+
+/// The events that came, the newest first
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    #[arg(add = crate::cli::complete::webhook_connections())]
+    connection: Option<String>,
+    #[arg(long, value_name = "STATUS")]
+    status: Option<StatusArg>,
+    #[arg(long = "type", value_name = "TYPE", add = crate::cli::complete::webhook_events())]
+    kind: Option<String>,
+    /// Not before: 90s, 2h, 7d, or a date
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+/// One event: what it tells, and the request it came with
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    id: i64,
+    /// The exact body alone
+    #[arg(long, conflicts_with = "headers")]
+    body: bool,
+    /// The headers alone
+    #[arg(long)]
+    headers: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StatusArg {
+    Pending,
+    Processed,
+    Failed,
+    Dead,
+}
+
+impl From<StatusArg> for EventStatus {
+    fn from(status: StatusArg) -> Self {
+        match status {
+            StatusArg::Pending => Self::Pending,
+            StatusArg::Processed => Self::Processed,
+            StatusArg::Failed => Self::Failed,
+            StatusArg::Dead => Self::Dead,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listing(Vec<Value>, #[serde(skip)] Vec<Vec<String>>);
+
+fn tone(status: &str) -> Option<Tone> {
+    match status {
+        "processed" => Some(Tone::Good),
+        "failed" => Some(Tone::Warn),
+        "dead" => Some(Tone::Bad),
+        _ => None,
+    }
+}
+
+impl View for Listing {
+    fn text(&self, ui: &Ui) -> String {
+        if self.1.is_empty() {
+            return "No events.".to_owned();
+        }
+        // A narrow terminal shows what matters most.
+        let columns = match ui.width {
+            Some(0..60) => 4,
+            _ => 7,
+        };
+        let headings = ["id", "type", "status", "came", "connection", "resource", "tries"];
+        let row = |row: &Vec<String>| {
+            let cells = row.iter().take(columns).enumerate();
+            cells.map(|(at, text)| Text(text.clone(), if at == 2 { tone(text) } else { None })).collect()
+        };
+        table(ui, &headings[..columns], self.1.iter().map(row).collect())
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
+    let connection = match &args.connection {
+        Some(word) => Some(app.connection(&ui.project.resolve(word)?)?.id),
+        None => None,
+    };
+    let filter = Filter {
+        connection,
+        status: args.status.map(EventStatus::from),
+        kind: args.kind.clone(),
+        since: args.since.as_deref().map(|text| since(app, text)).transpose()?,
+        limit: args.limit,
+    };
+    let found = if app.has_vault() { app.store()?.events().list(&filter)? } else { Vec::new() };
+    if ui.json {
+        for event in &found {
+            ui.show_line(&document(event))?;
+        }
+        return Ok(0);
+    }
+    let now = app.clock.now().as_second();
+    let row = |event: &StoredEvent| {
+        vec![
+            event.id.0.to_string(),
+            event.kind.clone(),
+            event.status.as_str().to_owned(),
+            relative(event.received_at.as_second() - now),
+            event.connection.to_string(),
+            event.resource.clone().unwrap_or_else(|| "-".to_owned()),
+            event.attempts.to_string(),
+        ]
+    };
+    ui.show(&Listing(Vec::new(), found.iter().map(row).collect()))?;
+    Ok(0)
+}
+
+/// An event without its payload.
+fn document(event: &StoredEvent) -> Value {
+    json!({
+        "id": event.id.0,
+        "connection": event.connection.to_string(),
+        "type": event.kind,
+        "delivery_id": event.delivery_id,
+        "account": event.account,
+        "resource": event.resource,
+        "actor": event.actor,
+        "time": event.occurred_at.map(|at| at.to_string()),
+        "received_at": event.received_at.to_string(),
+        "status": event.status.as_str(),
+        "attempts": event.attempts,
+        "error": event.last_error,
+        "conflicts": event.conflicts,
+    })
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(Value);
+
+impl View for Shown {
+    fn text(&self, _ui: &Ui) -> String {
+        let word = |name: &str| match &self.0[name] {
+            Value::String(text) => Some(escape(text)),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let names = [
+            "id",
+            "connection",
+            "type",
+            "status",
+            "attempts",
+            "error",
+            "delivery_id",
+            "account",
+            "resource",
+            "actor",
+            "time",
+            "received_at",
+            "conflicts",
+        ];
+        let mut lines: Vec<String> =
+            names.iter().filter_map(|name| Some(format!("{:12} {}", name.replace('_', " "), word(name)?))).collect();
+        lines.push(String::new());
+        lines.push(harmless_json(&format!("{:#}", self.0["payload"])));
+        lines.join("\n")
+    }
+}
+
+pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
+    let missing = || ArgumentError::NoEvent { id: args.id };
+    if !app.has_vault() {
+        return Err(missing().into());
+    }
+    let events = app.store()?.events();
+    let id = EventId(args.id);
+    let (event, kept) = (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or_else(missing)?);
+    if args.body {
+        ui.show_bytes(&kept.body);
+        return Ok(0);
+    }
+    let secrets = secrets(app, &event);
+    let headers = headers(&kept, &secrets);
+    if args.headers && !ui.json {
+        for (name, value) in &headers {
+            ui.raw(&format!("{}: {}\n", escape(name), escape(value)));
+        }
+        return Ok(0);
+    }
+    let connector = app.catalogue.get(event.connection.connector())?;
+    let request =
+        Request { method: "POST".to_owned(), url: String::new(), headers: kept.headers, body: kept.body.clone() };
+    let mut shown = document(&event);
+    shown["payload"] = payload(rules(&connector)?, &request, kept.item.as_deref());
+    let pairs = headers.into_iter().map(|(name, value)| json!([name, value]));
+    shown["headers"] = pairs.collect();
+    shown["size"] = json!(kept.body.len());
+    ui.show(&Shown(shown))?;
+    Ok(0)
+}
+
+/// What must not be shown of the headers: some services send the secret itself.
+fn secrets(app: &App, event: &StoredEvent) -> Vec<Secret> {
+    Setup::of(app, &event.connection).map(|setup| setup.keys.secrets).unwrap_or_default()
+}
+
+fn headers(kept: &Kept, secrets: &[Secret]) -> Vec<(String, String)> {
+    kept.headers.iter().map(|(name, value)| (name.clone(), scrub(value, secrets))).collect()
+}

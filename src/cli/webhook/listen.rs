@@ -1,0 +1,292 @@
+//! `integ webhook listen`.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::super::ui::{Tone, Ui, escape};
+use crate::app::App;
+use crate::connection::ConnectionName;
+use crate::error::{Kind, Result};
+use crate::http::Route;
+use crate::jq::Expression;
+use crate::store::{EventStatus, Taken};
+use crate::webhook::event::Event;
+use crate::webhook::handle::{Choice, Handlers};
+use crate::webhook::listen::{Listener, Plan, Seen};
+use crate::webhook::receive::Outcome;
+use crate::webhook::setup::DEFAULT_PORT;
+
+/// Receive webhooks on this machine until Ctrl-C, and do something with each event
+///
+/// An event is answered for once it is in the store. With --exec, --forward-to or --append it is then handled, of each
+/// connection in order; what fails is tried again, and what is left is handled at the next listen.
+#[derive(Debug, Args)]
+pub(super) struct ListenArgs {
+    /// All that can receive where none is named
+    #[arg(add = crate::cli::complete::webhook_connections())]
+    connections: Vec<String>,
+    /// 0 takes any free port
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PORT)]
+    port: u16,
+    /// Send the exact request on, to a URL of this machine or an https one
+    #[arg(long, value_name = "URL")]
+    forward_to: Option<Url>,
+    /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<String>,
+    /// Write each event to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    append: Option<PathBuf>,
+    /// Only events of these types; `charge.*` stands for all that begin so
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
+    events: Vec<String>,
+    /// Only events of which this jq expression holds
+    #[arg(long, value_name = "JQ")]
+    filter: Option<String>,
+    /// What the services call, such as a tunnel's address; kept for later
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// How often an event is tried before it is dead
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
+    /// Print the secrets that services sign with
+    #[arg(long)]
+    print_secret: bool,
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
+    let names = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(url) = &args.forward_to {
+        Route::Live.resolve(url)?;
+    }
+    let filter = args.filter.as_deref().map(Expression::parse).transpose()?;
+    let mut handlers = Handlers::new(&app.config, Choice { kinds: args.events, filter });
+    handlers.exec = args.exec;
+    handlers.forward = args.forward_to;
+    handlers.append = args.append;
+    let plan = Plan {
+        connections: names,
+        port: args.port,
+        public_url: args.public_url,
+        handlers,
+        most_attempts: args.attempts,
+    };
+    app.run(async {
+        // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
+        let stop = tokio::spawn(interrupted());
+        tokio::task::yield_now().await;
+        let listener = Listener::start(app, &plan)?;
+        say_where(ui, &listener, args.print_secret)?;
+        let screen = Screen { ui, app, tally: RefCell::default() };
+        let stopped = async {
+            let _ = stop.await;
+        };
+        listener.run(stopped, |seen| screen.show(seen)).await?;
+        screen.end();
+        Ok(Kind::Interrupted.exit_code())
+    })
+}
+
+/// Ctrl-C, or a service manager's SIGTERM. Where no signal can be waited for, it serves until it is killed.
+async fn interrupted() {
+    #[cfg(unix)]
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => {}
+            Some(()) = term.recv() => {}
+            else => std::future::pending::<()>().await,
+        }
+        return;
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool) -> Result<()> {
+    for (name, error) in &listener.left_out {
+        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        ui.warning(&format!("{name} is left out: {}{hint}", error.message()));
+    }
+    for name in &listener.handled_elsewhere {
+        ui.warning(&format!("another listener handles the events of {name}; here they are only received"));
+    }
+    let addresses = listener.addresses()?;
+    let secret = |name: &ConnectionName| {
+        let setup = listener.setups.iter().find(|setup| setup.name() == name)?;
+        Some(setup.keys.secrets.first()?.expose().clone())
+    };
+    if ui.json {
+        let urls = addresses.iter().map(|(name, local, _)| (name.to_string(), Value::from(local.as_str())));
+        let mut line = json!({ "event": "listening", "urls": serde_json::Map::from_iter(urls) });
+        if print_secret {
+            let secrets = addresses.iter().filter_map(|(name, ..)| Some((name.to_string(), secret(name)?)));
+            line["secrets"] =
+                secrets.map(|(name, secret)| (name, Value::from(secret))).collect::<serde_json::Map<_, _>>().into();
+        }
+        return Ok(ui.show_line(&line)?);
+    }
+    for (name, local, public) in &addresses {
+        ui.raw(&format!("{name}  {public}\n"));
+        if public != local {
+            ui.raw(&format!("{:width$}  at {local}\n", "", width = name.to_string().len()));
+        }
+        if let Some(secret) = secret(name).filter(|_| print_secret) {
+            ui.raw(&format!("{:width$}  secret {secret}\n", "", width = name.to_string().len()));
+        }
+    }
+    let example = addresses.first().map(|(name, ..)| format!("; `integ webhook simulate {name}` sends something"));
+    ui.note(&format!("Ctrl-C ends it{}.", example.unwrap_or_default()));
+    ui.raw(&format!("\n{}\n", columns(ui, ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"], None)));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tally {
+    received: u64,
+    duplicates: u64,
+    refused: u64,
+    handled: u64,
+    dead: u64,
+}
+
+/// What is shown while it listens.
+struct Screen<'a> {
+    ui: &'a Ui,
+    app: &'a App,
+    tally: RefCell<Tally>,
+}
+
+impl Screen<'_> {
+    fn show(&self, seen: &Seen) -> Result<()> {
+        match seen {
+            Seen::Request(Outcome::Received { connection, events }) => {
+                for (event, taken) in events {
+                    self.received(connection, event, *taken)?;
+                }
+                Ok(())
+            }
+            Seen::Request(Outcome::Handshake { connection, captured }) => {
+                let document =
+                    json!({ "event": "handshake", "connection": connection.to_string(), "captured": captured });
+                let state = if *captured { "secret kept" } else { "handshake" };
+                self.line(&document, [&connection.to_string(), "", "", ""], state, None)
+            }
+            Seen::Request(Outcome::Refused { connection, why }) => {
+                self.refused(Some(connection), why.word(), &why.to_string())
+            }
+            Seen::Request(Outcome::Unreadable { connection, why }) => self.refused(Some(connection), "unreadable", why),
+            Seen::Request(Outcome::NotTaken { connection, why }) => {
+                tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {why}");
+                self.refused(Some(connection), "not_stored", why)
+            }
+            Seen::Request(Outcome::Unknown) => self.refused(None, "unknown_url", "no connection has this URL"),
+            Seen::Handled { connection, id, kind, status, attempts, error } => {
+                let (state, tone) = match status {
+                    EventStatus::Processed => ("handled", Tone::Dim),
+                    EventStatus::Dead => ("dead", Tone::Bad),
+                    EventStatus::Pending | EventStatus::Failed => ("failed", Tone::Warn),
+                };
+                let mut tally = self.tally.borrow_mut();
+                tally.handled += u64::from(*status == EventStatus::Processed);
+                tally.dead += u64::from(*status == EventStatus::Dead);
+                drop(tally);
+                let document = json!({
+                    "event": "handled", "connection": connection.to_string(), "id": id.0, "type": kind,
+                    "status": status.as_str(), "attempts": attempts, "error": error,
+                });
+                if let Some(error) = error {
+                    tracing::warn!("event {} of {connection} could not be handled: {}", id.0, escape(error));
+                }
+                // A person has seen it come; what is news is that it could not be handled.
+                if *status == EventStatus::Processed && !self.ui.json {
+                    return Ok(());
+                }
+                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone))
+            }
+        }
+    }
+
+    fn received(&self, connection: &ConnectionName, event: &Event, taken: Taken) -> Result<()> {
+        let (state, tone) = match taken {
+            Taken::New(_) => ("verified", Tone::Good),
+            Taken::Duplicate(_) => ("duplicate", Tone::Dim),
+            Taken::Conflict(_) => ("conflict", Tone::Warn),
+        };
+        let mut tally = self.tally.borrow_mut();
+        tally.received += u64::from(matches!(taken, Taken::New(_)));
+        tally.duplicates += u64::from(!matches!(taken, Taken::New(_)));
+        drop(tally);
+        let id = taken.id().0;
+        let mut document = json!({
+            "event": "received", "connection": connection.to_string(), "id": id, "type": event.kind,
+            "delivery_id": event.delivery_id, "verified": true, "duplicate": matches!(taken, Taken::Duplicate(_)),
+        });
+        if matches!(taken, Taken::Conflict(_)) {
+            // The same id with another body: it is kept aside, and handled by nobody.
+            document["conflict"] = json!(true);
+        }
+        let resource = event.resource.as_deref().unwrap_or_default();
+        self.line(&document, [&connection.to_string(), &event.kind, &id.to_string(), resource], state, Some(tone))
+    }
+
+    fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) -> Result<()> {
+        self.tally.borrow_mut().refused += 1;
+        let name = connection.map(ToString::to_string);
+        let document = json!({ "event": "refused", "connection": name, "reason": reason });
+        let name = name.unwrap_or_else(|| "-".to_owned());
+        self.line(&document, [&name, why, "", ""], "refused", Some(Tone::Bad))
+    }
+
+    fn line(&self, document: &Value, cells: [&str; 4], state: &str, tone: Option<Tone>) -> Result<()> {
+        if self.ui.json {
+            return Ok(self.ui.show_line(document)?);
+        }
+        let time = self.app.clock.now().to_string();
+        let time = time.get(11..19).unwrap_or_default();
+        let [connection, kind, id, resource] = cells;
+        self.ui.raw(&format!("{}\n", columns(self.ui, [time, connection, kind, id, resource, state], tone)));
+        Ok(())
+    }
+
+    fn end(&self) {
+        let Tally { received, duplicates, refused, handled, dead } = &*self.tally.borrow();
+        let mut text = format!("{received} received, {duplicates} again, {refused} refused");
+        if *handled + *dead > 0 {
+            text.push_str(&format!(", {handled} handled, {dead} dead"));
+        }
+        self.ui.note(&format!("{text}."));
+    }
+}
+
+/// One row; what is too long ends in an ellipsis, so that rows stay rows.
+fn columns(ui: &Ui, cells: [&str; 6], tone: Option<Tone>) -> String {
+    let width = ui.width.unwrap_or(120).max(60);
+    // Time, id and state have a width of their own; the rest share what is left.
+    let rest = width - (8 + 6 + 11) - 5 * 2;
+    let (connection, resource) = (rest * 3 / 10, rest * 3 / 10);
+    let widths = [8, connection, rest - connection - resource, 6, resource, 11];
+    let mut row = String::new();
+    for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let text = fitted(&escape(cell), width);
+        let pad = width.saturating_sub(text.chars().count());
+        let text = match tone.filter(|_| at == 5) {
+            Some(tone) => ui.paint(tone, &text),
+            None => text,
+        };
+        row.push_str(&text);
+        row.push_str(&" ".repeat(pad + 2));
+    }
+    row.trim_end().to_owned()
+}
+
+fn fitted(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}

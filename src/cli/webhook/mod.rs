@@ -1,0 +1,131 @@
+//! `integ webhook`.
+
+mod address;
+mod events;
+mod listen;
+mod replay;
+mod secret;
+mod simulate;
+mod verify;
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+
+use super::ui::Ui;
+use crate::app::App;
+use crate::error::{Kind, Remedy, Result};
+
+/// Receive webhooks without losing one, see what came, and send events that nobody sent
+#[derive(Debug, Args)]
+pub(super) struct WebhookArgs {
+    #[command(subcommand)]
+    command: WebhookCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum WebhookCommand {
+    Url(address::UrlArgs),
+    Secret(secret::SecretArgs),
+    Listen(Box<listen::ListenArgs>),
+    Simulate(Box<simulate::SimulateArgs>),
+    Verify(verify::VerifyArgs),
+    Events(events::EventsArgs),
+    Show(events::ShowArgs),
+    Retry(replay::RetryArgs),
+    Replay(replay::ReplayArgs),
+}
+
+/// What is wrong with the arguments themselves.
+#[derive(Debug, Error)]
+enum ArgumentError {
+    #[error("{path:?} cannot be read")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path:?} is empty")]
+    Empty { path: String },
+    #[error("{text:?} is not NAME=VALUE")]
+    Pair { text: String },
+    #[error("{name} is a secret, which is no value of a flag")]
+    SecretFlag { connection: String, name: String },
+    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    Time { text: String },
+    #[error("the vendor makes the secret of {connection}: none of your own would be right")]
+    NotYours { connection: String },
+    #[error("there is no event {id}")]
+    NoEvent { id: i64 },
+    #[error("{text:?} is no HTTP request")]
+    Request { text: String },
+}
+
+impl Remedy for ArgumentError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoEvent { .. } => Kind::NotFound,
+            _ => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "io",
+            Self::Empty { .. } => "empty_input",
+            Self::Pair { .. } => "invalid_value",
+            Self::SecretFlag { .. } => "secret_on_command_line",
+            Self::Time { .. } => "invalid_time",
+            Self::NotYours { .. } => "vendors_secret",
+            Self::NoEvent { .. } => "unknown_event",
+            Self::Request { .. } => "invalid_request",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::SecretFlag { connection, name } => {
+                format!("integ webhook secret {connection} --param {name}=@FILE, or {name}=- for stdin")
+            }
+            Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
+            Self::NoEvent { .. } => "integ webhook events".to_owned(),
+            Self::Request { .. } => "integ help webhook verify".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
+    match args.command {
+        WebhookCommand::Url(args) => address::run(app, ui, &args),
+        WebhookCommand::Secret(args) => secret::run(app, ui, &args),
+        WebhookCommand::Listen(args) => listen::run(app, ui, *args),
+        WebhookCommand::Simulate(args) => simulate::run(app, ui, &args),
+        WebhookCommand::Verify(args) => verify::run(app, ui, &args),
+        WebhookCommand::Events(args) => events::run(app, ui, &args),
+        WebhookCommand::Show(args) => events::show(app, ui, &args),
+        WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
+        WebhookCommand::Replay(args) => replay::run(app, ui, &args),
+    }
+}
+
+/// The content of a file, or of stdin for `-`.
+fn read(path: &str) -> Result<Vec<u8>, ArgumentError> {
+    super::api::read_file(path).map_err(|source| ArgumentError::Read { path: path.to_owned(), source })
+}
+
+/// The same as a secret, with no white space around it.
+fn read_secret(path: &str) -> Result<crate::secret::Secret, ArgumentError> {
+    let bytes = read(path)?;
+    let text = String::from_utf8(bytes).map_err(|error| ArgumentError::Read {
+        path: path.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()),
+    })?;
+    let secret = crate::secret::Secret::trimmed(text);
+    if secret.is_empty() { Err(ArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
+}
+
+/// A moment: so long ago, or a date.
+fn since(app: &App, text: &str) -> Result<crate::clock::Timestamp, ArgumentError> {
+    let wrong = || ArgumentError::Time { text: text.to_owned() };
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago = crate::duration::parse(text).ok_or_else(wrong)?;
+    app.clock.now().checked_sub(ago).map_err(|_| wrong())
+}

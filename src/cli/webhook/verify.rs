@@ -1,0 +1,152 @@
+//! `integ webhook verify`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::ui::{Ui, View, escape};
+use super::{ArgumentError, read};
+use crate::app::App;
+use crate::error::{Kind, Result};
+use crate::webhook::explain::{Explained, explain};
+use crate::webhook::request::Request;
+use crate::webhook::setup::{DEFAULT_PORT, Setup};
+
+/// Say whether a captured request is the service's, and if not, which part of it is wrong
+///
+/// The request comes as one file (`--request`: the first line, headers, an empty line, the body), or as a URL, headers and a
+/// body. A body must be the exact bytes.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[arg(add = crate::cli::complete::webhook_connections())]
+    connection: String,
+    /// The whole request as it came, from a file, or from stdin with -
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["headers", "body"], required_unless_present = "headers")]
+    request: Option<String>,
+    /// What the service called; the connection's own URL where not said
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Its headers, one a line
+    #[arg(long, value_name = "FILE", requires = "body")]
+    headers: Option<String>,
+    /// Its body
+    #[arg(long, value_name = "FILE|-", requires = "headers")]
+    body: Option<String>,
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    method: String,
+    /// Judge as if it were this time
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PartView {
+    part: &'static str,
+    state: &'static str,
+    says: String,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    #[serde(rename = "type")]
+    kind: String,
+    delivery_id: String,
+    resource: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    connection: String,
+    accepted: bool,
+    reason: Option<&'static str>,
+    message: Option<String>,
+    parts: Vec<PartView>,
+    events: Vec<EventView>,
+}
+
+impl View for Verified {
+    fn text(&self, _ui: &Ui) -> String {
+        let mut lines = vec![match &self.message {
+            None => "Accepted".to_owned(),
+            Some(message) => format!("Refused: {}", escape(message)),
+        }];
+        let width = self.parts.iter().map(|part| part.part.len()).max().unwrap_or_default();
+        for part in &self.parts {
+            lines.push(format!("  {:width$}  {}: {}", part.part, part.state, escape(&part.says)));
+        }
+        for event in &self.events {
+            let resource = event.resource.as_ref().map(|about| format!(" {about}")).unwrap_or_default();
+            lines.push(escape(&format!("Event {}{resource} ({})", event.kind, event.delivery_id)));
+        }
+        lines.join("\n")
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
+    let name = ui.project.resolve(&args.connection)?;
+    let setup = Setup::of(app, &name)?;
+    let own = setup.url(setup.kept.port.unwrap_or(DEFAULT_PORT))?;
+    let mut request = match (&args.request, &args.headers, &args.body) {
+        (Some(path), ..) => whole(&read(path)?)?,
+        (None, Some(head), Some(body)) => Request {
+            method: args.method.to_ascii_uppercase(),
+            url: String::new(),
+            headers: headers(&String::from_utf8_lossy(&read(head)?)),
+            body: read(body)?,
+        },
+        _ => return Err(ArgumentError::Request { text: String::new() }.into()),
+    };
+    // What stands in a request is its path; what was called is known from elsewhere.
+    request.url = match &args.url {
+        Some(url) => url.clone(),
+        None => match request.url.split_once('?') {
+            Some((_, query)) => format!("{own}?{query}"),
+            None => own.to_string(),
+        },
+    };
+    let now = match &args.at {
+        Some(text) => super::since(app, text)?,
+        None => app.clock.now(),
+    };
+    let explained = app.run(explain(app, &setup, &request, now))?;
+    let code = if explained.refused.is_none() { 0 } else { Kind::Failed.exit_code() };
+    ui.show(&view(name.to_string(), explained))?;
+    Ok(code)
+}
+
+fn view(connection: String, explained: Explained) -> Verified {
+    let parts = explained.parts.into_iter();
+    let events = explained.events.into_iter();
+    Verified {
+        connection,
+        accepted: explained.refused.is_none(),
+        reason: explained.refused.as_ref().map(crate::webhook::proof::Refused::word),
+        message: explained.refused.as_ref().map(ToString::to_string),
+        parts: parts.map(|part| PartView { part: part.name, state: part.state.word(), says: part.says }).collect(),
+        events: events
+            .map(|event| EventView { kind: event.kind, delivery_id: event.delivery_id, resource: event.resource })
+            .collect(),
+    }
+}
+
+/// A request as it stands on the wire; its body is every byte after the empty line.
+fn whole(bytes: &[u8]) -> Result<Request, ArgumentError> {
+    let ends =
+        [&b"\r\n\r\n"[..], b"\n\n"].map(|end| (bytes.windows(end.len()).position(|window| window == end), end.len()));
+    let end = ends.into_iter().filter_map(|(at, length)| Some((at?, length))).min();
+    let (head, body) = match end {
+        Some((at, length)) => (&bytes[..at], &bytes[at + length..]),
+        None => (bytes, &b""[..]),
+    };
+    let head = String::from_utf8_lossy(head);
+    let (first, rest) = head.split_once('\n').unwrap_or((&head, ""));
+    let mut words = first.split_whitespace();
+    let (Some(method), Some(url)) = (words.next(), words.next()) else {
+        return Err(ArgumentError::Request { text: first.trim().chars().take(60).collect() });
+    };
+    Ok(Request { method: method.to_owned(), url: url.to_owned(), headers: headers(rest), body: body.to_vec() })
+}
+
+fn headers(text: &str) -> Vec<(String, String)> {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+}

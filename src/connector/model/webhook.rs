@@ -1,0 +1,355 @@
+//! How a service tells of events: what proves that it was it, which requests are none, and where an event says what.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::connector::{Pointer, Template};
+
+/// The webhooks of a service.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where and how the URL is registered at the vendor.
+    pub setup: String,
+    /// What the user gives for it, by names that templates may use. `secret` is what the vendor signs with.
+    #[serde(default)]
+    pub params: IndexMap<String, WebhookParam>,
+    /// What proves that a request is the vendor's: the first one that a request fits judges it alone.
+    #[serde(default)]
+    pub proofs: Vec<Proof>,
+    /// Requests that are no events: the first one that a request fits.
+    #[serde(default)]
+    pub handshakes: Vec<Handshake>,
+    #[serde(default)]
+    pub event: EventShape,
+    /// What a request that was taken is answered with.
+    #[serde(default)]
+    pub reply: WebhookReply,
+    /// Seconds within which the vendor wants its answer.
+    #[serde(default)]
+    pub timeout_secs: Option<u32>,
+    /// What the vendor does where the answer is no success.
+    pub retry: String,
+    /// What all samples have in common: headers and query.
+    #[serde(default)]
+    pub sample: Sample,
+    /// How the URL is registered by the API.
+    #[serde(default)]
+    pub subscribe: Option<Subscribe>,
+}
+
+/// A value that receiving needs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookParam {
+    pub prompt: String,
+    /// What it is where the user gives none: a template over the connection's values, as in `{client_secret}`.
+    #[serde(default)]
+    pub from: Option<Template>,
+    #[serde(default = "super::yes")]
+    pub secret: bool,
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// How a request proves whose it is.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    pub scheme: Scheme,
+    /// Which requests it judges; all that carry its header where absent.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// Where the signature, or the token itself, stands.
+    pub signature: Carrier,
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// The bytes that are signed. `{body}` is the raw body, `{url}` the one that the vendor calls, `{form}` the form's pairs
+    /// sorted, `{crc32}` the body's CRC-32 in decimal, `{method}`, `{timestamp}`, `{secret}`, and the names of `values` and
+    /// of the webhook's parameters.
+    #[serde(default)]
+    pub base: Option<Template>,
+    /// What is signed with: `{secret}` where absent.
+    #[serde(default)]
+    pub key: Option<Template>,
+    #[serde(default)]
+    pub key_encoding: KeyEncoding,
+    #[serde(default)]
+    pub timestamp: Option<TimestampRule>,
+    /// Further values of the request that `base` names.
+    #[serde(default)]
+    pub values: IndexMap<String, Find>,
+    /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
+    #[serde(default)]
+    pub body_hash: Option<String>,
+    /// Of `rsa_sha256`: where the URL of the certificate stands, and the hosts that it may be on.
+    #[serde(default)]
+    pub certificate: Option<CertificateRule>,
+    /// Of `jwt_rs256`: the issuer's keys, and what the token must say.
+    #[serde(default)]
+    pub jwt: Option<JwtRule>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    HmacSha1,
+    HmacSha256,
+    HmacSha512,
+    /// A plain hash over a base that holds the secret.
+    Sha256,
+    /// The key is the vendor's public one.
+    Ed25519,
+    /// PKCS #1 v1.5 by a certificate that is fetched.
+    RsaSha256,
+    /// A JSON Web Token signed by the issuer's key (RFC 7519).
+    JwtRs256,
+    /// A JSON Web Token signed with the secret.
+    JwtHs256,
+    /// The secret itself, compared.
+    Token,
+}
+
+/// Where something stands in a request, and how it is written there.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Carrier {
+    #[serde(default)]
+    pub header: Option<String>,
+    #[serde(default)]
+    pub query: Option<String>,
+    /// In the body; in each item of a batch.
+    #[serde(default)]
+    pub at: Option<Pointer>,
+    /// What parts several of them.
+    #[serde(default)]
+    pub separator: Option<String>,
+    /// How one is written: `v1={signature}`; what fits not is no signature of this scheme.
+    #[serde(default)]
+    pub format: Option<Template>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    #[default]
+    Hex,
+    Base64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyEncoding {
+    #[default]
+    Utf8,
+    Hex,
+    /// base64, after `whsec_` where that is there (Standard Webhooks).
+    Whsec,
+}
+
+/// When a request was made, by its own word.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampRule {
+    pub place: Carrier,
+    #[serde(default)]
+    pub unit: TimeUnit,
+    /// How far it may be from now, either way; absent: it is not judged.
+    #[serde(default)]
+    pub tolerance_secs: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    #[default]
+    Seconds,
+    Milliseconds,
+    /// RFC 3339.
+    Date,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRule {
+    pub url: Find,
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JwtRule {
+    /// A JSON Web Key Set (RFC 7517).
+    #[serde(default)]
+    pub keys_url: Option<String>,
+    #[serde(default)]
+    pub issuers: Vec<String>,
+    #[serde(default)]
+    pub audience: Option<Template>,
+    /// Claims that must have these values.
+    #[serde(default)]
+    pub claims: IndexMap<String, Template>,
+}
+
+/// Which requests something is about. All of it must fit; `*` stands for any value.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Condition {
+    pub method: Option<WebhookMethod>,
+    pub headers: IndexMap<String, String>,
+    pub query: IndexMap<String, String>,
+    pub body: IndexMap<Pointer, Vec<Value>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum WebhookMethod {
+    Get,
+    Head,
+    Post,
+}
+
+impl WebhookMethod {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// A request that is no event.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handshake {
+    pub when: Condition,
+    /// Whether it proves whose it is as an event does.
+    #[serde(default)]
+    pub signed: bool,
+    /// Parameters of the query that must have these values; else it is answered with 403.
+    #[serde(default)]
+    pub check: IndexMap<String, Template>,
+    /// The secret that it brings: kept, if there is none yet.
+    #[serde(default)]
+    pub capture: Option<Pointer>,
+    #[serde(default = "super::action::ok")]
+    pub status: u16,
+    /// What it is answered with: a value of the request as plain text.
+    #[serde(default)]
+    pub echo: Option<Find>,
+    /// Or this document.
+    #[serde(default)]
+    pub answer: Option<Value>,
+}
+
+/// Where a value is found in a request. Takes exactly one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Find {
+    pub header: Option<String>,
+    pub query: Option<String>,
+    /// In the event: the body, or an item of a batch.
+    pub at: Option<Pointer>,
+    /// In the body, whatever the item.
+    pub body: Option<Pointer>,
+    /// The name of the member that stands beside this one.
+    pub beside: Option<String>,
+    /// Always this.
+    pub text: Option<String>,
+}
+
+/// Where an event says what.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventShape {
+    /// A batch: the list of events, and within each of its items the list below, and so on.
+    pub items: Vec<Pointer>,
+    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the event.
+    pub id: Vec<Find>,
+    /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
+    #[serde(rename = "type")]
+    pub kind: Vec<Find>,
+    pub account: Option<Find>,
+    pub time: Option<Find>,
+    pub time_unit: TimeUnit,
+    /// What it is about.
+    pub resource: Option<Find>,
+    /// Who did it.
+    pub actor: Option<Find>,
+    /// The form's field that holds the event as JSON, where a body is a form.
+    pub form_field: Option<String>,
+    /// The member that holds a document as base64, which takes its place.
+    pub base64: Option<Pointer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookReply {
+    pub status: u16,
+    pub content_type: Option<String>,
+    pub body: Option<String>,
+}
+
+impl Default for WebhookReply {
+    fn default() -> Self {
+        Self { status: 200, content_type: None, body: None }
+    }
+}
+
+/// How the URL is registered by actions of the connector.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Subscribe {
+    /// The action, and what integ gives to its parameters: templates over `{url}`, `{secret}`, `{id}` (a fresh one),
+    /// `{expires_at}` and `{expires_at_ms}`. The user gives the others.
+    pub action: String,
+    #[serde(default)]
+    pub params: IndexMap<String, Value>,
+    /// The parameter that takes the types of events.
+    #[serde(default)]
+    pub events: Option<String>,
+    /// The action's results that the others need; kept with the connection.
+    #[serde(default)]
+    pub keep: Vec<String>,
+    /// The secret where the vendor makes it: one of the action's results.
+    #[serde(default)]
+    pub secret: Option<String>,
+    #[serde(default)]
+    pub unsubscribe: Option<Call>,
+    /// What prolongs it; where absent, subscribing anew.
+    #[serde(default)]
+    pub renew: Option<Call>,
+    /// How long it lasts.
+    #[serde(default)]
+    pub lease_secs: Option<u32>,
+}
+
+/// An action with what is given to it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    pub action: String,
+    #[serde(default)]
+    pub params: IndexMap<String, Value>,
+}
+
+/// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`
+/// (fresh for each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (which one it is, from 1), and the webhook's
+/// parameters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sample {
+    pub headers: IndexMap<String, Template>,
+    pub query: IndexMap<String, Template>,
+    /// The body as JSON. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes a number.
+    pub json: Option<String>,
+    /// The body as a form.
+    pub form: IndexMap<String, Template>,
+    /// The body as any text.
+    pub text: Option<Template>,
+    /// Its content type, where that is not JSON or a form.
+    pub content_type: Option<String>,
+}

@@ -1,0 +1,214 @@
+//! What the values of a connector's webhooks say together.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Found;
+use super::given::names_given;
+use crate::connector::{Carrier, Connector, Find, Handshake, Proof, Sample, Scheme, Template, Webhook};
+
+/// What every base may name.
+const SIGNED: &[&str] = &["body", "url", "method", "form", "crc32", "timestamp", "secret"];
+
+/// What samples may name.
+pub(crate) const SAMPLED: &[&str] = &["id", "uuid", "now", "now_ms", "now_date", "n"];
+
+pub(super) fn check(connector: &Connector, found: &mut Found) {
+    let Some(webhook) = &connector.webhook else {
+        if let Some(name) = connector.events.iter().find(|(_, event)| event.sample.is_some()).map(|(name, _)| name) {
+            found.push((format!("events.{name}.sample"), "there is no [webhook] that says how it is sent".to_owned()));
+        }
+        return;
+    };
+    let given = given(connector, webhook);
+    for (index, proof) in webhook.proofs.iter().enumerate() {
+        check_proof(&format!("webhook.proofs.{index}"), proof, webhook, &given, found);
+    }
+    for (index, handshake) in webhook.handshakes.iter().enumerate() {
+        check_handshake(&format!("webhook.handshakes.{index}"), handshake, &given, found);
+    }
+    for (name, param) in &webhook.params {
+        if let Some(from) = &param.from {
+            names(&format!("webhook.params.{name}.from"), from, &given, found);
+        }
+    }
+    let shape = &webhook.event;
+    let singles =
+        [("account", &shape.account), ("time", &shape.time), ("resource", &shape.resource), ("actor", &shape.actor)];
+    let lists = [("id", &shape.id), ("type", &shape.kind)];
+    let finds = singles.into_iter().filter_map(|(name, find)| Some((name, find.as_ref()?)));
+    for (name, find) in
+        finds.chain(lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))))
+    {
+        check_find(&format!("webhook.event.{name}"), find, found);
+    }
+    check_subscribe(connector, webhook, found);
+    let mut sampled: BTreeSet<&str> = given.clone();
+    sampled.extend(SAMPLED);
+    check_sample("webhook.sample", &webhook.sample, &sampled, found);
+    for (name, event) in &connector.events {
+        if let Some(sample) = &event.sample {
+            check_sample(&format!("events.{name}.sample"), sample, &sampled, found);
+        }
+    }
+}
+
+/// What the webhook's parameters and the connection give, whichever way it is connected by.
+fn given<'c>(connector: &'c Connector, webhook: &'c Webhook) -> BTreeSet<&'c str> {
+    let ways = connector.auth.values().flat_map(|auth| names_given(connector, auth));
+    ways.chain(webhook.params.keys().map(String::as_str)).collect()
+}
+
+fn names(key: &str, template: &Template, known: &BTreeSet<&str>, found: &mut Found) {
+    for name in template.names().filter(|name| !known.contains(name)) {
+        let there: Vec<&str> = known.iter().copied().collect();
+        found.push((key.to_owned(), format!("nothing gives {{{name}}} a value; there are: {}", there.join(", "))));
+    }
+}
+
+fn check_proof(key: &str, proof: &Proof, webhook: &Webhook, given: &BTreeSet<&str>, found: &mut Found) {
+    check_carrier(&format!("{key}.signature"), &proof.signature, "signature", found);
+    if let Some(rule) = &proof.timestamp {
+        check_carrier(&format!("{key}.timestamp.place"), &rule.place, "timestamp", found);
+    }
+    for (name, find) in &proof.values {
+        check_find(&format!("{key}.values.{name}"), find, found);
+    }
+    let mut known: BTreeSet<&str> = given.clone();
+    known.extend(SIGNED);
+    known.extend(proof.values.keys().map(String::as_str));
+    if let Some(base) = &proof.base {
+        names(&format!("{key}.base"), base, &known, found);
+        if proof.timestamp.is_none() && base.names().any(|name| name == "timestamp") {
+            found.push((format!("{key}.timestamp"), "is missing: base names it".to_owned()));
+        }
+    }
+    let own = proof.key.as_ref().is_some_and(|template| !template.names().any(|name| name == "secret"));
+    let keyless = matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256);
+    if !own && !keyless && !webhook.params.contains_key("secret") {
+        let message = "is signed with {secret}, and webhook.params has no secret to ask for".to_owned();
+        found.push((format!("{key}.key"), message));
+    }
+    let wants = |there: bool, name: &str, found: &mut Found| {
+        if !there {
+            found.push((format!("{key}.{name}"), "is missing: the scheme needs it".to_owned()));
+        }
+    };
+    match proof.scheme {
+        Scheme::RsaSha256 => wants(proof.certificate.is_some(), "certificate", found),
+        Scheme::JwtRs256 => {
+            wants(proof.jwt.as_ref().is_some_and(|rule| rule.keys_url.is_some()), "jwt.keys_url", found);
+        }
+        Scheme::Sha256 => {
+            let secret = proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "secret"));
+            if !secret {
+                found.push((format!("{key}.base"), "a plain hash proves nothing without {secret} in it".to_owned()));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn check_carrier(key: &str, carrier: &Carrier, name: &str, found: &mut Found) {
+    let places = [carrier.header.is_some(), carrier.query.is_some(), carrier.at.is_some()];
+    if places.iter().filter(|there| **there).count() != 1 {
+        found.push((key.to_owned(), "takes exactly one of header, query and at".to_owned()));
+    }
+    if let Some(format) = &carrier.format {
+        let named: Vec<&str> = format.names().collect();
+        if named != [name] {
+            found.push((format!("{key}.format"), format!("names {{{name}}} once and nothing else")));
+        }
+    }
+}
+
+fn check_find(key: &str, find: &Find, found: &mut Found) {
+    let places = [
+        find.header.is_some(),
+        find.query.is_some(),
+        find.at.is_some(),
+        find.body.is_some(),
+        find.beside.is_some(),
+        find.text.is_some(),
+    ];
+    if places.iter().filter(|there| **there).count() != 1 {
+        found.push((key.to_owned(), "takes exactly one of header, query, at, body, beside and text".to_owned()));
+    }
+}
+
+fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, found: &mut Found) {
+    let when = &handshake.when;
+    if when.method.is_none() && when.headers.is_empty() && when.query.is_empty() && when.body.is_empty() {
+        found.push((format!("{key}.when"), "fits every request: no event would ever come".to_owned()));
+    }
+    for (name, template) in &handshake.check {
+        names(&format!("{key}.check.{name}"), template, given, found);
+    }
+    if let Some(find) = &handshake.echo {
+        check_find(&format!("{key}.echo"), find, found);
+        if handshake.answer.is_some() {
+            found.push((format!("{key}.answer"), "an answer is an echo or a document, not both".to_owned()));
+        }
+    }
+}
+
+fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) {
+    let Some(subscribe) = &webhook.subscribe else { return };
+    let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew)];
+    let further = further.into_iter().filter_map(|(name, call)| {
+        let call = call.as_ref()?;
+        Some((format!("webhook.subscribe.{name}"), &call.action, &call.params))
+    });
+    let first = ("webhook.subscribe".to_owned(), &subscribe.action, &subscribe.params);
+    for (key, action, params) in std::iter::once(first).chain(further) {
+        let Some(declared) = connector.actions.get(action) else {
+            found.push((format!("{key}.action"), format!("{action:?} is not among the connector's actions")));
+            continue;
+        };
+        for name in params.keys().filter(|name| !declared.params.contains_key(*name)) {
+            found.push((format!("{key}.params.{name}"), format!("{action} has no such parameter")));
+        }
+    }
+    if let Some(declared) = connector.actions.get(&subscribe.action) {
+        for name in subscribe.keep.iter().chain(&subscribe.secret).filter(|name| !declared.result.contains_key(*name)) {
+            let message = format!("{name:?} is not among the results of {}", subscribe.action);
+            found.push(("webhook.subscribe.keep".to_owned(), message));
+        }
+        for name in subscribe.events.iter().filter(|name| !declared.params.contains_key(*name)) {
+            found.push((
+                "webhook.subscribe.events".to_owned(),
+                format!("{} has no parameter {name:?}", subscribe.action),
+            ));
+        }
+    }
+}
+
+fn check_sample(key: &str, sample: &Sample, known: &BTreeSet<&str>, found: &mut Found) {
+    for (name, template) in sample.headers.iter().chain(&sample.query).chain(&sample.form) {
+        names(&format!("{key}.{name}"), template, known, found);
+    }
+    let bodies = [sample.json.is_some(), !sample.form.is_empty(), sample.text.is_some()];
+    if bodies.iter().filter(|there| **there).count() > 1 {
+        found.push((key.to_owned(), "a body is json, form or text, not several".to_owned()));
+    }
+    if let Some(text) = &sample.json {
+        match serde_json::from_str::<Value>(text) {
+            Err(error) => found.push((format!("{key}.json"), format!("is not JSON: {error}"))),
+            Ok(document) => strings(&document, &mut |text| match Template::parse(text) {
+                Ok(template) => names(&format!("{key}.json"), &template, known, found),
+                Err(error) => found.push((format!("{key}.json"), error.to_string())),
+            }),
+        }
+    }
+}
+
+/// Every text of a document.
+fn strings(document: &Value, each: &mut impl FnMut(&str)) {
+    match document {
+        Value::String(text) => each(text),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, each)),
+        Value::Object(members) => members.values().for_each(|item| strings(item, each)),
+        _ => {}
+    }
+}

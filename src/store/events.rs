@@ -1,0 +1,374 @@
+//! The inbox: events as they came, each once, and what became of them.
+
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::row::{from_word, to_json, to_word};
+use super::{Malformed, Store, StoreError};
+use crate::clock::Timestamp;
+use crate::connection::{ConnectionId, ConnectionName};
+
+/// The inbox of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Events<'a>(pub(super) &'a Store);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub i64);
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStatus {
+    /// Waits to be handled for the first time.
+    Pending,
+    Processed,
+    /// Waits to be handled again.
+    Failed,
+    /// Handled in vain for too often; `retry` brings it back.
+    Dead,
+}
+
+const STATUSES: &[(EventStatus, &str)] = &[
+    (EventStatus::Pending, "pending"),
+    (EventStatus::Processed, "processed"),
+    (EventStatus::Failed, "failed"),
+    (EventStatus::Dead, "dead"),
+];
+
+impl EventStatus {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Processed, Self::Failed, Self::Dead];
+
+    pub fn as_str(self) -> &'static str {
+        to_word(STATUSES, self)
+    }
+}
+
+/// One request that was taken, with its events.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub connection: ConnectionId,
+    pub received_at: Timestamp,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub events: Vec<NewEvent>,
+    /// Whether anybody is to handle them.
+    pub handled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub delivery_id: String,
+    pub digest: [u8; 32],
+    pub kind: String,
+    pub account: Option<String>,
+    pub resource: Option<String>,
+    pub actor: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    /// The event within a batch, as JSON.
+    pub item: Option<String>,
+}
+
+/// What became of an event that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    New(EventId),
+    Duplicate(EventId),
+    /// Its id is known with another body: it was put aside.
+    Conflict(EventId),
+}
+
+impl Taken {
+    pub fn id(self) -> EventId {
+        match self {
+            Self::New(id) | Self::Duplicate(id) | Self::Conflict(id) => id,
+        }
+    }
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    pub id: EventId,
+    pub connection: ConnectionName,
+    pub delivery_id: String,
+    pub kind: String,
+    pub account: Option<String>,
+    pub resource: Option<String>,
+    pub actor: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    pub received_at: Timestamp,
+    pub status: EventStatus,
+    pub attempts: u32,
+    pub last_error: Option<String>,
+    pub conflicts: u32,
+}
+
+/// The request of an event, byte for byte, and the event within it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub item: Option<String>,
+    /// Whether it is the first event of its request.
+    pub first: bool,
+}
+
+/// An event that waits to be handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub id: EventId,
+    pub due_at: Timestamp,
+    pub attempts: u32,
+    /// The handlers that have done with it, as a set of bits.
+    pub done: u32,
+}
+
+/// How an attempt to handle an event ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub id: EventId,
+    pub status: EventStatus,
+    /// When it is tried again.
+    pub due_at: Option<Timestamp>,
+    pub error: Option<String>,
+    pub done: u32,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub connection: Option<ConnectionId>,
+    pub status: Option<EventStatus>,
+    pub kind: Option<String>,
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account, e.resource, e.actor, \
+             e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, \
+             (SELECT count(*) FROM conflicts x WHERE x.event_id = e.id) \
+             FROM events e JOIN connections c ON c.id = e.connection_id ",
+            $rest
+        )
+    };
+}
+
+impl Events<'_> {
+    /// Takes any number of deliveries in one commit. What is new is durable when this returns; what came before is told
+    /// from what only bears the same id.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was taken then.
+    pub fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Taken>>, StoreError> {
+        self.0.write(|transaction| deliveries.iter().map(|delivery| take(transaction, delivery)).collect())
+    }
+
+    /// The newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!(
+                "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
+                 AND (?3 IS NULL OR e.kind = ?3) AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC LIMIT ?5"
+            );
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((
+                filter.connection.map(|id| id.0),
+                filter.status.map(EventStatus::as_str),
+                &filter.kind,
+                filter.since.map(Timestamp::as_millisecond),
+                filter.limit,
+            ))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(stored(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// A page of those that came after an event and not before a time, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn after(
+        &self,
+        event: EventId,
+        connection: Option<ConnectionId>,
+        since: Timestamp,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!(
+                "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 ORDER BY e.id LIMIT 100"
+            );
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(stored(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
+            let mut rows = statement.query([id.0])?;
+            rows.next()?.map(stored).transpose()
+        })
+    }
+
+    /// The request that an event came with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn kept(&self, id: EventId) -> Result<Option<Kept>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL FROM events e \
+                       LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
+            let row = sqlite
+                .prepare_cached(sql)?
+                .query_row([id.0], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?;
+            let Some((headers, body, item, first)) = row else { return Ok(None) };
+            Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item, first }))
+        })
+    }
+
+    /// Those of a connection that wait to be handled, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn waiting(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id, due_at, attempts, done FROM events \
+                       WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((connection.0, limit))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let due_at: Option<i64> = row.get(1)?;
+                let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
+                found.push(Waiting { id: EventId(row.get(0)?), due_at, attempts: row.get(2)?, done: row.get(3)? });
+            }
+            Ok(found)
+        })
+    }
+
+    /// Notes how attempts to handle events ended, in one commit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record(&self, ended: &[Ended]) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, done = ?5, attempts = attempts + 1 \
+                       WHERE id = ?1";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for ended in ended {
+                statement.execute((
+                    ended.id.0,
+                    ended.status.as_str(),
+                    ended.due_at.map(Timestamp::as_millisecond),
+                    &ended.error,
+                    ended.done,
+                ))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Brings events back to be handled from the beginning; the number of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut revived = 0;
+            for id in ids {
+                revived += statement.execute((id.0, now.as_millisecond()))?;
+            }
+            Ok(revived)
+        })
+    }
+}
+
+fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
+    let sql = "INSERT INTO events (connection_id, delivery_id, digest, kind, account, resource, actor, occurred_at, \
+               received_at, headers, body, body_of, item, status, due_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+               ON CONFLICT (connection_id, delivery_id) DO NOTHING";
+    let mut insert = transaction.prepare_cached(sql)?;
+    let headers = to_json(&delivery.headers)?;
+    let received_at = delivery.received_at.as_millisecond();
+    let status = if delivery.handled { EventStatus::Pending } else { EventStatus::Processed };
+    let mut first = None;
+    let mut taken = Vec::with_capacity(delivery.events.len());
+    for event in &delivery.events {
+        let inserted = insert.execute(rusqlite::params![
+            delivery.connection.0,
+            event.delivery_id,
+            event.digest,
+            event.kind,
+            event.account,
+            event.resource,
+            event.actor,
+            event.occurred_at.map(Timestamp::as_millisecond),
+            received_at,
+            headers,
+            if first.is_none() { Some(&delivery.body) } else { None },
+            first,
+            event.item,
+            status.as_str(),
+            delivery.handled.then_some(received_at),
+        ])?;
+        if inserted == 1 {
+            let id = transaction.last_insert_rowid();
+            first.get_or_insert(id);
+            taken.push(Taken::New(EventId(id)));
+            continue;
+        }
+        let sql = "SELECT id, digest FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
+        let (id, digest): (i64, [u8; 32]) = transaction
+            .prepare_cached(sql)?
+            .query_row((delivery.connection.0, &event.delivery_id), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if digest == event.digest {
+            taken.push(Taken::Duplicate(EventId(id)));
+        } else {
+            let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) VALUES (?1, ?2, ?3, ?4)";
+            transaction.prepare_cached(sql)?.execute((id, received_at, &headers, &delivery.body))?;
+            taken.push(Taken::Conflict(EventId(id)));
+        }
+    }
+    Ok(taken)
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
+    let account: String = row.get(2)?;
+    let name = ConnectionName::new(&row.get::<_, String>(1)?, Some(account.as_str()).filter(|name| !name.is_empty()));
+    let millis = |at: i64| Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at));
+    Ok(StoredEvent {
+        id: EventId(row.get(0)?),
+        connection: name.map_err(|_| Malformed::Name)?,
+        delivery_id: row.get(3)?,
+        kind: row.get(4)?,
+        account: row.get(5)?,
+        resource: row.get(6)?,
+        actor: row.get(7)?,
+        occurred_at: row.get::<_, Option<i64>>(8)?.map(millis).transpose()?,
+        received_at: millis(row.get(9)?)?,
+        status: from_word(STATUSES, &row.get::<_, String>(10)?)?,
+        attempts: row.get(11)?,
+        last_error: row.get(12)?,
+        conflicts: row.get(13)?,
+    })
+}

@@ -1,0 +1,57 @@
+-- How a connection's webhooks reach it, and what proves them.
+CREATE TABLE webhooks (
+    connection_id INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
+    -- The last part of the URL, which nobody can guess.
+    path          TEXT NOT NULL UNIQUE,
+    -- What the vendor calls, where that is not this machine.
+    public_url    TEXT,
+    -- The port of this machine that was last listened at.
+    port          INTEGER,
+    -- JSON: the values that are no secrets.
+    params        TEXT NOT NULL DEFAULT '{}',
+    -- JSON: the secrets, the newest first, each with the time until which it is good; null for the one in force.
+    secrets       TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+
+CREATE TABLE events (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- What the vendor knows the delivery by.
+    delivery_id   TEXT NOT NULL,
+    -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
+    digest        BLOB NOT NULL,
+    kind          TEXT NOT NULL,
+    account       TEXT,
+    resource      TEXT,
+    actor         TEXT,
+    -- Unix milliseconds.
+    occurred_at   INTEGER,
+    received_at   INTEGER NOT NULL,
+    -- JSON: names and values as they came.
+    headers       TEXT NOT NULL,
+    -- The exact body; of a batch only the first event has it, and the others name that one.
+    body          BLOB,
+    body_of       INTEGER REFERENCES events (id) ON DELETE CASCADE,
+    -- JSON: the event within a batch; NULL where the body is the event.
+    item          TEXT,
+    status        TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    -- The handlers that have done with it, as a set of bits.
+    done          INTEGER NOT NULL DEFAULT 0,
+    -- Unix milliseconds; when it is to be handled again.
+    due_at        INTEGER,
+    last_error    TEXT,
+    UNIQUE (connection_id, delivery_id)
+) STRICT;
+
+-- What waits to be handled, in the order in which it came; the rest is not in it.
+CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+
+-- The same id with another body: kept aside, for nobody can say which is true.
+CREATE TABLE conflicts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    received_at INTEGER NOT NULL,
+    headers     TEXT NOT NULL,
+    body        BLOB NOT NULL
+) STRICT;

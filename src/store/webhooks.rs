@@ -1,0 +1,150 @@
+//! How webhooks reach a connection, and the secrets that prove them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
+
+use super::row::{from_json, to_json};
+use super::{Store, StoreError};
+use crate::clock::Timestamp;
+use crate::connection::ConnectionId;
+use crate::secret::Secret;
+
+/// The webhooks of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Webhooks<'a>(pub(super) &'a Store);
+
+/// What is kept for one connection.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    pub connection: ConnectionId,
+    /// The last part of its URL.
+    pub path: String,
+    pub public_url: Option<String>,
+    /// The port of this machine that was last listened at.
+    pub port: Option<u16>,
+    pub params: BTreeMap<String, String>,
+    secrets: Vec<KeptSecret>,
+}
+
+#[derive(Clone, Debug)]
+struct KeptSecret {
+    value: Secret,
+    /// Unix seconds until which it is good; absent for the one in force.
+    until: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecretText {
+    value: String,
+    until: Option<i64>,
+}
+
+impl Webhook {
+    /// The secrets that are good now, the one in force first.
+    pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
+        let good = |kept: &&KeptSecret| kept.until.is_none_or(|until| until > now.as_second());
+        self.secrets.iter().filter(good).map(|kept| kept.value.clone()).collect()
+    }
+}
+
+impl Webhooks<'_> {
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql =
+                "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks WHERE connection_id = ?1";
+            sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?.transpose()
+        })
+    }
+
+    /// The webhook of a connection, made with this path where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError> {
+        if let Some(webhook) = self.get(id)? {
+            return Ok(webhook);
+        }
+        self.0.write(|transaction| {
+            let sql = "INSERT INTO webhooks (connection_id, path) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            transaction.execute(sql, (id.0, path))?;
+            Ok(())
+        })?;
+        self.get(id)?.ok_or(StoreError::NoConnection)
+    }
+
+    /// Puts a secret in force. The ones before it stay good until `overlap`; absent: they end at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_secret(&self, id: ConnectionId, secret: &Secret, overlap: Option<Timestamp>) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let text: String =
+                transaction
+                    .query_row("SELECT secrets FROM webhooks WHERE connection_id = ?1", [id.0], |row| row.get(0))?;
+            let mut kept: Vec<SecretText> = from_json(&text)?;
+            kept.retain(|old| old.value != *secret.expose());
+            match overlap {
+                Some(until) => {
+                    for old in kept.iter_mut().filter(|old| old.until.is_none()) {
+                        old.until = Some(until.as_second());
+                    }
+                }
+                None => kept.clear(),
+            }
+            kept.insert(0, SecretText { value: secret.expose().clone(), until: None });
+            let sql = "UPDATE webhooks SET secrets = ?2 WHERE connection_id = ?1";
+            transaction.execute(sql, (id.0, to_json(&kept)?))?;
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_public_url(&self, id: ConnectionId, url: Option<&str>) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            transaction.execute("UPDATE webhooks SET public_url = ?2 WHERE connection_id = ?1", (id.0, url))?;
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE webhooks SET port = ?2 WHERE connection_id = ?1")?;
+            for id in ids {
+                statement.execute((id.0, port))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE webhooks SET params = ?2 WHERE connection_id = ?1";
+            transaction.execute(sql, (id.0, to_json(params)?))?;
+            Ok(())
+        })
+    }
+}
+
+fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
+    let secrets: Vec<SecretText> = from_json(&row.get::<_, String>(4)?)?;
+    Ok(Webhook {
+        connection: ConnectionId(row.get(0)?),
+        path: row.get(1)?,
+        public_url: row.get(2)?,
+        port: row.get(5)?,
+        params: from_json(&row.get::<_, String>(3)?)?,
+        secrets: secrets
+            .into_iter()
+            .map(|kept| KeptSecret { value: Secret::new(kept.value), until: kept.until })
+            .collect(),
+    })
+}

@@ -1,0 +1,153 @@
+//! What proves a request and must be fetched: a certificate, or an issuer's keys. Both are kept for an hour.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use serde_json::Value;
+use url::Url;
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use super::proof::{Judged, Refused, Trust};
+use crate::clock::Timestamp;
+use crate::connector::{Proof, Scheme};
+use crate::http::{self, Client, Route};
+
+/// Nothing that proves a request is larger.
+const LARGEST: usize = 256 * 1024;
+
+/// Whether a proof is judged by something that must be fetched.
+pub(super) fn is_needed(proof: &Proof) -> bool {
+    matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
+}
+
+/// What is needed to judge a request by a proof, from memory where it was fetched before.
+///
+/// # Errors
+/// [`Refused::Missing`] where it cannot be had, or is not the vendor's.
+pub(super) async fn trust(
+    proof: &Proof,
+    judged: &Judged<'_>,
+    http: &Client,
+    route: &Route,
+    known: &mut HashMap<String, Trust>,
+    now: Timestamp,
+) -> Result<Trust, Refused> {
+    let url = address(proof, judged)?;
+    // The hour is part of the name: what it names is fetched anew in the next.
+    let name = format!("{url} {}", now.as_second() / 3600);
+    if let Some(trust) = known.get(&name) {
+        return Ok(trust.clone());
+    }
+    let missing = |why: &str| Refused::Missing(format!("{url} {why}"));
+    let request = http::Request::new("GET", url.clone());
+    let answer = http.send(request, route).await.map_err(|_| missing("cannot be reached"))?;
+    if !answer.is_success() || answer.body.len() > LARGEST {
+        return Err(missing("gives no answer"));
+    }
+    let trust = match proof.scheme {
+        Scheme::RsaSha256 => {
+            let host = url.host_str().unwrap_or_default();
+            let key = certificate_key(&answer.body, host, now, matches!(route, Route::Live))
+                .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
+            Trust { certificate_key: Some(key), ..Trust::default() }
+        }
+        _ => Trust { json_keys: json_keys(&answer.json().unwrap_or_default()), ..Trust::default() },
+    };
+    // A vendor has a few; what somebody makes up does not stay.
+    const MOST: usize = 64;
+    if known.len() >= MOST {
+        known.clear();
+    }
+    known.insert(name, trust.clone());
+    Ok(trust)
+}
+
+/// Where it is: a header may name it, on the vendor's hosts only.
+fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
+    let missing = |what: &str| Refused::Missing(what.to_owned());
+    if let Some(rule) = &proof.certificate {
+        let text = rule.url.text(judged, judged.document).ok_or_else(|| missing("the certificate's URL"))?;
+        let url = Url::parse(&text).map_err(|_| missing("the certificate's URL"))?;
+        let host = url.host_str().unwrap_or_default();
+        let own = |known: &String| match known.strip_prefix("*.") {
+            Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
+            None => host == known,
+        };
+        let plain = url.port().is_none() && url.username().is_empty() && url.password().is_none();
+        if url.scheme() == "https" && plain && rule.hosts.iter().any(own) {
+            return Ok(url);
+        }
+        return Err(missing("a certificate on a host of the vendor's"));
+    }
+    let keys =
+        proof.jwt.as_ref().and_then(|rule| rule.keys_url.as_ref()).ok_or_else(|| missing("the issuer's keys"))?;
+    Url::parse(keys).map_err(|_| missing("the issuer's keys"))
+}
+
+/// The key bits of the first certificate of a PEM chain, which must lead to a root that browsers trust. The sandbox's
+/// certificate stands for itself.
+pub(super) fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool) -> Option<Vec<u8>> {
+    let chain = certificates(pem);
+    let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
+    if live {
+        let _ = host;
+        let roots: Vec<CertificateDer<'static>> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
+        let anchors: Vec<_> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.as_second()).ok()?));
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            chain.get(1..).unwrap_or_default(),
+            time,
+            KeyUsage::server_auth(),
+            None,
+            None,
+        )
+        .ok()?;
+    }
+    key_bits(leaf.subject_public_key_info().as_ref())
+}
+
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let text = String::from_utf8_lossy(pem);
+    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let decoded = blocks.filter_map(|block| {
+        let inner: String = block.split("-----END CERTIFICATE-----").next()?.split_whitespace().collect();
+        STANDARD.decode(inner).ok()
+    });
+    decoded.map(CertificateDer::from).collect()
+}
+
+/// The BIT STRING of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1), which is what RSA keys are read from.
+fn key_bits(info: &[u8]) -> Option<Vec<u8>> {
+    let (tag, sequence, _) = element(info)?;
+    let (_, _, rest) = element(sequence).filter(|_| tag == 0x30)?;
+    let (tag, bits, _) = element(rest)?;
+    (tag == 0x03 && bits.first() == Some(&0)).then(|| bits[1..].to_vec())
+}
+
+/// The first element of DER: tag, content and what follows.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
+        (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+/// The RSA keys of a JSON Web Key Set (RFC 7517).
+pub(super) fn json_keys(document: &Value) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
+    let keys = document["keys"].as_array().into_iter().flatten();
+    let key = |key: &Value| {
+        let bytes = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok();
+        Some((key["kid"].as_str()?.to_owned(), (bytes("n")?, bytes("e")?)))
+    };
+    keys.filter(|key| key["kty"] == "RSA").filter_map(key).collect()
+}

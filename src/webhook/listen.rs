@@ -1,0 +1,379 @@
+//! Receiving in the foreground: the port, the inbox, the queues, and what there is to see of them.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hyper::body::Bytes;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, watch};
+use url::Url;
+
+use super::event::Event;
+use super::fetch;
+use super::handle::{Choice, Handlers};
+use super::inbox::Inbox;
+use super::queue::{self, Queue};
+use super::receive::{Outcome, Receiver, Reply, Target};
+use super::request::Request;
+use super::setup::Setup;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
+use crate::error::{Error, Kind, Remedy, Result};
+use crate::http::serve::{Answer, Server, StatusCode, page, plain};
+use crate::http::{self, Route};
+use crate::store::{EventId, EventStatus, Taken};
+use crate::vault::Opened;
+
+/// What is seen and not yet shown.
+const MOST_SEEN: usize = 1024;
+
+/// How long what is being answered, and then what is being handled, may still take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// How often secrets are read anew, which another process may have replaced.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// What is fetched from a vendor to judge by comes within this, or the request is refused.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the user wants of it.
+#[derive(Debug)]
+pub struct Plan {
+    /// All that can receive where none is named.
+    pub connections: Vec<ConnectionName>,
+    pub port: u16,
+    pub public_url: Option<String>,
+    pub handlers: Handlers,
+    pub most_attempts: u32,
+}
+
+#[derive(Debug, Error)]
+pub enum ListenError {
+    #[error("no connection can receive webhooks")]
+    Nobody,
+    #[error("port {port} of this machine cannot be listened at")]
+    Port { port: u16, source: std::io::Error },
+    #[error("the inbox cannot be started")]
+    Inbox { source: std::io::Error },
+    #[error("the lock of the handlers cannot be had")]
+    Lock { source: std::io::Error },
+}
+
+impl Remedy for ListenError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Nobody => Kind::NotFound,
+            Self::Port { .. } | Self::Inbox { .. } | Self::Lock { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Nobody => "no_connection",
+            Self::Port { .. } => "port_taken",
+            Self::Inbox { .. } | Self::Lock { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Nobody => Some("integ connect stripe --sandbox".to_owned()),
+            Self::Port { .. } => Some("integ webhook listen --port 0, which takes any free one".to_owned()),
+            Self::Inbox { .. } | Self::Lock { .. } => None,
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    Request(Outcome),
+    Handled {
+        connection: ConnectionName,
+        id: EventId,
+        kind: String,
+        status: EventStatus,
+        attempts: u32,
+        error: Option<String>,
+    },
+}
+
+/// A connection that cannot receive, and why.
+pub type LeftOut = (ConnectionName, Error);
+
+/// A port that is open, and everything behind it.
+pub struct Listener<'a> {
+    pub setups: Vec<Setup>,
+    /// Those that were left out, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Connections whose events another process handles.
+    pub handled_elsewhere: Vec<ConnectionName>,
+    pub port: u16,
+    app: &'a App,
+    plan: &'a Plan,
+    opened: Arc<Opened>,
+    targets: Vec<Arc<Target>>,
+    queues: Vec<Queue<'a>>,
+    wakes: HashMap<ConnectionId, Arc<Notify>>,
+    names: HashMap<ConnectionName, ConnectionId>,
+    server: Server,
+    seen: mpsc::Receiver<Seen>,
+}
+
+impl<'a> Listener<'a> {
+    /// Opens the port. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`], and what stops a connection that was named from receiving.
+    pub fn start(app: &'a App, plan: &'a Plan) -> Result<Self> {
+        let (mut setups, left_out) = setups(app, plan)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, plan.port))
+            .map_err(|source| ListenError::Port { port: plan.port, source })?;
+        let port = listener.local_addr().map_err(|source| ListenError::Port { port: plan.port, source })?.port();
+        let opened = app.opened()?;
+        let webhooks = opened.store.webhooks();
+        for setup in &mut setups {
+            if let Some(base) = &plan.public_url {
+                let url = setup.public_url(base)?;
+                webhooks.set_public_url(setup.connection.id, Some(url.as_str()))?;
+                setup.kept.public_url = Some(url.to_string());
+            }
+        }
+        let ids: Vec<ConnectionId> = setups.iter().map(|setup| setup.connection.id).collect();
+        webhooks.set_port(&ids, port)?;
+        let handled = !plan.handlers.is_empty();
+        let mut targets = Vec::new();
+        for setup in &setups {
+            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, handled)?));
+        }
+        let (told, seen) = mpsc::channel(MOST_SEEN);
+        let receiver = receiver(app, &opened, targets.clone())?;
+        let server = serve(listener, receiver, told.clone())?;
+        let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
+        for setup in setups.iter().filter(|_| handled) {
+            let lock = queue::lock(app, setup.connection.id).map_err(|source| ListenError::Lock { source })?;
+            let Some(lock) = lock else {
+                handled_elsewhere.push(setup.name().clone());
+                continue;
+            };
+            let wake = Arc::new(Notify::new());
+            wakes.insert(setup.connection.id, Arc::clone(&wake));
+            queues.push(Queue {
+                connection: setup.connection.id,
+                name: setup.name().clone(),
+                rules: setup.rules()?.clone(),
+                opened: Arc::clone(&opened),
+                clock: app.clock.clone(),
+                handlers: &plan.handlers,
+                most_attempts: plan.most_attempts,
+                wake,
+                told: told.clone(),
+                _lock: lock,
+            });
+        }
+        let names = setups.iter().map(|setup| (setup.name().clone(), setup.connection.id)).collect();
+        Ok(Self {
+            setups,
+            left_out,
+            handled_elsewhere,
+            port,
+            app,
+            plan,
+            opened,
+            targets,
+            queues,
+            wakes,
+            names,
+            server,
+            seen,
+        })
+    }
+
+    /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
+    ///
+    /// # Errors
+    /// That of `told`.
+    pub async fn run(self, stop: impl Future<Output = ()>, mut told: impl FnMut(&Seen) -> Result<()>) -> Result<()> {
+        let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
+        let (stopping, stopped) = watch::channel(false);
+        let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
+        let mut stop = std::pin::pin!(stop);
+        let mut again = tokio::time::interval(READ_AGAIN);
+        let mut show = |happened: &Seen| {
+            if let Seen::Request(Outcome::Received { connection, .. }) = happened
+                && let Some(wake) = names.get(connection).and_then(|id| wakes.get(id))
+            {
+                wake.notify_one();
+            }
+            chosen(&plan.handlers.choice, happened).map_or(Ok(()), |chosen| told(&chosen))
+        };
+        loop {
+            tokio::select! {
+                Some(happened) = seen.recv() => show(&happened)?,
+                _ = &mut working, if !queues.is_empty() => break,
+                _ = again.tick() => read_again(&opened, &app.clock, &targets),
+                () = &mut stop => break,
+            }
+        }
+        let mut closing = std::pin::pin!(server.finish(LAST_ANSWERS));
+        loop {
+            tokio::select! {
+                Some(happened) = seen.recv() => show(&happened)?,
+                () = &mut closing => break,
+            }
+        }
+        let _ = stopping.send(true);
+        let mut handling = std::pin::pin!(tokio::time::timeout(LAST_ANSWERS, working));
+        while !queues.is_empty() {
+            tokio::select! {
+                Some(happened) = seen.recv() => show(&happened)?,
+                _ = &mut handling => break,
+            }
+        }
+        while let Ok(happened) = seen.try_recv() {
+            show(&happened)?;
+        }
+        Ok(())
+    }
+}
+
+/// The connections that receive, and those that cannot.
+fn setups(app: &App, plan: &Plan) -> Result<(Vec<Setup>, Vec<LeftOut>)> {
+    let mut left_out = Vec::new();
+    if !plan.connections.is_empty() {
+        let named = plan.connections.iter().map(|name| {
+            let setup = Setup::of(app, name)?;
+            setup.check()?;
+            Ok(setup)
+        });
+        return Ok((named.collect::<Result<_>>()?, left_out));
+    }
+    let all = if app.has_vault() { app.store()?.connections().list()? } else { Vec::new() };
+    let mut setups = Vec::new();
+    for connection in all.into_iter().filter(|connection| connection.standing != Standing::Disconnected) {
+        let connector = app.catalogue.get(connection.name.connector())?;
+        if connector.webhook.is_none() {
+            continue;
+        }
+        let setup = Setup::of(app, &connection.name).and_then(|setup| {
+            setup.check()?;
+            Ok(setup)
+        });
+        match setup {
+            Ok(setup) => setups.push(setup),
+            Err(error) => left_out.push((connection.name, error)),
+        }
+    }
+    if setups.is_empty() {
+        return Err(left_out.pop().map_or_else(|| ListenError::Nobody.into(), |(_, error)| error));
+    }
+    Ok((setups, left_out))
+}
+
+/// What the vendor's certificates and keys are fetched through, where any are.
+pub(super) fn route(app: &App, setup: &Setup) -> Result<Route> {
+    if setup.rules()?.proofs.iter().any(fetch::is_needed) || setup.connection.mode == Mode::Live {
+        return Ok(app.session(setup.connection.clone())?.route);
+    }
+    // Nothing of a sandbox is ever fetched from the vendor.
+    Ok(Route::Sandbox(setup.local_url(0)?))
+}
+
+fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Result<Receiver> {
+    let inbox = Inbox::start(Arc::clone(opened)).map_err(|source| ListenError::Inbox { source })?;
+    let store = Arc::clone(opened);
+    let capture = move |target: &Target, secret: &crate::secret::Secret| {
+        store.store.webhooks().set_secret(target.connection, secret, None).map_err(|error| error.to_string())
+    };
+    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture))
+}
+
+fn serve(listener: TcpListener, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
+    let receiver = Arc::new(receiver);
+    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    let server = Server::start(listener, move |request: hyper::Request<Bytes>| {
+        let (receiver, told) = (Arc::clone(&receiver), told.clone());
+        async move {
+            if !matches!(request.method().as_str(), "GET" | "HEAD" | "POST") {
+                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+                let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
+                answer.headers_mut().insert(hyper::header::ALLOW, allowed);
+                return answer;
+            }
+            let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+            let (reply, outcome) = receiver.receive(&path, &query, read(&request)).await;
+            // Whoever watches may have gone; the answer is the vendor's all the same.
+            let _ = told.send(Seen::Request(outcome)).await;
+            answer(&reply)
+        }
+    });
+    Ok(server.map_err(|source| ListenError::Port { port, source })?)
+}
+
+fn read(request: &hyper::Request<Bytes>) -> Request {
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Request {
+        method: request.method().to_string(),
+        url: String::new(),
+        headers: request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: request.body().to_vec(),
+    }
+}
+
+fn answer(reply: &Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    page(status, &reply.content_type, &reply.body, "default-src 'none'")
+}
+
+/// Secrets that another process has put in force meanwhile, and those whose time is over.
+fn read_again(opened: &Opened, clock: &Clock, targets: &[Arc<Target>]) {
+    for target in targets {
+        let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { continue };
+        let secrets = row.secrets(clock.now());
+        let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.is_empty() && keys.secrets != secrets {
+            keys.secrets = secrets;
+        }
+    }
+}
+
+/// What of it is to be shown: a request's events as far as they are chosen.
+fn chosen(choice: &Choice, happened: &Seen) -> Option<Seen> {
+    let Seen::Request(Outcome::Received { connection, events }) = happened else { return Some(happened.clone()) };
+    if choice.kinds.is_empty() && choice.filter.is_none() {
+        return Some(happened.clone());
+    }
+    let admitted = |(event, taken): &&(Event, Taken)| choice.admits(&as_document(connection, event, taken.id()));
+    let events: Vec<_> = events.iter().filter(admitted).cloned().collect();
+    (!events.is_empty()).then(|| Seen::Request(Outcome::Received { connection: connection.clone(), events }))
+}
+
+fn as_document(connection: &ConnectionName, event: &Event, id: EventId) -> Value {
+    serde_json::json!({
+        "id": id.0,
+        "connection": connection.to_string(),
+        "type": event.kind,
+        "delivery_id": event.delivery_id,
+        "account": event.account,
+        "resource": event.resource,
+        "actor": event.actor,
+        "time": event.time.map(|at| at.to_string()),
+        "payload": event.payload,
+    })
+}
+
+impl Listener<'_> {
+    /// Each connection with its address on this machine and the one that its vendor calls.
+    ///
+    /// # Errors
+    /// What is no address.
+    pub fn addresses(&self) -> Result<Vec<(ConnectionName, Url, Url)>> {
+        let one = |setup: &Setup| Ok((setup.name().clone(), setup.local_url(self.port)?, setup.url(self.port)?));
+        self.setups.iter().map(one).collect()
+    }
+}

@@ -1,0 +1,413 @@
+//! One rule of a connector's file, both ways: whether a request is the vendor's, and a request as the vendor would sign it.
+//!
+//! Pure but for what is fetched: a certificate or a key set is given in [`Trust`]. Signatures are judged before
+//! timestamps, in constant time, over the raw bytes; encodings are read strictly, so that one signature has one text.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::{digest, hmac, signature};
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use super::request::{Header, Request};
+use crate::clock::Timestamp;
+use crate::connector::{
+    Carrier, Condition, Encoding, Find, KeyEncoding, Proof, Scheme, Template, TimeUnit, TimestampRule, Values,
+};
+use crate::secret::Secret;
+
+/// What a proof is judged with.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// The secrets in force: several while one is replaced by another.
+    pub secrets: Vec<Secret>,
+    /// The connection's and the webhook's further values.
+    pub values: Values,
+}
+
+/// What was fetched from the vendor to judge by.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Of the certificate: its public key, as DER of a `SubjectPublicKeyInfo`'s key bits, checked to be the vendor's.
+    pub certificate_key: Option<Vec<u8>>,
+    /// RSA keys of a JSON Web Key Set by their id: modulus and exponent.
+    pub json_keys: BTreeMap<String, (Vec<u8>, Vec<u8>)>,
+}
+
+/// Why a request is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error("it carries no signature of any kind that the connector knows")]
+    Unproven,
+    #[error("the header {0} came more than once")]
+    Repeated(String),
+    #[error("no secret is kept to check it with")]
+    NoSecret,
+    #[error("what is needed to check it is missing: {0}")]
+    Missing(String),
+    #[error("its signature is not written as the vendor writes it")]
+    Form,
+    #[error("none of its signatures is right")]
+    Signature,
+    #[error("its timestamp is no time")]
+    Timestamp,
+    #[error("its timestamp is {0} s away")]
+    Stale(u64),
+    #[error("its body is not the one whose hash the URL holds")]
+    BodyHash,
+    #[error("its token says otherwise: {0}")]
+    Claims(&'static str),
+}
+
+impl Refused {
+    /// A word for logs and JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Repeated(_) => "repeated_header",
+            Self::NoSecret => "no_secret",
+            Self::Missing(_) => "missing",
+            Self::Form => "form",
+            Self::Signature => "signature",
+            Self::Timestamp => "timestamp",
+            Self::Stale(_) => "stale",
+            Self::BodyHash => "body_hash",
+            Self::Claims(_) => "claims",
+        }
+    }
+}
+
+/// A request with its body read once.
+pub struct Judged<'a> {
+    pub request: &'a Request,
+    /// The body as JSON, or a form as an object; null where it is neither.
+    pub document: &'a Value,
+    /// The events of a batch; the whole document where it is none.
+    pub items: &'a [Value],
+}
+
+impl Condition {
+    /// Whether all of it holds of a request.
+    pub(super) fn holds(&self, request: &Request, document: &Value) -> bool {
+        let method = self.method.is_none_or(|method| method.name() == request.method);
+        let fits = |want: &str, got: &str| want == "*" || want == got;
+        method
+            && self.headers.iter().all(|(name, want)| match want.strip_suffix('*') {
+                // `application/json*` fits what follows too.
+                Some(start) => request.one(name).is_some_and(|got| got.starts_with(start)),
+                None => request.one(name) == Some(want),
+            })
+            && self.query.iter().all(|(name, want)| request.query(name).is_some_and(|got| fits(want, &got)))
+            && self.body.iter().all(|(at, wants)| {
+                let any = |want: &Value| want == "*";
+                at.find(document).is_some_and(|got| wants.iter().any(|want| any(want) || want == got))
+            })
+    }
+}
+
+impl Find {
+    /// The value as text.
+    pub(super) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
+        if let Some(name) = &self.header {
+            return judged.request.one(name).map(str::to_owned);
+        }
+        if let Some(name) = &self.query {
+            return judged.request.query(name);
+        }
+        if let Some(at) = &self.at {
+            return at.text(item);
+        }
+        if let Some(at) = &self.body {
+            return at.text(judged.document);
+        }
+        if let Some(known) = &self.beside {
+            return item.as_object()?.keys().find(|name| *name != known).cloned();
+        }
+        self.text.clone()
+    }
+}
+
+impl Carrier {
+    /// Everything that stands here in the form of this kind; absent where the place itself is.
+    fn read(&self, judged: &Judged<'_>, item: &Value) -> Result<Option<Vec<String>>, Refused> {
+        let text = if let Some(name) = &self.header {
+            match judged.request.header(name) {
+                Header::Absent => return Ok(None),
+                Header::Several => return Err(Refused::Repeated(name.clone())),
+                Header::One(text) => text.to_owned(),
+            }
+        } else if let Some(name) = &self.query {
+            let Some(text) = judged.request.query(name) else { return Ok(None) };
+            text
+        } else {
+            let Some(text) = self.at.as_ref().and_then(|at| at.text(item)) else { return Ok(None) };
+            text
+        };
+        let parts: Vec<&str> = match &self.separator {
+            Some(separator) => text.split(separator.as_str()).collect(),
+            None => vec![&text],
+        };
+        let read = |part: &&str| match &self.format {
+            Some(format) => format.read(part).map(str::to_owned),
+            None => Some((*part).to_owned()),
+        };
+        Ok(Some(parts.iter().filter_map(read).collect()))
+    }
+
+    fn is_there(&self, judged: &Judged<'_>) -> bool {
+        match (&self.header, &self.query) {
+            (Some(name), _) => judged.request.header(name) != Header::Absent,
+            (_, Some(name)) => judged.request.query(name).is_some(),
+            _ => judged.items.iter().any(|item| self.at.as_ref().is_some_and(|at| at.find(item).is_some())),
+        }
+    }
+}
+
+/// The proof that a request is judged by.
+pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proof> {
+    proofs.iter().find(|proof| {
+        let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));
+        fits && proof.signature.is_there(judged)
+    })
+}
+
+/// The time that a request says, in Unix seconds; absent where the proof wants none.
+pub(super) fn said_time(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Option<Result<i64, Refused>> {
+    let rule = proof.timestamp.as_ref()?;
+    Some(said(rule, judged, item).map(|(_, seconds)| seconds))
+}
+
+/// How many signatures of the proof's form a request carries.
+pub(super) fn signatures(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Result<usize, Refused> {
+    Ok(proof.signature.read(judged, item)?.map_or(0, |found| found.len()))
+}
+
+/// Whether a request is the vendor's, by the first proof that it fits.
+///
+/// # Errors
+/// [`Refused`].
+pub fn verify(
+    proofs: &[Proof],
+    judged: &Judged<'_>,
+    keys: &Keys,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let proof = proof_of(proofs, judged).ok_or(Refused::Unproven)?;
+    if let Some(name) = &proof.body_hash {
+        let given = judged.request.query(name).ok_or(Refused::BodyHash)?;
+        let right = hex(digest::digest(&digest::SHA256, &judged.request.body).as_ref());
+        if !bool::from(given.as_bytes().ct_eq(right.as_bytes())) {
+            return Err(Refused::BodyHash);
+        }
+    }
+    // What stands in each item must be right in each item.
+    let whole = std::slice::from_ref(judged.document);
+    let items = if proof.signature.at.is_some() { judged.items } else { whole };
+    if items.is_empty() {
+        return Err(Refused::Unproven);
+    }
+    for item in items {
+        Check { proof, judged, item, keys, trust, now }.run()?;
+    }
+    Ok(())
+}
+
+/// The timestamp as it is written, and in Unix seconds.
+fn said(rule: &TimestampRule, judged: &Judged<'_>, item: &Value) -> Result<(String, i64), Refused> {
+    let found = rule.place.read(judged, item)?.unwrap_or_default();
+    let [text] = found.as_slice() else { return Err(Refused::Timestamp) };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = || text.parse::<i64>().ok().filter(|_| digits).ok_or(Refused::Timestamp);
+    let seconds = match rule.unit {
+        TimeUnit::Seconds => number()?,
+        TimeUnit::Milliseconds => number()? / 1000,
+        TimeUnit::Date => text.parse::<Timestamp>().map_err(|_| Refused::Timestamp)?.as_second(),
+    };
+    Ok((text.clone(), seconds))
+}
+
+/// One proof of one request.
+struct Check<'a> {
+    proof: &'a Proof,
+    judged: &'a Judged<'a>,
+    item: &'a Value,
+    keys: &'a Keys,
+    trust: &'a Trust,
+    now: Timestamp,
+}
+
+impl Check<'_> {
+    fn run(&self) -> Result<(), Refused> {
+        let given = self.proof.signature.read(self.judged, self.item)?.ok_or(Refused::Unproven)?;
+        if given.is_empty() {
+            return Err(Refused::Form);
+        }
+        let timestamp = match &self.proof.timestamp {
+            Some(rule) => Some(said(rule, self.judged, self.item)?),
+            None => None,
+        };
+        self.signed(&given, timestamp.as_ref().map(|(text, _)| text.as_str()))?;
+        if let (Some((_, at)), Some(rule)) = (timestamp, &self.proof.timestamp)
+            && let Some(tolerance) = rule.tolerance_secs
+        {
+            let away = at.abs_diff(self.now.as_second());
+            if away > u64::from(tolerance) {
+                return Err(Refused::Stale(away));
+            }
+        }
+        Ok(())
+    }
+
+    fn signed(&self, given: &[String], timestamp: Option<&str>) -> Result<(), Refused> {
+        match self.proof.scheme {
+            Scheme::RsaSha256 => {
+                let key = self.trust.certificate_key.as_ref().ok_or(Refused::Missing("certificate".to_owned()))?;
+                let message = base(self.proof, self.judged, self.item, &self.keys.values, None, timestamp)?;
+                let key = signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key);
+                self.any(given, |given| key.verify(&message, given).is_ok())
+            }
+            Scheme::JwtRs256 | Scheme::JwtHs256 => {
+                super::jwt::verify(self.proof, given, self.keys, self.trust, self.now)
+            }
+            Scheme::Token => {
+                let keys = self.secret_keys()?;
+                let same = |given: &String| keys.iter().any(|(_, key)| same(given.as_bytes(), key));
+                if given.iter().any(same) { Ok(()) } else { Err(Refused::Signature) }
+            }
+            Scheme::HmacSha1 | Scheme::HmacSha256 | Scheme::HmacSha512 | Scheme::Sha256 | Scheme::Ed25519 => {
+                for (secret, key) in self.secret_keys()? {
+                    let message =
+                        base(self.proof, self.judged, self.item, &self.keys.values, Some(&secret), timestamp)?;
+                    let right = |given: &[u8]| is_right(self.proof.scheme, &key, &message, given);
+                    match self.any(given, right) {
+                        Err(Refused::Signature) => {}
+                        judged => return judged,
+                    }
+                }
+                Err(Refused::Signature)
+            }
+        }
+    }
+
+    /// Whether any of the signatures, decoded, is right.
+    fn any(&self, given: &[String], right: impl Fn(&[u8]) -> bool) -> Result<(), Refused> {
+        let decoded: Vec<Vec<u8>> = given.iter().filter_map(|text| decode(self.proof.encoding, text)).collect();
+        match decoded.as_slice() {
+            [] => Err(Refused::Form),
+            all if all.iter().any(|given| right(given)) => Ok(()),
+            _ => Err(Refused::Signature),
+        }
+    }
+
+    /// Each secret in force with the bytes of its key. An empty one proves nothing.
+    fn secret_keys(&self) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
+        secret_keys(self.proof, self.keys)
+    }
+}
+
+pub(super) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
+    let mut found = Vec::new();
+    let whole = Template::parse("{secret}").ok();
+    let Some(template) = proof.key.as_ref().or(whole.as_ref()) else { return Err(Refused::NoSecret) };
+    let fixed = !template.names().any(|name| name == "secret");
+    let none = [Secret::from("")];
+    let secrets = if fixed { none.as_slice() } else { keys.secrets.as_slice() };
+    for secret in secrets {
+        let mut values = keys.values.clone();
+        values.set("secret", secret.expose());
+        let text = template.fill(&values).map_err(|_| Refused::NoSecret)?;
+        let key = match proof.key_encoding {
+            KeyEncoding::Utf8 => Some(text.into_bytes()),
+            KeyEncoding::Hex => unhex(&text),
+            KeyEncoding::Whsec => STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(&text)).ok(),
+        };
+        found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
+    }
+    if found.is_empty() { Err(Refused::NoSecret) } else { Ok(found) }
+}
+
+fn is_right(scheme: Scheme, key: &[u8], message: &[u8], given: &[u8]) -> bool {
+    match scheme {
+        Scheme::HmacSha1 => {
+            hmac::verify(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), message, given).is_ok()
+        }
+        Scheme::HmacSha256 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, given).is_ok(),
+        Scheme::HmacSha512 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA512, key), message, given).is_ok(),
+        Scheme::Sha256 => digest::digest(&digest::SHA256, message).as_ref().ct_eq(given).into(),
+        Scheme::Ed25519 => signature::UnparsedPublicKey::new(&signature::ED25519, key).verify(message, given).is_ok(),
+        Scheme::RsaSha256 | Scheme::JwtRs256 | Scheme::JwtHs256 | Scheme::Token => false,
+    }
+}
+
+/// Compares texts of any lengths in constant time.
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    let hashed = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
+    hashed(a).as_ref().ct_eq(hashed(b).as_ref()).into()
+}
+
+/// The bytes that are signed.
+pub(super) fn base(
+    proof: &Proof,
+    judged: &Judged<'_>,
+    item: &Value,
+    values: &Values,
+    secret: Option<&Secret>,
+    timestamp: Option<&str>,
+) -> Result<Vec<u8>, Refused> {
+    let body = Template::parse("{body}").ok();
+    let template = proof.base.as_ref().or(body.as_ref()).ok_or(Refused::Form)?;
+    let request = judged.request;
+    let owned = |text: String| Some(Cow::Owned(text.into_bytes()));
+    let filled = template.fill_bytes(|name| match name {
+        "body" => Some(Cow::Borrowed(request.body.as_slice())),
+        "url" => Some(Cow::Borrowed(request.url.as_bytes())),
+        "method" => Some(Cow::Borrowed(request.method.as_bytes())),
+        "form" => Some(Cow::Owned(sorted_form(&request.body))),
+        "crc32" => owned(crc32fast::hash(&request.body).to_string()),
+        "timestamp" => owned(timestamp?.to_owned()),
+        "secret" => owned(secret?.expose().clone()),
+        name => match proof.values.get(name) {
+            Some(find) => owned(find.text(judged, item)?),
+            None => owned(values.get(name)?.to_owned()),
+        },
+    });
+    filled.map_err(|error| Refused::Missing(error.to_string()))
+}
+
+/// A form's names, each with its value, sorted and written without anything between them.
+fn sorted_form(body: &[u8]) -> Vec<u8> {
+    let mut pairs: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
+    pairs.sort();
+    pairs.dedup();
+    pairs.into_iter().flat_map(|(name, value)| [name, value].concat().into_bytes()).collect()
+}
+
+/// Only the one text that a value has: hexadecimal in lower case, base64 with its padding and no stray bits.
+fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+    match encoding {
+        Encoding::Hex => unhex(text),
+        Encoding::Base64 => STANDARD.decode(text).ok(),
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() || pairs.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? * 16 + digit(*low)?)).collect()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

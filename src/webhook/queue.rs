@@ -1,0 +1,155 @@
+//! Events on their way from the store to the handlers: of each connection in their order, and none waits for another's.
+
+use std::fs::{File, TryLockError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::handle::Handlers;
+use super::listen::Seen;
+use crate::app::App;
+use crate::clock::{Clock, Timestamp};
+use crate::connection::{ConnectionId, ConnectionName};
+use crate::connector::Webhook;
+use crate::files;
+use crate::store::{Ended, EventStatus, Kept, StoreError, StoredEvent, Waiting};
+use crate::vault::Opened;
+
+/// What another process brings back, or has failed, is seen after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Events that are read at once.
+const TOGETHER: u32 = 64;
+
+/// The first wait after a failure; each further one is twice the last.
+const FIRST_WAIT_SECS: i64 = 1;
+const LONGEST_WAIT_SECS: i64 = 300;
+
+/// The queue of one connection.
+pub(super) struct Queue<'a> {
+    pub(super) connection: ConnectionId,
+    pub(super) name: ConnectionName,
+    pub(super) rules: Webhook,
+    pub(super) opened: Arc<Opened>,
+    pub(super) clock: Clock,
+    pub(super) handlers: &'a Handlers,
+    pub(super) most_attempts: u32,
+    /// Called when something has come.
+    pub(super) wake: Arc<Notify>,
+    pub(super) told: mpsc::Sender<Seen>,
+    /// Held so long as this handles the connection's events: no second process does.
+    pub(super) _lock: File,
+}
+
+/// The lock of a connection's handlers; absent where another process has it.
+pub(super) fn lock(app: &App, connection: ConnectionId) -> std::io::Result<Option<File>> {
+    let folder = app.folders.workspace(&app.workspace).join("locks");
+    files::create_private_folder(&folder)?;
+    let file = files::open_or_create_private(&folder.join(format!("events-{}.lock", connection.0)))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl Queue<'_> {
+    /// Handles until it is told to stop; what is begun is finished.
+    pub(super) async fn work(&self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let until = match self.round(&stop).await {
+                Ok(until) => until,
+                Err(error) => {
+                    tracing::warn!("events of {} cannot be handled now: {error}", self.name);
+                    None
+                }
+            };
+            let wait = until.map_or(LOOK_AGAIN, |until| until.min(LOOK_AGAIN));
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Handles what is due, and says how long the next one still waits.
+    async fn round(&self, stop: &watch::Receiver<bool>) -> Result<Option<Duration>, StoreError> {
+        loop {
+            let waiting = self.with_store(|opened, id| opened.store.events().waiting(id, TOGETHER)).await?;
+            if waiting.is_empty() {
+                return Ok(None);
+            }
+            for waiting in waiting {
+                let now = self.clock.precise();
+                if waiting.due_at > now {
+                    let millis = waiting.due_at.as_millisecond() - now.as_millisecond();
+                    return Ok(Some(Duration::from_millis(u64::try_from(millis).unwrap_or_default())));
+                }
+                if *stop.borrow() {
+                    return Ok(None);
+                }
+                if !self.one(waiting).await? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the next one may follow: one that failed holds up those behind it.
+    async fn one(&self, waiting: Waiting) -> Result<bool, StoreError> {
+        let read = move |opened: &Opened, _| {
+            let events = opened.store.events();
+            Ok((events.get(waiting.id)?, events.kept(waiting.id)?))
+        };
+        let (Some(event), Some(kept)): (Option<StoredEvent>, Option<Kept>) = self.with_store(read).await? else {
+            return Ok(true);
+        };
+        let mut done = waiting.done;
+        let result = self.handlers.handle(&event, &kept, &self.rules, &mut done).await;
+        let attempts = waiting.attempts.saturating_add(1);
+        let error = result.err().map(|error| {
+            let causes = crate::webhook::causes(&error);
+            if causes.is_empty() { error.to_string() } else { format!("{error}: {causes}") }
+        });
+        let status = match &error {
+            None => EventStatus::Processed,
+            Some(_) if attempts >= self.most_attempts => EventStatus::Dead,
+            Some(_) => EventStatus::Failed,
+        };
+        let due_at = (status == EventStatus::Failed).then(|| later(self.clock.precise(), attempts));
+        let ended = Ended { id: event.id, status, due_at, error: error.clone(), done };
+        // What was handled must be known to be, or it would be handled again.
+        while let Err(failure) = self
+            .with_store({
+                let ended = ended.clone();
+                move |opened, _| opened.store.events().record(std::slice::from_ref(&ended))
+            })
+            .await
+        {
+            tracing::warn!("the end of event {} cannot be noted yet: {failure}", event.id.0);
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let seen =
+            Seen::Handled { connection: self.name.clone(), id: event.id, kind: event.kind, status, attempts, error };
+        let _ = self.told.send(seen).await;
+        Ok(status != EventStatus::Failed)
+    }
+
+    /// The store blocks; the requests go on meanwhile.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Opened, ConnectionId) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (opened, id) = (Arc::clone(&self.opened), self.connection);
+        let done = tokio::task::spawn_blocking(move || work(&opened, id)).await;
+        done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
+    }
+}
+
+/// When an event is tried again that has failed so often. Pure.
+fn later(now: Timestamp, attempts: u32) -> Timestamp {
+    let seconds = FIRST_WAIT_SECS.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_WAIT_SECS);
+    now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now)
+}

@@ -1,0 +1,259 @@
+//! One request to a webhook's URL, from its bytes to its answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ring::digest;
+use serde_json::Value;
+use tokio::sync::Mutex as Turn;
+use url::Url;
+
+use super::inbox::{Inbox, NotTaken};
+use super::proof::{Judged, Keys, Refused, Trust, proof_of, same, verify};
+use super::request::Request;
+use super::{event, fetch, handshake};
+use crate::clock::{Clock, Timestamp};
+use crate::connection::{ConnectionId, ConnectionName};
+use crate::connector::Webhook;
+use crate::http::{self, Route};
+use crate::secret::Secret;
+use crate::store::{Delivery, NewEvent, Taken};
+
+/// A connection that webhooks are received for.
+pub struct Target {
+    pub connection: ConnectionId,
+    pub name: ConnectionName,
+    pub connector: String,
+    /// The last part of its URL.
+    pub path: String,
+    /// What the vendor calls, without a query; some sign it.
+    pub public_url: Url,
+    pub rules: Webhook,
+    pub keys: Mutex<Keys>,
+    /// What the vendor's own pages are fetched through.
+    pub route: Route,
+    /// Whether anybody handles its events.
+    pub handled: bool,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
+/// What a request turned out to be, for whoever watches.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Received {
+        connection: ConnectionName,
+        events: Vec<(event::Event, Taken)>,
+    },
+    Handshake {
+        connection: ConnectionName,
+        captured: bool,
+    },
+    Refused {
+        connection: ConnectionName,
+        why: Refused,
+    },
+    Unreadable {
+        connection: ConnectionName,
+        why: String,
+    },
+    /// It was good, and could not be kept.
+    NotTaken {
+        connection: ConnectionName,
+        why: String,
+    },
+    /// Nobody is there at this path.
+    Unknown,
+}
+
+type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
+
+/// Receives for any number of connections.
+pub struct Receiver {
+    targets: HashMap<String, Vec<Arc<Target>>>,
+    inbox: Inbox,
+    clock: Clock,
+    http: http::Client,
+    trusted: Turn<HashMap<String, Trust>>,
+    /// Keeps a secret that a handshake brought.
+    capture: Box<Capture>,
+}
+
+/// Where webhooks come to.
+pub const PREFIX: &str = "/webhooks/";
+
+impl Receiver {
+    pub fn new(
+        targets: Vec<Arc<Target>>,
+        inbox: Inbox,
+        clock: Clock,
+        http: http::Client,
+        capture: impl Fn(&Target, &Secret) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let mut by_connector: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
+        for target in targets {
+            by_connector.entry(target.connector.clone()).or_default().push(target);
+        }
+        Self { targets: by_connector, inbox, clock, http, trusted: Turn::default(), capture: Box::new(capture) }
+    }
+
+    /// Answers a request. `path` is the request's own, `query` what follows its question mark.
+    pub async fn receive(&self, path: &str, query: &str, mut request: Request) -> (Reply, Outcome) {
+        let Some(target) = self.target(path) else { return (empty(404), Outcome::Unknown) };
+        request.url = with_query(&target.public_url, query);
+        let name = || target.name.clone();
+        let document = match event::document(&target.rules.event, &request) {
+            Ok(document) => document,
+            Err(error) => {
+                let why = error.to_string();
+                return (empty(400), Outcome::Unreadable { connection: name(), why });
+            }
+        };
+        let items = event::items(&target.rules.event, &document);
+        let whole = std::slice::from_ref(&document);
+        let judged = Judged { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
+        let handshake = handshake::of(&target.rules.handshakes, &judged);
+        if handshake.is_none_or(|handshake| handshake.signed)
+            && let Err(why) = self.prove(&target, &judged).await
+        {
+            return (empty(401), Outcome::Refused { connection: name(), why });
+        }
+        if let Some(handshake) = handshake {
+            let values = keys(&target).values;
+            let answer = handshake::answer(handshake, &judged, &values);
+            let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(&target, secret));
+            let reply =
+                Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
+            return (reply, Outcome::Handshake { connection: name(), captured });
+        }
+        // Whoever opens the URL in a browser sends no event.
+        if request.method != "POST" {
+            let why = "it is no POST".to_owned();
+            return (empty(405), Outcome::Unreadable { connection: name(), why });
+        }
+        let items = match &items {
+            Ok(items) => items,
+            Err(error) => {
+                let why = error.to_string();
+                return (empty(400), Outcome::Unreadable { connection: name(), why });
+            }
+        };
+        let read: Vec<event::Event> =
+            items.iter().map(|item| event::read(&target.rules.event, &judged, item)).collect();
+        let delivery = delivery(&target, &request, &read, self.clock.precise());
+        match self.inbox.take(delivery).await {
+            Ok(taken) => {
+                let events = read.into_iter().zip(taken).collect();
+                (accepted(&target.rules), Outcome::Received { connection: name(), events })
+            }
+            Err(why) => {
+                let why = match why {
+                    NotTaken::Full => "more come than can be written".to_owned(),
+                    NotTaken::Store(why) => why,
+                };
+                (empty(503), Outcome::NotTaken { connection: name(), why })
+            }
+        }
+    }
+
+    /// The target of a path, `/webhooks/CONNECTOR/SECRET`. The secret is compared in constant time.
+    fn target(&self, path: &str) -> Option<Arc<Target>> {
+        let (connector, secret) = path.strip_prefix(PREFIX)?.split_once('/')?;
+        let targets = self.targets.get(connector)?;
+        targets.iter().find(|target| same(target.path.as_bytes(), secret.as_bytes())).cloned()
+    }
+
+    async fn prove(&self, target: &Target, judged: &Judged<'_>) -> Result<(), Refused> {
+        // A vendor that signs nothing is known by the URL, which nobody else was told.
+        if target.rules.proofs.is_empty() {
+            return Ok(());
+        }
+        let proof = proof_of(&target.rules.proofs, judged).ok_or(Refused::Unproven)?;
+        let trust = if fetch::is_needed(proof) {
+            let mut trusted = self.trusted.lock().await;
+            fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now()).await?
+        } else {
+            Trust::default()
+        };
+        verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now())
+    }
+
+    /// A secret is taken only where there is none: nobody can put another in its place from outside.
+    fn keep(&self, target: &Target, secret: &Secret) -> bool {
+        let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if !keys.secrets.is_empty() || (self.capture)(target, secret).is_err() {
+            return false;
+        }
+        keys.secrets.push(secret.clone());
+        true
+    }
+}
+
+fn keys(target: &Target) -> Keys {
+    target.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn with_query(url: &Url, query: &str) -> String {
+    if query.is_empty() { url.to_string() } else { format!("{url}?{query}") }
+}
+
+fn empty(status: u16) -> Reply {
+    Reply { status, content_type: "text/plain; charset=utf-8".to_owned(), body: String::new() }
+}
+
+fn accepted(rules: &Webhook) -> Reply {
+    Reply {
+        status: rules.reply.status,
+        content_type: rules.reply.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
+        body: rules.reply.body.clone().unwrap_or_default(),
+    }
+}
+
+/// Headers that carry the vendor's credentials to us are of no use later.
+const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
+
+fn delivery(target: &Target, request: &Request, read: &[event::Event], now: Timestamp) -> Delivery {
+    let batch = !target.rules.event.items.is_empty();
+    let hash = |bytes: &[u8]| -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        out
+    };
+    let events = read.iter().map(|event| {
+        let item = batch.then(|| event.payload.to_string());
+        NewEvent {
+            delivery_id: event.delivery_id.clone(),
+            digest: hash(item.as_ref().map_or(request.body.as_slice(), String::as_bytes)),
+            kind: event.kind.clone(),
+            account: event.account.clone(),
+            resource: event.resource.clone(),
+            actor: event.actor.clone(),
+            occurred_at: event.time,
+            item,
+        }
+    });
+    let kept =
+        request.headers.iter().filter(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+    Delivery {
+        connection: target.connection,
+        received_at: now,
+        headers: kept.cloned().collect(),
+        body: request.body.clone(),
+        events: events.collect(),
+        handled: target.handled,
+    }
+}
+
+/// The events of a request that was kept, read anew.
+pub fn payload(rules: &Webhook, request: &Request, item: Option<&str>) -> Value {
+    match item {
+        Some(text) => serde_json::from_str(text).unwrap_or_default(),
+        None => event::document(&rules.event, request).unwrap_or_default(),
+    }
+}

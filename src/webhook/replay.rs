@@ -1,0 +1,102 @@
+//! Events that came, sent once more to where the user wants them: the same body and ids, in the order in which they came.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+use super::event;
+use super::request::Request;
+use super::send::{Answered, Sender};
+use super::setup::Setup;
+use super::sign::{proof_for, sign};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::connection::{ConnectionId, ConnectionName};
+use crate::error::Result;
+use crate::http::HttpError;
+use crate::store::EventId;
+
+/// How long a receiver may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which events go where.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    pub connection: Option<ConnectionId>,
+    pub since: Timestamp,
+    pub to: &'a Url,
+}
+
+/// One request that was sent again.
+#[derive(Debug)]
+pub struct Replayed {
+    pub id: EventId,
+    pub connection: ConnectionName,
+    pub kind: String,
+    pub delivery_id: String,
+    /// Whether it carries a signature of now; else those that it came with.
+    pub signed_anew: bool,
+    pub answer: Result<Answered, HttpError>,
+}
+
+/// Sends them, one after another; a batch goes as the one request that it was.
+///
+/// # Errors
+/// The vault's, and those of `told`.
+pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed) -> Result<()>) -> Result<()> {
+    if !app.has_vault() {
+        return Ok(());
+    }
+    let sender = Sender::new(&app.config, TIMEOUT);
+    let events = app.store()?.events();
+    let mut setups: HashMap<ConnectionName, Option<Setup>> = HashMap::new();
+    let mut after = EventId(0);
+    loop {
+        let page = events.after(after, wish.connection, wish.since)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id;
+        for event in page {
+            let Some(kept) = events.kept(event.id)?.filter(|kept| kept.first) else { continue };
+            let setup =
+                setups.entry(event.connection.clone()).or_insert_with(|| Setup::of(app, &event.connection).ok());
+            let mut request =
+                Request { method: "POST".to_owned(), url: wish.to.to_string(), headers: kept.headers, body: kept.body };
+            let signed_anew = setup.as_ref().is_some_and(|setup| sign_anew(setup, &mut request, app.clock.now()));
+            let replayed = Replayed {
+                id: event.id,
+                answer: sender.send(wish.to, &only_new_query(&request, wish.to)).await,
+                connection: event.connection,
+                kind: event.kind,
+                delivery_id: event.delivery_id,
+                signed_anew,
+            };
+            told(&replayed)?;
+        }
+    }
+}
+
+/// Signs by the secret in force, as of now; whether that could be. A body is never changed.
+fn sign_anew(setup: &Setup, request: &mut Request, now: Timestamp) -> bool {
+    let Ok(rules) = setup.rules() else { return false };
+    let mut document = event::document(&rules.event, request).unwrap_or(Value::Null);
+    let Some(proof) = proof_for(&rules.proofs, request, &document) else { return false };
+    let mut signed = request.clone();
+    let done = sign(proof, &rules.event, &mut signed, &mut document, &setup.keys, &setup.vendor, now).is_ok();
+    if done && signed.body == request.body {
+        *request = signed;
+        return true;
+    }
+    false
+}
+
+/// The request with no more of a query than its signature put there: the receiver's own stands in its URL.
+fn only_new_query(request: &Request, to: &Url) -> Request {
+    let added = request.url.strip_prefix(to.as_str()).map(|rest| rest.trim_start_matches(['?', '&']).to_owned());
+    let url = match added {
+        Some(added) if !added.is_empty() => format!("?{added}"),
+        _ => String::new(),
+    };
+    Request { url, ..request.clone() }
+}

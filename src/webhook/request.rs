@@ -1,0 +1,64 @@
+//! A request as it came, or as it will be sent: the bytes are what was signed.
+
+use url::form_urlencoded;
+
+/// One webhook request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    /// The URL that the vendor calls, with its query, as it is registered there: some sign it.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header<'r> {
+    Absent,
+    One(&'r str),
+    /// The same header twice: which of them was signed nobody can say.
+    Several,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Header<'_> {
+        let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        match (values.next(), values.next()) {
+            (None, _) => Header::Absent,
+            (Some((_, value)), None) => Header::One(value),
+            (Some(_), Some(_)) => Header::Several,
+        }
+    }
+
+    /// The header's value, where it came once.
+    pub fn one(&self, name: &str) -> Option<&str> {
+        match self.header(name) {
+            Header::One(value) => Some(value),
+            Header::Absent | Header::Several => None,
+        }
+    }
+
+    pub fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.url.split_once('?')?;
+        let query = query.split('#').next().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    pub fn set_header(&mut self, name: &str, value: &str) {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn set_query(&mut self, name: &str, value: &str) {
+        let mark = if self.url.contains('?') { '&' } else { '?' };
+        let pair: String = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+        self.url.push(mark);
+        self.url.push_str(&pair);
+    }
+
+    pub fn is_form(&self) -> bool {
+        self.one("content-type")
+            .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))
+    }
+}

@@ -1,0 +1,80 @@
+//! A webhook on its way to a receiver: the exact body, and the vendor's headers.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::request::Request;
+use crate::clock::Stopwatch;
+use crate::config::Config;
+use crate::http::egress::Guard;
+use crate::http::{self, Client, HttpError, Route, is_loopback};
+use crate::secret::Secret;
+
+/// Headers that are of one connection alone.
+const OF_THE_CONNECTION: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Sends to this machine, and through the egress guard to https URLs elsewhere.
+#[derive(Debug)]
+pub struct Sender {
+    here: Client,
+    elsewhere: Client,
+}
+
+/// What a receiver answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub status: u16,
+    pub duration: Duration,
+    /// The beginning of what it said.
+    pub said: Option<String>,
+}
+
+impl Answered {
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl Sender {
+    pub fn new(config: &Config, timeout: Duration) -> Self {
+        Self { here: Client::new(timeout), elsewhere: Client::guarded(timeout, Guard::new(&config.http.allow)) }
+    }
+
+    /// Posts the request to a receiver, with the query that it has. No redirect is followed.
+    ///
+    /// # Errors
+    /// [`HttpError`] where no answer came.
+    pub async fn send(&self, to: &Url, request: &Request) -> Result<Answered, HttpError> {
+        let mut url = to.clone();
+        if let Some((_, query)) = request.url.split_once('?') {
+            let before = url.query().map(|before| format!("{before}&")).unwrap_or_default();
+            url.set_query(Some(&format!("{before}{query}")));
+        }
+        let mut sent = http::Request::new("POST", url);
+        let mut content_type = "";
+        for (name, value) in &request.headers {
+            if name.eq_ignore_ascii_case("content-type") {
+                content_type = value;
+            } else if !OF_THE_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+                sent = sent.header(name, Secret::from(value.as_str()));
+            }
+        }
+        let sent = sent.body(content_type, request.body.clone());
+        let client = if is_loopback(to) { &self.here } else { &self.elsewhere };
+        let stopwatch = Stopwatch::start();
+        let response = client.send(sent, &Route::Live).await?;
+        Ok(Answered { status: response.status, duration: stopwatch.elapsed(), said: response.said(&[]) })
+    }
+}

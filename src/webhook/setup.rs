@@ -1,0 +1,409 @@
+//! What the webhooks of a connection need: their URL, values and secrets, and what the sandbox's vendor signs with.
+
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+use url::Url;
+
+use super::fetch;
+use super::proof::{Keys, hex, secret_keys};
+use super::receive::{PREFIX, Target};
+use super::sign::{VendorKeys, ed25519_public};
+use crate::app::{self, App};
+use crate::clock;
+use crate::connection::{Connection, ConnectionName, Mode, Standing};
+use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Values, Webhook};
+use crate::env;
+use crate::error::{Kind, Remedy, Result};
+use crate::http::Route;
+use crate::oauth::access;
+use crate::sandbox::{sandbox_fields, sandbox_params, sandbox_webhook_seed};
+use crate::secret::Secret;
+use crate::store;
+
+/// Where `webhook listen` listens, unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7421;
+
+/// A key of fewer bytes can be guessed.
+const LEAST_KEY_BYTES: usize = 8;
+
+/// A public key (RFC 8032 section 5.1.5).
+const ED25519_BYTES: usize = 32;
+
+/// The parameter that holds what is signed with.
+const SECRET: &str = "secret";
+
+/// Where the secret in force comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `webhook secret --set`, or a handshake.
+    Kept,
+    /// `INTEG_WEBHOOK_SECRET`.
+    Environment,
+    /// Something that the connection has anyway: its client secret.
+    Connection,
+    /// The seed of the sandbox.
+    Sandbox,
+}
+
+impl Source {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Environment => "environment",
+            Self::Connection => "connection",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// A connection as far as its webhooks go.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub connection: Connection,
+    pub connector: Connector,
+    pub kept: store::Webhook,
+    pub keys: Keys,
+    pub source: Option<Source>,
+    /// What the sandbox's vendor signs with.
+    pub vendor: VendorKeys,
+}
+
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("{connector} sends no webhooks that integ knows of")]
+    NoWebhook { connector: String },
+    #[error("receiving for {connection} needs {name}: {prompt}")]
+    MissingParam { connection: String, name: String, prompt: String },
+    #[error("there is no secret to check what comes for {connection}{}", prompt.as_ref().map(|prompt| format!(": {prompt}")).unwrap_or_default())]
+    NoSecret { connection: String, prompt: Option<String> },
+    #[error("the secret of {connection} {why}")]
+    WeakSecret { connection: String, why: &'static str },
+    #[error("{url:?} is no address that a vendor calls: https, or http on this machine, with no query")]
+    PublicUrl { url: String },
+    #[error("webhooks of {connector} have no parameter {name:?}")]
+    UnknownParam { connector: String, name: String, known: Vec<String> },
+}
+
+impl Remedy for SetupError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoWebhook { .. } => Kind::NotFound,
+            _ => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoWebhook { .. } => "no_webhooks",
+            Self::MissingParam { .. } => "missing_param",
+            Self::NoSecret { .. } => "no_webhook_secret",
+            Self::WeakSecret { .. } => "weak_webhook_secret",
+            Self::PublicUrl { .. } => "invalid_public_url",
+            Self::UnknownParam { .. } => "unknown_param",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoWebhook { .. } => "integ connector list".to_owned(),
+            Self::MissingParam { connection, name, .. } => {
+                format!("integ webhook secret {connection} --param {name}=VALUE")
+            }
+            Self::NoSecret { connection, .. } | Self::WeakSecret { connection, .. } => {
+                format!("integ webhook secret {connection} --set - (it reads stdin), or --rotate for a new one")
+            }
+            Self::PublicUrl { .. } => "--public-url https://hooks.example.com".to_owned(),
+            Self::UnknownParam { known, .. } if known.is_empty() => return None,
+            Self::UnknownParam { known, .. } => format!("there are: {}", known.join(", ")),
+        })
+    }
+
+    fn connection(&self) -> Option<String> {
+        match self {
+            Self::MissingParam { connection, .. }
+            | Self::NoSecret { connection, .. }
+            | Self::WeakSecret { connection, .. } => Some(connection.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The webhook part of a connector's file.
+///
+/// # Errors
+/// [`SetupError::NoWebhook`].
+pub fn rules(connector: &Connector) -> Result<&Webhook, SetupError> {
+    connector.webhook.as_ref().ok_or_else(|| SetupError::NoWebhook { connector: connector.id.clone() })
+}
+
+impl Setup {
+    /// Reads what is kept of a connection's webhooks, and makes their URL where they have none yet.
+    ///
+    /// # Errors
+    /// [`SetupError::NoWebhook`], unknown connections, the vault's errors.
+    pub fn of(app: &App, name: &ConnectionName) -> Result<Self> {
+        let connection = app.connection(name)?;
+        let connector = app.catalogue.get(name.connector())?;
+        rules(&connector)?;
+        let kept = app.store()?.webhooks().ensure(connection.id, &fresh_path())?;
+        let mut setup =
+            Self { connection, connector, kept, keys: Keys::default(), source: None, vendor: VendorKeys::default() };
+        setup.gather(app)?;
+        Ok(setup)
+    }
+
+    pub fn name(&self) -> &ConnectionName {
+        &self.connection.name
+    }
+
+    /// # Errors
+    /// [`SetupError::NoWebhook`], never after [`Self::of`].
+    pub fn rules(&self) -> Result<&Webhook, SetupError> {
+        rules(&self.connector)
+    }
+
+    fn gather(&mut self, app: &App) -> Result<()> {
+        let rules = self.rules()?.clone();
+        let mut values = self.values(app)?;
+        let seed = match self.connection.mode {
+            Mode::Sandbox => Some(app.sandbox_seed()?),
+            Mode::Live => None,
+        };
+        if let Some(seed) = &seed {
+            self.vendor = vendor(&self.connector, seed);
+            set_public_key(&mut values, &rules, &self.vendor);
+        }
+        values.extend(&self.kept.params);
+        for (name, param) in rules.params.iter().filter(|(name, _)| *name != SECRET) {
+            if values.get(name).is_some() {
+                continue;
+            }
+            let from = param.from.as_ref().and_then(|from| from.fill(&values).ok());
+            let made = || seed.as_ref().filter(|_| !param.optional).map(|seed| made_up(&self.connector, seed, name));
+            if let Some(value) = from.or_else(made) {
+                values.set(name, &value);
+            }
+        }
+        let secrets = self.kept.secrets(app.clock.now());
+        let from = rules.params.get(SECRET).and_then(|param| param.from.as_ref()?.fill(&values).ok());
+        let (secrets, source) = if !secrets.is_empty() {
+            (secrets, Some(Source::Kept))
+        } else if let Some(secret) = env::secret(&env::WEBHOOK_SECRET) {
+            (vec![secret], Some(Source::Environment))
+        } else if let Some(secret) = from {
+            (vec![Secret::new(secret)], Some(Source::Connection))
+        } else if let Some(secret) = seed.as_ref().and_then(|seed| sandbox_secret(&self.connector, &rules, seed)) {
+            (vec![secret], Some(Source::Sandbox))
+        } else {
+            (Vec::new(), None)
+        };
+        self.source = source;
+        self.keys = Keys { secrets, values };
+        Ok(())
+    }
+
+    /// The connection's values, with the client's secret, which some vendors sign by.
+    fn values(&self, app: &App) -> Result<Values> {
+        let (_, auth) = self.connector.auth(Some(&self.connection.auth))?;
+        let loaded = match access::load(app, self.name()) {
+            Ok(loaded) => Some(loaded),
+            // Of an account that is gone the events that came are still there.
+            Err(_) if self.connection.standing == Standing::Disconnected => None,
+            Err(error) => return Err(error),
+        };
+        let grant = loaded.as_ref().map(|loaded| &loaded.grant);
+        let mut values = app::values(&self.connector, auth, &self.connection, grant);
+        if let Some(grant) = grant
+            && let Some(secret) = access::current_client(app, &self.connector.id, grant)?.secret
+        {
+            values.set("client_secret", secret.expose());
+        }
+        Ok(values)
+    }
+
+    /// Whether what comes can be judged: nothing is missing, and no secret can be guessed (fault 58).
+    ///
+    /// # Errors
+    /// [`SetupError::MissingParam`], [`SetupError::NoSecret`], [`SetupError::WeakSecret`].
+    pub fn check(&self) -> Result<(), SetupError> {
+        let rules = self.rules()?;
+        let connection = || self.name().to_string();
+        let missing = |(name, _): &(&String, _)| self.keys.values.get(name).is_none();
+        let required = rules.params.iter().filter(|(name, param)| !param.optional && *name != SECRET);
+        if let Some((name, param)) = required.into_iter().find(missing) {
+            let prompt = param.prompt.clone();
+            return Err(SetupError::MissingParam { connection: connection(), name: name.clone(), prompt });
+        }
+        let keyed: Vec<&Proof> = rules.proofs.iter().filter(|proof| !fetch::is_needed(proof)).collect();
+        let captured = rules.handshakes.iter().any(|handshake| handshake.capture.is_some());
+        if keyed.len() < rules.proofs.len() || keyed.is_empty() || (self.keys.secrets.is_empty() && captured) {
+            return Ok(());
+        }
+        if self.keys.secrets.iter().all(Secret::is_empty) && keyed.iter().all(|proof| takes_secret(proof)) {
+            let prompt = rules.params.get(SECRET).map(|param| param.prompt.clone());
+            return Err(SetupError::NoSecret { connection: connection(), prompt });
+        }
+        let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
+        let read: Vec<(&Proof, Vec<(Secret, Vec<u8>)>)> = read.collect();
+        if read.is_empty() {
+            let why = "is not written as the vendor writes it";
+            return Err(SetupError::WeakSecret { connection: connection(), why });
+        }
+        let short = |(proof, keys): &(&Proof, Vec<(Secret, Vec<u8>)>)| {
+            keys.iter().any(|(_, key)| match proof.scheme {
+                Scheme::Ed25519 => key.len() != ED25519_BYTES,
+                _ => key.len() < LEAST_KEY_BYTES,
+            })
+        };
+        if read.iter().any(short) {
+            return Err(SetupError::WeakSecret { connection: connection(), why: "is too short to be one" });
+        }
+        Ok(())
+    }
+
+    /// The path of its URL.
+    pub fn path(&self) -> String {
+        format!("{PREFIX}{}/{}", self.connector.id, self.kept.path)
+    }
+
+    /// Where it is listened for on this machine.
+    ///
+    /// # Errors
+    /// [`SetupError::PublicUrl`], for what cannot be.
+    pub fn local_url(&self, port: u16) -> Result<Url, SetupError> {
+        let text = format!("http://127.0.0.1:{port}{}", self.path());
+        Url::parse(&text).map_err(|_| SetupError::PublicUrl { url: text })
+    }
+
+    /// What the vendor calls: what was told with `--public-url`, else the address on this machine.
+    ///
+    /// # Errors
+    /// [`SetupError::PublicUrl`].
+    pub fn url(&self, port: u16) -> Result<Url, SetupError> {
+        match &self.kept.public_url {
+            Some(base) => self.public_url(base),
+            None => self.local_url(port),
+        }
+    }
+
+    /// An address of the user's with this connection's path after it, unless it is there already.
+    ///
+    /// # Errors
+    /// [`SetupError::PublicUrl`].
+    pub fn public_url(&self, base: &str) -> Result<Url, SetupError> {
+        let wrong = || SetupError::PublicUrl { url: base.to_owned() };
+        let mut url = Url::parse(base).map_err(|_| wrong())?;
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !plain || Route::Live.resolve(&url).is_err() {
+            return Err(wrong());
+        }
+        if !url.path().ends_with(&self.path()) {
+            url.set_path(&format!("{}{}", url.path().trim_end_matches('/'), self.path()));
+        }
+        Ok(url)
+    }
+
+    /// What receives for it.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn target(&self, url: Url, route: Route, handled: bool) -> Result<Target, SetupError> {
+        Ok(Target {
+            connection: self.connection.id,
+            name: self.name().clone(),
+            connector: self.connector.id.clone(),
+            path: self.kept.path.clone(),
+            public_url: url,
+            rules: self.rules()?.clone(),
+            keys: Mutex::new(self.keys.clone()),
+            route,
+            handled,
+        })
+    }
+}
+
+/// Whether what it is judged with is the secret.
+fn takes_secret(proof: &Proof) -> bool {
+    let keyless = matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256);
+    let own = proof.key.as_ref().is_some_and(|template| !template.names().any(|name| name == SECRET));
+    !keyless && !own
+}
+
+/// A part of a URL that nobody guesses.
+fn fresh_path() -> String {
+    hex(&clock::random::<16>())
+}
+
+/// A new secret in the form that the connector's rule reads; absent where the vendor alone can make one.
+pub fn fresh_secret(rules: &Webhook) -> Option<Secret> {
+    secret_text(rules, &clock::random::<32>(), "")
+}
+
+/// What the sandbox's vendor signs with.
+pub fn vendor(connector: &Connector, seed: &[u8]) -> VendorKeys {
+    let seed = sandbox_webhook_seed(connector, seed, "ed25519");
+    VendorKeys { ed25519_seed: Some(Secret::new(seed.to_vec())), rsa: None, key_id: "sandbox".to_owned() }
+}
+
+/// Where a value of the webhook's is the vendor's public key, the sandbox's vendor has one as well.
+fn set_public_key(values: &mut Values, rules: &Webhook, vendor: &VendorKeys) {
+    let keys =
+        rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Ed25519).filter_map(|proof| proof.key.as_ref());
+    let Some(public) = vendor.ed25519_seed.as_ref().and_then(ed25519_public) else { return };
+    for name in keys.flat_map(|key| key.names()).filter(|name| *name != SECRET) {
+        values.set(name, &public);
+    }
+}
+
+/// The secret of the sandbox's vendor, in the form that the rule reads.
+pub fn sandbox_secret(connector: &Connector, rules: &Webhook, seed: &[u8]) -> Option<Secret> {
+    if rules.proofs.iter().any(|proof| proof.scheme == Scheme::Ed25519 && takes_secret(proof)) {
+        return vendor(connector, seed).ed25519_seed.as_ref().and_then(ed25519_public).map(Secret::new);
+    }
+    secret_text(rules, &sandbox_webhook_seed(connector, seed, SECRET), "sandbox-")
+}
+
+/// A value of the sandbox's, where the user would look one up at the vendor.
+pub fn made_up(connector: &Connector, seed: &[u8], name: &str) -> String {
+    format!("sandbox-{}", hex(&sandbox_webhook_seed(connector, seed, name)[..8]))
+}
+
+fn secret_text(rules: &Webhook, bytes: &[u8; 32], prefix: &str) -> Option<Secret> {
+    let keyed = || rules.proofs.iter().filter(|proof| takes_secret(proof));
+    keyed().next()?;
+    if keyed().any(|proof| proof.scheme == Scheme::Ed25519) {
+        return None;
+    }
+    // A secret that is written in a form of its own is as good where any text will do.
+    let encoding = keyed().map(|proof| proof.key_encoding).find(|encoding| *encoding != KeyEncoding::Utf8);
+    Some(Secret::new(match encoding.unwrap_or_default() {
+        KeyEncoding::Utf8 => format!("{prefix}{}", hex(&bytes[..20])),
+        KeyEncoding::Hex => hex(bytes),
+        KeyEncoding::Whsec => format!("whsec_{}", STANDARD.encode(bytes)),
+    }))
+}
+
+/// What events of a connector without a connection are made with: the sandbox's values.
+///
+/// # Errors
+/// [`SetupError::NoWebhook`], and a connector without any way of authenticating.
+pub fn unconnected(connector: &Connector, seed: &[u8], secret: Option<Secret>) -> Result<(Keys, VendorKeys)> {
+    let rules = rules(connector)?;
+    let (_, auth) = connector.auth(None)?;
+    let mut values = Values::default();
+    values.extend(&sandbox_params(connector, auth));
+    for (name, value) in sandbox_fields(connector, auth, seed) {
+        values.set(&name, value.expose());
+    }
+    for (name, param) in rules.params.iter().filter(|(name, param)| *name != SECRET && !param.optional) {
+        let from = param.from.as_ref().and_then(|from| from.fill(&values).ok());
+        values.set(name, &from.unwrap_or_else(|| made_up(connector, seed, name)));
+    }
+    let secret = secret.or_else(|| sandbox_secret(connector, rules, seed));
+    let vendor = vendor(connector, seed);
+    set_public_key(&mut values, rules, &vendor);
+    Ok((Keys { secrets: secret.into_iter().collect(), values }, vendor))
+}

@@ -1,0 +1,194 @@
+//! A request signed as the vendor would sign it, by the rule that it is verified by.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::signature::KeyPair;
+use ring::{digest, hmac, rand, signature};
+use serde_json::{Value, json};
+
+use super::event;
+use super::proof::{Judged, Keys, Refused, base, hex, proof_of, secret_keys};
+use super::request::Request;
+use crate::clock::Timestamp;
+use crate::connector::{Carrier, Encoding, EventShape, Proof, Scheme, TimeUnit, Values};
+use crate::secret::Secret;
+
+/// What only the vendor has, where it is not the secret itself.
+#[derive(Clone, Debug, Default)]
+pub struct VendorKeys {
+    /// The seed of an Ed25519 key.
+    pub ed25519_seed: Option<Secret<Vec<u8>>>,
+    /// An RSA key, PKCS #8 in DER.
+    pub rsa: Option<Secret<Vec<u8>>>,
+    /// By which the key set or the certificate names it.
+    pub key_id: String,
+}
+
+/// Signs a request by a proof: puts timestamp, hash and signatures where the vendor puts them. With several secrets there
+/// are several signatures, as while one is replaced by another.
+///
+/// # Errors
+/// [`Refused`] for what is missing.
+pub fn sign(
+    proof: &Proof,
+    shape: &EventShape,
+    request: &mut Request,
+    document: &mut Value,
+    keys: &Keys,
+    vendor: &VendorKeys,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    if let Some(name) = &proof.body_hash {
+        request.set_query(name, &hex(digest::digest(&digest::SHA256, &request.body).as_ref()));
+    }
+    let timestamp = proof.timestamp.as_ref().map(|rule| match rule.unit {
+        TimeUnit::Seconds => at.as_second().to_string(),
+        TimeUnit::Milliseconds => at.as_millisecond().to_string(),
+        TimeUnit::Date => at.to_string(),
+    });
+    let mut written: Vec<(&Carrier, &str, String)> = Vec::new();
+    if let (Some(rule), Some(text)) = (&proof.timestamp, &timestamp) {
+        written.push((&rule.place, "timestamp", text.clone()));
+    }
+    for text in signatures(proof, request, document, keys, vendor, timestamp.as_deref(), at)? {
+        written.push((&proof.signature, "signature", text));
+    }
+    put(shape, request, document, &written);
+    Ok(())
+}
+
+/// The proof by which a request of this kind would be signed: the first that fits it, whatever it carries yet.
+pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value) -> Option<&'p Proof> {
+    let fits = |proof: &&Proof| proof.when.as_ref().is_none_or(|when| when.holds(request, document));
+    let judged = Judged { request, document, items: std::slice::from_ref(document) };
+    proof_of(proofs, &judged).or_else(|| proofs.iter().find(fits))
+}
+
+fn signatures(
+    proof: &Proof,
+    request: &Request,
+    document: &Value,
+    keys: &Keys,
+    vendor: &VendorKeys,
+    timestamp: Option<&str>,
+    at: Timestamp,
+) -> Result<Vec<String>, Refused> {
+    let judged = Judged { request, document, items: std::slice::from_ref(document) };
+    let message = |secret: Option<&Secret>| base(proof, &judged, document, &keys.values, secret, timestamp);
+    let encoded = |bytes: &[u8]| match proof.encoding {
+        Encoding::Hex => hex(bytes),
+        Encoding::Base64 => STANDARD.encode(bytes),
+    };
+    let missing = |what: &str| Refused::Missing(what.to_owned());
+    match proof.scheme {
+        Scheme::Ed25519 => {
+            let seed = vendor.ed25519_seed.as_ref().ok_or_else(|| missing("the vendor's private key"))?;
+            let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| Refused::NoSecret)?;
+            Ok(vec![encoded(pair.sign(&message(None)?).as_ref())])
+        }
+        Scheme::RsaSha256 => Ok(vec![encoded(&rsa(vendor, &message(None)?)?)]),
+        Scheme::JwtRs256 => {
+            let head = json!({ "alg": "RS256", "typ": "JWT", "kid": vendor.key_id });
+            let part = unsigned_token(&head, proof, &keys.values, at)?;
+            let signature = rsa(vendor, part.as_bytes())?;
+            Ok(vec![format!("{part}.{}", URL_SAFE_NO_PAD.encode(signature))])
+        }
+        Scheme::JwtHs256 => {
+            let part = unsigned_token(&json!({ "alg": "HS256", "typ": "JWT" }), proof, &keys.values, at)?;
+            let (_, key) = secret_keys(proof, keys)?.swap_remove(0);
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
+            Ok(vec![format!("{part}.{}", URL_SAFE_NO_PAD.encode(tag))])
+        }
+        Scheme::Token => {
+            let (_, key) = secret_keys(proof, keys)?.swap_remove(0);
+            Ok(vec![String::from_utf8(key).map_err(|_| Refused::NoSecret)?])
+        }
+        Scheme::HmacSha1 | Scheme::HmacSha256 | Scheme::HmacSha512 | Scheme::Sha256 => {
+            let one = |(secret, key): &(Secret, Vec<u8>)| {
+                let message = message(Some(secret))?;
+                Ok(encoded(&tag(proof.scheme, key, &message)))
+            };
+            let all = secret_keys(proof, keys)?;
+            // A vendor that writes one signature signs with the newest secret.
+            let several = if proof.signature.separator.is_some() { all.len() } else { 1 };
+            all.iter().take(several).map(one).collect()
+        }
+    }
+}
+
+fn tag(scheme: Scheme, key: &[u8], message: &[u8]) -> Vec<u8> {
+    let algorithm = match scheme {
+        Scheme::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Scheme::HmacSha512 => hmac::HMAC_SHA512,
+        Scheme::Sha256 => return digest::digest(&digest::SHA256, message).as_ref().to_vec(),
+        _ => hmac::HMAC_SHA256,
+    };
+    hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
+}
+
+fn rsa(vendor: &VendorKeys, message: &[u8]) -> Result<Vec<u8>, Refused> {
+    let key = vendor.rsa.as_ref().ok_or_else(|| Refused::Missing("the vendor's private key".to_owned()))?;
+    let pair = signature::RsaKeyPair::from_pkcs8(key.expose()).map_err(|_| Refused::NoSecret)?;
+    let mut signed = vec![0; pair.public_key().modulus_len()];
+    pair.sign(&signature::RSA_PKCS1_SHA256, &rand::SystemRandom::new(), message, &mut signed)
+        .map_err(|_| Refused::NoSecret)?;
+    Ok(signed)
+}
+
+/// Head and claims of a token that says what the rule wants.
+fn unsigned_token(head: &Value, proof: &Proof, values: &Values, at: Timestamp) -> Result<String, Refused> {
+    const LIFETIME_SECS: i64 = 3600;
+    let mut claims = json!({ "iat": at.as_second(), "exp": at.as_second().saturating_add(LIFETIME_SECS) });
+    if let Some(rule) = &proof.jwt {
+        let fill = |template: &crate::connector::Template| {
+            template.fill(values).map_err(|error| Refused::Missing(error.to_string()))
+        };
+        if let Some(issuer) = rule.issuers.first() {
+            claims["iss"] = json!(issuer);
+        }
+        if let Some(audience) = &rule.audience {
+            claims["aud"] = json!(fill(audience)?);
+        }
+        for (name, want) in &rule.claims {
+            let text = fill(want)?;
+            claims[name.as_str()] = serde_json::from_str(&text).unwrap_or(json!(text));
+        }
+    }
+    let part = |document: &Value| URL_SAFE_NO_PAD.encode(document.to_string());
+    Ok(format!("{}.{}", part(head), part(&claims)))
+}
+
+/// Writes the parts where they belong; those of one header stand in it together.
+fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written: &[(&Carrier, &str, String)]) {
+    let mut done: Vec<(&str, Vec<String>, &str)> = Vec::new();
+    for (carrier, name, text) in written {
+        let text = match &carrier.format {
+            Some(format) => {
+                let mut values = Values::default();
+                values.set(name, text);
+                format.fill(&values).unwrap_or_else(|_| text.clone())
+            }
+            None => text.clone(),
+        };
+        if let Some(header) = &carrier.header {
+            match done.iter_mut().find(|(known, ..)| known.eq_ignore_ascii_case(header)) {
+                Some((_, parts, _)) => parts.push(text),
+                None => done.push((header, vec![text], carrier.separator.as_deref().unwrap_or_default())),
+            }
+        } else if let Some(query) = &carrier.query {
+            request.set_query(query, &text);
+        } else if let Some(at) = &carrier.at {
+            event::change_items(&shape.items, document, &mut |item| at.put(item, json!(text)));
+            request.body = document.to_string().into_bytes();
+        }
+    }
+    for (header, parts, separator) in done {
+        request.set_header(header, &parts.join(separator));
+    }
+}
+
+/// The public half of an Ed25519 seed, in hexadecimal, as a vendor shows it.
+pub fn ed25519_public(seed: &Secret<Vec<u8>>) -> Option<String> {
+    let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).ok()?;
+    Some(hex(pair.public_key().as_ref()))
+}

@@ -1,0 +1,233 @@
+//! Events that nobody sent: a sample of the connector's file, filled, changed as the user wants, and signed.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::event;
+use super::proof::{Keys, Refused};
+use super::request::Request;
+use super::sign::{VendorKeys, proof_for, sign};
+use crate::clock::Timestamp;
+use crate::connector::{Connector, Pointer, Sample, Template, TemplateError, Values, Webhook};
+use crate::error::{Kind, Remedy};
+
+/// One event to be made.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    /// The type, one of the connector's events.
+    pub event: &'a str,
+    /// Where it goes; as the vendor signs it.
+    pub url: &'a str,
+    /// Which one it is, from 1.
+    pub number: u64,
+    /// Fresh for each event: 32 hexadecimal digits.
+    pub id: &'a str,
+    /// Places in the body and what to put there.
+    pub set: &'a [(Pointer, Value)],
+    /// A body in place of the sample's.
+    pub data: Option<&'a [u8]>,
+    pub now: Timestamp,
+    /// The time that the signature says; now where absent.
+    pub signed_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Error)]
+pub enum SimulateError {
+    #[error("{connector} sends no webhooks")]
+    NoWebhook { connector: String },
+    #[error("{connector} has no event {event:?} with a sample")]
+    UnknownEvent { connector: String, event: String, likely: Option<String> },
+    #[error("the sample of {event} cannot be filled")]
+    Template { connector: String, event: String, source: TemplateError },
+    #[error("the sample of {event} is not JSON")]
+    Json { connector: String, event: String, source: serde_json::Error },
+    #[error("{event} cannot be signed")]
+    Sign { event: String, source: Refused },
+}
+
+impl Remedy for SimulateError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoWebhook { .. } | Self::UnknownEvent { .. } => Kind::NotFound,
+            Self::Template { .. } | Self::Sign { .. } => Kind::Usage,
+            Self::Json { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoWebhook { .. } => "no_webhooks",
+            Self::UnknownEvent { .. } => "unknown_event",
+            Self::Template { .. } => "missing_value",
+            Self::Json { .. } => "invalid_sample",
+            Self::Sign { .. } => "cannot_sign",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoWebhook { .. } => "integ connector list".to_owned(),
+            Self::UnknownEvent { likely: Some(likely), connector, .. } => {
+                format!("integ webhook simulate {connector} {likely}")
+            }
+            Self::UnknownEvent { connector, .. } | Self::Template { connector, .. } | Self::Json { connector, .. } => {
+                format!("integ webhook simulate {connector} (it lists the events)")
+            }
+            Self::Sign { source: Refused::NoSecret, .. } => "--secret-file FILE, or INTEG_WEBHOOK_SECRET".to_owned(),
+            Self::Sign { .. } => return None,
+        })
+    }
+}
+
+/// The webhook part of a connector's file.
+///
+/// # Errors
+/// [`SimulateError::NoWebhook`].
+pub fn webhook(connector: &Connector) -> Result<&Webhook, SimulateError> {
+    connector.webhook.as_ref().ok_or_else(|| SimulateError::NoWebhook { connector: connector.id.clone() })
+}
+
+/// A request as the vendor would send it. Pure.
+///
+/// # Errors
+/// [`SimulateError`].
+pub fn simulate(
+    connector: &Connector,
+    wish: &Wish<'_>,
+    keys: &Keys,
+    vendor: &VendorKeys,
+) -> Result<Request, SimulateError> {
+    let rules = webhook(connector)?;
+    let sample = sample(connector, wish.event)?;
+    let values = values(wish, keys);
+    let failed =
+        |source| SimulateError::Template { connector: connector.id.clone(), event: wish.event.to_owned(), source };
+    let mut request =
+        Request { method: "POST".to_owned(), url: wish.url.to_owned(), headers: Vec::new(), body: Vec::new() };
+    for (name, template) in rules.sample.query.iter().chain(&sample.query) {
+        request.set_query(name, &template.fill(&values).map_err(failed)?);
+    }
+    let content_type = body(&connector.id, &mut request, sample, wish, &values)?;
+    if let Some(kind) = sample.content_type.as_deref().or(rules.sample.content_type.as_deref()).or(content_type) {
+        request.set_header("Content-Type", kind);
+    }
+    for (name, template) in rules.sample.headers.iter().chain(&sample.headers) {
+        request.set_header(name, &template.fill(&values).map_err(failed)?);
+    }
+    let mut document = event::document(&rules.event, &request).unwrap_or(Value::Null);
+    if let Some(proof) = proof_for(&rules.proofs, &request, &document) {
+        let at = wish.signed_at.unwrap_or(wish.now);
+        sign(proof, &rules.event, &mut request, &mut document, keys, vendor, at)
+            .map_err(|source| SimulateError::Sign { event: wish.event.to_owned(), source })?;
+    }
+    Ok(request)
+}
+
+fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c Sample, SimulateError> {
+    let with_sample = || connector.events.iter().filter_map(|(known, event)| Some((known, event.sample.as_ref()?)));
+    if let Some((_, sample)) = with_sample().find(|(known, _)| *known == name) {
+        return Ok(sample);
+    }
+    let scored = with_sample().map(|(known, _)| (strsim::jaro_winkler(known, name), known));
+    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+    Err(SimulateError::UnknownEvent {
+        connector: connector.id.clone(),
+        event: name.to_owned(),
+        likely: likely.map(|(_, known)| known.clone()),
+    })
+}
+
+fn values(wish: &Wish<'_>, keys: &Keys) -> Values {
+    let mut values = keys.values.clone();
+    let id = wish.id;
+    let group = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
+    let uuid = format!("{}-{}-4{}-8{}-{}", group(0, 8), group(8, 12), group(13, 16), group(17, 20), group(20, 32));
+    values
+        .set("id", id)
+        .set("uuid", &uuid)
+        .set("now", &wish.now.as_second().to_string())
+        .set("now_ms", &wish.now.as_millisecond().to_string())
+        .set("now_date", &wish.now.to_string())
+        .set("n", &wish.number.to_string());
+    values
+}
+
+/// Writes the body, and gives its usual content type.
+fn body(
+    connector: &str,
+    request: &mut Request,
+    sample: &Sample,
+    wish: &Wish<'_>,
+    values: &Values,
+) -> Result<Option<&'static str>, SimulateError> {
+    let failed =
+        |source| SimulateError::Template { connector: connector.to_owned(), event: wish.event.to_owned(), source };
+    const JSON: Option<&str> = Some("application/json");
+    if let Some(data) = wish.data {
+        request.body = data.to_vec();
+        return Ok(if sample.form.is_empty() { JSON } else { Some(FORM) });
+    }
+    if let Some(text) = &sample.json {
+        let json =
+            |source| SimulateError::Json { connector: connector.to_owned(), event: wish.event.to_owned(), source };
+        let mut document = filled(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
+        for (at, value) in wish.set {
+            let value = as_there(at.find(&document), value);
+            at.put(&mut document, value);
+        }
+        request.body = document.to_string().into_bytes();
+        return Ok(JSON);
+    }
+    if !sample.form.is_empty() {
+        let mut form = Map::new();
+        for (name, template) in &sample.form {
+            form.insert(name.clone(), Value::String(template.fill(values).map_err(failed)?));
+        }
+        let mut document = Value::Object(form);
+        for (at, value) in wish.set {
+            at.put(&mut document, value.clone());
+        }
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in document.as_object().into_iter().flatten() {
+            pairs.append_pair(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        request.body = pairs.finish().into_bytes();
+        return Ok(Some(FORM));
+    }
+    if let Some(template) = &sample.text {
+        request.body = template.fill(values).map_err(failed)?.into_bytes();
+        return Ok(Some("text/plain; charset=utf-8"));
+    }
+    Ok(None)
+}
+
+/// A text in the place of a number or a truth value is one, if it can be.
+fn as_there(there: Option<&Value>, value: &Value) -> Value {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match (there, value) {
+        (Some(Value::Number(_)), Value::String(text)) => read(text).filter(Value::is_number),
+        (Some(Value::Bool(_)), Value::String(text)) => read(text).filter(Value::is_boolean),
+        _ => None,
+    }
+    .unwrap_or_else(|| value.clone())
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A document whose texts are templates, with their values. A text that is nothing but a number's name becomes a number.
+fn filled(document: &Value, values: &Values) -> Result<Value, TemplateError> {
+    Ok(match document {
+        Value::String(text) if matches!(text.as_str(), "{now}" | "{now_ms}" | "{n}") => {
+            let name = text.trim_matches(['{', '}']);
+            let number = values.get(name).and_then(|text| text.parse::<i64>().ok());
+            number.map_or(Value::Null, Value::from)
+        }
+        Value::String(text) => Value::String(Template::parse(text)?.fill(values)?),
+        Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, values)).collect::<Result<_, _>>()?),
+        Value::Object(members) => {
+            let filled = members.iter().map(|(name, inner)| Ok((name.clone(), filled(inner, values)?)));
+            Value::Object(filled.collect::<Result<_, TemplateError>>()?)
+        }
+        other => other.clone(),
+    })
+}

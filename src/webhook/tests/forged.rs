@@ -1,0 +1,277 @@
+//! What is simulated is taken, and nothing that differs from it is.
+
+use super::{NOW, Request, connectors, judge, sample, samples};
+use crate::clock;
+use crate::connector::{Connector, Proof};
+use crate::secret::Secret;
+use crate::webhook::event;
+use crate::webhook::fetch;
+use crate::webhook::proof::{Keys, Refused, Trust};
+use crate::webhook::sign::proof_for;
+use crate::webhook::tamper::{Fault, signed_at, tamper};
+
+/// Those whose events are signed by what is known here, each with its samples.
+fn provable() -> Vec<Connector> {
+    let fetched =
+        |connector: &Connector| connector.webhook.iter().flat_map(|rules| &rules.proofs).any(fetch::is_needed);
+    connectors().into_iter().filter(|connector| !fetched(connector)).collect()
+}
+
+fn proof<'c>(connector: &'c Connector, request: &Request) -> Option<&'c Proof> {
+    let rules = connector.webhook.as_ref().unwrap();
+    let document = event::document(&rules.event, request).unwrap();
+    proof_for(&rules.proofs, request, &document)
+}
+
+fn taken(connector: &Connector, request: &Request, keys: &Keys, now: i64) -> Result<(), Refused> {
+    judge(connector.webhook.as_ref().unwrap(), request, keys, &Trust::default(), now)
+}
+
+fn covers_body(connector: &Connector, proof: &Proof) -> bool {
+    signed_at(Fault::Body, Some(proof), &connector.id, super::at(NOW)).is_ok()
+}
+
+fn names_form(proof: &Proof) -> bool {
+    proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "form"))
+}
+
+fn pairs(request: &Request) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(&request.body).into_owned().collect()
+}
+
+/// The headers that say who sent it and when.
+fn proving_headers(proof: &Proof) -> Vec<String> {
+    let timestamp = proof.timestamp.as_ref().and_then(|rule| rule.place.header.clone());
+    proof.signature.header.clone().into_iter().chain(timestamp).collect()
+}
+
+fn changed_header(request: &Request, name: &str, value: String) -> Request {
+    let mut other = request.clone();
+    for (_, text) in other.headers.iter_mut().filter(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        text.clone_from(&value);
+    }
+    other
+}
+
+#[test]
+fn every_sample_of_every_connector_is_taken() {
+    let mut count = 0;
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        assert!(!samples.is_empty() || connector.events.is_empty(), "{} has no samples", connector.id);
+        for (name, request) in samples {
+            assert_eq!(taken(&connector, &request, &keys, NOW), Ok(()), "{} {name}", connector.id);
+            count += 1;
+        }
+    }
+    assert!(count >= 60, "{count}");
+}
+
+#[test]
+fn another_secret_is_refused_for_every_sample() {
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        let (other, _) = crate::webhook::setup::unconnected(&connector, b"another seed", None).unwrap();
+        let none = Keys { secrets: Vec::new(), values: keys.values.clone() };
+        let empty = Keys { secrets: vec![Secret::from("")], values: keys.values.clone() };
+        for (name, request) in samples {
+            assert!(taken(&connector, &request, &other, NOW).is_err(), "{} {name}", connector.id);
+            if keys.secrets.is_empty() {
+                continue;
+            }
+            for keys in [&none, &empty] {
+                assert_eq!(taken(&connector, &request, keys, NOW), Err(Refused::NoSecret), "{} {name}", connector.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_061_old_and_new_secrets_are_good_together() {
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        let both =
+            Keys { secrets: [vec![Secret::from("another secret of before")], keys.secrets.clone()].concat(), ..keys };
+        for (name, request) in samples {
+            assert_eq!(taken(&connector, &request, &both, NOW), Ok(()), "{} {name}", connector.id);
+        }
+    }
+}
+
+#[test]
+fn fault_064_every_bit_of_a_signed_body_counts() {
+    let mut flipped = 0;
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        let Some((name, request)) = samples.into_iter().next() else { continue };
+        let Some(proof) = proof(&connector, &request) else { continue };
+        if !covers_body(&connector, proof) {
+            continue;
+        }
+        for bit in 0..request.body.len() * 8 {
+            let mut other = request.clone();
+            other.body[bit / 8] ^= 1 << (bit % 8);
+            if names_form(proof) && pairs(&other) == pairs(&request) {
+                // `%2b` says what `%2B` says, and what Twilio signs is what a form says.
+                continue;
+            }
+            assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} bit {bit}", connector.id);
+            flipped += 1;
+        }
+        for end in 0..request.body.len() {
+            let other = Request { body: request.body[..end].to_vec(), ..request.clone() };
+            assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} cut at {end}", connector.id);
+        }
+        for more in [&b" "[..], b"\n", b"\0", b"\xff"] {
+            let other = Request { body: [&request.body, more].concat(), ..request.clone() };
+            assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} and {more:?}", connector.id);
+        }
+    }
+    assert!(flipped > 50_000, "{flipped}");
+}
+
+#[test]
+fn fault_059_a_signature_is_whole_and_as_the_vendor_writes_it() {
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        for (name, request) in samples {
+            let Some(proof) = proof(&connector, &request) else { continue };
+            for header in proving_headers(proof) {
+                let text = request.one(&header).unwrap().to_owned();
+                let refused = |value: String| {
+                    let other = changed_header(&request, &header, value.clone());
+                    assert!(
+                        taken(&connector, &other, &keys, NOW).is_err(),
+                        "{} {name}: {header}: {value}",
+                        connector.id
+                    );
+                };
+                for end in 0..text.len() {
+                    refused(text[..end].to_owned());
+                }
+                for bit in 0..text.len() * 8 {
+                    let mut bytes = text.clone().into_bytes();
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    if let Ok(other) = String::from_utf8(bytes) {
+                        refused(other);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_060_a_timestamp_is_a_plain_number_within_the_tolerance() {
+    let mut judged = 0;
+    for connector in provable() {
+        let (keys, vendor, samples) = samples(&connector);
+        let Some((name, request)) = samples.into_iter().next() else { continue };
+        let Some(rule) = proof(&connector, &request).and_then(|proof| proof.timestamp.clone()) else { continue };
+        if let Some(tolerance) = rule.tolerance_secs.map(i64::from) {
+            for (apart, good) in
+                [(-tolerance - 1, false), (-tolerance, true), (tolerance, true), (tolerance + 1, false)]
+            {
+                let request = sample(&connector, &name, &keys, &vendor, NOW + apart);
+                assert_eq!(taken(&connector, &request, &keys, NOW).is_ok(), good, "{} {apart}", connector.id);
+            }
+            judged += 1;
+        }
+        let Some(header) = &rule.place.header else { continue };
+        if rule.place.separator.is_some() || rule.unit == crate::connector::TimeUnit::Date {
+            continue;
+        }
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "1.0",
+            "1e9",
+            " 1",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9".repeat(40).as_str(),
+            "١",
+        ] {
+            let other = changed_header(&request, header, bad.to_owned());
+            assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {bad:?}", connector.id);
+        }
+    }
+    assert!(judged >= 4, "{judged}");
+}
+
+#[test]
+fn fault_062_a_proving_header_comes_once() {
+    for connector in provable() {
+        let (keys, _, samples) = samples(&connector);
+        for (name, request) in samples {
+            let Some(proof) = proof(&connector, &request) else { continue };
+            for header in proving_headers(proof) {
+                for value in [request.one(&header).unwrap().to_owned(), "x".to_owned()] {
+                    let mut other = request.clone();
+                    other.headers.insert(0, (header.to_ascii_uppercase(), value));
+                    assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} {header}", connector.id);
+                }
+                let mut other = request.clone();
+                other.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&header));
+                assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} without {header}", connector.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_made_wrong_on_purpose_is_refused() {
+    for connector in provable() {
+        let (keys, vendor, samples) = samples(&connector);
+        for (name, request) in samples {
+            let Some(proof) = proof(&connector, &request) else { continue };
+            for fault in [Fault::Signature, Fault::Timestamp, Fault::Future, Fault::Body] {
+                let Ok(at) = signed_at(fault, Some(proof), &connector.id, super::at(NOW)) else { continue };
+                let mut request = sample(&connector, &name, &keys, &vendor, at.map_or(NOW, |at| at.as_second()));
+                let rules = connector.webhook.as_ref().unwrap();
+                let document = event::document(&rules.event, &request).unwrap();
+                let items = event::items(&rules.event, &document).unwrap();
+                tamper(fault, proof, &mut request, &items[0]);
+                assert!(taken(&connector, &request, &keys, NOW).is_err(), "{} {name} {fault:?}", connector.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_063_ids_with_dots_are_no_other_deliverys() {
+    // Standard Webhooks joins id, time and body by dots: an id with one in it could be signed as another.
+    for connector in provable().iter().filter(|connector| ["webhook", "gitlab"].contains(&connector.id.as_str())) {
+        let (keys, _, samples) = samples(connector);
+        for (name, request) in samples {
+            let Some(id) = request.one("webhook-id").map(str::to_owned) else { continue };
+            let time = request.one("webhook-timestamp").unwrap().to_owned();
+            let other = changed_header(&request, "webhook-id", format!("{id}.{time}"));
+            assert!(taken(connector, &other, &keys, NOW).is_err(), "{} {name}", connector.id);
+        }
+    }
+}
+
+#[test]
+fn whatever_comes_is_judged_without_a_panic() {
+    for connector in connectors() {
+        let (keys, _) = crate::webhook::setup::unconnected(&connector, b"a seed", None).unwrap();
+        let rules = connector.webhook.as_ref().unwrap();
+        let names: Vec<String> = rules.proofs.iter().flat_map(proving_headers).collect();
+        for _ in 0..200 {
+            let noise = clock::random::<64>();
+            let text: String = noise[..40].iter().map(|byte| char::from(32 + byte % 95)).collect();
+            let headers = names.iter().enumerate().map(|(at, name)| (name.clone(), text[at.min(30)..].to_owned()));
+            let request = Request {
+                method: "POST".to_owned(),
+                url: format!("https://hooks.example.com/?token={text}&bodySHA256={text}"),
+                headers: headers.collect(),
+                body: noise[usize::from(noise[63] % 60)..].to_vec(),
+            };
+            if !rules.proofs.is_empty() {
+                assert!(taken(&connector, &request, &keys, NOW).is_err(), "{} {request:?}", connector.id);
+            }
+        }
+    }
+}

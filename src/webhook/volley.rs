@@ -1,0 +1,127 @@
+//! Simulated events on their way to a receiver: how many, how fast, and how wrong.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use url::Url;
+
+use super::event;
+use super::proof::{Judged, Keys, hex};
+use super::request::Request;
+use super::send::{Answered, Sender};
+use super::sign::{VendorKeys, proof_for};
+use super::simulate::{Wish, simulate};
+use super::tamper::{Fault, TamperError, signed_at, tamper};
+use crate::clock::{self, Clock, Stopwatch};
+use crate::connector::{Connector, Pointer};
+use crate::error::Result;
+use crate::http::HttpError;
+
+/// Requests that are on their way at the same time, where a rate is asked for.
+const AT_ONCE: usize = 64;
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Volley<'a> {
+    pub connector: &'a Connector,
+    pub keys: &'a Keys,
+    pub vendor: &'a VendorKeys,
+    pub event: &'a str,
+    /// Where it goes.
+    pub to: &'a Url,
+    /// What the vendor would call, where the signature covers that.
+    pub signed_url: &'a Url,
+    pub set: &'a [(Pointer, Value)],
+    pub data: Option<&'a [u8]>,
+    pub count: u64,
+    /// Requests a second; one after another where absent.
+    pub rate: Option<f64>,
+    pub fault: Option<Fault>,
+}
+
+/// One request that was sent.
+#[derive(Debug)]
+pub struct Shot {
+    /// From 1; the second of a pair of duplicates has the first's.
+    pub number: u64,
+    pub delivery_id: Option<String>,
+    pub answer: Result<Answered, HttpError>,
+}
+
+/// A request with what it tells.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub request: Request,
+    pub delivery_id: Option<String>,
+}
+
+impl Volley<'_> {
+    /// One request of it.
+    ///
+    /// # Errors
+    /// What cannot be made, and faults that nobody could see.
+    pub fn make(&self, number: u64, clock: &Clock) -> Result<Made> {
+        let now = clock.now();
+        let id = hex(&clock::random::<16>());
+        let mut wish = Wish {
+            event: self.event,
+            url: self.signed_url.as_str(),
+            number,
+            id: &id,
+            set: self.set,
+            data: self.data,
+            now,
+            signed_at: None,
+        };
+        let mut request = simulate(self.connector, &wish, self.keys, self.vendor)?;
+        let Some(rules) = &self.connector.webhook else { return Ok(Made { request, delivery_id: None }) };
+        let document = event::document(&rules.event, &request).unwrap_or_default();
+        if let Some(fault) = self.fault.filter(|fault| fault.is_refused()) {
+            let proof = proof_for(&rules.proofs, &request, &document);
+            wish.signed_at = signed_at(fault, proof, &self.connector.id, now)?;
+            if wish.signed_at.is_some() {
+                request = simulate(self.connector, &wish, self.keys, self.vendor)?;
+            }
+            let proof = proof.ok_or_else(|| TamperError::NoProof(self.connector.id.clone()))?;
+            let items = event::items(&rules.event, &document).unwrap_or_default();
+            tamper(fault, proof, &mut request, items.first().unwrap_or(&document));
+        }
+        let delivery_id = {
+            let items = event::items(&rules.event, &document).unwrap_or_default();
+            let judged = Judged { request: &request, document: &document, items: &items };
+            items.first().map(|item| event::read(&rules.event, &judged, item).delivery_id)
+        };
+        Ok(Made { request, delivery_id })
+    }
+
+    /// Sends all of it; each answer is told in the order of sending.
+    ///
+    /// # Errors
+    /// What cannot be made; that nobody answers is told of each.
+    pub async fn fire(&self, sender: &Sender, clock: &Clock, mut told: impl FnMut(&Shot) -> Result<()>) -> Result<()> {
+        let started = Stopwatch::start();
+        let times = if self.fault == Some(Fault::Duplicate) { 2 } else { 1 };
+        let shots = stream::iter(1..=self.count).map(|number| async move {
+            if let Some(rate) = self.rate {
+                #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 events")]
+                let due = Duration::try_from_secs_f64((number - 1) as f64 / rate).unwrap_or(Duration::MAX);
+                tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
+            }
+            let made = self.make(number, clock)?;
+            let mut shots = Vec::new();
+            for _ in 0..times {
+                let answer = sender.send(self.to, &made.request).await;
+                shots.push(Shot { number, delivery_id: made.delivery_id.clone(), answer });
+            }
+            Ok::<_, crate::error::Error>(shots)
+        });
+        let mut shots = std::pin::pin!(shots.buffered(if self.rate.is_some() { AT_ONCE } else { 1 }));
+        while let Some(shots) = shots.next().await {
+            for shot in &shots? {
+                told(shot)?;
+            }
+        }
+        Ok(())
+    }
+}
