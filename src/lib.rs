@@ -21,7 +21,7 @@
 //! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
 //! | [`webhook`] | signatures of webhooks |
-//! | [`config`], [`connection`], [`files`], [`duration`] | settings, the domain's types, private files |
+//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
 //! # How a token is handed out
@@ -55,6 +55,7 @@ pub mod doctor;
 pub mod duration;
 pub mod env;
 pub mod error;
+pub mod event_type;
 pub mod files;
 pub mod health;
 pub mod http;
