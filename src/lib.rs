@@ -21,6 +21,7 @@
 //! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
 //! | [`webhook`] | signatures of webhooks |
+//! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
 //! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
@@ -53,6 +54,7 @@ pub mod connection;
 pub mod connector;
 pub mod doctor;
 pub mod duration;
+pub mod endpoint;
 pub mod env;
 pub mod error;
 pub mod event_type;

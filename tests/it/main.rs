@@ -9,6 +9,7 @@ mod call;
 mod completion;
 mod connect;
 mod doctor;
+mod endpoint;
 mod fake;
 mod flow;
 mod harness;
