@@ -6,15 +6,12 @@ use serde_json::{Value, json};
 use super::EndpointError;
 use crate::clock::Timestamp;
 use crate::event_type::EventType;
-use crate::store::outbox::{Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Message, Sent};
+use crate::store::outbox::{Delivery, DeliveryFilter, DeliveryId, Message, Sent};
 use crate::store::{Endpoint, EndpointId, Store};
 use crate::webhook::standard::MessageId;
 
 /// A message is held in memory once for each attempt that runs; receivers seldom take more than this.
 const LARGEST_BYTES: usize = 256 * 1024;
-
-/// Deliveries brought back in one commit.
-const TOGETHER: u32 = 1000;
 
 /// What is to be sent.
 #[derive(Debug)]
@@ -134,23 +131,7 @@ pub fn retry_all(store: &Store, bulk: &Bulk, now: Timestamp) -> Result<usize, En
                 None => continue,
             }
         }
-        for status in [DeliveryStatus::Dead, DeliveryStatus::Failed] {
-            loop {
-                let filter = DeliveryFilter {
-                    endpoint: Some(endpoint.id.clone()),
-                    status: Some(status),
-                    since: Some(bulk.since),
-                    limit: TOGETHER,
-                    ..DeliveryFilter::default()
-                };
-                // What is brought back has another status, and is not found again.
-                let ids: Vec<DeliveryId> = store.outbox().list(&filter)?.iter().map(|delivery| delivery.id).collect();
-                if ids.is_empty() {
-                    break;
-                }
-                revived += store.outbox().revive(&ids, now)?.len();
-            }
-        }
+        revived += store.outbox().revive_failed(&endpoint.id, bulk.since, now)?;
     }
     Ok(revived)
 }

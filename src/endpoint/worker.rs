@@ -19,7 +19,7 @@ use super::attempt::Sender;
 use super::schedule::{self, Course, LONGEST_WAIT, Outcome};
 use crate::app::App;
 use crate::clock::{self, Clock, Stopwatch, Timestamp};
-use crate::error::Remedy;
+use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::Pace;
 use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded};
@@ -37,7 +37,7 @@ const ALL_PLACES: usize = 250;
 const SLOW: Duration = Duration::from_secs(1);
 
 /// How soon is seen what another process has sent.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What else is looked after, and how often.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ const SPREAD: Duration = Duration::from_secs(300);
 
 /// Messages are kept for so long.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
-const PRUNED_TOGETHER: u32 = 1000;
+const PRUNED_TOGETHER: usize = 1000;
 
 /// How long attempts may go on when the worker is told to end.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
@@ -192,11 +192,15 @@ impl Worker<'_> {
         tokio::pin!(stop);
         let mut looked: Option<Stopwatch> = None;
         loop {
-            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN) {
-                self.look()?;
-                looked = Some(Stopwatch::start());
-            }
-            let pause = self.begin()?;
+            let pause = match self.look(&mut looked).and_then(|()| self.begin()) {
+                Ok(pause) => pause,
+                // A disk that is full now may have room later; a vault that is damaged stays so.
+                Err(EndpointError::Store(error)) if until == Until::Told && error.kind() != Kind::Vault => {
+                    self.refused(error, until).await?;
+                    Some(LOOK_AGAIN)
+                }
+                Err(error) => return Err(error),
+            };
             let idle = self.running.is_empty() && self.unrecorded.is_empty() && pause.is_none();
             if until == Until::Idle && idle {
                 return Ok(());
@@ -219,13 +223,21 @@ impl Worker<'_> {
         self.record(Until::Idle, told).await
     }
 
-    /// Reads the endpoints anew, where anything is due or runs.
-    fn look(&mut self) -> Result<(), EndpointError> {
+    /// Reads the endpoints anew from time to time, where anything is due.
+    fn look(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
+            return Ok(());
+        }
+        *looked = Some(Stopwatch::start());
         let now = self.clock.precise();
         if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
             self.tidied = Some(Stopwatch::start());
             self.store.outbox().rein_in(now, LONGEST_WAIT, SPREAD)?;
-            self.store.outbox().prune(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN), PRUNED_TOGETHER)?;
+            let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+            if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
+                // There are more: they are not left for a minute.
+                self.tidied = None;
+            }
         }
         if self.store.outbox().next_due()?.is_none_or(|due| due > now) {
             return Ok(());
@@ -371,8 +383,12 @@ impl Worker<'_> {
                 DeliveryStatus::Dead => self.summary.dead += 1,
                 DeliveryStatus::Failed | DeliveryStatus::Pending => self.summary.failed += 1,
             }
+            if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.endpoint.id == recorded.delivery.endpoint) {
+                // A pause that it asked for holds from here on.
+                lane.endpoint.standing = recorded.standing;
+            }
             if let Some(reason) = recorded.disabled {
-                self.disable(&recorded.delivery.endpoint, reason, now);
+                tell_of_disabled(&recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
                 told(&Attempted { recorded, attempt });
@@ -394,19 +410,16 @@ impl Worker<'_> {
         tokio::time::sleep(STORE_RESTS).await;
         Ok(())
     }
+}
 
-    /// The notice of it; the reason is kept, and `endpoint list` shows it.
-    fn disable(&mut self, id: &EndpointId, reason: DisabledReason, now: Timestamp) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.endpoint.id == *id) {
-            lane.endpoint.standing.disabled = Some((reason, now));
-        }
-        let why = match reason {
-            DisabledReason::Gone => "it answered 410",
-            DisabledReason::Failing => "it has done nothing but fail for five days",
-            DisabledReason::User => "you said so",
-        };
-        tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
-    }
+/// The notice of it; the reason is kept, and `endpoint list` shows it.
+fn tell_of_disabled(id: &EndpointId, reason: DisabledReason) {
+    let why = match reason {
+        DisabledReason::Gone => "it answered 410",
+        DisabledReason::Failing => "it has done nothing but fail for five days",
+        DisabledReason::User => "you said so",
+    };
+    tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }
 
 impl Lane {

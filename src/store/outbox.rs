@@ -123,7 +123,9 @@ pub struct Verdict {
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub delivery: Delivery,
-    /// What the endpoint was disabled for by this attempt.
+    /// How the endpoint stands then.
+    pub standing: Standing,
+    /// What it was disabled for by this attempt.
     pub disabled: Option<endpoints::DisabledReason>,
 }
 
@@ -345,6 +347,19 @@ impl Outbox<'_> {
         })
     }
 
+    /// The same for all of an endpoint that failed or were given up, and were begun since then; the number of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revive_failed(&self, endpoint: &EndpointId, since: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?3, last_error = NULL, \
+                       expires_at = ?3 + 1000 * (SELECT ttl FROM endpoints e WHERE e.id = endpoint_id) \
+                       WHERE endpoint_id = ?1 AND created_at >= ?2 AND status IN ('dead', 'failed')";
+            Ok(transaction.execute(sql, (endpoint.as_str(), since.as_millisecond(), now.as_millisecond()))?)
+        })
+    }
+
     /// What a clock that was set back has put too far away is brought near, spread over `spread`; the number of
     /// deliveries. Endpoints that asked for a pause are treated alike.
     ///
@@ -374,13 +389,14 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn prune(&self, before: Timestamp, most: u32) -> Result<usize, StoreError> {
+    pub fn prune(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
         let sql = "SELECT id FROM messages m WHERE created_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries d \
                    WHERE d.message_id = m.id AND d.status IN ('pending', 'failed') \
                    AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = d.endpoint_id AND e.disabled IS NULL)) LIMIT ?2";
         let old: Vec<String> = self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(sql)?;
-            let rows = statement.query_map((before.as_millisecond(), most), |row| row.get(0))?;
+            let rows = statement
+                .query_map((before.as_millisecond(), i64::try_from(most).unwrap_or(i64::MAX)), |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })?;
         if old.is_empty() {
@@ -432,6 +448,7 @@ fn record(
     }
     let disabled = verdict.standing.disabled.filter(|_| endpoint.standing.disabled.is_none());
     Ok(Recorded {
+        standing: verdict.standing,
         disabled: disabled.map(|(reason, _)| reason),
         delivery: Delivery {
             status: verdict.status,
