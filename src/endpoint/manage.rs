@@ -47,8 +47,8 @@ impl Change {
             return rule("--attempts", attempts.to_string(), "1 to 50");
         }
         let month = Duration::from_secs(30 * 86_400);
-        if let Some(ttl) = self.ttl.filter(|ttl| ttl.as_secs() < 10 || *ttl > month) {
-            return rule("--ttl", crate::duration::show(ttl), "10s to 30d");
+        if let Some(ttl) = self.ttl.filter(|ttl| ttl.is_zero() || *ttl > month) {
+            return rule("--ttl", crate::duration::show(ttl), "1s to 30d");
         }
         if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > LONGEST_TIMEOUT) {
             return rule("--timeout", crate::duration::show(timeout), "1s to 60s");

@@ -23,8 +23,9 @@ pub struct Endpoints<'a>(pub(super) &'a Store);
 pub struct EndpointId(String);
 
 impl EndpointId {
+    /// A new one, short enough for a table.
     pub fn random() -> Self {
-        Self(format!("ep_{:016x}", u64::from_be_bytes(clock::random::<8>())))
+        Self(format!("ep_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
     }
 
     pub fn as_str(&self) -> &str {

@@ -567,6 +567,36 @@ fn what_was_given_up_is_brought_back_one_by_one_or_together() {
 }
 
 #[test]
+fn what_is_older_than_its_time_to_live_is_given_up_without_an_attempt() {
+    let (home, receiver) = (home(), Receiver::start());
+    let (id, _) = add(&home, &receiver.url("/x"), "--ttl 1s");
+    home.json("endpoint send a.b");
+    std::thread::sleep(Duration::from_millis(1100));
+    home.ok("endpoint deliver --once");
+    let delivery = &deliveries(&home, &id)[0];
+    assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("dead"), &json!(0)));
+    assert!(text(&delivery["last_error"]).contains("time to live") && receiver.received("/x").is_empty());
+    // Brought back, it has all its time again; a failure whose next attempt would come too late is the last.
+    receiver.answers("/x", [Answer::Status(500)]);
+    home.ok(&format!("endpoint retry {}", text(&delivery["delivery"])));
+    home.ok("endpoint deliver --once");
+    let delivery = &deliveries(&home, &id)[0];
+    assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("dead"), &json!(1)));
+}
+
+#[test]
+fn a_backup_does_not_replace_endpoints_and_brings_them_back() {
+    let (home, receiver) = (home(), Receiver::start());
+    let (id, secret) = add(&home, &receiver.url("/x"), "");
+    home.ok("vault backup out.age");
+    let refused = home.run("vault restore out.age --yes --json");
+    assert_eq!(refused.error_code(), "workspace_not_empty", "{refused:?}");
+    home.ok("-w other vault restore out.age --yes");
+    assert_eq!(home.run(&format!("-w other endpoint send a.b --endpoint {id} --wait")).code, 0);
+    assert!(verify(&secret, &receiver.received("/x")[0]));
+}
+
+#[test]
 fn a_rate_is_kept_and_one_process_delivers_at_a_time() {
     let (home, receiver) = (home(), Receiver::start());
     add(&home, &receiver.url("/x"), "--rate 5/s");

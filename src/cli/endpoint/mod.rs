@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
 use self::view::{Changed, Deliveries, DeliveryView, Detail, EndpointView, Listing, OutgoingView, Retried, attempted};
+use super::complete::endpoints;
 use super::connect::time;
 use super::ui::Ui;
 use crate::app::App;
@@ -41,9 +42,13 @@ enum EndpointCommand {
     /// List the endpoints and how they stand
     List,
     /// One endpoint with its rules
-    Show { id: String },
+    Show {
+        #[arg(add = endpoints())]
+        id: String,
+    },
     /// Change an endpoint
     Update {
+        #[arg(add = endpoints())]
         id: String,
         /// Another URL
         #[arg(long, value_name = "URL")]
@@ -53,6 +58,7 @@ enum EndpointCommand {
     },
     /// Remove an endpoint with its deliveries
     Remove {
+        #[arg(add = endpoints())]
         id: String,
         /// Do not ask
         #[arg(short, long)]
@@ -60,15 +66,22 @@ enum EndpointCommand {
     },
     /// Give an endpoint a new secret, and print it, once
     Rotate {
+        #[arg(add = endpoints())]
         id: String,
         /// For how long the old secret signs as well
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
         overlap: Duration,
     },
     /// Send to an endpoint again that was disabled
-    Enable { id: String },
+    Enable {
+        #[arg(add = endpoints())]
+        id: String,
+    },
     /// Send nothing to an endpoint until it is enabled
-    Disable { id: String },
+    Disable {
+        #[arg(add = endpoints())]
+        id: String,
+    },
     /// Send a message to every endpoint that wants its type
     Send {
         /// Such as invoice.paid
@@ -81,7 +94,7 @@ enum EndpointCommand {
         #[arg(long, value_name = "MSG")]
         id: Option<String>,
         /// To this endpoint alone, whatever types it wants
-        #[arg(long, value_name = "ENDPOINT")]
+        #[arg(long, value_name = "ENDPOINT", add = endpoints())]
         endpoint: Option<String>,
         /// Wait until each endpoint was tried once
         #[arg(long)]
@@ -96,7 +109,7 @@ enum EndpointCommand {
     /// List deliveries; of one delivery, its attempts
     Deliveries {
         /// Of an endpoint or a message; a delivery shows its attempts
-        #[arg(value_name = "ENDPOINT|MSG|DELIVERY")]
+        #[arg(value_name = "ENDPOINT|MSG|DELIVERY", add = endpoints())]
         of: Option<String>,
         #[arg(long, value_name = "STATUS")]
         status: Option<StatusArg>,
@@ -111,7 +124,7 @@ enum EndpointCommand {
         #[arg(value_name = "DELIVERY", required_unless_present = "failed")]
         deliveries: Vec<String>,
         /// All that failed or were given up, of one endpoint or of all
-        #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "", conflicts_with = "deliveries", requires = "since")]
+        #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "", conflicts_with = "deliveries", requires = "since", add = endpoints())]
         failed: Option<String>,
         /// Begun no longer ago than this
         #[arg(long, value_name = "TIME", value_parser = time)]
@@ -282,6 +295,9 @@ fn send(
         outgoing.deliveries = app.run(endpoint::wait(app, &outgoing.message, LONGEST_WAIT))?;
     }
     ui.show(&OutgoingView::new(&outgoing, app.clock.now()))?;
+    if !wait && !ui.json && outgoing.deliveries.iter().any(|delivery| delivery.status == DeliveryStatus::Pending) {
+        ui.note("`integ endpoint deliver` sends it.");
+    }
     if !outgoing.disabled.is_empty() {
         ui.warning(&format!("{} disabled endpoints would have wanted it", outgoing.disabled.len()));
     }

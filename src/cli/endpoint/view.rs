@@ -207,7 +207,7 @@ impl DeliveryView {
     }
 }
 
-const HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "attempts", "next", "error"];
+const HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "tries", "next", "error"];
 
 fn tone(status: DeliveryStatus) -> Tone {
     match status {
