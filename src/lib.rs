@@ -21,8 +21,9 @@
 //! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
 //! | [`webhook`] | receiving, proving, queueing, simulating webhooks; signatures of those that integ sends |
+//! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
-//! | [`config`], [`connection`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
+//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
 //! # How a token is handed out
@@ -54,8 +55,10 @@ pub mod connection;
 pub mod connector;
 pub mod doctor;
 pub mod duration;
+pub mod endpoint;
 pub mod env;
 pub mod error;
+pub mod event_type;
 pub mod files;
 pub mod health;
 pub mod http;

@@ -7,8 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, doctor, exec, help, man, refresh, sandbox,
-    status, test, token, vault, webhook, workspace,
+    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, refresh,
+    sandbox, status, test, token, vault, webhook, workspace,
 };
 
 pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
@@ -70,6 +70,7 @@ pub(super) enum Command {
     Exec(exec::ExecArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
+    Endpoint(Box<endpoint::EndpointArgs>),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),

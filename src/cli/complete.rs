@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::config::{Folders, Project};
 use crate::connection::{ConnectionName, WorkspaceName};
 use crate::connector::{Action, Catalogue, Connector, Scope, Source};
+use crate::store::Endpoint;
 
 pub(super) fn connectors() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
@@ -215,8 +216,13 @@ const SWITCHES: &[&str] = &[
     "--print-secret",
 ];
 
-/// Nothing is asked and nothing is made: a vault that does not open at once offers nothing.
 fn names() -> Option<Vec<String>> {
+    let names = live()?.store().ok()?.connections().names().ok()?;
+    Some(names.into_iter().map(|name| name.to_string()).collect())
+}
+
+/// The live store's. Nothing is asked and nothing is made: a vault that does not open at once offers nothing.
+fn live() -> Option<App> {
     let folders = Folders::from_env().ok()?;
     let settings = crate::config::load(&folders.config_file()).ok()?;
     let project = Project::find().ok()?;
@@ -224,11 +230,17 @@ fn names() -> Option<Vec<String>> {
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let nobody = Terminal { interactive: false, json: false, quiet: true };
     let app = App::new(folders, settings, WorkspaceName::from_str(&workspace).ok()?, Box::new(nobody));
-    if !app.has_vault() {
-        return None;
-    }
-    let names = app.store().ok()?.connections().names().ok()?;
-    Some(names.into_iter().map(|name| name.to_string()).collect())
+    app.has_vault().then_some(app)
+}
+
+/// The endpoints of the live store, each with its URL.
+pub(super) fn endpoints() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let found = live().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
+        let candidate =
+            |one: Endpoint| CompletionCandidate::new(one.id.as_str()).help(Some(one.url.to_string().into()));
+        found.into_iter().map(candidate).collect()
+    })
 }
 
 pub(super) fn workspaces() -> ArgValueCandidates {

@@ -14,6 +14,7 @@ mod connect;
 mod connector;
 mod disconnect;
 mod doctor;
+mod endpoint;
 mod exec;
 mod help;
 mod logging;
@@ -102,6 +103,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         Command::Exec(args) => return exec::run(app, ui, &args),
         Command::Api(args) => api::run(&app, ui, &args),
         Command::Call(args) => call::run(&app, ui, &args),
+        Command::Endpoint(args) => endpoint::run(&app, ui, *args),
         Command::App(args) => app::run(&app, ui, args),
         Command::Connector(args) => connector::run(&app, ui, args),
         Command::Webhook(args) => webhook::run(&app, ui, args),

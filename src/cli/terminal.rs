@@ -149,6 +149,45 @@ impl PassphraseSource for Terminal {
     }
 }
 
+/// Ends when the user or the system asks the process to. To be called inside the runtime.
+///
+/// # Errors
+/// Where signals cannot be waited for.
+pub(super) fn stop() -> Result<impl Future<Output = ()>, StopError> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|source| StopError { source });
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("signals cannot be waited for")]
+pub(super) struct StopError {
+    source: io::Error,
+}
+
+impl crate::error::Remedy for StopError {
+    fn kind(&self) -> crate::error::Kind {
+        crate::error::Kind::Failed
+    }
+
+    fn code(&self) -> &'static str {
+        "signals"
+    }
+}
+
 fn nonempty(answer: Secret) -> Result<Secret, AskError> {
     if answer.is_empty() { Err(AskError::Nothing) } else { Ok(answer) }
 }

@@ -25,6 +25,9 @@ const USER_AGENT: &str = concat!("integ/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Client {
     timeout: Duration,
+    /// How much of an answer is kept, and how much is read; one that is larger is an error.
+    kept: usize,
+    most_read: usize,
     /// Where it may go; the URLs of a connector may go anywhere.
     guard: Option<Guard>,
     tls: OnceLock<reqwest::Client>,
@@ -103,12 +106,19 @@ pub fn basic(username: &str, password: &str) -> Secret {
 impl Client {
     /// `timeout` is for one request, from the connection to the last byte.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, guard: None, tls: OnceLock::new(), plain: OnceLock::new() }
+        let (kept, most_read) = (LARGEST_ANSWER, LARGEST_ANSWER);
+        Self { timeout, kept, most_read, guard: None, tls: OnceLock::new(), plain: OnceLock::new() }
     }
 
     /// For URLs that a user gave: nothing is sent but where the guard lets it, and proxies are not asked.
     pub fn guarded(timeout: Duration, guard: Guard) -> Self {
         Self { guard: Some(guard), ..Self::new(timeout) }
+    }
+
+    /// For answers of which the status says all: no more than `kept` bytes of one are held, however much is read.
+    #[must_use]
+    pub fn keeping(self, kept: usize, most_read: usize) -> Self {
+        Self { kept, most_read, ..self }
     }
 
     /// Sends a request where the route says.
@@ -176,11 +186,14 @@ impl Client {
         };
         let mut answer = builder.send().await.map_err(failed)?;
         let mut body = Vec::new();
+        let mut read = 0;
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > request.largest {
-                return Err(HttpError::TooLarge { host: host.clone(), limit: request.largest });
+            read += chunk.len();
+            let most = request.largest.min(self.most_read);
+            if read > most {
+                return Err(HttpError::TooLarge { host: host.clone(), limit: most });
             }
-            body.extend_from_slice(&chunk);
+            body.extend_from_slice(&chunk[..chunk.len().min(self.kept - body.len())]);
         }
         let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();

@@ -90,12 +90,13 @@ impl Store {
         Ok(restored)
     }
 
-    /// Whether a backup may be restored over it: it holds no connection and no app.
+    /// Whether a backup may be restored over it: it holds no connection, no app and no endpoint.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn is_empty(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT NOT EXISTS (SELECT 1 FROM connections) AND NOT EXISTS (SELECT 1 FROM apps)";
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM connections) AND NOT EXISTS (SELECT 1 FROM apps) \
+                   AND NOT EXISTS (SELECT 1 FROM endpoints)";
         self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))
     }
 

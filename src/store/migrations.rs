@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_refused.sql"),
     include_str!("migrations/0003_webhooks.sql"),
+    include_str!("migrations/0004_endpoints.sql"),
 ];
 
 /// The schema version that this program writes.
@@ -67,10 +68,17 @@ mod tests {
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector client_id client_secret updated_at
+        attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
+        conflicts: id event_id received_at headers body
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
+        deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
+        endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
+        events: id connection_id delivery_id digest kind account resource actor occurred_at received_at headers body body_of item status attempts due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
+        messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at
         sandbox: key value
+        webhooks: connection_id path public_url params secrets
         ");
     }
 }

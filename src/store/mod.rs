@@ -14,12 +14,14 @@ mod apps;
 mod changes;
 mod connections;
 mod copy;
+mod endpoints;
 mod error;
 mod events;
 mod grants;
 mod meta;
 mod migrations;
 mod open;
+pub mod outbox;
 mod row;
 mod sandbox;
 mod sequence;
@@ -38,11 +40,13 @@ pub use apps::{App, Apps};
 pub use changes::Changed;
 pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
+pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
 pub use error::{SqliteError, StoreError};
 pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
+pub use outbox::Outbox;
 pub use row::Malformed;
 pub use sandbox::Sandbox;
 pub use webhooks::{Webhook, Webhooks};
@@ -113,6 +117,14 @@ impl Store {
 
     pub fn events(&self) -> Events<'_> {
         Events(self)
+    }
+
+    pub fn endpoints(&self) -> Endpoints<'_> {
+        Endpoints(self)
+    }
+
+    pub fn outbox(&self) -> Outbox<'_> {
+        Outbox(self)
     }
 
     pub fn sandbox(&self) -> Sandbox<'_> {

@@ -323,3 +323,82 @@ fn fault_045_a_full_disk_has_its_own_error() {
     assert_eq!(store.sandbox().get("big").unwrap(), None);
     store.check().unwrap();
 }
+
+fn endpoint(store: &Store) -> Endpoint {
+    let rules = Rules {
+        policy: Policy::Exponential,
+        most_attempts: 8,
+        ttl: std::time::Duration::from_secs(3600),
+        timeout: std::time::Duration::from_secs(15),
+        rate: Some(crate::connector::Budget { requests: 5, secs: 1 }),
+    };
+    let mut endpoint =
+        Endpoint::new(Url::parse("https://example.com/hook").unwrap(), Secret::from("whsec_MARKER"), rules, at(0));
+    endpoint.events = vec!["invoice.*".parse().unwrap()];
+    store.endpoints().add(&endpoint).unwrap();
+    endpoint
+}
+
+fn message(id: &str, second: i64) -> outbox::Message {
+    let kind = "invoice.paid".parse().unwrap();
+    outbox::Message { id: id.to_owned(), kind, body: b"{}".to_vec(), created_at: at(second) }
+}
+
+#[test]
+fn endpoints_come_back_and_keep_their_secrets_to_themselves() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let added = endpoint(&store);
+    let found = store.endpoints().get(&added.id).unwrap().unwrap();
+    assert_eq!(format!("{found:?}"), format!("{added:?}"));
+    assert!(!format!("{found:?}").contains("MARKER"));
+    let rotated = store
+        .endpoints()
+        .update(&added.id, |endpoint| endpoint.rotate(Secret::from("whsec_NEW"), at(100), at(10)))
+        .unwrap()
+        .unwrap();
+    let good = |second| rotated.secrets(at(second)).iter().map(|one| one.expose().clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (good(99), good(100)),
+        (vec!["whsec_NEW".to_owned(), "whsec_MARKER".to_owned()], vec!["whsec_NEW".to_owned()])
+    );
+    assert_eq!((rotated.overlap_until(at(99)), rotated.overlap_until(at(100))), (Some(at(100)), None));
+    assert!(store.endpoints().remove(&added.id).unwrap() && !store.endpoints().remove(&added.id).unwrap());
+}
+
+#[test]
+fn fault_083_what_a_clock_put_too_far_away_is_brought_near_and_spread() {
+    use std::time::Duration;
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let endpoint = endpoint(&store);
+    // Sent while the clock was a year ahead.
+    let ahead = 365 * 86_400;
+    for number in 0..100 {
+        let _ = store.outbox().send(&message(&format!("msg_{number}"), ahead), |_| true, |_| true).unwrap();
+    }
+    let (longest, spread) = (Duration::from_secs(43_200), Duration::from_secs(300));
+    assert!(store.outbox().due(&endpoint.id, at(0), 1000).unwrap().is_empty());
+    assert_eq!(store.outbox().rein_in(at(0), longest, spread).unwrap(), 100);
+    assert_eq!(store.outbox().rein_in(at(0), longest, spread).unwrap(), 0);
+    let due = |second| store.outbox().due(&endpoint.id, at(second), 1000).unwrap().len();
+    assert!((20..80).contains(&due(150)), "{}", due(150));
+    assert_eq!(due(300), 100);
+}
+
+#[test]
+fn old_messages_are_forgotten_unless_one_of_their_deliveries_waits() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    endpoint(&store);
+    for (id, wanted) in [("msg_wanted", true), ("msg_nobody", false)] {
+        let _ = store.outbox().send(&message(id, 0), |_| wanted, |_| true).unwrap();
+    }
+    assert_eq!(store.outbox().prune(at(0), 10).unwrap(), 0);
+    assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
+    assert!(store.outbox().message("msg_wanted").unwrap().is_some());
+    let waiting = store.outbox().list(&outbox::DeliveryFilter { limit: 9, ..Default::default() }).unwrap();
+    store.outbox().give_up(&[waiting[0].id], "enough").unwrap();
+    assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
+    assert!(store.outbox().get(waiting[0].id).unwrap().is_none());
+}

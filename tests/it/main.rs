@@ -11,6 +11,7 @@ mod completion;
 mod connect;
 mod doctor;
 mod draft;
+mod endpoint;
 mod fake;
 mod flow;
 mod fuzz;

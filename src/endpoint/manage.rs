@@ -1,0 +1,180 @@
+//! Endpoints themselves: added, changed, given another secret, disabled and enabled.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::schedule::USUAL_ATTEMPTS;
+use super::{EndpointError, LONGEST_TIMEOUT};
+use crate::app::App;
+use crate::clock::{self, Timestamp};
+use crate::config::Config;
+use crate::connector::Budget;
+use crate::error::Result;
+use crate::event_type::EventPattern;
+use crate::http::egress::Guard;
+use crate::http::{HttpError, Route};
+use crate::secret::Secret;
+use crate::store::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing, Store};
+
+const USUAL_TTL: Duration = Duration::from_secs(3 * 86_400);
+const USUAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is to be changed of an endpoint, or asked of a new one; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub url: Option<Url>,
+    pub events: Option<Vec<EventPattern>>,
+    pub description: Option<String>,
+    pub policy: Option<Policy>,
+    pub most_attempts: Option<u32>,
+    pub ttl: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub rate: Option<Budget>,
+}
+
+impl Change {
+    fn check(&self, config: &Config) -> Result<(), EndpointError> {
+        let rule = |what, given, expected| Err(EndpointError::Rule { what, given, expected });
+        if let Some(url) = &self.url {
+            check_url(url, config)?;
+        }
+        if let Some(attempts) = self.most_attempts.filter(|attempts| !(1..=50).contains(attempts)) {
+            return rule("--attempts", attempts.to_string(), "1 to 50");
+        }
+        let month = Duration::from_secs(30 * 86_400);
+        if let Some(ttl) = self.ttl.filter(|ttl| ttl.is_zero() || *ttl > month) {
+            return rule("--ttl", crate::duration::show(ttl), "1s to 30d");
+        }
+        if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > LONGEST_TIMEOUT) {
+            return rule("--timeout", crate::duration::show(timeout), "1s to 60s");
+        }
+        Ok(())
+    }
+
+    fn apply(&self, endpoint: &mut Endpoint) {
+        fn set<T: Clone>(place: &mut T, value: Option<&T>) {
+            if let Some(value) = value {
+                place.clone_from(value);
+            }
+        }
+        set(&mut endpoint.url, self.url.as_ref());
+        set(&mut endpoint.events, self.events.as_ref());
+        set(&mut endpoint.rules.policy, self.policy.as_ref());
+        set(&mut endpoint.rules.most_attempts, self.most_attempts.as_ref());
+        set(&mut endpoint.rules.ttl, self.ttl.as_ref());
+        set(&mut endpoint.rules.timeout, self.timeout.as_ref());
+        endpoint.rules.rate = self.rate.or(endpoint.rules.rate);
+        // An empty text takes the description away.
+        let description = self.description.clone().map(|text| Some(text).filter(|text| !text.is_empty()));
+        endpoint.description = description.unwrap_or(endpoint.description.take());
+    }
+}
+
+/// Adds an endpoint; the secret is returned here and nowhere else.
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn add(app: &App, url: &Url, change: &Change) -> Result<(Endpoint, Secret)> {
+    check_url(url, &app.config)?;
+    change.check(&app.config)?;
+    let rules = Rules {
+        policy: Policy::Exponential,
+        most_attempts: USUAL_ATTEMPTS,
+        ttl: USUAL_TTL,
+        timeout: USUAL_TIMEOUT,
+        rate: None,
+    };
+    let secret = new_secret();
+    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), rules, app.clock.precise());
+    change.apply(&mut endpoint);
+    app.store_or_new()?.endpoints().add(&endpoint)?;
+    Ok((endpoint, secret))
+}
+
+/// The endpoint of this id.
+///
+/// # Errors
+/// [`EndpointError::NoEndpoint`].
+pub fn find(app: &App, id: &str) -> Result<Endpoint> {
+    let unknown = || EndpointError::NoEndpoint(id.to_owned());
+    if !app.has_vault() {
+        return Err(unknown().into());
+    }
+    let id = EndpointId::from_str(id).map_err(|_| unknown())?;
+    Ok(app.store()?.endpoints().get(&id)?.ok_or_else(unknown)?)
+}
+
+/// # Errors
+/// [`EndpointError`].
+pub fn update(app: &App, id: &str, change: &Change) -> Result<Endpoint> {
+    change.check(&app.config)?;
+    changed(app, id, |endpoint| change.apply(endpoint))
+}
+
+/// Puts a new secret in force, which is returned here and nowhere else; the one before it signs beside it until the
+/// overlap ends (fault 82).
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn rotate(app: &App, id: &str, overlap: Duration) -> Result<(Endpoint, Secret)> {
+    let (secret, now) = (new_secret(), app.clock.now());
+    let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
+    let endpoint = changed(app, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
+    Ok((endpoint, secret))
+}
+
+/// Enables an endpoint, with all its failures forgotten, or disables it.
+///
+/// # Errors
+/// [`EndpointError`].
+pub fn set_enabled(app: &App, id: &str, enabled: bool) -> Result<Endpoint> {
+    let now = app.clock.now();
+    changed(app, id, |endpoint| {
+        if enabled {
+            endpoint.standing = Standing::default();
+        } else if endpoint.standing.disabled.is_none() {
+            endpoint.standing.disabled = Some((DisabledReason::User, now));
+        }
+    })
+}
+
+/// # Errors
+/// [`EndpointError`].
+pub fn remove(store: &Store, endpoint: &Endpoint) -> Result<(), EndpointError> {
+    let removed = store.endpoints().remove(&endpoint.id)?;
+    if removed { Ok(()) } else { Err(EndpointError::NoEndpoint(endpoint.id.to_string())) }
+}
+
+/// A new signing secret: `whsec_` and 32 random bytes.
+pub fn new_secret() -> Secret {
+    let bytes = Zeroizing::new(clock::random::<32>());
+    Secret::new(format!("whsec_{}", STANDARD.encode(*bytes)))
+}
+
+fn changed(app: &App, id: &str, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
+    let id = find(app, id)?.id;
+    let changed = app.store()?.endpoints().update(&id, change)?;
+    Ok(changed.ok_or_else(|| EndpointError::NoEndpoint(id.to_string()))?)
+}
+
+/// Refuses what could never be sent to. A name is judged again whenever it is resolved.
+fn check_url(url: &Url, config: &Config) -> Result<(), EndpointError> {
+    let wrong = |why| EndpointError::Url(crate::http::redact_url(url, &[]), why);
+    if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
+        return Err(wrong("it is no http URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("it holds a password, and the signature is what proves a message"));
+    }
+    if url.fragment().is_some() {
+        return Err(wrong("a fragment is never sent"));
+    }
+    Route::Live.resolve(url)?;
+    Guard::new(&config.http.allow).check(url).map_err(HttpError::from)?;
+    Ok(())
+}

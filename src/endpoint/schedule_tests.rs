@@ -1,0 +1,245 @@
+//! The scheduler by itself, and many deliveries in virtual time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
+}
+
+fn secs(seconds: i64) -> Timestamp {
+    at(seconds * 1000)
+}
+
+fn rules(policy: Policy, most_attempts: u32) -> Rules {
+    Rules { policy, most_attempts, ttl: Duration::from_secs(3 * 86_400), timeout: Duration::from_secs(15), rate: None }
+}
+
+fn course(attempts: u32) -> Course {
+    Course { attempts, expires_at: secs(3 * 86_400) }
+}
+
+fn usual(standing: Standing, attempts: u32, outcome: Outcome, now: Timestamp) -> Verdict {
+    judge(&rules(Policy::Exponential, USUAL_ATTEMPTS), standing, course(attempts), outcome, now, 0)
+}
+
+#[test]
+fn the_waits_are_those_of_the_schedule_and_the_eighth_failure_is_the_last() {
+    for (attempts, expected) in (0..).zip([5, 300, 1_800, 7_200, 18_000, 36_000, 36_000]) {
+        let verdict = usual(Standing::default(), attempts, Outcome::Failed, secs(0));
+        assert_eq!((verdict.status, verdict.due_at), (DeliveryStatus::Failed, Some(secs(expected))), "{attempts}");
+        let late = judge(
+            &rules(Policy::Exponential, 8),
+            Standing::default(),
+            course(attempts),
+            Outcome::Failed,
+            secs(0),
+            u64::MAX,
+        );
+        let part =
+            late.due_at.unwrap().duration_since(secs(0)).as_secs_f64() / f64::from(u32::try_from(expected).unwrap());
+        assert!((1.0..=1.2).contains(&part), "{part}");
+    }
+    let last = usual(Standing::default(), 7, Outcome::Failed, secs(0));
+    assert_eq!((last.status, last.due_at), (DeliveryStatus::Dead, None));
+    let linear = |attempts| wait(Policy::Linear, attempts, 0).map(|wait| wait.as_secs());
+    assert_eq!(
+        [1, 2, 3, 59, 60, 61, u32::MAX].map(linear),
+        [600, 1200, 1800, 35_400, 36_000, 36_000, 36_000].map(Some)
+    );
+    let none = judge(&rules(Policy::None, 8), Standing::default(), course(0), Outcome::Failed, secs(0), 0);
+    assert_eq!(none.status, DeliveryStatus::Dead);
+}
+
+#[test]
+fn fault_079_gone_disables_and_later_is_obeyed_and_capped() {
+    let gone = usual(Standing::default(), 0, Outcome::Gone, secs(9));
+    assert_eq!((gone.status, gone.standing.disabled), (DeliveryStatus::Dead, Some((DisabledReason::Gone, secs(9)))));
+    let later = |after: u64, whom| {
+        let after = Duration::from_secs(after);
+        usual(Standing::default(), 0, Outcome::Later { after, whom }, secs(0))
+    };
+    let one = later(120, Whom::Delivery);
+    assert_eq!((one.due_at, one.standing.paused_until), (Some(secs(120)), None));
+    let all = later(120, Whom::Endpoint);
+    assert_eq!((all.due_at, all.standing.paused_until), (Some(secs(120)), Some(secs(120))));
+    assert_eq!(later(0, Whom::Delivery).due_at, Some(secs(5)), "never earlier than the schedule");
+    assert_eq!(later(86_400, Whom::Endpoint).due_at, Some(secs(36_000)));
+}
+
+#[test]
+fn a_delivery_is_not_tried_beyond_its_time_to_live() {
+    let course = Course { attempts: 1, expires_at: secs(299) };
+    let verdict = judge(&rules(Policy::Exponential, 8), Standing::default(), course, Outcome::Failed, secs(0), 0);
+    assert_eq!((verdict.status, verdict.due_at), (DeliveryStatus::Dead, None));
+}
+
+#[test]
+fn five_days_of_nothing_but_failures_disable_and_one_success_forgives() {
+    let mut standing = Standing::default();
+    let hours = |hours: i64| secs(hours * 3600);
+    for hour in (0..120).step_by(12) {
+        standing = usual(standing, 0, Outcome::Failed, hours(hour)).standing;
+        assert_eq!(standing.disabled, None, "{hour}");
+    }
+    let disabled = usual(standing, 0, Outcome::Failed, hours(120)).standing;
+    assert_eq!(disabled.disabled, Some((DisabledReason::Failing, hours(120))));
+    let forgiven = usual(standing, 0, Outcome::Accepted, hours(119)).standing;
+    assert_eq!(forgiven, Standing::default());
+    // A second failure after it was disabled changes nothing of when and why.
+    assert_eq!(usual(disabled, 0, Outcome::Gone, hours(121)).standing.disabled, disabled.disabled);
+}
+
+#[test]
+fn fault_083_a_clock_that_jumps_disables_nobody() {
+    let failing = usual(Standing::default(), 0, Outcome::Failed, secs(0)).standing;
+    for jump in [30 * 86_400, -30 * 86_400] {
+        let standing = usual(failing, 0, Outcome::Failed, secs(jump)).standing;
+        assert_eq!((standing.disabled, standing.failing_since), (None, Some(secs(jump))), "{jump}");
+    }
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Accepted),
+        Just(Outcome::Gone),
+        Just(Outcome::Failed),
+        (any::<u64>(), any::<bool>()).prop_map(|(secs, all)| Outcome::Later {
+            after: Duration::from_secs(secs),
+            whom: if all { Whom::Endpoint } else { Whom::Delivery },
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_a_delivery_ends_or_is_due_within_the_longest_wait(
+        policy in prop_oneof![Just(Policy::Exponential), Just(Policy::Linear), Just(Policy::None)],
+        most in 1u32..60, attempts in any::<u32>(), ttl in 0i64..10_000_000, outcome in outcome(),
+        now in -1_000_000_000i64..200_000_000_000, since in proptest::option::of(-1_000_000_000i64..200_000_000_000),
+        random: u64,
+    ) {
+        let (now, since) = (secs(now), since.map(secs));
+        let standing = Standing { failing_since: since, last_failed_at: since, ..Standing::default() };
+        let course = Course { attempts, expires_at: now.checked_add(Duration::from_secs(ttl.unsigned_abs())).unwrap() };
+        let verdict = judge(&rules(policy, most), standing, course, outcome, now, random);
+        match verdict.status {
+            DeliveryStatus::Delivered => prop_assert!(outcome == Outcome::Accepted && verdict.due_at.is_none()),
+            DeliveryStatus::Dead => prop_assert!(outcome != Outcome::Accepted && verdict.due_at.is_none()),
+            DeliveryStatus::Pending => prop_assert!(false),
+            DeliveryStatus::Failed => {
+                let due_at = verdict.due_at.unwrap();
+                let wait = Duration::try_from(due_at.duration_since(now)).unwrap();
+                prop_assert!(wait >= Duration::from_secs(5) && wait <= LONGEST_WAIT && due_at < course.expires_at);
+                prop_assert!(attempts + 1 < most && policy != Policy::None);
+                if let Outcome::Later { after, .. } = outcome {
+                    prop_assert!(wait >= after.min(Duration::from_secs(LONGEST_SECS)));
+                }
+            }
+        }
+        let pause = verdict.standing.paused_until.map(|until| Duration::try_from(until.duration_since(now)).unwrap());
+        prop_assert!(pause.is_none_or(|pause| pause <= LONGEST_WAIT));
+        prop_assert_eq!(verdict.standing.disabled.is_some_and(|(reason, _)| reason == DisabledReason::Gone), outcome == Outcome::Gone);
+    }
+}
+
+/// A small generator, so that a run of millions takes seconds and can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // xorshift64* (Vigna 2016).
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn percent(&mut self) -> u64 {
+        (self.next() >> 33) % 100
+    }
+}
+
+/// `INTEG_TEST_DELIVERIES=10000000 cargo test --release virtual_time -- --nocapture` runs ten million of them.
+#[test]
+fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedule_is_kept() {
+    #[expect(clippy::disallowed_methods, reason = "the size of this test")]
+    let asked = std::env::var("INTEG_TEST_DELIVERIES").ok().and_then(|count| count.parse().ok());
+    let count: usize = asked.unwrap_or(100_000);
+    let rules = rules(Policy::Exponential, USUAL_ATTEMPTS);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    // What waits: when it is due, its number, how often it was tried. A new message comes each millisecond.
+    let mut waiting: BinaryHeap<Reverse<(i64, u32, u8)>> = BinaryHeap::new();
+    let mut received = vec![0u8; count];
+    let mut ended = vec![false; count];
+    let (mut attempts, mut dead, mut kept, mut next) = (0u64, 0u64, 0u64, 0usize);
+    loop {
+        let due = waiting.peek().map(|Reverse((due, ..))| *due);
+        let (now, number, tried) = if next < count && due.is_none_or(|due| due >= i64::try_from(next).unwrap()) {
+            next += 1;
+            (i64::try_from(next - 1).unwrap(), u32::try_from(next - 1).unwrap(), 0)
+        } else {
+            let Some(Reverse(first)) = waiting.pop() else { break };
+            first
+        };
+        let index = usize::try_from(number).unwrap();
+        assert!(!ended[index], "what has ended is not tried again");
+        attempts += 1;
+        // Of a hundred: 70 are answered with 2xx; 24 fail; 3 say when to come again; 2 are received and answered, but the
+        // sender is killed before it has noted that; 1 is received and the answer is cut off.
+        let outcome = match random.percent() {
+            0..70 => Outcome::Accepted,
+            70..94 => Outcome::Failed,
+            94..97 => Outcome::Later { after: Duration::from_secs(random.next() % 7200), whom: Whom::Delivery },
+            97..99 => {
+                received[index] += 1;
+                // The next worker finds it as it was.
+                waiting.push(Reverse((now + 1000, number, tried)));
+                continue;
+            }
+            _ => {
+                received[index] += 1;
+                Outcome::Failed
+            }
+        };
+        if outcome == Outcome::Accepted {
+            received[index] += 1;
+        }
+        let course = Course { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
+        let verdict = judge(&rules, Standing::default(), course, outcome, at(now), random.next());
+        match verdict.due_at {
+            None => {
+                ended[index] = true;
+                dead += u64::from(verdict.status == DeliveryStatus::Dead);
+            }
+            Some(due_at) => {
+                let due = due_at.as_millisecond() - at(0).as_millisecond();
+                let least = i64::try_from(WAITS_SECS[usize::from(tried)] * 1000).unwrap();
+                let asked = match outcome {
+                    Outcome::Later { after, .. } => i64::try_from(after.as_millis()).unwrap(),
+                    _ => 0,
+                };
+                let wait = due - now;
+                assert!(wait >= least.max(asked) && wait <= (least + least / 5).max(asked), "{tried}: {wait} ms");
+                kept += 1;
+                waiting.push(Reverse((due, number, tried + 1)));
+            }
+        }
+    }
+    let delivered = u64::try_from(received.iter().filter(|times| **times > 0).count()).unwrap();
+    let twice = received.iter().map(|times| u64::from(times.saturating_sub(1))).sum::<u64>();
+    let lost = ended.iter().filter(|ended| !**ended).count();
+    let rate = twice as f64 * 100.0 / delivered as f64;
+    println!(
+        "{count} deliveries: {attempts} attempts, {kept} waits kept, {delivered} received, {dead} given up after \
+         {USUAL_ATTEMPTS} attempts, {lost} lost, {twice} received again ({rate:.2} %)"
+    );
+    assert_eq!(lost, 0);
+    assert_eq!(waiting.len(), 0);
+    // Whoever is given up has failed eight times: three in ten to the eighth power.
+    assert!(dead <= 5 + u64::try_from(count).unwrap() / 5_000, "{dead}");
+}
