@@ -23,9 +23,9 @@ fn run<T>(test: impl AsyncFnOnce(Listener, u16) -> T) -> T {
     })
 }
 
-/// Sends bytes and reads until the peer closes or is silent for two seconds.
+/// Sends bytes and reads until the peer closes or is silent for two seconds; nothing comes back from a port that is closed.
 fn send(port: u16, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     // The peer may answer and close before it has read everything.
     let _ = stream.write_all(request);
