@@ -355,7 +355,6 @@ mod tests {
         let mistakes: Vec<String> = validate(text).iter().map(ToString::to_string).collect();
         let missing = ["name", "category", "description", "docs"];
         let mut expected: Vec<String> = missing.iter().map(|key| format!("line 1: {key}: is missing")).collect();
-        expected.push("line 2: webhook.setup: is missing".to_owned());
         expected.push("line 3: auth.key.label: is missing".to_owned());
         assert_eq!(mistakes, expected);
     }
