@@ -23,6 +23,7 @@ mod oidc;
 mod output;
 mod provider;
 mod race;
+mod receiver;
 mod sandbox;
 mod secrets;
 mod supply;
