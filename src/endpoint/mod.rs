@@ -1,6 +1,6 @@
 //! Outbound webhooks: the user's own events, sent to endpoints and signed by Standard Webhooks.
 //!
-//! [`send`] keeps a message with one delivery for each endpoint that wants it, in one commit. The [`worker`] then sends
+//! `send` keeps a message with one delivery for each endpoint that wants it, in one commit. The `worker` then sends
 //! what is due, and [`schedule`] says what an attempt leads to. A receiver gets each message at least once: one that was
 //! sent while nobody could note its answer is sent again, under the same id and with a fresh timestamp.
 //!

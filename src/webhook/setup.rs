@@ -59,6 +59,9 @@ impl Source {
     }
 }
 
+/// Each secret with the bytes of its key.
+type KeyBytes = Vec<(Secret, Vec<u8>)>;
+
 /// A connection as far as its webhooks go.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -247,12 +250,12 @@ impl Setup {
             return Err(SetupError::NoSecret { connection: connection(), prompt });
         }
         let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
-        let read: Vec<(&Proof, Vec<(Secret, Vec<u8>)>)> = read.collect();
+        let read: Vec<(&Proof, KeyBytes)> = read.collect();
         if read.is_empty() {
             let why = "is not written as the vendor writes it";
             return Err(SetupError::WeakSecret { connection: connection(), why });
         }
-        let short = |(proof, keys): &(&Proof, Vec<(Secret, Vec<u8>)>)| {
+        let short = |(proof, keys): &(&Proof, KeyBytes)| {
             keys.iter().any(|(_, key)| match proof.scheme {
                 Scheme::Ed25519 => key.len() != ED25519_BYTES,
                 _ => key.len() < LEAST_KEY_BYTES,
@@ -353,7 +356,7 @@ fn set_public_key(values: &mut Values, rules: &Webhook, vendor: &VendorKeys) {
     let keys =
         rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Ed25519).filter_map(|proof| proof.key.as_ref());
     let Some(public) = vendor.ed25519_seed.as_ref().and_then(ed25519_public) else { return };
-    for name in keys.flat_map(|key| key.names()).filter(|name| *name != SECRET) {
+    for name in keys.flat_map(crate::connector::Template::names).filter(|name| *name != SECRET) {
         values.set(name, &public);
     }
 }
