@@ -67,10 +67,13 @@ mod tests {
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector client_id client_secret updated_at
+        conflicts: id event_id received_at headers body
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
+        events: id connection_id delivery_id digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         meta: only_row vault_id sequence created_at restored_at
         sandbox: key value
+        webhooks: connection_id path public_url port params secrets
         ");
     }
 }
