@@ -23,7 +23,7 @@ pub(super) trait View: Serialize {
 }
 
 /// What the user asked of the output, and what the terminals can do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ui {
     pub json: bool,
     jq: Option<String>,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 pub use hyper::{Method, Request, Response, StatusCode, header};
@@ -144,6 +144,10 @@ where
     F: Future<Output = Answer>,
 {
     let (head, body) = request.into_parts();
+    // One that says how long it is need not be read to be refused.
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
+    }
     match tokio::time::timeout(HEAD_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
         Ok(Ok(body)) => handler(Request::from_parts(head, body.to_bytes())).await,
         Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),

@@ -47,6 +47,14 @@ enum Step {
     Forward = 4,
 }
 
+/// What became of an event that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    Done,
+    /// It is not one of those that the user wants.
+    NotChosen,
+}
+
 #[derive(Debug, Error)]
 pub enum HandleError {
     #[error("{} cannot be written", path.display())]
@@ -108,7 +116,7 @@ impl Handlers {
         kept: &Kept,
         rules: &Webhook,
         done: &mut u32,
-    ) -> Result<(), HandleError> {
+    ) -> Result<Handled, HandleError> {
         let request = Request {
             method: "POST".to_owned(),
             url: String::new(),
@@ -118,7 +126,7 @@ impl Handlers {
         let payload = payload(rules, &request, kept.item.as_deref());
         let document = normalized(event, &payload);
         if !self.choice.admits(&document) {
-            return Ok(());
+            return Ok(Handled::NotChosen);
         }
         let mut failed = None;
         for step in [Step::Append, Step::Exec, Step::Forward] {
@@ -139,7 +147,7 @@ impl Handlers {
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(Handled::Done), Err)
     }
 
     fn append(&self, document: &Value) -> Result<(), HandleError> {

@@ -195,10 +195,7 @@ impl<'a> Listener<'a> {
     }
 
     /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
-    ///
-    /// # Errors
-    /// That of `told`.
-    pub async fn run(self, stop: impl Future<Output = ()>, mut told: impl FnMut(&Seen) -> Result<()>) -> Result<()> {
+    pub async fn run(self, stop: impl Future<Output = ()>, mut told: impl FnMut(&Seen)) {
         let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
@@ -210,11 +207,13 @@ impl<'a> Listener<'a> {
             {
                 wake.notify_one();
             }
-            chosen(&plan.handlers.choice, happened).map_or(Ok(()), |chosen| told(&chosen))
+            if let Some(chosen) = chosen(&plan.handlers.choice, happened) {
+                told(&chosen);
+            }
         };
         loop {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened)?,
+                Some(happened) = seen.recv() => show(&happened),
                 _ = &mut working, if !queues.is_empty() => break,
                 _ = again.tick() => read_again(&opened, &app.clock, &targets),
                 () = &mut stop => break,
@@ -223,7 +222,7 @@ impl<'a> Listener<'a> {
         let mut closing = std::pin::pin!(server.finish(LAST_ANSWERS));
         loop {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened)?,
+                Some(happened) = seen.recv() => show(&happened),
                 () = &mut closing => break,
             }
         }
@@ -231,14 +230,13 @@ impl<'a> Listener<'a> {
         let mut handling = std::pin::pin!(tokio::time::timeout(LAST_ANSWERS, working));
         while !queues.is_empty() {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened)?,
+                Some(happened) = seen.recv() => show(&happened),
                 _ = &mut handling => break,
             }
         }
         while let Ok(happened) = seen.try_recv() {
-            show(&happened)?;
+            show(&happened);
         }
-        Ok(())
     }
 }
 

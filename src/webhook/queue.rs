@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::handle::Handlers;
+use super::handle::{Handled, Handlers};
 use super::listen::Seen;
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};
@@ -109,6 +109,7 @@ impl Queue<'_> {
         let mut done = waiting.done;
         let result = self.handlers.handle(&event, &kept, &self.rules, &mut done).await;
         let attempts = waiting.attempts.saturating_add(1);
+        let chosen = !matches!(result, Ok(Handled::NotChosen));
         let error = result.err().map(|error| {
             let causes = crate::webhook::causes(&error);
             if causes.is_empty() { error.to_string() } else { format!("{error}: {causes}") }
@@ -133,7 +134,9 @@ impl Queue<'_> {
         }
         let seen =
             Seen::Handled { connection: self.name.clone(), id: event.id, kind: event.kind, status, attempts, error };
-        let _ = self.told.send(seen).await;
+        if chosen {
+            let _ = self.told.send(seen).await;
+        }
         Ok(status != EventStatus::Failed)
     }
 

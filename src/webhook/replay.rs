@@ -81,7 +81,7 @@ pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed
 fn sign_anew(setup: &Setup, request: &mut Request, now: Timestamp) -> bool {
     let Ok(rules) = setup.rules() else { return false };
     let mut document = event::document(&rules.event, request).unwrap_or(Value::Null);
-    let Some(proof) = proof_for(&rules.proofs, request, &document) else { return false };
+    let Some(proof) = proof_for(&rules.proofs, request, &document, &setup.keys) else { return false };
     let mut signed = request.clone();
     let done = sign(proof, &rules.event, &mut signed, &mut document, &setup.keys, &setup.vendor, now).is_ok();
     if done && signed.body == request.body {

@@ -14,7 +14,7 @@ use super::sign::{VendorKeys, ed25519_public};
 use crate::app::{self, App};
 use crate::clock;
 use crate::connection::{Connection, ConnectionName, Mode, Standing};
-use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Values, Webhook};
+use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Route;
@@ -28,6 +28,9 @@ pub const DEFAULT_PORT: u16 = 7421;
 
 /// A key of fewer bytes can be guessed.
 const LEAST_KEY_BYTES: usize = 8;
+
+/// Standard Webhooks wants 24; somebody else's may be shorter, and no key of theirs is under 16.
+const LEAST_WHSEC_BYTES: usize = 16;
 
 /// A public key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
@@ -58,9 +61,6 @@ impl Source {
         }
     }
 }
-
-/// Each secret with the bytes of its key.
-type KeyBytes = Vec<(Secret, Vec<u8>)>;
 
 /// A connection as far as its webhooks go.
 #[derive(Clone, Debug)]
@@ -250,14 +250,18 @@ impl Setup {
             return Err(SetupError::NoSecret { connection: connection(), prompt });
         }
         let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
-        let read: Vec<(&Proof, KeyBytes)> = read.collect();
+        let read: Vec<(&Proof, Vec<_>)> = read.collect();
         if read.is_empty() {
             let why = "is not written as the vendor writes it";
             return Err(SetupError::WeakSecret { connection: connection(), why });
         }
-        let short = |(proof, keys): &(&Proof, KeyBytes)| {
-            keys.iter().any(|(_, key)| match proof.scheme {
-                Scheme::Ed25519 => key.len() != ED25519_BYTES,
+        // What happens to read as base64 without being written as such is judged where it is taken as it stands.
+        let short = |(proof, keys): &(&Proof, Vec<(Secret, Vec<u8>)>)| {
+            keys.iter().any(|(secret, key)| match (proof.scheme, proof.key_encoding) {
+                (Scheme::Ed25519, _) => key.len() != ED25519_BYTES,
+                (_, KeyEncoding::Whsec) => {
+                    (secret.expose().starts_with("whsec_") || read.len() == 1) && key.len() < LEAST_WHSEC_BYTES
+                }
                 _ => key.len() < LEAST_KEY_BYTES,
             })
         };
@@ -356,7 +360,7 @@ fn set_public_key(values: &mut Values, rules: &Webhook, vendor: &VendorKeys) {
     let keys =
         rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Ed25519).filter_map(|proof| proof.key.as_ref());
     let Some(public) = vendor.ed25519_seed.as_ref().and_then(ed25519_public) else { return };
-    for name in keys.flat_map(crate::connector::Template::names).filter(|name| *name != SECRET) {
+    for name in keys.flat_map(Template::names).filter(|name| *name != SECRET) {
         values.set(name, &public);
     }
 }

@@ -7,6 +7,7 @@ use ring::{digest, hmac, rand, signature};
 use serde_json::{Value, json};
 
 use super::event;
+use super::fetch;
 use super::proof::{Judged, Keys, Refused, base, hex, proof_of, secret_keys};
 use super::request::Request;
 use crate::clock::Timestamp;
@@ -57,11 +58,16 @@ pub fn sign(
     Ok(())
 }
 
-/// The proof by which a request of this kind would be signed: the first that fits it, whatever it carries yet.
-pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value) -> Option<&'p Proof> {
-    let fits = |proof: &&Proof| proof.when.as_ref().is_none_or(|when| when.holds(request, document));
+/// The proof by which a request of this kind would be signed: the one whose signature it carries already, else the first
+/// that fits it and that there is a key for.
+pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, keys: &Keys) -> Option<&'p Proof> {
     let judged = Judged { request, document, items: std::slice::from_ref(document) };
-    proof_of(proofs, &judged).or_else(|| proofs.iter().find(fits))
+    let fitting = || {
+        let fits = |proof: &&Proof| proof.when.as_ref().is_none_or(|when| when.holds(request, document));
+        proofs.iter().filter(fits)
+    };
+    let usable = |proof: &&Proof| fetch::is_needed(proof) || secret_keys(proof, keys).is_ok();
+    proof_of(proofs, &judged).or_else(|| fitting().find(usable)).or_else(|| fitting().next())
 }
 
 fn signatures(

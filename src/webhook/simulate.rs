@@ -18,7 +18,7 @@ pub struct Wish<'a> {
     pub event: &'a str,
     /// Where it goes; as the vendor signs it.
     pub url: &'a str,
-    /// Which one it is, from 1.
+    /// One more for each.
     pub number: u64,
     /// Fresh for each event: 32 hexadecimal digits.
     pub id: &'a str,
@@ -115,7 +115,7 @@ pub fn simulate(
         request.set_header(name, &template.fill(&values).map_err(failed)?);
     }
     let mut document = event::document(&rules.event, &request).unwrap_or(Value::Null);
-    if let Some(proof) = proof_for(&rules.proofs, &request, &document) {
+    if let Some(proof) = proof_for(&rules.proofs, &request, &document, keys) {
         let at = wish.signed_at.unwrap_or(wish.now);
         sign(proof, &rules.event, &mut request, &mut document, keys, vendor, at)
             .map_err(|source| SimulateError::Sign { event: wish.event.to_owned(), source })?;

@@ -21,6 +21,12 @@ use crate::http::HttpError;
 /// Requests that are on their way at the same time, where a rate is asked for.
 const AT_ONCE: usize = 64;
 
+/// A number to begin with.
+pub fn any_number() -> u64 {
+    // Vendors' numbers of this kind fit 31 bits.
+    u64::from(u32::from_ne_bytes(clock::random::<4>()) >> 2) + 1
+}
+
 /// What is to be sent.
 #[derive(Debug)]
 pub struct Volley<'a> {
@@ -35,6 +41,8 @@ pub struct Volley<'a> {
     pub set: &'a [(Pointer, Value)],
     pub data: Option<&'a [u8]>,
     pub count: u64,
+    /// The number of the first; no two commands should begin with the same, for some vendors' ids are such numbers.
+    pub first: u64,
     /// Requests a second; one after another where absent.
     pub rate: Option<f64>,
     pub fault: Option<Fault>,
@@ -62,12 +70,12 @@ impl Volley<'_> {
     /// # Errors
     /// What cannot be made, and faults that nobody could see.
     pub fn make(&self, number: u64, clock: &Clock) -> Result<Made> {
-        let now = clock.now();
+        let now = clock.precise();
         let id = hex(&clock::random::<16>());
         let mut wish = Wish {
             event: self.event,
             url: self.signed_url.as_str(),
-            number,
+            number: self.first.saturating_add(number - 1),
             id: &id,
             set: self.set,
             data: self.data,
@@ -78,7 +86,7 @@ impl Volley<'_> {
         let Some(rules) = &self.connector.webhook else { return Ok(Made { request, delivery_id: None }) };
         let document = event::document(&rules.event, &request).unwrap_or_default();
         if let Some(fault) = self.fault.filter(|fault| fault.is_refused()) {
-            let proof = proof_for(&rules.proofs, &request, &document);
+            let proof = proof_for(&rules.proofs, &request, &document, self.keys);
             wish.signed_at = signed_at(fault, proof, &self.connector.id, now)?;
             if wish.signed_at.is_some() {
                 request = simulate(self.connector, &wish, self.keys, self.vendor)?;

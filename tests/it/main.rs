@@ -30,4 +30,6 @@ mod supply;
 mod vault;
 mod vault_faults;
 mod vault_keys;
+mod webhook;
+mod webhook_faults;
 mod wire;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::ui::{Tone, Ui, escape};
+use super::printer::{Line, Printer};
 use crate::app::App;
 use crate::connection::ConnectionName;
 use crate::error::{Kind, Result};
@@ -81,11 +82,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         tokio::task::yield_now().await;
         let listener = Listener::start(app, &plan)?;
         say_where(ui, &listener, args.print_secret)?;
-        let screen = Screen { ui, app, tally: RefCell::default() };
+        let screen = Screen { ui, app, printer: Printer::start(ui), tally: RefCell::default() };
         let stopped = async {
             let _ = stop.await;
         };
-        listener.run(stopped, |seen| screen.show(seen)).await?;
+        listener.run(stopped, |seen| screen.show(seen)).await;
         screen.end();
         Ok(Kind::Interrupted.exit_code())
     })
@@ -158,31 +159,31 @@ struct Tally {
 struct Screen<'a> {
     ui: &'a Ui,
     app: &'a App,
+    printer: Printer,
     tally: RefCell<Tally>,
 }
 
 impl Screen<'_> {
-    fn show(&self, seen: &Seen) -> Result<()> {
+    fn show(&self, seen: &Seen) {
         match seen {
             Seen::Request(Outcome::Received { connection, events }) => {
                 for (event, taken) in events {
-                    self.received(connection, event, *taken)?;
+                    self.received(connection, event, *taken);
                 }
-                Ok(())
             }
             Seen::Request(Outcome::Handshake { connection, captured }) => {
                 let document =
                     json!({ "event": "handshake", "connection": connection.to_string(), "captured": captured });
                 let state = if *captured { "secret kept" } else { "handshake" };
-                self.line(&document, [&connection.to_string(), "", "", ""], state, None)
+                self.line(&document, [&connection.to_string(), "", "", ""], state, None);
             }
             Seen::Request(Outcome::Refused { connection, why }) => {
-                self.refused(Some(connection), why.word(), &why.to_string())
+                self.refused(Some(connection), why.word(), &why.to_string());
             }
             Seen::Request(Outcome::Unreadable { connection, why }) => self.refused(Some(connection), "unreadable", why),
             Seen::Request(Outcome::NotTaken { connection, why }) => {
                 tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {why}");
-                self.refused(Some(connection), "not_stored", why)
+                self.refused(Some(connection), "not_stored", why);
             }
             Seen::Request(Outcome::Unknown) => self.refused(None, "unknown_url", "no connection has this URL"),
             Seen::Handled { connection, id, kind, status, attempts, error } => {
@@ -204,14 +205,14 @@ impl Screen<'_> {
                 }
                 // A person has seen it come; what is news is that it could not be handled.
                 if *status == EventStatus::Processed && !self.ui.json {
-                    return Ok(());
+                    return;
                 }
-                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone))
+                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone));
             }
         }
     }
 
-    fn received(&self, connection: &ConnectionName, event: &Event, taken: Taken) -> Result<()> {
+    fn received(&self, connection: &ConnectionName, event: &Event, taken: Taken) {
         let (state, tone) = match taken {
             Taken::New(_) => ("verified", Tone::Good),
             Taken::Duplicate(_) => ("duplicate", Tone::Dim),
@@ -231,29 +232,29 @@ impl Screen<'_> {
             document["conflict"] = json!(true);
         }
         let resource = event.resource.as_deref().unwrap_or_default();
-        self.line(&document, [&connection.to_string(), &event.kind, &id.to_string(), resource], state, Some(tone))
+        self.line(&document, [&connection.to_string(), &event.kind, &id.to_string(), resource], state, Some(tone));
     }
 
-    fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) -> Result<()> {
+    fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) {
         self.tally.borrow_mut().refused += 1;
         let name = connection.map(ToString::to_string);
         let document = json!({ "event": "refused", "connection": name, "reason": reason });
         let name = name.unwrap_or_else(|| "-".to_owned());
-        self.line(&document, [&name, why, "", ""], "refused", Some(Tone::Bad))
+        self.line(&document, [&name, why, "", ""], "refused", Some(Tone::Bad));
     }
 
-    fn line(&self, document: &Value, cells: [&str; 4], state: &str, tone: Option<Tone>) -> Result<()> {
+    fn line(&self, document: &Value, cells: [&str; 4], state: &str, tone: Option<Tone>) {
         if self.ui.json {
-            return Ok(self.ui.show_line(document)?);
+            return self.printer.print(Line::Json(document.clone()));
         }
         let time = self.app.clock.now().to_string();
         let time = time.get(11..19).unwrap_or_default();
         let [connection, kind, id, resource] = cells;
-        self.ui.raw(&format!("{}\n", columns(self.ui, [time, connection, kind, id, resource, state], tone)));
-        Ok(())
+        self.printer.print(Line::Text(columns(self.ui, [time, connection, kind, id, resource, state], tone)));
     }
 
-    fn end(&self) {
+    fn end(self) {
+        self.printer.finish();
         let Tally { received, duplicates, refused, handled, dead } = &*self.tally.borrow();
         let mut text = format!("{received} received, {duplicates} again, {refused} refused");
         if *handled + *dead > 0 {

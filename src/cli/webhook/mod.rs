@@ -3,6 +3,7 @@
 mod address;
 mod events;
 mod listen;
+mod printer;
 mod replay;
 mod secret;
 mod simulate;

@@ -24,7 +24,7 @@ use crate::webhook::send::Sender;
 use crate::webhook::setup::{self, DEFAULT_PORT, Setup, rules};
 use crate::webhook::sign::VendorKeys;
 use crate::webhook::tamper::Fault;
-use crate::webhook::volley::{Shot, Volley};
+use crate::webhook::volley::{Shot, Volley, any_number};
 
 /// Send an event that the service did not send, signed as it would sign it
 ///
@@ -151,6 +151,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
         set: &set,
         data: data.as_deref(),
         count: args.count,
+        first: any_number(),
         rate: args.rate,
         fault: args.invalid.map(Fault::from),
     };

@@ -337,7 +337,7 @@ pub struct Call {
 }
 
 /// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`
-/// (fresh for each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (which one it is, from 1), and the webhook's
+/// (fresh for each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (one more for each), and the webhook's
 /// parameters.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

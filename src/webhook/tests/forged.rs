@@ -1,7 +1,7 @@
 //! What is simulated is taken, and nothing that differs from it is.
 
 use super::{NOW, Request, connectors, judge, sample, samples};
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::connector::{Connector, Proof};
 use crate::secret::Secret;
 use crate::webhook::event;
@@ -20,7 +20,7 @@ fn provable() -> Vec<Connector> {
 fn proof<'c>(connector: &'c Connector, request: &Request) -> Option<&'c Proof> {
     let rules = connector.webhook.as_ref().unwrap();
     let document = event::document(&rules.event, request).unwrap();
-    proof_for(&rules.proofs, request, &document)
+    proof_for(&rules.proofs, request, &document, &Keys::default())
 }
 
 fn taken(connector: &Connector, request: &Request, keys: &Keys, now: i64) -> Result<(), Refused> {
@@ -138,8 +138,8 @@ fn fault_059_a_signature_is_whole_and_as_the_vendor_writes_it() {
             let Some(proof) = proof(&connector, &request) else { continue };
             for header in proving_headers(proof) {
                 let text = request.one(&header).unwrap().to_owned();
-                let refused = |value: String| {
-                    let other = changed_header(&request, &header, &value);
+                let refused = |value: &str| {
+                    let other = changed_header(&request, &header, value);
                     assert!(
                         taken(&connector, &other, &keys, NOW).is_err(),
                         "{} {name}: {header}: {value}",
@@ -147,13 +147,13 @@ fn fault_059_a_signature_is_whole_and_as_the_vendor_writes_it() {
                     );
                 };
                 for end in 0..text.len() {
-                    refused(text[..end].to_owned());
+                    refused(&text[..end]);
                 }
                 for bit in 0..text.len() * 8 {
                     let mut bytes = text.clone().into_bytes();
                     bytes[bit / 8] ^= 1 << (bit % 8);
                     if let Ok(other) = String::from_utf8(bytes) {
-                        refused(other);
+                        refused(&other);
                     }
                 }
             }
@@ -228,8 +228,7 @@ fn what_is_made_wrong_on_purpose_is_refused() {
             let Some(proof) = proof(&connector, &request) else { continue };
             for fault in [Fault::Signature, Fault::Timestamp, Fault::Future, Fault::Body] {
                 let Ok(at) = signed_at(fault, Some(proof), &connector.id, super::at(NOW)) else { continue };
-                let mut request =
-                    sample(&connector, &name, &keys, &vendor, at.map_or(NOW, crate::clock::Timestamp::as_second));
+                let mut request = sample(&connector, &name, &keys, &vendor, at.map_or(NOW, Timestamp::as_second));
                 let rules = connector.webhook.as_ref().unwrap();
                 let document = event::document(&rules.event, &request).unwrap();
                 let items = event::items(&rules.event, &document).unwrap();

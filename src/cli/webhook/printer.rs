@@ -1,0 +1,79 @@
+//! Lines on their way to stdout, which may be stopped: nobody who sends an event waits for whoever reads of it.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::ui::Ui;
+
+/// Lines that wait; those beyond are counted, and their events are in the store.
+const MOST_WAITING: usize = 10_000;
+
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Prints on a thread of its own.
+#[derive(Debug)]
+pub(super) struct Printer {
+    lines: SyncSender<Line>,
+    skipped: Arc<Mutex<u64>>,
+    /// Says that the thread has ended.
+    ended: Receiver<()>,
+}
+
+#[derive(Debug)]
+pub(super) enum Line {
+    Json(Value),
+    Text(String),
+}
+
+impl Printer {
+    pub(super) fn start(ui: &Ui) -> Self {
+        let (lines, waiting) = sync_channel(MOST_WAITING);
+        let (ending, ended) = sync_channel(1);
+        let skipped = Arc::new(Mutex::new(0));
+        let (ui, counted) = (ui.clone(), Arc::clone(&skipped));
+        std::thread::spawn(move || {
+            for line in waiting {
+                print(&ui, &line);
+                let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
+                if count > 0 {
+                    let line = if ui.json {
+                        Line::Json(json!({ "event": "skipped", "lines": count }))
+                    } else {
+                        Line::Text(format!("… {count} lines are not shown; `integ webhook events` has the events"))
+                    };
+                    print(&ui, &line);
+                }
+            }
+            let _ = ending.send(());
+        });
+        Self { lines, skipped, ended }
+    }
+
+    pub(super) fn print(&self, line: Line) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+    }
+
+    /// Waits for the last lines, though not for a reader that has stopped.
+    pub(super) fn finish(self) {
+        let Self { lines, ended, .. } = self;
+        drop(lines);
+        let _ = ended.recv_timeout(LAST_LINES);
+    }
+}
+
+fn print(ui: &Ui, line: &Line) {
+    match line {
+        Line::Json(document) => {
+            if let Err(error) = ui.show_line(document) {
+                ui.warning(&error.to_string());
+            }
+        }
+        Line::Text(text) => ui.raw(&format!("{text}\n")),
+    }
+}
