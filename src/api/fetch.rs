@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::build::{Call, Path, own_host};
 use super::input::Words;
-use super::pages::{Turn, next_page};
+use super::pages::{Turn, after, with_param};
 use super::send::{Answer, Patience, Token, send};
 use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
@@ -166,18 +166,22 @@ pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Response) -> 
             let what = format!("{} {}", ask.method.as_str(), ask.path);
             return Err(refused(&session, &what, class, &answer.response).into());
         }
-        seen_records += super::pages::count(pages, &answer.response);
-        turn = if ask.paginate { next_page(pages, &shown.url, &answer.response, seen_records) } else { None };
+        let next;
+        (next, seen_records) = after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
+        turn = next.filter(|_| ask.paginate);
         if turn.is_none() || flow.is_break() {
             return Ok(());
         }
     }
 }
 
-/// The request for a further page. What the URL says of credentials is the connection's own, not the answer's.
-fn turned(request: &mut Request, turn: &Turn) {
+/// Makes a request one for a further page. What the URL says of credentials is the connection's own, not the answer's.
+pub fn turned(request: &mut Request, turn: &Turn) {
     match turn {
         Turn::Url(url) => request.url = url.clone(),
+        Turn::Query(name, value) => request.url = with_param(&request.url, name, value),
+        // It stands in the request since that was written.
+        Turn::Count(_) => {}
         Turn::Body(name, value) => {
             let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
             let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();

@@ -15,9 +15,9 @@ use thiserror::Error;
 
 pub use body::form;
 pub use build::{Call, Path};
-pub use fetch::{Ask, Done, Order, call, fetch, rehearse};
+pub use fetch::{Ask, Done, Order, call, fetch, rehearse, turned};
 pub use input::{Attachment, Input, Words};
-pub use pages::{Turn, next_page};
+pub use pages::{Listed, Turn, all_turns, first, greatest, next_page};
 pub use send::{Answer, Patience, SendError, Token, send};
 
 use crate::app::{Session, SessionError};

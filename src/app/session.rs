@@ -4,7 +4,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::connection::{Connection, Grant};
-use crate::connector::{Auth, Connector, Health, Template, TemplateError, Values};
+use crate::connector::{Auth, Connector, Health, Stream, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::{Request, Route, basic};
 use crate::secret::Secret;
@@ -125,14 +125,15 @@ impl Session {
     /// an answer, or a URL that a user pastes, leads nowhere else.
     pub fn is_own_host(&self, url: &Url) -> bool {
         let values = self.values(None);
-        let templates = self.connector.actions.values().map(|action| &action.path);
+        let actions = self.connector.actions.values().map(|action| &action.path);
+        let streams = self.connector.streams.values().flat_map(Stream::paths);
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let health = self.health().map(|health| &health.path);
         let own = |template: &Template| {
             let host = template.host(&values)?;
             Some(host.origin() == url.origin())
         };
-        templates.chain(base).chain(health).any(|template| own(template) == Some(true))
+        actions.chain(streams).chain(base).chain(health).any(|template| own(template) == Some(true))
     }
 
     fn open_value(&self, source: TemplateError) -> SessionError {

@@ -65,6 +65,11 @@ fn urls<'c>(connector: &'c Connector, name: &String, auth: &'c Auth) -> Vec<(&'c
             add(Some(&action.path), if action.anonymous { "actions, without credentials" } else { "actions" });
         }
     }
+    for stream in connector.streams.values() {
+        if stream.auth.is_empty() || stream.auth.contains(name) {
+            stream.paths().for_each(|path| add(Some(path), "streams"));
+        }
+    }
     urls.retain(|(url, _)| !url.to_string().starts_with('/'));
     urls
 }

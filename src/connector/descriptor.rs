@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Action, ActionParam, Auth, Connector, ParamKind};
+use super::{Action, ActionParam, Auth, Connector, Param, ParamKind, Stream};
 
 /// The version of the descriptor's shape.
 pub const VERSION: u32 = 1;
@@ -25,6 +25,7 @@ pub struct Descriptor {
     pub scopes: Vec<ScopeDescriptor>,
     pub actions: Vec<ActionDescriptor>,
     pub triggers: Vec<TriggerDescriptor>,
+    pub streams: Vec<StreamDescriptor>,
 }
 
 /// One way of authenticating.
@@ -73,6 +74,25 @@ pub struct TriggerDescriptor {
     pub scopes: Vec<String>,
 }
 
+/// What can be pulled from the service.
+#[derive(Debug, Serialize)]
+pub struct StreamDescriptor {
+    pub name: String,
+    pub about: String,
+    /// The ways of authenticating that may list it.
+    pub auth: Vec<String>,
+    /// The least scopes that it needs.
+    pub scopes: Vec<String>,
+    /// JSON Pointers to the parts of a record's key.
+    pub key: Vec<String>,
+    /// The streams whose records it is listed for.
+    pub parents: Vec<String>,
+    /// `filter`, `scan` (newest first, until nothing is new), `token`, or null: all of it is listed every time.
+    pub incremental: Option<&'static str>,
+    /// JSON Schema of what the user gives for it.
+    pub input: Value,
+}
+
 /// The descriptor of a connector. Pure.
 pub fn descriptor(connector: &Connector) -> Descriptor {
     Descriptor {
@@ -102,13 +122,35 @@ pub fn descriptor(connector: &Connector) -> Descriptor {
                 scopes: event.scopes.clone(),
             })
             .collect(),
+        streams: connector.streams.iter().map(|(name, stream)| list(connector, name, stream)).collect(),
     }
 }
 
-fn way(connector: &Connector, name: &str, auth: &Auth) -> AuthDescriptor {
+fn list(connector: &Connector, name: &str, stream: &Stream) -> StreamDescriptor {
+    let ways = if stream.auth.is_empty() { connector.auth.keys().cloned().collect() } else { stream.auth.clone() };
+    let (properties, required) = given(stream.params.iter());
+    StreamDescriptor {
+        name: name.to_owned(),
+        about: stream.about.clone(),
+        auth: ways,
+        scopes: stream.scopes.clone(),
+        key: stream.key.iter().map(ToString::to_string).collect(),
+        parents: stream.parents.iter().map(|parent| parent.stream.clone()).collect(),
+        incremental: match (&stream.incremental, &stream.token) {
+            (Some(rule), _) if rule.newest_first => Some("scan"),
+            (Some(_), _) => Some("filter"),
+            (None, Some(_)) => Some("token"),
+            (None, None) => None,
+        },
+        input: object(&properties, &required),
+    }
+}
+
+/// The properties of a JSON Schema for what a user gives, and those that must be given.
+fn given<'c>(params: impl Iterator<Item = (&'c String, &'c Param)>) -> (Map<String, Value>, Vec<String>) {
     let mut properties = Map::new();
     let mut required = Vec::new();
-    for (name, param) in connector.params(auth) {
+    for (name, param) in params {
         let mut schema = json!({ "type": "string", "description": param.prompt });
         if !param.choices.is_empty() {
             schema["enum"] = json!(param.choices);
@@ -124,6 +166,11 @@ fn way(connector: &Connector, name: &str, auth: &Auth) -> AuthDescriptor {
         }
         properties.insert(name.clone(), schema);
     }
+    (properties, required)
+}
+
+fn way(connector: &Connector, name: &str, auth: &Auth) -> AuthDescriptor {
+    let (mut properties, mut required) = given(connector.params(auth));
     for (name, field) in &auth.fields {
         // `writeOnly` is how JSON Schema says that a value is given and never shown.
         let schema = json!({ "type": "string", "description": field.prompt, "writeOnly": field.secret });

@@ -168,6 +168,15 @@ impl Connector {
     }
 }
 
+impl Stream {
+    /// All paths that it asks.
+    pub fn paths(&self) -> impl Iterator<Item = &Template> {
+        let token =
+            self.token.iter().flat_map(|token| token.path.iter().chain(token.first.iter().map(|first| &first.path)));
+        std::iter::once(&self.path).chain(self.detail.iter().map(|detail| &detail.path)).chain(token)
+    }
+}
+
 impl Auth {
     /// The field that `integ token` prints.
     pub fn token_field(&self) -> Option<&str> {

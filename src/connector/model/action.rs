@@ -190,7 +190,8 @@ pub struct Pages {
     /// The next cursor or URL in an answer.
     #[serde(default)]
     pub next: Option<Pointer>,
-    /// The parameter that takes the cursor, the page's number, the offset or the last record's id.
+    /// The parameter that takes the cursor, the page's number, the offset or the last record's id. A stream's templates may
+    /// name `{page}`, `{offset}` and `{size}` instead.
     #[serde(default)]
     pub param: Option<String>,
     /// The cursor goes into the JSON body.
@@ -204,21 +205,39 @@ pub struct Pages {
     /// False in the last answer.
     #[serde(default)]
     pub more: Option<Pointer>,
+    /// True in the last answer.
+    #[serde(default)]
+    pub last: Option<Pointer>,
+    /// How many records there are in all, or how many pages: pages are then asked for side by side.
+    #[serde(default)]
+    pub total: Option<Pointer>,
+    #[serde(default)]
+    pub total_pages: Option<Pointer>,
     /// The last record's id, within the record.
     #[serde(default)]
     pub id: Option<Pointer>,
-    /// The first page's number.
-    #[serde(default = "one")]
-    pub first: u32,
+    /// What is added to the greatest id, where the next page begins behind it.
+    #[serde(default)]
+    pub plus: u32,
+    /// Asking for a page tells the vendor that those before it are done with, and it forgets them.
+    #[serde(default)]
+    pub acknowledges: bool,
+    /// The first page's number, 1 where absent; the first offset, 0 where absent.
+    #[serde(default)]
+    pub first: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PageKind {
+    /// One answer holds it all.
+    None,
     /// The `Link` header with `rel="next"` (RFC 8288).
     LinkHeader,
     /// `next` is a URL, absolute or relative.
     NextUrl,
+    /// `next` is a list of links, of which the one with the `rel` `next` has the URL as its `href`.
+    Links,
     /// `next` is a cursor for `param`.
     Cursor,
     /// `param` counts pages.
@@ -227,6 +246,8 @@ pub enum PageKind {
     Offset,
     /// `param` takes the `id` of the last record.
     LastRecord,
+    /// `param` takes the greatest `id` of the page.
+    MaxRecord,
 }
 
 /// Something that the service tells of by a webhook.
@@ -241,6 +262,22 @@ pub struct Event {
     /// One as it comes over the wire, for `integ webhook simulate`.
     #[serde(default)]
     pub sample: Option<Sample>,
+    /// What it says of a stream's record.
+    #[serde(default)]
+    pub sync: Option<EventSync>,
+}
+
+/// The record that an event is about, so that what is pushed and what is pulled meet in one store.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventSync {
+    pub stream: String,
+    /// The whole record in the event; where absent, the stream is synced for what is new.
+    #[serde(default)]
+    pub record: Option<Pointer>,
+    /// The record is gone.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 impl Names {
@@ -267,8 +304,4 @@ impl Names {
 
 pub(super) fn ok() -> u16 {
     200
-}
-
-fn one() -> u32 {
-    1
 }

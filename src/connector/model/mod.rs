@@ -5,6 +5,7 @@
 
 mod action;
 mod oauth2;
+mod stream;
 mod webhook;
 
 use indexmap::IndexMap;
@@ -16,6 +17,7 @@ use super::pointer::Pointer;
 use super::template::Template;
 pub use action::*;
 pub use oauth2::*;
+pub use stream::*;
 pub use webhook::*;
 
 /// One service: who it is, how to authenticate, and how to tell that it works.
@@ -55,6 +57,9 @@ pub struct Connector {
     /// What the service can be told to do, by names such as `issues.create`.
     #[serde(default)]
     pub actions: IndexMap<String, Action>,
+    /// What can be pulled from it, by names such as `issues`.
+    #[serde(default)]
+    pub streams: IndexMap<String, Stream>,
     /// How it tells of events.
     #[serde(default)]
     pub webhook: Option<Webhook>,

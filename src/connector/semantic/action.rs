@@ -207,19 +207,18 @@ pub(super) fn check_pages(key: &str, pages: &Pages, found: &mut Found) {
         }
     };
     match pages.kind {
-        PageKind::LinkHeader => {}
-        PageKind::NextUrl => need("next", pages.next.is_some()),
+        PageKind::None | PageKind::LinkHeader | PageKind::Page | PageKind::Offset => {}
+        PageKind::NextUrl | PageKind::Links => need("next", pages.next.is_some()),
         PageKind::Cursor => {
             need("next", pages.next.is_some());
             need("param", pages.param.is_some());
         }
-        PageKind::Page | PageKind::Offset => need("param", pages.param.is_some()),
-        PageKind::LastRecord => {
+        PageKind::LastRecord | PageKind::MaxRecord => {
             need("param", pages.param.is_some());
             need("id", pages.id.is_some());
         }
     }
-    if pages.size.is_some() != pages.size_param.is_some() {
-        found.push((format!("{key}.size"), "size and size_param go together".to_owned()));
+    if pages.size.is_none() && pages.size_param.is_some() {
+        found.push((format!("{key}.size"), "is missing: size_param takes it".to_owned()));
     }
 }

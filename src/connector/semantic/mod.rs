@@ -3,6 +3,7 @@
 
 mod action;
 mod given;
+mod stream;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use indexmap::IndexMap;
 
 use self::given::{Given, is_https};
 use super::near::suggest_or_list;
-use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, Param, ScopeRule, Send, Template};
+use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, ScopeRule, Send, Template};
 
 /// Keys and messages.
 type Found = Vec<(String, String)>;
@@ -36,6 +37,7 @@ pub(super) fn check(connector: &Connector) -> Found {
         check_error_rule(&format!("errors.{index}"), rule, &mut found);
     }
     action::check_all(connector, &mut found);
+    stream::check_all(connector, &mut found);
     webhook::check(connector, &mut found);
     if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
         found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
@@ -179,6 +181,10 @@ fn check_api(connector: &Connector, found: &mut Found) {
     }
     if let Some(pages) = &api.pages {
         action::check_pages("api.pages", pages, found);
+        if matches!(pages.kind, PageKind::Page | PageKind::Offset) && pages.param.is_none() {
+            let message = "is missing: only a stream's templates count without it".to_owned();
+            found.push(("api.pages.param".to_owned(), message));
+        }
     }
 }
 

@@ -204,7 +204,7 @@ fn check_sample(key: &str, sample: &Sample, known: &BTreeSet<&str>, found: &mut 
 }
 
 /// Every text of a document.
-fn strings(document: &Value, each: &mut impl FnMut(&str)) {
+pub(super) fn strings(document: &Value, each: &mut impl FnMut(&str)) {
     match document {
         Value::String(text) => each(text),
         Value::Array(items) => items.iter().for_each(|item| strings(item, each)),

@@ -1,0 +1,264 @@
+//! What the values of a stream say together.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::given::{Given, names_given};
+use super::webhook::{SAMPLED, strings};
+use super::{Found, check_param, has_base, unlisted};
+use crate::connector::near::suggest_or_list;
+use crate::connector::{Auth, Connector, CursorFormat, Incremental, Method, PageKind, Stream, SyncToken, Template};
+
+/// What a paged list's templates may name.
+const PAGED: &[&str] = &["page", "offset", "size"];
+
+pub(super) fn check_all(connector: &Connector, found: &mut Found) {
+    for (name, stream) in &connector.streams {
+        let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.is_empty() || !name.chars().all(valid) {
+            let message = format!("{name:?} is not a name: use lower-case letters, digits and '_'");
+            found.push((format!("streams.{name}"), message));
+        }
+        Check { connector, key: format!("streams.{name}"), name, stream, found }.all();
+    }
+    for (name, event) in &connector.events {
+        let Some(sync) = &event.sync else { continue };
+        if !connector.streams.contains_key(&sync.stream) {
+            let known = suggest_or_list(&sync.stream, connector.streams.keys().map(String::as_str));
+            let message = format!("{:?} is not among the connector's streams{known}", sync.stream);
+            found.push((format!("events.{name}.sync.stream"), message));
+        }
+        if sync.deleted && sync.record.is_none() {
+            let message = "which record is gone? say record".to_owned();
+            found.push((format!("events.{name}.sync.deleted"), message));
+        }
+    }
+}
+
+struct Check<'c, 'f> {
+    connector: &'c Connector,
+    key: String,
+    name: &'c str,
+    stream: &'c Stream,
+    found: &'f mut Found,
+}
+
+impl<'c> Check<'c, '_> {
+    fn say(&mut self, at: &str, message: impl Into<String>) {
+        self.found.push((format!("{}.{at}", self.key), message.into()));
+    }
+
+    fn all(mut self) {
+        let stream = self.stream;
+        unlisted(self.connector, &format!("{}.scopes", self.key), &stream.scopes, self.found);
+        for name in stream.auth.iter().filter(|name| !self.connector.auth.contains_key(*name)) {
+            let known = suggest_or_list(name, self.connector.auth.keys().map(String::as_str));
+            self.say("auth", format!("{name:?} is no way of authenticating{known}"));
+        }
+        for (name, param) in &stream.params {
+            check_param(&format!("{}.params.{name}", self.key), param, self.found);
+        }
+        if stream.body.is_some() && stream.method == Method::Get {
+            self.say("body", "a GET has none");
+        }
+        if stream.key.is_empty() && !stream.table {
+            self.say("key", "is missing: what tells one record from another?");
+        }
+        if stream.table && stream.scalar.is_some() {
+            self.say("scalar", "a table's rows are no scalars");
+        }
+        if let Some(pages) = &stream.pages {
+            super::action::check_pages(&format!("{}.pages", self.key), pages, self.found);
+        }
+        self.parents();
+        self.newness();
+        self.templates();
+        if let Some(sample) = &stream.sample {
+            self.sample(sample);
+        }
+        for (index, skip) in stream.skip.iter().enumerate() {
+            if skip.status.is_empty() && skip.body.is_empty() {
+                self.say(&format!("skip.{index}"), "fits every refusal: say a status or a place in the body");
+            }
+        }
+    }
+
+    fn parents(&mut self) {
+        for (index, parent) in self.stream.parents.iter().enumerate() {
+            let at = format!("parents.{index}");
+            if !self.connector.streams.contains_key(&parent.stream) {
+                let known = suggest_or_list(&parent.stream, self.connector.streams.keys().map(String::as_str));
+                self.say(&format!("{at}.stream"), format!("{:?} is not among the streams{known}", parent.stream));
+            } else if parent.stream != self.name && self.reaches(&parent.stream, &mut BTreeSet::new()) {
+                let message =
+                    format!("{:?} is listed for {:?} in its turn, and neither can begin", parent.stream, self.name);
+                self.say(&format!("{at}.stream"), message);
+            }
+            let first = &self.stream.parents[0];
+            if parent.values.keys().collect::<BTreeSet<_>>() != first.values.keys().collect() {
+                self.say(&format!("{at}.values"), "gives other names than the first parent");
+            }
+        }
+        if self.stream.parents.iter().all(|parent| parent.stream == self.name) && !self.stream.parents.is_empty() {
+            self.say("parents", "has no parent but itself, and cannot begin");
+        }
+    }
+
+    /// Whether a stream is listed, in the end, for this one.
+    fn reaches<'s>(&'s self, from: &'s str, seen: &mut BTreeSet<&'s str>) -> bool {
+        let parents = self.connector.streams.get(from).map(|stream| &stream.parents);
+        parents.into_iter().flatten().any(|parent| {
+            parent.stream == self.name
+                || (parent.stream != from && seen.insert(&parent.stream) && self.reaches(&parent.stream, seen))
+        })
+    }
+
+    fn newness(&mut self) {
+        if self.stream.incremental.is_some() && self.stream.token.is_some() {
+            self.say("token", "what is new is told by incremental or by token, not by both");
+        }
+        if let Some(incremental) = &self.stream.incremental {
+            self.incremental(incremental);
+        }
+        let Some(token) = &self.stream.token else { return };
+        if token.url && (!token.query.is_empty() || token.path.is_some()) {
+            self.say("token.url", "a URL is called as it is: leave out query and path");
+        }
+        if !token.url && token.query.is_empty() && token.path.is_none() {
+            self.say("token.query", "is missing: where does a request carry {token}?");
+        }
+        for name in token.without.iter().filter(|name| !self.stream.query.contains_key(*name)) {
+            self.say("token.without", format!("{name:?} is not in the stream's query"));
+        }
+    }
+
+    fn incremental(&mut self, incremental: &Incremental) {
+        if matches!(incremental.format, CursorFormat::Strftime(_)) {
+            self.say("incremental.format", "strftime is how requests write times: say write");
+        }
+        let timed = !matches!(incremental.format, CursorFormat::Integer | CursorFormat::Text);
+        if incremental.window_secs.is_some() && (!timed || incremental.earliest_secs.is_none()) {
+            self.say("incremental.window_secs", "needs times, and earliest_secs to begin with");
+        }
+        if incremental.window_secs == Some(0) {
+            self.say("incremental.window_secs", "is at least 1");
+        }
+        if incremental.format == CursorFormat::Text && incremental.lookback > 0 {
+            self.say("incremental.lookback", "nothing is before a text");
+        }
+        let filters = !incremental.query.is_empty() || incremental.body.is_some();
+        if incremental.newest_first && (filters || incremental.restart_after.is_some()) {
+            self.say("incremental.newest_first", "is for a list that nothing filters");
+        }
+        if incremental.restart_after == Some(0) {
+            self.say("incremental.restart_after", "is at least 1");
+        }
+        if incremental.restart_after.is_some() && !filters {
+            self.say("incremental.restart_after", "needs a filter to begin anew with: query or body");
+        }
+        if incremental.body.is_some() && self.stream.method == Method::Get {
+            self.say("incremental.body", "a GET has none");
+        }
+    }
+
+    fn templates(&mut self) {
+        let stream = self.stream;
+        let all = stream.auth.is_empty();
+        let ways: Vec<(&str, &Auth)> = self
+            .connector
+            .auth
+            .iter()
+            .map(|(name, auth)| (name.as_str(), auth))
+            .filter(|(name, _)| all || stream.auth.iter().any(|known| known == name))
+            .collect();
+        let own: Vec<&str> = stream
+            .params
+            .keys()
+            .chain(stream.parents.first().into_iter().flat_map(|parent| parent.values.keys()))
+            .map(String::as_str)
+            .collect();
+        let taken: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| names_given(self.connector, auth)).collect();
+        for name in own.iter().filter(|name| taken.contains(**name)) {
+            self.say("params", format!("{name:?} is a value of the connection already: call it otherwise"));
+        }
+        let based = ways.iter().all(|(_, auth)| has_base(self.connector, auth));
+        let key = self.key.clone();
+        let mut given = Given::new(self.connector, ways, self.found);
+        given.add(&own);
+        given.all(&format!("{key}.add"), &stream.add);
+        let paged = stream.pages.as_ref().or(self.connector.api.pages.as_ref());
+        if paged.is_some_and(|pages| matches!(pages.kind, PageKind::Page | PageKind::Offset)) {
+            given.add(PAGED);
+        }
+        if stream.incremental.as_ref().is_some_and(|incremental| incremental.window_secs.is_some()) {
+            given.add(&["since", "until"]);
+        }
+        given.path(&format!("{key}.path"), &stream.path, based);
+        given.all(&format!("{key}.query"), &stream.query);
+        given.all(&format!("{key}.headers"), &stream.headers);
+        body(&mut given, &format!("{key}.body"), stream.body.as_ref());
+        if let Some(detail) = &stream.detail {
+            let names: Vec<&str> = detail.values.keys().map(String::as_str).collect();
+            given.add(&names);
+            given.path(&format!("{key}.detail.path"), &detail.path, based);
+            given.all(&format!("{key}.detail.query"), &detail.query);
+        }
+        if let Some(token) = &stream.token {
+            check_token(&mut given, &format!("{key}.token"), token, based);
+        }
+        if let Some(incremental) = &stream.incremental {
+            given.add(&["since", "until"]);
+            given.all(&format!("{key}.incremental.query"), &incremental.query);
+            given.all(&format!("{key}.incremental.until"), &incremental.until);
+            body(&mut given, &format!("{key}.incremental.body"), incremental.body.as_ref());
+        }
+    }
+
+    fn sample(&mut self, sample: &str) {
+        let document: Value = match serde_json::from_str(sample) {
+            Ok(document) => document,
+            Err(error) => return self.say("sample", format!("is not JSON: {error}")),
+        };
+        let parents = self.stream.parents.iter().flat_map(|parent| parent.values.keys());
+        let known: BTreeSet<&str> =
+            SAMPLED.iter().copied().chain(parents.chain(self.stream.params.keys()).map(String::as_str)).collect();
+        let mut wrong = Vec::new();
+        strings(&document, &mut |text| match Template::parse(text) {
+            Err(error) => wrong.push(error.to_string()),
+            Ok(template) => {
+                let unknown = template.names().filter(|name| !known.contains(name));
+                wrong.extend(unknown.map(|name| format!("nothing gives {{{name}}} a value")));
+            }
+        });
+        for message in wrong {
+            self.say("sample", message);
+        }
+    }
+}
+
+fn check_token(given: &mut Given<'_, '_>, key: &str, token: &SyncToken, based: bool) {
+    if let Some(first) = &token.first {
+        given.path(&format!("{key}.first.path"), &first.path, based);
+        given.all(&format!("{key}.first.query"), &first.query);
+    }
+    given.add(&["token"]);
+    given.all(&format!("{key}.query"), &token.query);
+    if let Some(path) = &token.path {
+        given.path(&format!("{key}.path"), path, based);
+    }
+}
+
+/// The strings of a body, which are templates.
+fn body(given: &mut Given<'_, '_>, key: &str, body: Option<&Value>) {
+    let mut templates = IndexMap::new();
+    let Some(body) = body else { return };
+    strings(body, &mut |text| _ = templates.insert(text.to_owned(), Template::parse(text)));
+    for (_, template) in templates {
+        match template {
+            Ok(template) => given.template(key, &template),
+            Err(error) => given.found.push((key.to_owned(), error.to_string())),
+        }
+    }
+}
