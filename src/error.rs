@@ -111,6 +111,12 @@ impl Error {
         self.0.connection()
     }
 
+    /// The error of a module, where it is that one.
+    pub fn downcast_ref<E: Remedy>(&self) -> Option<&E> {
+        let error: &(dyn StdError + 'static) = &*self.0;
+        error.downcast_ref()
+    }
+
     /// What failed, in one sentence without a full stop.
     pub fn message(&self) -> String {
         self.0.to_string()

@@ -63,6 +63,17 @@ pub fn open_or_create_private(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Opens a file that is there to be locked, and makes it and its folder where they are missing.
+///
+/// # Errors
+/// The I/O error.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        create_private_folder(folder)?;
+    }
+    open_or_create_private(path)
+}
+
 /// Makes a folder and those above it, each of mode 0700; one that exists is left as it is.
 ///
 /// # Errors

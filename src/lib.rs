@@ -10,6 +10,7 @@
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
 //! | [`connect`] | connecting an account and letting it go |
 //! | [`doctor`] | what is wrong with this machine's integ |
+//! | [`sync`] | pulling a vendor's data in, for what is new of it |
 //! | [`health`] | whether connections work |
 //! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
@@ -70,5 +71,6 @@ pub mod program;
 pub mod sandbox;
 pub mod secret;
 pub mod store;
+pub mod sync;
 pub mod vault;
 pub mod webhook;

@@ -211,7 +211,7 @@ impl Path<'_> {
 
 /// # Errors
 /// [`ApiError::ForeignHost`] for a URL that the connector's file does not name.
-pub(super) fn own_host(session: &Session, request: &Request) -> Result<(), ApiError> {
+pub fn own_host(session: &Session, request: &Request) -> Result<(), ApiError> {
     if session.is_own_host(&request.url) {
         return Ok(());
     }

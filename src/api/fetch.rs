@@ -54,7 +54,7 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
     let session = app.session(loaded.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = read(&session, name, action, order)?;
-    let warning = check_allowed(&session, name, action).err();
+    let warning = check_allowed(&session, name, &action.auth, &action.scopes).err();
     let key = key(order.key);
     let request = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() }
         .request(&token.grant)?;
@@ -69,7 +69,7 @@ pub async fn call(app: &App, order: &Order<'_>) -> Result<Done> {
     let session = app.session(access::load(app, order.connection)?.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = read(&session, name, action, order)?;
-    check_allowed(&session, name, action)?;
+    check_allowed(&session, name, &action.auth, &action.scopes)?;
     let key = key(order.key);
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
     let mut token = Token::from(&access::grant(app, order.connection, Want::Usable).await?);

@@ -14,11 +14,11 @@ mod send;
 use thiserror::Error;
 
 pub use body::form;
-pub use build::{Call, Path};
+pub use build::{Call, Path, own_host};
 pub use fetch::{Ask, Done, Order, call, fetch, rehearse, turned};
 pub use input::{Attachment, Input, Words};
 pub use pages::{Listed, Turn, all_turns, first, greatest, next_page};
-pub use send::{Answer, Patience, SendError, Token, send};
+pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 
 use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
@@ -151,22 +151,23 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: its way of authenticating, and the scopes that it was granted.
+/// Whether the connection may do it at all: by its way of authenticating, one of `ways` where any are named, and by the
+/// scopes that it was granted.
 ///
 /// # Errors
 /// [`ApiError::WrongAuth`], [`ApiError::MissingScopes`].
-pub fn check_allowed(session: &Session, name: &str, action: &Action) -> Result<(), ApiError> {
+pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[String]) -> Result<(), ApiError> {
     let connection = &session.connection;
-    if !action.auth.is_empty() && !action.auth.contains(&connection.auth) {
+    if !ways.is_empty() && !ways.contains(&connection.auth) {
         return Err(ApiError::WrongAuth {
             connection: connection.name.clone(),
             action: name.to_owned(),
             auth: connection.auth.clone(),
-            ways: action.auth.clone(),
+            ways: ways.to_vec(),
         });
     }
     // A key says nothing of its scopes, and neither does every vendor: what is not known is left to the vendor.
-    let missing = scopes::missing(&session.connector, &action.scopes, connection.scopes_granted.as_deref());
+    let missing = scopes::missing(&session.connector, needed, connection.scopes_granted.as_deref());
     if missing.is_empty() {
         return Ok(());
     }

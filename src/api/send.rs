@@ -44,6 +44,8 @@ pub struct Answer {
     pub class: Option<ErrorClass>,
     /// Of the last try alone.
     pub duration: Duration,
+    /// Requests that it took.
+    pub tries: u32,
 }
 
 /// Why there is no answer.
@@ -71,7 +73,7 @@ impl From<SendError> for Error {
 #[error("the rate limit of {connection} is used up; it resumes at {resumes_at}")]
 pub struct PacedError {
     connection: ConnectionName,
-    resumes_at: Timestamp,
+    pub resumes_at: Timestamp,
 }
 
 impl Remedy for PacedError {
@@ -103,6 +105,7 @@ pub async fn send(
     let hints = &session.connector.rate.retry_hints;
     let mut renewed = false;
     let mut tried = 0;
+    let mut made = 0;
     loop {
         keep_pace(app, session, patience.longest_wait).await?;
         let request = build(&token.grant).map_err(SendError::Build)?;
@@ -110,6 +113,7 @@ pub async fn send(
         let sent = app.http.send(request, &session.route).await;
         let duration = stopwatch.elapsed();
         tried += 1;
+        made += 1;
         let last = tried >= patience.tries;
         let hinted = match sent {
             Err(error) => {
@@ -139,7 +143,7 @@ pub async fn send(
                 };
                 let hinted = response.retry_after(hints, now);
                 if last || !again || hinted.is_some_and(|wait| wait > patience.longest_wait) {
-                    return Ok(Answer { response, class, duration });
+                    return Ok(Answer { response, class, duration, tries: made });
                 }
                 hinted
             }

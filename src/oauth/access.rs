@@ -372,16 +372,7 @@ pub(crate) async fn lock(app: &App, connection: &Connection) -> error::Result<Fi
     let limit = app.config.http.timeout + Duration::from_secs(15);
     let path = lock_path(app, connection);
     let failed = |source| AccessError::Lock { connection: connection.name.clone(), path: path.clone(), source };
-    if let Some(folder) = path.parent() {
-        files::create_private_folder(folder).map_err(failed)?;
-    }
-    let file = match files::create_private(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            File::options().read(true).write(true).open(&path).map_err(failed)?
-        }
-        Err(error) => return Err(failed(error).into()),
-    };
+    let file = files::open_lock(&path).map_err(failed)?;
     let waiting = Stopwatch::start();
     loop {
         match file.try_lock() {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_refused.sql"),
     include_str!("migrations/0003_webhooks.sql"),
     include_str!("migrations/0004_endpoints.sql"),
+    include_str!("migrations/0005_sync.sql"),
 ];
 
 /// The schema version that this program writes.

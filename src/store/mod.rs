@@ -18,13 +18,16 @@ mod endpoints;
 mod error;
 mod events;
 mod grants;
+mod jobs;
 mod meta;
 mod migrations;
 mod open;
 pub mod outbox;
+mod records;
 mod row;
 mod sandbox;
 mod sequence;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -44,11 +47,16 @@ pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rul
 pub use error::{SqliteError, StoreError};
 pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
+pub use jobs::{EndedJob, Job, JobId, JobState, Jobs, Mode, NewJob};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
+pub use records::{
+    Change, Counts, Hash, NewPage, NewRecord, Place as PagePlace, RecordId, Records, StoredRecord, Traffic,
+};
 pub use row::Malformed;
 pub use sandbox::Sandbox;
+pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.
@@ -125,6 +133,18 @@ impl Store {
 
     pub fn outbox(&self) -> Outbox<'_> {
         Outbox(self)
+    }
+
+    pub fn streams(&self) -> Streams<'_> {
+        Streams(self)
+    }
+
+    pub fn records(&self) -> Records<'_> {
+        Records(self)
+    }
+
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
     }
 
     pub fn sandbox(&self) -> Sandbox<'_> {

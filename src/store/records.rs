@@ -1,0 +1,536 @@
+//! What was pulled: records as the vendor wrote them, and what changed of them when.
+//!
+//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]).
+
+use std::fmt;
+
+use rusqlite::{OptionalExtension, Row, Transaction};
+use serde_json::Value;
+
+use super::jobs::JobId;
+use super::row::timestamp;
+use super::streams::{PartId, StreamId, keep_history};
+use super::{Store, StoreError};
+use crate::clock::Timestamp;
+
+/// The records of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a>(pub(super) &'a Store);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(pub i64);
+
+/// The first half of a SHA-256.
+pub type Hash = [u8; 16];
+
+/// A record that came.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    pub key: String,
+    pub json: String,
+    pub hash: Hash,
+    /// It says of itself that it is gone.
+    pub deleted: bool,
+}
+
+/// Where a list stands once a page of it is kept.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Before its end; JSON.
+    Under(String),
+    /// All of it is read, and `cursor` is where the next one begins. A full list waits for the sweep, with its progress.
+    End { cursor: Option<String>, parent_version: Option<u64>, progress: Option<String> },
+    /// The same beside the incremental cursor, which stays.
+    Backfill(Option<String>),
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct NewPage {
+    pub job: JobId,
+    pub stream: StreamId,
+    pub part: PartId,
+    pub records: Vec<NewRecord>,
+    /// The keys of records that were met and are known to be as they were.
+    pub known: Vec<String>,
+    /// The keys of records that are gone.
+    pub gone: Vec<String>,
+    /// Whether what is not met is gone in the end.
+    pub sweeping: bool,
+    pub place: Place,
+    pub traffic: Traffic,
+    pub now: Timestamp,
+}
+
+/// What it took to get it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub requests: u64,
+    pub retries: u64,
+    pub bytes: u64,
+}
+
+/// What became of the records that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub added: u64,
+    pub changed: u64,
+    pub deleted: u64,
+    pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.deleted += other.deleted;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// What happened to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Added,
+    Changed,
+    Deleted,
+}
+
+impl Change {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A record as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    pub id: RecordId,
+    pub key: String,
+    pub json: String,
+    pub version: u64,
+    added: u64,
+    pub first_seen_at: Timestamp,
+    pub changed_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl StoredRecord {
+    /// What happened to it since a version.
+    pub fn change(&self, since: u64) -> Change {
+        match self.deleted_at {
+            Some(_) => Change::Deleted,
+            None if self.added > since => Change::Added,
+            None => Change::Changed,
+        }
+    }
+}
+
+const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
+
+impl Records<'_> {
+    /// Keeps a page: its records, how far the list has come, and the job's counts, in one commit. True beside the counts
+    /// where somebody wants the job to end.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was kept then.
+    pub fn commit(&self, page: &NewPage) -> Result<(Counts, bool), StoreError> {
+        self.0.write(|transaction| {
+            let version = next_version(transaction)?;
+            let mut counts = Counts::default();
+            let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
+            let mut expects_new = true;
+            for record in &page.records {
+                let (id, outcome) = put(transaction, page, record, version, expects_new)?;
+                expects_new = matches!(outcome, Put::Added);
+                match outcome {
+                    Put::Added => counts.added += 1,
+                    Put::Changed => counts.changed += 1,
+                    Put::Deleted => counts.deleted += 1,
+                    Put::Unchanged => counts.unchanged += 1,
+                }
+                if page.sweeping && !record.deleted {
+                    sighted.push(id);
+                }
+            }
+            for key in &page.known {
+                let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
+                let id =
+                    transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
+                counts.unchanged += 1;
+                sighted.extend(id.filter(|_: &i64| page.sweeping));
+            }
+            for key in &page.gone {
+                counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
+            }
+            if !sighted.is_empty() {
+                let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
+                transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
+            }
+            place(transaction, page)?;
+            let cancelled = super::jobs::progress(transaction, page.job, counts, page.traffic)?;
+            Ok((counts, cancelled))
+        })
+    }
+
+    /// Ends a full list of some parts of a stream: what was not met in them is gone, and so is all of the orphans. The
+    /// number of records that are.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then.
+    pub fn sweep(&self, job: JobId, parts: &[PartId], orphans: &[PartId], now: Timestamp) -> Result<u64, StoreError> {
+        self.0.write(|transaction| {
+            let version = next_version(transaction)?;
+            let mut gone = 0;
+            for (part, listed) in parts.iter().map(|part| (part, true)).chain(orphans.iter().map(|part| (part, false)))
+            {
+                let met = if listed { met(transaction, *part)? } else { Bits::default() };
+                gone += bury(transaction, *part, &met, version, now)?;
+                transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part.0])?;
+                transaction.prepare_cached("UPDATE parts SET progress = NULL WHERE id = ?1")?.execute([part.0])?;
+            }
+            let counts = Counts { deleted: gone, ..Counts::default() };
+            super::jobs::progress(transaction, job, counts, Traffic::default())?;
+            Ok(gone)
+        })
+    }
+
+    /// Begins a full list of a part anew: what was met of it is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_sightings(&self, part: PartId) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
+            Ok(())
+        })
+    }
+
+    /// Which of these keys are known, and not as gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn known(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT 1 FROM records WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            keys.iter().map(|key| Ok(statement.exists((stream.0, key))?)).collect()
+        })
+    }
+
+    /// A page of a stream's records in the order in which they came, without those that are gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
+        );
+        self.page(&sql, (stream.0, after.0, limit))
+    }
+
+    /// A page of what changed after a version, oldest change first; `after` is the last record of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn changes(
+        &self,
+        stream: StreamId,
+        since: u64,
+        after: Option<(u64, RecordId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
+             ORDER BY version, id LIMIT ?4"
+        );
+        self.page(&sql, (stream.0, version, id.0, limit))
+    }
+
+    /// The version before the first change at or after a time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn version_at(&self, stream: StreamId, time: Timestamp) -> Result<u64, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT coalesce(max(version), 0) FROM records WHERE stream_id = ?1 AND changed_at < ?2";
+            Ok(sqlite.query_row(sql, (stream.0, time.as_second()), |row| row.get(0))?)
+        })
+    }
+
+    /// Records there are of a stream, without those that are gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count(&self, stream: StreamId) -> Result<u64, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL";
+            Ok(sqlite.query_row(sql, [stream.0], |row| row.get(0))?)
+        })
+    }
+
+    fn page(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<StoredRecord>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query(params)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(stored(row)?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// The number that the store's sequence has once this transaction is committed: later changes have greater ones.
+fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
+}
+
+enum Put {
+    Added,
+    Changed,
+    Deleted,
+    Unchanged,
+}
+
+/// Most pages hold either new records or known ones: what the last one was says which statement to try first.
+fn put(
+    transaction: &Transaction<'_>,
+    page: &NewPage,
+    record: &NewRecord,
+    version: u64,
+    expects_new: bool,
+) -> Result<(i64, Put), StoreError> {
+    if expects_new && let Some(id) = insert(transaction, page, record, version)? {
+        // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
+        return Ok((id, if record.deleted { Put::Unchanged } else { Put::Added }));
+    }
+    let sql = "SELECT id, hash, deleted_at IS NOT NULL FROM records WHERE stream_id = ?1 AND key = ?2";
+    let known: Option<(i64, Hash, bool)> = transaction
+        .prepare_cached(sql)?
+        .query_row((page.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((id, hash, was_deleted)) = known else {
+        let id = insert(transaction, page, record, version)?;
+        return Ok((id.unwrap_or_default(), if record.deleted { Put::Unchanged } else { Put::Added }));
+    };
+    if record.deleted == was_deleted
+        && (record.deleted || hash == record.hash || says_the_same(transaction, id, record)?)
+    {
+        return Ok((id, Put::Unchanged));
+    }
+    if record.deleted {
+        // What the vendor says of a record that is gone is little: what it was stays.
+        delete(transaction, page.stream, &record.key, version, page.now)?;
+        return Ok((id, Put::Deleted));
+    }
+    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, json = ?6, \
+               added = CASE WHEN ?7 THEN ?4 ELSE added END WHERE id = ?1";
+    let now = page.now.as_second();
+    let values = (id, page.part.0, record.hash, version, now, &record.json, was_deleted);
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok((id, if was_deleted { Put::Added } else { Put::Changed }))
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    page: &NewPage,
+    record: &NewRecord,
+    version: u64,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at, \
+               json) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+    let now = page.now.as_second();
+    let inserted = transaction.prepare_cached(sql)?.execute((
+        page.stream.0,
+        page.part.0,
+        &record.key,
+        record.hash,
+        version,
+        now,
+        record.deleted.then_some(now),
+        &record.json,
+    ))?;
+    Ok((inserted == 1).then(|| transaction.last_insert_rowid()))
+}
+
+/// A vendor may write the members of the same record in another order.
+fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
+    let sql = "SELECT json FROM records WHERE id = ?1";
+    let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
+}
+
+fn delete(
+    transaction: &Transaction<'_>,
+    stream: StreamId,
+    key: &str,
+    version: u64,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3 \
+               WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
+    let changed = transaction.prepare_cached(sql)?.execute((stream.0, key, version, now.as_second()))?;
+    Ok(changed as u64)
+}
+
+fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError> {
+    let part = page.part.0;
+    match &page.place {
+        Place::Under(progress) => {
+            let sql = "UPDATE parts SET progress = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((part, progress))?;
+        }
+        Place::Backfill(progress) => {
+            let sql = "UPDATE parts SET backfill = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((part, progress))?;
+        }
+        Place::End { cursor, parent_version, progress } => {
+            let sql = "SELECT cursor IS ?2 FROM parts WHERE id = ?1";
+            let same: bool = transaction.prepare_cached(sql)?.query_row((part, cursor), |row| row.get(0))?;
+            if !same {
+                keep_history(transaction, page.part, page.now)?;
+            }
+            let sql = "UPDATE parts SET cursor = ?2, progress = ?3, parent_version = ?4, synced_at = ?5 WHERE id = ?1";
+            let now = page.now.as_second();
+            transaction.prepare_cached(sql)?.execute((part, cursor, progress, parent_version, now))?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks as gone what a full list of a part did not meet.
+fn bury(
+    transaction: &Transaction<'_>,
+    part: PartId,
+    met: &Bits,
+    version: u64,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL";
+    let mut listed = transaction.prepare_cached(sql)?;
+    let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2 WHERE id = ?1";
+    let mut update = transaction.prepare_cached(sql)?;
+    let mut missing = Vec::new();
+    let mut rows = listed.query([part.0])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        if !met.holds(id) {
+            missing.push(id);
+        }
+    }
+    for id in &missing {
+        update.execute((id, version, now.as_second()))?;
+    }
+    Ok(missing.len() as u64)
+}
+
+/// A set of row ids: a bit for each, which for millions of records is less than a megabyte.
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn add(&mut self, id: i64) {
+        let Ok(id) = usize::try_from(id) else { return };
+        if self.0.len() <= id / 64 {
+            self.0.resize(id / 64 + 1, 0);
+        }
+        self.0[id / 64] |= 1 << (id % 64);
+    }
+
+    fn holds(&self, id: i64) -> bool {
+        usize::try_from(id).is_ok_and(|id| self.0.get(id / 64).is_some_and(|bits| bits & (1 << (id % 64)) != 0))
+    }
+}
+
+fn met(transaction: &Transaction<'_>, part: PartId) -> Result<Bits, StoreError> {
+    let mut statement = transaction.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
+    let mut rows = statement.query([part.0])?;
+    let mut met = Bits::default();
+    while let Some(row) = rows.next()? {
+        unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| met.add(id));
+    }
+    Ok(met)
+}
+
+/// Ids as differences, each in seven-bit groups, the lowest first (LEB128), zigzagged.
+fn pack(ids: &[i64]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(ids.len() + 8);
+    let mut last = 0_i64;
+    for id in ids {
+        let step = id.wrapping_sub(last);
+        last = *id;
+        let mut rest = ((step << 1) ^ (step >> 63)).cast_unsigned();
+        while rest >= 0x80 {
+            packed.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        packed.push(rest as u8);
+    }
+    packed
+}
+
+fn unpack(packed: &[u8], mut each: impl FnMut(i64)) {
+    let (mut last, mut rest, mut shift) = (0_i64, 0_u64, 0);
+    for byte in packed {
+        rest |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+        if byte & 0x80 == 0 {
+            let step = (rest >> 1).cast_signed() ^ -(rest & 1).cast_signed();
+            last = last.wrapping_add(step);
+            each(last);
+            (rest, shift) = (0, 0);
+        }
+    }
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
+    Ok(StoredRecord {
+        id: RecordId(row.get(0)?),
+        key: row.get(1)?,
+        json: row.get(2)?,
+        version: row.get(3)?,
+        added: row.get(4)?,
+        first_seen_at: timestamp(row.get(5)?)?,
+        changed_at: timestamp(row.get(6)?)?,
+        deleted_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_are_packed_and_unpacked(ids in proptest::collection::vec(any::<i64>(), 0..40)) {
+            let mut back = Vec::new();
+            unpack(&pack(&ids), |id| back.push(id));
+            prop_assert_eq!(back, ids);
+        }
+
+        #[test]
+        fn a_set_holds_what_was_added(ids in proptest::collection::btree_set(1_i64..2_000, 0..50)) {
+            let mut bits = Bits::default();
+            ids.iter().for_each(|id| bits.add(*id));
+            for id in 0..2_100 {
+                prop_assert_eq!(bits.holds(id), ids.contains(&id));
+            }
+        }
+    }
+}

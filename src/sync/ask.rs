@@ -1,0 +1,215 @@
+//! The requests of a sync. Pure: a place in a list goes in, a request comes out.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::plan::{Progress, since_text, until_text};
+use crate::api::{ApiError, Turn, first, own_host, turned};
+use crate::app::Session;
+use crate::clock::Timestamp;
+use crate::connection::Grant;
+use crate::connector::{Detail, FirstToken, Method, Pages, Stream, Template, TemplateError, Values};
+use crate::error::Result;
+use crate::http::Request;
+use crate::store::Given;
+
+/// One list of a stream.
+pub(super) struct List<'a> {
+    pub(super) session: &'a Session,
+    pub(super) name: &'a str,
+    pub(super) stream: &'a Stream,
+    /// The user's values and the parent's.
+    pub(super) given: &'a Given,
+    pub(super) now: Timestamp,
+}
+
+impl List<'_> {
+    pub(super) fn pages(&self) -> Option<&Pages> {
+        self.stream.pages.as_ref().or(self.session.connector.api.pages.as_ref())
+    }
+
+    /// The members that each record is given.
+    ///
+    /// # Errors
+    /// [`ApiError::Template`].
+    pub(super) fn added(&self) -> Result<IndexMap<String, String>> {
+        let mut values = self.session.values(None);
+        values.extend(self.given);
+        let fill = |(name, value): (&String, &Template)| Ok((name.clone(), value.fill(&values)?));
+        let added: std::result::Result<_, TemplateError> = self.stream.add.iter().map(fill).collect();
+        Ok(added.map_err(|source| self.wrong(source))?)
+    }
+
+    /// The request for a page.
+    ///
+    /// # Errors
+    /// [`ApiError::Template`], [`ApiError::ForeignHost`] for a link that leads elsewhere.
+    pub(super) fn page(&self, progress: &Progress, grant: &Grant) -> Result<Request> {
+        let values = self.values(progress, grant);
+        let stream = self.stream;
+        let token = stream.token.as_ref().filter(|_| progress.since.is_some());
+        let rule = stream.incremental.as_ref();
+        let mut query: IndexMap<&str, &Template> =
+            stream.query.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let mut path = &stream.path;
+        if let Some(token) = token {
+            query.retain(|name, _| !token.without.iter().any(|without| without == name));
+            query.extend(token.query.iter().map(|(name, value)| (name.as_str(), value)));
+            path = token.path.as_ref().unwrap_or(path);
+        }
+        if let Some(rule) = rule {
+            if progress.since.is_some() {
+                query.extend(rule.query.iter().map(|(name, value)| (name.as_str(), value)));
+            }
+            if progress.until.is_some() {
+                query.extend(rule.until.iter().map(|(name, value)| (name.as_str(), value)));
+            }
+        }
+        let method = if token.is_some_and(|token| token.path.is_some()) { Method::Get } else { stream.method };
+        let mut request = match (token, &progress.since) {
+            (Some(token), Some(url)) if token.url => {
+                query.clear();
+                self.session.request_to(Method::Get.as_str(), url, grant)?
+            }
+            _ => self.request(method, path, &values, grant)?,
+        };
+        for (name, value) in query {
+            let name =
+                Template::parse(name).and_then(|name| name.fill(&values)).map_err(|source| self.wrong(source))?;
+            let value = value.fill(&values).map_err(|source| self.wrong(source))?;
+            request.url.query_pairs_mut().append_pair(&name, &value);
+        }
+        for (name, value) in &stream.headers {
+            let value = value.fill(&values).map_err(|source| self.wrong(source))?;
+            request.set_header(name, crate::secret::Secret::new(value));
+        }
+        if method != Method::Get {
+            let changes = rule.filter(|_| progress.since.is_some()).and_then(|rule| rule.body.as_ref());
+            self.write_body(&mut request, &values, changes)?;
+        }
+        let by_url = token.is_some_and(|token| token.url) || matches!(progress.turn, Some(Turn::Url(_)));
+        if let Some(turn) = &progress.turn {
+            turned(&mut request, turn);
+        }
+        if let (Some(pages), false) = (self.pages(), by_url) {
+            size(pages, method, &mut request);
+        }
+        own_host(self.session, &request)?;
+        Ok(request)
+    }
+
+    /// The request for one record of the list.
+    ///
+    /// # Errors
+    /// [`ApiError::Template`].
+    pub(super) fn detail(&self, detail: &Detail, record: &Value, grant: &Grant) -> Result<Request> {
+        let mut values = self.values(&Progress::default(), grant);
+        for (name, at) in &detail.values {
+            if let Some(text) = at.text(record) {
+                values.set(name, &text);
+            }
+        }
+        self.simple(&detail.path, &detail.query, &values, grant)
+    }
+
+    /// The request for the token that changes begin with.
+    ///
+    /// # Errors
+    /// [`ApiError::Template`].
+    pub(super) fn first_token(&self, first: &FirstToken, grant: &Grant) -> Result<Request> {
+        self.simple(&first.path, &first.query, &self.values(&Progress::default(), grant), grant)
+    }
+
+    fn simple(
+        &self,
+        path: &Template,
+        query: &IndexMap<String, Template>,
+        values: &Values,
+        grant: &Grant,
+    ) -> Result<Request> {
+        let mut request = self.request(Method::Get, path, values, grant)?;
+        for (name, value) in query {
+            let value = value.fill(values).map_err(|source| self.wrong(source))?;
+            request.url.query_pairs_mut().append_pair(name, &value);
+        }
+        own_host(self.session, &request)?;
+        Ok(request)
+    }
+
+    fn request(&self, method: Method, path: &Template, values: &Values, grant: &Grant) -> Result<Request> {
+        let path = path.fill_path(values).map_err(|source| self.wrong(source))?;
+        Ok(self.session.request_to(method.as_str(), &path, grant)?)
+    }
+
+    fn write_body(&self, request: &mut Request, values: &Values, changes: Option<&Value>) -> Result<()> {
+        let empty = || Value::Object(serde_json::Map::new());
+        let mut body = self.stream.body.clone().unwrap_or_else(empty);
+        if let (Value::Object(body), Some(Value::Object(changes))) = (&mut body, changes) {
+            body.extend(changes.clone());
+        }
+        fill(&mut body, values).map_err(|source| self.wrong(source))?;
+        *request = request.clone().body("application/json", body.to_string().into_bytes());
+        Ok(())
+    }
+
+    fn values(&self, progress: &Progress, grant: &Grant) -> Values {
+        let mut values = self.session.values(Some(grant));
+        values.extend(self.given);
+        if let Some(rule) = &self.stream.incremental {
+            if let Some(since) = progress.since.as_deref().and_then(|since| since_text(rule, since)) {
+                values.set("since", &since);
+            }
+            if let Some(until) = until_text(rule, progress.until.as_deref(), self.now) {
+                values.set("until", &until);
+            }
+        }
+        if let (Some(_), Some(token)) = (&self.stream.token, &progress.since) {
+            values.set("token", token);
+        }
+        if let Some(pages) = self.pages() {
+            let count = match progress.turn {
+                Some(Turn::Count(count)) => count,
+                _ => first(pages),
+            };
+            values.set("page", &count.to_string()).set("offset", &count.to_string());
+            values.set("size", &pages.size.unwrap_or_default().to_string());
+        }
+        values
+    }
+
+    fn wrong(&self, source: TemplateError) -> ApiError {
+        ApiError::from((self.session, self.name, source))
+    }
+}
+
+/// Asks for pages of the usual size, where the request does not say one itself.
+fn size(pages: &Pages, method: Method, request: &mut Request) {
+    let (Some(name), Some(size)) = (&pages.size_param, pages.size) else { return };
+    if pages.in_body && method != Method::Get {
+        let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
+        let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if document.get(name).is_none() {
+            turned(request, &Turn::Body(name.clone(), size.into()));
+        }
+    } else if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {
+        request.url.query_pairs_mut().append_pair(name, &size.to_string());
+    }
+}
+
+/// Fills the strings of a body. One that is nothing but a count becomes a number.
+fn fill(body: &mut Value, values: &Values) -> std::result::Result<(), TemplateError> {
+    match body {
+        Value::String(text) => {
+            let filled = Template::parse(text)?.fill(values)?;
+            let count = matches!(text.as_str(), "{page}" | "{offset}" | "{size}");
+            *body = match filled.parse::<u64>() {
+                Ok(number) if count => number.into(),
+                _ => Value::String(filled),
+            };
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, values))?,
+        Value::Object(members) => members.values_mut().try_for_each(|value| fill(value, values))?,
+        _ => {}
+    }
+    Ok(())
+}

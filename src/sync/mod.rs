@@ -1,0 +1,131 @@
+//! Pulling a vendor's data in: what is new of it, as fast as the vendor allows, without ever losing the place.
+//!
+//! A run ([`run`]) takes the streams of a connection, parents before children. Each part of a stream, all of it or what
+//! belongs to one record of a parent, is one list ([`list`]). `plan` says, purely, where a list begins and what follows a
+//! page; `ask` makes requests of that; `document` and `record` make records of the answers.
+//!
+//! Invariants:
+//! - The records of a page and the place behind it are one commit: the cursor is never ahead of the records, and a process
+//!   that dies loses at most the page it was reading.
+//! - A cursor moves when a list is at its end. A backfill never moves it.
+//! - What is gone is told by a full list alone, and only when each of its pages was read.
+//! - One process at a time syncs a stream.
+
+mod ask;
+mod document;
+mod list;
+mod moment;
+mod plan;
+mod record;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+pub use list::Watch;
+pub use run::{Order, Outcome, Planned, Report, check, run};
+
+use crate::clock::Timestamp;
+use crate::connection::ConnectionName;
+use crate::connector::Pointer;
+use crate::error::{Kind, Remedy};
+
+#[derive(Debug, Error)]
+pub enum SyncError {
+    #[error("{connection} has nothing that can be synced")]
+    NoStreams { connection: ConnectionName },
+    #[error("{connector} has no stream {stream:?}")]
+    UnknownStream { connector: String, stream: String, likely: Option<String> },
+    #[error("{connection}/{stream} needs {}", missing.join(", "))]
+    MissingParams { connection: ConnectionName, stream: String, missing: Vec<String> },
+    #[error("{connection}/{stream} takes no parameter {param:?}")]
+    UnknownParam { connection: ConnectionName, stream: String, param: String, known: Vec<String> },
+    #[error("{connection}/{stream} cannot be asked for a stretch of time: {why}")]
+    NoBackfill { connection: ConnectionName, stream: String, why: &'static str },
+    #[error("{connection}/{stream} is being synced by another process")]
+    Busy { connection: ConnectionName, stream: String },
+    #[error("the rate limit of {connection} is used up; resumes at {resumes_at}")]
+    Limited { connection: ConnectionName, resumes_at: Timestamp },
+    #[error("{connection}/{stream} asks for the same page twice: the vendor's cursor stands still")]
+    Repeated { connection: ConnectionName, stream: String },
+    #[error("an answer for {connection}/{stream} is no JSON")]
+    NotJson { connection: ConnectionName, stream: String, source: serde_json::Error },
+    #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
+    Keyless { connection: ConnectionName, stream: String, at: Pointer },
+    #[error("the sync of {connection}/{stream} was cancelled")]
+    Cancelled { connection: ConnectionName, stream: String },
+    #[error("the lock {path} cannot be had")]
+    Lock { path: String, source: std::io::Error },
+}
+
+impl Remedy for SyncError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoStreams { .. } | Self::UnknownStream { .. } => Kind::NotFound,
+            Self::MissingParams { .. } | Self::UnknownParam { .. } | Self::NoBackfill { .. } => Kind::Usage,
+            Self::Busy { .. } | Self::Limited { .. } | Self::NotJson { .. } => Kind::Temporary,
+            Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoStreams { .. } => "no_streams",
+            Self::UnknownStream { .. } => "unknown_stream",
+            Self::MissingParams { .. } => "missing_parameters",
+            Self::UnknownParam { .. } => "invalid_parameters",
+            Self::NoBackfill { .. } => "no_backfill",
+            Self::Busy { .. } => "locked_by_another",
+            Self::Limited { .. } => "rate_limited",
+            Self::Repeated { .. } => "repeated_page",
+            Self::NotJson { .. } => "malformed_answer",
+            Self::Keyless { .. } => "record_without_key",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Lock { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoStreams { connection } => Some(format!("integ connector show {}", connection.connector())),
+            Self::UnknownStream { likely: Some(likely), .. } => Some(format!("did you mean {likely}?")),
+            Self::UnknownStream { connector, .. } => {
+                Some(format!("`integ connector show {connector}` lists the streams"))
+            }
+            Self::MissingParams { connection, stream, missing } => {
+                let params: String = missing.iter().map(|name| format!(" -p {name}=VALUE")).collect();
+                Some(format!("integ sync {connection}/{stream}{params}"))
+            }
+            Self::UnknownParam { connection, stream, known, .. } => Some(match known.first() {
+                Some(first) => format!("integ sync {connection}/{stream} -p {first}=VALUE"),
+                None => format!("integ sync {connection}/{stream}"),
+            }),
+            Self::NoBackfill { connection, stream, .. } => {
+                Some(format!("integ sync {connection}/{stream} --mode full"))
+            }
+            Self::Busy { connection, .. } => Some(format!("integ job list {connection}")),
+            Self::Limited { connection, .. } => {
+                Some(format!("it goes on where it stands: `integ sync {connection}` then"))
+            }
+            Self::NotJson { .. } => Some("try again later".to_owned()),
+            Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => None,
+        }
+    }
+
+    fn connection(&self) -> Option<String> {
+        match self {
+            Self::NoStreams { connection }
+            | Self::MissingParams { connection, .. }
+            | Self::UnknownParam { connection, .. }
+            | Self::NoBackfill { connection, .. }
+            | Self::Busy { connection, .. }
+            | Self::Limited { connection, .. }
+            | Self::Repeated { connection, .. }
+            | Self::NotJson { connection, .. }
+            | Self::Keyless { connection, .. }
+            | Self::Cancelled { connection, .. } => Some(connection.to_string()),
+            Self::UnknownStream { .. } | Self::Lock { .. } => None,
+        }
+    }
+}

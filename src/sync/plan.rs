@@ -1,0 +1,192 @@
+//! How a list is read: what to begin with, and what to ask for after each page. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::moment::Moment;
+use crate::api::Turn;
+use crate::clock::Timestamp;
+use crate::connector::{Incremental, Stream};
+use crate::store::Mode;
+
+/// How far the reading of a part has come. Kept with its records, so that any process goes on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Progress {
+    /// Whether it is a full list, asked for as such.
+    pub(super) full: bool,
+    /// Where the list begins: a cursor in the records' own writing, or a sync token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<String>,
+    /// Where it ends; absent for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<String>,
+    /// Where the last of several windows ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) end: Option<String>,
+    /// The next page; absent for the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) turn: Option<Turn>,
+    /// Records of this list so far.
+    pub(super) seen: usize,
+    /// The greatest that was met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) high: Option<String>,
+    /// The token that the next sync begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+    /// All is read, and what was not met is still to be swept away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) swept_next: bool,
+}
+
+/// A page, as the plan sees it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Page {
+    pub(super) count: usize,
+    /// The greatest that its records are newer by, as the vendor wrote it.
+    pub(super) high: Option<(Moment, String)>,
+    /// How to ask for the next page.
+    pub(super) next: Option<Turn>,
+    pub(super) token: Option<String>,
+}
+
+/// What follows a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    More(Progress),
+    /// All is read; where the next sync begins.
+    End {
+        cursor: Option<String>,
+    },
+}
+
+/// What a list is read for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Goal {
+    pub(super) mode: Mode,
+    /// Of a backfill.
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+}
+
+/// Whether what a list does not hold is gone: only where it holds everything.
+pub(super) fn is_sweeping(stream: &Stream, progress: &Progress, goal: &Goal) -> bool {
+    let windowed = stream.incremental.as_ref().is_some_and(|rule| rule.window_secs.is_some());
+    goal.mode != Mode::Backfill && progress.since.is_none() && !windowed && !stream.forgets
+}
+
+/// Where a part's reading begins.
+pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Timestamp) -> Progress {
+    let mut progress = Progress { full: goal.mode == Mode::Full, ..Progress::default() };
+    let Some(rule) = &stream.incremental else {
+        if stream.token.is_some() && goal.mode == Mode::Incremental {
+            progress.since = cursor.map(str::to_owned);
+        }
+        return progress;
+    };
+    let write = |time: Timestamp| Moment::at(time).write(&rule.format);
+    match goal.mode {
+        Mode::Incremental => progress.since = cursor.map(str::to_owned),
+        Mode::Full => {}
+        Mode::Backfill => {
+            progress.since = goal.since.and_then(write);
+            progress.until = goal.until.and_then(write);
+        }
+    }
+    if let (Some(window), Some(earliest)) = (rule.window_secs, rule.earliest_secs) {
+        let earliest = now.checked_sub(Duration::from_secs(earliest.into())).unwrap_or(Timestamp::UNIX_EPOCH);
+        let from = progress.since.clone().or_else(|| write(earliest));
+        progress.end = progress.until.clone().or_else(|| write(now));
+        progress.since = from;
+        progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
+    }
+    progress
+}
+
+/// What to ask for after a page.
+pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&str>, page: Page) -> Step {
+    progress.seen += page.count;
+    let rule = stream.incremental.as_ref();
+    if page.token.is_some() {
+        progress.token = page.token;
+    }
+    let known = |text: Option<&str>| Some(Moment::read(&rule?.format, text?)).flatten();
+    let page_high = page.high;
+    if let Some((moment, text)) = &page_high
+        && known(progress.high.as_deref()).is_none_or(|high| *moment > high)
+    {
+        progress.high = Some(text.clone());
+    }
+    if let Some(rule) = rule {
+        let begins = known(progress.since.as_deref());
+        let stop = begins.clone().map(|since| since.before(&rule.format, rule.lookback));
+        let nothing_new = match (&stop, &page_high) {
+            (Some(stop), Some((high, _))) => high < stop,
+            _ => false,
+        };
+        if page.next.is_some() && !(rule.newest_first && nothing_new) {
+            let high = known(progress.high.as_deref());
+            let advanced = high.is_some() && high > begins;
+            if rule.restart_after.is_some_and(|most| progress.seen >= most as usize) && advanced {
+                progress.since.clone_from(&progress.high);
+                (progress.turn, progress.seen) = (None, 0);
+            } else {
+                progress.turn = page.next;
+            }
+            return Step::More(progress);
+        }
+        if let Some(window) = rule.window_secs
+            && progress.until != progress.end
+        {
+            progress.since = progress.until.take();
+            progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
+            (progress.turn, progress.seen) = (None, 0);
+            return Step::More(progress);
+        }
+        return Step::End { cursor: reached(rule, &progress, cursor) };
+    }
+    match page.next {
+        Some(turn) => {
+            progress.turn = Some(turn);
+            Step::More(progress)
+        }
+        None => Step::End { cursor: progress.token.or_else(|| cursor.map(str::to_owned)) },
+    }
+}
+
+/// The cursor after a list: never less than before. A list by windows has looked at all there is until its end.
+fn reached(rule: &Incremental, progress: &Progress, cursor: Option<&str>) -> Option<String> {
+    let candidates = [cursor, progress.high.as_deref(), progress.end.as_deref()];
+    let read = candidates.into_iter().flatten().filter_map(|text| Some((Moment::read(&rule.format, text)?, text)));
+    let greatest = read.reduce(|one, other| if other.0 > one.0 { other } else { one });
+    greatest.map(|(_, text)| text.to_owned())
+}
+
+fn window_end(rule: &Incremental, since: Option<&str>, end: Option<&str>, window: u32) -> Option<String> {
+    let since = Moment::read(&rule.format, since?)?.as_time()?;
+    let until = Moment::at(since.checked_add(Duration::from_secs(window.into())).ok()?);
+    let last = Moment::read(&rule.format, end?)?;
+    if until < last { until.write(&rule.format) } else { end.map(str::to_owned) }
+}
+
+/// `{since}` as requests say it.
+pub(super) fn since_text(rule: &Incremental, since: &str) -> Option<String> {
+    let moment = Moment::read(&rule.format, since)?;
+    let format = rule.write.as_ref().unwrap_or(&rule.format);
+    // As the vendor wrote it where nothing has to be changed: some compare texts.
+    if rule.lookback == 0 && rule.write.is_none() {
+        return Some(since.to_owned());
+    }
+    moment.before(&rule.format, rule.lookback).write(format)
+}
+
+/// `{until}` as requests say it: now where the list has no end of its own.
+pub(super) fn until_text(rule: &Incremental, until: Option<&str>, now: Timestamp) -> Option<String> {
+    let format = rule.write.as_ref().unwrap_or(&rule.format);
+    match until {
+        Some(until) => Moment::read(&rule.format, until)?.write(format),
+        None => Moment::at(now).write(format),
+    }
+}

@@ -1,0 +1,143 @@
+//! From what a list holds to records: key, hash, whether it is gone, and what it is newer by. Pure.
+
+use indexmap::IndexMap;
+use ring::digest;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::document::minified;
+use super::moment::Moment;
+use crate::connector::{Gone, Pointer, Stream};
+use crate::store::NewRecord;
+
+/// The member that counts the rows of a table.
+const ROW: &str = "_row";
+
+/// A record with what the sync goes on by.
+#[derive(Clone, Debug)]
+pub(super) struct Pulled {
+    pub(super) record: NewRecord,
+    pub(super) document: Value,
+    /// What it is newer by, and how the vendor wrote that.
+    pub(super) at: Option<(Moment, String)>,
+}
+
+/// A record that nothing tells from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keyless(pub Pointer);
+
+/// The records of a list in a stream's shape; `added` are the members that each is given.
+///
+/// # Errors
+/// [`Keyless`].
+pub(super) fn records(
+    stream: &Stream,
+    raw: &[&RawValue],
+    added: &IndexMap<String, String>,
+) -> Result<Vec<Pulled>, Keyless> {
+    if stream.table {
+        return rows(raw).into_iter().map(|row| finish(stream, row, None, added)).collect();
+    }
+    raw.iter()
+        .map(|raw| {
+            let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+            match &stream.scalar {
+                Some(name) => finish(stream, json!({ name: value }), None, added),
+                None => finish(stream, value, Some(raw.get()), added),
+            }
+        })
+        .collect()
+}
+
+/// One record in a stream's shape.
+///
+/// # Errors
+/// [`Keyless`].
+pub(super) fn record(stream: &Stream, document: Value, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
+    finish(stream, document, None, added)
+}
+
+/// The keys of records that an answer tells are gone; `raw` is what stands at the places.
+pub(super) fn gone_keys(gone: &Gone, raw: &[&RawValue]) -> Vec<String> {
+    let documents = raw.iter().filter_map(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+    documents
+        .filter(|document| gone.when.iter().all(|(at, values)| holds(document, at, values)))
+        .filter_map(|document| key(&gone.key, &document).ok())
+        .collect()
+}
+
+/// Whether a place holds one of these values; `*` stands for any.
+pub(super) fn holds(document: &Value, at: &Pointer, values: &[Value]) -> bool {
+    at.find(document).is_some_and(|found| values.iter().any(|value| value == "*" || value == found))
+}
+
+fn finish(
+    stream: &Stream,
+    mut document: Value,
+    raw: Option<&str>,
+    added: &IndexMap<String, String>,
+) -> Result<Pulled, Keyless> {
+    let mut json = raw.map(minified);
+    for (name, value) in added {
+        if document.is_object() && document.get(name).is_none() {
+            document[name] = json!(value);
+            json = None;
+        }
+    }
+    let json = json.map_or_else(|| document.to_string(), std::borrow::Cow::into_owned);
+    let key = if stream.key.is_empty() { document[ROW].to_string() } else { key(&stream.key, &document)? };
+    let deleted = stream.deleted.iter().any(|(at, values)| holds(&document, at, values));
+    let at = stream.incremental.as_ref().and_then(|rule| {
+        let value = rule.at.find(&document)?;
+        let text = rule.at.text(&document)?;
+        Some((Moment::of(&rule.format, value)?, text))
+    });
+    let hash = hash(&json);
+    Ok(Pulled { record: NewRecord { key, json, hash, deleted }, document, at })
+}
+
+/// One part as it is, several as a JSON list.
+fn key(parts: &[Pointer], document: &Value) -> Result<String, Keyless> {
+    let mut texts = Vec::with_capacity(parts.len());
+    for at in parts {
+        texts.push(at.text(document).ok_or_else(|| Keyless(at.clone()))?);
+    }
+    match texts.len() {
+        1 => Ok(texts.swap_remove(0)),
+        _ => Ok(json!(texts).to_string()),
+    }
+}
+
+fn hash(json: &str) -> [u8; 16] {
+    let digest = digest::digest(&digest::SHA256, json.as_bytes());
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest.as_ref()[..16]);
+    half
+}
+
+/// The rows of a table by the names in its first one. Empty cells at a row's end are cut off by vendors, and so they are
+/// here.
+fn rows(raw: &[&RawValue]) -> Vec<Value> {
+    let mut rows = raw.iter().map(|raw| serde_json::from_str::<Vec<Value>>(raw.get()).unwrap_or_default());
+    let Some(names) = rows.next() else { return Vec::new() };
+    let names: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| match name {
+            Value::String(name) if !name.is_empty() && name != ROW => name.clone(),
+            Value::Number(name) => name.to_string(),
+            _ => format!("column_{}", index + 1),
+        })
+        .collect();
+    let named = |(number, cells): (usize, Vec<Value>)| {
+        let mut row = Map::new();
+        row.insert(ROW.to_owned(), json!(number));
+        for (index, cell) in cells.into_iter().enumerate() {
+            let name = names.get(index).cloned().unwrap_or_else(|| format!("column_{}", index + 1));
+            // A name that comes twice keeps its first column.
+            row.entry(name).or_insert(cell);
+        }
+        Value::Object(row)
+    };
+    (2..).zip(rows).map(named).collect()
+}
