@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
+
 /// Reads a duration; absent where the text is not one or is over 100 years.
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -30,6 +32,12 @@ pub fn parse(text: &str) -> Option<Duration> {
 fn bounded(seconds: u64) -> Option<Duration> {
     const CENTURY_SECS: u64 = 100 * 365 * 86_400;
     (seconds <= CENTURY_SECS).then(|| Duration::from_secs(seconds))
+}
+
+/// Reads a moment: so long ago, or a date (RFC 3339); absent where the text is neither.
+pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let day = || format!("{text}T00:00:00Z").parse().ok();
+    text.parse().ok().or_else(day).or_else(|| now.checked_sub(parse(text)?).ok())
 }
 
 /// Writes a duration so that [`parse`] reads it back, in the largest unit that fits: `90s`, `5m`.

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, refresh,
-    sandbox, status, test, token, vault, webhook, workspace,
+    sandbox, status, sync, test, token, vault, webhook, workspace,
 };
 
 pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
@@ -70,6 +70,11 @@ pub(super) enum Command {
     Exec(exec::ExecArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
+    Sync(Box<sync::SyncArgs>),
+    Records(sync::records::RecordsArgs),
+    Cursor(sync::cursor::CursorArgs),
+    Job(sync::job::JobArgs),
+    Schedule(sync::schedule::ScheduleArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),

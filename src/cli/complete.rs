@@ -9,7 +9,7 @@ use super::terminal::Terminal;
 use crate::app::App;
 use crate::config::{Folders, Project};
 use crate::connection::{ConnectionName, WorkspaceName};
-use crate::connector::{Action, Catalogue, Connector, Scope, Source};
+use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream};
 use crate::store::Endpoint;
 
 pub(super) fn connectors() -> ArgValueCandidates {
@@ -31,6 +31,70 @@ pub(super) fn installed_connectors() -> ArgValueCandidates {
 
 pub(super) fn connections() -> ArgValueCandidates {
     ArgValueCandidates::new(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
+}
+
+/// Connections, and their streams once one is named.
+pub(super) fn streams() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let current = current.to_string_lossy();
+        let mut found = Vec::new();
+        for name in names().unwrap_or_default() {
+            let Some(connector) = name.split('@').next().and_then(connector) else { continue };
+            if connector.streams.is_empty() {
+                continue;
+            }
+            let named = current.starts_with(&format!("{name}/"));
+            if !named && name.starts_with(&*current) {
+                found.push(CompletionCandidate::new(name.clone()));
+                found.push(CompletionCandidate::new(format!("{name}/")));
+            }
+            if named {
+                let candidate = |(stream, declared): (&String, &Stream)| {
+                    let text = format!("{name}/{stream}");
+                    let there = text.starts_with(&*current);
+                    there.then(|| CompletionCandidate::new(text).help(Some(declared.about.clone().into())))
+                };
+                found.extend(connector.streams.iter().filter_map(candidate));
+            }
+        }
+        found
+    })
+}
+
+/// Streams that were synced.
+pub(super) fn synced_streams() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Some(app) = live() else { return Vec::new() };
+        let synced = || {
+            let store = app.store().ok()?;
+            let mut found = Vec::new();
+            for connection in store.connections().list().ok()? {
+                for stream in store.streams().list(connection.id).ok()? {
+                    found.push(CompletionCandidate::new(format!("{}/{}", connection.name, stream.name)));
+                }
+            }
+            Some(found)
+        };
+        synced().unwrap_or_default()
+    })
+}
+
+/// `NAME=` for what the stream that is named before takes.
+pub(super) fn stream_params() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let target = named_after("sync").and_then(|words| words.into_iter().find(|word| word.contains('/')));
+        let Some((connector, stream)) = target.as_deref().and_then(|target| {
+            let (name, stream) = target.split_once('/')?;
+            Some((connector(name.split('@').next()?)?, stream.to_owned()))
+        }) else {
+            return Vec::new();
+        };
+        let Some(stream) = connector.streams.get(&stream) else { return Vec::new() };
+        let own = stream.params.iter().map(|(name, param)| (name, param.prompt.clone()));
+        let parents = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
+        let all = own.chain(parents.map(|name| (name, "in place of the parent's".to_owned())));
+        all.map(|(name, help)| CompletionCandidate::new(format!("{name}=")).help(Some(help.into()))).collect()
+    })
 }
 
 /// The actions of the connection that is named before.

@@ -22,6 +22,7 @@ mod man;
 mod refresh;
 mod sandbox;
 mod status;
+mod sync;
 mod table;
 mod terminal;
 mod test;
@@ -107,6 +108,11 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         Command::App(args) => app::run(&app, ui, args),
         Command::Connector(args) => connector::run(&app, ui, args),
         Command::Webhook(args) => webhook::run(&app, ui, args),
+        Command::Sync(args) => sync::run(&app, ui, &args),
+        Command::Records(args) => sync::records::run(&app, ui, &args),
+        Command::Cursor(args) => sync::cursor::run(&app, ui, &args),
+        Command::Job(args) => sync::job::run(&app, ui, &args),
+        Command::Schedule(args) => sync::schedule::run(&app, ui, &args),
         Command::Sandbox(args) => sandbox::run(&app, ui, args),
         Command::Workspace(args) => workspace::run(&app, ui, args),
         Command::Vault(args) => vault::run(&app, ui, args),

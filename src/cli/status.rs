@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::table::{Text, relative, table};
 use super::ui::{Tone, Ui, View};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::connection::{Connection, Mode};
 use crate::connector::Connector;
 use crate::error::{Kind, Result};
@@ -100,6 +101,11 @@ impl Connectors {
     }
 }
 
+/// A store that cannot be read says so where it matters more.
+fn last_synced(app: &App, connection: &Connection) -> Option<Timestamp> {
+    app.store().ok()?.streams().last_synced(connection.id).ok()?
+}
+
 impl ConnectionView {
     pub(super) fn new(app: &App, connection: &Connection) -> Self {
         Self::with(app, connection, &mut Connectors::default())
@@ -139,7 +145,7 @@ impl ConnectionView {
             expires_in: expires_at.map(|at| at.as_second() - now.as_second()),
             refreshable: connection.expiry.refreshable,
             last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
-            last_sync_at: None,
+            last_sync_at: last_synced(app, connection).map(|at| at.to_string()),
             last_error: connection.last_error.clone(),
             error_count: connection.error_count,
             place: connection.place(),

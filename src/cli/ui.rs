@@ -27,7 +27,7 @@ pub(super) trait View: Serialize {
 pub(super) struct Ui {
     pub json: bool,
     jq: Option<String>,
-    quiet: bool,
+    pub quiet: bool,
     no_input: bool,
     pub color: bool,
     /// Columns to fit into; absent where stdout is no terminal.
@@ -172,7 +172,7 @@ impl Ui {
     }
 }
 
-fn message(error: &Error) -> String {
+pub(super) fn message(error: &Error) -> String {
     let causes = error.causes();
     if causes.is_empty() { error.message() } else { format!("{}: {}", error.message(), causes.join(": ")) }
 }

@@ -17,6 +17,8 @@ pub struct Pace {
     bucket: Option<DefaultDirectRateLimiter>,
     /// The vendor said that nothing is left before then.
     not_before: Mutex<Option<Timestamp>>,
+    /// Requests that are left, as the vendor said last.
+    left: Mutex<Option<u64>>,
 }
 
 impl Pace {
@@ -26,7 +28,11 @@ impl Pace {
             let each = Duration::from_secs(budget.secs.into()) / budget.requests;
             Some(Quota::with_period(each)?.allow_burst(requests))
         };
-        Self { bucket: budget.and_then(quota).map(DefaultDirectRateLimiter::direct), not_before: Mutex::new(None) }
+        Self {
+            bucket: budget.and_then(quota).map(DefaultDirectRateLimiter::direct),
+            not_before: Mutex::default(),
+            left: Mutex::default(),
+        }
     }
 
     /// Takes a request from the budget; where there is none, how long to wait before asking again.
@@ -46,12 +52,22 @@ impl Pace {
     /// Learns from an answer: where nothing is left, the next request waits for as long as the vendor says.
     pub fn learn(&self, rate: &Rate, response: &Response, now: Timestamp) {
         let left = rate.remaining.as_ref().and_then(|name| response.header(name)?.trim().parse::<f64>().ok());
+        if let Some(left) = left {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
+            let left = left.max(0.0) as u64;
+            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        }
         if left.is_some_and(|left| left < 1.0)
             && let Some(wait) = response.retry_after(&rate.retry_hints, now)
             && let Ok(wait) = i64::try_from(wait.as_secs())
         {
             *self.not_before() = Timestamp::from_second(now.as_second().saturating_add(wait)).ok();
         }
+    }
+
+    /// Requests that are left of the vendor's limit, where it says so.
+    pub fn left(&self) -> Option<u64> {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn not_before(&self) -> MutexGuard<'_, Option<Timestamp>> {

@@ -26,6 +26,7 @@ pub mod outbox;
 mod records;
 mod row;
 mod sandbox;
+mod schedules;
 mod sequence;
 mod streams;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use records::{
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;
+pub use schedules::{Schedule, Schedules};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use webhooks::{Webhook, Webhooks};
 
@@ -145,6 +147,10 @@ impl Store {
 
     pub fn jobs(&self) -> Jobs<'_> {
         Jobs(self)
+    }
+
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules(self)
     }
 
     pub fn sandbox(&self) -> Sandbox<'_> {

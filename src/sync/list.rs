@@ -38,7 +38,8 @@ const MOST_RESTARTS: u32 = 3;
 /// Who looks on.
 pub trait Watch: Sync {
     fn began(&self, _stream: &str) {}
-    fn page(&self, _stream: &str, _counts: Counts, _traffic: Traffic) {}
+    /// A page was kept; `left` are the requests that the vendor still allows, where it says so.
+    fn page(&self, _stream: &str, _counts: Counts, _traffic: Traffic, _left: Option<u64>) {}
     /// Something that the user should know, in a sentence.
     fn note(&self, _stream: &str, _text: &str) {}
     fn ended(&self, _report: &super::Report) {}
@@ -190,7 +191,7 @@ impl Reader<'_> {
                 let (counts, cancelled) = committed?;
                 end.counts += counts;
                 end.traffic.add(traffic);
-                self.watch.page(self.name, counts, traffic);
+                self.watch.page(self.name, counts, traffic, self.app.pace(self.session).left());
                 let _ = kept.send(());
                 if cancelled {
                     return Err(self.error(|connection, stream| SyncError::Cancelled { connection, stream }));

@@ -18,13 +18,16 @@ mod moment;
 mod plan;
 mod record;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 use thiserror::Error;
 
 pub use list::Watch;
-pub use run::{Order, Outcome, Planned, Report, check, run};
+pub use moment::Moment;
+pub use run::{Order, Outcome, Planned, Report, check, find_stream, is_running, run};
+pub use schedule::{Rule, RuleError};
 
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;

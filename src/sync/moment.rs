@@ -13,7 +13,7 @@ const NANOS: i128 = 1_000_000_000;
 
 /// A place in the order of a stream's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub enum Moment {
     /// Nanoseconds of Unix time, or the number itself.
     Number(i128),
     Text(String),
@@ -21,10 +21,11 @@ pub(super) enum Moment {
 
 impl Moment {
     /// What a text says; absent where it is not of the format.
-    pub(super) fn read(format: &CursorFormat, text: &str) -> Option<Self> {
+    pub fn read(format: &CursorFormat, text: &str) -> Option<Self> {
         let time = |time: Timestamp| Self::Number(time.as_nanosecond());
         match format {
-            CursorFormat::Rfc3339 => text.parse().map(time).ok().or_else(|| {
+            // Some write the offset without its colon.
+            CursorFormat::Rfc3339 => text.parse().or_else(|_| colonless(text).parse()).map(time).ok().or_else(|| {
                 let civil: DateTime = text.parse().ok()?;
                 Some(time(civil.to_zoned(TimeZone::UTC).ok()?.timestamp()))
             }),
@@ -107,6 +108,18 @@ impl PartialOrd for Moment {
     }
 }
 
+/// `+0100` at the end as `+01:00`.
+fn colonless(text: &str) -> String {
+    match text.len().checked_sub(5).and_then(|at| text.split_at_checked(at)) {
+        Some((time, offset))
+            if offset.starts_with(['+', '-']) && offset[1..].bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            format!("{time}{}:{}", &offset[..3], &offset[3..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// Seconds with decimals, as nanoseconds.
 fn decimal(text: &str) -> Option<i128> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
@@ -131,6 +144,7 @@ mod tests {
     #[test]
     fn every_format_is_read_and_written() {
         assert_eq!(through(&CursorFormat::Rfc3339, "2026-11-20T10:00:00+01:00"), "2026-11-20T09:00:00Z");
+        assert_eq!(through(&CursorFormat::Rfc3339, "2026-11-20T10:00:00.000+0100"), "2026-11-20T09:00:00Z");
         assert_eq!(through(&CursorFormat::Rfc3339, "2026-11-20T10:00:00.123"), "2026-11-20T10:00:00.123Z");
         assert_eq!(
             through(&CursorFormat::Rfc2822, "Fri, 20 Nov 2026 10:00:00 +0000"),

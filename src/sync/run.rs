@@ -83,6 +83,21 @@ pub struct Report {
     pub seconds: f64,
 }
 
+impl Report {
+    /// Of an order that nothing could be begun of.
+    pub fn failed(order: &Order, error: Error) -> Self {
+        Self {
+            connection: order.connection.clone(),
+            stream: order.streams.first().cloned().unwrap_or_else(|| "*".to_owned()),
+            mode: order.mode,
+            outcome: Outcome::Failed(error),
+            counts: Counts::default(),
+            traffic: Traffic::default(),
+            seconds: 0.0,
+        }
+    }
+}
+
 /// What a run of a stream would ask first.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -241,7 +256,7 @@ fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Result<(Vec<Cho
 ///
 /// # Errors
 /// [`SyncError::UnknownStream`] with the likely one.
-pub(crate) fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Stream), SyncError> {
+pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Stream), SyncError> {
     if let Some((name, stream)) = connector.streams.get_key_value(name) {
         return Ok((name, stream));
     }
@@ -431,8 +446,14 @@ fn own_pair((name, value): (&String, &String)) -> (String, String) {
 }
 
 /// The lock of a stream: held for as long as a job of it runs.
-pub(crate) fn lock_path(app: &App, stream: StreamId) -> PathBuf {
+fn lock_path(app: &App, stream: StreamId) -> PathBuf {
     app.folders.workspace(&app.workspace).join("locks").join(format!("stream-{}.lock", stream.0))
+}
+
+/// Whether a process syncs this stream now.
+pub fn is_running(app: &App, stream: StreamId) -> bool {
+    let Ok(file) = File::open(lock_path(app, stream)) else { return false };
+    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
 /// The lists of one stream.

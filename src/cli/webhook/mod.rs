@@ -123,10 +123,5 @@ fn read_secret(path: &str) -> Result<crate::secret::Secret, ArgumentError> {
 
 /// A moment: so long ago, or a date.
 fn since(app: &App, text: &str) -> Result<crate::clock::Timestamp, ArgumentError> {
-    let wrong = || ArgumentError::Time { text: text.to_owned() };
-    if let Ok(at) = text.parse() {
-        return Ok(at);
-    }
-    let ago = crate::duration::parse(text).ok_or_else(wrong)?;
-    app.clock.now().checked_sub(ago).map_err(|_| wrong())
+    crate::duration::moment(text, app.clock.now()).ok_or_else(|| ArgumentError::Time { text: text.to_owned() })
 }

@@ -1,0 +1,469 @@
+//! `integ sync`, and the commands about what it keeps: `records`, `cursor`, `job`, `schedule`.
+
+pub(super) mod cursor;
+pub(super) mod job;
+mod progress;
+pub(super) mod records;
+pub(super) mod schedule;
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use thiserror::Error;
+
+use self::progress::Progress;
+use super::table::{Text, relative, table};
+use super::ui::{Tone, Ui, View};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::connection::ConnectionName;
+use crate::error::{Kind, Remedy, Result};
+use crate::store::{Given, Mode, StoredStream};
+use crate::sync::{self, Order, Outcome, Planned, Report};
+
+/// Pull a service's data into the store: what is new of it
+///
+/// All streams of all connections, or those that are named. A run that was cut off goes on where it stood. `integ records`
+/// reads what was pulled.
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    #[arg(value_name = "CONNECTION[/STREAM]", add = super::complete::streams())]
+    targets: Vec<String>,
+    /// All of it, with what is gone; or a stretch of time, beside the cursor
+    #[arg(long, value_name = "MODE", default_value = "incremental")]
+    mode: ModeArg,
+    /// Where a backfill begins: 90s, 2h, 7d ago, or a date
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Where it ends
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// What a stream needs; kept for later runs. In place of a parent's values, the one record to list for
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", add = super::complete::stream_params())]
+    params: Vec<String>,
+    /// Only what is due by `integ schedule`
+    #[arg(long, conflicts_with_all = ["targets", "mode", "since", "until", "params", "dry_run"])]
+    due: bool,
+    /// Say what would be asked, and ask nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    Incremental,
+    Full,
+    Backfill,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Incremental => Self::Incremental,
+            ModeArg::Full => Self::Full,
+            ModeArg::Backfill => Self::Backfill,
+        }
+    }
+}
+
+/// What is wrong with the arguments themselves, or names nothing.
+#[derive(Debug, Error)]
+enum ArgumentError {
+    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    Time { text: String },
+    #[error("{text:?} is not NAME=VALUE")]
+    Pair { text: String },
+    #[error("{text:?} names no stream: write CONNECTION/STREAM")]
+    Target { text: String },
+    #[error("--since and --until are for --mode backfill")]
+    NoBackfill,
+    #[error("a backfill needs --since")]
+    NoSince,
+    #[error("--since is after --until")]
+    Backwards,
+    #[error("{connection}/{stream} was never synced")]
+    NeverSynced { connection: ConnectionName, stream: String },
+    #[error("{connection}/{stream} has several lists, and none was named")]
+    WhichPart { connection: ConnectionName, stream: String, example: String },
+    #[error("{connection}/{stream} has no such list")]
+    NoPart { connection: ConnectionName, stream: String },
+    #[error("{text:?} is no cursor of {connection}/{stream}: its records have {example}")]
+    Cursor { connection: ConnectionName, stream: String, text: String, example: &'static str },
+    #[error("there is no cursor so far back: {there} are kept")]
+    NoHistory { there: usize },
+    #[error("{path:?} cannot be read as exported cursors")]
+    Import { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("there is no job {id}")]
+    NoJob { id: i64 },
+    #[error("job {id} is not running")]
+    NotRunning { id: i64 },
+    #[error("{text:?} is no schedule: {why}")]
+    Schedule { text: String, why: String },
+    #[error("{name} has no schedule")]
+    NoSchedule { name: String },
+    #[error("the output cannot be written")]
+    Output { source: std::io::Error },
+}
+
+impl Remedy for ArgumentError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NeverSynced { .. }
+            | Self::NoPart { .. }
+            | Self::NoHistory { .. }
+            | Self::NoJob { .. }
+            | Self::NoSchedule { .. } => Kind::NotFound,
+            Self::NotRunning { .. } | Self::Output { .. } => Kind::Failed,
+            _ => Kind::Usage,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Time { .. } => "invalid_time",
+            Self::Pair { .. } | Self::NoBackfill | Self::NoSince | Self::Backwards => "invalid_value",
+            Self::Target { .. } => "invalid_target",
+            Self::NeverSynced { .. } => "never_synced",
+            Self::WhichPart { .. } => "ambiguous",
+            Self::NoPart { .. } => "unknown_list",
+            Self::Cursor { .. } => "invalid_cursor",
+            Self::NoHistory { .. } => "no_history",
+            Self::Import { .. } => "invalid_import",
+            Self::NoJob { .. } => "unknown_job",
+            Self::NotRunning { .. } => "not_running",
+            Self::Schedule { .. } => "invalid_schedule",
+            Self::NoSchedule { .. } => "unknown_schedule",
+            Self::Output { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NeverSynced { connection, stream } => format!("integ sync {connection}/{stream}"),
+            Self::WhichPart { connection, stream, example } => {
+                format!("integ cursor get {connection}/{stream} lists them; then add: {example}")
+            }
+            Self::NoPart { connection, stream } => format!("integ cursor get {connection}/{stream}"),
+            Self::NoSince => "integ sync CONNECTION/STREAM --mode backfill --since 30d".to_owned(),
+            Self::NoJob { .. } | Self::NotRunning { .. } => "integ job list".to_owned(),
+            Self::Schedule { .. } => "integ schedule set CONNECTION 'every 15m', or '0 6 * * 1-5'".to_owned(),
+            Self::NoSchedule { .. } => "integ schedule list".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// A connection, and the stream of it that is named, if any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    connection: ConnectionName,
+    stream: Option<String>,
+}
+
+impl Target {
+    fn parse(ui: &Ui, word: &str) -> Result<Self> {
+        let (connection, stream) = match word.split_once('/') {
+            Some((connection, stream)) => (connection, Some(stream.to_owned())),
+            None => (word, None),
+        };
+        Ok(Self { connection: ui.project.resolve(connection)?, stream })
+    }
+
+    /// The stream that was synced of it.
+    fn stored(app: &App, ui: &Ui, word: &str) -> Result<(Self, StoredStream)> {
+        let target = Self::parse(ui, word)?;
+        let Some(stream) = target.stream.clone() else {
+            return Err(ArgumentError::Target { text: word.to_owned() }.into());
+        };
+        let connection = app.connection(&target.connection)?;
+        if let Some(stored) = app.store()?.streams().find(connection.id, &stream)? {
+            return Ok((target, stored));
+        }
+        // One that the connector has not is another mistake.
+        let connector = app.catalogue.get(target.connection.connector())?;
+        sync::find_stream(&connector, &stream)?;
+        Err(ArgumentError::NeverSynced { connection: target.connection, stream }.into())
+    }
+}
+
+/// A moment: so long ago, or a date.
+fn moment(app: &App, text: &str) -> Result<Timestamp, ArgumentError> {
+    crate::duration::moment(text, app.clock.now()).ok_or_else(|| ArgumentError::Time { text: text.to_owned() })
+}
+
+fn pairs(texts: &[String]) -> Result<Given, ArgumentError> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(ArgumentError::Pair { text: text.clone() }),
+    };
+    texts.iter().map(pair).collect()
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &SyncArgs) -> Result<u8> {
+    if args.due {
+        return schedule::run_due(app, ui);
+    }
+    let orders = orders(app, ui, args)?;
+    if args.dry_run {
+        return rehearse(app, ui, &orders);
+    }
+    let reports = execute(app, ui, &orders)?;
+    show(app, ui, reports)
+}
+
+/// What the arguments ask for, one order for each connection.
+fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
+    let time = |text: &Option<String>| text.as_deref().map(|text| moment(app, text)).transpose();
+    let (since, until) = (time(&args.since)?, time(&args.until)?);
+    match args.mode {
+        ModeArg::Backfill if since.is_none() => return Err(ArgumentError::NoSince.into()),
+        ModeArg::Backfill if until.is_some() && until <= since => return Err(ArgumentError::Backwards.into()),
+        ModeArg::Incremental | ModeArg::Full if since.or(until).is_some() => {
+            return Err(ArgumentError::NoBackfill.into());
+        }
+        _ => {}
+    }
+    let params = pairs(&args.params)?;
+    let mut wanted: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
+    if args.targets.is_empty() && app.has_vault() {
+        for name in app.store()?.connections().names()? {
+            if app.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
+                wanted.insert(name, Vec::new());
+            }
+        }
+    }
+    let mut whole = Vec::new();
+    for word in &args.targets {
+        let target = Target::parse(ui, word)?;
+        app.connection(&target.connection)?;
+        let streams = wanted.entry(target.connection.clone()).or_default();
+        match target.stream {
+            Some(stream) if !streams.contains(&stream) => streams.push(stream),
+            Some(_) => {}
+            None => whole.push(target.connection),
+        }
+    }
+    for connection in whole {
+        wanted.insert(connection, Vec::new());
+    }
+    let order = |(connection, streams)| Order {
+        connection,
+        streams,
+        mode: args.mode.into(),
+        since,
+        until,
+        params: params.clone(),
+    };
+    Ok(wanted.into_iter().map(order).collect())
+}
+
+/// Runs orders one after the other; a connection that cannot be used is reported as its streams are.
+fn execute(app: &App, ui: &Ui, orders: &[Order]) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for order in orders {
+        let progress = Progress::new(ui, &order.connection);
+        let result = app.run(sync::run(app, order, &progress));
+        progress.finish();
+        match result {
+            Ok(done) => reports.extend(done),
+            // The only one: its error is the command's.
+            Err(error) if orders.len() == 1 => return Err(error),
+            Err(error) => reports.push(Report::failed(order, error)),
+        }
+    }
+    Ok(reports)
+}
+
+#[derive(Serialize)]
+struct ReportView {
+    connection: String,
+    stream: String,
+    mode: &'static str,
+    status: &'static str,
+    added: u64,
+    changed: u64,
+    deleted: u64,
+    unchanged: u64,
+    requests: u64,
+    retries: u64,
+    bytes: u64,
+    seconds: f64,
+    resumes_at: Option<String>,
+    error: Option<String>,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Synced {
+    workspace: String,
+    streams: Vec<ReportView>,
+    #[serde(skip)]
+    resumes_in: Option<i64>,
+}
+
+impl View for Synced {
+    fn text(&self, ui: &Ui) -> String {
+        if self.streams.is_empty() {
+            return "Nothing to sync. Try `integ connect github --sandbox`, then `integ sync github`.".to_owned();
+        }
+        let narrow = ui.width.is_some_and(|width| width < 72);
+        let row = |view: &ReportView| {
+            let tone = match view.status {
+                "done" => Tone::Good,
+                "limited" | "left" => Tone::Warn,
+                _ => Tone::Bad,
+            };
+            let number = |number: u64| Text(grouped(number), (number == 0).then_some(Tone::Dim));
+            let mut cells = vec![
+                format!("{}/{}", view.connection, view.stream).into(),
+                Text(view.status.to_owned(), Some(tone)),
+                number(view.added),
+                number(view.changed),
+                number(view.deleted),
+            ];
+            if !narrow {
+                cells.extend([number(view.unchanged), number(view.requests), format!("{:.1} s", view.seconds).into()]);
+            }
+            cells
+        };
+        let mut headings = vec!["stream", "status", "added", "changed", "deleted"];
+        if !narrow {
+            headings.extend(["unchanged", "requests", "time"]);
+        }
+        let mut text = table(ui, &headings, self.streams.iter().map(row).collect());
+        for view in &self.streams {
+            if let Some(error) = &view.error {
+                let hint = view.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                text.push_str(&format!("\n{}/{}: {error}{hint}", view.connection, view.stream));
+            }
+        }
+        if let Some(seconds) = self.resumes_in {
+            text.push_str(&format!("\nThe rate limit is used up; it resumes {}, where it stands.", relative(seconds)));
+        }
+        text
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
+    let now = app.clock.now().as_second();
+    let resumes = |report: &Report| match report.outcome {
+        Outcome::Limited(at) => Some(at.as_second() - now),
+        _ => None,
+    };
+    let resumes_in = reports.iter().filter_map(resumes).max();
+    let code = exit_code(&reports);
+    let streams = reports.into_iter().map(view).collect();
+    ui.show(&Synced { workspace: app.workspace.to_string(), streams, resumes_in })?;
+    Ok(code)
+}
+
+fn view(report: Report) -> ReportView {
+    let (error, hint, resumes_at) = match &report.outcome {
+        Outcome::Failed(error) => (Some(super::ui::message(error)), error.hint(), None),
+        Outcome::Left(why) => (Some(why.clone()), None, None),
+        Outcome::Limited(at) => (None, None, Some(at.to_string())),
+        Outcome::Done | Outcome::Cancelled => (None, None, None),
+    };
+    ReportView {
+        connection: report.connection.to_string(),
+        stream: report.stream,
+        mode: report.mode.as_str(),
+        status: report.outcome.as_str(),
+        added: report.counts.added,
+        changed: report.counts.changed,
+        deleted: report.counts.deleted,
+        unchanged: report.counts.unchanged,
+        requests: report.traffic.requests,
+        retries: report.traffic.retries,
+        bytes: report.traffic.bytes,
+        seconds: (report.seconds * 1000.0).round() / 1000.0,
+        resumes_at,
+        error,
+        hint,
+    }
+}
+
+/// 0 where all that was begun is done, the kind of the failure where all of it failed alike, else that some did.
+fn exit_code(reports: &[Report]) -> u8 {
+    let kind = |report: &Report| match &report.outcome {
+        Outcome::Done | Outcome::Left(_) => None,
+        Outcome::Limited(_) => Some(Kind::Temporary),
+        Outcome::Cancelled => Some(Kind::Failed),
+        Outcome::Failed(error) => Some(error.kind()),
+    };
+    let begun = reports.iter().filter(|report| !matches!(report.outcome, Outcome::Left(_))).count();
+    let kinds: Vec<Kind> = reports.iter().filter_map(kind).collect();
+    match kinds.first() {
+        None => 0,
+        Some(first) if kinds.len() == begun && kinds.iter().all(|kind| kind == first) => first.exit_code(),
+        // A limit is no failure of what was done: the rest comes later.
+        Some(_) if kinds.iter().all(|kind| *kind == Kind::Temporary) => Kind::Temporary.exit_code(),
+        Some(_) => Kind::Partial.exit_code(),
+    }
+}
+
+#[derive(Serialize)]
+struct PlannedView {
+    connection: String,
+    stream: String,
+    mode: &'static str,
+    lists: usize,
+    cursor: Option<String>,
+    request: Option<String>,
+    left: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Rehearsed {
+    streams: Vec<PlannedView>,
+}
+
+impl View for Rehearsed {
+    fn text(&self, ui: &Ui) -> String {
+        let row = |view: &PlannedView| {
+            let asks = view.left.as_ref().map(|why| format!("left out: {why}"));
+            let asks = asks.or_else(|| view.request.clone()).unwrap_or_else(|| "once its parents are known".to_owned());
+            vec![
+                format!("{}/{}", view.connection, view.stream).into(),
+                view.mode.into(),
+                view.lists.to_string().into(),
+                view.cursor.clone().unwrap_or_else(|| "-".to_owned()).into(),
+                asks.into(),
+            ]
+        };
+        table(ui, &["stream", "mode", "lists", "cursor", "asks first"], self.streams.iter().map(row).collect())
+    }
+}
+
+fn rehearse(app: &App, ui: &Ui, orders: &[Order]) -> Result<u8> {
+    let mut streams = Vec::new();
+    for order in orders {
+        let planned = app.run(async { sync::check(app, order) })?;
+        let view = |planned: Planned| PlannedView {
+            connection: order.connection.to_string(),
+            stream: planned.stream,
+            mode: planned.mode.as_str(),
+            lists: planned.parts,
+            cursor: planned.cursor,
+            request: planned.request,
+            left: planned.left,
+        };
+        streams.extend(planned.into_iter().map(view));
+    }
+    ui.show(&Rehearsed { streams })?;
+    Ok(0)
+}

@@ -1,0 +1,183 @@
+//! `integ records`: what was pulled.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+
+use clap::{Args, ValueEnum};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::{ArgumentError, Target, moment};
+use crate::app::App;
+use crate::cli::ui::{Ui, harmless_json, reader_has_gone};
+use crate::error::Result;
+use crate::store::{RecordId, StoredRecord, StreamId};
+
+/// Records that are taken from the store at once.
+const AT_ONCE: u32 = 500;
+
+/// Read what was pulled of a stream
+///
+/// Records are printed as the service wrote them, in the order in which they came. With --since, what changed since: each
+/// with what happened to it and its version, oldest first; the last version is where the next one begins.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RecordsArgs {
+    #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
+    target: String,
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    format: Format,
+    /// What changed since a version, a time (2h, 7d) or a date
+    #[arg(long, value_name = "VERSION|TIME")]
+    since: Option<String>,
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One record a line
+    Jsonl,
+    /// One list
+    Json,
+    /// A column for each member at a record's top
+    Csv,
+}
+
+/// Reads a stream page by page, so that memory stays flat.
+struct Reading<'a> {
+    app: &'a App,
+    stream: StreamId,
+    since: Option<u64>,
+    limit: usize,
+}
+
+impl Reading<'_> {
+    /// Each record, until one says that it is enough.
+    fn each(&self, mut each: impl FnMut(&StoredRecord) -> Result<bool>) -> Result<u8> {
+        let records = self.app.store()?.records();
+        let (mut last, mut left) = (None::<(u64, RecordId)>, self.limit);
+        while left > 0 {
+            let page = match self.since {
+                Some(since) => records.changes(self.stream, since, last, AT_ONCE)?,
+                None => records.list(self.stream, last.map_or(RecordId(0), |(_, id)| id), AT_ONCE)?,
+            };
+            let Some(end) = page.last() else { break };
+            last = Some((end.version, end.id));
+            for record in page.iter().take(left) {
+                if !each(record)? {
+                    return Ok(0);
+                }
+            }
+            left = left.saturating_sub(page.len());
+        }
+        Ok(0)
+    }
+}
+
+pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
+    let (_, stream) = Target::stored(app, ui, &args.target)?;
+    let since = match &args.since {
+        None => None,
+        Some(text) => Some(match text.parse() {
+            Ok(version) => version,
+            Err(_) => app.store()?.records().version_at(stream.id, moment(app, text)?)?,
+        }),
+    };
+    let reading = Reading { app, stream: stream.id, since, limit: args.limit.unwrap_or(usize::MAX) };
+    if ui.json {
+        return reading.each(|record| {
+            ui.show_line(&described(record, since))?;
+            Ok(!reader_has_gone())
+        });
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match args.format {
+        Format::Jsonl => reading.each(|record| wrote(writeln!(out, "{}", line(ui, record, since)))),
+        Format::Json => {
+            let mut separator = "[\n";
+            reading.each(|record| {
+                wrote(write!(out, "{}{}", std::mem::replace(&mut separator, ",\n"), line(ui, record, since)))
+            })?;
+            let empty = if separator == "[\n" { "[" } else { "" };
+            wrote(writeln!(out, "{empty}\n]")).map(|_| 0)
+        }
+        Format::Csv => csv(&reading, &mut out),
+    };
+    written?;
+    wrote(out.flush())?;
+    Ok(0)
+}
+
+/// Whether somebody still reads: one who has gone is no failure.
+fn wrote(result: io::Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(source) => Err(ArgumentError::Output { source }.into()),
+    }
+}
+
+/// A record as the vendor wrote it; of a change, what happened to it as well.
+fn line(ui: &Ui, record: &StoredRecord, since: Option<u64>) -> String {
+    let text = match since {
+        None => record.json.clone(),
+        Some(_) => described(record, since).to_string(),
+    };
+    if ui.width.is_some() { harmless_json(&text) } else { text }
+}
+
+fn described(record: &StoredRecord, since: Option<u64>) -> Value {
+    let mut described = Map::new();
+    if let Some(since) = since {
+        described.insert("change".to_owned(), json!(record.change(since).as_str()));
+    }
+    described.insert("key".to_owned(), json!(record.key));
+    described.insert("version".to_owned(), json!(record.version));
+    described.insert("first_seen_at".to_owned(), json!(record.first_seen_at.to_string()));
+    described.insert("changed_at".to_owned(), json!(record.changed_at.to_string()));
+    described.insert("deleted_at".to_owned(), json!(record.deleted_at.map(|at| at.to_string())));
+    described.insert("record".to_owned(), serde_json::from_str(&record.json).unwrap_or_default());
+    Value::Object(described)
+}
+
+/// Two readings: one for the names of the columns, one for the rows.
+fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
+    let mut names = Vec::new();
+    let mut known = BTreeSet::new();
+    reading.each(|record| {
+        for name in members(record).keys() {
+            if known.insert(name.clone()) {
+                names.push(name.clone());
+            }
+        }
+        Ok(true)
+    })?;
+    let mut writer = csv::Writer::from_writer(out);
+    let change = reading.since.map(|_| ["change", "version"]);
+    let heading = change.into_iter().flatten().map(str::to_owned).chain(names.iter().cloned());
+    wrote(writer.write_record(heading).map_err(io::Error::from))?;
+    reading.each(|record| {
+        let members = members(record);
+        let mut cells: Vec<String> = Vec::with_capacity(names.len() + 2);
+        if let Some(since) = reading.since {
+            cells.extend([record.change(since).to_string(), record.version.to_string()]);
+        }
+        cells.extend(names.iter().map(|name| members.get(name).map(|value| cell(value)).unwrap_or_default()));
+        wrote(writer.write_record(cells).map_err(io::Error::from))
+    })?;
+    wrote(writer.flush()).map(|_| 0)
+}
+
+/// The members of a record, each as it was written.
+fn members(record: &StoredRecord) -> indexmap::IndexMap<String, Box<RawValue>> {
+    serde_json::from_str(&record.json).unwrap_or_default()
+}
+
+/// A text without its quotes, anything else as JSON; null is empty.
+fn cell(value: &RawValue) -> String {
+    match value.get() {
+        "null" => String::new(),
+        text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
+        other => other.to_owned(),
+    }
+}
