@@ -3,9 +3,10 @@
 
     check.py [CONNECTOR...] [--connectors DIR] [--recorded DIR]
 
-For each health check and each action: its method and path must be in the vendor's description, what that requires must
-be sent whatever the user leaves out, and what is sent must be known there. Prints a table and each problem on a line of
-its own; exit 1 when there is one. `sources.toml` says where the descriptions come from.
+For each health check, each action and each request of a stream: its method and path must be in the vendor's
+description, what that requires must be sent whatever the user leaves out, and what is sent must be known there. Prints a
+table and each problem on a line of its own; exit 1 when there is one. `sources.toml` says where the descriptions come
+from.
 """
 
 import argparse
@@ -196,7 +197,8 @@ def main(arguments=None):
             again = f"it is wrong, or to be recorded anew: record.py {name} DOCUMENT --source URL --commit C"
             found = [f"{one}; {again}" if "the description has" in one else one for one in found]
         health = sum(call.what.startswith("health (") for call in calls)
-        what = f"{health} health, {len(calls) - health} actions"
+        actions, streams = len(read.get("actions", {})), len(read.get("streams", {}))
+        what = f"{health} health, {actions} actions, {streams} streams"
         checked = len(calls) - sum(call.what in about.get("except", {}) for call in calls)
         rows.append((name, what, description.named(), f"{checked} of {len(calls)}", str(len(found))))
         notes += [f"{name} {one}" for one in its_notes]

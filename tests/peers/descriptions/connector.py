@@ -1,4 +1,5 @@
-"""Reads connector files, and tells what each would send: one Call for each health check and each action.
+"""Reads connector files, and tells what each would send: one Call for each health check, each action and each request
+of a stream.
 
 The files are read here a second time, on purpose: nothing of integ's own reader takes part in the check.
 """
@@ -64,7 +65,7 @@ def overlay(base, own):
 
 
 def calls(connector):
-    """Every call of a connector: its health checks, way by way, then its actions."""
+    """Every call of a connector: its health checks, way by way, then its actions and its streams."""
     found = {}
     for way, auth in connector["auth"].items():
         health = auth.get("health") or connector.get("health")
@@ -82,6 +83,14 @@ def calls(connector):
             carry(connector, auth, call)
         take_query(call)
         found[name] = call
+    for name, stream in connector.get("streams", {}).items():
+        ways = [auth for way, auth in connector["auth"].items() if not stream.get("auth") or way in stream["auth"]]
+        for call, path in stream_calls(connector, f"streams.{name}", stream):
+            call.urls = list(dict.fromkeys(url for auth in ways for url in urls(connector, auth, path)))
+            for auth in ways:
+                carry(connector, auth, call)
+            take_query(call)
+            found[call.what] = call
     return list(found.values())
 
 
@@ -121,6 +130,45 @@ def action_call(connector, name, action):
         call.carried["header"].add(idempotency["header"].lower())
     if "body" in idempotency and not bodyless:
         always(call, "body", [first(idempotency["body"])])
+    return call
+
+
+def stream_calls(connector, what, stream):
+    """The requests of a stream, each with its path: its list, a record of it, its changes, and what they begin with."""
+    method = stream.get("method", "GET")
+    pages = stream.get("pages") or connector.get("api", {}).get("pages", {})
+    incremental, token, detail = (stream.get(key, {}) for key in ("incremental", "token", "detail"))
+    listed = stream_call(what, method, stream, pages, stream.get("query", {}))
+    for place, key in (("query", "query"), ("query", "until"), ("body", "body")):
+        listed.sent[place].update(incremental.get(key, {}))
+    found = [(listed, stream["path"])]
+    if detail:
+        call = Call(f"{what}.detail", "GET", [])
+        always(call, "query", detail.get("query", {}))
+        always(call, "header", stream.get("headers", {}))
+        found.append((call, detail["path"]))
+    if token and not token.get("url"):
+        kept = [name for name in stream.get("query", {}) if name not in token.get("without", [])]
+        call = stream_call(f"{what}.token", method, stream, pages, [*kept, *token.get("query", {})])
+        found.append((call, token.get("path") or stream["path"]))
+    if "first" in token:
+        call = Call(f"{what}.token.first", "GET", [])
+        always(call, "query", token["first"].get("query", {}))
+        always(call, "header", stream.get("headers", {}))
+        found.append((call, token["first"]["path"]))
+    return found
+
+
+def stream_call(what, method, stream, pages, query):
+    call = Call(what, method, [])
+    always(call, "query", query)
+    always(call, "header", stream.get("headers", {}))
+    always(call, "body", stream.get("body", {}))
+    if pages.get("kind") != "none":
+        if "param" in pages:
+            call.sent["body" if pages.get("in_body") else "query"].add(pages["param"])
+        if "size_param" in pages and "size" in pages:
+            always(call, "query", [pages["size_param"]])
     return call
 
 

@@ -70,6 +70,16 @@ since = { about = "Since when", default = "1970-01-01" }
 limit = { about = "How many", type = "integer" }
 """
 
+STREAM = """
+[streams.cards]
+path = "/boards/{board}/cards"
+query = { since = "1970-01-01" }
+incremental = { at = "/changed", query = { since = "{since}" }, until = { limit = "9" } }
+pages = { kind = "page", param = "limit" }
+detail = { path = "/me", values = { card = "/id" } }
+token = { at = "/next", path = "/boards/7/cards", query = { limit = "{token}" }, first = { path = "/me", at = "/token" } }
+"""
+
 VENDOR = """
 [api]
 base = "https://api.acme.example/v1"
@@ -163,6 +173,48 @@ class Check(unittest.TestCase):
         self.assertEqual([], problems(*params, ('v1"\n', 'v1"\nnames = "camel"\n')))
         self.assertEqual("DueDateId", connector.write("pascal", "due_date_id"))
 
+    def stream(self, *changes):
+        """The problems of the stream after texts of it were replaced."""
+        text = STREAM
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        return problems(('[actions."cards.list"]', f'{text}\n[actions."cards.list"]'))
+
+    def test_a_stream(self):
+        self.assertEqual([], self.stream())
+        for expected, *change in [
+            ("streams.cards: pages in the query is not known", 'param = "limit"', 'param = "pages"'),
+            ("streams.cards: after in the query is not known", "incremental = { at = \"/changed\", query = { since",
+             "incremental = { at = \"/changed\", query = { after"),
+            ("streams.cards: until in the query is not known", "until = { limit", "until = { until"),
+            ("streams.cards: size in the query is not known", '"page", ', '"page", size_param = "size", size = 5, '),
+            ("streams.cards.detail: full in the query is not known", "detail = {", 'detail = { query = { full = "1" },'),
+            ("streams.cards.token: token in the query is not known", "{ limit = \"{token}\"", "{ token = \"{token}\""),
+            ("streams.cards.token: since in the query is required", "token = {", 'token = { without = ["since"],'),
+            ("streams.cards.token: no such path", "/boards/7/cards", "/boards/7"),
+            ("streams.cards.token.first: no such path", "first = { path = \"/me\"", "first = { path = \"/you\""),
+        ]:
+            what, said = expected.split(": ")
+            # Changes come in pages too.
+            found = [one for one in self.stream(change) if what.endswith(".token") or ".token: " not in one]
+            self.assertEqual(1, len(found), found)
+            self.assertIn(f"{what}: ", found[0])
+            self.assertIn(said, found[0])
+        self.assertEqual(2, len(self.stream(("query = { since = \"1970-01-01\" }", ""))))
+
+    def test_a_stream_that_is_read_by_post(self):
+        post = [("query = { since = \"1970-01-01\" }", 'method = "POST"\nbody = { title = "a", text = "b" }'),
+                ("query = { since = \"{since}\" }, until = { limit = \"9\" }", 'body = { list = "{since}" }'),
+                ('param = "limit"', 'param = "rich", in_body = true'), ("token =", "# ")]
+        self.assertEqual([], self.stream(*post))
+        [found] = self.stream(*post, ("{ list", "{ lists"))
+        self.assertIn("lists in the body is not known", found)
+        [found] = self.stream(*post, ('"rich"', '"cursor"'))
+        self.assertIn("cursor in the body is not known", found)
+        [found] = self.stream(*post, ('title = "a", ', ""))
+        self.assertIn("title in the body is required", found)
+
     def test_every_choice_of_a_host_is_looked_at(self):
         host = ('base = "https://api.acme.example/v1"', 'base = "https://{host}/v1"\n[params.where.gives]\n'
                 'live = { host = "api.acme.example" }\ntest = { host = "test.acme.example" }')
@@ -210,7 +262,7 @@ class Table(unittest.TestCase):
 
     def test_all_is_well(self):
         status, said = self.run_check(self.recorded())
-        self.assertIn("1 health, 2 actions  acme.json 7", said)
+        self.assertIn("1 health, 2 actions, 0 streams  acme.json 7", said)
         self.assertEqual(0, status)
 
     def test_an_action_that_was_not_recorded_fails(self):
