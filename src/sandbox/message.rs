@@ -173,6 +173,13 @@ impl Reply {
         Self::new(200, content_type, body.to_owned())
     }
 
+    /// This answer without its second half.
+    pub(super) fn cut(mut self) -> Self {
+        let middle = (0..=self.body.len() / 2).rev().find(|at| self.body.is_char_boundary(*at));
+        self.body.truncate(middle.unwrap_or_default());
+        self
+    }
+
     pub(super) fn html(status: u16, body: String, content_policy: String) -> Self {
         Self { content_policy, ..Self::new(status, "text/html; charset=utf-8", body) }
     }

@@ -35,6 +35,7 @@ mod pattern;
 mod revoke;
 mod signed;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod vendor;

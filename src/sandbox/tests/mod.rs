@@ -3,10 +3,12 @@
 mod actions;
 mod connectors;
 mod device;
+mod every_stream;
 mod emulator;
 mod faults;
 mod hostile;
 mod life;
+mod walk;
 
 use std::collections::BTreeMap;
 
