@@ -73,7 +73,9 @@ pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, Strin
     let issuer = auth.oauth2.as_ref().and_then(|oauth2| oauth2.issuer.as_ref());
     let actions = connector.actions.values().map(|action| &action.path);
     let streams = connector.streams.values().flat_map(Stream::paths);
-    for template in [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions).chain(streams) {
+    for template in
+        [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions).chain(streams)
+    {
         if let Some((name, _)) = opening(&marked(template)) {
             urls.entry(name.to_owned()).or_insert_with(|| ORIGIN.to_owned());
         }

@@ -247,7 +247,10 @@ impl Places {
     /// The streams whose paths a request fits.
     pub(super) fn streams(&self, request: &Request) -> Vec<(&str, Role, Captures)> {
         let fits = |(role, place): &(Role, NamedPlace)| Some((*role, place.read(request)?));
-        self.streams.iter().filter_map(|entry| fits(entry).map(|(role, captures)| (&*entry.1.name, role, captures))).collect()
+        self.streams
+            .iter()
+            .filter_map(|entry| fits(entry).map(|(role, captures)| (&*entry.1.name, role, captures)))
+            .collect()
     }
 
     /// The actions that a request fits, the more particular first.

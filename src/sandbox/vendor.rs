@@ -215,7 +215,9 @@ impl Vendor {
                 let refreshes = params.is_some_and(|params| params.get("grant_type") == Some("refresh_token"));
                 if refreshes { Shows::Refresh } else { Shows::Nothing }
             }
-            Endpoint::FollowUp | Endpoint::Health | Endpoint::Action | Endpoint::Stream | Endpoint::Other => Shows::Access,
+            Endpoint::FollowUp | Endpoint::Health | Endpoint::Action | Endpoint::Stream | Endpoint::Other => {
+                Shows::Access
+            }
             Endpoint::Device
             | Endpoint::Revoke
             | Endpoint::Discovery

@@ -36,6 +36,8 @@ pub(super) struct Set<'a> {
     /// What every record's number begins at.
     base: u64,
     sample: Value,
+    /// What of the parent's values are numbers in its record.
+    numbers: BTreeSet<&'a str>,
     /// The ticks that reach it; all where absent.
     moving: Option<BTreeSet<u32>>,
 }
@@ -76,10 +78,11 @@ impl<'a> Set<'a> {
         let stream = connector.streams.get(name)?;
         let written = stream.sample.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let sample = written.unwrap_or_else(|| synthetic(connector, name, stream));
+        let numbers = numbers(connector, stream);
         let mut set =
-            Self { connector, signer, state, name, stream, part, count: 0, base: 0, sample, moving: None };
+            Self { connector, signer, state, name, stream, part, count: 0, base: 0, sample, numbers, moving: None };
         // Ids of different lists differ: they are stored side by side.
-        set.base = if set.part.is_empty() { 0 } else { (100 + set.hash("part", 0) % 9_000_000_000) * EACH };
+        set.base = if set.is_child() { (100 + set.hash("part", 0) % 9_000_000_000) * EACH } else { 0 };
         set.count = set.records();
         set.moving = set.moving();
         Some(set)
@@ -111,7 +114,7 @@ impl<'a> Set<'a> {
             (true, true) => 5,
             (true, false) => 12,
             (false, true) => 25,
-            (false, false) if self.stream.table => 40,
+            (false, false) if self.stream.table || pages.is_none_or(|pages| pages.kind == PageKind::None) => 40,
             (false, false) => match pages.and_then(|pages| pages.size) {
                 // Where a short page is the last one, a page cannot be shorter than was asked for.
                 Some(size @ 126..=1000) if pages.is_some_and(ends_short) => 2 * u64::from(size) + 50,
@@ -150,7 +153,8 @@ impl<'a> Set<'a> {
             let index = above.find(&rows, &wanted)?.index;
             Some(touched.into_iter().filter(|(_, at)| *at == index).map(|(tick, _)| tick).collect())
         };
-        let is_listed_for = |name: &String| !self.connector.streams.get(name).is_none_or(|above| above.parents.is_empty());
+        let is_listed_for =
+            |name: &String| !self.connector.streams.get(name).is_none_or(|above| above.parents.is_empty());
         Some(if is_listed_for(&parent.stream) { None } else { touched() }.unwrap_or_default())
     }
 
@@ -191,7 +195,9 @@ impl<'a> Set<'a> {
         row.time = time;
         // Numbers grow by a tick as times do.
         row.moment = match &self.stream.incremental {
-            Some(incremental) if !is_time(&incremental.format) && self.is_told_apart_by_time() => self.number(row.index),
+            Some(incremental) if !is_time(&incremental.format) && self.is_told_apart_by_time() => {
+                self.number(row.index)
+            }
             Some(incremental) if !is_time(&incremental.format) => 1000 + self.count.cast_signed() + i64::from(tick),
             _ => time,
         };
@@ -208,7 +214,9 @@ impl<'a> Set<'a> {
         let earliest = incremental.and_then(|incremental| incremental.earliest_secs).map_or(SPREAD_SECS, i64::from);
         let spread = SPREAD_SECS.min(earliest / 2);
         let behind = i128::from(spread) * i128::from(group) / i128::from(groups.max(1));
-        let time = self.state.born() - spread - 3600 + i64::try_from(behind).unwrap_or_default();
+        let apart = if self.is_told_apart_by_time() { self.base / EACH % 1800 } else { 0 };
+        let begins = self.state.born() - spread - 3600 + apart.cast_signed();
+        let time = begins + i64::try_from(behind).unwrap_or_default();
         let moment = match incremental {
             Some(incremental) if !is_time(&incremental.format) && self.is_told_apart_by_time() => self.number(index),
             Some(incremental) if !is_time(&incremental.format) => 1000 + group.cast_signed(),
@@ -248,7 +256,7 @@ impl<'a> Set<'a> {
         }
         self.set_keys(&mut record, row);
         if let Some(incremental) = &self.stream.incremental {
-            let part = self.is_told_apart_by_time().then_some(row.index);
+            let part = self.is_told_apart_by_time().then_some(self.base / EACH * 37 + row.index);
             let value = written(&incremental.format, row.moment, incremental.at.find(&record), part);
             incremental.at.put(&mut record, value);
         }
@@ -280,7 +288,8 @@ impl<'a> Set<'a> {
         let tail = format!("{number:015x}");
         let id = format!("{}{tail}", &digest[..17]);
         let mut values = Values::default();
-        for name in self.stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(self.stream.params.keys()) {
+        for name in self.stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(self.stream.params.keys())
+        {
             values.set(name, self.part.get(name).map_or("sandbox", String::as_str));
         }
         values
@@ -290,7 +299,25 @@ impl<'a> Set<'a> {
             .set("now_ms", &row.time.saturating_mul(1000).to_string())
             .set("now_date", &date(row.time))
             .set("n", &number.to_string());
-        fill_document(&self.sample_row(), &values).unwrap_or_default()
+        let mut sample = self.sample_row();
+        self.number_parents(&mut sample);
+        fill_document(&sample, &values).unwrap_or_default()
+    }
+
+    /// What is a number in the parent's record is one here, too.
+    fn number_parents(&self, sample: &mut Value) {
+        match sample {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.number_parents(item)),
+            Value::Object(members) => members.values_mut().for_each(|item| self.number_parents(item)),
+            Value::String(text) => {
+                let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
+                let given = self.part.get(name).and_then(|value| value.parse::<i64>().ok());
+                if let Some(number) = given.filter(|_| self.numbers.contains(name)) {
+                    *sample = json!(number);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The sample; of a table, the row in it.
@@ -365,6 +392,18 @@ pub(super) fn ends_short(pages: &Pages) -> bool {
     let counts = matches!(pages.kind, PageKind::Page | PageKind::Offset | PageKind::LastRecord | PageKind::MaxRecord);
     let said = [&pages.more, &pages.last, &pages.total, &pages.total_pages];
     counts && said.into_iter().all(Option::is_none)
+}
+
+/// The names of parents' values that their samples have as numbers.
+fn numbers<'c>(connector: &'c Connector, stream: &'c Stream) -> BTreeSet<&'c str> {
+    let mut found = BTreeSet::new();
+    for parent in &stream.parents {
+        let sample = connector.streams.get(&parent.stream).and_then(|above| above.sample.as_deref());
+        let sample: Value = sample.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let is_number = |at: &Pointer| at.find(&sample).is_some_and(|value| value.is_number() || value == "{n}");
+        found.extend(parent.values.iter().filter(|(_, at)| is_number(at)).map(|(name, _)| name.as_str()));
+    }
+    found
 }
 
 fn date(time: i64) -> String {

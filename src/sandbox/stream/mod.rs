@@ -4,7 +4,7 @@
 mod data;
 mod page;
 mod query;
-mod time;
+pub(super) mod time;
 
 use serde_json::{Value, json};
 
@@ -148,7 +148,8 @@ impl Vendor {
         let set = self.set(ask, state)?;
         let (rows, order) = match since {
             Some(since) => {
-                let changed = |row: &Row| row.last() > since && row.last() <= tick && (!row.is_gone() || row.created <= since);
+                let changed =
+                    |row: &Row| row.last() > since && row.last() <= tick && (!row.is_gone() || row.created <= since);
                 (set.rows().into_iter().filter(changed).collect(), Order::Changed)
             }
             None => self.listed(&set, ask, state, visit.request)?,

@@ -247,6 +247,7 @@ pub(super) fn tell(document: &mut Value, pages: &Pages, page: &Page, link: &dyn 
 
 /// A query with another value for a name.
 pub(super) fn with_query(query: &str, dropped: &[&str], name: &str, value: &str) -> String {
-    let kept = form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name && !dropped.contains(&&**known));
+    let kept =
+        form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name && !dropped.contains(&&**known));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).append_pair(name, value).finish()
 }

@@ -50,12 +50,12 @@ impl<'a> Ask<'a> {
         let in_path = values.len();
         let pages = pages(connector, stream);
         let (turn, token) = (None, None);
-        let mut ask =
-            Self { name, stream, pages, role, values, in_path, fits: 0, size: USUAL_SIZE, turn, token };
+        let mut ask = Self { name, stream, pages, role, values, in_path, fits: 0, size: USUAL_SIZE, turn, token };
         let params = request.query_params();
         match role {
             Role::First => {
-                for (name, template) in stream.token.iter().flat_map(|token| &token.first).flat_map(|first| &first.query)
+                for (name, template) in
+                    stream.token.iter().flat_map(|token| &token.first).flat_map(|first| &first.query)
                 {
                     ask.take(name, params.get(name), &[template])?;
                 }
@@ -134,7 +134,8 @@ impl<'a> Ask<'a> {
         self.body(&document)?;
         self.turn(params, &document, turning);
         let said = |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::member(name).text(&document));
-        let size = sizing.and_then(said).or_else(|| self.values.get("size").cloned()).and_then(|size| size.parse().ok());
+        let size =
+            sizing.and_then(said).or_else(|| self.values.get("size").cloned()).and_then(|size| size.parse().ok());
         let usual = self.pages.and_then(|pages| pages.size).map(u64::from);
         self.size = size.or(usual).or_else(|| self.literal_size()).unwrap_or(USUAL_SIZE).max(1);
         Ok(())

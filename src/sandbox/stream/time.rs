@@ -43,7 +43,7 @@ pub(super) fn written(format: &CursorFormat, moment: i64, like: Option<&Value>, 
 }
 
 /// The first and the last moment that a text of a request stands for: a day is all of its seconds.
-pub(super) fn span(format: &CursorFormat, text: &str) -> Option<(i64, i64)> {
+pub(in crate::sandbox) fn span(format: &CursorFormat, text: &str) -> Option<(i64, i64)> {
     let one = |moment: i64| Some((moment, moment));
     match format {
         CursorFormat::Unix => one(text.split('.').next()?.parse().ok()?),
@@ -70,10 +70,10 @@ pub(super) fn span(format: &CursorFormat, text: &str) -> Option<(i64, i64)> {
                 Err(_) => civil()?,
             }
             .as_second();
-            let says = |letters: [&str; 4]| letters.iter().any(|letter| format.contains(letter));
-            let length = if says(["%S", "%T", "%s", "%c"]) {
+            let says = |letters: &[&str]| letters.iter().any(|letter| format.contains(letter));
+            let length = if says(&["%S", "%T", "%s", "%c"]) {
                 1
-            } else if says(["%M", "%R", "%M", "%R"]) {
+            } else if says(&["%M", "%R"]) {
                 60
             } else {
                 86_400

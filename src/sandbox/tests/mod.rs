@@ -3,11 +3,12 @@
 mod actions;
 mod connectors;
 mod device;
-mod every_stream;
 mod emulator;
+mod every_stream;
 mod faults;
 mod hostile;
 mod life;
+mod streams;
 mod walk;
 
 use std::collections::BTreeMap;

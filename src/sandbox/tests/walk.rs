@@ -60,7 +60,14 @@ impl Walker {
         let connector = bench.vendor.connector.clone();
         let auth = bench.vendor.auth.clone();
         let mut values = Values::default();
-        for name in connector.streams.values().flat_map(|stream| stream.paths()).chain(connector.api.base.iter()).chain(auth.base.iter()).flat_map(Template::names) {
+        for name in connector
+            .streams
+            .values()
+            .flat_map(|stream| stream.paths())
+            .chain(connector.api.base.iter())
+            .chain(auth.base.iter())
+            .flat_map(Template::names)
+        {
             values.set(name, &Account::First.kept(&connector, &auth, name));
         }
         values.extend(&bench.vendor.params);
@@ -97,14 +104,16 @@ impl Walker {
                 headers.extend(send.headers.iter().map(|(name, value)| (name.clone(), value.fill(&values).unwrap())));
                 sent.extend(send.query.iter().map(|(name, value)| (name.clone(), value.fill(&values).unwrap())));
                 if let Some(basic) = &send.basic {
-                    let pair = format!("{}:{}", basic.username.fill(&values).unwrap(), basic.password.fill(&values).unwrap());
+                    let pair =
+                        format!("{}:{}", basic.username.fill(&values).unwrap(), basic.password.fill(&values).unwrap());
                     use base64::Engine;
                     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
                     headers.push(("authorization".to_owned(), format!("Basic {encoded}")));
                 }
             }
         }
-        let part: BTreeMap<String, String> = part.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let part: BTreeMap<String, String> =
+            part.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         values.extend(&part);
         Self { bench, name: name.to_owned(), stream, part, values, headers, sent }
     }
@@ -278,7 +287,8 @@ impl Walker {
                     let fits = |item: &&Value| {
                         gone.when.iter().all(|(at, values)| at.find(item).is_some_and(|value| values.contains(value)))
                     };
-                    let key = |item: &Value| gone.key.iter().map(|at| at.text(item).unwrap()).collect::<Vec<_>>().join("/");
+                    let key =
+                        |item: &Value| gone.key.iter().map(|at| at.text(item).unwrap()).collect::<Vec<_>>().join("/");
                     walked.gone.extend(items.iter().filter(fits).map(key));
                 }
             }
@@ -295,6 +305,34 @@ impl Walker {
             }
         }
         panic!("{} does not end: {:?}", self.name, walked.pages);
+    }
+
+    /// The token that is asked for before a full list.
+    pub(super) fn first_token(&mut self) -> String {
+        let token = self.stream.token.clone().unwrap().first.unwrap();
+        let mut url = self.url(&token.path, &self.values);
+        for (name, template) in &token.query {
+            url.query_pairs_mut().append_pair(name, &template.fill(&self.values).unwrap());
+        }
+        let reply = self.send("GET", &url, None);
+        assert_eq!(reply.status, 200, "{url}: {}", reply.body);
+        token.at.text(&body(&reply)).unwrap()
+    }
+
+    /// One record by itself.
+    pub(super) fn detail(&mut self, record: &Value) -> Value {
+        let detail = self.stream.detail.clone().unwrap();
+        let mut values = self.values.clone();
+        for (name, at) in &detail.values {
+            values.set(name, &at.text(record).unwrap());
+        }
+        let mut url = self.url(&detail.path, &values);
+        for (name, template) in &detail.query {
+            url.query_pairs_mut().append_pair(name, &template.fill(&values).unwrap());
+        }
+        let reply = self.send("GET", &url, None);
+        assert_eq!(reply.status, 200, "{url}: {}", reply.body);
+        body(&reply)
     }
 
     /// All keys, each once.
@@ -331,7 +369,9 @@ pub(super) fn at_places(places: &[Pointer], document: &Value) -> Vec<Value> {
                 .into_iter()
                 .flat_map(|value| match (token.as_str(), value) {
                     ("*", Value::Array(items)) => items.iter().collect(),
-                    (token, Value::Array(items)) => token.parse::<usize>().ok().and_then(|at| items.get(at)).into_iter().collect(),
+                    (token, Value::Array(items)) => {
+                        token.parse::<usize>().ok().and_then(|at| items.get(at)).into_iter().collect()
+                    }
                     (token, value) => value.get(token).into_iter().collect::<Vec<_>>(),
                 })
                 .collect();
