@@ -186,7 +186,7 @@ impl Vendor {
             Endpoint::Health => self.health_or_action(visit, state, life),
             Endpoint::Action => self.act(visit, state, life),
             Endpoint::Stream => match &visit.ask {
-                Some(ask) => self.stream(visit, ask, state),
+                Some(ask) => self.stream_or_action(visit, ask, state, life),
                 None => self.other(visit, state),
             },
             Endpoint::Other => self.other(visit, state),
@@ -200,7 +200,7 @@ impl Vendor {
             return health;
         }
         let action = match &visit.ask {
-            Some(ask) => self.stream(visit, ask, state),
+            Some(ask) => self.stream_or_action(visit, ask, state, life),
             None if visit.actions.is_empty() => return health,
             None => self.act(visit, state, life),
         };

@@ -16,6 +16,7 @@ use super::account::{Account, urls};
 use super::address::ORIGIN;
 use super::credential::Credential;
 use super::fault::FaultKind;
+use super::life::Life;
 use super::message::{Reply, Request};
 use super::state::State;
 use super::vendor::{Vendor, Visit, with_success};
@@ -58,24 +59,49 @@ impl Vendor {
     }
 
     /// The answer to a request of a stream.
-    pub(super) fn stream(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &mut State) -> Reply {
+    ///
+    /// # Errors
+    /// What the request says and the stream does not understand.
+    pub(super) fn stream(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &mut State) -> Told<Reply> {
         match self.credential(visit, state) {
-            Err(why) => return self.unaccepted(why),
+            Err(why) => return Ok(self.unaccepted(why)),
             Ok(Credential::Token(claims)) if !self.covers(&claims.scopes, &ask.stream.scopes) => {
-                return self.by_rule(ErrorClass::Permission, 403, "scope", &self.success());
+                return Ok(self.by_rule(ErrorClass::Permission, 403, "scope", &self.success()));
             }
             Ok(_) => {}
         }
         if visit.trouble == Some(FaultKind::ExpiredCursor) {
-            return self.lost(ask.stream);
+            return Ok(self.lost(ask.stream));
         }
         state.streams.begin(visit.now);
-        let answered = match ask.role {
+        match ask.role {
             Role::List | Role::Changes => self.list(visit, ask, state),
-            Role::Detail => Ok(self.detail(ask, state)),
+            Role::Detail => self.detail(visit, ask, state),
             Role::First => Ok(self.first(ask, state)),
-        };
-        answered.unwrap_or_else(|problem| self.complain(&problem))
+        }
+    }
+
+    /// The answer of a stream whose path may be that of actions as well: it then holds what both say, but of pages only
+    /// what the stream says, and what the stream does not understand is the action's.
+    pub(super) fn stream_or_action(
+        &self,
+        visit: &Visit<'_>,
+        ask: &Ask<'_>,
+        state: &mut State,
+        life: &mut Life,
+    ) -> Reply {
+        let is_good = |reply: &Reply| (200..300).contains(&reply.status);
+        match self.stream(visit, ask, state) {
+            Err(problem) if visit.actions.is_empty() => self.complain(&problem),
+            Err(_) => self.act(visit, state, life),
+            Ok(reply) if visit.actions.is_empty() || !is_good(&reply) => reply,
+            Ok(reply) => {
+                let action = self.act(visit, state, life);
+                let places = ask.pages.iter().filter_map(|pages| pages.next.as_ref());
+                let places = places.chain(ask.stream.token.as_ref().map(|token| &token.at));
+                if is_good(&action) { reply.laid_over(&action, places) } else { reply }
+            }
+        }
     }
 
     fn set<'a>(&'a self, ask: &Ask<'a>, state: &'a State) -> Told<Set<'a>> {
@@ -100,8 +126,8 @@ impl Vendor {
     }
 
     /// The whole record; one below a parent that the path does not name is made up.
-    fn detail(&self, ask: &Ask<'_>, state: &State) -> Reply {
-        let not_found = || self.by_rule(ErrorClass::NotFound, 404, "not_found", &self.success());
+    fn detail(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &State) -> Told<Reply> {
+        let not_found = || Ok(self.by_rule(ErrorClass::NotFound, 404, "not_found", &self.success()));
         let (Some(detail), Ok(set)) = (&ask.stream.detail, self.set(ask, state)) else { return not_found() };
         let wanted: Vec<(&Pointer, &str)> =
             detail.values.iter().filter_map(|(name, at)| Some((at, ask.values.get(name)?.as_str()))).collect();
@@ -111,6 +137,8 @@ impl Vendor {
         let mut record = match set.find(&rows, &wanted) {
             Some(row) if row.is_gone() => return not_found(),
             Some(row) => set.record(&row),
+            // An action takes one that nobody created for one that was there before.
+            None if knows_parent && !visit.actions.is_empty() => return Err("there is no such record".to_owned()),
             None if knows_parent => return not_found(),
             None => {
                 let Some(row) = rows.first() else { return not_found() };
@@ -126,7 +154,7 @@ impl Vendor {
         for (at, value) in self.success() {
             at.put(&mut record, value);
         }
-        Reply::json(200, &record)
+        Ok(Reply::json(200, &record))
     }
 
     fn list(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &mut State) -> Told<Reply> {

@@ -115,6 +115,10 @@ pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Tur
     };
     let size = size(set, ask, pages);
     let start = start(set, ask, pages, &rows, turned, size)?;
+    // A little behind the end is an empty page: records may have gone meanwhile.
+    if start > total.saturating_add(size) {
+        return Err(format!("the list has only {total} records"));
+    }
     let start = if turned.repeats { start.saturating_sub(size) } else { start };
     let end = start.saturating_add(size).min(total);
     let mark = |after| Mark { stream: ask.name.to_owned(), tick: turned.tick, changes: turned.changes, after };

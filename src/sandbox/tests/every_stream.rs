@@ -98,15 +98,6 @@ fn every_stream_lists_each_record_once() {
                 let walked = walker.walk(&wish);
                 let keys = walker.keys(&walked.records);
                 assert!(!keys.is_empty() || !stream.parents.is_empty(), "{}/{name} has no records", connector.id);
-                if std::env::var("SHOW").is_ok() {
-                    println!(
-                        "{}/{name} {auth}: {} in {:?} {:?}",
-                        connector.id,
-                        keys.len(),
-                        walked.pages,
-                        walked.records.last()
-                    );
-                }
                 for record in &walked.records {
                     for (at, values) in &stream.deleted {
                         let there = at.find(record);

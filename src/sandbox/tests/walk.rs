@@ -63,7 +63,7 @@ impl Walker {
         for name in connector
             .streams
             .values()
-            .flat_map(|stream| stream.paths())
+            .flat_map(Stream::paths)
             .chain(connector.api.base.iter())
             .chain(auth.base.iter())
             .flat_map(Template::names)
