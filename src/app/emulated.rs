@@ -68,13 +68,15 @@ impl App {
         if let Some(running) = self.running().get(&key) {
             return Ok(Route::Sandbox(running.origin.clone()));
         }
-        let started = self.emulate(connector, auth, params, None)?;
+        let vendor = Vendor::new(connector, Some(auth), params, &self.sandbox_seed()?)?;
+        let started = self.serve_vendor(connector, vendor, None)?;
         let route = Route::Sandbox(started.origin.clone());
         self.running().insert(key, started);
         Ok(route)
     }
 
-    /// An emulated vendor on a port, any free one where none is given.
+    /// An emulated vendor on a port, any free one where none is given, for programs that know that address alone: the links
+    /// in its answers lead there.
     ///
     /// # Errors
     /// [`AppError::Sandbox`], and the vault's.
@@ -85,7 +87,11 @@ impl App {
         params: &BTreeMap<String, String>,
         port: Option<u16>,
     ) -> Result<Running> {
-        let vendor = Vendor::new(connector, Some(auth), params, &self.sandbox_seed()?)?;
+        let vendor = Vendor::new(connector, Some(auth), params, &self.sandbox_seed()?)?.for_others();
+        self.serve_vendor(connector, vendor, port)
+    }
+
+    fn serve_vendor(&self, connector: &Connector, vendor: Vendor, port: Option<u16>) -> Result<Running> {
         let storage = Arc::new(InStore { opened: self.opened()?, key: state_key(&connector.id) });
         let started = match port {
             None => Emulator::start(vendor, storage, self.clock.clone()),

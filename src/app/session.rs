@@ -122,7 +122,8 @@ impl Session {
     }
 
     /// Whether the connection's credentials may be sent to this URL: only to hosts of the connector's own file. A link in
-    /// an answer, or a URL that a user pastes, leads nowhere else.
+    /// an answer, or a URL that a user pastes, leads nowhere else. Where all traffic goes to another origin, that is one of
+    /// them.
     pub fn is_own_host(&self, url: &Url) -> bool {
         let values = self.values(None);
         let actions = self.connector.actions.values().map(|action| &action.path);
@@ -133,6 +134,11 @@ impl Session {
             let host = template.host(&values)?;
             Some(host.origin() == url.origin())
         };
+        if let Route::Origin(origin) | Route::Sandbox(origin) = &self.route
+            && origin.origin() == url.origin()
+        {
+            return true;
+        }
         actions.chain(streams).chain(base).chain(health).any(|template| own(template) == Some(true))
     }
 

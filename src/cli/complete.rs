@@ -139,6 +139,34 @@ pub(super) fn action_params() -> ArgValueCompleter {
     })
 }
 
+/// Connections, and connectors of which there is none.
+pub(super) fn sandbox_sources() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Ok(folders) = Folders::from_env() else { return Vec::new() };
+        let mut found = names().unwrap_or_default();
+        let ids = Catalogue::new(&folders.connectors()).ids().into_iter().map(|(id, _)| id);
+        let missing: Vec<String> = ids.filter(|id| !found.contains(id)).collect();
+        found.extend(missing);
+        found.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The streams of every connector, with its name before: `github/issues`.
+pub(super) fn sandbox_streams() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let current = current.to_string_lossy();
+        let Ok(folders) = Folders::from_env() else { return Vec::new() };
+        let catalogue = Catalogue::new(&folders.connectors());
+        let ids = catalogue.ids().into_iter().map(|(id, _)| id);
+        let wanted = current.split('/').next().unwrap_or_default();
+        let likely = ids.filter(|id| id.starts_with(wanted));
+        let streams = likely.filter_map(|id| catalogue.get(&id).ok()).flat_map(|connector| {
+            connector.streams.keys().map(|name| format!("{}/{name}", connector.id)).collect::<Vec<_>>()
+        });
+        streams.filter(|stream| stream.starts_with(&*current)).map(CompletionCandidate::new).collect()
+    })
+}
+
 /// Connections whose connector has webhooks.
 pub(super) fn webhook_connections() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::table::table;
 use super::ui::{Ui, View};
 use crate::app::{App, state_key};
+use crate::connector::Connector;
 use crate::error::{Kind, Remedy, Result};
 use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_params};
 
@@ -33,19 +34,23 @@ enum SandboxCommand {
         #[arg(long, value_name = "N")]
         port: Option<u16>,
     },
-    /// Script trouble: rate_limit, expired_grant, revoked_grant, server_error, slow, malformed
+    /// Script trouble: rate_limit, expired_grant, revoked_grant, server_error, slow, malformed, truncated, expired_cursor,
+    /// repeated_cursor
     Fault {
         #[arg(add = super::complete::connectors())]
         connector: String,
         /// What goes wrong; lists what is scripted where none is named
         #[arg(value_name = "FAULT", conflicts_with = "clear")]
         kind: Option<FaultKind>,
-        /// Only at this endpoint: token, refresh, device, revoke, health, follow_up…
+        /// Only at this endpoint: token, refresh, revoke, health, action, stream…
         #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
         endpoint: Option<Endpoint>,
         /// How many requests meet it; all where not said
         #[arg(long, value_name = "N")]
         times: Option<u32>,
+        /// How many requests are spared before
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        after: u32,
         /// How late a slow answer is, or what a rate limit says to wait
         #[arg(long, value_name = "N")]
         seconds: Option<u32>,
@@ -53,7 +58,21 @@ enum SandboxCommand {
         #[arg(long)]
         clear: bool,
     },
-    /// Forget rotated and revoked grants and faults, of one service or of all
+    /// Let time pass for the records that a service has: each tick adds, changes and deletes a few
+    Advance {
+        #[arg(value_name = "CONNECTION|CONNECTOR", add = super::complete::sandbox_sources())]
+        service: String,
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        ticks: u32,
+    },
+    /// Say how many records a stream has: of children, for each parent
+    Data {
+        #[arg(value_name = "CONNECTION|CONNECTOR/STREAM", add = super::complete::sandbox_streams())]
+        stream: String,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=900_000))]
+        records: u32,
+    },
+    /// Forget rotated and revoked grants, faults, and what time and size did to records, of one service or of all
     Reset {
         #[arg(add = super::complete::connectors())]
         connector: Option<String>,
@@ -70,6 +89,7 @@ struct FaultView {
     fault: &'static str,
     endpoint: Option<&'static str>,
     times: Option<u32>,
+    after: u32,
     seconds: Option<u32>,
 }
 
@@ -86,9 +106,66 @@ impl View for Faults {
         }
         let row = |fault: &FaultView| {
             let times = fault.times.map_or_else(|| "every time".to_owned(), |times| times.to_string());
-            vec![fault.fault.into(), fault.endpoint.unwrap_or("any").into(), times.into()]
+            let after = if fault.after == 0 { String::new() } else { fault.after.to_string() };
+            vec![fault.fault.into(), fault.endpoint.unwrap_or("any").into(), times.into(), after.into()]
         };
-        table(ui, &["fault", "endpoint", "times left"], self.faults.iter().map(row).collect())
+        table(ui, &["fault", "endpoint", "times left", "after"], self.faults.iter().map(row).collect())
+    }
+}
+
+#[derive(Serialize)]
+struct Advanced {
+    connector: String,
+    /// All that have passed.
+    ticks: u32,
+}
+
+impl View for Advanced {
+    fn text(&self, _: &Ui) -> String {
+        let ticks = if self.ticks == 1 { "tick has" } else { "ticks have" };
+        format!("{} {ticks} passed for the emulated {}.", self.ticks, self.connector)
+    }
+}
+
+#[derive(Serialize)]
+struct Sized {
+    connector: String,
+    stream: String,
+    records: u32,
+}
+
+impl View for Sized {
+    fn text(&self, _: &Ui) -> String {
+        format!("Each list of {}/{} begins with {} records.", self.connector, self.stream, self.records)
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("{connector} has no stream {stream:?}")]
+struct UnknownStream {
+    connector: String,
+    stream: String,
+    known: Vec<String>,
+}
+
+impl UnknownStream {
+    fn new(connector: &Connector, stream: &str) -> Self {
+        let known = connector.streams.keys().map(|name| format!("{}/{name}", connector.id)).collect();
+        Self { connector: connector.id.clone(), stream: stream.to_owned(), known }
+    }
+}
+
+impl Remedy for UnknownStream {
+    fn kind(&self) -> Kind {
+        Kind::NotFound
+    }
+
+    fn code(&self) -> &'static str {
+        "unknown_stream"
+    }
+
+    fn hint(&self) -> Option<String> {
+        (!self.known.is_empty()).then(|| self.known.join(", "))
     }
 }
 
@@ -116,10 +193,27 @@ impl Remedy for StateError {
 pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
     match args.command {
         SandboxCommand::Run { connectors, auth, port } => serve(app, ui, &connectors, auth.as_deref(), port),
-        SandboxCommand::Fault { connector, kind, endpoint, times, seconds, clear } => {
+        SandboxCommand::Fault { connector, kind, endpoint, times, after, seconds, clear } => {
             app.catalogue.text(&connector)?;
-            let fault = kind.map(|kind| Fault { endpoint, times, seconds, ..Fault::new(kind) });
+            let fault = kind.map(|kind| Fault { endpoint, times, after, seconds, ..Fault::new(kind) });
             ui.show(&change_faults(app, &connector, fault, clear)?)?;
+            Ok(0)
+        }
+        SandboxCommand::Advance { service, ticks } => {
+            let connector = connector_of(&service);
+            app.catalogue.text(connector)?;
+            let (ticks, _) = change(app, connector, |state| state.advance(ticks, app.clock.now()))?;
+            ui.show(&Advanced { connector: connector.to_owned(), ticks })?;
+            Ok(0)
+        }
+        SandboxCommand::Data { stream, records } => {
+            let (service, name) = stream.split_once('/').unwrap_or((&stream, ""));
+            let connector = app.catalogue.get(connector_of(service))?;
+            if !connector.streams.contains_key(name) {
+                return Err(UnknownStream::new(&connector, name).into());
+            }
+            change(app, &connector.id, |state| state.set_records(name, records))?;
+            ui.show(&Sized { connector: connector.id, stream: name.to_owned(), records })?;
             Ok(0)
         }
         SandboxCommand::Reset { connector } => {
@@ -131,26 +225,39 @@ pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
     }
 }
 
-fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) -> Result<Faults> {
+/// The connector of a connection's name, or of its own.
+fn connector_of(service: &str) -> &str {
+    service.split('@').next().unwrap_or(service)
+}
+
+/// Changes a service's state inside one transaction.
+fn change<T>(app: &App, connector: &str, how: impl FnOnce(&mut State) -> T) -> Result<(T, State)> {
     let changed = app.store_or_new()?.sandbox().update(&state_key(connector), |document| {
         let mut state: State = document.take().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        let done = how(&mut state);
+        let written: Result<Value, _> = serde_json::to_value(&state);
+        written.map(|value| {
+            *document = Some(value);
+            (done, state)
+        })
+    })?;
+    Ok(changed.map_err(|source| StateError { connector: connector.to_owned(), source })?)
+}
+
+fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) -> Result<Faults> {
+    let ((), state) = change(app, connector, |state| {
         if clear {
             state.clear_faults();
         }
         if let Some(fault) = fault {
             state.add_fault(fault);
         }
-        let written: Result<Value, _> = serde_json::to_value(&state);
-        written.map(|value| {
-            *document = Some(value);
-            state
-        })
     })?;
-    let state = changed.map_err(|source| StateError { connector: connector.to_owned(), source })?;
     let view = |fault: &Fault| FaultView {
         fault: fault.kind.name(),
         endpoint: fault.endpoint.map(Endpoint::name),
         times: fault.times,
+        after: fault.after,
         seconds: fault.seconds,
     };
     Ok(Faults { connector: connector.to_owned(), faults: state.faults().iter().map(view).collect() })

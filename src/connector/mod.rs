@@ -37,7 +37,7 @@ pub use pointer::Pointer;
 pub use schema::json_schema;
 pub use search::{Found, Hit, search};
 pub use setup::{Ask, Setup, SetupKind, setup};
-pub use template::{Template, TemplateError, Values};
+pub use template::{Template, TemplateError, Values, fill_document};
 pub use validate::{Mistake, validate};
 
 use crate::error::{Kind, Remedy};

@@ -9,6 +9,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
@@ -248,6 +249,30 @@ impl Template {
         }
         Ok(out)
     }
+}
+
+/// A document whose texts are templates, with their values. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes
+/// a number.
+///
+/// # Errors
+/// [`TemplateError`].
+pub fn fill_document(document: &Value, values: &Values) -> Result<Value, TemplateError> {
+    Ok(match document {
+        Value::String(text) if matches!(text.as_str(), "{now}" | "{now_ms}" | "{n}") => {
+            let name = text.trim_matches(['{', '}']);
+            let number = values.get(name).and_then(|text| text.parse::<i64>().ok());
+            number.map_or(Value::Null, Value::from)
+        }
+        Value::String(text) => Value::String(Template::parse(text)?.fill(values)?),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| fill_document(item, values)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(members) => {
+            let filled = members.iter().map(|(name, inner)| Ok((name.clone(), fill_document(inner, values)?)));
+            Value::Object(filled.collect::<Result<_, TemplateError>>()?)
+        }
+        other => other.clone(),
+    })
 }
 
 /// Percent-encodes all but the unreserved characters and `:`, which bot tokens and ports hold and no URL part ends at.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address::{ORIGIN, declared};
 use super::pattern::{marked, opening};
 use super::signed::{field_value, hex};
-use crate::connector::{Auth, Connector, Field, Param, Pointer};
+use crate::connector::{Auth, Connector, Field, Param, Pointer, Stream};
 use crate::secret::Secret;
 
 pub(super) const NAME: &str = "Acme Sandbox";
@@ -72,7 +72,10 @@ pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, Strin
     }
     let issuer = auth.oauth2.as_ref().and_then(|oauth2| oauth2.issuer.as_ref());
     let actions = connector.actions.values().map(|action| &action.path);
-    for template in [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions) {
+    let streams = connector.streams.values().flat_map(Stream::paths);
+    for template in
+        [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions).chain(streams)
+    {
         if let Some((name, _)) = opening(&marked(template)) {
             urls.entry(name.to_owned()).or_insert_with(|| ORIGIN.to_owned());
         }

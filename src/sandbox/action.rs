@@ -52,7 +52,7 @@ impl Vendor {
         if !action.anonymous {
             match self.credential(visit, state) {
                 Err(why) => return self.unaccepted(why),
-                Ok(Credential::Token(claims)) if !self.covers(&claims.scopes, action) => {
+                Ok(Credential::Token(claims)) if !self.covers(&claims.scopes, &action.scopes) => {
                     return self.by_rule(ErrorClass::Permission, 403, "scope", &self.success());
                 }
                 Ok(_) => {}
@@ -76,9 +76,9 @@ impl Vendor {
         reply
     }
 
-    /// Whether scopes of a token allow an action.
-    fn covers(&self, scopes: &[String], action: &Action) -> bool {
-        crate::oauth::scopes::missing(&self.connector, &action.scopes, Some(scopes)).is_empty()
+    /// Whether scopes of a token cover those that are needed.
+    pub(super) fn covers(&self, scopes: &[String], needed: &[String]) -> bool {
+        crate::oauth::scopes::missing(&self.connector, needed, Some(scopes)).is_empty()
     }
 
     fn key_of(&self, action: &Action, given: &Given<'_>) -> Option<String> {
@@ -166,7 +166,7 @@ impl Vendor {
     }
 
     /// A refusal of what the request says, where the vendor's own refusals stand.
-    fn complain(&self, problem: &str) -> Reply {
+    pub(super) fn complain(&self, problem: &str) -> Reply {
         let success = self.success();
         let in_body = |rule: &&crate::connector::ErrorRule| rule.status.is_empty() && !rule.body.is_empty();
         let rule = self.connector.errors.iter().find(in_body).filter(|_| !success.is_empty());

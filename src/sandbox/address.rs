@@ -10,7 +10,8 @@ use url::Url;
 
 use super::message::Request;
 use super::pattern::{Captures, Pattern, marked, opening};
-use crate::connector::{Auth, Connector, GrantKind, Method};
+use super::stream::Role;
+use crate::connector::{Action, Auth, Connector, GrantKind, Method, Template};
 
 /// The origin that stands for the sandbox in values that must be URLs; the route replaces it by the emulator's.
 pub(super) const ORIGIN: &str = "https://sandbox.invalid";
@@ -35,12 +36,14 @@ pub enum Endpoint {
     Health,
     /// An action of the connector's file.
     Action,
+    /// A stream of it.
+    Stream,
     /// Any other call of the API.
     Other,
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Token,
         Self::Refresh,
         Self::Device,
@@ -51,6 +54,7 @@ impl Endpoint {
         Self::FollowUp,
         Self::Health,
         Self::Action,
+        Self::Stream,
         Self::Other,
     ];
 
@@ -66,6 +70,7 @@ impl Endpoint {
             Self::FollowUp => "follow_up",
             Self::Health => "health",
             Self::Action => "action",
+            Self::Stream => "stream",
             Self::Other => "other",
         }
     }
@@ -76,7 +81,7 @@ impl Endpoint {
             Self::Token | Self::Refresh => "/token",
             Self::Device => "/device",
             Self::Revoke => "/revoke",
-            Self::Discovery | Self::Action | Self::Other => "",
+            Self::Discovery | Self::Action | Self::Stream | Self::Other => "",
             Self::Authorize => "/authorize",
             Self::Verification => VERIFICATION_PATH,
             Self::FollowUp => "/accounts",
@@ -180,16 +185,17 @@ pub(super) enum Asked {
     Unknown,
 }
 
-/// The places of all endpoints, and of the actions by their names.
+/// The places of all endpoints, and of the actions and streams by their names.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     endpoints: Vec<Place>,
-    actions: Vec<ActionPlace>,
+    actions: Vec<NamedPlace>,
+    streams: Vec<(Role, NamedPlace)>,
 }
 
-/// Where an action is.
+/// Where an action or a stream is.
 #[derive(Clone, Debug)]
-struct ActionPlace {
+struct NamedPlace {
     name: String,
     place: Place,
     /// The value that its path opens with, which whoever calls the path shows to know.
@@ -218,7 +224,7 @@ impl Places {
             places.push(Place::own(Endpoint::Health, "/userinfo"));
         }
         places.sort_by_key(|place| place.endpoint);
-        Self { endpoints: places, actions: actions(connector, auth, params) }
+        Self { endpoints: places, actions: actions(connector, auth, params), streams: streams(connector, auth, params) }
     }
 
     pub(super) fn find(&self, request: &Request) -> Asked {
@@ -238,37 +244,77 @@ impl Places {
         other_method.map_or(Asked::Unknown, Asked::WrongMethod)
     }
 
+    /// The streams whose paths a request fits.
+    pub(super) fn streams(&self, request: &Request) -> Vec<(&str, Role, Captures)> {
+        let fits = |(role, place): &(Role, NamedPlace)| Some((*role, place.read(request)?));
+        self.streams
+            .iter()
+            .filter_map(|entry| fits(entry).map(|(role, captures)| (&*entry.1.name, role, captures)))
+            .collect()
+    }
+
     /// The actions that a request fits, the more particular first.
     fn fitting_actions(&self, request: &Request) -> Vec<(String, Captures)> {
-        let fits = |place: &ActionPlace| {
-            let mut captures =
-                place.place.read(request).filter(|_| place.place.method.name() == request.method.as_str())?;
-            captures.extend(place.opened.clone());
-            Some((place.name.clone(), captures))
-        };
+        let fits = |place: &NamedPlace| Some((place.name.clone(), place.read(request)?));
         let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
         actions.sort_by_key(|(_, captures)| captures.len());
         actions
     }
 }
 
-/// The places of the actions that this way of authenticating may do.
-fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<ActionPlace> {
-    let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
-    let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(marked).unwrap_or_default();
+/// The places of the streams that this way of authenticating may list.
+fn streams(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<(Role, NamedPlace)> {
     let mut found = Vec::new();
-    for (name, action) in &connector.actions {
-        if !action.auth.is_empty() && !way.is_some_and(|way| action.auth.contains(way)) {
-            continue;
+    for (name, stream) in connector.streams.iter().filter(|(_, stream)| may(connector, auth, &stream.auth)) {
+        let token = stream.token.as_ref();
+        let changes = token.and_then(|token| token.path.as_ref()).map(|path| (Role::Changes, stream.method, path));
+        let first = token.and_then(|token| token.first.as_ref()).map(|first| (Role::First, Method::Get, &first.path));
+        let detail = stream.detail.as_ref().map(|detail| (Role::Detail, Method::Get, &detail.path));
+        let list = Some((Role::List, stream.method, &stream.path));
+        for (role, method, path) in [list, changes, first, detail].into_iter().flatten() {
+            found.push((role, NamedPlace::new(connector, auth, params, Endpoint::Stream, name, method, path)));
         }
-        let path = marked(&action.path);
+    }
+    found
+}
+
+/// Whether what names these ways of authenticating may be done by this one.
+fn may(connector: &Connector, auth: &Auth, ways: &[String]) -> bool {
+    let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
+    ways.is_empty() || way.is_some_and(|way| ways.contains(way))
+}
+
+/// The places of the actions that this way of authenticating may do.
+fn actions(connector: &Connector, auth: &Auth, params: &BTreeMap<String, String>) -> Vec<NamedPlace> {
+    let place = |(name, action): (&String, &Action)| {
+        NamedPlace::new(connector, auth, params, Endpoint::Action, name, action.method, &action.path)
+    };
+    connector.actions.iter().filter(|(_, action)| may(connector, auth, &action.auth)).map(place).collect()
+}
+
+impl NamedPlace {
+    fn new(
+        connector: &Connector,
+        auth: &Auth,
+        params: &BTreeMap<String, String>,
+        endpoint: Endpoint,
+        name: &str,
+        method: Method,
+        path: &Template,
+    ) -> Self {
+        let path = marked(path);
+        let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(marked).unwrap_or_default();
         let url = if path.starts_with('/') { format!("{base}{path}") } else { path };
         let opened = opening(&url).and_then(|(name, _)| Some((name.to_owned(), params.get(name)?.clone())));
         let (path, query) = path_of(&url, "/", params);
-        let place = Place { endpoint: Endpoint::Action, method: action.method, path, query };
-        found.push(ActionPlace { name: name.clone(), place, opened });
+        Self { name: name.to_owned(), place: Place { endpoint, method, path, query }, opened }
     }
-    found
+
+    fn read(&self, request: &Request) -> Option<Captures> {
+        let mut captures = self.place.read(request).filter(|_| self.place.method.name() == request.method.as_str())?;
+        captures.extend(self.opened.clone());
+        Some(captures)
+    }
 }
 
 impl Place {

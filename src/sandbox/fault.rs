@@ -25,11 +25,26 @@ pub enum FaultKind {
     Slow,
     /// In place of the answer comes broken JSON or, every second time, a page.
     Malformed,
+    /// A page's cursor, or a sync token, counts as expired.
+    ExpiredCursor,
+    /// The answer ends in its middle.
+    Truncated,
+    /// A list's next page is the page that asks for it.
+    RepeatedCursor,
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 6] =
-        [Self::RateLimit, Self::ExpiredGrant, Self::RevokedGrant, Self::ServerError, Self::Slow, Self::Malformed];
+    pub const ALL: [Self; 9] = [
+        Self::RateLimit,
+        Self::ExpiredGrant,
+        Self::RevokedGrant,
+        Self::ServerError,
+        Self::Slow,
+        Self::Malformed,
+        Self::ExpiredCursor,
+        Self::Truncated,
+        Self::RepeatedCursor,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +54,9 @@ impl FaultKind {
             Self::ServerError => "server_error",
             Self::Slow => "slow",
             Self::Malformed => "malformed",
+            Self::ExpiredCursor => "expired_cursor",
+            Self::Truncated => "truncated",
+            Self::RepeatedCursor => "repeated_cursor",
         }
     }
 }
@@ -71,6 +89,9 @@ pub struct Fault {
     /// How many requests still meet it; all of them where absent.
     #[serde(default)]
     pub times: Option<u32>,
+    /// How many requests that it fits are spared before.
+    #[serde(default)]
+    pub after: u32,
     /// How late a slow answer is, or after how long a rate limit says to try again.
     #[serde(default)]
     pub seconds: Option<u32>,
@@ -81,24 +102,42 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(kind: FaultKind) -> Self {
-        Self { kind, endpoint: None, times: None, seconds: None, met: 0 }
+        Self { kind, endpoint: None, times: None, after: 0, seconds: None, met: 0 }
     }
 
-    fn fits(&self, endpoint: Endpoint, shows: Shows) -> bool {
+    fn fits(&self, met: Meets) -> bool {
+        let Meets { endpoint, shows, streams, goes_on } = met;
         let page = matches!(endpoint, Endpoint::Authorize | Endpoint::Verification);
         let here = match self.endpoint {
             None => !page,
             // Where refreshing has its own URL, that is a part of the token endpoint.
             Some(Endpoint::Token) => matches!(endpoint, Endpoint::Token | Endpoint::Refresh),
+            Some(Endpoint::Stream) => streams,
             Some(only) => only == endpoint,
         };
         here && match self.kind {
             FaultKind::RevokedGrant => shows != Shows::Nothing,
             // A refresh is what mends an expired token: it fails only where it is asked for by name.
             FaultKind::ExpiredGrant => shows == Shows::Access || (shows == Shows::Refresh && self.endpoint.is_some()),
-            FaultKind::RateLimit | FaultKind::ServerError | FaultKind::Slow | FaultKind::Malformed => true,
+            FaultKind::ExpiredCursor => goes_on,
+            FaultKind::RepeatedCursor => streams,
+            FaultKind::RateLimit
+            | FaultKind::ServerError
+            | FaultKind::Slow
+            | FaultKind::Malformed
+            | FaultKind::Truncated => true,
         }
     }
+}
+
+/// What decides which faults a request meets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meets {
+    pub(super) endpoint: Endpoint,
+    pub(super) shows: Shows,
+    /// Whether a stream answers it, and whether it goes on from what an answer gave.
+    pub(super) streams: bool,
+    pub(super) goes_on: bool,
 }
 
 /// What of a grant a request shows.
@@ -124,9 +163,14 @@ impl State {
     }
 
     /// The fault that this request meets, as it was before.
-    pub(super) fn meet_fault(&mut self, endpoint: Endpoint, shows: Shows) -> Option<Fault> {
+    pub(super) fn meet_fault(&mut self, meets: Meets) -> Option<Fault> {
         self.faults.retain(|fault| fault.times != Some(0));
-        let at = self.faults.iter().position(|fault| fault.fits(endpoint, shows))?;
+        let at = self.faults.iter_mut().position(|fault| {
+            let fits = fault.fits(meets);
+            let spared = fits && fault.after > 0;
+            fault.after -= u32::from(spared);
+            fits && !spared
+        })?;
         let met = self.faults[at].clone();
         let fault = &mut self.faults[at];
         fault.met = fault.met.saturating_add(1);

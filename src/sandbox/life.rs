@@ -52,6 +52,12 @@ impl Life {
         self.objects.iter().filter(|(key, _)| is_below(key)).map(|(_, object)| object.clone()).collect()
     }
 
+    /// Whether anything was created or deleted at a path or below it.
+    pub(super) fn touches(&self, path: &str) -> bool {
+        let is_at = |key: &String| key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.objects.keys().chain(&self.deleted).any(is_at)
+    }
+
     pub(super) fn answered(&self, action: &str, key: &str) -> Option<&Reply> {
         self.answered.get(&(action.to_owned(), key.to_owned()))
     }

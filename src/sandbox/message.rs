@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
+use crate::connector::Pointer;
 use crate::http::serve::{self, Answer, Method, StatusCode, header};
 
 /// What no answer but a page needs: nothing may be loaded or run.
@@ -171,6 +172,29 @@ impl Reply {
     /// A success that is none: whatever body under whatever type.
     pub(super) fn broken(content_type: &'static str, body: &str) -> Self {
         Self::new(200, content_type, body.to_owned())
+    }
+
+    /// This answer's members over another's, of which the values at some places do not count.
+    pub(super) fn laid_over<'p>(mut self, below: &Self, without: impl Iterator<Item = &'p Pointer>) -> Self {
+        let members = |reply: &Self| serde_json::from_str::<serde_json::Map<String, Value>>(&reply.body).ok();
+        if let (Some(own), Some(mut all)) = (members(&self), members(below)) {
+            all.extend(own.clone());
+            let (own, mut all) = (Value::Object(own), Value::Object(all));
+            for at in without.filter(|at| at.find(&own).is_none()) {
+                if at.find(&all).is_some() {
+                    at.put(&mut all, Value::Null);
+                }
+            }
+            self.body = all.to_string();
+        }
+        self
+    }
+
+    /// This answer without its second half.
+    pub(super) fn cut(mut self) -> Self {
+        let middle = (0..=self.body.len() / 2).rev().find(|at| self.body.is_char_boundary(*at));
+        self.body.truncate(middle.unwrap_or_default());
+        self
     }
 
     pub(super) fn html(status: u16, body: String, content_policy: String) -> Self {

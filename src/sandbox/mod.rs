@@ -9,6 +9,8 @@
 //!   tokens, so that any process continues where another ended.
 //! - Tokens are signed and say what they are for. The state holds only what a signature cannot: grants that were rotated
 //!   or revoked, codes that were used, devices that wait, faults to come. Without it every good token is good.
+//! - The records of streams follow from the file, the seed and the ticks of time that the state counts; nothing that a
+//!   request does changes them, but for those that it says it is done with.
 //! - What actions create is kept in a [`Life`], which ends with the emulator. An object that nobody created is taken for one
 //!   that was there before; one that was deleted is gone.
 //! - No value of a request reaches a page or a redirect unescaped, and a redirect URI that a vendor of this kind would not
@@ -35,6 +37,7 @@ mod pattern;
 mod revoke;
 mod signed;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod vendor;

@@ -4,11 +4,13 @@
 //! state forgives everything and breaks nothing.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::signed::Claims;
+use crate::clock::Timestamp;
 
 /// Seconds a record of a used code or a waiting device is kept past its end: a late second use is still recognised.
 const KEEP_SECS: i64 = 3600;
@@ -23,6 +25,21 @@ pub struct State {
     pub(super) grants: BTreeMap<String, GrantRecord>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) faults: Vec<Fault>,
+    pub(super) streams: Streams,
+}
+
+/// What became of the streams' records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Streams {
+    /// Unix seconds when they were first asked for: what was there then is older.
+    born: Option<i64>,
+    /// How many ticks passed at which Unix second.
+    advances: Vec<(i64, u32)>,
+    /// How many records there were at first, where that was said.
+    records: BTreeMap<String, u32>,
+    /// The number below which a stream's records are done with.
+    acknowledged: BTreeMap<String, u64>,
 }
 
 /// What became of a grant.
@@ -68,7 +85,57 @@ pub(super) enum Standing {
     Revoked,
 }
 
+impl Streams {
+    pub(super) fn begin(&mut self, now: i64) {
+        self.born.get_or_insert(now);
+    }
+
+    pub(super) fn born(&self) -> i64 {
+        self.born.unwrap_or_default()
+    }
+
+    /// How many ticks have passed.
+    pub(super) fn tick(&self) -> u32 {
+        self.advances.iter().map(|(_, ticks)| *ticks).fold(0, u32::saturating_add)
+    }
+
+    /// The Unix second of every tick.
+    pub(super) fn ticks(&self) -> impl Iterator<Item = i64> {
+        self.advances.iter().flat_map(|(at, ticks)| repeat_n(*at, *ticks as usize))
+    }
+
+    pub(super) fn records(&self, stream: &str) -> Option<u32> {
+        self.records.get(stream).copied()
+    }
+
+    pub(super) fn acknowledged(&self, stream: &str) -> Option<u64> {
+        self.acknowledged.get(stream).copied()
+    }
+
+    pub(super) fn acknowledge(&mut self, stream: &str, below: u64) {
+        let known = self.acknowledged.entry(stream.to_owned()).or_default();
+        *known = below.max(*known);
+    }
+}
+
 impl State {
+    /// Lets time pass for the streams: each tick adds, changes or deletes a few records. Gives all ticks so far.
+    pub fn advance(&mut self, ticks: u32, now: Timestamp) -> u32 {
+        let now = now.as_second();
+        self.streams.begin(now);
+        match self.streams.advances.last_mut() {
+            // A clock that was set back makes no record older.
+            Some((at, count)) if *at >= now => *count = count.saturating_add(ticks),
+            _ => self.streams.advances.push((now, ticks)),
+        }
+        self.streams.tick()
+    }
+
+    /// Says how many records a list of a stream holds before all ticks.
+    pub fn set_records(&mut self, stream: &str, count: u32) {
+        self.streams.records.insert(stream.to_owned(), count);
+    }
+
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial = self.serial.saturating_add(1);
         self.serial

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::account::{sandbox_fields, sandbox_params};
 use super::address::{Asked, Endpoint, Places};
 use super::answer::Refusal;
-use super::fault::{Fault, FaultKind, Shows};
+use super::fault::{Fault, FaultKind, Meets, Shows};
 use super::life::Life;
 use super::message::{Reply, Request};
 use super::pattern::Captures;
 use super::signed::Signer;
 use super::state::State;
+use super::stream::Ask;
 use crate::clock::Timestamp;
 use crate::connector::{Auth, BodyFormat, Connector, ConnectorError, Pointer};
 use crate::secret::Secret;
@@ -32,6 +33,8 @@ pub struct Vendor {
     pub(super) fields: BTreeMap<String, Secret>,
     pub(super) places: Places,
     pub(super) signer: Signer,
+    /// Whether other programs than this one ask: links then lead to the emulator, else to the vendor's own address.
+    pub(super) serves_others: bool,
 }
 
 /// One request with what is known of it.
@@ -41,9 +44,11 @@ pub(super) struct Visit<'r> {
     pub(super) captures: Captures,
     /// The actions that it may be for.
     pub(super) actions: Vec<(String, Captures)>,
+    /// The stream that answers it.
+    pub(super) ask: Option<Ask<'r>>,
     /// Unix seconds.
     pub(super) now: i64,
-    /// Trouble with the grant that this request shows.
+    /// Trouble with the grant that this request shows, or with its cursor.
     pub(super) trouble: Option<FaultKind>,
 }
 
@@ -73,13 +78,21 @@ impl Vendor {
             connector: connector.clone(),
             auth: auth.clone(),
             params: all,
+            serves_others: false,
         })
+    }
+
+    /// The same vendor, for programs that know the emulator's address and no route.
+    #[must_use]
+    pub fn for_others(self) -> Self {
+        Self { serves_others: true, ..self }
     }
 
     /// What the vendor answers, and what it will remember.
     pub fn answer(&self, request: &Request, state: &mut State, life: &mut Life, now: Timestamp) -> Reply {
         let mut actions = Vec::new();
-        let (endpoint, captures) = match self.places.find(request) {
+        let asked = self.asked(request);
+        let (mut endpoint, mut captures) = match self.places.find(request) {
             Asked::Endpoint(endpoint, captures, found) => {
                 actions = found;
                 (endpoint, captures)
@@ -88,24 +101,76 @@ impl Vendor {
                 actions = found;
                 (Endpoint::Action, actions.first().map(|(_, captures)| captures.clone()).unwrap_or_default())
             }
-            Asked::WrongMethod(method) => {
+            Asked::WrongMethod(method) if asked.is_none() => {
                 let text = json!({"error": "method_not_allowed", "sandbox": "this path is there for another method"});
                 return Reply::json(405, &text).with_header("allow", method.name());
             }
-            Asked::Unknown => (Endpoint::Other, Captures::new()),
+            Asked::WrongMethod(_) | Asked::Unknown => (Endpoint::Other, Captures::new()),
         };
-        let mut visit = Visit { request, endpoint, captures, actions, now: now.as_second(), trouble: None };
+        let (mut ask, mut unasked) = (None, None);
+        match asked {
+            Some(Ok(found)) if self.is_for_stream(&found, endpoint, &actions, request, life) => {
+                if endpoint != Endpoint::Health {
+                    endpoint = Endpoint::Stream;
+                    captures.clone_from(&found.values);
+                }
+                ask = Some(found);
+            }
+            Some(Err(problem)) if endpoint == Endpoint::Other => {
+                endpoint = Endpoint::Stream;
+                unasked = Some(problem);
+            }
+            _ => {}
+        }
+        let goes_on = ask.as_ref().is_some_and(Ask::goes_on);
+        let streams = ask.is_some() || endpoint == Endpoint::Stream;
+        let mut visit = Visit { request, endpoint, captures, actions, ask, now: now.as_second(), trouble: None };
         let mut delay = Duration::ZERO;
-        if let Some(fault) = state.meet_fault(endpoint, self.shows(&visit)) {
+        let mut is_cut = false;
+        if let Some(fault) = state.meet_fault(Meets { endpoint, shows: self.shows(&visit), streams, goes_on }) {
             match fault.kind {
                 FaultKind::RateLimit => return self.rate_limited(&fault, visit.now),
                 FaultKind::ServerError => return self.broken_down(),
                 FaultKind::Malformed => return malformed(&fault),
                 FaultKind::Slow => delay = Duration::from_secs(fault.seconds.unwrap_or(SLOW_SECS).into()),
-                kind @ (FaultKind::ExpiredGrant | FaultKind::RevokedGrant) => visit.trouble = Some(kind),
+                FaultKind::Truncated => is_cut = true,
+                kind @ (FaultKind::ExpiredGrant
+                | FaultKind::RevokedGrant
+                | FaultKind::ExpiredCursor
+                | FaultKind::RepeatedCursor) => visit.trouble = Some(kind),
             }
         }
-        Reply { delay, ..self.visit(&visit, state, life) }
+        let reply = match unasked {
+            Some(problem) => self.unasked(&visit, &problem, state),
+            None => self.visit(&visit, state, life),
+        };
+        Reply { delay, ..if is_cut { reply.cut() } else { reply } }
+    }
+
+    /// Whether a stream answers, and not an action of the same path: what was created by actions is told by actions, and so
+    /// is what only they understand.
+    fn is_for_stream(
+        &self,
+        ask: &Ask<'_>,
+        endpoint: Endpoint,
+        actions: &[(String, Captures)],
+        request: &Request,
+        life: &Life,
+    ) -> bool {
+        let particular = actions.first().is_some_and(|(_, captures)| captures.len() < ask.in_path);
+        let reads = request.method.as_str() == "GET" || actions.is_empty();
+        let touched = !actions.is_empty() && life.touches(request.path.trim_end_matches('/'));
+        matches!(endpoint, Endpoint::Other | Endpoint::Action | Endpoint::Health)
+            && !particular
+            && (ask.fits > 0 || (reads && !touched))
+    }
+
+    /// A stream's path with other parameters than the file's: who may not call it is told that first.
+    fn unasked(&self, visit: &Visit<'_>, problem: &str, state: &mut State) -> Reply {
+        match self.credential(visit, state) {
+            Err(why) => self.unaccepted(why),
+            Ok(_) => self.complain(problem),
+        }
     }
 
     fn visit(&self, visit: &Visit<'_>, state: &mut State, life: &mut Life) -> Reply {
@@ -120,17 +185,25 @@ impl Vendor {
             Endpoint::FollowUp => self.follow_up(visit, state),
             Endpoint::Health => self.health_or_action(visit, state, life),
             Endpoint::Action => self.act(visit, state, life),
+            Endpoint::Stream => match &visit.ask {
+                Some(ask) => self.stream_or_action(visit, ask, state, life),
+                None => self.other(visit, state),
+            },
             Endpoint::Other => self.other(visit, state),
         }
     }
 
-    /// The health check may be one of the actions as well: then its answer holds what both say.
+    /// The health check may be one of the actions or streams as well: then its answer holds what both say.
     fn health_or_action(&self, visit: &Visit<'_>, state: &mut State, life: &mut Life) -> Reply {
         let health = self.health(visit, state);
-        if visit.actions.is_empty() || health.status != 200 {
+        if health.status != 200 {
             return health;
         }
-        let action = self.act(visit, state, life);
+        let action = match &visit.ask {
+            Some(ask) => self.stream_or_action(visit, ask, state, life),
+            None if visit.actions.is_empty() => return health,
+            None => self.act(visit, state, life),
+        };
         if (200..300).contains(&action.status) { health.overlaid(&action) } else { health }
     }
 
@@ -142,7 +215,9 @@ impl Vendor {
                 let refreshes = params.is_some_and(|params| params.get("grant_type") == Some("refresh_token"));
                 if refreshes { Shows::Refresh } else { Shows::Nothing }
             }
-            Endpoint::FollowUp | Endpoint::Health | Endpoint::Action | Endpoint::Other => Shows::Access,
+            Endpoint::FollowUp | Endpoint::Health | Endpoint::Action | Endpoint::Stream | Endpoint::Other => {
+                Shows::Access
+            }
             Endpoint::Device
             | Endpoint::Revoke
             | Endpoint::Discovery

@@ -8,7 +8,7 @@ use super::proof::{Keys, Refused};
 use super::request::Request;
 use super::sign::{VendorKeys, proof_for, sign};
 use crate::clock::Timestamp;
-use crate::connector::{Connector, Pointer, Sample, Template, TemplateError, Values, Webhook};
+use crate::connector::{Connector, Pointer, Sample, TemplateError, Values, Webhook, fill_document};
 use crate::error::{Kind, Remedy};
 
 /// One event to be made.
@@ -170,7 +170,7 @@ fn body(
     if let Some(text) = &sample.json {
         let json =
             |source| SimulateError::Json { connector: connector.to_owned(), event: wish.event.to_owned(), source };
-        let mut document = filled(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
+        let mut document = fill_document(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
         for (at, value) in wish.set {
             let value = as_there(at.find(&document), value);
             at.put(&mut document, value);
@@ -213,21 +213,3 @@ fn as_there(there: Option<&Value>, value: &Value) -> Value {
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// A document whose texts are templates, with their values. A text that is nothing but a number's name becomes a number.
-fn filled(document: &Value, values: &Values) -> Result<Value, TemplateError> {
-    Ok(match document {
-        Value::String(text) if matches!(text.as_str(), "{now}" | "{now_ms}" | "{n}") => {
-            let name = text.trim_matches(['{', '}']);
-            let number = values.get(name).and_then(|text| text.parse::<i64>().ok());
-            number.map_or(Value::Null, Value::from)
-        }
-        Value::String(text) => Value::String(Template::parse(text)?.fill(values)?),
-        Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, values)).collect::<Result<_, _>>()?),
-        Value::Object(members) => {
-            let filled = members.iter().map(|(name, inner)| Ok((name.clone(), filled(inner, values)?)));
-            Value::Object(filled.collect::<Result<_, TemplateError>>()?)
-        }
-        other => other.clone(),
-    })
-}

@@ -4,9 +4,12 @@ mod actions;
 mod connectors;
 mod device;
 mod emulator;
+mod every_stream;
 mod faults;
 mod hostile;
 mod life;
+mod streams;
+mod walk;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,257 @@
+//! Parting a list into pages, and writing an answer that holds one.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::data::{Row, Set, ends_short};
+use super::query::Ask;
+use crate::connector::{PageKind, Pages, Pointer};
+use crate::sandbox::signed::Signer;
+
+/// What the parameter of a link's cursor is called where the file does not say.
+pub(super) const LINKED: &str = "cursor";
+
+const MARK: &str = "sandbox-page-";
+const TOKEN: &str = "sandbox-sync-";
+
+/// The order in which a list comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As the records were created.
+    Created,
+    OldestFirst,
+    NewestFirst,
+    /// As they changed, whatever changed.
+    Changed,
+}
+
+impl Order {
+    pub(super) fn key(self, row: &Row) -> (i64, i64) {
+        let index = row.index.cast_signed();
+        match self {
+            Self::Created => (0, index),
+            Self::OldestFirst => (row.moment, index),
+            Self::NewestFirst => (-row.moment, -index),
+            Self::Changed => (row.last().into(), index),
+        }
+    }
+}
+
+/// A place in a list, as cursors hold it: what stands before it may come and go without moving the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    #[serde(rename = "s")]
+    pub(super) stream: String,
+    /// The tick when the list began.
+    #[serde(rename = "t")]
+    pub(super) tick: u32,
+    /// Only changes after this tick are listed.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) changes: Option<u32>,
+    /// The last record before it.
+    #[serde(rename = "a")]
+    pub(super) after: (i64, i64),
+}
+
+impl Mark {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.strip_prefix(MARK)?).ok()?).ok()
+    }
+
+    fn text(&self) -> String {
+        format!("{MARK}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+    }
+}
+
+/// The token for what changes after a tick. Only its tick is told: nobody gains by making one up.
+pub(super) fn token(signer: &Signer, stream: &str, tick: u32) -> String {
+    format!("{TOKEN}{tick}-{}", URL_SAFE_NO_PAD.encode(&signer.derive(&format!("sync {stream}"), tick.into())[..9]))
+}
+
+/// The tick of a token of this stream.
+pub(super) fn token_tick(signer: &Signer, stream: &str, text: &str) -> Option<u32> {
+    let tick = text.strip_prefix(TOKEN)?.split('-').next()?.parse().ok()?;
+    (token(signer, stream, tick) == text).then_some(tick)
+}
+
+pub(super) fn is_token(text: &str) -> bool {
+    text.starts_with(TOKEN)
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) rows: Vec<Row>,
+    /// How many there are in all.
+    pub(super) total: usize,
+    pub(super) size: usize,
+    /// The cursor of what follows; absent after the last page.
+    pub(super) next: Option<String>,
+}
+
+/// Where a list is asked on from.
+pub(super) struct Turned {
+    pub(super) order: Order,
+    pub(super) mark: Option<Mark>,
+    /// What its cursors say beside the place.
+    pub(super) tick: u32,
+    pub(super) changes: Option<u32>,
+    /// This page is to be told to follow itself.
+    pub(super) repeats: bool,
+}
+
+/// Cuts the page out of the list that a request asks for.
+///
+/// # Errors
+/// What its cursor, number or id leads to is not there.
+pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Turned) -> Result<Page, String> {
+    rows.sort_by_key(|row| turned.order.key(row));
+    let total = rows.len();
+    let Some(pages) = ask.pages.filter(|pages| pages.kind != PageKind::None) else {
+        return Ok(Page { rows, total, size: total.max(1), next: None });
+    };
+    let size = size(set, ask, pages);
+    let start = start(set, ask, pages, &rows, turned, size)?;
+    // A little behind the end is an empty page: records may have gone meanwhile.
+    if start > total.saturating_add(size) {
+        return Err(format!("the list has only {total} records"));
+    }
+    let start = if turned.repeats { start.saturating_sub(size) } else { start };
+    let end = start.saturating_add(size).min(total);
+    let mark = |after| Mark { stream: ask.name.to_owned(), tick: turned.tick, changes: turned.changes, after };
+    let next = if turned.repeats {
+        Some(turned.mark.clone().unwrap_or_else(|| mark((i64::MIN, i64::MIN))))
+    } else {
+        (end < total).then(|| mark(turned.order.key(&rows[end - 1])))
+    };
+    let rows = rows.get(start..end).unwrap_or_default().to_vec();
+    Ok(Page { rows, total, size, next: next.map(|mark| mark.text()) })
+}
+
+/// Vendors give less than is asked for, where no page must be full.
+fn size(set: &Set<'_>, ask: &Ask<'_>, pages: &Pages) -> usize {
+    let most = if ends_short(pages) {
+        u64::MAX
+    } else if set.count > 200 {
+        100
+    } else {
+        10
+    };
+    usize::try_from(ask.size.min(most)).unwrap_or(usize::MAX)
+}
+
+fn start(
+    set: &Set<'_>,
+    ask: &Ask<'_>,
+    pages: &Pages,
+    rows: &[Row],
+    turned: &Turned,
+    size: usize,
+) -> Result<usize, String> {
+    let Some(turn) = ask.turn.as_deref() else { return Ok(0) };
+    let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is no number"));
+    let first = crate::api::first(pages);
+    let counted = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+    Ok(match pages.kind {
+        PageKind::Page => counted(number()?).saturating_mul(size),
+        PageKind::Offset => counted(number()?),
+        PageKind::LastRecord => {
+            let id = pages.id.as_ref().ok_or("the file does not say id")?;
+            let last = set.find(&set.rows(), &[(id, turn)]).ok_or_else(|| format!("there is no record {turn:?}"))?;
+            rows.partition_point(|row| turned.order.key(row) <= turned.order.key(&last))
+        }
+        PageKind::MaxRecord => {
+            let id = pages.id.as_ref().ok_or("the file does not say id")?;
+            rows.partition_point(|row| {
+                let own = id.text(&set.record(row)).unwrap_or_default();
+                let (own, asked) = ((own.len(), own.as_str()), (turn.len(), turn));
+                if pages.plus == 0 { own <= asked } else { own < asked }
+            })
+        }
+        _ => match &turned.mark {
+            Some(mark) => rows.partition_point(|row| turned.order.key(row) <= mark.after),
+            None => return Err(format!("{turn:?} is no cursor of the stream {}", ask.name)),
+        },
+    })
+}
+
+/// Puts items where the pointers say, each pointer with a part of them; `*` makes a group of every item.
+pub(super) fn place(document: &mut Value, at: &Pointer, items: Vec<Value>) {
+    let tokens: Vec<String> = at.tokens().collect();
+    place_at(document, &tokens, items);
+}
+
+fn place_at(document: &mut Value, tokens: &[String], items: Vec<Value>) {
+    let star = tokens.iter().position(|token| token == "*");
+    let list = list_at(document, &tokens[..star.unwrap_or(tokens.len())]);
+    match star {
+        None => list.extend(items),
+        Some(star) => list.extend(items.into_iter().map(|item| {
+            let rest = &tokens[star + 1..];
+            let mut group = Value::Null;
+            if rest.iter().any(|token| token == "*") {
+                place_at(&mut group, rest, vec![item]);
+            } else {
+                *member(&mut group, rest) = item;
+            }
+            group
+        })),
+    }
+}
+
+fn list_at<'d>(document: &'d mut Value, tokens: &[String]) -> &'d mut Vec<Value> {
+    let at = member(document, tokens);
+    if !at.is_array() {
+        *at = Value::Array(Vec::new());
+    }
+    match at {
+        Value::Array(items) => items,
+        _ => unreachable!("it was made an array"),
+    }
+}
+
+fn member<'d>(document: &'d mut Value, tokens: &[String]) -> &'d mut Value {
+    let Some((name, rest)) = tokens.split_first() else { return document };
+    if let Ok(index) = name.parse::<usize>()
+        && index < 64
+    {
+        let items = list_at(document, &[]);
+        items.resize(items.len().max(index + 1), Value::Null);
+        return member(&mut items[index], rest);
+    }
+    if !document.is_object() {
+        *document = Value::Object(Map::new());
+    }
+    let Value::Object(members) = document else { unreachable!("it was made an object") };
+    member(members.entry(name.clone()).or_insert(Value::Null), rest)
+}
+
+/// What the answer says of the pages: whether there are more, how many there are, where the next is.
+pub(super) fn tell(document: &mut Value, pages: &Pages, page: &Page, link: &dyn Fn(&str) -> String) {
+    let mut put = |at: &Option<Pointer>, value: Value| {
+        if let Some(at) = at {
+            at.put(document, value);
+        }
+    };
+    put(&pages.more, json!(page.next.is_some()));
+    put(&pages.last, json!(page.next.is_none()));
+    put(&pages.total, json!(page.total));
+    put(&pages.total_pages, json!(page.total.div_ceil(page.size)));
+    let Some(next) = &page.next else { return };
+    match pages.kind {
+        PageKind::NextUrl => put(&pages.next, json!(link(next))),
+        PageKind::Links => put(&pages.next, json!([{ "rel": "self" }, { "rel": "next", "href": link(next) }])),
+        PageKind::Cursor => put(&pages.next, json!(next)),
+        _ => {}
+    }
+}
+
+/// A query with another value for a name.
+pub(super) fn with_query(query: &str, dropped: &[&str], name: &str, value: &str) -> String {
+    let kept =
+        form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name && !dropped.contains(&&**known));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).append_pair(name, value).finish()
+}
