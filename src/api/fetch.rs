@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::build::{Call, Path, own_host};
 use super::input::Words;
 use super::pages::{Turn, next_page};
-use super::send::{Answer, Patience, Token, send};
+use super::send::{Answer, Patience, SendError, Token, send};
 use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
 use crate::clock::random;
@@ -66,13 +66,24 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
 /// # Errors
 /// [`ApiError`], [`super::SendError`]; a refusal of the vendor is in the answer's class.
 pub async fn call(app: &App, order: &Order<'_>) -> Result<Done> {
-    let session = app.session(access::load(app, order.connection)?.connection)?;
-    let (name, action) = find_action(&session.connector, order.action)?;
-    let input = read(&session, name, action, order)?;
-    check_allowed(&session, name, action)?;
+    Ok(attempt(app, order).await?)
+}
+
+/// The same, telling what was never sent from what may have been acted on.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn attempt(app: &App, order: &Order<'_>) -> Result<Done, SendError> {
+    let session = access::load(app, order.connection).and_then(|loaded| app.session(loaded.connection));
+    let session = session.map_err(SendError::Build)?;
+    let built = |error: ApiError| SendError::Build(error.into());
+    let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
+    let input = read(&session, name, action, order).map_err(built)?;
+    check_allowed(&session, name, action).map_err(built)?;
     let key = key(order.key);
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
-    let mut token = Token::from(&access::grant(app, order.connection, Want::Usable).await?);
+    let loaded = access::grant(app, order.connection, Want::Usable).await.map_err(SendError::Grant)?;
+    let mut token = Token::from(&loaded);
     let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: call.is_repeatable() };
     let answer = send(app, &session, &mut token, patience, |grant| call.request(grant)).await?;
     let action = action.clone();

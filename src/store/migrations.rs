@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_refused.sql"),
     include_str!("migrations/0003_webhooks.sql"),
     include_str!("migrations/0004_endpoints.sql"),
+    include_str!("migrations/0005_subscriptions.sql"),
 ];
 
 /// The schema version that this program writes.
@@ -78,6 +79,7 @@ mod tests {
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at
         sandbox: key value
+        subscriptions: id connection_id status url events given nonce kept secret created_at renewed_at expires_at failures tried_at last_error
         webhooks: connection_id path public_url port params secrets
         ");
     }

@@ -25,6 +25,7 @@ pub mod outbox;
 mod row;
 mod sandbox;
 mod sequence;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -49,6 +50,7 @@ pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use row::Malformed;
 pub use sandbox::Sandbox;
+pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
 pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.
@@ -109,6 +111,10 @@ impl Store {
 
     pub fn apps(&self) -> Apps<'_> {
         Apps(self)
+    }
+
+    pub fn subscriptions(&self) -> Subscriptions<'_> {
+        Subscriptions(self)
     }
 
     pub fn webhooks(&self) -> Webhooks<'_> {

@@ -20,6 +20,7 @@ use super::queue::{self, Queue};
 use super::receive::{Outcome, Receiver, Reply, Target};
 use super::request::Request;
 use super::setup::Setup;
+use super::subscription::{Renewed, renew_due};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
@@ -37,6 +38,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// How often secrets are read anew, which another process may have replaced.
 const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often it is seen whether a subscription is due.
+const LOOK_AT_LEASES: Duration = Duration::from_secs(1);
 
 /// What is fetched from a vendor to judge by comes within this, or the request is refused.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -199,6 +203,7 @@ impl<'a> Listener<'a> {
         let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
+        let mut leases = std::pin::pin!(keep_leases(app, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(READ_AGAIN);
         let mut show = |happened: &Seen| {
@@ -215,7 +220,8 @@ impl<'a> Listener<'a> {
             tokio::select! {
                 Some(happened) = seen.recv() => show(&happened),
                 _ = &mut working, if !queues.is_empty() => break,
-                _ = again.tick() => read_again(&opened, &app.clock, &targets),
+                () = &mut leases => break,
+                _ = again.tick() => targets.iter().for_each(|target| read_again(&opened, &app.clock, target)),
                 () = &mut stop => break,
             }
         }
@@ -227,6 +233,8 @@ impl<'a> Listener<'a> {
             }
         }
         let _ = stopping.send(true);
+        // A vendor that is being asked is not left in the middle.
+        let _ = tokio::time::timeout(LAST_ANSWERS, leases).await;
         let mut handling = std::pin::pin!(tokio::time::timeout(LAST_ANSWERS, working));
         while !queues.is_empty() {
             tokio::select! {
@@ -236,6 +244,33 @@ impl<'a> Listener<'a> {
         }
         while let Ok(happened) = seen.try_recv() {
             show(&happened);
+        }
+    }
+}
+
+/// Renews the subscriptions of these connections in time, until it is told to stop.
+async fn keep_leases(app: &App, targets: &[Arc<Target>], mut stop: watch::Receiver<bool>) {
+    let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
+    while !*stop.borrow() {
+        match renew_due(app, Some(&connections)).await {
+            Ok(renewed) => {
+                for Renewed { connection, id, result } in renewed {
+                    match result {
+                        Ok(until) => {
+                            tracing::info!(%connection, subscription = id.0, ?until, "a subscription was renewed")
+                        }
+                        Err(error) => tracing::warn!(
+                            "subscription {id} of {connection} could not be renewed: {}; hint: integ refresh {connection}",
+                            error.message()
+                        ),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!("subscriptions cannot be looked after now: {}", error.message()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_LEASES) => {}
+            _ = stop.changed() => {}
         }
     }
 }
@@ -288,7 +323,9 @@ fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Resul
     let capture = move |target: &Target, secret: &crate::secret::Secret| {
         store.store.webhooks().set_secret(target.connection, secret, None).map_err(|error| error.to_string())
     };
-    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture))
+    let (store, clock) = (Arc::clone(opened), app.clock.clone());
+    let recall = move |target: &Target| read_again(&store, &clock, target);
+    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture, recall))
 }
 
 fn serve(listener: TcpListener, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
@@ -328,16 +365,15 @@ fn answer(reply: &Reply) -> Answer {
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
 
-/// Secrets that another process has put in force meanwhile, and those whose time is over.
-fn read_again(opened: &Opened, clock: &Clock, targets: &[Arc<Target>]) {
-    for target in targets {
-        let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { continue };
-        let secrets = row.secrets(clock.now());
-        let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.is_empty() && keys.secrets != secrets {
-            keys.secrets = secrets;
-        }
+/// Secrets and values that another process has put in force meanwhile, and secrets whose time is over.
+fn read_again(opened: &Opened, clock: &Clock, target: &Target) {
+    let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { return };
+    let secrets = row.secrets(clock.now());
+    let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
+    if !secrets.is_empty() && keys.secrets != secrets {
+        keys.secrets = secrets;
     }
+    keys.values.extend(&row.params);
 }
 
 /// What of it is to be shown: a request's events as far as they are chosen.

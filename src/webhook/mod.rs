@@ -21,6 +21,7 @@ pub mod setup;
 pub mod sign;
 pub mod simulate;
 pub mod standard;
+pub mod subscription;
 pub mod tamper;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ring::digest;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use super::inbox::{Inbox, NotTaken};
 use super::proof::{Judged, Keys, Refused, Trust, proof_of, same, verify};
 use super::request::Request;
 use super::{event, fetch, handshake};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::Webhook;
 use crate::http::{self, Route};
@@ -30,6 +31,8 @@ pub struct Target {
     pub public_url: Url,
     pub rules: Webhook,
     pub keys: Mutex<Keys>,
+    /// When they were last read from the store.
+    pub read: Mutex<Stopwatch>,
     /// What the vendor's own pages are fetched through.
     pub route: Route,
     /// Whether anybody handles its events.
@@ -73,6 +76,11 @@ pub enum Outcome {
 }
 
 type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
+type Recall = dyn Fn(&Target) + Send + Sync;
+
+/// What is refused is judged again by the keys of the store, unless those were read so recently: a vendor may call while
+/// another process has just put a secret in force.
+pub const STALE: Duration = Duration::from_millis(100);
 
 /// Receives for any number of connections.
 pub struct Receiver {
@@ -83,6 +91,8 @@ pub struct Receiver {
     trusted: Turn<HashMap<String, Trust>>,
     /// Keeps a secret that a handshake brought.
     capture: Box<Capture>,
+    /// Reads the keys of a target anew.
+    recall: Box<Recall>,
 }
 
 /// Where webhooks come to.
@@ -95,12 +105,21 @@ impl Receiver {
         clock: Clock,
         http: http::Client,
         capture: impl Fn(&Target, &Secret) -> Result<(), String> + Send + Sync + 'static,
+        recall: impl Fn(&Target) + Send + Sync + 'static,
     ) -> Self {
         let mut by_connector: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
         for target in targets {
             by_connector.entry(target.connector.clone()).or_default().push(target);
         }
-        Self { targets: by_connector, inbox, clock, http, trusted: Turn::default(), capture: Box::new(capture) }
+        Self {
+            targets: by_connector,
+            inbox,
+            clock,
+            http,
+            trusted: Turn::default(),
+            capture: Box::new(capture),
+            recall: Box::new(recall),
+        }
     }
 
     /// Answers a request. `path` is the request's own, `query` what follows its question mark.
@@ -125,8 +144,10 @@ impl Receiver {
             return (empty(401), Outcome::Refused { connection: name(), why });
         }
         if let Some(handshake) = handshake {
-            let values = keys(&target).values;
-            let answer = handshake::answer(handshake, &judged, &values);
+            let mut answer = handshake::answer(handshake, &judged, &keys(&target).values);
+            if answer.status == 403 && self.is_recalled(&target) {
+                answer = handshake::answer(handshake, &judged, &keys(&target).values);
+            }
             let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(&target, secret));
             let reply =
                 Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
@@ -181,7 +202,20 @@ impl Receiver {
         } else {
             Trust::default()
         };
-        verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now())
+        let judge = || verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now());
+        judge().or_else(|why| if self.is_recalled(target) { judge() } else { Err(why) })
+    }
+
+    /// Whether the keys were read anew.
+    fn is_recalled(&self, target: &Target) -> bool {
+        let mut read = target.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.elapsed() < STALE {
+            return false;
+        }
+        *read = Stopwatch::start();
+        drop(read);
+        (self.recall)(target);
+        true
     }
 
     /// A secret is taken only where there is none: nobody can put another in its place from outside.

@@ -12,7 +12,7 @@ use super::proof::{Keys, hex, secret_keys};
 use super::receive::{PREFIX, Target};
 use super::sign::{VendorKeys, ed25519_public};
 use crate::app::{self, App};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::connection::{Connection, ConnectionName, Mode, Standing};
 use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
 use crate::env;
@@ -326,6 +326,7 @@ impl Setup {
             public_url: url,
             rules: self.rules()?.clone(),
             keys: Mutex::new(self.keys.clone()),
+            read: Mutex::new(Stopwatch::start()),
             route,
             handled,
         })

@@ -7,10 +7,13 @@ mod printer;
 mod replay;
 mod secret;
 mod simulate;
+mod subscribe;
 mod verify;
 
 use clap::{Args, Subcommand};
 use thiserror::Error;
+
+pub(super) use subscribe::SubscriptionView;
 
 use super::ui::Ui;
 use crate::app::App;
@@ -30,6 +33,8 @@ enum WebhookCommand {
     Listen(Box<listen::ListenArgs>),
     Simulate(Box<simulate::SimulateArgs>),
     Verify(verify::VerifyArgs),
+    Subscribe(subscribe::SubscribeArgs),
+    Unsubscribe(subscribe::UnsubscribeArgs),
     Events(events::EventsArgs),
     Show(events::ShowArgs),
     Retry(replay::RetryArgs),
@@ -98,6 +103,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
         WebhookCommand::Listen(args) => listen::run(app, ui, *args),
         WebhookCommand::Simulate(args) => simulate::run(app, ui, &args),
         WebhookCommand::Verify(args) => verify::run(app, ui, &args),
+        WebhookCommand::Subscribe(args) => subscribe::run(app, ui, &args),
+        WebhookCommand::Unsubscribe(args) => subscribe::end(app, ui, &args),
         WebhookCommand::Events(args) => events::run(app, ui, &args),
         WebhookCommand::Show(args) => events::show(app, ui, &args),
         WebhookCommand::Retry(args) => replay::retry(app, ui, &args),

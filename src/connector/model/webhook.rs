@@ -325,6 +325,12 @@ pub struct Subscribe {
     /// How long it lasts.
     #[serde(default)]
     pub lease_secs: Option<u32>,
+    /// When it ends by the vendor's word: one of the results, as RFC 3339 or Unix time.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// What lists those there are, for a person who must look.
+    #[serde(default)]
+    pub list: Option<Call>,
 }
 
 /// An action with what is given to it.

@@ -155,7 +155,7 @@ fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, fou
 
 fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) {
     let Some(subscribe) = &webhook.subscribe else { return };
-    let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew)];
+    let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew), ("list", &subscribe.list)];
     let further = further.into_iter().filter_map(|(name, call)| {
         let call = call.as_ref()?;
         Some((format!("webhook.subscribe.{name}"), &call.action, &call.params))
@@ -171,7 +171,13 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
         }
     }
     if let Some(declared) = connector.actions.get(&subscribe.action) {
-        for name in subscribe.keep.iter().chain(&subscribe.secret).filter(|name| !declared.result.contains_key(*name)) {
+        for name in subscribe
+            .keep
+            .iter()
+            .chain(&subscribe.secret)
+            .chain(&subscribe.expires)
+            .filter(|name| !declared.result.contains_key(*name))
+        {
             let message = format!("{name:?} is not among the results of {}", subscribe.action);
             found.push(("webhook.subscribe.keep".to_owned(), message));
         }
