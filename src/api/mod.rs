@@ -15,8 +15,9 @@ use thiserror::Error;
 
 pub use body::form;
 pub use build::{Call, Path};
-pub use fetch::{Ask, Done, Order, attempt, call, fetch, rehearse};
+pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse};
 pub use input::{Attachment, Input, Words};
+pub(crate) use pages::records;
 pub use pages::{Turn, next_page};
 pub use send::{Answer, Patience, SendError, Token, send};
 

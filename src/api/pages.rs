@@ -34,6 +34,11 @@ pub fn next_page(pages: Option<&Pages>, url: &Url, response: &Response, seen: us
     match pages.kind {
         PageKind::LinkHeader => linked(url, response),
         PageKind::NextUrl => url.join(&pages.next.as_ref()?.text(&document)?).ok().map(Turn::Url),
+        PageKind::Links => {
+            let links = pages.next.as_ref()?.find(&document)?.as_array()?;
+            let next = links.iter().find(|link| link["rel"] == "next")?;
+            url.join(next["href"].as_str()?).ok().map(Turn::Url)
+        }
         PageKind::Cursor => {
             let cursor = pages.next.as_ref()?.text(&document)?;
             if pages.in_body { Some(Turn::Body(param.to_owned(), Value::String(cursor))) } else { turned(&cursor) }
@@ -55,7 +60,7 @@ pub(super) fn count(pages: Option<&Pages>, response: &Response) -> usize {
 }
 
 /// The list in an answer: where it is said to be, else the answer itself or the one list at its top.
-fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&'d Vec<Value>> {
+pub(crate) fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&'d Vec<Value>> {
     if let Some(at) = at {
         return at.find(document)?.as_array();
     }
@@ -156,6 +161,10 @@ mod tests {
         let url = "kind='next_url'\nnext='/next'";
         assert_eq!(next(url, r#"{"next":"/v1/more?x=1"}"#, 2).unwrap(), "/v1/more?x=1");
         assert_eq!(next(url, r#"{"next":null}"#, 2), None);
+        let links = "kind='links'\nnext='/links'";
+        let both = r#"{"links":[{"rel":"self","href":"/v1/a"},{"rel":"next","href":"/v1/b?x=1"}]}"#;
+        assert_eq!(next(links, both, 2).unwrap(), "/v1/b?x=1");
+        assert_eq!(next(links, r#"{"links":[{"rel":"self","href":"/v1/a"}]}"#, 2), None);
         let page = "kind='page'\nparam='page'\nsize_param='limit'\nsize=2";
         assert_eq!(next(page, "[1,2]", 2).unwrap(), "/v1/things?limit=2&page=5");
         assert_eq!(next(page, "[1]", 2), None);

@@ -56,7 +56,8 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub delivery_id: String,
-    pub digest: [u8; 32],
+    /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
+    pub digest: Option<[u8; 32]>,
     pub kind: String,
     pub account: Option<String>,
     pub resource: Option<String>,
@@ -224,6 +225,18 @@ impl Events<'_> {
         })
     }
 
+    /// The event of this delivery.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
+            let found = sqlite.prepare_cached(sql)?.query_row((connection.0, delivery), |row| row.get(0)).optional()?;
+            Ok(found.map(EventId))
+        })
+    }
+
     /// The request that an event came with.
     ///
     /// # Errors
@@ -317,7 +330,7 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
         let inserted = insert.execute(rusqlite::params![
             delivery.connection.0,
             event.delivery_id,
-            event.digest,
+            event.digest.as_ref().map_or(&[][..], |digest| digest),
             event.kind,
             event.account,
             event.resource,
@@ -338,10 +351,10 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
             continue;
         }
         let sql = "SELECT id, digest FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
-        let (id, digest): (i64, [u8; 32]) = transaction
+        let (id, digest): (i64, Vec<u8>) = transaction
             .prepare_cached(sql)?
             .query_row((delivery.connection.0, &event.delivery_id), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if digest == event.digest {
+        if digest.is_empty() || event.digest.is_none_or(|known| known == *digest) {
             taken.push(Taken::Duplicate(EventId(id)));
         } else {
             let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) VALUES (?1, ?2, ?3, ?4)";

@@ -167,7 +167,8 @@ impl Receiver {
         };
         let read: Vec<event::Event> =
             items.iter().map(|item| event::read(&target.rules.event, &judged, item)).collect();
-        let delivery = delivery(&target, &request, &read, self.clock.precise());
+        let now = self.clock.precise();
+        let delivery = delivery(&target.rules, target.connection, target.handled, &request, &read, now);
         match self.inbox.take(delivery).await {
             Ok(taken) => {
                 let events = read.into_iter().zip(taken).collect();
@@ -252,8 +253,30 @@ fn accepted(rules: &Webhook) -> Reply {
 /// Headers that carry the vendor's credentials to us are of no use later.
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
-fn delivery(target: &Target, request: &Request, read: &[event::Event], now: Timestamp) -> Delivery {
-    let batch = !target.rules.event.items.is_empty();
+/// A delivery that was asked for. Its body is not the one that the vendor sends, so that its ids alone tell what came.
+pub(super) fn fetched(
+    rules: &Webhook,
+    connection: ConnectionId,
+    request: &Request,
+    read: &[event::Event],
+    now: Timestamp,
+) -> Delivery {
+    let mut delivery = delivery(rules, connection, true, request, read, now);
+    for event in &mut delivery.events {
+        event.digest = None;
+    }
+    delivery
+}
+
+fn delivery(
+    rules: &Webhook,
+    connection: ConnectionId,
+    handled: bool,
+    request: &Request,
+    read: &[event::Event],
+    now: Timestamp,
+) -> Delivery {
+    let batch = !rules.event.items.is_empty();
     let hash = |bytes: &[u8]| -> [u8; 32] {
         let mut out = [0; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
@@ -263,7 +286,7 @@ fn delivery(target: &Target, request: &Request, read: &[event::Event], now: Time
         let item = batch.then(|| event.payload.to_string());
         NewEvent {
             delivery_id: event.delivery_id.clone(),
-            digest: hash(item.as_ref().map_or(request.body.as_slice(), String::as_bytes)),
+            digest: Some(hash(item.as_ref().map_or(request.body.as_slice(), String::as_bytes))),
             kind: event.kind.clone(),
             account: event.account.clone(),
             resource: event.resource.clone(),
@@ -275,12 +298,12 @@ fn delivery(target: &Target, request: &Request, read: &[event::Event], now: Time
     let kept =
         request.headers.iter().filter(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
     Delivery {
-        connection: target.connection,
+        connection,
         received_at: now,
         headers: kept.cloned().collect(),
         body: request.body.clone(),
         events: events.collect(),
-        handled: target.handled,
+        handled,
     }
 }
 

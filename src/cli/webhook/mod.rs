@@ -1,6 +1,7 @@
 //! `integ webhook`.
 
 mod address;
+mod backfill;
 mod events;
 mod listen;
 mod printer;
@@ -39,6 +40,7 @@ enum WebhookCommand {
     Show(events::ShowArgs),
     Retry(replay::RetryArgs),
     Replay(replay::ReplayArgs),
+    Backfill(backfill::BackfillArgs),
 }
 
 /// What is wrong with the arguments themselves.
@@ -109,6 +111,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
         WebhookCommand::Show(args) => events::show(app, ui, &args),
         WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
         WebhookCommand::Replay(args) => replay::run(app, ui, &args),
+        WebhookCommand::Backfill(args) => backfill::run(app, ui, &args),
     }
 }
 

@@ -227,6 +227,8 @@ pub enum PageKind {
     Offset,
     /// `param` takes the `id` of the last record.
     LastRecord,
+    /// `next` is a list of links, each with `rel` and `href`.
+    Links,
 }
 
 /// Something that the service tells of by a webhook.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Pages;
 use crate::connector::{Pointer, Template};
 
 /// The webhooks of a service.
@@ -38,6 +39,9 @@ pub struct Webhook {
     /// How the URL is registered by the API.
     #[serde(default)]
     pub subscribe: Option<Subscribe>,
+    /// How what did not arrive is asked for.
+    #[serde(default)]
+    pub backfill: Option<Backfill>,
 }
 
 /// A value that receiving needs.
@@ -340,6 +344,55 @@ pub struct Call {
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
+}
+
+/// How events that did not arrive are asked for: from the vendor's log of deliveries, or as the list of what happened.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    /// The action that lists them, and what integ gives to its parameters: templates over `{since}` and `{until}` (Unix
+    /// seconds), `{since_ms}`, `{until_ms}`, `{since_date}`, `{until_date}`,
+    /// `{since_day}`, `{until_day}`, and what a subscription keeps. The user, or
+    /// the subscription, gives the others.
+    pub action: String,
+    #[serde(default)]
+    pub params: IndexMap<String, Value>,
+    /// How its list is parted into pages, in place of `api.pages`.
+    #[serde(default)]
+    pub pages: Option<Pages>,
+    /// What is asked for each item of the list, where that does not hold the event itself.
+    #[serde(default)]
+    pub each: Option<BackfillEach>,
+    /// When an item was, where the list takes no times or takes them roughly.
+    #[serde(default)]
+    pub time: Option<Pointer>,
+    #[serde(default)]
+    pub time_unit: TimeUnit,
+    /// Whether the list begins with the newest, so that an older page need not be asked for.
+    #[serde(default)]
+    pub newest_first: bool,
+    /// The body of the delivery: a jq expression over the item; what it gives nothing for is no event.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// The headers of the delivery, as one object of the item, and those that stand elsewhere in it.
+    #[serde(default)]
+    pub all_headers: Option<Pointer>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Pointer>,
+    /// The query of the delivery.
+    #[serde(default)]
+    pub query: IndexMap<String, String>,
+    /// How far back the vendor knows them.
+    #[serde(default)]
+    pub reach_secs: Option<u32>,
+}
+
+/// An action with values out of an item for its parameters.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillEach {
+    pub action: String,
+    pub params: IndexMap<String, Pointer>,
 }
 
 /// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`

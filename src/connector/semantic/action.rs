@@ -208,7 +208,7 @@ pub(super) fn check_pages(key: &str, pages: &Pages, found: &mut Found) {
     };
     match pages.kind {
         PageKind::LinkHeader => {}
-        PageKind::NextUrl => need("next", pages.next.is_some()),
+        PageKind::NextUrl | PageKind::Links => need("next", pages.next.is_some()),
         PageKind::Cursor => {
             need("next", pages.next.is_some());
             need("param", pages.param.is_some());

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Found;
 use super::given::names_given;
 use crate::connector::{Carrier, Connector, Find, Handshake, Proof, Sample, Scheme, Template, Webhook};
+use crate::jq::Expression;
 
 /// What every base may name.
 const SIGNED: &[&str] = &["body", "url", "method", "form", "crc32", "timestamp", "secret"];
@@ -44,6 +45,7 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         check_find(&format!("webhook.event.{name}"), find, found);
     }
     check_subscribe(connector, webhook, found);
+    check_backfill(connector, webhook, found);
     let mut sampled: BTreeSet<&str> = given.clone();
     sampled.extend(SAMPLED);
     check_sample("webhook.sample", &webhook.sample, &sampled, found);
@@ -187,6 +189,29 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
                 format!("{} has no parameter {name:?}", subscribe.action),
             ));
         }
+    }
+}
+
+fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
+    let Some(backfill) = &webhook.backfill else { return };
+    let mut check = |key: &str, action: &str, names: Vec<&String>| {
+        let Some(declared) = connector.actions.get(action) else {
+            let message = format!("{action:?} is not among the connector's actions");
+            found.push((format!("webhook.backfill.{key}action"), message));
+            return;
+        };
+        for name in names.into_iter().filter(|name| !declared.params.contains_key(*name)) {
+            found.push((format!("webhook.backfill.{key}params.{name}"), format!("{action} has no such parameter")));
+        }
+    };
+    check("", &backfill.action, backfill.params.keys().collect());
+    if let Some(each) = &backfill.each {
+        check("each.", &each.action, each.params.keys().collect());
+    }
+    if let Some(text) = &backfill.event
+        && let Err(error) = Expression::parse(text)
+    {
+        found.push(("webhook.backfill.event".to_owned(), error.to_string()));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::http;
 use crate::secret::Secret;
 use crate::store::Subscription;
 use crate::webhook::proof::hex;
+use crate::webhook::read_file;
 use crate::webhook::setup::{DEFAULT_PORT, Setup, fresh_secret};
 
 const SECRET: &str = "secret";
@@ -353,8 +354,4 @@ fn text(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     }
-}
-
-fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
 }

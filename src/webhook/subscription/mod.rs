@@ -19,6 +19,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use ask::Plan;
+pub(super) use ask::{filled, word};
 pub use lease::{Lease, Renewed, lease, renew_all, renew_due};
 
 use super::setup::Setup;
