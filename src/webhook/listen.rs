@@ -54,6 +54,8 @@ pub struct Plan {
     pub public_url: Option<String>,
     pub handlers: Handlers,
     pub most_attempts: u32,
+    /// Whether it looks after the subscriptions as well.
+    pub keeps_leases: bool,
 }
 
 #[derive(Debug, Error)]
@@ -203,7 +205,7 @@ impl<'a> Listener<'a> {
         let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
-        let mut leases = std::pin::pin!(keep_leases(app, &targets, stopped.clone()));
+        let mut leases = std::pin::pin!(keep_leases(app, plan, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(READ_AGAIN);
         let mut show = |happened: &Seen| {
@@ -249,10 +251,11 @@ impl<'a> Listener<'a> {
 }
 
 /// Renews the subscriptions of these connections in time, until it is told to stop.
-async fn keep_leases(app: &App, targets: &[Arc<Target>], mut stop: watch::Receiver<bool>) {
+async fn keep_leases(app: &App, plan: &Plan, targets: &[Arc<Target>], mut stop: watch::Receiver<bool>) {
     let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
     while !*stop.borrow() {
-        match renew_due(app, Some(&connections)).await {
+        let renewed = if plan.keeps_leases { renew_due(app, Some(&connections)).await } else { Ok(Vec::new()) };
+        match renewed {
             Ok(renewed) => {
                 for Renewed { connection, id, result } in renewed {
                     match result {

@@ -26,6 +26,7 @@ mod race;
 mod receiver;
 mod sandbox;
 mod secrets;
+mod subscription;
 mod supply;
 mod vault;
 mod vault_faults;

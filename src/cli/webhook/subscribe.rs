@@ -1,8 +1,5 @@
 //! `integ webhook subscribe` and `unsubscribe`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
-
 use clap::Args;
 use serde::Serialize;
 
@@ -10,17 +7,17 @@ use super::super::table::relative;
 use super::super::ui::{Ui, View};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::Mode;
 use crate::error::Result;
 use crate::oauth::access;
 use crate::store::{Subscription, SubscriptionId};
-use crate::webhook::setup::{DEFAULT_PORT, Setup};
+use crate::webhook::setup::Setup;
 use crate::webhook::subscription::{self, Request, lease};
 
 /// Register the connection's URL at the service, by its API
 ///
 /// The service is told the URL and a secret; what else it wants to know is given with -p, as `integ call` takes it. A
-/// subscription that lasts for a time only is renewed by `webhook listen` and by `refresh`.
+/// subscription that lasts for a time only is renewed by `webhook listen` and by `refresh`. Where the service proves the URL
+/// while it is asked and nobody listens, this listens for it.
 #[derive(Debug, Args)]
 pub(super) struct SubscribeArgs {
     #[arg(add = crate::cli::complete::webhook_connections())]
@@ -147,11 +144,6 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
         }
         let setup = Setup::of(app, &name)?;
         warn_of_types(ui, &setup, &args.events);
-        if is_called_back(&setup)? && !is_listened(&setup) {
-            ui.warning(&format!(
-                "the service may call while it is asked, and nobody listens here: `integ webhook listen {name}`"
-            ));
-        }
         let done = subscription::subscribe(app, &name, &request).await?;
         ui.show(&SubscribedView {
             connection: name.to_string(),
@@ -169,18 +161,6 @@ fn warn_of_types(ui: &Ui, setup: &Setup, events: &[String]) {
     for kind in events.iter().filter(|kind| !known.is_empty() && !kind.contains('*') && !known.contains_key(*kind)) {
         ui.warning(&format!("{kind} is none of the types that integ knows: `integ webhook url {}`", setup.name()));
     }
-}
-
-/// Whether the vendor proves the URL while it is asked.
-fn is_called_back(setup: &Setup) -> Result<bool> {
-    let asks = setup.rules()?.handshakes.iter().any(|handshake| !handshake.signed && handshake.capture.is_none());
-    Ok(asks && setup.connection.mode == Mode::Live)
-}
-
-fn is_listened(setup: &Setup) -> bool {
-    const TIMEOUT: Duration = Duration::from_millis(300);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, setup.kept.port.unwrap_or(DEFAULT_PORT)));
-    TcpStream::connect_timeout(&address, TIMEOUT).is_ok()
 }
 
 #[derive(Serialize)]

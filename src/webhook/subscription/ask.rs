@@ -259,7 +259,8 @@ pub(super) fn look(setup: &Setup, row: &Subscription) -> String {
     let given = row.wanted.given.iter().filter(|(name, _)| declared.is_some_and(|params| params.contains_key(*name)));
     let words = given.map(|(name, value)| {
         let word = word(name, value);
-        format!(" {}", shlex::try_quote(&word).unwrap_or_default())
+        let (name, value) = word.split_once('=').unwrap_or_default();
+        format!(" {name}={}", shlex::try_quote(value).unwrap_or_default())
     });
     format!("integ call {} {}{}", setup.name(), list.action, words.collect::<String>())
 }

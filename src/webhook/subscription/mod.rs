@@ -12,20 +12,25 @@ mod lease;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 pub use ask::Plan;
 pub(super) use ask::{filled, word};
 pub use lease::{Lease, Renewed, lease, renew_all, renew_due};
 
-use super::setup::Setup;
+use super::handle::{Choice, Handlers};
+use super::listen::{self, Listener};
+use super::setup::{DEFAULT_PORT, Setup};
 use crate::app::App;
 use crate::clock::Stopwatch;
-use crate::connection::{ConnectionName, Standing};
+use crate::connection::{ConnectionName, Mode, Standing};
+use crate::connector::Handshake;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::files;
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
@@ -207,7 +212,7 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &Request<'_>) 
         }
         None => intend(app, &setup, &plan).await?,
     };
-    let subscription = make(app, &setup, &plan, &row, None).await?;
+    let subscription = answering(app, &setup, make(app, &setup, &plan, &row, None)).await?;
     Ok(Subscribed { subscription, new: true })
 }
 
@@ -272,6 +277,40 @@ fn prepared(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<Setup
         setup.kept.public_url = Some(setup.public_url(base)?.to_string());
     }
     Ok(setup)
+}
+
+/// Does it while the vendor may call: some prove a URL before they answer. Where another process listens, it answers.
+async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let proves = |handshake: &Handshake| !handshake.signed && handshake.capture.is_none();
+    if setup.connection.mode == Mode::Sandbox || !setup.rules()?.handshakes.iter().any(proves) {
+        return work.await;
+    }
+    let plan = listen::Plan {
+        connections: vec![setup.name().clone()],
+        port: setup.kept.port.unwrap_or(DEFAULT_PORT),
+        public_url: None,
+        handlers: Handlers::new(&app.config, Choice::default()),
+        most_attempts: 1,
+        keeps_leases: false,
+    };
+    let listener = match Listener::start(app, &plan) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::debug!("nothing is listened for meanwhile: {}", error.message());
+            return work.await;
+        }
+    };
+    let (done, stop) = oneshot::channel();
+    let work = async {
+        let result = work.await;
+        let _ = done.send(());
+        result
+    };
+    let stop = async {
+        let _ = stop.await;
+    };
+    let (result, ()) = tokio::join!(work, listener.run(stop, |_| {}));
+    result
 }
 
 /// Commits what the vendor will sign with and that it is about to be asked.
