@@ -22,6 +22,7 @@ use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::Pace;
+use crate::notify::Notice;
 use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded};
 use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
 
@@ -45,8 +46,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// A delivery that was put off by a clock that was set back comes within this.
 const SPREAD: Duration = Duration::from_secs(300);
 
-/// Messages are kept for so long.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Messages that are removed at a time.
 const PRUNED_TOGETHER: usize = 1000;
 
 /// How long attempts may go on when the worker is told to end.
@@ -88,6 +88,7 @@ pub struct Summary {
 }
 
 struct Worker<'a> {
+    app: &'a App,
     store: &'a Store,
     clock: &'a Clock,
     sender: Arc<Sender>,
@@ -128,6 +129,7 @@ pub async fn deliver(
 ) -> crate::error::Result<Summary> {
     let _lock = lock(app)?;
     let mut worker = Worker {
+        app,
         store: app.store()?,
         clock: &app.clock,
         sender: Arc::new(Sender::new(&app.config, app.clock.clone())),
@@ -233,7 +235,7 @@ impl Worker<'_> {
         if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
             self.tidied = Some(Stopwatch::start());
             self.store.outbox().rein_in(now, LONGEST_WAIT, SPREAD)?;
-            let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+            let before = now.checked_sub(self.app.config.endpoints.keep).unwrap_or(Timestamp::MIN);
             if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
                 // There are more: they are not left for a minute.
                 self.tidied = None;
@@ -388,7 +390,7 @@ impl Worker<'_> {
                 lane.endpoint.standing = recorded.standing;
             }
             if let Some(reason) = recorded.disabled {
-                tell_of_disabled(&recorded.delivery.endpoint, reason);
+                tell_of_disabled(self.app, &recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
                 told(&Attempted { recorded, attempt });
@@ -412,13 +414,14 @@ impl Worker<'_> {
     }
 }
 
-/// The notice of it; the reason is kept, and `endpoint list` shows it.
-fn tell_of_disabled(id: &EndpointId, reason: DisabledReason) {
+/// The notice of it, by the one process that recorded it; the reason is kept, and `endpoint list` shows it.
+fn tell_of_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
     let why = match reason {
         DisabledReason::Gone => "it answered 410",
         DisabledReason::Failing => "it has done nothing but fail for five days",
         DisabledReason::User => "you said so",
     };
+    app.tell(Notice::disabled(&id.to_string(), why, &app.workspace, app.clock.now()));
     tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }
 

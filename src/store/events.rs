@@ -237,7 +237,7 @@ impl Events<'_> {
         })
     }
 
-    /// The request that an event came with.
+    /// The request that an event came with; absent once its time is over.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,10 +248,10 @@ impl Events<'_> {
             let row = sqlite
                 .prepare_cached(sql)?
                 .query_row([id.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()?;
-            let Some((headers, body, item, first)) = row else { return Ok(None) };
+            let Some((headers, Some(body), item, first)) = row else { return Ok(None) };
             Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item, first }))
         })
     }
@@ -298,19 +298,84 @@ impl Events<'_> {
         })
     }
 
-    /// Brings events back to be handled from the beginning; the number of them.
+    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1";
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1 AND headers <> ''";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {
                 revived += statement.execute((id.0, now.as_millisecond()))?;
             }
             Ok(revived)
+        })
+    }
+}
+
+/// What goes when its time is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruning {
+    pub connection: ConnectionId,
+    /// Those that were processed and came before this.
+    pub before: Timestamp,
+    /// The ids of deliveries stay, by which one that comes again is known: nothing else tells how old it is.
+    pub keeps_ids: bool,
+    /// Also those that are dead.
+    pub dead: bool,
+}
+
+impl Events<'_> {
+    /// Removes events that were processed, some at a time; the number of them. A batch goes as a whole, once all of it
+    /// was processed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prune(&self, pruning: &Pruning, most: u32) -> Result<usize, StoreError> {
+        let Pruning { connection, before, keeps_ids, dead } = *pruning;
+        let old: Vec<i64> = self.0.read(|sqlite| {
+            let ready = "SELECT e.id FROM events e WHERE e.connection_id = ?1 AND e.received_at < ?2 \
+                         AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM events o WHERE o.body_of = e.id \
+                         AND o.status NOT IN ('processed'";
+            let statuses = if dead { ", 'dead')) AND e.status = 'dead'" } else { ")) AND e.status = 'processed'" };
+            let mut statement = sqlite.prepare_cached(&format!("{ready}{statuses} ORDER BY e.received_at LIMIT ?3"))?;
+            let rows = statement.query_map((connection.0, before.as_millisecond(), most), |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        self.0.write(|transaction| {
+            let sql = if keeps_ids {
+                "UPDATE events SET headers = '', body = NULL, item = NULL, last_error = NULL \
+                 WHERE id = ?1 AND status IN ('processed', 'dead')"
+            } else {
+                "DELETE FROM events WHERE id = ?1 AND status IN ('processed', 'dead')"
+            };
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut conflicts = transaction.prepare_cached("DELETE FROM conflicts WHERE event_id = ?1")?;
+            let mut pruned = 0;
+            for id in &old {
+                conflicts.execute([id])?;
+                pruned += statement.execute([id])?;
+            }
+            Ok(pruned)
+        })
+    }
+
+    /// How many there are to prune.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_old(&self, pruning: &Pruning) -> Result<u64, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT count(*) FROM events WHERE connection_id = ?1 AND received_at < ?2 AND headers <> '' \
+                       AND status = ?3";
+            let status = if pruning.dead { EventStatus::Dead } else { EventStatus::Processed };
+            let parameters = (pruning.connection.0, pruning.before.as_millisecond(), status.as_str());
+            Ok(sqlite.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
         })
     }
 }

@@ -16,6 +16,7 @@ mod connections;
 mod copy;
 mod endpoints;
 mod error;
+mod event_types;
 mod events;
 mod grants;
 mod meta;
@@ -43,7 +44,10 @@ pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
 pub use error::{SqliteError, StoreError};
-pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
+pub use event_types::{EventTypes, KnownType};
+pub use events::{
+    Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, Pruning, StoredEvent, Taken, Waiting,
+};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
@@ -111,6 +115,10 @@ impl Store {
 
     pub fn apps(&self) -> Apps<'_> {
         Apps(self)
+    }
+
+    pub fn event_types(&self) -> EventTypes<'_> {
+        EventTypes(self)
     }
 
     pub fn subscriptions(&self) -> Subscriptions<'_> {

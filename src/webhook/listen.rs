@@ -19,10 +19,11 @@ use super::inbox::Inbox;
 use super::queue::{self, Queue};
 use super::receive::{Outcome, Receiver, Reply, Target};
 use super::request::Request;
+use super::retention::{prune_some, pruning};
 use super::setup::Setup;
 use super::subscription::{Renewed, renew_due};
 use crate::app::App;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::serve::{Answer, Server, StatusCode, page, plain};
@@ -39,6 +40,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How often secrets are read anew, which another process may have replaced.
 const READ_AGAIN: Duration = Duration::from_secs(2);
 
+/// How often what is over its time is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
 /// How often it is seen whether a subscription is due.
 const LOOK_AT_LEASES: Duration = Duration::from_secs(1);
 
@@ -54,8 +58,8 @@ pub struct Plan {
     pub public_url: Option<String>,
     pub handlers: Handlers,
     pub most_attempts: u32,
-    /// Whether it looks after the subscriptions as well.
-    pub keeps_leases: bool,
+    /// Whether it renews subscriptions and removes old events as well.
+    pub looks_after: bool,
 }
 
 #[derive(Debug, Error)]
@@ -205,7 +209,7 @@ impl<'a> Listener<'a> {
         let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
-        let mut leases = std::pin::pin!(keep_leases(app, plan, &targets, stopped.clone()));
+        let mut leases = std::pin::pin!(look_after(app, plan, &opened, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(READ_AGAIN);
         let mut show = |happened: &Seen| {
@@ -250,17 +254,27 @@ impl<'a> Listener<'a> {
     }
 }
 
-/// Renews the subscriptions of these connections in time, until it is told to stop.
-async fn keep_leases(app: &App, plan: &Plan, targets: &[Arc<Target>], mut stop: watch::Receiver<bool>) {
+/// Renews the subscriptions of these connections in time, and removes what is over its time, until it is told to stop.
+async fn look_after(
+    app: &App,
+    plan: &Plan,
+    opened: &Arc<Opened>,
+    targets: &[Arc<Target>],
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut tidied: Option<Stopwatch> = None;
     let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
     while !*stop.borrow() {
-        let renewed = if plan.keeps_leases { renew_due(app, Some(&connections)).await } else { Ok(Vec::new()) };
+        if plan.looks_after && tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
+            tidied = if tidy(app, opened, targets).await { None } else { Some(Stopwatch::start()) };
+        }
+        let renewed = if plan.looks_after { renew_due(app, Some(&connections)).await } else { Ok(Vec::new()) };
         match renewed {
             Ok(renewed) => {
                 for Renewed { connection, id, result } in renewed {
                     match result {
                         Ok(until) => {
-                            tracing::info!(%connection, subscription = id.0, ?until, "a subscription was renewed")
+                            tracing::info!(%connection, subscription = id.0, ?until, "a subscription was renewed");
                         }
                         Err(error) => tracing::warn!(
                             "subscription {id} of {connection} could not be renewed: {}; hint: integ refresh {connection}",
@@ -276,6 +290,22 @@ async fn keep_leases(app: &App, plan: &Plan, targets: &[Arc<Target>], mut stop: 
             _ = stop.changed() => {}
         }
     }
+}
+
+/// Removes some of what is over its time; whether there may be more.
+async fn tidy(app: &App, opened: &Arc<Opened>, targets: &[Arc<Target>]) -> bool {
+    let before = app.clock.now().checked_sub(app.config.webhooks.keep).unwrap_or(Timestamp::MIN);
+    let mut more = false;
+    for target in targets {
+        let (opened, pruning) = (Arc::clone(opened), pruning(target.connection, &target.rules, before));
+        let pruned = tokio::task::spawn_blocking(move || prune_some(&opened.store, &pruning)).await;
+        match pruned {
+            Ok(Ok((_, left))) => more |= left,
+            Ok(Err(error)) => tracing::warn!("old events of {} cannot be removed now: {error}", target.name),
+            Err(_) => {}
+        }
+    }
+    more
 }
 
 /// The connections that receive, and those that cannot.

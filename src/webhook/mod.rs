@@ -17,6 +17,7 @@ mod queue;
 pub mod receive;
 pub mod replay;
 pub mod request;
+pub mod retention;
 pub mod send;
 pub mod setup;
 pub mod sign;

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use integ::clock::Timestamp;
+use integ::store::{Delivery, Ended, EventStatus, NewEvent, Taken};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -421,4 +422,79 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
     assert_eq!((ran.code, ran.error_code().as_str()), (2, "invalid_parameters"), "{ran:?}");
     home.ok("webhook subscribe github -p owner=acme -p repo=website");
     home.ok("webhook backfill github --since 1d");
+}
+
+/// An event that came so many days ago.
+fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Taken {
+    let store = crate::vault::open(home);
+    let connection = store.connections().find(&name.parse().unwrap()).unwrap().unwrap().id;
+    let event = NewEvent {
+        delivery_id: delivery.to_owned(),
+        digest: Some([7; 32]),
+        kind: "push".to_owned(),
+        account: None,
+        resource: None,
+        actor: None,
+        occurred_at: None,
+        item: None,
+    };
+    let received_at = Timestamp::from_second(now() - days * 86_400).unwrap();
+    let (headers, body) = (Vec::new(), b"{}".to_vec());
+    let delivery = Delivery { connection, received_at, headers, body, events: vec![event], handled };
+    store.events().take(&[delivery]).unwrap()[0][0]
+}
+
+#[test]
+fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_the_age() {
+    let home = crate::webhook::home(&["stripe", "github"]);
+    for name in ["stripe", "github"] {
+        came(&home, name, "old", 40, false);
+        came(&home, name, "new", 20, false);
+        came(&home, name, "waits", 40, true);
+        let dead = came(&home, name, "dead", 40, true).id();
+        let ended = Ended { id: dead, status: EventStatus::Dead, due_at: None, error: Some("no".to_owned()), done: 0 };
+        crate::vault::open(&home).events().record(&[ended]).unwrap();
+    }
+    let rehearsed = home.json("webhook prune --dry-run");
+    assert_eq!(rehearsed["pruned"][0]["events"], 1, "{rehearsed}");
+    assert_eq!(events(&home, "").len(), 8);
+    let pruned = home.json("webhook prune");
+    let expected = json!([
+        { "connection": "github", "events": 1, "keeps_ids": true },
+        { "connection": "stripe", "events": 1, "keeps_ids": false },
+    ]);
+    assert_eq!(pruned["pruned"], expected);
+    let left = |name: &str| -> Vec<String> {
+        events(&home, name).iter().map(|event| event["delivery_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (left("stripe"), left("github")),
+        (
+            ["new", "waits", "dead"].map(str::to_owned).to_vec(),
+            ["old", "new", "waits", "dead"].map(str::to_owned).to_vec(),
+        )
+    );
+    // GitHub signs no time: what comes again is known for good, though its content is gone.
+    assert!(matches!(came(&home, "github", "old", 0, false), Taken::Duplicate(_)));
+    assert!(matches!(came(&home, "stripe", "old", 0, false), Taken::New(_)));
+    let id = events(&home, "github")[0]["id"].as_i64().unwrap();
+    for line in [format!("webhook show {id} --json"), format!("webhook retry {id} --json")] {
+        let ran = home.run(&line);
+        assert_eq!((ran.code, ran.error_code().as_str()), (3, "event_pruned"), "{line}: {ran:?}");
+    }
+    // A listener does it by itself, by the setting; the dead and the waiting stay until somebody says so.
+    home.ok("config set webhooks.keep 10d");
+    let short = home.run("config set webhooks.keep 1h --json");
+    assert_eq!(short.error_code(), "invalid_config", "{short:?}");
+    let listening = Listening::start(&home, "stripe", None);
+    for _ in 0..100 {
+        if !left("stripe").contains(&"new".to_owned()) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(listening);
+    assert_eq!(left("stripe"), ["waits", "dead", "old"]);
+    home.ok("webhook prune stripe --dead");
+    assert_eq!(left("stripe"), ["waits", "old"]);
 }

@@ -189,7 +189,8 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     }
     let events = app.store()?.events();
     let id = EventId(args.id);
-    let (event, kept) = (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or_else(missing)?);
+    let (event, kept) =
+        (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or(ArgumentError::Pruned { id: args.id })?);
     if args.body {
         ui.show_bytes(&kept.body);
         return Ok(0);

@@ -75,7 +75,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         public_url: args.public_url,
         handlers,
         most_attempts: args.attempts,
-        keeps_leases: true,
+        looks_after: true,
     };
     app.run(async {
         // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.

@@ -5,6 +5,7 @@ mod backfill;
 mod events;
 mod listen;
 mod printer;
+mod prune;
 mod replay;
 mod secret;
 mod simulate;
@@ -41,6 +42,7 @@ enum WebhookCommand {
     Retry(replay::RetryArgs),
     Replay(replay::ReplayArgs),
     Backfill(backfill::BackfillArgs),
+    Prune(prune::PruneArgs),
 }
 
 /// What is wrong with the arguments themselves.
@@ -60,6 +62,8 @@ enum ArgumentError {
     NotYours { connection: String },
     #[error("there is no event {id}")]
     NoEvent { id: i64 },
+    #[error("the content of event {id} was removed: its time was over")]
+    Pruned { id: i64 },
     #[error("{text:?} is no HTTP request")]
     Request { text: String },
 }
@@ -67,7 +71,7 @@ enum ArgumentError {
 impl Remedy for ArgumentError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoEvent { .. } => Kind::NotFound,
+            Self::NoEvent { .. } | Self::Pruned { .. } => Kind::NotFound,
             _ => Kind::Usage,
         }
     }
@@ -81,6 +85,7 @@ impl Remedy for ArgumentError {
             Self::Time { .. } => "invalid_time",
             Self::NotYours { .. } => "vendors_secret",
             Self::NoEvent { .. } => "unknown_event",
+            Self::Pruned { .. } => "event_pruned",
             Self::Request { .. } => "invalid_request",
         }
     }
@@ -92,6 +97,7 @@ impl Remedy for ArgumentError {
             }
             Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
             Self::NoEvent { .. } => "integ webhook events".to_owned(),
+            Self::Pruned { .. } => "integ config show webhooks.keep".to_owned(),
             Self::Request { .. } => "integ help webhook verify".to_owned(),
             _ => return None,
         })
@@ -112,6 +118,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
         WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
         WebhookCommand::Replay(args) => replay::run(app, ui, &args),
         WebhookCommand::Backfill(args) => backfill::run(app, ui, &args),
+        WebhookCommand::Prune(args) => prune::run(app, ui, &args),
     }
 }
 

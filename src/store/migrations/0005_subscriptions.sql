@@ -25,5 +25,14 @@ CREATE TABLE subscriptions (
 
 CREATE INDEX subscriptions_of ON subscriptions (connection_id);
 
--- What is removed when its time is over.
-CREATE INDEX events_age ON events (received_at) WHERE status = 'processed';
+-- What is over its time: of these the content is still there.
+CREATE INDEX events_age ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
+CREATE INDEX events_of_batch ON events (body_of) WHERE body_of IS NOT NULL;
+
+-- What the user's own events are, by type.
+CREATE TABLE event_types (
+    kind        TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    -- JSON: data as they are sent.
+    sample      TEXT
+) STRICT, WITHOUT ROWID;

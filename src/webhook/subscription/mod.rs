@@ -291,7 +291,7 @@ async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Resul
         public_url: None,
         handlers: Handlers::new(&app.config, Choice::default()),
         most_attempts: 1,
-        keeps_leases: false,
+        looks_after: false,
     };
     let listener = match Listener::start(app, &plan) {
         Ok(listener) => listener,
