@@ -499,3 +499,53 @@ fn a_rate_is_kept_and_one_process_delivers_at_a_time() {
     );
     assert_eq!(worker.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_disabled_endpoint_is_told_once_whoever_finds_it() {
+    let (home, receiver) = (home(), Receiver::start());
+    let (told, hook) = (home.path().join("told"), home.path().join("hook.sh"));
+    let line = "echo \"$INTEG_NOTIFY_EVENT $INTEG_NOTIFY_ENDPOINT $INTEG_NOTIFY_STATUS $INTEG_NOTIFY_REASON\"";
+    fs::write(&hook, format!("{line} >> '{0}'; cat >> '{0}.json'\n", told.display())).unwrap();
+    let set = finish(home.command(["config", "set", "notify.command", &format!("sh '{}'", hook.display())]));
+    assert_eq!(set.code, 0, "{set:?}");
+    let (gone, _) = add(&home, &receiver.url("/gone"), "");
+    receiver.answers("/gone", (0..8).map(|_| Answer::Status(410)));
+    for number in 0..8 {
+        home.ok(&format!("endpoint send a.b --id msg_{number}"));
+    }
+    home.ok("endpoint deliver --once");
+    home.ok("endpoint deliver --once");
+    assert_eq!(fs::read_to_string(&told).unwrap(), format!("endpoint_disabled {gone} disabled it answered 410\n"));
+    let json: Value = serde_json::from_str(&fs::read_to_string(home.path().join("told.json")).unwrap()).unwrap();
+    assert_eq!((&json["type"], &json["data"]["endpoint"]), (&json!("endpoint.disabled"), &json!(gone)), "{json}");
+    // Who disables one himself knows it.
+    let (other, _) = add(&home, &receiver.url("/other"), "");
+    home.ok(&format!("endpoint disable {other}"));
+    assert_eq!(fs::read_to_string(&told).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn types_of_the_catalogue_are_listed_and_what_is_sent_is_held_against_them() {
+    let home = home();
+    assert!(home.ok("endpoint event list").starts_with("No event types"));
+    fs::write(home.path().join("paid.json"), r#"{"id":"in_1","amount":5}"#).unwrap();
+    fs::write(home.path().join("wrong.json"), r#"{"id":7}"#).unwrap();
+    home.ok("endpoint event add invoice.paid --sample paid.json --description Paid");
+    home.ok("endpoint event add invoice.void");
+    let listed = home.json("endpoint event list");
+    let paid = json!({ "event": "invoice.paid", "description": "Paid", "sample": { "id": "in_1", "amount": 5 } });
+    assert_eq!(listed["events"][0], paid);
+    let added = home.run("endpoint add https://example.com/in --events invoce.* --events invoice.*");
+    assert!(
+        added.code == 0 && added.stderr.contains("fits invoce.*") && !added.stderr.contains("invoice.*:"),
+        "{added:?}"
+    );
+    home.ok("endpoint send invoice.paid --data paid.json");
+    let wrong = home.run("endpoint send invoice.paid --data wrong.json --json");
+    assert_eq!((wrong.code, wrong.error_code().as_str()), (2, "invalid_data"), "{wrong:?}");
+    assert!(wrong.stderr.contains("/id is a number, not a text; /amount is missing"), "{wrong:?}");
+    home.ok("endpoint send invoice.void --data wrong.json");
+    home.ok("endpoint event remove invoice.paid");
+    assert_eq!(home.run("endpoint event remove invoice.paid --json").error_code(), "unknown_event_type");
+    assert_eq!(home.json("endpoint prune --keep 1s")["removed"], 0, "what waits stays");
+}
