@@ -78,7 +78,8 @@ fn condition(
     subject: Subject<'_>,
 ) -> Result<Option<(ConnectionId, Condition)>, StoreError> {
     const COLUMNS: &str = "SELECT id, standing, refused, error_count > 0 OR healthy IS 0 \
-        OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id AND s.failures > 0) \
+        OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
+        AND s.status = 'active' AND s.failures > 0) \
         FROM connections";
     let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, String, bool, bool)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

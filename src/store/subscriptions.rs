@@ -183,7 +183,7 @@ impl Subscriptions<'_> {
         })
     }
 
-    /// Notes that renewing or ending it failed; told through the hooks, once, as any failure of the connection.
+    /// Notes that renewing or ending it failed. A renewal is told through the hooks, once, as any failure of the connection.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -219,7 +219,8 @@ impl Subscriptions<'_> {
 
 /// Why the subscriptions of a connection cannot be renewed; absent where they can.
 pub(super) fn failure(sqlite: &rusqlite::Connection, connection: ConnectionId) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT last_error FROM subscriptions WHERE connection_id = ?1 AND failures > 0 ORDER BY id DESC LIMIT 1";
+    let sql = "SELECT last_error FROM subscriptions WHERE connection_id = ?1 AND status = 'active' AND failures > 0 \
+               ORDER BY id DESC LIMIT 1";
     let why =
         sqlite.prepare_cached(sql)?.query_row([connection.0], |row| row.get::<_, Option<String>>(0)).optional()?;
     Ok(why.flatten())

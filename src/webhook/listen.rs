@@ -157,9 +157,11 @@ impl<'a> Listener<'a> {
         let ids: Vec<ConnectionId> = setups.iter().map(|setup| setup.connection.id).collect();
         webhooks.set_port(&ids, port)?;
         let handled = !plan.handlers.is_empty();
+        // What comes while a subscription is made is left to whoever listens next.
+        let awaits = handled || !plan.looks_after;
         let mut targets = Vec::new();
         for setup in &setups {
-            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, handled)?));
+            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, awaits)?));
         }
         let (told, seen) = mpsc::channel(MOST_SEEN);
         let receiver = receiver(app, &opened, targets.clone())?;

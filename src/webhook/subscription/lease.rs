@@ -47,7 +47,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
         SubscriptionState::Asking => Lease {
             note: Some((
                 format!("subscription {id} was cut off while the vendor was asked, and may be there"),
-                format!("integ webhook subscribe {name}"),
+                format!("integ webhook unsubscribe {name} {id}"),
             )),
             ..plain("asking")
         },
