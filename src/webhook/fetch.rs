@@ -48,8 +48,7 @@ pub(super) async fn trust(
     }
     let trust = match proof.scheme {
         Scheme::RsaSha256 => {
-            let host = url.host_str().unwrap_or_default();
-            let key = certificate_key(&answer.body, host, now, matches!(route, Route::Live))
+            let key = certificate_key(&answer.body, now, matches!(route, Route::Live))
                 .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
             Trust { certificate_key: Some(key), ..Trust::default() }
         }
@@ -86,13 +85,12 @@ fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
     Url::parse(keys).map_err(|_| missing("the issuer's keys"))
 }
 
-/// The key bits of the first certificate of a PEM chain, which must lead to a root that browsers trust. The sandbox's
-/// certificate stands for itself.
-pub(super) fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool) -> Option<Vec<u8>> {
+/// The key bits of the first certificate of a PEM chain, which must lead to a root that browsers trust; whose it is is told
+/// by the host that it came from. The sandbox's certificate stands for itself.
+pub(super) fn certificate_key(pem: &[u8], now: Timestamp, live: bool) -> Option<Vec<u8>> {
     let chain = certificates(pem);
     let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
     if live {
-        let _ = host;
         let roots: Vec<CertificateDer<'static>> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
         let anchors: Vec<_> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.as_second()).ok()?));

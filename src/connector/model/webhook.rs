@@ -281,7 +281,7 @@ pub struct EventShape {
     pub actor: Option<Find>,
     /// The form's field that holds the event as JSON, where a body is a form.
     pub form_field: Option<String>,
-    /// The member that holds a document as base64, which takes its place.
+    /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
     pub base64: Option<Pointer>,
 }
 

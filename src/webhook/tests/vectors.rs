@@ -39,7 +39,7 @@ fn keys(vector: &Value) -> Keys {
 fn trust(vector: &Value) -> Trust {
     let now = super::at(vector["at"].as_i64().unwrap());
     // Its certificate stands for itself: the chain is another test's.
-    let key = vector["certificate_pem"].as_str().and_then(|pem| certificate_key(pem.as_bytes(), "", now, false));
+    let key = vector["certificate_pem"].as_str().and_then(|pem| certificate_key(pem.as_bytes(), now, false));
     Trust { certificate_key: key, json_keys: json_keys(&vector["jwks"]) }
 }
 
