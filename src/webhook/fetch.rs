@@ -35,8 +35,10 @@ pub(super) async fn trust(
     now: Timestamp,
 ) -> Result<Trust, Refused> {
     let url = address(proof, judged)?;
-    // The hour is part of the name: what it names is fetched anew in the next.
-    let name = format!("{url} {}", now.as_second() / 3600);
+    // Where it is really fetched is part of the name: no other connection believes what the sandbox publishes. So is the
+    // hour: what it names is fetched anew in the next.
+    let asked = route.resolve(&url).map_err(|_| Refused::Missing(format!("{url} cannot be reached")))?;
+    let name = format!("{url} {asked} {}", now.as_second() / 3600);
     if let Some(trust) = known.get(&name) {
         return Ok(trust.clone());
     }
