@@ -62,7 +62,12 @@ pub fn sign(
 pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, keys: &Keys) -> Option<&'p Proof> {
     let judged = Judged { request, document, items: std::slice::from_ref(document) };
     let fitting = || {
-        let fits = |proof: &&Proof| proof.when.as_ref().is_none_or(|when| when.holds(request, document));
+        let fits = |proof: &&Proof| {
+            let Some(mut when) = proof.when.clone() else { return true };
+            // The hash that the URL will hold is written with the signature, and stands for a body that is no form.
+            let hashed = proof.body_hash.as_ref().is_some_and(|name| when.query.shift_remove(name).is_some());
+            !(hashed && request.is_form()) && when.holds(request, document)
+        };
         proofs.iter().filter(fits)
     };
     let usable = |proof: &&Proof| fetch::is_needed(proof) || secret_keys(proof, keys).is_ok();

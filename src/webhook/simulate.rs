@@ -169,7 +169,8 @@ fn body(
     const JSON: Option<&str> = Some("application/json");
     if let Some(data) = wish.data {
         request.body = data.to_vec();
-        return Ok(if sample.form.is_empty() { JSON } else { Some(FORM) });
+        let is_form = !sample.form.is_empty() && serde_json::from_slice::<Map<String, Value>>(data).is_err();
+        return Ok(if is_form { Some(FORM) } else { JSON });
     }
     if let Some(text) = &sample.json {
         let json =

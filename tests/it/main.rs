@@ -32,4 +32,5 @@ mod vault_faults;
 mod vault_keys;
 mod webhook;
 mod webhook_faults;
+mod webhook_sdk;
 mod wire;

@@ -98,7 +98,8 @@ impl Maker {
 pub fn post(url: &Url, request: &Request) -> Option<u16> {
     let mut stream = TcpStream::connect(&*url.socket_addrs(|| None).ok()?).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    let mut head = format!("POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", url.path(), url.authority());
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut head = format!("POST {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", url.authority());
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -179,7 +179,7 @@ fn fault_059_a_token_in_the_url_or_in_an_item_is_whole() {
                 for text in spoilt(&token) {
                     let mut document = whole.clone();
                     event::change_items(&rules.event.items, &mut document, &mut |item| {
-                        at.put(item, text.clone().into())
+                        at.put(item, text.clone().into());
                     });
                     let other = Request { body: document.to_string().into_bytes(), ..request.clone() };
                     assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name}: {text}", connector.id);
