@@ -110,8 +110,15 @@ impl Condition {
 }
 
 impl Find {
+    pub(super) fn fits(&self, judged: &Judged<'_>, item: &Value) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds(judged.request, item))
+    }
+
     /// The value as text.
     pub(super) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
+        if !self.fits(judged, item) {
+            return None;
+        }
         if let Some(name) = &self.header {
             return judged.request.one(name).map(str::to_owned);
         }

@@ -144,9 +144,10 @@ impl Receiver {
                 return (empty(400), Outcome::Unreadable { connection: name(), why });
             }
         };
-        let read: Vec<event::Event> =
-            items.iter().map(|item| event::read(&target.rules.event, &judged, item)).collect();
-        let delivery = delivery(&target, &request, &read, self.clock.precise());
+        let now = self.clock.precise();
+        let read = |(place, item)| event::read(&target.rules.event, &judged, place, item, now);
+        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
+        let delivery = delivery(&target, &request, &read, now);
         match self.inbox.take(delivery).await {
             Ok(taken) => {
                 let events = read.into_iter().zip(taken).collect();

@@ -194,7 +194,7 @@ pub struct JwtRule {
 }
 
 /// Which requests something is about. All of it must fit; `*` stands for any value.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
     pub method: Option<WebhookMethod>,
@@ -245,7 +245,7 @@ pub struct Handshake {
     pub answer: Option<Value>,
 }
 
-/// Where a value is found in a request. Takes exactly one.
+/// Where a value is found in a request. Takes exactly one, and `when`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Find {
@@ -259,6 +259,10 @@ pub struct Find {
     pub beside: Option<String>,
     /// Always this.
     pub text: Option<String>,
+    /// Of an id: the second in which it came. For what a vendor tells again in the same words and gives no name.
+    pub received: bool,
+    /// Only of events that this fits; `body` is the event's own.
+    pub when: Option<Condition>,
 }
 
 /// Where an event says what.
@@ -267,18 +271,20 @@ pub struct Find {
 pub struct EventShape {
     /// A batch: the list of events, and within each of its items the list below, and so on.
     pub items: Vec<Pointer>,
-    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the event.
+    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the body and of the event's place in
+    /// it.
     pub id: Vec<Find>,
     /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
     #[serde(rename = "type")]
     pub kind: Vec<Find>,
-    pub account: Option<Find>,
-    pub time: Option<Find>,
+    /// Of several places the first that is there, as of those below.
+    pub account: Vec<Find>,
+    pub time: Vec<Find>,
     pub time_unit: TimeUnit,
     /// What it is about.
-    pub resource: Option<Find>,
+    pub resource: Vec<Find>,
     /// Who did it.
-    pub actor: Option<Find>,
+    pub actor: Vec<Find>,
     /// The form's field that holds the event as JSON, where a body is a form.
     pub form_field: Option<String>,
     /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.

@@ -1,5 +1,6 @@
 //! Every connector's rule, against what its vendor's own libraries accept and against everything that was changed.
 
+mod events;
 mod forged;
 mod vectors;
 
