@@ -428,6 +428,37 @@ fn the_vendors_sdks_take_what_is_simulated_and_what_they_sign_is_taken() {
     }
 }
 
+/// A URL that is called with a port may be signed without it, and one without may be signed with its scheme's.
+#[test]
+fn fault_071_twilios_sdk_signs_with_and_without_the_port() {
+    if !is_here() {
+        return;
+    }
+    let mut world = World::new();
+    let scheme = SCHEMES.iter().find(|scheme| scheme.name == "twilio-form").unwrap();
+    for (public, signed) in [
+        ("https://hooks.example.com:8443", ["https://hooks.example.com:8443", "https://hooks.example.com"]),
+        ("https://hooks.example.com", ["https://hooks.example.com:443", "https://hooks.example.com"]),
+        ("https://[2001:db8::1]", ["https://[2001:db8::1]:443", "https://[2001:db8::1]"]),
+    ] {
+        let mut listening = Listening::start(&world.home, &format!("twilio --public-url {public}"), None);
+        let receives = listening.url("twilio");
+        let wrong = ["http://hooks.example.com:8443", "https://hooks.example.com:444", "https://other.example.com"];
+        for (origin, verdict) in signed.iter().map(|origin| (origin, Taken)).chain(wrong.iter().map(|o| (o, Refused))) {
+            let mut request = world.sample(scheme, &receives);
+            let path = &request.url[receives.origin().ascii_serialization().len()..];
+            let signed = world.peer.ask(&json!({
+                "sign": scheme.name, "key": world.key(scheme, false), "url": format!("{origin}{path}"),
+                "body": String::from_utf8(request.body.clone()).unwrap(),
+            }));
+            request.set_header("X-Twilio-Signature", signed["headers"]["X-Twilio-Signature"].as_str().unwrap());
+            let status = post(&request.url.parse().unwrap(), &request);
+            assert_eq!(said(status.map(u64::from)), verdict, "{public}: {origin}");
+            listening.event();
+        }
+    }
+}
+
 #[test]
 fn what_the_sandbox_signs_is_believed_in_the_sandbox_alone() {
     if !is_here() {

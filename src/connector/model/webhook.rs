@@ -84,6 +84,9 @@ pub struct Proof {
     /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
     #[serde(default)]
     pub body_hash: Option<String>,
+    /// Whether the URL may be signed without its port too, and with its scheme's where it has none.
+    #[serde(default)]
+    pub any_port: bool,
     /// Of `rsa_sha256`: where the URL of the certificate stands, and the hosts that it may be on.
     #[serde(default)]
     pub certificate: Option<CertificateRule>,
