@@ -174,7 +174,8 @@ impl Carrier {
     }
 }
 
-/// The proof that a request is judged by.
+/// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be had
+/// the request is refused, and no weaker proof beside it is asked.
 pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proof> {
     proofs.iter().find(|proof| {
         let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));

@@ -58,7 +58,7 @@ pub fn sign(
 }
 
 /// The proof by which a request of this kind would be signed: the one whose signature it carries already, else the first
-/// that fits it and that there is a key for.
+/// that fits it and that there is a key for: what is made by a weaker one is the receiver's to refuse.
 pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, keys: &Keys) -> Option<&'p Proof> {
     let judged = Judged { request, document, items: std::slice::from_ref(document) };
     let fitting = || {
