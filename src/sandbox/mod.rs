@@ -33,6 +33,7 @@ mod message;
 mod page;
 mod pattern;
 mod revoke;
+mod rsa;
 mod signed;
 mod state;
 #[cfg(test)]
@@ -46,5 +47,6 @@ pub use emulator::{Emulator, Running, Storage};
 pub use fault::{Fault, FaultKind};
 pub use life::Life;
 pub use message::{Reply, Request};
+pub use rsa::{KEY_ID, RsaKey};
 pub use state::State;
 pub use vendor::Vendor;

@@ -13,6 +13,7 @@ use super::fault::{Fault, FaultKind, Shows};
 use super::life::Life;
 use super::message::{Reply, Request};
 use super::pattern::Captures;
+use super::rsa::RsaKey;
 use super::signed::Signer;
 use super::state::State;
 use crate::clock::Timestamp;
@@ -32,6 +33,8 @@ pub struct Vendor {
     pub(super) fields: BTreeMap<String, Secret>,
     pub(super) places: Places,
     pub(super) signer: Signer,
+    /// What it signs webhooks with, where that is an RSA key.
+    pub(super) rsa: Option<RsaKey>,
 }
 
 /// One request with what is known of it.
@@ -70,6 +73,7 @@ impl Vendor {
             places: Places::new(connector, auth, &known),
             fields,
             signer: Signer::new(seed, &connector.id, token_prefix(connector)),
+            rsa: RsaKey::of(connector, seed),
             connector: connector.clone(),
             auth: auth.clone(),
             params: all,

@@ -285,7 +285,8 @@ fn take(
         if super::handshake::of(&webhook.handshakes, &judged).is_some() {
             continue;
         }
-        let read: Vec<event::Event> = items.iter().map(|item| event::read(&webhook.event, &judged, item)).collect();
+        let read = |(place, item)| event::read(&webhook.event, &judged, place, item, app.clock.precise());
+        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
         if wish.dry_run {
             for event in read {
                 let known = events.find(setup.connection.id, &event.delivery_id)?.is_some();

@@ -77,7 +77,9 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let case = Case { rules, keys: &setup.keys, trust: &trust, now };
     let refused = refused.or_else(|| case.judge(request).err());
     let events = match (&refused, &items) {
-        (None, Ok(items)) => items.iter().map(|item| event::read(&rules.event, &judged, item)).collect(),
+        (None, Ok(items)) => {
+            items.iter().enumerate().map(|(place, item)| event::read(&rules.event, &judged, place, item, now)).collect()
+        }
         _ => Vec::new(),
     };
     Ok(Explained { parts: case.parts(&judged, refused.as_ref()), refused, events })

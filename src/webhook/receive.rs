@@ -165,9 +165,9 @@ impl Receiver {
                 return (empty(400), Outcome::Unreadable { connection: name(), why });
             }
         };
-        let read: Vec<event::Event> =
-            items.iter().map(|item| event::read(&target.rules.event, &judged, item)).collect();
         let now = self.clock.precise();
+        let read = |(place, item)| event::read(&target.rules.event, &judged, place, item, now);
+        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
         let delivery = delivery(&target.rules, target.connection, target.handled, &request, &read, now);
         match self.inbox.take(delivery).await {
             Ok(taken) => {

@@ -33,4 +33,5 @@ mod vault_faults;
 mod vault_keys;
 mod webhook;
 mod webhook_faults;
+mod webhook_sdk;
 mod wire;

@@ -88,6 +88,9 @@ pub struct Proof {
     /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
     #[serde(default)]
     pub body_hash: Option<String>,
+    /// Whether the URL may be signed without its port too, and with its scheme's where it has none.
+    #[serde(default)]
+    pub any_port: bool,
     /// Of `rsa_sha256`: where the URL of the certificate stands, and the hosts that it may be on.
     #[serde(default)]
     pub certificate: Option<CertificateRule>,
@@ -198,7 +201,7 @@ pub struct JwtRule {
 }
 
 /// Which requests something is about. All of it must fit; `*` stands for any value.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
     pub method: Option<WebhookMethod>,
@@ -249,7 +252,7 @@ pub struct Handshake {
     pub answer: Option<Value>,
 }
 
-/// Where a value is found in a request. Takes exactly one.
+/// Where a value is found in a request. Takes exactly one, and `when`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Find {
@@ -263,6 +266,10 @@ pub struct Find {
     pub beside: Option<String>,
     /// Always this.
     pub text: Option<String>,
+    /// Of an id: the second in which it came. For what a vendor tells again in the same words and gives no name.
+    pub received: bool,
+    /// Only of events that this fits; `body` is the event's own.
+    pub when: Option<Condition>,
 }
 
 /// Where an event says what.
@@ -271,21 +278,23 @@ pub struct Find {
 pub struct EventShape {
     /// A batch: the list of events, and within each of its items the list below, and so on.
     pub items: Vec<Pointer>,
-    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the event.
+    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the body and of the event's place in
+    /// it.
     pub id: Vec<Find>,
     /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
     #[serde(rename = "type")]
     pub kind: Vec<Find>,
-    pub account: Option<Find>,
-    pub time: Option<Find>,
+    /// Of several places the first that is there, as of those below.
+    pub account: Vec<Find>,
+    pub time: Vec<Find>,
     pub time_unit: TimeUnit,
     /// What it is about.
-    pub resource: Option<Find>,
+    pub resource: Vec<Find>,
     /// Who did it.
-    pub actor: Option<Find>,
+    pub actor: Vec<Find>,
     /// The form's field that holds the event as JSON, where a body is a form.
     pub form_field: Option<String>,
-    /// The member that holds a document as base64, which takes its place.
+    /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
     pub base64: Option<Pointer>,
 }
 

@@ -35,14 +35,19 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         }
     }
     let shape = &webhook.event;
-    let singles =
-        [("account", &shape.account), ("time", &shape.time), ("resource", &shape.resource), ("actor", &shape.actor)];
-    let lists = [("id", &shape.id), ("type", &shape.kind)];
-    let finds = singles.into_iter().filter_map(|(name, find)| Some((name, find.as_ref()?)));
-    for (name, find) in
-        finds.chain(lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))))
-    {
+    let lists = [
+        ("id", &shape.id),
+        ("type", &shape.kind),
+        ("account", &shape.account),
+        ("time", &shape.time),
+        ("resource", &shape.resource),
+        ("actor", &shape.actor),
+    ];
+    for (name, find) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))) {
         check_find(&format!("webhook.event.{name}"), find, found);
+        if find.received && name != "id" {
+            found.push((format!("webhook.event.{name}"), "received is a part of an id alone".to_owned()));
+        }
     }
     check_subscribe(connector, webhook, found);
     check_backfill(connector, webhook, found);
@@ -133,9 +138,13 @@ fn check_find(key: &str, find: &Find, found: &mut Found) {
         find.body.is_some(),
         find.beside.is_some(),
         find.text.is_some(),
+        find.received,
     ];
     if places.iter().filter(|there| **there).count() != 1 {
-        found.push((key.to_owned(), "takes exactly one of header, query, at, body, beside and text".to_owned()));
+        found.push((
+            key.to_owned(),
+            "takes exactly one of header, query, at, body, beside, text and received".to_owned(),
+        ));
     }
 }
 
