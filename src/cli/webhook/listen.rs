@@ -14,11 +14,10 @@ use crate::connection::ConnectionName;
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
-use crate::store::{EventStatus, Taken};
-use crate::webhook::event::Event;
+use crate::store::{EventStatus, NewEvent, Taken};
 use crate::webhook::handle::{Choice, Handlers};
 use crate::webhook::listen::{Listener, Plan, Seen};
-use crate::webhook::receive::Outcome;
+use crate::webhook::receive::{Outcome, Received};
 use crate::webhook::setup::DEFAULT_PORT;
 
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
@@ -167,7 +166,7 @@ impl Screen<'_> {
     fn show(&self, seen: &Seen) {
         match seen {
             Seen::Request(Outcome::Received { connection, events }) => {
-                for (event, taken) in events {
+                for Received { event, taken, .. } in events {
                     self.received(connection, event, *taken);
                 }
             }
@@ -212,7 +211,7 @@ impl Screen<'_> {
         }
     }
 
-    fn received(&self, connection: &ConnectionName, event: &Event, taken: Taken) {
+    fn received(&self, connection: &ConnectionName, event: &NewEvent, taken: Taken) {
         let (state, tone) = match taken {
             Taken::New(_) => ("verified", Tone::Good),
             Taken::Duplicate(_) => ("duplicate", Tone::Dim),
