@@ -2,6 +2,7 @@
 
 mod address;
 mod events;
+mod keys;
 mod listen;
 mod printer;
 mod replay;
