@@ -21,7 +21,7 @@ const MOST_WAITING: usize = 1024;
 const MOST_TOGETHER: usize = 256;
 
 /// How long commits are left in the log at least: what is written again meanwhile is moved once.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(50);
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 
 struct Waiting {
     delivery: Delivery,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::store::EventId;
 
 /// What is said of them.
-pub(super) const HELP: &str = "Keys: s shows the newest event, r handles it again, 17s and 17r event 17; q quits.";
+pub(super) const HELP: &str = "Keys: s shows the newest event, r handles it again, 17r event 17; q quits.";
 
 /// What a key asks for; no event is the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,8 @@ use crate::webhook::setup::DEFAULT_PORT;
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
 ///
 /// An event is answered for once it is in the store. With --exec, --forward-to or --append it is then handled, of each
-/// connection in order; what fails is tried again, and what is left is handled at the next listen.
+/// connection in order; what fails is tried again, and what is left is handled at the next listen. In a terminal s shows
+/// the newest event, r handles it again, 17s and 17r do so with event 17, and q quits.
 #[derive(Debug, Args)]
 pub(super) struct ListenArgs {
     /// All that can receive where none is named
@@ -139,13 +140,14 @@ fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -
         }
         return Ok(ui.show_line(&line)?);
     }
+    let width = addresses.iter().map(|(name, ..)| name.to_string().len()).max().unwrap_or_default();
     for (name, local, public) in &addresses {
-        ui.raw(&format!("{name}  {public}\n"));
+        ui.raw(&format!("{:width$}  {public}\n", name.to_string()));
         if public != local {
-            ui.raw(&format!("{:width$}  at {local}\n", "", width = name.to_string().len()));
+            ui.raw(&format!("{:width$}  at {local}\n", ""));
         }
         if let Some(secret) = secret(name).filter(|_| print_secret) {
-            ui.raw(&format!("{:width$}  secret {secret}\n", "", width = name.to_string().len()));
+            ui.raw(&format!("{:width$}  secret {secret}\n", ""));
         }
     }
     let example = addresses.first().map(|(name, ..)| format!("; `integ webhook simulate {name}` sends something"));
