@@ -35,7 +35,9 @@ impl Keys {
         tcsetattr(io::stdin(), OptionalActions::Now, &modes).ok()?;
         let (press, pressed) = mpsc::unbounded_channel();
         // Ends with the process: nothing wakes who waits for a key.
-        std::thread::spawn(move || io::stdin().bytes().map_while(Result::ok).try_for_each(|byte| press.send(byte)));
+        std::thread::spawn(move || {
+            io::stdin().lock().bytes().map_while(Result::ok).try_for_each(|byte| press.send(byte))
+        });
         Some(Self { before, pressed, typed: Typed::default() })
     }
 

@@ -209,7 +209,7 @@ impl Screen<'_> {
             }
         }
         // Its terminal has gone, and a signal will say so.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn resend(&self, id: EventId) -> Result<u8> {
