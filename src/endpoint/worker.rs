@@ -8,6 +8,7 @@
 //! process ends, however it ends. Nothing is noted before an attempt, so that what a killed worker had sent is sent again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::Pace;
 use crate::notify::Notice;
-use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded};
+use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Message, Recorded};
 use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
@@ -267,7 +268,11 @@ impl Worker<'_> {
         let mut pause = None;
         let count = self.lanes.len();
         self.first = (self.first + 1) % count.max(1);
-        for index in (self.first..count).chain(0..self.first) {
+        let mut order: Vec<usize> = (self.first..count).chain(0..self.first).collect();
+        // Those that answer at once are not kept waiting while others are read.
+        order.sort_by_key(|index| self.lanes[*index].is_slow());
+        let mut messages = HashMap::new();
+        for index in order {
             let lane = &self.lanes[index];
             if !lane.look || lane.rests(now) {
                 continue;
@@ -276,7 +281,7 @@ impl Worker<'_> {
             let own = if slow { PLACES_OF_SLOW } else { PLACES };
             let free = own.saturating_sub(lane.running.len()).min(ALL_PLACES.saturating_sub(taken[usize::from(slow)]));
             if free > 0 {
-                taken[usize::from(slow)] += self.fill(index, free, now)?;
+                taken[usize::from(slow)] += self.fill(index, free, now, &mut messages)?;
             }
             let lane = &self.lanes[index];
             if lane.look {
@@ -287,8 +292,14 @@ impl Worker<'_> {
         Ok(pause)
     }
 
-    /// Begins up to `free` attempts of a lane; the number of them.
-    fn fill(&mut self, index: usize, free: usize, now: Timestamp) -> Result<usize, EndpointError> {
+    /// Begins up to `free` attempts of a lane; the number of them. A message is read once for all lanes.
+    fn fill(
+        &mut self,
+        index: usize,
+        free: usize,
+        now: Timestamp,
+        messages: &mut HashMap<String, Arc<Message>>,
+    ) -> Result<usize, EndpointError> {
         let lane = &mut self.lanes[index];
         let outbox = self.store.outbox();
         let due = match self.work {
@@ -323,10 +334,16 @@ impl Worker<'_> {
                 (lane.look, lane.paced) = (true, Some(wait));
                 break;
             }
-            let Some(message) = outbox.message(&delivery.message)? else { continue };
+            let message = match messages.entry(delivery.message) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(place) => {
+                    let Some(message) = outbox.message(place.key())? else { continue };
+                    Arc::clone(place.insert(Arc::new(message)))
+                }
+            };
             lane.running.insert(delivery.id, Stopwatch::start());
             let (sender, endpoint) = (Arc::clone(&self.sender), lane.endpoint.clone());
-            let task = self.running.spawn(async move { sender.attempt(&endpoint, &message.id, message.body).await });
+            let task = self.running.spawn(async move { sender.attempt(&endpoint, &message).await });
             self.places.insert(task.id(), (delivery.endpoint, delivery.id));
             begun += 1;
         }

@@ -1,6 +1,7 @@
 //! The inbox: events as they came, each once, and what became of them.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
+use sha2::{Digest, Sha256};
 
 use super::row::{from_word, to_json, to_word};
 use super::{Malformed, Store, StoreError};
@@ -381,10 +382,11 @@ impl Events<'_> {
 }
 
 fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, digest, kind, account, resource, actor, occurred_at, \
+    let sql = "SELECT id, digest FROM events WHERE key = ?1 AND connection_id = ?2 AND delivery_id = ?3";
+    let mut known = transaction.prepare_cached(sql)?;
+    let sql = "INSERT INTO events (connection_id, delivery_id, key, digest, kind, account, resource, actor, occurred_at, \
                received_at, headers, body, body_of, item, status, due_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
-               ON CONFLICT (connection_id, delivery_id) DO NOTHING";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let mut insert = transaction.prepare_cached(sql)?;
     let headers = to_json(&delivery.headers)?;
     let received_at = delivery.received_at.as_millisecond();
@@ -392,33 +394,34 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
     let mut first = None;
     let mut taken = Vec::with_capacity(delivery.events.len());
     for event in &delivery.events {
-        let inserted = insert.execute(rusqlite::params![
-            delivery.connection.0,
-            event.delivery_id,
-            event.digest.as_ref().map_or(&[][..], |digest| digest),
-            event.kind,
-            event.account,
-            event.resource,
-            event.actor,
-            event.occurred_at.map(Timestamp::as_millisecond),
-            received_at,
-            headers,
-            if first.is_none() { Some(&delivery.body) } else { None },
-            first,
-            event.item,
-            status.as_str(),
-            delivery.handled.then_some(received_at),
-        ])?;
-        if inserted == 1 {
+        let key = key(delivery.connection, &event.delivery_id);
+        let found = known.query_row((key, delivery.connection.0, &event.delivery_id), |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        });
+        let Some((id, digest)) = found.optional()? else {
+            insert.execute(rusqlite::params![
+                delivery.connection.0,
+                event.delivery_id,
+                key,
+                event.digest.as_ref().map_or(&[][..], |digest| digest),
+                event.kind,
+                event.account,
+                event.resource,
+                event.actor,
+                event.occurred_at.map(Timestamp::as_millisecond),
+                received_at,
+                headers,
+                if first.is_none() { Some(&delivery.body) } else { None },
+                first,
+                event.item,
+                status.as_str(),
+                delivery.handled.then_some(received_at),
+            ])?;
             let id = transaction.last_insert_rowid();
             first.get_or_insert(id);
             taken.push(Taken::New(EventId(id)));
             continue;
-        }
-        let sql = "SELECT id, digest FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
-        let (id, digest): (i64, Vec<u8>) = transaction
-            .prepare_cached(sql)?
-            .query_row((delivery.connection.0, &event.delivery_id), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        };
         if digest.is_empty() || event.digest.is_none_or(|known| known == *digest) {
             taken.push(Taken::Duplicate(EventId(id)));
         } else {
@@ -428,6 +431,12 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
         }
     }
     Ok(taken)
+}
+
+/// What an event is found by; two that share it are told apart by what it is made of.
+fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
+    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
+    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {

@@ -75,7 +75,7 @@ mod tests {
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
         event_types: kind description sample
-        events: id connection_id delivery_id digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
+        events: id connection_id delivery_id key digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at

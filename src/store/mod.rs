@@ -12,6 +12,7 @@
 
 mod apps;
 mod changes;
+mod checkpoint;
 mod connections;
 mod copy;
 mod endpoints;
@@ -40,6 +41,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use apps::{App, Apps};
 pub use changes::Changed;
+pub use checkpoint::Checkpointer;
 pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
@@ -67,6 +69,8 @@ pub fn sqlite_version() -> &'static str {
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,
+    path: PathBuf,
+    key: Key,
     /// The side file that notes the sequence number of the last commit.
     sequence_file: PathBuf,
     vault_id: String,

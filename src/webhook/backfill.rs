@@ -294,7 +294,9 @@ fn take(
             }
             continue;
         }
-        let delivery = receive::fetched(webhook, setup.connection.id, &request, &read, app.clock.precise());
+        let batch = !webhook.event.items.is_empty();
+        let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
+        let delivery = receive::fetched(setup.connection.id, request, texts, app.clock.precise());
         let taken = events.take(&[delivery])?.into_iter().flatten();
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
             let known = !matches!(taken, Taken::New(_));

@@ -1,5 +1,8 @@
 //! What a request tells: one event or a batch, each with its id, type, time, account, resource and actor.
 
+use std::borrow::Cow;
+use std::slice;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::civil::DateTime;
@@ -13,7 +16,7 @@ use super::request::Request;
 use crate::clock::Timestamp;
 use crate::connector::{EventShape, Find, Pointer, TimeUnit};
 
-/// An event in integ's own terms, with the vendor's document as it came.
+/// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What the vendor knows the delivery by; a hash where it has no name for it.
@@ -23,7 +26,6 @@ pub struct Event {
     pub time: Option<Timestamp>,
     pub resource: Option<String>,
     pub actor: Option<String>,
-    pub payload: Value,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -72,8 +74,8 @@ pub fn document(shape: &EventShape, request: &Request) -> Result<Value, Unreadab
 ///
 /// # Errors
 /// [`Unreadable::Items`].
-pub fn items(shape: &EventShape, document: &Value) -> Result<Vec<Value>, Unreadable> {
-    let mut found = vec![document.clone()];
+pub fn items<'d>(shape: &EventShape, document: &'d Value) -> Result<Cow<'d, [Value]>, Unreadable> {
+    let mut found = Cow::Borrowed(slice::from_ref(document));
     for at in &shape.items {
         let lists = found.iter().map(|item| at.find(item).and_then(Value::as_array).ok_or(Unreadable::Items));
         found = lists.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().cloned().collect();
@@ -128,6 +130,5 @@ pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value,
         time,
         resource: text(&shape.resource),
         actor: text(&shape.actor),
-        payload: item.clone(),
     }
 }

@@ -102,7 +102,7 @@ impl Case<'_> {
             return Ok(());
         }
         let document = event::document(&self.rules.event, request).unwrap_or(Value::Null);
-        let items = event::items(&self.rules.event, &document).unwrap_or_else(|_| vec![document.clone()]);
+        let items = event::items(&self.rules.event, &document).unwrap_or_else(|_| vec![document.clone()].into());
         let judged = Judged { request, document: &document, items: &items };
         verify(&self.rules.proofs, &judged, keys, self.trust, self.now)
     }

@@ -1,5 +1,6 @@
 //! Receiving in the foreground: the port, the inbox, the queues, and what there is to see of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, PoisonError};
@@ -12,12 +13,11 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
-use super::event::Event;
 use super::fetch;
 use super::handle::{Choice, Handlers};
 use super::inbox::Inbox;
 use super::queue::{self, Queue};
-use super::receive::{Outcome, Receiver, Reply, Target};
+use super::receive::{Outcome, Received, Receiver, Reply, Target};
 use super::request::Request;
 use super::retention::{prune_some, pruning};
 use super::setup::Setup;
@@ -28,7 +28,7 @@ use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::serve::{Answer, Server, StatusCode, page, plain};
 use crate::http::{self, Route};
-use crate::store::{EventId, EventStatus, Taken};
+use crate::store::{EventId, EventStatus};
 use crate::vault::Opened;
 
 /// What is seen and not yet shown.
@@ -412,27 +412,33 @@ fn read_again(opened: &Opened, clock: &Clock, target: &Target) {
 }
 
 /// What of it is to be shown: a request's events as far as they are chosen.
-fn chosen(choice: &Choice, happened: &Seen) -> Option<Seen> {
-    let Seen::Request(Outcome::Received { connection, events }) = happened else { return Some(happened.clone()) };
+fn chosen<'s>(choice: &Choice, happened: &'s Seen) -> Option<Cow<'s, Seen>> {
+    let Seen::Request(Outcome::Received { connection, events }) = happened else {
+        return Some(Cow::Borrowed(happened));
+    };
     if choice.kinds.is_empty() && choice.filter.is_none() {
-        return Some(happened.clone());
+        return Some(Cow::Borrowed(happened));
     }
-    let admitted = |(event, taken): &&(Event, Taken)| choice.admits(&as_document(connection, event, taken.id()));
+    let admitted = |received: &&Received| choice.admits(&as_document(connection, received));
     let events: Vec<_> = events.iter().filter(admitted).cloned().collect();
-    (!events.is_empty()).then(|| Seen::Request(Outcome::Received { connection: connection.clone(), events }))
+    if events.is_empty() {
+        return None;
+    }
+    Some(Cow::Owned(Seen::Request(Outcome::Received { connection: connection.clone(), events })))
 }
 
-fn as_document(connection: &ConnectionName, event: &Event, id: EventId) -> Value {
+fn as_document(connection: &ConnectionName, received: &Received) -> Value {
+    let Received { event, payload, taken } = received;
     serde_json::json!({
-        "id": id.0,
+        "id": taken.id().0,
         "connection": connection.to_string(),
         "type": event.kind,
         "delivery_id": event.delivery_id,
         "account": event.account,
         "resource": event.resource,
         "actor": event.actor,
-        "time": event.time.map(|at| at.to_string()),
-        "payload": event.payload,
+        "time": event.occurred_at.map(|at| at.to_string()),
+        "payload": payload,
     })
 }
 

@@ -1,5 +1,6 @@
 //! One request to a webhook's URL, from its bytes to its answer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub struct Reply {
 pub enum Outcome {
     Received {
         connection: ConnectionName,
-        events: Vec<(event::Event, Taken)>,
+        events: Vec<Received>,
     },
     Handshake {
         connection: ConnectionName,
@@ -73,6 +74,14 @@ pub enum Outcome {
     },
     /// Nobody is there at this path.
     Unknown,
+}
+
+/// An event that was taken, with the vendor's document as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub event: NewEvent,
+    pub payload: Value,
+    pub taken: Taken,
 }
 
 type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
@@ -158,7 +167,7 @@ impl Receiver {
             let why = "it is no POST".to_owned();
             return (empty(405), Outcome::Unreadable { connection: name(), why });
         }
-        let items = match &items {
+        let found = match &items {
             Ok(items) => items,
             Err(error) => {
                 let why = error.to_string();
@@ -166,12 +175,20 @@ impl Receiver {
             }
         };
         let now = self.clock.precise();
-        let read = |(place, item)| event::read(&target.rules.event, &judged, place, item, now);
-        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
-        let delivery = delivery(&target.rules, target.connection, target.handled, &request, &read, now);
+        let events = found.iter().enumerate().map(|(place, item)| {
+            let text = matches!(found, Cow::Owned(_)).then(|| item.to_string());
+            new_event(event::read(&target.rules.event, &judged, place, item, now), text, &request.body)
+        });
+        let events = events.collect();
+        let payloads = match items {
+            Ok(Cow::Owned(items)) => items,
+            _ => vec![document],
+        };
+        let delivery = delivery(target.connection, target.handled, request, events, now);
         match self.inbox.take(delivery).await {
-            Ok(taken) => {
-                let events = read.into_iter().zip(taken).collect();
+            Ok((delivery, taken)) => {
+                let events = delivery.events.into_iter().zip(payloads).zip(taken);
+                let events = events.map(|((event, payload), taken)| Received { event, payload, taken }).collect();
                 (accepted(&target.rules), Outcome::Received { connection: name(), events })
             }
             Err(why) => {
@@ -253,57 +270,45 @@ fn accepted(rules: &Webhook) -> Reply {
 /// Headers that carry the vendor's credentials to us are of no use later.
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
-/// A delivery that was asked for. Its body is not the one that the vendor sends, so that its ids alone tell what came.
+/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that its ids alone tell what came.
 pub(super) fn fetched(
-    rules: &Webhook,
     connection: ConnectionId,
-    request: &Request,
-    read: &[event::Event],
+    request: Request,
+    read: Vec<(event::Event, Option<String>)>,
     now: Timestamp,
 ) -> Delivery {
-    let mut delivery = delivery(rules, connection, true, request, read, now);
-    for event in &mut delivery.events {
-        event.digest = None;
-    }
-    delivery
+    let new = |(event, item)| NewEvent { digest: None, ..new_event(event, item, &request.body) };
+    let events = read.into_iter().map(new);
+    let events = events.collect();
+    delivery(connection, true, request, events, now)
 }
 
 fn delivery(
-    rules: &Webhook,
     connection: ConnectionId,
     handled: bool,
-    request: &Request,
-    read: &[event::Event],
+    request: Request,
+    events: Vec<NewEvent>,
     now: Timestamp,
 ) -> Delivery {
-    let batch = !rules.event.items.is_empty();
-    let hash = |bytes: &[u8]| -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-        out
-    };
-    let events = read.iter().map(|event| {
-        let item = batch.then(|| event.payload.to_string());
-        NewEvent {
-            delivery_id: event.delivery_id.clone(),
-            digest: Some(hash(item.as_ref().map_or(request.body.as_slice(), String::as_bytes))),
-            kind: event.kind.clone(),
-            account: event.account.clone(),
-            resource: event.resource.clone(),
-            actor: event.actor.clone(),
-            occurred_at: event.time,
-            item,
-        }
-    });
-    let kept =
-        request.headers.iter().filter(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-    Delivery {
-        connection,
-        received_at: now,
-        headers: kept.cloned().collect(),
-        body: request.body.clone(),
-        events: events.collect(),
-        handled,
+    let mut headers = request.headers;
+    headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+    Delivery { connection, received_at: now, headers, body: request.body, events, handled }
+}
+
+/// `item` is the event within a batch; else it is the whole body.
+fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent {
+    let mut hash = [0; 32];
+    let text = item.as_ref().map_or(body, String::as_bytes);
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
+    NewEvent {
+        delivery_id: event.delivery_id,
+        digest: Some(hash),
+        kind: event.kind,
+        account: event.account,
+        resource: event.resource,
+        actor: event.actor,
+        occurred_at: event.time,
+        item,
     }
 }
 

@@ -35,13 +35,13 @@ pub(super) struct EventsArgs {
 /// One event: what it tells, and the request it came with
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    id: i64,
+    pub(super) id: i64,
     /// The exact body alone
     #[arg(long, conflicts_with = "headers")]
-    body: bool,
+    pub(super) body: bool,
     /// The headers alone
     #[arg(long)]
-    headers: bool,
+    pub(super) headers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

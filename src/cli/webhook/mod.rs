@@ -3,6 +3,7 @@
 mod address;
 mod backfill;
 mod events;
+mod keys;
 mod listen;
 mod printer;
 mod prune;

@@ -38,7 +38,7 @@ fn connectors() -> Vec<Connector> {
 /// Judges a request as a receiver does.
 fn judge(rules: &Webhook, request: &Request, keys: &Keys, trust: &Trust, now: i64) -> Result<(), Refused> {
     let document = event::document(&rules.event, request).map_err(|_| Refused::Form)?;
-    let items = event::items(&rules.event, &document).unwrap_or_else(|_| vec![document.clone()]);
+    let items = event::items(&rules.event, &document).unwrap_or_else(|_| vec![document.clone()].into());
     verify(&rules.proofs, &Judged { request, document: &document, items: &items }, keys, trust, at(now))
 }
 
