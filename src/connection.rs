@@ -267,22 +267,25 @@ pub enum Condition {
     Gone,
 }
 
-/// A change of a connection's condition that somebody may want to know of.
+/// A change of a connection's condition, or of an endpoint's, that somebody may want to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
     NeedsReauth,
     Failure,
     Recovery,
+    /// Of an endpoint: nothing is sent to it any more.
+    EndpointDisabled,
 }
 
 impl Transition {
-    pub const ALL: [Self; 3] = [Self::NeedsReauth, Self::Failure, Self::Recovery];
+    pub const ALL: [Self; 4] = [Self::NeedsReauth, Self::Failure, Self::Recovery, Self::EndpointDisabled];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NeedsReauth => "needs_reauth",
             Self::Failure => "failure",
             Self::Recovery => "recovery",
+            Self::EndpointDisabled => "endpoint_disabled",
         }
     }
 

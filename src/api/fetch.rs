@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::build::{Call, Path, own_host};
 use super::input::Words;
 use super::pages::{Turn, after, with_param};
-use super::send::{Answer, Patience, Token, send};
+use super::send::{Answer, Patience, SendError, Token, send};
 use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
 use crate::clock::random;
-use crate::connection::ConnectionName;
-use crate::connector::{Action, Method, ParamKind};
+use crate::connection::{ConnectionName, Grant};
+use crate::connector::{Action, Method, Pages, ParamKind};
 use crate::error::Result;
 use crate::http::{Body, Request, Response};
 use crate::oauth::access::{self, Want};
@@ -66,13 +66,24 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
 /// # Errors
 /// [`ApiError`], [`super::SendError`]; a refusal of the vendor is in the answer's class.
 pub async fn call(app: &App, order: &Order<'_>) -> Result<Done> {
-    let session = app.session(access::load(app, order.connection)?.connection)?;
-    let (name, action) = find_action(&session.connector, order.action)?;
-    let input = read(&session, name, action, order)?;
-    check_allowed(&session, name, &action.auth, &action.scopes)?;
+    Ok(attempt(app, order).await?)
+}
+
+/// The same, telling what was never sent from what may have been acted on.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn attempt(app: &App, order: &Order<'_>) -> Result<Done, SendError> {
+    let session = access::load(app, order.connection).and_then(|loaded| app.session(loaded.connection));
+    let session = session.map_err(SendError::Build)?;
+    let built = |error: ApiError| SendError::Build(error.into());
+    let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
+    let input = read(&session, name, action, order).map_err(built)?;
+    check_allowed(&session, name, &action.auth, &action.scopes).map_err(built)?;
     let key = key(order.key);
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
-    let mut token = Token::from(&access::grant(app, order.connection, Want::Usable).await?);
+    let loaded = access::grant(app, order.connection, Want::Usable).await.map_err(SendError::Grant)?;
+    let mut token = Token::from(&loaded);
     let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: call.is_repeatable() };
     let answer = send(app, &session, &mut token, patience, |grant| call.request(grant)).await?;
     let action = action.clone();
@@ -136,41 +147,102 @@ pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Response) -> 
         body: ask.body.clone(),
         key: &key,
     };
-    let mut token = Token::from(&access::grant(app, ask.connection, Want::Usable).await?);
-    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: path.is_repeatable() };
-    let pages = session.connector.api.pages.as_ref();
-    let mut seen_pages = HashSet::new();
-    let mut seen_records = 0;
-    let mut turn: Option<Turn> = None;
-    loop {
-        let request = |grant: &_| {
-            let mut request = path.request(grant)?;
-            if let Some(pages) = pages.filter(|_| ask.paginate && ask.method == Method::Get) {
-                request.url = super::pages::sized(pages, &request.url);
+    let what = format!("{} {}", ask.method.as_str(), ask.path);
+    let walk = Walk {
+        app,
+        session: &session,
+        what: &what,
+        repeatable: path.is_repeatable(),
+        pages: session.connector.api.pages.as_ref(),
+        sized: ask.method == Method::Get,
+        paginate: ask.paginate,
+    };
+    walk.pages(|grant| path.request(grant), async |response| each(response)).await
+}
+
+/// Asks an action that lists, and hands over each page as it comes, until `each` wants no more. `pages` is how the list
+/// is parted, where not as the connector's others.
+///
+/// # Errors
+/// [`ApiError`], [`super::SendError`], and those of `each`.
+pub async fn list(
+    app: &App,
+    order: &Order<'_>,
+    pages: Option<&Pages>,
+    each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let session = app.session(access::load(app, order.connection)?.connection)?;
+    let (name, action) = find_action(&session.connector, order.action)?;
+    let input = read(&session, name, action, order)?;
+    check_allowed(&session, name, &action.auth, &action.scopes)?;
+    let key = key(order.key);
+    let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
+    let walk = Walk {
+        app,
+        session: &session,
+        what: name,
+        repeatable: call.is_repeatable(),
+        pages: pages.or(session.connector.api.pages.as_ref()),
+        sized: action.method == Method::Get,
+        paginate: true,
+    };
+    walk.pages(|grant| call.request(grant), each).await
+}
+
+/// A list on its way from page to page.
+struct Walk<'a> {
+    app: &'a App,
+    session: &'a Session,
+    what: &'a str,
+    repeatable: bool,
+    pages: Option<&'a Pages>,
+    /// Whether pages of the usual size are asked for.
+    sized: bool,
+    paginate: bool,
+}
+
+impl Walk<'_> {
+    async fn pages(
+        &self,
+        build: impl Fn(&Grant) -> Result<Request>,
+        mut each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let Self { app, session, pages, .. } = *self;
+        let connection = &session.connection.name;
+        let mut token = Token::from(&access::grant(app, connection, Want::Usable).await?);
+        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: self.repeatable };
+        let mut seen_pages = HashSet::new();
+        let mut seen_records = 0;
+        let mut turn: Option<Turn> = None;
+        loop {
+            let request = |grant: &_| {
+                let mut request = build(grant)?;
+                if let Some(pages) = pages.filter(|_| self.paginate && self.sized) {
+                    request.url = super::pages::sized(pages, &request.url);
+                }
+                if let Some(turn) = &turn {
+                    turned(&mut request, turn);
+                    own_host(session, &request)?;
+                }
+                Ok(request)
+            };
+            let shown = request(&token.grant)?;
+            let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
+            if !seen_pages.insert((shown.url.to_string(), body)) {
+                let at = crate::http::redact_url(&shown.url, &shown.secrets);
+                return Err(ApiError::RepeatedPage { connection: connection.clone(), at }.into());
             }
-            if let Some(turn) = &turn {
-                turned(&mut request, turn);
-                own_host(&session, &request)?;
+            let answer = send(app, session, &mut token, patience, request).await?;
+            let flow = each(&answer.response).await?;
+            if let Some(class) = answer.class {
+                return Err(refused(session, self.what, class, &answer.response).into());
             }
-            Ok(request)
-        };
-        let shown = request(&token.grant)?;
-        let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
-        if !seen_pages.insert((shown.url.to_string(), body)) {
-            let at = crate::http::redact_url(&shown.url, &shown.secrets);
-            return Err(ApiError::RepeatedPage { connection: ask.connection.clone(), at }.into());
-        }
-        let answer = send(app, &session, &mut token, patience, request).await?;
-        let flow = each(&answer.response)?;
-        if let Some(class) = answer.class {
-            let what = format!("{} {}", ask.method.as_str(), ask.path);
-            return Err(refused(&session, &what, class, &answer.response).into());
-        }
-        let next;
-        (next, seen_records) = after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
-        turn = next.filter(|_| ask.paginate);
-        if turn.is_none() || flow.is_break() {
-            return Ok(());
+            let next;
+            (next, seen_records) = after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
+            turn = next.filter(|_| self.paginate);
+            if turn.is_none() || flow.is_break() {
+                return Ok(());
+            }
         }
     }
 }

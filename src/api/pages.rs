@@ -183,7 +183,7 @@ pub fn greatest(ids: impl Iterator<Item = String>) -> Option<String> {
 }
 
 /// The list in an answer: where it is said to be, else the answer itself or the one list at its top.
-fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&'d Vec<Value>> {
+pub(crate) fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&'d Vec<Value>> {
     if let Some(at) = at {
         return at.find(document)?.as_array();
     }
@@ -286,6 +286,10 @@ mod tests {
         let url = "kind='next_url'\nnext='/next'";
         assert_eq!(next(url, r#"{"next":"/v1/more?x=1"}"#, 2).unwrap(), "/v1/more?x=1");
         assert_eq!(next(url, r#"{"next":null}"#, 2), None);
+        let links = "kind='links'\nnext='/links'";
+        let both = r#"{"links":[{"rel":"self","href":"/v1/a"},{"rel":"next","href":"/v1/b?x=1"}]}"#;
+        assert_eq!(next(links, both, 2).unwrap(), "/v1/b?x=1");
+        assert_eq!(next(links, r#"{"links":[{"rel":"self","href":"/v1/a"}]}"#, 2), None);
         let page = "kind='page'\nparam='page'\nsize_param='limit'\nsize=2";
         assert_eq!(next(page, "[1,2]", 2).unwrap(), "/v1/things?limit=2&page=5");
         assert_eq!(next(page, "[1]", 2), None);

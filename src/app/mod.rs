@@ -252,6 +252,11 @@ impl App {
         }
     }
 
+    /// Begins to tell the user's hooks of something; waited for as in [`Self::announce`].
+    pub fn tell(&self, notice: Notice) {
+        self.notifier.tell(notice);
+    }
+
     /// Runs what needs the network, on a runtime that is started for it and ends with it.
     ///
     /// # Errors

@@ -102,7 +102,7 @@ impl View for Called {
 }
 
 #[derive(Serialize)]
-struct Rehearsed {
+pub(super) struct Rehearsed {
     connection: String,
     method: &'static str,
     url: String,
@@ -197,7 +197,7 @@ fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
 }
 
 /// The request as it may be shown.
-fn rehearsed(session: &Session, request: &Request, grant: &crate::connection::Grant) -> Result<Rehearsed> {
+pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::connection::Grant) -> Result<Rehearsed> {
     let secrets = &request.secrets;
     let carriers: Vec<String> = session.credential_headers(grant)?.into_iter().map(|(name, _)| name).collect();
     let mut headers = Map::new();

@@ -46,7 +46,13 @@ impl View for Disconnected {
 pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
     let connection = app.connection(&name)?;
-    let lost = format!("This forgets {name}, its tokens and everything that hangs on it.");
+    let mut lost = format!("This forgets {name}, its tokens and everything that hangs on it.");
+    let subscriptions = app.store()?.subscriptions().list(Some(connection.id))?.len();
+    if subscriptions > 0 {
+        lost.push_str(&format!(
+            " Its {subscriptions} webhook subscriptions stay at the service: `integ webhook unsubscribe {name} --all` ends them."
+        ));
+    }
     if !args.yes && !ui.terminal().confirm(&lost)? {
         ui.note("Nothing was changed.");
         return Ok(1);

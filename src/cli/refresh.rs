@@ -10,8 +10,9 @@ use crate::app::App;
 use crate::connection::ConnectionName;
 use crate::error::{Error, Kind, Result};
 use crate::oauth::access::{self, Want};
+use crate::webhook::subscription::{Renewed, renew_all, renew_due};
 
-/// Refresh tokens now
+/// Refresh tokens now, and renew webhook subscriptions that are due
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
     #[arg(add = super::complete::connections(), required_unless_present_any = ["all", "due"], conflicts_with_all = ["all", "due"])]
@@ -38,9 +39,20 @@ struct Refreshed {
     error: Option<String>,
 }
 
+/// A subscription whose time had come.
+#[derive(Serialize)]
+struct RenewedView {
+    connection: String,
+    subscription: i64,
+    outcome: &'static str,
+    expires_at: Option<String>,
+    error: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Refreshes {
     refreshed: Vec<Refreshed>,
+    renewed: Vec<RenewedView>,
 }
 
 impl View for Refreshes {
@@ -54,15 +66,22 @@ impl View for Refreshes {
             let place = refreshed.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
             format!("{}{place}: {rest}", refreshed.connection)
         };
-        if self.refreshed.is_empty() {
-            "Nothing to refresh.".to_owned()
-        } else {
-            self.refreshed.iter().map(line).collect::<Vec<_>>().join("\n")
-        }
+        let renewal = |renewed: &RenewedView| {
+            let RenewedView { connection, subscription, outcome, expires_at, error } = renewed;
+            let rest = match (error, expires_at) {
+                (Some(error), _) => format!(": {}", super::ui::escape(error)),
+                (None, Some(at)) => format!(" until {at}"),
+                (None, None) => String::new(),
+            };
+            format!("{connection}: webhook subscription {subscription} {outcome}{rest}")
+        };
+        let lines: Vec<String> = self.refreshed.iter().map(line).chain(self.renewed.iter().map(renewal)).collect();
+        if lines.is_empty() { "Nothing to refresh.".to_owned() } else { lines.join("\n") }
     }
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
+    let every = args.all || args.due;
     let (names, want_newer) = if args.all || args.due {
         let all = if app.has_vault() { app.store()?.connections().list()? } else { Vec::new() };
         let able = all.into_iter().filter(|connection| connection.expiry.refreshable);
@@ -71,22 +90,56 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
         (args.connections.iter().map(|name| ui.project.resolve(name)).collect::<Result<_, _>>()?, true)
     };
     let one = names.len() == 1 && !args.all && !args.due;
-    let (refreshed, mut errors) = app.run(async {
+    let named = names.iter().map(|name| Ok(app.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
+    let (refreshed, mut errors, renewed) = app.run(async {
         let refreshes = names.iter().map(|name| refresh_one(app, name, want_newer));
         let (refreshed, errors): (Vec<_>, Vec<_>) = stream::iter(refreshes).buffered(AT_ONCE).unzip().await;
-        let errors: Vec<Error> = errors.into_iter().flatten().collect();
-        Ok((refreshed, errors))
+        let mut errors: Vec<Error> = errors.into_iter().flatten().collect();
+        let chosen = (!every).then_some(named.as_slice());
+        let renewals = match app.has_vault() {
+            true if args.due => renew_due(app, chosen).await?,
+            true => renew_all(app, chosen).await?,
+            false => Vec::new(),
+        };
+        let mut renewed = Vec::new();
+        for renewal in renewals {
+            let (view, error) = renewed_view(renewal);
+            renewed.push(view);
+            errors.extend(error);
+        }
+        Ok((refreshed, errors, renewed))
     })?;
-    if one && let Some(error) = errors.pop() {
+    if one
+        && renewed.is_empty()
+        && let Some(error) = errors.pop()
+    {
         return Err(error);
     }
-    let (failed, total) = (errors.len(), refreshed.len());
-    ui.show(&Refreshes { refreshed })?;
+    let (failed, total) = (errors.len(), refreshed.len() + renewed.len());
+    ui.show(&Refreshes { refreshed, renewed })?;
     Ok(match errors.first() {
         None => 0,
         Some(first) if failed == total => first.kind().exit_code(),
         Some(_) => Kind::Partial.exit_code(),
     })
+}
+
+fn renewed_view(renewal: Renewed) -> (RenewedView, Option<Error>) {
+    let (outcome, expires_at, error) = match renewal.result {
+        Ok(until) => ("renewed", until, None),
+        Err(error) => ("failed", None, Some(error)),
+    };
+    let why = error
+        .as_ref()
+        .map(|error| std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": "));
+    let view = RenewedView {
+        connection: renewal.connection.to_string(),
+        subscription: renewal.id.0,
+        outcome,
+        expires_at: expires_at.map(|at| at.to_string()),
+        error: why,
+    };
+    (view, error)
 }
 
 async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshed, Option<Error>) {

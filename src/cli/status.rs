@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::table::{Text, relative, table};
 use super::ui::{Tone, Ui, View};
+use super::webhook::SubscriptionView;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::{Connection, Mode};
+use crate::connection::{Connection, ConnectionId, Mode};
 use crate::connector::Connector;
 use crate::error::{Kind, Result};
 use crate::health::{Status, Summary, status_of};
@@ -63,6 +64,8 @@ pub(super) struct ConnectionView {
     last_sync_at: Option<String>,
     last_error: Option<String>,
     error_count: u32,
+    /// Where its webhooks are registered at the vendor by integ.
+    subscriptions: Vec<SubscriptionView>,
     #[serde(skip)]
     place: Option<String>,
     #[serde(skip)]
@@ -108,12 +111,20 @@ fn last_synced(app: &App, connection: &Connection) -> Option<Timestamp> {
 
 impl ConnectionView {
     pub(super) fn new(app: &App, connection: &Connection) -> Self {
-        Self::with(app, connection, &mut Connectors::default())
+        Self::with(app, connection, Vec::new(), &mut Connectors::default())
     }
 
-    fn with(app: &App, connection: &Connection, connectors: &mut Connectors) -> Self {
+    fn with(
+        app: &App,
+        connection: &Connection,
+        subscriptions: Vec<SubscriptionView>,
+        connectors: &mut Connectors,
+    ) -> Self {
         let now = app.clock.now();
-        let (standing, reason) = status_of(connection, now);
+        let (mut standing, reason) = status_of(connection, now);
+        if standing.is_healthy() && subscriptions.iter().any(|subscription| subscription.is_problem) {
+            standing = Status::Error;
+        }
         let granted = connection.scopes_granted.as_deref();
         let id = connection.name.connector();
         let connector = connectors.get(app, id);
@@ -148,6 +159,7 @@ impl ConnectionView {
             last_sync_at: last_synced(app, connection).map(|at| at.to_string()),
             last_error: connection.last_error.clone(),
             error_count: connection.error_count,
+            subscriptions,
             place: connection.place(),
             standing,
             checked_ago: connection.last_check.as_ref().map(|check| check.at.as_second() - now.as_second()),
@@ -173,13 +185,14 @@ impl ConnectionView {
         }
         let missing = Some(self.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
         let notes = [place, self.reason, missing.map(|missing| format!("not granted: {missing}"))];
+        let notes = notes.into_iter().flatten().chain(self.subscriptions.iter().filter_map(SubscriptionView::note));
         let mut row = vec![
             self.connection.into(),
             account.unwrap_or_else(|| "-".to_owned()).into(),
             Text(status, Some(tone)),
             expires.into(),
             self.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
-            Text(notes.into_iter().flatten().collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
+            Text(notes.collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
         ];
         row.truncate(columns);
         row
@@ -239,8 +252,18 @@ fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
         Vec::new()
     };
     let mut connectors = Connectors::default();
-    let views: Vec<ConnectionView> =
-        connections.iter().map(|connection| ConnectionView::with(app, connection, &mut connectors)).collect();
+    let now = app.clock.now();
+    let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
+    if !connections.is_empty() {
+        for row in app.store()?.subscriptions().list(None)? {
+            subscriptions.entry(row.wanted.connection).or_default().push(SubscriptionView::new(&row, now));
+        }
+    }
+    let views = connections.iter().map(|connection| {
+        let own = subscriptions.remove(&connection.id).unwrap_or_default();
+        ConnectionView::with(app, connection, own, &mut connectors)
+    });
+    let views: Vec<ConnectionView> = views.collect();
     let mut summary = Summary::default();
     for view in &views {
         summary.count(view.standing);

@@ -65,6 +65,11 @@ impl Ui {
         }
     }
 
+    /// Columns to fit into at this moment: a terminal's may have changed since the start.
+    pub(super) fn width_now(&self) -> Option<usize> {
+        self.width.map(|_| terminal_width())
+    }
+
     /// Who asks questions, where anybody may be asked.
     pub(super) fn terminal(&self) -> Terminal {
         let interactive = !self.no_input && io::stdin().is_terminal() && self.stderr_is_terminal;
@@ -109,11 +114,19 @@ impl Ui {
     /// # Errors
     /// A jq expression that is wrong or fails.
     pub(super) fn show_line(&self, value: &Value) -> Result<(), jq::JqError> {
-        match &self.jq {
-            Some(expression) => print(&jq::run(expression, value)?),
-            None => print(&format!("{}\n", json_text(value))),
-        }
+        print(&self.line(value)?);
         Ok(())
+    }
+
+    /// One line of a stream of JSON objects, or what a jq expression makes of it, with its line break.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn line(&self, value: &Value) -> Result<String, jq::JqError> {
+        match &self.jq {
+            Some(expression) => jq::run(expression, value),
+            None => Ok(format!("{}\n", json_text(value))),
+        }
     }
 
     fn show_json(&self, value: &Value) -> Result<(), jq::JqError> {

@@ -184,7 +184,10 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 return Ok(1);
             }
             let (restored, made) = app.access().restore(&folder, &file, app.clock.now())?;
-            ui.note(&format!("Restored {} connections and {} apps.", restored.connections, restored.apps));
+            ui.note(&format!(
+                "Restored {} connections, {} apps, {} endpoints and {} webhook subscriptions.",
+                restored.connections, restored.apps, restored.endpoints, restored.subscriptions
+            ));
             if restored.connections > 0 {
                 ui.warning(
                     "refresh tokens that were used since the backup are dead; `integ test` finds those connections",

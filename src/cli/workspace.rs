@@ -63,6 +63,8 @@ struct Details {
     folder: String,
     connections: Vec<String>,
     apps: usize,
+    endpoints: usize,
+    subscriptions: usize,
     created_at: String,
 }
 
@@ -74,6 +76,8 @@ impl View for Details {
             ("created", self.created_at.clone()),
             ("connections", if self.connections.is_empty() { "none".to_owned() } else { self.connections.join(", ") }),
             ("apps", self.apps.to_string()),
+            ("endpoints", self.endpoints.to_string()),
+            ("subscriptions", self.subscriptions.to_string()),
         ];
         table(ui, &["what", ""], rows.map(|(what, value)| vec![what.into(), value.into()]).into())
     }
@@ -157,6 +161,8 @@ fn details(app: &App, name: &WorkspaceName) -> Result<Details> {
         folder: folder.display().to_string(),
         connections: names.into_iter().map(|name| name.to_string()).collect(),
         apps: opened.store.apps().list()?.len(),
+        endpoints: opened.store.endpoints().list()?.len(),
+        subscriptions: opened.store.subscriptions().list(None)?.len(),
         created_at: opened.store.meta()?.created_at.to_string(),
     })
 }
@@ -169,7 +175,17 @@ fn delete(app: &App, ui: &Ui, name: &WorkspaceName, yes: bool) -> Result<u8> {
     // A vault that does not open any more can be deleted all the same; what it holds cannot be named then.
     let content = details(app, name).map_or_else(
         |_| "It does not open, so that nobody can say what is in it".to_owned(),
-        |details| format!("It holds {} connections and {} apps", details.connections.len(), details.apps),
+        |details| {
+            let Details { connections, apps, endpoints, subscriptions, .. } = details;
+            let connections = connections.len();
+            let held = format!("It holds {connections} connections, {apps} apps and {endpoints} endpoints");
+            match subscriptions {
+                0 => held,
+                count => {
+                    format!("{held}; {count} webhook subscriptions stay at the services, see `webhook unsubscribe`")
+                }
+            }
+        },
     );
     let lost = format!(
         "{content}. Deleting {name} destroys its key: nothing of it can be had back, and grants stay alive at the services."

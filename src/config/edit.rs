@@ -169,9 +169,23 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "notify.on",
         purpose: "Which changes to tell of",
-        expected: "some of needs_reauth, failure and recovery",
+        expected: "some of needs_reauth, failure, recovery and endpoint_disabled",
         get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
         set: |config, text| list(text).map(|on| config.notify.on = on),
+    },
+    Key {
+        name: "webhooks.keep",
+        purpose: "How long events are kept once they were processed",
+        expected: "a time of at least 3d, for so long services send again",
+        get: |config| Some(duration::show(config.webhooks.keep)),
+        set: |config, text| days(text, 3).map(|keep| config.webhooks.keep = keep),
+    },
+    Key {
+        name: "endpoints.keep",
+        purpose: "How long messages are kept once they were delivered or given up",
+        expected: "a time of at least 1d",
+        get: |config| Some(duration::show(config.endpoints.keep)),
+        set: |config, text| days(text, 1).map(|keep| config.endpoints.keep = keep),
     },
 ];
 
@@ -196,6 +210,10 @@ fn hook_url(text: &str) -> Option<Url> {
     };
     let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
     (safe && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+fn days(text: &str, least: u64) -> Option<Duration> {
+    duration::parse(text).filter(|duration| *duration >= Duration::from_secs(least * 86_400))
 }
 
 fn positive(text: &str) -> Option<Duration> {

@@ -32,6 +32,14 @@ pub struct Config {
     pub connect: ConnectConfig,
     pub http: HttpConfig,
     pub notify: NotifyConfig,
+    pub webhooks: KeepConfig,
+    pub endpoints: KeepConfig,
+}
+
+/// `[webhooks]` and `[endpoints]`: for how long what is done with is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepConfig {
+    pub keep: Duration,
 }
 
 /// `[vault]`: how new vaults are made. One that exists keeps what it was made with.
@@ -94,7 +102,10 @@ pub struct NotifyConfig {
 
 impl Default for Config {
     fn default() -> Self {
+        let month = KeepConfig { keep: Duration::from_secs(30 * 86_400) };
         Self {
+            webhooks: month,
+            endpoints: month,
             workspace: "default".to_owned(),
             vault: VaultConfig {
                 identity: IdentityCustody::Auto,

@@ -9,7 +9,7 @@ use crate::http::egress::Guard;
 use crate::http::{Client, Request, Response, Route};
 use crate::secret::{REDACTED, Secret};
 use crate::store::Endpoint;
-use crate::store::outbox::Attempt;
+use crate::store::outbox::{Attempt, Message};
 use crate::webhook::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
 
 /// Of an answer so much is kept, for the log.
@@ -35,11 +35,11 @@ impl Sender {
     }
 
     /// Sends a message to an endpoint. Every end of it is an outcome.
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &str, body: Vec<u8>) -> (Attempt, Outcome) {
+    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &Message) -> (Attempt, Outcome) {
         let stopwatch = Stopwatch::start();
         let started_at = self.clock.precise();
         let mut attempt = Attempt { started_at, ..Attempt::default() };
-        let outcome = match signed(endpoint, message, body, started_at) {
+        let outcome = match signed(endpoint, message, started_at) {
             Ok(request) => {
                 attempt.request_headers = shown(&request);
                 // The client's own limit begins when a connection is wanted; this one holds for the resolver as well.
@@ -70,16 +70,16 @@ impl Sender {
 }
 
 /// The request, signed with every secret that is good at this moment.
-fn signed(endpoint: &Endpoint, message: &str, body: Vec<u8>, at: Timestamp) -> Result<Request, String> {
-    let id = MessageId::parse(message).map_err(|error| error.to_string())?;
+fn signed(endpoint: &Endpoint, message: &Message, at: Timestamp) -> Result<Request, String> {
+    let id = MessageId::parse(&message.id).map_err(|error| error.to_string())?;
     let secrets = endpoint.secrets(at).iter().map(SigningSecret::parse).collect::<Result<Vec<_>, _>>();
     let secrets = secrets.map_err(|error| format!("its secret cannot be used: {error}"))?;
-    let signature = standard::sign(&secrets, &id, at, &body);
+    let signature = standard::sign(&secrets, &id, at, &message.body);
     Ok(Request::new("POST", endpoint.url.clone())
         .header(ID_HEADER, Secret::from(id.as_str()))
         .header(TIMESTAMP_HEADER, Secret::new(at.as_second().to_string()))
         .header(SIGNATURE_HEADER, Secret::new(signature))
-        .body("application/json", body))
+        .body("application/json", message.body.clone()))
 }
 
 /// The headers as the log may have them.

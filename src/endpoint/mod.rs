@@ -10,6 +10,7 @@
 //! - An endpoint that is slow or dead holds up nobody but itself.
 
 mod attempt;
+pub mod catalogue;
 mod manage;
 pub mod schedule;
 mod send;
@@ -47,6 +48,10 @@ pub enum EndpointError {
     Rule { what: &'static str, given: String, expected: &'static str },
     #[error("the data are no JSON")]
     Data { source: serde_json::Error },
+    #[error("the data are not as those of {kind}: {}", problems.join("; "))]
+    Shape { kind: String, problems: Vec<String> },
+    #[error("there is no event type {0}")]
+    NoType(String),
     #[error("the data cannot be read")]
     Read { source: std::io::Error },
     #[error("the message would have {size} bytes, more than {most}")]
@@ -66,10 +71,11 @@ pub enum EndpointError {
 impl Remedy for EndpointError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoEndpoint(_) | Self::NoDelivery(_) => Kind::NotFound,
+            Self::NoEndpoint(_) | Self::NoDelivery(_) | Self::NoType(_) => Kind::NotFound,
             Self::Url(..)
             | Self::Rule { .. }
             | Self::Data { .. }
+            | Self::Shape { .. }
             | Self::TooLarge { .. }
             | Self::MessageId(_)
             | Self::DeliveryId(_) => Kind::Usage,
@@ -89,6 +95,8 @@ impl Remedy for EndpointError {
             Self::Disabled(_) => "endpoint_disabled",
             Self::Rule { .. } => "invalid_rule",
             Self::Data { .. } => "invalid_json",
+            Self::Shape { .. } => "invalid_data",
+            Self::NoType(_) => "unknown_event_type",
             Self::Read { .. } | Self::Lock { .. } => "io",
             Self::TooLarge { .. } => "message_too_large",
             Self::MessageId(_) => "invalid_message_id",
@@ -110,6 +118,7 @@ impl Remedy for EndpointError {
             Self::Data { .. } | Self::Read { .. } | Self::TooLarge { .. } => {
                 "integ endpoint send TYPE --data FILE, which holds JSON".to_owned()
             }
+            Self::Shape { .. } | Self::NoType(_) => "integ endpoint event list".to_owned(),
             Self::MessageId(_) => "leave --id out for a new one".to_owned(),
             Self::Conflict(id) => format!("integ endpoint deliveries {id}"),
             Self::Busy => "try again when it has ended; `integ endpoint deliveries` shows what it does".to_owned(),

@@ -8,6 +8,7 @@
 //! process ends, however it ends. Nothing is noted before an attempt, so that what a killed worker had sent is sent again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::Pace;
-use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded};
+use crate::notify::Notice;
+use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Message, Recorded};
 use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
@@ -45,8 +47,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// A delivery that was put off by a clock that was set back comes within this.
 const SPREAD: Duration = Duration::from_secs(300);
 
-/// Messages are kept for so long.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Messages that are removed at a time.
 const PRUNED_TOGETHER: usize = 1000;
 
 /// How long attempts may go on when the worker is told to end.
@@ -88,6 +89,7 @@ pub struct Summary {
 }
 
 struct Worker<'a> {
+    app: &'a App,
     store: &'a Store,
     clock: &'a Clock,
     sender: Arc<Sender>,
@@ -128,6 +130,7 @@ pub async fn deliver(
 ) -> crate::error::Result<Summary> {
     let _lock = lock(app)?;
     let mut worker = Worker {
+        app,
         store: app.store()?,
         clock: &app.clock,
         sender: Arc::new(Sender::new(&app.config, app.clock.clone())),
@@ -233,7 +236,7 @@ impl Worker<'_> {
         if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
             self.tidied = Some(Stopwatch::start());
             self.store.outbox().rein_in(now, LONGEST_WAIT, SPREAD)?;
-            let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+            let before = now.checked_sub(self.app.config.endpoints.keep).unwrap_or(Timestamp::MIN);
             if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
                 // There are more: they are not left for a minute.
                 self.tidied = None;
@@ -265,7 +268,11 @@ impl Worker<'_> {
         let mut pause = None;
         let count = self.lanes.len();
         self.first = (self.first + 1) % count.max(1);
-        for index in (self.first..count).chain(0..self.first) {
+        let mut order: Vec<usize> = (self.first..count).chain(0..self.first).collect();
+        // Those that answer at once are not kept waiting while others are read.
+        order.sort_by_key(|index| self.lanes[*index].is_slow());
+        let mut messages = HashMap::new();
+        for index in order {
             let lane = &self.lanes[index];
             if !lane.look || lane.rests(now) {
                 continue;
@@ -274,7 +281,7 @@ impl Worker<'_> {
             let own = if slow { PLACES_OF_SLOW } else { PLACES };
             let free = own.saturating_sub(lane.running.len()).min(ALL_PLACES.saturating_sub(taken[usize::from(slow)]));
             if free > 0 {
-                taken[usize::from(slow)] += self.fill(index, free, now)?;
+                taken[usize::from(slow)] += self.fill(index, free, now, &mut messages)?;
             }
             let lane = &self.lanes[index];
             if lane.look {
@@ -285,8 +292,14 @@ impl Worker<'_> {
         Ok(pause)
     }
 
-    /// Begins up to `free` attempts of a lane; the number of them.
-    fn fill(&mut self, index: usize, free: usize, now: Timestamp) -> Result<usize, EndpointError> {
+    /// Begins up to `free` attempts of a lane; the number of them. A message is read once for all lanes.
+    fn fill(
+        &mut self,
+        index: usize,
+        free: usize,
+        now: Timestamp,
+        messages: &mut HashMap<String, Arc<Message>>,
+    ) -> Result<usize, EndpointError> {
         let lane = &mut self.lanes[index];
         let outbox = self.store.outbox();
         let due = match self.work {
@@ -321,10 +334,16 @@ impl Worker<'_> {
                 (lane.look, lane.paced) = (true, Some(wait));
                 break;
             }
-            let Some(message) = outbox.message(&delivery.message)? else { continue };
+            let message = match messages.entry(delivery.message) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(place) => {
+                    let Some(message) = outbox.message(place.key())? else { continue };
+                    Arc::clone(place.insert(Arc::new(message)))
+                }
+            };
             lane.running.insert(delivery.id, Stopwatch::start());
             let (sender, endpoint) = (Arc::clone(&self.sender), lane.endpoint.clone());
-            let task = self.running.spawn(async move { sender.attempt(&endpoint, &message.id, message.body).await });
+            let task = self.running.spawn(async move { sender.attempt(&endpoint, &message).await });
             self.places.insert(task.id(), (delivery.endpoint, delivery.id));
             begun += 1;
         }
@@ -388,7 +407,7 @@ impl Worker<'_> {
                 lane.endpoint.standing = recorded.standing;
             }
             if let Some(reason) = recorded.disabled {
-                tell_of_disabled(&recorded.delivery.endpoint, reason);
+                tell_of_disabled(self.app, &recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
                 told(&Attempted { recorded, attempt });
@@ -412,13 +431,14 @@ impl Worker<'_> {
     }
 }
 
-/// The notice of it; the reason is kept, and `endpoint list` shows it.
-fn tell_of_disabled(id: &EndpointId, reason: DisabledReason) {
+/// The notice of it, by the one process that recorded it; the reason is kept, and `endpoint list` shows it.
+fn tell_of_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
     let why = match reason {
         DisabledReason::Gone => "it answered 410",
         DisabledReason::Failing => "it has done nothing but fail for five days",
         DisabledReason::User => "you said so",
     };
+    app.tell(Notice::disabled(&id.to_string(), why, &app.workspace, app.clock.now()));
     tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }
 

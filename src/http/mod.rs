@@ -51,6 +51,11 @@ impl HttpError {
     pub fn may_have_been_used(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Broken { .. })
     }
+
+    /// Whether the peer has answered, with more than is taken.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
 }
 
 impl Remedy for HttpError {

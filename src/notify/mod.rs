@@ -1,4 +1,4 @@
-//! Hooks: telling the user's own programs that a connection broke, or works again.
+//! Hooks: telling the user's own programs that a connection broke, or works again, or that an endpoint was disabled.
 //!
 //! What to tell is decided by the store ([`crate::store::Changed`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
@@ -175,10 +175,10 @@ impl Notifier {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
-            tracing::warn!(connection = notice.connection, "a hook was not told: there is no runtime");
+            tracing::warn!(subject = notice.subject(), "a hook was not told: there is no runtime");
             return;
         };
-        let turn = Arc::clone(held(&self.turns).entry(notice.connection.clone()).or_default());
+        let turn = Arc::clone(held(&self.turns).entry(notice.subject().to_owned()).or_default());
         let shared = Arc::clone(&self.shared);
         let task = async move {
             let _turn = turn.lock().await;
@@ -247,8 +247,8 @@ impl Hook {
         let error = Error::from(error);
         let why: String = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");
         let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-        let (connection, event) = (&notice.connection, notice.transition.as_str());
-        tracing::warn!("nobody was told of the {event} of {connection}: {why}{hint}");
+        let (subject, event) = (notice.subject(), notice.transition.as_str());
+        tracing::warn!("nobody was told of the {event} of {subject}: {why}{hint}");
     }
 }
 

@@ -13,9 +13,10 @@ const FORMAT_VERSION: u32 = 1;
 const LONGEST_REASON: usize = 500;
 
 /// What a command has in its environment, and what each variable says.
-pub const VARIABLES: [(&str, &str); 7] = [
-    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure or recovery"),
-    ("INTEG_NOTIFY_CONNECTION", "its name: slack@work"),
+pub const VARIABLES: [(&str, &str); 8] = [
+    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery or endpoint_disabled"),
+    ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
+    ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
     ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
     ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
@@ -28,6 +29,8 @@ pub const VARIABLES: [(&str, &str); 7] = [
 pub struct Notice {
     pub transition: Transition,
     pub connection: String,
+    /// The endpoint that it is about; the connection is empty then.
+    pub endpoint: Option<String>,
     pub connector: String,
     pub workspace: String,
     pub mode: Mode,
@@ -46,6 +49,7 @@ impl Notice {
         Self {
             transition: changed.transition,
             connection: name.to_string(),
+            endpoint: None,
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: *mode,
@@ -60,11 +64,32 @@ impl Notice {
         }
     }
 
+    /// That an endpoint was disabled.
+    pub fn disabled(endpoint: &str, why: &str, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        Self {
+            transition: Transition::EndpointDisabled,
+            connection: String::new(),
+            endpoint: Some(endpoint.to_owned()),
+            connector: String::new(),
+            workspace: workspace.to_string(),
+            mode: Mode::Live,
+            status: "disabled",
+            reason: Some(harmless(why)),
+            at,
+        }
+    }
+
+    /// What it is about, for a person.
+    pub(super) fn subject(&self) -> &str {
+        self.endpoint.as_ref().unwrap_or(&self.connection)
+    }
+
     /// What the command has in its environment.
-    pub(super) fn variables(&self) -> [(&'static str, String); 7] {
+    pub(super) fn variables(&self) -> [(&'static str, String); 8] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),
+            self.endpoint.clone().unwrap_or_default(),
             self.connector.clone(),
             self.workspace.clone(),
             self.status.to_owned(),
@@ -82,6 +107,17 @@ impl Notice {
             Mode::Live => "live",
             Mode::Sandbox => "sandbox",
         };
+        if let Some(endpoint) = &self.endpoint {
+            return json!({
+                "format_version": FORMAT_VERSION,
+                "type": "endpoint.disabled",
+                "timestamp": self.at.to_string(),
+                "data": {
+                    "event": self.transition.as_str(), "endpoint": endpoint, "workspace": self.workspace,
+                    "status": self.status, "reason": self.reason,
+                },
+            });
+        }
         json!({
             "format_version": FORMAT_VERSION,
             "type": format!("connection.{}", self.transition.as_str()),
@@ -114,6 +150,7 @@ mod tests {
         let notice = Notice {
             transition: Transition::NeedsReauth,
             connection: "slack@work".to_owned(),
+            endpoint: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),
             mode: Mode::Sandbox,
@@ -123,7 +160,7 @@ mod tests {
         };
         let text = notice.json().to_string();
         insta::assert_snapshot!(text, @r#"{"format_version":1,"type":"connection.needs_reauth","timestamp":"2026-11-18T11:06:40Z","data":{"event":"needs_reauth","connection":"slack@work","connector":"slack","workspace":"team","mode":"sandbox","status":"needs_reauth","reason":"invalid_grant"}}"#);
-        for (name, value) in notice.variables() {
+        for (name, value) in notice.variables().into_iter().filter(|(_, value)| !value.is_empty()) {
             assert!(text.contains(&format!("\"{value}\"")), "{name}");
         }
     }

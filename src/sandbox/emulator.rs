@@ -109,6 +109,10 @@ fn remembered(
     life: &Mutex<Life>,
     clock: &Clock,
 ) -> Result<Reply, Error> {
+    // Outside of the store's transaction: making a key takes its time.
+    if let Some(reply) = vendor.published(request) {
+        return Ok(reply);
+    }
     let mut reply = None;
     storage.update(&mut |document| {
         // A document that another version wrote and this one cannot read is worth less than a sandbox that works.

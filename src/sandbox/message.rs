@@ -169,6 +169,10 @@ impl Reply {
         Self::new(status, "application/x-www-form-urlencoded", form.finish())
     }
 
+    pub(super) fn text(status: u16, body: String) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", body)
+    }
+
     /// A success that is none: whatever body under whatever type.
     pub(super) fn broken(content_type: &'static str, body: &str) -> Self {
         Self::new(200, content_type, body.to_owned())

@@ -13,6 +13,7 @@ use super::fault::{Fault, FaultKind, Meets, Shows};
 use super::life::Life;
 use super::message::{Reply, Request};
 use super::pattern::Captures;
+use super::rsa::RsaKey;
 use super::signed::Signer;
 use super::state::State;
 use super::stream::Ask;
@@ -35,6 +36,8 @@ pub struct Vendor {
     pub(super) signer: Signer,
     /// Whether other programs than this one ask: links then lead to the emulator, else to the vendor's own address.
     pub(super) serves_others: bool,
+    /// What it signs webhooks with, where that is an RSA key.
+    pub(super) rsa: Option<RsaKey>,
 }
 
 /// One request with what is known of it.
@@ -75,6 +78,7 @@ impl Vendor {
             places: Places::new(connector, auth, &known),
             fields,
             signer: Signer::new(seed, &connector.id, token_prefix(connector)),
+            rsa: RsaKey::of(connector, seed),
             connector: connector.clone(),
             auth: auth.clone(),
             params: all,

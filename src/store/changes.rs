@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use super::connections::{self, STANDINGS};
 use super::row::from_word;
-use super::{Store, StoreError};
+use super::{Store, StoreError, subscriptions};
 use crate::connection::{Condition, Connection, ConnectionId, ConnectionName, Standing, Transition};
 
 /// A connection as it stands after a change of its condition.
@@ -49,7 +49,12 @@ impl Store {
             };
             let changed = match transition {
                 Some((id, transition)) => {
-                    connections::find_by_id(transaction, id)?.map(|connection| Changed { connection, transition })
+                    let mut connection = connections::find_by_id(transaction, id)?;
+                    if let Some(connection) = connection.as_mut().filter(|connection| connection.error_count == 0) {
+                        connection.last_error =
+                            subscriptions::failure(transaction, id)?.or(connection.last_error.take());
+                    }
+                    connection.map(|connection| Changed { connection, transition })
                 }
                 None => None,
             };
@@ -67,12 +72,15 @@ impl Store {
 /// The connection's id and condition; absent where there is no such connection.
 ///
 /// A check that failed counts until another succeeds: a refresh in between gives a new token, and proves nothing of what
-/// the check found.
+/// the check found. A subscription that cannot be renewed counts until it can.
 fn condition(
     transaction: &Transaction<'_>,
     subject: Subject<'_>,
 ) -> Result<Option<(ConnectionId, Condition)>, StoreError> {
-    const COLUMNS: &str = "SELECT id, standing, refused, error_count > 0 OR healthy IS 0 FROM connections";
+    const COLUMNS: &str = "SELECT id, standing, refused, error_count > 0 OR healthy IS 0 \
+        OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
+        AND s.status = 'active' AND s.failures > 0) \
+        FROM connections";
     let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, String, bool, bool)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };

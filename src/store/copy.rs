@@ -19,6 +19,8 @@ const FILE_MAGIC: &[u8] = b"SQLite format 3\0";
 pub struct Restored {
     pub connections: u64,
     pub apps: u64,
+    pub endpoints: u64,
+    pub subscriptions: u64,
 }
 
 impl Store {
@@ -84,6 +86,8 @@ impl Store {
         let restored = Restored {
             connections: count("SELECT count(*) FROM connections")?,
             apps: count("SELECT count(*) FROM apps")?,
+            endpoints: count("SELECT count(*) FROM endpoints")?,
+            subscriptions: count("SELECT count(*) FROM subscriptions")?,
         };
         transaction.commit()?;
         copy.close().map_err(|(_, error)| error)?;

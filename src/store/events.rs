@@ -1,6 +1,7 @@
 //! The inbox: events as they came, each once, and what became of them.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
+use sha2::{Digest, Sha256};
 
 use super::row::{from_word, to_json, to_word};
 use super::{Malformed, Store, StoreError};
@@ -56,7 +57,8 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub delivery_id: String,
-    pub digest: [u8; 32],
+    /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
+    pub digest: Option<[u8; 32]>,
     pub kind: String,
     pub account: Option<String>,
     pub resource: Option<String>,
@@ -224,7 +226,19 @@ impl Events<'_> {
         })
     }
 
-    /// The request that an event came with.
+    /// The event of this delivery.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
+            let found = sqlite.prepare_cached(sql)?.query_row((connection.0, delivery), |row| row.get(0)).optional()?;
+            Ok(found.map(EventId))
+        })
+    }
+
+    /// The request that an event came with; absent once its time is over.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -235,10 +249,10 @@ impl Events<'_> {
             let row = sqlite
                 .prepare_cached(sql)?
                 .query_row([id.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()?;
-            let Some((headers, body, item, first)) = row else { return Ok(None) };
+            let Some((headers, Some(body), item, first)) = row else { return Ok(None) };
             Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item, first }))
         })
     }
@@ -285,13 +299,13 @@ impl Events<'_> {
         })
     }
 
-    /// Brings events back to be handled from the beginning; the number of them.
+    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1";
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1 AND headers <> ''";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {
@@ -302,11 +316,77 @@ impl Events<'_> {
     }
 }
 
+/// What goes when its time is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruning {
+    pub connection: ConnectionId,
+    /// Those that were processed and came before this.
+    pub before: Timestamp,
+    /// The ids of deliveries stay, by which one that comes again is known: nothing else tells how old it is.
+    pub keeps_ids: bool,
+    /// Also those that are dead.
+    pub dead: bool,
+}
+
+impl Events<'_> {
+    /// Removes events that were processed, some at a time; the number of them. A batch goes as a whole, once all of it
+    /// was processed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prune(&self, pruning: &Pruning, most: u32) -> Result<usize, StoreError> {
+        let Pruning { connection, before, keeps_ids, dead } = *pruning;
+        let old: Vec<i64> = self.0.read(|sqlite| {
+            let ready = "SELECT e.id FROM events e WHERE e.connection_id = ?1 AND e.received_at < ?2 \
+                         AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM events o WHERE o.body_of = e.id \
+                         AND o.status NOT IN ('processed'";
+            let statuses = if dead { ", 'dead')) AND e.status = 'dead'" } else { ")) AND e.status = 'processed'" };
+            let mut statement = sqlite.prepare_cached(&format!("{ready}{statuses} ORDER BY e.received_at LIMIT ?3"))?;
+            let rows = statement.query_map((connection.0, before.as_millisecond(), most), |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        self.0.write(|transaction| {
+            let sql = if keeps_ids {
+                "UPDATE events SET headers = '', body = NULL, item = NULL, last_error = NULL \
+                 WHERE id = ?1 AND status IN ('processed', 'dead')"
+            } else {
+                "DELETE FROM events WHERE id = ?1 AND status IN ('processed', 'dead')"
+            };
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut conflicts = transaction.prepare_cached("DELETE FROM conflicts WHERE event_id = ?1")?;
+            let mut pruned = 0;
+            for id in &old {
+                conflicts.execute([id])?;
+                pruned += statement.execute([id])?;
+            }
+            Ok(pruned)
+        })
+    }
+
+    /// How many there are to prune.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_old(&self, pruning: &Pruning) -> Result<u64, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT count(*) FROM events WHERE connection_id = ?1 AND received_at < ?2 AND headers <> '' \
+                       AND status = ?3";
+            let status = if pruning.dead { EventStatus::Dead } else { EventStatus::Processed };
+            let parameters = (pruning.connection.0, pruning.before.as_millisecond(), status.as_str());
+            Ok(sqlite.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
+        })
+    }
+}
+
 fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, digest, kind, account, resource, actor, occurred_at, \
+    let sql = "SELECT id, digest FROM events WHERE key = ?1 AND connection_id = ?2 AND delivery_id = ?3";
+    let mut known = transaction.prepare_cached(sql)?;
+    let sql = "INSERT INTO events (connection_id, delivery_id, key, digest, kind, account, resource, actor, occurred_at, \
                received_at, headers, body, body_of, item, status, due_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
-               ON CONFLICT (connection_id, delivery_id) DO NOTHING";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let mut insert = transaction.prepare_cached(sql)?;
     let headers = to_json(&delivery.headers)?;
     let received_at = delivery.received_at.as_millisecond();
@@ -314,34 +394,35 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
     let mut first = None;
     let mut taken = Vec::with_capacity(delivery.events.len());
     for event in &delivery.events {
-        let inserted = insert.execute(rusqlite::params![
-            delivery.connection.0,
-            event.delivery_id,
-            event.digest,
-            event.kind,
-            event.account,
-            event.resource,
-            event.actor,
-            event.occurred_at.map(Timestamp::as_millisecond),
-            received_at,
-            headers,
-            if first.is_none() { Some(&delivery.body) } else { None },
-            first,
-            event.item,
-            status.as_str(),
-            delivery.handled.then_some(received_at),
-        ])?;
-        if inserted == 1 {
+        let key = key(delivery.connection, &event.delivery_id);
+        let found = known.query_row((key, delivery.connection.0, &event.delivery_id), |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        });
+        let Some((id, digest)) = found.optional()? else {
+            insert.execute(rusqlite::params![
+                delivery.connection.0,
+                event.delivery_id,
+                key,
+                event.digest.as_ref().map_or(&[][..], |digest| digest),
+                event.kind,
+                event.account,
+                event.resource,
+                event.actor,
+                event.occurred_at.map(Timestamp::as_millisecond),
+                received_at,
+                headers,
+                if first.is_none() { Some(&delivery.body) } else { None },
+                first,
+                event.item,
+                status.as_str(),
+                delivery.handled.then_some(received_at),
+            ])?;
             let id = transaction.last_insert_rowid();
             first.get_or_insert(id);
             taken.push(Taken::New(EventId(id)));
             continue;
-        }
-        let sql = "SELECT id, digest FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
-        let (id, digest): (i64, [u8; 32]) = transaction
-            .prepare_cached(sql)?
-            .query_row((delivery.connection.0, &event.delivery_id), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if digest == event.digest {
+        };
+        if digest.is_empty() || event.digest.is_none_or(|known| known == *digest) {
             taken.push(Taken::Duplicate(EventId(id)));
         } else {
             let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) VALUES (?1, ?2, ?3, ?4)";
@@ -350,6 +431,12 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
         }
     }
     Ok(taken)
+}
+
+/// What an event is found by; two that share it are told apart by what it is made of.
+fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
+    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
+    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {

@@ -12,10 +12,12 @@
 
 mod apps;
 mod changes;
+mod checkpoint;
 mod connections;
 mod copy;
 mod endpoints;
 mod error;
+mod event_types;
 mod events;
 mod grants;
 mod jobs;
@@ -29,6 +31,7 @@ mod sandbox;
 mod schedules;
 mod sequence;
 mod streams;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -42,11 +45,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use apps::{App, Apps};
 pub use changes::Changed;
+pub use checkpoint::Checkpointer;
 pub use connections::{Connections, Finding, NewConnection};
 pub use copy::Restored;
 pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
 pub use error::{SqliteError, StoreError};
-pub use events::{Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting};
+pub use event_types::{EventTypes, KnownType};
+pub use events::{
+    Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, Pruning, StoredEvent, Taken, Waiting,
+};
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use jobs::{EndedJob, Job, JobId, JobState, Jobs, Mode, NewJob};
 pub use meta::Meta;
@@ -59,6 +66,7 @@ pub use row::Malformed;
 pub use sandbox::Sandbox;
 pub use schedules::{Schedule, Schedules};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
+pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
 pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.
@@ -71,6 +79,8 @@ pub fn sqlite_version() -> &'static str {
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,
+    path: PathBuf,
+    key: Key,
     /// The side file that notes the sequence number of the last commit.
     sequence_file: PathBuf,
     vault_id: String,
@@ -119,6 +129,14 @@ impl Store {
 
     pub fn apps(&self) -> Apps<'_> {
         Apps(self)
+    }
+
+    pub fn event_types(&self) -> EventTypes<'_> {
+        EventTypes(self)
+    }
+
+    pub fn subscriptions(&self) -> Subscriptions<'_> {
+        Subscriptions(self)
     }
 
     pub fn webhooks(&self) -> Webhooks<'_> {

@@ -86,6 +86,8 @@ impl Store {
         }
         Ok(Self {
             connection: opened.connection.into(),
+            path: path.to_owned(),
+            key: key.clone(),
             sequence_file,
             vault_id: opened.vault_id,
             read_only: opened.read_only,

@@ -299,7 +299,7 @@ fn a_copy_under_another_key_and_a_snapshot_hold_the_same() {
     assert!(snapshot.starts_with(b"SQLite format 3\0"));
     let restored = fixture.folder.path().join("restored.db");
     let counts = Store::import(&snapshot, &restored, &other, 40, at(99)).unwrap();
-    assert_eq!(counts, Restored { connections: 1, apps: 0 });
+    assert_eq!(counts, Restored { connections: 1, apps: 0, endpoints: 0, subscriptions: 0 });
     let restored = Store::open(&restored, &other, LostWrites::Refuse).unwrap();
     let meta = restored.meta().unwrap();
     assert_eq!((meta.sequence, meta.restored_at), (41, Some(at(99))));

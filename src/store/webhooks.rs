@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::row::{from_json, to_json};
@@ -26,6 +26,8 @@ pub struct Webhook {
     pub port: Option<u16>,
     pub params: BTreeMap<String, String>,
     secrets: Vec<KeptSecret>,
+    /// Those that vendors made for their subscriptions, the newest first.
+    subscribed: Vec<Secret>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +47,8 @@ impl Webhook {
     /// The secrets that are good now, the one in force first.
     pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
         let good = |kept: &&KeptSecret| kept.until.is_none_or(|until| until > now.as_second());
-        self.secrets.iter().filter(good).map(|kept| kept.value.clone()).collect()
+        let own = self.secrets.iter().filter(good).map(|kept| kept.value.clone());
+        self.subscribed.iter().cloned().chain(own).collect()
     }
 }
 
@@ -54,8 +57,10 @@ impl Webhooks<'_> {
     /// [`StoreError`].
     pub fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
         self.0.read(|sqlite| {
-            let sql =
-                "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks WHERE connection_id = ?1";
+            let sql = "SELECT connection_id, path, public_url, params, secrets, port, \
+                 (SELECT json_group_array(secret) FROM (SELECT secret FROM subscriptions s \
+                  WHERE s.connection_id = webhooks.connection_id AND secret IS NOT NULL ORDER BY s.id DESC)) \
+                 FROM webhooks WHERE connection_id = ?1";
             sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?.transpose()
         })
     }
@@ -125,6 +130,12 @@ impl Webhooks<'_> {
 
     /// # Errors
     /// [`StoreError`].
+    pub fn add_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        self.0.write(|transaction| add_params(transaction, id, params))
+    }
+
+    /// # Errors
+    /// [`StoreError`].
     pub fn set_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE webhooks SET params = ?2 WHERE connection_id = ?1";
@@ -134,8 +145,23 @@ impl Webhooks<'_> {
     }
 }
 
+/// Adds values, in the place of those of the same names.
+pub(super) fn add_params(
+    transaction: &Transaction<'_>,
+    id: ConnectionId,
+    more: &BTreeMap<String, String>,
+) -> Result<(), StoreError> {
+    let text: String =
+        transaction.query_row("SELECT params FROM webhooks WHERE connection_id = ?1", [id.0], |row| row.get(0))?;
+    let mut params: BTreeMap<String, String> = from_json(&text)?;
+    params.extend(more.clone());
+    transaction.execute("UPDATE webhooks SET params = ?2 WHERE connection_id = ?1", (id.0, to_json(&params)?))?;
+    Ok(())
+}
+
 fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
     let secrets: Vec<SecretText> = from_json(&row.get::<_, String>(4)?)?;
+    let subscribed: Vec<String> = from_json(&row.get::<_, String>(6)?)?;
     Ok(Webhook {
         connection: ConnectionId(row.get(0)?),
         path: row.get(1)?,
@@ -146,5 +172,6 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
             .into_iter()
             .map(|kept| KeptSecret { value: Secret::new(kept.value), until: kept.until })
             .collect(),
+        subscribed: subscribed.into_iter().map(Secret::new).collect(),
     })
 }

@@ -1,7 +1,12 @@
 //! What a request tells: one event or a batch, each with its id, type, time, account, resource and actor.
 
+use std::borrow::Cow;
+use std::slice;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use ring::digest;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -11,7 +16,7 @@ use super::request::Request;
 use crate::clock::Timestamp;
 use crate::connector::{EventShape, Find, Pointer, TimeUnit};
 
-/// An event in integ's own terms, with the vendor's document as it came.
+/// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What the vendor knows the delivery by; a hash where it has no name for it.
@@ -21,7 +26,6 @@ pub struct Event {
     pub time: Option<Timestamp>,
     pub resource: Option<String>,
     pub actor: Option<String>,
-    pub payload: Value,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -70,13 +74,19 @@ pub fn document(shape: &EventShape, request: &Request) -> Result<Value, Unreadab
 ///
 /// # Errors
 /// [`Unreadable::Items`].
-pub fn items(shape: &EventShape, document: &Value) -> Result<Vec<Value>, Unreadable> {
-    let mut found = vec![document.clone()];
+pub fn items<'d>(shape: &EventShape, document: &'d Value) -> Result<Cow<'d, [Value]>, Unreadable> {
+    let mut found = Cow::Borrowed(slice::from_ref(document));
     for at in &shape.items {
         let lists = found.iter().map(|item| at.find(item).and_then(Value::as_array).ok_or(Unreadable::Items));
         found = lists.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().cloned().collect();
     }
     Ok(found)
+}
+
+/// RFC 3339; without an offset it is UTC.
+fn date(text: &str) -> Option<Timestamp> {
+    let civil = || Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    text.parse().ok().or_else(civil)
 }
 
 /// Changes each event of a document where it stands.
@@ -87,32 +97,38 @@ pub(super) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut
     }
 }
 
-/// One item in integ's terms. Pure.
-pub fn read(shape: &EventShape, judged: &Judged<'_>, item: &Value) -> Event {
-    let text = |find: &Option<Find>| find.as_ref().and_then(|find| find.text(judged, item));
+/// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
+pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value, received: Timestamp) -> Event {
+    let text = |places: &[Find]| places.iter().find_map(|find| find.text(judged, item));
+    let part = |find: &Find| match find.received {
+        true => find.fits(judged, item).then(|| received.as_second().to_string()),
+        false => find.text(judged, item),
+    };
     let joined = |parts: &[Find], separator: &str| {
-        let found: Vec<String> = parts.iter().filter_map(|find| find.text(judged, item)).collect();
+        let found: Vec<String> = parts.iter().filter_map(part).collect();
         (!found.is_empty()).then(|| found.join(separator))
     };
     let time = text(&shape.time).and_then(|text| match shape.time_unit {
         TimeUnit::Seconds => Timestamp::from_second(text.split('.').next()?.parse().ok()?).ok(),
         TimeUnit::Milliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok(),
-        TimeUnit::Date => text.parse().ok(),
+        TimeUnit::Date => date(&text),
     });
+    let kind = joined(&shape.kind, ".").unwrap_or_else(|| "event".to_owned());
+    // One body that comes again is the same events; what is equal within it is not, nor what is told anew in a body that
+    // says another time. What proves it is not hashed: it may be another when the body comes again.
     let hash = || {
-        // Headers tell events with an empty body apart.
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(item.to_string().as_bytes());
-        context.update(judged.request.url.as_bytes());
+        for part in [kind.as_bytes(), &[0], place.to_string().as_bytes(), &[0], &judged.request.body] {
+            context.update(part);
+        }
         format!("sha256:{}", hex(context.finish().as_ref()))
     };
     Event {
         delivery_id: joined(&shape.id, ":").unwrap_or_else(hash),
-        kind: joined(&shape.kind, ".").unwrap_or_else(|| "event".to_owned()),
+        kind,
         account: text(&shape.account),
         time,
         resource: text(&shape.resource),
         actor: text(&shape.actor),
-        payload: item.clone(),
     }
 }

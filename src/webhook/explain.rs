@@ -77,7 +77,9 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let case = Case { rules, keys: &setup.keys, trust: &trust, now };
     let refused = refused.or_else(|| case.judge(request).err());
     let events = match (&refused, &items) {
-        (None, Ok(items)) => items.iter().map(|item| event::read(&rules.event, &judged, item)).collect(),
+        (None, Ok(items)) => {
+            items.iter().enumerate().map(|(place, item)| event::read(&rules.event, &judged, place, item, now)).collect()
+        }
         _ => Vec::new(),
     };
     Ok(Explained { parts: case.parts(&judged, refused.as_ref()), refused, events })
@@ -100,7 +102,7 @@ impl Case<'_> {
             return Ok(());
         }
         let document = event::document(&self.rules.event, request).unwrap_or(Value::Null);
-        let items = event::items(&self.rules.event, &document).unwrap_or_else(|_| vec![document.clone()]);
+        let items = event::items(&self.rules.event, &document).unwrap_or_else(|_| vec![document.clone()].into());
         let judged = Judged { request, document: &document, items: &items };
         verify(&self.rules.proofs, &judged, keys, self.trust, self.now)
     }

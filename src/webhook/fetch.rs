@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use url::Url;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::proof::{Judged, Refused, Trust};
 use crate::clock::Timestamp;
@@ -35,8 +36,10 @@ pub(super) async fn trust(
     now: Timestamp,
 ) -> Result<Trust, Refused> {
     let url = address(proof, judged)?;
-    // The hour is part of the name: what it names is fetched anew in the next.
-    let name = format!("{url} {}", now.as_second() / 3600);
+    // Where it is really fetched is part of the name: no other connection believes what the sandbox publishes. So is the
+    // hour: what it names is fetched anew in the next.
+    let asked = route.resolve(&url).map_err(|_| Refused::Missing(format!("{url} cannot be reached")))?;
+    let name = format!("{url} {asked} {}", now.as_second() / 3600);
     if let Some(trust) = known.get(&name) {
         return Ok(trust.clone());
     }
@@ -48,8 +51,9 @@ pub(super) async fn trust(
     }
     let trust = match proof.scheme {
         Scheme::RsaSha256 => {
-            let host = url.host_str().unwrap_or_default();
-            let key = certificate_key(&answer.body, host, now, matches!(route, Route::Live))
+            let anchors =
+                if matches!(route, Route::Live) { Anchors::Roots(TLS_SERVER_ROOT_CERTS) } else { Anchors::Itself };
+            let key = certificate_key(&answer.body, now, anchors)
                 .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
             Trust { certificate_key: Some(key), ..Trust::default() }
         }
@@ -86,14 +90,20 @@ fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
     Url::parse(keys).map_err(|_| missing("the issuer's keys"))
 }
 
-/// The key bits of the first certificate of a PEM chain, which must lead to a root that browsers trust. The sandbox's
-/// certificate stands for itself.
-pub(super) fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool) -> Option<Vec<u8>> {
+/// What vouches for a certificate. Whose it is is told by the host that it came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Anchors<'a> {
+    /// A chain that leads to one of these: those that browsers trust.
+    Roots(&'a [CertificateDer<'static>]),
+    /// Nothing but where it came from: the sandbox, or the user's own `--origin`.
+    Itself,
+}
+
+/// The key bits of the first certificate of a PEM chain.
+pub(super) fn certificate_key(pem: &[u8], now: Timestamp, anchors: Anchors<'_>) -> Option<Vec<u8>> {
     let chain = certificates(pem);
     let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
-    if live {
-        let _ = host;
-        let roots: Vec<CertificateDer<'static>> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
+    if let Anchors::Roots(roots) = anchors {
         let anchors: Vec<_> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now.as_second()).ok()?));
         leaf.verify_for_usage(
@@ -110,7 +120,7 @@ pub(super) fn certificate_key(pem: &[u8], host: &str, now: Timestamp, live: bool
     key_bits(leaf.subject_public_key_info().as_ref())
 }
 
-fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     let text = String::from_utf8_lossy(pem);
     let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
     let decoded = blocks.filter_map(|block| {

@@ -1,14 +1,18 @@
 //! The way into the store: deliveries of many requests in one commit.
 //!
 //! One thread writes. What arrives while it commits waits, and goes into the next commit together, so that the price of
-//! durability is paid once for all of them. A request is answered with a success only after its commit.
+//! durability is paid once for all of them. A request is answered with a success only after its commit. A second thread
+//! moves what is committed from the store's log to its place, so that no request waits for that.
 
+use std::slice;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{Delivery, Store, StoreError, Taken};
+use crate::store::{Checkpointer, Delivery, Store, StoreError, Taken};
 
 /// Deliveries that wait for the writer; beyond them the vendor is asked to come again.
 const MOST_WAITING: usize = 1024;
@@ -16,10 +20,16 @@ const MOST_WAITING: usize = 1024;
 /// Deliveries of one commit.
 const MOST_TOGETHER: usize = 256;
 
+/// How long commits are left in the log at least: what is written again meanwhile is moved once.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
+
 struct Waiting {
     delivery: Delivery,
-    taken: oneshot::Sender<Result<Vec<Taken>, NotTaken>>,
+    answer: oneshot::Sender<Answer>,
 }
+
+/// What became of a delivery's events; the delivery goes back to whom it belongs.
+type Answer = Result<(Delivery, Vec<Taken>), NotTaken>;
 
 /// Why a delivery is not in the store. The vendor sends it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +58,20 @@ impl Inbox {
     /// The I/O error where no thread can be had.
     pub fn start(store: Arc<impl AsRef<Store> + Send + Sync + 'static>) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        let writer = std::thread::Builder::new().name("inbox".to_owned()).spawn(move || {
-            write((*store).as_ref(), receiver);
+        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let writer = named("inbox").spawn(move || {
+            let store = (*store).as_ref();
+            let (committed, commits) = sync_channel(1);
+            std::thread::scope(|scope| {
+                let moving = store.checkpointer().map(|checkpointer| {
+                    named("checkpoint").spawn_scoped(scope, move || checkpoint(&checkpointer, &commits))
+                });
+                if !matches!(moving, Ok(Ok(_))) {
+                    tracing::debug!("the writer moves its log by itself: {moving:?}");
+                }
+                write(store, receiver, &committed);
+                drop(committed);
+            });
         })?;
         Ok(Self { sender: Some(sender), writer: Some(writer) })
     }
@@ -58,10 +80,10 @@ impl Inbox {
     ///
     /// # Errors
     /// [`NotTaken`].
-    pub async fn take(&self, delivery: Delivery) -> Result<Vec<Taken>, NotTaken> {
-        let (taken, result) = oneshot::channel();
+    pub async fn take(&self, delivery: Delivery) -> Result<(Delivery, Vec<Taken>), NotTaken> {
+        let (answer, result) = oneshot::channel();
         let sender = self.sender.as_ref().ok_or(NotTaken::Full)?;
-        sender.try_send(Waiting { delivery, taken }).map_err(|_| NotTaken::Full)?;
+        sender.try_send(Waiting { delivery, answer }).map_err(|_| NotTaken::Full)?;
         result.await.unwrap_or(Err(NotTaken::Full))
     }
 }
@@ -75,16 +97,27 @@ impl Drop for Inbox {
     }
 }
 
-fn write(store: &Store, mut receiver: mpsc::Receiver<Waiting>) {
+/// Runs until nobody commits any more.
+fn checkpoint(checkpointer: &Checkpointer, commits: &Receiver<()>) {
+    while commits.recv().is_ok() {
+        if let Err(error) = checkpointer.run() {
+            tracing::debug!("the log of the store stays as it is: {error}");
+        }
+        std::thread::sleep(CHECKPOINT_EVERY);
+    }
+}
+
+fn write(store: &Store, mut receiver: mpsc::Receiver<Waiting>, committed: &SyncSender<()>) {
     let mut together = Vec::new();
     while receiver.blocking_recv_many(&mut together, MOST_TOGETHER) > 0 {
         let (deliveries, answers): (Vec<Delivery>, Vec<_>) =
-            together.drain(..).map(|waiting| (waiting.delivery, waiting.taken)).unzip();
+            together.drain(..).map(|waiting| (waiting.delivery, waiting.answer)).unzip();
         match store.events().take(&deliveries) {
             Ok(taken) => {
-                for (answer, taken) in answers.into_iter().zip(taken) {
+                let _ = committed.try_send(());
+                for ((answer, delivery), taken) in answers.into_iter().zip(deliveries).zip(taken) {
                     // Whoever waited may have gone; the event stays.
-                    let _ = answer.send(Ok(taken));
+                    let _ = answer.send(Ok((delivery, taken)));
                 }
             }
             // One delivery that the store does not take must not keep out the others.
@@ -102,9 +135,9 @@ fn write(store: &Store, mut receiver: mpsc::Receiver<Waiting>) {
     }
 }
 
-fn one(store: &Store, delivery: Delivery) -> Result<Vec<Taken>, NotTaken> {
-    let taken = store.events().take(&[delivery]).map_err(|error| not_taken(&error))?;
-    Ok(taken.into_iter().flatten().collect())
+fn one(store: &Store, delivery: Delivery) -> Answer {
+    let taken = store.events().take(slice::from_ref(&delivery)).map_err(|error| not_taken(&error))?;
+    Ok((delivery, taken.into_iter().flatten().collect()))
 }
 
 fn not_taken(error: &StoreError) -> NotTaken {

@@ -1,5 +1,6 @@
 //! Receiving in the foreground: the port, the inbox, the queues, and what there is to see of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, PoisonError};
@@ -12,21 +13,22 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
-use super::event::Event;
 use super::fetch;
 use super::handle::{Choice, Handlers};
 use super::inbox::Inbox;
 use super::queue::{self, Queue};
-use super::receive::{Outcome, Receiver, Reply, Target};
+use super::receive::{Outcome, Received, Receiver, Reply, Target};
 use super::request::Request;
+use super::retention::{prune_some, pruning};
 use super::setup::Setup;
+use super::subscription::{Renewed, renew_due};
 use crate::app::App;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::serve::{Answer, Server, StatusCode, page, plain};
 use crate::http::{self, Route};
-use crate::store::{EventId, EventStatus, Taken};
+use crate::store::{EventId, EventStatus};
 use crate::vault::Opened;
 
 /// What is seen and not yet shown.
@@ -37,6 +39,12 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// How often secrets are read anew, which another process may have replaced.
 const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often what is over its time is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is seen whether a subscription is due.
+const LOOK_AT_LEASES: Duration = Duration::from_secs(1);
 
 /// What is fetched from a vendor to judge by comes within this, or the request is refused.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +58,8 @@ pub struct Plan {
     pub public_url: Option<String>,
     pub handlers: Handlers,
     pub most_attempts: u32,
+    /// Whether it renews subscriptions and removes old events as well.
+    pub looks_after: bool,
 }
 
 #[derive(Debug, Error)]
@@ -147,9 +157,11 @@ impl<'a> Listener<'a> {
         let ids: Vec<ConnectionId> = setups.iter().map(|setup| setup.connection.id).collect();
         webhooks.set_port(&ids, port)?;
         let handled = !plan.handlers.is_empty();
+        // What comes while a subscription is made is left to whoever listens next.
+        let awaits = handled || !plan.looks_after;
         let mut targets = Vec::new();
         for setup in &setups {
-            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, handled)?));
+            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, awaits)?));
         }
         let (told, seen) = mpsc::channel(MOST_SEEN);
         let receiver = receiver(app, &opened, targets.clone())?;
@@ -199,6 +211,7 @@ impl<'a> Listener<'a> {
         let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
+        let mut leases = std::pin::pin!(look_after(app, plan, &opened, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(READ_AGAIN);
         let mut show = |happened: &Seen| {
@@ -215,7 +228,8 @@ impl<'a> Listener<'a> {
             tokio::select! {
                 Some(happened) = seen.recv() => show(&happened),
                 _ = &mut working, if !queues.is_empty() => break,
-                _ = again.tick() => read_again(&opened, &app.clock, &targets),
+                () = &mut leases => break,
+                _ = again.tick() => targets.iter().for_each(|target| read_again(&opened, &app.clock, target)),
                 () = &mut stop => break,
             }
         }
@@ -227,6 +241,8 @@ impl<'a> Listener<'a> {
             }
         }
         let _ = stopping.send(true);
+        // A vendor that is being asked is not left in the middle.
+        let _ = tokio::time::timeout(LAST_ANSWERS, leases).await;
         let mut handling = std::pin::pin!(tokio::time::timeout(LAST_ANSWERS, working));
         while !queues.is_empty() {
             tokio::select! {
@@ -238,6 +254,60 @@ impl<'a> Listener<'a> {
             show(&happened);
         }
     }
+}
+
+/// Renews the subscriptions of these connections in time, and removes what is over its time, until it is told to stop.
+async fn look_after(
+    app: &App,
+    plan: &Plan,
+    opened: &Arc<Opened>,
+    targets: &[Arc<Target>],
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut tidied: Option<Stopwatch> = None;
+    let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
+    while !*stop.borrow() {
+        if plan.looks_after && tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
+            tidied = if tidy(app, opened, targets).await { None } else { Some(Stopwatch::start()) };
+        }
+        let renewed = if plan.looks_after { renew_due(app, Some(&connections)).await } else { Ok(Vec::new()) };
+        match renewed {
+            Ok(renewed) => {
+                for Renewed { connection, id, result } in renewed {
+                    match result {
+                        Ok(until) => {
+                            tracing::info!(%connection, subscription = id.0, ?until, "a subscription was renewed");
+                        }
+                        Err(error) => tracing::warn!(
+                            "subscription {id} of {connection} could not be renewed: {}; hint: integ refresh {connection}",
+                            error.message()
+                        ),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!("subscriptions cannot be looked after now: {}", error.message()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_LEASES) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Removes some of what is over its time; whether there may be more.
+async fn tidy(app: &App, opened: &Arc<Opened>, targets: &[Arc<Target>]) -> bool {
+    let before = app.clock.now().checked_sub(app.config.webhooks.keep).unwrap_or(Timestamp::MIN);
+    let mut more = false;
+    for target in targets {
+        let (opened, pruning) = (Arc::clone(opened), pruning(target.connection, &target.rules, before));
+        let pruned = tokio::task::spawn_blocking(move || prune_some(&opened.store, &pruning)).await;
+        match pruned {
+            Ok(Ok((_, left))) => more |= left,
+            Ok(Err(error)) => tracing::warn!("old events of {} cannot be removed now: {error}", target.name),
+            Err(_) => {}
+        }
+    }
+    more
 }
 
 /// The connections that receive, and those that cannot.
@@ -288,7 +358,9 @@ fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Resul
     let capture = move |target: &Target, secret: &crate::secret::Secret| {
         store.store.webhooks().set_secret(target.connection, secret, None).map_err(|error| error.to_string())
     };
-    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture))
+    let (store, clock) = (Arc::clone(opened), app.clock.clone());
+    let recall = move |target: &Target| read_again(&store, &clock, target);
+    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture, recall))
 }
 
 fn serve(listener: TcpListener, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
@@ -328,40 +400,45 @@ fn answer(reply: &Reply) -> Answer {
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
 
-/// Secrets that another process has put in force meanwhile, and those whose time is over.
-fn read_again(opened: &Opened, clock: &Clock, targets: &[Arc<Target>]) {
-    for target in targets {
-        let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { continue };
-        let secrets = row.secrets(clock.now());
-        let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.is_empty() && keys.secrets != secrets {
-            keys.secrets = secrets;
-        }
+/// Secrets and values that another process has put in force meanwhile, and secrets whose time is over.
+fn read_again(opened: &Opened, clock: &Clock, target: &Target) {
+    let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { return };
+    let secrets = row.secrets(clock.now());
+    let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
+    if !secrets.is_empty() && keys.secrets != secrets {
+        keys.secrets = secrets;
     }
+    keys.values.extend(&row.params);
 }
 
 /// What of it is to be shown: a request's events as far as they are chosen.
-fn chosen(choice: &Choice, happened: &Seen) -> Option<Seen> {
-    let Seen::Request(Outcome::Received { connection, events }) = happened else { return Some(happened.clone()) };
+fn chosen<'s>(choice: &Choice, happened: &'s Seen) -> Option<Cow<'s, Seen>> {
+    let Seen::Request(Outcome::Received { connection, events }) = happened else {
+        return Some(Cow::Borrowed(happened));
+    };
     if choice.kinds.is_empty() && choice.filter.is_none() {
-        return Some(happened.clone());
+        return Some(Cow::Borrowed(happened));
     }
-    let admitted = |(event, taken): &&(Event, Taken)| choice.admits(&as_document(connection, event, taken.id()));
+    let admitted = |received: &&Received| choice.admits(&as_document(connection, received));
     let events: Vec<_> = events.iter().filter(admitted).cloned().collect();
-    (!events.is_empty()).then(|| Seen::Request(Outcome::Received { connection: connection.clone(), events }))
+    if events.is_empty() {
+        return None;
+    }
+    Some(Cow::Owned(Seen::Request(Outcome::Received { connection: connection.clone(), events })))
 }
 
-fn as_document(connection: &ConnectionName, event: &Event, id: EventId) -> Value {
+fn as_document(connection: &ConnectionName, received: &Received) -> Value {
+    let Received { event, payload, taken } = received;
     serde_json::json!({
-        "id": id.0,
+        "id": taken.id().0,
         "connection": connection.to_string(),
         "type": event.kind,
         "delivery_id": event.delivery_id,
         "account": event.account,
         "resource": event.resource,
         "actor": event.actor,
-        "time": event.time.map(|at| at.to_string()),
-        "payload": event.payload,
+        "time": event.occurred_at.map(|at| at.to_string()),
+        "payload": payload,
     })
 }
 

@@ -3,6 +3,7 @@
 //! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. [`standard`] is
 //! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
+pub mod backfill;
 pub mod event;
 pub mod explain;
 mod fetch;
@@ -16,15 +17,22 @@ mod queue;
 pub mod receive;
 pub mod replay;
 pub mod request;
+pub mod retention;
 pub mod send;
 pub mod setup;
 pub mod sign;
 pub mod simulate;
 pub mod standard;
+pub mod subscription;
 pub mod tamper;
 #[cfg(test)]
 mod tests;
 pub mod volley;
+
+/// The file of `name=@path`.
+fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
 
 /// The causes below an error, on one line.
 fn causes(error: &dyn std::error::Error) -> String {

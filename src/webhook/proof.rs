@@ -110,8 +110,15 @@ impl Condition {
 }
 
 impl Find {
+    pub(super) fn fits(&self, judged: &Judged<'_>, item: &Value) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds(judged.request, item))
+    }
+
     /// The value as text.
     pub(super) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
+        if !self.fits(judged, item) {
+            return None;
+        }
         if let Some(name) = &self.header {
             return judged.request.one(name).map(str::to_owned);
         }
@@ -167,7 +174,8 @@ impl Carrier {
     }
 }
 
-/// The proof that a request is judged by.
+/// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be had
+/// the request is refused, and no weaker proof beside it is asked.
 pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proof> {
     proofs.iter().find(|proof| {
         let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));
@@ -211,10 +219,29 @@ pub fn verify(
     if items.is_empty() {
         return Err(Refused::Unproven);
     }
-    for item in items {
-        Check { proof, judged, item, keys, trust, now }.run()?;
+    let check =
+        |judged: &Judged<'_>| items.iter().try_for_each(|item| Check { proof, judged, item, keys, trust, now }.run());
+    match check(judged) {
+        Err(Refused::Signature) if proof.any_port => {
+            let url = other_port(&judged.request.url).ok_or(Refused::Signature)?;
+            check(&Judged { request: &Request { url, ..judged.request.clone() }, ..*judged })
+        }
+        checked => checked,
     }
-    Ok(())
+}
+
+/// The URL without its port, or with its scheme's where it has none. Read as text: it is what was signed.
+fn other_port(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // The colons of an IPv6 address stand in brackets.
+    let after = authority.rfind(']').unwrap_or_default();
+    match (authority.get(after..)?.find(':'), scheme) {
+        (Some(at), _) => Some(format!("{scheme}://{}{path}", &authority[..after + at])),
+        (None, "https") => Some(format!("{scheme}://{authority}:443{path}")),
+        (None, "http") => Some(format!("{scheme}://{authority}:80{path}")),
+        (None, _) => None,
+    }
 }
 
 /// The timestamp as it is written, and in Unix seconds.

@@ -1,7 +1,9 @@
 //! One request to a webhook's URL, from its bytes to its answer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ring::digest;
 use serde_json::Value;
@@ -12,7 +14,7 @@ use super::inbox::{Inbox, NotTaken};
 use super::proof::{Judged, Keys, Refused, Trust, proof_of, same, verify};
 use super::request::Request;
 use super::{event, fetch, handshake};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::Webhook;
 use crate::http::{self, Route};
@@ -30,6 +32,8 @@ pub struct Target {
     pub public_url: Url,
     pub rules: Webhook,
     pub keys: Mutex<Keys>,
+    /// When they were last read from the store.
+    pub read: Mutex<Stopwatch>,
     /// What the vendor's own pages are fetched through.
     pub route: Route,
     /// Whether anybody handles its events.
@@ -49,7 +53,7 @@ pub struct Reply {
 pub enum Outcome {
     Received {
         connection: ConnectionName,
-        events: Vec<(event::Event, Taken)>,
+        events: Vec<Received>,
     },
     Handshake {
         connection: ConnectionName,
@@ -72,7 +76,20 @@ pub enum Outcome {
     Unknown,
 }
 
+/// An event that was taken, with the vendor's document as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub event: NewEvent,
+    pub payload: Value,
+    pub taken: Taken,
+}
+
 type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
+type Recall = dyn Fn(&Target) + Send + Sync;
+
+/// What is refused is judged again by the keys of the store, unless those were read so recently: a vendor may call while
+/// another process has just put a secret in force.
+pub const STALE: Duration = Duration::from_millis(100);
 
 /// Receives for any number of connections.
 pub struct Receiver {
@@ -83,6 +100,8 @@ pub struct Receiver {
     trusted: Turn<HashMap<String, Trust>>,
     /// Keeps a secret that a handshake brought.
     capture: Box<Capture>,
+    /// Reads the keys of a target anew.
+    recall: Box<Recall>,
 }
 
 /// Where webhooks come to.
@@ -95,12 +114,21 @@ impl Receiver {
         clock: Clock,
         http: http::Client,
         capture: impl Fn(&Target, &Secret) -> Result<(), String> + Send + Sync + 'static,
+        recall: impl Fn(&Target) + Send + Sync + 'static,
     ) -> Self {
         let mut by_connector: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
         for target in targets {
             by_connector.entry(target.connector.clone()).or_default().push(target);
         }
-        Self { targets: by_connector, inbox, clock, http, trusted: Turn::default(), capture: Box::new(capture) }
+        Self {
+            targets: by_connector,
+            inbox,
+            clock,
+            http,
+            trusted: Turn::default(),
+            capture: Box::new(capture),
+            recall: Box::new(recall),
+        }
     }
 
     /// Answers a request. `path` is the request's own, `query` what follows its question mark.
@@ -125,8 +153,10 @@ impl Receiver {
             return (empty(401), Outcome::Refused { connection: name(), why });
         }
         if let Some(handshake) = handshake {
-            let values = keys(&target).values;
-            let answer = handshake::answer(handshake, &judged, &values);
+            let mut answer = handshake::answer(handshake, &judged, &keys(&target).values);
+            if answer.status == 403 && self.is_recalled(&target) {
+                answer = handshake::answer(handshake, &judged, &keys(&target).values);
+            }
             let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(&target, secret));
             let reply =
                 Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
@@ -137,19 +167,28 @@ impl Receiver {
             let why = "it is no POST".to_owned();
             return (empty(405), Outcome::Unreadable { connection: name(), why });
         }
-        let items = match &items {
+        let found = match &items {
             Ok(items) => items,
             Err(error) => {
                 let why = error.to_string();
                 return (empty(400), Outcome::Unreadable { connection: name(), why });
             }
         };
-        let read: Vec<event::Event> =
-            items.iter().map(|item| event::read(&target.rules.event, &judged, item)).collect();
-        let delivery = delivery(&target, &request, &read, self.clock.precise());
+        let now = self.clock.precise();
+        let events = found.iter().enumerate().map(|(place, item)| {
+            let text = matches!(found, Cow::Owned(_)).then(|| item.to_string());
+            new_event(event::read(&target.rules.event, &judged, place, item, now), text, &request.body)
+        });
+        let events = events.collect();
+        let payloads = match items {
+            Ok(Cow::Owned(items)) => items,
+            _ => vec![document],
+        };
+        let delivery = delivery(target.connection, target.handled, request, events, now);
         match self.inbox.take(delivery).await {
-            Ok(taken) => {
-                let events = read.into_iter().zip(taken).collect();
+            Ok((delivery, taken)) => {
+                let events = delivery.events.into_iter().zip(payloads).zip(taken);
+                let events = events.map(|((event, payload), taken)| Received { event, payload, taken }).collect();
                 (accepted(&target.rules), Outcome::Received { connection: name(), events })
             }
             Err(why) => {
@@ -181,7 +220,20 @@ impl Receiver {
         } else {
             Trust::default()
         };
-        verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now())
+        let judge = || verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now());
+        judge().or_else(|why| if self.is_recalled(target) { judge() } else { Err(why) })
+    }
+
+    /// Whether the keys were read anew.
+    fn is_recalled(&self, target: &Target) -> bool {
+        let mut read = target.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.elapsed() < STALE {
+            return false;
+        }
+        *read = Stopwatch::start();
+        drop(read);
+        (self.recall)(target);
+        true
     }
 
     /// A secret is taken only where there is none: nobody can put another in its place from outside.
@@ -218,35 +270,45 @@ fn accepted(rules: &Webhook) -> Reply {
 /// Headers that carry the vendor's credentials to us are of no use later.
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
-fn delivery(target: &Target, request: &Request, read: &[event::Event], now: Timestamp) -> Delivery {
-    let batch = !target.rules.event.items.is_empty();
-    let hash = |bytes: &[u8]| -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-        out
-    };
-    let events = read.iter().map(|event| {
-        let item = batch.then(|| event.payload.to_string());
-        NewEvent {
-            delivery_id: event.delivery_id.clone(),
-            digest: hash(item.as_ref().map_or(request.body.as_slice(), String::as_bytes)),
-            kind: event.kind.clone(),
-            account: event.account.clone(),
-            resource: event.resource.clone(),
-            actor: event.actor.clone(),
-            occurred_at: event.time,
-            item,
-        }
-    });
-    let kept =
-        request.headers.iter().filter(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-    Delivery {
-        connection: target.connection,
-        received_at: now,
-        headers: kept.cloned().collect(),
-        body: request.body.clone(),
-        events: events.collect(),
-        handled: target.handled,
+/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that its ids alone tell what came.
+pub(super) fn fetched(
+    connection: ConnectionId,
+    request: Request,
+    read: Vec<(event::Event, Option<String>)>,
+    now: Timestamp,
+) -> Delivery {
+    let new = |(event, item)| NewEvent { digest: None, ..new_event(event, item, &request.body) };
+    let events = read.into_iter().map(new);
+    let events = events.collect();
+    delivery(connection, true, request, events, now)
+}
+
+fn delivery(
+    connection: ConnectionId,
+    handled: bool,
+    request: Request,
+    events: Vec<NewEvent>,
+    now: Timestamp,
+) -> Delivery {
+    let mut headers = request.headers;
+    headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+    Delivery { connection, received_at: now, headers, body: request.body, events, handled }
+}
+
+/// `item` is the event within a batch; else it is the whole body.
+fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent {
+    let mut hash = [0; 32];
+    let text = item.as_ref().map_or(body, String::as_bytes);
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
+    NewEvent {
+        delivery_id: event.delivery_id,
+        digest: Some(hash),
+        kind: event.kind,
+        account: event.account,
+        resource: event.resource,
+        actor: event.actor,
+        occurred_at: event.time,
+        item,
     }
 }
 

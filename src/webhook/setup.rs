@@ -12,14 +12,14 @@ use super::proof::{Keys, hex, secret_keys};
 use super::receive::{PREFIX, Target};
 use super::sign::{VendorKeys, ed25519_public};
 use crate::app::{self, App};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::connection::{Connection, ConnectionName, Mode, Standing};
 use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Route;
 use crate::oauth::access;
-use crate::sandbox::{sandbox_fields, sandbox_params, sandbox_webhook_seed};
+use crate::sandbox::{RsaKey, sandbox_fields, sandbox_params, sandbox_webhook_seed};
 use crate::secret::Secret;
 use crate::store;
 
@@ -326,6 +326,7 @@ impl Setup {
             public_url: url,
             rules: self.rules()?.clone(),
             keys: Mutex::new(self.keys.clone()),
+            read: Mutex::new(Stopwatch::start()),
             route,
             handled,
         })
@@ -351,8 +352,8 @@ pub fn fresh_secret(rules: &Webhook) -> Option<Secret> {
 
 /// What the sandbox's vendor signs with.
 pub fn vendor(connector: &Connector, seed: &[u8]) -> VendorKeys {
-    let seed = sandbox_webhook_seed(connector, seed, "ed25519");
-    VendorKeys { ed25519_seed: Some(Secret::new(seed.to_vec())), rsa: None, key_id: "sandbox".to_owned() }
+    let ed25519_seed = sandbox_webhook_seed(connector, seed, "ed25519");
+    VendorKeys { ed25519_seed: Some(Secret::new(ed25519_seed.to_vec())), rsa: RsaKey::of(connector, seed) }
 }
 
 /// Where a value of the webhook's is the vendor's public key, the sandbox's vendor has one as well.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::KeyPair;
-use ring::{digest, hmac, rand, signature};
+use ring::{digest, hmac, signature};
 use serde_json::{Value, json};
 
 use super::event;
@@ -12,6 +12,7 @@ use super::proof::{Judged, Keys, Refused, base, hex, proof_of, secret_keys};
 use super::request::Request;
 use crate::clock::Timestamp;
 use crate::connector::{Carrier, Encoding, EventShape, Proof, Scheme, TimeUnit, Values};
+use crate::sandbox::{KEY_ID, RsaKey};
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.
@@ -19,10 +20,8 @@ use crate::secret::Secret;
 pub struct VendorKeys {
     /// The seed of an Ed25519 key.
     pub ed25519_seed: Option<Secret<Vec<u8>>>,
-    /// An RSA key, PKCS #8 in DER.
-    pub rsa: Option<Secret<Vec<u8>>>,
-    /// By which the key set or the certificate names it.
-    pub key_id: String,
+    /// An RSA key, which only the sandbox's vendor gives away.
+    pub rsa: Option<RsaKey>,
 }
 
 /// Signs a request by a proof: puts timestamp, hash and signatures where the vendor puts them. With several secrets there
@@ -59,11 +58,16 @@ pub fn sign(
 }
 
 /// The proof by which a request of this kind would be signed: the one whose signature it carries already, else the first
-/// that fits it and that there is a key for.
+/// that fits it and that there is a key for: what is made by a weaker one is the receiver's to refuse.
 pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, keys: &Keys) -> Option<&'p Proof> {
     let judged = Judged { request, document, items: std::slice::from_ref(document) };
     let fitting = || {
-        let fits = |proof: &&Proof| proof.when.as_ref().is_none_or(|when| when.holds(request, document));
+        let fits = |proof: &&Proof| {
+            let Some(mut when) = proof.when.clone() else { return true };
+            // The hash that the URL will hold is written with the signature, and stands for a body that is no form.
+            let hashed = proof.body_hash.as_ref().is_some_and(|name| when.query.shift_remove(name).is_some());
+            !(hashed && request.is_form()) && when.holds(request, document)
+        };
         proofs.iter().filter(fits)
     };
     let usable = |proof: &&Proof| fetch::is_needed(proof) || secret_keys(proof, keys).is_ok();
@@ -94,7 +98,7 @@ fn signatures(
         }
         Scheme::RsaSha256 => Ok(vec![encoded(&rsa(vendor, &message(None)?)?)]),
         Scheme::JwtRs256 => {
-            let head = json!({ "alg": "RS256", "typ": "JWT", "kid": vendor.key_id });
+            let head = json!({ "alg": "RS256", "typ": "JWT", "kid": KEY_ID });
             let part = unsigned_token(&head, proof, &keys.values, at)?;
             let signature = rsa(vendor, part.as_bytes())?;
             Ok(vec![format!("{part}.{}", URL_SAFE_NO_PAD.encode(signature))])
@@ -134,11 +138,7 @@ fn tag(scheme: Scheme, key: &[u8], message: &[u8]) -> Vec<u8> {
 
 fn rsa(vendor: &VendorKeys, message: &[u8]) -> Result<Vec<u8>, Refused> {
     let key = vendor.rsa.as_ref().ok_or_else(|| Refused::Missing("the vendor's private key".to_owned()))?;
-    let pair = signature::RsaKeyPair::from_pkcs8(key.expose()).map_err(|_| Refused::NoSecret)?;
-    let mut signed = vec![0; pair.public_key().modulus_len()];
-    pair.sign(&signature::RSA_PKCS1_SHA256, &rand::SystemRandom::new(), message, &mut signed)
-        .map_err(|_| Refused::NoSecret)?;
-    Ok(signed)
+    key.sign(message).ok_or(Refused::NoSecret)
 }
 
 /// Head and claims of a token that says what the rule wants.

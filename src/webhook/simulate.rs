@@ -1,5 +1,7 @@
 //! Events that nobody sent: a sample of the connector's file, filled, changed as the user wants, and signed.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -107,7 +109,8 @@ pub fn simulate(
     for (name, template) in rules.sample.query.iter().chain(&sample.query) {
         request.set_query(name, &template.fill(&values).map_err(failed)?);
     }
-    let content_type = body(&connector.id, &mut request, sample, wish, &values)?;
+    let inner = rules.event.base64.as_ref();
+    let content_type = body(&connector.id, &mut request, sample, inner, wish, &values)?;
     if let Some(kind) = sample.content_type.as_deref().or(rules.sample.content_type.as_deref()).or(content_type) {
         request.set_header("Content-Type", kind);
     }
@@ -157,6 +160,7 @@ fn body(
     connector: &str,
     request: &mut Request,
     sample: &Sample,
+    inner: Option<&Pointer>,
     wish: &Wish<'_>,
     values: &Values,
 ) -> Result<Option<&'static str>, SimulateError> {
@@ -165,7 +169,8 @@ fn body(
     const JSON: Option<&str> = Some("application/json");
     if let Some(data) = wish.data {
         request.body = data.to_vec();
-        return Ok(if sample.form.is_empty() { JSON } else { Some(FORM) });
+        let is_form = !sample.form.is_empty() && serde_json::from_slice::<Map<String, Value>>(data).is_err();
+        return Ok(if is_form { Some(FORM) } else { JSON });
     }
     if let Some(text) = &sample.json {
         let json =
@@ -174,6 +179,12 @@ fn body(
         for (at, value) in wish.set {
             let value = as_there(at.find(&document), value);
             at.put(&mut document, value);
+        }
+        // What receivers read as base64 stands in the sample as it is.
+        if let Some(at) = inner
+            && let Some(inner) = at.find(&document).filter(|inner| inner.is_object()).map(Value::to_string)
+        {
+            at.put(&mut document, Value::String(STANDARD.encode(inner)));
         }
         request.body = document.to_string().into_bytes();
         return Ok(JSON);

@@ -98,7 +98,7 @@ impl Volley<'_> {
         let delivery_id = {
             let items = event::items(&rules.event, &document).unwrap_or_default();
             let judged = Judged { request: &request, document: &document, items: &items };
-            items.first().map(|item| event::read(&rules.event, &judged, item).delivery_id)
+            items.first().map(|item| event::read(&rules.event, &judged, 0, item, now).delivery_id)
         };
         Ok(Made { request, delivery_id })
     }

@@ -223,7 +223,7 @@ fn status_has_the_shape_that_is_promised() {
     let expires_in = status["connections"][0]["expires_in"].as_i64().unwrap();
     assert!((3500..=3600).contains(&expires_in), "{expires_in}");
     status["connections"][0]["expires_in"] = "SECONDS".into();
-    insta::assert_snapshot!(status.to_string(), @r#"{"format_version":1,"workspace":"default","connections":[{"connection":"slack@work","connector":"slack","name":"Slack","mode":"sandbox","origin":null,"auth":"oauth2","account":{"id":"T0SANDBOX1","name":"Acme Sandbox"},"status":"active","reason":null,"scopes":["channels:read","channels:history","users:read","chat:write"],"missing_scopes":[],"connected_at":"TIME","expires_at":"TIME","expires_in":"SECONDS","refreshable":true,"last_checked_at":"TIME","last_sync_at":null,"last_error":null,"error_count":0}],"summary":{"total":1,"active":1,"expiring":0,"needs_reauth":0,"error":0,"disconnected":0}}"#);
+    insta::assert_snapshot!(status.to_string(), @r#"{"format_version":1,"workspace":"default","connections":[{"connection":"slack@work","connector":"slack","name":"Slack","mode":"sandbox","origin":null,"auth":"oauth2","account":{"id":"T0SANDBOX1","name":"Acme Sandbox"},"status":"active","reason":null,"scopes":["channels:read","channels:history","users:read","chat:write"],"missing_scopes":[],"connected_at":"TIME","expires_at":"TIME","expires_in":"SECONDS","refreshable":true,"last_checked_at":"TIME","last_sync_at":null,"last_error":null,"error_count":0,"subscriptions":[]}],"summary":{"total":1,"active":1,"expiring":0,"needs_reauth":0,"error":0,"disconnected":0}}"#);
     assert_eq!(home.ok("status --jq .connections[].connection"), "slack@work");
     assert_eq!(home.ok("status --jq .summary.active,.format_version"), "1\n1");
     for line in [

@@ -1,5 +1,6 @@
 //! `integ endpoint`: outbound webhooks.
 
+mod event;
 mod view;
 
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
-use self::view::{Changed, Deliveries, DeliveryView, Detail, EndpointView, Listing, OutgoingView, Retried, attempted};
+use self::view::{
+    Changed, Deliveries, DeliveryView, Detail, EndpointView, Listing, OutgoingView, Pruned, Retried, attempted,
+};
 use super::complete::endpoints;
 use super::connect::time;
 use super::ui::Ui;
@@ -99,6 +102,17 @@ enum EndpointCommand {
         /// Wait until each endpoint was tried once
         #[arg(long)]
         wait: bool,
+    },
+    /// The types of your events: what they tell, and what their data look like
+    Event {
+        #[command(subcommand)]
+        command: event::EventCommand,
+    },
+    /// Remove messages that were delivered or given up
+    Prune {
+        /// Kept for no longer than this; the setting endpoints.keep where not said
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        keep: Option<Duration>,
     },
     /// Send what is due, until Ctrl-C
     Deliver {
@@ -218,6 +232,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
     match args.command {
         EndpointCommand::Add { url, rules } => {
             let (endpoint, secret) = endpoint::add(app, &url, &rules.change(None))?;
+            warn_of_types(app, ui, &endpoint.events)?;
             ui.show(&Changed::with_secret(&endpoint, &secret, app.clock.now()))?;
             ui.note("The secret is shown once. The receiver verifies with it, by any library of Standard Webhooks.");
         }
@@ -230,7 +245,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
             ui.show(&Changed::new(&endpoint::find(app, &id)?, app.clock.now()))?;
         }
         EndpointCommand::Update { id, url, rules } => {
-            ui.show(&Changed::new(&endpoint::update(app, &id, &rules.change(url))?, app.clock.now()))?;
+            let endpoint = endpoint::update(app, &id, &rules.change(url))?;
+            warn_of_types(app, ui, &endpoint.events)?;
+            ui.show(&Changed::new(&endpoint, app.clock.now()))?;
         }
         EndpointCommand::Remove { id, yes } => return remove(app, ui, &id, yes),
         EndpointCommand::Rotate { id, overlap } => {
@@ -246,6 +263,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
         EndpointCommand::Send { kind, data, id, endpoint, wait } => {
             return send(app, ui, kind, data.as_deref(), id.as_deref(), endpoint.as_deref(), wait);
         }
+        EndpointCommand::Event { command } => event::run(app, ui, command)?,
+        EndpointCommand::Prune { keep } => prune(app, ui, keep)?,
         EndpointCommand::Deliver { once } => return deliver(app, ui, once),
         EndpointCommand::Deliveries { of, status, since, limit } => {
             let status = status.map(StatusArg::status);
@@ -258,6 +277,31 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// A pattern that no type of the catalogue fits is most likely a slip.
+fn warn_of_types(app: &App, ui: &Ui, events: &[EventPattern]) -> Result<()> {
+    let types = app.store()?.event_types().list()?;
+    for pattern in endpoint::catalogue::unknown(&types, events) {
+        ui.warning(&format!("no type of yours fits {pattern}: `integ endpoint event list`"));
+    }
+    Ok(())
+}
+
+fn prune(app: &App, ui: &Ui, keep: Option<Duration>) -> Result<()> {
+    const TOGETHER: usize = 1000;
+    let before = ago(app, keep.unwrap_or(app.config.endpoints.keep));
+    let mut removed = 0;
+    if app.has_vault() {
+        loop {
+            let now = app.store()?.outbox().prune(before, TOGETHER)?;
+            removed += now;
+            if now < TOGETHER {
+                break;
+            }
+        }
+    }
+    Ok(ui.show(&Pruned { removed })?)
 }
 
 fn ago(app: &App, since: Duration) -> Timestamp {
@@ -289,8 +333,10 @@ fn send(
     const LONGEST_WAIT: Duration = Duration::from_secs(120);
     let data = data.map(super::api::read_file).transpose().map_err(|source| EndpointError::Read { source })?;
     let only = only.map(|id| Ok::<_, crate::error::Error>(endpoint::find(app, id)?.id)).transpose()?;
+    let store = app.store_or_new()?;
+    endpoint::catalogue::check(store, &kind, data.as_deref().unwrap_or(b"{}"))?;
     let order = endpoint::order(kind, data.as_deref().unwrap_or(b"{}"), id, only, app.clock.precise())?;
-    let mut outgoing = endpoint::send(app.store_or_new()?, &order)?;
+    let mut outgoing = endpoint::send(store, &order)?;
     if wait {
         outgoing.deliveries = app.run(endpoint::wait(app, &outgoing.message, LONGEST_WAIT))?;
     }

@@ -320,6 +320,17 @@ impl View for Detail {
 }
 
 #[derive(Serialize)]
+pub(super) struct Pruned {
+    pub removed: usize,
+}
+
+impl View for Pruned {
+    fn text(&self, _ui: &Ui) -> String {
+        format!("{} messages were removed.", self.removed)
+    }
+}
+
+#[derive(Serialize)]
 pub(super) struct Retried {
     pub retried: usize,
 }

@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::super::ui::{Ui, View, escape_lines};
+use super::super::ui::{Ui, View, escape, escape_lines};
+use super::subscribe::{SubscriptionView, listed};
 use crate::app::App;
 use crate::error::Result;
 use crate::webhook::setup::{DEFAULT_PORT, Setup};
@@ -45,6 +46,7 @@ struct Address {
     needs: Vec<Needed>,
     events: Vec<EventItem>,
     can_subscribe: bool,
+    subscriptions: Vec<SubscriptionView>,
 }
 
 impl View for Address {
@@ -65,6 +67,13 @@ impl View for Address {
                 if needed.name == "secret" { "--set -".to_owned() } else { format!("--param {}=…", needed.name) };
             lines.push(format!("Needed: {}: integ webhook secret {} {how}", needed.prompt, self.connection));
         }
+        if self.can_subscribe && self.subscriptions.is_empty() {
+            lines.push(format!("integ does it for you: integ webhook subscribe {}", self.connection));
+        }
+        if !self.subscriptions.is_empty() {
+            lines.push("\nSubscriptions:".to_owned());
+            lines.extend(self.subscriptions.iter().map(|item| format!("  {}", escape(&item.line()))));
+        }
         if !self.events.is_empty() {
             let width = self.events.iter().map(|item| item.event.len()).max().unwrap_or_default();
             lines.push(format!("\nEvents that integ knows ({}):", self.events.len()));
@@ -82,11 +91,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &UrlArgs) -> Result<u8> {
         app.store()?.webhooks().set_public_url(setup.connection.id, Some(url.as_str()))?;
         setup.kept.public_url = Some(url.to_string());
     }
-    ui.show(&view(&setup)?)?;
+    ui.show(&view(app, &setup)?)?;
     Ok(0)
 }
 
-fn view(setup: &Setup) -> Result<Address> {
+fn view(app: &App, setup: &Setup) -> Result<Address> {
     let rules = setup.rules()?;
     let port = setup.kept.port.unwrap_or(DEFAULT_PORT);
     let known = |name: &str| match name {
@@ -111,5 +120,6 @@ fn view(setup: &Setup) -> Result<Address> {
         needs: needed.collect(),
         events: events.map(|(event, known)| EventItem { event: event.clone(), about: known.about.clone() }).collect(),
         can_subscribe: rules.subscribe.is_some(),
+        subscriptions: listed(app, setup)?,
     })
 }

@@ -35,13 +35,13 @@ pub(super) struct EventsArgs {
 /// One event: what it tells, and the request it came with
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    id: i64,
+    pub(super) id: i64,
     /// The exact body alone
     #[arg(long, conflicts_with = "headers")]
-    body: bool,
+    pub(super) body: bool,
     /// The headers alone
     #[arg(long)]
-    headers: bool,
+    pub(super) headers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -189,7 +189,8 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     }
     let events = app.store()?.events();
     let id = EventId(args.id);
-    let (event, kept) = (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or_else(missing)?);
+    let (event, kept) =
+        (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or(ArgumentError::Pruned { id: args.id })?);
     if args.body {
         ui.show_bytes(&kept.body);
         return Ok(0);

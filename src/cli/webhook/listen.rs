@@ -1,6 +1,7 @@
 //! `integ webhook listen`.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,23 +9,26 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::ui::{Tone, Ui, escape};
+use super::ArgumentError;
+use super::events::{self, ShowArgs};
+use super::keys::{self, Key, Keys};
 use super::printer::{Line, Printer};
 use crate::app::App;
 use crate::connection::ConnectionName;
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
-use crate::store::{EventStatus, Taken};
-use crate::webhook::event::Event;
+use crate::store::{EventId, EventStatus, NewEvent, Taken};
 use crate::webhook::handle::{Choice, Handlers};
 use crate::webhook::listen::{Listener, Plan, Seen};
-use crate::webhook::receive::Outcome;
+use crate::webhook::receive::{Outcome, Received};
 use crate::webhook::setup::DEFAULT_PORT;
 
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
 ///
 /// An event is answered for once it is in the store. With --exec, --forward-to or --append it is then handled, of each
-/// connection in order; what fails is tried again, and what is left is handled at the next listen.
+/// connection in order; what fails is tried again, and what is left is handled at the next listen. In a terminal s shows
+/// the newest event, r handles it again, 17s and 17r do so with event 17, and q quits.
 #[derive(Debug, Args)]
 pub(super) struct ListenArgs {
     /// All that can receive where none is named
@@ -75,16 +79,22 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         public_url: args.public_url,
         handlers,
         most_attempts: args.attempts,
+        looks_after: true,
     };
     app.run(async {
         // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
         let stop = tokio::spawn(interrupted());
         tokio::task::yield_now().await;
         let listener = Listener::start(app, &plan)?;
-        say_where(ui, &listener, args.print_secret)?;
-        let screen = Screen { ui, app, printer: Printer::start(ui), tally: RefCell::default() };
+        let keys = if ui.json || ui.width.is_none() || !ui.terminal().interactive { None } else { Keys::start() };
+        say_where(ui, &listener, args.print_secret, keys.is_some())?;
+        let handles = !plan.handlers.is_empty();
+        let screen = Screen { ui, app, handles, printer: Printer::start(ui), seen: RefCell::default() };
         let stopped = async {
-            let _ = stop.await;
+            tokio::select! {
+                _ = stop => {}
+                () = screen.obey(keys) => {}
+            }
         };
         listener.run(stopped, |seen| screen.show(seen)).await;
         screen.end();
@@ -108,7 +118,7 @@ async fn interrupted() {
     }
 }
 
-fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool) -> Result<()> {
+fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -> Result<()> {
     for (name, error) in &listener.left_out {
         let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
         ui.warning(&format!("{name} is left out: {}{hint}", error.message()));
@@ -131,21 +141,26 @@ fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool) -> Result<()>
         }
         return Ok(ui.show_line(&line)?);
     }
+    let width = addresses.iter().map(|(name, ..)| name.to_string().len()).max().unwrap_or_default();
     for (name, local, public) in &addresses {
-        ui.raw(&format!("{name}  {public}\n"));
+        ui.raw(&format!("{:width$}  {public}\n", name.to_string()));
         if public != local {
-            ui.raw(&format!("{:width$}  at {local}\n", "", width = name.to_string().len()));
+            ui.raw(&format!("{:width$}  at {local}\n", ""));
         }
         if let Some(secret) = secret(name).filter(|_| print_secret) {
-            ui.raw(&format!("{:width$}  secret {secret}\n", "", width = name.to_string().len()));
+            ui.raw(&format!("{:width$}  secret {secret}\n", ""));
         }
     }
     let example = addresses.first().map(|(name, ..)| format!("; `integ webhook simulate {name}` sends something"));
     ui.note(&format!("Ctrl-C ends it{}.", example.unwrap_or_default()));
-    ui.raw(&format!("\n{}\n", columns(ui, ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"], None)));
+    if keys {
+        ui.note(keys::HELP);
+    }
+    ui.raw("\n");
     Ok(())
 }
 
+/// What was seen so far.
 #[derive(Default)]
 struct Tally {
     received: u64,
@@ -153,29 +168,73 @@ struct Tally {
     refused: u64,
     handled: u64,
     dead: u64,
+    newest: Option<EventId>,
+    /// What a key had handled again, and was not yet.
+    resent: HashSet<EventId>,
+    /// The columns that the head of the table was fitted into.
+    head: Option<usize>,
 }
 
 /// What is shown while it listens.
 struct Screen<'a> {
     ui: &'a Ui,
     app: &'a App,
+    /// Whether anything is done with events here.
+    handles: bool,
     printer: Printer,
-    tally: RefCell<Tally>,
+    seen: RefCell<Tally>,
 }
 
 impl Screen<'_> {
+    /// Does what the keys ask for until one ends it; for ever where there are none.
+    async fn obey(&self, keys: Option<Keys>) {
+        let Some(mut keys) = keys else { return std::future::pending().await };
+        while let Some(key) = keys.next().await {
+            let newest = self.seen.borrow().newest;
+            let done = match key {
+                Key::Quit => return,
+                Key::Show(id) => id.or(newest).map(|id| {
+                    let shown = ShowArgs { id: id.0, body: false, headers: false };
+                    events::show(self.app, self.ui, &shown)
+                }),
+                Key::Resend(_) if !self.handles => {
+                    self.ui.note("Nothing is done with events here: see --exec, --forward-to and --append.");
+                    continue;
+                }
+                Key::Resend(id) => id.or(newest).map(|id| self.resend(id)),
+            };
+            match done {
+                Some(Err(error)) => self.ui.error(&error),
+                Some(Ok(_)) => {}
+                None => self.ui.note("No event has come yet."),
+            }
+        }
+        // Its terminal has gone, and a signal will say so.
+        std::future::pending::<()>().await;
+    }
+
+    fn resend(&self, id: EventId) -> Result<u8> {
+        let events = self.app.store()?.events();
+        if events.revive(&[id], self.app.clock.precise())? == 0 {
+            return Err(ArgumentError::NoEvent { id: id.0 }.into());
+        }
+        self.seen.borrow_mut().resent.insert(id);
+        self.ui.note(&format!("Event {} will be handled again.", id.0));
+        Ok(0)
+    }
+
     fn show(&self, seen: &Seen) {
         match seen {
             Seen::Request(Outcome::Received { connection, events }) => {
-                for (event, taken) in events {
+                for Received { event, taken, .. } in events {
                     self.received(connection, event, *taken);
                 }
             }
             Seen::Request(Outcome::Handshake { connection, captured }) => {
                 let document =
                     json!({ "event": "handshake", "connection": connection.to_string(), "captured": captured });
-                let state = if *captured { "secret kept" } else { "handshake" };
-                self.line(&document, [&connection.to_string(), "", "", ""], state, None);
+                let what = if *captured { "the secret that it brought is kept" } else { "" };
+                self.line(&document, [&connection.to_string(), what, "", ""], "handshake", None);
             }
             Seen::Request(Outcome::Refused { connection, why }) => {
                 self.refused(Some(connection), why.word(), &why.to_string());
@@ -192,7 +251,7 @@ impl Screen<'_> {
                     EventStatus::Dead => ("dead", Tone::Bad),
                     EventStatus::Pending | EventStatus::Failed => ("failed", Tone::Warn),
                 };
-                let mut tally = self.tally.borrow_mut();
+                let mut tally = self.seen.borrow_mut();
                 tally.handled += u64::from(*status == EventStatus::Processed);
                 tally.dead += u64::from(*status == EventStatus::Dead);
                 drop(tally);
@@ -200,27 +259,31 @@ impl Screen<'_> {
                     "event": "handled", "connection": connection.to_string(), "id": id.0, "type": kind,
                     "status": status.as_str(), "attempts": attempts, "error": error,
                 });
-                if let Some(error) = error {
-                    tracing::warn!("event {} of {connection} could not be handled: {}", id.0, escape(error));
-                }
-                // A person has seen it come; what is news is that it could not be handled.
-                if *status == EventStatus::Processed && !self.ui.json {
+                // A person has seen it come; what is news is that it could not be handled, or was handled again.
+                let asked = *status == EventStatus::Processed && self.seen.borrow_mut().resent.remove(id);
+                if *status == EventStatus::Processed && !asked && !self.ui.json {
                     return;
                 }
                 self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone));
+                if let Some(error) = error.as_ref().filter(|_| !self.ui.json) {
+                    let width = self.width() - TIME - GAP;
+                    let said = self.ui.paint(Tone::Dim, &fitted(&escape(error), width));
+                    self.printer.print(Line::Text(format!("{:1$}{said}", "", TIME + GAP)));
+                }
             }
         }
     }
 
-    fn received(&self, connection: &ConnectionName, event: &Event, taken: Taken) {
+    fn received(&self, connection: &ConnectionName, event: &NewEvent, taken: Taken) {
         let (state, tone) = match taken {
             Taken::New(_) => ("verified", Tone::Good),
             Taken::Duplicate(_) => ("duplicate", Tone::Dim),
             Taken::Conflict(_) => ("conflict", Tone::Warn),
         };
-        let mut tally = self.tally.borrow_mut();
+        let mut tally = self.seen.borrow_mut();
         tally.received += u64::from(matches!(taken, Taken::New(_)));
         tally.duplicates += u64::from(!matches!(taken, Taken::New(_)));
+        tally.newest = Some(taken.id());
         drop(tally);
         let id = taken.id().0;
         let mut document = json!({
@@ -236,7 +299,7 @@ impl Screen<'_> {
     }
 
     fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) {
-        self.tally.borrow_mut().refused += 1;
+        self.seen.borrow_mut().refused += 1;
         let name = connection.map(ToString::to_string);
         let document = json!({ "event": "refused", "connection": name, "reason": reason });
         let name = name.unwrap_or_else(|| "-".to_owned());
@@ -247,15 +310,25 @@ impl Screen<'_> {
         if self.ui.json {
             return self.printer.print(Line::Json(document.clone()));
         }
+        let width = self.width();
+        if self.seen.borrow_mut().head.replace(width) != Some(width) {
+            let head = ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"];
+            self.printer.print(Line::Text(columns(self.ui, width, head, None)));
+        }
         let time = self.app.clock.now().to_string();
         let time = time.get(11..19).unwrap_or_default();
         let [connection, kind, id, resource] = cells;
-        self.printer.print(Line::Text(columns(self.ui, [time, connection, kind, id, resource, state], tone)));
+        let cells = [time, connection, kind, id, resource, state];
+        self.printer.print(Line::Text(columns(self.ui, width, cells, tone)));
+    }
+
+    fn width(&self) -> usize {
+        self.ui.width_now().unwrap_or(120).max(LEAST_WIDTH)
     }
 
     fn end(self) {
         self.printer.finish();
-        let Tally { received, duplicates, refused, handled, dead } = &*self.tally.borrow();
+        let Tally { received, duplicates, refused, handled, dead, .. } = &*self.seen.borrow();
         let mut text = format!("{received} received, {duplicates} again, {refused} refused");
         if *handled + *dead > 0 {
             text.push_str(&format!(", {handled} handled, {dead} dead"));
@@ -264,15 +337,27 @@ impl Screen<'_> {
     }
 }
 
-/// One row; what is too long ends in an ellipsis, so that rows stay rows.
-fn columns(ui: &Ui, cells: [&str; 6], tone: Option<Tone>) -> String {
-    let width = ui.width.unwrap_or(120).max(60);
-    // Time, id and state have a width of their own; the rest share what is left.
-    let rest = width - (8 + 6 + 11) - 5 * 2;
+/// Columns of the time, of an event's number, of its state, and between any two.
+const TIME: usize = 8;
+const ID: usize = 6;
+const STATE: usize = 9;
+const GAP: usize = 2;
+
+/// A row is never narrower.
+const LEAST_WIDTH: usize = 50;
+
+/// One row; what is too long ends in an ellipsis, so that rows stay rows. A text without a number and a resource beside it
+/// has their place too.
+fn columns(ui: &Ui, width: usize, cells: [&str; 6], tone: Option<Tone>) -> String {
+    let rest = width - (TIME + ID + STATE) - 5 * GAP;
     let (connection, resource) = (rest * 3 / 10, rest * 3 / 10);
-    let widths = [8, connection, rest - connection - resource, 6, resource, 11];
+    let mut widths = [TIME, connection, rest - connection - resource, ID, resource, STATE];
+    if cells[3].is_empty() && cells[4].is_empty() {
+        widths[2] += GAP + ID + GAP + resource;
+        (widths[3], widths[4]) = (0, 0);
+    }
     let mut row = String::new();
-    for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+    for (at, (cell, width)) in cells.iter().zip(widths).enumerate().filter(|(_, (_, width))| *width > 0) {
         let text = fitted(&escape(cell), width);
         let pad = width.saturating_sub(text.chars().count());
         let text = match tone.filter(|_| at == 5) {
@@ -280,7 +365,7 @@ fn columns(ui: &Ui, cells: [&str; 6], tone: Option<Tone>) -> String {
             None => text,
         };
         row.push_str(&text);
-        row.push_str(&" ".repeat(pad + 2));
+        row.push_str(&" ".repeat(pad + GAP));
     }
     row.trim_end().to_owned()
 }

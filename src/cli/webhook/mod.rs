@@ -1,16 +1,22 @@
 //! `integ webhook`.
 
 mod address;
+mod backfill;
 mod events;
+mod keys;
 mod listen;
 mod printer;
+mod prune;
 mod replay;
 mod secret;
 mod simulate;
+mod subscribe;
 mod verify;
 
 use clap::{Args, Subcommand};
 use thiserror::Error;
+
+pub(super) use subscribe::SubscriptionView;
 
 use super::ui::Ui;
 use crate::app::App;
@@ -30,10 +36,14 @@ enum WebhookCommand {
     Listen(Box<listen::ListenArgs>),
     Simulate(Box<simulate::SimulateArgs>),
     Verify(verify::VerifyArgs),
+    Subscribe(subscribe::SubscribeArgs),
+    Unsubscribe(subscribe::UnsubscribeArgs),
     Events(events::EventsArgs),
     Show(events::ShowArgs),
     Retry(replay::RetryArgs),
     Replay(replay::ReplayArgs),
+    Backfill(backfill::BackfillArgs),
+    Prune(prune::PruneArgs),
 }
 
 /// What is wrong with the arguments themselves.
@@ -53,6 +63,8 @@ enum ArgumentError {
     NotYours { connection: String },
     #[error("there is no event {id}")]
     NoEvent { id: i64 },
+    #[error("the content of event {id} was removed: its time was over")]
+    Pruned { id: i64 },
     #[error("{text:?} is no HTTP request")]
     Request { text: String },
 }
@@ -60,7 +72,7 @@ enum ArgumentError {
 impl Remedy for ArgumentError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoEvent { .. } => Kind::NotFound,
+            Self::NoEvent { .. } | Self::Pruned { .. } => Kind::NotFound,
             _ => Kind::Usage,
         }
     }
@@ -74,6 +86,7 @@ impl Remedy for ArgumentError {
             Self::Time { .. } => "invalid_time",
             Self::NotYours { .. } => "vendors_secret",
             Self::NoEvent { .. } => "unknown_event",
+            Self::Pruned { .. } => "event_pruned",
             Self::Request { .. } => "invalid_request",
         }
     }
@@ -85,6 +98,7 @@ impl Remedy for ArgumentError {
             }
             Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
             Self::NoEvent { .. } => "integ webhook events".to_owned(),
+            Self::Pruned { .. } => "integ config show webhooks.keep".to_owned(),
             Self::Request { .. } => "integ help webhook verify".to_owned(),
             _ => return None,
         })
@@ -98,10 +112,14 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
         WebhookCommand::Listen(args) => listen::run(app, ui, *args),
         WebhookCommand::Simulate(args) => simulate::run(app, ui, &args),
         WebhookCommand::Verify(args) => verify::run(app, ui, &args),
+        WebhookCommand::Subscribe(args) => subscribe::run(app, ui, &args),
+        WebhookCommand::Unsubscribe(args) => subscribe::end(app, ui, &args),
         WebhookCommand::Events(args) => events::run(app, ui, &args),
         WebhookCommand::Show(args) => events::show(app, ui, &args),
         WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
         WebhookCommand::Replay(args) => replay::run(app, ui, &args),
+        WebhookCommand::Backfill(args) => backfill::run(app, ui, &args),
+        WebhookCommand::Prune(args) => prune::run(app, ui, &args),
     }
 }
 

@@ -11,6 +11,12 @@ use super::super::ui::Ui;
 /// Lines that wait; those beyond are counted, and their events are in the store.
 const MOST_WAITING: usize = 10_000;
 
+/// Lines that are written at once.
+const MOST_TOGETHER: usize = 1024;
+
+/// After what was written: where many events come, this thread is not woken for each.
+const REST: Duration = Duration::from_millis(10);
+
 /// How long the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -36,8 +42,10 @@ impl Printer {
         let skipped = Arc::new(Mutex::new(0));
         let (ui, counted) = (ui.clone(), Arc::clone(&skipped));
         std::thread::spawn(move || {
-            for line in waiting {
-                print(&ui, &line);
+            while let Ok(first) = waiting.recv() {
+                // What has come meanwhile is written with it: a line is no system call.
+                let lines = std::iter::once(first).chain(waiting.try_iter().take(MOST_TOGETHER - 1));
+                ui.raw(&lines.map(|line| text(&ui, &line)).collect::<String>());
                 let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
                 if count > 0 {
                     let line = if ui.json {
@@ -45,8 +53,9 @@ impl Printer {
                     } else {
                         Line::Text(format!("… {count} lines are not shown; `integ webhook events` has the events"))
                     };
-                    print(&ui, &line);
+                    ui.raw(&text(&ui, &line));
                 }
+                std::thread::sleep(REST);
             }
             let _ = ending.send(());
         });
@@ -67,13 +76,12 @@ impl Printer {
     }
 }
 
-fn print(ui: &Ui, line: &Line) {
+fn text(ui: &Ui, line: &Line) -> String {
     match line {
-        Line::Json(document) => {
-            if let Err(error) = ui.show_line(document) {
-                ui.warning(&error.to_string());
-            }
-        }
-        Line::Text(text) => ui.raw(&format!("{text}\n")),
+        Line::Json(document) => ui.line(document).unwrap_or_else(|error| {
+            ui.warning(&error.to_string());
+            String::new()
+        }),
+        Line::Text(text) => format!("{text}\n"),
     }
 }

@@ -56,6 +56,9 @@ pub(super) fn retry(app: &App, ui: &Ui, args: &RetryArgs) -> Result<u8> {
         if events.get(*id)?.is_none() {
             return Err(ArgumentError::NoEvent { id: id.0 }.into());
         }
+        if events.kept(*id)?.is_none() {
+            return Err(ArgumentError::Pruned { id: id.0 }.into());
+        }
     }
     let retried = events.revive(&ids, app.clock.precise())?;
     ui.show(&Retried { retried })?;

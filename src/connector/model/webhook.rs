@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Pages;
 use crate::connector::{Pointer, Template};
 
 /// The webhooks of a service.
@@ -38,6 +39,9 @@ pub struct Webhook {
     /// How the URL is registered by the API.
     #[serde(default)]
     pub subscribe: Option<Subscribe>,
+    /// How what did not arrive is asked for.
+    #[serde(default)]
+    pub backfill: Option<Backfill>,
 }
 
 /// A value that receiving needs.
@@ -84,6 +88,9 @@ pub struct Proof {
     /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
     #[serde(default)]
     pub body_hash: Option<String>,
+    /// Whether the URL may be signed without its port too, and with its scheme's where it has none.
+    #[serde(default)]
+    pub any_port: bool,
     /// Of `rsa_sha256`: where the URL of the certificate stands, and the hosts that it may be on.
     #[serde(default)]
     pub certificate: Option<CertificateRule>,
@@ -194,7 +201,7 @@ pub struct JwtRule {
 }
 
 /// Which requests something is about. All of it must fit; `*` stands for any value.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
     pub method: Option<WebhookMethod>,
@@ -245,7 +252,7 @@ pub struct Handshake {
     pub answer: Option<Value>,
 }
 
-/// Where a value is found in a request. Takes exactly one.
+/// Where a value is found in a request. Takes exactly one, and `when`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Find {
@@ -259,6 +266,10 @@ pub struct Find {
     pub beside: Option<String>,
     /// Always this.
     pub text: Option<String>,
+    /// Of an id: the second in which it came. For what a vendor tells again in the same words and gives no name.
+    pub received: bool,
+    /// Only of events that this fits; `body` is the event's own.
+    pub when: Option<Condition>,
 }
 
 /// Where an event says what.
@@ -267,21 +278,23 @@ pub struct Find {
 pub struct EventShape {
     /// A batch: the list of events, and within each of its items the list below, and so on.
     pub items: Vec<Pointer>,
-    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the event.
+    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the body and of the event's place in
+    /// it.
     pub id: Vec<Find>,
     /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
     #[serde(rename = "type")]
     pub kind: Vec<Find>,
-    pub account: Option<Find>,
-    pub time: Option<Find>,
+    /// Of several places the first that is there, as of those below.
+    pub account: Vec<Find>,
+    pub time: Vec<Find>,
     pub time_unit: TimeUnit,
     /// What it is about.
-    pub resource: Option<Find>,
+    pub resource: Vec<Find>,
     /// Who did it.
-    pub actor: Option<Find>,
+    pub actor: Vec<Find>,
     /// The form's field that holds the event as JSON, where a body is a form.
     pub form_field: Option<String>,
-    /// The member that holds a document as base64, which takes its place.
+    /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
     pub base64: Option<Pointer>,
 }
 
@@ -325,6 +338,12 @@ pub struct Subscribe {
     /// How long it lasts.
     #[serde(default)]
     pub lease_secs: Option<u32>,
+    /// When it ends by the vendor's word: one of the results, as RFC 3339 or Unix time.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// What lists those there are, for a person who must look.
+    #[serde(default)]
+    pub list: Option<Call>,
 }
 
 /// An action with what is given to it.
@@ -334,6 +353,55 @@ pub struct Call {
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
+}
+
+/// How events that did not arrive are asked for: from the vendor's log of deliveries, or as the list of what happened.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    /// The action that lists them, and what integ gives to its parameters: templates over `{since}` and `{until}` (Unix
+    /// seconds), `{since_ms}`, `{until_ms}`, `{since_date}`, `{until_date}`,
+    /// `{since_day}`, `{until_day}`, and what a subscription keeps. The user, or
+    /// the subscription, gives the others.
+    pub action: String,
+    #[serde(default)]
+    pub params: IndexMap<String, Value>,
+    /// How its list is parted into pages, in place of `api.pages`.
+    #[serde(default)]
+    pub pages: Option<Pages>,
+    /// What is asked for each item of the list, where that does not hold the event itself.
+    #[serde(default)]
+    pub each: Option<BackfillEach>,
+    /// When an item was, where the list takes no times or takes them roughly.
+    #[serde(default)]
+    pub time: Option<Pointer>,
+    #[serde(default)]
+    pub time_unit: TimeUnit,
+    /// Whether the list begins with the newest, so that an older page need not be asked for.
+    #[serde(default)]
+    pub newest_first: bool,
+    /// The body of the delivery: a jq expression over the item; what it gives nothing for is no event.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// The headers of the delivery, as one object of the item, and those that stand elsewhere in it.
+    #[serde(default)]
+    pub all_headers: Option<Pointer>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Pointer>,
+    /// The query of the delivery.
+    #[serde(default)]
+    pub query: IndexMap<String, String>,
+    /// How far back the vendor knows them.
+    #[serde(default)]
+    pub reach_secs: Option<u32>,
+}
+
+/// An action with values out of an item for its parameters.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillEach {
+    pub action: String,
+    pub params: IndexMap<String, Pointer>,
 }
 
 /// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`

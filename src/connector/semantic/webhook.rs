@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Found;
 use super::given::names_given;
 use crate::connector::{Carrier, Connector, Find, Handshake, Proof, Sample, Scheme, Template, Webhook};
+use crate::jq::Expression;
 
 /// What every base may name.
 const SIGNED: &[&str] = &["body", "url", "method", "form", "crc32", "timestamp", "secret"];
@@ -34,16 +35,22 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         }
     }
     let shape = &webhook.event;
-    let singles =
-        [("account", &shape.account), ("time", &shape.time), ("resource", &shape.resource), ("actor", &shape.actor)];
-    let lists = [("id", &shape.id), ("type", &shape.kind)];
-    let finds = singles.into_iter().filter_map(|(name, find)| Some((name, find.as_ref()?)));
-    for (name, find) in
-        finds.chain(lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))))
-    {
+    let lists = [
+        ("id", &shape.id),
+        ("type", &shape.kind),
+        ("account", &shape.account),
+        ("time", &shape.time),
+        ("resource", &shape.resource),
+        ("actor", &shape.actor),
+    ];
+    for (name, find) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))) {
         check_find(&format!("webhook.event.{name}"), find, found);
+        if find.received && name != "id" {
+            found.push((format!("webhook.event.{name}"), "received is a part of an id alone".to_owned()));
+        }
     }
     check_subscribe(connector, webhook, found);
+    check_backfill(connector, webhook, found);
     let mut sampled: BTreeSet<&str> = given.clone();
     sampled.extend(SAMPLED);
     check_sample("webhook.sample", &webhook.sample, &sampled, found);
@@ -131,9 +138,13 @@ fn check_find(key: &str, find: &Find, found: &mut Found) {
         find.body.is_some(),
         find.beside.is_some(),
         find.text.is_some(),
+        find.received,
     ];
     if places.iter().filter(|there| **there).count() != 1 {
-        found.push((key.to_owned(), "takes exactly one of header, query, at, body, beside and text".to_owned()));
+        found.push((
+            key.to_owned(),
+            "takes exactly one of header, query, at, body, beside, text and received".to_owned(),
+        ));
     }
 }
 
@@ -155,7 +166,7 @@ fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, fou
 
 fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) {
     let Some(subscribe) = &webhook.subscribe else { return };
-    let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew)];
+    let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew), ("list", &subscribe.list)];
     let further = further.into_iter().filter_map(|(name, call)| {
         let call = call.as_ref()?;
         Some((format!("webhook.subscribe.{name}"), &call.action, &call.params))
@@ -171,7 +182,13 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
         }
     }
     if let Some(declared) = connector.actions.get(&subscribe.action) {
-        for name in subscribe.keep.iter().chain(&subscribe.secret).filter(|name| !declared.result.contains_key(*name)) {
+        for name in subscribe
+            .keep
+            .iter()
+            .chain(&subscribe.secret)
+            .chain(&subscribe.expires)
+            .filter(|name| !declared.result.contains_key(*name))
+        {
             let message = format!("{name:?} is not among the results of {}", subscribe.action);
             found.push(("webhook.subscribe.keep".to_owned(), message));
         }
@@ -181,6 +198,29 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
                 format!("{} has no parameter {name:?}", subscribe.action),
             ));
         }
+    }
+}
+
+fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
+    let Some(backfill) = &webhook.backfill else { return };
+    let mut check = |key: &str, action: &str, names: Vec<&String>| {
+        let Some(declared) = connector.actions.get(action) else {
+            let message = format!("{action:?} is not among the connector's actions");
+            found.push((format!("webhook.backfill.{key}action"), message));
+            return;
+        };
+        for name in names.into_iter().filter(|name| !declared.params.contains_key(*name)) {
+            found.push((format!("webhook.backfill.{key}params.{name}"), format!("{action} has no such parameter")));
+        }
+    };
+    check("", &backfill.action, backfill.params.keys().collect());
+    if let Some(each) = &backfill.each {
+        check("each.", &each.action, each.params.keys().collect());
+    }
+    if let Some(text) = &backfill.event
+        && let Err(error) = Expression::parse(text)
+    {
+        found.push(("webhook.backfill.event".to_owned(), error.to_string()));
     }
 }
 

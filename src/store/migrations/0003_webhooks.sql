@@ -16,8 +16,10 @@ CREATE TABLE webhooks (
 CREATE TABLE events (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
-    -- What the vendor knows the delivery by.
+    -- What the vendor knows the delivery by: one event of a connection.
     delivery_id   TEXT NOT NULL,
+    -- Eight bytes of a hash of the two, which all look-ups go by.
+    key           INTEGER NOT NULL,
     -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
     digest        BLOB NOT NULL,
     kind          TEXT NOT NULL,
@@ -40,9 +42,11 @@ CREATE TABLE events (
     done          INTEGER NOT NULL DEFAULT 0,
     -- Unix milliseconds; when it is to be handled again.
     due_at        INTEGER,
-    last_error    TEXT,
-    UNIQUE (connection_id, delivery_id)
+    last_error    TEXT
 ) STRICT;
+
+-- Narrow, for it grows with all that ever came, in no order: of millions of events its inner pages still fit in memory.
+CREATE INDEX events_key ON events (key);
 
 -- What waits to be handled, in the order in which it came; the rest is not in it.
 CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');

@@ -122,7 +122,7 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
 
     let new = home.workspace("new");
     let restored = home.access().restore(&new, &file, NOW).unwrap();
-    assert_eq!(restored, (Restored { connections: 1, apps: 0 }, None));
+    assert_eq!(restored, (Restored { connections: 1, apps: 0, endpoints: 0, subscriptions: 0 }, None));
     let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
     assert_eq!(opened.meta().unwrap().restored_at, Some(NOW));
     assert_eq!(opened.grants().restored().unwrap().len(), 1);

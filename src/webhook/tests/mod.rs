@@ -1,11 +1,18 @@
 //! Every connector's rule, against what its vendor's own libraries accept and against everything that was changed.
 
+mod certificates;
+mod events;
 mod forged;
 mod vectors;
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Mutex;
+
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::event;
+use super::fetch::{Anchors, certificate_key, json_keys};
 use super::proof::{Judged, Keys, Refused, Trust, verify};
 use super::request::Request;
 use super::setup::unconnected;
@@ -13,6 +20,7 @@ use super::sign::VendorKeys;
 use super::simulate::{Wish, simulate};
 use crate::clock::Timestamp;
 use crate::connector::{Catalogue, Connector, Webhook};
+use crate::sandbox::RsaKey;
 
 const NOW: i64 = 1_700_000_000;
 
@@ -30,13 +38,34 @@ fn connectors() -> Vec<Connector> {
 /// Judges a request as a receiver does.
 fn judge(rules: &Webhook, request: &Request, keys: &Keys, trust: &Trust, now: i64) -> Result<(), Refused> {
     let document = event::document(&rules.event, request).map_err(|_| Refused::Form)?;
-    let items = event::items(&rules.event, &document).unwrap_or_else(|_| vec![document.clone()]);
+    let items = event::items(&rules.event, &document).unwrap_or_else(|_| vec![document.clone()].into());
     verify(&rules.proofs, &Judged { request, document: &document, items: &items }, keys, trust, at(now))
 }
 
+/// What the sandbox's vendor of this seed publishes: its key set and its certificate.
+fn published(connector: &Connector, seed: &[u8]) -> Trust {
+    let Some(key) = RsaKey::of(connector, seed) else { return Trust::default() };
+    let certificate = key.certificate().unwrap();
+    let certificate_key = certificate_key(certificate.as_bytes(), at(NOW), Anchors::Itself);
+    assert!(certificate_key.is_some(), "{certificate}");
+    let live = self::certificate_key(certificate.as_bytes(), at(NOW), Anchors::Roots(TLS_SERVER_ROOT_CERTS));
+    assert!(live.is_none(), "no public root vouches for it");
+    Trust { certificate_key, json_keys: json_keys(&key.key_set().unwrap()) }
+}
+
+/// The same of [`SEED`], made once.
+fn trust(connector: &Connector) -> Trust {
+    static MADE: Mutex<Option<HashMap<String, Trust>>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap();
+    let made = made.get_or_insert_default();
+    made.entry(connector.id.clone()).or_insert_with(|| published(connector, SEED)).clone()
+}
+
+const SEED: &[u8] = b"a seed";
+
 /// The sandbox's keys of a connector, and each of its samples as it would be sent.
 fn samples(connector: &Connector) -> (Keys, VendorKeys, Vec<(String, Request)>) {
-    let (keys, vendor) = unconnected(connector, b"a seed", None).unwrap();
+    let (keys, vendor) = unconnected(connector, SEED, None).unwrap();
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
     let made = sampled.map(|(name, _)| (name.clone(), sample(connector, name, &keys, &vendor, NOW)));
     let made = made.collect();

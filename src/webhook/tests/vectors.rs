@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{connectors, judge};
 use crate::secret::Secret;
-use crate::webhook::fetch::{certificate_key, json_keys};
+use crate::webhook::fetch::{Anchors, certificate_key, json_keys};
 use crate::webhook::proof::{Keys, Trust};
 use crate::webhook::request::Request;
 
@@ -39,7 +39,7 @@ fn keys(vector: &Value) -> Keys {
 fn trust(vector: &Value) -> Trust {
     let now = super::at(vector["at"].as_i64().unwrap());
     // Its certificate stands for itself: the chain is another test's.
-    let key = vector["certificate_pem"].as_str().and_then(|pem| certificate_key(pem.as_bytes(), "", now, false));
+    let key = vector["certificate_pem"].as_str().and_then(|pem| certificate_key(pem.as_bytes(), now, Anchors::Itself));
     Trust { certificate_key: key, json_keys: json_keys(&vector["jwks"]) }
 }
 

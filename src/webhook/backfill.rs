@@ -1,0 +1,316 @@
+//! Events that did not arrive: asked for at the vendor, and taken into the inbox as if they had come, each once.
+//!
+//! What is fetched has no signature; it is the connection's own credentials and TLS that say whose it is. An event has the
+//! id that its delivery had, so that one which came is a duplicate, whichever of the two was first.
+
+use std::ops::ControlFlow;
+
+use jiff::fmt::rfc2822;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::event;
+use super::proof::Judged;
+use super::receive;
+use super::request::Request;
+use super::setup::Setup;
+use super::subscription::{filled, word};
+use crate::api::{self, Order};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::connection::ConnectionName;
+use crate::connector::{Backfill, TimeUnit, Values};
+use crate::error::{Kind, Remedy, Result};
+use crate::http::Response;
+use crate::jq::Expression;
+use crate::store::{SubscriptionState, Taken};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// At most so many events that were not known.
+    pub limit: Option<u64>,
+    /// `name=value` for parameters that no subscription gives.
+    pub words: &'a [String],
+    /// Nothing is kept.
+    pub dry_run: bool,
+}
+
+/// An event that the vendor told of.
+#[derive(Debug)]
+pub struct Found {
+    pub event: event::Event,
+    /// Absent where nothing was kept of it because that was not wanted.
+    pub taken: Option<Taken>,
+    pub known: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum BackfillError {
+    #[error("{connector} has no list of what {connection} missed that integ knows")]
+    None { connection: ConnectionName, connector: String },
+    #[error("{connection} cannot be asked so: {problem}")]
+    Input { connection: ConnectionName, problem: String },
+    #[error("the vendor knows what happened for {reach} only")]
+    TooFar { connection: ConnectionName, reach: String },
+    #[error("the list of {connection} is not where its connector says")]
+    Shape { connection: ConnectionName },
+}
+
+impl Remedy for BackfillError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::None { .. } => Kind::NotFound,
+            Self::Input { .. } | Self::TooFar { .. } => Kind::Usage,
+            Self::Shape { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::None { .. } => "no_backfill",
+            Self::Input { .. } => "invalid_parameters",
+            Self::TooFar { .. } => "too_far_back",
+            Self::Shape { .. } => "vendor_answer",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::None { connection, .. } => format!("integ call {connection} lists what can be asked by hand"),
+            Self::Input { connection, .. } => format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"),
+            Self::TooFar { connection, reach } => format!("integ webhook backfill {connection} --since {reach}"),
+            Self::Shape { .. } => return None,
+        })
+    }
+
+    fn connection(&self) -> Option<String> {
+        match self {
+            Self::None { connection, .. }
+            | Self::Input { connection, .. }
+            | Self::TooFar { connection, .. }
+            | Self::Shape { connection } => Some(connection.to_string()),
+        }
+    }
+}
+
+/// Asks the vendor for what happened, and takes it into the inbox page by page. `told` hears of each event. What was kept
+/// before an error stays, and is known the next time.
+///
+/// # Errors
+/// [`BackfillError`], and those of [`crate::api::call`].
+pub async fn backfill(
+    app: &App,
+    name: &ConnectionName,
+    wish: &Wish<'_>,
+    mut told: impl FnMut(&Found) -> Result<()>,
+) -> Result<()> {
+    let setup = Setup::of(app, name)?;
+    let none = || BackfillError::None { connection: name.clone(), connector: setup.connector.id.clone() };
+    let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
+    if let Some(reach) = rules.reach_secs
+        && app.clock.now().as_second().saturating_sub(wish.since.as_second()) > i64::from(reach)
+    {
+        let reach = crate::duration::show(std::time::Duration::from_secs(u64::from(reach)));
+        return Err(BackfillError::TooFar { connection: name.clone(), reach }.into());
+    }
+    let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
+    let mut left = wish.limit.unwrap_or(u64::MAX);
+    for words in asked(app, &setup, &rules, wish)? {
+        let (_, action) = api::find_action(&setup.connector, &rules.action)?;
+        let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
+        let order =
+            Order { connection: name, action: &rules.action, words: &words, read_file: &super::read_file, key: None };
+        let page = async |response: &Response| -> Result<ControlFlow<()>> {
+            let document = response.json().unwrap_or_default();
+            let shape = || BackfillError::Shape { connection: name.clone() };
+            if !response.is_success() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let items = api::records(at.as_ref(), &document).ok_or_else(shape)?;
+            let mut older = 0;
+            for item in items {
+                if left == 0 {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let when = rules.time.as_ref().and_then(|at| read_time(&at.text(item)?, rules.time_unit));
+                if when.is_some_and(|when| when < wish.since) {
+                    older += 1;
+                    continue;
+                }
+                if when.is_some_and(|when| when > wish.until) {
+                    continue;
+                }
+                let whole = match &rules.each {
+                    Some(_) => whole(app, &setup, &rules, &words, item).await?,
+                    None => item.clone(),
+                };
+                for found in take(app, &setup, &rules, &expression, &whole, wish)? {
+                    left = left.saturating_sub(u64::from(!found.known));
+                    told(&found)?;
+                }
+            }
+            let over = rules.newest_first && !items.is_empty() && older == items.len();
+            Ok(if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        api::list(app, &order, rules.pages.as_ref(), page).await?;
+    }
+    Ok(())
+}
+
+/// The words of each list that is to be asked: one for each subscription that makes a difference.
+fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<Vec<Vec<String>>> {
+    let (_, action) = api::find_action(&setup.connector, &rules.action)?;
+    let mut lists: Vec<Vec<String>> = Vec::new();
+    let mut problem = None;
+    let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
+    let rows = rows.iter().filter(|row| row.state == SubscriptionState::Active).map(Some);
+    let given = |word: &String| word.split(['=', ':', '.']).next().map(str::to_owned);
+    let theirs: Vec<String> = wish.words.iter().filter_map(given).collect();
+    for row in rows.chain([None]) {
+        if row.is_none() && !lists.is_empty() {
+            break;
+        }
+        let mut values = setup.keys.values.clone();
+        offer(&mut values, wish);
+        if let Some(row) = row {
+            values.extend(&row.kept);
+        }
+        let params = rules.params.iter().filter(|(name, _)| !theirs.contains(name));
+        let params = params.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut words = match filled(&params, &values) {
+            Ok(words) => words,
+            Err(why) => {
+                problem = Some(why);
+                continue;
+            }
+        };
+        let more = row.iter().flat_map(|row| &row.wanted.given).filter(|(name, _)| {
+            action.params.contains_key(*name) && !rules.params.contains_key(*name) && !theirs.contains(name)
+        });
+        words.extend(more.map(|(name, value)| word(name, value)));
+        words.extend(wish.words.iter().cloned());
+        let has = |name: &String| words.iter().any(|word| given(word).as_ref() == Some(name));
+        let missing = action.params.iter().find(|(name, param)| param.required && !has(name));
+        match missing {
+            Some((name, param)) => problem = Some(format!("{name} is missing ({})", param.about)),
+            None if lists.contains(&words) => {}
+            None => lists.push(words),
+        }
+    }
+    match problem.filter(|_| lists.is_empty()) {
+        Some(problem) => Err(BackfillError::Input { connection: setup.name().clone(), problem }.into()),
+        None => Ok(lists),
+    }
+}
+
+fn offer(values: &mut Values, wish: &Wish<'_>) {
+    for (name, at) in [("since", wish.since), ("until", wish.until)] {
+        values.set(name, &at.as_second().to_string());
+        values.set(&format!("{name}_ms"), &at.as_millisecond().to_string());
+        values.set(&format!("{name}_date"), &at.to_string());
+        values.set(&format!("{name}_day"), at.to_string().get(..10).unwrap_or_default());
+    }
+}
+
+/// An item with all that the vendor knows of it.
+async fn whole(app: &App, setup: &Setup, rules: &Backfill, words: &[String], item: &Value) -> Result<Value> {
+    let Some(each) = &rules.each else { return Ok(item.clone()) };
+    let (_, action) = api::find_action(&setup.connector, &each.action)?;
+    let of_item = each.params.iter().filter_map(|(name, at)| Some(word(name, at.find(item)?)));
+    let shared = words.iter().filter(|word| {
+        let name = word.split(['=', ':', '.']).next().unwrap_or_default();
+        action.params.contains_key(name) && !each.params.contains_key(name)
+    });
+    let words: Vec<String> = of_item.chain(shared.cloned()).collect();
+    let order = Order {
+        connection: setup.name(),
+        action: &each.action,
+        words: &words,
+        read_file: &super::read_file,
+        key: None,
+    };
+    let done = api::call(app, &order).await?;
+    if let Some(class) = done.answer.class {
+        return Err(api::refused(&done.session, &each.action, class, &done.answer.response).into());
+    }
+    Ok(done.answer.response.json().unwrap_or_default())
+}
+
+/// Takes the events of an item.
+fn take(
+    app: &App,
+    setup: &Setup,
+    rules: &Backfill,
+    expression: &Expression,
+    item: &Value,
+    wish: &Wish<'_>,
+) -> Result<Vec<Found>> {
+    let webhook = setup.rules()?;
+    let events = app.store()?.events();
+    let mut found = Vec::new();
+    for body in expression.results(item)? {
+        if matches!(body.as_str(), "null" | "false" | "\"\"") {
+            continue;
+        }
+        let mut request = Request {
+            method: "POST".to_owned(),
+            url: setup.url(setup.kept.port.unwrap_or(super::setup::DEFAULT_PORT))?.to_string(),
+            headers: Vec::new(),
+            body: body.into_bytes(),
+        };
+        let object = rules.all_headers.as_ref().and_then(|at| at.find(item)?.as_object());
+        for (name, value) in object.into_iter().flatten() {
+            if let Some(text) = value.as_str() {
+                request.set_header(name, text);
+            }
+        }
+        for (name, at) in &rules.headers {
+            if request.one(name).is_none()
+                && let Some(text) = at.text(item)
+            {
+                request.set_header(name, &text);
+            }
+        }
+        // However it was delivered, it is JSON here.
+        request.set_header("content-type", "application/json");
+        for (name, value) in &rules.query {
+            request.set_query(name, value);
+        }
+        let Ok(document) = event::document(&webhook.event, &request) else { continue };
+        let Ok(items) = event::items(&webhook.event, &document) else { continue };
+        let judged = Judged { request: &request, document: &document, items: &items };
+        if super::handshake::of(&webhook.handshakes, &judged).is_some() {
+            continue;
+        }
+        let read = |(place, item)| event::read(&webhook.event, &judged, place, item, app.clock.precise());
+        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
+        if wish.dry_run {
+            for event in read {
+                let known = events.find(setup.connection.id, &event.delivery_id)?.is_some();
+                found.push(Found { event, taken: None, known });
+            }
+            continue;
+        }
+        let batch = !webhook.event.items.is_empty();
+        let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
+        let delivery = receive::fetched(setup.connection.id, request, texts, app.clock.precise());
+        let taken = events.take(&[delivery])?.into_iter().flatten();
+        found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
+            let known = !matches!(taken, Taken::New(_));
+            Found { event, taken: Some(taken), known }
+        }));
+    }
+    Ok(found)
+}
+
+fn read_time(text: &str, unit: TimeUnit) -> Option<Timestamp> {
+    match unit {
+        TimeUnit::Seconds => Timestamp::from_second(text.split('.').next()?.parse().ok()?).ok(),
+        TimeUnit::Milliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok(),
+        // Some write RFC 2822.
+        TimeUnit::Date => text.parse().ok().or_else(|| Some(rfc2822::parse(text).ok()?.timestamp())),
+    }
+}

@@ -1,0 +1,318 @@
+//! Leases: how long a subscription lasts, and prolonging it in time, by whichever process is awake.
+
+use std::collections::BTreeMap;
+
+use super::ask::{self, Failure, Plan};
+use super::{SubscribeError, intend, is_usable, lock, make};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::connection::{ConnectionId, ConnectionName};
+use crate::connector::{ErrorClass, Subscribe};
+use crate::error::{Error, Result};
+use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState};
+use crate::webhook::setup::Setup;
+
+/// A lease is renewed when so much of it is left: a third, and two days at most.
+const LARGEST_MARGIN_SECS: i64 = 2 * 86_400;
+
+/// After a failure it is tried again after a minute, then ever later, an hour at most.
+const FIRST_WAIT_SECS: i64 = 60;
+const LONGEST_WAIT_SECS: i64 = 3600;
+
+/// How a subscription stands at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// `active`, `expired`, `failing`, `asking`, `ending`.
+    pub status: &'static str,
+    pub renews_at: Option<Timestamp>,
+    pub is_problem: bool,
+    /// What is wrong, and the command that mends it.
+    pub note: Option<(String, String)>,
+}
+
+/// What became of a subscription whose time had come.
+#[derive(Debug)]
+pub struct Renewed {
+    pub connection: ConnectionName,
+    pub id: SubscriptionId,
+    /// Until when it lasts now.
+    pub result: Result<Option<Timestamp>>,
+}
+
+/// How a subscription stands. Pure.
+pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
+    let (name, id) = (&row.name, row.id);
+    let plain = |status| Lease { status, renews_at: renews_at(row), is_problem: false, note: None };
+    match row.state {
+        SubscriptionState::Asking => Lease {
+            note: Some((
+                format!("subscription {id} was cut off while the vendor was asked, and may be there"),
+                format!("integ webhook unsubscribe {name} {id}"),
+            )),
+            ..plain("asking")
+        },
+        SubscriptionState::Ending => Lease {
+            note: row.last_error.as_ref().map(|why| {
+                (
+                    format!("subscription {id} could not be ended: {why}"),
+                    format!("integ webhook unsubscribe {name} {id}"),
+                )
+            }),
+            renews_at: None,
+            ..plain("ending")
+        },
+        SubscriptionState::Active => {
+            let expired = row.expires_at.is_some_and(|at| at <= now);
+            let mend = || format!("integ refresh {name}");
+            let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
+            if expired {
+                let text = format!("subscription {id} has expired: {}", why());
+                Lease { is_problem: true, note: Some((text, mend())), ..plain("expired") }
+            } else if row.failures > 0 {
+                let text = format!("subscription {id} cannot be renewed: {}", why());
+                Lease { is_problem: true, note: Some((text, mend())), ..plain("failing") }
+            } else {
+                plain("active")
+            }
+        }
+    }
+}
+
+/// When a subscription is due to be renewed. Pure.
+fn renews_at(row: &Subscription) -> Option<Timestamp> {
+    let expires_at = row.expires_at?.as_second();
+    let life = expires_at.saturating_sub(row.renewed_at.as_second()).max(0);
+    Timestamp::from_second(expires_at.saturating_sub((life / 3).min(LARGEST_MARGIN_SECS))).ok()
+}
+
+/// Whether something is to be done for it now. Pure.
+fn is_due(row: &Subscription, now: Timestamp) -> bool {
+    let wait = FIRST_WAIT_SECS.saturating_mul(1 << row.failures.saturating_sub(1).min(8)).min(LONGEST_WAIT_SECS);
+    let rests = row.failures > 0
+        && row.tried_at.is_some_and(|at| {
+            let since = now.as_second().saturating_sub(at.as_second());
+            (0..wait).contains(&since)
+        });
+    let due = match row.state {
+        SubscriptionState::Active => renews_at(row).is_some_and(|at| at <= now),
+        SubscriptionState::Ending => true,
+        SubscriptionState::Asking => false,
+    };
+    due && !rests
+}
+
+/// When it ends: by the vendor's word, else by the connector's.
+pub(super) fn expiry(rules: &Subscribe, result: &BTreeMap<String, String>, now: Timestamp) -> Option<Timestamp> {
+    let said = rules.expires.as_ref().and_then(|name| read_time(result.get(name)?)).filter(|at| *at > now);
+    said.or_else(|| crate::oauth::access::after(now, rules.lease_secs?))
+}
+
+/// RFC 3339, or Unix time in seconds or milliseconds. Pure.
+fn read_time(text: &str) -> Option<Timestamp> {
+    // No lease is so long that its seconds could be taken for milliseconds: that would be the year 5138.
+    const LEAST_MILLIS: i64 = 100_000_000_000;
+    if let Ok(number) = text.parse::<i64>() {
+        let at =
+            if number >= LEAST_MILLIS { Timestamp::from_millisecond(number) } else { Timestamp::from_second(number) };
+        return at.ok();
+    }
+    text.parse().ok()
+}
+
+/// Renews what is due of these connections, of all where none are named; one after the other.
+///
+/// # Errors
+/// The store's; a renewal that fails is in what comes back.
+pub async fn renew_due(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<Renewed>> {
+    renew(app, connections, is_due).await
+}
+
+/// The same, without the pause after a failure.
+///
+/// # Errors
+/// The store's.
+pub async fn renew_all(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<Renewed>> {
+    renew(app, connections, |row, now| is_due(&Subscription { failures: 0, ..row.clone() }, now)).await
+}
+
+async fn renew(
+    app: &App,
+    connections: Option<&[ConnectionId]>,
+    due: impl Fn(&Subscription, Timestamp) -> bool,
+) -> Result<Vec<Renewed>> {
+    let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.wanted.connection));
+    let rows = app.store()?.subscriptions().list(None)?;
+    let mut renewed = Vec::new();
+    for row in rows.into_iter().filter(|row| wanted(row) && due(row, app.clock.now())) {
+        let result = match one(app, &row, &due).await {
+            Ok(None) => continue,
+            Ok(Some(until)) => Ok(until),
+            Err(error) => Err(error),
+        };
+        app.announce();
+        renewed.push(Renewed { connection: row.name, id: row.id, result });
+    }
+    Ok(renewed)
+}
+
+/// Renews one, or ends it. Absent: another process has done it, or nobody can now.
+async fn one(
+    app: &App,
+    seen: &Subscription,
+    due: &impl Fn(&Subscription, Timestamp) -> bool,
+) -> Result<Option<Option<Timestamp>>> {
+    let setup = Setup::of(app, &seen.name)?;
+    if !is_usable(&setup) {
+        return Ok(None);
+    }
+    let _lock = lock(app, &setup).await?;
+    let subscriptions = app.store()?.subscriptions();
+    let Some(row) = subscriptions.get(seen.id)?.filter(|row| due(row, app.clock.now())) else { return Ok(None) };
+    if row.state == SubscriptionState::Ending {
+        let over = row.expires_at.is_some_and(|at| at <= app.clock.now());
+        let ended = if over { Ok(()) } else { end(app, &setup, &row).await };
+        ended?;
+        subscriptions.forget(&row)?;
+        return Ok(None);
+    }
+    let result = prolong(app, &setup, &row).await;
+    if let Err(error) = &result {
+        subscriptions.failed(&row, &told(error), app.clock.now())?;
+    }
+    result.map(Some)
+}
+
+async fn prolong(app: &App, setup: &Setup, row: &Subscription) -> Result<Option<Timestamp>> {
+    let subscriptions = app.store()?.subscriptions();
+    let plan = Plan::again(app, setup, row, &ask::fresh())?;
+    let rules = plan.rules();
+    let keep = |result: &BTreeMap<String, String>| -> Result<Option<Timestamp>> {
+        let now = app.clock.now();
+        let expires_at = expiry(rules, result, now);
+        let made = Made { kept: row.kept.clone(), secret: None, expires_at };
+        subscriptions.made(row, &made, &BTreeMap::new(), None, now)?;
+        Ok(expires_at)
+    };
+    if let Some(call) = &rules.renew {
+        let words = ask::words_of(app, setup, call, row)?;
+        match ask::ask(app, setup.name(), &call.action, &words, &plan.nonce).await {
+            Ok(result) => return keep(&result),
+            // The vendor has let it go: another one is made.
+            Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => {}
+            Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => return Err(error),
+        }
+    } else if rules.unsubscribe.as_ref().is_none_or(|call| !ask::names_kept(call, rules)) {
+        // There is one alone, and asking again prolongs it.
+        return match plan.ask(app, setup.name()).await {
+            Ok(result) => keep(&result),
+            Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => Err(error),
+        };
+    }
+    // What an earlier attempt may have left ends by itself.
+    for left in subscriptions.list(Some(row.wanted.connection))? {
+        let same = left.wanted.url == row.wanted.url && left.wanted.given == row.wanted.given;
+        if left.state == SubscriptionState::Asking && same {
+            subscriptions.forget(&left)?;
+        }
+    }
+    let fresh = intend(app, setup, &plan).await?;
+    let made = make(app, setup, &plan, &fresh, Some(row.id)).await?;
+    // The old one is ended now, or at the next look, or by its own time.
+    if let Some(old) = subscriptions.get(row.id)?
+        && end(app, setup, &old).await.is_ok()
+    {
+        subscriptions.forget(&old)?;
+    }
+    Ok(made.expires_at)
+}
+
+/// Tells the vendor that a subscription ends; one that is gone there has ended.
+pub(super) async fn end(app: &App, setup: &Setup, row: &Subscription) -> Result<()> {
+    let subscriptions = app.store()?.subscriptions();
+    let not_ended =
+        |why: &str| SubscribeError::NotEnded { connection: setup.name().clone(), id: row.id, why: why.to_owned() };
+    if row.state == SubscriptionState::Asking {
+        return Err(not_ended(&format!("it is not known whether it is there; {}", ask::look(setup, row))).into());
+    }
+    let call = setup.rules()?.subscribe.as_ref().and_then(|rules| rules.unsubscribe.clone());
+    let Some(call) = call else { return Err(not_ended("its connector names no action for that").into()) };
+    if row.state == SubscriptionState::Active {
+        subscriptions.end(row)?;
+    }
+    let words = ask::words_of(app, setup, &call, row)?;
+    match ask::ask(app, setup.name(), &call.action, &words, &ask::fresh()).await {
+        Ok(_) | Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
+        Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => {
+            subscriptions.failed(row, &told(&error), app.clock.now())?;
+            Err(error)
+        }
+    }
+}
+
+/// An error on one line.
+fn told(error: &Error) -> String {
+    std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::Wanted;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn row(expires_at: Option<i64>, failures: u32, tried_at: Option<i64>) -> Subscription {
+        Subscription {
+            id: SubscriptionId(3),
+            name: "gmail".parse().unwrap(),
+            wanted: Wanted {
+                connection: ConnectionId(1),
+                url: String::new(),
+                events: Vec::new(),
+                given: BTreeMap::new(),
+                nonce: String::new(),
+            },
+            state: SubscriptionState::Active,
+            kept: BTreeMap::new(),
+            created_at: at(0),
+            renewed_at: at(0),
+            expires_at: expires_at.map(at),
+            tried_at: tried_at.map(at),
+            failures,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn a_lease_is_renewed_while_a_third_of_it_is_left_and_two_days_at_most() {
+        assert!(!is_due(&row(Some(900), 0, None), at(599)) && is_due(&row(Some(900), 0, None), at(600)));
+        let month = 30 * 86_400;
+        assert_eq!(renews_at(&row(Some(month), 0, None)), Some(at(month - 2 * 86_400)));
+        assert!(!is_due(&row(None, 0, None), at(month)), "no end");
+        assert_eq!(lease(&row(Some(900), 0, None), at(900)).status, "expired");
+    }
+
+    #[test]
+    fn a_renewal_that_failed_rests_ever_longer() {
+        assert!(!is_due(&row(Some(900), 1, Some(700)), at(759)) && is_due(&row(Some(900), 1, Some(700)), at(760)));
+        assert!(!is_due(&row(Some(900), 2, Some(700)), at(819)) && is_due(&row(Some(900), 2, Some(700)), at(820)));
+        assert!(is_due(&row(Some(900), 60, Some(700)), at(700 + LONGEST_WAIT_SECS)));
+        // A clock that was set back keeps nothing waiting.
+        assert!(is_due(&row(Some(900), 60, Some(9999)), at(700)));
+        assert_eq!(lease(&row(Some(900), 1, Some(700)), at(701)).status, "failing");
+    }
+
+    #[test]
+    fn an_end_is_read_as_vendors_write_it() {
+        for text in ["2026-11-18T11:06:40Z", "2026-11-18T11:06:40.0000000Z", "1795000000", "1795000000000"] {
+            assert_eq!(read_time(text), Some(at(1_795_000_000)), "{text}");
+        }
+        for text in ["", "soon", "-1e9", "99999999999999999999"] {
+            assert_eq!(read_time(text), None, "{text}");
+        }
+    }
+}

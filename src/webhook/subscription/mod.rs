@@ -1,0 +1,411 @@
+//! Subscriptions: a connection's URL registered at its vendor, prolonged while it is wanted, and ended.
+//!
+//! The protocol, for any number of processes:
+//! 1. Under the connection's lock the rows are read. One that is wanted already is not asked for again.
+//! 2. What the vendor will sign with is in the store before the vendor hears of the URL: it may call while it is asked.
+//! 3. A row that says `asking` is committed. Then the vendor is asked, once, and its answer is committed.
+//! 4. A row that says `asking` while nobody holds the lock is of a process that died in between. Where the vendor knows a
+//!    repetition, it is asked again under the same key; else a person must look, and is told where.
+
+mod ask;
+mod lease;
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+pub use ask::Plan;
+pub(super) use ask::{filled, word};
+pub use lease::{Lease, Renewed, lease, renew_all, renew_due};
+
+use super::handle::{Choice, Handlers};
+use super::listen::{self, Listener};
+use super::setup::{DEFAULT_PORT, Setup};
+use crate::app::App;
+use crate::clock::Stopwatch;
+use crate::connection::{ConnectionName, Mode, Standing};
+use crate::connector::Handshake;
+use crate::error::{Error, Kind, Remedy, Result};
+use crate::files;
+use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
+
+/// What a user wants to be told of.
+#[derive(Debug, Default)]
+pub struct Request<'a> {
+    /// What the vendor calls; kept for later.
+    pub url: Option<&'a str>,
+    pub events: &'a [String],
+    /// `name=value` for the action's further parameters, as `integ call` takes them.
+    pub words: &'a [String],
+}
+
+/// A subscription that there is now.
+#[derive(Debug)]
+pub struct Subscribed {
+    pub subscription: Subscription,
+    /// Whether it was made by this.
+    pub new: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum SubscribeError {
+    #[error("integ cannot register the URL of {connection}: {setup}")]
+    ByHand { connection: ConnectionName, setup: String },
+    #[error("the vendor needs an address that it can reach, and none is known for {connection}")]
+    NoPublicUrl { connection: ConnectionName },
+    #[error("{connection} cannot be subscribed so: {}", problems.join("; "))]
+    Input { connection: ConnectionName, problems: Vec<String>, usage: String },
+    #[error("{connection} takes no types of events: its own parameters say what it tells of")]
+    NoEvents { connection: ConnectionName, usage: String },
+    #[error("the vendor of {connection} makes no secret of ours, and none is known")]
+    NoSecret { connection: ConnectionName },
+    #[error("{connection} is subscribed already with other events ({})", events.join(", "))]
+    Otherwise { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
+    #[error(
+        "the vendor was asked for a subscription of {connection} at {at}, and no answer is stored: it may be there"
+    )]
+    Unknown { connection: ConnectionName, id: SubscriptionId, at: String, look: String },
+    #[error("it is not known whether the vendor has subscribed {connection}: {why}")]
+    Lost { connection: ConnectionName, id: SubscriptionId, why: String, look: String },
+    #[error("the answer of {action} names no {missing}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
+    NoResult { connection: ConnectionName, action: String, missing: String, said: Option<String> },
+    #[error("{connection} has no subscription{}", id.map(|id| format!(" {}", id.0)).unwrap_or_default())]
+    None { connection: ConnectionName, id: Option<SubscriptionId> },
+    #[error("{connection} has several subscriptions: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Several { connection: ConnectionName, ids: Vec<SubscriptionId> },
+    #[error("subscription {id} of {connection} cannot be ended by integ: {why}")]
+    NotEnded { connection: ConnectionName, id: SubscriptionId, why: String },
+    #[error("another process has been subscribing {connection} for over {} s", after.as_secs())]
+    Held { connection: ConnectionName, after: Duration },
+    #[error("{} cannot be locked", path.display())]
+    Lock { path: PathBuf, source: std::io::Error },
+}
+
+impl SubscribeError {
+    fn name(&self) -> Option<&ConnectionName> {
+        match self {
+            Self::ByHand { connection, .. }
+            | Self::NoPublicUrl { connection }
+            | Self::Input { connection, .. }
+            | Self::NoEvents { connection, .. }
+            | Self::NoSecret { connection }
+            | Self::Otherwise { connection, .. }
+            | Self::Unknown { connection, .. }
+            | Self::Lost { connection, .. }
+            | Self::NoResult { connection, .. }
+            | Self::None { connection, .. }
+            | Self::Several { connection, .. }
+            | Self::NotEnded { connection, .. }
+            | Self::Held { connection, .. } => Some(connection),
+            Self::Lock { .. } => None,
+        }
+    }
+}
+
+impl Remedy for SubscribeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoPublicUrl { .. }
+            | Self::Input { .. }
+            | Self::NoEvents { .. }
+            | Self::NoSecret { .. }
+            | Self::Several { .. } => Kind::Usage,
+            Self::None { .. } => Kind::NotFound,
+            Self::Held { .. } | Self::Lost { .. } => Kind::Temporary,
+            Self::ByHand { .. }
+            | Self::Otherwise { .. }
+            | Self::Unknown { .. }
+            | Self::NoResult { .. }
+            | Self::NotEnded { .. }
+            | Self::Lock { .. } => Kind::Failed,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::ByHand { .. } => "subscribed_by_hand",
+            Self::NoPublicUrl { .. } => "no_public_url",
+            Self::Input { .. } => "invalid_parameters",
+            Self::NoEvents { .. } => "no_event_types",
+            Self::NoSecret { .. } => "no_webhook_secret",
+            Self::Otherwise { .. } => "subscribed_otherwise",
+            Self::Unknown { .. } | Self::Lost { .. } => "subscription_unknown",
+            Self::NoResult { .. } => "vendor_refused",
+            Self::None { .. } => "no_subscription",
+            Self::Several { .. } => "several_subscriptions",
+            Self::NotEnded { .. } => "not_unsubscribed",
+            Self::Held { .. } => "locked_by_another",
+            Self::Lock { .. } => "io",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::ByHand { connection, .. } => format!("integ webhook url {connection}, which says what to enter"),
+            Self::NoPublicUrl { connection } => format!("integ webhook subscribe {connection} --url https://HOST"),
+            Self::Input { usage, .. } | Self::NoEvents { usage, .. } => usage.clone(),
+            Self::NoSecret { connection } => format!("integ webhook secret {connection} --set -"),
+            Self::Otherwise { connection, id, .. } => format!("integ webhook unsubscribe {connection} {id}"),
+            Self::Unknown { connection, id, look, .. } | Self::Lost { connection, id, look, .. } => {
+                format!("{look}; when it is not there, or removed: integ webhook unsubscribe {connection} {id} --local")
+            }
+            Self::NoResult { .. } => return None,
+            Self::None { connection, .. } => format!("integ webhook url {connection}"),
+            Self::Several { connection, ids } => {
+                let first = ids.first().map_or(0, |id| id.0);
+                format!("integ webhook unsubscribe {connection} {first}, or --all")
+            }
+            Self::NotEnded { connection, id, .. } => {
+                format!("remove it at the vendor, then: integ webhook unsubscribe {connection} {id} --local")
+            }
+            Self::Held { connection, .. } => format!("integ webhook url {connection}"),
+            Self::Lock { .. } => return None,
+        })
+    }
+
+    fn connection(&self) -> Option<String> {
+        self.name().map(ToString::to_string)
+    }
+}
+
+/// Registers the connection's URL at its vendor; one that is registered so already stays as it is.
+///
+/// # Errors
+/// [`SubscribeError`], and those of [`crate::api::call`].
+pub async fn subscribe(app: &App, name: &ConnectionName, request: &Request<'_>) -> Result<Subscribed> {
+    // Everything is checked before anything is kept.
+    let setup = prepared(app, name, request.url)?;
+    Plan::new(app, &setup, request, &ask::fresh())?;
+    let _lock = lock(app, &setup).await?;
+    let store = app.store()?;
+    if let (Some(base), Some(_)) = (&setup.kept.public_url, request.url) {
+        store.webhooks().set_public_url(setup.connection.id, Some(base))?;
+    }
+    // Read anew: another process may have made the secret meanwhile.
+    let setup = prepared(app, name, request.url)?;
+    let mut plan = Plan::new(app, &setup, request, &ask::fresh())?;
+    let rows = store.subscriptions().list(Some(setup.connection.id))?;
+    let same = |row: &&Subscription| row.wanted.url == plan.url && row.wanted.given == plan.given;
+    if let Some(row) = rows.iter().filter(same).find(|row| row.state == SubscriptionState::Active) {
+        if row.wanted.events != plan.events {
+            let events = row.wanted.events.clone();
+            return Err(SubscribeError::Otherwise { connection: name.clone(), id: row.id, events }.into());
+        }
+        return Ok(Subscribed { subscription: row.clone(), new: false });
+    }
+    let cut_off = rows.iter().filter(same).find(|row| row.state == SubscriptionState::Asking).cloned();
+    let row = match cut_off {
+        Some(row) if plan.is_repeatable() && row.wanted.events == plan.events => {
+            plan = Plan::new(app, &setup, request, &row.wanted.nonce)?;
+            row
+        }
+        Some(row) => {
+            let at = row.renewed_at.to_string();
+            let look = ask::look(&setup, &row);
+            return Err(SubscribeError::Unknown { connection: name.clone(), id: row.id, at, look }.into());
+        }
+        None => intend(app, &setup, &plan).await?,
+    };
+    let subscription = answering(app, &setup, make(app, &setup, &plan, &row, None)).await?;
+    Ok(Subscribed { subscription, new: true })
+}
+
+/// The request that would be sent, with its session; nothing is kept.
+///
+/// # Errors
+/// Those of [`subscribe`].
+pub fn rehearse(
+    app: &App,
+    name: &ConnectionName,
+    request: &Request<'_>,
+) -> Result<(crate::app::Session, crate::http::Request)> {
+    let setup = prepared(app, name, request.url)?;
+    let plan = Plan::new(app, &setup, request, &ask::fresh())?;
+    ask::rehearse(app, &setup, &plan)
+}
+
+/// Ends subscriptions at the vendor: the one that is named, the only one, or all. Where `local` only forgets them.
+///
+/// # Errors
+/// [`SubscribeError`], and those of [`crate::api::call`]; what had ended by then is forgotten.
+pub async fn unsubscribe(
+    app: &App,
+    name: &ConnectionName,
+    id: Option<SubscriptionId>,
+    all: bool,
+    local: bool,
+) -> Result<Vec<Subscription>> {
+    let setup = Setup::of(app, name)?;
+    let _lock = lock(app, &setup).await?;
+    let store = app.store()?;
+    let mut rows = store.subscriptions().list(Some(setup.connection.id))?;
+    if let Some(id) = id {
+        rows.retain(|row| row.id == id);
+    } else if rows.len() > 1 && !all {
+        let ids = rows.iter().map(|row| row.id).collect();
+        return Err(SubscribeError::Several { connection: name.clone(), ids }.into());
+    }
+    if rows.is_empty() && !all {
+        return Err(SubscribeError::None { connection: name.clone(), id }.into());
+    }
+    let mut ended = Vec::new();
+    let mut first: Option<Error> = None;
+    for row in rows {
+        let result = if local { Ok(()) } else { lease::end(app, &setup, &row).await };
+        match result.and_then(|()| Ok(store.subscriptions().forget(&row)?)) {
+            Ok(()) => ended.push(row),
+            Err(error) => _ = first.get_or_insert(error),
+        }
+    }
+    first.map_or(Ok(ended), Err)
+}
+
+/// A connection's webhooks with the URL that is asked for.
+fn prepared(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<Setup> {
+    let mut setup = Setup::of(app, name)?;
+    if setup.rules()?.subscribe.is_none() {
+        let setup = setup.rules()?.setup.trim().to_owned();
+        return Err(SubscribeError::ByHand { connection: name.clone(), setup }.into());
+    }
+    if let Some(base) = url {
+        setup.kept.public_url = Some(setup.public_url(base)?.to_string());
+    }
+    Ok(setup)
+}
+
+/// Does it while the vendor may call: some prove a URL before they answer. Where another process listens, it answers.
+async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let proves = |handshake: &Handshake| !handshake.signed && handshake.capture.is_none();
+    if setup.connection.mode == Mode::Sandbox || !setup.rules()?.handshakes.iter().any(proves) {
+        return work.await;
+    }
+    let plan = listen::Plan {
+        connections: vec![setup.name().clone()],
+        port: setup.kept.port.unwrap_or(DEFAULT_PORT),
+        public_url: None,
+        handlers: Handlers::new(&app.config, Choice::default()),
+        most_attempts: 1,
+        looks_after: false,
+    };
+    let listener = match Listener::start(app, &plan) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::debug!("nothing is listened for meanwhile: {}", error.message());
+            return work.await;
+        }
+    };
+    let (done, stop) = oneshot::channel();
+    let work = async {
+        let result = work.await;
+        let _ = done.send(());
+        result
+    };
+    let stop = async {
+        let _ = stop.await;
+    };
+    let (result, ()) = tokio::join!(work, listener.run(stop, |_| {}));
+    result
+}
+
+/// Commits what the vendor will sign with and that it is about to be asked.
+async fn intend(app: &App, setup: &Setup, plan: &Plan) -> Result<Subscription> {
+    let store = app.store()?;
+    if plan.keep(app, setup)? {
+        // A listener that runs reads it anew within this.
+        tokio::time::sleep(super::receive::STALE * 3 / 2).await;
+    }
+    let wanted = Wanted {
+        connection: setup.connection.id,
+        url: plan.url.clone(),
+        events: plan.events.clone(),
+        given: plan.given.clone(),
+        nonce: plan.nonce.clone(),
+    };
+    let id = store.subscriptions().intend(&wanted, app.clock.now())?;
+    let row = store.subscriptions().get(id)?;
+    Ok(row.ok_or_else(|| SubscribeError::None { connection: setup.name().clone(), id: Some(id) })?)
+}
+
+/// Asks the vendor, and keeps its answer.
+async fn make(
+    app: &App,
+    setup: &Setup,
+    plan: &Plan,
+    row: &Subscription,
+    replaces: Option<SubscriptionId>,
+) -> Result<Subscription> {
+    let store = app.store()?;
+    let name = setup.name();
+    let rules = plan.rules();
+    let result = match plan.ask(app, name).await {
+        Ok(result) => result,
+        Err(ask::Failure::Refused { error, .. }) => {
+            store.subscriptions().forget(row)?;
+            return Err(error);
+        }
+        Err(ask::Failure::Unknown(error)) => {
+            let why = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+            let look = ask::look(setup, row);
+            return Err(SubscribeError::Lost { connection: name.clone(), id: row.id, why, look }.into());
+        }
+    };
+    if let Some(missing) = rules.keep.iter().chain(&rules.secret).find(|name| !result.contains_key(*name)) {
+        store.subscriptions().forget(row)?;
+        let said = result.get("error").cloned();
+        let (connection, action) = (name.clone(), rules.action.clone());
+        return Err(SubscribeError::NoResult { connection, action, missing: missing.clone(), said }.into());
+    }
+    let params: BTreeMap<String, String> = result
+        .iter()
+        .filter(|(name, _)| *name != "secret" && setup.rules().is_ok_and(|rules| rules.params.contains_key(*name)))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let now = app.clock.now();
+    let made = Made {
+        expires_at: lease::expiry(rules, &result, now),
+        secret: rules.secret.as_ref().and_then(|name| result.get(name)).cloned().map(crate::secret::Secret::new),
+        kept: result.into_iter().filter(|(name, _)| rules.keep.contains(name)).collect(),
+    };
+    store.subscriptions().made(row, &made, &params, replaces, now)?;
+    let row = store.subscriptions().get(row.id)?;
+    Ok(row.ok_or_else(|| SubscribeError::None { connection: name.clone(), id: None })?)
+}
+
+/// How long another process is waited for beyond the time of its request.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until nobody else subscribes this connection. The system lets go of the lock when its holder ends.
+async fn lock(app: &App, setup: &Setup) -> Result<File> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let folder = app.folders.workspace(&app.workspace).join("locks");
+    let path = folder.join(format!("subscriptions-{}.lock", setup.connection.id.0));
+    let failed = |source| SubscribeError::Lock { path: path.clone(), source };
+    files::create_private_folder(&folder).map_err(failed)?;
+    let file = files::open_or_create_private(&path).map_err(failed)?;
+    let after = app.config.http.timeout + PATIENCE;
+    let waiting = Stopwatch::start();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if waiting.elapsed() < after => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(TryLockError::WouldBlock) => {
+                return Err(SubscribeError::Held { connection: setup.name().clone(), after }.into());
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
+        }
+    }
+}
+
+/// Whether anything can be asked for a connection as it stands.
+fn is_usable(setup: &Setup) -> bool {
+    setup.connection.standing == Standing::Active
+}
+
+/// What the user gave, as one document.
+type Given = BTreeMap<String, Value>;
