@@ -186,10 +186,7 @@ pub fn values(connector: &Connector, auth: &Auth, connection: &Connection, grant
         }
     }
     values.extend(&connection.params);
-    for (name, param) in connector.params(auth) {
-        let given = values.get(name).and_then(|choice| param.gives.get(choice));
-        values.extend(given.into_iter().flatten());
-    }
+    connector.add_given(auth, &mut values);
     values.extend(&connection.kept);
     if let Some(grant) = grant {
         values.set("access_token", grant.access_token.expose());

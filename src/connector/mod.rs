@@ -136,6 +136,14 @@ impl Connector {
         self.params.iter().chain(&auth.params)
     }
 
+    /// Adds the values that follow from choices.
+    pub fn add_given(&self, auth: &Auth, values: &mut Values) {
+        for (name, param) in self.params(auth) {
+            let given = values.get(name).and_then(|choice| param.gives.get(choice));
+            values.extend(given.into_iter().flatten());
+        }
+    }
+
     /// How an action's body is written; a GET has none, and what a DELETE says goes into the query unless it says otherwise.
     pub fn body(&self, action: &Action) -> ActionBody {
         match (action.method, action.body) {

@@ -244,7 +244,6 @@ fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Result<(Vec<Cho
             if chosen.iter().all(|chosen| chosen.name != parent.stream)
                 && let Some((name, stream)) = connector.streams.get_key_value(&parent.stream)
             {
-                lacking(app, session, name, stream, order)?;
                 chosen.push(Chosen { name, stream, mode: Mode::Incremental });
             }
         }
@@ -269,7 +268,8 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// What keeps a stream from being synced at all: its way of authenticating, scopes, parameters.
+/// What keeps a stream from being synced at all, or one of those that it is listed for: its way of authenticating, scopes,
+/// parameters.
 fn lacking(app: &App, session: &Session, name: &str, stream: &Stream, order: &Order) -> Result<()> {
     api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
     let kept = app.store()?.streams().find(session.connection.id, name)?.map(|kept| kept.params).unwrap_or_default();
@@ -280,11 +280,16 @@ fn lacking(app: &App, session: &Session, name: &str, stream: &Stream, order: &Or
         .map(|(name, _)| name.clone())
         .filter(|name| !order.params.contains_key(name) && !kept.contains_key(name))
         .collect();
-    if missing.is_empty() {
+    if !missing.is_empty() {
+        let connection = session.connection.name.clone();
+        return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
+    }
+    if given_by_user(stream, order).is_some() {
         return Ok(());
     }
-    let connection = session.connection.name.clone();
-    Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into())
+    let above = stream.parents.iter().filter(|parent| parent.stream != name);
+    let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
+    above.into_iter().try_for_each(|(name, stream)| lacking(app, session, name, stream, order))
 }
 
 /// The values that a stream's templates may name beside the connection's.

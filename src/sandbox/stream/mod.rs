@@ -328,6 +328,7 @@ impl Vendor {
             values.set(name, &Account::First.kept(&self.connector, &self.auth, name));
         }
         values.extend(&self.params).extend(&urls(&self.connector, &self.auth));
+        self.connector.add_given(&self.auth, &mut values);
         for (name, value) in &self.fields {
             values.set(name, value.expose());
         }
