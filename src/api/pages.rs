@@ -255,8 +255,9 @@ mod tests {
     fn next(rules: &str, body: &str, seen: usize) -> Option<String> {
         let url = Url::parse("https://api.example.com/v1/things?limit=2&page=4").unwrap();
         let response = Response::new(200, &[], body.as_bytes());
-        let count = response.json().map_or(0, |document| records(None, &document).map_or(0, Vec::len));
-        after(Some(&pages(rules)), &url, None, &response, seen.saturating_sub(count)).0.map(|turn| match turn {
+        let rules = pages(rules);
+        let count = records(rules.records.as_ref(), &response.json().unwrap()).map_or(0, Vec::len);
+        after(Some(&rules), &url, None, &response, seen - count).0.map(|turn| match turn {
             Turn::Url(url) => url[url::Position::BeforePath..].to_owned(),
             Turn::Query(name, value) => with_param(&url, &name, &value)[url::Position::BeforePath..].to_owned(),
             Turn::Body(name, value) => format!("{name}={value}"),

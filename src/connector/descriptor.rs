@@ -280,6 +280,19 @@ mod tests {
         url = { about = "Link" }
         position = { about = "Where", choices = ["top", "bottom"], default = "top" }
         photo = { about = "Picture", type = "object", wrap = { src = "{value}" } }
+        [streams.boards]
+        about = "Boards"
+        path = "/boards"
+        key = ["/id"]
+        [streams.cards]
+        about = "Cards"
+        path = "/boards/{board}/cards"
+        scopes = ["write"]
+        params.state = { prompt = "Which", choices = ["open", "all"], default = "all" }
+        query = { state = "{state}" }
+        key = ["/id"]
+        parents = [{ stream = "boards", values = { board = "/id" } }]
+        incremental = { at = "/changed", query = { since = "{since}" } }
         [events]
         card_added = { about = "A card was added", scopes = ["write"] }
     "#;
@@ -326,6 +339,27 @@ mod tests {
                 "idempotent": true,
             }],
             "triggers": [{"name": "card_added", "about": "A card was added", "scopes": ["write"]}],
+            "streams": [
+                {
+                    "name": "boards", "about": "Boards", "auth": ["key"], "scopes": [], "key": ["/id"], "parents": [],
+                    "incremental": null,
+                    "input": {"type": "object", "properties": {}, "required": [], "additionalProperties": false},
+                },
+                {
+                    "name": "cards", "about": "Cards", "auth": ["key"], "scopes": ["write"], "key": ["/id"],
+                    "parents": ["boards"], "incremental": "filter",
+                    "input": {
+                        "type": "object",
+                        "properties": {
+                            "state": {
+                                "type": "string", "description": "Which", "enum": ["open", "all"], "default": "all",
+                            },
+                        },
+                        "required": [],
+                        "additionalProperties": false,
+                    },
+                },
+            ],
         });
         assert_eq!(shape, expected);
     }

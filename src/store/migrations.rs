@@ -73,14 +73,21 @@ mod tests {
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         conflicts: id event_id received_at headers body
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
+        cursor_history: id part_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
         event_types: kind description sample
         events: id connection_id delivery_id key digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
+        jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error cancel
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at
+        parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
+        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at json
         sandbox: key value
+        schedules: id connection_id stream rule jitter_secs next_at last_at
+        sightings: id part_id ids
+        streams: id connection_id name params
         subscriptions: id connection_id status url events given nonce kept secret created_at renewed_at expires_at failures tried_at last_error
         webhooks: connection_id path public_url port params secrets
         ");
