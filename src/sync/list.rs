@@ -375,7 +375,7 @@ impl Reader<'_> {
         let records = record::records(stream, &raw, &list.added()?).map_err(keyless)?;
         let gone = changes.and_then(|token| token.gone.as_ref());
         let gone = gone.map(|gone| record::gone_keys(gone, &document.records(&gone.at))).unwrap_or_default();
-        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled_text(pulled, at));
+        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
         let id = pages.and_then(|pages| {
             let at = pages.id.as_ref()?;
             if pages.kind == PageKind::MaxRecord { greatest(ids(at)) } else { ids(at).next() }
@@ -443,7 +443,7 @@ impl Reader<'_> {
             .map(|pulled| {
                 let mut token = token.clone();
                 async move {
-                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document, grant)).await;
+                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document(), grant)).await;
                     (pulled.record.key, answer)
                 }
             })
@@ -456,8 +456,8 @@ impl Reader<'_> {
                 continue;
             }
             self.judge(&answer, &Progress::default(), false)?;
-            let document = answer.response.json().unwrap_or_default();
-            let pulled = record::record(self.stream, document, &added).map_err(|record::Keyless(at)| {
+            let text = String::from_utf8_lossy(&answer.response.body);
+            let pulled = record::record(self.stream, &text, &added).map_err(|record::Keyless(at)| {
                 self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
             })?;
             fetched.records.push(pulled);
@@ -545,10 +545,6 @@ fn fingerprint(progress: &Progress) -> u64 {
     (&progress.since, &progress.until).hash(&mut hasher);
     serde_json::to_string(&progress.turn).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
-}
-
-fn pulled_text(pulled: &Pulled, at: &crate::connector::Pointer) -> Option<String> {
-    at.text(&pulled.document)
 }
 
 fn fits(skip: &Skip, response: &Response) -> bool {
