@@ -1,6 +1,7 @@
 //! What was pulled: records as the vendor wrote them, and what changed of them when.
 //!
-//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]).
+//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
+//! that wait for each other share.
 
 use std::fmt;
 
@@ -147,47 +148,21 @@ impl StoredRecord {
 const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
 
 impl Records<'_> {
-    /// Keeps a page: its records, how far the list has come, and the job's counts, in one commit. True beside the counts
-    /// where somebody wants the job to end.
+    /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
+    /// the counts where somebody wants the job to end.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was kept then.
-    pub fn commit(&self, page: &NewPage) -> Result<(Counts, bool), StoreError> {
+    pub fn commit(&self, pages: &[NewPage]) -> Result<(Counts, bool), StoreError> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
-            let mut counts = Counts::default();
-            let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
-            let mut expects_new = true;
-            for record in &page.records {
-                let (id, outcome) = put(transaction, page, record, version, expects_new)?;
-                expects_new = matches!(outcome, Put::Added);
-                match outcome {
-                    Put::Added => counts.added += 1,
-                    Put::Changed => counts.changed += 1,
-                    Put::Deleted => counts.deleted += 1,
-                    Put::Unchanged => counts.unchanged += 1,
-                }
-                if page.sweeping && !record.deleted {
-                    sighted.push(id);
-                }
+            let (mut all, mut cancelled) = (Counts::default(), false);
+            for page in pages {
+                let counts = keep(transaction, page, version)?;
+                cancelled |= super::jobs::progress(transaction, page.job, counts, page.traffic)?;
+                all += counts;
             }
-            for key in &page.known {
-                let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
-                let id =
-                    transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
-                counts.unchanged += 1;
-                sighted.extend(id.filter(|_: &i64| page.sweeping));
-            }
-            for key in &page.gone {
-                counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
-            }
-            if !sighted.is_empty() {
-                let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
-                transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
-            }
-            place(transaction, page)?;
-            let cancelled = super::jobs::progress(transaction, page.job, counts, page.traffic)?;
-            Ok((counts, cancelled))
+            Ok((all, cancelled))
         })
     }
 
@@ -325,6 +300,40 @@ impl Records<'_> {
 /// The number that the store's sequence has once this transaction is committed: later changes have greater ones.
 fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
+}
+
+fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<Counts, StoreError> {
+    let mut counts = Counts::default();
+    let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
+    let mut expects_new = true;
+    for record in &page.records {
+        let (id, outcome) = put(transaction, page, record, version, expects_new)?;
+        expects_new = matches!(outcome, Put::Added);
+        match outcome {
+            Put::Added => counts.added += 1,
+            Put::Changed => counts.changed += 1,
+            Put::Deleted => counts.deleted += 1,
+            Put::Unchanged => counts.unchanged += 1,
+        }
+        if page.sweeping && !record.deleted {
+            sighted.push(id);
+        }
+    }
+    for key in &page.known {
+        let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
+        let id = transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
+        counts.unchanged += 1;
+        sighted.extend(id.filter(|_: &i64| page.sweeping));
+    }
+    for key in &page.gone {
+        counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
+    }
+    if !sighted.is_empty() {
+        let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
+        transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
+    }
+    place(transaction, page)?;
+    Ok(counts)
 }
 
 enum Put {

@@ -60,6 +60,8 @@ CREATE TABLE records (
 
 CREATE INDEX records_version ON records (stream_id, version);
 CREATE INDEX records_part ON records (part_id);
+-- With the row's id behind it: what lists a stream in the order in which its records came.
+CREATE INDEX records_stream ON records (stream_id);
 
 -- What a full list has met so far: the ids of records, each less the one before, in LEB128.
 CREATE TABLE sightings (
