@@ -197,7 +197,10 @@ impl Records<'_> {
                 let met = if listed { met(transaction, *part)? } else { Bits::default() };
                 gone += bury(transaction, *part, &met, version, now)?;
                 transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part.0])?;
-                transaction.prepare_cached("UPDATE parts SET progress = NULL WHERE id = ?1")?.execute([part.0])?;
+                // The list of one that comes back is read from its beginning: nothing of it is there any more.
+                let sql = "UPDATE parts SET progress = NULL, cursor = iif(?2, cursor, NULL), \
+                           parent_version = iif(?2, parent_version, NULL) WHERE id = ?1";
+                transaction.prepare_cached(sql)?.execute((part.0, listed))?;
             }
             let counts = Counts { deleted: gone, ..Counts::default() };
             super::jobs::progress(transaction, job, counts, Traffic::default())?;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::SyncError;
 use super::ask::List;
 use super::document::Document;
-use super::plan::{self, Goal, Progress, Step, advance, is_sweeping};
+use super::plan::{self, Goal, Progress, Step, advance, goes_on, is_sweeping};
 use super::record::{self, Pulled};
 use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
 use crate::app::{App, AppError, Session};
@@ -115,10 +115,10 @@ impl Reader<'_> {
         let fresh = || plan::begin(self.stream, self.goal, part.cursor.as_deref(), now);
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
-        let mut progress = match kept.filter(|kept| self.goes_on(kept, &fresh())) {
+        let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
             Some(kept) if kept.swept_next => return Ok(PartEnd { sweepable: true, ..PartEnd::default() }),
             Some(kept) => kept,
-            None => self.anew(part, fresh(), part.progress.is_some()).await?,
+            None => self.anew(part, fresh()).await?,
         };
         let mut end = PartEnd::default();
         for _ in 0..=MOST_RESTARTS {
@@ -128,7 +128,7 @@ impl Reader<'_> {
                     end.sweepable = sweeping;
                     return Ok(end);
                 }
-                Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress), true).await?,
+                Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress)).await?,
                 Err(Trouble::Skipped) => {
                     end.skipped = true;
                     return Ok(end);
@@ -140,18 +140,9 @@ impl Reader<'_> {
         Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }))
     }
 
-    /// Whether a reading that was cut off is one of what is asked for now.
-    fn goes_on(&self, kept: &Progress, fresh: &Progress) -> bool {
-        match self.goal.mode {
-            Mode::Full => kept.full,
-            Mode::Incremental => true,
-            Mode::Backfill => (&kept.end, kept.full) == (&fresh.end, false),
-        }
-    }
-
     /// Begins a list; what was met of one that was begun before is forgotten.
-    async fn anew(&self, part: &Part, progress: Progress, begun: bool) -> Result<Progress> {
-        if begun && is_sweeping(self.stream, &progress, self.goal) {
+    async fn anew(&self, part: &Part, progress: Progress) -> Result<Progress> {
+        if is_sweeping(self.stream, &progress, self.goal) {
             let id = part.id;
             self.in_store(move |opened| Ok(opened.store.records().forget_sightings(id)?)).await?;
         }

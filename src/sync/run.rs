@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt};
+use indexmap::IndexMap;
 
 use super::ask::List;
 use super::list::{PartEnd, Reader, Watch};
@@ -472,7 +473,7 @@ struct Parts<'a> {
 /// What became of all lists of a stream.
 #[derive(Default)]
 struct Ends {
-    sweepable: Vec<PartId>,
+    sweepable: BTreeSet<PartId>,
     /// The first failure, which is no reason not to go on with the other lists.
     failed: Option<Error>,
 }
@@ -500,7 +501,8 @@ impl Parts<'_> {
             if ends.sweepable.is_empty() && orphans.is_empty() {
                 return Ok((0, ends.failed));
             }
-            let gone = opened.store.records().sweep(job, &ends.sweepable, &orphans, now)?;
+            let sweepable: Vec<PartId> = ends.sweepable.into_iter().collect();
+            let gone = opened.store.records().sweep(job, &sweepable, &orphans, now)?;
             Ok((gone, ends.failed))
         });
         let (gone, failed) = gone.await?;
@@ -517,10 +519,17 @@ impl Parts<'_> {
             let records = store.records().list(above.id, after, PARENTS_A_PAGE)?;
             let Some(last) = records.last() else { return Ok(()) };
             after = last.id;
-            let lists = records.iter().filter_map(|record| {
-                let given = self.values(parent, record)?;
-                Some((given, Some((record.id, record.version, parent.changed))))
-            });
+            // Records that give the same values have one list, and the newest of them says whether it changed.
+            let mut lists: IndexMap<Given, Above> = IndexMap::new();
+            for record in &records {
+                let Some(given) = self.values(parent, record) else { continue };
+                let above = (record.id, record.version, parent.changed);
+                let known = lists.entry(given).or_insert(above);
+                if record.version > known.1 {
+                    *known = above;
+                }
+            }
+            let lists = lists.into_iter().map(|(given, above)| (given, Some(above)));
             self.read_some(lists.collect(), end, ends).await?;
         }
     }
@@ -571,7 +580,7 @@ impl Parts<'_> {
         let part: Part =
             self.reader.in_store(move |opened| Ok(opened.store.streams().part(id, &given, record)?)).await?;
         let version = parent.map(|(_, version, _)| version);
-        let unchanged = version.is_some() && part.parent_version == version && part.progress.is_none();
+        let unchanged = version.is_some() && part.parent_version >= version && part.progress.is_none();
         if parent.is_some_and(|(.., changed)| changed) && unchanged && self.reader.goal.mode == Mode::Incremental {
             return Ok(None);
         }
