@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::ui::{Ui, View};
 use crate::app::App;
 use crate::connect::{Ended, disconnect};
+use crate::connection::Connection;
 use crate::error::Result;
 
 /// Revoke an account's grant at the service, and forget it
@@ -47,6 +48,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
     let connection = app.connection(&name)?;
     let mut lost = format!("This forgets {name}, its tokens and everything that hangs on it.");
+    let records = records(app, &connection)?;
+    if records > 0 {
+        lost.push_str(&format!(
+            " With it go its {records} synced records, which `integ records` can still write to files."
+        ));
+    }
     let subscriptions = app.store()?.subscriptions().list(Some(connection.id))?.len();
     if subscriptions > 0 {
         lost.push_str(&format!(
@@ -68,4 +75,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
     };
     ui.show(&Disconnected { disconnected: name.to_string(), place, grant })?;
     Ok(0)
+}
+
+/// Records that were synced of a connection.
+fn records(app: &App, connection: &Connection) -> Result<u64> {
+    let store = app.store()?;
+    let streams = store.streams().list(connection.id)?;
+    streams.iter().try_fold(0, |sum, stream| Ok(sum + store.records().count(stream.id)?))
 }

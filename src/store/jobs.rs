@@ -147,14 +147,6 @@ impl Jobs<'_> {
         })
     }
 
-    /// Notes what it took where no page was kept of it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn note(&self, job: JobId, traffic: Traffic) -> Result<(), StoreError> {
-        self.0.write(|transaction| progress(transaction, job, Counts::default(), traffic).map(|_| ()))
-    }
-
     /// Asks a job that is under way to end. False where it is not.
     ///
     /// # Errors

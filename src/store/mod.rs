@@ -60,7 +60,7 @@ pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use records::{
-    Change, Counts, Hash, NewPage, NewRecord, Place as PagePlace, RecordId, Records, StoredRecord, Traffic,
+    Change, Counts, FullList, Hash, NewPage, NewRecord, Place as PagePlace, RecordId, Records, StoredRecord, Traffic,
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;

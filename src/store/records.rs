@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde_json::Value;
 
 use super::jobs::JobId;
@@ -60,6 +60,14 @@ pub struct NewPage {
     pub place: Place,
     pub traffic: Traffic,
     pub now: Timestamp,
+}
+
+/// A part whose full list was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct FullList {
+    pub part: PartId,
+    /// The store's version when the list began: what changed later came by another way, and is not missing from it.
+    pub begun: u64,
 }
 
 /// What it took to get it.
@@ -188,19 +196,26 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
-    pub fn sweep(&self, job: JobId, parts: &[PartId], orphans: &[PartId], now: Timestamp) -> Result<u64, StoreError> {
+    pub fn sweep(&self, job: JobId, parts: &[FullList], orphans: &[PartId], now: Timestamp) -> Result<u64, StoreError> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
             let mut gone = 0;
-            for (part, listed) in parts.iter().map(|part| (part, true)).chain(orphans.iter().map(|part| (part, false)))
-            {
-                let met = if listed { met(transaction, *part)? } else { Bits::default() };
-                gone += bury(transaction, *part, &met, version, now)?;
-                transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part.0])?;
+            let listed = parts.iter().map(|read| (*read, true));
+            let orphans = orphans.iter().map(|part| (FullList { part: *part, begun: u64::MAX }, false));
+            for (read, listed) in listed.chain(orphans) {
+                let missing = missing(transaction, read)?;
+                let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2 WHERE id = ?1";
+                let mut update = transaction.prepare_cached(sql)?;
+                for id in &missing {
+                    update.execute((id, version, now.as_second()))?;
+                }
+                gone += missing.len() as u64;
+                let part = read.part.0;
+                transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part])?;
                 // The list of one that comes back is read from its beginning: nothing of it is there any more.
                 let sql = "UPDATE parts SET progress = NULL, cursor = iif(?2, cursor, NULL), \
                            parent_version = iif(?2, parent_version, NULL) WHERE id = ?1";
-                transaction.prepare_cached(sql)?.execute((part.0, listed))?;
+                transaction.prepare_cached(sql)?.execute((part, listed))?;
             }
             let counts = Counts { deleted: gone, ..Counts::default() };
             super::jobs::progress(transaction, job, counts, Traffic::default())?;
@@ -208,15 +223,30 @@ impl Records<'_> {
         })
     }
 
-    /// Begins a full list of a part anew: what was met of it is forgotten.
+    /// Begins a full list of a part: what was met of it before is forgotten. The version that the store has now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn forget_sightings(&self, part: PartId) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
-            transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
-            Ok(())
-        })
+    pub fn begin_list(&self, part: PartId) -> Result<u64, StoreError> {
+        let (begun, met_before): (u64, bool) = self.0.read(|sqlite| {
+            let sql = "SELECT sequence, EXISTS (SELECT 1 FROM sightings WHERE part_id = ?1) FROM meta";
+            Ok(sqlite.prepare_cached(sql)?.query_row([part.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })?;
+        if met_before {
+            self.0.write(|transaction| {
+                transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
+                Ok(())
+            })?;
+        }
+        Ok(begun)
+    }
+
+    /// Whether a list that was read has not met all that is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn misses_any(&self, read: FullList) -> Result<bool, StoreError> {
+        self.0.read(|sqlite| Ok(!missing(sqlite, read)?.is_empty()))
     }
 
     /// Which of these keys are known, and not as gone.
@@ -320,18 +350,23 @@ fn put(
         // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
         return Ok((id, if record.deleted { Put::Unchanged } else { Put::Added }));
     }
-    let sql = "SELECT id, hash, deleted_at IS NOT NULL FROM records WHERE stream_id = ?1 AND key = ?2";
-    let known: Option<(i64, Hash, bool)> = transaction
+    let sql = "SELECT id, hash, deleted_at IS NOT NULL, part_id FROM records WHERE stream_id = ?1 AND key = ?2";
+    let known: Option<(i64, Hash, bool, i64)> = transaction
         .prepare_cached(sql)?
-        .query_row((page.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row((page.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((id, hash, was_deleted)) = known else {
+    let Some((id, hash, was_deleted, part)) = known else {
         let id = insert(transaction, page, record, version)?;
         return Ok((id.unwrap_or_default(), if record.deleted { Put::Unchanged } else { Put::Added }));
     };
     if record.deleted == was_deleted
         && (record.deleted || hash == record.hash || says_the_same(transaction, id, record)?)
     {
+        // It moved to another list without a change of its own: that one must miss it from now on.
+        if page.sweeping && part != page.part.0 {
+            let sql = "UPDATE records SET part_id = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id, page.part.0))?;
+        }
         return Ok((id, Put::Unchanged));
     }
     if record.deleted {
@@ -415,30 +450,21 @@ fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError
     Ok(())
 }
 
-/// Marks as gone what a full list of a part did not meet.
-fn bury(
-    transaction: &Transaction<'_>,
-    part: PartId,
-    met: &Bits,
-    version: u64,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL";
-    let mut listed = transaction.prepare_cached(sql)?;
-    let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2 WHERE id = ?1";
-    let mut update = transaction.prepare_cached(sql)?;
+/// What is known of a part and was not met in a list of it.
+fn missing(sqlite: &Connection, read: FullList) -> Result<Vec<i64>, StoreError> {
+    let met = met(sqlite, read.part)?;
+    let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL AND version <= ?2";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    // SQLite's integers end where i64's do.
+    let mut rows = statement.query((read.part.0, i64::try_from(read.begun).unwrap_or(i64::MAX)))?;
     let mut missing = Vec::new();
-    let mut rows = listed.query([part.0])?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         if !met.holds(id) {
             missing.push(id);
         }
     }
-    for id in &missing {
-        update.execute((id, version, now.as_second()))?;
-    }
-    Ok(missing.len() as u64)
+    Ok(missing)
 }
 
 /// A set of row ids: a bit for each, which for millions of records is less than a megabyte.
@@ -459,8 +485,8 @@ impl Bits {
     }
 }
 
-fn met(transaction: &Transaction<'_>, part: PartId) -> Result<Bits, StoreError> {
-    let mut statement = transaction.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
+fn met(sqlite: &Connection, part: PartId) -> Result<Bits, StoreError> {
+    let mut statement = sqlite.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
     let mut rows = statement.query([part.0])?;
     let mut met = Bits::default();
     while let Some(row) = rows.next()? {

@@ -17,10 +17,10 @@ use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_tur
 use crate::app::{App, AppError, Session};
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
-use crate::connector::{ErrorClass, PageKind, Skip, Stream};
+use crate::connector::{ErrorClass, PageKind, Pages, Skip, Stream};
 use crate::error::{Error, Result};
 use crate::http::{Request, Response};
-use crate::store::{Counts, JobId, Mode, NewPage, PagePlace, Part, StreamId, Traffic};
+use crate::store::{Counts, FullList, JobId, Mode, NewPage, PagePlace, Part, StreamId, Traffic};
 use crate::vault::Opened;
 
 /// Tries of a request.
@@ -34,6 +34,9 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// Times that a list is begun anew because its place was lost.
 const MOST_RESTARTS: u32 = 3;
+
+/// All there is.
+const ALL: Goal = Goal { mode: Mode::Full, since: None, until: None };
 
 /// Who looks on.
 pub trait Watch: Sync {
@@ -58,15 +61,21 @@ pub(super) struct Reader<'a> {
     pub(super) watch: &'a dyn Watch,
 }
 
-/// What became of a part.
+/// What the reading of a part, or of all of them, brought.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PartEnd {
+pub(super) struct Brought {
     pub(super) counts: Counts,
     pub(super) traffic: Traffic,
-    /// It was read to its end, and what was not met of it may be swept away.
-    pub(super) sweepable: bool,
+}
+
+/// How the reading of a part ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PartEnd {
+    Read,
+    /// All of it was listed: what was not met may be swept away.
+    Listed(FullList),
     /// The vendor has nothing to list here.
-    pub(super) skipped: bool,
+    Skipped,
 }
 
 /// A page that was fetched.
@@ -109,30 +118,43 @@ impl Reader<'_> {
     }
 
     /// Reads a part to its end, from where it stands.
-    pub(super) async fn read(&self, part: &Part, parent_version: Option<u64>, token: &Token) -> Result<PartEnd> {
+    pub(super) async fn read(
+        &self,
+        part: &Part,
+        parent_version: Option<u64>,
+        token: &Token,
+        brought: &mut Brought,
+    ) -> Result<PartEnd> {
         let now = self.app.clock.now();
         let list = List { session: self.session, name: self.name, stream: self.stream, given: &part.given, now };
         let fresh = || plan::begin(self.stream, self.goal, part.cursor.as_deref(), now);
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
         let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
-            Some(kept) if kept.swept_next => return Ok(PartEnd { sweepable: true, ..PartEnd::default() }),
+            Some(kept) if kept.swept_next => return Ok(PartEnd::Listed(FullList { part: part.id, begun: kept.begun })),
             Some(kept) => kept,
             None => self.anew(part, fresh()).await?,
         };
-        let mut end = PartEnd::default();
+        let mut looks_again = list.pages().is_some_and(may_shift);
         for _ in 0..=MOST_RESTARTS {
             let sweeping = is_sweeping(self.stream, &progress, self.goal);
-            match self.walk(&list, part, progress.clone(), parent_version, sweeping, token.clone(), &mut end).await {
+            let read = FullList { part: part.id, begun: progress.begun };
+            let requests = brought.traffic.requests;
+            let walk = self.walk(&list, part, progress.clone(), parent_version, sweeping, token.clone(), brought);
+            match walk.await {
+                Ok(()) if !sweeping => return Ok(PartEnd::Read),
                 Ok(()) => {
-                    end.sweepable = sweeping;
-                    return Ok(end);
+                    let parted = brought.traffic.requests > requests + 1;
+                    let again = std::mem::take(&mut looks_again) && parted;
+                    if !again || !self.in_store(move |opened| Ok(opened.store.records().misses_any(read)?)).await? {
+                        return Ok(PartEnd::Listed(read));
+                    }
+                    // Pages that are counted move when something before them goes: what was not met may have slipped
+                    // from one page to the one before while that was read.
+                    progress = Progress { begun: read.begun, ..plan::begin(self.stream, &ALL, None, now) };
                 }
                 Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress)).await?,
-                Err(Trouble::Skipped) => {
-                    end.skipped = true;
-                    return Ok(end);
-                }
+                Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
                 Err(Trouble::Failed(error)) => return Err(error),
                 Err(Trouble::Stopped) => break,
             }
@@ -142,11 +164,12 @@ impl Reader<'_> {
 
     /// Begins a list; what was met of one that was begun before is forgotten.
     async fn anew(&self, part: &Part, progress: Progress) -> Result<Progress> {
-        if is_sweeping(self.stream, &progress, self.goal) {
-            let id = part.id;
-            self.in_store(move |opened| Ok(opened.store.records().forget_sightings(id)?)).await?;
+        if !is_sweeping(self.stream, &progress, self.goal) {
+            return Ok(progress);
         }
-        Ok(progress)
+        let id = part.id;
+        let begun = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
+        Ok(Progress { begun, ..progress })
     }
 
     /// Where to begin after the place was lost: at the list's beginning, or with all of it where its token is lost.
@@ -156,10 +179,7 @@ impl Reader<'_> {
         }
         let place = if part.given.is_empty() { String::new() } else { format!(" of {}", given_text(&part.given)) };
         self.watch.note(self.name, &format!("the vendor no longer knows the cursor{place}: all is listed anew"));
-        Progress {
-            full: true,
-            ..plan::begin(self.stream, &Goal { mode: Mode::Full, ..Goal::default() }, None, self.app.clock.now())
-        }
+        plan::begin(self.stream, &ALL, None, self.app.clock.now())
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a walk begins with; it is called from one place")]
@@ -171,17 +191,18 @@ impl Reader<'_> {
         parent_version: Option<u64>,
         sweeping: bool,
         token: Token,
-        end: &mut PartEnd,
+        brought: &mut Brought,
     ) -> Result<(), Trouble> {
         let (sender, mut receiver) = mpsc::channel::<Parcel>(1);
         let fetch = self.fetch_all(list, part, progress, parent_version, sweeping, token, sender);
-        let write = async {
+        // Moved in, so that the channel closes when the writer ends.
+        let write = async move {
             while let Some((page, kept)) = receiver.recv().await {
                 let traffic = page.traffic;
                 let committed = self.in_store(move |opened| Ok(opened.store.records().commit(&page)?)).await;
                 let (counts, cancelled) = committed?;
-                end.counts += counts;
-                end.traffic.add(traffic);
+                brought.counts += counts;
+                brought.traffic.add(traffic);
                 self.watch.page(self.name, counts, traffic, self.app.pace(self.session).left());
                 let _ = kept.send(());
                 if cancelled {
@@ -190,8 +211,6 @@ impl Reader<'_> {
             }
             Ok(())
         };
-        // Moved in, so that the channel closes when the writer ends.
-        let write = async { write.await };
         let (fetched, written) = tokio::join!(fetch, write);
         written.map_err(Trouble::Failed)?;
         fetched
@@ -211,6 +230,7 @@ impl Reader<'_> {
         let cursor = part.cursor.as_deref();
         let mut seen = HashSet::new();
         let mut first = true;
+        let begun = progress.begun;
         let page_of = |fetched: Fetched, step: &Step| NewPage {
             job: self.job,
             stream: self.id,
@@ -219,7 +239,7 @@ impl Reader<'_> {
             known: fetched.known,
             gone: fetched.gone,
             sweeping,
-            place: self.place(step, sweeping, parent_version),
+            place: self.place(step, sweeping, begun, parent_version),
             traffic: fetched.traffic,
             now: list.now,
         };
@@ -243,7 +263,7 @@ impl Reader<'_> {
             self.hand_over(&sender, page_of(fetched, &step), list).await?;
             match step {
                 Step::End { .. } => return Ok(()),
-                Step::More(next) => progress = next,
+                Step::More(next) => progress = *next,
             }
             let Some(turns) = turns else { continue };
             let seen_before = progress.seen;
@@ -273,20 +293,20 @@ impl Reader<'_> {
                 self.hand_over(&sender, page_of(fetched, &step), list).await?;
                 match step {
                     Step::End { .. } => return Ok(()),
-                    Step::More(next) => progress = next,
+                    Step::More(next) => progress = *next,
                 }
             }
         }
     }
 
-    fn place(&self, step: &Step, sweeping: bool, parent_version: Option<u64>) -> PagePlace {
+    fn place(&self, step: &Step, sweeping: bool, begun: u64, parent_version: Option<u64>) -> PagePlace {
         let json = |progress: &Progress| serde_json::to_string(progress).unwrap_or_default();
         match (self.goal.mode, step) {
             (Mode::Backfill, Step::More(progress)) => PagePlace::Backfill(Some(json(progress))),
             (Mode::Backfill, Step::End { .. }) => PagePlace::Backfill(None),
             (_, Step::More(progress)) => PagePlace::Under(json(progress)),
             (_, Step::End { cursor }) => {
-                let waits = Progress { full: true, swept_next: true, ..Progress::default() };
+                let waits = Progress { full: true, swept_next: true, begun, ..Progress::default() };
                 let progress = sweeping.then(|| json(&waits));
                 PagePlace::End { cursor: cursor.clone(), parent_version, progress }
             }
@@ -528,6 +548,14 @@ impl Traffic {
 fn weigh(answer: &Answer) -> Traffic {
     let bytes = answer.response.body.len() as u64;
     Traffic { requests: answer.tries.into(), retries: u64::from(answer.tries.saturating_sub(1)), bytes }
+}
+
+/// Whether records move from page to page while a list is read: those that are counted, and those that nobody knows of.
+fn may_shift(pages: &Pages) -> bool {
+    match pages.kind {
+        PageKind::Page | PageKind::Offset | PageKind::LinkHeader | PageKind::NextUrl | PageKind::Links => true,
+        PageKind::None | PageKind::Cursor | PageKind::LastRecord | PageKind::MaxRecord => false,
+    }
 }
 
 /// What tells one request of a list from another.

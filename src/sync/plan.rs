@@ -41,6 +41,8 @@ pub(super) struct Progress {
     /// The token that the next sync begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<String>,
+    /// Of a full list: the store's version when it began.
+    pub(super) begun: u64,
     /// All is read, and what was not met is still to be swept away.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) swept_next: bool,
@@ -60,7 +62,7 @@ pub(super) struct Page {
 /// What follows a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    More(Progress),
+    More(Box<Progress>),
     /// All is read; where the next sync begins.
     End {
         cursor: Option<String>,
@@ -156,7 +158,7 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
             } else {
                 progress.turn = page.next;
             }
-            return Step::More(progress);
+            return Step::More(Box::new(progress));
         }
         if let Some(window) = rule.window_secs
             && progress.until != progress.end
@@ -164,14 +166,14 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
             progress.since = progress.until.take();
             progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
             (progress.turn, progress.seen) = (None, 0);
-            return Step::More(progress);
+            return Step::More(Box::new(progress));
         }
         return Step::End { cursor: reached(rule, &progress, cursor) };
     }
     match page.next {
         Some(turn) => {
             progress.turn = Some(turn);
-            Step::More(progress)
+            Step::More(Box::new(progress))
         }
         None => Step::End { cursor: progress.token.or_else(|| cursor.map(str::to_owned)) },
     }

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use indexmap::IndexMap;
 
 use super::ask::List;
-use super::list::{PartEnd, Reader, Watch};
+use super::list::{Brought, PartEnd, Reader, Watch};
 use super::plan::{self, Goal};
 use super::{SyncError, record};
 use crate::api::{self, Token};
@@ -23,7 +23,7 @@ use crate::files;
 use crate::http::redact_url;
 use crate::oauth::access::{self, Want};
 use crate::store::{
-    Counts, EndedJob, Given, JobState, Mode, NewJob, Part, PartId, RecordId, StoredRecord, StoredStream, StreamId,
+    Counts, EndedJob, FullList, Given, JobState, Mode, NewJob, Part, RecordId, StoredRecord, StoredStream, StreamId,
     Traffic,
 };
 use crate::vault::Opened;
@@ -81,6 +81,8 @@ pub struct Report {
     pub outcome: Outcome,
     pub counts: Counts,
     pub traffic: Traffic,
+    /// Lists of which the vendor said that there is nothing, or nothing for this account.
+    pub skipped: usize,
     pub seconds: f64,
 }
 
@@ -94,6 +96,7 @@ impl Report {
             outcome: Outcome::Failed(error),
             counts: Counts::default(),
             traffic: Traffic::default(),
+            skipped: 0,
             seconds: 0.0,
         }
     }
@@ -216,6 +219,7 @@ fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Result<(Vec<Cho
                     outcome: Outcome::Left(error.message()),
                     counts: Counts::default(),
                     traffic: Traffic::default(),
+                    skipped: 0,
                     seconds: 0.0,
                 }),
             }
@@ -365,8 +369,8 @@ impl Run<'_> {
     async fn stream(&self, chosen: &Chosen<'_>) -> Report {
         self.watch.began(chosen.name);
         let stopwatch = Stopwatch::start();
-        let mut end = PartEnd::default();
-        let outcome = match self.locked(chosen, &mut end).await {
+        let mut ends = Ends::default();
+        let outcome = match self.locked(chosen, &mut ends).await {
             Ok(()) => Outcome::Done,
             Err(error) => match error.downcast_ref::<SyncError>() {
                 Some(SyncError::Limited { resumes_at, .. }) => Outcome::Limited(*resumes_at),
@@ -379,8 +383,9 @@ impl Run<'_> {
             stream: chosen.name.to_owned(),
             mode: chosen.mode,
             outcome,
-            counts: end.counts,
-            traffic: end.traffic,
+            counts: ends.brought.counts,
+            traffic: ends.brought.traffic,
+            skipped: ends.skipped,
             seconds: stopwatch.elapsed().as_secs_f64(),
         };
         self.watch.ended(&report);
@@ -388,7 +393,7 @@ impl Run<'_> {
     }
 
     /// Holds the stream's lock, and notes the job's beginning and end.
-    async fn locked(&self, chosen: &Chosen<'_>, end: &mut PartEnd) -> Result<()> {
+    async fn locked(&self, chosen: &Chosen<'_>, ends: &mut Ends) -> Result<()> {
         let store = &self.opened.store;
         let stream = store.streams().ensure(self.session.connection.id, chosen.name)?;
         let _lock = self.lock(&stream)?;
@@ -420,7 +425,7 @@ impl Run<'_> {
             watch: self.watch,
         };
         let parts = Parts { run: self, reader: &reader, given };
-        let result = parts.read_all(end).await;
+        let result = parts.read_all(ends).await;
         let (state, resumes_at) = match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
             Ok(()) => (JobState::Done, None),
             Err(Some(SyncError::Limited { resumes_at, .. })) => (JobState::Limited, Some(*resumes_at)),
@@ -473,45 +478,46 @@ struct Parts<'a> {
 /// What became of all lists of a stream.
 #[derive(Default)]
 struct Ends {
-    sweepable: BTreeSet<PartId>,
+    brought: Brought,
+    listed: Vec<FullList>,
+    skipped: usize,
     /// The first failure, which is no reason not to go on with the other lists.
     failed: Option<Error>,
 }
 
 impl Parts<'_> {
-    async fn read_all(&self, end: &mut PartEnd) -> Result<()> {
-        let mut ends = Ends::default();
+    async fn read_all(&self, ends: &mut Ends) -> Result<()> {
         let stream = self.reader.stream;
         if stream.parents.is_empty() {
-            self.read_some(vec![(self.given.clone(), None)], end, &mut ends).await?;
+            self.read_some(vec![(self.given.clone(), None)], ends).await?;
         } else if let Some(values) = given_by_user(stream, self.run.order) {
             let given = self.given.clone().into_iter().chain(values).collect();
-            self.read_some(vec![(given, None)], end, &mut ends).await?;
+            self.read_some(vec![(given, None)], ends).await?;
         } else {
             // What is listed for records of the stream itself comes last: they are there by then.
             let own = |parent: &&Parent| parent.stream == self.reader.name;
             for parent in stream.parents.iter().filter(|parent| !own(parent)).chain(stream.parents.iter().filter(own)) {
-                self.read_below(parent, end, &mut ends).await?;
+                self.read_below(parent, ends).await?;
             }
         }
-        let job = self.reader.job;
-        let (stream, now) = (self.reader.id, self.run.app.clock.now());
-        let gone = self.reader.in_store(move |opened| {
+        let (job, stream, now) = (self.reader.job, self.reader.id, self.run.app.clock.now());
+        let mut listed = std::mem::take(&mut ends.listed);
+        // Records of different pages may have given the same list.
+        listed.sort_by_key(|read| read.part);
+        listed.dedup_by_key(|read| read.part);
+        let sweep = move |opened: &Opened| {
             let orphans = opened.store.streams().orphans(stream)?;
-            if ends.sweepable.is_empty() && orphans.is_empty() {
-                return Ok((0, ends.failed));
+            if listed.is_empty() && orphans.is_empty() {
+                return Ok(0);
             }
-            let sweepable: Vec<PartId> = ends.sweepable.into_iter().collect();
-            let gone = opened.store.records().sweep(job, &sweepable, &orphans, now)?;
-            Ok((gone, ends.failed))
-        });
-        let (gone, failed) = gone.await?;
-        end.counts.deleted += gone;
-        failed.map_or(Ok(()), Err)
+            Ok(opened.store.records().sweep(job, &listed, &orphans, now)?)
+        };
+        ends.brought.counts.deleted += self.reader.in_store(sweep).await?;
+        ends.failed.take().map_or(Ok(()), Err)
     }
 
     /// The lists of all records of a parent.
-    async fn read_below(&self, parent: &Parent, end: &mut PartEnd, ends: &mut Ends) -> Result<()> {
+    async fn read_below(&self, parent: &Parent, ends: &mut Ends) -> Result<()> {
         let store = &self.run.opened.store;
         let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream)? else { return Ok(()) };
         let mut after = RecordId(0);
@@ -530,7 +536,7 @@ impl Parts<'_> {
                 }
             }
             let lists = lists.into_iter().map(|(given, above)| (given, Some(above)));
-            self.read_some(lists.collect(), end, ends).await?;
+            self.read_some(lists.collect(), ends).await?;
         }
     }
 
@@ -545,18 +551,21 @@ impl Parts<'_> {
         Some(self.given.clone().into_iter().chain(values?).collect())
     }
 
-    async fn read_some(&self, lists: Vec<Below>, end: &mut PartEnd, ends: &mut Ends) -> Result<()> {
-        let reads = stream::iter(lists).map(|(given, parent)| self.read_one(given, parent));
+    async fn read_some(&self, lists: Vec<Below>, ends: &mut Ends) -> Result<()> {
+        let reads = stream::iter(lists).map(|(given, parent)| async move {
+            let mut brought = Brought::default();
+            let end = self.read_one(given, parent, &mut brought).await;
+            (brought, end)
+        });
         let mut reads = reads.buffer_unordered(PARTS_AT_ONCE);
         let mut last = None;
-        while let Some(read) = reads.next().await {
-            match read {
-                Ok(None) => {}
-                Ok(Some((part, read))) => {
-                    end.counts += read.counts;
-                    end.traffic.add(read.traffic);
-                    ends.sweepable.extend(Some(part).filter(|_| read.sweepable));
-                }
+        while let Some((brought, end)) = reads.next().await {
+            ends.brought.counts += brought.counts;
+            ends.brought.traffic.add(brought.traffic);
+            match end {
+                Ok(None | Some(PartEnd::Read)) => {}
+                Ok(Some(PartEnd::Listed(read))) => ends.listed.push(read),
+                Ok(Some(PartEnd::Skipped)) => ends.skipped += 1,
                 // Every other list would fail as this one did.
                 Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {
                     self.run.stop.store(true, Ordering::Relaxed);
@@ -572,7 +581,8 @@ impl Parts<'_> {
         last.map_or(Ok(()), Err)
     }
 
-    async fn read_one(&self, given: Given, parent: Option<Above>) -> Result<Option<(PartId, PartEnd)>> {
+    /// Reads one list; absent where nothing was to be read.
+    async fn read_one(&self, given: Given, parent: Option<Above>, brought: &mut Brought) -> Result<Option<PartEnd>> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -584,8 +594,7 @@ impl Parts<'_> {
         if parent.is_some_and(|(.., changed)| changed) && unchanged && self.reader.goal.mode == Mode::Incremental {
             return Ok(None);
         }
-        let read = self.reader.read(&part, version, &self.run.token).await?;
-        Ok(Some((part.id, read)))
+        self.reader.read(&part, version, &self.run.token, brought).await.map(Some)
     }
 }
 

@@ -33,7 +33,7 @@ fn page(high: Option<i64>, count: usize, next: Option<u64>) -> Page {
 
 fn more(step: Step) -> Progress {
     match step {
-        Step::More(progress) => progress,
+        Step::More(progress) => *progress,
         Step::End { cursor } => panic!("it ended at {cursor:?}"),
     }
 }
@@ -119,7 +119,7 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     assert_eq!((&next.since, &next.until), (&progress.since, &progress.until));
     let cursor = loop {
         match advance(&stream, progress, None, Page::default()) {
-            Step::More(next) => progress = next,
+            Step::More(next) => progress = *next,
             Step::End { cursor } => break cursor,
         }
         covered.push((progress.since.clone().unwrap(), progress.until.clone().unwrap()));
@@ -255,7 +255,7 @@ proptest! {
                     // Asked for anew only from where it has been, and never twice from the same place.
                     prop_assert!(after.turn.is_some() || (begins > since && begins <= greatest));
                     since = begins;
-                    progress = after;
+                    progress = *after;
                 }
                 Step::End { cursor: reached } => {
                     let reached: Option<i64> = reached.map(|reached| reached.parse().unwrap());
@@ -292,7 +292,7 @@ proptest! {
             match advance(&stream, kept(&progress), cursor.as_deref(), page) {
                 Step::More(next) => {
                     prop_assert_eq!(next.since.as_ref(), Some(&to), "no gap");
-                    progress = next;
+                    progress = *next;
                 }
                 Step::End { cursor } => break cursor.unwrap(),
             }
@@ -330,7 +330,7 @@ proptest! {
                 progress = kept(&progress);
             }
             match advance(&stream, progress, None, page) {
-                Step::More(next) => progress = next,
+                Step::More(next) => progress = *next,
                 Step::End { cursor } => {
                     let newest = vendor.records.iter().max().unwrap();
                     prop_assert!(cursor.unwrap().parse::<i64>().unwrap() <= *newest);

@@ -288,6 +288,8 @@ struct ReportView {
     requests: u64,
     retries: u64,
     bytes: u64,
+    /// Lists that the service did not give.
+    skipped: usize,
     seconds: f64,
     resumes_at: Option<String>,
     error: Option<String>,
@@ -333,6 +335,10 @@ impl View for Synced {
         }
         let mut text = table(ui, &headings, self.streams.iter().map(row).collect());
         for view in &self.streams {
+            if view.skipped > 0 {
+                let lists = if view.skipped == 1 { "1 list".to_owned() } else { format!("{} lists", view.skipped) };
+                text.push_str(&format!("\n{}/{}: the service has nothing for {lists}", view.connection, view.stream));
+            }
             if let Some(error) = &view.error {
                 let hint = view.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
                 text.push_str(&format!("\n{}/{}: {error}{hint}", view.connection, view.stream));
@@ -390,6 +396,7 @@ fn view(report: Report) -> ReportView {
         requests: report.traffic.requests,
         retries: report.traffic.retries,
         bytes: report.traffic.bytes,
+        skipped: report.skipped,
         seconds: (report.seconds * 1000.0).round() / 1000.0,
         resumes_at,
         error,
