@@ -175,8 +175,9 @@ impl Records<'_> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
             let mut gone = 0;
-            let orphans = orphans.iter().map(|part| FullList { part: *part, begun: u64::MAX });
-            for read in parts.iter().copied().chain(orphans) {
+            let listed = parts.iter().map(|read| (*read, true));
+            let orphans = orphans.iter().map(|part| (FullList { part: *part, begun: u64::MAX }, false));
+            for (read, listed) in listed.chain(orphans) {
                 let missing = missing(transaction, read)?;
                 let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2 WHERE id = ?1";
                 let mut update = transaction.prepare_cached(sql)?;
@@ -186,7 +187,10 @@ impl Records<'_> {
                 gone += missing.len() as u64;
                 let part = read.part.0;
                 transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part])?;
-                transaction.prepare_cached("UPDATE parts SET progress = NULL WHERE id = ?1")?.execute([part])?;
+                // The list of one that comes back is read from its beginning: nothing of it is there any more.
+                let sql = "UPDATE parts SET progress = NULL, cursor = iif(?2, cursor, NULL), \
+                           parent_version = iif(?2, parent_version, NULL) WHERE id = ?1";
+                transaction.prepare_cached(sql)?.execute((part, listed))?;
             }
             let counts = Counts { deleted: gone, ..Counts::default() };
             super::jobs::progress(transaction, job, counts, Traffic::default())?;

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::SyncError;
 use super::ask::List;
 use super::document::Document;
-use super::plan::{self, Goal, Progress, Step, advance, is_sweeping};
+use super::plan::{self, Goal, Progress, Step, advance, goes_on, is_sweeping};
 use super::record::{self, Pulled};
 use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
 use crate::app::{App, AppError, Session};
@@ -141,7 +141,7 @@ impl Reader<'_> {
         let fresh = || plan::begin(self.stream, self.goal, part.cursor.as_deref(), now);
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
-        let mut progress = match kept.filter(|kept| self.goes_on(kept, &fresh())) {
+        let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
             Some(kept) if kept.swept_next => return Ok(PartEnd::Listed(FullList { part: part.id, begun: kept.begun })),
             Some(kept) => kept,
             None => self.anew(part, fresh()).await?,
@@ -171,15 +171,6 @@ impl Reader<'_> {
             }
         }
         Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }))
-    }
-
-    /// Whether a reading that was cut off is one of what is asked for now.
-    fn goes_on(&self, kept: &Progress, fresh: &Progress) -> bool {
-        match self.goal.mode {
-            Mode::Full => kept.full,
-            Mode::Incremental => true,
-            Mode::Backfill => (&kept.end, kept.full) == (&fresh.end, false),
-        }
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.

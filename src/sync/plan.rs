@@ -16,6 +16,8 @@ use crate::store::Mode;
 pub(super) struct Progress {
     /// Whether it is a full list, asked for as such.
     pub(super) full: bool,
+    /// Whether it began without a cursor: then it holds everything, also where it was asked for anew from its middle.
+    pub(super) whole: bool,
     /// Where the list begins: a cursor in the records' own writing, or a sync token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
@@ -25,6 +27,9 @@ pub(super) struct Progress {
     /// Where the last of several windows ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end: Option<String>,
+    /// The stretch that a backfill was asked for, in seconds of Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<(i64, Option<i64>)>,
     /// The next page; absent for the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) turn: Option<Turn>,
@@ -76,7 +81,20 @@ pub(super) struct Goal {
 /// Whether what a list does not hold is gone: only where it holds everything.
 pub(super) fn is_sweeping(stream: &Stream, progress: &Progress, goal: &Goal) -> bool {
     let windowed = stream.incremental.as_ref().is_some_and(|rule| rule.window_secs.is_some());
-    goal.mode != Mode::Backfill && progress.since.is_none() && !windowed && !stream.forgets
+    goal.mode != Mode::Backfill && progress.whole && !windowed && !stream.forgets
+}
+
+/// Whether a reading that was cut off is one of what is asked for now. A backfill goes on with one that began earlier:
+/// `--since 7d` means another second each time.
+pub(super) fn goes_on(goal: &Goal, kept: &Progress, fresh: &Progress) -> bool {
+    match goal.mode {
+        Mode::Full => kept.full,
+        Mode::Incremental => true,
+        Mode::Backfill => {
+            let both = kept.asked.zip(fresh.asked);
+            both.is_some_and(|(kept, fresh)| kept.0 <= fresh.0 && kept.1 == fresh.1)
+        }
+    }
 }
 
 /// Where a part's reading begins.
@@ -86,6 +104,7 @@ pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Tim
         if stream.token.is_some() && goal.mode == Mode::Incremental {
             progress.since = cursor.map(str::to_owned);
         }
+        progress.whole = progress.since.is_none();
         return progress;
     };
     let write = |time: Timestamp| Moment::at(time).write(&rule.format);
@@ -93,10 +112,12 @@ pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Tim
         Mode::Incremental => progress.since = cursor.map(str::to_owned),
         Mode::Full => {}
         Mode::Backfill => {
+            progress.asked = goal.since.map(|since| (since.as_second(), goal.until.map(Timestamp::as_second)));
             progress.since = goal.since.and_then(write);
             progress.until = goal.until.and_then(write);
         }
     }
+    progress.whole = progress.since.is_none();
     if let (Some(window), Some(earliest)) = (rule.window_secs, rule.earliest_secs) {
         let earliest = now.checked_sub(Duration::from_secs(earliest.into())).unwrap_or(Timestamp::UNIX_EPOCH);
         let from = progress.since.clone().or_else(|| write(earliest));

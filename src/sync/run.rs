@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt};
+use indexmap::IndexMap;
 
 use super::ask::List;
 use super::list::{Brought, PartEnd, Reader, Watch};
@@ -500,7 +501,10 @@ impl Parts<'_> {
             }
         }
         let (job, stream, now) = (self.reader.job, self.reader.id, self.run.app.clock.now());
-        let listed = std::mem::take(&mut ends.listed);
+        let mut listed = std::mem::take(&mut ends.listed);
+        // Records of different pages may have given the same list.
+        listed.sort_by_key(|read| read.part);
+        listed.dedup_by_key(|read| read.part);
         let sweep = move |opened: &Opened| {
             let orphans = opened.store.streams().orphans(stream)?;
             if listed.is_empty() && orphans.is_empty() {
@@ -521,10 +525,17 @@ impl Parts<'_> {
             let records = store.records().list(above.id, after, PARENTS_A_PAGE)?;
             let Some(last) = records.last() else { return Ok(()) };
             after = last.id;
-            let lists = records.iter().filter_map(|record| {
-                let given = self.values(parent, record)?;
-                Some((given, Some((record.id, record.version, parent.changed))))
-            });
+            // Records that give the same values have one list, and the newest of them says whether it changed.
+            let mut lists: IndexMap<Given, Above> = IndexMap::new();
+            for record in &records {
+                let Some(given) = self.values(parent, record) else { continue };
+                let above = (record.id, record.version, parent.changed);
+                let known = lists.entry(given).or_insert(above);
+                if record.version > known.1 {
+                    *known = above;
+                }
+            }
+            let lists = lists.into_iter().map(|(given, above)| (given, Some(above)));
             self.read_some(lists.collect(), ends).await?;
         }
     }
@@ -579,7 +590,7 @@ impl Parts<'_> {
         let part: Part =
             self.reader.in_store(move |opened| Ok(opened.store.streams().part(id, &given, record)?)).await?;
         let version = parent.map(|(_, version, _)| version);
-        let unchanged = version.is_some() && part.parent_version == version && part.progress.is_none();
+        let unchanged = version.is_some() && part.parent_version >= version && part.progress.is_none();
         if parent.is_some_and(|(.., changed)| changed) && unchanged && self.reader.goal.mode == Mode::Incremental {
             return Ok(None);
         }
