@@ -41,18 +41,20 @@ pub struct Bookmark {
 }
 
 impl State {
-    /// The last state among the lines that a target wrote; absent where there is none.
+    /// The last state among the lines that a target wrote; absent where there is none. A line that was cut off as it was
+    /// written is none.
     ///
     /// # Errors
     /// Where there is something, and none of it is a state.
     pub fn last(text: &str) -> serde_json::Result<Option<Self>> {
-        if text.trim().is_empty() {
-            return Ok(None);
+        let state = |text| serde_json::from_str::<Self>(text);
+        if let Some(last) = text.lines().rev().find_map(|line| state(line).ok()) {
+            return Ok(Some(last));
         }
-        // The last line may be half of one.
-        let last =
-            text.lines().rev().filter(|line| !line.trim().is_empty()).find_map(|line| serde_json::from_str(line).ok());
-        last.map_or_else(|| serde_json::from_str(text).map(Some), |state| Ok(Some(state)))
+        match state(text) {
+            Err(_) if !text.trim_start().contains('\n') => Ok(None),
+            whole => whole.map(Some),
+        }
     }
 
     /// Whether the versions mean something to this store.
@@ -192,6 +194,7 @@ mod tests {
         assert_eq!(version(" \n"), None);
         let pretty = serde_json::to_string_pretty(&State::last(&line(3)).unwrap()).unwrap();
         assert_eq!(version(&pretty), Some(3));
+        assert_eq!(version("{\"sto"), None);
         assert!(State::last("{}\n{").is_err());
     }
 

@@ -15,7 +15,7 @@ use crate::wire::Message;
 const CONNECTOR: &str = r#"
 id = "shop"
 name = "Shop"
-category = "commerce"
+category = "payments"
 description = "Orders."
 docs = "https://shop.example"
 
@@ -178,22 +178,17 @@ fn what_a_target_did_not_confirm_comes_again() {
     let ran = shop.shell("integ sync shop/orders --to singer --state state.jsonl | head -c 50000 > /dev/null");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(shop.load("orders").len(), 2_500);
-    // The last line was cut off as it was written: the one before it counts.
     let path = shop.home.path().join("state.jsonl");
-    let mut text = fs::read_to_string(&path).unwrap();
-    text.truncate(text.trim_end().len() - 3);
-    fs::write(&path, &text).unwrap();
-    assert!(shop.load("orders").len() <= 2_500);
-    // Another store's state is none.
-    let store = text
-        .lines()
-        .next()
-        .unwrap()
-        .replace("\"store\": \"", "\"store\": \"0")
-        .replace("\"store\":\"", "\"store\":\"0");
-    fs::write(&path, store).unwrap();
+    let state = fs::read_to_string(&path).unwrap();
+    // A line that was cut off as it was written: the one before it counts, or none.
+    fs::write(&path, format!("{state}{}", &state[..20])).unwrap();
+    assert_eq!(shop.load("orders").len(), 0);
+    fs::write(&path, &state[..20]).unwrap();
     assert_eq!(shop.load("orders").len(), 2_500);
-    fs::write(&path, "no state").unwrap();
+    // Another store's state is none.
+    fs::write(&path, state.replacen("\"store\": \"", "\"store\": \"0", 1)).unwrap();
+    assert_eq!(shop.load("orders").len(), 2_500);
+    fs::write(&path, "no state\n").unwrap();
     let ran = shop.home.run("sync shop/orders --to singer --state state.jsonl");
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
     assert!(ran.stderr.contains("holds no state"), "{ran:?}");
