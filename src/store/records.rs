@@ -145,7 +145,8 @@ impl StoredRecord {
     }
 }
 
-const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
+const SELECT: &str = "SELECT id, key, json, version, added, first_seen_at, changed_at, deleted_at FROM records \
+                      JOIN bodies ON record_id = id";
 
 impl Records<'_> {
     /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
@@ -241,9 +242,7 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
-        );
+        let sql = format!("{SELECT} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3");
         self.page(&sql, (stream.0, after.0, limit))
     }
 
@@ -260,7 +259,7 @@ impl Records<'_> {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
         let sql = format!(
-            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
+            "{SELECT} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
              ORDER BY version, id LIMIT ?4"
         );
         self.page(&sql, (stream.0, version, id.0, limit))
@@ -383,11 +382,12 @@ fn put(
         delete(transaction, page.stream, &record.key, version, page.now)?;
         return Ok((id, Put::Deleted));
     }
-    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, json = ?6, \
-               added = CASE WHEN ?7 THEN ?4 ELSE added END WHERE id = ?1";
-    let now = page.now.as_second();
-    let values = (id, page.part.0, record.hash, version, now, &record.json, was_deleted);
+    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
+               added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
+    let values = (id, page.part.0, record.hash, version, page.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
+    let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
+    transaction.prepare_cached(sql)?.execute((id, &record.json))?;
     Ok((id, if was_deleted { Put::Added } else { Put::Changed }))
 }
 
@@ -397,8 +397,8 @@ fn insert(
     record: &NewRecord,
     version: u64,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at, \
-               json) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
     let now = page.now.as_second();
     let inserted = transaction.prepare_cached(sql)?.execute((
         page.stream.0,
@@ -408,14 +408,18 @@ fn insert(
         version,
         now,
         record.deleted.then_some(now),
-        &record.json,
     ))?;
-    Ok((inserted == 1).then(|| transaction.last_insert_rowid()))
+    if inserted == 0 {
+        return Ok(None);
+    }
+    let id = transaction.last_insert_rowid();
+    transaction.prepare_cached("INSERT INTO bodies (record_id, json) VALUES (?1, ?2)")?.execute((id, &record.json))?;
+    Ok(Some(id))
 }
 
 /// A vendor may write the members of the same record in another order.
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
-    let sql = "SELECT json FROM records WHERE id = ?1";
+    let sql = "SELECT json FROM bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
