@@ -436,7 +436,9 @@ impl Reader<'_> {
             serde_json::Value::Number(number) => Some(number.to_string()),
             _ => None,
         });
-        let ahead = progress.turn.is_none() && !listed_only && !pages.is_some_and(|pages| pages.acknowledges);
+        // A list that is asked for anew after so many records turns otherwise than it says.
+        let moves = stream.incremental.as_ref().is_some_and(|rule| rule.restart_after.is_some());
+        let ahead = progress.turn.is_none() && !listed_only && !moves && !pages.is_some_and(|pages| pages.acknowledges);
         Ok(Fetched {
             turns: pages.filter(|_| ahead).and_then(|pages| all_turns(pages, &listed)),
             page: plan::Page { count: raw.len(), high, next: next_page(pages, &listed), token: next_token },
