@@ -10,6 +10,7 @@
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
 //! | [`connect`] | connecting an account and letting it go |
 //! | [`doctor`] | what is wrong with this machine's integ |
+//! | [`export`] | what was pulled, for other programs: Parquet files, Singer messages |
 //! | [`sync`] | pulling a vendor's data in, for what is new of it |
 //! | [`health`] | whether connections work |
 //! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
@@ -60,6 +61,7 @@ pub mod endpoint;
 pub mod env;
 pub mod error;
 pub mod event_type;
+pub mod export;
 pub mod files;
 pub mod health;
 pub mod http;

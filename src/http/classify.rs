@@ -1,5 +1,7 @@
 //! What an answer means, by the connector's rules and below them by HTTP's own. Pure.
 
+use std::cell::LazyCell;
+
 use serde_json::Value;
 
 use super::Response;
@@ -7,11 +9,11 @@ use crate::connector::{ErrorClass, ErrorRule};
 
 /// The class of an answer; absent for a success that no rule speaks against.
 pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> {
-    // Some vendors refuse in plain text: it counts as a JSON string.
-    let document =
-        response.json().unwrap_or_else(|| Value::String(String::from_utf8_lossy(&response.body).into_owned()));
+    // Some vendors refuse in plain text: it counts as a JSON string. A page of records is read for a rule that asks alone.
+    let document = LazyCell::new(|| {
+        response.json().unwrap_or_else(|| Value::String(String::from_utf8_lossy(&response.body).into_owned()))
+    });
     let fits = |rule: &&ErrorRule| {
-        let body = &document;
         (rule.status.is_empty() || rule.status.contains(&response.status))
             && rule
                 .headers
@@ -20,7 +22,7 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
             && rule
                 .body
                 .iter()
-                .all(|(at, wants)| at.find(body).is_some_and(|got| wants.iter().any(|want| same(got, want))))
+                .all(|(at, wants)| at.find(&document).is_some_and(|got| wants.iter().any(|want| same(got, want))))
     };
     if let Some(rule) = rules.iter().find(fits) {
         return Some(rule.class);

@@ -71,6 +71,7 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
+        bodies: record_id json
         conflicts: id event_id received_at headers body
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
         cursor_history: id part_id cursor replaced_at
@@ -83,7 +84,7 @@ mod tests {
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at
         parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
-        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at json
+        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at
         sandbox: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         sightings: id part_id ids

@@ -1,6 +1,7 @@
 //! What was pulled: records as the vendor wrote them, and what changed of them when.
 //!
-//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]).
+//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
+//! that wait for each other share.
 
 use std::fmt;
 
@@ -144,50 +145,25 @@ impl StoredRecord {
     }
 }
 
-const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
+const SELECT: &str = "SELECT id, key, json, version, added, first_seen_at, changed_at, deleted_at FROM records \
+                      JOIN bodies ON record_id = id";
 
 impl Records<'_> {
-    /// Keeps a page: its records, how far the list has come, and the job's counts, in one commit. True beside the counts
-    /// where somebody wants the job to end.
+    /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
+    /// the counts where somebody wants the job to end.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was kept then.
-    pub fn commit(&self, page: &NewPage) -> Result<(Counts, bool), StoreError> {
+    pub fn commit(&self, pages: &[NewPage]) -> Result<(Counts, bool), StoreError> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
-            let mut counts = Counts::default();
-            let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
-            let mut expects_new = true;
-            for record in &page.records {
-                let (id, outcome) = put(transaction, page, record, version, expects_new)?;
-                expects_new = matches!(outcome, Put::Added);
-                match outcome {
-                    Put::Added => counts.added += 1,
-                    Put::Changed => counts.changed += 1,
-                    Put::Deleted => counts.deleted += 1,
-                    Put::Unchanged => counts.unchanged += 1,
-                }
-                if page.sweeping && !record.deleted {
-                    sighted.push(id);
-                }
+            let (mut all, mut cancelled) = (Counts::default(), false);
+            for page in pages {
+                let counts = keep(transaction, page, version)?;
+                cancelled |= super::jobs::progress(transaction, page.job, counts, page.traffic)?;
+                all += counts;
             }
-            for key in &page.known {
-                let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
-                let id =
-                    transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
-                counts.unchanged += 1;
-                sighted.extend(id.filter(|_: &i64| page.sweeping));
-            }
-            for key in &page.gone {
-                counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
-            }
-            if !sighted.is_empty() {
-                let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
-                transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
-            }
-            place(transaction, page)?;
-            let cancelled = super::jobs::progress(transaction, page.job, counts, page.traffic)?;
-            Ok((counts, cancelled))
+            Ok((all, cancelled))
         })
     }
 
@@ -266,9 +242,7 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
-        );
+        let sql = format!("{SELECT} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3");
         self.page(&sql, (stream.0, after.0, limit))
     }
 
@@ -285,7 +259,7 @@ impl Records<'_> {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
         let sql = format!(
-            "SELECT {COLUMNS} FROM records WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
+            "{SELECT} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
              ORDER BY version, id LIMIT ?4"
         );
         self.page(&sql, (stream.0, version, id.0, limit))
@@ -331,6 +305,40 @@ fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
 }
 
+fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<Counts, StoreError> {
+    let mut counts = Counts::default();
+    let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
+    let mut expects_new = true;
+    for record in &page.records {
+        let (id, outcome) = put(transaction, page, record, version, expects_new)?;
+        expects_new = matches!(outcome, Put::Added);
+        match outcome {
+            Put::Added => counts.added += 1,
+            Put::Changed => counts.changed += 1,
+            Put::Deleted => counts.deleted += 1,
+            Put::Unchanged => counts.unchanged += 1,
+        }
+        if page.sweeping && !record.deleted {
+            sighted.push(id);
+        }
+    }
+    for key in &page.known {
+        let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
+        let id = transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
+        counts.unchanged += 1;
+        sighted.extend(id.filter(|_: &i64| page.sweeping));
+    }
+    for key in &page.gone {
+        counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
+    }
+    if !sighted.is_empty() {
+        let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
+        transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
+    }
+    place(transaction, page)?;
+    Ok(counts)
+}
+
 enum Put {
     Added,
     Changed,
@@ -374,11 +382,12 @@ fn put(
         delete(transaction, page.stream, &record.key, version, page.now)?;
         return Ok((id, Put::Deleted));
     }
-    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, json = ?6, \
-               added = CASE WHEN ?7 THEN ?4 ELSE added END WHERE id = ?1";
-    let now = page.now.as_second();
-    let values = (id, page.part.0, record.hash, version, now, &record.json, was_deleted);
+    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
+               added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
+    let values = (id, page.part.0, record.hash, version, page.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
+    let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
+    transaction.prepare_cached(sql)?.execute((id, &record.json))?;
     Ok((id, if was_deleted { Put::Added } else { Put::Changed }))
 }
 
@@ -388,8 +397,8 @@ fn insert(
     record: &NewRecord,
     version: u64,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at, \
-               json) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
     let now = page.now.as_second();
     let inserted = transaction.prepare_cached(sql)?.execute((
         page.stream.0,
@@ -399,14 +408,18 @@ fn insert(
         version,
         now,
         record.deleted.then_some(now),
-        &record.json,
     ))?;
-    Ok((inserted == 1).then(|| transaction.last_insert_rowid()))
+    if inserted == 0 {
+        return Ok(None);
+    }
+    let id = transaction.last_insert_rowid();
+    transaction.prepare_cached("INSERT INTO bodies (record_id, json) VALUES (?1, ?2)")?.execute((id, &record.json))?;
+    Ok(Some(id))
 }
 
 /// A vendor may write the members of the same record in another order.
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
-    let sql = "SELECT json FROM records WHERE id = ?1";
+    let sql = "SELECT json FROM bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))

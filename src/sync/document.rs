@@ -48,6 +48,21 @@ impl<'d> Document<'d> {
         serde_json::from_str(self.all(at).first()?.get()).ok()
     }
 
+    /// The value at a place as text, as [`Pointer::text`] gives it.
+    pub(super) fn text(&self, at: &Pointer) -> Option<String> {
+        Pointer::default().text(&self.find(at)?)
+    }
+
+    /// Whether a place holds one of these values; `*` stands for any.
+    pub(super) fn holds(&self, at: &Pointer, values: &[Value]) -> bool {
+        self.find(at).is_some_and(|found| values.iter().any(|value| value == "*" || *value == found))
+    }
+
+    /// Whether it is an object without a member of this name.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        matches!(&self.top, Level::Object(members) if members.iter().all(|(known, _)| known != name))
+    }
+
     /// The records at these places, each a list of them or one; where no place is named, the document itself or the one
     /// list at its top. A place that is not there holds none.
     pub(super) fn records(&self, places: &[Pointer]) -> Vec<&'d RawValue> {
@@ -99,7 +114,8 @@ impl<'d> Level<'d> {
             }
             Self::Object(members) if token == "*" => members.iter().for_each(|(_, value)| each(value)),
             Self::Object(members) => {
-                if let Some((_, value)) = members.iter().find(|(name, _)| name == token) {
+                // Of a name that comes twice the last counts, as everywhere.
+                if let Some((_, value)) = members.iter().rfind(|(name, _)| name == token) {
                     each(value);
                 }
             }
@@ -187,46 +203,38 @@ struct Name<'d>(#[serde(borrow)] Cow<'d, str>);
 
 /// JSON without the space between its parts; strings keep theirs.
 pub(super) fn minified(json: &str) -> Cow<'_, str> {
-    let mut spaces = false;
-    let mut strings = Strings::default();
-    for byte in json.bytes() {
-        if !strings.inside(byte) && byte.is_ascii_whitespace() {
-            spaces = true;
-            break;
+    let bytes = json.as_bytes();
+    let mut kept = String::new();
+    // Where what is not in `kept` begins, and how far was looked.
+    let (mut from, mut at) = (0, 0);
+    while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'"' || byte.is_ascii_whitespace()) {
+        at += found;
+        if bytes[at] == b'"' {
+            at = string_end(bytes, at);
+            continue;
         }
+        kept.push_str(&json[from..at]);
+        at += 1;
+        from = at;
     }
-    if !spaces {
+    if from == 0 {
         return Cow::Borrowed(json);
     }
-    let mut strings = Strings::default();
-    Cow::Owned(
-        json.chars()
-            .filter(|c| {
-                let byte = u8::try_from(*c).unwrap_or(b'x');
-                strings.inside(byte) || !byte.is_ascii_whitespace()
-            })
-            .collect(),
-    )
+    kept.push_str(&json[from..]);
+    Cow::Owned(kept)
 }
 
-/// Whether a byte stands inside of a string, byte after byte.
-#[derive(Default)]
-struct Strings {
-    open: bool,
-    escaped: bool,
-}
-
-impl Strings {
-    fn inside(&mut self, byte: u8) -> bool {
-        let was_open = self.open;
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.open => self.escaped = true,
-            b'"' => self.open = !self.open,
-            _ => {}
+/// The place behind a string that begins here.
+fn string_end(bytes: &[u8], begin: usize) -> usize {
+    let mut at = begin + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
         }
-        was_open
+        at += 2;
     }
+    bytes.len()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::SyncError;
 use super::ask::List;
@@ -31,6 +31,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Pages of one list that are asked for side by side, where their number is known, and records of which each is.
 const SIDE_BY_SIDE: usize = 8;
+
+/// Pages that wait to be written, and KiB of them: more are not fetched ahead.
+const MOST_WAITING: usize = 16;
+const ROOM_KIB: u32 = 2048;
 
 /// Times that a list is begun anew because its place was lost.
 const MOST_RESTARTS: u32 = 3;
@@ -106,7 +110,14 @@ impl<E: Into<Error>> From<E> for Trouble {
 }
 
 /// A page on its way to the store, and who waits for it.
-type Parcel = (NewPage, oneshot::Sender<()>);
+type Parcel = (NewPage, oneshot::Sender<()>, OwnedSemaphorePermit);
+
+/// The way of pages to the store, which takes all that wait at once: an fsync, and the pages of the indexes, for several.
+struct Sender {
+    pages: mpsc::Sender<Parcel>,
+    /// KiB of answers that may wait.
+    room: Arc<Semaphore>,
+}
 
 impl Reader<'_> {
     fn connection(&self) -> &ConnectionName {
@@ -193,18 +204,29 @@ impl Reader<'_> {
         token: Token,
         brought: &mut Brought,
     ) -> Result<(), Trouble> {
-        let (sender, mut receiver) = mpsc::channel::<Parcel>(1);
+        let (pages, receiver) = mpsc::channel::<Parcel>(MOST_WAITING);
+        let sender = Sender { pages, room: Arc::new(Semaphore::new(ROOM_KIB as usize)) };
         let fetch = self.fetch_all(list, part, progress, parent_version, sweeping, token, sender);
         // Moved in, so that the channel closes when the writer ends.
         let write = async move {
-            while let Some((page, kept)) = receiver.recv().await {
-                let traffic = page.traffic;
-                let committed = self.in_store(move |opened| Ok(opened.store.records().commit(&page)?)).await;
+            let mut receiver = receiver;
+            let mut parcels = Vec::new();
+            while receiver.recv_many(&mut parcels, MOST_WAITING).await > 0 {
+                let mut traffic = Traffic::default();
+                let (mut pages, mut waiting) = (Vec::new(), Vec::new());
+                for (page, kept, room) in parcels.drain(..) {
+                    traffic.add(page.traffic);
+                    pages.push(page);
+                    waiting.push((kept, room));
+                }
+                let committed = self.in_store(move |opened| Ok(opened.store.records().commit(&pages)?)).await;
                 let (counts, cancelled) = committed?;
                 brought.counts += counts;
                 brought.traffic.add(traffic);
                 self.watch.page(self.name, counts, traffic, self.app.pace(self.session).left());
-                let _ = kept.send(());
+                for (kept, _room) in waiting {
+                    let _ = kept.send(());
+                }
                 if cancelled {
                     return Err(self.error(|connection, stream| SyncError::Cancelled { connection, stream }));
                 }
@@ -225,7 +247,7 @@ impl Reader<'_> {
         parent_version: Option<u64>,
         sweeping: bool,
         mut token: Token,
-        sender: mpsc::Sender<Parcel>,
+        sender: Sender,
     ) -> Result<(), Trouble> {
         let cursor = part.cursor.as_deref();
         let mut seen = HashSet::new();
@@ -313,9 +335,11 @@ impl Reader<'_> {
         }
     }
 
-    async fn hand_over(&self, sender: &mpsc::Sender<Parcel>, page: NewPage, list: &List<'_>) -> Result<(), Trouble> {
+    async fn hand_over(&self, sender: &Sender, page: NewPage, list: &List<'_>) -> Result<(), Trouble> {
         let (kept, waits) = oneshot::channel();
-        sender.send((page, kept)).await.map_err(|_| Trouble::Stopped)?;
+        let kib = u32::try_from(page.traffic.bytes / 1024).unwrap_or(ROOM_KIB).clamp(1, ROOM_KIB);
+        let room = Arc::clone(&sender.room).acquire_many_owned(kib).await.map_err(|_| Trouble::Stopped)?;
+        sender.pages.send((page, kept, room)).await.map_err(|_| Trouble::Stopped)?;
         // The next request tells the vendor to forget what is not kept yet.
         if list.pages().is_some_and(|pages| pages.acknowledges) {
             waits.await.map_err(|_| Trouble::Stopped)?;
@@ -386,7 +410,7 @@ impl Reader<'_> {
         let records = record::records(stream, &raw, &list.added()?).map_err(keyless)?;
         let gone = changes.and_then(|token| token.gone.as_ref());
         let gone = gone.map(|gone| record::gone_keys(gone, &document.records(&gone.at))).unwrap_or_default();
-        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled_text(pulled, at));
+        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
         let id = pages.and_then(|pages| {
             let at = pages.id.as_ref()?;
             if pages.kind == PageKind::MaxRecord { greatest(ids(at)) } else { ids(at).next() }
@@ -456,7 +480,7 @@ impl Reader<'_> {
             .map(|pulled| {
                 let mut token = token.clone();
                 async move {
-                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document, grant)).await;
+                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document(), grant)).await;
                     (pulled.record.key, answer)
                 }
             })
@@ -469,8 +493,8 @@ impl Reader<'_> {
                 continue;
             }
             self.judge(&answer, &Progress::default(), false)?;
-            let document = answer.response.json().unwrap_or_default();
-            let pulled = record::record(self.stream, document, &added).map_err(|record::Keyless(at)| {
+            let text = String::from_utf8_lossy(&answer.response.body);
+            let pulled = record::record(self.stream, &text, &added).map_err(|record::Keyless(at)| {
                 self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
             })?;
             fetched.records.push(pulled);
@@ -566,10 +590,6 @@ fn fingerprint(progress: &Progress) -> u64 {
     (&progress.since, &progress.until).hash(&mut hasher);
     serde_json::to_string(&progress.turn).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
-}
-
-fn pulled_text(pulled: &Pulled, at: &crate::connector::Pointer) -> Option<String> {
-    at.text(&pulled.document)
 }
 
 fn fits(skip: &Skip, response: &Response) -> bool {

@@ -5,7 +5,7 @@ use ring::digest;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::document::minified;
+use super::document::{Document, minified};
 use super::moment::Moment;
 use crate::connector::{Gone, Pointer, Stream};
 use crate::store::NewRecord;
@@ -17,9 +17,19 @@ const ROW: &str = "_row";
 #[derive(Clone, Debug)]
 pub(super) struct Pulled {
     pub(super) record: NewRecord,
-    pub(super) document: Value,
     /// What it is newer by, and how the vendor wrote that.
     pub(super) at: Option<(Moment, String)>,
+}
+
+impl Pulled {
+    pub(super) fn document(&self) -> Value {
+        serde_json::from_str(&self.record.json).unwrap_or_default()
+    }
+
+    /// What stands at a place of it, as text.
+    pub(super) fn text(&self, at: &Pointer) -> Option<String> {
+        Document::parse(self.record.json.as_bytes()).ok()?.text(at)
+    }
 }
 
 /// A record that nothing tells from others.
@@ -36,14 +46,14 @@ pub(super) fn records(
     added: &IndexMap<String, String>,
 ) -> Result<Vec<Pulled>, Keyless> {
     if stream.table {
-        return rows(raw).into_iter().map(|row| finish(stream, row, None, added)).collect();
+        return rows(raw).into_iter().map(|row| finish(stream, row.to_string(), added)).collect();
     }
     raw.iter()
         .map(|raw| {
-            let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+            let json = minified(raw.get()).into_owned();
             match &stream.scalar {
-                Some(name) => finish(stream, json!({ name: value }), None, added),
-                None => finish(stream, value, Some(raw.get()), added),
+                Some(name) => finish(stream, format!("{{{}:{json}}}", json!(name)), added),
+                None => finish(stream, json, added),
             }
         })
         .collect()
@@ -53,15 +63,15 @@ pub(super) fn records(
 ///
 /// # Errors
 /// [`Keyless`].
-pub(super) fn record(stream: &Stream, document: Value, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
-    finish(stream, document, None, added)
+pub(super) fn record(stream: &Stream, raw: &str, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
+    finish(stream, minified(raw).into_owned(), added)
 }
 
 /// The keys of records that an answer tells are gone; `raw` is what stands at the places.
 pub(super) fn gone_keys(gone: &Gone, raw: &[&RawValue]) -> Vec<String> {
-    let documents = raw.iter().filter_map(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+    let documents = raw.iter().filter_map(|raw| Document::parse(raw.get().as_bytes()).ok());
     documents
-        .filter(|document| gone.when.iter().all(|(at, values)| holds(document, at, values)))
+        .filter(|document| gone.when.iter().all(|(at, values)| document.holds(at, values)))
         .filter_map(|document| key(&gone.key, &document).ok())
         .collect()
 }
@@ -71,36 +81,39 @@ pub(super) fn holds(document: &Value, at: &Pointer, values: &[Value]) -> bool {
     at.find(document).is_some_and(|found| values.iter().any(|value| value == "*" || value == found))
 }
 
-fn finish(
-    stream: &Stream,
-    mut document: Value,
-    raw: Option<&str>,
-    added: &IndexMap<String, String>,
-) -> Result<Pulled, Keyless> {
-    let mut json = raw.map(minified);
-    for (name, value) in added {
-        if document.is_object() && document.get(name).is_none() {
-            document[name] = json!(value);
-            json = None;
-        }
-    }
-    let json = json.map_or_else(|| document.to_string(), std::borrow::Cow::into_owned);
-    let key = if stream.key.is_empty() { document[ROW].to_string() } else { key(&stream.key, &document)? };
-    let deleted = stream.deleted.iter().any(|(at, values)| holds(&document, at, values));
+fn finish(stream: &Stream, json: String, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
+    let json = with_added(json, added);
+    // Read at its outermost level, and deeper only where something is looked for.
+    let document = Document::parse(json.as_bytes()).map_err(|_| Keyless(Pointer::default()))?;
+    let row = [Pointer::member(ROW)];
+    let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
+    let deleted = stream.deleted.iter().any(|(at, values)| document.holds(at, values));
     let at = stream.incremental.as_ref().and_then(|rule| {
-        let value = rule.at.find(&document)?;
-        let text = rule.at.text(&document)?;
-        Some((Moment::of(&rule.format, value)?, text))
+        let value = document.find(&rule.at)?;
+        let text = Pointer::default().text(&value)?;
+        Some((Moment::of(&rule.format, &value)?, text))
     });
     let hash = hash(&json);
-    Ok(Pulled { record: NewRecord { key, json, hash, deleted }, document, at })
+    Ok(Pulled { record: NewRecord { key, json, hash, deleted }, at })
+}
+
+/// A record with the members that it is given, at its end, where it is an object and has none of that name.
+fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
+    for (name, value) in added {
+        if Document::parse(json.as_bytes()).is_ok_and(|document| document.lacks(name)) {
+            json.pop();
+            let comma = if json == "{" { "" } else { "," };
+            json.push_str(&format!("{comma}{}:{}}}", json!(name), json!(value)));
+        }
+    }
+    json
 }
 
 /// One part as it is, several as a JSON list.
-fn key(parts: &[Pointer], document: &Value) -> Result<String, Keyless> {
+fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, Keyless> {
     let mut texts = Vec::with_capacity(parts.len());
     for at in parts {
-        texts.push(at.text(document).ok_or_else(|| Keyless(at.clone()))?);
+        texts.push(document.text(at).ok_or_else(|| Keyless(at.clone()))?);
     }
     match texts.len() {
         1 => Ok(texts.swap_remove(0)),

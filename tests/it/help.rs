@@ -9,7 +9,7 @@ fn help_explains_commands_and_topics() {
     let home = Home::new();
     let help = home.ok("help");
     for topic in
-        ["ci", "connectors", "environment", "exit-codes", "files", "notify", "sandbox", "scripting", "security"]
+        ["ci", "connectors", "environment", "exit-codes", "files", "notify", "sandbox", "scripting", "security", "sync"]
     {
         assert!(help.contains(&format!("\n  {topic} ")), "{topic}: {help}");
         assert!(home.ok(&format!("help {topic}")).lines().count() > 5, "{topic}");

@@ -12,6 +12,7 @@ mod connect;
 mod doctor;
 mod draft;
 mod endpoint;
+mod export;
 mod fake;
 mod flow;
 mod fuzz;

@@ -5,8 +5,10 @@ pub(super) mod job;
 mod progress;
 pub(super) mod records;
 pub(super) mod schedule;
+mod singer;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -48,6 +50,18 @@ pub(super) struct SyncArgs {
     /// Say what would be asked, and ask nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print what changed as messages for a program that loads them; `integ help sync` shows how
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["due", "dry_run"])]
+    to: Option<ToArg>,
+    /// What that program printed last: only what changed after it is sent
+    #[arg(long, value_name = "FILE", requires = "to")]
+    state: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ToArg {
+    /// A target of the Singer specification
+    Singer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,6 +118,14 @@ enum ArgumentError {
     NoSchedule { name: String },
     #[error("the output cannot be written")]
     Output { source: std::io::Error },
+    #[error("a Singer tap is of one connection, and {there} are meant")]
+    OneSource { there: usize },
+    #[error("{path:?} cannot be read")]
+    ReadState { path: String, source: std::io::Error },
+    #[error("{path:?} holds no state that integ wrote")]
+    State { path: String, source: serde_json::Error },
+    #[error("a Parquet file is no text for a terminal")]
+    Terminal { target: String },
 }
 
 impl Remedy for ArgumentError {
@@ -114,7 +136,7 @@ impl Remedy for ArgumentError {
             | Self::NoHistory { .. }
             | Self::NoJob { .. }
             | Self::NoSchedule { .. } => Kind::NotFound,
-            Self::NotRunning { .. } | Self::Output { .. } => Kind::Failed,
+            Self::NotRunning { .. } | Self::Output { .. } | Self::ReadState { .. } => Kind::Failed,
             _ => Kind::Usage,
         }
     }
@@ -134,7 +156,9 @@ impl Remedy for ArgumentError {
             Self::NotRunning { .. } => "not_running",
             Self::Schedule { .. } => "invalid_schedule",
             Self::NoSchedule { .. } => "unknown_schedule",
-            Self::Output { .. } => "io",
+            Self::Output { .. } | Self::ReadState { .. } => "io",
+            Self::OneSource { .. } | Self::Terminal { .. } => "invalid_value",
+            Self::State { .. } => "invalid_state",
         }
     }
 
@@ -149,6 +173,9 @@ impl Remedy for ArgumentError {
             Self::NoJob { .. } | Self::NotRunning { .. } => "integ job list".to_owned(),
             Self::Schedule { .. } => "integ schedule set CONNECTION 'every 15m', or '0 6 * * 1-5'".to_owned(),
             Self::NoSchedule { .. } => "integ schedule list".to_owned(),
+            Self::OneSource { .. } => "integ sync CONNECTION --to singer".to_owned(),
+            Self::State { .. } => "give what the target printed, or an empty file to send everything".to_owned(),
+            Self::Terminal { target } => format!("integ records {target} --format parquet > FILE"),
             _ => return None,
         })
     }
@@ -207,6 +234,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SyncArgs) -> Result<u8> {
     let orders = orders(app, ui, args)?;
     if args.dry_run {
         return rehearse(app, ui, &orders);
+    }
+    if args.to.is_some() {
+        return singer::run(app, ui, &orders, args.state.as_deref());
     }
     let reports = execute(app, ui, &orders)?;
     show(app, ui, reports)
@@ -365,16 +395,19 @@ fn grouped(number: u64) -> String {
 }
 
 fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
+    let code = exit_code(&reports);
+    ui.show(&synced(app, reports))?;
+    Ok(code)
+}
+
+fn synced(app: &App, reports: Vec<Report>) -> Synced {
     let now = app.clock.now().as_second();
     let resumes = |report: &Report| match report.outcome {
         Outcome::Limited(at) => Some(at.as_second() - now),
         _ => None,
     };
     let resumes_in = reports.iter().filter_map(resumes).max();
-    let code = exit_code(&reports);
-    let streams = reports.into_iter().map(view).collect();
-    ui.show(&Synced { workspace: app.workspace.to_string(), streams, resumes_in })?;
-    Ok(code)
+    Synced { workspace: app.workspace.to_string(), streams: reports.into_iter().map(view).collect(), resumes_in }
 }
 
 fn view(report: Report) -> ReportView {

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use super::{ArgumentError, Target, moment};
 use crate::app::App;
 use crate::cli::ui::{Ui, harmless_json, reader_has_gone};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::store::{RecordId, StoredRecord, StreamId};
 
 /// Records that are taken from the store at once.
@@ -41,6 +42,8 @@ enum Format {
     Json,
     /// A column for each member at a record's top
     Csv,
+    /// The same with types, for databases; `_record` holds the whole record
+    Parquet,
 }
 
 /// Reads a stream page by page, so that memory stays flat.
@@ -90,6 +93,9 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
             Ok(!reader_has_gone())
         });
     }
+    if args.format == Format::Parquet && ui.width.is_some() {
+        return Err(ArgumentError::Terminal { target: args.target.clone() }.into());
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.format {
         Format::Jsonl => reading.each(|record| wrote(writeln!(out, "{}", line(ui, record, since)))),
@@ -102,6 +108,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
             wrote(writeln!(out, "{empty}\n]")).map(|_| 0)
         }
         Format::Csv => csv(&reading, &mut out),
+        Format::Parquet => parquet(&reading),
     };
     written?;
     wrote(out.flush())?;
@@ -109,7 +116,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
 }
 
 /// Whether somebody still reads: one who has gone is no failure.
-fn wrote(result: io::Result<()>) -> Result<bool> {
+pub(super) fn wrote(result: io::Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -166,6 +173,31 @@ fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
         wrote(writer.write_record(cells).map_err(io::Error::from))
     })?;
     wrote(writer.flush()).map(|_| 0)
+}
+
+/// Two readings as well: one for the types of the columns.
+fn parquet(reading: &Reading<'_>) -> Result<u8> {
+    let mut columns = Columns::default();
+    reading.each(|record| {
+        columns.add(&record.json);
+        Ok(true)
+    })?;
+    let write = || {
+        let mut file = ParquetFile::new(io::stdout(), columns)?;
+        reading.each(|record| {
+            file.add(record.clone())?;
+            Ok(true)
+        })?;
+        Ok(file.finish()?)
+    };
+    match write() {
+        Err(error) if is_broken_pipe(&error) => Ok(0),
+        written => written.map(|()| 0),
+    }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error.downcast_ref::<ParquetError>().is_some_and(ParquetError::is_broken_pipe)
 }
 
 /// The members of a record, each as it was written.

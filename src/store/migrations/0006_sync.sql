@@ -44,7 +44,7 @@ CREATE TABLE records (
     stream_id     INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
     part_id       INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
     key           TEXT NOT NULL,
-    -- The first half of the SHA-256 of `json`.
+    -- The first half of the SHA-256 of its body.
     hash          BLOB NOT NULL,
     -- The store's write that changed it last, and the one that brought it: what orders changes.
     version       INTEGER NOT NULL,
@@ -53,13 +53,20 @@ CREATE TABLE records (
     first_seen_at INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL,
     deleted_at    INTEGER,
-    -- As the vendor wrote it, without the space between.
-    json          TEXT NOT NULL,
     UNIQUE (stream_id, key)
+) STRICT;
+
+-- Apart from the rest, so that a list of what is known already reads narrow rows.
+CREATE TABLE bodies (
+    record_id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
+    -- As the vendor wrote it, without the space between.
+    json      TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX records_version ON records (stream_id, version);
 CREATE INDEX records_part ON records (part_id);
+-- With the row's id behind it: what lists a stream in the order in which its records came.
+CREATE INDEX records_stream ON records (stream_id);
 
 -- What a full list has met so far: the ids of records, each less the one before, in LEB128.
 CREATE TABLE sightings (

@@ -1,0 +1,65 @@
+//! `integ sync --to singer`: a tap for any target of the Singer specification.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::records::wrote;
+use super::{ArgumentError, Synced, execute, exit_code, synced};
+use crate::app::App;
+use crate::cli::ui::{Ui, View};
+use crate::error::{Error, Result};
+use crate::export::singer::{Source, State};
+use crate::sync::{Order, find_stream};
+
+pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) -> Result<u8> {
+    let [order] = orders else {
+        return Err(ArgumentError::OneSource { there: orders.len() }.into());
+    };
+    // Before anything is asked of the vendor: a wrong file should not cost a sync.
+    let text = state.map(|path| read(ui, path)).transpose()?.unwrap_or_default();
+    let given = State::last(&text).map_err(|source| ArgumentError::State {
+        path: state.map(|path| path.display().to_string()).unwrap_or_default(),
+        source,
+    })?;
+    let reports = execute(app, ui, orders)?;
+    let code = exit_code(&reports);
+    let shown: Synced = synced(app, reports);
+    ui.note(&shown.text(ui));
+
+    let (store, connection) = (app.store()?, order.connection.to_string());
+    let known = given.as_ref().map(|state| state.is_of(store, &connection)).transpose()? == Some(true);
+    if given.is_some() && !known {
+        ui.note("The state is of another connection or another store: everything is sent.");
+    }
+    let fresh = || State { store: store.vault_id().to_owned(), connection, bookmarks: BTreeMap::new() };
+    let mut state = given.filter(|_| known).unwrap_or_else(fresh);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let connector = app.catalogue.get(order.connection.connector())?;
+    let connection = app.connection(&order.connection)?;
+    for stored in store.streams().list(connection.id)? {
+        if !order.streams.is_empty() && !order.streams.contains(&stored.name) {
+            continue;
+        }
+        // One that the connector no longer has is no longer sent.
+        let Ok((name, stream)) = find_stream(&connector, &stored.name) else { continue };
+        let source = Source { store, id: stored.id, name, stream };
+        let goes_on = source.send(&mut state, |message| wrote(writeln!(out, "{message}")))?;
+        if !goes_on || !wrote(out.flush())? {
+            break;
+        }
+    }
+    Ok(code)
+}
+
+/// What the target wrote so far: nothing, where it is the first time.
+fn read(ui: &Ui, path: &Path) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            ui.note(&format!("There is no {} yet: everything is sent.", path.display()));
+            Ok(String::new())
+        }
+        Err(source) => Err(Error::from(ArgumentError::ReadState { path: path.display().to_string(), source })),
+    }
+}

@@ -1,0 +1,8 @@
+//! Handing what was pulled to other programs: as a file that databases read, as messages that targets load.
+
+mod columns;
+mod parquet;
+pub mod singer;
+
+pub use columns::{Columns, Types};
+pub use parquet::{ParquetError, ParquetFile};

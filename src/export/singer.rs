@@ -1,0 +1,207 @@
+//! Messages of the Singer specification (<https://hub.meltano.com/singer/spec>): what a tap writes and a target loads.
+//!
+//! integ's records are in its store, so that a tap has nothing to ask a vendor for: it sends what changed after a version of
+//! the store, oldest change first. A STATE says up to which version all was sent; the target repeats it once it has
+//! loaded what came before, and only what it repeated counts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use super::Columns;
+use crate::connector::Stream;
+use crate::store::{RecordId, Store, StoreError, StoredRecord, StreamId};
+
+/// When a record was found to be gone; the name is the convention of Singer's targets.
+const DELETED_AT: &str = "_sdc_deleted_at";
+
+/// The key of records that have none at their top.
+const KEY: &str = "_key";
+
+/// Records that are taken from the store at once, and about as many between two states.
+const AT_ONCE: u32 = 1_000;
+
+/// The value of a STATE message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The store that the versions are of, and the connection in it.
+    pub store: String,
+    pub connection: String,
+    /// By the stream's name.
+    pub bookmarks: BTreeMap<String, Bookmark>,
+}
+
+/// Up to where all of a stream was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bookmark {
+    pub version: u64,
+}
+
+impl State {
+    /// The last state among the lines that a target wrote; absent where there is none. A line that was cut off as it was
+    /// written is none.
+    ///
+    /// # Errors
+    /// Where there is something, and none of it is a state.
+    pub fn last(text: &str) -> serde_json::Result<Option<Self>> {
+        let state = |text| serde_json::from_str::<Self>(text);
+        if let Some(last) = text.lines().rev().find_map(|line| state(line).ok()) {
+            return Ok(Some(last));
+        }
+        match state(text) {
+            Err(_) if !text.trim_start().contains('\n') => Ok(None),
+            whole => whole.map(Some),
+        }
+    }
+
+    /// Whether the versions mean something to this store.
+    pub fn is_of(&self, store: &Store, connection: &str) -> Result<bool, StoreError> {
+        let sequence = store.meta()?.sequence;
+        let is_known = self.bookmarks.values().all(|bookmark| bookmark.version <= sequence);
+        Ok(is_known && self.store == store.vault_id() && self.connection == connection)
+    }
+
+    fn message(&self) -> String {
+        json!({ "type": "STATE", "value": self }).to_string()
+    }
+}
+
+/// A stream that is sent.
+pub struct Source<'a> {
+    pub store: &'a Store,
+    pub id: StreamId,
+    pub name: &'a str,
+    pub stream: &'a Stream,
+}
+
+impl Source<'_> {
+    /// Hands over the messages of what changed after the state, and moves it on. False of `each` ends it.
+    ///
+    /// # Errors
+    /// Those of the store and of `each`.
+    pub fn send<E: From<StoreError>>(
+        &self,
+        state: &mut State,
+        mut each: impl FnMut(&str) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let since = state.bookmarks.get(self.name).copied().unwrap_or_default().version;
+        let mut last = None;
+        loop {
+            let page = self.store.records().changes(self.id, since, last, AT_ONCE)?;
+            let Some(end) = page.last() else { break };
+            if last.is_none() && !each(&self.schema()?)? {
+                return Ok(false);
+            }
+            last = Some((end.version, end.id));
+            for record in &page {
+                if !each(&self.record(record))? {
+                    return Ok(false);
+                }
+            }
+            // The next page may begin with others of the same version.
+            let sent = page.iter().map(|record| record.version).rfind(|version| *version < end.version);
+            if let Some(version) = sent {
+                state.bookmarks.insert(self.name.to_owned(), Bookmark { version });
+                if !each(&state.message())? {
+                    return Ok(false);
+                }
+            }
+        }
+        let version = last.map_or(since, |(version, _)| version);
+        state.bookmarks.insert(self.name.to_owned(), Bookmark { version });
+        each(&state.message())
+    }
+
+    /// The SCHEMA message: what the members of all records of the stream hold.
+    fn schema(&self) -> Result<String, StoreError> {
+        let mut columns = Columns::default();
+        let mut last: Option<(u64, RecordId)> = None;
+        loop {
+            let page = self.store.records().changes(self.id, 0, last, AT_ONCE)?;
+            let Some(end) = page.last() else { break };
+            last = Some((end.version, end.id));
+            page.iter().for_each(|record| columns.add(&record.json));
+        }
+        let mut properties = Map::new();
+        let keys = self.keys();
+        if keys == [KEY] {
+            properties.insert(KEY.to_owned(), json!({ "type": "string" }));
+        }
+        for (name, types) in columns.0 {
+            let types: Vec<&str> = std::iter::once("null").chain(types.names()).collect();
+            let mut schema = json!({ "type": types });
+            if types.contains(&"array") {
+                schema["items"] = json!({});
+            }
+            properties.insert(name, schema);
+        }
+        properties.insert(DELETED_AT.to_owned(), json!({ "type": ["null", "string"], "format": "date-time" }));
+        let schema = json!({ "type": "object", "properties": properties });
+        let message = json!({ "type": "SCHEMA", "stream": self.name, "schema": schema, "key_properties": keys });
+        Ok(message.to_string())
+    }
+
+    /// The members at a record's top that are its key.
+    fn keys(&self) -> Vec<String> {
+        if self.stream.key.is_empty() {
+            return vec!["_row".to_owned()];
+        }
+        let member = |tokens: Vec<String>| <[String; 1]>::try_from(tokens).ok().map(|[name]| name);
+        let members: Option<Vec<String>> = self.stream.key.iter().map(|at| member(at.tokens().collect())).collect();
+        members.unwrap_or_else(|| vec![KEY.to_owned()])
+    }
+
+    /// A RECORD message; the record as the vendor wrote it, digit for digit.
+    fn record(&self, record: &StoredRecord) -> String {
+        let mut added = Vec::new();
+        if self.keys() == [KEY] {
+            added.push(format!("{}:{}", json!(KEY), json!(record.key)));
+        }
+        if let Some(at) = record.deleted_at {
+            added.push(format!("{}:\"{at}\"", json!(DELETED_AT)));
+        }
+        let whole = joined(&record.json, &added.join(","));
+        let (stream, at) = (json!(self.name), record.changed_at);
+        format!(r#"{{"type":"RECORD","stream":{stream},"record":{whole},"time_extracted":"{at}"}}"#)
+    }
+}
+
+/// An object with more members at its end.
+fn joined(object: &str, members: &str) -> String {
+    match object.strip_suffix('}') {
+        Some(rest) if !members.is_empty() => {
+            let comma = if rest == "{" { "" } else { "," };
+            format!("{rest}{comma}{members}}}")
+        }
+        _ => object.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_whole_line_of_a_target_counts() {
+        let line =
+            |version: u64| format!(r#"{{"store":"s","connection":"c","bookmarks":{{"a":{{"version":{version}}}}}}}"#);
+        let version = |text: &str| State::last(text).unwrap().map(|state| state.bookmarks["a"].version);
+        assert_eq!(version(&format!("{}\n{}\n", line(1), line(2))), Some(2));
+        assert_eq!(version(&format!("{}\n{}\n{{\"sto", line(1), line(2))), Some(2));
+        assert_eq!(version(" \n"), None);
+        let pretty = serde_json::to_string_pretty(&State::last(&line(3)).unwrap()).unwrap();
+        assert_eq!(version(&pretty), Some(3));
+        assert_eq!(version("{\"sto"), None);
+        assert!(State::last("{}\n{").is_err());
+    }
+
+    #[test]
+    fn members_are_added_at_an_objects_end() {
+        assert_eq!(joined("{}", "\"a\":1"), "{\"a\":1}");
+        assert_eq!(joined("{\"b\":2.10}", "\"a\":1"), "{\"b\":2.10,\"a\":1}");
+        assert_eq!(joined("{\"b\":{}}", ""), "{\"b\":{}}");
+    }
+}
