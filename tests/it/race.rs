@@ -11,7 +11,7 @@ use crate::flow::{Flow, connect_line, connected};
 use crate::harness::{Home, Ran, Running};
 
 /// Rounds of the races; a soak asks for more.
-fn rounds(usual: u64) -> u64 {
+pub fn rounds(usual: u64) -> u64 {
     std::env::var("INTEG_TEST_ROUNDS").map_or(usual, |rounds| rounds.parse().unwrap())
 }
 
@@ -73,10 +73,10 @@ fn fault_105_256_processes_and_an_expired_token_make_one_refresh() {
 }
 
 /// A small generator (splitmix64): the seed of a failure is all that is needed to see it again.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

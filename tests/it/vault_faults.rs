@@ -126,7 +126,7 @@ fn fault_054_a_store_of_a_newer_version_is_read_and_never_written() {
 }
 
 /// Runs a script in a mount namespace where `$DISK` is a small file system with a copy of the home on it.
-fn on_small_disk(home: &Home, script: &str) -> Option<Ran> {
+pub fn on_small_disk(home: &Home, script: &str) -> Option<Ran> {
     let disk = tempfile::tempdir().unwrap();
     let mut shell = Command::new("unshare");
     let setup = "set -e; mount -t tmpfs -o size=1m,mode=700 small \"$DISK\"; cp -a \"$FROM\"/. \"$DISK\"; set +e; ";
@@ -137,7 +137,7 @@ fn on_small_disk(home: &Home, script: &str) -> Option<Ran> {
     Some(finish(shell))
 }
 
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let mut shell = Command::new("unshare");
     shell.args(["-m", "sh", "-c", "mount -t tmpfs -o size=64k x /mnt"]).stderr(Stdio::null());
     has_program("unshare") && shell.status().is_ok_and(|status| status.success())
