@@ -109,7 +109,7 @@ impl Reader<'_> {
             Some(kept) => kept,
             None => self.anew(part, fresh()).await?,
         };
-        let mut looks_again = list.pages().is_some_and(may_shift);
+        let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
         for _ in 0..=MOST_RESTARTS {
             let sweeping = is_sweeping(self.stream, &progress, self.goal);
             let read = FullList { part: part.id, begun: progress.begun };
@@ -125,7 +125,8 @@ impl Reader<'_> {
                     }
                     // Pages that are counted move when something before them goes: what was not met may have slipped
                     // from one page to the one before while that was read.
-                    progress = Progress { begun: read.begun, ..plan::begin(self.stream, &ALL, None, now) };
+                    let second = plan::begin(self.stream, &ALL, None, now);
+                    progress = Progress { begun: read.begun, again: true, ..second };
                 }
                 Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress)).await?,
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
@@ -215,7 +216,7 @@ impl Reader<'_> {
         let cursor = part.cursor.as_deref();
         let mut seen = HashSet::new();
         let mut first = true;
-        let begun = progress.begun;
+        let (begun, again) = (progress.begun, progress.again);
         let page_of = |fetched: Fetched, step: &Step| NewPage {
             job: self.job,
             stream: self.id,
@@ -224,6 +225,7 @@ impl Reader<'_> {
             known: fetched.known,
             gone: fetched.gone,
             sweeping,
+            again,
             place: self.place(step, sweeping, begun, parent_version),
             traffic: fetched.traffic,
             now: list.now,
