@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_webhooks.sql"),
     include_str!("migrations/0004_endpoints.sql"),
     include_str!("migrations/0005_subscriptions.sql"),
+    include_str!("migrations/0006_event_keys.sql"),
 ];
 
 /// The schema version that this program writes.
@@ -74,11 +75,12 @@ mod tests {
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
+        event_keys: key event
         event_types: kind description sample
         events: id connection_id delivery_id key digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         messages: id kind body created_at
-        meta: only_row vault_id sequence created_at restored_at
+        meta: only_row vault_id sequence created_at restored_at keyed_to
         sandbox: key value
         subscriptions: id connection_id status url events given nonce kept secret created_at renewed_at expires_at failures tried_at last_error
         webhooks: connection_id path public_url port params secrets

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -91,7 +92,8 @@ impl Store {
             sequence_file,
             vault_id: opened.vault_id,
             read_only: opened.read_only,
-            changes: std::sync::Mutex::default(),
+            changes: Mutex::default(),
+            event_keys: Mutex::default(),
             lock: None,
         })
     }
