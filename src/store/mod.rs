@@ -20,6 +20,7 @@ mod error;
 mod event_types;
 mod events;
 mod grants;
+mod ids;
 mod jobs;
 mod meta;
 mod migrations;
@@ -60,7 +61,8 @@ pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use records::{
-    Change, Counts, Hash, NewPage, NewRecord, Place as PagePlace, RecordId, Records, StoredRecord, Traffic,
+    Change, Counts, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord,
+    Traffic,
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;

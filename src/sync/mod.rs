@@ -16,6 +16,7 @@ mod document;
 mod list;
 mod moment;
 mod plan;
+pub mod push;
 mod record;
 mod run;
 mod schedule;

@@ -328,7 +328,7 @@ fn given_by_user(stream: &Stream, order: &Order) -> Option<Given> {
 }
 
 /// The stream's own parameters: what is given now, what was before, what the file says.
-fn own_given(stream: &Stream, kept: Option<&StoredStream>, order: &Order) -> Given {
+pub(super) fn own_given(stream: &Stream, kept: Option<&StoredStream>, order: &Order) -> Given {
     let value = |(name, param): (&String, &Param)| {
         let given = order.params.get(name).or_else(|| kept?.params.get(name)).or(param.default.as_ref())?;
         Some((name.clone(), given.clone()))
@@ -390,7 +390,7 @@ impl Run<'_> {
     async fn locked(&self, chosen: &Chosen<'_>, end: &mut PartEnd) -> Result<()> {
         let store = &self.opened.store;
         let stream = store.streams().ensure(self.session.connection.id, chosen.name)?;
-        let _lock = self.lock(&stream)?;
+        let _lock = lock(self.app, &self.order.connection, &stream)?;
         let given = own_given(chosen.stream, Some(&stream), self.order);
         let said: Given =
             given.iter().filter(|(name, _)| self.order.params.contains_key(*name)).map(own_pair).collect();
@@ -430,19 +430,19 @@ impl Run<'_> {
         store.jobs().end(&EndedJob { id: job, state, error, resumes_at, ended_at: self.app.clock.now() })?;
         result
     }
+}
 
-    fn lock(&self, stream: &StoredStream) -> Result<File> {
-        let path = lock_path(self.app, stream.id);
-        let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
-        let file = files::open_lock(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let (connection, stream) = (self.order.connection.clone(), stream.name.clone());
-                Err(SyncError::Busy { connection, stream }.into())
-            }
-            Err(std::fs::TryLockError::Error(source)) => Err(failed(source).into()),
+/// Takes the lock of a stream, or says that another process has it.
+pub(super) fn lock(app: &App, connection: &ConnectionName, stream: &StoredStream) -> Result<File, SyncError> {
+    let path = lock_path(app, stream.id);
+    let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
+    let file = files::open_lock(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(SyncError::Busy { connection: connection.clone(), stream: stream.name.clone() })
         }
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
