@@ -81,10 +81,11 @@ impl<'s> Walk<'s> {
             let choices: Vec<&Schema> = choices.iter().map(|choice| self.resolve(choice)).collect();
             // Documented words come as one `const` each, the others as an `enum`; optional things as the thing or null.
             let words: Vec<&str> = choices.iter().flat_map(|choice| words_of(choice)).collect();
-            if !words.is_empty() {
+            let table = choices.iter().find(|choice| words_of(choice).is_empty() && self.takes(choice, kind));
+            if !words.is_empty() && (kind != "object" || table.is_none()) {
                 return self.word(value, &words, path);
             }
-            return match choices.iter().find(|choice| accepts(choice, kind)) {
+            return match choices.iter().find(|choice| self.takes(choice, kind)) {
                 Some(choice) => self.value(value, choice, path),
                 None => self.wrong_kind(value, &choices, path),
             };
@@ -108,6 +109,14 @@ impl<'s> Walk<'s> {
             DeValue::String(text) => self.text(text, value.span().start, schema, path),
             DeValue::Integer(number) => self.integer(number, value.span(), schema, path),
             _ => {}
+        }
+    }
+
+    /// Whether a value of this kind may fit: where there are choices, one of them.
+    fn takes(&self, schema: &'s Schema, kind: &str) -> bool {
+        match schema.get("oneOf").and_then(Schema::as_array).filter(|_| schema.get("type").is_none()) {
+            Some(choices) => choices.iter().any(|choice| self.takes(self.resolve(choice), kind)),
+            None => accepts(schema, kind),
         }
     }
 
@@ -232,9 +241,7 @@ fn accepts(schema: &Schema, kind: &str) -> bool {
     match schema.get("type") {
         Some(Schema::Array(kinds)) => kinds.iter().any(fits),
         Some(one) => fits(one),
-        None if schema.get("enum").is_some() || schema.get("const").is_some() || schema.get("oneOf").is_some() => {
-            kind == "string"
-        }
+        None if schema.get("enum").is_some() || schema.get("const").is_some() => kind == "string",
         None => true,
     }
 }

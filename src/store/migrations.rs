@@ -86,7 +86,7 @@ mod tests {
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at keyed_to
         parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
-        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at
+        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at told_at
         sandbox: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         sightings: id part_id ids

@@ -21,6 +21,7 @@ mod event_keys;
 mod event_types;
 mod events;
 mod grants;
+mod ids;
 mod jobs;
 mod meta;
 mod migrations;
@@ -61,7 +62,8 @@ pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use records::{
-    Change, Counts, FullList, Hash, NewPage, NewRecord, Place as PagePlace, RecordId, Records, StoredRecord, Traffic,
+    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records,
+    StoredRecord, Traffic,
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;

@@ -8,6 +8,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde_json::Value;
 
+use super::ids::{Bits, pack, unpack};
 use super::jobs::JobId;
 use super::row::timestamp;
 use super::streams::{PartId, StreamId, keep_history};
@@ -71,6 +72,35 @@ pub struct FullList {
     pub part: PartId,
     /// The store's version when the list began: what changed later came by another way, and is not missing from it.
     pub begun: u64,
+}
+
+/// A record that the vendor sent by itself.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    pub stream: StreamId,
+    pub part: PartId,
+    pub record: NewRecord,
+    /// When it was so.
+    pub told_at: Timestamp,
+    pub now: Timestamp,
+}
+
+/// A record with the list that it belongs to, and when it was as it is kept.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub record: StoredRecord,
+    pub part: PartId,
+    pub as_of: Timestamp,
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy)]
+struct Slot {
+    stream: StreamId,
+    part: PartId,
+    now: Timestamp,
+    /// Whether it was met in a full list.
+    sweeping: bool,
 }
 
 /// What it took to get it.
@@ -147,8 +177,9 @@ impl StoredRecord {
     }
 }
 
-const SELECT: &str = "SELECT id, key, json, version, added, first_seen_at, changed_at, deleted_at FROM records \
-                      JOIN bodies ON record_id = id";
+const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
+
+const WHOLE: &str = "records JOIN bodies ON record_id = id";
 
 impl Records<'_> {
     /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
@@ -169,6 +200,50 @@ impl Records<'_> {
         })
     }
 
+    /// Keeps a record that the vendor sent, beside every cursor. What became of it; absent where it was so before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was kept then.
+    pub fn push(&self, pushed: &Pushed) -> Result<Option<Change>, StoreError> {
+        self.0.write(|transaction| {
+            let slot = Slot { stream: pushed.stream, part: pushed.part, now: pushed.now, sweeping: false };
+            let version = next_version(transaction)?;
+            let (id, outcome) = put(transaction, slot, &pushed.record, version, false)?;
+            let sql = "UPDATE records SET told_at = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id, pushed.told_at.as_millisecond()))?;
+            if !pushed.record.deleted {
+                // A full list that was cut off may have gone past its place.
+                let sql = "INSERT INTO sightings (part_id, ids) \
+                           SELECT id, ?2 FROM parts WHERE id = ?1 AND progress IS NOT NULL";
+                transaction.prepare_cached(sql)?.execute((slot.part.0, pack(&[id])))?;
+            }
+            Ok(match outcome {
+                Put::Added => Some(Change::Added),
+                Put::Changed => Some(Change::Changed),
+                Put::Deleted => Some(Change::Deleted),
+                Put::Unchanged => None,
+            })
+        })
+    }
+
+    /// A record by its key, also one that is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<Known>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = format!("SELECT {COLUMNS}, part_id, told_at FROM {WHOLE} WHERE stream_id = ?1 AND key = ?2");
+            let mut statement = sqlite.prepare_cached(&sql)?;
+            let mut rows = statement.query((stream.0, key))?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let record = stored(row)?;
+            let told_at: Option<i64> = row.get(9)?;
+            let told_at = told_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+            let as_of = told_at.unwrap_or(record.changed_at);
+            Ok(Some(Known { record, part: PartId(row.get(8)?), as_of }))
+        })
+    }
+
     /// Ends a full list of some parts of a stream: what was not met in them is gone, and so is all of the orphans. The
     /// number of records that are.
     ///
@@ -182,7 +257,8 @@ impl Records<'_> {
             let orphans = orphans.iter().map(|part| (FullList { part: *part, begun: u64::MAX }, false));
             for (read, listed) in listed.chain(orphans) {
                 let missing = missing(transaction, read)?;
-                let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2 WHERE id = ?1";
+                let sql =
+                    "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
                 let mut update = transaction.prepare_cached(sql)?;
                 for id in &missing {
                     update.execute((id, version, now.as_second()))?;
@@ -244,7 +320,9 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        let sql = format!("{SELECT} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {WHOLE} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
+        );
         self.page(&sql, (stream.0, after.0, limit))
     }
 
@@ -261,7 +339,7 @@ impl Records<'_> {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
         let sql = format!(
-            "{SELECT} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
+            "SELECT {COLUMNS} FROM {WHOLE} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
              ORDER BY version, id LIMIT ?4"
         );
         self.page(&sql, (stream.0, version, id.0, limit))
@@ -311,8 +389,9 @@ fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<C
     let mut counts = Counts::default();
     let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
     let mut expects_new = true;
+    let slot = Slot { stream: page.stream, part: page.part, now: page.now, sweeping: page.sweeping };
     for record in &page.records {
-        let (id, outcome) = put(transaction, page, record, version, expects_new)?;
+        let (id, outcome) = put(transaction, slot, record, version, expects_new)?;
         expects_new = matches!(outcome, Put::Added);
         match outcome {
             Put::Added => counts.added += 1,
@@ -354,42 +433,42 @@ enum Put {
 /// Most pages hold either new records or known ones: what the last one was says which statement to try first.
 fn put(
     transaction: &Transaction<'_>,
-    page: &NewPage,
+    slot: Slot,
     record: &NewRecord,
     version: u64,
     expects_new: bool,
 ) -> Result<(i64, Put), StoreError> {
-    if expects_new && let Some(id) = insert(transaction, page, record, version)? {
+    if expects_new && let Some(id) = insert(transaction, slot, record, version)? {
         // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
         return Ok((id, if record.deleted { Put::Unchanged } else { Put::Added }));
     }
     let sql = "SELECT id, hash, deleted_at IS NOT NULL, part_id FROM records WHERE stream_id = ?1 AND key = ?2";
     let known: Option<(i64, Hash, bool, i64)> = transaction
         .prepare_cached(sql)?
-        .query_row((page.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row((slot.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((id, hash, was_deleted, part)) = known else {
-        let id = insert(transaction, page, record, version)?;
+        let id = insert(transaction, slot, record, version)?;
         return Ok((id.unwrap_or_default(), if record.deleted { Put::Unchanged } else { Put::Added }));
     };
     if record.deleted == was_deleted
         && (record.deleted || hash == record.hash || says_the_same(transaction, id, record)?)
     {
         // It moved to another list without a change of its own: that one must miss it from now on.
-        if page.sweeping && part != page.part.0 {
+        if slot.sweeping && part != slot.part.0 {
             let sql = "UPDATE records SET part_id = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id, page.part.0))?;
+            transaction.prepare_cached(sql)?.execute((id, slot.part.0))?;
         }
         return Ok((id, Put::Unchanged));
     }
     if record.deleted {
         // What the vendor says of a record that is gone is little: what it was stays.
-        delete(transaction, page.stream, &record.key, version, page.now)?;
+        delete(transaction, slot.stream, &record.key, version, slot.now)?;
         return Ok((id, Put::Deleted));
     }
     let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
-               added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
-    let values = (id, page.part.0, record.hash, version, page.now.as_second(), was_deleted);
+               told_at = NULL, added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
+    let values = (id, slot.part.0, record.hash, version, slot.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
     transaction.prepare_cached(sql)?.execute((id, &record.json))?;
@@ -398,16 +477,16 @@ fn put(
 
 fn insert(
     transaction: &Transaction<'_>,
-    page: &NewPage,
+    slot: Slot,
     record: &NewRecord,
     version: u64,
 ) -> Result<Option<i64>, StoreError> {
     let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
-    let now = page.now.as_second();
+    let now = slot.now.as_second();
     let inserted = transaction.prepare_cached(sql)?.execute((
-        page.stream.0,
-        page.part.0,
+        slot.stream.0,
+        slot.part.0,
         &record.key,
         record.hash,
         version,
@@ -437,7 +516,7 @@ fn delete(
     version: u64,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3 \
+    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3, told_at = NULL \
                WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
     let changed = transaction.prepare_cached(sql)?.execute((stream.0, key, version, now.as_second()))?;
     Ok(changed as u64)
@@ -485,24 +564,6 @@ fn missing(sqlite: &Connection, read: FullList) -> Result<Vec<i64>, StoreError> 
     Ok(missing)
 }
 
-/// A set of row ids: a bit for each, which for millions of records is less than a megabyte.
-#[derive(Debug, Default)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn add(&mut self, id: i64) {
-        let Ok(id) = usize::try_from(id) else { return };
-        if self.0.len() <= id / 64 {
-            self.0.resize(id / 64 + 1, 0);
-        }
-        self.0[id / 64] |= 1 << (id % 64);
-    }
-
-    fn holds(&self, id: i64) -> bool {
-        usize::try_from(id).is_ok_and(|id| self.0.get(id / 64).is_some_and(|bits| bits & (1 << (id % 64)) != 0))
-    }
-}
-
 fn met(sqlite: &Connection, part: PartId) -> Result<Bits, StoreError> {
     let mut statement = sqlite.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
     let mut rows = statement.query([part.0])?;
@@ -511,37 +572,6 @@ fn met(sqlite: &Connection, part: PartId) -> Result<Bits, StoreError> {
         unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| met.add(id));
     }
     Ok(met)
-}
-
-/// Ids as differences, each in seven-bit groups, the lowest first (LEB128), zigzagged.
-fn pack(ids: &[i64]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(ids.len() + 8);
-    let mut last = 0_i64;
-    for id in ids {
-        let step = id.wrapping_sub(last);
-        last = *id;
-        let mut rest = ((step << 1) ^ (step >> 63)).cast_unsigned();
-        while rest >= 0x80 {
-            packed.push((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        packed.push(rest as u8);
-    }
-    packed
-}
-
-fn unpack(packed: &[u8], mut each: impl FnMut(i64)) {
-    let (mut last, mut rest, mut shift) = (0_i64, 0_u64, 0);
-    for byte in packed {
-        rest |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-        shift += 7;
-        if byte & 0x80 == 0 {
-            let step = (rest >> 1).cast_signed() ^ -(rest & 1).cast_signed();
-            last = last.wrapping_add(step);
-            each(last);
-            (rest, shift) = (0, 0);
-        }
-    }
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
@@ -555,29 +585,4 @@ fn stored(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
         changed_at: timestamp(row.get(6)?)?,
         deleted_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn ids_are_packed_and_unpacked(ids in proptest::collection::vec(any::<i64>(), 0..40)) {
-            let mut back = Vec::new();
-            unpack(&pack(&ids), |id| back.push(id));
-            prop_assert_eq!(back, ids);
-        }
-
-        #[test]
-        fn a_set_holds_what_was_added(ids in proptest::collection::btree_set(1_i64..2_000, 0..50)) {
-            let mut bits = Bits::default();
-            ids.iter().for_each(|id| bits.add(*id));
-            for id in 0..2_100 {
-                prop_assert_eq!(bits.holds(id), ids.contains(&id));
-            }
-        }
-    }
 }

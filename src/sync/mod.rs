@@ -20,6 +20,7 @@ mod moment;
 mod order;
 mod parts;
 mod plan;
+pub mod push;
 mod record;
 mod run;
 mod schedule;

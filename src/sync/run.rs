@@ -211,7 +211,7 @@ impl Run<'_> {
     async fn locked(&self, chosen: &Chosen<'_>, ends: &mut Ends) -> Result<()> {
         let store = &self.opened.store;
         let stream = store.streams().ensure(self.session.connection.id, chosen.name)?;
-        let _lock = self.lock(&stream)?;
+        let _lock = lock(self.app, &self.order.connection, &stream)?;
         let given = own_given(chosen.stream, Some(&stream), self.order);
         let said: Given =
             given.iter().filter(|(name, _)| self.order.params.contains_key(*name)).map(own_pair).collect();
@@ -251,19 +251,19 @@ impl Run<'_> {
         store.jobs().end(&EndedJob { id: job, state, error, resumes_at, ended_at: self.app.clock.now() })?;
         result
     }
+}
 
-    fn lock(&self, stream: &StoredStream) -> Result<File> {
-        let path = lock_path(self.app, stream.id);
-        let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
-        let file = files::open_lock(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let (connection, stream) = (self.order.connection.clone(), stream.name.clone());
-                Err(SyncError::Busy { connection, stream }.into())
-            }
-            Err(std::fs::TryLockError::Error(source)) => Err(failed(source).into()),
+/// Takes the lock of a stream, or says that another process has it.
+pub(super) fn lock(app: &App, connection: &ConnectionName, stream: &StoredStream) -> Result<File, SyncError> {
+    let path = lock_path(app, stream.id);
+    let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
+    let file = files::open_lock(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(SyncError::Busy { connection: connection.clone(), stream: stream.name.clone() })
         }
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

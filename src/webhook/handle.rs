@@ -1,4 +1,4 @@
-//! What is done with an event: a program is run, a request sent on, a line written.
+//! What is done with an event: what it tells is synced, a line written, a program run, a request sent on.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,6 +18,7 @@ use crate::http::HttpError;
 use crate::jq::Expression;
 use crate::program::{self, ProgramError};
 use crate::store::{Kept, StoredEvent};
+use crate::sync::push::{Pusher, Told};
 
 /// How long a handler may take over one event.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +29,8 @@ pub struct Handlers {
     pub exec: Option<String>,
     pub forward: Option<Url>,
     pub append: Option<PathBuf>,
+    /// What it tells of a stream goes into the store.
+    pub sync: bool,
     pub choice: Choice,
     sender: Sender,
 }
@@ -45,6 +48,7 @@ enum Step {
     Append = 1,
     Exec = 2,
     Forward = 4,
+    Sync = 8,
 }
 
 /// What became of an event that did not fail.
@@ -53,6 +57,8 @@ pub enum Handled {
     Done,
     /// It is not one of those that the user wants.
     NotChosen,
+    /// The stream is being synced by another process: nothing was done yet.
+    NotNow,
 }
 
 #[derive(Debug, Error)]
@@ -65,6 +71,8 @@ pub enum HandleError {
     Status { url: String, status: u16 },
     #[error(transparent)]
     Forward(#[from] HttpError),
+    #[error("{0}")]
+    Sync(String),
 }
 
 impl Choice {
@@ -98,11 +106,11 @@ pub fn normalized(event: &StoredEvent, payload: &Value) -> Value {
 
 impl Handlers {
     pub fn new(config: &Config, choice: Choice) -> Self {
-        Self { exec: None, forward: None, append: None, choice, sender: Sender::new(config, TIMEOUT) }
+        Self { exec: None, forward: None, append: None, sync: false, choice, sender: Sender::new(config, TIMEOUT) }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.exec.is_none() && self.forward.is_none() && self.append.is_none()
+        self.exec.is_none() && self.forward.is_none() && self.append.is_none() && !self.sync
     }
 
     /// Does what is still to be done with an event. What was done is noted in `done`, so that a second attempt repeats none
@@ -115,6 +123,7 @@ impl Handlers {
         event: &StoredEvent,
         kept: &Kept,
         rules: &Webhook,
+        pusher: Option<&Pusher<'_>>,
         done: &mut u32,
     ) -> Result<Handled, HandleError> {
         let request = Request {
@@ -129,11 +138,17 @@ impl Handlers {
             return Ok(Handled::NotChosen);
         }
         let mut failed = None;
-        for step in [Step::Append, Step::Exec, Step::Forward] {
+        // First, so that a program that is run finds what it told of in the store.
+        for step in [Step::Sync, Step::Append, Step::Exec, Step::Forward] {
             if *done & step as u32 != 0 {
                 continue;
             }
             let result = match step {
+                Step::Sync => match sync(pusher, event, &payload).await {
+                    Ok(Told::Busy) => return Ok(Handled::NotNow),
+                    Ok(Told::Done) => Ok(()),
+                    Err(error) => Err(error),
+                },
                 Step::Append => self.append(&document),
                 Step::Exec => self.exec(event, &payload).await,
                 // A batch is one request: it is sent on once.
@@ -173,6 +188,11 @@ impl Handlers {
         let url = crate::http::redact_url(url, &[]);
         Err(HandleError::Status { url, status: answer.status })
     }
+}
+
+async fn sync(pusher: Option<&Pusher<'_>>, event: &StoredEvent, payload: &Value) -> Result<Told, HandleError> {
+    let Some(pusher) = pusher else { return Ok(Told::Done) };
+    pusher.tell(event, payload).await.map_err(|error| HandleError::Sync(error.message()))
 }
 
 /// One line, written at once and on the disk when this returns.

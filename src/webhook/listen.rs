@@ -29,6 +29,7 @@ use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::serve::{Answer, Server, StatusCode, page, plain};
 use crate::http::{self, Route};
 use crate::store::{EventId, EventStatus};
+use crate::sync::push::Pusher;
 use crate::vault::Opened;
 
 /// What is seen and not yet shown.
@@ -182,6 +183,7 @@ impl<'a> Listener<'a> {
                 opened: Arc::clone(&opened),
                 clock: app.clock.clone(),
                 handlers: &plan.handlers,
+                pusher: plan.handlers.sync.then(|| pusher(app, &opened, setup)),
                 most_attempts: plan.most_attempts,
                 wake,
                 told: told.clone(),
@@ -350,6 +352,10 @@ pub(super) fn route(app: &App, setup: &Setup) -> Result<Route> {
     }
     // Nothing of a sandbox is ever fetched from the vendor.
     Ok(Route::Sandbox(setup.local_url(0)?))
+}
+
+fn pusher<'a>(app: &'a App, opened: &Arc<Opened>, setup: &Setup) -> Pusher<'a> {
+    Pusher::new(app, Arc::clone(opened), setup.name().clone(), setup.connector.clone())
 }
 
 fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Result<Receiver> {

@@ -14,6 +14,7 @@ use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::Webhook;
 use crate::files;
 use crate::store::{Ended, EventStatus, Kept, StoreError, StoredEvent, Waiting};
+use crate::sync::push::Pusher;
 use crate::vault::Opened;
 
 /// What another process brings back, or has failed, is seen after so long.
@@ -34,6 +35,7 @@ pub(super) struct Queue<'a> {
     pub(super) opened: Arc<Opened>,
     pub(super) clock: Clock,
     pub(super) handlers: &'a Handlers,
+    pub(super) pusher: Option<Pusher<'a>>,
     pub(super) most_attempts: u32,
     /// Called when something has come.
     pub(super) wake: Arc<Notify>,
@@ -107,7 +109,12 @@ impl Queue<'_> {
             return Ok(true);
         };
         let mut done = waiting.done;
-        let result = self.handlers.handle(&event, &kept, &self.rules, &mut done).await;
+        let pusher = self.pusher.as_ref();
+        let result = self.handlers.handle(&event, &kept, &self.rules, pusher, &mut done).await;
+        if matches!(result, Ok(Handled::NotNow)) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            return Ok(false);
+        }
         let attempts = waiting.attempts.saturating_add(1);
         let chosen = !matches!(result, Ok(Handled::NotChosen));
         let error = result.err().map(|error| {

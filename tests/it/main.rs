@@ -24,6 +24,7 @@ mod notify;
 mod oidc;
 mod output;
 mod provider;
+mod push;
 mod race;
 mod receiver;
 mod sandbox;

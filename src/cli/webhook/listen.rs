@@ -26,7 +26,7 @@ use crate::webhook::setup::DEFAULT_PORT;
 
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
 ///
-/// An event is answered for once it is in the store. With --exec, --forward-to or --append it is then handled, of each
+/// An event is answered for once it is in the store. With --sync, --exec, --forward-to or --append it is then handled, of each
 /// connection in order; what fails is tried again, and what is left is handled at the next listen. In a terminal s shows
 /// the newest event, r handles it again, 17s and 17r do so with event 17, and q quits.
 #[derive(Debug, Args)]
@@ -46,6 +46,9 @@ pub(super) struct ListenArgs {
     /// Write each event to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
+    /// Put what an event tells of a record into the store, or sync the stream that it is about
+    #[arg(long)]
+    sync: bool,
     /// Only events of these types; `charge.*` stands for all that begin so
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
@@ -73,6 +76,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
     handlers.exec = args.exec;
     handlers.forward = args.forward_to;
     handlers.append = args.append;
+    handlers.sync = args.sync;
     let plan = Plan {
         connections: names,
         port: args.port,
@@ -198,7 +202,7 @@ impl Screen<'_> {
                     events::show(self.app, self.ui, &shown)
                 }),
                 Key::Resend(_) if !self.handles => {
-                    self.ui.note("Nothing is done with events here: see --exec, --forward-to and --append.");
+                    self.ui.note("Nothing is done with events here: see --sync, --exec, --forward-to and --append.");
                     continue;
                 }
                 Key::Resend(id) => id.or(newest).map(|id| self.resend(id)),

@@ -278,6 +278,13 @@ pub struct EventSync {
     /// The record is gone.
     #[serde(default)]
     pub deleted: bool,
+    /// It is gone where any of these places in the event holds one of its values; `*` for any.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
+    pub deleted_when: IndexMap<Pointer, Vec<Value>>,
+    /// The values of the stream's parent, and where they are in the event: they say which of its lists it is about.
+    #[serde(default)]
+    pub values: IndexMap<String, Pointer>,
 }
 
 impl Names {

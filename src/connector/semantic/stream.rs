@@ -30,7 +30,13 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
             let message = format!("{:?} is not among the connector's streams{known}", sync.stream);
             found.push((format!("events.{name}.sync.stream"), message));
         }
-        if sync.deleted && sync.record.is_none() {
+        let parent = connector.streams.get(&sync.stream).and_then(|stream| stream.parents.first());
+        let given: BTreeSet<&String> = parent.into_iter().flat_map(|parent| parent.values.keys()).collect();
+        if !sync.values.is_empty() && sync.values.keys().collect::<BTreeSet<_>>() != given {
+            let message = format!("are not those that the parent of {:?} gives", sync.stream);
+            found.push((format!("events.{name}.sync.values"), message));
+        }
+        if (sync.deleted || !sync.deleted_when.is_empty()) && sync.record.is_none() {
             let message = "which record is gone? say record".to_owned();
             found.push((format!("events.{name}.sync.deleted"), message));
         }

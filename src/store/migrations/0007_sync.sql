@@ -53,6 +53,8 @@ CREATE TABLE records (
     first_seen_at INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL,
     deleted_at    INTEGER,
+    -- When it was as it is, in Unix milliseconds, where the vendor said so by itself.
+    told_at       INTEGER,
     UNIQUE (stream_id, key)
 ) STRICT;
 
