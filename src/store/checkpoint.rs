@@ -10,9 +10,6 @@ use super::{Store, StoreError, open};
 /// Pages of the log at which the writer begins it anew, if it can: 64 MiB.
 const LOG_PAGES: u32 = 8192;
 
-/// What a writer of much keeps of the store in memory, in KiB: the inner pages of its indexes at least.
-const CACHE_KIB: i32 = 4096;
-
 /// The second connection to a store that is written much.
 #[derive(Debug)]
 pub struct Checkpointer(Connection);
@@ -25,7 +22,6 @@ impl Store {
     pub fn checkpointer(&self) -> Result<Checkpointer, StoreError> {
         let beside = open::keyed(&self.path, &self.key)?;
         let writer = self.connection();
-        writer.pragma_update(None, "cache_size", -CACHE_KIB)?;
         writer.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         Ok(Checkpointer(beside))
     }
