@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{Store, StoreError, open};
 
 /// Pages of the log at which the writer begins it anew, if it can: 64 MiB.
-const LOG_PAGES: u32 = 16_384;
+const LOG_PAGES: u32 = 8192;
 
 /// What a writer of much keeps of the store in memory, in KiB: the inner pages of its indexes at least.
 const CACHE_KIB: i32 = 4096;

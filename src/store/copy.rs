@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use zeroize::Zeroizing;
 
-use super::open::{Key, keyed};
+use super::open::{CIPHER, Key, keyed};
 use super::{Store, StoreError, grants, meta, migrations};
 use crate::clock::Timestamp;
 use crate::connection::{ConnectionId, Grant};
@@ -180,6 +180,7 @@ fn first_line(connection: &Connection, sql: &str) -> Result<Option<String>, Stor
 fn export(connection: &Connection, path: &Path, key: &Key) -> Result<(), StoreError> {
     let unnameable = || io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8");
     crate::files::create_private(path)?;
+    connection.execute_batch(CIPHER)?;
     connection
         .execute("ATTACH DATABASE ?1 AS fresh KEY ?2", (path.to_str().ok_or_else(unnameable)?, key.raw().as_str()))?;
     let copied = copy_into(connection, "fresh").and_then(|()| {

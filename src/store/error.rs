@@ -32,6 +32,8 @@ pub enum StoreError {
     /// Another key's, or damaged in its first page: the two cannot be told apart.
     #[error("the store does not open with its key: it is another vault's, or damaged")]
     WrongKey(#[source] SqliteError),
+    #[error("the store was made by an integ of before its first release, in a form that is not read any more")]
+    Unreleased,
     #[error("the store was written by a newer version of integ, and can only be read")]
     ReadOnlyNewer,
     #[error("the store has schema version {found}, newer than this program's {known}")]
@@ -92,6 +94,7 @@ impl Remedy for StoreError {
             | Self::Check(_)
             | Self::Malformed(_)
             | Self::WrongKey(_)
+            | Self::Unreleased
             | Self::ReadOnlyNewer
             | Self::Newer { .. }
             | Self::RolledBack { .. } => Kind::Vault,
@@ -105,6 +108,7 @@ impl Remedy for StoreError {
         match self {
             Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) => "vault_damaged",
             Self::WrongKey(_) => "vault_wrong_key",
+            Self::Unreleased => "vault_unreleased",
             Self::ReadOnlyNewer | Self::Newer { .. } => "vault_newer",
             Self::RolledBack { .. } => "vault_rolled_back",
             Self::Busy(_) => "vault_busy",
@@ -124,6 +128,9 @@ impl Remedy for StoreError {
             match self {
                 Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) | Self::WrongKey(_) => {
                     "integ vault check; a backup comes back with `integ -w NEW vault restore BACKUP.age`"
+                }
+                Self::Unreleased => {
+                    "integ vault backup OUT.age with the integ that made it, then `integ -w NEW vault restore OUT.age`"
                 }
                 Self::ReadOnlyNewer | Self::Newer { .. } => {
                     "cargo install integ, or whatever installed the newer version"

@@ -1,8 +1,8 @@
 //! The inbox: events as they came, each once, and what became of them.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
-use sha2::{Digest, Sha256};
 
+use super::event_keys::{self, EventKeys};
 use super::row::{from_word, to_json, to_word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
@@ -163,7 +163,23 @@ impl Events<'_> {
     /// # Errors
     /// [`StoreError`]; nothing was taken then.
     pub fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Taken>>, StoreError> {
-        self.0.write(|transaction| deliveries.iter().map(|delivery| take(transaction, delivery)).collect())
+        let mut keys = self.0.event_keys();
+        let taken = self.0.write(|transaction| {
+            keys.catch_up(transaction)?;
+            deliveries.iter().map(|delivery| take(transaction, &mut keys, delivery)).collect()
+        });
+        match taken {
+            Ok(_) => keys.committed(),
+            Err(_) => keys.rolled_back(),
+        }
+        if keys.are_many() {
+            let put = self.0.write(|transaction| {
+                keys.catch_up(transaction)?;
+                keys.put(transaction)
+            });
+            keys.put_ended(put.is_ok());
+        }
+        taken
     }
 
     /// The newest first.
@@ -381,9 +397,7 @@ impl Events<'_> {
     }
 }
 
-fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
-    let sql = "SELECT id, digest FROM events WHERE key = ?1 AND connection_id = ?2 AND delivery_id = ?3";
-    let mut known = transaction.prepare_cached(sql)?;
+fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, key, digest, kind, account, resource, actor, occurred_at, \
                received_at, headers, body, body_of, item, status, due_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
@@ -394,11 +408,9 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
     let mut first = None;
     let mut taken = Vec::with_capacity(delivery.events.len());
     for event in &delivery.events {
-        let key = key(delivery.connection, &event.delivery_id);
-        let found = known.query_row((key, delivery.connection.0, &event.delivery_id), |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-        });
-        let Some((id, digest)) = found.optional()? else {
+        let key = event_keys::key(delivery.connection, &event.delivery_id);
+        let found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &event.delivery_id)?;
+        let Some((id, digest)) = found else {
             insert.execute(rusqlite::params![
                 delivery.connection.0,
                 event.delivery_id,
@@ -418,6 +430,7 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
                 delivery.handled.then_some(received_at),
             ])?;
             let id = transaction.last_insert_rowid();
+            keys.add(key, id);
             first.get_or_insert(id);
             taken.push(Taken::New(EventId(id)));
             continue;
@@ -433,10 +446,22 @@ fn take(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Vec<Taken>
     Ok(taken)
 }
 
-/// What an event is found by; two that share it are told apart by what it is made of.
-fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
-    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
-    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+/// The one of these events that is this delivery, and its digest.
+fn known(
+    transaction: &Transaction<'_>,
+    ids: &[i64],
+    connection: ConnectionId,
+    delivery_id: &str,
+) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
+    let sql = "SELECT id, digest FROM events WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3";
+    for id in ids {
+        let mut statement = transaction.prepare_cached(sql)?;
+        let found = statement.query_row((id, connection.0, delivery_id), |row| Ok((row.get(0)?, row.get(1)?)));
+        if let Some(found) = found.optional()? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {

@@ -11,7 +11,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_webhooks.sql"),
     include_str!("migrations/0004_endpoints.sql"),
     include_str!("migrations/0005_subscriptions.sql"),
-    include_str!("migrations/0006_sync.sql"),
+    include_str!("migrations/0006_event_keys.sql"),
+    include_str!("migrations/0007_sync.sql"),
 ];
 
 /// The schema version that this program writes.
@@ -77,12 +78,13 @@ mod tests {
         cursor_history: id part_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
+        event_keys: key event
         event_types: kind description sample
         events: id connection_id delivery_id key digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error cancel
         messages: id kind body created_at
-        meta: only_row vault_id sequence created_at restored_at
+        meta: only_row vault_id sequence created_at restored_at keyed_to
         parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
         records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at
         sandbox: key value

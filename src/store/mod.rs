@@ -17,6 +17,7 @@ mod connections;
 mod copy;
 mod endpoints;
 mod error;
+mod event_keys;
 mod event_types;
 mod events;
 mod grants;
@@ -86,6 +87,7 @@ pub struct Store {
     vault_id: String,
     read_only: bool,
     changes: Mutex<Vec<Changed>>,
+    event_keys: Mutex<event_keys::EventKeys>,
     /// The vault's lock, let go after the connection is closed: fields are dropped in this order.
     lock: Option<File>,
 }
@@ -178,6 +180,11 @@ impl Store {
     /// A panic inside a transaction has rolled it back, so a poisoned lock guards nothing that is half done.
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the connection, where both are needed.
+    fn event_keys(&self) -> MutexGuard<'_, event_keys::EventKeys> {
+        self.event_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -58,6 +58,8 @@ pub struct NewPage {
     pub gone: Vec<String>,
     /// Whether what is not met is gone in the end.
     pub sweeping: bool,
+    /// It was read a moment ago: what is as it was is not counted twice.
+    pub again: bool,
     pub place: Place,
     pub traffic: Traffic,
     pub now: Timestamp,
@@ -334,6 +336,9 @@ fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<C
     if !sighted.is_empty() {
         let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
         transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
+    }
+    if page.again {
+        counts.unchanged = 0;
     }
     place(transaction, page)?;
     Ok(counts)

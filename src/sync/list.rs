@@ -3,34 +3,24 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::SyncError;
 use super::ask::List;
-use super::document::Document;
+use super::fetch::{Fetched, Trouble};
 use super::plan::{self, Goal, Progress, Step, advance, goes_on, is_sweeping};
-use super::record::{self, Pulled};
-use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
-use crate::app::{App, AppError, Session};
-use crate::clock::Timestamp;
+use crate::api::Token;
+use crate::app::{App, Session};
 use crate::connection::ConnectionName;
-use crate::connector::{ErrorClass, PageKind, Pages, Skip, Stream};
+use crate::connector::{PageKind, Pages, Stream};
 use crate::error::{Error, Result};
-use crate::http::{Request, Response};
 use crate::store::{Counts, FullList, JobId, Mode, NewPage, PagePlace, Part, StreamId, Traffic};
 use crate::vault::Opened;
 
-/// Tries of a request.
-const TRIES: u32 = 6;
-
-/// A longer wait ends the run in order.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
 /// Pages of one list that are asked for side by side, where their number is known, and records of which each is.
-const SIDE_BY_SIDE: usize = 8;
+pub(super) const SIDE_BY_SIDE: usize = 8;
 
 /// Pages that wait to be written, and KiB of them: more are not fetched ahead.
 const MOST_WAITING: usize = 16;
@@ -82,33 +72,6 @@ pub(super) enum PartEnd {
     Skipped,
 }
 
-/// A page that was fetched.
-struct Fetched {
-    records: Vec<Pulled>,
-    known: Vec<String>,
-    gone: Vec<String>,
-    page: plan::Page,
-    /// The turns of all further pages, where the vendor says how many there are.
-    turns: Option<Vec<Turn>>,
-    traffic: Traffic,
-}
-
-/// Why a page did not come.
-enum Trouble {
-    /// The place is lost: a token or a page that the vendor knows no longer.
-    Expired,
-    Skipped,
-    /// The writer ended, and says why.
-    Stopped,
-    Failed(Error),
-}
-
-impl<E: Into<Error>> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 /// A page on its way to the store, and who waits for it.
 type Parcel = (NewPage, oneshot::Sender<()>, OwnedSemaphorePermit);
 
@@ -120,11 +83,11 @@ struct Sender {
 }
 
 impl Reader<'_> {
-    fn connection(&self) -> &ConnectionName {
+    pub(super) fn connection(&self) -> &ConnectionName {
         &self.session.connection.name
     }
 
-    fn error(&self, make: impl FnOnce(ConnectionName, String) -> SyncError) -> Error {
+    pub(super) fn error(&self, make: impl FnOnce(ConnectionName, String) -> SyncError) -> Error {
         make(self.connection().clone(), self.name.to_owned()).into()
     }
 
@@ -146,7 +109,7 @@ impl Reader<'_> {
             Some(kept) => kept,
             None => self.anew(part, fresh()).await?,
         };
-        let mut looks_again = list.pages().is_some_and(may_shift);
+        let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
         for _ in 0..=MOST_RESTARTS {
             let sweeping = is_sweeping(self.stream, &progress, self.goal);
             let read = FullList { part: part.id, begun: progress.begun };
@@ -162,7 +125,8 @@ impl Reader<'_> {
                     }
                     // Pages that are counted move when something before them goes: what was not met may have slipped
                     // from one page to the one before while that was read.
-                    progress = Progress { begun: read.begun, ..plan::begin(self.stream, &ALL, None, now) };
+                    let second = plan::begin(self.stream, &ALL, None, now);
+                    progress = Progress { begun: read.begun, again: true, ..second };
                 }
                 Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress)).await?,
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
@@ -252,7 +216,7 @@ impl Reader<'_> {
         let cursor = part.cursor.as_deref();
         let mut seen = HashSet::new();
         let mut first = true;
-        let begun = progress.begun;
+        let (begun, again) = (progress.begun, progress.again);
         let page_of = |fetched: Fetched, step: &Step| NewPage {
             job: self.job,
             stream: self.id,
@@ -261,6 +225,7 @@ impl Reader<'_> {
             known: fetched.known,
             gone: fetched.gone,
             sweeping,
+            again,
             place: self.place(step, sweeping, begun, parent_version),
             traffic: fetched.traffic,
             now: list.now,
@@ -346,221 +311,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-
-    async fn fetch(
-        &self,
-        list: &List<'_>,
-        progress: &Progress,
-        token: &mut Token,
-        resumed: bool,
-    ) -> Result<Fetched, Trouble> {
-        let mut traffic = Traffic::default();
-        for _ in 0..TRIES {
-            let request = list.page(progress, &token.grant)?;
-            let answer = self.send(token, |grant| list.page(progress, grant)).await?;
-            traffic.add(weigh(&answer));
-            self.judge(&answer, progress, resumed)?;
-            let body = &answer.response.body;
-            // 204, or nothing at all: an empty list.
-            let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"[]" } else { body };
-            match Document::parse(text) {
-                Ok(document) => {
-                    let mut fetched = self.understand(list, progress, &request, &answer.response, &document)?;
-                    self.complete(list, progress, token, &mut fetched, &mut traffic).await?;
-                    return Ok(Fetched { traffic, ..fetched });
-                }
-                // Cut off on its way: it may come whole the next time.
-                Err(source) if traffic.requests >= TRIES.into() => {
-                    return Err(self
-                        .error(|connection, stream| SyncError::NotJson { connection, stream, source })
-                        .into_trouble());
-                }
-                Err(_) => traffic.retries += 1,
-            }
-        }
-        Err(Trouble::Stopped)
-    }
-
-    /// What an answer says: its records, and how the list goes on.
-    fn understand(
-        &self,
-        list: &List<'_>,
-        progress: &Progress,
-        request: &Request,
-        response: &Response,
-        document: &Document<'_>,
-    ) -> Result<Fetched, Trouble> {
-        let stream = self.stream;
-        let pages = list.pages();
-        let token = stream.token.as_ref();
-        let changes = token.filter(|_| progress.since.is_some());
-        let usual = || match pages.and_then(|pages| pages.records.clone()) {
-            Some(at) if stream.records.is_empty() => vec![at],
-            _ => stream.records.clone(),
-        };
-        let places = match changes {
-            Some(token) if !token.records.is_empty() => token.records.clone(),
-            _ => usual(),
-        };
-        let raw = document.records(&places);
-        let keyless = |record::Keyless(at)| {
-            self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
-        };
-        let listed_only = stream.detail.is_some();
-        let records = record::records(stream, &raw, &list.added()?).map_err(keyless)?;
-        let gone = changes.and_then(|token| token.gone.as_ref());
-        let gone = gone.map(|gone| record::gone_keys(gone, &document.records(&gone.at))).unwrap_or_default();
-        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
-        let id = pages.and_then(|pages| {
-            let at = pages.id.as_ref()?;
-            if pages.kind == PageKind::MaxRecord { greatest(ids(at)) } else { ids(at).next() }
-        });
-        let find = |at: &crate::connector::Pointer| document.find(at);
-        let listed = Listed {
-            url: &request.url,
-            turn: progress.turn.as_ref(),
-            link: response.header("link"),
-            find: &find,
-            count: raw.len(),
-            seen: progress.seen + raw.len(),
-            id,
-        };
-        let high = records
-            .iter()
-            .filter_map(|pulled| pulled.at.clone())
-            .reduce(|one, other| if other.0 > one.0 { other } else { one });
-        // A list that began with a token of its own takes none from its pages.
-        let token = token.filter(|token| token.first.is_none() || progress.since.is_some());
-        let next_token = token.and_then(|token| document.find(&token.at)).and_then(|value| match value {
-            serde_json::Value::String(text) if !text.is_empty() => Some(text),
-            serde_json::Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        });
-        // A list that is asked for anew after so many records turns otherwise than it says.
-        let moves = stream.incremental.as_ref().is_some_and(|rule| rule.restart_after.is_some());
-        let ahead = progress.turn.is_none() && !listed_only && !moves && !pages.is_some_and(|pages| pages.acknowledges);
-        Ok(Fetched {
-            turns: pages.filter(|_| ahead).and_then(|pages| all_turns(pages, &listed)),
-            page: plan::Page { count: raw.len(), high, next: next_page(pages, &listed), token: next_token },
-            records,
-            known: Vec::new(),
-            gone,
-            traffic: Traffic::default(),
-        })
-    }
-
-    /// Fetches each record of which the list has only the name.
-    async fn complete(
-        &self,
-        list: &List<'_>,
-        progress: &Progress,
-        token: &Token,
-        fetched: &mut Fetched,
-        traffic: &mut Traffic,
-    ) -> Result<(), Trouble> {
-        let Some(detail) = &self.stream.detail else { return Ok(()) };
-        let mut listed = std::mem::take(&mut fetched.records);
-        if detail.once && (self.stream.token.is_none() || progress.since.is_none()) {
-            let keys: Vec<String> = listed.iter().map(|pulled| pulled.record.key.clone()).collect();
-            let id = self.id;
-            let known = self.in_store(move |opened| Ok(opened.store.records().known(id, &keys)?)).await?;
-            let mut known = known.into_iter();
-            listed.retain(|pulled| {
-                let is_known = known.next() == Some(true);
-                if is_known {
-                    fetched.known.push(pulled.record.key.clone());
-                }
-                !is_known
-            });
-        }
-        let mut seen = HashSet::new();
-        listed.retain(|pulled| seen.insert(pulled.record.key.clone()));
-        let added = list.added()?;
-        let mut details = stream::iter(listed)
-            .map(|pulled| {
-                let mut token = token.clone();
-                async move {
-                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document(), grant)).await;
-                    (pulled.record.key, answer)
-                }
-            })
-            .buffered(SIDE_BY_SIDE);
-        while let Some((key, answer)) = details.next().await {
-            let answer = answer?;
-            traffic.add(weigh(&answer));
-            if matches!(answer.response.status, 404 | 410) {
-                fetched.gone.push(key);
-                continue;
-            }
-            self.judge(&answer, &Progress::default(), false)?;
-            let text = String::from_utf8_lossy(&answer.response.body);
-            let pulled = record::record(self.stream, &text, &added).map_err(|record::Keyless(at)| {
-                self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
-            })?;
-            fetched.records.push(pulled);
-        }
-        Ok(())
-    }
-
-    async fn send(
-        &self,
-        token: &mut Token,
-        build: impl Fn(&crate::connection::Grant) -> Result<Request>,
-    ) -> Result<Answer, Trouble> {
-        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
-        match api::send(self.app, self.session, token, patience, build).await {
-            Ok(answer) => Ok(answer),
-            Err(SendError::Paced(paced)) => Err(self.limited(paced.resumes_at).into_trouble()),
-            Err(error) => Err(Trouble::Failed(error.into())),
-        }
-    }
-
-    /// What an answer that is no success means.
-    fn judge(&self, answer: &Answer, progress: &Progress, resumed: bool) -> Result<(), Trouble> {
-        let Some(class) = answer.class else { return Ok(()) };
-        let response = &answer.response;
-        let in_token = self.stream.token.as_ref().is_some_and(|_| progress.since.is_some());
-        let expired = self.stream.token.as_ref().is_some_and(|token| token.expired.contains(&response.status));
-        let has_place = progress.turn.is_some() || progress.since.is_some();
-        if (class == ErrorClass::CursorExpired && has_place) || (in_token && expired) {
-            return Err(Trouble::Expired);
-        }
-        // A page that was good for another process may have ended since.
-        if resumed && matches!(class, ErrorClass::Fail | ErrorClass::NotFound) {
-            return Err(Trouble::Expired);
-        }
-        if class == ErrorClass::RateLimit {
-            let now = self.app.clock.now();
-            let hints = &self.session.connector.rate.retry_hints;
-            let wait = response.retry_after(hints, now).unwrap_or(LONGEST_WAIT);
-            return Err(self.limited(now.checked_add(wait).unwrap_or(Timestamp::MAX)).into_trouble());
-        }
-        if self.stream.skip.iter().any(|skip| fits(skip, response)) {
-            return Err(Trouble::Skipped);
-        }
-        let what = format!("the list of {}", self.name);
-        Err(api::refused(self.session, &what, class, response).into())
-    }
-
-    fn limited(&self, resumes_at: Timestamp) -> Error {
-        SyncError::Limited { connection: self.connection().clone(), resumes_at }.into()
-    }
-
-    /// The store blocks, and the network goes on meanwhile.
-    pub(super) async fn in_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Opened) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let opened = Arc::clone(self.opened);
-        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
-        done.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })?
-    }
-}
-
-impl Error {
-    fn into_trouble(self) -> Trouble {
-        Trouble::Failed(self)
-    }
 }
 
 impl Traffic {
@@ -569,11 +319,6 @@ impl Traffic {
         self.retries += other.retries;
         self.bytes += other.bytes;
     }
-}
-
-fn weigh(answer: &Answer) -> Traffic {
-    let bytes = answer.response.body.len() as u64;
-    Traffic { requests: answer.tries.into(), retries: u64::from(answer.tries.saturating_sub(1)), bytes }
 }
 
 /// Whether records move from page to page while a list is read: those that are counted, and those that nobody knows of.
@@ -590,14 +335,6 @@ fn fingerprint(progress: &Progress) -> u64 {
     (&progress.since, &progress.until).hash(&mut hasher);
     serde_json::to_string(&progress.turn).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
-}
-
-fn fits(skip: &Skip, response: &Response) -> bool {
-    if !skip.status.is_empty() && !skip.status.contains(&response.status) {
-        return false;
-    }
-    let document = response.json().unwrap_or_default();
-    skip.body.iter().all(|(at, values)| record::holds(&document, at, values))
 }
 
 /// Values for people: `channel=C1`.

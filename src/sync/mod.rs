@@ -1,8 +1,9 @@
 //! Pulling a vendor's data in: what is new of it, as fast as the vendor allows, without ever losing the place.
 //!
-//! A run ([`run`]) takes the streams of a connection, parents before children. Each part of a stream, all of it or what
-//! belongs to one record of a parent, is one list ([`list`]). `plan` says, purely, where a list begins and what follows a
-//! page; `ask` makes requests of that; `document` and `record` make records of the answers.
+//! A run (`run`) takes the streams that an order means (`order`), parents before children. Each of the `parts` of a
+//! stream, all of it or what belongs to one record of a parent, is one list (`list`). `plan` says, purely, where a list
+//! begins and what follows a page; `ask` makes requests of that, `fetch` sends them; `document` and `record` make records
+//! of the answers.
 //!
 //! Invariants:
 //! - The records of a page and the place behind it are one commit: the cursor is never ahead of the records, and a process
@@ -13,8 +14,11 @@
 
 mod ask;
 mod document;
+mod fetch;
 mod list;
 mod moment;
+mod order;
+mod parts;
 mod plan;
 mod record;
 mod run;
@@ -26,7 +30,8 @@ use thiserror::Error;
 
 pub use list::Watch;
 pub use moment::Moment;
-pub use run::{Order, Outcome, Planned, Report, check, find_stream, is_running, run};
+pub use order::{Order, find_stream};
+pub use run::{Outcome, Planned, Report, check, is_running, run};
 pub use schedule::{Rule, RuleError};
 
 use crate::clock::Timestamp;

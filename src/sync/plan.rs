@@ -43,6 +43,9 @@ pub(super) struct Progress {
     pub(super) token: Option<String>,
     /// Of a full list: the store's version when it began.
     pub(super) begun: u64,
+    /// It is the second look at a list, for what slipped between its pages.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) again: bool,
     /// All is read, and what was not met is still to be swept away.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) swept_next: bool,

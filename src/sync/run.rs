@@ -4,49 +4,29 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use futures_util::stream::{self, StreamExt};
-use indexmap::IndexMap;
 
+use super::SyncError;
 use super::ask::List;
-use super::list::{Brought, PartEnd, Reader, Watch};
-use super::plan::{self, Goal};
-use super::{SyncError, record};
-use crate::api::{self, Token};
+use super::list::{Reader, Watch};
+use super::order::{Chosen, Order, choose, depth, goal, own_given};
+use super::parts::{Ends, Parts};
+use super::plan;
+use crate::api::Token;
 use crate::app::{App, Session};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connection::ConnectionName;
-use crate::connector::{Connector, Param, Parent, Pointer, Stream};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::http::redact_url;
 use crate::oauth::access::{self, Want};
-use crate::store::{
-    Counts, EndedJob, FullList, Given, JobState, Mode, NewJob, Part, RecordId, StoredRecord, StoredStream, StreamId,
-    Traffic,
-};
+use crate::store::{Counts, EndedJob, Given, JobState, Mode, NewJob, StoredStream, StreamId, Traffic};
 use crate::vault::Opened;
 
-/// Streams, and lists of one stream, that are read side by side.
+/// Streams that are read side by side.
 const STREAMS_AT_ONCE: usize = 4;
-const PARTS_AT_ONCE: usize = 4;
-
-/// Records of a parent that are taken from the store at once.
-const PARENTS_A_PAGE: u32 = 200;
-
-/// What a user asks for, of one connection.
-#[derive(Clone, Debug)]
-pub struct Order {
-    pub connection: ConnectionName,
-    /// All streams where empty.
-    pub streams: Vec<String>,
-    pub mode: Mode,
-    /// Of a backfill.
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    pub params: Given,
-}
 
 /// How a stream's run ended.
 #[derive(Debug)]
@@ -115,13 +95,6 @@ pub struct Planned {
     pub request: Option<String>,
     /// Why it would be left out.
     pub left: Option<String>,
-}
-
-/// A stream that takes part.
-struct Chosen<'c> {
-    name: &'c str,
-    stream: &'c Stream,
-    mode: Mode,
 }
 
 /// Syncs streams of one connection. What goes wrong with a stream is in its report.
@@ -195,174 +168,16 @@ pub fn check(app: &App, order: &Order) -> Result<Vec<Planned>> {
     Ok(planned)
 }
 
-/// The streams of an order with the parents that they need, and reports on those that cannot take part.
-fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Result<(Vec<Chosen<'c>>, Vec<Report>)> {
-    let connector = &session.connector;
-    if connector.streams.is_empty() {
-        return Err(SyncError::NoStreams { connection: order.connection.clone() }.into());
-    }
-    let mut named = Vec::new();
-    for name in &order.streams {
-        let (name, stream) = find_stream(connector, name)?;
-        lacking(app, session, name, stream, order)?;
-        named.push((name, stream));
-    }
-    let mut left = Vec::new();
-    if order.streams.is_empty() {
-        for (name, stream) in &connector.streams {
-            match lacking(app, session, name, stream, order) {
-                Ok(()) => named.push((name, stream)),
-                Err(error) => left.push(Report {
-                    connection: order.connection.clone(),
-                    stream: name.clone(),
-                    mode: order.mode,
-                    outcome: Outcome::Left(error.message()),
-                    counts: Counts::default(),
-                    traffic: Traffic::default(),
-                    skipped: 0,
-                    seconds: 0.0,
-                }),
-            }
-        }
-    }
-    known_params(order, &named)?;
-    if order.mode == Mode::Backfill {
-        if order.streams.is_empty() {
-            named.retain(|(_, stream)| no_backfill(stream, order).is_none());
-        }
-        for (name, stream) in &named {
-            if let Some(why) = no_backfill(stream, order) {
-                let (connection, stream) = (order.connection.clone(), (*name).to_owned());
-                return Err(SyncError::NoBackfill { connection, stream, why }.into());
-            }
-        }
-    }
-    let mut chosen: Vec<Chosen<'c>> =
-        named.iter().map(|(name, stream)| Chosen { name, stream, mode: order.mode }).collect();
-    let mut at = 0;
-    while let Some(Chosen { stream, .. }) = chosen.get(at) {
-        at += 1;
-        if given_by_user(stream, order).is_some() {
-            continue;
-        }
-        for parent in &stream.parents {
-            if chosen.iter().all(|chosen| chosen.name != parent.stream)
-                && let Some((name, stream)) = connector.streams.get_key_value(&parent.stream)
-            {
-                chosen.push(Chosen { name, stream, mode: Mode::Incremental });
-            }
-        }
-    }
-    Ok((chosen, left))
-}
-
-/// A stream of a connector by its name.
-///
-/// # Errors
-/// [`SyncError::UnknownStream`] with the likely one.
-pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Stream), SyncError> {
-    if let Some((name, stream)) = connector.streams.get_key_value(name) {
-        return Ok((name, stream));
-    }
-    let scored = connector.streams.keys().map(|known| (strsim::jaro_winkler(known, name), known));
-    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
-    Err(SyncError::UnknownStream {
-        connector: connector.id.clone(),
-        stream: name.to_owned(),
-        likely: likely.map(|(_, name)| name.clone()),
-    })
-}
-
-/// What keeps a stream from being synced at all, or one of those that it is listed for: its way of authenticating, scopes,
-/// parameters.
-fn lacking(app: &App, session: &Session, name: &str, stream: &Stream, order: &Order) -> Result<()> {
-    api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
-    let kept = app.store()?.streams().find(session.connection.id, name)?.map(|kept| kept.params).unwrap_or_default();
-    let missing: Vec<String> = stream
-        .params
-        .iter()
-        .filter(|(_, param)| !param.optional && param.default.is_none())
-        .map(|(name, _)| name.clone())
-        .filter(|name| !order.params.contains_key(name) && !kept.contains_key(name))
-        .collect();
-    if !missing.is_empty() {
-        let connection = session.connection.name.clone();
-        return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
-    }
-    if given_by_user(stream, order).is_some() {
-        return Ok(());
-    }
-    let above = stream.parents.iter().filter(|parent| parent.stream != name);
-    let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
-    above.into_iter().try_for_each(|(name, stream)| lacking(app, session, name, stream, order))
-}
-
-/// The values that a stream's templates may name beside the connection's.
-fn names_taken(stream: &Stream) -> impl Iterator<Item = &String> {
-    let parents = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
-    stream.params.keys().chain(parents)
-}
-
-fn known_params(order: &Order, named: &[(&str, &Stream)]) -> Result<(), SyncError> {
-    for param in order.params.keys() {
-        if named.iter().any(|(_, stream)| names_taken(stream).any(|name| name == param)) {
-            continue;
-        }
-        return Err(SyncError::UnknownParam {
-            connection: order.connection.clone(),
-            stream: named.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
-            param: param.clone(),
-            known: named.iter().flat_map(|(_, stream)| names_taken(stream)).cloned().collect(),
-        });
-    }
-    Ok(())
-}
-
-/// Why a stretch of time cannot be asked of a stream.
-fn no_backfill(stream: &Stream, order: &Order) -> Option<&'static str> {
-    let Some(rule) = &stream.incremental else { return Some("the service lists all of it or nothing") };
-    let bounded = !rule.until.is_empty() || rule.window_secs.is_some();
-    (order.until.is_some() && !bounded).then_some("the service takes no end of it")
-}
-
-/// The parent's values, where the user gives all of them: then nobody's record has to.
-fn given_by_user(stream: &Stream, order: &Order) -> Option<Given> {
-    let names = &stream.parents.first()?.values;
-    let value = |name: &String| Some((name.clone(), order.params.get(name)?.clone()));
-    names.keys().map(value).collect()
-}
-
-/// The stream's own parameters: what is given now, what was before, what the file says.
-fn own_given(stream: &Stream, kept: Option<&StoredStream>, order: &Order) -> Given {
-    let value = |(name, param): (&String, &Param)| {
-        let given = order.params.get(name).or_else(|| kept?.params.get(name)).or(param.default.as_ref())?;
-        Some((name.clone(), given.clone()))
-    };
-    stream.params.iter().filter_map(value).collect()
-}
-
-fn goal(order: &Order, mode: Mode) -> Goal {
-    let bounds = mode == Mode::Backfill;
-    Goal { mode, since: order.since.filter(|_| bounds), until: order.until.filter(|_| bounds) }
-}
-
-/// How many streams stand above one.
-fn depth(connector: &Connector, name: &str) -> usize {
-    let parents = connector.streams.get(name).map(|stream| &stream.parents);
-    let above = parents.into_iter().flatten().filter(|parent| parent.stream != name);
-    above.map(|parent| 1 + depth(connector, &parent.stream)).max().unwrap_or_default()
-}
-
 /// One run of one connection.
-struct Run<'a> {
-    app: &'a App,
-    opened: Arc<Opened>,
-    session: &'a Session,
-    order: &'a Order,
-    token: Token,
+pub(super) struct Run<'a> {
+    pub(super) app: &'a App,
+    pub(super) opened: Arc<Opened>,
+    pub(super) session: &'a Session,
+    pub(super) order: &'a Order,
+    pub(super) token: Token,
     watch: &'a dyn Watch,
     /// The vendor wants no more requests for now, or the token is no good: nothing else is begun.
-    stop: AtomicBool,
+    pub(super) stop: AtomicBool,
 }
 
 impl Run<'_> {
@@ -465,145 +280,4 @@ fn lock_path(app: &App, stream: StreamId) -> PathBuf {
 pub fn is_running(app: &App, stream: StreamId) -> bool {
     let Ok(file) = File::open(lock_path(app, stream)) else { return false };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
-}
-
-/// The lists of one stream.
-struct Parts<'a> {
-    run: &'a Run<'a>,
-    reader: &'a Reader<'a>,
-    /// The stream's own parameters.
-    given: Given,
-}
-
-/// What became of all lists of a stream.
-#[derive(Default)]
-struct Ends {
-    brought: Brought,
-    listed: Vec<FullList>,
-    skipped: usize,
-    /// The first failure, which is no reason not to go on with the other lists.
-    failed: Option<Error>,
-}
-
-impl Parts<'_> {
-    async fn read_all(&self, ends: &mut Ends) -> Result<()> {
-        let stream = self.reader.stream;
-        if stream.parents.is_empty() {
-            self.read_some(vec![(self.given.clone(), None)], ends).await?;
-        } else if let Some(values) = given_by_user(stream, self.run.order) {
-            let given = self.given.clone().into_iter().chain(values).collect();
-            self.read_some(vec![(given, None)], ends).await?;
-        } else {
-            // What is listed for records of the stream itself comes last: they are there by then.
-            let own = |parent: &&Parent| parent.stream == self.reader.name;
-            for parent in stream.parents.iter().filter(|parent| !own(parent)).chain(stream.parents.iter().filter(own)) {
-                self.read_below(parent, ends).await?;
-            }
-        }
-        let (job, stream, now) = (self.reader.job, self.reader.id, self.run.app.clock.now());
-        let mut listed = std::mem::take(&mut ends.listed);
-        // Records of different pages may have given the same list.
-        listed.sort_by_key(|read| read.part);
-        listed.dedup_by_key(|read| read.part);
-        let sweep = move |opened: &Opened| {
-            let orphans = opened.store.streams().orphans(stream)?;
-            if listed.is_empty() && orphans.is_empty() {
-                return Ok(0);
-            }
-            Ok(opened.store.records().sweep(job, &listed, &orphans, now)?)
-        };
-        ends.brought.counts.deleted += self.reader.in_store(sweep).await?;
-        ends.failed.take().map_or(Ok(()), Err)
-    }
-
-    /// The lists of all records of a parent.
-    async fn read_below(&self, parent: &Parent, ends: &mut Ends) -> Result<()> {
-        let store = &self.run.opened.store;
-        let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream)? else { return Ok(()) };
-        let mut after = RecordId(0);
-        loop {
-            let records = store.records().list(above.id, after, PARENTS_A_PAGE)?;
-            let Some(last) = records.last() else { return Ok(()) };
-            after = last.id;
-            // Records that give the same values have one list, and the newest of them says whether it changed.
-            let mut lists: IndexMap<Given, Above> = IndexMap::new();
-            for record in &records {
-                let Some(given) = self.values(parent, record) else { continue };
-                let above = (record.id, record.version, parent.changed);
-                let known = lists.entry(given).or_insert(above);
-                if record.version > known.1 {
-                    *known = above;
-                }
-            }
-            let lists = lists.into_iter().map(|(given, above)| (given, Some(above)));
-            self.read_some(lists.collect(), ends).await?;
-        }
-    }
-
-    /// What a parent's record gives; absent where nothing is listed for it.
-    fn values(&self, parent: &Parent, record: &StoredRecord) -> Option<Given> {
-        let document = serde_json::from_str(&record.json).ok()?;
-        if !parent.when.iter().all(|(at, values)| record::holds(&document, at, values)) {
-            return None;
-        }
-        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(&document)?));
-        let values: Option<Given> = parent.values.iter().map(value).collect();
-        Some(self.given.clone().into_iter().chain(values?).collect())
-    }
-
-    async fn read_some(&self, lists: Vec<Below>, ends: &mut Ends) -> Result<()> {
-        let reads = stream::iter(lists).map(|(given, parent)| async move {
-            let mut brought = Brought::default();
-            let end = self.read_one(given, parent, &mut brought).await;
-            (brought, end)
-        });
-        let mut reads = reads.buffer_unordered(PARTS_AT_ONCE);
-        let mut last = None;
-        while let Some((brought, end)) = reads.next().await {
-            ends.brought.counts += brought.counts;
-            ends.brought.traffic.add(brought.traffic);
-            match end {
-                Ok(None | Some(PartEnd::Read)) => {}
-                Ok(Some(PartEnd::Listed(read))) => ends.listed.push(read),
-                Ok(Some(PartEnd::Skipped)) => ends.skipped += 1,
-                // Every other list would fail as this one did.
-                Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {
-                    self.run.stop.store(true, Ordering::Relaxed);
-                    last.get_or_insert(error);
-                }
-                Err(error) if error.downcast_ref::<SyncError>().is_some_and(is_cancelled) => {
-                    last.get_or_insert(error);
-                    break;
-                }
-                Err(error) => _ = ends.failed.get_or_insert(error),
-            }
-        }
-        last.map_or(Ok(()), Err)
-    }
-
-    /// Reads one list; absent where nothing was to be read.
-    async fn read_one(&self, given: Given, parent: Option<Above>, brought: &mut Brought) -> Result<Option<PartEnd>> {
-        if self.run.stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let (id, record) = (self.reader.id, parent.map(|(record, ..)| record));
-        let part: Part =
-            self.reader.in_store(move |opened| Ok(opened.store.streams().part(id, &given, record)?)).await?;
-        let version = parent.map(|(_, version, _)| version);
-        let unchanged = version.is_some() && part.parent_version >= version && part.progress.is_none();
-        if parent.is_some_and(|(.., changed)| changed) && unchanged && self.reader.goal.mode == Mode::Incremental {
-            return Ok(None);
-        }
-        self.reader.read(&part, version, &self.run.token, brought).await.map(Some)
-    }
-}
-
-/// A parent's record, its version, and whether only changed ones are listed for.
-type Above = (RecordId, u64, bool);
-
-/// The values of a list, and what gives them.
-type Below = (Given, Option<Above>);
-
-fn is_cancelled(error: &SyncError) -> bool {
-    matches!(error, SyncError::Cancelled { .. })
 }

@@ -216,7 +216,8 @@ impl Receiver {
         let proof = proof_of(&target.rules.proofs, judged).ok_or(Refused::Unproven)?;
         let trust = if fetch::is_needed(proof) {
             let mut trusted = self.trusted.lock().await;
-            fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now()).await?
+            // Apart, so that no connection keeps room for what few proofs need.
+            Box::pin(fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now())).await?
         } else {
             Trust::default()
         };

@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     let read = || -> rusqlite::Result<i64> {
         let connection = rusqlite::Connection::open(path)?;
         connection.pragma_update(None, "key", format!("x'{key}'"))?;
+        connection.execute_batch("PRAGMA cipher_page_size = 8192; PRAGMA cipher_hmac_algorithm = HMAC_SHA256")?;
         connection.query_row("SELECT count(*) FROM grants WHERE connection_id = 1", [], |row| row.get(0))
     };
     match read() {

@@ -7,6 +7,8 @@
 //! body says how many pages there are. With `since` nothing is new. `/tenths` tells, in seconds, when each tenth of the
 //! pages had been asked for, and forgets it.
 
+#![expect(clippy::disallowed_methods, reason = "it is another program, with a clock of its own")]
+
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpListener;
@@ -80,9 +82,9 @@ impl Service {
         let last = nothing_new || page >= pages;
         let mut list = String::with_capacity(110 * 1024);
         if nothing_new {
-            list.push_str("[]")
+            list.push_str("[]");
         } else {
-            self.list(page, pages, &mut list)
+            self.list(page, pages, &mut list);
         }
         match kind {
             "link" => {

@@ -152,7 +152,7 @@ fn rekeying_changes_the_key_and_the_whole_store_and_no_answer() {
     home.ok("vault rekey");
     assert_ne!(store_key(&home), key);
     let rekeyed = fs::read(home.workspace().join("vault.db")).unwrap();
-    for (page, (old, new)) in store.chunks(4096).zip(rekeyed.chunks(4096)).enumerate() {
+    for (page, (old, new)) in store.chunks(8192).zip(rekeyed.chunks(8192)).enumerate() {
         assert_ne!(old, new, "page {page}");
     }
     assert_eq!(home.ok("token api-key@main"), TOKEN);

@@ -3,6 +3,9 @@
 use super::*;
 use crate::store::LostWrites;
 
+/// Bytes of a page of the store.
+const PAGE: usize = 8192;
+
 /// What opening and then checking says.
 fn verdict(home: &Home) -> Result<(), VaultError> {
     let folder = home.workspace("default");
@@ -36,10 +39,10 @@ fn filled() -> Home {
 #[test]
 fn fault_044_a_flipped_bit_in_any_page_is_found() {
     let home = filled();
-    let pages = fs::metadata(home.file("vault.db")).unwrap().len() as usize / 4096;
+    let pages = fs::metadata(home.file("vault.db")).unwrap().len() as usize / PAGE;
     assert!(pages > 20);
     for page in 0..pages {
-        refused(&home, "vault.db", |bytes| bytes[page * 4096 + 17 + page * 31 % 4000] ^= 4, &format!("page {page}"));
+        refused(&home, "vault.db", |bytes| bytes[page * PAGE + 17 + page * 31 % 8000] ^= 4, &format!("page {page}"));
     }
     verdict(&home).unwrap();
 }
@@ -48,7 +51,7 @@ fn fault_044_a_flipped_bit_in_any_page_is_found() {
 fn fault_044_a_truncated_store_is_found() {
     let home = filled();
     let length = fs::metadata(home.file("vault.db")).unwrap().len() as usize;
-    for kept in [0, 1, 100, 4095, 4096, 4097, 8192, length / 2, length - 4096, length - 1] {
+    for kept in [0, 1, 100, 4096, PAGE - 1, PAGE, PAGE + 1, length / 2, length - PAGE, length - 1] {
         let code = refused(&home, "vault.db", |bytes| bytes.truncate(kept), &format!("{kept} bytes"));
         assert!(["vault_damaged", "vault_wrong_key"].contains(&code), "{kept}: {code}");
     }
@@ -108,10 +111,15 @@ fn fault_053_one_workspaces_pages_do_not_pass_for_anothers() {
     drop(other);
     let foreign = fs::read(home.workspace("other").join("vault.db")).unwrap();
     refused(&home, "vault.db", |bytes| *bytes = foreign.clone(), "another store");
-    refused(&home, "vault.db", |bytes| bytes[4096..8192].copy_from_slice(&foreign[4096..8192]), "another's page");
+    refused(
+        &home,
+        "vault.db",
+        |bytes| bytes[PAGE..2 * PAGE].copy_from_slice(&foreign[PAGE..2 * PAGE]),
+        "another's page",
+    );
     let swap = |bytes: &mut Vec<u8>| {
-        let (first, second) = bytes.split_at_mut(5 * 4096);
-        first[4 * 4096..].swap_with_slice(&mut second[..4096]);
+        let (first, second) = bytes.split_at_mut(5 * PAGE);
+        first[4 * PAGE..].swap_with_slice(&mut second[..PAGE]);
     };
     refused(&home, "vault.db", swap, "two pages swapped");
     verdict(&home).unwrap();

@@ -1,0 +1,221 @@
+//! By what an event that comes again is known: the keys of all that ever came.
+//!
+//! Keys are hashes, so that each belongs on another page of an index, and an index that is kept up with every event costs
+//! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_keys` many
+//! at a time, in its order.
+//!
+//! Invariant: the keys of events up to `meta.keyed_to` are in the table, those of later ones in the events themselves,
+//! from which every process reads them anew. Inside a write both together are hence all that were committed, whoever
+//! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Transaction};
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+use crate::connection::ConnectionId;
+
+/// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
+/// memory they are 2 MiB.
+const TOGETHER: usize = 65_536;
+
+/// The keys that are not in the table, as far as this process has read them.
+#[derive(Debug)]
+pub(super) struct EventKeys {
+    /// Keys, each with the id of its event.
+    newest: BTreeSet<(i64, i64)>,
+    /// `meta.keyed_to`, when it was last read.
+    keyed_to: i64,
+    /// The last event that was committed and whose key is known, and the last one added since.
+    committed: i64,
+    added: i64,
+    /// How many are too many.
+    limit: usize,
+}
+
+impl Default for EventKeys {
+    fn default() -> Self {
+        Self { newest: BTreeSet::new(), keyed_to: 0, committed: 0, added: 0, limit: TOGETHER }
+    }
+}
+
+impl EventKeys {
+    /// Reads what other processes have committed. Comes first in every write that asks or adds.
+    pub(super) fn catch_up(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let keyed_to = transaction.prepare_cached("SELECT keyed_to FROM meta")?.query_row([], |row| row.get(0))?;
+        if self.keyed_to != keyed_to {
+            self.newest.retain(|(_, event)| *event > keyed_to);
+            self.keyed_to = keyed_to;
+            self.committed = self.committed.max(keyed_to);
+        }
+        let mut statement = transaction.prepare_cached("SELECT key, id FROM events WHERE id > ?1 ORDER BY id")?;
+        let mut rows = statement.query([self.committed])?;
+        while let Some(row) = rows.next()? {
+            let (key, event) = (row.get(0)?, row.get(1)?);
+            self.newest.insert((key, event));
+            self.committed = event;
+        }
+        self.added = self.committed;
+        Ok(())
+    }
+
+    /// The events that may be the one with this key: two can share it, and one may be gone.
+    pub(super) fn find(&self, connection: &Connection, key: i64) -> Result<Vec<i64>, StoreError> {
+        let mut statement = connection.prepare_cached("SELECT event FROM event_keys WHERE key = ?1")?;
+        let mut found = statement.query_map([key], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
+        found.extend(self.newest.range((key, i64::MIN)..=(key, i64::MAX)).map(|(_, event)| *event));
+        Ok(found)
+    }
+
+    /// Adds the key of an event that this transaction has made.
+    pub(super) fn add(&mut self, key: i64, event: i64) {
+        self.newest.insert((key, event));
+        self.added = event;
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.committed = self.added;
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        let committed = self.committed;
+        self.newest.retain(|(_, event)| *event <= committed);
+    }
+
+    pub(super) fn are_many(&self) -> bool {
+        self.newest.len() >= self.limit
+    }
+
+    /// Puts all of them into the table, where nobody has added any since [`Self::catch_up`].
+    pub(super) fn put(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let mut statement =
+            transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+        for pair in &self.newest {
+            statement.execute(*pair)?;
+        }
+        transaction.prepare_cached("UPDATE meta SET keyed_to = ?1")?.execute([self.committed])?;
+        Ok(())
+    }
+
+    /// Where they could not be put, they are tried again once there are twice as many.
+    pub(super) fn put_ended(&mut self, was_put: bool) {
+        if was_put {
+            *self = Self { keyed_to: self.committed, committed: self.committed, ..Self::default() };
+        } else {
+            self.limit = self.newest.len() * 2;
+        }
+    }
+}
+
+/// What an event is found by; two that share it are told apart by what they are made of.
+pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
+    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
+    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::{self, Timestamp};
+    use crate::store::{Delivery, EventId, Key, LostWrites, NewEvent, Pruning, Store, Taken};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn delivery(connection: ConnectionId, id: u64) -> Delivery {
+        let event = NewEvent {
+            delivery_id: format!("evt_{id}"),
+            digest: Some([7; 32]),
+            kind: "push".to_owned(),
+            account: None,
+            resource: None,
+            actor: None,
+            occurred_at: None,
+            item: None,
+        };
+        Delivery {
+            connection,
+            received_at: NOW,
+            headers: vec![("a".to_owned(), "b".to_owned())],
+            body: b"{}".to_vec(),
+            events: vec![event],
+            handled: false,
+        }
+    }
+
+    /// As many processes as wanted that have one store open, and put keys into the table every so often.
+    fn opened(folder: &tempfile::TempDir, processes: usize, limit: usize) -> (Vec<Store>, ConnectionId) {
+        let (path, key) = (folder.path().join("vault.db"), Key::random());
+        Store::create(&path, &key, NOW).unwrap();
+        let stores: Vec<Store> =
+            (0..processes).map(|_| Store::open(&path, &key, LostWrites::Refuse).unwrap()).collect();
+        for store in &stores {
+            store.event_keys().limit = limit;
+        }
+        let sql = "INSERT INTO connections (connector, mode, auth, params, kept, scopes_asked, standing, connected_at) \
+                   VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
+        let id = stores[0].write(|transaction| {
+            transaction.execute(sql, [])?;
+            Ok(ConnectionId(transaction.last_insert_rowid()))
+        });
+        (stores, id.unwrap())
+    }
+
+    #[test]
+    fn whoever_took_an_event_everybody_knows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut stores, connection) = opened(&folder, 3, 16);
+        let mut known = BTreeMap::new();
+        for round in 0..3000 {
+            let [store, low, high] = clock::random::<3>();
+            let (store, id) = (usize::from(store % 3), u64::from(u16::from_be_bytes([high, low]) % 700));
+            let taken = stores[store].events().take(&[delivery(connection, id)]).unwrap()[0][0];
+            match known.get(&id) {
+                Some(event) => assert_eq!(taken, Taken::Duplicate(*event), "round {round}, event {id}"),
+                None => assert_eq!(taken, Taken::New(taken.id()), "round {round}, event {id}"),
+            }
+            known.insert(id, taken.id());
+            if round % 500 == 499 {
+                // One is killed and starts anew; what it held in memory is gone.
+                let (path, key) = (folder.path().join("vault.db"), stores[store].key.clone());
+                stores[store] = Store::open(&path, &key, LostWrites::Refuse).unwrap();
+            }
+        }
+        let (keys, events): (u32, u32) = stores[0]
+            .read(|sqlite| {
+                let sql = "SELECT (SELECT count(*) FROM event_keys), (SELECT count(*) FROM events)";
+                Ok(sqlite.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            })
+            .unwrap();
+        assert!(keys > 0 && keys <= events && events as usize == known.len(), "{keys} keys, {events} events");
+    }
+
+    #[test]
+    fn what_was_not_committed_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 16);
+        let events = stores[0].events();
+        let nobody = delivery(ConnectionId(99), 2);
+        assert!(events.take(&[delivery(connection, 1), nobody]).is_err());
+        let together =
+            events.take(&[delivery(connection, 1), delivery(connection, 2), delivery(connection, 1)]).unwrap();
+        let ids: Vec<EventId> = together.iter().map(|taken| taken[0].id()).collect();
+        assert_eq!(together.concat(), [Taken::New(ids[0]), Taken::New(ids[1]), Taken::Duplicate(ids[0])]);
+    }
+
+    #[test]
+    fn what_is_removed_is_new_again_and_leaves_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 2);
+        let events = stores[0].events();
+        let all = || [delivery(connection, 1), delivery(connection, 2), delivery(connection, 3)];
+        events.take(&all()).unwrap();
+        let before = Timestamp::from_second(1).unwrap();
+        let pruned = events.prune(&Pruning { connection, before, keeps_ids: false, dead: false }, 10).unwrap();
+        let left = |sql: &str| stores[0].read(|sqlite| Ok(sqlite.query_row(sql, [], |row| row.get::<_, u32>(0))?));
+        assert_eq!((pruned, left("SELECT count(*) FROM event_keys").unwrap()), (3, 0));
+        assert!(events.take(&all()).unwrap().concat().iter().all(|taken| matches!(taken, Taken::New(_))));
+    }
+}

@@ -1,0 +1,16 @@
+-- The events of a key, up to the one that `keyed_to` names: later ones are not in it yet.
+CREATE TABLE event_keys (
+    key   INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (key, event)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE meta ADD COLUMN keyed_to INTEGER NOT NULL DEFAULT 0;
+
+INSERT INTO event_keys SELECT key, id FROM events ORDER BY key, id;
+UPDATE meta SET keyed_to = (SELECT coalesce(max(id), 0) FROM events);
+DROP INDEX events_key;
+
+CREATE TRIGGER events_gone AFTER DELETE ON events BEGIN
+    DELETE FROM event_keys WHERE key = old.key AND event = old.id;
+END;

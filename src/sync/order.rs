@@ -1,0 +1,190 @@
+//! What a user asks for, and which streams that means: those that are named or all, each with the parents that it needs.
+
+use super::SyncError;
+use super::plan::Goal;
+use super::run::{Outcome, Report};
+use crate::api;
+use crate::app::{App, Session};
+use crate::clock::Timestamp;
+use crate::connection::ConnectionName;
+use crate::connector::{Connector, Param, Stream};
+use crate::error::Result;
+use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
+
+/// What a user asks for, of one connection.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub connection: ConnectionName,
+    /// All streams where empty.
+    pub streams: Vec<String>,
+    pub mode: Mode,
+    /// Of a backfill.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub params: Given,
+}
+
+/// A stream that takes part.
+pub(super) struct Chosen<'c> {
+    pub(super) name: &'c str,
+    pub(super) stream: &'c Stream,
+    pub(super) mode: Mode,
+}
+
+/// The streams of an order with the parents that they need, and reports on those that cannot take part.
+pub(super) fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Result<(Vec<Chosen<'c>>, Vec<Report>)> {
+    let connector = &session.connector;
+    if connector.streams.is_empty() {
+        return Err(SyncError::NoStreams { connection: order.connection.clone() }.into());
+    }
+    let mut named = Vec::new();
+    for name in &order.streams {
+        let (name, stream) = find_stream(connector, name)?;
+        lacking(app, session, name, stream, order)?;
+        named.push((name, stream));
+    }
+    let mut left = Vec::new();
+    if order.streams.is_empty() {
+        for (name, stream) in &connector.streams {
+            match lacking(app, session, name, stream, order) {
+                Ok(()) => named.push((name, stream)),
+                Err(error) => left.push(Report {
+                    connection: order.connection.clone(),
+                    stream: name.clone(),
+                    mode: order.mode,
+                    outcome: Outcome::Left(error.message()),
+                    counts: Counts::default(),
+                    traffic: Traffic::default(),
+                    skipped: 0,
+                    seconds: 0.0,
+                }),
+            }
+        }
+    }
+    known_params(order, &named)?;
+    if order.mode == Mode::Backfill {
+        if order.streams.is_empty() {
+            named.retain(|(_, stream)| no_backfill(stream, order).is_none());
+        }
+        for (name, stream) in &named {
+            if let Some(why) = no_backfill(stream, order) {
+                let (connection, stream) = (order.connection.clone(), (*name).to_owned());
+                return Err(SyncError::NoBackfill { connection, stream, why }.into());
+            }
+        }
+    }
+    let mut chosen: Vec<Chosen<'c>> =
+        named.iter().map(|(name, stream)| Chosen { name, stream, mode: order.mode }).collect();
+    let mut at = 0;
+    while let Some(Chosen { stream, .. }) = chosen.get(at) {
+        at += 1;
+        if given_by_user(stream, order).is_some() {
+            continue;
+        }
+        for parent in &stream.parents {
+            if chosen.iter().all(|chosen| chosen.name != parent.stream)
+                && let Some((name, stream)) = connector.streams.get_key_value(&parent.stream)
+            {
+                chosen.push(Chosen { name, stream, mode: Mode::Incremental });
+            }
+        }
+    }
+    Ok((chosen, left))
+}
+
+/// A stream of a connector by its name.
+///
+/// # Errors
+/// [`SyncError::UnknownStream`] with the likely one.
+pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Stream), SyncError> {
+    if let Some((name, stream)) = connector.streams.get_key_value(name) {
+        return Ok((name, stream));
+    }
+    let scored = connector.streams.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+    Err(SyncError::UnknownStream {
+        connector: connector.id.clone(),
+        stream: name.to_owned(),
+        likely: likely.map(|(_, name)| name.clone()),
+    })
+}
+
+/// What keeps a stream from being synced at all, or one of those that it is listed for: its way of authenticating, scopes,
+/// parameters.
+fn lacking(app: &App, session: &Session, name: &str, stream: &Stream, order: &Order) -> Result<()> {
+    api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
+    let kept = app.store()?.streams().find(session.connection.id, name)?.map(|kept| kept.params).unwrap_or_default();
+    let missing: Vec<String> = stream
+        .params
+        .iter()
+        .filter(|(_, param)| !param.optional && param.default.is_none())
+        .map(|(name, _)| name.clone())
+        .filter(|name| !order.params.contains_key(name) && !kept.contains_key(name))
+        .collect();
+    if !missing.is_empty() {
+        let connection = session.connection.name.clone();
+        return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
+    }
+    if given_by_user(stream, order).is_some() {
+        return Ok(());
+    }
+    let above = stream.parents.iter().filter(|parent| parent.stream != name);
+    let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
+    above.into_iter().try_for_each(|(name, stream)| lacking(app, session, name, stream, order))
+}
+
+/// The values that a stream's templates may name beside the connection's.
+fn names_taken(stream: &Stream) -> impl Iterator<Item = &String> {
+    let parents = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
+    stream.params.keys().chain(parents)
+}
+
+fn known_params(order: &Order, named: &[(&str, &Stream)]) -> Result<(), SyncError> {
+    for param in order.params.keys() {
+        if named.iter().any(|(_, stream)| names_taken(stream).any(|name| name == param)) {
+            continue;
+        }
+        return Err(SyncError::UnknownParam {
+            connection: order.connection.clone(),
+            stream: named.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+            param: param.clone(),
+            known: named.iter().flat_map(|(_, stream)| names_taken(stream)).cloned().collect(),
+        });
+    }
+    Ok(())
+}
+
+/// Why a stretch of time cannot be asked of a stream.
+fn no_backfill(stream: &Stream, order: &Order) -> Option<&'static str> {
+    let Some(rule) = &stream.incremental else { return Some("the service lists all of it or nothing") };
+    let bounded = !rule.until.is_empty() || rule.window_secs.is_some();
+    (order.until.is_some() && !bounded).then_some("the service takes no end of it")
+}
+
+/// The parent's values, where the user gives all of them: then nobody's record has to.
+pub(super) fn given_by_user(stream: &Stream, order: &Order) -> Option<Given> {
+    let names = &stream.parents.first()?.values;
+    let value = |name: &String| Some((name.clone(), order.params.get(name)?.clone()));
+    names.keys().map(value).collect()
+}
+
+/// The stream's own parameters: what is given now, what was before, what the file says.
+pub(super) fn own_given(stream: &Stream, kept: Option<&StoredStream>, order: &Order) -> Given {
+    let value = |(name, param): (&String, &Param)| {
+        let given = order.params.get(name).or_else(|| kept?.params.get(name)).or(param.default.as_ref())?;
+        Some((name.clone(), given.clone()))
+    };
+    stream.params.iter().filter_map(value).collect()
+}
+
+pub(super) fn goal(order: &Order, mode: Mode) -> Goal {
+    let bounds = mode == Mode::Backfill;
+    Goal { mode, since: order.since.filter(|_| bounds), until: order.until.filter(|_| bounds) }
+}
+
+/// How many streams stand above one.
+pub(super) fn depth(connector: &Connector, name: &str) -> usize {
+    let parents = connector.streams.get(name).map(|stream| &stream.parents);
+    let above = parents.into_iter().flatten().filter(|parent| parent.stream != name);
+    above.map(|parent| 1 + depth(connector, &parent.stream)).max().unwrap_or_default()
+}
