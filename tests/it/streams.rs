@@ -24,7 +24,9 @@ fn rules(id: &str) -> BTreeMap<String, Rule> {
     let file: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     let rule = |(name, stream): (&String, &toml::Value)| {
         let incremental = stream.get("incremental");
-        let tells = ["deleted", "token"].iter().any(|word| stream.get(word).is_some());
+        // A list that nothing filters holds what is there alone.
+        let filters = incremental.is_some_and(|rule| rule.get("newest_first").is_none());
+        let tells = stream.get("token").is_some() || (filters && stream.get("deleted").is_some());
         let keeps =
             stream.get("forgets").is_some() || incremental.is_some_and(|rule| rule.get("window_secs").is_some());
         let rule = Rule { tells_gone: tells || incremental.is_none(), keeps, incremental: incremental.is_some() };
