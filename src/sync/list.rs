@@ -129,7 +129,7 @@ impl Reader<'_> {
                     progress = Progress { begun: read.begun, again: true, ..second };
                 }
                 Err(Trouble::Expired) => {
-                    progress = match self.from_its_beginning(&progress) {
+                    progress = match self.same_list(&progress) {
                         Some(same) => same,
                         None => self.anew(part, self.all(part)).await?,
                     }
@@ -153,7 +153,7 @@ impl Reader<'_> {
     }
 
     /// The same list from its beginning, where only the page of it is lost. What was met of it stays so.
-    fn from_its_beginning(&self, lost: &Progress) -> Option<Progress> {
+    fn same_list(&self, lost: &Progress) -> Option<Progress> {
         let page_alone = lost.turn.is_some() && self.stream.token.as_ref().is_none_or(|_| lost.since.is_none());
         page_alone.then(|| Progress { turn: None, seen: 0, ..lost.clone() })
     }
