@@ -277,7 +277,8 @@ impl Records<'_> {
         })
     }
 
-    /// Begins a full list of a part: what was met of it before is forgotten. The version that the store has now.
+    /// Begins a full list of a part: what was met of it before is forgotten, and with it how far that list had come. The
+    /// version that the store has now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -288,6 +289,8 @@ impl Records<'_> {
         })?;
         if met_before {
             self.0.write(|transaction| {
+                // A list that goes on without what it met before would take all of that for gone.
+                transaction.execute("UPDATE parts SET progress = NULL WHERE id = ?1", [part.0])?;
                 transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
                 Ok(())
             })?;

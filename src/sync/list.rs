@@ -128,7 +128,12 @@ impl Reader<'_> {
                     let second = plan::begin(self.stream, &ALL, None, now);
                     progress = Progress { begun: read.begun, again: true, ..second };
                 }
-                Err(Trouble::Expired) => progress = self.anew(part, self.restarted(part, &progress)).await?,
+                Err(Trouble::Expired) => {
+                    progress = match self.same_list(&progress) {
+                        Some(same) => same,
+                        None => self.anew(part, self.all(part)).await?,
+                    }
+                }
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
                 Err(Trouble::Failed(error)) => return Err(error),
                 Err(Trouble::Stopped) => break,
@@ -147,11 +152,14 @@ impl Reader<'_> {
         Ok(Progress { begun, ..progress })
     }
 
-    /// Where to begin after the place was lost: at the list's beginning, or with all of it where its token is lost.
-    fn restarted(&self, part: &Part, lost: &Progress) -> Progress {
-        if lost.turn.is_some() && self.stream.token.as_ref().is_none_or(|_| lost.since.is_none()) {
-            return Progress { turn: None, seen: 0, ..lost.clone() };
-        }
+    /// The same list from its beginning, where only the page of it is lost. What was met of it stays so.
+    fn same_list(&self, lost: &Progress) -> Option<Progress> {
+        let page_alone = lost.turn.is_some() && self.stream.token.as_ref().is_none_or(|_| lost.since.is_none());
+        page_alone.then(|| Progress { turn: None, seen: 0, ..lost.clone() })
+    }
+
+    /// All of it, where its cursor is lost.
+    fn all(&self, part: &Part) -> Progress {
         let place = if part.given.is_empty() { String::new() } else { format!(" of {}", given_text(&part.given)) };
         self.watch.note(self.name, &format!("the vendor no longer knows the cursor{place}: all is listed anew"));
         plan::begin(self.stream, &ALL, None, self.app.clock.now())

@@ -24,13 +24,24 @@ fn rules(id: &str) -> BTreeMap<String, Rule> {
     let file: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     let rule = |(name, stream): (&String, &toml::Value)| {
         let incremental = stream.get("incremental");
-        let tells = ["deleted", "token"].iter().any(|word| stream.get(word).is_some());
+        // A list that nothing filters holds what is there alone.
+        let filters = incremental.is_some_and(|rule| rule.get("newest_first").is_none());
+        let tells = stream.get("token").is_some() || (filters && stream.get("deleted").is_some());
         let keeps =
             stream.get("forgets").is_some() || incremental.is_some_and(|rule| rule.get("window_secs").is_some());
         let rule = Rule { tells_gone: tells || incremental.is_none(), keeps, incremental: incremental.is_some() };
         (name.clone(), rule)
     };
-    file.get("streams").and_then(toml::Value::as_table).into_iter().flatten().map(rule).collect()
+    let streams = file.get("streams").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let mut rules: BTreeMap<String, Rule> = streams.iter().map(rule).collect();
+    // What is below a record that went unseen goes with it.
+    for (name, stream) in (0..streams.len()).flat_map(|_| &streams) {
+        let above = stream.get("parents").and_then(toml::Value::as_array).into_iter().flatten();
+        let above: Vec<&str> = above.filter_map(|parent| parent["stream"].as_str()).collect();
+        let told = above.iter().all(|parent| *parent == name || rules[*parent].tells_gone);
+        rules.entry(name.clone()).and_modify(|rule| rule.tells_gone &= told);
+    }
+    rules
 }
 
 fn holds(list: &Value, wanted: &str) -> bool {

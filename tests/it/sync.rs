@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Ran, finish, needs};
-use crate::vault::store_key;
+use crate::vault::open_store;
 use crate::vault_faults::{can_mount, on_small_disk};
 
 pub const THINGS: &str = include_str!("../connectors/things.toml");
@@ -101,7 +101,8 @@ fn a_first_sync_brings_all_a_second_nothing_and_a_later_one_what_is_new() {
     assert_eq!(stream(&third, "marks")["requests"], 1, "only what is new was asked for");
     assert!(home.json("status")["connections"][0]["last_sync_at"].is_string());
     let again = reports(&home, "things --mode full");
-    for report in again.iter().filter(|report| report["status"] == "done") {
+    // A list that only filters by time does not tell what is gone.
+    for report in again.iter().filter(|report| report["status"] == "done" && report["stream"] != "late") {
         assert_eq!(counts(report)[..3], [0, 0, 0], "all was seen: {report}");
     }
     // Digits stay as they came.
@@ -117,14 +118,15 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("sync things/zzz", 3, "unknown_stream", "integ connector show things"),
         ("sync nothing", 3, "unknown_connection", "integ"),
         ("sync things/needy", 2, "missing_parameters", "integ sync things/needy -p room=VALUE"),
-        ("sync things/needy -p rom=7", 2, "invalid_parameters", "integ sync things/needy -p room=VALUE"),
+        ("sync things/needy -p room=7 -p rom=7", 2, "invalid_parameters", "integ sync things/needy -p room=VALUE"),
+        ("sync things/plain -p rom=7", 2, "invalid_parameters", "integ sync things/plain"),
         ("sync things/needy -p room", 2, "invalid_value", ""),
         ("sync things/marks --mode backfill --since 3d", 2, "no_backfill", "--mode full"),
         ("sync things/things --mode backfill", 2, "invalid_value", "--since 30d"),
         ("sync things/things --mode backfill --since 2d --until 3d", 2, "invalid_value", ""),
         ("sync things/things --mode backfill --since soon", 2, "invalid_time", ""),
         ("sync things/things --since 3d", 2, "invalid_value", ""),
-        ("sync --due things", 2, "usage", ""),
+        ("sync --due things", 2, "", "--due"),
         ("records things/things", 3, "never_synced", "integ sync things/things"),
         ("records things/thing", 3, "unknown_stream", "did you mean things?"),
         ("records things", 2, "invalid_target", ""),
@@ -209,6 +211,7 @@ fn cursors_are_read_put_back_carried_elsewhere_and_remembered() {
     std::fs::write(&path, exported.replace("\"connector\":\"things\"", "\"connector\":\"slack\"")).unwrap();
     assert_eq!(home.run("cursor import things cursors.json --json").error_code(), "invalid_import");
     // All of it again.
+    home.ok("sync things/marks");
     home.ok("cursor clear things/marks");
     assert_eq!(counts(stream(&reports(&home, "things/marks"), "marks"))[..3], [0, 0, 0]);
 }
@@ -218,12 +221,11 @@ fn a_backfill_fills_in_and_leaves_the_cursor() {
     let home = small();
     home.ok("sync things/things");
     let before = cursor(&home, "things/things");
-    let since = home.json("records things/things")["record"]["updated_at"].clone();
     home.ok("sandbox data things/things --records 60");
     let reports = reports(&home, "things/things --mode backfill --since 60d");
     let report = stream(&reports, "things");
     assert_eq!((&report["mode"], &report["status"]), (&json!("backfill"), &json!("done")), "{report}");
-    assert!(report["added"].as_u64().unwrap() >= 30, "{report} since {since}");
+    assert!(report["added"].as_u64().unwrap() >= 30, "{report}");
     assert_eq!(cursor(&home, "things/things"), before);
     assert_eq!(records(&home, "things/things").len(), 60);
 }
@@ -341,8 +343,7 @@ fn of_8_processes_one_runs_what_is_due() {
     assert_eq!(listed["schedules"][0]["rule"], "every 15m");
     assert_eq!((&listed["schedules"][0]["jitter"], &listed["schedules"][0]["last_at"]), (&json!(60), &Value::Null));
     assert_eq!(home.run("sync --due").stderr.trim(), "Nothing is due.");
-    let sqlite = rusqlite::Connection::open(home.workspace().join("vault.db")).unwrap();
-    sqlite.pragma_update(None, "key", format!("x'{}'", store_key(&home))).unwrap();
+    let sqlite = open_store(&home);
     sqlite.execute("UPDATE schedules SET next_at = next_at - 86400 WHERE stream = 'plain'", []).unwrap();
     sqlite.close().unwrap();
     let children: Vec<Child> = (0..8).map(|_| start(&home, "sync --due --json")).collect();

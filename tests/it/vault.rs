@@ -55,6 +55,15 @@ pub fn store_key(home: &Home) -> String {
     line.split('"').nth(1).unwrap().to_owned()
 }
 
+/// The store, opened without the program.
+pub fn open_store(home: &Home) -> rusqlite::Connection {
+    let sqlite = rusqlite::Connection::open(home.workspace().join("vault.db")).unwrap();
+    let cipher = "PRAGMA cipher_default_hmac_algorithm = HMAC_SHA256; PRAGMA cipher_default_page_size = 8192";
+    sqlite.execute_batch(cipher).unwrap();
+    sqlite.pragma_update(None, "key", format!("x'{}'", store_key(home))).unwrap();
+    sqlite
+}
+
 /// Copies a folder as it lies there: what a machine that lost its power would find.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -326,8 +335,7 @@ fn the_key_in_the_key_file_is_the_one_of_the_store() {
     connect_key(&home, ACCOUNT, TOKEN);
     let key = store_key(&home);
     assert!(Key::from_hex(&key).is_some());
-    let sqlite = rusqlite::Connection::open(home.workspace().join("vault.db")).unwrap();
-    sqlite.pragma_update(None, "key", format!("x'{key}'")).unwrap();
+    let sqlite = open_store(&home);
     let account: String = sqlite.query_row("SELECT account FROM connections", [], |row| row.get(0)).unwrap();
     assert_eq!(account, ACCOUNT);
 }

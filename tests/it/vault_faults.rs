@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Home, INTEG, Ran, finish, has_program, is_root, needs};
-use crate::vault::{Known, connect_key, copy, seal_text, store_key};
+use crate::vault::{Known, connect_key, copy, open_store, seal_text, store_key};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -111,8 +111,7 @@ fn fault_054_a_store_of_a_newer_version_is_read_and_never_written() {
     let known = Known::new();
     let home = &known.home;
     let store = home.workspace().join("vault.db");
-    let sqlite = rusqlite::Connection::open(&store).unwrap();
-    sqlite.pragma_update(None, "key", format!("x'{}'", store_key(home))).unwrap();
+    let sqlite = open_store(home);
     sqlite.pragma_update(None, "user_version", 99).unwrap();
     sqlite.close().unwrap();
     let before = fs::read(&store).unwrap();

@@ -162,7 +162,7 @@ fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
     let mut writer = csv::Writer::from_writer(out);
     let change = reading.since.map(|_| ["change", "version"]);
     let heading = change.into_iter().flatten().map(str::to_owned).chain(names.iter().cloned());
-    wrote(writer.write_record(heading).map_err(io::Error::from))?;
+    wrote(writer.write_record(heading).map_err(csv_error))?;
     reading.each(|record| {
         let members = members(record);
         let mut cells: Vec<String> = Vec::with_capacity(names.len() + 2);
@@ -170,7 +170,7 @@ fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
             cells.extend([record.change(since).to_string(), record.version.to_string()]);
         }
         cells.extend(names.iter().map(|name| members.get(name).map(|value| cell(value)).unwrap_or_default()));
-        wrote(writer.write_record(cells).map_err(io::Error::from))
+        wrote(writer.write_record(cells).map_err(csv_error))
     })?;
     wrote(writer.flush()).map(|_| 0)
 }
@@ -198,6 +198,14 @@ fn parquet(reading: &Reading<'_>) -> Result<u8> {
 
 fn is_broken_pipe(error: &Error) -> bool {
     error.downcast_ref::<ParquetError>().is_some_and(ParquetError::is_broken_pipe)
+}
+
+/// The crate's own conversion hides the kind, by which a reader who has gone is known.
+fn csv_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => source,
+        kind => io::Error::other(format!("{kind:?}")),
+    }
 }
 
 /// The members of a record, each as it was written.
