@@ -34,10 +34,11 @@ enum Topic {
     Sandbox,
     Scripting,
     Security,
+    Sync,
 }
 
 impl Topic {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Ci,
         Self::Connectors,
         Self::Environment,
@@ -47,6 +48,7 @@ impl Topic {
         Self::Sandbox,
         Self::Scripting,
         Self::Security,
+        Self::Sync,
     ];
 
     fn name(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Topic {
             Self::Sandbox => "sandbox",
             Self::Scripting => "scripting",
             Self::Security => "security",
+            Self::Sync => "sync",
         }
     }
 
@@ -79,6 +82,7 @@ impl Topic {
             Self::Sandbox => include_str!("topics/sandbox.txt").to_owned(),
             Self::Scripting => include_str!("topics/scripting.txt").to_owned(),
             Self::Security => include_str!("topics/security.txt").to_owned(),
+            Self::Sync => include_str!("topics/sync.txt").to_owned(),
         }
     }
 
