@@ -41,6 +41,16 @@
 //! listener (`oauth::listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
 //! vendor's dialect (`oauth::dialect`), asks whose account it is (`health`) and keeps it.
 //!
+//! # How a sync runs
+//!
+//! `sync::run` takes a connection's streams, parents before children, each with its lock (`locks/stream-N.lock`) and its job.
+//! A stream is one list, or one for each record of its parent: a part, with a cursor of its own. `sync::plan` says what to ask
+//! first and what after each page, `sync::ask` makes the request, `api::send` sends it within the vendor's budget, and
+//! `sync::document` finds the records without copying them. The page goes through a channel to the writer, so that the next
+//! one is fetched meanwhile; `store::Records::commit` keeps its records, the list's progress and the job's counts in one
+//! transaction. At the list's end the cursor moves, and what a full list did not meet is swept away. What a webhook brings
+//! takes the same way from `sync::push` on.
+//!
 //! # How the sandbox fits in
 //!
 //! Every request of a connection passes `http::Route`: live, another origin, or the emulation. A sandbox connection's URLs

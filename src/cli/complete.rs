@@ -113,7 +113,7 @@ pub(super) fn shown_actions() -> ArgValueCandidates {
         let Some(connector) = named_after("show").and_then(|words| connector(words.first()?)) else {
             return Vec::new();
         };
-        connector.actions.keys().map(CompletionCandidate::new).collect()
+        connector.actions.keys().chain(connector.streams.keys()).map(CompletionCandidate::new).collect()
     })
 }
 

@@ -1,7 +1,9 @@
 //! Tables that fit the terminal.
 
+use std::ops::Range;
+
 use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 
 use super::ui::{Tone, Ui, escape};
 
@@ -22,6 +24,11 @@ impl From<String> for Text {
 
 /// Rows under headings, as wide as the terminal at most; unbounded where there is none.
 pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>) -> String {
+    table_of_numbers(ui, headings, rows, 0..0)
+}
+
+/// The same with numbers in some columns, which end at their right edge.
+pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>, numbers: Range<usize>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     match ui.width {
@@ -48,6 +55,9 @@ pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>) -> String 
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+        if numbers.contains(&column.index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -211,8 +211,17 @@ fn code(tone: Tone) -> u8 {
     }
 }
 
+/// The columns of the terminal that progress is shown on.
+pub(super) fn progress_width() -> usize {
+    width_of(io::stderr())
+}
+
 fn terminal_width() -> usize {
-    let asked = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col)).ok();
+    width_of(io::stdout())
+}
+
+fn width_of(stream: impl std::os::fd::AsFd) -> usize {
+    let asked = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
     let told = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
     asked.filter(|width| *width > 0).or_else(told).unwrap_or(80)
 }

@@ -9,6 +9,7 @@ pub enum Place {
     Name,
     Category,
     Action,
+    Stream,
     Event,
     Description,
     Scope,
@@ -21,6 +22,7 @@ impl Place {
             Self::Name => "name",
             Self::Category => "category",
             Self::Action => "action",
+            Self::Stream => "stream",
             Self::Event => "event",
             Self::Description => "description",
             Self::Scope => "scope",
@@ -33,6 +35,7 @@ impl Place {
             Self::Name => 90,
             Self::Category => 50,
             Self::Action => 30,
+            Self::Stream => 22,
             Self::Description => 25,
             Self::Event => 20,
             Self::Scope => 10,
@@ -99,6 +102,7 @@ fn things(connector: &Connector) -> Vec<Found> {
         plain(Place::Description, &connector.description),
     ];
     things.extend(connector.actions.iter().map(|(name, action)| named(Place::Action, name, &action.about)));
+    things.extend(connector.streams.iter().map(|(name, stream)| named(Place::Stream, name, &stream.about)));
     things.extend(connector.events.iter().map(|(name, event)| named(Place::Event, name, &event.about)));
     things.extend(connector.scopes.iter().map(|(name, scope)| named(Place::Scope, name, scope.purpose())));
     things

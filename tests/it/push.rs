@@ -1,6 +1,7 @@
 //! `integ webhook listen --sync`: what a vendor tells and what it is asked for meet in one store.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use integ::connector::{Catalogue, Connector};
@@ -11,16 +12,20 @@ use url::Url;
 use crate::harness::Home;
 use crate::webhook::{Listening, Maker, events, home, post};
 
+/// Events sent so far: each has another id.
+static SENT: AtomicU64 = AtomicU64::new(1);
+
 /// Sends an event with a body of its own.
 fn send(home: &Home, name: &str, url: &Url, event: &str, body: &Value) {
     let maker = Maker::of(home, name);
     let connector: Connector = Catalogue::new(std::path::Path::new("/nonexistent")).get(name).unwrap();
     let body = body.to_string();
+    let id = format!("{:032x}", SENT.fetch_add(1, Ordering::Relaxed));
     let wish = Wish {
         event,
         url: url.as_str(),
         number: 1,
-        id: "00000000000000000000000000000000",
+        id: &id,
         set: &[],
         data: Some(body.as_bytes()),
         now: integ::clock::Timestamp::now(),
@@ -65,6 +70,7 @@ fn synced(home: &Home, line: &str) -> Value {
 #[test]
 fn a_record_that_is_pushed_is_one_that_is_polled() {
     let home = home(&["stripe"]);
+    home.ok("sandbox data stripe/charges --records 6");
     synced(&home, "stripe/charges");
     let cursor = home.json("cursor get stripe/charges");
     let mut listening = Listening::start(&home, "stripe --sync", None);
@@ -176,11 +182,11 @@ fn a_record_is_put_into_the_list_that_its_event_names() {
 
 #[test]
 fn many_signs_are_one_run_and_wait_for_a_sync_that_is_under_way() {
-    let home = home(&["jira"]);
-    synced(&home, "jira/issues");
+    let home = home(&["notion"]);
+    synced(&home, "notion/pages");
     let runs = || {
-        let jobs = home.json("job list jira --limit 100");
-        jobs["jobs"].as_array().unwrap().iter().filter(|job| job["stream"] == "issues").count()
+        let jobs = home.json("job list notion --limit 100");
+        jobs["jobs"].as_array().unwrap().iter().filter(|job| job["stream"] == "pages").count()
     };
     let began = runs();
     let locks = home.workspace().join("locks");
@@ -194,8 +200,8 @@ fn many_signs_are_one_run_and_wait_for_a_sync_that_is_under_way() {
         })
         .collect();
     assert!(!held.is_empty());
-    let mut listening = Listening::start(&home, "jira --sync", None);
-    home.ok("webhook simulate jira jira:issue_updated --count 25");
+    let mut listening = Listening::start(&home, "notion --sync", None);
+    home.ok("webhook simulate notion page.content_updated --count 25");
     let waited = Instant::now();
     while waited.elapsed() < Duration::from_secs(4) {
         assert!(events(&home, "").iter().all(|event| event["status"] == "pending"), "the stream was another's");

@@ -10,6 +10,7 @@ mod schema;
 mod search;
 mod setup;
 mod show;
+mod stream;
 mod validate;
 
 use clap::{Args, Subcommand};

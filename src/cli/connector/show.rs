@@ -10,12 +10,12 @@ use crate::app::App;
 use crate::connector::{Auth, Connector, Source};
 use crate::error::Result;
 
-/// One connector: ways of authenticating, parameters, scopes, actions; or one of its actions
+/// One connector: ways of authenticating, parameters, scopes, actions, streams; or one action or stream of it
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     #[arg(add = crate::cli::complete::connectors())]
     connector: String,
-    #[arg(add = crate::cli::complete::shown_actions())]
+    #[arg(value_name = "ACTION|STREAM", add = crate::cli::complete::shown_actions())]
     action: Option<String>,
 }
 
@@ -54,6 +54,12 @@ struct ActionView {
 }
 
 #[derive(Serialize)]
+struct StreamView {
+    stream: String,
+    about: String,
+}
+
+#[derive(Serialize)]
 struct Details {
     id: String,
     name: String,
@@ -66,6 +72,7 @@ struct Details {
     ways: Vec<Way>,
     scopes: Vec<ScopeView>,
     actions: Vec<ActionView>,
+    streams: Vec<StreamView>,
     health: Option<String>,
     limits: Vec<String>,
     unsure: Vec<String>,
@@ -106,6 +113,11 @@ impl View for Details {
             let rows = self.actions.iter().map(|item| vec![item.action.clone().into(), item.about.clone().into()]);
             out.push(table(ui, &["action", "what"], rows.collect()));
         }
+        if !self.streams.is_empty() {
+            out.push(String::new());
+            let rows = self.streams.iter().map(|item| vec![item.stream.clone().into(), item.about.clone().into()]);
+            out.push(table(ui, &["stream", "what"], rows.collect()));
+        }
         let lists = [("Limits", &self.limits), ("Not confirmed by a source", &self.unsure)];
         for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             out.push(String::new());
@@ -118,6 +130,11 @@ impl View for Details {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     let connector = app.catalogue.get(&args.connector)?;
+    if let Some(name) = &args.action
+        && let Some(stream) = connector.streams.get(name)
+    {
+        return super::stream::show(ui, &connector, name, stream);
+    }
     if let Some(action) = &args.action {
         return super::action::show(ui, &connector, action);
     }
@@ -146,6 +163,11 @@ fn details(connector: &Connector, source: &Source) -> Details {
             .actions
             .iter()
             .map(|(name, action)| ActionView { action: name.clone(), about: action.about.clone() })
+            .collect(),
+        streams: connector
+            .streams
+            .iter()
+            .map(|(name, stream)| StreamView { stream: name.clone(), about: stream.about.clone() })
             .collect(),
         health: connector.health.as_ref().map(|health| format!("{} {}", health.method.as_str(), health.path)),
         limits: connector.rate.limits.clone(),

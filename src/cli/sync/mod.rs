@@ -15,7 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use self::progress::Progress;
-use super::table::{Text, relative, table};
+use super::table::{Text, relative, table, table_of_numbers};
 use super::ui::{Tone, Ui, View};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -339,7 +339,6 @@ impl View for Synced {
         if self.streams.is_empty() {
             return "Nothing to sync. Try `integ connect github --sandbox`, then `integ sync github`.".to_owned();
         }
-        let narrow = ui.width.is_some_and(|width| width < 72);
         let row = |view: &ReportView| {
             let tone = match view.status {
                 "done" => Tone::Good,
@@ -347,23 +346,30 @@ impl View for Synced {
                 _ => Tone::Bad,
             };
             let number = |number: u64| Text(grouped(number), (number == 0).then_some(Tone::Dim));
-            let mut cells = vec![
+            vec![
                 format!("{}/{}", view.connection, view.stream).into(),
                 Text(view.status.to_owned(), Some(tone)),
                 number(view.added),
                 number(view.changed),
                 number(view.deleted),
-            ];
-            if !narrow {
-                cells.extend([number(view.unchanged), number(view.requests), format!("{:.1} s", view.seconds).into()]);
-            }
-            cells
+                number(view.unchanged),
+                number(view.requests),
+                format!("{:.1} s", view.seconds).into(),
+            ]
         };
-        let mut headings = vec!["stream", "status", "added", "changed", "deleted"];
-        if !narrow {
-            headings.extend(["unchanged", "requests", "time"]);
+        let mut headings = vec!["stream", "status", "added", "changed", "deleted", "unchanged", "requests", "time"];
+        let mut rows: Vec<Vec<Text>> = self.streams.iter().map(row).collect();
+        // A name in two lines is worse than a number less.
+        for spare in ["requests", "time", "unchanged"] {
+            if ui.width.is_some_and(|width| width < needed(&headings, &rows))
+                && let Some(at) = headings.iter().position(|heading| *heading == spare)
+            {
+                headings.remove(at);
+                rows.iter_mut().for_each(|row| _ = row.remove(at));
+            }
         }
-        let mut text = table(ui, &headings, self.streams.iter().map(row).collect());
+        let numbers = 2..headings.len();
+        let mut text = table_of_numbers(ui, &headings, rows, numbers);
         for view in &self.streams {
             if view.skipped > 0 {
                 let lists = if view.skipped == 1 { "1 list".to_owned() } else { format!("{} lists", view.skipped) };
@@ -379,6 +385,15 @@ impl View for Synced {
         }
         text
     }
+}
+
+/// The columns that a table takes where nothing of it is broken.
+fn needed(headings: &[&str], rows: &[Vec<Text>]) -> usize {
+    let column = |(at, heading): (usize, &&str)| {
+        let cells = rows.iter().map(|row| row[at].0.chars().count());
+        cells.chain([heading.len()]).max().unwrap_or_default() + 2
+    };
+    headings.iter().enumerate().map(column).sum()
 }
 
 /// Digits in groups of three.
@@ -400,7 +415,9 @@ fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
     Ok(code)
 }
 
-fn synced(app: &App, reports: Vec<Report>) -> Synced {
+fn synced(app: &App, mut reports: Vec<Report>) -> Synced {
+    // Not in the order in which they happened to end.
+    reports.sort_by_cached_key(|report| (report.connection.to_string(), report.stream.clone()));
     let now = app.clock.now().as_second();
     let resumes = |report: &Report| match report.outcome {
         Outcome::Limited(at) => Some(at.as_second() - now),

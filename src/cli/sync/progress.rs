@@ -1,19 +1,22 @@
 //! What a sync shows while it runs, on a terminal; elsewhere its table says enough.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::ui::Ui;
+use super::super::ui::{Ui, progress_width};
 use super::grouped;
-use crate::clock::Stopwatch;
 use crate::connection::ConnectionName;
 use crate::store::{Counts, Traffic};
 use crate::sync::{Outcome, Report, Watch};
 
 const REDRAW: Duration = Duration::from_millis(120);
+
+/// Lines beyond so many end with their stream, so that those that run stay in sight.
+const MOST_LINES: usize = 14;
 
 /// A line for each stream that runs.
 pub(super) struct Progress<'a> {
@@ -25,9 +28,23 @@ pub(super) struct Progress<'a> {
 
 struct Line {
     bar: ProgressBar,
-    began: Stopwatch,
+    figures: Arc<Mutex<Figures>>,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, Default)]
+struct Figures {
+    name: String,
     records: u64,
     requests: u64,
+    /// Requests that the vendor still allows.
+    left: Option<u64>,
+    /// Seconds that it took.
+    took: Option<f64>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Progress<'a> {
@@ -42,41 +59,70 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<String, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A line that is figured out anew whenever it is drawn, so that its rate is true while nothing comes.
+    fn style(&self, sign: &str, figures: &Arc<Mutex<Figures>>) -> Option<ProgressStyle> {
+        let width = progress_width().saturating_sub(SIGN);
+        let figures = Arc::clone(figures);
+        let line = move |state: &ProgressState, out: &mut dyn Write| {
+            let figures = locked(&figures);
+            let seconds = figures.took.unwrap_or_else(|| state.elapsed().as_secs_f64());
+            let _ = out.write_str(&figures.line(seconds, width));
+        };
+        Some(ProgressStyle::with_template(&format!("{sign} {{line}}")).ok()?.with_key("line", line))
     }
 }
 
-impl Line {
-    fn message(&self) -> String {
-        let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+/// The sign before a line, the space after it, and a column to spare.
+const SIGN: usize = 3;
+
+impl Figures {
+    /// Never wider than `width`: what matters least is left out.
+    fn line(&self, seconds: f64, width: usize) -> String {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown")]
         #[expect(clippy::cast_precision_loss, reason = "a rate that is shown")]
-        let rate = (self.records as f64 / seconds) as u64;
-        format!("{:>11} records {:>9}/s {:>7} requests", grouped(self.records), grouped(rate), grouped(self.requests))
+        let rate = if seconds < 0.1 { 0 } else { (self.records as f64 / seconds) as u64 };
+        let rate = if rate == 0 { String::new() } else { format!("{}/s", grouped(rate)) };
+        let mut line = format!("{:>9} records {rate:>9}", grouped(self.records));
+        let left = self.left.map(|left| format!(" {:>8} left", grouped(left)));
+        let requests = format!(" {:>6} requests", grouped(self.requests));
+        for more in [left, Some(requests)].into_iter().flatten() {
+            if NAME + 1 + line.len() + more.len() <= width {
+                line.push_str(&more);
+            }
+        }
+        let name = width.saturating_sub(line.len() + 1).min(NAME);
+        let mut said: String = self.name.chars().take(name).collect();
+        if self.name.chars().count() > name {
+            said.pop();
+            said.push('…');
+        }
+        format!("{said:name$} {line}").chars().take(width).collect()
     }
 }
+
+/// The column of names.
+const NAME: usize = 28;
 
 impl Watch for Progress<'_> {
     fn began(&self, stream: &str) {
         let Some(bars) = &self.bars else { return };
         let bar = bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:28!} {msg}") {
+        let name = format!("{}/{stream}", self.connection);
+        let figures = Arc::new(Mutex::new(Figures { name, ..Figures::default() }));
+        if let Some(style) = self.style("{spinner}", &figures) {
             bar.set_style(style);
         }
-        bar.set_prefix(format!("{}/{stream}", self.connection));
         bar.enable_steady_tick(REDRAW);
-        let line = Line { bar, began: Stopwatch::start(), records: 0, requests: 0 };
-        self.lines().insert(stream.to_owned(), line);
+        locked(&self.lines).insert(stream.to_owned(), Line { bar, figures });
     }
 
     fn page(&self, stream: &str, counts: Counts, traffic: Traffic, left: Option<u64>) {
-        let mut lines = self.lines();
-        let Some(line) = lines.get_mut(stream) else { return };
-        line.records += counts.added + counts.changed + counts.deleted + counts.unchanged;
-        line.requests += traffic.requests;
-        let left = left.map(|left| format!(", {} left", grouped(left))).unwrap_or_default();
-        line.bar.set_message(format!("{}{left}", line.message()));
+        let lines = locked(&self.lines);
+        let Some(line) = lines.get(stream) else { return };
+        let mut figures = locked(&line.figures);
+        figures.records += counts.added + counts.changed + counts.deleted + counts.unchanged;
+        figures.requests += traffic.requests;
+        figures.left = left.or(figures.left);
     }
 
     fn note(&self, stream: &str, text: &str) {
@@ -88,9 +134,46 @@ impl Watch for Progress<'_> {
     }
 
     fn ended(&self, report: &Report) {
-        if let Some(line) = self.lines().remove(&report.stream) {
-            let how = if matches!(report.outcome, Outcome::Done) { "✓" } else { "✗" };
-            line.bar.finish_with_message(format!("{} {how}", line.message()));
+        let lines = locked(&self.lines);
+        let (Some(line), Some(bars)) = (lines.get(&report.stream), &self.bars) else { return };
+        locked(&line.figures).took = Some(report.seconds);
+        let sign = match report.outcome {
+            Outcome::Done => "✓",
+            Outcome::Limited(_) | Outcome::Cancelled | Outcome::Left(_) => "!",
+            Outcome::Failed(_) => "✗",
+        };
+        if let Some(style) = self.style(sign, &line.figures) {
+            line.bar.set_style(style);
         }
+        line.bar.finish();
+        if lines.len() > MOST_LINES {
+            bars.remove(&line.bar);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_never_wider_than_the_terminal() {
+        let figures = Figures {
+            name: "salesforce@production/opportunity_line_items".to_owned(),
+            records: 12_345_678,
+            requests: 123_456,
+            left: Some(99_999),
+            took: None,
+        };
+        for width in [20, 40, 57, 77, 97, 117] {
+            let line = figures.line(60.0, width);
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+        assert_eq!(figures.line(60.0, 77), "salesforce@production/oppor… 12,345,678 records 205,761/s   99,999 left");
+        let early = Figures { name: "github/issues".to_owned(), ..Figures::default() };
+        assert_eq!(
+            early.line(0.01, 77).trim_end(),
+            "github/issues                        0 records                0 requests"
+        );
     }
 }
