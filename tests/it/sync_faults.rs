@@ -85,6 +85,34 @@ fn fault_085_a_full_list_killed_in_its_middle_still_sees_what_is_gone() {
     assert_eq!(records(&home, "things/plain"), truth(&home, "plain"));
 }
 
+/// Syncs until nothing is before it any more, and compares.
+fn settles(home: &Home, streams: &[&str], line: &str, truth_line: &str, seed: u64) {
+    home.ok(&format!("sync {truth_line} --mode full --quiet"));
+    // The first may end what was cut off between its last page and its end.
+    for (run, mode) in ["incremental", "incremental", "full"].into_iter().enumerate() {
+        home.ok(&format!("sync {line} --mode {mode} --quiet"));
+        for name in streams {
+            let at = format!("seed {seed}, {name}, {mode}");
+            let known = records(home, &format!("things/{name}"));
+            let vendors = records(home, &format!("things@truth/{name}"));
+            let missed: Vec<&String> = vendors.keys().filter(|key| !known.contains_key(*key)).collect();
+            let extra: Vec<&String> = known.keys().filter(|key| !vendors.contains_key(*key)).collect();
+            let differ: Vec<&String> = vendors.keys().filter(|key| known.get(*key) != vendors.get(*key)).collect();
+            // Of what went behind a list that was cut off for
+            // long no filter tells: the full list does.
+            let settled = run > 0;
+            assert!(!settled || (missed.is_empty() && differ.is_empty()), "{at}: missed {missed:?}, differ {differ:?}");
+            assert!(mode != "full" || extra.is_empty(), "{at}: too many {extra:?}");
+        }
+    }
+    for name in streams {
+        let changes = home.ok(&format!("records things/{name} --since 0 --json"));
+        let keys: Vec<Value> =
+            changes.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].take()).collect();
+        assert_eq!(keys.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(), keys.len(), "{name}: told twice");
+    }
+}
+
 /// One random kill after another, with trouble at the vendor and time that passes.
 #[test]
 fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
@@ -156,30 +184,7 @@ fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
         }
     }
     home.ok("sandbox fault things --clear");
-    home.ok(&format!("sync {truth_line} --mode full --quiet"));
-    // The first may end what was cut off between its last page and its end.
-    for (run, mode) in ["incremental", "incremental", "full"].into_iter().enumerate() {
-        home.ok(&format!("sync {line} --mode {mode} --quiet"));
-        for name in STREAMS {
-            let at = format!("seed {seed}, {name}, {mode}");
-            let known = records(&home, &format!("things/{name}"));
-            let vendors = records(&home, &format!("things@truth/{name}"));
-            let missed: Vec<&String> = vendors.keys().filter(|key| !known.contains_key(*key)).collect();
-            let extra: Vec<&String> = known.keys().filter(|key| !vendors.contains_key(*key)).collect();
-            let differ: Vec<&String> = vendors.keys().filter(|key| known.get(*key) != vendors.get(*key)).collect();
-            // Of what went behind a list that was cut off for
-            // long no filter tells: the full list does.
-            let settled = run > 0;
-            assert!(!settled || (missed.is_empty() && differ.is_empty()), "{at}: missed {missed:?}, differ {differ:?}");
-            assert!(mode != "full" || extra.is_empty(), "{at}: too many {extra:?}");
-        }
-    }
-    for name in STREAMS {
-        let changes = home.ok(&format!("records things/{name} --since 0 --json"));
-        let keys: Vec<Value> =
-            changes.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].take()).collect();
-        assert_eq!(keys.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(), keys.len(), "{name}: told twice");
-    }
+    settles(&home, &STREAMS, &line, &truth_line, seed);
     assert_eq!(home.run("vault check").code, 0);
     eprintln!("{rounds} rounds, {killed} killed, {cut_off} lists cut off, {} cursors", cursors.len());
 }
