@@ -244,32 +244,35 @@ impl Records<'_> {
         })
     }
 
-    /// Ends a full list of some parts of a stream: what was not met in them is gone, and so is all of the orphans. The
-    /// number of records that are.
+    /// Ends full lists of some parts of a stream: what was not met in them is gone, and so is all that was listed for
+    /// records that are. The number of records that are gone by it.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
-    pub fn sweep(&self, job: JobId, parts: &[FullList], orphans: &[PartId], now: Timestamp) -> Result<u64, StoreError> {
+    pub fn sweep(&self, job: JobId, stream: StreamId, listed: &[FullList], now: Timestamp) -> Result<u64, StoreError> {
+        if listed.is_empty() && self.0.read(|sqlite| Ok(orphans(sqlite, stream)?.is_empty()))? {
+            return Ok(0);
+        }
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
             let mut gone = 0;
-            let listed = parts.iter().map(|read| (*read, true));
-            let orphans = orphans.iter().map(|part| (FullList { part: *part, begun: u64::MAX }, false));
-            for (read, listed) in listed.chain(orphans) {
-                let missing = missing(transaction, read)?;
-                let sql =
-                    "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
-                let mut update = transaction.prepare_cached(sql)?;
-                for id in &missing {
-                    update.execute((id, version, now.as_second()))?;
+            for read in listed {
+                gone += bury(transaction, *read, version, now)?;
+                let sql = "UPDATE parts SET progress = NULL WHERE id = ?1";
+                transaction.prepare_cached(sql)?.execute([read.part.0])?;
+            }
+            // What is gone may itself have had lists, and so on down a tree.
+            loop {
+                let orphans = orphans(transaction, stream)?;
+                if orphans.is_empty() {
+                    break;
                 }
-                gone += missing.len() as u64;
-                let part = read.part.0;
-                transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([part])?;
-                // The list of one that comes back is read from its beginning: nothing of it is there any more.
-                let sql = "UPDATE parts SET progress = NULL, cursor = iif(?2, cursor, NULL), \
-                           parent_version = iif(?2, parent_version, NULL) WHERE id = ?1";
-                transaction.prepare_cached(sql)?.execute((part, listed))?;
+                for part in orphans {
+                    gone += bury(transaction, FullList { part, begun: u64::MAX }, version, now)?;
+                    // The list of one that comes back is read from its beginning: nothing of it is there any more.
+                    let sql = "UPDATE parts SET progress = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
+                    transaction.prepare_cached(sql)?.execute([part.0])?;
+                }
             }
             let counts = Counts { deleted: gone, ..Counts::default() };
             super::jobs::progress(transaction, job, counts, Traffic::default())?;
@@ -548,6 +551,29 @@ fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError
         }
     }
     Ok(())
+}
+
+/// The parts of records that are gone, as long as anything is left of them.
+fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartId>, StoreError> {
+    let sql = "SELECT p.id FROM parts p JOIN records r ON r.id = p.parent_id \
+               WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.progress IS NOT NULL \
+               OR p.parent_version IS NOT NULL \
+               OR EXISTS (SELECT 1 FROM records x WHERE x.part_id = p.id AND x.deleted_at IS NULL))";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let ids = statement.query_map([stream.0], |row| Ok(PartId(row.get(0)?)))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Marks what a full list of a part did not meet as gone, and forgets what it met.
+fn bury(transaction: &Transaction<'_>, read: FullList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
+    let missing = missing(transaction, read)?;
+    let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
+    let mut update = transaction.prepare_cached(sql)?;
+    for id in &missing {
+        update.execute((id, version, now.as_second()))?;
+    }
+    transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([read.part.0])?;
+    Ok(missing.len() as u64)
 }
 
 /// What is known of a part and was not met in a list of it.

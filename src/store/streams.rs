@@ -149,20 +149,6 @@ impl Streams<'_> {
         })
     }
 
-    /// The parts of records that are gone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn orphans(&self, stream: StreamId) -> Result<Vec<PartId>, StoreError> {
-        self.0.read(|sqlite| {
-            let sql = "SELECT p.id FROM parts p JOIN records r ON r.id = p.parent_id \
-                       WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            let ids = statement.query_map([stream.0], |row| Ok(PartId(row.get(0)?)))?;
-            Ok(ids.collect::<Result<_, _>>()?)
-        })
-    }
-
     /// Puts a part's cursor elsewhere, and forgets how far a list had come.
     ///
     /// # Errors

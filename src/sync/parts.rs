@@ -58,13 +58,7 @@ impl Parts<'_> {
         // Records of different pages may have given the same list.
         listed.sort_by_key(|read| read.part);
         listed.dedup_by_key(|read| read.part);
-        let sweep = move |opened: &Opened| {
-            let orphans = opened.store.streams().orphans(stream)?;
-            if listed.is_empty() && orphans.is_empty() {
-                return Ok(0);
-            }
-            Ok(opened.store.records().sweep(job, &listed, &orphans, now)?)
-        };
+        let sweep = move |opened: &Opened| Ok(opened.store.records().sweep(job, stream, &listed, now)?);
         ends.brought.counts.deleted += self.reader.in_store(sweep).await?;
         ends.failed.take().map_or(Ok(()), Err)
     }

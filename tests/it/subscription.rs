@@ -414,8 +414,10 @@ fn what_was_missed_is_asked_for_and_taken_in_once() {
 fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
     let home = crate::webhook::home(&["stripe", "twilio", "paypal"]);
     for name in ["stripe", "twilio", "paypal"] {
+        home.ok(&format!("webhook backfill {name} --since 1d"));
+        // What was found is known the second time.
         let ran = home.run(&format!("webhook backfill {name} --since 1d"));
-        assert!(ran.code == 0 && ran.stderr.contains("0 were kept, 0 had come."), "{name}: {ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains("0 were kept"), "{name}: {ran:?}");
     }
     home.ok("connect github --sandbox --scope admin:repo_hook --scope repo");
     let ran = home.run("webhook backfill github --since 1d --json");
