@@ -95,10 +95,11 @@ fn a_first_sync_brings_all_a_second_nothing_and_a_later_one_what_is_new() {
     }
     home.ok("sandbox advance things --ticks 3");
     let third = reports(&home, "things");
-    // A record may change twice, or change and go.
+    // A record may change twice, or change and go, or come and go.
     for name in ["marks", "plain", "things"] {
         let [added, changed, deleted, _] = counts(stream(&third, name));
-        assert!(added == 3 && (1..=3).contains(&changed) && deleted == 1, "{name}: {added} {changed} {deleted}");
+        let told = (2..=3).contains(&added) && (1..=3).contains(&changed) && added - deleted == 2;
+        assert!(told, "{name}: {added} {changed} {deleted}");
     }
     assert_eq!(stream(&third, "marks")["requests"], 1, "only what is new was asked for");
     assert!(home.json("status")["connections"][0]["last_sync_at"].is_string());
@@ -380,16 +381,20 @@ fn what_changed_is_a_feed_with_versions() {
     home.ok("sync things/marks");
     let news = feed(&last.to_string());
     let with = |what: &str| news.iter().filter(|change| change["change"] == what).count();
-    assert_eq!((with("added"), with("changed"), with("deleted")), (3, 3, 1), "{news:?}");
+    // Of three that came and one that went it may be the same; one may have changed twice, or changed and gone.
+    assert!(with("added") == with("deleted") + 2 && (1..=3).contains(&with("changed")), "{news:?}");
     let versions: Vec<u64> = news.iter().map(|change| change["version"].as_u64().unwrap()).collect();
     assert!(versions.is_sorted() && versions[0] > last, "{versions:?}");
-    let gone = news.iter().find(|change| change["change"] == "deleted").unwrap();
-    assert!(gone["deleted_at"].is_string() && gone["record"]["status"] == "there", "what it was stays: {gone}");
+    for gone in
+        news.iter().filter(|change| change["change"] == "deleted" && change["first_seen_at"] != change["deleted_at"])
+    {
+        assert!(gone["deleted_at"].is_string() && gone["record"]["status"] == "there", "what it was stays: {gone}");
+    }
     // Since the beginning, what came and went is told once, as it is now.
     let all = feed("0");
     let keys: BTreeSet<&str> = all.iter().map(|change| change["key"].as_str().unwrap()).collect();
-    assert_eq!((all.len(), keys.len()), (33, 33));
-    assert_eq!(feed("1h").len(), 33, "by time");
+    assert!(all.len() == keys.len() && (32..=33).contains(&all.len()), "{all:?}");
+    assert_eq!(feed("1h").len(), all.len(), "by time");
     assert_eq!(records(&home, "things/marks").len(), 32);
 }
 

@@ -300,9 +300,9 @@ fn fault_091_what_is_gone_and_what_is_asked_for_again_is_counted_once() {
     home.ok("sandbox advance things --ticks 9");
     let report = reports(&home, line);
     for name in ["things", "marks", "plain"] {
-        // Three are gone, of which one may have come meanwhile.
+        // Three are gone, of which some may have come meanwhile.
         let told = counts(stream(&report, name))[2];
-        assert!((2..=3).contains(&told), "{name}: {report:?}");
+        assert!((1..=3).contains(&told), "{name}: {report:?}");
         let gone = home.ok(&format!("records things/{name} --since 0 --json"));
         let gone = gone.lines().filter(|line| line.contains(r#""change":"deleted""#)).count() as u64;
         assert!((told..=3).contains(&gone), "{name}: {gone}");
