@@ -34,6 +34,7 @@ mod schedules;
 mod sequence;
 mod streams;
 mod subscriptions;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -62,14 +63,15 @@ pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use records::{
-    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records,
-    StoredRecord, Traffic,
+    Change, Counts, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord,
+    Traffic,
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;
 pub use schedules::{Schedule, Schedules};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
+pub use sweep::FullList;
 pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.
