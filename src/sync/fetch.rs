@@ -80,6 +80,7 @@ impl Reader<'_> {
             match Document::parse(text) {
                 Ok(document) => {
                     let mut fetched = self.understand(list, progress, &request, &answer.response, &document)?;
+                    fetched.page.read_at = Some(self.read_at(&answer));
                     self.complete(list, progress, token, &mut fetched, &mut traffic).await?;
                     return Ok(Fetched { traffic, ..fetched });
                 }
@@ -93,6 +94,15 @@ impl Reader<'_> {
             }
         }
         Err(Trouble::Stopped)
+    }
+
+    /// When the vendor read what it answers, at the earliest: by its own clock where it tells it (RFC 9110 section 6.6.1).
+    fn read_at(&self, answer: &Answer) -> Timestamp {
+        let told = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let answered = told.map_or_else(|| self.app.clock.now(), |told| told.timestamp());
+        // In whole seconds, as the date is.
+        let took = Duration::from_secs(answer.duration.as_secs() + 1);
+        answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// What an answer says: its records, and how the list goes on.
@@ -155,7 +165,13 @@ impl Reader<'_> {
         let ahead = progress.turn.is_none() && !listed_only && !moves && !pages.is_some_and(|pages| pages.acknowledges);
         Ok(Fetched {
             turns: pages.filter(|_| ahead).and_then(|pages| all_turns(pages, &listed)),
-            page: plan::Page { count: raw.len(), high, next: next_page(pages, &listed), token: next_token },
+            page: plan::Page {
+                count: raw.len(),
+                high,
+                next: next_page(pages, &listed),
+                token: next_token,
+                read_at: None,
+            },
             records,
             known: Vec::new(),
             gone,

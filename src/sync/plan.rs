@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::moment::Moment;
 use crate::api::Turn;
 use crate::clock::Timestamp;
-use crate::connector::{Incremental, Stream};
+use crate::connector::{CursorFormat, Incremental, Stream};
 use crate::store::Mode;
 
 /// How far the reading of a part has come. Kept with its records, so that any process goes on from there.
@@ -41,6 +41,9 @@ pub(super) struct Progress {
     /// The token that the next sync begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<String>,
+    /// When the vendor read its first page: what changed later may stand where the reading had been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<Timestamp>,
     /// Of a full list: the store's version when it began.
     pub(super) begun: u64,
     /// It is the second look at a list, for what slipped between its pages.
@@ -60,6 +63,8 @@ pub(super) struct Page {
     /// How to ask for the next page.
     pub(super) next: Option<Turn>,
     pub(super) token: Option<String>,
+    /// When the vendor read it, at the earliest.
+    pub(super) read_at: Option<Timestamp>,
 }
 
 /// What follows a page.
@@ -134,6 +139,7 @@ pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Tim
 /// What to ask for after a page.
 pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&str>, page: Page) -> Step {
     progress.seen += page.count;
+    progress.began = progress.began.or(page.read_at);
     let rule = stream.incremental.as_ref();
     if page.token.is_some() {
         progress.token = page.token;
@@ -182,12 +188,21 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
     }
 }
 
-/// The cursor after a list: never less than before. A list by windows has looked at all there is until its end.
+/// The cursor after a list: never less than before, and no later than the list began. A list by windows has looked at all
+/// there is until its end.
 fn reached(rule: &Incremental, progress: &Progress, cursor: Option<&str>) -> Option<String> {
-    let candidates = [cursor, progress.high.as_deref(), progress.end.as_deref()];
-    let read = candidates.into_iter().flatten().filter_map(|text| Some((Moment::read(&rule.format, text)?, text)));
-    let greatest = read.reduce(|one, other| if other.0 > one.0 { other } else { one });
-    greatest.map(|(_, text)| text.to_owned())
+    let read = |text: &str| Some((Moment::read(&rule.format, text)?, text.to_owned()));
+    let mut high = progress.high.as_deref().and_then(read);
+    let timed = !matches!(rule.format, CursorFormat::Integer | CursorFormat::Text);
+    let began = progress.began.filter(|_| timed && rule.window_secs.is_none()).map(Moment::at);
+    if let (Some((met, _)), Some(began)) = (&high, began)
+        && *met > began
+    {
+        high = began.write(&rule.format).map(|text| (began, text));
+    }
+    let candidates = [cursor.and_then(read), high, progress.end.as_deref().and_then(read)];
+    let greatest = candidates.into_iter().flatten().reduce(|one, other| if other.0 > one.0 { other } else { one });
+    greatest.map(|(_, text)| text)
 }
 
 fn window_end(rule: &Incremental, since: Option<&str>, end: Option<&str>, window: u32) -> Option<String> {

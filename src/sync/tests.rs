@@ -28,7 +28,7 @@ fn numbered(rest: &str) -> Stream {
 
 fn page(high: Option<i64>, count: usize, next: Option<u64>) -> Page {
     let high = high.map(|high| (Moment::Number(high.into()), high.to_string()));
-    Page { count, high, next: next.map(Turn::Count), token: None }
+    Page { count, high, next: next.map(Turn::Count), token: None, read_at: None }
 }
 
 fn more(step: Step) -> Progress {
@@ -223,6 +223,37 @@ impl Moving {
     }
 }
 
+#[test]
+fn a_cursor_ends_where_the_reading_began() {
+    let stream = stream(r#"incremental = { at = "/at", query = { since = "{since}" } }"#);
+    let at = |text: &str| (Moment::read(&CursorFormat::Rfc3339, text).unwrap(), text.to_owned());
+    let read = |high: &str, read_at: &str, next| Page {
+        count: 1,
+        high: Some(at(high)),
+        next,
+        token: None,
+        read_at: Some(read_at.parse().unwrap()),
+    };
+    let ended = |cursor: Option<&str>, first: &str, second: &str| {
+        let begun = begin(&stream, &Goal::default(), cursor, now());
+        let Step::More(next) =
+            advance(&stream, begun, cursor, read(first, "2026-11-20T11:00:00Z", Some(Turn::Count(2))))
+        else {
+            panic!("there is another page")
+        };
+        // A later page was read later, and another process may read it.
+        match advance(&stream, kept(&next), cursor, read(second, "2026-11-20T11:05:00Z", None)) {
+            Step::End { cursor } => cursor.unwrap(),
+            Step::More(_) => panic!("there is no other page"),
+        }
+    };
+    // What changed on the first page while the second was read is older than what was met there.
+    assert_eq!(ended(None, "2026-11-20T10:00:00Z", "2026-11-20T11:03:00Z"), "2026-11-20T11:00:00Z");
+    assert_eq!(ended(None, "2026-11-20T10:00:00+01:00", "2026-11-20T09:30:00Z"), "2026-11-20T09:30:00Z");
+    let cursor = Some("2026-11-20T11:30:00Z");
+    assert_eq!(ended(cursor, "2026-11-20T11:40:00Z", "2026-11-20T11:50:00Z"), "2026-11-20T11:30:00Z", "never back");
+}
+
 /// What a process that goes on finds of what another left.
 fn kept(progress: &Progress) -> Progress {
     serde_json::from_str(&serde_json::to_string(progress).unwrap()).unwrap()
@@ -285,7 +316,7 @@ proptest! {
             let high = highs.next().flatten().map(|high| base + high);
             greatest = greatest.max(high.unwrap_or(i64::MIN));
             let moment = high.map(|high| (Moment::read(&CursorFormat::Unix, &high.to_string()).unwrap(), high.to_string()));
-            let page = Page { count: 1, high: moment, next: None, token: None };
+            let page = Page { count: 1, high: moment, next: None, token: None, read_at: None };
             let (from, to) = (progress.since.clone().unwrap(), progress.until.clone().unwrap());
             let length = to.parse::<i64>().unwrap() - from.parse::<i64>().unwrap();
             prop_assert!((0..=i64::from(window)).contains(&length));
