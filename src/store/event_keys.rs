@@ -41,8 +41,8 @@ impl Default for EventKeys {
 }
 
 impl EventKeys {
-    /// Reads what other processes have committed. Comes first in every write that asks or adds.
-    pub(super) fn catch_up(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    /// Reads what other processes have committed. Comes first in every transaction that asks or adds.
+    pub(super) fn catch_up(&mut self, transaction: &Connection) -> Result<(), StoreError> {
         let keyed_to = transaction.prepare_cached("SELECT keyed_to FROM meta")?.query_row([], |row| row.get(0))?;
         if self.keyed_to != keyed_to {
             self.newest.retain(|(_, event)| *event > keyed_to);
@@ -183,6 +183,10 @@ mod tests {
                 stores[store] = Store::open(&path, &key, LostWrites::Refuse).unwrap();
             }
         }
+        for (store, (id, event)) in stores.iter().cycle().zip(&known) {
+            assert_eq!(store.events().find(connection, &format!("evt_{id}")).unwrap(), Some(*event));
+        }
+        assert_eq!(stores[0].events().find(connection, "evt_700").unwrap(), None);
         let (keys, events): (u32, u32) = stores[0]
             .read(|sqlite| {
                 let sql = "SELECT (SELECT count(*) FROM event_keys), (SELECT count(*) FROM events)";

@@ -1,6 +1,6 @@
 //! The inbox: events as they came, each once, and what became of them.
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::event_keys::{self, EventKeys};
 use super::row::{from_word, to_json, to_word};
@@ -247,10 +247,11 @@ impl Events<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
+        let mut keys = self.0.event_keys();
         self.0.read(|sqlite| {
-            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND delivery_id = ?2";
-            let found = sqlite.prepare_cached(sql)?.query_row((connection.0, delivery), |row| row.get(0)).optional()?;
-            Ok(found.map(EventId))
+            keys.catch_up(sqlite)?;
+            let ids = keys.find(sqlite, event_keys::key(connection, delivery))?;
+            Ok(known(sqlite, &ids, connection, delivery)?.map(|(id, _)| EventId(id)))
         })
     }
 
@@ -448,14 +449,14 @@ fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery
 
 /// The one of these events that is this delivery, and its digest.
 fn known(
-    transaction: &Transaction<'_>,
+    sqlite: &Connection,
     ids: &[i64],
     connection: ConnectionId,
     delivery_id: &str,
 ) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
     let sql = "SELECT id, digest FROM events WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3";
     for id in ids {
-        let mut statement = transaction.prepare_cached(sql)?;
+        let mut statement = sqlite.prepare_cached(sql)?;
         let found = statement.query_row((id, connection.0, delivery_id), |row| Ok((row.get(0)?, row.get(1)?)));
         if let Some(found) = found.optional()? {
             return Ok(Some(found));
