@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::row::{from_json, from_word, to_json, to_word};
+use super::secrets::Secrets;
 use super::{Malformed, Store, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::connector::Budget;
@@ -120,20 +120,7 @@ pub struct Endpoint {
     pub rules: Rules,
     pub standing: Standing,
     pub created_at: Timestamp,
-    secrets: Vec<KeptSecret>,
-}
-
-#[derive(Clone, Debug)]
-struct KeptSecret {
-    value: Secret,
-    /// Unix seconds until which it signs; absent for the one in force.
-    until: Option<i64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SecretText {
-    value: String,
-    until: Option<i64>,
+    secrets: Secrets,
 }
 
 impl Endpoint {
@@ -146,29 +133,23 @@ impl Endpoint {
             rules,
             standing: Standing::default(),
             created_at,
-            secrets: vec![KeptSecret { value: secret, until: None }],
+            secrets: Secrets::one(secret),
         }
     }
 
     /// The secrets that sign now, the one in force first.
     pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
-        let good = |kept: &&KeptSecret| kept.until.is_none_or(|until| until > now.as_second());
-        self.secrets.iter().filter(good).map(|kept| kept.value.clone()).collect()
+        self.secrets.current(now)
     }
 
     /// Until when a secret that was replaced still signs.
     pub fn overlap_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let until = self.secrets.iter().filter_map(|kept| kept.until).max()?;
-        Timestamp::from_second(until).ok().filter(|until| *until > now)
+        self.secrets.overlap_until(now)
     }
 
     /// Puts a secret in force; the one before it signs until `overlap_until`, and older ones no longer than they did.
     pub fn rotate(&mut self, secret: Secret, overlap_until: Timestamp, now: Timestamp) {
-        for old in &mut self.secrets {
-            old.until = Some(old.until.unwrap_or(i64::MAX).min(overlap_until.as_second()));
-        }
-        self.secrets.retain(|old| old.until.is_some_and(|until| until > now.as_second()));
-        self.secrets.insert(0, KeptSecret { value: secret, until: None });
+        self.secrets.rotate(secret, overlap_until, now);
     }
 }
 
@@ -261,8 +242,6 @@ pub(super) fn put_standing(
 
 fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
     let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
-    let secret = |kept: &KeptSecret| SecretText { value: kept.value.expose().clone(), until: kept.until };
-    let secrets: Vec<SecretText> = endpoint.secrets.iter().map(secret).collect();
     let rules = &endpoint.rules;
     let sql = "INSERT INTO endpoints (id, url, description, events, secrets, policy, most_attempts, ttl, timeout, \
                rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
@@ -275,7 +254,7 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             endpoint.url.as_str(),
             endpoint.description,
             to_json(&events)?,
-            to_json(&secrets)?,
+            endpoint.secrets.to_column()?,
             rules.policy.as_str(),
             rules.most_attempts,
             rules.ttl.as_secs(),
@@ -295,7 +274,6 @@ pub(super) fn millis(at: i64) -> Result<Timestamp, Malformed> {
 fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
     let url: String = row.get(1)?;
     let events: Vec<String> = from_json(&row.get::<_, String>(3)?)?;
-    let secrets: Vec<SecretText> = from_json(&row.get::<_, String>(4)?)?;
     let time = |index: usize| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.get::<_, Option<i64>>(index)?.map(millis).transpose()?)
     };
@@ -323,9 +301,6 @@ fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
             paused_until: time(15)?,
         },
         created_at: millis(row.get(16)?)?,
-        secrets: secrets
-            .into_iter()
-            .map(|kept| KeptSecret { value: Secret::new(kept.value), until: kept.until })
-            .collect(),
+        secrets: Secrets::from_column(&row.get::<_, String>(4)?)?,
     })
 }

@@ -31,6 +31,7 @@ mod records;
 mod row;
 mod sandbox;
 mod schedules;
+mod secrets;
 mod sequence;
 mod streams;
 mod subscriptions;

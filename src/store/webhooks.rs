@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, Transaction};
-use serde::{Deserialize, Serialize};
 
 use super::row::{from_json, to_json};
+use super::secrets::Secrets;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::connection::ConnectionId;
@@ -25,30 +25,15 @@ pub struct Webhook {
     /// The port of this machine that was last listened at.
     pub port: Option<u16>,
     pub params: BTreeMap<String, String>,
-    secrets: Vec<KeptSecret>,
+    secrets: Secrets,
     /// Those that vendors made for their subscriptions, the newest first.
     subscribed: Vec<Secret>,
-}
-
-#[derive(Clone, Debug)]
-struct KeptSecret {
-    value: Secret,
-    /// Unix seconds until which it is good; absent for the one in force.
-    until: Option<i64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SecretText {
-    value: String,
-    until: Option<i64>,
 }
 
 impl Webhook {
     /// The secrets that are good now, the one in force first.
     pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
-        let good = |kept: &&KeptSecret| kept.until.is_none_or(|until| until > now.as_second());
-        let own = self.secrets.iter().filter(good).map(|kept| kept.value.clone());
-        self.subscribed.iter().cloned().chain(own).collect()
+        self.subscribed.iter().cloned().chain(self.secrets.current(now)).collect()
     }
 }
 
@@ -81,28 +66,25 @@ impl Webhooks<'_> {
         self.get(id)?.ok_or(StoreError::NoConnection)
     }
 
-    /// Puts a secret in force. The ones before it stay good until `overlap`; absent: they end at once.
+    /// Puts a secret in force; the one before it stays good until `overlap_until`, which may be now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_secret(&self, id: ConnectionId, secret: &Secret, overlap: Option<Timestamp>) -> Result<(), StoreError> {
+    pub fn rotate_secret(
+        &self,
+        id: ConnectionId,
+        secret: &Secret,
+        overlap_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let text: String =
                 transaction
                     .query_row("SELECT secrets FROM webhooks WHERE connection_id = ?1", [id.0], |row| row.get(0))?;
-            let mut kept: Vec<SecretText> = from_json(&text)?;
-            kept.retain(|old| old.value != *secret.expose());
-            match overlap {
-                Some(until) => {
-                    for old in kept.iter_mut().filter(|old| old.until.is_none()) {
-                        old.until = Some(until.as_second());
-                    }
-                }
-                None => kept.clear(),
-            }
-            kept.insert(0, SecretText { value: secret.expose().clone(), until: None });
+            let mut secrets = Secrets::from_column(&text)?;
+            secrets.rotate(secret.clone(), overlap_until, now);
             let sql = "UPDATE webhooks SET secrets = ?2 WHERE connection_id = ?1";
-            transaction.execute(sql, (id.0, to_json(&kept)?))?;
+            transaction.execute(sql, (id.0, secrets.to_column()?))?;
             Ok(())
         })
     }
@@ -160,7 +142,6 @@ pub(super) fn add_params(
 }
 
 fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
-    let secrets: Vec<SecretText> = from_json(&row.get::<_, String>(4)?)?;
     let subscribed: Vec<String> = from_json(&row.get::<_, String>(6)?)?;
     Ok(Webhook {
         connection: ConnectionId(row.get(0)?),
@@ -168,10 +149,7 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
         public_url: row.get(2)?,
         port: row.get(5)?,
         params: from_json(&row.get::<_, String>(3)?)?,
-        secrets: secrets
-            .into_iter()
-            .map(|kept| KeptSecret { value: Secret::new(kept.value), until: kept.until })
-            .collect(),
+        secrets: Secrets::from_column(&row.get::<_, String>(4)?)?,
         subscribed: subscribed.into_iter().map(Secret::new).collect(),
     })
 }

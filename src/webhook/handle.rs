@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
 use super::receive::payload;
 use super::request::Request;
 use super::send::Sender;
+use super::view::EventView;
 use crate::config::Config;
 use crate::connector::Webhook;
 use crate::http::HttpError;
@@ -88,22 +89,6 @@ fn matches_kind(known: &str, kind: &str) -> bool {
     known.strip_suffix('*').map_or(known == kind, |start| kind.starts_with(start))
 }
 
-/// An event as programs see it.
-pub fn normalized(event: &StoredEvent, payload: &Value) -> Value {
-    json!({
-        "id": event.id.0,
-        "connection": event.connection.to_string(),
-        "type": event.kind,
-        "delivery_id": event.delivery_id,
-        "account": event.account,
-        "resource": event.resource,
-        "actor": event.actor,
-        "time": event.occurred_at.map(|at| at.to_string()),
-        "received_at": event.received_at.to_string(),
-        "payload": payload,
-    })
-}
-
 impl Handlers {
     pub fn new(config: &Config, choice: Choice) -> Self {
         Self { exec: None, forward: None, append: None, sync: false, choice, sender: Sender::new(config, TIMEOUT) }
@@ -133,7 +118,7 @@ impl Handlers {
             body: kept.body.clone(),
         };
         let payload = payload(rules, &request, kept.item.as_deref());
-        let document = normalized(event, &payload);
+        let document = EventView::stored(event, Some(&payload)).document();
         if !self.choice.admits(&document) {
             return Ok(Handled::NotChosen);
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::body::Bytes;
-use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
@@ -22,6 +21,7 @@ use super::request::Request;
 use super::retention::{prune_some, pruning};
 use super::setup::Setup;
 use super::subscription::{Renewed, renew_due};
+use super::view::EventView;
 use crate::app::App;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
@@ -361,8 +361,11 @@ fn pusher<'a>(app: &'a App, opened: &Arc<Opened>, setup: &Setup) -> Pusher<'a> {
 fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Result<Receiver> {
     let inbox = Inbox::start(Arc::clone(opened)).map_err(|source| ListenError::Inbox { source })?;
     let store = Arc::clone(opened);
+    let now = app.clock.clone();
     let capture = move |target: &Target, secret: &crate::secret::Secret| {
-        store.store.webhooks().set_secret(target.connection, secret, None).map_err(|error| error.to_string())
+        let now = now.now();
+        let kept = store.store.webhooks().rotate_secret(target.connection, secret, now, now);
+        kept.map_err(|error| error.to_string())
     };
     let (store, clock) = (Arc::clone(opened), app.clock.clone());
     let recall = move |target: &Target| read_again(&store, &clock, target);
@@ -425,27 +428,12 @@ fn chosen<'s>(choice: &Choice, happened: &'s Seen) -> Option<Cow<'s, Seen>> {
     if choice.kinds.is_empty() && choice.filter.is_none() {
         return Some(Cow::Borrowed(happened));
     }
-    let admitted = |received: &&Received| choice.admits(&as_document(connection, received));
+    let admitted = |received: &&Received| choice.admits(&EventView::received(connection, received).document());
     let events: Vec<_> = events.iter().filter(admitted).cloned().collect();
     if events.is_empty() {
         return None;
     }
     Some(Cow::Owned(Seen::Request(Outcome::Received { connection: connection.clone(), events })))
-}
-
-fn as_document(connection: &ConnectionName, received: &Received) -> Value {
-    let Received { event, payload, taken } = received;
-    serde_json::json!({
-        "id": taken.id().0,
-        "connection": connection.to_string(),
-        "type": event.kind,
-        "delivery_id": event.delivery_id,
-        "account": event.account,
-        "resource": event.resource,
-        "actor": event.actor,
-        "time": event.occurred_at.map(|at| at.to_string()),
-        "payload": payload,
-    })
 }
 
 impl Listener<'_> {

@@ -27,6 +27,7 @@ pub mod subscription;
 pub mod tamper;
 #[cfg(test)]
 mod tests;
+pub mod view;
 pub mod volley;
 
 /// The file of `name=@path`.

@@ -81,6 +81,7 @@ pub enum Outcome {
 pub struct Received {
     pub event: NewEvent,
     pub payload: Value,
+    pub received_at: Timestamp,
     pub taken: Taken,
 }
 
@@ -188,7 +189,9 @@ impl Receiver {
         match self.inbox.take(delivery).await {
             Ok((delivery, taken)) => {
                 let events = delivery.events.into_iter().zip(payloads).zip(taken);
-                let events = events.map(|((event, payload), taken)| Received { event, payload, taken }).collect();
+                let received =
+                    |((event, payload), taken)| Received { event, payload, received_at: delivery.received_at, taken };
+                let events = events.map(received).collect();
                 (accepted(&target.rules), Outcome::Received { connection: name(), events })
             }
             Err(why) => {

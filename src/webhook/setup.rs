@@ -333,6 +333,11 @@ impl Setup {
     }
 }
 
+/// Whether a secret proves anything that comes.
+pub fn has_secret(rules: &Webhook) -> bool {
+    rules.proofs.iter().any(takes_secret)
+}
+
 /// Whether what it is judged with is the secret.
 fn takes_secret(proof: &Proof) -> bool {
     let keyless = matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256);

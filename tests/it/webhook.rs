@@ -212,7 +212,7 @@ fn each_event_is_handed_on_with_its_exact_body_and_no_secret() {
 fn only_chosen_events_are_shown_and_handled() {
     let home = home(&["stripe"]);
     let words = "stripe --append out.jsonl --events charge.*,invoice.paid --filter";
-    let mut listening = Listening::start(&home, words, Some(".payload.livemode == false"));
+    let mut listening = Listening::start(&home, words, Some(".payload.livemode == false and .received_at != null"));
     for event in ["customer.created", "charge.refunded", "invoice.paid"] {
         home.ok(&format!("webhook simulate stripe {event}"));
     }
@@ -315,8 +315,11 @@ fn kept_events_are_sent_again_signed_anew() {
 
 #[test]
 fn simulate_goes_to_this_machine_or_by_https_and_says_what_is_missing() {
-    let home = home(&["stripe"]);
+    let home = home(&["stripe", "gmail"]);
+    let told = home.ok("webhook secret gmail");
+    assert!(told.contains("without a secret of its own"), "{told}");
     for (line, code, error) in [
+        ("webhook secret gmail --rotate", 2, "no_secret_taken"),
         ("webhook simulate stripe charge.refunded --to http://example.com/", 2, "insecure_url"),
         ("webhook simulate stripe charge.refunde --to http://127.0.0.1:1/", 3, "unknown_event"),
         ("webhook simulate slac message", 3, "unknown_connector"),

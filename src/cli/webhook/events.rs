@@ -8,13 +8,15 @@ use super::super::table::{Text, relative, table};
 use super::super::ui::{Tone, Ui, View, escape, harmless_json};
 use super::{ArgumentError, since};
 use crate::app::App;
+use crate::connector::{Scheme, Webhook};
 use crate::error::Result;
 use crate::http::scrub;
-use crate::secret::Secret;
+use crate::secret::{REDACTED, Secret};
 use crate::store::{EventId, EventStatus, Filter, Kept, StoredEvent};
 use crate::webhook::receive::payload;
 use crate::webhook::request::Request;
 use crate::webhook::setup::{Setup, rules};
+use crate::webhook::view::EventView;
 
 /// The events that came, the newest first
 #[derive(Debug, Args)]
@@ -109,7 +111,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     let found = if app.has_vault() { app.store()?.events().list(&filter)? } else { Vec::new() };
     if ui.json {
         for event in &found {
-            ui.show_line(&document(event))?;
+            ui.show_line(&document(event, None))?;
         }
         return Ok(0);
     }
@@ -129,23 +131,14 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// An event without its payload.
-fn document(event: &StoredEvent) -> Value {
-    json!({
-        "id": event.id.0,
-        "connection": event.connection.to_string(),
-        "type": event.kind,
-        "delivery_id": event.delivery_id,
-        "account": event.account,
-        "resource": event.resource,
-        "actor": event.actor,
-        "time": event.occurred_at.map(|at| at.to_string()),
-        "received_at": event.received_at.to_string(),
-        "status": event.status.as_str(),
-        "attempts": event.attempts,
-        "error": event.last_error,
-        "conflicts": event.conflicts,
-    })
+/// An event, and what became of it.
+fn document(event: &StoredEvent, payload: Option<&Value>) -> Value {
+    let mut document = EventView::stored(event, payload).document();
+    document["status"] = json!(event.status.as_str());
+    document["attempts"] = json!(event.attempts);
+    document["error"] = json!(event.last_error);
+    document["conflicts"] = json!(event.conflicts);
+    document
 }
 
 #[derive(Serialize)]
@@ -195,19 +188,19 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
         ui.show_bytes(&kept.body);
         return Ok(0);
     }
-    let secrets = secrets(app, &event);
-    let headers = headers(&kept, &secrets);
+    let connector = app.catalogue.get(event.connection.connector())?;
+    let rules = rules(&connector)?;
+    let headers = headers(&kept, rules, &secrets(app, &event));
     if args.headers && !ui.json {
         for (name, value) in &headers {
             ui.raw(&format!("{}: {}\n", escape(name), escape(value)));
         }
         return Ok(0);
     }
-    let connector = app.catalogue.get(event.connection.connector())?;
     let request =
         Request { method: "POST".to_owned(), url: String::new(), headers: kept.headers, body: kept.body.clone() };
-    let mut shown = document(&event);
-    shown["payload"] = payload(rules(&connector)?, &request, kept.item.as_deref());
+    let payload = payload(rules, &request, kept.item.as_deref());
+    let mut shown = document(&event, Some(&payload));
     let pairs = headers.into_iter().map(|(name, value)| json!([name, value]));
     shown["headers"] = pairs.collect();
     shown["size"] = json!(kept.body.len());
@@ -220,6 +213,13 @@ fn secrets(app: &App, event: &StoredEvent) -> Vec<Secret> {
     Setup::of(app, &event.connection).map(|setup| setup.keys.secrets).unwrap_or_default()
 }
 
-fn headers(kept: &Kept, secrets: &[Secret]) -> Vec<(String, String)> {
-    kept.headers.iter().map(|(name, value)| (name.clone(), scrub(value, secrets))).collect()
+fn headers(kept: &Kept, rules: &Webhook, secrets: &[Secret]) -> Vec<(String, String)> {
+    // A token is the secret itself, also one that is no longer known.
+    let tokens = rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Token);
+    let tokens: Vec<&str> = tokens.filter_map(|proof| proof.signature.header.as_deref()).collect();
+    let shown = |name: &str, value: &str| match tokens.iter().any(|token| token.eq_ignore_ascii_case(name)) {
+        true => REDACTED.to_owned(),
+        false => scrub(value, secrets),
+    };
+    kept.headers.iter().map(|(name, value)| (name.clone(), shown(name, value))).collect()
 }

@@ -61,6 +61,8 @@ enum ArgumentError {
     Time { text: String },
     #[error("the vendor makes the secret of {connection}: none of your own would be right")]
     NotYours { connection: String },
+    #[error("what comes for {connection} is proven without a secret of its own")]
+    NoSecretTaken { connection: String },
     #[error("there is no event {id}")]
     NoEvent { id: i64 },
     #[error("the content of event {id} was removed: its time was over")]
@@ -85,6 +87,7 @@ impl Remedy for ArgumentError {
             Self::SecretFlag { .. } => "secret_on_command_line",
             Self::Time { .. } => "invalid_time",
             Self::NotYours { .. } => "vendors_secret",
+            Self::NoSecretTaken { .. } => "no_secret_taken",
             Self::NoEvent { .. } => "unknown_event",
             Self::Pruned { .. } => "event_pruned",
             Self::Request { .. } => "invalid_request",
@@ -97,6 +100,7 @@ impl Remedy for ArgumentError {
                 format!("integ webhook secret {connection} --param {name}=@FILE, or {name}=- for stdin")
             }
             Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
+            Self::NoSecretTaken { connection } => format!("integ webhook url {connection}"),
             Self::NoEvent { .. } => "integ webhook events".to_owned(),
             Self::Pruned { .. } => "integ config show webhooks.keep".to_owned(),
             Self::Request { .. } => "integ help webhook verify".to_owned(),

@@ -9,7 +9,7 @@ use super::super::ui::{Ui, View};
 use super::{ArgumentError, read, read_secret};
 use crate::app::App;
 use crate::error::Result;
-use crate::webhook::setup::{Setup, SetupError, fresh_secret};
+use crate::webhook::setup::{Setup, SetupError, fresh_secret, has_secret};
 
 /// Keep the secret that a service signs with, and what else receiving needs
 ///
@@ -47,6 +47,8 @@ struct SecretView {
     connection: String,
     /// `kept`, `environment`, `connection`, `sandbox`; absent where there is none.
     source: Option<&'static str>,
+    /// Whether a secret proves anything that comes.
+    takes_secret: bool,
     /// How many are good now.
     in_force: usize,
     params: Vec<String>,
@@ -61,6 +63,7 @@ impl View for SecretView {
         }
         let name = &self.connection;
         let mut text = match self.source {
+            None if !self.takes_secret => format!("What comes for {name} is proven without a secret of its own."),
             None => format!("No secret is known for {name}: integ webhook secret {name} --set -"),
             Some("kept") => format!("A secret is kept for {name}."),
             Some("environment") => format!("INTEG_WEBHOOK_SECRET serves for {name}."),
@@ -89,6 +92,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
         }
         webhooks.set_params(setup.connection.id, &params)?;
     }
+    if (args.rotate || args.set.is_some()) && !has_secret(setup.rules()?) {
+        return Err(ArgumentError::NoSecretTaken { connection: name.to_string() }.into());
+    }
     let fresh = if args.rotate {
         let made = fresh_secret(setup.rules()?);
         Some(made.ok_or_else(|| ArgumentError::NotYours { connection: name.to_string() })?)
@@ -103,31 +109,33 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
             return Err(error.into());
         }
         let overlap = args.overlap.or(args.rotate.then_some(OVERLAP));
-        let until = overlap.and_then(|overlap| app.clock.now().checked_add(overlap).ok());
+        let now = app.clock.now();
+        let until = overlap.and_then(|overlap| now.checked_add(overlap).ok()).unwrap_or(now);
         // One that served until now without being kept stays good as well.
-        let kept = !setup.kept.secrets(app.clock.now()).is_empty();
-        if let (Some(until), Some(old)) = (until, setup.keys.secrets.first().filter(|_| !kept)) {
-            webhooks.set_secret(setup.connection.id, old, Some(until))?;
+        let kept = !setup.kept.secrets(now).is_empty();
+        if let Some(old) = setup.keys.secrets.first().filter(|_| !kept && until > now) {
+            webhooks.rotate_secret(setup.connection.id, old, until, now)?;
         }
-        webhooks.set_secret(setup.connection.id, secret, until)?;
+        webhooks.rotate_secret(setup.connection.id, secret, until, now)?;
     }
     let now = Setup::of(app, &name)?;
-    ui.show(&view(&now, args.print_secret))?;
+    ui.show(&view(&now, args.print_secret)?)?;
     if args.rotate && !args.print_secret {
         ui.note(&format!("Enter it at the service: integ webhook secret {name} --print-secret"));
     }
     Ok(0)
 }
 
-fn view(setup: &Setup, print: bool) -> SecretView {
+fn view(setup: &Setup, print: bool) -> Result<SecretView> {
     let secret = setup.keys.secrets.first().filter(|_| print).map(|secret| secret.expose().clone());
-    SecretView {
+    Ok(SecretView {
         connection: setup.name().to_string(),
         source: setup.source.map(crate::webhook::setup::Source::word),
         in_force: setup.keys.secrets.len(),
+        takes_secret: has_secret(setup.rules()?),
         params: setup.kept.params.keys().cloned().collect(),
         secret,
-    }
+    })
 }
 
 /// A value of the webhook's; a secret one comes by a file or stdin.

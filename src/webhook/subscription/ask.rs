@@ -148,7 +148,8 @@ impl Plan {
         let webhooks = app.store()?.webhooks();
         let id = setup.connection.id;
         if let Some(secret) = self.fresh.get(SECRET) {
-            webhooks.set_secret(id, secret, None)?;
+            let now = app.clock.now();
+            webhooks.rotate_secret(id, secret, now, now)?;
         }
         let others = self.fresh.iter().filter(|(name, _)| *name != SECRET);
         let params: BTreeMap<String, String> =
