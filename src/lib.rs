@@ -76,6 +76,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod jq;
+mod near;
 pub mod nesting;
 pub mod notify;
 pub mod oauth;

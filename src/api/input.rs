@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::connector::{Action, ActionParam, Names, ParamKind};
+use crate::near::suggest;
 
 /// A file that is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +120,9 @@ impl Words<'_> {
                 to.as_deref().and_then(|to| to.strip_prefix('/')) == Some(name) || self.names.write(known) == name
             })
         });
-        found.map(|(name, param)| (name.as_str(), param)).ok_or_else(|| {
-            let scored = params.keys().map(|known| (strsim::jaro_winkler(known, name), known));
-            match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some((score, likely)) if score > 0.75 => format!("there is no {name}, did you mean {likely}?"),
-                _ => format!("there is no {name}"),
-            }
-        })
+        found
+            .map(|(name, param)| (name.as_str(), param))
+            .ok_or_else(|| format!("there is no {name}{}", suggest(name, params.keys().map(String::as_str))))
     }
 
     fn file(&self, name: &str, path: &str) -> Result<Vec<u8>, String> {

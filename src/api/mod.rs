@@ -25,6 +25,7 @@ use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError};
 use crate::error::{Kind, Remedy};
+use crate::near::near;
 use crate::oauth::scopes;
 
 #[derive(Debug, Error)]
@@ -143,12 +144,11 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     if let Some((name, action)) = actions.get_key_value(name) {
         return Ok((name, action));
     }
-    let scored = actions.keys().map(|known| (strsim::jaro_winkler(known, name), known));
-    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
+    let likely = near(name, actions.keys().map(String::as_str));
     Err(ApiError::UnknownAction {
         connector: connector.id.clone(),
         action: name.to_owned(),
-        likely: likely.map(|(_, name)| name.clone()),
+        likely: likely.map(str::to_owned),
     })
 }
 

@@ -21,6 +21,7 @@ use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, Workspac
 use crate::connector::Catalogue;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::{self, Route};
+use crate::near::near;
 use crate::notify::{Notice, Notifier};
 use crate::sandbox;
 use crate::store::Store;
@@ -200,10 +201,8 @@ impl App {
             return Ok(connection);
         }
         let wanted = name.to_string();
-        let names = connections.names()?.into_iter().map(|name| name.to_string());
-        let scored = names.map(|known| (strsim::jaro_winkler(&known, &wanted), known));
-        let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
-        Err(unknown(likely.map(|(_, name)| name)).into())
+        let names: Vec<String> = connections.names()?.iter().map(ConnectionName::to_string).collect();
+        Err(unknown(near(&wanted, names.iter().map(String::as_str)).map(str::to_owned)).into())
     }
 
     /// A connection with what is needed to use it. Must be called inside the runtime where it may be a sandbox's.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::ui::Ui;
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
+use crate::near::near;
 use crate::notify;
 
 /// Explain a command or a topic
@@ -196,9 +197,9 @@ fn explain(words: &[String]) -> u8 {
 }
 
 fn unknown(word: &str) -> HelpError {
-    let scored = names().into_iter().map(|known| (strsim::jaro_winkler(&known, word), known));
-    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
-    HelpError { word: word.to_owned(), likely: likely.map(|(_, known)| known) }
+    let names = names();
+    let likely = near(word, names.iter().map(String::as_str)).map(str::to_owned);
+    HelpError { word: word.to_owned(), likely }
 }
 
 fn names() -> Vec<String> {

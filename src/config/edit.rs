@@ -9,6 +9,7 @@ use url::Url;
 use super::{Config, ConfigError, IdentityCustody, TokenCustody};
 use crate::connection::WorkspaceName;
 use crate::duration;
+use crate::near::near;
 
 /// One setting: its name, what it does, and how it is read and written.
 #[derive(Debug)]
@@ -222,9 +223,7 @@ fn positive(text: &str) -> Option<Duration> {
 
 /// The setting that `name` was probably meant to be.
 pub(super) fn likely(name: &str) -> Option<&'static str> {
-    let closeness = |key: &&Key| strsim::jaro_winkler(key.name, name);
-    let best = KEYS.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)))?;
-    (closeness(&best) > 0.8).then_some(best.name)
+    near(name, KEYS.iter().map(|key| key.name))
 }
 
 /// Sets one key of the file at `path`, which is made where it is missing; comments and order stay.

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::near::{near, suggest_or_list};
 use super::pin::{Pin, sha256};
 use super::{Connector, ConnectorError, validate};
+use crate::near::{near, suggest_or_list};
 use crate::nesting;
 
 macro_rules! embedded {

@@ -9,7 +9,6 @@ mod descriptor;
 mod draft;
 mod install;
 mod model;
-mod near;
 mod openapi;
 mod pin;
 mod pointer;

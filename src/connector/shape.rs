@@ -7,8 +7,8 @@ use serde_json::Value as Schema;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::near::{suggest, suggest_or_list};
 use super::{Pointer, Template};
+use crate::near::{suggest, suggest_or_list};
 
 /// Byte offset, key and message of each mistake.
 pub(super) type Found = Vec<(usize, String, String)>;

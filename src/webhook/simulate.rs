@@ -12,6 +12,7 @@ use super::sign::{VendorKeys, proof_for, sign};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Pointer, Sample, TemplateError, Values, Webhook, fill_document};
 use crate::error::{Kind, Remedy};
+use crate::near::near;
 
 /// One event to be made.
 #[derive(Debug)]
@@ -131,12 +132,11 @@ fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c Sample, Simula
     if let Some((_, sample)) = with_sample().find(|(known, _)| *known == name) {
         return Ok(sample);
     }
-    let scored = with_sample().map(|(known, _)| (strsim::jaro_winkler(known, name), known));
-    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+    let likely = near(name, with_sample().map(|(known, _)| known.as_str()));
     Err(SimulateError::UnknownEvent {
         connector: connector.id.clone(),
         event: name.to_owned(),
-        likely: likely.map(|(_, known)| known.clone()),
+        likely: likely.map(str::to_owned),
     })
 }
 

@@ -7,6 +7,7 @@ use super::text::{no_full_stop, one_line, snake};
 use super::{Description, Offer, OpenApiError};
 use crate::connector::draft::{Draft, DraftAction, DraftActionParam, WayKind, sentence};
 use crate::connector::{Names, Pointer};
+use crate::near::near;
 
 const METHODS: [(&str, &str); 5] =
     [("get", "GET"), ("post", "POST"), ("put", "PUT"), ("patch", "PATCH"), ("delete", "DELETE")];
@@ -76,12 +77,9 @@ impl Description {
     fn find(&self, id: &str) -> Result<Operation<'_>, OpenApiError> {
         let found = self.operations().find(|operation| operation.id() == id);
         found.ok_or_else(|| {
-            let scored = self.operations().map(|operation| {
-                let known = operation.id();
-                (strsim::jaro_winkler(&known.to_lowercase(), &id.to_lowercase()), known)
-            });
-            let best = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
-            OpenApiError::NoOperation { id: id.to_owned(), likely: best.map(|(_, known)| known) }
+            let ids: Vec<String> = self.operations().map(|operation| operation.id()).collect();
+            let likely = near(id, ids.iter().map(String::as_str)).map(str::to_owned);
+            OpenApiError::NoOperation { id: id.to_owned(), likely }
         })
     }
 }

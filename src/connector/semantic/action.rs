@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::given::{Given, names_given};
 use super::{Found, has_base, no_choice, unlisted};
-use crate::connector::near::suggest_or_list;
 use crate::connector::{
     Action, ActionBody, ActionParam, Connector, Idempotency, Method, PageKind, Pages, ParamKind, Place, Pointer,
 };
+use crate::near::suggest_or_list;
 
 /// The parts that a MIME message is made of.
 pub(crate) const MESSAGE_PARTS: &[&str] =

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::{Found, not_https};
-use crate::connector::near::near;
 use crate::connector::{Auth, Connector, Template};
+use crate::near::near;
 
 /// What templates may name whatever the connector: parts of the grant and of the request being made.
 const ALWAYS: &[&str] = &["access_token", "client_id", "client_secret", "refresh_token", "redirect_uri"];

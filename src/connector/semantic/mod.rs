@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use self::given::{Given, is_https};
-use super::near::suggest_or_list;
 use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, ScopeRule, Send, Template};
+use crate::near::suggest_or_list;
 
 /// Keys and messages.
 type Found = Vec<(String, String)>;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::given::{Given, names_given};
 use super::webhook::{SAMPLED, strings};
 use super::{Found, check_param, has_base, unlisted};
-use crate::connector::near::suggest_or_list;
 use crate::connector::{Auth, Connector, CursorFormat, Incremental, Method, PageKind, Stream, SyncToken, Template};
+use crate::near::suggest_or_list;
 
 /// What a paged list's templates may name.
 const PAGED: &[&str] = &["page", "offset", "size"];

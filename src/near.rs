@@ -4,7 +4,7 @@
 const LIKE: f64 = 0.75;
 
 /// The known word that is near, whatever its case.
-pub(super) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let scored = known.into_iter().map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &word), known));
     let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -12,12 +12,12 @@ pub(super) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> 
 }
 
 /// `, did you mean X?` where one of the known words is near.
-pub(super) fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+pub(crate) fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     near(word, known).map_or_else(String::new, |best| format!(", did you mean {best}?"))
 }
 
 /// The same, and where none is near, the ones there are.
-pub(super) fn suggest_or_list<'k>(word: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> String {
+pub(crate) fn suggest_or_list<'k>(word: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> String {
     let suggestion = suggest(word, known.clone());
     let known: Vec<&str> = known.into_iter().collect();
     match (suggestion.is_empty(), known.is_empty()) {
