@@ -82,6 +82,8 @@ pub struct EndedJob {
     pub state: JobState,
     pub error: Option<String>,
     pub resumes_at: Option<Timestamp>,
+    /// What was asked without bringing a page.
+    pub traffic: Traffic,
     pub ended_at: Timestamp,
 }
 
@@ -143,6 +145,7 @@ impl Jobs<'_> {
             let resumes_at = ended.resumes_at.map(Timestamp::as_second);
             let ended_at = ended.ended_at.as_second();
             transaction.execute(sql, (ended.id.0, ended.state.as_str(), &ended.error, resumes_at, ended_at))?;
+            progress(transaction, ended.id, Counts::default(), ended.traffic)?;
             Ok(())
         })
     }

@@ -14,10 +14,10 @@ use super::plan::{self, Progress};
 use super::record::{self, Pulled};
 use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
 use crate::app::AppError;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::connector::{ErrorClass, PageKind, Skip};
 use crate::error::{Error, Result};
-use crate::http::{Request, Response};
+use crate::http::{Attempt, Request, Response, backoff};
 use crate::store::Traffic;
 use crate::vault::Opened;
 
@@ -69,7 +69,25 @@ impl Reader<'_> {
         resumed: bool,
     ) -> Result<Fetched, Trouble> {
         let mut traffic = Traffic::default();
-        for _ in 0..TRIES {
+        match self.fetch_page(list, progress, token, resumed, &mut traffic).await {
+            Ok(fetched) => Ok(Fetched { traffic, ..fetched }),
+            Err(trouble) => {
+                self.count_beside(traffic);
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn fetch_page(
+        &self,
+        list: &List<'_>,
+        progress: &Progress,
+        token: &mut Token,
+        resumed: bool,
+        traffic: &mut Traffic,
+    ) -> Result<Fetched, Trouble> {
+        let mut attempt = 0;
+        loop {
             let request = list.page(progress, &token.grant)?;
             let answer = self.send(token, |grant| list.page(progress, grant)).await?;
             traffic.add(weigh(&answer));
@@ -81,19 +99,23 @@ impl Reader<'_> {
                 Ok(document) => {
                     let mut fetched = self.understand(list, progress, &request, &answer.response, &document)?;
                     fetched.page.read_at = Some(self.read_at(&answer));
-                    self.complete(list, progress, token, &mut fetched, &mut traffic).await?;
-                    return Ok(Fetched { traffic, ..fetched });
+                    self.complete(list, progress, token, &mut fetched, traffic).await?;
+                    return Ok(fetched);
                 }
-                // Cut off on its way: it may come whole the next time.
-                Err(source) if traffic.requests >= TRIES.into() => {
+                Err(source) if attempt + 1 == TRIES => {
                     return Err(self
                         .error(|connection, stream| SyncError::NotJson { connection, stream, source })
                         .into_trouble());
                 }
-                Err(_) => traffic.retries += 1,
+                // Cut off on its way: it may come whole the next time.
+                Err(_) => {
+                    traffic.retries += 1;
+                    let random = u64::from_ne_bytes(clock::random());
+                    tokio::time::sleep(backoff(Attempt(attempt), random)).await;
+                    attempt += 1;
+                }
             }
         }
-        Err(Trouble::Stopped)
     }
 
     /// When the vendor read what it answers, at the earliest: by its own clock where it tells it (RFC 9110 section 6.6.1).
@@ -287,7 +309,7 @@ impl Reader<'_> {
     }
 }
 
-fn weigh(answer: &Answer) -> Traffic {
+pub(super) fn weigh(answer: &Answer) -> Traffic {
     let bytes = answer.response.body.len() as u64;
     Traffic { requests: answer.tries.into(), retries: u64::from(answer.tries.saturating_sub(1)), bytes }
 }

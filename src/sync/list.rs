@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::SyncError;
 use super::ask::List;
-use super::fetch::{Fetched, Trouble};
+use super::fetch::{Fetched, Trouble, weigh};
 use super::plan::{self, Goal, Progress, Step, advance, goes_on, is_sweeping};
 use crate::api::Token;
 use crate::app::{App, Session};
@@ -53,6 +53,8 @@ pub(super) struct Reader<'a> {
     pub(super) goal: &'a Goal,
     pub(super) job: JobId,
     pub(super) watch: &'a dyn Watch,
+    /// What was asked without bringing a page.
+    pub(super) beside: Mutex<Traffic>,
 }
 
 /// What the reading of a part, or of all of them, brought.
@@ -91,6 +93,10 @@ impl Reader<'_> {
         make(self.connection().clone(), self.name.to_owned()).into()
     }
 
+    pub(super) fn count_beside(&self, traffic: Traffic) {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).add(traffic);
+    }
+
     /// Reads a part to its end, from where it stands.
     pub(super) async fn read(
         &self,
@@ -105,7 +111,10 @@ impl Reader<'_> {
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
         let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
-            Some(kept) if kept.swept_next => return Ok(PartEnd::Listed(FullList { part: part.id, begun: kept.begun })),
+            Some(kept) if kept.swept_next => {
+                self.sweep(vec![FullList { part: part.id, begun: kept.begun }], brought).await?;
+                self.anew(part, fresh()).await?
+            }
             Some(kept) => kept,
             None => self.anew(part, fresh()).await?,
         };
@@ -129,7 +138,7 @@ impl Reader<'_> {
                     progress = Progress { begun: read.begun, again: true, ..second };
                 }
                 Err(Trouble::Expired) => {
-                    progress = match self.same_list(&progress) {
+                    progress = match Self::same_list(&progress) {
                         Some(same) => same,
                         None => self.anew(part, self.all(part)).await?,
                     }
@@ -139,7 +148,15 @@ impl Reader<'_> {
                 Err(Trouble::Stopped) => break,
             }
         }
-        Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }))
+        Err(self.error(|connection, stream| SyncError::PlaceLost { connection, stream }))
+    }
+
+    /// Ends full lists, as what was not met in them is gone.
+    pub(super) async fn sweep(&self, listed: Vec<FullList>, brought: &mut Brought) -> Result<()> {
+        let (job, stream, now) = (self.job, self.id, self.app.clock.now());
+        let sweep = move |opened: &Opened| Ok(opened.store.records().sweep(job, stream, &listed, now)?);
+        brought.counts.deleted += self.in_store(sweep).await?;
+        Ok(())
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.
@@ -152,10 +169,9 @@ impl Reader<'_> {
         Ok(Progress { begun, ..progress })
     }
 
-    /// The same list from its beginning, where only the page of it is lost. What was met of it stays so.
-    fn same_list(&self, lost: &Progress) -> Option<Progress> {
-        let page_alone = lost.turn.is_some() && self.stream.token.as_ref().is_none_or(|_| lost.since.is_none());
-        page_alone.then(|| Progress { turn: None, seen: 0, ..lost.clone() })
+    /// The same list from its beginning, where only the page of it may be lost. What was met of it stays so.
+    fn same_list(lost: &Progress) -> Option<Progress> {
+        lost.turn.is_some().then(|| Progress { turn: None, seen: 0, ..lost.clone() })
     }
 
     /// All of it, where its cursor is lost.
@@ -243,6 +259,7 @@ impl Reader<'_> {
             && progress.token.is_none()
         {
             let answer = self.send(&mut token, |grant| list.first_token(rule, grant)).await?;
+            self.count_beside(weigh(&answer));
             self.judge(&answer, &progress, false)?;
             progress.token = answer.response.json().and_then(|document| rule.at.text(&document));
         }

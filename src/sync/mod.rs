@@ -49,7 +49,7 @@ pub enum SyncError {
     #[error("{connection}/{stream} needs {}", missing.join(", "))]
     MissingParams { connection: ConnectionName, stream: String, missing: Vec<String> },
     #[error("{connection}/{stream} takes no parameter {param:?}")]
-    UnknownParam { connection: ConnectionName, stream: String, param: String, known: Vec<String> },
+    UnknownParam { connection: ConnectionName, stream: String, param: String, likely: Option<String> },
     #[error("{connection}/{stream} cannot be asked for a stretch of time: {why}")]
     NoBackfill { connection: ConnectionName, stream: String, why: &'static str },
     #[error("{connection}/{stream} is being synced by another process")]
@@ -58,6 +58,8 @@ pub enum SyncError {
     Limited { connection: ConnectionName, resumes_at: Timestamp },
     #[error("{connection}/{stream} asks for the same page twice: the vendor's cursor stands still")]
     Repeated { connection: ConnectionName, stream: String },
+    #[error("the service keeps losing the place in the list of {connection}/{stream}")]
+    PlaceLost { connection: ConnectionName, stream: String },
     #[error("an answer for {connection}/{stream} is no JSON")]
     NotJson { connection: ConnectionName, stream: String, source: serde_json::Error },
     #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
@@ -73,7 +75,7 @@ impl Remedy for SyncError {
         match self {
             Self::NoStreams { .. } | Self::UnknownStream { .. } => Kind::NotFound,
             Self::MissingParams { .. } | Self::UnknownParam { .. } | Self::NoBackfill { .. } => Kind::Usage,
-            Self::Busy { .. } | Self::Limited { .. } | Self::NotJson { .. } => Kind::Temporary,
+            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } | Self::NotJson { .. } => Kind::Temporary,
             Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => Kind::Failed,
         }
     }
@@ -88,6 +90,7 @@ impl Remedy for SyncError {
             Self::Busy { .. } => "locked_by_another",
             Self::Limited { .. } => "rate_limited",
             Self::Repeated { .. } => "repeated_page",
+            Self::PlaceLost { .. } => "place_lost",
             Self::NotJson { .. } => "malformed_answer",
             Self::Keyless { .. } => "record_without_key",
             Self::Cancelled { .. } => "cancelled",
@@ -106,8 +109,8 @@ impl Remedy for SyncError {
                 let params: String = missing.iter().map(|name| format!(" -p {name}=VALUE")).collect();
                 Some(format!("integ sync {connection}/{stream}{params}"))
             }
-            Self::UnknownParam { connection, stream, known, .. } => Some(match known.first() {
-                Some(first) => format!("integ sync {connection}/{stream} -p {first}=VALUE"),
+            Self::UnknownParam { connection, stream, likely, .. } => Some(match likely {
+                Some(likely) => format!("integ sync {connection}/{stream} -p {likely}=VALUE"),
                 None => format!("integ sync {connection}/{stream}"),
             }),
             Self::NoBackfill { connection, stream, .. } => {
@@ -117,7 +120,7 @@ impl Remedy for SyncError {
             Self::Limited { connection, .. } => {
                 Some(format!("it goes on where it stands: `integ sync {connection}` then"))
             }
-            Self::NotJson { .. } => Some("try again later".to_owned()),
+            Self::PlaceLost { .. } | Self::NotJson { .. } => Some("try again later".to_owned()),
             Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => None,
         }
     }
@@ -131,6 +134,7 @@ impl Remedy for SyncError {
             | Self::Busy { connection, .. }
             | Self::Limited { connection, .. }
             | Self::Repeated { connection, .. }
+            | Self::PlaceLost { connection, .. }
             | Self::NotJson { connection, .. }
             | Self::Keyless { connection, .. }
             | Self::Cancelled { connection, .. } => Some(connection.to_string()),

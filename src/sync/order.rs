@@ -1,5 +1,7 @@
 //! What a user asks for, and which streams that means: those that are named or all, each with the parents that it needs.
 
+use std::collections::BTreeSet;
+
 use super::SyncError;
 use super::plan::Goal;
 use super::run::{Outcome, Report};
@@ -9,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
 use crate::connector::{Connector, Param, Stream};
 use crate::error::Result;
+use crate::near::near;
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 
 /// What a user asks for, of one connection.
@@ -37,31 +40,29 @@ pub(super) fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Resu
     if connector.streams.is_empty() {
         return Err(SyncError::NoStreams { connection: order.connection.clone() }.into());
     }
-    let mut named = Vec::new();
-    for name in &order.streams {
-        let (name, stream) = find_stream(connector, name)?;
-        lacking(app, session, name, stream, order)?;
-        named.push((name, stream));
-    }
-    let mut left = Vec::new();
-    if order.streams.is_empty() {
-        for (name, stream) in &connector.streams {
-            match lacking(app, session, name, stream, order) {
-                Ok(()) => named.push((name, stream)),
-                Err(error) => left.push(Report {
-                    connection: order.connection.clone(),
-                    stream: name.clone(),
-                    mode: order.mode,
-                    outcome: Outcome::Left(error.message()),
-                    counts: Counts::default(),
-                    traffic: Traffic::default(),
-                    skipped: 0,
-                    seconds: 0.0,
-                }),
-            }
+    let all = order.streams.is_empty();
+    let meant: Vec<(&str, &Stream)> = match all {
+        true => connector.streams.iter().map(|(name, stream)| (name.as_str(), stream)).collect(),
+        false => order.streams.iter().map(|name| find_stream(connector, name)).collect::<Result<_, _>>()?,
+    };
+    known_params(connector, order, &meant)?;
+    let (mut named, mut left) = (Vec::new(), Vec::new());
+    for (name, stream) in meant {
+        match lacking(app, session, name, stream, order) {
+            Ok(()) => named.push((name, stream)),
+            Err(error) if all => left.push(Report {
+                connection: order.connection.clone(),
+                stream: name.to_owned(),
+                mode: order.mode,
+                outcome: Outcome::Left(error.message()),
+                counts: Counts::default(),
+                traffic: Traffic::default(),
+                skipped: 0,
+                seconds: 0.0,
+            }),
+            Err(error) => return Err(error),
         }
     }
-    known_params(order, &named)?;
     if order.mode == Mode::Backfill {
         if order.streams.is_empty() {
             named.retain(|(_, stream)| no_backfill(stream, order).is_none());
@@ -100,12 +101,11 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     if let Some((name, stream)) = connector.streams.get_key_value(name) {
         return Ok((name, stream));
     }
-    let scored = connector.streams.keys().map(|known| (strsim::jaro_winkler(known, name), known));
-    let likely = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+    let likely = near(name, connector.streams.keys().map(String::as_str));
     Err(SyncError::UnknownStream {
         connector: connector.id.clone(),
         stream: name.to_owned(),
-        likely: likely.map(|(_, name)| name.clone()),
+        likely: likely.map(str::to_owned),
     })
 }
 
@@ -133,25 +133,24 @@ fn lacking(app: &App, session: &Session, name: &str, stream: &Stream, order: &Or
     above.into_iter().try_for_each(|(name, stream)| lacking(app, session, name, stream, order))
 }
 
-/// The values that a stream's templates may name beside the connection's.
-fn names_taken(stream: &Stream) -> impl Iterator<Item = &String> {
-    let parents = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
-    stream.params.keys().chain(parents)
+/// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.
+fn names_taken<'c>(connector: &'c Connector, name: &str, stream: &'c Stream) -> BTreeSet<&'c str> {
+    let values = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
+    let own = stream.params.keys().chain(values).map(String::as_str);
+    let above = stream.parents.iter().filter(|parent| parent.stream != name);
+    let above = above.filter_map(|parent| connector.streams.get_key_value(&parent.stream));
+    own.chain(above.flat_map(|(name, stream)| names_taken(connector, name, stream))).collect()
 }
 
-fn known_params(order: &Order, named: &[(&str, &Stream)]) -> Result<(), SyncError> {
-    for param in order.params.keys() {
-        if named.iter().any(|(_, stream)| names_taken(stream).any(|name| name == param)) {
-            continue;
-        }
-        return Err(SyncError::UnknownParam {
-            connection: order.connection.clone(),
-            stream: named.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
-            param: param.clone(),
-            known: named.iter().flat_map(|(_, stream)| names_taken(stream)).cloned().collect(),
-        });
-    }
-    Ok(())
+fn known_params(connector: &Connector, order: &Order, meant: &[(&str, &Stream)]) -> Result<(), SyncError> {
+    let known: BTreeSet<&str> = meant.iter().flat_map(|(name, stream)| names_taken(connector, name, stream)).collect();
+    let Some(unknown) = order.params.keys().find(|param| !known.contains(param.as_str())) else { return Ok(()) };
+    Err(SyncError::UnknownParam {
+        connection: order.connection.clone(),
+        stream: meant.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        param: unknown.clone(),
+        likely: near(unknown, known.iter().copied()).or(known.first().copied()).map(str::to_owned),
+    })
 }
 
 /// Why a stretch of time cannot be asked of a stream.

@@ -12,7 +12,6 @@ use super::{SyncError, record};
 use crate::connector::{Parent, Pointer};
 use crate::error::{Error, Kind, Result};
 use crate::store::{FullList, Given, Mode, Part, RecordId, StoredRecord};
-use crate::vault::Opened;
 
 /// Lists of one stream that are read side by side.
 const PARTS_AT_ONCE: usize = 4;
@@ -53,13 +52,11 @@ impl Parts<'_> {
                 self.read_below(parent, ends).await?;
             }
         }
-        let (job, stream, now) = (self.reader.job, self.reader.id, self.run.app.clock.now());
         let mut listed = std::mem::take(&mut ends.listed);
         // Records of different pages may have given the same list.
         listed.sort_by_key(|read| read.part);
         listed.dedup_by_key(|read| read.part);
-        let sweep = move |opened: &Opened| Ok(opened.store.records().sweep(job, stream, &listed, now)?);
-        ends.brought.counts.deleted += self.reader.in_store(sweep).await?;
+        self.reader.sweep(listed, &mut ends.brought).await?;
         ends.failed.take().map_or(Ok(()), Err)
     }
 

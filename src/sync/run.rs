@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -238,9 +238,12 @@ impl Run<'_> {
             goal: &goal,
             job,
             watch: self.watch,
+            beside: Mutex::default(),
         };
         let parts = Parts { run: self, reader: &reader, given };
         let result = parts.read_all(ends).await;
+        let beside = *reader.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.brought.traffic.add(beside);
         let (state, resumes_at) = match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
             Ok(()) => (JobState::Done, None),
             Err(Some(SyncError::Limited { resumes_at, .. })) => (JobState::Limited, Some(*resumes_at)),
@@ -248,7 +251,14 @@ impl Run<'_> {
             Err(_) => (JobState::Failed, None),
         };
         let error = result.as_ref().err().filter(|_| state == JobState::Failed).map(Error::message);
-        store.jobs().end(&EndedJob { id: job, state, error, resumes_at, ended_at: self.app.clock.now() })?;
+        store.jobs().end(&EndedJob {
+            id: job,
+            state,
+            error,
+            resumes_at,
+            traffic: beside,
+            ended_at: self.app.clock.now(),
+        })?;
         result
     }
 }

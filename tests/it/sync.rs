@@ -121,6 +121,7 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("sync things/zzz", 3, "unknown_stream", "integ connector show things"),
         ("sync nothing", 3, "unknown_connection", "integ"),
         ("sync things/needy", 2, "missing_parameters", "integ sync things/needy -p room=VALUE"),
+        ("sync things/needy -p rom=7", 2, "invalid_parameters", "integ sync things/needy -p room=VALUE"),
         ("sync things/needy -p room=7 -p rom=7", 2, "invalid_parameters", "integ sync things/needy -p room=VALUE"),
         ("sync things/plain -p rom=7", 2, "invalid_parameters", "integ sync things/plain"),
         ("sync things/needy -p room", 2, "invalid_value", ""),
