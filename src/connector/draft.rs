@@ -65,6 +65,20 @@ pub enum WayKind {
     OAuth2(Box<DraftOAuth2>),
 }
 
+impl WayKind {
+    /// A name and a password (RFC 7617).
+    pub fn basic() -> Self {
+        let field = |name: &str, prompt: &str, secret| DraftField {
+            name: name.to_owned(),
+            prompt: prompt.to_owned(),
+            secret,
+            prefixes: Vec::new(),
+        };
+        let fields = vec![field("username", "Name", false), field("password", "Password", true)];
+        Self::Key { fields, headers: Vec::new(), query: Vec::new(), basic: true }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct DraftField {
     pub name: String,

@@ -67,8 +67,8 @@ impl Description {
                 let grants = vec!["authorization_code"];
                 WayKind::OAuth2(Box::new(DraftOAuth2 { issuer, grants, ..DraftOAuth2::default() }))
             }
-            "basic" => basic(),
-            "http" if is(scheme, "scheme", "basic") => basic(),
+            "basic" => WayKind::basic(),
+            "http" if is(scheme, "scheme", "basic") => WayKind::basic(),
             "http" if is(scheme, "scheme", "bearer") => {
                 key(vec![field("token", "Token", scheme)], Vec::new(), Vec::new())
             }
@@ -149,17 +149,6 @@ fn field(name: &str, prompt: &str, scheme: &Value) -> DraftField {
 
 fn key(fields: Vec<DraftField>, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> WayKind {
     WayKind::Key { fields, headers, query, basic: false }
-}
-
-fn basic() -> WayKind {
-    let field = |name: &str, prompt: &str, secret| DraftField {
-        name: name.to_owned(),
-        prompt: prompt.to_owned(),
-        secret,
-        prefixes: Vec::new(),
-    };
-    let fields = vec![field("username", "Name", false), field("password", "Password", true)];
-    WayKind::Key { fields, headers: Vec::new(), query: Vec::new(), basic: true }
 }
 
 type Carrier = (Vec<(String, String)>, Vec<(String, String)>);

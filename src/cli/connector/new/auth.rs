@@ -57,7 +57,7 @@ pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Draft) -> Res
             };
             key(args, "API key", Vec::new(), vec![(parameter, "{key}".to_owned())])
         }
-        WayArg::Basic => basic(),
+        WayArg::Basic => WayKind::basic(),
         WayArg::Oauth2 => WayKind::OAuth2(Box::new(oauth2(app, args, &terminal, draft)?)),
     };
     let (name, label) = match way {
@@ -105,17 +105,6 @@ fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<
     let prefixes = args.prefixes.clone();
     let field = DraftField { name: name.to_owned(), prompt: prompt.to_owned(), secret: true, prefixes };
     WayKind::Key { fields: vec![field], headers, query, basic: false }
-}
-
-fn basic() -> WayKind {
-    let field = |name: &str, prompt: &str, secret| DraftField {
-        name: name.to_owned(),
-        prompt: prompt.to_owned(),
-        secret,
-        prefixes: Vec::new(),
-    };
-    let fields = vec![field("username", "Name", false), field("password", "Password", true)];
-    WayKind::Key { fields, headers: Vec::new(), query: Vec::new(), basic: true }
 }
 
 fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut Draft) -> Result<DraftOAuth2> {
