@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use url::Url;
 
 use crate::app::{App, Session};
 use crate::clock::{Stopwatch, Timestamp, random};
@@ -39,6 +40,8 @@ pub struct Patience {
 /// The vendor's answer, whatever it is.
 #[derive(Debug)]
 pub struct Answer {
+    /// What was asked.
+    pub url: Url,
     pub response: Response,
     /// Absent for a success.
     pub class: Option<ErrorClass>,
@@ -109,6 +112,7 @@ pub async fn send(
     loop {
         keep_pace(app, session, patience.longest_wait).await?;
         let request = build(&token.grant).map_err(SendError::Build)?;
+        let url = request.url.clone();
         let stopwatch = Stopwatch::start();
         let sent = app.http.send(request, &session.route).await;
         let duration = stopwatch.elapsed();
@@ -143,7 +147,7 @@ pub async fn send(
                 };
                 let hinted = response.retry_after(hints, now);
                 if last || !again || hinted.is_some_and(|wait| wait > patience.longest_wait) {
-                    return Ok(Answer { response, class, duration, tries: made });
+                    return Ok(Answer { url, response, class, duration, tries: made });
                 }
                 hinted
             }

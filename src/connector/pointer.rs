@@ -1,5 +1,6 @@
 //! JSON Pointers (RFC 6901): the one way a connector file finds a value in an answer.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -40,7 +41,15 @@ impl Pointer {
 
     /// The names on the way, outermost first.
     pub fn tokens(&self) -> impl Iterator<Item = String> {
-        self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+        self.parts().map(Cow::into_owned)
+    }
+
+    /// The same, where they are only looked at.
+    pub fn parts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.split('/').skip(1).map(|token| match token.contains('~') {
+            true => Cow::Owned(token.replace("~1", "/").replace("~0", "~")),
+            false => Cow::Borrowed(token),
+        })
     }
 
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {

@@ -185,7 +185,9 @@ impl Client {
             }
         };
         let mut answer = builder.send().await.map_err(failed)?;
-        let mut body = Vec::new();
+        // What it says of its length is a hint, and not trusted beyond what is kept.
+        let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let mut body = Vec::with_capacity(said.min(self.kept).min(1 << 20));
         let mut read = 0;
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             read += chunk.len();

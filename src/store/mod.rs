@@ -21,6 +21,7 @@ mod event_keys;
 mod event_types;
 mod events;
 mod grants;
+mod hash;
 mod ids;
 mod jobs;
 mod meta;
@@ -59,13 +60,13 @@ pub use events::{
     Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, Pruning, StoredEvent, Taken, Waiting,
 };
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
+pub use hash::{Hash, RecordHasher};
 pub use jobs::{EndedJob, Job, JobId, JobState, Jobs, Mode, NewJob};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
 pub use records::{
-    Change, Counts, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord,
-    Traffic,
+    Change, Counts, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord, Traffic,
 };
 pub use row::Malformed;
 pub use sandbox::Sandbox;

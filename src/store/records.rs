@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 use serde_json::Value;
 
+use super::hash::Hash;
 use super::ids::pack;
 use super::jobs::JobId;
 use super::row::timestamp;
@@ -21,9 +22,6 @@ pub struct Records<'a>(pub(super) &'a Store);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(pub i64);
-
-/// The first half of a SHA-256.
-pub type Hash = [u8; 16];
 
 /// A record that came.
 #[derive(Clone, Debug)]
@@ -200,7 +198,7 @@ impl Records<'_> {
         self.0.write(|transaction| {
             let slot = Slot { stream: pushed.stream, part: pushed.part, now: pushed.now, sweeping: false };
             let version = next_version(transaction)?;
-            let (id, outcome) = put(transaction, slot, &pushed.record, version, false)?;
+            let (id, outcome) = put(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
             let sql = "UPDATE records SET told_at = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, pushed.told_at.as_millisecond()))?;
             if !pushed.record.deleted {
@@ -323,8 +321,9 @@ fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<C
     let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
     let mut expects_new = true;
     let slot = Slot { stream: page.stream, part: page.part, now: page.now, sweeping: page.sweeping };
+    let mut statements = Statements::prepare(transaction)?;
     for record in &page.records {
-        let (id, outcome) = put(transaction, slot, record, version, expects_new)?;
+        let (id, outcome) = put(&mut statements, slot, record, version, expects_new)?;
         expects_new = matches!(outcome, Put::Added);
         match outcome {
             Put::Added => counts.added += 1,
@@ -363,30 +362,55 @@ enum Put {
     Unchanged,
 }
 
+/// What is run for each record of a page.
+struct Statements<'t> {
+    transaction: &'t Transaction<'t>,
+    insert: CachedStatement<'t>,
+    body: CachedStatement<'t>,
+    find: CachedStatement<'t>,
+}
+
+impl<'t> Statements<'t> {
+    fn prepare(transaction: &'t Transaction<'t>) -> Result<Self, StoreError> {
+        let insert = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, \
+                      deleted_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
+        let find = "SELECT id, hash, deleted_at IS NOT NULL, part_id FROM records WHERE stream_id = ?1 AND key = ?2";
+        Ok(Self {
+            transaction,
+            insert: transaction.prepare_cached(insert)?,
+            body: transaction.prepare_cached("INSERT INTO bodies (record_id, json) VALUES (?1, ?2)")?,
+            find: transaction.prepare_cached(find)?,
+        })
+    }
+}
+
 /// Most pages hold either new records or known ones: what the last one was says which statement to try first.
 fn put(
-    transaction: &Transaction<'_>,
+    statements: &mut Statements<'_>,
     slot: Slot,
     record: &NewRecord,
     version: u64,
     expects_new: bool,
 ) -> Result<(i64, Put), StoreError> {
-    if expects_new && let Some(id) = insert(transaction, slot, record, version)? {
+    if expects_new && let Some(id) = insert(statements, slot, record, version)? {
         // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
         return Ok((id, if record.deleted { Put::Unchanged } else { Put::Added }));
     }
-    let sql = "SELECT id, hash, deleted_at IS NOT NULL, part_id FROM records WHERE stream_id = ?1 AND key = ?2";
-    let known: Option<(i64, Hash, bool, i64)> = transaction
-        .prepare_cached(sql)?
+    let known: Option<(i64, Hash, bool, i64)> = statements
+        .find
         .query_row((slot.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((id, hash, was_deleted, part)) = known else {
-        let id = insert(transaction, slot, record, version)?;
+        let id = insert(statements, slot, record, version)?;
         return Ok((id.unwrap_or_default(), if record.deleted { Put::Unchanged } else { Put::Added }));
     };
-    if record.deleted == was_deleted
-        && (record.deleted || hash == record.hash || says_the_same(transaction, id, record)?)
-    {
+    let transaction = statements.transaction;
+    let same_hash = hash == record.hash;
+    if record.deleted == was_deleted && (record.deleted || same_hash || says_the_same(transaction, id, record)?) {
+        if !same_hash && !record.deleted {
+            let sql = "UPDATE records SET hash = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id, record.hash))?;
+        }
         // It moved to another list without a change of its own: that one must miss it from now on.
         if slot.sweeping && part != slot.part.0 {
             let sql = "UPDATE records SET part_id = ?2 WHERE id = ?1";
@@ -409,15 +433,13 @@ fn put(
 }
 
 fn insert(
-    transaction: &Transaction<'_>,
+    statements: &mut Statements<'_>,
     slot: Slot,
     record: &NewRecord,
     version: u64,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, deleted_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
     let now = slot.now.as_second();
-    let inserted = transaction.prepare_cached(sql)?.execute((
+    let inserted = statements.insert.execute((
         slot.stream.0,
         slot.part.0,
         &record.key,
@@ -429,12 +451,12 @@ fn insert(
     if inserted == 0 {
         return Ok(None);
     }
-    let id = transaction.last_insert_rowid();
-    transaction.prepare_cached("INSERT INTO bodies (record_id, json) VALUES (?1, ?2)")?.execute((id, &record.json))?;
+    let id = statements.transaction.last_insert_rowid();
+    statements.body.execute((id, &record.json))?;
     Ok(Some(id))
 }
 
-/// A vendor may write the members of the same record in another order.
+/// A vendor may write the members of the same record in another order, and a restored store hashes otherwise.
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
     let sql = "SELECT json FROM bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;

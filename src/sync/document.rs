@@ -4,16 +4,19 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connector::Pointer;
 
+/// As many members as most records have.
+const MANY: usize = 16;
+
 /// A document of which the outermost level is read once, and what is deeper when it is asked for.
 #[derive(Debug)]
 pub(super) struct Document<'d> {
-    text: &'d [u8],
+    text: &'d str,
     top: Level<'d>,
 }
 
@@ -27,17 +30,23 @@ enum Level<'d> {
 impl<'d> Document<'d> {
     /// # Errors
     /// Where it is no JSON.
-    pub(super) fn parse(text: &'d [u8]) -> serde_json::Result<Self> {
-        Ok(Self { text, top: serde_json::from_slice(text)? })
+    pub(super) fn parse(text: &'d str) -> serde_json::Result<Self> {
+        Ok(Self { text, top: serde_json::from_str(text)? })
+    }
+
+    /// # Errors
+    /// Where it is no JSON in UTF-8.
+    pub(super) fn from_bytes(bytes: &'d [u8]) -> serde_json::Result<Self> {
+        Self::parse(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
     }
 
     /// Every value at a place, in which a part `*` stands for all items of a list or members of an object. Nulls are left
     /// out.
     pub(super) fn all(&self, at: &Pointer) -> Vec<&'d RawValue> {
-        let tokens: Vec<String> = at.tokens().collect();
+        let tokens: Vec<Cow<'_, str>> = at.parts().collect();
         let mut found = Vec::new();
         if tokens.is_empty() {
-            found.extend(serde_json::from_slice::<&RawValue>(self.text).ok());
+            found.extend(serde_json::from_str::<&RawValue>(self.text).ok());
         }
         self.top.collect(&tokens, &mut found);
         found
@@ -71,7 +80,7 @@ impl<'d> Document<'d> {
         }
         let mut records = Vec::new();
         for at in places {
-            if at.tokens().next().is_none()
+            if at.parts().next().is_none()
                 && let Level::List(items) = &self.top
             {
                 records.extend(items);
@@ -94,7 +103,7 @@ fn level(value: &RawValue) -> Option<Level<'_>> {
 }
 
 impl<'d> Level<'d> {
-    fn collect(&self, tokens: &[String], found: &mut Vec<&'d RawValue>) {
+    fn collect(&self, tokens: &[Cow<'_, str>], found: &mut Vec<&'d RawValue>) {
         let Some((token, rest)) = tokens.split_first() else { return };
         let mut each = |value: &'d RawValue| match rest {
             [] if value.get() != "null" => found.push(value),
@@ -153,7 +162,7 @@ impl<'de> Deserialize<'de> for Level<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut list = Vec::new();
+                let mut list = Vec::with_capacity(MANY);
                 while let Some(item) = items.next_element()? {
                     list.push(item);
                 }
@@ -161,7 +170,7 @@ impl<'de> Deserialize<'de> for Level<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let mut object = Vec::new();
+                let mut object = Vec::with_capacity(MANY);
                 while let Some((Name(name), value)) = members.next_entry()? {
                     object.push((name, value));
                 }
@@ -247,7 +256,7 @@ mod tests {
     fn records(document: &Value, places: &[&str]) -> Vec<String> {
         let text = document.to_string();
         let places: Vec<Pointer> = places.iter().map(|at| Pointer::parse(at).unwrap()).collect();
-        let document = Document::parse(text.as_bytes()).unwrap();
+        let document = Document::parse(&text).unwrap();
         document.records(&places).iter().map(|record| record.get().to_owned()).collect()
     }
 
@@ -268,7 +277,7 @@ mod tests {
     #[test]
     fn digits_stay_as_they_came() {
         let text = r#"{"items": [{"price": 1.10, "id": 12345678901234567890123}]}"#;
-        let document = Document::parse(text.as_bytes()).unwrap();
+        let document = Document::parse(text).unwrap();
         let records = document.records(&[Pointer::parse("/items").unwrap()]);
         assert_eq!(minified(records[0].get()), r#"{"price":1.10,"id":12345678901234567890123}"#);
     }
@@ -284,7 +293,7 @@ mod tests {
 
         #[test]
         fn no_answer_panics(text in ".{0,60}") {
-            if let Ok(document) = Document::parse(text.as_bytes()) {
+            if let Ok(document) = Document::parse(&text) {
                 let _ = document.records(&[Pointer::parse("/a/*/b").unwrap()]);
             }
         }

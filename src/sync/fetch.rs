@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use serde_json::value::RawValue;
 
 use super::SyncError;
 use super::ask::List;
 use super::document::Document;
-use super::list::{Reader, SIDE_BY_SIDE};
+use super::list::Reader;
 use super::plan::{self, Progress};
 use super::record::{self, Pulled};
+use super::walk::SIDE_BY_SIDE;
 use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
 use crate::app::AppError;
 use crate::clock::{self, Timestamp};
-use crate::connector::{ErrorClass, PageKind, Skip};
+use crate::connector::{ErrorClass, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
 use crate::http::{Attempt, Request, Response, backoff};
 use crate::store::Traffic;
@@ -33,9 +35,34 @@ pub(super) struct Fetched {
     pub(super) known: Vec<String>,
     pub(super) gone: Vec<String>,
     pub(super) page: plan::Page,
-    /// The turns of all further pages, where the vendor says how many there are.
-    pub(super) turns: Option<Vec<Turn>>,
     pub(super) traffic: Traffic,
+}
+
+/// A page as it came, read at its outermost level.
+pub(super) struct Sheet<'d> {
+    answer: &'d Answer,
+    document: Document<'d>,
+    raw: Vec<&'d RawValue>,
+    traffic: Traffic,
+}
+
+impl Sheet<'_> {
+    /// What the rules of paging make of it; `id` is the record's that they go on from.
+    fn listed<T>(&self, progress: &Progress, id: Option<String>, rule: impl FnOnce(&Listed<'_>) -> T) -> T {
+        rule(&Listed {
+            url: &self.answer.url,
+            turn: progress.turn.as_ref(),
+            link: self.answer.response.header("link"),
+            find: &|at| self.document.find(at),
+            count: self.raw.len(),
+            seen: progress.seen + self.raw.len(),
+            id,
+        })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.raw.len()
+    }
 }
 
 /// Why a page did not come.
@@ -61,48 +88,44 @@ impl Error {
 }
 
 impl Reader<'_> {
-    pub(super) async fn fetch(
-        &self,
-        list: &List<'_>,
-        progress: &Progress,
-        token: &mut Token,
-        resumed: bool,
-    ) -> Result<Fetched, Trouble> {
-        let mut traffic = Traffic::default();
-        match self.fetch_page(list, progress, token, resumed, &mut traffic).await {
-            Ok(fetched) => Ok(Fetched { traffic, ..fetched }),
-            Err(trouble) => {
-                self.count_beside(traffic);
-                Err(trouble)
-            }
-        }
+    /// Asks for a page.
+    pub(super) async fn ask(&self, list: &List<'_>, progress: &Progress, token: &mut Token) -> Result<Answer, Trouble> {
+        self.send(token, |grant| list.page(progress, grant)).await
     }
 
-    async fn fetch_page(
+    /// Gets a page and has it understood; `ahead` is the first answer where it was asked for already.
+    pub(super) async fn page<T>(
         &self,
         list: &List<'_>,
         progress: &Progress,
         token: &mut Token,
         resumed: bool,
-        traffic: &mut Traffic,
-    ) -> Result<Fetched, Trouble> {
+        mut ahead: Option<Result<Answer, Trouble>>,
+        understand: impl AsyncFnOnce(Sheet<'_>, &mut Token) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let mut traffic = Traffic::default();
         let mut attempt = 0;
         loop {
-            let request = list.page(progress, &token.grant)?;
-            let answer = self.send(token, |grant| list.page(progress, grant)).await?;
-            traffic.add(weigh(&answer));
-            self.judge(&answer, progress, resumed)?;
+            let answered = match ahead.take() {
+                Some(answered) => answered,
+                None => self.ask(list, progress, token).await,
+            };
+            let judged = answered.and_then(|answer| {
+                traffic.add(weigh(&answer));
+                self.judge(&answer, progress, resumed)?;
+                Ok(answer)
+            });
+            let answer = judged.inspect_err(|_| self.count_beside(traffic))?;
             let body = &answer.response.body;
             // 204, or nothing at all: an empty list.
             let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"[]" } else { body };
-            match Document::parse(text) {
+            match Document::from_bytes(text) {
                 Ok(document) => {
-                    let mut fetched = self.understand(list, progress, &request, &answer.response, &document)?;
-                    fetched.page.read_at = Some(self.read_at(&answer));
-                    self.complete(list, progress, token, &mut fetched, traffic).await?;
-                    return Ok(fetched);
+                    let raw = document.records(&self.places(list, progress));
+                    return understand(Sheet { answer: &answer, document, raw, traffic }, token).await;
                 }
                 Err(source) if attempt + 1 == TRIES => {
+                    self.count_beside(traffic);
                     return Err(self
                         .error(|connection, stream| SyncError::NotJson { connection, stream, source })
                         .into_trouble());
@@ -127,50 +150,81 @@ impl Reader<'_> {
         answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// What an answer says: its records, and how the list goes on.
-    fn understand(
+    /// Where an answer holds records.
+    fn places(&self, list: &List<'_>, progress: &Progress) -> Vec<Pointer> {
+        let changes = self.stream.token.as_ref().filter(|_| progress.since.is_some());
+        match (changes, list.pages().and_then(|pages| pages.records.clone())) {
+            (Some(token), _) if !token.records.is_empty() => token.records.clone(),
+            (_, Some(at)) if self.stream.records.is_empty() => vec![at],
+            _ => self.stream.records.clone(),
+        }
+    }
+
+    /// The turns of all further pages, where the vendor says how many there are and a page does not depend on the one
+    /// before it.
+    pub(super) fn turns(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Option<Vec<Turn>> {
+        let pages = list.pages().filter(|_| progress.turn.is_none() && self.is_foreseeable(list, progress))?;
+        sheet.listed(progress, None, |listed| all_turns(pages, listed)).filter(|turns| turns.len() > 1)
+    }
+
+    /// How to ask for the next page, where that follows from what is known before this one's records are looked at.
+    pub(super) fn foreseen(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Option<Turn> {
+        let pages = list.pages();
+        let by_record = pages.is_some_and(|pages| matches!(pages.kind, PageKind::LastRecord | PageKind::MaxRecord));
+        if by_record || !self.is_foreseeable(list, progress) {
+            return None;
+        }
+        sheet.listed(progress, None, |listed| next_page(pages, listed))
+    }
+
+    /// Whether a page may be asked for before the one before it was understood and kept.
+    fn is_foreseeable(&self, list: &List<'_>, progress: &Progress) -> bool {
+        let rule = self.stream.incremental.as_ref();
+        // A list that is asked for anew after so many records, or that ends where nothing is new, turns by its records.
+        let ends_by_records = |rule: &Incremental| rule.newest_first && progress.since.is_some();
+        let turns_by_records = rule.is_some_and(|rule| rule.restart_after.is_some() || ends_by_records(rule));
+        let acknowledges = list.pages().is_some_and(|pages| pages.acknowledges);
+        self.stream.detail.is_none() && !turns_by_records && !acknowledges
+    }
+
+    /// What a page says: its records, and how the list goes on.
+    pub(super) async fn understand(
         &self,
         list: &List<'_>,
         progress: &Progress,
-        request: &Request,
-        response: &Response,
-        document: &Document<'_>,
+        sheet: Sheet<'_>,
+        token: &Token,
     ) -> Result<Fetched, Trouble> {
+        let mut traffic = sheet.traffic;
+        let fetched = match self.fetched(list, progress, &sheet) {
+            Ok(fetched) => self.complete(list, progress, token, fetched, &mut traffic).await,
+            Err(trouble) => Err(trouble),
+        };
+        match fetched {
+            Ok(fetched) => Ok(Fetched { traffic, ..fetched }),
+            Err(trouble) => {
+                self.count_beside(traffic);
+                Err(trouble)
+            }
+        }
+    }
+
+    fn fetched(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Result<Fetched, Trouble> {
+        let Sheet { answer, document, raw, .. } = sheet;
         let stream = self.stream;
         let pages = list.pages();
         let token = stream.token.as_ref();
-        let changes = token.filter(|_| progress.since.is_some());
-        let usual = || match pages.and_then(|pages| pages.records.clone()) {
-            Some(at) if stream.records.is_empty() => vec![at],
-            _ => stream.records.clone(),
-        };
-        let places = match changes {
-            Some(token) if !token.records.is_empty() => token.records.clone(),
-            _ => usual(),
-        };
-        let raw = document.records(&places);
         let keyless = |record::Keyless(at)| {
             self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
         };
-        let listed_only = stream.detail.is_some();
-        let records = record::records(stream, &raw, &list.added()?).map_err(keyless)?;
-        let gone = changes.and_then(|token| token.gone.as_ref());
+        let records = record::records(stream, raw, &list.added()?, self.hasher).map_err(keyless)?;
+        let gone = token.filter(|_| progress.since.is_some()).and_then(|token| token.gone.as_ref());
         let gone = gone.map(|gone| record::gone_keys(gone, &document.records(&gone.at))).unwrap_or_default();
         let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
         let id = pages.and_then(|pages| {
             let at = pages.id.as_ref()?;
             if pages.kind == PageKind::MaxRecord { greatest(ids(at)) } else { ids(at).next() }
         });
-        let find = |at: &crate::connector::Pointer| document.find(at);
-        let listed = Listed {
-            url: &request.url,
-            turn: progress.turn.as_ref(),
-            link: response.header("link"),
-            find: &find,
-            count: raw.len(),
-            seen: progress.seen + raw.len(),
-            id,
-        };
         let high = records
             .iter()
             .filter_map(|pulled| pulled.at.clone())
@@ -182,18 +236,10 @@ impl Reader<'_> {
             serde_json::Value::Number(number) => Some(number.to_string()),
             _ => None,
         });
-        // A list that is asked for anew after so many records turns otherwise than it says.
-        let moves = stream.incremental.as_ref().is_some_and(|rule| rule.restart_after.is_some());
-        let ahead = progress.turn.is_none() && !listed_only && !moves && !pages.is_some_and(|pages| pages.acknowledges);
+        let next = sheet.listed(progress, id, |listed| next_page(pages, listed));
+        let read_at = Some(self.read_at(answer));
         Ok(Fetched {
-            turns: pages.filter(|_| ahead).and_then(|pages| all_turns(pages, &listed)),
-            page: plan::Page {
-                count: raw.len(),
-                high,
-                next: next_page(pages, &listed),
-                token: next_token,
-                read_at: None,
-            },
+            page: plan::Page { count: raw.len(), high, next, token: next_token, read_at },
             records,
             known: Vec::new(),
             gone,
@@ -207,10 +253,10 @@ impl Reader<'_> {
         list: &List<'_>,
         progress: &Progress,
         token: &Token,
-        fetched: &mut Fetched,
+        mut fetched: Fetched,
         traffic: &mut Traffic,
-    ) -> Result<(), Trouble> {
-        let Some(detail) = &self.stream.detail else { return Ok(()) };
+    ) -> Result<Fetched, Trouble> {
+        let Some(detail) = &self.stream.detail else { return Ok(fetched) };
         let mut listed = std::mem::take(&mut fetched.records);
         if detail.once && (self.stream.token.is_none() || progress.since.is_none()) {
             let keys: Vec<String> = listed.iter().map(|pulled| pulled.record.key.clone()).collect();
@@ -246,12 +292,12 @@ impl Reader<'_> {
             }
             self.judge(&answer, &Progress::default(), false)?;
             let text = String::from_utf8_lossy(&answer.response.body);
-            let pulled = record::record(self.stream, &text, &added).map_err(|record::Keyless(at)| {
+            let pulled = record::record(self.stream, &text, &added, self.hasher).map_err(|record::Keyless(at)| {
                 self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
             })?;
             fetched.records.push(pulled);
         }
-        Ok(())
+        Ok(fetched)
     }
 
     pub(super) async fn send(

@@ -1,7 +1,7 @@
 //! Pulling a vendor's data in: what is new of it, as fast as the vendor allows, without ever losing the place.
 //!
 //! A run (`run`) takes the streams that an order means (`order`), parents before children. Each of the `parts` of a
-//! stream, all of it or what belongs to one record of a parent, is one list (`list`). `plan` says, purely, where a list
+//! stream, all of it or what belongs to one record of a parent, is one list (`list`), read by a `walk`. `plan` says, purely, where a list
 //! begins and what follows a page; `ask` makes requests of that, `fetch` sends them; `document` and `record` make records
 //! of the answers.
 //!
@@ -26,6 +26,7 @@ mod run;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use thiserror::Error;
 

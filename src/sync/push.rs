@@ -164,7 +164,7 @@ impl<'a> Pusher<'a> {
             let list = List { session, name: &rule.stream, stream, given, now: self.app.clock.now() };
             added = list.added().unwrap_or_default();
         }
-        Ok(record::record(stream, &document.to_string(), &added).ok())
+        Ok(record::record(stream, &document.to_string(), &added, self.opened.store.record_hasher()).ok())
     }
 
     /// Syncs the stream that a sign is about, unless that was done since the sign came.

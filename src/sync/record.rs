@@ -1,14 +1,13 @@
 //! From what a list holds to records: key, hash, whether it is gone, and what it is newer by. Pure.
 
 use indexmap::IndexMap;
-use ring::digest;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::document::{Document, minified};
 use super::moment::Moment;
 use crate::connector::{Gone, Pointer, Stream};
-use crate::store::NewRecord;
+use crate::store::{NewRecord, RecordHasher};
 
 /// The member that counts the rows of a table.
 const ROW: &str = "_row";
@@ -28,7 +27,7 @@ impl Pulled {
 
     /// What stands at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
-        Document::parse(self.record.json.as_bytes()).ok()?.text(at)
+        Document::parse(&self.record.json).ok()?.text(at)
     }
 }
 
@@ -44,16 +43,17 @@ pub(super) fn records(
     stream: &Stream,
     raw: &[&RawValue],
     added: &IndexMap<String, String>,
+    hasher: RecordHasher,
 ) -> Result<Vec<Pulled>, Keyless> {
     if stream.table {
-        return rows(raw).into_iter().map(|row| finish(stream, row.to_string(), added)).collect();
+        return rows(raw).into_iter().map(|row| finish(stream, row.to_string(), added, hasher)).collect();
     }
     raw.iter()
         .map(|raw| {
             let json = minified(raw.get()).into_owned();
             match &stream.scalar {
-                Some(name) => finish(stream, format!("{{{}:{json}}}", json!(name)), added),
-                None => finish(stream, json, added),
+                Some(name) => finish(stream, format!("{{{}:{json}}}", json!(name)), added, hasher),
+                None => finish(stream, json, added, hasher),
             }
         })
         .collect()
@@ -63,13 +63,18 @@ pub(super) fn records(
 ///
 /// # Errors
 /// [`Keyless`].
-pub(super) fn record(stream: &Stream, raw: &str, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
-    finish(stream, minified(raw).into_owned(), added)
+pub(super) fn record(
+    stream: &Stream,
+    raw: &str,
+    added: &IndexMap<String, String>,
+    hasher: RecordHasher,
+) -> Result<Pulled, Keyless> {
+    finish(stream, minified(raw).into_owned(), added, hasher)
 }
 
 /// The keys of records that an answer tells are gone; `raw` is what stands at the places.
 pub(super) fn gone_keys(gone: &Gone, raw: &[&RawValue]) -> Vec<String> {
-    let documents = raw.iter().filter_map(|raw| Document::parse(raw.get().as_bytes()).ok());
+    let documents = raw.iter().filter_map(|raw| Document::parse(raw.get()).ok());
     documents
         .filter(|document| gone.when.iter().all(|(at, values)| document.holds(at, values)))
         .filter_map(|document| key(&gone.key, &document).ok())
@@ -81,10 +86,15 @@ pub(super) fn holds(document: &Value, at: &Pointer, values: &[Value]) -> bool {
     at.find(document).is_some_and(|found| values.iter().any(|value| value == "*" || value == found))
 }
 
-fn finish(stream: &Stream, json: String, added: &IndexMap<String, String>) -> Result<Pulled, Keyless> {
+fn finish(
+    stream: &Stream,
+    json: String,
+    added: &IndexMap<String, String>,
+    hasher: RecordHasher,
+) -> Result<Pulled, Keyless> {
     let json = with_added(json, added);
     // Read at its outermost level, and deeper only where something is looked for.
-    let document = Document::parse(json.as_bytes()).map_err(|_| Keyless(Pointer::default()))?;
+    let document = Document::parse(&json).map_err(|_| Keyless(Pointer::default()))?;
     let row = [Pointer::member(ROW)];
     let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
     let deleted = stream.deleted.iter().any(|(at, values)| document.holds(at, values));
@@ -93,14 +103,14 @@ fn finish(stream: &Stream, json: String, added: &IndexMap<String, String>) -> Re
         let text = Pointer::default().text(&value)?;
         Some((Moment::of(&rule.format, &value)?, text))
     });
-    let hash = hash(&json);
+    let hash = hasher.hash(&json);
     Ok(Pulled { record: NewRecord { key, json, hash, deleted }, at })
 }
 
 /// A record with the members that it is given, at its end, where it is an object and has none of that name.
 fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
     for (name, value) in added {
-        if Document::parse(json.as_bytes()).is_ok_and(|document| document.lacks(name)) {
+        if Document::parse(&json).is_ok_and(|document| document.lacks(name)) {
             json.pop();
             let comma = if json == "{" { "" } else { "," };
             json.push_str(&format!("{comma}{}:{}}}", json!(name), json!(value)));
@@ -119,13 +129,6 @@ fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, Keyless> {
         1 => Ok(texts.swap_remove(0)),
         _ => Ok(json!(texts).to_string()),
     }
-}
-
-fn hash(json: &str) -> [u8; 16] {
-    let digest = digest::digest(&digest::SHA256, json.as_bytes());
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest.as_ref()[..16]);
-    half
 }
 
 /// The rows of a table by the names in its first one. Empty cells at a row's end are cut off by vendors, and so they are

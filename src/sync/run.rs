@@ -237,6 +237,7 @@ impl Run<'_> {
             id: stream.id,
             goal: &goal,
             job,
+            hasher: store.record_hasher(),
             watch: self.watch,
             beside: Mutex::default(),
         };

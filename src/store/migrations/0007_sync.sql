@@ -41,10 +41,11 @@ CREATE INDEX cursor_history_part ON cursor_history (part_id);
 
 CREATE TABLE records (
     id            INTEGER PRIMARY KEY,
-    stream_id     INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    -- The part's, with which it goes.
+    stream_id     INTEGER NOT NULL,
     part_id       INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
     key           TEXT NOT NULL,
-    -- The first half of the SHA-256 of its body.
+    -- Of its body: HighwayHash-128 with the store's key.
     hash          BLOB NOT NULL,
     -- The store's write that changed it last, and the one that brought it: what orders changes.
     version       INTEGER NOT NULL,
@@ -66,7 +67,8 @@ CREATE TABLE bodies (
 ) STRICT;
 
 CREATE INDEX records_version ON records (stream_id, version);
-CREATE INDEX records_part ON records (part_id);
+-- With the rest of what tells, without a look at the rows, which of them a full list was to meet.
+CREATE INDEX records_part ON records (part_id, version, deleted_at);
 -- With the row's id behind it: what lists a stream in the order in which its records came.
 CREATE INDEX records_stream ON records (stream_id);
 
