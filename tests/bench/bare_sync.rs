@@ -2,7 +2,8 @@
 //!
 //!     bare_sync URL TOKEN DATABASE
 //!
-//! One page after the other, by its `Link` header, into plain SQLite: the raw JSON by its id, a transaction a page.
+//! One page after the other, by its `Link` header or the cursor in its body, into plain SQLite: the raw JSON by its id, a
+//! transaction a page.
 
 use std::error::Error;
 
@@ -13,6 +14,13 @@ use url::Url;
 #[derive(Deserialize)]
 struct Id {
     id: i64,
+}
+
+#[derive(Deserialize)]
+struct Page<'p> {
+    #[serde(borrow)]
+    items: Vec<&'p RawValue>,
+    next: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,7 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     database.pragma_update(None, "journal_mode", "wal")?;
     database.pragma_update(None, "synchronous", "full")?;
     database.execute_batch("CREATE TABLE IF NOT EXISTS records (id INTEGER PRIMARY KEY, json TEXT NOT NULL)")?;
-    let mut next = Some(Url::parse(&url)?);
+    let first = Url::parse(&url)?;
+    let mut next = Some(first.clone());
     while let Some(url) = next.take() {
         let response = client.get(url.clone()).bearer_auth(&token).send().await?.error_for_status()?;
         if let Some(link) = response.headers().get("link") {
@@ -35,7 +44,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
             next = Some(url.join(target)?);
         }
         let body = response.bytes().await?;
-        let records: Vec<&RawValue> = serde_json::from_slice(&body)?;
+        let records: Vec<&RawValue> = if body.starts_with(b"[") {
+            serde_json::from_slice(&body)?
+        } else {
+            let page: Page<'_> = serde_json::from_slice(&body)?;
+            next = page.next.map(|cursor| Url::parse_with_params(first.as_str(), [("cursor", cursor)])).transpose()?;
+            page.items
+        };
         let transaction = database.transaction()?;
         {
             let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO records (id, json) VALUES (?1, ?2)")?;
