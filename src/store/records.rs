@@ -6,6 +6,7 @@
 use std::fmt;
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::hash::Hash;
@@ -94,7 +95,7 @@ struct Slot {
 }
 
 /// What it took to get it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
     pub requests: u64,
     pub retries: u64,
@@ -102,7 +103,7 @@ pub struct Traffic {
 }
 
 /// What became of the records that came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub added: u64,
     pub changed: u64,

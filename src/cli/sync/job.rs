@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::cli::table::{Text, relative, table};
 use crate::cli::ui::{Tone, Ui, View};
 use crate::error::Result;
-use crate::store::{Job, JobId, JobState};
+use crate::store::{Counts, Job, JobId, JobState, Traffic};
 use crate::sync::{Order, is_running};
 
 /// See how syncs went, repeat one, end one
@@ -48,13 +48,10 @@ struct JobView {
     ended_at: Option<String>,
     seconds: Option<i64>,
     resumes_at: Option<String>,
-    added: u64,
-    changed: u64,
-    deleted: u64,
-    unchanged: u64,
-    requests: u64,
-    retries: u64,
-    bytes: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(flatten)]
+    traffic: Traffic,
     error: Option<String>,
     #[serde(skip)]
     started_in: i64,
@@ -80,7 +77,7 @@ impl View for Jobs {
             return "Nothing was synced yet. Try `integ sync`.".to_owned();
         }
         let row = |job: &JobView| {
-            let records = job.added + job.changed + job.deleted + job.unchanged;
+            let records = job.counts.added + job.counts.changed + job.counts.deleted + job.counts.unchanged;
             vec![
                 job.id.to_string().into(),
                 format!("{}/{}", job.connection, job.stream).into(),
@@ -111,13 +108,13 @@ impl View for JobView {
         add("took", self.seconds.map(|seconds| format!("{seconds} s")));
         add("resumes", self.resumes_at.clone());
         let numbers = [
-            ("added", self.added),
-            ("changed", self.changed),
-            ("deleted", self.deleted),
-            ("unchanged", self.unchanged),
-            ("requests", self.requests),
-            ("retries", self.retries),
-            ("bytes", self.bytes),
+            ("added", self.counts.added),
+            ("changed", self.counts.changed),
+            ("deleted", self.counts.deleted),
+            ("unchanged", self.counts.unchanged),
+            ("requests", self.traffic.requests),
+            ("retries", self.traffic.retries),
+            ("bytes", self.traffic.bytes),
         ];
         for (name, number) in numbers {
             add(name, Some(grouped(number)));
@@ -144,13 +141,8 @@ fn view(app: &App, job: Job) -> JobView {
         ended_at: job.ended_at.map(|at| at.to_string()),
         seconds: ended,
         resumes_at: job.resumes_at.map(|at| at.to_string()),
-        added: job.counts.added,
-        changed: job.counts.changed,
-        deleted: job.counts.deleted,
-        unchanged: job.counts.unchanged,
-        requests: job.traffic.requests,
-        retries: job.traffic.retries,
-        bytes: job.traffic.bytes,
+        counts: job.counts,
+        traffic: job.traffic,
         error: job.error,
         started_in: job.started_at.as_second() - now.as_second(),
     }

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
 use crate::error::{Kind, Remedy, Result};
-use crate::store::{Given, Mode, StoredStream};
+use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 use crate::sync::{self, Order, Outcome, Planned, Report};
 
 /// Pull a service's data into the store: what is new of it
@@ -311,13 +311,10 @@ struct ReportView {
     stream: String,
     mode: &'static str,
     status: &'static str,
-    added: u64,
-    changed: u64,
-    deleted: u64,
-    unchanged: u64,
-    requests: u64,
-    retries: u64,
-    bytes: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(flatten)]
+    traffic: Traffic,
     /// Lists that the service did not give.
     skipped: usize,
     seconds: f64,
@@ -349,11 +346,11 @@ impl View for Synced {
             vec![
                 format!("{}/{}", view.connection, view.stream).into(),
                 Text(view.status.to_owned(), Some(tone)),
-                number(view.added),
-                number(view.changed),
-                number(view.deleted),
-                number(view.unchanged),
-                number(view.requests),
+                number(view.counts.added),
+                number(view.counts.changed),
+                number(view.counts.deleted),
+                number(view.counts.unchanged),
+                number(view.traffic.requests),
                 format!("{:.1} s", view.seconds).into(),
             ]
         };
@@ -439,13 +436,8 @@ fn view(report: Report) -> ReportView {
         stream: report.stream,
         mode: report.mode.as_str(),
         status: report.outcome.as_str(),
-        added: report.counts.added,
-        changed: report.counts.changed,
-        deleted: report.counts.deleted,
-        unchanged: report.counts.unchanged,
-        requests: report.traffic.requests,
-        retries: report.traffic.retries,
-        bytes: report.traffic.bytes,
+        counts: report.counts,
+        traffic: report.traffic,
         skipped: report.skipped,
         seconds: (report.seconds * 1000.0).round() / 1000.0,
         resumes_at,
