@@ -54,7 +54,11 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum SendError {
-    Http(HttpError),
+    Http {
+        error: HttpError,
+        /// Requests that were sent in vain.
+        tries: u32,
+    },
     /// No token that is good.
     Grant(Error),
     /// No request.
@@ -65,7 +69,7 @@ pub enum SendError {
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Http(error) => error.into(),
+            SendError::Http { error, .. } => error.into(),
             SendError::Grant(error) | SendError::Build(error) => error,
             SendError::Paced(error) => error.into(),
         }
@@ -123,7 +127,7 @@ pub async fn send(
             Err(error) => {
                 let harmless = patience.repeatable && error.may_have_been_used();
                 if last || !(harmless || matches!(error, HttpError::Connect { .. })) {
-                    return Err(SendError::Http(error));
+                    return Err(SendError::Http { error, tries: made });
                 }
                 None
             }

@@ -187,7 +187,7 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
             found.report.duration = Some(answer.duration);
             judge(session, health, &answer, &mut found);
         }
-        Err(SendError::Http(error)) => {
+        Err(SendError::Http { error, .. }) => {
             found.report.duration = Some(stopwatch.elapsed());
             found.report.outcome = Outcome::Temporary;
             found.report.detail = Some(Error::from(error).message());

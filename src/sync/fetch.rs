@@ -308,6 +308,10 @@ impl Reader<'_> {
         let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
         match api::send(self.app, self.session, token, patience, build).await {
             Ok(answer) => Ok(answer),
+            Err(SendError::Http { error, tries }) => {
+                self.count_beside(Traffic { requests: tries.into(), retries: u64::from(tries - 1), bytes: 0 });
+                Err(error.into())
+            }
             Err(SendError::Paced(paced)) => Err(self.limited(paced.resumes_at).into_trouble()),
             Err(error) => Err(Trouble::Failed(error.into())),
         }

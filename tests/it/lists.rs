@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::harness::{Home, Running, has_program, needs, peers};
@@ -117,4 +117,17 @@ fn full_lists_that_change_while_they_are_read_take_nothing_for_gone() {
     for kind in KINDS {
         lists.assert_equal(kind, "after a full list that moved");
     }
+}
+
+#[test]
+fn a_service_that_is_gone_is_asked_a_few_times_which_count() {
+    if !needs("node", has_program("node")) {
+        return;
+    }
+    let Lists { _server: server, home, .. } = Lists::start();
+    drop(server);
+    let ran = home.run("sync lists/link --json");
+    assert_eq!(ran.code, 5, "{ran:?}");
+    let job = &home.json("job list")["jobs"][0];
+    assert_eq!((&job["state"], &job["requests"], &job["retries"]), (&json!("failed"), &json!(6), &json!(5)), "{job}");
 }

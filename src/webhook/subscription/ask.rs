@@ -209,7 +209,7 @@ pub(super) async fn ask(
     let order = Order { connection: name, action, words, read_file: &read_file, key: Some(key) };
     let done = match finished(api::attempt(app, &order)).await {
         Ok(done) => done,
-        Err(SendError::Http(error)) if error.may_have_been_used() || error.is_answer() => {
+        Err(SendError::Http { error, .. }) if error.may_have_been_used() || error.is_answer() => {
             return Err(Failure::Unknown(error.into()));
         }
         Err(error) => return Err(Failure::Refused { error: error.into(), class: None }),
