@@ -103,15 +103,7 @@ impl Reader<'_> {
             let sweeping = is_sweeping(self.stream, &progress, self.goal);
             let read = FullList { part: part.id, begun: progress.begun };
             let requests = brought.traffic.requests;
-            let walk = Walk {
-                reader: self,
-                list: &list,
-                part,
-                parent_version,
-                sweeping,
-                begun: progress.begun,
-                again: progress.again,
-            };
+            let walk = Walk { reader: self, list: &list, part, parent_version, sweeping };
             match walk.run(progress.clone(), token.clone(), brought).await {
                 Ok(()) if !sweeping => return Ok(PartEnd::Read),
                 Ok(()) => {

@@ -32,9 +32,6 @@ pub(super) struct Walk<'w> {
     pub(super) parent_version: Option<u64>,
     /// Whether what is not met is gone in the end.
     pub(super) sweeping: bool,
-    /// As the list's [`Progress`] has them.
-    pub(super) begun: u64,
-    pub(super) again: bool,
 }
 
 /// A page on its way to the store, and who waits for it.
@@ -222,8 +219,8 @@ impl Walk<'_> {
             known,
             gone,
             sweeping: self.sweeping,
-            again: self.again,
-            place: self.place(&step),
+            again: progress.again,
+            place: self.place(&step, progress.begun),
             traffic,
             now: self.list.now,
         };
@@ -238,14 +235,14 @@ impl Walk<'_> {
         Ok(step)
     }
 
-    fn place(&self, step: &Step) -> PagePlace {
+    fn place(&self, step: &Step, begun: u64) -> PagePlace {
         let json = |progress: &Progress| serde_json::to_string(progress).unwrap_or_default();
         match (self.reader.goal.mode, step) {
             (Mode::Backfill, Step::More(progress)) => PagePlace::Backfill(Some(json(progress))),
             (Mode::Backfill, Step::End { .. }) => PagePlace::Backfill(None),
             (_, Step::More(progress)) => PagePlace::Under(json(progress)),
             (_, Step::End { cursor }) => {
-                let waits = Progress { full: true, swept_next: true, begun: self.begun, ..Progress::default() };
+                let waits = Progress { full: true, swept_next: true, begun, ..Progress::default() };
                 let progress = self.sweeping.then(|| json(&waits));
                 PagePlace::End { cursor: cursor.clone(), parent_version: self.parent_version, progress }
             }
