@@ -67,8 +67,10 @@ impl Sheet<'_> {
 
 /// Why a page did not come.
 pub(super) enum Trouble {
-    /// The place is lost: a token or a page that the vendor knows no longer.
-    Expired,
+    /// The vendor no longer knows the place: that of a page, or where the list began.
+    Expired {
+        page: bool,
+    },
     Skipped,
     /// The writer ended, and says why.
     Stopped,
@@ -325,11 +327,11 @@ impl Reader<'_> {
         let expired = self.stream.token.as_ref().is_some_and(|token| token.expired.contains(&response.status));
         let has_place = progress.turn.is_some() || progress.since.is_some();
         if (class == ErrorClass::CursorExpired && has_place) || (in_token && expired) {
-            return Err(Trouble::Expired);
+            return Err(Trouble::Expired { page: progress.turn.is_some() });
         }
         // A page that was good for another process may have ended since.
         if resumed && matches!(class, ErrorClass::Fail | ErrorClass::NotFound) {
-            return Err(Trouble::Expired);
+            return Err(Trouble::Expired { page: progress.turn.is_some() });
         }
         if class == ErrorClass::RateLimit {
             let now = self.app.clock.now();

@@ -117,12 +117,9 @@ impl Reader<'_> {
                     let second = plan::begin(self.stream, &ALL, None, now);
                     progress = Progress { begun: read.begun, again: true, ..second };
                 }
-                Err(Trouble::Expired) => {
-                    progress = match Self::same_list(&progress) {
-                        Some(same) => same,
-                        None => self.anew(part, self.all(part)).await?,
-                    }
-                }
+                // The same list from its beginning: what was met of it stays so.
+                Err(Trouble::Expired { page: true }) => progress = Progress { turn: None, seen: 0, ..progress },
+                Err(Trouble::Expired { page: false }) => progress = self.anew(part, self.all(part)).await?,
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
                 Err(Trouble::Failed(error)) => return Err(error),
                 Err(Trouble::Stopped) => break,
@@ -147,11 +144,6 @@ impl Reader<'_> {
         let id = part.id;
         let begun = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
         Ok(Progress { begun, ..progress })
-    }
-
-    /// The same list from its beginning, where only the page of it may be lost. What was met of it stays so.
-    fn same_list(lost: &Progress) -> Option<Progress> {
-        lost.turn.is_some().then(|| Progress { turn: None, seen: 0, ..lost.clone() })
     }
 
     /// All of it, where its cursor is lost.

@@ -290,6 +290,13 @@ fn fault_089_an_expired_token_means_all_of_it_and_is_said() {
     fault(&home, "expired_cursor --times 1 --after 1");
     let report = reports(&home, "things/plain").remove(0);
     assert_eq!((&report["status"], counts(&report)), (&json!("done"), [42, 0, 0, 20]), "{report}");
+    // Also of one that begins at a cursor, which is as good as it was.
+    home.ok("sync things/things");
+    home.ok("sandbox advance things --ticks 30");
+    fault(&home, "expired_cursor --times 1 --after 1");
+    let ran = home.run("sync things/things");
+    assert!(ran.code == 0 && !ran.stderr.contains("listed anew"), "{ran:?}");
+    assert_eq!(records(&home, "things/things"), truth(&home, "things"));
     // One that never holds leads to no endless list.
     fault(&home, "expired_cursor --times 100");
     let ran = home.run("sync things/plain --mode full --json");
