@@ -20,6 +20,7 @@ mod shape;
 mod syntax;
 mod template;
 mod validate;
+mod variables;
 
 use std::path::PathBuf;
 
@@ -38,6 +39,7 @@ pub use search::{Found, Hit, search};
 pub use setup::{Ask, Setup, SetupKind, setup};
 pub use template::{Template, TemplateError, Values, fill_document};
 pub use validate::{Mistake, validate};
+pub use variables::{parts, parts_of, variable};
 
 use crate::error::{Kind, Remedy};
 

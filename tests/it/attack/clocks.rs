@@ -1,0 +1,1 @@
+//! Wrong clocks, and processes that were stopped while an answer arrived.

@@ -1,0 +1,1 @@
+//! Hostile connector files: hosts, private addresses, quoting, names.

@@ -1,0 +1,1 @@
+//! Keys and backups that their owner can use: exporting, restoring, deleting.

@@ -1,0 +1,1 @@
+//! What the programs that `exec` and `connect` start find in their environment.

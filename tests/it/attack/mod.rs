@@ -1,0 +1,15 @@
+//! Attacks from outside, numbered as in the review of commit 273cca9: what a hostile connector file, vendor, backup, project
+//! or second user of the machine must not achieve.
+
+mod clocks;
+mod connectors;
+mod custody;
+mod exec;
+mod modes;
+mod peers;
+mod proofs;
+mod restore;
+mod terminal;
+mod trusted_files;
+mod typed_input;
+mod users;

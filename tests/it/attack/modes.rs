@@ -1,0 +1,1 @@
+//! Sandbox and live connections, and workspaces that do not exist.

@@ -1,0 +1,1 @@
+//! Other users of the machine at the loopback listener.

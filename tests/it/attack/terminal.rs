@@ -1,0 +1,1 @@
+//! Bytes that reach a terminal, and expressions that never end.

@@ -1,0 +1,1 @@
+//! Connector files and vendors that name local files.
