@@ -18,6 +18,7 @@ mod fetch;
 mod list;
 mod moment;
 mod order;
+mod page;
 mod parts;
 mod plan;
 pub mod push;
@@ -33,6 +34,7 @@ use thiserror::Error;
 pub use list::Watch;
 pub use moment::Moment;
 pub use order::{Order, find_stream};
+pub use page::{PageError, read_page};
 pub use run::{Outcome, Planned, Report, check, is_running, run};
 pub use schedule::{Rule, RuleError};
 

@@ -1,0 +1,29 @@
+//! A page of a list, read without a connection.
+
+use indexmap::IndexMap;
+
+use super::document::Document;
+use super::record;
+use crate::connector::{Pointer, Stream};
+use crate::store::{NewRecord, RecordHasher};
+
+/// Why a page cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    #[error("the page is not JSON")]
+    NotJson(#[from] serde_json::Error),
+    #[error("a record has no key at {0}")]
+    MissingKey(Pointer),
+}
+
+/// Returns the records of one page of a stream's list, as a sync stores them. Pure: this is what fuzzers drive.
+///
+/// # Errors
+/// [`PageError`].
+pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageError> {
+    let document = Document::from_bytes(body)?;
+    let raw = document.records(&stream.records);
+    let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
+    let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;
+    Ok(records.into_iter().map(|pulled| pulled.record).collect())
+}
