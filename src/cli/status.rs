@@ -153,7 +153,7 @@ impl ConnectionView {
             missing_scopes,
             connected_at: connection.connected_at.to_string(),
             expires_at: expires_at.map(|at| at.to_string()),
-            expires_in: expires_at.map(|at| at.as_second() - now.as_second()),
+            expires_in: connection.expiry.left(now),
             refreshable: connection.expiry.refreshable,
             last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
             last_sync_at: last_synced(app, connection).map(|at| at.to_string()),

@@ -288,7 +288,6 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
     let vendor_name = optional(9)?;
     let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| Malformed::Name)).transpose()?;
     let (issued_at, expires_at) = (time(19)?, time(20)?);
-    let lifetime = issued_at.zip(expires_at).map(|(issued, expires)| expires.as_second() - issued.as_second());
     let renewal = optional(21)?.map_or(Ok(Renewal::None), |word| from_word(RENEWALS, &word))?;
     let presented: Option<u64> = row.get(26)?;
     let generation: Option<u64> = row.get(25)?;
@@ -307,8 +306,8 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
         reason: optional(13)?,
         connected_at: timestamp(row.get(14)?)?,
         expiry: Expiry {
+            issued_at,
             expires_at,
-            lifetime: lifetime.and_then(|seconds| u32::try_from(seconds).ok()),
             refreshable: renewal != Renewal::None,
             presented_at: if presented.is_some() && presented == generation { time(22)? } else { None },
         },
