@@ -182,6 +182,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it leads to the same service: in the same mode, and with the same origin. Records, cursors and events of
+    /// one place say nothing of another.
+    pub fn is_at(&self, mode: Mode, origin: Option<&Url>) -> bool {
+        self.mode == mode && self.origin.as_ref() == origin
+    }
+
+    /// Whether connecting the same name elsewhere may remove it. What a sandbox or a stand-in holds can be had again; the
+    /// grant of a real account cannot, and trying something out must never cost one.
+    pub fn gives_way_to(&self, mode: Mode) -> bool {
+        self.mode == Mode::Sandbox || (self.origin.is_some() && mode == Mode::Live)
+    }
+
     /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
     pub fn place(&self) -> Option<String> {
         match (&self.origin, self.mode) {
@@ -190,6 +202,25 @@ impl Connection {
             (None, Mode::Live) => None,
         }
     }
+}
+
+/// The command that connects an account of this name at the same place: mode and origin are kept.
+pub fn connect_command(name: &ConnectionName, mode: Mode, origin: Option<&Url>) -> String {
+    let mut command = format!("integ connect {}", name.connector());
+    if let Some(account) = name.account() {
+        command.push_str(&format!(" --as {account}"));
+    }
+    match (origin, mode) {
+        (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
+        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
+        (None, Mode::Live) => {}
+    }
+    command
+}
+
+/// The command that connects a connection again, at the same place.
+pub fn reconnect_command(connection: &Connection) -> String {
+    connect_command(&connection.name, connection.mode, connection.origin.as_ref())
 }
 
 /// What is known of a grant's life without reading its secrets.
@@ -370,5 +401,17 @@ mod tests {
         let key = Expiry { refreshable: false, ..expiry(1_000_000, 10 * YEAR) };
         assert_eq!(key.left(now), Some(10 * YEAR), "nothing better can be had");
         assert_eq!(Expiry { expires_at: None, ..expiry(1_000_000, 60) }.left(now), None);
+    }
+
+    #[test]
+    fn the_command_that_reconnects_keeps_account_mode_and_origin() {
+        let command = |name: &str, mode, origin: Option<&str>| {
+            let origin = origin.map(|origin| origin.parse().unwrap());
+            connect_command(&name.parse().unwrap(), mode, origin.as_ref())
+        };
+        assert_eq!(command("slack", Mode::Live, None), "integ connect slack");
+        assert_eq!(command("slack@work", Mode::Sandbox, None), "integ connect slack --as work --sandbox");
+        let origin = Some("http://127.0.0.1:9/");
+        assert_eq!(command("slack", Mode::Live, origin), "integ connect slack --origin http://127.0.0.1:9");
     }
 }

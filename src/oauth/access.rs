@@ -18,7 +18,8 @@ use thiserror::Error;
 use super::{OAuthError, Party, Tokens};
 use crate::app::App;
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
-use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
+pub use crate::connection::reconnect_command;
+use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
 use crate::connector::Rotation;
 use crate::error::{self, Kind, Remedy};
 use crate::files;
@@ -50,7 +51,7 @@ pub enum AccessError {
     #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error("{connection} could not be refreshed")]
-    Refresh { connection: ConnectionName, source: OAuthError },
+    Refresh { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
     #[error("another process has been refreshing {connection} for over {} s", after.as_secs())]
     Held { connection: ConnectionName, after: Duration, path: PathBuf },
     #[error("{connection} could not be locked at {}", path.display())]
@@ -72,20 +73,6 @@ impl AccessError {
             | Self::Interrupted { connection } => connection,
         }
     }
-}
-
-/// The command that connects a connection again, to the same place.
-pub fn reconnect_command(connection: &Connection) -> String {
-    let mut command = format!("integ connect {}", connection.name.connector());
-    if let Some(account) = connection.name.account() {
-        command.push_str(&format!(" --as {account}"));
-    }
-    match (&connection.origin, connection.mode) {
-        (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
-        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
-        (None, Mode::Live) => {}
-    }
-    command
 }
 
 impl Remedy for AccessError {
@@ -120,7 +107,7 @@ impl Remedy for AccessError {
             // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
             Self::NotRefreshable { connection, is_key: true, .. } => Some(format!("integ test {connection}")),
             Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
-            Self::Refresh { connection, source } => source.hint_for(connection.connector()),
+            Self::Refresh { connection, reconnect, source } => source.hint_for(connection.connector(), reconnect),
             Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
             Self::Lock { .. } | Self::Interrupted { .. } => None,
         }
@@ -259,7 +246,12 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
     let id = connection.id;
     let session = app.session(connection)?;
     let store = app.store()?;
-    let refresh_failed = |source: OAuthError| AccessError::Refresh { connection: name.clone(), source };
+    let reconnect = reconnect_command(&session.connection);
+    let refresh_failed = |source: OAuthError| AccessError::Refresh {
+        connection: name.clone(),
+        reconnect: reconnect.clone(),
+        source: Box::new(source),
+    };
     let repeatable = old.renewal == Renewal::ClientCredentials
         || session.auth.oauth2.as_ref().is_some_and(|rules| rules.rotation == Rotation::Never);
     if let Some(presented) = stored.presented.filter(|_| !repeatable) {
