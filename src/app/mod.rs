@@ -207,9 +207,8 @@ impl App {
         let wanted = name.to_string();
         let all = connections.list()?;
         let names: Vec<String> = all.iter().map(|known| known.name.to_string()).collect();
-        // Where all accounts of a service are the sandbox's, another one is meant to be so, too.
-        let mut siblings = all.iter().filter(|known| known.name.connector() == name.connector()).peekable();
-        let is_sandbox = siblings.peek().is_some() && siblings.all(|known| known.mode == Mode::Sandbox);
+        // Somebody who works in the sandbox alone is not led to a real service.
+        let is_sandbox = !all.is_empty() && all.iter().all(|known| known.mode == Mode::Sandbox);
         let mode = if is_sandbox { Mode::Sandbox } else { Mode::Live };
         Err(unknown(near(&wanted, names.iter().map(String::as_str)).map(str::to_owned), mode).into())
     }

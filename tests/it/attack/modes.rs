@@ -93,8 +93,10 @@ fn attack_a2_hints_keep_the_sandbox() {
     assert_ne!(ran.code, 0, "{ran:?}");
     assert!(hint(&ran).contains("--sandbox"), "the real service never sees what was meant for the sandbox: {ran:?}");
     home.ok("connect slack --sandbox");
-    let ran = home.run("token slack@production --json");
-    assert!(hint(&ran).contains("--as production") && hint(&ran).contains("--sandbox"), "{ran:?}");
+    let ran = home.run("token github@work --json");
+    assert_eq!(hint(&ran), "integ connect github --as work --sandbox", "{ran:?}");
+    let ran = home.run("token nope --json");
+    assert!(!hint(&ran).contains("connect nope"), "there is no such connector: {ran:?}");
     home.ok("sandbox fault revoked_grant slack");
     let ran = home.run("refresh slack --json");
     assert!(ran.code == 0 || hint(&ran).contains("--sandbox"), "{ran:?}");
