@@ -9,7 +9,7 @@ use std::str::FromStr;
 use thiserror::Error;
 use url::Url;
 
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::secret::Secret;
 
@@ -182,6 +182,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it leads to the same service: in the same mode, and with the same origin. Records, cursors and events of
+    /// one place say nothing of another.
+    pub fn is_at(&self, mode: Mode, origin: Option<&Url>) -> bool {
+        self.mode == mode && self.origin.as_ref() == origin
+    }
+
+    /// Whether connecting the same name elsewhere may remove it. What a sandbox or a stand-in holds can be had again; the
+    /// grant of a real account cannot, and trying something out must never cost one.
+    pub fn gives_way_to(&self, mode: Mode) -> bool {
+        self.mode == Mode::Sandbox || (self.origin.is_some() && mode == Mode::Live)
+    }
+
     /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
     pub fn place(&self) -> Option<String> {
         match (&self.origin, self.mode) {
@@ -192,15 +204,66 @@ impl Connection {
     }
 }
 
+/// The command that connects an account of this name at the same place: mode and origin are kept.
+pub fn connect_command(name: &ConnectionName, mode: Mode, origin: Option<&Url>) -> String {
+    let mut command = format!("integ connect {}", name.connector());
+    if let Some(account) = name.account() {
+        command.push_str(&format!(" --as {account}"));
+    }
+    match (origin, mode) {
+        (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
+        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
+        (None, Mode::Live) => {}
+    }
+    command
+}
+
+/// The command that connects a connection again, at the same place.
+pub fn reconnect_command(connection: &Connection) -> String {
+    connect_command(&connection.name, connection.mode, connection.origin.as_ref())
+}
+
 /// What is known of a grant's life without reading its secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry {
+    /// By the clock of this machine as it was then.
+    pub issued_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
-    /// Seconds that the access token was issued for.
-    pub lifetime: Option<u32>,
     pub refreshable: bool,
     /// When the grant was last presented for a refresh whose answer was never stored.
     pub presented_at: Option<Timestamp>,
+}
+
+impl Expiry {
+    /// No vendor is believed that a token which can be refreshed lives longer: where that was a slip, the token would
+    /// never be refreshed again.
+    const LONGEST_LIFETIME_SECS: i64 = 366 * 86_400;
+
+    /// Seconds that the access token was issued for.
+    pub fn lifetime(&self) -> Option<u32> {
+        let seconds = self.expires_at?.as_second() - self.issued_at?.as_second();
+        u32::try_from(seconds).ok()
+    }
+
+    /// Seconds for which the access token can be relied on, negative once it has expired; absent where it has no known end.
+    ///
+    /// Nothing is left of a token that was issued in the future: the clock was fast then, and nobody can say when the
+    /// token really ends. Its stored end alone would keep it in use for years.
+    pub fn left(&self, now: Timestamp) -> Option<i64> {
+        let mut end = self.expires_at?.as_second();
+        if let Some(issued_at) = self.issued_at {
+            // Of a short life, a tolerance of a minute would be most.
+            let quarter = i64::from(self.lifetime().unwrap_or_default() / 4);
+            let tolerance = quarter.min(i64::try_from(CLOCK_TOLERANCE.as_secs()).unwrap_or_default());
+            if issued_at.as_second() > now.as_second() + tolerance {
+                return Some(0);
+            }
+            if self.refreshable {
+                end = end.min(issued_at.as_second() + Self::LONGEST_LIFETIME_SECS);
+            }
+        }
+        Some(end - now.as_second())
+    }
 }
 
 /// The outcome of the last health check.
@@ -307,5 +370,48 @@ impl FromStr for Transition {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|transition| transition.as_str() == text).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn expiry(issued_at: i64, lifetime: i64) -> Expiry {
+        let (issued_at, expires_at) = (Some(at(issued_at)), Some(at(issued_at + lifetime)));
+        Expiry { issued_at, expires_at, refreshable: true, presented_at: None }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_token_from_the_future_and_ten_years_are_one() {
+        const YEAR: i64 = 365 * 86_400;
+        let now = at(1_000_000);
+        assert_eq!(expiry(1_000_000, 3600).left(now), Some(3600));
+        assert_eq!(expiry(1_000_060, 3600).left(now), Some(3660), "clocks are corrected by seconds");
+        assert_eq!(expiry(1_000_061, 3600).left(now), Some(0));
+        assert_eq!(expiry(1_000_000 + 10 * YEAR, 3600).left(now), Some(0));
+        assert_eq!(expiry(1_000_000 + 10 * YEAR, -5).left(now), Some(0));
+        assert_eq!(expiry(1_000_020, 60).left(now), Some(0), "a third of its life");
+        assert_eq!(expiry(900_000, 3600).left(now), Some(-96_400));
+        assert_eq!(expiry(1_000_000, 10 * YEAR).left(now), Some(366 * 86_400));
+        let key = Expiry { refreshable: false, ..expiry(1_000_000, 10 * YEAR) };
+        assert_eq!(key.left(now), Some(10 * YEAR), "nothing better can be had");
+        assert_eq!(Expiry { expires_at: None, ..expiry(1_000_000, 60) }.left(now), None);
+    }
+
+    #[test]
+    fn the_command_that_reconnects_keeps_account_mode_and_origin() {
+        let command = |name: &str, mode, origin: Option<&str>| {
+            let origin = origin.map(|origin| origin.parse().unwrap());
+            connect_command(&name.parse().unwrap(), mode, origin.as_ref())
+        };
+        assert_eq!(command("slack", Mode::Live, None), "integ connect slack");
+        assert_eq!(command("slack@work", Mode::Sandbox, None), "integ connect slack --as work --sandbox");
+        let origin = Some("http://127.0.0.1:9/");
+        assert_eq!(command("slack", Mode::Live, origin), "integ connect slack --origin http://127.0.0.1:9");
     }
 }

@@ -13,14 +13,10 @@ use crate::error::{Error, Result};
 use crate::http::Route;
 use crate::sandbox::{Emulator, Running, Storage, Vendor};
 use crate::store::Store;
+pub use crate::store::state_key;
 use crate::vault::Opened;
 
 const SEED_KEY: &str = "seed";
-
-/// The key of a connector's state.
-pub fn state_key(connector: &str) -> String {
-    format!("state/{connector}")
-}
 
 /// Keeps one connector's state in the workspace's store.
 struct InStore {

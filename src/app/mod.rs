@@ -17,7 +17,7 @@ pub use session::{Session, SessionError, values};
 
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
-use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName};
+use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName, connect_command};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::{self, Route};
@@ -47,7 +47,7 @@ pub struct App {
 #[derive(Debug, Error)]
 pub enum AppError {
     #[error("there is no connection {name}")]
-    NoConnection { name: ConnectionName, likely: Option<String> },
+    NoConnection { name: ConnectionName, likely: Option<String>, connect: Option<String> },
     #[error("the vault of the apps for all workspaces cannot be opened")]
     NoGlobal,
     #[error("the runtime cannot be started")]
@@ -78,10 +78,9 @@ impl Remedy for AppError {
             Self::NoConnection { likely: Some(likely), .. } => {
                 Some(format!("did you mean {likely}? `integ status` lists them"))
             }
-            Self::NoConnection { name, .. } => Some(match name.account() {
-                Some(account) => format!("integ connect {} --as {account}", name.connector()),
-                None => format!("integ connect {}", name.connector()),
-            }),
+            Self::NoConnection { connect, .. } => {
+                Some(connect.clone().unwrap_or_else(|| "`integ status` lists the connections".to_owned()))
+            }
             Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } => None,
         }
     }
@@ -192,17 +191,26 @@ impl App {
     /// # Errors
     /// [`AppError::NoConnection`] with the likely one.
     pub fn connection(&self, name: &ConnectionName) -> Result<Connection> {
-        let unknown = |likely| AppError::NoConnection { name: name.clone(), likely };
+        let unknown = |likely, mode| {
+            // There may be no such connector either.
+            let known = self.catalogue.get(name.connector()).is_ok();
+            let connect = known.then(|| connect_command(name, mode, None));
+            AppError::NoConnection { name: name.clone(), likely, connect }
+        };
         if !self.has_vault() {
-            return Err(unknown(None).into());
+            return Err(unknown(None, Mode::Live).into());
         }
         let connections = self.store()?.connections();
         if let Some(connection) = connections.find(name)? {
             return Ok(connection);
         }
         let wanted = name.to_string();
-        let names: Vec<String> = connections.names()?.iter().map(ConnectionName::to_string).collect();
-        Err(unknown(near(&wanted, names.iter().map(String::as_str)).map(str::to_owned)).into())
+        let all = connections.list()?;
+        let names: Vec<String> = all.iter().map(|known| known.name.to_string()).collect();
+        // Somebody who works in the sandbox alone is not led to a real service.
+        let is_sandbox = !all.is_empty() && all.iter().all(|known| known.mode == Mode::Sandbox);
+        let mode = if is_sandbox { Mode::Sandbox } else { Mode::Live };
+        Err(unknown(near(&wanted, names.iter().map(String::as_str)).map(str::to_owned), mode).into())
     }
 
     /// A connection with what is needed to use it. Must be called inside the runtime where it may be a sandbox's.

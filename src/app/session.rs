@@ -3,7 +3,7 @@
 use thiserror::Error;
 use url::Url;
 
-use crate::connection::{Connection, Grant};
+use crate::connection::{Connection, Grant, reconnect_command};
 use crate::connector::{Auth, Connector, Health, Stream, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::{Request, Route, basic};
@@ -21,9 +21,9 @@ pub struct Session {
 #[derive(Debug, Error)]
 pub enum SessionError {
     #[error("{connection} cannot be used: the connector's file leaves a value open")]
-    Template { connection: String, source: TemplateError },
+    Template { connection: String, reconnect: String, source: TemplateError },
     #[error("{connection} has no API base, so that {path:?} leads nowhere")]
-    NoBase { connection: String, path: String },
+    NoBase { connection: String, reconnect: String, path: String },
 }
 
 impl Remedy for SessionError {
@@ -36,8 +36,8 @@ impl Remedy for SessionError {
     }
 
     fn hint(&self) -> Option<String> {
-        let (Self::Template { connection, .. } | Self::NoBase { connection, .. }) = self;
-        Some(format!("connect it again with the missing --param: `integ connect {connection}`"))
+        let (Self::Template { reconnect, .. } | Self::NoBase { reconnect, .. }) = self;
+        Some(format!("{reconnect} --param NAME=VALUE"))
     }
 
     fn connection(&self) -> Option<String> {
@@ -115,6 +115,7 @@ impl Session {
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let base = base.filter(|base| base.is_complete(values)).ok_or_else(|| SessionError::NoBase {
             connection: self.connection.name.to_string(),
+            reconnect: reconnect_command(&self.connection),
             path: path.to_owned(),
         })?;
         let base = base.fill_path(values).map_err(|source| self.open_value(source))?;
@@ -143,7 +144,11 @@ impl Session {
     }
 
     fn open_value(&self, source: TemplateError) -> SessionError {
-        SessionError::Template { connection: self.connection.name.to_string(), source }
+        SessionError::Template {
+            connection: self.connection.name.to_string(),
+            reconnect: reconnect_command(&self.connection),
+            source,
+        }
     }
 
     /// The headers that carry the credentials; none where the URL does.

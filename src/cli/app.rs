@@ -22,6 +22,13 @@ pub(super) struct AppArgs {
     command: AppCommand,
 }
 
+impl AppArgs {
+    /// Whether it may make the workspace that it works in.
+    pub(super) fn makes_workspace(&self) -> bool {
+        matches!(self.command, AppCommand::Set { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum AppCommand {
     /// Keep the client id and secret of an app

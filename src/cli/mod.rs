@@ -39,6 +39,7 @@ pub use args::command;
 use args::{Cli, Command};
 pub use completions::script;
 use ui::Ui;
+use workspace::ChosenBy;
 
 use crate::app::App;
 use crate::config::{Folders, Project};
@@ -71,6 +72,39 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
 }
 
+/// Whether a command works in the workspace, and if so, whether it may make it.
+fn needs_workspace(command: &Command) -> Option<bool> {
+    match command {
+        Command::Connect(_) => Some(true),
+        Command::Endpoint(args) => Some(args.makes_workspace()),
+        Command::App(args) => Some(args.makes_workspace()),
+        Command::Sandbox(args) => Some(args.makes_workspace()),
+        Command::Vault(args) => Some(args.makes_workspace()),
+        Command::Disconnect(_)
+        | Command::Status(_)
+        | Command::Refresh(_)
+        | Command::Test(_)
+        | Command::Token(_)
+        | Command::Exec(_)
+        | Command::Api(_)
+        | Command::Call(_)
+        | Command::Webhook(_)
+        | Command::Sync(_)
+        | Command::Records(_)
+        | Command::Cursor(_)
+        | Command::Job(_)
+        | Command::Schedule(_) => Some(false),
+        // Workspaces are named in the arguments; connectors and settings belong to all of them.
+        Command::Workspace(_)
+        | Command::Connector(_)
+        | Command::Config(_)
+        | Command::Completions(_)
+        | Command::Doctor(_)
+        | Command::Help(_)
+        | Command::Man(_) => None,
+    }
+}
+
 fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
@@ -90,10 +124,17 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     }
     let settings = crate::config::load(&folders.config_file())?;
     let project = Project::find()?;
-    let named = cli.global.workspace.as_deref().or(project.workspace.as_deref()).unwrap_or(&settings.workspace);
+    let (named, chosen_by) = match (cli.global.workspace.as_deref(), project.workspace.as_deref()) {
+        (Some(named), _) => (named, ChosenBy::User),
+        (None, Some(named)) => (named, ChosenBy::Project),
+        (None, None) => (settings.workspace.as_str(), ChosenBy::Settings),
+    };
     let workspace = WorkspaceName::from_str(named)?;
     let app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
     ui.project = project;
+    if let Some(makes) = needs_workspace(&command) {
+        workspace::ensure_exists(&app, chosen_by, makes)?;
+    }
     let result = match command {
         Command::Connect(args) => connect::run(&app, ui, *args),
         Command::Disconnect(args) => disconnect::run(&app, ui, &args),

@@ -21,6 +21,13 @@ pub(super) struct SandboxArgs {
     command: SandboxCommand,
 }
 
+impl SandboxArgs {
+    /// Whether it may make the workspace that it works in.
+    pub(super) fn makes_workspace(&self) -> bool {
+        !matches!(self.command, SandboxCommand::Reset { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum SandboxCommand {
     /// Serve emulated services until Ctrl-C, for your own programs and `connect --origin`

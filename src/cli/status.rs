@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use thiserror::Error;
 
 use super::table::{Text, relative, table};
 use super::ui::{Tone, Ui, View};
 use super::webhook::SubscriptionView;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::{Connection, ConnectionId, Mode};
+use crate::connection::{Connection, ConnectionId, Mode, WorkspaceName};
 use crate::connector::Connector;
-use crate::error::{Kind, Result};
+use crate::error::{Kind, Remedy, Result};
 use crate::health::{Status, Summary, status_of};
 use crate::oauth::scopes;
 
@@ -24,12 +25,31 @@ use crate::oauth::scopes;
 pub(super) struct StatusArgs {
     #[arg(add = super::complete::connections())]
     pub connections: Vec<String>,
-    /// Exit with 6 where something is unhealthy, 4 where all it needs is to be connected again
+    /// Exit with 6 if something is unhealthy, 4 if all it needs is to be reconnected, 3 if there is nothing to check
     #[arg(long)]
     pub check: bool,
     /// Draw it anew every two seconds
     #[arg(long)]
     pub watch: bool,
+}
+
+/// A check that found nothing to check: most often the wrong workspace or home.
+#[derive(Debug, Error)]
+#[error("nothing to check: workspace {0} has no connections")]
+pub(super) struct NothingToCheck(pub(super) WorkspaceName);
+
+impl Remedy for NothingToCheck {
+    fn kind(&self) -> Kind {
+        Kind::NotFound
+    }
+
+    fn code(&self) -> &'static str {
+        "nothing_to_check"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("integ workspace list".to_owned())
+    }
 }
 
 const REDRAW: Duration = Duration::from_secs(2);
@@ -153,7 +173,7 @@ impl ConnectionView {
             missing_scopes,
             connected_at: connection.connected_at.to_string(),
             expires_at: expires_at.map(|at| at.to_string()),
-            expires_in: expires_at.map(|at| at.as_second() - now.as_second()),
+            expires_in: connection.expiry.left(now),
             refreshable: connection.expiry.refreshable,
             last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
             last_sync_at: last_synced(app, connection).map(|at| at.to_string()),
@@ -237,6 +257,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
         if args.watch {
             std::thread::sleep(REDRAW);
             continue;
+        }
+        if args.check && summary.total == 0 {
+            return Err(NothingToCheck(app.workspace.clone()).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::status::NothingToCheck;
 use super::table::{Text, table};
 use super::ui::{Tone, Ui, View};
 use crate::app::App;
@@ -124,6 +125,9 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
         let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
         let unhealthy = reports.len() - healthy;
         ui.show(&Tests { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
+    }
+    if reports.is_empty() {
+        return Err(NothingToCheck(app.workspace.clone()).into());
     }
     Ok(exit_code(&reports))
 }

@@ -21,6 +21,13 @@ pub(super) struct VaultArgs {
     command: VaultCommand,
 }
 
+impl VaultArgs {
+    /// Whether it may make the workspace that it works in.
+    pub(super) fn makes_workspace(&self) -> bool {
+        matches!(self.command, VaultCommand::Restore { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum VaultCommand {
     /// Where the keys and tokens are, and who can open the vault

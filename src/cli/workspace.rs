@@ -84,9 +84,12 @@ impl View for Details {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum WorkspaceError {
+pub(super) enum WorkspaceError {
     #[error("there is no workspace {0}")]
     Unknown(WorkspaceName),
+    /// A project's file or a setting names it, which is no order to make it.
+    #[error("there is no workspace {0}, which {1} names")]
+    NotMade(WorkspaceName, &'static str),
     #[error("workspace {0} exists")]
     Exists(WorkspaceName),
 }
@@ -94,20 +97,23 @@ enum WorkspaceError {
 impl Remedy for WorkspaceError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unknown(_) => Kind::NotFound,
+            Self::Unknown(_) | Self::NotMade(..) => Kind::NotFound,
             Self::Exists(_) => Kind::Usage,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Unknown(_) => "unknown_workspace",
+            Self::Unknown(_) | Self::NotMade(..) => "unknown_workspace",
             Self::Exists(_) => "workspace_exists",
         }
     }
 
     fn hint(&self) -> Option<String> {
-        Some("integ workspace list".to_owned())
+        Some(match self {
+            Self::NotMade(name, _) => format!("integ workspace create {name}"),
+            Self::Unknown(_) | Self::Exists(_) => "integ workspace list".to_owned(),
+        })
     }
 }
 
@@ -136,6 +142,30 @@ pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
         WorkspaceCommand::Delete { name, yes } => return delete(app, ui, &WorkspaceName::from_str(&name)?, yes),
     }
     Ok(0)
+}
+
+/// Who chose the workspace that a command works in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChosenBy {
+    /// `--workspace` or `INTEG_WORKSPACE`.
+    User,
+    Project,
+    Settings,
+}
+
+/// Refuses a workspace that was named and is not there: to commands that read it would look like an empty one. Only the
+/// user's own word for this command makes a workspace. The default one is there from the beginning, as it were.
+pub(super) fn ensure_exists(app: &App, chosen_by: ChosenBy, makes: bool) -> Result<(), WorkspaceError> {
+    let name = &app.workspace;
+    if *name == WorkspaceName::default() || app.folders.workspace(name).exists() {
+        return Ok(());
+    }
+    match (chosen_by, makes) {
+        (ChosenBy::User, true) => Ok(()),
+        (ChosenBy::User, false) => Err(WorkspaceError::Unknown(name.clone())),
+        (ChosenBy::Project, _) => Err(WorkspaceError::NotMade(name.clone(), ".integ.toml")),
+        (ChosenBy::Settings, _) => Err(WorkspaceError::NotMade(name.clone(), "config.toml")),
+    }
 }
 
 /// The workspaces there are, sorted.

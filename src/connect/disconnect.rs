@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::app::App;
 use crate::connection::{Client, Connection, ConnectionName, Standing};
 use crate::error::{Kind, Remedy, Result};
-use crate::oauth::access::lock;
+use crate::oauth::access::{lock, reconnect_command};
 use crate::oauth::revoke::{Revoked, revoke};
 use crate::oauth::{OAuthError, Party};
 use crate::vault::Loaded;
@@ -28,6 +28,7 @@ pub enum Ended {
 #[error("the grant of {connection} could not be revoked")]
 pub(super) struct DisconnectError {
     connection: ConnectionName,
+    reconnect: String,
     source: OAuthError,
 }
 
@@ -44,7 +45,7 @@ impl Remedy for DisconnectError {
         let local = format!("integ disconnect {} --local, and end it in the service's own settings", self.connection);
         Some(
             self.source
-                .hint_for(self.connection.connector())
+                .hint_for(self.connection.connector(), &self.reconnect)
                 .map_or(local.clone(), |hint| format!("{hint}; or {local}")),
         )
     }
@@ -82,7 +83,8 @@ async fn end(app: &App, name: &ConnectionName) -> Result<Ended> {
         return Ok(Ended::KeyKept);
     }
     let client = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
-    let failed = |source| DisconnectError { connection: name.clone(), source };
+    let reconnect = reconnect_command(&session.connection);
+    let failed = |source| DisconnectError { connection: name.clone(), reconnect: reconnect.clone(), source };
     let party = Party::of(&session, app, client, None).await.map_err(failed)?;
     Ok(match revoke(&party, &grant).await.map_err(failed)? {
         Revoked::Done => Ended::Revoked,

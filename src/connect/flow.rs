@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
 use crate::sandbox;
-use crate::store::NewConnection;
+use crate::store::{NewConnection, Store};
 use crate::vault::Loaded;
 
 /// One run of `integ connect`: what is at hand, what is wished for, and who can be asked.
@@ -32,10 +32,11 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
     // Before anybody consents to anything: is there a place to keep it?
     let store = app.store_or_new()?;
     store.ensure_writable()?;
+    let mode = wish.mode();
+    ensure_free(store, wish, &name)?;
     // Tokens that the keyring does not give are no reason not to connect anew.
     let before = app.custodian().load(store, &name).ok().flatten();
-    let mode = if wish.sandbox { Mode::Sandbox } else { Mode::Live };
-    let before = before.filter(|before| before.connection.mode == mode && before.connection.origin == wish.origin);
+    let before = before.filter(|before| before.connection.is_at(mode, wish.origin.as_ref()));
     let flow = Flow { app, wish, talk, before };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     let params = flow.params(&connector, auth)?;
@@ -51,7 +52,34 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
         (_, Some(fragment)) if wish.token.is_none() => oauth::fragment_grant(&flow, &mut session, fragment).await?,
         _ => key::grant(&flow, &session)?,
     };
-    keep(app, session, grant).await
+    keep(app, wish, session, grant).await
+}
+
+/// A name that belongs to a live connection is not for another place, and that is said before anybody consents.
+fn ensure_free(store: &Store, wish: &Wish, name: &ConnectionName) -> Result<()> {
+    let mode = wish.mode();
+    let is_free = |existing: &Connection| existing.is_at(mode, wish.origin.as_ref()) || existing.gives_way_to(mode);
+    let Some(existing) = store.connections().find(name)?.filter(|existing| !is_free(existing)) else { return Ok(()) };
+    let word = if wish.sandbox { "sandbox" } else { "other" };
+    let base = name.account().map_or_else(|| word.to_owned(), |account| format!("{account}-{word}"));
+    let mut account = base.clone();
+    for number in 2.. {
+        let candidate = ConnectionName::new(name.connector(), Some(&account))?;
+        if store.connections().find(&candidate)?.is_none_or(|existing| is_free(&existing)) {
+            break;
+        }
+        account = format!("{base}-{number}");
+    }
+    let command = Wish {
+        connector: wish.connector.clone(),
+        account: Some(account),
+        auth: wish.auth.clone(),
+        origin: wish.origin.clone(),
+        sandbox: wish.sandbox,
+        ..Wish::default()
+    };
+    let place = existing.place().map(|place| format!(" ({place})")).unwrap_or_default();
+    Err(ConnectError::NameTaken { name: name.clone(), place, command: command.requested().command }.into())
 }
 
 impl Flow<'_> {
@@ -79,7 +107,7 @@ impl Flow<'_> {
             None if wish.token.is_some() => Ok(connector.auth(None)?),
             None => {
                 let what = if wish.device { "the device code grant" } else { "the client credentials grant" };
-                Err(ConnectError::NotOffered { connector: connector.id.clone(), what }.into())
+                Err(ConnectError::NotOffered { requested: wish.requested(), what }.into())
             }
         }
     }
@@ -100,7 +128,7 @@ impl Flow<'_> {
             if let Some(value) = params.get(name) {
                 if !param.choices.is_empty() && !param.choices.contains(value) {
                     return Err(ConnectError::BadChoice {
-                        connector: connector.id.clone(),
+                        requested: self.wish.requested(),
                         name: name.clone(),
                         value: value.clone(),
                         choices: param.choices.clone(),
@@ -110,16 +138,16 @@ impl Flow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                params.insert(name.clone(), self.ask_param(connector, name, param)?);
+                params.insert(name.clone(), self.ask_param(name, param)?);
             }
         }
         Ok(params)
     }
 
-    fn ask_param(&self, connector: &Connector, name: &str, param: &Param) -> Result<String, ConnectError> {
+    fn ask_param(&self, name: &str, param: &Param) -> Result<String, ConnectError> {
         if !self.talk.is_interactive() {
             return Err(ConnectError::MissingParam {
-                connector: connector.id.clone(),
+                requested: self.wish.requested(),
                 name: name.to_owned(),
                 prompt: param.prompt.clone(),
             });
@@ -164,34 +192,31 @@ fn given_params(connector: &Connector, auth: &Auth, wish: &Wish) -> Result<BTree
     let declared = connector.params(auth).map(|(name, _)| name);
     let known: Vec<String> = declared.chain(chooses).chain(open_fields).cloned().collect();
     if let Some(name) = wish.params.keys().find(|name| !known.contains(name)) {
-        return Err(ConnectError::UnknownParam { connector: connector.id.clone(), name: name.clone(), known });
+        return Err(ConnectError::UnknownParam { requested: wish.requested(), name: name.clone(), known });
     }
     let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
     Ok(kept_here.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// Keeps the grant. A name that belongs to another account already is left to it.
-async fn keep(app: &App, mut session: Session, grant: Grant) -> Result<Connected> {
+async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Result<Connected> {
     let store = app.store()?;
     let mut warnings = Vec::new();
     let existing = store.connections().find(&session.connection.name)?;
-    let taken = existing.filter(|existing| {
-        existing.mode == session.connection.mode
-            && existing.origin == session.connection.origin
-            && existing.account.is_some()
-    });
+    let taken =
+        existing.filter(|existing| existing.is_at(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
     if taken.is_some() || !session.auth.fields.is_empty() {
         let (report, _) = health::look(app, &session, &grant).await?;
         if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
             // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
-            let connector = session.connector.id.clone();
-            return Err(ConnectError::KeyRefused { connector, why: report.detail.unwrap_or_default() }.into());
+            let why = report.detail.unwrap_or_default();
+            return Err(ConnectError::KeyRefused { requested: wish.requested(), why }.into());
         }
         if let (Some(existing), Some(found)) = (taken, report.account)
             && report.outcome.is_healthy()
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = free_name(app, &session.connection.name, &found)?;
+            let name = free_name(app, wish, &session.connection.name, &found)?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -213,7 +238,15 @@ async fn keep(app: &App, mut session: Session, grant: Grant) -> Result<Connected
         scopes_granted: connection.scopes_granted,
         connected_at: app.clock.now(),
     };
+    let elsewhere = store.connections().find(&new.name)?.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
     let (_, warning) = app.custodian().connect(store, &new, &grant)?;
+    warnings.extend(elsewhere.map(|removed| {
+        let place = removed.place().unwrap_or_default();
+        format!(
+            "the connection {} ({place}) was removed with its records, cursors, events, schedules and webhooks",
+            removed.name
+        )
+    }));
     warnings.extend(warning.map(|warning| warning.to_string()));
     let report = health::check(app, &new.name).await?;
     if !report.outcome.is_healthy() {
@@ -237,7 +270,7 @@ fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {
 }
 
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
-fn free_name(app: &App, name: &ConnectionName, account: &Account) -> Result<ConnectionName> {
+fn free_name(app: &App, wish: &Wish, name: &ConnectionName, account: &Account) -> Result<ConnectionName> {
     let text = account.name.as_deref().unwrap_or(&account.id);
     let mut slug: String = text
         .to_lowercase()
@@ -252,7 +285,10 @@ fn free_name(app: &App, name: &ConnectionName, account: &Account) -> Result<Conn
         let label = if number == 1 { slug.clone() } else { format!("{slug}-{number}") };
         let candidate = ConnectionName::new(name.connector(), Some(&label))?;
         let existing = app.store()?.connections().find(&candidate)?;
-        let same = |existing: &Connection| existing.account.as_ref().is_none_or(|known| known.id == account.id);
+        let same = |existing: &Connection| {
+            existing.is_at(wish.mode(), wish.origin.as_ref())
+                && existing.account.as_ref().is_none_or(|known| known.id == account.id)
+        };
         if existing.is_none_or(|existing| same(&existing)) {
             return Ok(candidate);
         }

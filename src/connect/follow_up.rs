@@ -48,7 +48,7 @@ pub(super) async fn choose(
             };
             let found = (0..items.len()).find(fits);
             found.ok_or_else(|| ConnectError::UnknownChoice {
-                connector: session.connector.id.clone(),
+                requested: wish.requested(),
                 given: given.clone(),
                 param,
                 labels: labels.clone(),
@@ -59,7 +59,7 @@ pub(super) async fn choose(
             talk.choose("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
         }
         (None, _) => {
-            return Err(ConnectError::Choice { connector: session.connector.id.clone(), param, labels }.into());
+            return Err(ConnectError::Choice { requested: wish.requested(), param, labels }.into());
         }
     };
     Ok(kept(items[chosen]))

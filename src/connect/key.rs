@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::flow::Flow;
-use super::{AskError, ConnectError, Question};
+use super::{AskError, ConnectError, Question, Wish};
 use crate::app::Session;
 use crate::connection::{Grant, Renewal};
 use crate::connector::Field;
@@ -46,7 +46,7 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
                 talk.ask(&question).map_err(ConnectError::from)?
             }
         };
-        check(&session.connector.id, field, &value)?;
+        check(wish, field, &value)?;
         fields.insert(name.clone(), value);
     }
     let access_token = match token_field {
@@ -55,7 +55,7 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
     };
     let access_token = access_token.ok_or(ConnectError::Ask(AskError::Nothing))?;
     if token_field.is_none() {
-        check(&session.connector.id, &bare_token(), &access_token)?;
+        check(wish, &bare_token(), &access_token)?;
     }
     Ok(Grant {
         access_token,
@@ -74,7 +74,7 @@ fn bare_token() -> Field {
 }
 
 /// Catches the wrong key before it is sent anywhere.
-fn check(connector: &str, field: &Field, value: &Secret) -> Result<(), ConnectError> {
+fn check(wish: &Wish, field: &Field, value: &Secret) -> Result<(), ConnectError> {
     let text = value.expose();
     let why = if text.is_empty() {
         "it is empty".to_owned()
@@ -87,5 +87,5 @@ fn check(connector: &str, field: &Field, value: &Secret) -> Result<(), ConnectEr
     } else {
         return Ok(());
     };
-    Err(ConnectError::BadKey { connector: connector.to_owned(), prompt: field.prompt.clone(), why })
+    Err(ConnectError::BadKey { requested: wish.requested(), prompt: field.prompt.clone(), why })
 }

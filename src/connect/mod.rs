@@ -10,6 +10,7 @@ mod redirect;
 mod talk;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -20,7 +21,7 @@ pub use disconnect::{Ended, disconnect};
 pub use flow::connect;
 pub use talk::{AskError, Conversation, Event, Question};
 
-use crate::connection::{Client, Connection};
+use crate::connection::{Client, Connection, ConnectionName, Mode, connect_command};
 use crate::error::{Kind, Remedy};
 use crate::oauth::{OAuthError, listener};
 use crate::secret::Secret;
@@ -48,6 +49,39 @@ pub struct Wish {
     pub timeout: Duration,
 }
 
+/// The service that is to be connected, and the command that asks for it as it was asked for: what hints are made of, so
+/// that none leads from the sandbox to the real service, or from one origin to another.
+#[derive(Clone, Debug)]
+pub struct Requested {
+    pub connector: String,
+    pub command: String,
+}
+
+impl fmt::Display for Requested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.connector)
+    }
+}
+
+impl Wish {
+    pub fn mode(&self) -> Mode {
+        if self.sandbox { Mode::Sandbox } else { Mode::Live }
+    }
+
+    fn requested(&self) -> Requested {
+        let connector = self.connector.clone();
+        let name = ConnectionName::new(&connector, self.account.as_deref());
+        let mut command = name.map_or_else(
+            |_| "integ connect CONNECTOR".to_owned(),
+            |name| connect_command(&name, self.mode(), self.origin.as_ref()),
+        );
+        if let Some(auth) = self.auth.as_ref().and_then(|auth| shlex::try_quote(auth).ok()) {
+            command.push_str(&format!(" --auth {auth}"));
+        }
+        Requested { connector, command }
+    }
+}
+
 /// A connection that was made.
 #[derive(Debug)]
 pub struct Connected {
@@ -60,38 +94,40 @@ pub struct Connected {
 /// Why no connection came of it, beside what OAuth and the vault say.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    #[error("{connector} needs a client id: no app is registered with integ")]
-    NoApp { connector: String },
-    #[error("{connector} needs a client secret, and none was given")]
-    NoSecret { connector: String },
-    #[error("{connector} needs a value for {name}: {prompt}")]
-    MissingParam { connector: String, name: String, prompt: String },
-    #[error("{connector} has no parameter {name:?}")]
-    UnknownParam { connector: String, name: String, known: Vec<String> },
+    #[error("{requested} needs a client id: no app is registered with integ")]
+    NoApp { requested: Requested },
+    #[error("{requested} needs a client secret, and none was given")]
+    NoSecret { requested: Requested },
+    #[error("{requested} needs a value for {name}: {prompt}")]
+    MissingParam { requested: Requested, name: String, prompt: String },
+    #[error("{requested} has no parameter {name:?}")]
+    UnknownParam { requested: Requested, name: String, known: Vec<String> },
     #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
-    BadChoice { connector: String, name: String, value: String, choices: Vec<String> },
-    #[error("this is not {prompt} of {connector}: {why}")]
-    BadKey { connector: String, prompt: String, why: String },
-    #[error("{connector} refused the key: {why}")]
-    KeyRefused { connector: String, why: String },
-    #[error("{connector} does not offer {what}")]
-    NotOffered { connector: String, what: &'static str },
-    #[error("{connector} takes only https redirect URIs")]
-    HttpsOnly { connector: String },
+    BadChoice { requested: Requested, name: String, value: String, choices: Vec<String> },
+    #[error("this is not {prompt} of {requested}: {why}")]
+    BadKey { requested: Requested, prompt: String, why: String },
+    #[error("{requested} refused the key: {why}")]
+    KeyRefused { requested: Requested, why: String },
+    #[error("{requested} does not offer {what}")]
+    NotOffered { requested: Requested, what: &'static str },
+    #[error("{requested} takes only https redirect URIs")]
+    HttpsOnly { requested: Requested },
     #[error("the grant covers several: {}", labels.join(", "))]
-    Choice { connector: String, param: String, labels: Vec<String> },
+    Choice { requested: Requested, param: String, labels: Vec<String> },
     #[error("the grant covers nothing that could be connected")]
     NothingGranted,
     #[error("{given:?} is none of {}", labels.join(", "))]
-    UnknownChoice { connector: String, given: String, param: String, labels: Vec<String> },
+    UnknownChoice { requested: Requested, given: String, param: String, labels: Vec<String> },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
+    #[error("the name {name} is taken by a live connection{place}")]
+    NameTaken { name: ConnectionName, place: String, command: String },
     #[error("the sandbox's consent page did not lead back: status {status}")]
     NoConsent { status: u16 },
     #[error("the pasted text is not a callback URL of this sign-in")]
     BadPaste,
-    #[error("{connector} could not be connected")]
-    OAuth { connector: String, source: OAuthError },
+    #[error("{requested} could not be connected")]
+    OAuth { requested: Requested, source: OAuthError },
     #[error(transparent)]
     Ask(#[from] AskError),
 }
@@ -123,6 +159,7 @@ impl Remedy for ConnectError {
             Self::NothingGranted => "nothing_granted",
             Self::FollowUp { .. } => "follow_up_failed",
             Self::NoConsent { .. } => "no_consent",
+            Self::NameTaken { .. } => "name_taken",
             Self::BadPaste => "invalid_callback",
             // Nothing is there yet that could be connected again.
             Self::OAuth { source: OAuthError::Refused { .. }, .. } => "refused",
@@ -133,35 +170,38 @@ impl Remedy for ConnectError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoApp { connector } => format!(
+            Self::NoApp { requested: Requested { connector, .. } } => format!(
                 "`integ connector setup {connector}` says how to register one and what to run then; try it without: \
                  `integ connect {connector} --sandbox`"
             ),
-            Self::NoSecret { connector } => format!("integ app set {connector} --client-id ID --client-secret-file -"),
-            Self::MissingParam { connector, name, .. } => format!("integ connect {connector} --param {name}=VALUE"),
-            Self::UnknownParam { connector, known, .. } => match known.first() {
+            Self::NoSecret { requested } => {
+                format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)
+            }
+            Self::MissingParam { requested, name, .. } => format!("{} --param {name}=VALUE", requested.command),
+            Self::UnknownParam { requested, known, .. } => match known.first() {
                 Some(_) => format!("its parameters are {}", known.join(", ")),
-                None => format!("it has none: `integ connector show {connector}`"),
+                None => format!("it has none: `integ connector show {}`", requested.connector),
             },
-            Self::BadChoice { connector, name, choices, .. } => {
-                format!("integ connect {connector} --param {name}={}", choices.first().map_or("VALUE", String::as_str))
+            Self::BadChoice { requested, name, choices, .. } => {
+                let choice = choices.first().map_or("VALUE", String::as_str);
+                format!("{} --param {name}={choice}", requested.command)
             }
-            Self::BadKey { connector, .. } | Self::KeyRefused { connector, .. } => {
-                format!("integ connect {connector} --with-token")
+            Self::BadKey { requested, .. } | Self::KeyRefused { requested, .. } => {
+                format!("{} --with-token", requested.command)
             }
-            Self::NotOffered { connector, .. } => format!("integ connector show {connector}"),
-            Self::HttpsOnly { connector } => {
-                format!(
-                    "bring a tunnel to a port of yours: `integ connect {connector} --redirect-uri https://HOST/callback --port 8910`"
-                )
-            }
-            Self::Choice { connector, param, labels } | Self::UnknownChoice { connector, param, labels, .. } => {
+            Self::NotOffered { requested, .. } => format!("integ connector show {}", requested.connector),
+            Self::HttpsOnly { requested } => format!(
+                "bring a tunnel to a port of yours: `{} --redirect-uri https://HOST/callback --port 8910`",
+                requested.command
+            ),
+            Self::Choice { requested, param, labels } | Self::UnknownChoice { requested, param, labels, .. } => {
                 // The vendor's words, which a shell must take for nothing but words.
                 let label = labels.first().and_then(|label| shlex::try_quote(label).ok());
-                format!("integ connect {connector} --param {param}={}", label.as_deref().unwrap_or("NAME"))
+                format!("{} --param {param}={}", requested.command, label.as_deref().unwrap_or("NAME"))
             }
             Self::BadPaste => "paste the whole address that the browser shows after you have consented".to_owned(),
-            Self::OAuth { connector, source } => return source.hint_for(connector),
+            Self::OAuth { requested, source } => return source.hint_for(&requested.connector, &requested.command),
+            Self::NameTaken { command, .. } => command.clone(),
             Self::NothingGranted | Self::FollowUp { .. } => return None,
             Self::NoConsent { status: 500 } => "free some disk space and see what `integ vault check` says".to_owned(),
             Self::NoConsent { .. } => "integ sandbox reset, which forgets scripted faults".to_owned(),

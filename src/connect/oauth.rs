@@ -141,7 +141,7 @@ pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragm
 impl Flow<'_> {
     /// An error of the protocol, with the connector whose flow it ended.
     pub(super) fn failed(&self, source: OAuthError) -> ConnectError {
-        ConnectError::OAuth { connector: self.wish.connector.clone(), source }
+        ConnectError::OAuth { requested: self.wish.requested(), source }
     }
 
     fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {
@@ -179,10 +179,10 @@ impl Flow<'_> {
         let mut client = match found {
             Some(client) => client,
             None if self.talk.is_interactive() => self.ask_client()?,
-            None => return Err(ConnectError::NoApp { connector: connector.clone() }.into()),
+            None => return Err(ConnectError::NoApp { requested: self.wish.requested() }.into()),
         };
         if client.id.is_empty() {
-            return Err(ConnectError::NoApp { connector: connector.clone() }.into());
+            return Err(ConnectError::NoApp { requested: self.wish.requested() }.into());
         }
         if client.secret.is_none() && !self.wish.sandbox {
             client.secret = env::secret(&env::CLIENT_SECRET);
@@ -194,7 +194,7 @@ impl Flow<'_> {
             Some(ClientSecretRule::OptionalForDevice) => kind != GrantKind::DeviceCode,
         };
         if required && client.secret.is_none() {
-            return Err(ConnectError::NoSecret { connector: connector.clone() }.into());
+            return Err(ConnectError::NoSecret { requested: self.wish.requested() }.into());
         }
         Ok(client)
     }

@@ -38,7 +38,7 @@ impl Flow<'_> {
     pub(super) fn redirection(&self, declared: &Redirect, session: &Session) -> Result<Redirection> {
         let wish = &self.wish.redirect;
         if declared.https && session.route == Route::Live && wish.redirect_uri.is_none() {
-            return Err(ConnectError::HttpsOnly { connector: session.connector.id.clone() }.into());
+            return Err(ConnectError::HttpsOnly { requested: self.wish.requested() }.into());
         }
         let mut declared = declared.clone();
         if self.wish.sandbox {

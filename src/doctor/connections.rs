@@ -57,8 +57,7 @@ pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Fin
             let message = format!("{name}: a refresh was started at {at} and its answer is not stored");
             weak.push(Finding::warning("connections", message, format!("integ refresh {name}")));
         }
-        let left = expiry.expires_at.map(|at| at.as_second() - now.as_second());
-        if let Some(left) = left.filter(|left| !expiry.refreshable && (1..SOON_SECS).contains(left)) {
+        if let Some(left) = expiry.left(now).filter(|left| !expiry.refreshable && (1..SOON_SECS).contains(left)) {
             let message = format!("{name} ends in {} h and cannot be refreshed", left / 3600);
             weak.push(Finding::warning("connections", message, reconnect_command(connection)));
         }

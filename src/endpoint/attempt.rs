@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::schedule::{Outcome, Whom};
-use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::clock::{Clock, RunningLimit, Stopwatch, Timestamp};
 use crate::config::Config;
 use crate::http::egress::Guard;
 use crate::http::{Client, Request, Response, Route};
@@ -42,17 +42,16 @@ impl Sender {
         let outcome = match signed(endpoint, message, started_at) {
             Ok(request) => {
                 attempt.request_headers = shown(&request);
-                // The client's own limit begins when a connection is wanted; this one holds for the resolver as well.
                 let sending = self.client.send(request, &Route::Live);
-                match tokio::time::timeout(endpoint.rules.timeout, sending).await {
-                    Ok(Ok(response)) => answered(&mut attempt, &response, self.clock.now()),
-                    Ok(Err(error)) => {
+                match RunningLimit::new(endpoint.rules.timeout).wait(sending).await {
+                    Some(Ok(response)) => answered(&mut attempt, &response, self.clock.now()),
+                    Some(Err(error)) => {
                         let error = crate::error::Error::from(error);
                         let why = std::iter::once(error.message()).chain(error.causes());
                         attempt.error = Some(why.collect::<Vec<_>>().join(": "));
                         Outcome::Failed
                     }
-                    Err(_) => {
+                    None => {
                         let limit = crate::duration::show(endpoint.rules.timeout);
                         attempt.error = Some(format!("no complete answer within {limit}"));
                         Outcome::Failed

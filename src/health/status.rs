@@ -71,7 +71,7 @@ impl Summary {
 /// The status and why it is not `active`. Pure.
 pub fn status_of(connection: &Connection, now: Timestamp) -> (Status, Option<String>) {
     let expiry = &connection.expiry;
-    let expired = expiry.expires_at.is_some_and(|expires_at| expires_at <= now);
+    let expired = expiry.left(now).is_some_and(|left| left <= 0);
     match connection.standing {
         Standing::NeedsReauth => (Status::NeedsReauth, connection.reason.clone()),
         Standing::Disconnected => (Status::Disconnected, connection.reason.clone()),
@@ -82,7 +82,7 @@ pub fn status_of(connection: &Connection, now: Timestamp) -> (Status, Option<Str
         Standing::Active if expiry.presented_at.is_some() => {
             (Status::Expiring, Some("a refresh was started and its answer is not stored".to_owned()))
         }
-        Standing::Active if is_due(expiry.expires_at, expiry.lifetime, Want::Usable, 1, now) => {
+        Standing::Active if is_due(expiry, Want::Usable, 1, now) => {
             let reason = if expired {
                 "the token has expired; its next use refreshes it"
             } else {

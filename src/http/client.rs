@@ -8,7 +8,7 @@ use url::Url;
 
 use super::egress::{Guard, Refusal};
 use super::{HttpError, Route, redact_url};
-use crate::clock::Stopwatch;
+use crate::clock::{RunningLimit, Stopwatch};
 use crate::connector::Pointer;
 use crate::secret::Secret;
 
@@ -17,6 +17,9 @@ const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
 /// Redirects followed for a request that allows any.
 const MOST_REDIRECTS: usize = 5;
+
+/// Until a connection is made; less where the whole request has less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const USER_AGENT: &str = concat!("integ/", env!("CARGO_PKG_VERSION"));
 
@@ -104,7 +107,8 @@ pub fn basic(username: &str, password: &str) -> Secret {
 }
 
 impl Client {
-    /// `timeout` is for one request, from the connection to the last byte.
+    /// `timeout` is for one request, from the connection to the last byte, and counts only while the process runs: an
+    /// answer that arrives while it is stopped is read when it goes on.
     pub fn new(timeout: Duration) -> Self {
         let (kept, most_read) = (LARGEST_ANSWER, LARGEST_ANSWER);
         Self { timeout, kept, most_read, guard: None, tls: OnceLock::new(), plain: OnceLock::new() }
@@ -152,7 +156,7 @@ impl Client {
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
-        let mut builder = self.for_url(&url)?.request(method, url).timeout(self.timeout);
+        let mut builder = self.for_url(&url)?.request(method, url);
         for (name, value) in &request.headers {
             let mut header =
                 reqwest::header::HeaderValue::from_str(value.expose()).map_err(|error| unwritable(error.into()))?;
@@ -176,20 +180,35 @@ impl Client {
                 HttpError::Forbidden(refusal)
             } else if error.is_connect() {
                 HttpError::Connect { host: host.clone(), source: error }
-            } else if error.is_timeout() {
-                HttpError::Timeout { host: host.clone(), after: self.timeout }
             } else if error.is_builder() {
                 unwritable(error.into())
             } else {
                 HttpError::Broken { host: host.clone(), source: error }
             }
         };
-        let mut answer = builder.send().await.map_err(failed)?;
+        let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
+        // Not the client's own timeout, which looks at its timer before it looks for an answer.
+        let mut limit = RunningLimit::new(self.timeout);
+        let mut answer = loop {
+            let again = builder.try_clone();
+            let before = limit.left();
+            match (limit.wait(builder.send()).await.ok_or_else(too_late)?, again) {
+                // The connection's own timer ran while the process was stopped; nothing was sent yet.
+                (Err(error), Some(again))
+                    if error.is_connect()
+                        && error.is_timeout()
+                        && before.saturating_sub(limit.left()) < CONNECT_TIMEOUT / 2 =>
+                {
+                    builder = again;
+                }
+                (sent, _) => break sent.map_err(failed)?,
+            }
+        };
         // What it says of its length is a hint, and not trusted beyond what is kept.
         let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
         let mut body = Vec::with_capacity(said.min(self.kept).min(1 << 20));
         let mut read = 0;
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        while let Some(chunk) = limit.wait(answer.chunk()).await.ok_or_else(too_late)?.map_err(failed)? {
             read += chunk.len();
             let most = request.largest.min(self.most_read);
             if read > most {
@@ -227,7 +246,7 @@ fn build(tls: bool, guard: Option<&Guard>) -> reqwest::Result<reqwest::Client> {
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(8);
         match guard {
             // A proxy would resolve the name by itself.

@@ -19,7 +19,7 @@ pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
 pub use pace::Pace;
 pub use redact::{redact_url, scrub};
-pub use retry::{Attempt, backoff};
+pub use retry::{Attempt, LONGEST_RETRY_AFTER, backoff};
 pub use route::{Route, is_loopback};
 
 use crate::error::{Kind, Remedy};

@@ -8,7 +8,8 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 
 use super::Response;
-use crate::clock::Timestamp;
+use super::retry::LONGEST_RETRY_AFTER;
+use crate::clock::{Timestamp, due_at};
 use crate::connector::{Budget, Rate};
 
 /// The pace of one connection within this process.
@@ -39,7 +40,8 @@ impl Pace {
     pub fn take(&self, now: Timestamp) -> Option<Duration> {
         let mut not_before = self.not_before();
         if let Some(until) = *not_before {
-            let left = until.as_second() - now.as_second();
+            // The clock may be set back while the process runs.
+            let left = due_at(until, LONGEST_RETRY_AFTER, now).as_second() - now.as_second();
             if left > 0 {
                 return Some(Duration::from_secs(left.unsigned_abs()));
             }
@@ -105,6 +107,9 @@ mod tests {
         assert_eq!(pace.take(now), None);
         pace.learn(&rate, &answer("0"), now);
         assert_eq!(pace.take(now), Some(Duration::from_secs(30)));
+        let long_ago = Timestamp::from_second(1_600_000_000).unwrap();
+        assert_eq!(pace.take(long_ago), None, "a clock that was set back keeps nothing waiting");
+        pace.learn(&rate, &answer("0"), now);
         assert_eq!(pace.take(Timestamp::from_second(1_700_000_030).unwrap()), None);
     }
 }

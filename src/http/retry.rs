@@ -15,6 +15,9 @@ pub struct Attempt(pub u32);
 const FIRST_MS: u64 = 500;
 const LONGEST_MS: u64 = 20_000;
 
+/// The longest wait that a vendor's answer can ask for.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
 /// Full-jitter backoff: a random part of a ceiling that doubles; `random` is any number.
 pub fn backoff(attempt: Attempt, random: u64) -> Duration {
     let ceiling = FIRST_MS.saturating_mul(1 << attempt.0.min(16)).min(LONGEST_MS);
@@ -25,7 +28,6 @@ impl Response {
     /// What the answer says of when to try again: the connector's own hints, then `Retry-After` in seconds or as a date
     /// (RFC 9110 section 10.2.3). Never over a day.
     pub fn retry_after(&self, hints: &[RetryHint], now: Timestamp) -> Option<Duration> {
-        const LONGEST_SECS: f64 = 86_400.0;
         let hinted = hints.iter().find_map(|hint| {
             let text = match (&hint.header, &hint.body) {
                 (Some(name), _) => self.header(name)?.to_owned(),
@@ -50,7 +52,7 @@ impl Response {
             Some((date.as_second() - now.as_second()) as f64)
         };
         let seconds = hinted.or_else(plain).filter(|seconds| seconds.is_finite())?;
-        Some(Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_SECS)))
+        Some(Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_RETRY_AFTER.as_secs_f64())))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use url::Url;
 
 use super::{Notice, NotifyError};
+use crate::clock::RunningLimit;
 use crate::config::NotifyConfig;
 use crate::env;
 use crate::http::{Client, Request, Route};
@@ -45,9 +46,8 @@ pub(super) async fn send(config: &NotifyConfig, http: &Client, url: &Url, notice
         .header(SIGNATURE_HEADER, Secret::new(signature))
         .body("application/json", body);
     let host = url.host_str().unwrap_or_default().to_owned();
-    // The client's own limit begins when a connection is wanted; this one holds for the resolver as well.
-    let sending = tokio::time::timeout(config.timeout, http.send(request, &Route::Live));
-    let too_long = |_| NotifyError::TooLong { what: host.clone(), after_secs: config.timeout.as_secs() };
-    let response = sending.await.map_err(too_long)??;
+    let mut limit = RunningLimit::new(config.timeout);
+    let too_long = || NotifyError::TooLong { what: host.clone(), after_secs: config.timeout.as_secs() };
+    let response = limit.wait(http.send(request, &Route::Live)).await.ok_or_else(too_long)??;
     if response.is_success() { Ok(()) } else { Err(NotifyError::Status { host, status: response.status }) }
 }

@@ -9,7 +9,7 @@
 //! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
 //!    up is never presented again: the connection needs a person, and says why.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use thiserror::Error;
 
 use super::{OAuthError, Party, Tokens};
 use crate::app::App;
-use crate::clock::{Stopwatch, Timestamp};
-use crate::connection::{Client, Connection, ConnectionName, Grant, Mode, Renewal, Standing};
+use crate::clock::{RunningLimit, Stopwatch, Timestamp};
+pub use crate::connection::reconnect_command;
+use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
 use crate::connector::Rotation;
 use crate::error::{self, Kind, Remedy};
 use crate::files;
@@ -50,7 +51,7 @@ pub enum AccessError {
     #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error("{connection} could not be refreshed")]
-    Refresh { connection: ConnectionName, source: OAuthError },
+    Refresh { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
     #[error("another process has been refreshing {connection} for over {} s", after.as_secs())]
     Held { connection: ConnectionName, after: Duration, path: PathBuf },
     #[error("{connection} could not be locked at {}", path.display())]
@@ -72,20 +73,6 @@ impl AccessError {
             | Self::Interrupted { connection } => connection,
         }
     }
-}
-
-/// The command that connects a connection again, to the same place.
-pub fn reconnect_command(connection: &Connection) -> String {
-    let mut command = format!("integ connect {}", connection.name.connector());
-    if let Some(account) = connection.name.account() {
-        command.push_str(&format!(" --as {account}"));
-    }
-    match (&connection.origin, connection.mode) {
-        (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
-        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
-        (None, Mode::Live) => {}
-    }
-    command
 }
 
 impl Remedy for AccessError {
@@ -120,7 +107,7 @@ impl Remedy for AccessError {
             // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
             Self::NotRefreshable { connection, is_key: true, .. } => Some(format!("integ test {connection}")),
             Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
-            Self::Refresh { connection, source } => source.hint_for(connection.connector()),
+            Self::Refresh { connection, reconnect, source } => source.hint_for(connection.connector(), reconnect),
             Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
             Self::Lock { .. } | Self::Interrupted { .. } => None,
         }
@@ -132,24 +119,17 @@ impl Remedy for AccessError {
 }
 
 /// Whether a grant is due for renewal. Pure.
-pub fn is_due(
-    expires_at: Option<Timestamp>,
-    lifetime: Option<u32>,
-    want: Want,
-    generation: u64,
-    now: Timestamp,
-) -> bool {
+pub fn is_due(expiry: &Expiry, want: Want, generation: u64, now: Timestamp) -> bool {
     let min_ttl = match want {
         Want::Newer { than } => return generation <= than,
         Want::MinTtl(min_ttl) => min_ttl,
         Want::Usable => {
-            let quarter = lifetime.map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
+            let quarter = expiry.lifetime().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
             quarter.map_or(DEFAULT_MIN_TTL, |quarter| quarter.min(DEFAULT_MIN_TTL))
         }
     };
-    let left = expires_at.map(|expires_at| expires_at.as_second() - now.as_second());
     // A token whose last second has come is over, whatever is asked of it.
-    left.is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
+    expiry.left(now).is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
 }
 
 /// Whether a grant is good as it stands. Nothing is asked of anybody: no connector is parsed, no network used.
@@ -168,14 +148,15 @@ pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessEr
     }
     let now = app.clock.now();
     let expiry = &connection.expiry;
-    if !is_due(expiry.expires_at, expiry.lifetime, want, loaded.stored.generation, now) {
+    if !is_due(expiry, want, loaded.stored.generation, now) {
+        warn_of_interruption(app, loaded);
         return Ok(true);
     }
     if expiry.refreshable {
         return Ok(false);
     }
     let reconnect = || reconnect_command(connection);
-    if expiry.expires_at.is_some_and(|expires_at| expires_at <= now) {
+    if expiry.left(now).is_some_and(|left| left <= 0) {
         return Err(AccessError::Expired { connection: name(), reconnect: reconnect() });
     }
     if matches!(want, Want::Newer { .. }) {
@@ -183,6 +164,23 @@ pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessEr
         return Err(AccessError::NotRefreshable { connection: name(), is_key, reconnect: reconnect() });
     }
     Ok(true)
+}
+
+/// Says that an earlier refresh was cut off, although the token at hand is still good: the next one may need a person.
+fn warn_of_interruption(app: &App, loaded: &Loaded) {
+    let Some(presented) = loaded.stored.presented.filter(|_| loaded.grant.renewal == Renewal::RefreshToken) else {
+        return;
+    };
+    // While somebody holds the lock, the answer may be on its way.
+    let path = lock_path(app, &loaded.connection);
+    let is_running = || matches!(File::open(path).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)));
+    if !is_running() {
+        let name = &loaded.connection.name;
+        let at = presented.at;
+        tracing::warn!(
+            "a refresh of {name} at {at} was cut off; if the grant was used up, {name} needs to be reconnected"
+        );
+    }
 }
 
 fn needs_reauth(connection: &Connection, reason: Option<String>) -> AccessError {
@@ -248,7 +246,12 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
     let id = connection.id;
     let session = app.session(connection)?;
     let store = app.store()?;
-    let refresh_failed = |source: OAuthError| AccessError::Refresh { connection: name.clone(), source };
+    let reconnect = reconnect_command(&session.connection);
+    let refresh_failed = |source: OAuthError| AccessError::Refresh {
+        connection: name.clone(),
+        reconnect: reconnect.clone(),
+        source: Box::new(source),
+    };
     let repeatable = old.renewal == Renewal::ClientCredentials
         || session.auth.oauth2.as_ref().is_some_and(|rules| rules.rotation == Rotation::Never);
     if let Some(presented) = stored.presented.filter(|_| !repeatable) {
@@ -317,7 +320,8 @@ fn superseded(app: &App, name: &ConnectionName) -> error::Result<Loaded> {
 }
 
 /// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
-/// that only the first answer holds.
+/// that only the first answer holds. An omitted or impossible lifetime is taken to be the last one: a single slip of the
+/// vendor's must not make a token that never falls due.
 fn renewed(old: &Grant, tokens: Tokens, client: Client, now: Timestamp) -> Grant {
     let mut fields = old.fields.clone();
     fields.extend(tokens.secrets);
@@ -332,7 +336,7 @@ fn renewed(old: &Grant, tokens: Tokens, client: Client, now: Timestamp) -> Grant
         fields,
         client: Some(client),
         issued_at: now,
-        expires_at: tokens.lifetime.and_then(|seconds| after(now, seconds)),
+        expires_at: tokens.lifetime.or(old.lifetime()).and_then(|seconds| after(now, seconds)),
         renewal: old.renewal,
     }
 }
@@ -373,15 +377,21 @@ pub(crate) async fn lock(app: &App, connection: &Connection) -> error::Result<Fi
     let path = lock_path(app, connection);
     let failed = |source| AccessError::Lock { connection: connection.name.clone(), path: path.clone(), source };
     let file = files::open_lock(&path).map_err(failed)?;
-    let waiting = Stopwatch::start();
+    // Where the whole machine or container was paused, its holder needs time after the pause to come to its end.
+    let mut patience = RunningLimit::new(limit);
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if waiting.elapsed() < limit => tokio::time::sleep(LOOK_AGAIN).await,
-            Err(std::fs::TryLockError::WouldBlock) => {
+            Err(TryLockError::WouldBlock) if !patience.is_over() => {
+                let slept = Stopwatch::start();
+                tokio::time::sleep(LOOK_AGAIN).await;
+                // Sleeping takes a little longer than asked, and that counts; a stop does not.
+                patience.spend(LOOK_AGAIN * 2, slept.elapsed());
+            }
+            Err(TryLockError::WouldBlock) => {
                 return Err(AccessError::Held { connection: connection.name.clone(), after: limit, path }.into());
             }
-            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source).into()),
+            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
         }
     }
 }
@@ -393,8 +403,15 @@ mod tests {
     #[test]
     fn a_token_is_due_two_minutes_or_a_quarter_of_its_life_before_its_end() {
         let now = Timestamp::from_second(1_000_000).unwrap();
+        let expiry = |issued_at, expires_at| Expiry {
+            issued_at: Timestamp::from_second(issued_at).ok(),
+            expires_at: Timestamp::from_second(expires_at).ok(),
+            refreshable: true,
+            presented_at: None,
+        };
         let due = |left: i64, lifetime: u32, want| {
-            is_due(Timestamp::from_second(1_000_000 + left).ok(), Some(lifetime), want, 1, now)
+            let expires_at = 1_000_000 + left;
+            is_due(&expiry(expires_at - i64::from(lifetime), expires_at), want, 1, now)
         };
         assert!(!due(120, 3600, Want::Usable));
         assert!(due(119, 3600, Want::Usable));
@@ -402,9 +419,13 @@ mod tests {
         assert!(due(14, 60, Want::Usable));
         assert!(due(3000, 3600, Want::MinTtl(Duration::from_secs(3001))));
         assert!(due(0, 1, Want::Usable) && due(0, 3600, Want::MinTtl(Duration::ZERO)), "its last second has come");
-        assert!(!is_due(None, None, Want::Usable, 1, now), "no known end");
-        assert!(is_due(None, None, Want::Newer { than: 1 }, 1, now));
-        assert!(!is_due(None, None, Want::Newer { than: 1 }, 2, now));
+        let endless = Expiry::default();
+        assert!(!is_due(&endless, Want::Usable, 1, now), "no known end");
+        assert!(is_due(&endless, Want::Newer { than: 1 }, 1, now));
+        assert!(!is_due(&endless, Want::Newer { than: 1 }, 2, now));
+        let fast = expiry(400_000_000, 400_003_600);
+        assert!(is_due(&fast, Want::Usable, 1, now), "issued while the clock was fast");
+        assert!(is_due(&fast, Want::MinTtl(Duration::ZERO), 1, now));
     }
 
     #[test]
@@ -416,14 +437,14 @@ mod tests {
             fields: [("user_token".to_owned(), "u".into())].into(),
             client: None,
             issued_at: now,
-            expires_at: None,
+            expires_at: after(now, 60),
             refresh_expires_at: after(now, 900),
             renewal: Renewal::RefreshToken,
         };
         let tokens = |refresh: Option<&str>| Tokens {
             access_token: "b".into(),
             refresh_token: refresh.map(Into::into),
-            lifetime: Some(60),
+            lifetime: None,
             refresh_lifetime: None,
             scopes: None,
             kept: std::collections::BTreeMap::new(),
@@ -433,7 +454,9 @@ mod tests {
         let kept = renewed(&old, tokens(None), client.clone(), now);
         assert_eq!(kept.refresh_token.unwrap().expose(), "r1");
         assert_eq!((kept.fields.len(), kept.refresh_expires_at), (1, after(now, 900)));
-        let rotated = renewed(&old, tokens(Some("r2")), client, now);
+        let later = Timestamp::from_second(2_000_000).unwrap();
+        let rotated = renewed(&old, tokens(Some("r2")), client, later);
+        assert_eq!(rotated.expires_at, after(later, 60), "without a lifetime, the last one holds");
         assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
         assert_eq!(rotated.refresh_expires_at, None);
     }

@@ -202,13 +202,13 @@ impl Remedy for OAuthError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.hint_for("CONNECTOR")
+        self.hint_for("CONNECTOR", "integ connect CONNECTOR")
     }
 }
 
 impl OAuthError {
-    /// The command that mends it, for one connector.
-    pub fn hint_for(&self, connector: &str) -> Option<String> {
+    /// What to do about it, for one connector; `connect` is the command that connects it as it was asked for.
+    pub fn hint_for(&self, connector: &str, connect: &str) -> Option<String> {
         match self {
             Self::Rejected { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
                 Some(format!("check the client id and secret: `integ app set {connector}`"))
@@ -224,7 +224,7 @@ impl OAuthError {
             Self::TimedOut { .. } | Self::DeviceExpired => {
                 Some("run it again; --timeout 15m gives more time, --paste or --device need no redirect".to_owned())
             }
-            Self::Denied { .. } | Self::Refused { .. } => Some(format!("run it again: `integ connect {connector}`")),
+            Self::Denied { .. } | Self::Refused { .. } => Some(format!("run it again: `{connect}`")),
             Self::NoEndpoint(name) => Some(format!("give it with --param {name}_url=URL, or --issuer URL")),
             _ => None,
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection as Sqlite, OptionalExtension, Row};
+use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 use url::Url;
 
 use super::changes::Subject;
 use super::grants::{self, RENEWALS, StoredGrant};
 use super::row::{from_json, from_word, timestamp, to_json, to_word};
+use super::sandbox::state_key;
 use super::{Malformed, Place, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::connection::{
@@ -111,16 +112,22 @@ impl Connections<'_> {
         self.0.read(|sqlite| find(sqlite, name, |row| Ok((connection(row)?, grants::stored(row)?))))
     }
 
-    /// Records that an account was connected. One of the same name keeps its id and all that hangs on it; its grant is
-    /// replaced, its errors are forgotten. A new one belongs into `place`; where that is
-    /// the keyring, the secrets are in the store all the same,
-    /// until [`super::Grants::entrust`] says that they are in the keyring.
+    /// Records that an account was connected. One of the same name at the same place, which is mode and origin, keeps its id
+    /// and all that hangs on it; its grant is replaced, its errors are forgotten. One at another place is removed with all
+    /// that hangs on it in the same transaction, or [`StoreError::NameTaken`] where it must not be. A new one belongs into
+    /// `place`; where that is the keyring, the secrets are in the store all the same, until [`super::Grants::entrust`] says
+    /// that they are in the keyring.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn connect(&self, new: &NewConnection, grant: &Grant, place: Place) -> Result<Connection, StoreError> {
         let row = NewRow::of(new)?;
         self.0.write_noting(Subject::Name(&new.name), |transaction| {
+            let place = match remove_elsewhere(transaction, new)? {
+                // Where the keyring may hold an entry of this name, the new grant takes its place there.
+                Some(Place::Keyring) => Place::Keyring,
+                _ => place,
+            };
             let id: i64 = transaction.query_row(
                 "INSERT INTO connections (connector, account, mode, auth, origin, params, kept, vendor_id, vendor_name,
                      scopes_asked, scopes_granted, standing, connected_at)
@@ -229,6 +236,24 @@ impl Connections<'_> {
     }
 }
 
+/// Removes the connection of the new one's name if it is at another place: nothing of one is ever seen by the other. Gives
+/// back where its secrets belonged.
+fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<Place>, StoreError> {
+    let found = find(transaction, &new.name, |row| Ok((connection(row)?, grants::stored(row)?)))?;
+    let Some((before, grant)) = found.filter(|(before, _)| !before.is_at(new.mode, new.origin.as_ref())) else {
+        return Ok(None);
+    };
+    if !before.gives_way_to(new.mode) {
+        return Err(StoreError::NameTaken(new.name.clone()));
+    }
+    transaction.execute("DELETE FROM connections WHERE id = ?1", [before.id.0])?;
+    let sql = "DELETE FROM sandbox WHERE key = ?1 AND ?2 \
+               AND NOT EXISTS (SELECT 1 FROM connections WHERE connector = ?3 AND mode = 'sandbox')";
+    let connector = new.name.connector();
+    transaction.execute(sql, (state_key(connector), before.mode == Mode::Sandbox, connector))?;
+    Ok(grant.map(|grant| grant.place))
+}
+
 /// The JSON columns of a new connection.
 struct NewRow {
     params: String,
@@ -288,7 +313,6 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
     let vendor_name = optional(9)?;
     let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| Malformed::Name)).transpose()?;
     let (issued_at, expires_at) = (time(19)?, time(20)?);
-    let lifetime = issued_at.zip(expires_at).map(|(issued, expires)| expires.as_second() - issued.as_second());
     let renewal = optional(21)?.map_or(Ok(Renewal::None), |word| from_word(RENEWALS, &word))?;
     let presented: Option<u64> = row.get(26)?;
     let generation: Option<u64> = row.get(25)?;
@@ -307,8 +331,8 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
         reason: optional(13)?,
         connected_at: timestamp(row.get(14)?)?,
         expiry: Expiry {
+            issued_at,
             expires_at,
-            lifetime: lifetime.and_then(|seconds| u32::try_from(seconds).ok()),
             refreshable: renewal != Renewal::None,
             presented_at: if presented.is_some() && presented == generation { time(22)? } else { None },
         },

@@ -7,6 +7,7 @@ use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 use super::row::Malformed;
+use crate::connection::ConnectionName;
 use crate::error::{Kind, Remedy};
 
 /// SQLite's own account of a failure.
@@ -50,6 +51,8 @@ pub enum StoreError {
     Io(#[from] io::Error),
     #[error("there is no such connection any more")]
     NoConnection,
+    #[error("the name {0} is taken by a live connection")]
+    NameTaken(ConnectionName),
     #[error("this SQLite, {0}, is older than 3.51.3 and may lose writes")]
     OldSqlite(&'static str),
     #[error("the store refused a statement")]
@@ -100,6 +103,7 @@ impl Remedy for StoreError {
             | Self::RolledBack { .. } => Kind::Vault,
             Self::Busy(_) => Kind::Temporary,
             Self::NoConnection => Kind::NotFound,
+            Self::NameTaken(_) => Kind::Usage,
             Self::DiskFull(_) | Self::ReadOnly(_) | Self::Io(_) | Self::OldSqlite(_) | Self::Sqlite(_) => Kind::Failed,
         }
     }
@@ -113,6 +117,7 @@ impl Remedy for StoreError {
             Self::RolledBack { .. } => "vault_rolled_back",
             Self::Busy(_) => "vault_busy",
             Self::NoConnection => "no_such_connection",
+            Self::NameTaken(_) => "name_taken",
             Self::DiskFull(_) => "disk_full",
             Self::ReadOnly(_) => "read_only",
             Self::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => "read_only",
@@ -137,7 +142,7 @@ impl Remedy for StoreError {
                 }
                 Self::RolledBack { .. } => "integ vault check --accept, which goes on from what is left",
                 Self::Busy(_) => "try again; `integ vault status` says whether the store answers",
-                Self::NoConnection => "integ status",
+                Self::NoConnection | Self::NameTaken(_) => "integ status",
                 Self::DiskFull(_) => "free some space: `df -h` shows which disk is full",
                 Self::ReadOnly(_) | Self::Io(_) => {
                     "integ config path, and `ls -ld` and `df -h` of the folders it names"

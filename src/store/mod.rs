@@ -69,7 +69,7 @@ pub use records::{
     Change, Counts, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord, Traffic,
 };
 pub use row::Malformed;
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, state_key};
 pub use schedules::{Schedule, Schedules};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};

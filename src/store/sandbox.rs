@@ -6,6 +6,11 @@ use serde_json::Value;
 use super::row::{from_json, to_json};
 use super::{Store, StoreError};
 
+/// The key of what the emulation of a connector's vendor remembers, for all connections of that connector.
+pub fn state_key(connector: &str) -> String {
+    format!("state/{connector}")
+}
+
 /// The sandbox's part of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Sandbox<'a>(pub(super) &'a Store);

@@ -76,6 +76,22 @@ impl Schedules<'_> {
         })
     }
 
+    /// Puts a next time right that was written while the clock was fast.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn correct(&self, schedule: &Schedule, next_at: Timestamp) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE schedules SET next_at = ?4 WHERE stream = ?2 AND next_at = ?3 AND connection_id = \
+                       (SELECT id FROM connections WHERE connector = ?1 AND account = ?5)";
+            let (name, stream) = (&schedule.connection, schedule.stream.as_deref().unwrap_or_default());
+            let (old, new) = (schedule.next_at.as_second(), next_at.as_second());
+            let account = name.account().unwrap_or_default();
+            transaction.execute(sql, (name.connector(), stream, old, new, account))?;
+            Ok(())
+        })
+    }
+
     /// Takes a schedule that is due, so that of several processes one runs it: moves it on from `due_at`. False where
     /// another has.
     ///

@@ -84,7 +84,7 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
     assert_eq!(connection.origin.unwrap().as_str(), "http://127.0.0.1:9/x");
     assert_eq!(
         connection.expiry,
-        Expiry { expires_at: Some(at(3610)), lifetime: Some(3600), refreshable: true, presented_at: None }
+        Expiry { issued_at: Some(at(10)), expires_at: Some(at(3610)), refreshable: true, presented_at: None }
     );
     let stored = stored.unwrap();
     let found = stored.grant.as_ref().unwrap();
@@ -98,6 +98,41 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
     assert!(!["xoxb", "xoxp", "shh", "quoted"].iter().any(|secret| shown.contains(secret)), "{shown}");
     assert!(store.connections().find(&name("slack")).unwrap().is_none());
     assert_eq!(store.connections().names().unwrap(), [name("slack@work")]);
+}
+
+#[test]
+fn attack_a2_another_place_begins_anew_and_a_live_connection_gives_way_to_nothing() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let at_place = |mode, origin: Option<&str>| NewConnection {
+        mode,
+        origin: origin.map(|origin| origin.parse().unwrap()),
+        ..new_connection("slack")
+    };
+    let connect = |mode, origin| store.connections().connect(&at_place(mode, origin), &grant("one"), Place::Store);
+    let schedules = || store.schedules().list().unwrap().len();
+    let state = || store.sandbox().get(&state_key("slack")).unwrap();
+    let begin = |id| store.schedules().set(id, None, "every 15m", 0, at(900)).unwrap();
+    let sandbox = connect(Mode::Sandbox, None).unwrap();
+    begin(sandbox.id);
+    store.sandbox().put(&state_key("slack"), &serde_json::json!({ "serial": 1 })).unwrap();
+    assert_eq!(connect(Mode::Sandbox, None).unwrap().id, sandbox.id);
+    assert_eq!((schedules(), state().is_some()), (1, true), "the same place keeps everything");
+
+    let stand_in = connect(Mode::Live, Some("http://127.0.0.1:1")).unwrap();
+    assert_ne!(stand_in.id, sandbox.id);
+    assert_eq!((schedules(), state()), (0, None), "nothing of the sandbox is left");
+    begin(stand_in.id);
+    let other = connect(Mode::Live, Some("http://127.0.0.1:2")).unwrap();
+    assert_eq!(schedules(), 0, "another origin is another place");
+    assert!(matches!(connect(Mode::Sandbox, None), Err(StoreError::NameTaken(_))));
+    let real = connect(Mode::Live, None).unwrap();
+    assert_ne!(real.id, other.id);
+    begin(real.id);
+    for (mode, origin) in [(Mode::Sandbox, None), (Mode::Live, Some("http://127.0.0.1:1"))] {
+        assert!(matches!(connect(mode, origin), Err(StoreError::NameTaken(_))), "{mode:?} {origin:?}");
+    }
+    assert_eq!((store.connections().list().unwrap().len(), schedules()), (1, 1), "a refusal changes nothing");
 }
 
 #[test]

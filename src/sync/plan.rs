@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
 use crate::api::Turn;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{CursorFormat, Incremental, Stream};
 use crate::store::Mode;
 
@@ -128,6 +128,15 @@ pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Tim
     progress.whole = progress.since.is_none();
     if let (Some(window), Some(earliest)) = (rule.window_secs, rule.earliest_secs) {
         let earliest = now.checked_sub(Duration::from_secs(earliest.into())).unwrap_or(Timestamp::UNIX_EPOCH);
+        // The cursor of windows is this machine's time. One of the future was kept while the clock was fast: what came since
+        // is not known, so that all is listed again.
+        let is_past = |since: &String| {
+            let since = Moment::read(&rule.format, since).and_then(|since| since.as_time());
+            since.is_none_or(|since| !is_from_fast_clock(since, now))
+        };
+        let kept = progress.since.take();
+        progress.since = kept.filter(|since| goal.mode == Mode::Backfill || is_past(since));
+        progress.whole = progress.since.is_none();
         let from = progress.since.clone().or_else(|| write(earliest));
         progress.end = progress.until.clone().or_else(|| write(now));
         progress.since = from;
@@ -200,6 +209,8 @@ fn reached(rule: &Incremental, progress: &Progress, cursor: Option<&str>) -> Opt
     {
         high = began.write(&rule.format).map(|text| (began, text));
     }
+    // A list by windows that began without a cursor had none, or one of a clock that was fast.
+    let cursor = cursor.filter(|_| rule.window_secs.is_none() || !progress.whole);
     let candidates = [cursor.and_then(read), high, progress.end.as_deref().and_then(read)];
     let greatest = candidates.into_iter().flatten().reduce(|one, other| if other.0 > one.0 { other } else { one });
     greatest.map(|(_, text)| text)

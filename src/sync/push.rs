@@ -19,10 +19,11 @@ use super::record::{self, Pulled};
 use super::run::{self, Outcome};
 use crate::api::ApiError;
 use crate::app::{App, AppError};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, due_at, is_from_fast_clock};
 use crate::connection::ConnectionName;
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
+use crate::http::LONGEST_RETRY_AFTER;
 use crate::store::{Given, Known, Mode, PartId, Pushed, StoredEvent, StoredStream};
 use crate::vault::Opened;
 
@@ -173,10 +174,11 @@ impl<'a> Pusher<'a> {
         let now = self.app.clock.precise();
         {
             let signs = self.signs();
-            if signs.rests_until.is_some_and(|until| now < until) {
+            if signs.rests_until.is_some_and(|until| now < due_at(until, LONGEST_RETRY_AFTER, now)) {
                 return Ok(Told::Busy);
             }
-            if signs.synced.get(&asked).is_some_and(|began| *began > event.received_at) {
+            let covers = |began: &&Timestamp| **began > event.received_at && !is_from_fast_clock(**began, now);
+            if signs.synced.get(&asked).filter(covers).is_some() {
                 return Ok(Told::Done);
             }
         }

@@ -36,6 +36,13 @@ impl Rule {
         let jitter = if jitter_secs == 0 { 0 } else { random % (u64::from(jitter_secs) + 1) };
         next.checked_add(Duration::from_secs(jitter)).unwrap_or(Timestamp::MAX)
     }
+
+    /// A stored next time, unless it is later than the rule allows: then it was written while the clock was fast, and the
+    /// rule's own next time takes its place.
+    pub fn bounded(&self, stored: Timestamp, jitter_secs: u32, now: Timestamp) -> Timestamp {
+        let latest = self.next(now, 0, 0).checked_add(Duration::from_secs(jitter_secs.into()));
+        stored.min(latest.unwrap_or(Timestamp::MAX))
+    }
 }
 
 impl FromStr for Rule {
@@ -78,6 +85,18 @@ mod tests {
         assert_eq!(next("30 2 * * * Europe/Berlin", "2026-11-20T10:00:00Z"), "2026-11-21T01:30:00Z");
         for wrong in ["", "every", "every 5s", "every day", "61 * * * *", "* * *", "0 6 * * * Nowhere/None"] {
             assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn attack_m9_a_stored_time_beyond_the_rules_own_gives_way_to_that() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-20T10:00:07Z");
+        for (rule, latest) in [("every 15m", "2026-11-20T10:16:07Z"), ("0 6 * * * UTC", "2026-11-21T06:01:00Z")] {
+            let rule: Rule = rule.parse().unwrap();
+            assert_eq!(rule.bounded(at("2027-11-20T10:00:00Z"), 60, now), at(latest));
+            assert_eq!(rule.bounded(at(latest), 60, now), at(latest));
+            assert_eq!(rule.bounded(at("2026-11-20T10:05:00Z"), 60, now), at("2026-11-20T10:05:00Z"));
         }
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{Keyring, KeyringError, VaultError};
 use crate::config::TokenCustody;
-use crate::connection::{Connection, ConnectionId, ConnectionName, Grant};
+use crate::connection::{Connection, ConnectionId, ConnectionName, Grant, reconnect_command};
 use crate::error::{Kind, Remedy};
 use crate::secret::Secret;
 use crate::store::{NewConnection, Place, Store, StoreError, StoredGrant, Written, keyring_entry};
@@ -29,7 +29,7 @@ pub enum CustodyError {
     Keyring { connection: ConnectionName, source: KeyringError },
     /// It has none, or those of an earlier login.
     #[error("the tokens of {connection} are gone from the OS keyring")]
-    Lost { connection: ConnectionName },
+    Lost { connection: ConnectionName, reconnect: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,14 +54,14 @@ impl Remedy for CustodyError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Keyring { source, .. } => source.hint(),
-            Self::Lost { connection } => Some(reconnect(connection)),
+            Self::Lost { reconnect, .. } => Some(reconnect.clone()),
             Self::Store(error) => error.hint(),
         }
     }
 
     fn connection(&self) -> Option<String> {
         match self {
-            Self::Keyring { connection, .. } | Self::Lost { connection } => Some(connection.to_string()),
+            Self::Keyring { connection, .. } | Self::Lost { connection, .. } => Some(connection.to_string()),
             Self::Store(error) => error.connection(),
         }
     }
@@ -286,7 +286,11 @@ impl Custodian {
         name: &ConnectionName,
         stored: &StoredGrant,
     ) -> Result<Grant, CustodyError> {
-        let lost = || CustodyError::Lost { connection: name.clone() };
+        let lost = || {
+            let known = store.connections().find(name).ok().flatten();
+            let reconnect = known.map_or_else(|| "integ status".to_owned(), |known| reconnect_command(&known));
+            CustodyError::Lost { connection: name.clone(), reconnect }
+        };
         let entry = match self.keyring.get(&entry_name(store, name)) {
             Ok(entry) => entry,
             Err(KeyringError::Absent(_)) => return Err(lost()),
@@ -305,11 +309,4 @@ enum Step {
 /// The entry's user in the keyring; its service is `integ`.
 fn entry_name(store: &Store, name: &ConnectionName) -> String {
     format!("{}/{name}", store.vault_id())
-}
-
-fn reconnect(name: &ConnectionName) -> String {
-    match name.account() {
-        Some(account) => format!("integ connect {} --as {account}", name.connector()),
-        None => format!("integ connect {}", name.connector()),
-    }
 }

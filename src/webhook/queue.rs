@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::handle::{Handled, Handlers};
 use super::listen::Seen;
 use crate::app::App;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{self, Clock};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::Webhook;
 use crate::files;
@@ -24,8 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const TOGETHER: u32 = 64;
 
 /// The first wait after a failure; each further one is twice the last.
-const FIRST_WAIT_SECS: i64 = 1;
-const LONGEST_WAIT_SECS: i64 = 300;
+const FIRST_WAIT_SECS: u64 = 1;
+const LONGEST_WAIT_SECS: u64 = 300;
 
 /// The queue of one connection.
 pub(super) struct Queue<'a> {
@@ -85,8 +85,9 @@ impl Queue<'_> {
             }
             for waiting in waiting {
                 let now = self.clock.precise();
-                if waiting.due_at > now {
-                    let millis = waiting.due_at.as_millisecond() - now.as_millisecond();
+                let due_at = clock::due_at(waiting.due_at, wait_after(waiting.attempts), now);
+                if due_at > now {
+                    let millis = due_at.as_millisecond() - now.as_millisecond();
                     return Ok(Some(Duration::from_millis(u64::try_from(millis).unwrap_or_default())));
                 }
                 if *stop.borrow() {
@@ -126,7 +127,10 @@ impl Queue<'_> {
             Some(_) if attempts >= self.most_attempts => EventStatus::Dead,
             Some(_) => EventStatus::Failed,
         };
-        let due_at = (status == EventStatus::Failed).then(|| later(self.clock.precise(), attempts));
+        let due_at = (status == EventStatus::Failed).then(|| {
+            let now = self.clock.precise();
+            now.checked_add(wait_after(attempts)).unwrap_or(now)
+        });
         let ended = Ended { id: event.id, status, due_at, error: error.clone(), done };
         // What was handled must be known to be, or it would be handled again.
         while let Err(failure) = self
@@ -158,8 +162,19 @@ impl Queue<'_> {
     }
 }
 
-/// When an event is tried again that has failed so often. Pure.
-fn later(now: Timestamp, attempts: u32) -> Timestamp {
-    let seconds = FIRST_WAIT_SECS.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_WAIT_SECS);
-    now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now)
+/// How long an event waits that has failed so often; one that has just come does not wait. Pure.
+fn wait_after(attempts: u32) -> Duration {
+    let doubled = attempts.checked_sub(1).map_or(0, |failures| FIRST_WAIT_SECS.saturating_mul(1 << failures.min(16)));
+    Duration::from_secs(doubled.min(LONGEST_WAIT_SECS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_from_a_second_to_five_minutes() {
+        let waits = [0, 1, 2, 3, 9, 10, u32::MAX].map(|attempts| wait_after(attempts).as_secs());
+        assert_eq!(waits, [0, 1, 2, 4, 256, 300, 300]);
+    }
 }

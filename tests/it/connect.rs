@@ -206,7 +206,7 @@ fn a_grant_that_covers_several_sites_needs_a_choice() {
     };
     let ran = choose("nowhere");
     assert_eq!((ran.code, ran.error_code().as_str()), (2, "choice_needed"), "{ran:?}");
-    assert!(ran.stderr.contains("integ connect jira --param site='Acme Sandbox'"), "{ran:?}");
+    assert!(ran.stderr.contains("integ connect jira --sandbox --param site='Acme Sandbox'"), "{ran:?}");
     let mut clouds = Vec::new();
     for (site, name) in [("Acme Sandbox", "jira"), ("sandbox two", "jira@sandbox-two")] {
         let ran = choose(site);

@@ -33,6 +33,13 @@ pub(super) struct EndpointArgs {
     command: EndpointCommand,
 }
 
+impl EndpointArgs {
+    /// Whether it may make the workspace that it works in.
+    pub(super) fn makes_workspace(&self) -> bool {
+        matches!(self.command, EndpointCommand::Add { .. } | EndpointCommand::Event { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum EndpointCommand {
     /// Add a URL that events are sent to; prints its signing secret, once

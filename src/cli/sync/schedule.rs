@@ -7,7 +7,7 @@ use super::{ArgumentError, Target, execute, show};
 use crate::app::App;
 use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
-use crate::clock::random;
+use crate::clock::{Timestamp, random};
 use crate::duration;
 use crate::error::Result;
 use crate::store::{Given, Mode, Schedule};
@@ -84,18 +84,21 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &ScheduleArgs) -> Result<u8>
         ScheduleCommand::Set { target, rule, jitter } => set(app, ui, target, rule, jitter.as_deref()),
         ScheduleCommand::List => {
             let now = app.clock.now().as_second();
-            let view = |schedule: Schedule| ScheduleView {
-                connection: schedule.connection.to_string(),
-                stream: schedule.stream,
-                rule: schedule.rule,
-                jitter: schedule.jitter_secs,
-                next_at: schedule.next_at.to_string(),
-                last_at: schedule.last_at.map(|at| at.to_string()),
-                next_in: schedule.next_at.as_second() - now,
-                last_in: schedule.last_at.map(|at| at.as_second() - now),
+            let view = |schedule: Schedule| -> Result<ScheduleView> {
+                let next_at = next_of(&schedule, app.clock.now())?;
+                Ok(ScheduleView {
+                    connection: schedule.connection.to_string(),
+                    stream: schedule.stream,
+                    rule: schedule.rule,
+                    jitter: schedule.jitter_secs,
+                    next_at: next_at.to_string(),
+                    last_at: schedule.last_at.map(|at| at.to_string()),
+                    next_in: next_at.as_second() - now,
+                    last_in: schedule.last_at.map(|at| at.as_second() - now),
+                })
             };
             let found = if app.has_vault() { app.store()?.schedules().list()? } else { Vec::new() };
-            ui.show(&Schedules { schedules: found.into_iter().map(view).collect() })?;
+            ui.show(&Schedules { schedules: found.into_iter().map(view).collect::<Result<_>>()? })?;
             Ok(0)
         }
         ScheduleCommand::Remove { target: word } => {
@@ -138,12 +141,25 @@ fn parse(text: &str) -> Result<Rule, ArgumentError> {
     })
 }
 
+/// The next time of a schedule, which is never later than its rule allows.
+fn next_of(schedule: &Schedule, now: Timestamp) -> Result<Timestamp, ArgumentError> {
+    Ok(parse(&schedule.rule)?.bounded(schedule.next_at, schedule.jitter_secs, now))
+}
+
 /// Runs what is due. Whoever takes a schedule moves it on first, so that of several processes one runs it.
 pub(super) fn run_due(app: &App, ui: &Ui) -> Result<u8> {
     let mut orders: Vec<Order> = Vec::new();
     let now = app.clock.now();
     let found = if app.has_vault() { app.store()?.schedules().list()? } else { Vec::new() };
-    for due in found.into_iter().filter(|schedule| schedule.next_at <= now) {
+    for due in found {
+        let next_at = next_of(&due, now)?;
+        if next_at > now {
+            // A time that follows from the present would never come if it were not kept.
+            if next_at < due.next_at {
+                app.store()?.schedules().correct(&due, next_at)?;
+            }
+            continue;
+        }
         let connection = app.connection(&due.connection)?;
         let next = parse(&due.rule)?.next(now, due.jitter_secs, u64::from_ne_bytes(random()));
         let schedules = app.store()?.schedules();

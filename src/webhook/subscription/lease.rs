@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ask::{self, Failure, Plan};
 use super::{SubscribeError, intend, is_usable, lock, make};
 use crate::app::App;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::{ErrorClass, Subscribe};
 use crate::error::{Error, Result};
@@ -14,6 +14,9 @@ use crate::webhook::setup::Setup;
 
 /// A lease is renewed when so much of it is left: a third, and two days at most.
 const LARGEST_MARGIN_SECS: i64 = 2 * 86_400;
+
+/// No vendor is believed that a lease lasts longer: where that was a slip, it would run out unnoticed.
+const LONGEST_LEASE_SECS: i64 = 366 * 86_400;
 
 /// After a failure it is tried again after a minute, then ever later, an hour at most.
 const FIRST_WAIT_SECS: i64 = 60;
@@ -42,7 +45,7 @@ pub struct Renewed {
 /// How a subscription stands. Pure.
 pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
     let (name, id) = (&row.name, row.id);
-    let plain = |status| Lease { status, renews_at: renews_at(row), is_problem: false, note: None };
+    let plain = |status| Lease { status, renews_at: renews_at(row, now), is_problem: false, note: None };
     match row.state {
         SubscriptionState::Asking => Lease {
             note: Some((
@@ -78,10 +81,15 @@ pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
     }
 }
 
-/// When a subscription is due to be renewed. Pure.
-fn renews_at(row: &Subscription) -> Option<Timestamp> {
-    let expires_at = row.expires_at?.as_second();
-    let life = expires_at.saturating_sub(row.renewed_at.as_second()).max(0);
+/// When a subscription is due to be renewed. One that was renewed in the future is due now: the clock was fast then, and
+/// its real end may be near. Pure.
+fn renews_at(row: &Subscription, now: Timestamp) -> Option<Timestamp> {
+    let (renewed_at, mut expires_at) = (row.renewed_at.as_second(), row.expires_at?.as_second());
+    if is_from_fast_clock(row.renewed_at, now) {
+        return Some(now);
+    }
+    expires_at = expires_at.min(renewed_at.saturating_add(LONGEST_LEASE_SECS));
+    let life = expires_at.saturating_sub(renewed_at).max(0);
     Timestamp::from_second(expires_at.saturating_sub((life / 3).min(LARGEST_MARGIN_SECS))).ok()
 }
 
@@ -94,7 +102,7 @@ fn is_due(row: &Subscription, now: Timestamp) -> bool {
             (0..wait).contains(&since)
         });
     let due = match row.state {
-        SubscriptionState::Active => renews_at(row).is_some_and(|at| at <= now),
+        SubscriptionState::Active => renews_at(row, now).is_some_and(|at| at <= now),
         SubscriptionState::Ending => true,
         SubscriptionState::Asking => false,
     };
@@ -291,9 +299,19 @@ mod tests {
     fn a_lease_is_renewed_while_a_third_of_it_is_left_and_two_days_at_most() {
         assert!(!is_due(&row(Some(900), 0, None), at(599)) && is_due(&row(Some(900), 0, None), at(600)));
         let month = 30 * 86_400;
-        assert_eq!(renews_at(&row(Some(month), 0, None)), Some(at(month - 2 * 86_400)));
+        assert_eq!(renews_at(&row(Some(month), 0, None), at(0)), Some(at(month - 2 * 86_400)));
         assert!(!is_due(&row(None, 0, None), at(month)), "no end");
         assert_eq!(lease(&row(Some(900), 0, None), at(900)).status, "expired");
+    }
+
+    #[test]
+    fn attack_m9_a_lease_that_was_renewed_under_a_fast_clock_is_due() {
+        let year = 365 * 86_400;
+        let fast = Subscription { renewed_at: at(year), ..row(Some(year + 900), 0, None) };
+        assert!(is_due(&fast, at(100)) && lease(&fast, at(100)).renews_at == Some(at(100)));
+        assert!(!is_due(&Subscription { renewed_at: at(60), ..row(Some(960), 0, None) }, at(0)), "a minute is nothing");
+        let absurd = row(Some(100 * year), 0, None);
+        assert!(!is_due(&absurd, at(300 * 86_400)) && is_due(&absurd, at(year)), "a slip of the vendor's");
     }
 
     #[test]
