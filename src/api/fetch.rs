@@ -1,4 +1,4 @@
-//! Whole calls: an action by its words, and a path with all its pages.
+//! Whole calls: an action with its parameters, and a path with all its pages.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::build::{Call, Path, own_host};
-use super::input::Words;
+use super::input::{Input, Parameters};
 use super::pages::{Turn, after, with_param};
 use super::send::{Answer, Patience, SendError, Token, send};
 use super::{ApiError, check_allowed, find_action, refused};
@@ -26,12 +26,11 @@ const TRIES: u32 = 4;
 /// A longer wait than this is left to the user.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// An action that a user asked for.
+/// An action to call, with its parameters.
 pub struct Order<'a> {
     pub connection: &'a ConnectionName,
     pub action: &'a str,
-    pub words: &'a [String],
-    pub read_file: super::input::ReadFile<'a>,
+    pub input: &'a Input,
     /// The user's own idempotency key; a random one where absent.
     pub key: Option<&'a str>,
 }
@@ -53,7 +52,7 @@ pub fn rehearse(app: &App, order: &Order<'_>) -> Result<(Session, Request, Optio
     let token = Token::from(&loaded);
     let session = app.session(loaded.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
-    let input = read(&session, name, action, order)?;
+    let input = checked(&session, name, action, order)?;
     let warning = check_allowed(&session, name, &action.auth, &action.scopes).err();
     let key = key(order.key);
     let request = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() }
@@ -78,7 +77,7 @@ pub async fn attempt(app: &App, order: &Order<'_>) -> Result<Done, SendError> {
     let session = session.map_err(SendError::Build)?;
     let built = |error: ApiError| SendError::Build(error.into());
     let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
-    let input = read(&session, name, action, order).map_err(built)?;
+    let input = checked(&session, name, action, order).map_err(built)?;
     check_allowed(&session, name, &action.auth, &action.scopes).map_err(built)?;
     let key = key(order.key);
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
@@ -90,9 +89,9 @@ pub async fn attempt(app: &App, order: &Order<'_>) -> Result<Done, SendError> {
     Ok(Done { session, action, answer })
 }
 
-fn read(session: &Session, name: &str, action: &Action, order: &Order<'_>) -> Result<super::Input, ApiError> {
-    let words = Words { action, names: session.connector.api.names, read_file: order.read_file };
-    words.read(order.words).map_err(|problems| ApiError::Input {
+fn checked(session: &Session, name: &str, action: &Action, order: &Order<'_>) -> Result<Input, ApiError> {
+    let parameters = Parameters { action, names: session.connector.api.names };
+    parameters.check(order.input).map_err(|problems| ApiError::Input {
         connection: session.connection.name.clone(),
         action: name.to_owned(),
         problems,
@@ -100,8 +99,8 @@ fn read(session: &Session, name: &str, action: &Action, order: &Order<'_>) -> Re
     })
 }
 
-/// The command with all that it needs.
-fn usage(connection: &ConnectionName, name: &str, action: &Action) -> String {
+/// Returns the `integ call` command with everything that the action needs.
+pub fn usage(connection: &ConnectionName, name: &str, action: &Action) -> String {
     let required = action.params.iter().filter(|(_, param)| param.required);
     let one_of = action.one_of.iter().filter_map(|group| group.first());
     let needed = required.map(|(name, _)| name).chain(one_of);
@@ -173,7 +172,7 @@ pub async fn list(
 ) -> Result<()> {
     let session = app.session(access::load(app, order.connection)?.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
-    let input = read(&session, name, action, order)?;
+    let input = checked(&session, name, action, order)?;
     check_allowed(&session, name, &action.auth, &action.scopes)?;
     let key = key(order.key);
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };

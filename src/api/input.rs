@@ -1,8 +1,10 @@
-//! What the user gives an action: words such as `channel=C1`, read by the action's declaration and checked as a whole,
-//! before anything is sent.
+//! The parameters of a call: typed values, checked as a whole against the action's declaration before anything is sent.
+//!
+//! Pure. Values come from the command line, from a connector's file or from a vendor's answer, and nothing here opens a
+//! file: only [`crate::cli`] reads `name=@path`, because only there a person wrote it.
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::connector::{Action, ActionParam, Names, ParamKind};
 use crate::near::suggest;
@@ -16,102 +18,45 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
-/// The parameters of one call, of the declared types, defaults filled in.
+/// The parameters of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Input {
     pub values: IndexMap<String, Value>,
+    /// Filled by the command line alone.
     pub files: IndexMap<String, Vec<Attachment>>,
 }
 
-/// Reads a file for `name=@path`; `-` is stdin.
-pub(super) type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+impl Input {
+    /// Whether a value or a file is given for a parameter.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.files.contains_key(name)
+    }
 
-/// How words become an [`Input`].
-pub struct Words<'a> {
-    pub action: &'a Action,
-    pub names: Names,
-    pub read_file: ReadFile<'a>,
+    /// The names of the parameters that something is given for.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.values.keys().chain(self.files.keys())
+    }
 }
 
-impl Words<'_> {
-    /// Reads `name=value`, `name.member=value` for objects, `name:=json` for any JSON, `name=@path` for a file's content
-    /// (`@@` for a text that begins with `@`). A name may also be written as the API writes it; an array is given by
-    /// repeating it or as JSON.
+impl FromIterator<(String, Value)> for Input {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Self {
+        Self { values: values.into_iter().collect(), files: IndexMap::new() }
+    }
+}
+
+/// The declared parameters of an action.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters<'a> {
+    pub action: &'a Action,
+    pub names: Names,
+}
+
+impl<'a> Parameters<'a> {
+    /// Returns the parameter of this name, which may also be written as the API writes it.
     ///
     /// # Errors
-    /// Every problem there is, one sentence each: what is misspelt, missing, not of its type.
-    pub fn read(&self, words: &[String]) -> Result<Input, Vec<String>> {
-        let mut input = Input::default();
-        let mut problems = Vec::new();
-        let mut misread = Vec::new();
-        for word in words {
-            if let Err(problem) = self.word(word, &mut input) {
-                problems.push(problem);
-                let name = word.split(['=', ':', '.']).next().unwrap_or_default();
-                misread.extend(self.find(name).ok().map(|(name, _)| name.to_owned()));
-            }
-        }
-        self.complete(&mut input, &misread, &mut problems);
-        if problems.is_empty() { Ok(input) } else { Err(problems) }
-    }
-
-    fn word(&self, word: &str, input: &mut Input) -> Result<(), String> {
-        let (left, text) = word.split_once('=').ok_or_else(|| format!("{word:?} is not NAME=VALUE"))?;
-        let (left, json) = match left.strip_suffix(':') {
-            Some(left) => (left, true),
-            None => (left, false),
-        };
-        let (name, member) = match left.split_once('.') {
-            Some((name, member)) => (name, Some(member)),
-            None => (left, None),
-        };
-        let (name, param) = self.find(name)?;
-        if matches!(param.kind, ParamKind::File | ParamKind::Files) {
-            let path = text.strip_prefix('@').unwrap_or(text);
-            let bytes = self.file(name, path)?;
-            input.files.entry(name.to_owned()).or_default().push(attachment(path, bytes));
-            return Ok(());
-        }
-        let text = match text.strip_prefix('@') {
-            Some(rest) if rest.starts_with('@') => rest.to_owned(),
-            Some(path) => {
-                let bytes = self.file(name, path)?;
-                String::from_utf8(bytes).map_err(|_| format!("{name} is read from {path}, which is no UTF-8 text"))?
-            }
-            None => text.to_owned(),
-        };
-        let value = if json {
-            serde_json::from_str(&text).map_err(|error| format!("{name} is not JSON: {error}"))?
-        } else if member.is_some() {
-            Value::String(text)
-        } else {
-            plain(name, param, text)?
-        };
-        let place = input.values.entry(name.to_owned());
-        match (member, param.kind) {
-            (Some(member), ParamKind::Object) => {
-                let object = place.or_insert_with(|| Value::Object(Map::new()));
-                put_member(object, member, value);
-            }
-            (Some(_), _) => return Err(format!("{name} is no object: it has no members")),
-            (None, ParamKind::Array) if !json || !value.is_array() => {
-                let list = place.or_insert_with(|| Value::Array(Vec::new()));
-                match (list, value) {
-                    (Value::Array(items), Value::Array(more)) => items.extend(more),
-                    (Value::Array(items), one) => items.push(one),
-                    _ => {}
-                }
-            }
-            (None, _) => {
-                if place.insert_entry(value).get().is_null() && param.required {
-                    return Err(format!("{name} is required and cannot be null"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, name: &str) -> Result<(&str, &ActionParam), String> {
+    /// A sentence that suggests the likely one.
+    pub fn find(&self, name: &str) -> Result<(&'a str, &'a ActionParam), String> {
         let params = &self.action.params;
         let own = params.get_key_value(name);
         let found = own.or_else(|| {
@@ -125,15 +70,34 @@ impl Words<'_> {
             .ok_or_else(|| format!("there is no {name}{}", suggest(name, params.keys().map(String::as_str))))
     }
 
-    fn file(&self, name: &str, path: &str) -> Result<Vec<u8>, String> {
-        let more = if name.is_empty() { "" } else { " (write @@ for a text that begins with @)" };
-        (self.read_file)(path).map_err(|error| format!("{name}: {path:?} cannot be read: {error}{more}"))
+    /// Returns the input with each value in its declared type and the defaults filled in.
+    ///
+    /// A text becomes the number or boolean that its parameter takes, and one value for an array a list of one. Nothing
+    /// else of a value is interpreted: a text that begins with `@` or `[` stays that text.
+    ///
+    /// # Errors
+    /// One sentence for each value that is unknown, missing or of another type.
+    pub fn check(&self, input: &Input) -> Result<Input, Vec<String>> {
+        let mut checked = Input { values: IndexMap::new(), files: input.files.clone() };
+        let (mut problems, mut misread) = (Vec::new(), Vec::new());
+        for (name, value) in &input.values {
+            let typed = self.find(name).and_then(|(name, param)| Ok((name, typed(name, param, value)?)));
+            match typed {
+                Ok((name, value)) => _ = checked.values.insert(name.to_owned(), value),
+                Err(problem) => {
+                    problems.push(problem);
+                    misread.push(name.clone());
+                }
+            }
+        }
+        self.complete(&mut checked, &misread, &mut problems);
+        if problems.is_empty() { Ok(checked) } else { Err(problems) }
     }
 
-    /// Fills in defaults and finds what is missing or not of its type.
-    fn complete(&self, input: &mut Input, misread: &[String], problems: &mut Vec<String>) {
+    /// Fills in defaults, and finds what is missing or not of its type. `misread` are parameters with a problem already.
+    pub fn complete(&self, input: &mut Input, misread: &[String], problems: &mut Vec<String>) {
         for (name, param) in &self.action.params {
-            let there = input.files.contains_key(name) || input.values.contains_key(name) || misread.contains(name);
+            let there = input.has(name) || misread.contains(name);
             if !there && let Some(default) = &param.default {
                 input.values.insert(name.clone(), default.clone());
             }
@@ -149,69 +113,49 @@ impl Words<'_> {
                 problems.push(problem);
             }
         }
-        let there =
-            |name: &String| input.files.contains_key(name) || input.values.contains_key(name) || misread.contains(name);
+        let there = |name: &String| input.has(name) || misread.contains(name);
         for group in self.action.one_of.iter().filter(|group| !group.iter().any(there)) {
             problems.push(format!("one of {} is missing", group.join(", ")));
         }
     }
 }
 
-fn attachment(path: &str, bytes: Vec<u8>) -> Attachment {
-    let name = std::path::Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or("file");
-    // What reaches a header or a part's head must not end it.
-    let name: String = name.chars().map(|c| if c.is_control() || c == '"' { '_' } else { c }).collect();
-    let content_type = mime_guess::from_path(&name).first_or_octet_stream().to_string();
-    Attachment { name, content_type, bytes }
+/// A value in its parameter's type.
+fn typed(name: &str, param: &ActionParam, value: &Value) -> Result<Value, String> {
+    match (param.kind, value) {
+        (ParamKind::File | ParamKind::Files, _) => {
+            Err(format!("{name} takes a file, which can only be named on the command line"))
+        }
+        (_, Value::Null) if param.required => Err(format!("{name} is required and cannot be null")),
+        (ParamKind::Integer | ParamKind::Number | ParamKind::Boolean, Value::String(text)) => {
+            scalar(name, param.kind, text)
+        }
+        (ParamKind::Array, one) if !matches!(one, Value::Array(_) | Value::Null) => Ok(Value::Array(vec![one.clone()])),
+        _ => Ok(value.clone()),
+    }
 }
 
-/// A value as the user typed it, without being JSON by intention.
-fn plain(name: &str, param: &ActionParam, text: String) -> Result<Value, String> {
-    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-    match param.kind {
+/// Returns a text as the number or boolean that it is; as it is for all other types.
+///
+/// # Errors
+/// A sentence that says what the parameter takes.
+pub fn scalar(name: &str, kind: ParamKind, text: &str) -> Result<Value, String> {
+    match kind {
         ParamKind::Integer => {
             let number = text.trim().parse::<i64>();
             number.map(Value::from).map_err(|_| format!("{name} takes a whole number, not {text:?}"))
         }
         ParamKind::Number => {
             // A decimal keeps its digits where they are exact.
-            let number = json(text.trim()).filter(Value::is_number);
+            let number = serde_json::from_str::<Value>(text.trim()).ok().filter(Value::is_number);
             number.ok_or_else(|| format!("{name} takes a number, not {text:?}"))
         }
-        ParamKind::Boolean => match text.as_str() {
+        ParamKind::Boolean => match text {
             "true" | "yes" | "1" => Ok(Value::Bool(true)),
             "false" | "no" | "0" => Ok(Value::Bool(false)),
             _ => Err(format!("{name} takes true or false, not {text:?}")),
         },
-        ParamKind::Array if text.trim_start().starts_with('[') => {
-            json(&text).filter(Value::is_array).ok_or_else(|| format!("{name} is not a JSON array"))
-        }
-        ParamKind::Object if text.trim_start().starts_with('{') => {
-            json(&text).filter(Value::is_object).ok_or_else(|| format!("{name} is not a JSON object"))
-        }
-        ParamKind::Object if param.wrap.is_none() => {
-            Err(format!("{name} takes a JSON object, or its members one by one: {name}.MEMBER=VALUE"))
-        }
-        // An item of a list of objects is an object, if it looks like one.
-        ParamKind::Array if text.trim_start().starts_with('{') => Ok(json(&text).unwrap_or(Value::String(text))),
-        _ => Ok(Value::String(text)),
-    }
-}
-
-fn put_member(object: &mut Value, path: &str, value: Value) {
-    let (first, rest) = match path.split_once('.') {
-        Some((first, rest)) => (first, Some(rest)),
-        None => (path, None),
-    };
-    if !object.is_object() {
-        *object = Value::Object(Map::new());
-    }
-    let Value::Object(members) = object else { return };
-    match rest {
-        Some(rest) => put_member(members.entry(first.to_owned()).or_insert(Value::Null), rest, value),
-        None => {
-            members.insert(first.to_owned(), value);
-        }
+        _ => Ok(Value::String(text.to_owned())),
     }
 }
 
@@ -265,84 +209,38 @@ mod tests {
         let text = r#"
             about = "x"
             path = "/x/{id}"
-            one_of = [["text", "blocks"]]
             [params]
             id = { about = "Which one", required = true }
-            text = { about = "Text" }
-            blocks = { about = "Blocks", type = "array" }
             amount = { about = "Amount", type = "integer" }
-            rate = { about = "Rate", type = "number" }
             silent = { about = "Silent", type = "boolean" }
-            fields = { about = "Fields", type = "object" }
-            document = { about = "Document", type = "object", wrap = { doc = "{value}" } }
-            thread_id = { about = "Thread" }
+            blocks = { about = "Blocks", type = "array" }
             sort = { about = "Order", choices = ["asc", "desc"], default = "asc" }
             photo = { about = "Photo", type = "file" }
         "#;
         Action::deserialize(toml::Deserializer::parse(text).unwrap()).unwrap()
     }
 
-    fn read(words: &[&str]) -> Result<Input, Vec<String>> {
-        let read_file = |path: &str| match path {
-            "dir/a.png" => Ok(b"PNG".to_vec()),
-            "note.txt" => Ok(b"from a file".to_vec()),
-            _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
-        };
+    fn check(values: Value) -> Result<Value, Vec<String>> {
+        let Value::Object(values) = values else { panic!("an object") };
         let action = action();
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Words { action: &action, names: Names::Camel, read_file: &read_file }.read(&words)
+        let checked = Parameters { action: &action, names: Names::Camel }.check(&values.into_iter().collect())?;
+        assert!(checked.files.is_empty());
+        Ok(json!(checked.values))
     }
 
     #[test]
-    fn words_become_values_of_the_declared_types() {
-        let input = read(&[
-            "id=7",
-            "text=@note.txt",
-            "amount=-3",
-            "rate=0.25",
-            "silent=yes",
-            "fields.a=1",
-            "fields.b.c:=[true]",
-            "threadId=@@here",
-            "blocks=x",
-            "blocks=y=z",
-            "photo=dir/a.png",
-        ])
-        .unwrap();
-        let expected = json!({
-            "id": "7", "text": "from a file", "amount": -3, "rate": 0.25, "silent": true,
-            "fields": {"a": "1", "b": {"c": [true]}}, "thread_id": "@here", "blocks": ["x", "y=z"], "sort": "asc",
-        });
-        assert_eq!(json!(input.values), expected);
-        let photo =
-            Attachment { name: "a.png".to_owned(), content_type: "image/png".to_owned(), bytes: b"PNG".to_vec() };
-        assert_eq!(input.files["photo"], [photo]);
+    fn values_get_their_declared_types_and_nothing_else_is_read_into_them() {
+        let values = json!({"id": "@/etc/passwd", "amount": "-3", "silent": "yes", "blocks": "[\"a\"]"});
+        let expected =
+            json!({"id": "@/etc/passwd", "amount": -3, "silent": true, "blocks": ["[\"a\"]"], "sort": "asc"});
+        assert_eq!(check(values).unwrap(), expected);
     }
 
     #[test]
-    fn arrays_and_objects_come_as_json_too() {
-        let input = read(&["id=1", r#"blocks=[{"a":1}]"#, r#"fields={"a":{}}"#, "document=hello"]).unwrap();
-        assert_eq!(input.values["blocks"], json!([{"a": 1}]));
-        assert_eq!(input.values["fields"], json!({"a": {}}));
-        assert_eq!(input.values["document"], json!("hello"));
-    }
-
-    #[test]
-    fn every_problem_is_named_at_once() {
-        let problems = read(&["txt=x", "amount=many", "silent=perhaps", "sort=up", "fields=x", "odd", "photo=no.png"]);
-        assert_eq!(
-            problems.unwrap_err(),
-            [
-                "there is no txt, did you mean text?",
-                "amount takes a whole number, not \"many\"",
-                "silent takes true or false, not \"perhaps\"",
-                "fields takes a JSON object, or its members one by one: fields.MEMBER=VALUE",
-                "\"odd\" is not NAME=VALUE",
-                "photo: \"no.png\" cannot be read: entity not found (write @@ for a text that begins with @)",
-                "id is missing (Which one)",
-                "sort is one of asc, desc, not \"up\"",
-                "one of text, blocks is missing",
-            ]
-        );
+    fn attack_b1_a_value_never_names_a_file() {
+        for value in ["/etc/hostname", "@/etc/hostname", "-"] {
+            let problems = check(json!({"id": "1", "photo": value})).unwrap_err();
+            assert_eq!(problems, ["photo takes a file, which can only be named on the command line"]);
+        }
     }
 }

@@ -15,8 +15,8 @@ use thiserror::Error;
 
 pub use body::form;
 pub use build::{Call, Path, own_host};
-pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned};
-pub use input::{Attachment, Input, Words};
+pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
+pub use input::{Attachment, Input, Parameters, scalar};
 pub(crate) use pages::records;
 pub use pages::{Listed, Turn, all_turns, first, greatest, next_page};
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::api::{self, Done, Order};
+use super::words::Words;
+use crate::api::{self, ApiError, Done, Input, Order, Parameters};
 use crate::app::{App, Session};
 use crate::connection::ConnectionName;
 use crate::connector::Action;
@@ -130,13 +131,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &CallArgs) -> Result<u8> {
         ui.show(&actions(app, &name)?)?;
         return Ok(0);
     };
-    let order = Order {
-        connection: &name,
-        action,
-        words: &args.params,
-        read_file: &super::api::read_file,
-        key: args.idempotency_key.as_deref(),
-    };
+    let input = input(app, &name, action, &args.params)?;
+    let order = Order { connection: &name, action, input: &input, key: args.idempotency_key.as_deref() };
     app.run(async {
         if args.dry_run {
             let (session, request, warning) = api::rehearse(app, &order)?;
@@ -153,6 +149,20 @@ pub(super) fn run(app: &App, ui: &Ui, args: &CallArgs) -> Result<u8> {
         }
         refusal.map_or(Ok(0), |refusal| Err(refusal.into()))
     })
+}
+
+/// The words of the command line as the action's parameters.
+fn input(app: &App, connection: &ConnectionName, action: &str, words: &[String]) -> Result<Input> {
+    let connector = app.catalogue.get(app.connection(connection)?.name.connector())?;
+    let (name, action) = api::find_action(&connector, action)?;
+    let parameters = Parameters { action, names: connector.api.names };
+    let input = Words::read(parameters, words).complete(parameters);
+    Ok(input.map_err(|problems| ApiError::Input {
+        connection: connection.clone(),
+        action: name.to_owned(),
+        problems,
+        usage: api::usage(connection, name, action),
+    })?)
 }
 
 fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {

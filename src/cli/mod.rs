@@ -30,6 +30,7 @@ mod token;
 mod ui;
 mod vault;
 mod webhook;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;

@@ -14,8 +14,8 @@ use super::proof::Judged;
 use super::receive;
 use super::request::Request;
 use super::setup::Setup;
-use super::subscription::{filled, word};
-use crate::api::{self, Order};
+use super::subscription::filled;
+use crate::api::{self, Input, Order};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
@@ -32,8 +32,8 @@ pub struct Wish<'a> {
     pub until: Timestamp,
     /// At most so many events that were not known.
     pub limit: Option<u64>,
-    /// `name=value` for parameters that no subscription gives.
-    pub words: &'a [String],
+    /// Parameters that no subscription gives.
+    pub input: &'a Input,
     /// Nothing is kept.
     pub dry_run: bool,
 }
@@ -118,11 +118,10 @@ pub async fn backfill(
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
     let mut left = wish.limit.unwrap_or(u64::MAX);
-    for words in asked(app, &setup, &rules, wish)? {
+    for input in asked(app, &setup, &rules, wish)? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
-        let order =
-            Order { connection: name, action: &rules.action, words: &words, read_file: &super::read_file, key: None };
+        let order = Order { connection: name, action: &rules.action, input: &input, key: None };
         let page = async |response: &Response| -> Result<ControlFlow<()>> {
             let document = response.json().unwrap_or_default();
             let shape = || BackfillError::Shape { connection: name.clone() };
@@ -144,7 +143,7 @@ pub async fn backfill(
                     continue;
                 }
                 let whole = match &rules.each {
-                    Some(_) => whole(app, &setup, &rules, &words, item).await?,
+                    Some(_) => whole(app, &setup, &rules, &input, item).await?,
                     None => item.clone(),
                 };
                 for found in take(app, &setup, &rules, &expression, &whole, wish)? {
@@ -160,15 +159,13 @@ pub async fn backfill(
     Ok(())
 }
 
-/// The words of each list that is to be asked: one for each subscription that makes a difference.
-fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<Vec<Vec<String>>> {
+/// The parameters of each list to ask for: one for each subscription that makes a difference.
+fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<Vec<Input>> {
     let (_, action) = api::find_action(&setup.connector, &rules.action)?;
-    let mut lists: Vec<Vec<String>> = Vec::new();
+    let mut lists: Vec<Input> = Vec::new();
     let mut problem = None;
     let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
     let rows = rows.iter().filter(|row| row.state == SubscriptionState::Active).map(Some);
-    let given = |word: &String| word.split(['=', ':', '.']).next().map(str::to_owned);
-    let theirs: Vec<String> = wish.words.iter().filter_map(given).collect();
     for row in rows.chain([None]) {
         if row.is_none() && !lists.is_empty() {
             break;
@@ -178,26 +175,26 @@ fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<
         if let Some(row) = row {
             values.extend(&row.kept);
         }
-        let params = rules.params.iter().filter(|(name, _)| !theirs.contains(name));
+        let params = rules.params.iter().filter(|(name, _)| !wish.input.has(name));
         let params = params.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut words = match filled(&params, &values) {
-            Ok(words) => words,
+        let mut input: Input = match filled(&params, &values) {
+            Ok(input) => input,
             Err(why) => {
                 problem = Some(why);
                 continue;
             }
         };
         let more = row.iter().flat_map(|row| &row.wanted.given).filter(|(name, _)| {
-            action.params.contains_key(*name) && !rules.params.contains_key(*name) && !theirs.contains(name)
+            action.params.contains_key(*name) && !rules.params.contains_key(*name) && !wish.input.has(name)
         });
-        words.extend(more.map(|(name, value)| word(name, value)));
-        words.extend(wish.words.iter().cloned());
-        let has = |name: &String| words.iter().any(|word| given(word).as_ref() == Some(name));
-        let missing = action.params.iter().find(|(name, param)| param.required && !has(name));
+        input.values.extend(more.map(|(name, value)| (name.clone(), value.clone())));
+        input.values.extend(wish.input.values.clone());
+        input.files.extend(wish.input.files.clone());
+        let missing = action.params.iter().find(|(name, param)| param.required && !input.has(name));
         match missing {
             Some((name, param)) => problem = Some(format!("{name} is missing ({})", param.about)),
-            None if lists.contains(&words) => {}
-            None => lists.push(words),
+            None if lists.contains(&input) => {}
+            None => lists.push(input),
         }
     }
     match problem.filter(|_| lists.is_empty()) {
@@ -216,22 +213,14 @@ fn offer(values: &mut Values, wish: &Wish<'_>) {
 }
 
 /// An item with all that the vendor knows of it.
-async fn whole(app: &App, setup: &Setup, rules: &Backfill, words: &[String], item: &Value) -> Result<Value> {
+async fn whole(app: &App, setup: &Setup, rules: &Backfill, shared: &Input, item: &Value) -> Result<Value> {
     let Some(each) = &rules.each else { return Ok(item.clone()) };
     let (_, action) = api::find_action(&setup.connector, &each.action)?;
-    let of_item = each.params.iter().filter_map(|(name, at)| Some(word(name, at.find(item)?)));
-    let shared = words.iter().filter(|word| {
-        let name = word.split(['=', ':', '.']).next().unwrap_or_default();
-        action.params.contains_key(name) && !each.params.contains_key(name)
-    });
-    let words: Vec<String> = of_item.chain(shared.cloned()).collect();
-    let order = Order {
-        connection: setup.name(),
-        action: &each.action,
-        words: &words,
-        read_file: &super::read_file,
-        key: None,
-    };
+    let of_item = each.params.iter().filter_map(|(name, at)| Some((name.clone(), at.find(item)?.clone())));
+    let shared =
+        shared.values.iter().filter(|(name, _)| action.params.contains_key(*name) && !each.params.contains_key(*name));
+    let input = of_item.chain(shared.map(|(name, value)| (name.clone(), value.clone()))).collect();
+    let order = Order { connection: setup.name(), action: &each.action, input: &input, key: None };
     let done = api::call(app, &order).await?;
     if let Some(class) = done.answer.class {
         return Err(api::refused(&done.session, &each.action, class, &done.answer.response).into());

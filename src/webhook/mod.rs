@@ -30,11 +30,6 @@ mod tests;
 pub mod view;
 pub mod volley;
 
-/// The file of `name=@path`.
-fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
-}
-
 /// The causes below an error, on one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let texts = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);

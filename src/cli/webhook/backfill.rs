@@ -4,11 +4,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::ui::{Ui, escape};
-use super::since;
+use super::{input, since};
 use crate::app::App;
 use crate::error::Result;
 use crate::store::Taken;
 use crate::webhook::backfill::{Found, Wish, backfill};
+use crate::webhook::setup::Setup;
 
 /// Ask the service for events that did not arrive, and take them in
 ///
@@ -36,11 +37,14 @@ pub(super) struct BackfillArgs {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
+    let setup = Setup::of(app, &name)?;
+    let action = setup.rules()?.backfill.as_ref().map(|rules| rules.action.as_str());
+    let input = input(&setup, action, &args.params, "backfill")?;
     let wish = Wish {
         since: since(app, &args.since)?,
         until: args.until.as_deref().map_or_else(|| Ok(app.clock.now()), |text| since(app, text))?,
         limit: args.limit,
-        words: &args.params,
+        input: &input,
         dry_run: args.dry_run,
     };
     let (mut new, mut known) = (0u64, 0u64);

@@ -19,8 +19,11 @@ use thiserror::Error;
 pub(super) use subscribe::SubscriptionView;
 
 use super::ui::Ui;
+use super::words::Words;
+use crate::api::{self, ApiError, Input, Parameters};
 use crate::app::App;
 use crate::error::{Kind, Remedy, Result};
+use crate::webhook::setup::Setup;
 
 /// Receive webhooks without losing one, see what came, and send events that nobody sent
 #[derive(Debug, Args)]
@@ -141,6 +144,18 @@ fn read_secret(path: &str) -> Result<crate::secret::Secret, ArgumentError> {
     })?;
     let secret = crate::secret::Secret::trimmed(text);
     if secret.is_empty() { Err(ArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
+}
+
+/// The words of `-p` as parameters of one of the connector's actions; none if the connector names no action for it.
+fn input(setup: &Setup, action: Option<&str>, words: &[String], command: &str) -> Result<Input> {
+    let Some(action) = action else { return Ok(Input::default()) };
+    let (name, action) = api::find_action(&setup.connector, action)?;
+    let Words { input, problems, .. } = Words::read(Parameters { action, names: setup.connector.api.names }, words);
+    if problems.is_empty() {
+        return Ok(input);
+    }
+    let usage = format!("integ webhook {command} {} -p NAME=VALUE", setup.name());
+    Err(ApiError::Input { connection: setup.name().clone(), action: name.to_owned(), problems, usage }.into())
 }
 
 /// A moment: so long ago, or a date.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::super::table::relative;
 use super::super::ui::{Ui, View};
+use super::input;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -135,14 +136,16 @@ impl View for SubscribedView {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
-    let request = Request { url: args.url.as_deref(), events: &args.events, words: &args.params };
     app.run(async {
+        let setup = Setup::of(app, &name)?;
+        let action = setup.rules()?.subscribe.as_ref().map(|rules| rules.action.as_str());
+        let input = input(&setup, action, &args.params, "subscribe")?;
+        let request = Request { url: args.url.as_deref(), events: &args.events, input: &input };
         if args.dry_run {
             let (session, request) = subscription::rehearse(app, &name, &request)?;
             ui.show(&super::super::call::rehearsed(&session, &request, &access::load(app, &name)?.grant)?)?;
             return Ok(0);
         }
-        let setup = Setup::of(app, &name)?;
         warn_of_types(ui, &setup, &args.events);
         let done = subscription::subscribe(app, &name, &request).await?;
         ui.show(&SubscribedView {

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::Found;
 use super::given::names_given;
-use crate::connector::{Carrier, Connector, Find, Handshake, Proof, Sample, Scheme, Template, Webhook};
+use crate::connector::{
+    Action, Carrier, Connector, Find, Handshake, ParamKind, Proof, Sample, Scheme, Template, Webhook,
+};
 use crate::jq::Expression;
 
 /// What every base may name.
@@ -180,6 +182,8 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
         for name in params.keys().filter(|name| !declared.params.contains_key(*name)) {
             found.push((format!("{key}.params.{name}"), format!("{action} has no such parameter")));
         }
+        let events = if key == "webhook.subscribe" { subscribe.events.as_ref() } else { None };
+        refuse_files(&key, action, declared, params.keys().chain(events), found);
     }
     if let Some(declared) = connector.actions.get(&subscribe.action) {
         for name in subscribe
@@ -201,6 +205,24 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
     }
 }
 
+/// A file is something that a person names on the command line: no call of a connector's own may send one.
+fn refuse_files<'n>(
+    key: &str,
+    action: &str,
+    declared: &Action,
+    names: impl Iterator<Item = &'n String>,
+    found: &mut Found,
+) {
+    let is_file = |name: &&String| {
+        let param = declared.params.get(*name);
+        param.is_some_and(|param| matches!(param.kind, ParamKind::File | ParamKind::Files))
+    };
+    for name in names.filter(is_file) {
+        let message = format!("{name} of {action} is a file, which only a person can name on the command line");
+        found.push((format!("{}.params.{name}", key.trim_end_matches('.')), message));
+    }
+}
+
 fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
     let Some(backfill) = &webhook.backfill else { return };
     let mut check = |key: &str, action: &str, names: Vec<&String>| {
@@ -209,9 +231,11 @@ fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
             found.push((format!("webhook.backfill.{key}action"), message));
             return;
         };
+        let named = names.clone();
         for name in names.into_iter().filter(|name| !declared.params.contains_key(*name)) {
             found.push((format!("webhook.backfill.{key}params.{name}"), format!("{action} has no such parameter")));
         }
+        refuse_files(&format!("webhook.backfill.{key}"), action, declared, named.into_iter(), found);
     };
     check("", &backfill.action, backfill.params.keys().collect());
     if let Some(each) = &backfill.each {

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::{Given, Request, SubscribeError};
-use crate::api::{self, Order, SendError, Words};
+use crate::api::{self, Input, Order, Parameters, SendError};
 use crate::app::{App, Session};
 use crate::clock::{self, Timestamp};
 use crate::connection::{ConnectionName, Mode};
@@ -17,7 +17,6 @@ use crate::http;
 use crate::secret::Secret;
 use crate::store::Subscription;
 use crate::webhook::proof::hex;
-use crate::webhook::read_file;
 use crate::webhook::setup::{DEFAULT_PORT, Setup, fresh_secret};
 
 const SECRET: &str = "secret";
@@ -30,7 +29,7 @@ pub struct Plan {
     pub given: Given,
     pub nonce: String,
     rules: Subscribe,
-    words: Vec<String>,
+    input: Input,
     repeatable: bool,
     /// Secrets that are made for it, by the names of the webhook's parameters.
     fresh: BTreeMap<String, Secret>,
@@ -87,31 +86,25 @@ impl Plan {
         let shown = webhook.params.iter().filter(|(_, param)| param.secret).filter_map(|(name, _)| values.get(name));
         let secrets = shown.chain(values.get(SECRET)).map(Secret::from).collect();
         let usage = usage(setup, &rules, action);
-        let mut words = filled(&rules.params, &values).map_err(|problem| SubscribeError::Input {
-            connection: connection(),
-            problems: vec![problem],
-            usage: usage.clone(),
-        })?;
+        let wrong = |problems| SubscribeError::Input { connection: connection(), problems, usage: usage.clone() };
+        let mut input: Input = filled(&rules.params, &values).map_err(|problem| wrong(vec![problem]))?;
         let events = chosen(setup, &rules, action, request, &usage)?;
-        if let Some(param) = &rules.events {
-            words.extend(events.iter().map(|kind| format!("{param}={kind}")));
-        }
-        let ours: Vec<&str> = words.iter().filter_map(|word| word.split([':', '=']).next()).collect();
-        let theirs = request.words.iter().filter_map(|word| word.split(['=', ':', '.']).next());
-        let problems: Vec<String> = theirs
-            .filter(|name| ours.contains(name) && rules.events.as_deref() != Some(*name))
-            .map(|name| format!("{name} is integ's to give"))
-            .collect();
+        let theirs = request.input.names().filter(|name| input.has(name));
+        let problems: Vec<String> = theirs.map(|name| format!("{name} is integ's to give")).collect();
         if !problems.is_empty() {
-            return Err(SubscribeError::Input { connection: connection(), problems, usage }.into());
+            return Err(wrong(problems).into());
         }
-        let words: Vec<String> = words.iter().chain(request.words).cloned().collect();
-        let read = Words { action, names: setup.connector.api.names, read_file: &read_file };
-        let input = read.read(&words).map_err(|problems| SubscribeError::Input {
-            connection: connection(),
-            problems,
-            usage: usage.clone(),
-        })?;
+        input.values.extend(request.input.values.clone());
+        input.files.extend(request.input.files.clone());
+        if let Some(param) = rules.events.as_ref().filter(|_| !events.is_empty()) {
+            let kinds = events.iter().cloned().map(Value::String);
+            match input.values.get_mut(param) {
+                Some(Value::Array(given)) => given.extend(kinds),
+                _ => _ = input.values.insert(param.clone(), kinds.collect()),
+            }
+        }
+        let parameters = Parameters { action, names: setup.connector.api.names };
+        let input = parameters.check(&input).map_err(wrong)?;
         let given = input.values.iter().filter(|(name, _)| {
             !rules.params.contains_key(*name) && rules.events.as_deref().is_none_or(|events| events != *name)
         });
@@ -122,7 +115,7 @@ impl Plan {
             events,
             nonce: nonce.to_owned(),
             repeatable: keyed || !action.method.creates(),
-            words,
+            input,
             fresh,
             secrets,
             rules,
@@ -131,8 +124,8 @@ impl Plan {
 
     /// The plan of a subscription that there is, to be asked for anew.
     pub(super) fn again(app: &App, setup: &Setup, row: &Subscription, nonce: &str) -> Result<Self> {
-        let words: Vec<String> = row.wanted.given.iter().map(|(name, value)| word(name, value)).collect();
-        Self::new(app, setup, &Request { url: None, events: &row.wanted.events, words: &words }, nonce)
+        let given = row.wanted.given.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self::new(app, setup, &Request { url: None, events: &row.wanted.events, input: &given.collect() }, nonce)
     }
 
     pub(super) fn rules(&self) -> &Subscribe {
@@ -161,7 +154,7 @@ impl Plan {
     }
 
     pub(super) async fn ask(&self, app: &App, name: &ConnectionName) -> Result<BTreeMap<String, String>, Failure> {
-        ask(app, name, &self.rules.action, &self.words, &self.nonce).await
+        ask(app, name, &self.rules.action, &self.input, &self.nonce).await
     }
 }
 
@@ -175,8 +168,8 @@ fn offer(values: &mut Values, rules: &Subscribe, nonce: &str, now: Timestamp) {
     }
 }
 
-/// One of the other calls of a subscription, as the words of its action.
-pub(super) fn words_of(app: &App, setup: &Setup, call: &Call, row: &Subscription) -> Result<Vec<String>> {
+/// The parameters of one of the other calls of a subscription.
+pub(super) fn input_of(app: &App, setup: &Setup, call: &Call, row: &Subscription) -> Result<Input> {
     let webhook = setup.rules()?;
     let mut values = setup.keys.values.clone();
     values.set("url", &row.wanted.url).extend(&row.kept);
@@ -187,15 +180,15 @@ pub(super) fn words_of(app: &App, setup: &Setup, call: &Call, row: &Subscription
         offer(&mut values, rules, &row.wanted.nonce, app.clock.now());
     }
     let (_, action) = api::find_action(&setup.connector, &call.action)?;
-    let mut words = filled(&call.params, &values).map_err(|problem| SubscribeError::NotEnded {
+    let mut input: Input = filled(&call.params, &values).map_err(|problem| SubscribeError::NotEnded {
         connection: setup.name().clone(),
         id: row.id,
         why: problem,
     })?;
     let given = row.wanted.given.iter();
     let more = given.filter(|(name, _)| action.params.contains_key(*name) && !call.params.contains_key(*name));
-    words.extend(more.map(|(name, value)| word(name, value)));
-    Ok(words)
+    input.values.extend(more.map(|(name, value)| (name.clone(), value.clone())));
+    Ok(input)
 }
 
 /// Asks the vendor, and finishes that whatever Ctrl-C says: an answer that is on its way must be stored.
@@ -203,10 +196,10 @@ pub(super) async fn ask(
     app: &App,
     name: &ConnectionName,
     action: &str,
-    words: &[String],
+    input: &Input,
     key: &str,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let order = Order { connection: name, action, words, read_file: &read_file, key: Some(key) };
+    let order = Order { connection: name, action, input, key: Some(key) };
     let done = match finished(api::attempt(app, &order)).await {
         Ok(done) => done,
         Err(SendError::Http { error, .. }) if error.may_have_been_used() || error.is_answer() => {
@@ -240,13 +233,8 @@ async fn finished<T>(work: impl Future<Output = T>) -> T {
 }
 
 pub(super) fn rehearse(app: &App, setup: &Setup, plan: &Plan) -> Result<(Session, http::Request)> {
-    let order = Order {
-        connection: setup.name(),
-        action: &plan.rules.action,
-        words: &plan.words,
-        read_file: &read_file,
-        key: Some(&plan.nonce),
-    };
+    let order =
+        Order { connection: setup.name(), action: &plan.rules.action, input: &plan.input, key: Some(&plan.nonce) };
     let (session, mut request, _) = api::rehearse(app, &order)?;
     request.secrets.extend(plan.secrets.iter().cloned());
     Ok((session, request))
@@ -281,7 +269,7 @@ fn chosen(
         }
         return Err(SubscribeError::NoEvents { connection: setup.name().clone(), usage: usage.to_owned() });
     };
-    let themselves = request.words.iter().any(|word| word.starts_with(&format!("{param}=")));
+    let themselves = request.input.has(param);
     let required = action.params.get(param).is_some_and(|param| param.required);
     if request.events.is_empty() && required && !themselves {
         return Ok(setup.connector.events.keys().cloned().collect());
@@ -289,7 +277,7 @@ fn chosen(
     Ok(request.events.to_vec())
 }
 
-/// The command with all that it needs.
+/// Returns the `integ webhook subscribe` command with everything that the connector's action needs.
 fn usage(setup: &Setup, rules: &Subscribe, action: &Action) -> String {
     let taken = |name: &&String| rules.params.contains_key(*name) || rules.events.as_ref() == Some(*name);
     let required = action.params.iter().filter(|(_, param)| param.required).map(|(name, _)| name);
@@ -320,8 +308,8 @@ pub(super) fn names_kept(call: &Call, rules: &Subscribe) -> bool {
     names_in(&call.params).iter().any(|name| rules.keep.contains(name) || name == "id")
 }
 
-/// Parameters of the file as words, with their values.
-pub(crate) fn filled(params: &IndexMap<String, Value>, values: &Values) -> Result<Vec<String>, String> {
+/// The parameters that a connector's file gives a call, their templates filled.
+pub(crate) fn filled(params: &IndexMap<String, Value>, values: &Values) -> Result<Input, String> {
     fn fill(value: &Value, values: &Values) -> Result<Value, String> {
         Ok(match value {
             Value::String(text) => {
@@ -338,11 +326,11 @@ pub(crate) fn filled(params: &IndexMap<String, Value>, values: &Values) -> Resul
             other => other.clone(),
         })
     }
-    params.iter().map(|(name, value)| Ok(word(name, &fill(value, values)?))).collect()
+    params.iter().map(|(name, value)| Ok((name.clone(), fill(value, values)?))).collect()
 }
 
-/// A value as `integ call` takes it.
-pub(crate) fn word(name: &str, value: &Value) -> String {
+/// A value as a person types it for `integ call`.
+fn word(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) if text.starts_with('@') => format!("{name}=@{text}"),
         Value::String(text) => format!("{name}={text}"),

@@ -202,8 +202,8 @@ async fn prolong(app: &App, setup: &Setup, row: &Subscription) -> Result<Option<
         Ok(expires_at)
     };
     if let Some(call) = &rules.renew {
-        let words = ask::words_of(app, setup, call, row)?;
-        match ask::ask(app, setup.name(), &call.action, &words, &plan.nonce).await {
+        let input = ask::input_of(app, setup, call, row)?;
+        match ask::ask(app, setup.name(), &call.action, &input, &plan.nonce).await {
             Ok(result) => return keep(&result),
             // The vendor has let it go: another one is made.
             Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => {}
@@ -247,8 +247,8 @@ pub(super) async fn end(app: &App, setup: &Setup, row: &Subscription) -> Result<
     if row.state == SubscriptionState::Active {
         subscriptions.end(row)?;
     }
-    let words = ask::words_of(app, setup, &call, row)?;
-    match ask::ask(app, setup.name(), &call.action, &words, &ask::fresh()).await {
+    let input = ask::input_of(app, setup, &call, row)?;
+    match ask::ask(app, setup.name(), &call.action, &input, &ask::fresh()).await {
         Ok(_) | Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
         Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => {
             subscriptions.failed(row, &told(&error), app.clock.now())?;

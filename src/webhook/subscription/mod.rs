@@ -21,12 +21,13 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 pub use ask::Plan;
-pub(super) use ask::{filled, word};
+pub(super) use ask::filled;
 pub use lease::{Lease, Renewed, lease, renew_all, renew_due};
 
 use super::handle::{Choice, Handlers};
 use super::listen::{self, Listener};
 use super::setup::{DEFAULT_PORT, Setup};
+use crate::api::Input;
 use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::connection::{ConnectionName, Mode, Standing};
@@ -36,13 +37,13 @@ use crate::files;
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
 
 /// What a user wants to be told of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Request<'a> {
     /// What the vendor calls; kept for later.
     pub url: Option<&'a str>,
     pub events: &'a [String],
-    /// `name=value` for the action's further parameters, as `integ call` takes them.
-    pub words: &'a [String],
+    /// The action's further parameters.
+    pub input: &'a Input,
 }
 
 /// A subscription that there is now.
