@@ -76,6 +76,10 @@ pub enum ConnectError {
     KeyRefused { connector: String, why: String },
     #[error("{connector} does not offer {what}")]
     NotOffered { connector: String, what: &'static str },
+    #[error(
+        "--allow-peer is not possible with {connector}: its sign-in has no PKCE, so that other users could take it over"
+    )]
+    PeerCheckNeeded { connector: String },
     #[error("{connector} takes only https redirect URIs")]
     HttpsOnly { connector: String },
     #[error("the grant covers several: {}", labels.join(", "))]
@@ -119,6 +123,7 @@ impl Remedy for ConnectError {
             Self::KeyRefused { .. } => "key_refused",
             Self::NotOffered { .. } => "not_offered",
             Self::HttpsOnly { .. } => "https_redirect_needed",
+            Self::PeerCheckNeeded { .. } => "peer_check_needed",
             Self::Choice { .. } | Self::UnknownChoice { .. } => "choice_needed",
             Self::NothingGranted => "nothing_granted",
             Self::FollowUp { .. } => "follow_up_failed",
@@ -150,6 +155,7 @@ impl Remedy for ConnectError {
                 format!("integ connect {connector} --with-token")
             }
             Self::NotOffered { connector, .. } => format!("integ connector show {connector}"),
+            Self::PeerCheckNeeded { connector } => format!("integ connect {connector} --paste"),
             Self::HttpsOnly { connector } => {
                 format!(
                     "bring a tunnel to a port of yours: `integ connect {connector} --redirect-uri https://HOST/callback --port 8910`"

@@ -172,7 +172,8 @@ impl SignIn {
 }
 
 fn words(vendor: &Vendor, line: &str) -> Vec<String> {
-    let words = format!("connect {line} --client-id app --origin {} --json --timeout 30s", vendor.origin);
+    let timeout = if line.contains("--timeout") { "" } else { " --timeout 30s" };
+    let words = format!("connect {line} --client-id app --origin {} --json{timeout}", vendor.origin);
     words.split(' ').map(str::to_owned).collect()
 }
 
@@ -357,9 +358,13 @@ fn attack_b4_what_a_tunnel_is_led_to_is_bound_for_both_families() {
     let port = free_port();
     let held = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
     for line in [format!("webhook listen --port {port}"), format!("sandbox run stripe --port {port}")] {
-        let ran = home.run(&format!("{line} --json"));
-        assert_eq!(ran.code, 1, "{line}: {ran:?}");
-        assert!(ran.stderr.contains(&format!("[::1]:{port}")), "{line}: {ran:?}");
+        let mut command = home.command(format!("{line} --json").split(' '));
+        command.stderr(Stdio::piped());
+        let mut running = Running::start(command);
+        assert_eq!(running.line(), "", "{line}: it serves although [::1] is taken");
+        let mut stderr = String::new();
+        running.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(running.code() == 1 && stderr.contains(&format!("[::1]:{port}")), "{line}: {stderr}");
     }
     drop(held);
     for line in [format!("webhook listen --port {port} --json"), format!("sandbox run stripe --port {port} --json")] {
@@ -378,8 +383,10 @@ fn attack_b4_a_machine_without_ipv6_connects_all_the_same() {
         command.args(["-n", "sh", "-c", script]);
         command
     };
-    let can = isolated("ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || \
-                        echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let can = isolated(
+        "ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || \
+                        echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6",
+    );
     if !needs("a network namespace of its own", finish(can).code == 0) {
         return;
     }
@@ -457,7 +464,11 @@ fn attack_m6_the_state_is_in_no_argument_and_the_start_page_serves_its_user_once
     for id in ["plain", "safe", "open"] {
         let log = victim.home().join(format!("opened-{id}"));
         let script = victim.home().join("browser");
-        std::fs::write(&script, format!("#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && mv {0}.new {0}\nsleep 20\n", log.display())).unwrap();
+        std::fs::write(
+            &script,
+            format!("#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && mv {0}.new {0}\nsleep 20\n", log.display()),
+        )
+        .unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         let browser = script.display().to_string();
         let sign_in = SignIn::start(&victim, &vendor, id, &[("INTEG_BROWSER", &browser)]);
@@ -549,7 +560,8 @@ fn attack_minor_the_device_code_is_in_no_argument_and_no_shell_character_reaches
     let provider = FakeProvider::start();
     let home = flow::home();
     let (log, script) = (home.path().join("opened"), home.path().join("browser"));
-    std::fs::write(&script, format!("#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && mv {0}.new {0}\n", log.display())).unwrap();
+    std::fs::write(&script, format!("#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && mv {0}.new {0}\n", log.display()))
+        .unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let page = "https://fake.invalid/enter?x=$(id);y|z&user_code=ABCD-EFGH";
     provider.trouble("/device", [crate::fake::Trouble::Edit(json!({ "verification_uri_complete": page }))]);
@@ -565,6 +577,9 @@ fn attack_minor_the_device_code_is_in_no_argument_and_no_shell_character_reaches
     let opened = std::fs::read_to_string(&log).unwrap();
     assert!(!opened.contains("ABCD-EFGH"), "{opened}");
     assert!(!opened.contains(['$', ';', '|', '(', ')']), "{opened}");
+    // The whole page is one redirect away, for this user alone.
+    let led = crate::wire::get(&Url::parse(&opened).unwrap());
+    assert_eq!((led.status(), led.header("location")), (302, Some(page)));
     assert_eq!(running.event()["event"], "connected");
 }
 
@@ -573,7 +588,8 @@ fn attack_minor_few_file_descriptors_end_in_an_error_and_not_in_a_panic() {
     let home = Home::new();
     home.ok("connect stripe --sandbox");
     let integ = crate::harness::INTEG;
-    for line in ["test", "refresh stripe", "token stripe", "connect slack --sandbox", "sync stripe", "doctor", "status"] {
+    for line in ["test", "refresh stripe", "token stripe", "connect slack --sandbox", "sync stripe", "doctor", "status"]
+    {
         for most in 3..=24 {
             let mut command = home.command(["-c"]);
             command = {
@@ -584,7 +600,10 @@ fn attack_minor_few_file_descriptors_end_in_an_error_and_not_in_a_panic() {
                 shell
             };
             let ran = finish(command);
-            assert!(!ran.stderr.contains("has a mistake") && ran.code != 101 && ran.code != -1, "{line}, {most}: {ran:?}");
+            assert!(
+                !ran.stderr.contains("has a mistake") && ran.code != 101 && ran.code != -1,
+                "{line}, {most}: {ran:?}"
+            );
         }
     }
 }
