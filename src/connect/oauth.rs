@@ -105,9 +105,9 @@ async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<
     });
     let page = complete.unwrap_or(&authorization.verification_uri);
     // Lives until the flow has ended. Where it cannot be served no browser is opened: the page has been printed.
-    let handover =
-        (flow.wish.open_browser && authorize::check_openable(page).is_ok()).then(|| Handover::start(page).ok());
-    if let Some(handover) = handover.iter().flatten() {
+    let openable = flow.wish.open_browser && authorize::check_openable(page).is_ok();
+    let handover = openable.then(|| Handover::start(page)).and_then(Result::ok);
+    if let Some(handover) = &handover {
         flow.talk.open_browser(handover.url());
     }
     tokio::select! {
