@@ -43,7 +43,7 @@ variables! {
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// What the sandbox's tokens are made from, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
-    /// The browser to open, before `BROWSER`.
+    /// The browser to open, before `BROWSER`. It is given a one-time page of integ's own on 127.0.0.1, which leads on.
     INTEG_BROWSER = "INTEG_BROWSER";
     /// The browser to open: a command, or several parted by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";

@@ -11,6 +11,7 @@ use crate::connector::Connector;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::http::Route;
+use crate::http::loopback::{self, Addresses};
 use crate::sandbox::{Emulator, Running, Storage, Vendor};
 use crate::store::Store;
 pub use crate::store::state_key;
@@ -84,15 +85,18 @@ impl App {
         port: Option<u16>,
     ) -> Result<Running> {
         let vendor = Vendor::new(connector, Some(auth), params, &self.sandbox_seed()?)?.for_others();
-        self.serve_vendor(connector, vendor, port)
+        self.serve_vendor(connector, vendor, Some(port.unwrap_or_default()))
     }
 
     fn serve_vendor(&self, connector: &Connector, vendor: Vendor, port: Option<u16>) -> Result<Running> {
         let storage = Arc::new(InStore { opened: self.opened()?, key: state_key(&connector.id) });
         let started = match port {
             None => Emulator::start(vendor, storage, self.clock.clone()),
-            Some(port) => std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
-                .and_then(|listener| Emulator::serve(listener, vendor, storage, self.clock.clone())),
+            // Other programs are often led to `localhost`.
+            Some(port) => {
+                let bound = loopback::bind(Addresses::Both, port).map_err(|source| AppError::Port { source })?;
+                Emulator::serve(bound, vendor, storage, self.clock.clone())
+            }
         };
         Ok(started.map_err(|source| AppError::Sandbox { source })?)
     }

@@ -8,6 +8,7 @@ mod session;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use thiserror::Error;
@@ -54,13 +55,15 @@ pub enum AppError {
     Runtime { source: std::io::Error },
     #[error("the sandbox cannot be started")]
     Sandbox { source: std::io::Error },
+    #[error("the sandbox cannot be started")]
+    Port { source: http::loopback::BindError },
 }
 
 impl Remedy for AppError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoConnection { .. } => Kind::NotFound,
-            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } => Kind::Failed,
+            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } | Self::Port { .. } => Kind::Failed,
         }
     }
 
@@ -70,6 +73,7 @@ impl Remedy for AppError {
             Self::NoGlobal => "no_global_vault",
             Self::Runtime { .. } => "runtime",
             Self::Sandbox { .. } => "sandbox",
+            Self::Port { .. } => "port_taken",
         }
     }
 
@@ -81,7 +85,12 @@ impl Remedy for AppError {
             Self::NoConnection { connect, .. } => {
                 Some(connect.clone().unwrap_or_else(|| "`integ status` lists the connections".to_owned()))
             }
-            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } => None,
+            Self::Port { .. } => Some("leave out `--port`: a free port is taken then".to_owned()),
+            #[cfg(unix)]
+            Self::Runtime { .. } => Some("ulimit -n 256".to_owned()),
+            #[cfg(not(unix))]
+            Self::Runtime { .. } => None,
+            Self::NoGlobal | Self::Sandbox { .. } => None,
         }
     }
 
@@ -91,6 +100,22 @@ impl Remedy for AppError {
             _ => None,
         }
     }
+}
+
+/// Starts the runtime of one thread that the network needs.
+///
+/// # Errors
+/// The I/O error, also where too few file descriptors are left: tokio panics if it cannot make the sockets of its signal
+/// handler, so that they are tried out first.
+pub fn new_runtime() -> io::Result<tokio::runtime::Runtime> {
+    #[cfg(unix)]
+    {
+        // Six for the runtime itself (epoll and its waker, twice, and the handler's pair), and a connection.
+        const PAIRS: usize = 4;
+        let spare: Vec<_> = (0..PAIRS).map(|_| std::os::unix::net::UnixStream::pair()).collect::<io::Result<_>>()?;
+        drop(spare);
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 impl App {
@@ -269,8 +294,7 @@ impl App {
     /// # Errors
     /// The error of the work itself, or [`AppError::Runtime`].
     pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| AppError::Runtime { source })?;
+        let runtime = new_runtime().map_err(|source| AppError::Runtime { source })?;
         let result = runtime.block_on(async {
             let result = work.await;
             self.announce();

@@ -20,7 +20,7 @@ use crate::duration;
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Route;
-use crate::oauth::listener;
+use crate::oauth::listener::{self, RedirectUri};
 use crate::secret::Secret;
 
 /// Connect an account
@@ -56,9 +56,12 @@ pub(super) struct ConnectArgs {
     /// The port of the loopback listener
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// The registered redirect URI, where a tunnel leads to --port
+    /// The registered redirect URI; a loopback one is listened at, and for any other a tunnel leads to --port
     #[arg(long, value_name = "URL")]
-    pub redirect_uri: Option<Url>,
+    pub redirect_uri: Option<RedirectUri>,
+    /// Let other users' processes bring the callback, as proxies and containers do; only with PKCE
+    #[arg(long)]
+    pub allow_peer: bool,
     /// Read a token or API key from stdin, INTEG_TOKEN or a prompt
     #[arg(long)]
     pub with_token: bool,
@@ -119,6 +122,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
     let params: BTreeMap<String, String> =
         args.params.into_iter().chain(args.issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();
+    // The settings' port is for redirects that name none.
+    let named = args.port.or_else(|| args.redirect_uri.as_ref().and_then(RedirectUri::port));
     let wish = Wish {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
         connector: args.connector,
@@ -129,7 +134,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         device: args.device,
         client_credentials: args.client_credentials,
         paste: args.paste,
-        redirect: listener::Wish { port: args.port.or(app.config.connect.port), redirect_uri: args.redirect_uri },
+        redirect: listener::Wish {
+            port: named.or(app.config.connect.port),
+            redirect_uri: args.redirect_uri,
+            allow_peer: args.allow_peer,
+        },
         open_browser: !args.no_browser && !args.paste,
         token,
         origin: args.origin,

@@ -208,8 +208,9 @@ fn read_line() -> Result<String, AskError> {
     Ok(text)
 }
 
-/// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. It says false where there is none to
-/// be seen, as over SSH or in a container; the URL has been printed by then. No shell ever sees the URL.
+/// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. Returns false if none can be seen, as
+/// over SSH or in a container; the URL has been printed by then. No shell ever sees the URL, and as every user of the machine
+/// can read it among the browser's arguments, it is a page of integ's own that holds no secret (`oauth::start`).
 fn open(url: &Url) -> bool {
     for variable in [&env::INTEG_BROWSER, &env::BROWSER] {
         if let Some(commands) = env::var(variable) {

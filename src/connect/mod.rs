@@ -110,6 +110,10 @@ pub enum ConnectError {
     KeyRefused { requested: Requested, why: String },
     #[error("{requested} does not offer {what}")]
     NotOffered { requested: Requested, what: &'static str },
+    #[error(
+        "--allow-peer is not possible with {requested}: its sign-in has no PKCE, so that other users could take it over"
+    )]
+    PeerCheckNeeded { requested: Requested },
     #[error("{requested} takes only https redirect URIs")]
     HttpsOnly { requested: Requested },
     #[error("the grant covers several: {}", labels.join(", "))]
@@ -155,6 +159,7 @@ impl Remedy for ConnectError {
             Self::KeyRefused { .. } => "key_refused",
             Self::NotOffered { .. } => "not_offered",
             Self::HttpsOnly { .. } => "https_redirect_needed",
+            Self::PeerCheckNeeded { .. } => "peer_check_needed",
             Self::Choice { .. } | Self::UnknownChoice { .. } => "choice_needed",
             Self::NothingGranted => "nothing_granted",
             Self::FollowUp { .. } => "follow_up_failed",
@@ -190,6 +195,7 @@ impl Remedy for ConnectError {
                 format!("{} --with-token", requested.command)
             }
             Self::NotOffered { requested, .. } => format!("integ connector show {}", requested.connector),
+            Self::PeerCheckNeeded { requested } => format!("{} --paste", requested.command),
             Self::HttpsOnly { requested } => format!(
                 "bring a tunnel to a port of yours: `{} --redirect-uri https://HOST/callback --port 8910`",
                 requested.command

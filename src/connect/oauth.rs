@@ -15,6 +15,7 @@ use crate::oauth::access::after;
 use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
 use crate::oauth::scopes::{self, Asked};
+use crate::oauth::start::Handover;
 use crate::oauth::{OAuthError, Party, Tokens, device};
 use crate::sandbox;
 
@@ -82,7 +83,7 @@ async fn by_code(
     if let Some(browser) = browser {
         let outcome = match &exchanged {
             Ok(_) => connected(session),
-            Err(_) => format!("{} could not be connected. The terminal says why.", session.connector.name),
+            Err(_) => format!("{} was not connected. The terminal shows why.", session.connector.name),
         };
         browser.tell(&outcome).await;
     }
@@ -95,16 +96,19 @@ fn connected(session: &Session) -> String {
 
 async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<Tokens> {
     let authorization = device::start(party, asked).await.map_err(|error| flow.failed(error))?;
-    let complete = authorization.verification_uri_complete.as_deref();
+    let complete = authorization.verification_uri_complete.as_ref();
     flow.talk.tell(&Event::Device {
-        verification_uri: &authorization.verification_uri,
-        verification_uri_complete: complete,
+        verification_uri: authorization.verification_uri.as_str(),
+        verification_uri_complete: complete.map(url::Url::as_str),
         user_code: &authorization.user_code,
         expires_in: authorization.expires_in.as_secs(),
     });
-    let page = url::Url::parse(complete.unwrap_or(&authorization.verification_uri)).ok();
-    if let Some(page) = page.filter(|page| flow.wish.open_browser && authorize::check_openable(page).is_ok()) {
-        flow.talk.open_browser(&page);
+    let page = complete.unwrap_or(&authorization.verification_uri);
+    // Lives until the flow has ended. Where it cannot be served no browser is opened: the page has been printed.
+    let openable = flow.wish.open_browser && authorize::check_openable(page).is_ok();
+    let handover = openable.then(|| Handover::start(page)).and_then(Result::ok);
+    if let Some(handover) = &handover {
+        flow.talk.open_browser(handover.url());
     }
     tokio::select! {
         tokens = device::poll(party, &authorization, flow.wish.timeout) => Ok(tokens.map_err(|error| flow.failed(error))?),

@@ -1,7 +1,5 @@
 //! The way back from the consent page: a listener on this machine, or a person who pastes the address.
 
-use std::time::Duration;
-
 use url::Url;
 
 use super::flow::Flow;
@@ -9,7 +7,7 @@ use super::talk::Interrupted;
 use super::{ConnectError, Event, Question};
 use crate::app::Session;
 use crate::connector::{LoopbackHost, Redirect};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::{Request, Route};
 use crate::oauth::authorize::{self, Pending};
 use crate::oauth::callback::{Callback, Verdict, judge, pasted_query};
@@ -68,20 +66,27 @@ impl Flow<'_> {
         session: &Session,
     ) -> Result<(Callback, Option<Browser>)> {
         authorize::check_openable(&pending.url).map_err(|error| self.failed(error))?;
+        // Without PKCE whoever knows `state` decides whose account is connected, and a code is worth as much to others.
+        let sandbox = matches!(session.route, Route::Sandbox(_));
+        if self.wish.redirect.allow_peer && !self.wish.paste && pending.verifier.is_none() && !sandbox {
+            return Err(ConnectError::PeerCheckNeeded { requested: self.wish.requested() }.into());
+        }
         self.talk.tell(&Event::Authorize { url: &pending.url, redirect_uri: &pending.redirect_uri });
         let bound = match redirect {
             Redirection::Paste(_) => return self.pasted(pending, token),
             Redirection::Listen(bound) => bound,
         };
         let in_fragment = session.auth.fragment.is_some();
-        let listener = bound.listen(pending.expected.clone(), token, in_fragment);
+        let listener = bound.listen(pending.expected.clone(), &pending.url, token, in_fragment);
         let mut listener = listener.map_err(|error| self.failed(error))?;
-        let opened = self.wish.open_browser && self.talk.open_browser(&pending.url);
-        let (result, reply) = if matches!(session.route, Route::Sandbox(_)) && !opened {
+        let opened = self.wish.open_browser && self.talk.open_browser(listener.start_url());
+        let (result, reply) = if sandbox && !opened {
             self.talk.tell(&Event::SandboxConsented);
-            let wait = async { Ok(listener.wait(self.wish.timeout).await) };
-            // A sandbox that fails to consent ends the flow: nobody else will.
-            tokio::try_join!(wait, self.consent(pending, &session.route))?.0
+            tokio::select! {
+                received = listener.wait(self.wish.timeout) => received,
+                // A sandbox that fails to consent ends the flow: nobody else will.
+                failed = self.consent(pending, &session.route) => return Err(failed),
+            }
         } else {
             tokio::select! {
                 received = listener.wait(self.wish.timeout) => received,
@@ -94,7 +99,7 @@ impl Flow<'_> {
             Ok(callback) => Ok((callback, browser)),
             Err(error) => {
                 if let Some(browser) = browser {
-                    let outcome = format!("{} was not connected. The terminal says why.", session.connector.name);
+                    let outcome = format!("{} was not connected. The terminal shows why.", session.connector.name);
                     browser.tell(&outcome).await;
                 }
                 Err(self.failed(error).into())
@@ -111,8 +116,15 @@ impl Flow<'_> {
         }
     }
 
-    /// Follows the sandbox's consent page as a browser would: Allow, and the redirect to the listener.
-    async fn consent(&self, pending: &Pending, route: &Route) -> Result<()> {
+    /// Follows the sandbox's consent page as a browser would: Allow, and the redirect to the listener. Ends where that fails.
+    async fn consent(&self, pending: &Pending, route: &Route) -> Error {
+        match self.allow(pending, route).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    }
+
+    async fn allow(&self, pending: &Pending, route: &Route) -> Result<()> {
         let allow = Request::new("GET", sandbox::approve_url(&pending.url));
         let answer = self.app.http.send(allow, route).await?;
         let target = answer.header("location").and_then(|target| Url::parse(target).ok());
@@ -123,9 +135,9 @@ impl Flow<'_> {
             target.set_query(Some(&query.unwrap_or(fragment)));
             target.set_fragment(None);
         }
-        // The page that the listener answers with is for people, and it waits for what this flow does next.
-        let callback = self.app.http.send(Request::new("GET", target), &Route::Live);
-        let _ = tokio::time::timeout(Duration::from_millis(200), callback).await;
+        // The page that the listener answers with is for people, and it waits for what this flow does next: whoever waits
+        // for the callback ends this.
+        let _ = self.app.http.send(Request::new("GET", target), &Route::Live).await;
         Ok(())
     }
 }

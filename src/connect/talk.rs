@@ -34,7 +34,7 @@ pub enum Question<'a> {
 pub trait Conversation {
     fn tell(&self, event: &Event<'_>);
 
-    /// Opens a browser; says whether one could be opened.
+    /// Opens a browser at a page of integ's own; returns whether one could be opened. Other users can read the URL.
     fn open_browser(&self, url: &Url) -> bool;
 
     /// # Errors

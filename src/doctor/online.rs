@@ -31,7 +31,7 @@ pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Fin
         return vec![Finding::ok("network", "no connection leads to another machine")];
     }
     let client = Client::new(TIMEOUT);
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+    let Ok(runtime) = crate::app::new_runtime() else {
         return vec![Finding::problem("network", "no runtime can be started", None)];
     };
     let visits = hosts.into_values().take(MOST_HOSTS).map(|url| visit(&client, url));

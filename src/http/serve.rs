@@ -13,15 +13,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 pub use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
+
+use super::peer::Ends;
 
 const LARGEST_HEAD: usize = 16 * 1024;
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -41,21 +44,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on `listener` with a handler that gets the request with its whole body.
+    /// Serves on the listeners, of which there is at least one, with a handler that gets the request with its whole body,
+    /// and [`Ends`] among its extensions.
     ///
     /// # Errors
-    /// The I/O error where the listener cannot be used.
-    pub fn start<H, F>(listener: std::net::TcpListener, handler: H) -> io::Result<Self>
+    /// The I/O error where a listener cannot be used.
+    pub fn start<H, F>(listeners: Vec<std::net::TcpListener>, handler: H) -> io::Result<Self>
     where
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
+        let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
+        let ready = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listeners = listeners.into_iter().map(ready).collect::<io::Result<Vec<_>>>()?;
         let (closing, closed) = watch::channel(false);
         let (busy, open) = mpsc::channel(1);
-        let task = tokio::spawn(accept(listener, Arc::new(handler), closed, busy));
+        let task = tokio::spawn(accept(listeners, Arc::new(handler), closed, busy));
         Ok(Self { address, task, closing, open })
     }
 
@@ -65,6 +72,7 @@ impl Server {
         let _ = tokio::time::timeout(limit, self.open.recv()).await;
     }
 
+    /// The address of the first listener; the others have the same port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -85,8 +93,16 @@ impl Drop for Open {
     }
 }
 
+/// The next connection at any of the listeners.
+async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, Ends)> {
+    let accepting = listeners.iter().map(|listener| Box::pin(listener.accept()));
+    let (stream, remote) = select_all(accepting).await.0?;
+    let local = stream.local_addr()?;
+    Ok((stream, Ends { local, remote }))
+}
+
 async fn accept<H, F>(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     handler: Arc<H>,
     mut closing: watch::Receiver<bool>,
     busy: mpsc::Sender<Infallible>,
@@ -97,10 +113,10 @@ async fn accept<H, F>(
     let mut open: VecDeque<Open> = VecDeque::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&listeners) => accepted,
             _ = closing.changed() => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, ends)) = accepted else {
             // Out of file descriptors, mostly: those of dropped connections come back in a moment.
             open.pop_front();
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -111,7 +127,8 @@ async fn accept<H, F>(
             open.pop_front();
         }
         let handler = Arc::clone(&handler);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ends);
             let handler = Arc::clone(&handler);
             async move { Ok::<_, Infallible>(answer(request, &*handler).await) }
         });
@@ -133,7 +150,7 @@ async fn accept<H, F>(
         });
         open.push_back(Open(task.abort_handle()));
     }
-    drop((listener, busy));
+    drop((listeners, busy));
     // Dropping the connections would cut off what they are still answering: they stay until the server goes.
     std::future::pending::<()>().await;
 }

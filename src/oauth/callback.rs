@@ -44,12 +44,12 @@ pub fn judge(query: &str, expected: &Expected, token: &str) -> Verdict {
         if parameters.insert(name.clone().into_owned(), value.into_owned()).is_some()
             && [token, "state", "error", "iss"].contains(&name.as_ref())
         {
-            return Verdict::Ignored("a parameter stands twice");
+            return Verdict::Ignored("a parameter is repeated");
         }
     }
     match parameters.get("state") {
         Some(state) if equal(state, expected.state.expose()) => {}
-        Some(_) => return Verdict::Ignored("it is not of the sign-in that waits here"),
+        Some(_) => return Verdict::Ignored("its state does not match"),
         None => return Verdict::Ignored("it has no state"),
     }
     if let Some(issuer) = &expected.issuer {
@@ -66,7 +66,7 @@ pub fn judge(query: &str, expected: &Expected, token: &str) -> Verdict {
     }
     match parameters.remove(token).filter(|code| !code.is_empty()) {
         Some(code) => Verdict::Ends(Ok(Callback { code: Secret::new(code), query: parameters })),
-        None => Verdict::Ignored("it has neither a code nor an error"),
+        None => Verdict::Ignored("it has no code and no error"),
     }
 }
 

@@ -19,8 +19,8 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct Authorization {
     pub user_code: String,
-    pub verification_uri: String,
-    pub verification_uri_complete: Option<String>,
+    pub verification_uri: Url,
+    pub verification_uri_complete: Option<Url>,
     pub expires_in: Duration,
     device_code: Secret,
     interval: Duration,
@@ -51,11 +51,21 @@ pub async fn start(party: &Party<'_>, asked: &Asked) -> Result<Authorization, OA
     let seconds = |name: &str| Duration::from_secs(document.get(name).and_then(Value::as_u64).unwrap_or(5));
     Ok(Authorization {
         user_code: need("user_code")?,
-        verification_uri: need("verification_uri")?,
-        verification_uri_complete: text("verification_uri_complete"),
+        verification_uri: web_page(&need("verification_uri")?)?,
+        verification_uri_complete: text("verification_uri_complete").as_deref().map(web_page).transpose()?,
         expires_in: seconds("expires_in"),
         device_code: Secret::new(need("device_code")?),
         interval: seconds("interval"),
+    })
+}
+
+/// A page that a person is told to open, in the vendor's words: a web page and nothing else, for a file, a script or a
+/// program's own scheme would act on this machine.
+fn web_page(text: &str) -> Result<Url, OAuthError> {
+    let page = Url::parse(text).ok().filter(|page| matches!(page.scheme(), "https" | "http") && page.has_host());
+    page.filter(|page| page.username().is_empty() && page.password().is_none()).ok_or_else(|| OAuthError::Malformed {
+        endpoint: "the device endpoint",
+        why: "its verification URI is not the URL of a web page".to_owned(),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The loopback redirect listener (RFC 8252 sections 7.3 and 8.3).
 //!
-//! It binds the loopback address and nothing else, answers only `GET` of its own path under its own name, lets only a
-//! callback with the flow's `state` end the flow, and closes its port when it is dropped. The browser waits for the
-//! outcome, so that the page says what really happened.
+//! It binds loopback addresses and nothing else (both, where a name such as `localhost` may lead to either), answers only
+//! `GET` of its own paths under its own names, to processes of its own user and root, lets only a callback with the flow's
+//! `state` end the flow, and closes its port when it is dropped. The browser waits for the outcome, so that the page says
+//! what really happened.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,11 @@ use url::Url;
 
 use super::OAuthError;
 use super::callback::{Callback, Expected, Verdict, judge};
+use super::guard::Guard;
+use super::start::StartPage;
 use crate::connector::{LoopbackHost, Redirect};
+use crate::http::is_loopback;
+use crate::http::loopback::{self, Addresses};
 use crate::http::serve::{self, Answer, Method, Request, Server, StatusCode, header};
 
 const PATH: &str = "/callback";
@@ -29,18 +34,60 @@ const LAST_PAGE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
     pub port: Option<u16>,
-    /// The URI that is registered where a tunnel leads here; the listener's own where absent.
-    pub redirect_uri: Option<Url>,
+    /// The registered URI, as it was typed; the listener's own where absent. A loopback one says what to bind, and any
+    /// other is that of a tunnel which leads here.
+    pub redirect_uri: Option<RedirectUri>,
+    /// Processes of other users may bring the callback. The caller sees to it that the flow has PKCE.
+    pub allow_peer: bool,
+}
+
+/// A redirect URI letter by letter, which servers compare as text, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUri {
+    text: String,
+    url: Url,
+}
+
+impl std::str::FromStr for RedirectUri {
+    type Err = url::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { url: Url::parse(text)?, text: text.to_owned() })
+    }
+}
+
+impl std::fmt::Display for RedirectUri {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl RedirectUri {
+    /// The port that the browser comes to, where that is this machine's.
+    pub fn port(&self) -> Option<u16> {
+        // An https URI of this machine is that of a proxy, which has the port already.
+        (self.url.scheme() == "http" && is_loopback(&self.url)).then(|| self.url.port_or_known_default()).flatten()
+    }
+
+    /// Where its host may lead. A tunnel's own program is mostly given `localhost` and a port, which is as good as a name.
+    fn addresses(&self) -> Addresses {
+        match self.url.host() {
+            Some(url::Host::Ipv4(ip)) if ip.is_loopback() => Addresses::Only(ip.into()),
+            Some(url::Host::Ipv6(ip)) if ip.is_loopback() => Addresses::Only(ip.into()),
+            _ => Addresses::Both,
+        }
+    }
 }
 
 /// A bound port that does not answer yet: the redirect URI is known before the flow's `state` is.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     redirect_uri: String,
     path: String,
     /// What a browser may call this listener (RFC 9110 section 7.2).
     hosts: Vec<String>,
+    allow_peer: bool,
 }
 
 /// A listener that waits for the callback of one flow.
@@ -48,6 +95,7 @@ pub struct Bound {
 pub struct Listener {
     server: Server,
     callbacks: mpsc::Receiver<(Result<Callback, OAuthError>, Reply)>,
+    start: Arc<StartPage>,
 }
 
 /// Tells the waiting browser how it ended.
@@ -78,24 +126,28 @@ impl Browser {
 }
 
 impl Bound {
-    /// Takes the port: the one asked for, the one the vendor has registered, or any.
+    /// Takes the port: the one asked for, that of the redirect URI, the one the vendor has registered, or any.
     ///
     /// # Errors
-    /// [`OAuthError::Listener`] where the port that must be is taken.
+    /// [`OAuthError::Listener`] where the port is taken at one of the addresses that the redirect URI may lead to.
     pub fn bind(redirect: &Redirect, wish: &Wish) -> Result<Self, OAuthError> {
-        let port = wish.port.or(redirect.port).unwrap_or(0);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let failed = |source| OAuthError::Listener { why: format!("port {port} of {} is taken", address.ip()), source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-        let (redirect_uri, path) = match &wish.redirect_uri {
+        let given = wish.redirect_uri.as_ref();
+        let port = wish.port.or_else(|| given.and_then(RedirectUri::port)).or(redirect.port).unwrap_or(0);
+        let addresses = match (given, redirect.host) {
+            (Some(uri), _) => uri.addresses(),
+            (None, LoopbackHost::Name) => Addresses::Both,
+            (None, LoopbackHost::Address) => Addresses::Only(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        let listeners = loopback::bind(addresses, port).map_err(|source| OAuthError::Listener { source })?;
+        let port = listeners.iter().find_map(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
+        let mut hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}")).to_vec();
+        let (redirect_uri, path) = match given {
             Some(uri) => {
-                hosts.extend(uri.host_str().map(|host| match uri.port() {
+                hosts.extend(uri.url.host_str().map(|host| match uri.url.port() {
                     Some(port) => format!("{host}:{port}"),
                     None => host.to_owned(),
                 }));
-                (uri.to_string(), uri.path().to_owned())
+                (uri.to_string(), uri.url.path().to_owned())
             }
             None => {
                 let host = match redirect.host {
@@ -105,32 +157,53 @@ impl Bound {
                 (format!("http://{host}:{port}{PATH}"), PATH.to_owned())
             }
         };
-        Ok(Self { listener, redirect_uri, path, hosts })
+        Ok(Self { listeners, redirect_uri, path, hosts, allow_peer: wish.allow_peer })
     }
 
     pub fn redirect_uri(&self) -> &str {
         &self.redirect_uri
     }
 
-    /// Starts to answer. `token` is the parameter that holds what the flow waits for; `fragment` says that it comes in
-    /// the URL's fragment, which only a script in the browser can read.
+    /// Starts to answer. `authorize` is what the start page leads to, `token` the parameter that holds what the flow waits
+    /// for; `fragment` says that it comes in the URL's fragment, which only a script in the browser can read.
     ///
     /// # Errors
-    /// [`OAuthError::Listener`].
-    pub fn listen(self, expected: Expected, token: &str, fragment: bool) -> Result<Listener, OAuthError> {
+    /// [`OAuthError::Serve`].
+    pub fn listen(
+        self,
+        expected: Expected,
+        authorize: &Url,
+        token: &str,
+        fragment: bool,
+    ) -> Result<Listener, OAuthError> {
+        let failed = |source| OAuthError::Serve { source };
         let (sender, callbacks) = mpsc::channel(1);
-        let place =
-            Arc::new(Place { path: self.path, hosts: self.hosts, expected, token: token.to_owned(), fragment, sender });
-        let server = Server::start(self.listener, move |request| {
+        let address = self.listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable.into()).map_err(failed)?;
+        let start = Arc::new(StartPage::new(address.local_addr().map_err(failed)?, authorize.clone()));
+        let place = Arc::new(Place {
+            path: self.path,
+            hosts: self.hosts,
+            expected,
+            token: token.to_owned(),
+            fragment,
+            guard: Guard::new(self.allow_peer),
+            start: Arc::clone(&start),
+            sender,
+        });
+        let server = Server::start(self.listeners, move |request| {
             let place = Arc::clone(&place);
             async move { place.answer(&request).await }
         });
-        let failed = |source| OAuthError::Listener { why: "the port cannot be served".to_owned(), source };
-        Ok(Listener { server: server.map_err(failed)?, callbacks })
+        Ok(Listener { server: server.map_err(failed)?, callbacks, start })
     }
 }
 
 impl Listener {
+    /// What a browser is started with: a page here that leads to the vendor's, once.
+    pub fn start_url(&self) -> &Url {
+        self.start.url()
+    }
+
     /// The first callback that belongs to the flow.
     ///
     /// # Errors
@@ -157,6 +230,8 @@ struct Place {
     expected: Expected,
     token: String,
     fragment: bool,
+    guard: Guard,
+    start: Arc<StartPage>,
     sender: mpsc::Sender<(Result<Callback, OAuthError>, Reply)>,
 }
 
@@ -167,15 +242,26 @@ impl Place {
         if named.next().is_some()
             || !host.is_some_and(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
         {
-            return page(StatusCode::FORBIDDEN, "This address is not served here.");
+            return page(StatusCode::FORBIDDEN, "integ does not answer for this host name.");
         }
         if request.method() != Method::GET {
-            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered here.");
+            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, "integ answers only GET requests here.");
             answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
             return answer;
         }
-        if request.uri().path() != self.path {
-            return page(StatusCode::NOT_FOUND, "There is nothing here.");
+        let starts = request.uri().path() == self.start.path();
+        if request.uri().path() != self.path && !starts {
+            return page(StatusCode::NOT_FOUND, "Page not found.");
+        }
+        // Before anything of the query is believed or anything is shown: state and code may be known to a stranger.
+        if !self.guard.admits(request, starts).await {
+            return page(
+                StatusCode::FORBIDDEN,
+                "integ accepts connections of its own user only. The terminal says more.",
+            );
+        }
+        if starts {
+            return self.start.answer();
         }
         let query = request.uri().query().unwrap_or_default();
         if self.fragment && !query.split('&').any(|pair| pair.starts_with(&format!("{}=", self.token))) {
@@ -183,7 +269,7 @@ impl Place {
         }
         match judge(query, &self.expected, &self.token) {
             Verdict::Ignored(why) => {
-                page(StatusCode::BAD_REQUEST, &format!("This is not an answer that is waited for: {why}."))
+                page(StatusCode::BAD_REQUEST, &format!("This link does not belong to the current sign-in: {why}."))
             }
             Verdict::Ends(result) => self.deliver(result).await,
         }
@@ -193,19 +279,19 @@ impl Place {
         let (reply, outcome) = oneshot::channel();
         // The channel holds one and is read once: a second callback finds it full or closed (fault 40).
         if self.sender.try_send((result, Reply(reply))).is_err() {
-            return page(StatusCode::CONFLICT, "This sign-in has been answered already.");
+            return page(StatusCode::CONFLICT, "This sign-in is already complete.");
         }
         match tokio::time::timeout(OUTCOME_WAIT, outcome).await {
             Ok(Ok(text)) => page(StatusCode::OK, &text),
             Ok(Err(_)) | Err(_) => {
-                page(StatusCode::OK, "Done here. The terminal says how it went; you can close this page.")
+                page(StatusCode::OK, "Go back to the terminal to see the result. You can close this page.")
             }
         }
     }
 }
 
 /// A page of one sentence. Nothing of the request is ever put into it (fault 37).
-fn page(status: StatusCode, sentence: &str) -> Answer {
+pub(super) fn page(status: StatusCode, sentence: &str) -> Answer {
     let sentence = escape(sentence);
     let body = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>integ</title>\

@@ -1,7 +1,7 @@
 //! The listener against the clients of any program on this machine.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::*;
@@ -13,12 +13,16 @@ fn expected() -> Expected {
     Expected { state: Secret::from(STATE), issuer: None, issuer_required: false }
 }
 
+fn authorize() -> Url {
+    Url::parse(&format!("https://as.example/authorize?state={STATE}")).unwrap()
+}
+
 fn run<T>(test: impl AsyncFnOnce(Listener, u16) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
         let port = Url::parse(bound.redirect_uri()).unwrap().port().unwrap();
-        let listener = bound.listen(expected(), "code", false).unwrap();
+        let listener = bound.listen(expected(), &authorize(), "code", false).unwrap();
         test(listener, port).await
     })
 }
@@ -45,7 +49,8 @@ fn status(answer: &str) -> u16 {
 #[test]
 fn fault_033_only_the_loopback_address_is_bound() {
     let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
-    assert!(bound.listener.local_addr().unwrap().ip().is_loopback());
+    assert_eq!(bound.listeners.len(), 1);
+    assert!(bound.listeners[0].local_addr().unwrap().ip().is_loopback());
     assert!(bound.redirect_uri().starts_with("http://127.0.0.1:"), "{}", bound.redirect_uri());
 }
 
@@ -165,7 +170,7 @@ fn fault_042_the_port_closes_with_the_flow() {
 fn fault_041_a_taken_port_is_said_and_any_other_is_taken_where_none_must_be() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let wish = Wish { port: Some(port), redirect_uri: None };
+    let wish = Wish { port: Some(port), ..Wish::default() };
     assert!(matches!(Bound::bind(&Redirect::default(), &wish), Err(OAuthError::Listener { .. })));
     Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
 }
@@ -176,11 +181,44 @@ fn a_fragment_is_handed_over_by_a_script_that_the_policy_names() {
     runtime.block_on(async {
         let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
         let port = Url::parse(bound.redirect_uri()).unwrap().port().unwrap();
-        let mut listener = bound.listen(expected(), "token", true).unwrap();
+        let mut listener = bound.listen(expected(), &authorize(), "token", true).unwrap();
         let answer = get(port, &format!("/callback?state={STATE}"));
         assert!(answer.contains("script-src 'sha256-") && answer.contains("location.hash"), "{answer}");
         std::thread::spawn(move || get(port, &format!("/callback?state={STATE}&token=abc")));
         let (result, _) = listener.wait(Duration::from_secs(5)).await;
         assert_eq!(result.unwrap().code.expose(), "abc");
+    });
+}
+
+#[test]
+fn a_redirect_uri_is_sent_as_it_was_typed_and_says_what_to_bind() {
+    for (text, port, addresses) in [
+        ("http://localhost:8910", Some(8910), Addresses::Both),
+        ("http://LocalHost/cb", Some(80), Addresses::Both),
+        ("http://127.0.0.1:1234/cb", Some(1234), Addresses::Only("127.0.0.1".parse().unwrap())),
+        ("http://[::1]:1234/cb", Some(1234), Addresses::Only("::1".parse().unwrap())),
+        ("https://localhost:8443/cb", None, Addresses::Both),
+        ("https://Tunnel.Example:443/cb", None, Addresses::Both),
+    ] {
+        let uri: RedirectUri = text.parse().unwrap();
+        assert_eq!((uri.to_string().as_str(), uri.port(), uri.addresses()), (text, port, addresses));
+    }
+}
+
+#[test]
+fn the_start_page_leads_to_the_vendor_once() {
+    run(async |listener, port| {
+        let start = listener.start_url().clone();
+        assert_eq!((start.host_str(), start.port()), (Some("127.0.0.1"), Some(port)));
+        assert!(!start.as_str().contains(STATE) && start.path().len() > 32, "{start}");
+        let first = get(port, start.path());
+        assert_eq!(status(&first), 302);
+        for header in [&format!("location: {}", authorize()), "referrer-policy: no-referrer", "cache-control: no-store"]
+        {
+            assert!(first.contains(header), "{first}");
+        }
+        let again = get(port, start.path());
+        assert!(status(&again) == 410 && !again.contains(STATE), "{again}");
+        assert_eq!(status(&get(port, "/start/0123456789abcdef0123456789abcdef")), 404);
     });
 }

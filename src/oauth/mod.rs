@@ -12,9 +12,11 @@ mod client;
 pub mod device;
 pub mod dialect;
 pub mod discovery;
+mod guard;
 pub mod listener;
 pub mod revoke;
 pub mod scopes;
+pub mod start;
 mod unique;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ pub use client::Party;
 use crate::connector::{ClientAuth, OAuth2, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::HttpError;
+use crate::http::loopback::BindError;
 use crate::secret::Secret;
 
 /// What a token endpoint gave.
@@ -122,8 +125,10 @@ pub enum OAuthError {
     Discovery { issuer: String, why: String },
     #[error("the answer came from {got:?}, not from {expected:?}: it may be an attack (RFC 9207)")]
     Issuer { expected: String, got: String },
-    #[error("the redirect cannot be received: {why}")]
-    Listener { why: String, source: std::io::Error },
+    #[error(transparent)]
+    Listener { source: BindError },
+    #[error("cannot serve the redirect page")]
+    Serve { source: std::io::Error },
     #[error("nobody finished the sign-in within {} s", after.as_secs())]
     TimedOut { after: Duration },
     #[error("the device code expired before anybody entered it")]
@@ -178,6 +183,7 @@ impl Remedy for OAuthError {
             | Self::Discovery { .. }
             | Self::Issuer { .. }
             | Self::Listener { .. }
+            | Self::Serve { .. }
             | Self::NoS256 => Kind::Failed,
         }
     }
@@ -194,7 +200,7 @@ impl Remedy for OAuthError {
             Self::NoEndpoint(_) => "no_endpoint",
             Self::Discovery { .. } => "discovery_failed",
             Self::Issuer { .. } => "issuer_mismatch",
-            Self::Listener { .. } => "listener",
+            Self::Listener { .. } | Self::Serve { .. } => "listener",
             Self::TimedOut { .. } => "timed_out",
             Self::DeviceExpired => "device_expired",
             Self::NoS256 => "pkce_unsupported",
@@ -220,7 +226,9 @@ impl OAuthError {
                 "register the redirect URI that was printed, or give the registered one with --redirect-uri".to_owned(),
             ),
             Self::Http(error) => error.hint(),
-            Self::Listener { .. } => Some("choose another port with --port, or use --paste or --device".to_owned()),
+            Self::Listener { .. } | Self::Serve { .. } => Some(format!(
+                "`integ connect {connector} --paste` needs no port; --port takes another one, if the app allows its redirect URI"
+            )),
             Self::TimedOut { .. } | Self::DeviceExpired => {
                 Some("run it again; --timeout 15m gives more time, --paste or --device need no redirect".to_owned())
             }

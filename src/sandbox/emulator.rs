@@ -50,23 +50,23 @@ impl Emulator {
     /// # Errors
     /// The I/O error where no port can be had.
     pub fn start(vendor: Vendor, storage: Arc<dyn Storage>, clock: Clock) -> io::Result<Running> {
-        Self::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, vendor, storage, clock)
+        Self::serve(vec![TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?], vendor, storage, clock)
     }
 
-    /// Answers on a port that is open already.
+    /// Answers on a port that is open already, at one address or at several.
     ///
     /// # Errors
-    /// The I/O error where the listener cannot be used.
+    /// The I/O error where a listener cannot be used.
     pub fn serve(
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         vendor: Vendor,
         storage: Arc<dyn Storage>,
         clock: Clock,
     ) -> io::Result<Running> {
-        let port = listener.local_addr()?.port();
+        let port = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?.port();
         let vendor = Arc::new(vendor);
         let life = Arc::new(Mutex::new(Life::default()));
-        let server = Server::start(listener, move |request: hyper::Request<Bytes>| {
+        let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
             let request = Request::from(request);
             let (vendor, storage, clock) = (Arc::clone(&vendor), Arc::clone(&storage), clock.clone());
             let life = Arc::clone(&life);
@@ -98,7 +98,10 @@ async fn delayed(reply: Reply) -> Answer {
 
 fn is_own_host(request: &Request, port: u16) -> bool {
     let host = request.header("host").unwrap_or_default();
-    [format!("127.0.0.1:{port}"), format!("localhost:{port}")].iter().any(|own| own.eq_ignore_ascii_case(host))
+    ["127.0.0.1", "localhost", "[::1]"]
+        .map(|name| format!("{name}:{port}"))
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(host))
 }
 
 /// Answers from the stored state and stores what becomes of it.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
+use crate::http::loopback::{self, Addresses, BindError};
 use crate::http::serve::{Answer, Server, StatusCode, page, plain};
 use crate::http::{self, Route};
 use crate::store::{EventId, EventStatus};
@@ -67,7 +68,9 @@ pub struct Plan {
 pub enum ListenError {
     #[error("no connection can receive webhooks")]
     Nobody,
-    #[error("port {port} of this machine cannot be listened at")]
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot serve on port {port}")]
     Port { port: u16, source: std::io::Error },
     #[error("the inbox cannot be started")]
     Inbox { source: std::io::Error },
@@ -79,14 +82,14 @@ impl Remedy for ListenError {
     fn kind(&self) -> Kind {
         match self {
             Self::Nobody => Kind::NotFound,
-            Self::Port { .. } | Self::Inbox { .. } | Self::Lock { .. } => Kind::Failed,
+            Self::Bind(_) | Self::Port { .. } | Self::Inbox { .. } | Self::Lock { .. } => Kind::Failed,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::Nobody => "no_connection",
-            Self::Port { .. } => "port_taken",
+            Self::Bind(_) | Self::Port { .. } => "port_taken",
             Self::Inbox { .. } | Self::Lock { .. } => "io",
         }
     }
@@ -94,7 +97,9 @@ impl Remedy for ListenError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Nobody => Some("integ connect stripe --sandbox".to_owned()),
-            Self::Port { .. } => Some("integ webhook listen --port 0, which takes any free one".to_owned()),
+            Self::Bind(_) | Self::Port { .. } => {
+                Some("integ webhook listen --port 0, which takes any free one".to_owned())
+            }
             Self::Inbox { .. } | Self::Lock { .. } => None,
         }
     }
@@ -143,9 +148,9 @@ impl<'a> Listener<'a> {
     /// [`ListenError`], and what stops a connection that was named from receiving.
     pub fn start(app: &'a App, plan: &'a Plan) -> Result<Self> {
         let (mut setups, left_out) = setups(app, plan)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, plan.port))
-            .map_err(|source| ListenError::Port { port: plan.port, source })?;
-        let port = listener.local_addr().map_err(|source| ListenError::Port { port: plan.port, source })?.port();
+        // Tunnels are started with a port alone, and lead to `localhost`.
+        let listeners = loopback::bind(Addresses::Both, plan.port).map_err(ListenError::Bind)?;
+        let port = port_of(&listeners).map_err(|source| ListenError::Port { port: plan.port, source })?;
         let opened = app.opened()?;
         let webhooks = opened.store.webhooks();
         for setup in &mut setups {
@@ -166,7 +171,7 @@ impl<'a> Listener<'a> {
         }
         let (told, seen) = mpsc::channel(MOST_SEEN);
         let receiver = receiver(app, &opened, targets.clone())?;
-        let server = serve(listener, receiver, told.clone())?;
+        let server = serve(listeners, port, receiver, told.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
             let lock = queue::lock(app, setup.connection.id).map_err(|source| ListenError::Lock { source })?;
@@ -372,10 +377,13 @@ fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Resul
     Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture, recall))
 }
 
-fn serve(listener: TcpListener, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
+fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
+    Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
+}
+
+fn serve(listeners: Vec<TcpListener>, port: u16, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
     let receiver = Arc::new(receiver);
-    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
-    let server = Server::start(listener, move |request: hyper::Request<Bytes>| {
+    let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
         let (receiver, told) = (Arc::clone(&receiver), told.clone());
         async move {
             if !matches!(request.method().as_str(), "GET" | "HEAD" | "POST") {

@@ -133,6 +133,11 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def callback_of(url):
+    named = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query).get("redirect_uri")
+    return named[0] if named else None
+
+
 class Browser:
     def __init__(self, url, deliveries, did):
         self.url = url
@@ -142,8 +147,7 @@ class Browser:
         self.opener = urllib.request.build_opener(
             NoRedirect, urllib.request.ProxyHandler({}),
             urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-        named = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query).get("redirect_uri")
-        self.callback = named[0] if named else None
+        self.callback = callback_of(url)
 
     def is_callback(self, place):
         there = urllib.parse.urlsplit(place)
@@ -182,6 +186,8 @@ class Browser:
                     return self.deliver(there._replace(query="", fragment=""), pairs, "GET")
                 if answer.status < 307:
                     method, body = "GET", None
+                # The first page may be the caller's own, which leads to the server's.
+                self.callback = self.callback or callback_of(place)
                 url = place
                 continue
             words = plain(text)
