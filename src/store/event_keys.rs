@@ -49,11 +49,13 @@ impl EventKeys {
             self.keyed_to = keyed_to;
             self.committed = self.committed.max(keyed_to);
         }
-        let mut statement = transaction.prepare_cached("SELECT key, id FROM events WHERE id > ?1 ORDER BY id")?;
+        let mut statement =
+            transaction.prepare_cached("SELECT key, signed_key, id FROM events WHERE id > ?1 ORDER BY id")?;
         let mut rows = statement.query([self.committed])?;
         while let Some(row) = rows.next()? {
-            let (key, event) = (row.get(0)?, row.get(1)?);
+            let (key, signed, event) = (row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?);
             self.newest.insert((key, event));
+            self.newest.extend(signed.map(|key| (key, event)));
             self.committed = event;
         }
         self.added = self.committed;
@@ -108,6 +110,19 @@ impl EventKeys {
     }
 }
 
+/// Puts a further key of an event into the table, whether or not its other keys are there already.
+pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+    statement.execute((key, event))?;
+    Ok(())
+}
+
+/// The second key of an event, of what was signed.
+pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
+    let hash = Sha256::new().chain_update(b"signed").chain_update(connection.0.to_be_bytes()).chain_update(signed);
+    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
 /// What an event is found by; two that share it are told apart by what they are made of.
 pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
     let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
@@ -120,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{self, Timestamp};
-    use crate::store::{Delivery, EventId, Key, LostWrites, NewEvent, Pruning, Store, Taken};
+    use crate::store::{Delivery, EventId, EventProof, Key, LostWrites, NewEvent, Pruning, Store, Taken};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -128,6 +143,7 @@ mod tests {
         let event = NewEvent {
             delivery_id: format!("evt_{id}"),
             digest: Some([7; 32]),
+            signed: None,
             kind: "push".to_owned(),
             account: None,
             resource: None,
@@ -141,6 +157,7 @@ mod tests {
             headers: vec![("a".to_owned(), "b".to_owned())],
             body: b"{}".to_vec(),
             events: vec![event],
+            proof: EventProof::Verified,
             handled: false,
         }
     }

@@ -150,6 +150,7 @@ impl View for Shown {
         let word = |name: &str| match &self.0[name] {
             Value::String(text) => Some(escape(text)),
             Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(if *truth { "yes" } else { "no" }.to_owned()),
             _ => None,
         };
         let names = [
@@ -157,6 +158,7 @@ impl View for Shown {
             "connection",
             "type",
             "status",
+            "verified",
             "attempts",
             "error",
             "delivery_id",
