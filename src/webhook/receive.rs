@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use ring::digest;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::inbox::{Inbox, NotTaken};
@@ -103,8 +103,10 @@ pub struct Receiver {
     inbox: Inbox,
     clock: Clock,
     trusted: TrustStore,
-    /// Bodies that are parsed before anything is proved: one after another, whatever comes.
-    parsing: Semaphore,
+    /// Bodies that are parsed before anything is proved: a few small ones at once, and large ones one after another, which
+    /// keep no small one waiting.
+    parsing_small: Semaphore,
+    parsing_large: Semaphore,
     /// Whether what is shown is chosen by what events say.
     is_filtered: bool,
     /// Keeps a secret that a handshake brought.
@@ -138,7 +140,8 @@ impl Receiver {
             inbox,
             clock,
             trusted: TrustStore::new(http),
-            parsing: Semaphore::new(1),
+            parsing_small: Semaphore::new(4),
+            parsing_large: Semaphore::new(1),
             is_filtered,
             capture: Box::new(capture),
             recall: Box::new(recall),
@@ -173,7 +176,7 @@ impl Receiver {
         {
             return (empty(401), refused(&target, why.clone()));
         }
-        let turn = if matches!(proven, Ok(Some(_))) { None } else { self.parsing.acquire().await.ok() };
+        let turn = if matches!(proven, Ok(Some(_))) { None } else { Some(self.parsing(&request).await) };
         let delivery = match self.read(&target, request, proven) {
             Ok(delivery) => delivery,
             Err(answered) => return *answered,
@@ -290,11 +293,11 @@ impl Receiver {
         }
         // The proof looks into the body: parsed twice rather than held while something is fetched.
         let (index, scheme, url) = {
-            let _turn = self.parsing.acquire().await;
+            let _turn = self.parsing(request).await;
             parsed(rules, request, |judged| chosen(rules, judged))?
         };
         let trust = self.trust(target, scheme, url).await?;
-        let _turn = self.parsing.acquire().await;
+        let _turn = self.parsing(request).await;
         parsed(rules, request, |judged| self.judge(target, judged, &trust)).map(|()| Some(index))
     }
 
@@ -302,6 +305,13 @@ impl Receiver {
     async fn fetched(&self, target: &Target, judged: &Judged<'_>) -> Result<(usize, Arc<Trust>), Refused> {
         let (index, scheme, url) = chosen(&target.rules, judged)?;
         Ok((index, self.trust(target, scheme, url).await?))
+    }
+
+    /// A turn to parse a body of which nothing is proved.
+    async fn parsing(&self, request: &Request) -> Option<SemaphorePermit<'_>> {
+        let small = request.body.len() <= LARGEST_HANDSHAKE;
+        let turns = if small { &self.parsing_small } else { &self.parsing_large };
+        turns.acquire().await.ok()
     }
 
     async fn trust(&self, target: &Target, scheme: Scheme, url: Option<Url>) -> Result<Arc<Trust>, Refused> {

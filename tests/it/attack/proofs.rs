@@ -457,6 +457,76 @@ fn attack_m5_a_flood_of_large_unproven_bodies_costs_little_memory_and_time() {
     assert!(longest < Duration::from_secs(1), "a genuine request took {longest:?}");
 }
 
+/// 120 requests of 1 MiB that prove nothing, beside 20 genuine ones: what it cost in memory, and the longest answer.
+#[cfg(target_os = "linux")]
+fn flooded(pid: u32, url: &Url, forged: &Request, genuine: impl Fn(u32) -> Request) -> (u64, u64, Duration) {
+    assert_eq!(post(url, &genuine(1000)).map(|status| status / 100), Some(2));
+    let idle = kib(pid, "VmRSS:");
+    let flood: Vec<_> = (0..120)
+        .map(|_| {
+            let (url, forged) = (url.clone(), forged.clone());
+            std::thread::spawn(move || post(&url, &forged))
+        })
+        .collect();
+    let mut longest = Duration::ZERO;
+    for number in 0..20 {
+        let request = genuine(number);
+        let began = Instant::now();
+        assert_eq!(post(url, &request).map(|status| status / 100), Some(2));
+        longest = longest.max(began.elapsed());
+    }
+    for forged in flood {
+        let status = forged.join().unwrap();
+        assert!(status.is_none_or(|status| matches!(status, 401 | 503)), "{status:?}");
+    }
+    (idle, kib(pid, "VmHWM:"), longest)
+}
+
+/// One whose signature is in a header and wrong, and one whose token is in the body, which must be parsed to be judged.
+#[cfg(target_os = "linux")]
+#[test]
+fn attack_m5_large_bodies_by_a_wrong_signature_and_by_a_wrong_token_cost_little() {
+    for (name, event) in [("github", "push"), ("outlook-calendar", "created")] {
+        let home = home(&[name]);
+        let listening = Listening::start(&home, name, None);
+        let (url, pid) = (listening.url(name), listening.running.child.id());
+        let maker = Maker::of(&home, name);
+        let mut forged = maker.make(event, &url, "0123456789abcdef0123456789abcdef");
+        let zeros = "0,".repeat(512 * 1024 - 200);
+        forged.body = format!(r#"{{"value":[{{"clientState":"wrong","data":[{zeros}0]}}]}}"#).into_bytes();
+        let genuine = |number: u32| maker.make(event, &url, &format!("{number:032x}"));
+        let (idle, peak, longest) = flooded(pid, &url, &forged, genuine);
+        println!("{name}, 120 x 1 MiB: idle {idle} KiB, peak {peak} KiB; 20 genuine requests took at most {longest:?}");
+        assert!(peak - idle < 100 * 1024, "{name}: the flood cost {} KiB", peak - idle);
+        assert!(longest < Duration::from_secs(2), "{name}: a genuine request took {longest:?}");
+    }
+}
+
+#[test]
+fn attack_m3_the_sandbox_says_of_events_what_it_sent() {
+    let home = home(&["paypal"]);
+    let mut listening = Listening::start(&home, "paypal --append handled", None);
+    let url = listening.url("paypal");
+    home.ok("webhook simulate paypal PAYMENT.CAPTURE.COMPLETED");
+    assert_eq!(listening.event()["verified"], false, "stored, and asked about");
+    let confirmed = listening.event();
+    assert_eq!((&confirmed["event"], &confirmed["verified"]), (&json!("verified"), &json!(true)), "{confirmed}");
+    // Signed by its key, and never sent by it.
+    let made = home.json("webhook simulate paypal PAYMENT.CAPTURE.COMPLETED --dry-run");
+    let headers: Vec<(String, String)> = serde_json::from_value(made["headers"].clone()).unwrap();
+    let body = made["body"].as_str().unwrap().as_bytes().to_vec();
+    let captured = Request { method: "POST".to_owned(), url: url.to_string(), headers, body };
+    let known = home.path().join("handled");
+    let sent = handled(&known)[0]["payload"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(post(&url, &captured), Some(200));
+    // Of the same signature with another body it knows nothing: that one is kept aside.
+    assert_eq!(post(&url, &forged(&captured, &sent)), Some(503), "the vendor is still being asked about the first");
+    std::thread::sleep(Duration::from_secs(2));
+    let all = events(&home, "paypal");
+    assert_eq!(all.iter().filter(|event| event["verified"] == true).count(), 1, "{all:?}");
+    assert_eq!(handled(&known).len(), 1);
+}
+
 #[test]
 fn attack_minor_unknown_addresses_do_not_fill_the_log() {
     let home = home(&["stripe"]);
