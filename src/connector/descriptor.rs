@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Action, ActionParam, Auth, Connector, Param, ParamKind, Stream};
+use super::{Action, ActionParam, Auth, Connector, Covered, Param, ParamKind, Proof, Scheme, Stream};
 
 /// The version of the descriptor's shape.
 pub const VERSION: u32 = 1;
@@ -25,6 +25,7 @@ pub struct Descriptor {
     pub scopes: Vec<ScopeDescriptor>,
     pub actions: Vec<ActionDescriptor>,
     pub triggers: Vec<TriggerDescriptor>,
+    pub webhook_proofs: Vec<ProofDescriptor>,
     pub streams: Vec<StreamDescriptor>,
 }
 
@@ -72,6 +73,16 @@ pub struct TriggerDescriptor {
     pub name: String,
     pub about: String,
     pub scopes: Vec<String>,
+}
+
+/// One way in which a webhook request proves whose it is.
+#[derive(Debug, Serialize)]
+pub struct ProofDescriptor {
+    pub scheme: Scheme,
+    /// Which parts of the event it covers: `body`, `id`, `type`, `time`, `url`.
+    pub covers: Vec<Covered>,
+    /// Whether the service is asked before an event counts as verified.
+    pub confirmed: bool,
 }
 
 /// What can be pulled from the service.
@@ -122,8 +133,19 @@ pub fn descriptor(connector: &Connector) -> Descriptor {
                 scopes: event.scopes.clone(),
             })
             .collect(),
+        webhook_proofs: proofs(connector),
         streams: connector.streams.iter().map(|(name, stream)| list(connector, name, stream)).collect(),
     }
+}
+
+fn proofs(connector: &Connector) -> Vec<ProofDescriptor> {
+    let Some(rules) = &connector.webhook else { return Vec::new() };
+    let one = |proof: &Proof| {
+        let covers = rules.coverage(proof);
+        let confirmed = rules.confirm.is_some() && !covers.covers(Covered::Body);
+        ProofDescriptor { scheme: proof.scheme, covers: covers.parts, confirmed }
+    };
+    rules.proofs.iter().map(one).collect()
 }
 
 fn list(connector: &Connector, name: &str, stream: &Stream) -> StreamDescriptor {

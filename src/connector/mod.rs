@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod contacts;
+mod coverage;
 mod descriptor;
 mod draft;
 mod install;
@@ -28,6 +29,7 @@ use thiserror::Error;
 
 pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
 pub use contacts::{Contact, contacts};
+pub use coverage::{Coverage, Covered};
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
 pub use install::{Candidate, InstallError, LARGEST, Taken};

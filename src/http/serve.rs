@@ -2,8 +2,8 @@
 //!
 //! Every size and time is bounded, because any program of this machine can connect: a request's head is at most 16 KiB
 //! (longer ones get 431 or 414), its body at most 1 MiB, a head must come within ten seconds, and beyond 256 open
-//! connections the oldest is dropped, so that slow ones never keep out the one that matters. The listener closes when the
-//! [`Server`] is dropped.
+//! connections the oldest is dropped, so that slow ones never keep out the one that matters. Large bodies share a budget:
+//! beyond it they wait in the network. The listener closes when the [`Server`] is dropped.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 pub use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::peer::Ends;
@@ -30,6 +31,10 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const LARGEST_BODY: usize = 1024 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_CONNECTIONS: usize = 256;
+
+/// What a body may take of memory without asking, and what all that are larger share, in KiB.
+const SMALL_BODY: usize = 64 * 1024;
+const LARGE_BODIES_KIB: usize = 24 * 1024;
 
 pub type Answer = Response<Full<Bytes>>;
 
@@ -54,6 +59,21 @@ impl Server {
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        Self::start_with_gate(listeners, |_| std::future::ready(None), handler)
+    }
+
+    /// Serves with a gate that sees each request before its body is read, and may answer it: the body is then thrown away as
+    /// it arrives.
+    ///
+    /// # Errors
+    /// The I/O error where a listener cannot be used.
+    pub fn start_with_gate<G, GF, H, F>(listeners: Vec<std::net::TcpListener>, gate: G, handler: H) -> io::Result<Self>
+    where
+        G: Fn(&Parts) -> GF + Send + Sync + 'static,
+        GF: Future<Output = Option<Answer>> + Send + 'static,
+        H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
         let ready = |listener: std::net::TcpListener| {
             listener.set_nonblocking(true)?;
@@ -62,7 +82,8 @@ impl Server {
         let listeners = listeners.into_iter().map(ready).collect::<io::Result<Vec<_>>>()?;
         let (closing, closed) = watch::channel(false);
         let (busy, open) = mpsc::channel(1);
-        let task = tokio::spawn(accept(listeners, Arc::new(handler), closed, busy));
+        let budget = Arc::new(Semaphore::new(LARGE_BODIES_KIB));
+        let task = tokio::spawn(accept(listeners, Arc::new(Service { gate, handler, budget }), closed, busy));
         Ok(Self { address, task, closing, open })
     }
 
@@ -101,12 +122,22 @@ async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, Ends)> {
     Ok((stream, Ends { local, remote }))
 }
 
-async fn accept<H, F>(
+/// What answers requests.
+struct Service<G, H> {
+    gate: G,
+    handler: H,
+    /// KiB of large bodies that may still be read.
+    budget: Arc<Semaphore>,
+}
+
+async fn accept<G, GF, H, F>(
     listeners: Vec<TcpListener>,
-    handler: Arc<H>,
+    service: Arc<Service<G, H>>,
     mut closing: watch::Receiver<bool>,
     busy: mpsc::Sender<Infallible>,
 ) where
+    G: Fn(&Parts) -> GF + Send + Sync + 'static,
+    GF: Future<Output = Option<Answer>> + Send + 'static,
     H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
@@ -126,11 +157,11 @@ async fn accept<H, F>(
         if open.len() >= MOST_CONNECTIONS {
             open.pop_front();
         }
-        let handler = Arc::clone(&handler);
+        let service = Arc::clone(&service);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ends);
-            let handler = Arc::clone(&handler);
-            async move { Ok::<_, Infallible>(answer(request, &*handler).await) }
+            let service = Arc::clone(&service);
+            async move { Ok::<_, Infallible>(service.answer(request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -155,20 +186,85 @@ async fn accept<H, F>(
     std::future::pending::<()>().await;
 }
 
-async fn answer<H, F>(request: Request<Incoming>, handler: &H) -> Answer
+/// Why a body was not read.
+enum Unread {
+    Large,
+    Slow,
+    Crowded,
+}
+
+impl<G, GF, H, F> Service<G, H>
 where
+    G: Fn(&Parts) -> GF,
+    GF: Future<Output = Option<Answer>>,
     H: Fn(Request<Bytes>) -> F,
     F: Future<Output = Answer>,
 {
-    let (head, body) = request.into_parts();
-    // One that says how long it is need not be read to be refused.
-    if body.size_hint().lower() > LARGEST_BODY as u64 {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        // One that says how long it is need not be read to be refused.
+        if body.size_hint().lower() > LARGEST_BODY as u64 {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
+        }
+        if let Some(answer) = (self.gate)(&head).await {
+            // Read to its end, or the peer would lose the answer with the connection.
+            let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
+            return answer;
+        }
+        match self.read(body).await {
+            // What it took of the budget is given back once it is answered.
+            Ok((body, _taken)) => (self.handler)(Request::from_parts(head, body)).await,
+            Err(Unread::Large) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
+            Err(Unread::Slow) => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
+            Err(Unread::Crowded) => {
+                let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "Too many large requests at once.");
+                answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+                answer
+            }
+        }
     }
-    match tokio::time::timeout(HEAD_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
-        Ok(Ok(body)) => handler(Request::from_parts(head, body.to_bytes())).await,
-        Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
-        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
+
+    async fn read(&self, mut body: Incoming) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
+        let deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
+        let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY);
+        loop {
+            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+                Err(_) => return Err(Unread::Slow),
+                Ok(None) => return Ok((Bytes::from(bytes), taken)),
+                // What goes wrong on one connection is the peer's affair.
+                Ok(Some(Err(_))) => return Err(Unread::Slow),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            let needed = bytes.len() + data.len();
+            if needed > LARGEST_BODY {
+                return Err(Unread::Large);
+            }
+            if needed > allowed {
+                // All that it says it will be, so that no two wait for each other's rest.
+                let whole =
+                    body.size_hint().upper().map_or(LARGEST_BODY, |rest| needed + usize::try_from(rest).unwrap_or(0));
+                let whole = whole.clamp(needed, LARGEST_BODY);
+                let kib = u32::try_from((whole - allowed).div_ceil(1024)).unwrap_or(u32::MAX);
+                let waiting = tokio::time::timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(kib));
+                let Ok(Ok(permit)) = waiting.await else { return Err(Unread::Crowded) };
+                taken.push(permit);
+                allowed = whole;
+                bytes.reserve_exact(whole - bytes.len());
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+}
+
+/// Reads a body and keeps nothing of it.
+async fn discard(mut body: Incoming) {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.data_ref().map_or(0, Bytes::len);
+        if length > LARGEST_BODY {
+            return;
+        }
     }
 }
 

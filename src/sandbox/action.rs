@@ -11,7 +11,7 @@ use super::message::Reply;
 use super::state::State;
 use super::vendor::{Vendor, Visit, with_success};
 use crate::clock::Timestamp;
-use crate::connector::{Action, ErrorClass, Idempotency, Method, ParamKind, Pointer};
+use crate::connector::{Action, Confirm, ErrorClass, Idempotency, Method, ParamKind, Pointer};
 
 impl Vendor {
     /// One of the actions that the path fits: the one whose constants the body holds, the more particular first.
@@ -62,6 +62,10 @@ impl Vendor {
         if life.is_deleted(path) {
             return self.by_rule(ErrorClass::NotFound, 404, "not_found", &self.success());
         }
+        let confirm = self.connector.webhook.iter().find_map(|rules| rules.confirm.as_ref());
+        if let Some(confirm) = confirm.filter(|confirm| confirm.action == name) {
+            return self.confirm(confirm, given, state);
+        }
         let key = self.key_of(action, given);
         if let Some(reply) = key.as_ref().and_then(|key| life.answered(name, key)) {
             return reply.clone();
@@ -74,6 +78,28 @@ impl Vendor {
             life.answer(name, &key, &reply);
         }
         reply
+    }
+
+    /// Whether it sent the event that is asked about, as the connector's file says that it answers.
+    fn confirm(&self, confirm: &Confirm, given: &Given<'_>, state: &State) -> Reply {
+        let same = |name: &String, sent: &Value| {
+            let asked = given.action.params.get(name).and_then(|param| given.value(name, param));
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            asked.is_some_and(|asked| text(&asked) == text(sent))
+        };
+        let sent = state.sent.iter().rev().find(|sent| sent.params.iter().all(|(name, value)| same(name, value)));
+        if sent.is_none() && confirm.event.is_some() {
+            return self.by_rule(ErrorClass::NotFound, 404, "not_found", &self.success());
+        }
+        let mut document = with_success(&self.success(), true);
+        if let (Some(at), Some(sent)) = (&confirm.event, sent) {
+            at.put(&mut document, sent.event.clone());
+        }
+        for (at, wanted) in &confirm.holds {
+            let yes = wanted.first().filter(|_| sent.is_some()).cloned();
+            at.put(&mut document, yes.unwrap_or_else(|| json!("FAILURE")));
+        }
+        Reply::json(given.action.status, &document)
     }
 
     /// Whether scopes of a token cover those that are needed.

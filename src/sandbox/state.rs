@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::fault::Fault;
 use super::signed::Claims;
@@ -26,7 +27,20 @@ pub struct State {
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) faults: Vec<Fault>,
     pub(super) streams: Streams,
+    /// Events that were sent by webhooks, the oldest first, as far as somebody may ask about them.
+    pub(super) sent: Vec<Sent>,
 }
+
+/// An event that was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    /// What it is asked about with.
+    pub(super) params: BTreeMap<String, Value>,
+    pub(super) event: Value,
+}
+
+/// Events that are remembered: whoever asks does so at once.
+const MOST_SENT: usize = 256;
 
 /// What became of the streams' records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +133,13 @@ impl Streams {
 }
 
 impl State {
+    /// Remembers an event that the vendor sends, with the parameters that it is asked about with.
+    pub fn note_sent(&mut self, params: impl IntoIterator<Item = (String, Value)>, event: Value) {
+        let excess = (self.sent.len() + 1).saturating_sub(MOST_SENT);
+        self.sent.drain(..excess);
+        self.sent.push(Sent { params: params.into_iter().collect(), event });
+    }
+
     /// Lets time pass for the streams: each tick adds, changes or deletes a few records. Gives all ticks so far.
     pub fn advance(&mut self, ticks: u32, now: Timestamp) -> u32 {
         let now = now.as_second();

@@ -49,11 +49,13 @@ impl EventKeys {
             self.keyed_to = keyed_to;
             self.committed = self.committed.max(keyed_to);
         }
-        let mut statement = transaction.prepare_cached("SELECT key, id FROM events WHERE id > ?1 ORDER BY id")?;
+        let mut statement =
+            transaction.prepare_cached("SELECT key, signed_key, id FROM events WHERE id > ?1 ORDER BY id")?;
         let mut rows = statement.query([self.committed])?;
         while let Some(row) = rows.next()? {
-            let (key, event) = (row.get(0)?, row.get(1)?);
+            let (key, signed, event) = (row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?);
             self.newest.insert((key, event));
+            self.newest.extend(signed.map(|key| (key, event)));
             self.committed = event;
         }
         self.added = self.committed;
@@ -108,6 +110,19 @@ impl EventKeys {
     }
 }
 
+/// Puts a further key of an event into the table, whether or not its other keys are there already.
+pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+    statement.execute((key, event))?;
+    Ok(())
+}
+
+/// The second key of an event, of what was signed.
+pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
+    let hash = Sha256::new().chain_update(b"signed").chain_update(connection.0.to_be_bytes()).chain_update(signed);
+    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
 /// What an event is found by; two that share it are told apart by what they are made of.
 pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
     let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
@@ -120,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{self, Timestamp};
-    use crate::store::{Delivery, EventId, Key, LostWrites, NewEvent, Pruning, Store, Taken};
+    use crate::store::{Delivery, EventId, EventProof, Key, LostWrites, NewEvent, Pruning, Store, Taken};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -128,6 +143,7 @@ mod tests {
         let event = NewEvent {
             delivery_id: format!("evt_{id}"),
             digest: Some([7; 32]),
+            signed: None,
             kind: "push".to_owned(),
             account: None,
             resource: None,
@@ -141,6 +157,7 @@ mod tests {
             headers: vec![("a".to_owned(), "b".to_owned())],
             body: b"{}".to_vec(),
             events: vec![event],
+            proof: EventProof::Verified,
             handled: false,
         }
     }
@@ -194,6 +211,73 @@ mod tests {
             })
             .unwrap();
         assert!(keys > 0 && keys <= events && events as usize == known.len(), "{keys} keys, {events} events");
+    }
+
+    fn signed(connection: ConnectionId, id: u64, signed: u8, body: u8) -> Delivery {
+        let mut delivery = delivery(connection, id);
+        delivery.events[0].signed = Some([signed; 32]);
+        delivery.events[0].digest = Some([body; 32]);
+        delivery
+    }
+
+    #[test]
+    fn the_same_signed_bytes_are_one_event_under_any_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 2, 8);
+        let take = |store: usize, delivery: Delivery| stores[store].events().take(&[delivery]).unwrap()[0][0];
+        let first = take(0, signed(connection, 1, 1, 1));
+        assert_eq!(first, Taken::New(first.id()));
+        for id in 2..40 {
+            // Keys go into the table meanwhile, and the other process reads them there.
+            let store = usize::from(id % 2 == 0);
+            assert_eq!(take(store, signed(connection, id, 1, 1)), Taken::Duplicate(first.id()), "{id}");
+            take(store, delivery(connection, 1000 + id));
+        }
+        assert_eq!(take(1, signed(connection, 50, 1, 2)), Taken::Conflict(first.id()), "another body is no event");
+        // One that was fetched, and then came signed.
+        let mut fetched = delivery(connection, 60);
+        fetched.events[0].digest = None;
+        let known = take(0, fetched);
+        assert_eq!(take(1, signed(connection, 60, 6, 6)), Taken::Duplicate(known.id()));
+        assert_eq!(take(0, signed(connection, 61, 6, 6)), Taken::Duplicate(known.id()));
+    }
+
+    #[test]
+    fn an_event_that_was_not_the_vendors_takes_no_id_from_one_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let asking = |id: u64, body: u8| Delivery { proof: EventProof::Asking, ..signed(connection, id, body, body) };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let forged = take(asking(1, 1));
+        assert_eq!(events.unproved(connection, 10).unwrap(), [forged.id()]);
+        assert_eq!(take(asking(1, 2)), Taken::Undecided(forged.id()), "to be sent again");
+        events.prove(forged.id(), EventProof::Refused, Some("no")).unwrap();
+        let genuine = take(asking(1, 2));
+        assert_eq!(genuine, Taken::New(genuine.id()));
+        events.prove(genuine.id(), EventProof::Verified, None).unwrap();
+        assert_eq!(take(asking(1, 2)), Taken::Duplicate(genuine.id()));
+        assert_eq!(take(asking(1, 1)), Taken::Conflict(genuine.id()), "what was refused is asked about no more");
+        let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.proof.as_str()));
+        assert_eq!(status(forged.id()), Some(("dead", "refused")));
+    }
+
+    #[test]
+    fn bodies_kept_aside_are_few_and_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        events.take(&[signed(connection, 1, 1, 1)]).unwrap();
+        for body in [b"a", b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i", b"j"] {
+            let conflict = Delivery { body: body.to_vec(), ..signed(connection, 1, 1, 9) };
+            assert!(matches!(events.take(&[conflict]).unwrap()[0][0], Taken::Conflict(_)));
+        }
+        let kept = stores[0].read(|sqlite| {
+            Ok(sqlite.query_row("SELECT count(*), count(DISTINCT body) FROM conflicts", [], |row| {
+                Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
+            })?)
+        });
+        assert_eq!(kept.unwrap(), (8, 8));
     }
 
     #[test]

@@ -42,6 +42,36 @@ impl EventStatus {
     }
 }
 
+/// Whether it is proved that the vendor sent an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventProof {
+    Verified,
+    /// The service signs nothing: only who knows the URL can send.
+    Unsigned,
+    /// The signature covers too little, and the vendor is still to be asked. Nobody handles it until then.
+    Asking,
+    /// The vendor says that it did not send it.
+    Refused,
+}
+
+const PROOFS: &[(EventProof, &str)] = &[
+    (EventProof::Verified, "verified"),
+    (EventProof::Unsigned, "unsigned"),
+    (EventProof::Asking, "asking"),
+    (EventProof::Refused, "refused"),
+];
+
+impl EventProof {
+    pub fn as_str(self) -> &'static str {
+        to_word(PROOFS, self)
+    }
+
+    /// Whether what the event says may be acted upon.
+    pub fn may_be_handled(self) -> bool {
+        matches!(self, Self::Verified | Self::Unsigned)
+    }
+}
+
 /// One request that was taken, with its events.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -50,6 +80,7 @@ pub struct Delivery {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub events: Vec<NewEvent>,
+    pub proof: EventProof,
     /// Whether anybody is to handle them.
     pub handled: bool,
 }
@@ -59,6 +90,8 @@ pub struct NewEvent {
     pub delivery_id: String,
     /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
     pub digest: Option<[u8; 32]>,
+    /// Of what was signed, where the signature does not cover the id.
+    pub signed: Option<[u8; 32]>,
     pub kind: String,
     pub account: Option<String>,
     pub resource: Option<String>,
@@ -75,12 +108,14 @@ pub enum Taken {
     Duplicate(EventId),
     /// Its id is known with another body: it was put aside.
     Conflict(EventId),
+    /// So it is, and of the other one the vendor is still to be asked: the vendor should send it again later.
+    Undecided(EventId),
 }
 
 impl Taken {
     pub fn id(self) -> EventId {
         match self {
-            Self::New(id) | Self::Duplicate(id) | Self::Conflict(id) => id,
+            Self::New(id) | Self::Duplicate(id) | Self::Conflict(id) | Self::Undecided(id) => id,
         }
     }
 }
@@ -98,6 +133,7 @@ pub struct StoredEvent {
     pub occurred_at: Option<Timestamp>,
     pub received_at: Timestamp,
     pub status: EventStatus,
+    pub proof: EventProof,
     pub attempts: u32,
     pub last_error: Option<String>,
     pub conflicts: u32,
@@ -118,6 +154,7 @@ pub struct Kept {
 pub struct Waiting {
     pub id: EventId,
     pub due_at: Timestamp,
+    pub proof: EventProof,
     pub attempts: u32,
     /// The handlers that have done with it, as a set of bits.
     pub done: u32,
@@ -149,7 +186,7 @@ macro_rules! select {
         concat!(
             "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account, e.resource, e.actor, \
              e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, \
-             (SELECT count(*) FROM conflicts x WHERE x.event_id = e.id) \
+             (SELECT count(*) FROM conflicts x WHERE x.event_id = e.id), e.proof \
              FROM events e JOIN connections c ON c.id = e.connection_id ",
             $rest
         )
@@ -251,7 +288,7 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             keys.catch_up(sqlite)?;
             let ids = keys.find(sqlite, event_keys::key(connection, delivery))?;
-            Ok(known(sqlite, &ids, connection, delivery)?.map(|(id, _)| EventId(id)))
+            Ok(known(sqlite, &ids, connection, &By::Id(delivery))?.map(|(id, ..)| EventId(id)))
         })
     }
 
@@ -280,7 +317,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn waiting(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Waiting>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id, due_at, attempts, done FROM events \
+            let sql = "SELECT id, due_at, attempts, done, proof FROM events \
                        WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query((connection.0, limit))?;
@@ -288,7 +325,13 @@ impl Events<'_> {
             while let Some(row) = rows.next()? {
                 let due_at: Option<i64> = row.get(1)?;
                 let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
-                found.push(Waiting { id: EventId(row.get(0)?), due_at, attempts: row.get(2)?, done: row.get(3)? });
+                found.push(Waiting {
+                    id: EventId(row.get(0)?),
+                    due_at,
+                    proof: from_word(PROOFS, &row.get::<_, String>(4)?)?,
+                    attempts: row.get(2)?,
+                    done: row.get(3)?,
+                });
             }
             Ok(found)
         })
@@ -316,13 +359,42 @@ impl Events<'_> {
         })
     }
 
-    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays.
+    /// Those of a connection that the vendor is to be asked about, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unproved(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND proof = 'asking' AND headers <> '' \
+                       ORDER BY id LIMIT ?2";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let rows = statement.query_map((connection.0, limit), |row| Ok(EventId(row.get(0)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Notes what the vendor said of an event that it was asked about. One that it did not send is dead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove(&self, id: EventId, proof: EventProof, error: Option<&str>) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET proof = ?2, last_error = ?3, \
+                       status = CASE ?2 WHEN 'refused' THEN 'dead' ELSE status END WHERE id = ?1 AND proof = 'asking'";
+            transaction.prepare_cached(sql)?.execute((id.0, proof.as_str(), error))?;
+            Ok(())
+        })
+    }
+
+    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays, and one
+    /// that the vendor did not send is asked about again first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2 WHERE id = ?1 AND headers <> ''";
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2, \
+                       proof = CASE proof WHEN 'refused' THEN 'asking' ELSE proof END WHERE id = ?1 AND headers <> ''";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {
@@ -333,75 +405,10 @@ impl Events<'_> {
     }
 }
 
-/// What goes when its time is over.
-#[derive(Clone, Copy, Debug)]
-pub struct Pruning {
-    pub connection: ConnectionId,
-    /// Those that were processed and came before this.
-    pub before: Timestamp,
-    /// The ids of deliveries stay, by which one that comes again is known: nothing else tells how old it is.
-    pub keeps_ids: bool,
-    /// Also those that are dead.
-    pub dead: bool,
-}
-
-impl Events<'_> {
-    /// Removes events that were processed, some at a time; the number of them. A batch goes as a whole, once all of it
-    /// was processed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn prune(&self, pruning: &Pruning, most: u32) -> Result<usize, StoreError> {
-        let Pruning { connection, before, keeps_ids, dead } = *pruning;
-        let old: Vec<i64> = self.0.read(|sqlite| {
-            let ready = "SELECT e.id FROM events e WHERE e.connection_id = ?1 AND e.received_at < ?2 \
-                         AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM events o WHERE o.body_of = e.id \
-                         AND o.status NOT IN ('processed'";
-            let statuses = if dead { ", 'dead')) AND e.status = 'dead'" } else { ")) AND e.status = 'processed'" };
-            let mut statement = sqlite.prepare_cached(&format!("{ready}{statuses} ORDER BY e.received_at LIMIT ?3"))?;
-            let rows = statement.query_map((connection.0, before.as_millisecond(), most), |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })?;
-        if old.is_empty() {
-            return Ok(0);
-        }
-        self.0.write(|transaction| {
-            let sql = if keeps_ids {
-                "UPDATE events SET headers = '', body = NULL, item = NULL, last_error = NULL \
-                 WHERE id = ?1 AND status IN ('processed', 'dead')"
-            } else {
-                "DELETE FROM events WHERE id = ?1 AND status IN ('processed', 'dead')"
-            };
-            let mut statement = transaction.prepare_cached(sql)?;
-            let mut conflicts = transaction.prepare_cached("DELETE FROM conflicts WHERE event_id = ?1")?;
-            let mut pruned = 0;
-            for id in &old {
-                conflicts.execute([id])?;
-                pruned += statement.execute([id])?;
-            }
-            Ok(pruned)
-        })
-    }
-
-    /// How many there are to prune.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn count_old(&self, pruning: &Pruning) -> Result<u64, StoreError> {
-        self.0.read(|sqlite| {
-            let sql = "SELECT count(*) FROM events WHERE connection_id = ?1 AND received_at < ?2 AND headers <> '' \
-                       AND status = ?3";
-            let status = if pruning.dead { EventStatus::Dead } else { EventStatus::Processed };
-            let parameters = (pruning.connection.0, pruning.before.as_millisecond(), status.as_str());
-            Ok(sqlite.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
-        })
-    }
-}
-
 fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, key, digest, kind, account, resource, actor, occurred_at, \
-               received_at, headers, body, body_of, item, status, due_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+               received_at, headers, body, body_of, item, status, due_at, signed, signed_key, proof) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     let mut insert = transaction.prepare_cached(sql)?;
     let headers = to_json(&delivery.headers)?;
     let received_at = delivery.received_at.as_millisecond();
@@ -409,9 +416,24 @@ fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery
     let mut first = None;
     let mut taken = Vec::with_capacity(delivery.events.len());
     for event in &delivery.events {
+        let signed_key = event.signed.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
         let key = event_keys::key(delivery.connection, &event.delivery_id);
-        let found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &event.delivery_id)?;
-        let Some((id, digest)) = found else {
+        // The same signed bytes are the same event, under whatever id and type they come: first, for an id that is not
+        // signed may be another event's.
+        let mut found = None;
+        if let (Some(key), Some(signed)) = (signed_key, &event.signed) {
+            let by = By::Signed(signed);
+            found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &by)?;
+        }
+        if found.is_none() {
+            let by = By::Id(&event.delivery_id);
+            found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &by)?;
+        }
+        let same = |digest: &[u8]| digest.is_empty() || event.digest.is_none_or(|known| known == *digest);
+        // What the vendor did not send takes no id from what it did.
+        let found = found
+            .filter(|(_, digest, proof)| *proof != EventProof::Refused || (event.digest.is_some() && same(digest)));
+        let Some((id, digest, proof)) = found else {
             insert.execute(rusqlite::params![
                 delivery.connection.0,
                 event.delivery_id,
@@ -429,40 +451,92 @@ fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery
                 event.item,
                 status.as_str(),
                 delivery.handled.then_some(received_at),
+                event.signed,
+                signed_key,
+                delivery.proof.as_str(),
             ])?;
             let id = transaction.last_insert_rowid();
             keys.add(key, id);
+            if let Some(key) = signed_key {
+                keys.add(key, id);
+            }
             first.get_or_insert(id);
             taken.push(Taken::New(EventId(id)));
             continue;
         };
-        if digest.is_empty() || event.digest.is_none_or(|known| known == *digest) {
+        if same(&digest) {
+            // One that was fetched first, and now comes signed.
+            if let (Some(key), Some(signed)) = (signed_key, &event.signed) {
+                let sql = "UPDATE events SET signed = ?2, signed_key = ?3 WHERE id = ?1 AND signed IS NULL";
+                if transaction.prepare_cached(sql)?.execute((id, signed, key))? > 0 {
+                    event_keys::put_now(transaction, key, id)?;
+                }
+            }
             taken.push(Taken::Duplicate(EventId(id)));
+        } else if proof == EventProof::Asking {
+            taken.push(Taken::Undecided(EventId(id)));
         } else {
-            let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) VALUES (?1, ?2, ?3, ?4)";
-            transaction.prepare_cached(sql)?.execute((id, received_at, &headers, &delivery.body))?;
+            put_aside(transaction, id, received_at, &headers, &delivery.body)?;
             taken.push(Taken::Conflict(EventId(id)));
         }
     }
     Ok(taken)
 }
 
-/// The one of these events that is this delivery, and its digest.
+/// Bodies that are kept aside for one event: whoever can repeat requests must not fill the disk with them.
+const MOST_CONFLICTS: u32 = 8;
+
+/// Keeps a body that came under the id of another, once.
+fn put_aside(
+    transaction: &Transaction<'_>,
+    event: i64,
+    received_at: i64,
+    headers: &str,
+    body: &[u8],
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) SELECT ?1, ?2, ?3, ?4 \
+               WHERE (SELECT count(*) FROM conflicts WHERE event_id = ?1) < ?5 \
+               AND NOT EXISTS (SELECT 1 FROM conflicts WHERE event_id = ?1 AND body = ?4)";
+    transaction.prepare_cached(sql)?.execute((event, received_at, headers, body, MOST_CONFLICTS))?;
+    Ok(())
+}
+
+/// What an event that comes again is recognised by.
+enum By<'a> {
+    Id(&'a str),
+    Signed(&'a [u8; 32]),
+}
+
+/// The one of these events that is this delivery, its digest and its proof. One that was refused counts where there is no
+/// other.
 fn known(
     sqlite: &Connection,
     ids: &[i64],
     connection: ConnectionId,
-    delivery_id: &str,
-) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
-    let sql = "SELECT id, digest FROM events WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3";
+    by: &By<'_>,
+) -> Result<Option<(i64, Vec<u8>, EventProof)>, StoreError> {
+    let sql = match by {
+        By::Id(_) => "SELECT id, digest, proof FROM events WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3",
+        By::Signed(_) => "SELECT id, digest, proof FROM events WHERE id = ?1 AND connection_id = ?2 AND signed = ?3",
+    };
+    let value: &dyn rusqlite::ToSql = match by {
+        By::Id(id) => id,
+        By::Signed(signed) => signed,
+    };
+    let mut refused = None;
     for id in ids {
         let mut statement = sqlite.prepare_cached(sql)?;
-        let found = statement.query_row((id, connection.0, delivery_id), |row| Ok((row.get(0)?, row.get(1)?)));
-        if let Some(found) = found.optional()? {
+        let found = statement.query_row(rusqlite::params![id, connection.0, value], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        });
+        let Some((id, digest, proof)) = found.optional()? else { continue };
+        let found = (id, digest, from_word(PROOFS, &proof)?);
+        if found.2 != EventProof::Refused {
             return Ok(Some(found));
         }
+        refused.get_or_insert(found);
     }
-    Ok(None)
+    Ok(refused)
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
@@ -483,5 +557,6 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         attempts: row.get(11)?,
         last_error: row.get(12)?,
         conflicts: row.get(13)?,
+        proof: from_word(PROOFS, &row.get::<_, String>(14)?)?,
     })
 }

@@ -28,6 +28,7 @@ mod meta;
 mod migrations;
 mod open;
 pub mod outbox;
+mod prune;
 mod records;
 mod row;
 mod sandbox;
@@ -57,7 +58,7 @@ pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rul
 pub use error::{SqliteError, StoreError};
 pub use event_types::{EventTypes, KnownType};
 pub use events::{
-    Delivery, Ended, EventId, EventStatus, Events, Filter, Kept, NewEvent, Pruning, StoredEvent, Taken, Waiting,
+    Delivery, Ended, EventId, EventProof, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting,
 };
 pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
 pub use hash::{Hash, RecordHasher};
@@ -65,6 +66,7 @@ pub use jobs::{EndedJob, Job, JobId, JobState, Jobs, Mode, NewJob};
 pub use meta::Meta;
 pub use open::{Key, LostWrites};
 pub use outbox::Outbox;
+pub use prune::Pruning;
 pub use records::{
     Change, Counts, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord, Traffic,
 };

@@ -99,12 +99,25 @@ pub(super) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut
 
 /// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
 pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value, received: Timestamp) -> Event {
+    let ids: Vec<&Find> = shape.id.iter().collect();
+    read_by(shape, &ids, judged, place, item, received)
+}
+
+/// The same, with the places that its id is read from.
+pub(super) fn read_by(
+    shape: &EventShape,
+    ids: &[&Find],
+    judged: &Judged<'_>,
+    place: usize,
+    item: &Value,
+    received: Timestamp,
+) -> Event {
     let text = |places: &[Find]| places.iter().find_map(|find| find.text(judged, item));
-    let part = |find: &Find| match find.received {
+    let part = |find: &&Find| match find.received {
         true => find.fits(judged, item).then(|| received.as_second().to_string()),
         false => find.text(judged, item),
     };
-    let joined = |parts: &[Find], separator: &str| {
+    let joined = |parts: &[&Find], separator: &str| {
         let found: Vec<String> = parts.iter().filter_map(part).collect();
         (!found.is_empty()).then(|| found.join(separator))
     };
@@ -113,7 +126,7 @@ pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value,
         TimeUnit::Milliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok(),
         TimeUnit::Date => date(&text),
     });
-    let kind = joined(&shape.kind, ".").unwrap_or_else(|| "event".to_owned());
+    let kind = joined(&shape.kind.iter().collect::<Vec<_>>(), ".").unwrap_or_else(|| "event".to_owned());
     // One body that comes again is the same events; what is equal within it is not, nor what is told anew in a body that
     // says another time. What proves it is not hashed: it may be another when the body comes again.
     let hash = || {
@@ -124,7 +137,7 @@ pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value,
         format!("sha256:{}", hex(context.finish().as_ref()))
     };
     Event {
-        delivery_id: joined(&shape.id, ":").unwrap_or_else(hash),
+        delivery_id: joined(ids, ":").unwrap_or_else(hash),
         kind,
         account: text(&shape.account),
         time,

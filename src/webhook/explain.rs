@@ -1,7 +1,5 @@
 //! Why a captured request is taken or refused: part by part, as far as that can be told.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 use url::Url;
 
@@ -13,7 +11,7 @@ use super::request::Request;
 use super::setup::Setup;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connector::{Carrier, Proof, Webhook};
+use crate::connector::{Carrier, Coverage, Covered, Proof, Webhook};
 use crate::error::Result;
 
 /// What became of a request, and of each of its parts.
@@ -21,6 +19,10 @@ use crate::error::Result;
 pub struct Explained {
     pub refused: Option<Refused>,
     pub parts: Vec<Part>,
+    /// What the signature covers of it, in words.
+    pub covers: Option<Coverage>,
+    /// Whether the service is asked before the event counts as verified.
+    pub is_confirmed_later: bool,
     /// What it tells, where it is taken.
     pub events: Vec<Event>,
 }
@@ -60,7 +62,13 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let Ok(document) = event::document(&rules.event, request) else {
         let says = "it is neither JSON, a form nor a text".to_owned();
         let parts = vec![Part { name: "body", state: State::Wrong, says }];
-        return Ok(Explained { refused: Some(Refused::Form), parts, events: Vec::new() });
+        return Ok(Explained {
+            refused: Some(Refused::Form),
+            parts,
+            covers: None,
+            is_confirmed_later: false,
+            events: Vec::new(),
+        });
     };
     let items = event::items(&rules.event, &document);
     let whole = std::slice::from_ref(&document);
@@ -69,20 +77,28 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let mut refused = None;
     if let Some(proof) = proof_of(&rules.proofs, &judged).filter(|proof| fetch::is_needed(proof)) {
         let route = route(app, setup)?;
-        match fetch::trust(proof, &judged, &app.http, &route, &mut HashMap::new(), now).await {
+        let fetched = match fetch::address(proof, &judged) {
+            Ok(url) => fetch::fetch(proof.scheme, &url, &app.http, &route, now).await,
+            Err(error) => Err(error),
+        };
+        match fetched {
             Ok(fetched) => trust = fetched,
             Err(error) => refused = Some(error),
         }
     }
     let case = Case { rules, keys: &setup.keys, trust: &trust, now };
     let refused = refused.or_else(|| case.judge(request).err());
+    let proof = proof_of(&rules.proofs, &judged);
+    let ids = rules.id_places(proof);
+    let read = |(place, item)| event::read_by(&rules.event, &ids, &judged, place, item, now);
     let events = match (&refused, &items) {
-        (None, Ok(items)) => {
-            items.iter().enumerate().map(|(place, item)| event::read(&rules.event, &judged, place, item, now)).collect()
-        }
+        (None, Ok(items)) => items.iter().enumerate().map(read).collect(),
         _ => Vec::new(),
     };
-    Ok(Explained { parts: case.parts(&judged, refused.as_ref()), refused, events })
+    let covers = proof.map(|proof| rules.coverage(proof));
+    let is_confirmed_later =
+        rules.confirm.is_some() && covers.as_ref().is_some_and(|covers| !covers.covers(Covered::Body));
+    Ok(Explained { parts: case.parts(&judged, refused.as_ref()), refused, covers, is_confirmed_later, events })
 }
 
 struct Case<'a> {

@@ -1,6 +1,6 @@
-//! What proves a request and must be fetched: a certificate, or an issuer's keys. Both are kept for an hour.
+//! What proves a request and must be fetched: a certificate, or an issuer's keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -23,53 +23,34 @@ pub(super) fn is_needed(proof: &Proof) -> bool {
     matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
 }
 
-/// What is needed to judge a request by a proof, from memory where it was fetched before.
+/// Fetches the certificate or the keys at a URL.
 ///
 /// # Errors
 /// [`Refused::Missing`] where it cannot be had, or is not the vendor's.
-pub(super) async fn trust(
-    proof: &Proof,
-    judged: &Judged<'_>,
+pub(super) async fn fetch(
+    scheme: Scheme,
+    url: &Url,
     http: &Client,
     route: &Route,
-    known: &mut HashMap<String, Trust>,
     now: Timestamp,
 ) -> Result<Trust, Refused> {
-    let url = address(proof, judged)?;
-    // Where it is really fetched is part of the name: no other connection believes what the sandbox publishes. So is the
-    // hour: what it names is fetched anew in the next.
-    let asked = route.resolve(&url).map_err(|_| Refused::Missing(format!("{url} cannot be reached")))?;
-    let name = format!("{url} {asked} {}", now.as_second() / 3600);
-    if let Some(trust) = known.get(&name) {
-        return Ok(trust.clone());
-    }
     let missing = |why: &str| Refused::Missing(format!("{url} {why}"));
-    let request = http::Request::new("GET", url.clone());
+    let request = http::Request { largest: LARGEST, ..http::Request::new("GET", url.clone()) };
     let answer = http.send(request, route).await.map_err(|_| missing("cannot be reached"))?;
-    if !answer.is_success() || answer.body.len() > LARGEST {
+    if !answer.is_success() {
         return Err(missing("gives no answer"));
     }
-    let trust = match proof.scheme {
-        Scheme::RsaSha256 => {
-            let anchors =
-                if matches!(route, Route::Live) { Anchors::Roots(TLS_SERVER_ROOT_CERTS) } else { Anchors::Itself };
-            let key = certificate_key(&answer.body, now, anchors)
-                .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
-            Trust { certificate_key: Some(key), ..Trust::default() }
-        }
-        _ => Trust { json_keys: json_keys(&answer.json().unwrap_or_default()), ..Trust::default() },
-    };
-    // A vendor has a few; what somebody makes up does not stay.
-    const MOST: usize = 64;
-    if known.len() >= MOST {
-        known.clear();
+    if scheme != Scheme::RsaSha256 {
+        return Ok(Trust { json_keys: json_keys(&answer.json().unwrap_or_default()), ..Trust::default() });
     }
-    known.insert(name, trust.clone());
-    Ok(trust)
+    let anchors = if matches!(route, Route::Live) { Anchors::Roots(TLS_SERVER_ROOT_CERTS) } else { Anchors::Itself };
+    let key = certificate_key(&answer.body, now, anchors)
+        .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
+    Ok(Trust { certificate_key: Some(key), ..Trust::default() })
 }
 
 /// Where it is: a header may name it, on the vendor's hosts only.
-fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
+pub(super) fn address(proof: &Proof, judged: &Judged<'_>) -> Result<Url, Refused> {
     let missing = |what: &str| Refused::Missing(what.to_owned());
     if let Some(rule) = &proof.certificate {
         let text = rule.url.text(judged, judged.document).ok_or_else(|| missing("the certificate's URL"))?;

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::body::Bytes;
+use hyper::http::request::Parts;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
+use super::confirm::Confirmer;
 use super::fetch;
+use super::flood::Flood;
 use super::handle::{Choice, Handlers};
 use super::inbox::Inbox;
 use super::queue::{self, Queue};
-use super::receive::{Outcome, Received, Receiver, Reply, Target};
+use super::receive::{Outcome, Received, Receiver, Reply, Target, payload};
 use super::request::Request;
 use super::retention::{prune_some, pruning};
 use super::setup::Setup;
@@ -117,6 +120,20 @@ pub enum Seen {
         attempts: u32,
         error: Option<String>,
     },
+    /// The vendor said whether it sent an event.
+    Confirmed {
+        connection: ConnectionName,
+        id: EventId,
+        kind: String,
+        verified: bool,
+        error: Option<String>,
+    },
+    /// More requests were refused for one reason than are worth a line each.
+    Summary {
+        connection: Option<ConnectionName>,
+        reason: &'static str,
+        count: u64,
+    },
 }
 
 /// A connection that cannot receive, and why.
@@ -135,7 +152,10 @@ pub struct Listener<'a> {
     opened: Arc<Opened>,
     targets: Vec<Arc<Target>>,
     queues: Vec<Queue<'a>>,
+    confirmers: Vec<Confirmer<'a>>,
     wakes: HashMap<ConnectionId, Arc<Notify>>,
+    /// Wakes those who ask vendors about events.
+    asks: HashMap<ConnectionId, Arc<Notify>>,
     names: HashMap<ConnectionName, ConnectionId>,
     server: Server,
     seen: mpsc::Receiver<Seen>,
@@ -170,11 +190,12 @@ impl<'a> Listener<'a> {
             targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, awaits)?));
         }
         let (told, seen) = mpsc::channel(MOST_SEEN);
-        let receiver = receiver(app, &opened, targets.clone())?;
+        let receiver = receiver(app, &opened, targets.clone(), plan.handlers.choice.filter.is_some())?;
         let server = serve(listeners, port, receiver, told.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
-            let lock = queue::lock(app, setup.connection.id).map_err(|source| ListenError::Lock { source })?;
+            let lock =
+                queue::lock(app, "events", setup.connection.id).map_err(|source| ListenError::Lock { source })?;
             let Some(lock) = lock else {
                 handled_elsewhere.push(setup.name().clone());
                 continue;
@@ -195,6 +216,7 @@ impl<'a> Listener<'a> {
                 _lock: lock,
             });
         }
+        let (confirmers, asks) = confirmers(app, &opened, &targets, &wakes, &told)?;
         let names = setups.iter().map(|setup| (setup.name().clone(), setup.connection.id)).collect();
         Ok(Self {
             setups,
@@ -206,7 +228,9 @@ impl<'a> Listener<'a> {
             opened,
             targets,
             queues,
+            confirmers,
             wakes,
+            asks,
             names,
             server,
             seen,
@@ -215,51 +239,69 @@ impl<'a> Listener<'a> {
 
     /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
     pub async fn run(self, stop: impl Future<Output = ()>, mut told: impl FnMut(&Seen)) {
-        let Self { app, plan, opened, targets, queues, wakes, names, server, mut seen, .. } = self;
+        let Self { app, plan, opened, targets, queues, confirmers, wakes, asks, names, server, mut seen, .. } = self;
         let (stopping, stopped) = watch::channel(false);
+        let mut confirming = std::pin::pin!(join_all(confirmers.iter().map(|asking| asking.work(stopped.clone()))));
+        let mut flood = Flood::default();
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.work(stopped.clone()))));
         let mut leases = std::pin::pin!(look_after(app, plan, &opened, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(READ_AGAIN);
-        let mut show = |happened: &Seen| {
+        let mut show = |happened: Option<&Seen>| {
+            // Nothing came for a while: what was held back is told in sum.
+            let Some(happened) = happened else {
+                flood.over().iter().for_each(&mut told);
+                return;
+            };
             if let Seen::Request(Outcome::Received { connection, .. }) = happened
-                && let Some(wake) = names.get(connection).and_then(|id| wakes.get(id))
+                && let Some(id) = names.get(connection)
             {
-                wake.notify_one();
+                wakes.get(id).into_iter().chain(asks.get(id)).for_each(|wake| wake.notify_one());
             }
-            if let Some(chosen) = chosen(&plan.handlers.choice, happened) {
+            if matches!(happened, Seen::Request(outcome) if flood.holds_back(outcome)) {
+                return;
+            }
+            if let Some(chosen) = chosen(&plan.handlers.choice, &targets, happened) {
                 told(&chosen);
             }
         };
         loop {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened),
+                Some(happened) = seen.recv() => show(Some(&happened)),
                 _ = &mut working, if !queues.is_empty() => break,
+                _ = &mut confirming, if !confirmers.is_empty() => break,
                 () = &mut leases => break,
-                _ = again.tick() => targets.iter().for_each(|target| read_again(&opened, &app.clock, target)),
+                _ = again.tick() => {
+                    show(None);
+                    targets.iter().for_each(|target| read_again(&opened, &app.clock, target));
+                }
                 () = &mut stop => break,
             }
         }
         let mut closing = std::pin::pin!(server.finish(LAST_ANSWERS));
         loop {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened),
+                Some(happened) = seen.recv() => show(Some(&happened)),
                 () = &mut closing => break,
             }
         }
         let _ = stopping.send(true);
         // A vendor that is being asked is not left in the middle.
         let _ = tokio::time::timeout(LAST_ANSWERS, leases).await;
+        if !confirmers.is_empty() {
+            let _ = tokio::time::timeout(LAST_ANSWERS, confirming).await;
+        }
         let mut handling = std::pin::pin!(tokio::time::timeout(LAST_ANSWERS, working));
         while !queues.is_empty() {
             tokio::select! {
-                Some(happened) = seen.recv() => show(&happened),
+                Some(happened) = seen.recv() => show(Some(&happened)),
                 _ = &mut handling => break,
             }
         }
         while let Ok(happened) = seen.try_recv() {
-            show(&happened);
+            show(Some(&happened));
         }
+        show(None);
     }
 }
 
@@ -363,7 +405,38 @@ fn pusher<'a>(app: &'a App, opened: &Arc<Opened>, setup: &Setup) -> Pusher<'a> {
     Pusher::new(app, Arc::clone(opened), setup.name().clone(), setup.connector.clone())
 }
 
-fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Result<Receiver> {
+type Asking<'a> = (Vec<Confirmer<'a>>, HashMap<ConnectionId, Arc<Notify>>);
+
+/// Those who ask the vendors about events, and what wakes them.
+fn confirmers<'a>(
+    app: &'a App,
+    opened: &Arc<Opened>,
+    targets: &[Arc<Target>],
+    wakes: &HashMap<ConnectionId, Arc<Notify>>,
+    told: &mpsc::Sender<Seen>,
+) -> Result<Asking<'a>> {
+    let (mut confirmers, mut asks) = (Vec::new(), HashMap::new());
+    for target in targets {
+        let Some(rules) = &target.rules.confirm else { continue };
+        let lock = queue::lock(app, "confirm", target.connection).map_err(|source| ListenError::Lock { source })?;
+        let Some(lock) = lock else { continue };
+        let came = Arc::new(Notify::new());
+        asks.insert(target.connection, Arc::clone(&came));
+        confirmers.push(Confirmer {
+            app,
+            target: Arc::clone(target),
+            rules: rules.clone(),
+            opened: Arc::clone(opened),
+            came,
+            wake: wakes.get(&target.connection).cloned(),
+            told: told.clone(),
+            _lock: lock,
+        });
+    }
+    Ok((confirmers, asks))
+}
+
+fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>, is_filtered: bool) -> Result<Receiver> {
     let inbox = Inbox::start(Arc::clone(opened)).map_err(|source| ListenError::Inbox { source })?;
     let store = Arc::clone(opened);
     let now = app.clock.clone();
@@ -374,7 +447,8 @@ fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>) -> Resul
     };
     let (store, clock) = (Arc::clone(opened), app.clock.clone());
     let recall = move |target: &Target| read_again(&store, &clock, target);
-    Ok(Receiver::new(targets, inbox, app.clock.clone(), http::Client::new(FETCH_TIMEOUT), capture, recall))
+    let http = http::Client::new(FETCH_TIMEOUT);
+    Ok(Receiver::new(targets, inbox, app.clock.clone(), http, is_filtered, capture, recall))
 }
 
 fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
@@ -383,17 +457,29 @@ fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
 
 fn serve(listeners: Vec<TcpListener>, port: u16, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
     let receiver = Arc::new(receiver);
-    let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
-        let (receiver, told) = (Arc::clone(&receiver), told.clone());
+    let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
+    let gate = move |head: &Parts| {
+        let (receiver, told, head) = (Arc::clone(&gatekeeper), gate_told.clone(), head.clone());
         async move {
-            if !matches!(request.method().as_str(), "GET" | "HEAD" | "POST") {
+            if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
                 let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
                 let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
                 answer.headers_mut().insert(hyper::header::ALLOW, allowed);
-                return answer;
+                return Some(answer);
             }
-            let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-            let (reply, outcome) = receiver.receive(&path, &query, read(&request)).await;
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            let (reply, outcome) = receiver.admit(path, query, read(&head, Vec::new())).await.err()?;
+            let _ = told.send(Seen::Request(outcome)).await;
+            Some(answer(&reply))
+        }
+    };
+    let server = Server::start_with_gate(listeners, gate, move |request: hyper::Request<Bytes>| {
+        let (receiver, told) = (Arc::clone(&receiver), told.clone());
+        async move {
+            let (head, body) = request.into_parts();
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            // Nobody else has the body: it is moved, not copied.
+            let (reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
             // Whoever watches may have gone; the answer is the vendor's all the same.
             let _ = told.send(Seen::Request(outcome)).await;
             answer(&reply)
@@ -402,13 +488,13 @@ fn serve(listeners: Vec<TcpListener>, port: u16, receiver: Receiver, told: mpsc:
     Ok(server.map_err(|source| ListenError::Port { port, source })?)
 }
 
-fn read(request: &hyper::Request<Bytes>) -> Request {
+fn read(head: &Parts, body: Vec<u8>) -> Request {
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Request {
-        method: request.method().to_string(),
+        method: head.method.to_string(),
         url: String::new(),
-        headers: request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        body: request.body().to_vec(),
+        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body,
     }
 }
 
@@ -429,14 +515,19 @@ fn read_again(opened: &Opened, clock: &Clock, target: &Target) {
 }
 
 /// What of it is to be shown: a request's events as far as they are chosen.
-fn chosen<'s>(choice: &Choice, happened: &'s Seen) -> Option<Cow<'s, Seen>> {
+fn chosen<'s>(choice: &Choice, targets: &[Arc<Target>], happened: &'s Seen) -> Option<Cow<'s, Seen>> {
     let Seen::Request(Outcome::Received { connection, events }) = happened else {
         return Some(Cow::Borrowed(happened));
     };
     if choice.kinds.is_empty() && choice.filter.is_none() {
         return Some(Cow::Borrowed(happened));
     }
-    let admitted = |received: &&Received| choice.admits(&EventView::received(connection, received).document());
+    let target = targets.iter().find(|target| target.name == *connection);
+    let admitted = |received: &&Received| {
+        let source = target.zip(received.source.as_ref());
+        let read = source.map(|(target, request)| payload(&target.rules, request, received.event.item.as_deref()));
+        choice.admits(&EventView::received(connection, received, read.as_ref()).document())
+    };
     let events: Vec<_> = events.iter().filter(admitted).cloned().collect();
     if events.is_empty() {
         return None;

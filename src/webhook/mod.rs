@@ -4,9 +4,11 @@
 //! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
 pub mod backfill;
+pub mod confirm;
 pub mod event;
 pub mod explain;
 mod fetch;
+mod flood;
 pub mod handle;
 pub mod handshake;
 pub mod inbox;
@@ -27,6 +29,7 @@ pub mod subscription;
 pub mod tamper;
 #[cfg(test)]
 mod tests;
+mod trust;
 pub mod view;
 pub mod volley;
 

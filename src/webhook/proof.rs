@@ -90,6 +90,13 @@ pub struct Judged<'a> {
     pub items: &'a [Value],
 }
 
+impl<'a> Judged<'a> {
+    /// A request whose body was not parsed, for proofs that do not look into it.
+    pub fn unread(request: &'a Request) -> Self {
+        Self { request, document: &Value::Null, items: &[Value::Null] }
+    }
+}
+
 impl Condition {
     /// Whether all of it holds of a request.
     pub(super) fn holds(&self, request: &Request, document: &Value) -> bool {
@@ -177,7 +184,12 @@ impl Carrier {
 /// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be had
 /// the request is refused, and no weaker proof beside it is asked.
 pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proof> {
-    proofs.iter().find(|proof| {
+    proof_at(proofs, judged).map(|(_, proof)| proof)
+}
+
+/// The same, with its place in the file.
+pub(super) fn proof_at<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<(usize, &'p Proof)> {
+    proofs.iter().enumerate().find(|(_, proof)| {
         let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));
         fits && proof.signature.is_there(judged)
     })
@@ -228,6 +240,21 @@ pub fn verify(
         }
         checked => checked,
     }
+}
+
+/// What a repetition of this request is known by beside its id: the bytes that were signed. `place` is the event's among
+/// those of the request.
+pub(super) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values, place: usize) -> Option<[u8; 32]> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&place.to_be_bytes());
+    let timestamp = match &proof.timestamp {
+        Some(rule) => Some(said(rule, judged, judged.document).ok()?.0),
+        None => None,
+    };
+    // Without the secret, which changes while the bytes of the vendor stay.
+    let nobody = Secret::from("");
+    context.update(&base(proof, judged, judged.document, values, Some(&nobody), timestamp.as_deref()).ok()?);
+    context.finish().as_ref().try_into().ok()
 }
 
 /// The URL without its port, or with its scheme's where it has none. Read as text: it is what was signed.

@@ -44,11 +44,11 @@ pub(super) struct Queue<'a> {
     pub(super) _lock: File,
 }
 
-/// The lock of a connection's handlers; absent where another process has it.
-pub(super) fn lock(app: &App, connection: ConnectionId) -> std::io::Result<Option<File>> {
+/// The lock of a connection's `work`: handlers are `events`. Absent where another process has it.
+pub(super) fn lock(app: &App, work: &str, connection: ConnectionId) -> std::io::Result<Option<File>> {
     let folder = app.folders.workspace(&app.workspace).join("locks");
     files::create_private_folder(&folder)?;
-    let file = files::open_or_create_private(&folder.join(format!("events-{}.lock", connection.0)))?;
+    let file = files::open_or_create_private(&folder.join(format!("{work}-{}.lock", connection.0)))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -84,6 +84,10 @@ impl Queue<'_> {
                 return Ok(None);
             }
             for waiting in waiting {
+                // It keeps its place until the vendor has said whether it sent it.
+                if !waiting.proof.may_be_handled() {
+                    return Ok(None);
+                }
                 let now = self.clock.precise();
                 let due_at = clock::due_at(waiting.due_at, wait_after(waiting.attempts), now);
                 if due_at > now {

@@ -5,21 +5,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use ring::digest;
 use serde_json::Value;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::inbox::{Inbox, NotTaken};
-use super::proof::{Judged, Keys, Refused, Trust, proof_of, same, verify};
-use super::request::Request;
+use super::proof::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, verify};
+use super::request::{Request, capped};
+use super::trust::TrustStore;
 use super::{event, fetch, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName};
-use crate::connector::Webhook;
+use crate::connector::{Condition, Covered, Handshake, Scheme, Webhook};
 use crate::http::{self, Route};
 use crate::secret::Secret;
-use crate::store::{Delivery, NewEvent, Taken};
+use crate::store::{Delivery, EventProof, NewEvent, Taken};
 
 /// A connection that webhooks are received for.
 pub struct Target {
@@ -76,13 +78,16 @@ pub enum Outcome {
     Unknown,
 }
 
-/// An event that was taken, with the vendor's document as it came.
+/// An event that was taken.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub event: NewEvent,
-    pub payload: Value,
+    /// The request, where what is shown is chosen by what it says.
+    pub source: Option<Arc<Request>>,
     pub received_at: Timestamp,
     pub taken: Taken,
+    /// Whether it is proved that the vendor sent it.
+    pub verified: bool,
 }
 
 type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
@@ -97,13 +102,21 @@ pub struct Receiver {
     targets: HashMap<String, Vec<Arc<Target>>>,
     inbox: Inbox,
     clock: Clock,
-    http: http::Client,
-    trusted: Turn<HashMap<String, Trust>>,
+    trusted: TrustStore,
+    /// Bodies that are parsed before anything is proved: a few small ones at once, and large ones one after another, which
+    /// keep no small one waiting.
+    parsing_small: Semaphore,
+    parsing_large: Semaphore,
+    /// Whether what is shown is chosen by what events say.
+    is_filtered: bool,
     /// Keeps a secret that a handshake brought.
     capture: Box<Capture>,
     /// Reads the keys of a target anew.
     recall: Box<Recall>,
 }
+
+/// A request that is answered without a proof brings a token and little else.
+const LARGEST_HANDSHAKE: usize = 64 * 1024;
 
 /// Where webhooks come to.
 pub const PREFIX: &str = "/webhooks/";
@@ -114,6 +127,7 @@ impl Receiver {
         inbox: Inbox,
         clock: Clock,
         http: http::Client,
+        is_filtered: bool,
         capture: impl Fn(&Target, &Secret) -> Result<(), String> + Send + Sync + 'static,
         recall: impl Fn(&Target) + Send + Sync + 'static,
     ) -> Self {
@@ -125,82 +139,136 @@ impl Receiver {
             targets: by_connector,
             inbox,
             clock,
-            http,
-            trusted: Turn::default(),
+            trusted: TrustStore::new(http),
+            parsing_small: Semaphore::new(4),
+            parsing_large: Semaphore::new(1),
+            is_filtered,
             capture: Box::new(capture),
             recall: Box::new(recall),
         }
     }
 
-    /// Answers a request. `path` is the request's own, `query` what follows its question mark.
+    /// Judges a request by its head alone, before its body is read: what certainly proves nothing is refused, and what it
+    /// is to be judged by is fetched while no body waits in memory.
+    ///
+    /// # Errors
+    /// The answer, and what became of it.
+    pub async fn admit(&self, path: &str, query: &str, mut head: Request) -> Result<(), (Reply, Outcome)> {
+        let Some(target) = self.target(path) else { return Err((empty(404), Outcome::Unknown)) };
+        head.url = with_query(&target.public_url, query);
+        if target.rules.proofs.is_empty() || target.rules.proofs_read_body() {
+            return Ok(());
+        }
+        match self.fetched(&target, &Judged::unread(&head)).await {
+            Err(why) if !may_shake_hands(&target.rules, &head) => Err((empty(401), refused(&target, why))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers a request. `path` is the request's own, `query` what follows its question mark. It is judged before its body
+    /// is parsed, and nothing that was parsed outlives an await: a tree takes many times the room of its text.
     pub async fn receive(&self, path: &str, query: &str, mut request: Request) -> (Reply, Outcome) {
         let Some(target) = self.target(path) else { return (empty(404), Outcome::Unknown) };
         request.url = with_query(&target.public_url, query);
-        let name = || target.name.clone();
-        let document = match event::document(&target.rules.event, &request) {
-            Ok(document) => document,
-            Err(error) => {
-                let why = error.to_string();
-                return (empty(400), Outcome::Unreadable { connection: name(), why });
-            }
+        let proven = self.prove(&target, &request).await;
+        if let Err(why) = &proven
+            && (!may_shake_hands(&target.rules, &request) || request.body.len() > LARGEST_HANDSHAKE)
+        {
+            return (empty(401), refused(&target, why.clone()));
+        }
+        let turn = if matches!(proven, Ok(Some(_))) { None } else { Some(self.parsing(&request).await) };
+        let delivery = match self.read(&target, request, proven) {
+            Ok(delivery) => delivery,
+            Err(answered) => return *answered,
         };
-        let items = event::items(&target.rules.event, &document);
+        drop(turn);
+        self.take(&target, delivery).await
+    }
+
+    /// The events of a request, or its answer where it brings none.
+    fn read(
+        &self,
+        target: &Target,
+        request: Request,
+        proven: Result<Option<usize>, Refused>,
+    ) -> Result<Delivery, Box<(Reply, Outcome)>> {
+        let rules = &target.rules;
+        let unreadable = |status, why: String| {
+            Box::new((empty(status), Outcome::Unreadable { connection: target.name.clone(), why }))
+        };
+        let document = event::document(&rules.event, &request).map_err(|error| unreadable(400, error.to_string()))?;
+        let items = event::items(&rules.event, &document);
         let whole = std::slice::from_ref(&document);
         let judged = Judged { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
-        let handshake = handshake::of(&target.rules.handshakes, &judged);
-        if handshake.is_none_or(|handshake| handshake.signed)
-            && let Err(why) = self.prove(&target, &judged).await
-        {
-            return (empty(401), Outcome::Refused { connection: name(), why });
-        }
+        let handshake = handshake::of(&rules.handshakes, &judged);
+        let unsigned = handshake.is_some_and(|handshake| !handshake.signed);
+        let proof = match proven {
+            Err(why) if !unsigned => return Err(Box::new((empty(401), refused(target, why)))),
+            Err(_) => None,
+            Ok(proof) => proof.and_then(|index| rules.proofs.get(index)),
+        };
         if let Some(handshake) = handshake {
-            let mut answer = handshake::answer(handshake, &judged, &keys(&target).values);
-            if answer.status == 403 && self.is_recalled(&target) {
-                answer = handshake::answer(handshake, &judged, &keys(&target).values);
-            }
-            let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(&target, secret));
-            let reply =
-                Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
-            return (reply, Outcome::Handshake { connection: name(), captured });
+            return Err(Box::new(self.shake_hands(target, handshake, &judged)));
         }
         // Whoever opens the URL in a browser sends no event.
         if request.method != "POST" {
-            let why = "it is no POST".to_owned();
-            return (empty(405), Outcome::Unreadable { connection: name(), why });
+            return Err(unreadable(405, "it is no POST".to_owned()));
         }
-        let found = match &items {
-            Ok(items) => items,
-            Err(error) => {
-                let why = error.to_string();
-                return (empty(400), Outcome::Unreadable { connection: name(), why });
-            }
-        };
+        let found = items.as_ref().map_err(|error| unreadable(400, error.to_string()))?;
         let now = self.clock.precise();
+        let (ids, coverage) = (rules.id_places(proof), proof.map(|proof| rules.coverage(proof)));
+        let values = keys(target).values;
         let events = found.iter().enumerate().map(|(place, item)| {
             let text = matches!(found, Cow::Owned(_)).then(|| item.to_string());
-            new_event(event::read(&target.rules.event, &judged, place, item, now), text, &request.body)
+            let read = event::read_by(&rules.event, &ids, &judged, place, item, now);
+            let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.by_signed_bytes));
+            let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, place));
+            NewEvent { signed, ..new_event(read, text, &request.body) }
         });
         let events = events.collect();
-        let payloads = match items {
-            Ok(Cow::Owned(items)) => items,
-            _ => vec![document],
+        let state = match &coverage {
+            None => EventProof::Unsigned,
+            Some(coverage) if rules.confirm.is_some() && !coverage.covers(Covered::Body) => EventProof::Asking,
+            Some(_) => EventProof::Verified,
         };
+        drop(items);
         let delivery = delivery(target.connection, target.handled, request, events, now);
+        Ok(Delivery { proof: state, headers: capped(rules, delivery.headers), ..delivery })
+    }
+
+    fn shake_hands(&self, target: &Target, handshake: &Handshake, judged: &Judged<'_>) -> (Reply, Outcome) {
+        let mut answer = handshake::answer(handshake, judged, &keys(target).values);
+        if answer.status == 403 && self.is_recalled(target) {
+            answer = handshake::answer(handshake, judged, &keys(target).values);
+        }
+        let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(target, secret));
+        let reply = Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
+        (reply, Outcome::Handshake { connection: target.name.clone(), captured })
+    }
+
+    /// Puts the events into the store, and answers once they are there for good.
+    async fn take(&self, target: &Target, delivery: Delivery) -> (Reply, Outcome) {
+        let connection = target.name.clone();
+        let not_taken = |connection, why: String| (empty(503), Outcome::NotTaken { connection, why });
         match self.inbox.take(delivery).await {
             Ok((delivery, taken)) => {
-                let events = delivery.events.into_iter().zip(payloads).zip(taken);
-                let received =
-                    |((event, payload), taken)| Received { event, payload, received_at: delivery.received_at, taken };
-                let events = events.map(received).collect();
-                (accepted(&target.rules), Outcome::Received { connection: name(), events })
+                if taken.iter().any(|taken| matches!(taken, Taken::Undecided(_))) {
+                    let why = "another body came under its id, and the vendor is still being asked about that";
+                    return not_taken(connection, why.to_owned());
+                }
+                let (received_at, verified) = (delivery.received_at, delivery.proof == EventProof::Verified);
+                let mut events = Vec::with_capacity(delivery.events.len());
+                let source = self.is_filtered.then(|| {
+                    let (url, method) = (String::new(), "POST".to_owned());
+                    Arc::new(Request { method, url, headers: delivery.headers, body: delivery.body })
+                });
+                for (event, taken) in delivery.events.into_iter().zip(taken) {
+                    events.push(Received { event, source: source.clone(), received_at, taken, verified });
+                }
+                (accepted(&target.rules), Outcome::Received { connection, events })
             }
-            Err(why) => {
-                let why = match why {
-                    NotTaken::Full => "more come than can be written".to_owned(),
-                    NotTaken::Store(why) => why,
-                };
-                (empty(503), Outcome::NotTaken { connection: name(), why })
-            }
+            Err(NotTaken::Full) => not_taken(connection, "more come than can be written".to_owned()),
+            Err(NotTaken::Store(why)) => not_taken(connection, why),
         }
     }
 
@@ -211,20 +279,49 @@ impl Receiver {
         targets.iter().find(|target| same(target.path.as_bytes(), secret.as_bytes())).cloned()
     }
 
-    async fn prove(&self, target: &Target, judged: &Judged<'_>) -> Result<(), Refused> {
-        // A vendor that signs nothing is known by the URL, which nobody else was told.
-        if target.rules.proofs.is_empty() {
-            return Ok(());
+    /// Whether a request is the vendor's, and by which proof. A vendor that signs nothing is known by the URL alone, which
+    /// nobody else was told.
+    async fn prove(&self, target: &Target, request: &Request) -> Result<Option<usize>, Refused> {
+        let rules = &target.rules;
+        if rules.proofs.is_empty() {
+            return Ok(None);
         }
-        let proof = proof_of(&target.rules.proofs, judged).ok_or(Refused::Unproven)?;
-        let trust = if fetch::is_needed(proof) {
-            let mut trusted = self.trusted.lock().await;
-            // Apart, so that no connection keeps room for what few proofs need.
-            Box::pin(fetch::trust(proof, judged, &self.http, &target.route, &mut trusted, self.clock.now())).await?
-        } else {
-            Trust::default()
+        if !rules.proofs_read_body() {
+            let judged = Judged::unread(request);
+            let (index, trust) = self.fetched(target, &judged).await?;
+            return self.judge(target, &judged, &trust).map(|()| Some(index));
+        }
+        // The proof looks into the body: parsed twice rather than held while something is fetched.
+        let (index, scheme, url) = {
+            let _turn = self.parsing(request).await;
+            parsed(rules, request, |judged| chosen(rules, judged))?
         };
-        let judge = || verify(&target.rules.proofs, judged, &keys(target), &trust, self.clock.now());
+        let trust = self.trust(target, scheme, url).await?;
+        let _turn = self.parsing(request).await;
+        parsed(rules, request, |judged| self.judge(target, judged, &trust)).map(|()| Some(index))
+    }
+
+    /// The proof that judges a request, with what must be fetched for it.
+    async fn fetched(&self, target: &Target, judged: &Judged<'_>) -> Result<(usize, Arc<Trust>), Refused> {
+        let (index, scheme, url) = chosen(&target.rules, judged)?;
+        Ok((index, self.trust(target, scheme, url).await?))
+    }
+
+    /// A turn to parse a body of which nothing is proved.
+    async fn parsing(&self, request: &Request) -> Option<SemaphorePermit<'_>> {
+        let small = request.body.len() <= LARGEST_HANDSHAKE;
+        let turns = if small { &self.parsing_small } else { &self.parsing_large };
+        turns.acquire().await.ok()
+    }
+
+    async fn trust(&self, target: &Target, scheme: Scheme, url: Option<Url>) -> Result<Arc<Trust>, Refused> {
+        let Some(url) = url else { return Ok(Arc::default()) };
+        // Apart, so that no connection keeps room for what few proofs need.
+        Box::pin(self.trusted.get(scheme, &url, &target.route, self.clock.now())).await
+    }
+
+    fn judge(&self, target: &Target, judged: &Judged<'_>, trust: &Trust) -> Result<(), Refused> {
+        let judge = || verify(&target.rules.proofs, judged, &keys(target), trust, self.clock.now());
         judge().or_else(|why| if self.is_recalled(target) { judge() } else { Err(why) })
     }
 
@@ -249,6 +346,37 @@ impl Receiver {
         keys.secrets.push(secret.clone());
         true
     }
+}
+
+/// The proof that a request is judged by, and where that fetches from.
+fn chosen(rules: &Webhook, judged: &Judged<'_>) -> Result<(usize, Scheme, Option<Url>), Refused> {
+    let (index, proof) = proof_at(&rules.proofs, judged).ok_or(Refused::Unproven)?;
+    let url = fetch::is_needed(proof).then(|| fetch::address(proof, judged)).transpose()?;
+    Ok((index, proof.scheme, url))
+}
+
+/// Does something with a parsed body, which is gone when this returns.
+fn parsed<T>(
+    rules: &Webhook,
+    request: &Request,
+    work: impl FnOnce(&Judged<'_>) -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    let document = event::document(&rules.event, request).map_err(|_| Refused::Form)?;
+    let items = event::items(&rules.event, &document);
+    let whole = std::slice::from_ref(&document);
+    work(&Judged { request, document: &document, items: items.as_deref().unwrap_or(whole) })
+}
+
+/// Whether a request may be one of those that need no proof, as far as can be told without its body.
+fn may_shake_hands(rules: &Webhook, request: &Request) -> bool {
+    rules.handshakes.iter().filter(|handshake| !handshake.signed).any(|handshake| {
+        let head = Condition { body: IndexMap::new(), ..handshake.when.clone() };
+        head.holds(request, &Value::Null)
+    })
+}
+
+fn refused(target: &Target, why: Refused) -> Outcome {
+    Outcome::Refused { connection: target.name.clone(), why }
 }
 
 fn keys(target: &Target) -> Keys {
@@ -296,7 +424,8 @@ fn delivery(
 ) -> Delivery {
     let mut headers = request.headers;
     headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-    Delivery { connection, received_at: now, headers, body: request.body, events, handled }
+    let proof = EventProof::Verified;
+    Delivery { connection, received_at: now, headers, body: request.body, events, proof, handled }
 }
 
 /// `item` is the event within a batch; else it is the whole body.
@@ -307,6 +436,7 @@ fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent
     NewEvent {
         delivery_id: event.delivery_id,
         digest: Some(hash),
+        signed: None,
         kind: event.kind,
         account: event.account,
         resource: event.resource,

@@ -57,7 +57,8 @@ pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed
         let page = events.after(after, wish.connection, wish.since)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.id;
-        for event in page {
+        // What the vendor did not confirm is not sent on under a signature of now.
+        for event in page.into_iter().filter(|event| event.proof.may_be_handled()) {
             let Some(kept) = events.kept(event.id)?.filter(|kept| kept.first) else { continue };
             let setup =
                 setups.entry(event.connection.clone()).or_insert_with(|| Setup::of(app, &event.connection).ok());

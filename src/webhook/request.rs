@@ -2,6 +2,8 @@
 
 use url::form_urlencoded;
 
+use crate::connector::Webhook;
+
 /// One webhook request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -19,6 +21,30 @@ pub enum Header<'r> {
     One(&'r str),
     /// The same header twice: which of them was signed nobody can say.
     Several,
+}
+
+/// Headers that are stored with an event: so many, and so many bytes of them.
+const MOST_HEADERS: usize = 64;
+const MOST_HEADER_BYTES: usize = 8 * 1024;
+
+/// The headers that are stored: those that the connector's file names first, then the others as far as they fit.
+pub(super) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    let named = rules.header_names();
+    let is_named = |name: &str| {
+        name.eq_ignore_ascii_case("content-type") || named.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let size = |(name, value): &(String, String)| name.len() + value.len();
+    let first: usize = headers.iter().filter(|(name, _)| is_named(name)).map(size).sum();
+    let (mut left, mut number) = (MOST_HEADER_BYTES.saturating_sub(first), 0);
+    let mut fits = |header: &(String, String)| {
+        let fits = number < MOST_HEADERS && size(header) <= left;
+        if fits {
+            number += 1;
+            left -= size(header);
+        }
+        fits
+    };
+    headers.into_iter().filter(|header| is_named(&header.0) || fits(header)).collect()
 }
 
 impl Request {

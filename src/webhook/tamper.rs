@@ -83,9 +83,11 @@ pub fn signed_at(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, TamperError> {
     let Some(proof) = proof else { return Err(TamperError::NoProof(connector.to_owned())) };
+    let tolerance = proof.timestamp.as_ref().and_then(|rule| rule.tolerance_secs).map_or(0, i64::from);
+    let far = FAR_SECS.saturating_add(tolerance);
     let away = match fault {
-        Fault::Timestamp => -FAR_SECS,
-        Fault::Future => FAR_SECS,
+        Fault::Timestamp => -far,
+        Fault::Future => far,
         Fault::Body if !covers_body(proof) => return Err(TamperError::NoBody(connector.to_owned())),
         Fault::Signature | Fault::Body | Fault::Duplicate => return Ok(None),
     };

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::receive::Received;
 use crate::connection::ConnectionName;
-use crate::store::StoredEvent;
+use crate::store::{EventProof, StoredEvent};
 
 /// Times are RFC 3339.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct EventView<'a> {
     /// When it happened, as the vendor says.
     time: Option<String>,
     received_at: String,
+    /// Whether it is proved that the vendor sent it.
+    verified: bool,
     /// The vendor's document; absent where it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a Value>,
@@ -38,13 +40,14 @@ impl<'a> EventView<'a> {
             actor: event.actor.as_deref(),
             time: event.occurred_at.map(|at| at.to_string()),
             received_at: event.received_at.to_string(),
+            verified: event.proof == EventProof::Verified,
             payload,
         }
     }
 
     /// One that has just come.
-    pub fn received(connection: &ConnectionName, received: &'a Received) -> Self {
-        let Received { event, payload, received_at, taken } = received;
+    pub fn received(connection: &ConnectionName, received: &'a Received, payload: Option<&'a Value>) -> Self {
+        let Received { event, received_at, taken, verified, .. } = received;
         Self {
             id: taken.id().0,
             connection: connection.to_string(),
@@ -55,7 +58,8 @@ impl<'a> EventView<'a> {
             actor: event.actor.as_deref(),
             time: event.occurred_at.map(|at| at.to_string()),
             received_at: received_at.to_string(),
-            payload: Some(payload),
+            verified: *verified,
+            payload,
         }
     }
 

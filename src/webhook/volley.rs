@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use indexmap::IndexMap;
 use serde_json::Value;
 use url::Url;
 
+use super::confirm::params;
 use super::event;
 use super::proof::{Judged, Keys, hex};
 use super::request::Request;
@@ -13,10 +15,12 @@ use super::send::{Answered, Sender};
 use super::sign::{VendorKeys, proof_for};
 use super::simulate::{Wish, simulate};
 use super::tamper::{Fault, TamperError, signed_at, tamper};
+use crate::app::{App, state_key};
 use crate::clock::{self, Clock, Stopwatch};
-use crate::connector::{Connector, Pointer};
+use crate::connector::{Confirm, Connector, Pointer};
 use crate::error::Result;
 use crate::http::HttpError;
+use crate::sandbox::State;
 
 /// Requests that are on their way at the same time, where a rate is asked for.
 const AT_ONCE: usize = 64;
@@ -28,7 +32,6 @@ pub fn any_number() -> u64 {
 }
 
 /// What is to be sent.
-#[derive(Debug)]
 pub struct Volley<'a> {
     pub connector: &'a Connector,
     pub keys: &'a Keys,
@@ -46,6 +49,8 @@ pub struct Volley<'a> {
     /// Requests a second; one after another where absent.
     pub rate: Option<f64>,
     pub fault: Option<Fault>,
+    /// Where the emulated vendor remembers what it sends; absent where it is none.
+    pub sandbox: Option<&'a App>,
 }
 
 /// One request that was sent.
@@ -91,9 +96,13 @@ impl Volley<'_> {
             if wish.signed_at.is_some() {
                 request = simulate(self.connector, &wish, self.keys, self.vendor)?;
             }
+            self.note_sent(&request)?;
             let proof = proof.ok_or_else(|| TamperError::NoProof(self.connector.id.clone()))?;
             let items = event::items(&rules.event, &document).unwrap_or_default();
             tamper(fault, proof, &mut request, items.first().unwrap_or(&document));
+        }
+        if self.fault.is_none_or(|fault| !fault.is_refused()) {
+            self.note_sent(&request)?;
         }
         let delivery_id = {
             let items = event::items(&rules.event, &document).unwrap_or_default();
@@ -101,6 +110,29 @@ impl Volley<'_> {
             items.first().map(|item| event::read(&rules.event, &judged, 0, item, now).delivery_id)
         };
         Ok(Made { request, delivery_id })
+    }
+
+    /// Lets the emulated vendor remember an event that it may be asked about.
+    fn note_sent(&self, request: &Request) -> Result<()> {
+        let confirm = self.connector.webhook.as_ref().and_then(|rules| Some((rules, rules.confirm.as_ref()?)));
+        let (Some(app), Some((rules, confirm))) = (self.sandbox, confirm) else { return Ok(()) };
+        let Ok(document) = event::document(&rules.event, request) else { return Ok(()) };
+        let items = event::items(&rules.event, &document).unwrap_or_default();
+        let judged = Judged { request, document: &document, items: &items };
+        let sent: Vec<_> = items
+            .iter()
+            .filter_map(|item| {
+                let asked = Confirm { values: IndexMap::new(), ..confirm.clone() };
+                Some((params(&asked, &judged, item, &self.keys.values).ok()?, item.clone()))
+            })
+            .collect();
+        app.store_or_new()?.sandbox().update(&state_key(&self.connector.id), |document| {
+            let read = document.take().and_then(|value| serde_json::from_value(value).ok());
+            let mut state: State = read.unwrap_or_default();
+            sent.into_iter().for_each(|(params, event)| state.note_sent(params, event));
+            *document = serde_json::to_value(&state).ok();
+        })?;
+        Ok(())
     }
 
     /// Sends all of it; each answer is told in the order of sending.

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use integ::clock::Timestamp;
-use integ::store::{Delivery, Ended, EventStatus, NewEvent, Taken};
+use integ::store::{Delivery, Ended, EventProof, EventStatus, NewEvent, Taken};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -433,6 +433,7 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ta
     let event = NewEvent {
         delivery_id: delivery.to_owned(),
         digest: Some([7; 32]),
+        signed: None,
         kind: "push".to_owned(),
         account: None,
         resource: None,
@@ -442,7 +443,8 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ta
     };
     let received_at = Timestamp::from_second(now() - days * 86_400).unwrap();
     let (headers, body) = (Vec::new(), b"{}".to_vec());
-    let delivery = Delivery { connection, received_at, headers, body, events: vec![event], handled };
+    let delivery =
+        Delivery { connection, received_at, headers, body, events: vec![event], proof: EventProof::Verified, handled };
     store.events().take(&[delivery]).unwrap()[0][0]
 }
 

@@ -7,7 +7,7 @@ use super::super::table::table;
 use super::super::ui::{Ui, View};
 use super::{source_words, word};
 use crate::app::App;
-use crate::connector::{Auth, Connector, Source};
+use crate::connector::{Auth, Connector, Covered, Proof, Source};
 use crate::error::Result;
 
 /// One connector: ways of authenticating, parameters, scopes, actions, streams; or one action or stream of it
@@ -60,6 +60,15 @@ struct StreamView {
 }
 
 #[derive(Serialize)]
+struct ProofView {
+    scheme: String,
+    covers: Vec<Covered>,
+    confirmed: bool,
+    #[serde(skip)]
+    words: String,
+}
+
+#[derive(Serialize)]
 struct Details {
     id: String,
     name: String,
@@ -73,6 +82,7 @@ struct Details {
     scopes: Vec<ScopeView>,
     actions: Vec<ActionView>,
     streams: Vec<StreamView>,
+    webhook_proofs: Vec<ProofView>,
     health: Option<String>,
     limits: Vec<String>,
     unsure: Vec<String>,
@@ -117,6 +127,15 @@ impl View for Details {
             out.push(String::new());
             let rows = self.streams.iter().map(|item| vec![item.stream.clone().into(), item.about.clone().into()]);
             out.push(table(ui, &["stream", "what"], rows.collect()));
+        }
+        if !self.webhook_proofs.is_empty() {
+            out.push(String::new());
+            let row = |proof: &ProofView| {
+                let asked = if proof.confirmed { "yes" } else { "no" };
+                vec![proof.scheme.clone().into(), proof.words.clone().into(), asked.to_owned().into()]
+            };
+            let rows = self.webhook_proofs.iter().map(row).collect();
+            out.push(table(ui, &["webhook signature", "covers", "service is asked"], rows));
         }
         let lists = [("Limits", &self.limits), ("Not confirmed by a source", &self.unsure)];
         for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
@@ -169,10 +188,25 @@ fn details(connector: &Connector, source: &Source) -> Details {
             .iter()
             .map(|(name, stream)| StreamView { stream: name.clone(), about: stream.about.clone() })
             .collect(),
+        webhook_proofs: proofs(connector),
         health: connector.health.as_ref().map(|health| format!("{} {}", health.method.as_str(), health.path)),
         limits: connector.rate.limits.clone(),
         unsure: connector.unsure.clone(),
     }
+}
+
+fn proofs(connector: &Connector) -> Vec<ProofView> {
+    let Some(rules) = &connector.webhook else { return Vec::new() };
+    let one = |proof: &Proof| {
+        let covers = rules.coverage(proof);
+        ProofView {
+            scheme: word(proof.scheme),
+            words: covers.words(),
+            confirmed: rules.confirm.is_some() && !covers.covers(Covered::Body),
+            covers: covers.parts,
+        }
+    };
+    rules.proofs.iter().map(one).collect()
 }
 
 fn way(connector: &Connector, name: &str, auth: &Auth) -> Way {

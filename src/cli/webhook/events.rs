@@ -12,7 +12,7 @@ use crate::connector::{Scheme, Webhook};
 use crate::error::Result;
 use crate::http::scrub;
 use crate::secret::{REDACTED, Secret};
-use crate::store::{EventId, EventStatus, Filter, Kept, StoredEvent};
+use crate::store::{EventId, EventProof, EventStatus, Filter, Kept, StoredEvent};
 use crate::webhook::receive::payload;
 use crate::webhook::request::Request;
 use crate::webhook::setup::{Setup, rules};
@@ -71,8 +71,8 @@ struct Listing(Vec<Value>, #[serde(skip)] Vec<Vec<String>>);
 fn tone(status: &str) -> Option<Tone> {
     match status {
         "processed" => Some(Tone::Good),
-        "failed" => Some(Tone::Warn),
-        "dead" => Some(Tone::Bad),
+        "failed" | "unverified" => Some(Tone::Warn),
+        "dead" | "refused" => Some(Tone::Bad),
         _ => None,
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
         vec![
             event.id.0.to_string(),
             event.kind.clone(),
-            event.status.as_str().to_owned(),
+            state(event).to_owned(),
             relative(event.received_at.as_second() - now),
             event.connection.to_string(),
             event.resource.clone().unwrap_or_else(|| "-".to_owned()),
@@ -131,10 +131,20 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     Ok(0)
 }
 
+/// The status in a table, where it matters more that nobody may act on the event.
+fn state(event: &StoredEvent) -> &'static str {
+    match event.proof {
+        EventProof::Asking => "unverified",
+        EventProof::Refused => "refused",
+        EventProof::Verified | EventProof::Unsigned => event.status.as_str(),
+    }
+}
+
 /// An event, and what became of it.
 fn document(event: &StoredEvent, payload: Option<&Value>) -> Value {
     let mut document = EventView::stored(event, payload).document();
     document["status"] = json!(event.status.as_str());
+    document["proof"] = json!(event.proof.as_str());
     document["attempts"] = json!(event.attempts);
     document["error"] = json!(event.last_error);
     document["conflicts"] = json!(event.conflicts);
@@ -150,6 +160,7 @@ impl View for Shown {
         let word = |name: &str| match &self.0[name] {
             Value::String(text) => Some(escape(text)),
             Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(if *truth { "yes" } else { "no" }.to_owned()),
             _ => None,
         };
         let names = [
@@ -157,6 +168,7 @@ impl View for Shown {
             "connection",
             "type",
             "status",
+            "verified",
             "attempts",
             "error",
             "delivery_id",

@@ -18,7 +18,7 @@ use crate::connection::ConnectionName;
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
-use crate::store::{EventId, EventStatus, NewEvent, Taken};
+use crate::store::{EventId, EventStatus, Taken};
 use crate::webhook::handle::{Choice, Handlers};
 use crate::webhook::listen::{Listener, Plan, Seen};
 use crate::webhook::receive::{Outcome, Received};
@@ -230,8 +230,8 @@ impl Screen<'_> {
     fn show(&self, seen: &Seen) {
         match seen {
             Seen::Request(Outcome::Received { connection, events }) => {
-                for Received { event, taken, .. } in events {
-                    self.received(connection, event, *taken);
+                for received in events {
+                    self.received(connection, received);
                 }
             }
             Seen::Request(Outcome::Handshake { connection, captured }) => {
@@ -249,6 +249,30 @@ impl Screen<'_> {
                 self.refused(Some(connection), "not_stored", why);
             }
             Seen::Request(Outcome::Unknown) => self.refused(None, "unknown_url", "no connection has this URL"),
+            Seen::Confirmed { connection, id, kind, verified, error } => {
+                let (event, state, tone) = match verified {
+                    true => ("verified", "verified", Tone::Good),
+                    false => ("refused", "refused", Tone::Bad),
+                };
+                let mut document = json!({
+                    "event": event, "connection": connection.to_string(), "id": id.0, "type": kind,
+                    "verified": verified, "error": error,
+                });
+                if !verified {
+                    document["reason"] = json!("not_confirmed");
+                    self.seen.borrow_mut().refused += 1;
+                }
+                let why = error.as_deref().unwrap_or_default();
+                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), why], state, Some(tone));
+            }
+            Seen::Summary { connection, reason, count } => {
+                self.seen.borrow_mut().refused += count;
+                let name = connection.as_ref().map(ToString::to_string);
+                let document = json!({ "event": "refused", "connection": name, "reason": reason, "count": count });
+                let name = name.unwrap_or_else(|| "-".to_owned());
+                let what = format!("{count} more requests: {reason}");
+                self.line(&document, [&name, &what, "", ""], "refused", Some(Tone::Bad));
+            }
             Seen::Handled { connection, id, kind, status, attempts, error } => {
                 let (state, tone) = match status {
                     EventStatus::Processed => ("handled", Tone::Dim),
@@ -278,11 +302,13 @@ impl Screen<'_> {
         }
     }
 
-    fn received(&self, connection: &ConnectionName, event: &NewEvent, taken: Taken) {
+    fn received(&self, connection: &ConnectionName, received: &Received) {
+        let Received { event, taken, verified, .. } = received;
         let (state, tone) = match taken {
-            Taken::New(_) => ("verified", Tone::Good),
+            Taken::New(_) if *verified => ("verified", Tone::Good),
+            Taken::New(_) => ("unverified", Tone::Warn),
             Taken::Duplicate(_) => ("duplicate", Tone::Dim),
-            Taken::Conflict(_) => ("conflict", Tone::Warn),
+            Taken::Conflict(_) | Taken::Undecided(_) => ("conflict", Tone::Warn),
         };
         let mut tally = self.seen.borrow_mut();
         tally.received += u64::from(matches!(taken, Taken::New(_)));
@@ -292,7 +318,7 @@ impl Screen<'_> {
         let id = taken.id().0;
         let mut document = json!({
             "event": "received", "connection": connection.to_string(), "id": id, "type": event.kind,
-            "delivery_id": event.delivery_id, "verified": true, "duplicate": matches!(taken, Taken::Duplicate(_)),
+            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, Taken::Duplicate(_)),
         });
         if matches!(taken, Taken::Conflict(_)) {
             // The same id with another body: it is kept aside, and handled by nobody.

@@ -13,7 +13,7 @@ use super::super::ui::{Ui, View, escape, escape_lines};
 use super::{ArgumentError, read, read_secret};
 use crate::app::App;
 use crate::clock;
-use crate::connection::ConnectionName;
+use crate::connection::{ConnectionName, Mode};
 use crate::connector::{Connector, Pointer, Scheme};
 use crate::env;
 use crate::error::{Kind, Result};
@@ -123,6 +123,8 @@ struct Origin {
     vendor: VendorKeys,
     to: Option<Url>,
     signed_url: Option<Url>,
+    /// Whether it is the vendor of a sandbox connection.
+    is_sandbox: bool,
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
@@ -154,6 +156,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
         first: any_number(),
         rate: args.rate,
         fault: args.invalid.map(Fault::from),
+        sandbox: Some(app).filter(|_| origin.is_sandbox && !args.dry_run),
     };
     if args.dry_run {
         return rehearse(app, ui, &volley);
@@ -239,7 +242,9 @@ fn origin(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<Origin> {
         let port = setup.kept.port.unwrap_or(DEFAULT_PORT);
         let (to, signed_url) = (Some(setup.local_url(port)?), Some(setup.url(port)?));
         take_secret(&setup.connector, given, &mut setup.keys, &mut setup.vendor);
-        return Ok(Origin { connector: setup.connector, keys: setup.keys, vendor: setup.vendor, to, signed_url });
+        let is_sandbox = setup.connection.mode == Mode::Sandbox;
+        let (keys, vendor) = (setup.keys, setup.vendor);
+        return Ok(Origin { connector: setup.connector, keys, vendor, to, signed_url, is_sandbox });
     }
     let connector = app.catalogue.get(name.connector())?;
     let seed = if app.has_vault() { app.sandbox_seed()? } else { clock::random::<32>().to_vec() };
@@ -249,7 +254,7 @@ fn origin(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<Origin> {
     if !known && !keys.secrets.is_empty() {
         ui.note("Signed with a secret that was made up: --secret-file or INTEG_WEBHOOK_SECRET gives the receiver's.");
     }
-    Ok(Origin { connector, keys, vendor, to: None, signed_url: None })
+    Ok(Origin { connector, keys, vendor, to: None, signed_url: None, is_sandbox: false })
 }
 
 /// The connection of this name; absent where it names a connector alone.

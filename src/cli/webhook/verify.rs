@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::super::ui::{Ui, View, escape};
 use super::{ArgumentError, read};
 use crate::app::App;
+use crate::connector::{Coverage, Covered};
 use crate::error::{Kind, Result};
 use crate::webhook::explain::{Explained, explain};
 use crate::webhook::request::Request;
@@ -60,6 +61,12 @@ struct Verified {
     reason: Option<&'static str>,
     message: Option<String>,
     parts: Vec<PartView>,
+    /// The parts of the event that the signature covers; absent where there is none.
+    covers: Option<Vec<Covered>>,
+    /// Whether the service is asked before the event counts as verified.
+    confirmed_later: bool,
+    #[serde(skip)]
+    covers_words: Option<String>,
     events: Vec<EventView>,
 }
 
@@ -72,6 +79,12 @@ impl View for Verified {
         let width = self.parts.iter().map(|part| part.part.len()).max().unwrap_or_default();
         for part in &self.parts {
             lines.push(format!("  {:width$}  {}: {}", part.part, part.state, escape(&part.says)));
+        }
+        if let Some(words) = &self.covers_words {
+            lines.push(format!("The signature covers {words}."));
+        }
+        if self.confirmed_later {
+            lines.push("The service is asked before the event counts as verified.".to_owned());
         }
         for event in &self.events {
             let resource = event.resource.as_ref().map(|about| format!(" {about}")).unwrap_or_default();
@@ -122,6 +135,9 @@ fn view(connection: String, explained: Explained) -> Verified {
         reason: explained.refused.as_ref().map(crate::webhook::proof::Refused::word),
         message: explained.refused.as_ref().map(ToString::to_string),
         parts: parts.map(|part| PartView { part: part.name, state: part.state.word(), says: part.says }).collect(),
+        covers_words: explained.covers.as_ref().map(Coverage::words),
+        covers: explained.covers.map(|covers| covers.parts),
+        confirmed_later: explained.is_confirmed_later,
         events: events
             .map(|event| EventView { kind: event.kind, delivery_id: event.delivery_id, resource: event.resource })
             .collect(),

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pages;
@@ -42,6 +42,9 @@ pub struct Webhook {
     /// How what did not arrive is asked for.
     #[serde(default)]
     pub backfill: Option<Backfill>,
+    /// How the vendor is asked whether an event is its own, where the signature does not cover the body.
+    #[serde(default)]
+    pub confirm: Option<Confirm>,
 }
 
 /// A value that receiving needs.
@@ -99,7 +102,7 @@ pub struct Proof {
     pub jwt: Option<JwtRule>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
     HmacSha1,
@@ -394,6 +397,27 @@ pub struct Backfill {
     /// How far back the vendor knows them.
     #[serde(default)]
     pub reach_secs: Option<u32>,
+}
+
+/// How the vendor is asked whether it sent an event. Until it has said so, the event is unverified and nobody handles it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// The action that asks, called with the connection's own credentials. A definite "not found" is a no, once it has been
+    /// repeated: vendors may send an event shortly before it can be fetched.
+    pub action: String,
+    /// The action's parameters, each with its place in the request; a place in the body gives the JSON value.
+    #[serde(default)]
+    pub params: IndexMap<String, Find>,
+    /// Parameters that come from the webhook's own: templates, such as `{webhook_id}`.
+    #[serde(default)]
+    pub values: IndexMap<String, Template>,
+    /// Where the event stands in the answer, "" for all of it. It must hold everything that the received event holds.
+    #[serde(default)]
+    pub event: Option<Pointer>,
+    /// Places in the answer, each with the values that mean yes.
+    #[serde(default)]
+    pub holds: IndexMap<Pointer, Vec<Value>>,
 }
 
 /// An action with values out of an item for its parameters.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Found;
 use super::given::names_given;
 use crate::connector::{
-    Action, Carrier, Connector, Find, Handshake, ParamKind, Proof, Sample, Scheme, Template, Webhook,
+    Action, Carrier, Connector, Covered, Find, Handshake, ParamKind, Proof, Sample, Scheme, Template, Webhook,
 };
 use crate::jq::Expression;
 
@@ -27,6 +27,11 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
     let given = given(connector, webhook);
     for (index, proof) in webhook.proofs.iter().enumerate() {
         check_proof(&format!("webhook.proofs.{index}"), proof, webhook, &given, found);
+    }
+    for index in webhook.weaker() {
+        let message =
+            "is weaker than another proof of the same bytes, which requests carry as well: remove it".to_owned();
+        found.push((format!("webhook.proofs.{index}.scheme"), message));
     }
     for (index, handshake) in webhook.handshakes.iter().enumerate() {
         check_handshake(&format!("webhook.handshakes.{index}"), handshake, &given, found);
@@ -51,6 +56,7 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
             found.push((format!("webhook.event.{name}"), "received is a part of an id alone".to_owned()));
         }
     }
+    check_confirm(connector, webhook, &given, found);
     check_subscribe(connector, webhook, found);
     check_backfill(connector, webhook, found);
     let mut sampled: BTreeSet<&str> = given.clone();
@@ -163,6 +169,52 @@ fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, fou
         if handshake.answer.is_some() {
             found.push((format!("{key}.answer"), "an answer is an echo or a document, not both".to_owned()));
         }
+    }
+}
+
+/// Where a signature does not cover the body, the vendor must be asked whether it sent it.
+fn check_confirm(connector: &Connector, webhook: &Webhook, given: &BTreeSet<&str>, found: &mut Found) {
+    let Some(confirm) = &webhook.confirm else {
+        let uncovered = webhook
+            .proofs
+            .iter()
+            .enumerate()
+            .find(|(_, proof)| proof.scheme.signs() && !webhook.coverage(proof).covers(Covered::Body));
+        if let Some((index, _)) = uncovered {
+            let message =
+                "does not sign the body: add [webhook.confirm], by which the service is asked whether it sent it";
+            found.push((format!("webhook.proofs.{index}.base"), message.to_owned()));
+        }
+        return;
+    };
+    if confirm.event.is_none() && confirm.holds.is_empty() {
+        found
+            .push(("webhook.confirm".to_owned(), "says neither event nor holds: any answer would be a yes".to_owned()));
+    }
+    let Some(declared) = connector.actions.get(&confirm.action) else {
+        let message = format!("{:?} is not among the connector's actions", confirm.action);
+        found.push(("webhook.confirm.action".to_owned(), message));
+        return;
+    };
+    for name in confirm.params.keys().chain(confirm.values.keys()) {
+        let key = format!("webhook.confirm.params.{name}");
+        match declared.params.get(name).map(|param| param.kind) {
+            None => found.push((key, format!("{} has no such parameter", confirm.action))),
+            Some(ParamKind::File | ParamKind::Files) => {
+                found.push((key, "takes a file, and a request names none".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    let gives = |name: &String| confirm.params.contains_key(name) || confirm.values.contains_key(name);
+    for (name, _) in declared.params.iter().filter(|(name, param)| param.required && !gives(name)) {
+        found.push((format!("webhook.confirm.params.{name}"), format!("is missing: {} needs it", confirm.action)));
+    }
+    for (name, find) in &confirm.params {
+        check_find(&format!("webhook.confirm.params.{name}"), find, found);
+    }
+    for (name, template) in &confirm.values {
+        names(&format!("webhook.confirm.values.{name}"), template, given, found);
     }
 }
 

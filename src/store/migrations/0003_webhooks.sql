@@ -22,6 +22,13 @@ CREATE TABLE events (
     key           INTEGER NOT NULL,
     -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
     digest        BLOB NOT NULL,
+    -- SHA-256 of the bytes that were signed, where the signature does not cover the id: the same bytes under another id are
+    -- the same event. Eight of its bytes are the second key.
+    signed        BLOB,
+    signed_key    INTEGER,
+    -- Whether it is proved that the vendor sent it. `asking`: the vendor is still to be asked. `unsigned`: this service signs
+    -- nothing. `refused`: the vendor did not send it.
+    proof         TEXT NOT NULL DEFAULT 'verified' CHECK (proof IN ('verified', 'unsigned', 'asking', 'refused')),
     kind          TEXT NOT NULL,
     account       TEXT,
     resource      TEXT,
@@ -50,6 +57,9 @@ CREATE INDEX events_key ON events (key);
 
 -- What waits to be handled, in the order in which it came; the rest is not in it.
 CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+
+-- Those that the vendor is to be asked about.
+CREATE INDEX events_asking ON events (connection_id, id) WHERE proof = 'asking';
 
 -- The same id with another body: kept aside, for nobody can say which is true.
 CREATE TABLE conflicts (
