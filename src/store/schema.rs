@@ -74,13 +74,13 @@ mod tests {
     fn every_added_or_changed_object_is_named() {
         verify(&fresh()).unwrap();
         for (sql, named) in [
-            ("CREATE TABLE extra (a)", "table extra"),
-            ("CREATE VIEW spy AS SELECT * FROM grants", "view spy"),
-            ("CREATE INDEX spy ON apps (client_id)", "index spy"),
-            ("CREATE TRIGGER spy AFTER INSERT ON apps BEGIN SELECT 1; END", "trigger spy"),
-            ("ALTER TABLE apps ADD COLUMN copy TEXT AS (client_secret)", "table apps"),
+            ("CREATE TABLE extra (a)", r#"table "extra""#),
+            ("CREATE VIEW spy AS SELECT * FROM grants", r#"view "spy""#),
+            ("CREATE INDEX spy ON apps (client_id)", r#"index "spy""#),
+            ("CREATE TRIGGER spy AFTER INSERT ON apps BEGIN SELECT 1; END", r#"trigger "spy""#),
+            ("ALTER TABLE apps ADD COLUMN copy TEXT AS (client_secret)", r#"table "apps""#),
             ("CREATE VIRTUAL TABLE spy USING json_each(1)", ""),
-            ("ANALYZE", "table sqlite_stat1"),
+            ("ANALYZE", r#"table "sqlite_stat1""#),
         ] {
             let connection = fresh();
             if connection.execute_batch(sql).is_err() {

@@ -1,9 +1,9 @@
 //! Opening vaults, and making them.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::layout::{Hold, Layout, State};
+use super::layout::{Contents, Hold, Layout, State};
 use super::seal::{Recipient, Seal};
 use super::{Custody, Given, Identity, Keyring, PassphraseSource, VaultError};
 use crate::clock::Timestamp;
@@ -73,11 +73,7 @@ pub fn open(
 pub fn destroy(folder: &Path) -> Result<(), VaultError> {
     let layout = Layout::new(folder);
     let lock = layout.hold(Hold::Alone)?.ok_or_else(|| VaultError::Absent(folder.to_owned()))?;
-    let contents = layout.contents()?;
-    if !contents.foreign.is_empty() {
-        return Err(VaultError::ForeignFiles { folder: folder.to_owned(), names: contents.foreign });
-    }
-    for path in std::iter::once(layout.seal()).chain(contents.own) {
+    for path in std::iter::once(layout.seal()).chain(own_files(&layout)?) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::at(&path)(error)),
             _ => {}
@@ -90,6 +86,22 @@ pub fn destroy(folder: &Path) -> Result<(), VaultError> {
     fs::remove_dir(folder).map_err(VaultError::at(folder))?;
     drop(lock);
     Ok(())
+}
+
+/// Whether [`destroy`] would refuse, to be asked before anything else is deleted.
+///
+/// # Errors
+/// [`VaultError::ForeignFiles`].
+pub fn check_destroyable(folder: &Path) -> Result<(), VaultError> {
+    own_files(&Layout::new(folder)).map(drop)
+}
+
+fn own_files(layout: &Layout) -> Result<Vec<PathBuf>, VaultError> {
+    let Contents { own, foreign } = layout.contents()?;
+    if foreign.is_empty() {
+        return Ok(own);
+    }
+    Err(VaultError::ForeignFiles { folder: layout.folder().to_owned(), names: foreign })
 }
 
 impl std::fmt::Debug for Access<'_> {

@@ -30,7 +30,7 @@ mod seal;
 mod tests;
 mod transfer;
 
-pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, destroy, open};
+pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, check_destroyable, destroy, open};
 pub use backup::{
     BackupKey, OpenedBackup, Overwrite, Restoration, STANDARD_STREAM, backup, check_output, write_output,
 };

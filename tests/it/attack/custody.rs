@@ -134,13 +134,13 @@ fn attack_a4_an_identity_is_exported_and_imported_under_a_passphrase() {
     assert_eq!(new.json("vault status")["identity"], "passphrase");
     let pipe = Home::new();
     assert_eq!(pipe.run_with_input("vault identity import -", &plain).code, 0);
-    assert_eq!(pipe.json("config list").is_object(), true);
+    assert!(pipe.path().join("identity").exists());
 }
 
 #[test]
 fn attack_a5_a_backup_passphrase_is_never_empty_and_the_command_is_honoured() {
     let home = home();
-    for command in ["true", "echo", "printf \\n"] {
+    for command in ["true", "echo", "printf '\\n'"] {
         let mut backup = home.command(["vault", "backup", "e.age", "--passphrase", "--json"]);
         backup.env("INTEG_PASSPHRASE_COMMAND", command);
         assert_eq!(finish(backup).code, 7, "{command}");
@@ -169,8 +169,8 @@ fn attack_a5_a_backup_passphrase_is_asked_for_twice() {
     let home = home();
     let answer = |first: &str, second: &str, file: &str| {
         let script = format!(
-            "set timeout 20\nspawn -noecho {} vault backup {file} --passphrase\nexpect \"for the backup: \"\nsend -- \"{first}\\r\"\n\
-             expect {{ \"Repeat\" {{ send -- \"{second}\\r\"; exp_continue }} eof {{}} }}\nexit [lindex [wait] 3]\n",
+            "set timeout 20\nspawn -noecho {} vault backup {file} --passphrase\nexpect \"for the backup: \"\nafter 300\nsend -- \"{first}\\r\"\n\
+             expect {{ \"Repeat\" {{ after 300; send -- \"{second}\\r\"; exp_continue }} eof {{}} timeout {{ close }} }}\nexit [lindex [wait] 3]\n",
             crate::harness::INTEG
         );
         let mut expect = Command::new("expect");
