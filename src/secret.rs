@@ -1,7 +1,8 @@
 //! Values that must not be seen: tokens, keys, client secrets, passphrases.
 //!
-//! [`Secret`] has no `Display`, a redacted `Debug`, no `Serialize`, and wipes its memory when dropped. The only way to
-//! the value is [`Secret::expose`], so that `expose` is what a reviewer searches for.
+//! [`Secret`] has no `Display`, a redacted `Debug`, no `Serialize`, and wipes its memory when dropped. A text is kept out of
+//! swap as far as the system allows it. The only way to the value is [`Secret::expose`], so that `expose` is what a
+//! reviewer searches for.
 
 use std::fmt;
 
@@ -11,11 +12,55 @@ use zeroize::Zeroize;
 pub const REDACTED: &str = "[redacted]";
 
 /// A value that is redacted when printed and wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret<T: Zeroize = String>(T);
+#[derive(PartialEq, Eq)]
+pub struct Secret<T: Memory = String>(T);
 
-impl<T: Zeroize> Secret<T> {
+/// Where the bytes of a secret are.
+pub trait Memory: Zeroize {
+    /// The bytes that are to stay in memory.
+    fn resident(&self) -> &[u8];
+}
+
+impl Memory for String {
+    fn resident(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// Whole answers of vendors, of which megabytes pass through: what is a token in them becomes a text of its own.
+impl Memory for Vec<u8> {
+    fn resident(&self) -> &[u8] {
+        &[]
+    }
+}
+
+/// Moves with its owner.
+impl<const N: usize> Memory for [u8; N] {
+    fn resident(&self) -> &[u8] {
+        &[]
+    }
+}
+
+/// Keeps the pages out of swap. That it fails, as where RLIMIT_MEMLOCK is small, is nothing that the user could be asked
+/// about. They are not unlocked: locks of pages do not nest, and another secret may lie in the same one. The heap uses its
+/// pages again, so that their number stays small.
+fn lock(bytes: &[u8]) {
+    if !bytes.is_empty()
+        && let Ok(guard) = region::lock(bytes.as_ptr(), bytes.len())
+    {
+        std::mem::forget(guard);
+    }
+}
+
+impl<T: Memory + Clone> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl<T: Memory> Secret<T> {
     pub fn new(value: T) -> Self {
+        lock(value.resident());
         Self(value)
     }
 
@@ -28,7 +73,7 @@ impl<T: Zeroize> Secret<T> {
 impl Secret<String> {
     /// A secret as typed, piped or read from a file: surrounding white space is never part of one.
     pub fn trimmed(mut text: String) -> Self {
-        let secret = Self(text.trim().to_owned());
+        let secret = Self::new(text.trim().to_owned());
         text.zeroize();
         secret
     }
@@ -40,17 +85,17 @@ impl Secret<String> {
 
 impl From<&str> for Secret<String> {
     fn from(value: &str) -> Self {
-        Self(value.to_owned())
+        Self::new(value.to_owned())
     }
 }
 
-impl<T: Zeroize> fmt::Debug for Secret<T> {
+impl<T: Memory> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(REDACTED)
     }
 }
 
-impl<T: Zeroize> Drop for Secret<T> {
+impl<T: Memory> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();
     }
@@ -64,6 +109,25 @@ mod tests {
     fn debug_shows_nothing_of_the_value() {
         let secret = Secret::from("xoxb-123");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[redacted] Some([redacted])");
+    }
+
+    /// The kernel's own count of what is locked; a container may allow none.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_text_is_locked_in_memory() {
+        let locked = || -> u64 {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmLck:")).unwrap().to_owned();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        if region::lock([0_u8; 8].as_ptr(), 8).is_err() {
+            return;
+        }
+        // Larger than the heap's usual pieces, so that its pages are its own.
+        let before = locked();
+        let secret = Secret::new("x".repeat(1 << 20));
+        assert!(locked() >= before + 1024, "{before} KiB before, {} KiB after", locked());
+        drop(secret);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use url::Url;
 use crate::connect::{AskError, Conversation, Event, Question};
 use crate::env;
 use crate::secret::Secret;
-use crate::vault::{PassphraseSource, Prompt};
+use crate::vault::{New, PassphraseSource, Prompt};
 
 /// Speaks on stderr; asks only where there is a terminal and asking is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -141,9 +141,11 @@ impl PassphraseSource for Terminal {
         }
         let text = match prompt {
             Prompt::Open => "Passphrase of the vault's identity: ",
-            Prompt::Choose => "Passphrase for the vault's identity: ",
-            Prompt::Repeat => "The same again: ",
             Prompt::Backup => "Passphrase of the backup: ",
+            Prompt::Choose(New::Identity) => "New passphrase for the vault's identity: ",
+            Prompt::Choose(New::Export) => "New passphrase for the copy of the identity: ",
+            Prompt::Choose(New::Backup) => "New passphrase for the backup: ",
+            Prompt::Repeat => "Repeat the passphrase: ",
         };
         hidden(text).map(Some).map_err(io::Error::other)
     }

@@ -202,6 +202,7 @@ fn delete(app: &App, ui: &Ui, name: &WorkspaceName, yes: bool) -> Result<u8> {
     if !folder.exists() {
         return Err(WorkspaceError::Unknown(name.clone()).into());
     }
+    vault::check_destroyable(&folder)?;
     // A vault that does not open any more can be deleted all the same; what it holds cannot be named then.
     let content = details(app, name).map_or_else(
         |_| "It does not open, so that nobody can say what is in it".to_owned(),

@@ -264,6 +264,11 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
     }
     let client = current_client(app, session.connection.name.connector(), &old)?;
     let party = Party::of(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    if stored.restored && old.renewal == Renewal::RefreshToken {
+        tracing::warn!(
+            "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
+        );
+    }
     if store.grants().present(id, stored.generation, app.clock.now())? == Written::Superseded {
         return superseded(app, &name);
     }

@@ -1,4 +1,4 @@
-//! Whole copies of a store: under another key, in the clear in memory, and back; and checking one.
+//! Whole copies of a store, under another key or in the clear in memory, and checking one. The way back is `snapshot`.
 
 use std::io;
 use std::path::Path;
@@ -6,22 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use zeroize::Zeroizing;
 
-use super::open::{CIPHER, Key, keyed};
-use super::{Store, StoreError, grants, meta, migrations};
-use crate::clock::Timestamp;
+use super::open::{CIPHER, Key};
+use super::{Store, StoreError, grants, migrations, schema, snapshot};
 use crate::connection::{ConnectionId, Grant};
-
-/// What a plain SQLite file begins with.
-const FILE_MAGIC: &[u8] = b"SQLite format 3\0";
-
-/// What a restored store was made from, for the user to see before and after.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
-    pub connections: u64,
-    pub apps: u64,
-    pub endpoints: u64,
-    pub subscriptions: u64,
-}
 
 impl Store {
     /// Copies the store into a new file at `path` under `key`. Nobody else may have the store open.
@@ -30,6 +17,8 @@ impl Store {
     /// [`StoreError`]; a half-made file may be left.
     pub fn export(&self, path: &Path, key: &Key) -> Result<(), StoreError> {
         let connection = self.connection();
+        // A copy has the whole schema, and a foreign trigger is not to be carried into the next store.
+        schema::verify(&connection)?;
         export(&connection, path, key)
     }
 
@@ -39,59 +28,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn snapshot(&self, entrusted: &[(ConnectionId, u64, Grant)]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let connection = self.connection();
+        let mut connection = self.connection();
+        schema::verify(&connection)?;
         connection.execute("ATTACH DATABASE ':memory:' AS plain KEY ''", [])?;
-        let snapshot = snapshot(&connection, entrusted);
+        let snapshot = snapshot(&mut connection, entrusted);
         let detached = connection.execute("DETACH DATABASE plain", []);
         let snapshot = snapshot?;
         detached?;
         Ok(snapshot)
-    }
-
-    /// Makes a store in a new file at `path` from a snapshot, which is checked first. Its grants are marked as
-    /// restored, it gets another name in the OS keyring, and counts its writes on from `sequence` at least.
-    ///
-    /// # Errors
-    /// [`StoreError::Check`] where the snapshot is not a sound store, [`StoreError::Newer`].
-    pub fn import(
-        snapshot: &[u8],
-        path: &Path,
-        key: &Key,
-        sequence: u64,
-        now: Timestamp,
-    ) -> Result<Restored, StoreError> {
-        let no_store = || StoreError::Check("the backup does not hold a store".to_owned());
-        let unsound = |_: StoreError| no_store();
-        if !snapshot.starts_with(FILE_MAGIC) {
-            return Err(no_store());
-        }
-        let mut source = Connection::open_in_memory()?;
-        source.deserialize_read_exact("main", snapshot, snapshot.len(), true)?;
-        let version = migrations::version(&source).map_err(unsound)?;
-        if version > migrations::LATEST {
-            return Err(StoreError::Newer { found: version, known: migrations::LATEST });
-        }
-        sound(&source)?;
-        meta::identify(&source).map_err(unsound)?;
-        export(&source, path, key)?;
-        let mut copy = keyed(path, key)?;
-        migrations::migrate(&mut copy)?;
-        let transaction = copy.transaction()?;
-        transaction.execute("UPDATE grants SET restored = 1", [])?;
-        transaction.execute(
-            "UPDATE meta SET vault_id = ?1, restored_at = ?2, sequence = max(sequence, ?3) + 1",
-            (meta::new_vault_id(), now.as_second(), sequence),
-        )?;
-        let count = |sql: &str| transaction.query_row(sql, [], |row| row.get::<_, u64>(0));
-        let restored = Restored {
-            connections: count("SELECT count(*) FROM connections")?,
-            apps: count("SELECT count(*) FROM apps")?,
-            endpoints: count("SELECT count(*) FROM endpoints")?,
-            subscriptions: count("SELECT count(*) FROM subscriptions")?,
-        };
-        transaction.commit()?;
-        copy.close().map_err(|(_, error)| error)?;
-        Ok(restored)
     }
 
     /// Whether a backup may be restored over it: it holds no connection, no app and no endpoint.
@@ -104,14 +48,18 @@ impl Store {
         self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))
     }
 
-    /// Reads every page: each is authentic, the tables and indexes agree, and every reference has its row.
+    /// Reads every page: each is authentic, the schema is the one that integ makes, the tables and indexes agree, and
+    /// every reference has its row.
     ///
     /// # Errors
-    /// [`StoreError::Check`] or [`StoreError::Damaged`].
+    /// [`StoreError::Check`], [`StoreError::ForeignSchema`] or [`StoreError::Damaged`].
     pub fn check(&self) -> Result<(), StoreError> {
         self.read(|connection| {
             if let Some(problem) = first_line(connection, "PRAGMA cipher_integrity_check")? {
                 return Err(StoreError::Check(problem));
+            }
+            if migrations::version(connection)? <= migrations::LATEST {
+                schema::verify(connection)?;
             }
             sound(connection)
         })
@@ -123,9 +71,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Check`] or [`StoreError::Damaged`].
     pub fn quick_check(&self) -> Result<(), StoreError> {
-        self.read(|connection| match first_line(connection, "PRAGMA quick_check(1)")?.as_deref() {
-            Some("ok") => Ok(()),
-            problem => Err(StoreError::Check(problem.unwrap_or("it cannot be checked").to_owned())),
+        self.read(|connection| {
+            if migrations::version(connection)? <= migrations::LATEST {
+                schema::verify(connection)?;
+            }
+            match first_line(connection, "PRAGMA quick_check(1)")?.as_deref() {
+                Some("ok") => Ok(()),
+                problem => Err(StoreError::Check(problem.unwrap_or("it cannot be checked").to_owned())),
+            }
         })
     }
 
@@ -160,7 +113,7 @@ impl Store {
     }
 }
 
-fn sound(connection: &Connection) -> Result<(), StoreError> {
+pub(super) fn sound(connection: &Connection) -> Result<(), StoreError> {
     match first_line(connection, "PRAGMA integrity_check(1)")?.as_deref() {
         Some("ok") => {}
         problem => return Err(StoreError::Check(problem.unwrap_or("it cannot be checked").to_owned())),
@@ -171,7 +124,7 @@ fn sound(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-fn first_line(connection: &Connection, sql: &str) -> Result<Option<String>, StoreError> {
+pub(super) fn first_line(connection: &Connection, sql: &str) -> Result<Option<String>, StoreError> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
@@ -204,12 +157,12 @@ fn copy_into(connection: &Connection, schema: &str) -> Result<(), StoreError> {
 }
 
 fn snapshot(
-    connection: &Connection,
+    connection: &mut Connection,
     entrusted: &[(ConnectionId, u64, Grant)],
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     copy_into(connection, "plain")?;
     for (id, generation, grant) in entrusted {
         grants::fill_in(connection, "plain", *id, *generation, grant)?;
     }
-    Ok(Zeroizing::new(connection.serialize("plain")?.to_vec()))
+    snapshot::serialized(connection, "plain")
 }

@@ -28,6 +28,9 @@ pub enum StoreError {
     Damaged(#[source] SqliteError),
     #[error("the store is damaged: {0}")]
     Check(String),
+    /// Somebody else added it: integ makes its schema by itself.
+    #[error("the store holds the {kind} {name:?}, {problem}")]
+    ForeignSchema { kind: String, name: String, problem: &'static str },
     #[error("the store holds what this version cannot read")]
     Malformed(#[from] Malformed),
     /// Another key's, or damaged in its first page: the two cannot be told apart.
@@ -95,6 +98,7 @@ impl Remedy for StoreError {
         match self {
             Self::Damaged(_)
             | Self::Check(_)
+            | Self::ForeignSchema { .. }
             | Self::Malformed(_)
             | Self::WrongKey(_)
             | Self::Unreleased
@@ -111,6 +115,7 @@ impl Remedy for StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) => "vault_damaged",
+            Self::ForeignSchema { .. } => "foreign_schema",
             Self::WrongKey(_) => "vault_wrong_key",
             Self::Unreleased => "vault_unreleased",
             Self::ReadOnlyNewer | Self::Newer { .. } => "vault_newer",
@@ -131,6 +136,8 @@ impl Remedy for StoreError {
     fn hint(&self) -> Option<String> {
         Some(
             match self {
+                // Nothing of it can be trusted, so nothing of it is to be carried over.
+                Self::ForeignSchema { .. } => return None,
                 Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) | Self::WrongKey(_) => {
                     "integ vault check; a backup comes back with `integ -w NEW vault restore BACKUP.age`"
                 }

@@ -24,7 +24,12 @@ pub(super) fn version(connection: &Connection) -> Result<u32, StoreError> {
 
 /// Brings the store to [`LATEST`]; of several processes one does each step and the others find it done.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    for (number, sql) in (1..).zip(MIGRATIONS) {
+    migrate_to(connection, LATEST)
+}
+
+/// Brings the store to a version, as [`migrate`] does.
+pub(super) fn migrate_to(connection: &mut Connection, wanted: u32) -> Result<(), StoreError> {
+    for (number, sql) in (1..=wanted).zip(MIGRATIONS) {
         if version(connection)? >= number {
             continue;
         }

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - Callers see domain types, never rusqlite. One file of this module for each aggregate.
 //! - A write is one `BEGIN IMMEDIATE` transaction that is durable when the call returns (`synchronous=FULL`), and
-//!   raises `meta.sequence` by one; the number is then noted in a file beside the store, so that a store that lost
-//!   commits is noticed when it is next opened ([`StoreError::RolledBack`]).
+//!   raises `meta.sequence` by one; the number is then noted in a file beside the store, under the store's key, so that a
+//!   store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`Doubt`]).
 //! - No transaction spans anything but SQL: what a closure does inside one is computing.
 //! - A store of a newer version is read, never written.
 //!
@@ -33,8 +33,10 @@ mod records;
 mod row;
 mod sandbox;
 mod schedules;
+mod schema;
 mod secrets;
 mod sequence;
+mod snapshot;
 mod streams;
 mod subscriptions;
 mod sweep;
@@ -53,7 +55,6 @@ pub use apps::{App, Apps};
 pub use changes::Changed;
 pub use checkpoint::Checkpointer;
 pub use connections::{Connections, Finding, NewConnection};
-pub use copy::Restored;
 pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
 pub use error::{SqliteError, StoreError};
 pub use event_types::{EventTypes, KnownType};
@@ -73,6 +74,8 @@ pub use records::{
 pub use row::Malformed;
 pub use sandbox::{Sandbox, state_key};
 pub use schedules::{Schedule, Schedules};
+pub use sequence::Doubt;
+pub use snapshot::{Restored, RestoredConnection, Snapshot};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
 pub use sweep::FullList;
@@ -90,8 +93,9 @@ pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
     key: Key,
-    /// The side file that notes the sequence number of the last commit.
-    sequence_file: PathBuf,
+    /// The side files that note the sequence number of the last commit.
+    notes: sequence::Notes,
+    doubt: Option<Doubt>,
     vault_id: String,
     read_only: bool,
     changes: Mutex<Vec<Changed>>,
@@ -122,6 +126,11 @@ impl Store {
     /// What this store is called in the OS keyring.
     pub fn vault_id(&self) -> &str {
         &self.vault_id
+    }
+
+    /// Why nobody can say whether the store has lost writes, if so.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
     }
 
     /// The file beside the store at `path` that notes how many writes were committed.
@@ -210,7 +219,7 @@ impl Store {
         let value = write(&transaction)?;
         let sequence = meta::raise_sequence(&transaction)?;
         transaction.commit()?;
-        sequence::note(&self.sequence_file, sequence);
+        self.notes.note(sequence);
         Ok(value)
     }
 }

@@ -1,16 +1,17 @@
 //! Making and opening the file of a store.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
 use zeroize::Zeroizing;
 
-use super::{Store, StoreError, meta, migrations, sequence};
+use super::sequence::{Noted, Notes};
+use super::{Store, StoreError, meta, migrations};
 use crate::clock::{self, Stopwatch, Timestamp};
 use crate::secret::Secret;
 
@@ -73,38 +74,65 @@ impl Store {
     /// # Errors
     /// [`StoreError::WrongKey`], [`StoreError::Damaged`], [`StoreError::RolledBack`]…
     pub fn open(path: &Path, key: &Key, lost: LostWrites) -> Result<Self, StoreError> {
-        let sequence_file = Self::sequence_file(path);
+        Self::open_with(path, key, Notes::new(Self::sequence_file(path), key), lost)
+    }
+
+    /// Opens the store with a second note of the number of its writes, at `outer`, outside its folder.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_noted(path: &Path, key: &Key, outer: PathBuf, lost: LostWrites) -> Result<Self, StoreError> {
+        Self::open_with(path, key, Notes::new(Self::sequence_file(path), key).and_outer(outer), lost)
+    }
+
+    fn open_with(path: &Path, key: &Key, notes: Notes, lost: LostWrites) -> Result<Self, StoreError> {
         // Before the store, so that a write in between cannot make the store look old.
-        let noted = match sequence::noted(&sequence_file) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => match lost {
-                LostWrites::Refuse => return Err(StoreError::Check(error.to_string())),
-                LostWrites::Accept => u64::MAX,
-            },
-            noted => noted?,
-        };
+        let (inner, outer) = (notes.inner()?, notes.outer()?);
         let opened = patiently(|| verified(path, key)).map_err(|error| match error {
             StoreError::WrongKey(_) if is_unreleased(path, key) => StoreError::Unreleased,
             error => error,
         })?;
-        if opened.sequence < noted {
-            match lost {
-                LostWrites::Refuse => {
-                    return Err(StoreError::RolledBack { found: opened.sequence, expected: noted });
-                }
-                LostWrites::Accept => sequence::set(&sequence_file, opened.sequence)?,
+        let noted = [inner, outer].into_iter().filter_map(|noted| match noted {
+            Noted::Number(number) => Some(number),
+            Noted::Absent | Noted::Forged => None,
+        });
+        let noted = noted.max().unwrap_or(0);
+        let mut doubt = notes.doubt(inner, outer);
+        match lost {
+            LostWrites::Refuse if opened.sequence < noted => {
+                return Err(StoreError::RolledBack { found: opened.sequence, expected: noted });
+            }
+            // A store that nothing was ever written to, whose making was cut short before it was noted.
+            LostWrites::Refuse if opened.sequence == 0 && doubt.is_some() => {
+                doubt = None;
+                let _ = notes.set(0);
+            }
+            LostWrites::Refuse => {}
+            LostWrites::Accept => {
+                doubt = None;
+                notes.set(opened.sequence)?;
             }
         }
         Ok(Self {
             connection: opened.connection.into(),
             path: path.to_owned(),
             key: key.clone(),
-            sequence_file,
+            notes,
+            doubt,
             vault_id: opened.vault_id,
             read_only: opened.read_only,
             changes: Mutex::default(),
             event_keys: Mutex::default(),
             lock: None,
         })
+    }
+
+    /// Notes how many writes the store at `path` has, which has just been put in place.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn note(path: &Path, key: &Key, outer: PathBuf, sequence: u64) -> Result<(), StoreError> {
+        Ok(Notes::new(Self::sequence_file(path), key).and_outer(outer).set(sequence)?)
     }
 
     /// Makes a new, empty store in a new file at `path`, which nobody else may know of yet.
@@ -137,11 +165,25 @@ pub(super) fn keyed(path: &Path, key: &Key) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // No SQL may edit the schema's own table, and nothing in a schema is trusted (the latter is the build's default as
+    // well). The key says who could write the file, not who did.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    limit_lengths(&connection)?;
     // SQLCipher reports failures on stderr as well as by its result; the level is the process's, and set before the
     // first page is read. `synchronous=FULL` and `foreign_keys=ON` are the build's defaults (a test holds them to it).
     let setup = Zeroizing::new(format!("PRAGMA cipher_log_level = NONE; {CIPHER}; PRAGMA key = \"{}\"", *key.raw()));
     connection.execute_batch(&setup)?;
     Ok(connection)
+}
+
+/// Bytes: the largest text, blob or row. What vendors answer is limited to far less.
+const LARGEST_VALUE: i32 = 64 << 20;
+
+/// Limits the size of a row, the same for a store and for a backup that is restored into one.
+pub(super) fn limit_lengths(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_VALUE)?;
+    Ok(())
 }
 
 /// What SQLCipher chooses by itself, and stores had before any release.

@@ -1,65 +1,203 @@
-//! The side file that notes how many writes the store has committed.
+//! The notes of how many writes the store has committed: one in its folder, one beside the folder.
 //!
-//! SQLite silently drops the frames of a write-ahead log from the first one that is damaged. The file says how far the
-//! store had come. It is a floor: it never names a write that was not committed, it is never lowered but by
-//! `integ vault check --accept`, and it need not be durable, for a number that is too low only notices less.
+//! SQLite silently drops the frames of a write-ahead log from the first one that is damaged, and an older copy of an
+//! encrypted file is as authentic as the present one. A note says how far the store had come. Its number is authenticated
+//! with a key that is derived from the store's, so that nobody else can write one: not a high one, which would lock the
+//! user out, nor a low one, which would hide a rollback.
+//!
+//! A note is a floor: it never names a write that was not committed, it is never lowered but by
+//! `integ vault check --accept`, and it need not be durable, for a number that is too low only notices less. The one beside
+//! the folder is raised when a process closes the store; it notices that the whole folder was put back. Nothing on the same
+//! machine notices that both were put back together with the store.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The number noted, 0 where there is none. Eight bytes are read in one call and need no lock.
-///
-/// # Errors
-/// The I/O error, of kind `InvalidData` where the file is not eight bytes.
-pub(super) fn noted(path: &Path) -> io::Result<u64> {
-    let mut bytes = Vec::with_capacity(16);
-    match File::open(path) {
-        Ok(file) => file.take(9).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    match <[u8; 8]>::try_from(bytes.as_slice()) {
-        Ok(number) => Ok(u64::from_le_bytes(number)),
-        // Made, and killed before the number was in it.
-        Err(_) if bytes.is_empty() => Ok(0),
-        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the file `sequence` is not eight bytes")),
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use thiserror::Error;
+
+use super::open::Key;
+
+/// The number, little-endian, and HMAC-SHA256 of it.
+const LENGTH: usize = 8 + 32;
+
+/// What a note says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    Absent,
+    Number(u64),
+    /// It was not written with this store's key.
+    Forged,
+}
+
+/// Why nobody can say whether the store has lost writes.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Doubt {
+    #[error("{} is missing, so integ cannot tell whether the store lost its last writes", .0.display())]
+    Missing(PathBuf),
+    #[error("{} was not written with the key of this store, so integ cannot tell whether the store is an older copy", .0.display())]
+    Forged(PathBuf),
+}
+
+/// The notes of one store.
+#[derive(Debug)]
+pub(super) struct Notes {
+    inner: PathBuf,
+    outer: Option<PathBuf>,
+    mac: Hmac<Sha256>,
+    /// The last write of this process, for the outer note; 0 where it wrote nothing.
+    written: AtomicU64,
+}
+
+impl Notes {
+    pub(super) fn new(inner: PathBuf, key: &Key) -> Self {
+        let derived = mac(key.hex().as_bytes()).chain_update(b"integ: sequence").finalize().into_bytes();
+        Self { inner, outer: None, mac: mac(&derived), written: AtomicU64::new(0) }
+    }
+
+    /// With the note beside the folder.
+    pub(super) fn and_outer(mut self, outer: PathBuf) -> Self {
+        self.outer = Some(outer);
+        self
+    }
+
+    pub(super) fn inner(&self) -> io::Result<Noted> {
+        self.read(&self.inner)
+    }
+
+    pub(super) fn outer(&self) -> io::Result<Noted> {
+        self.outer.as_deref().map_or(Ok(Noted::Absent), |outer| self.read(outer))
+    }
+
+    /// Notes a committed write. What goes wrong here is left: the write is committed, and the next one notes more.
+    pub(super) fn note(&self, sequence: u64) {
+        self.written.fetch_max(sequence, Ordering::Relaxed);
+        let _ = self.raise(&self.inner, sequence);
+    }
+
+    /// Sets both notes whatever they were, as for a store that has just been put in place.
+    pub(super) fn set(&self, sequence: u64) -> io::Result<()> {
+        for path in [Some(&self.inner), self.outer.as_ref()].into_iter().flatten() {
+            crate::files::write_atomic(path, &self.text(sequence))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn doubt(&self, noted: Noted, outer: Noted) -> Option<Doubt> {
+        match (noted, outer, &self.outer) {
+            (Noted::Absent, ..) => Some(Doubt::Missing(self.inner.clone())),
+            (Noted::Forged, ..) => Some(Doubt::Forged(self.inner.clone())),
+            (_, Noted::Forged, Some(outer)) => Some(Doubt::Forged(outer.clone())),
+            _ => None,
+        }
+    }
+
+    fn text(&self, sequence: u64) -> [u8; LENGTH] {
+        let number = sequence.to_le_bytes();
+        let tag = self.mac.clone().chain_update(number).finalize().into_bytes();
+        let mut text = [0; LENGTH];
+        text[..8].copy_from_slice(&number);
+        text[8..].copy_from_slice(&tag);
+        text
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Noted {
+        let Some((number, tag)) = bytes.split_first_chunk::<8>() else { return Noted::Forged };
+        match self.mac.clone().chain_update(number).verify_slice(tag) {
+            Ok(()) => Noted::Number(u64::from_le_bytes(*number)),
+            Err(_) => Noted::Forged,
+        }
+    }
+
+    /// Reads without a lock, and with one only if what was read is half of two notes.
+    fn read(&self, path: &Path) -> io::Result<Noted> {
+        let mut file = match open(path, Rights::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Noted::Absent),
+            Err(error) => return Err(error),
+        };
+        match self.parse(&contents(&mut file)?) {
+            Noted::Forged => {}
+            noted => return Ok(noted),
+        }
+        patiently(|| file.try_lock_shared())?;
+        Ok(self.parse(&contents(&mut file)?))
+    }
+
+    /// A note that is missing or forged is left so, for the user to hear of it until it is accepted.
+    fn raise(&self, path: &Path, sequence: u64) -> io::Result<()> {
+        let mut file = open(path, Rights::Write)?;
+        // Held for two system calls, unless its holder was stopped: then the note is left to the next write.
+        patiently(|| file.try_lock())?;
+        if let Noted::Number(noted) = self.parse(&contents(&mut file)?)
+            && noted < sequence
+        {
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(&self.text(sequence))?;
+        }
+        Ok(())
     }
 }
 
-/// Notes a committed write. What goes wrong here is left: the write is committed, and the next one notes more.
-pub(super) fn note(path: &Path, sequence: u64) {
-    let _ = raise(path, sequence);
+impl Drop for Notes {
+    fn drop(&mut self) {
+        let written = self.written.load(Ordering::Relaxed);
+        if let (Some(outer), 1..) = (&self.outer, written) {
+            let _ = match self.read(outer) {
+                Ok(Noted::Absent) => crate::files::write_atomic(outer, &self.text(written)),
+                _ => self.raise(outer, written),
+            };
+        }
+    }
 }
 
-/// Sets the number whatever it was, as for a store that has just been put in place.
-///
-/// # Errors
-/// The I/O error.
-pub(super) fn set(path: &Path, sequence: u64) -> io::Result<()> {
-    crate::files::write_atomic(path, &sequence.to_le_bytes())
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    // HMAC takes a key of any length.
+    Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()))
 }
 
-fn raise(path: &Path, sequence: u64) -> io::Result<()> {
-    let mut file = crate::files::open_or_create_private(path)?;
-    // Held for two system calls, unless its holder was stopped: then the note is left to the next write.
+fn contents(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(LENGTH + 1);
+    file.seek(SeekFrom::Start(0))?;
+    file.take(LENGTH as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    Read,
+    Write,
+}
+
+/// Opens no link, and waits for no other end of a pipe.
+fn open(path: &Path, rights: Rights) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(rights == Rights::Write);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+}
+
+fn patiently(mut lock: impl FnMut() -> Result<(), std::fs::TryLockError>) -> io::Result<()> {
     for attempt in 0.. {
-        match file.try_lock() {
+        match lock() {
             Ok(()) => break,
             Err(_) if attempt < 50 => thread::sleep(Duration::from_millis(1)),
             Err(error) => return Err(error.into()),
         }
-    }
-    let mut bytes = [0; 8];
-    let noted = match file.read_exact(&mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes),
-        Err(_) => 0,
-    };
-    if sequence > noted {
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&sequence.to_le_bytes())?;
     }
     Ok(())
 }
@@ -69,16 +207,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_is_never_lowered() {
+    fn a_note_is_never_lowered_and_only_the_stores_key_writes_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sequence");
-        assert_eq!(noted(&path).unwrap(), 0);
-        note(&path, 7);
-        note(&path, 3);
-        assert_eq!(noted(&path).unwrap(), 7);
-        set(&path, 2).unwrap();
-        assert_eq!(noted(&path).unwrap(), 2);
-        std::fs::write(&path, b"abc").unwrap();
-        assert_eq!(noted(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let (inner, outer) = (folder.path().join("sequence"), folder.path().join(".outer"));
+        let key = Key::random();
+        let notes = || Notes::new(inner.clone(), &key).and_outer(outer.clone());
+        assert_eq!(notes().inner().unwrap(), Noted::Absent);
+        notes().set(0).unwrap();
+        let writing = notes();
+        writing.note(7);
+        writing.note(3);
+        assert_eq!((writing.inner().unwrap(), writing.outer().unwrap()), (Noted::Number(7), Noted::Number(0)));
+        drop(writing);
+        assert_eq!(notes().outer().unwrap(), Noted::Number(7));
+        assert_eq!(Notes::new(inner.clone(), &Key::random()).inner().unwrap(), Noted::Forged);
+        for forged in [b"abc".as_slice(), &[0xff; 8], &[0xff; LENGTH], &[0; LENGTH + 1], b""] {
+            std::fs::write(&inner, forged).unwrap();
+            notes().note(9);
+            assert_eq!(notes().inner().unwrap(), Noted::Forged, "{forged:?}");
+        }
+        notes().set(2).unwrap();
+        assert_eq!((notes().inner().unwrap(), notes().outer().unwrap()), (Noted::Number(2), Noted::Number(2)));
     }
 }

@@ -276,7 +276,7 @@ fn every_write_raises_the_sequence_and_notes_it() {
     store.sandbox().put("a", &json!(1)).unwrap();
     store.sandbox().put("a", &json!(2)).unwrap();
     assert_eq!(store.meta().unwrap().sequence, 2);
-    assert_eq!(sequence::noted(&Store::sequence_file(&fixture.path())).unwrap(), 2);
+    assert_eq!(store.notes.inner().unwrap(), sequence::Noted::Number(2));
 }
 
 #[test]
@@ -333,15 +333,14 @@ fn a_copy_under_another_key_and_a_snapshot_hold_the_same() {
     let snapshot = store.snapshot(&[]).unwrap();
     assert!(snapshot.starts_with(b"SQLite format 3\0"));
     let restored = fixture.folder.path().join("restored.db");
-    let counts = Store::import(&snapshot, &restored, &other, 40, at(99)).unwrap();
-    assert_eq!(counts, Restored { connections: 1, apps: 0, endpoints: 0, subscriptions: 0 });
+    let (counts, sequence) = Snapshot::read(&snapshot).unwrap().restore(&restored, &other, 40, at(99)).unwrap();
+    assert_eq!((counts.connections.len(), counts.connections[0].name.as_str(), sequence), (1, "slack", 41));
     let restored = Store::open(&restored, &other, LostWrites::Refuse).unwrap();
     let meta = restored.meta().unwrap();
     assert_eq!((meta.sequence, meta.restored_at), (41, Some(at(99))));
     assert_ne!(restored.vault_id(), store.vault_id());
     for junk in [b"".as_slice(), b"not a database", &snapshot[..5000]] {
-        let path = fixture.folder.path().join("junk.db");
-        let error = Store::import(junk, &path, &other, 0, at(0)).unwrap_err();
+        let error = Snapshot::read(junk).unwrap_err();
         assert_eq!(error.kind(), Kind::Vault, "{error}");
     }
 }

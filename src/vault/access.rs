@@ -1,9 +1,9 @@
 //! Opening vaults, and making them.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::layout::{Hold, Layout, State};
+use super::layout::{Contents, Hold, Layout, State};
 use super::seal::{Recipient, Seal};
 use super::{Custody, Given, Identity, Keyring, PassphraseSource, VaultError};
 use crate::clock::Timestamp;
@@ -46,7 +46,7 @@ impl AsRef<Store> for Opened {
 pub struct Vault {
     pub(super) layout: Layout,
     pub(super) identity: Identity,
-    custody: Custody,
+    pub(super) custody: Custody,
 }
 
 /// Opens the vault in `folder`, with what the environment says: [`Access::open`].
@@ -65,25 +65,43 @@ pub fn open(
 
 /// Deletes the vault in `folder`, its key first, so that what is left of a store cannot be read. What it keeps in the
 /// OS keyring is to be removed before ([`super::Custodian::forget`]), and nobody, the caller included, may have it
-/// open.
+/// open. What a call that was killed has left is deleted by the next one.
 ///
 /// # Errors
+/// [`VaultError::ForeignFiles`] if there is anything that integ did not make, and then nothing has been deleted;
 /// [`VaultError::Busy`], [`VaultError::Io`].
 pub fn destroy(folder: &Path) -> Result<(), VaultError> {
     let layout = Layout::new(folder);
     let lock = layout.hold(Hold::Alone)?.ok_or_else(|| VaultError::Absent(folder.to_owned()))?;
-    for path in [layout.seal(), layout.store()].into_iter().chain(layout.logs()).chain([layout.sequence()]) {
+    for path in std::iter::once(layout.seal()).chain(own_files(&layout)?) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(VaultError::at(&path)(error)),
             _ => {}
         }
     }
-    layout.sweep();
+    let _ = fs::remove_file(layout.outer_note());
+    let _ = fs::remove_dir(layout.locks());
     // Last, so that whoever waits for the lock finds that it is no longer the one in the folder.
     let _ = fs::remove_file(layout.lock());
     fs::remove_dir(folder).map_err(VaultError::at(folder))?;
     drop(lock);
     Ok(())
+}
+
+/// Whether [`destroy`] would refuse, to be asked before anything else is deleted.
+///
+/// # Errors
+/// [`VaultError::ForeignFiles`].
+pub fn check_destroyable(folder: &Path) -> Result<(), VaultError> {
+    own_files(&Layout::new(folder)).map(drop)
+}
+
+fn own_files(layout: &Layout) -> Result<Vec<PathBuf>, VaultError> {
+    let Contents { own, foreign } = layout.contents()?;
+    if foreign.is_empty() {
+        return Ok(own);
+    }
+    Err(VaultError::ForeignFiles { folder: layout.folder().to_owned(), names: foreign })
 }
 
 impl std::fmt::Debug for Access<'_> {
@@ -161,39 +179,35 @@ impl<'a> Access<'a> {
         let key = if state == State::Unfinished {
             Seal::read(&layout.seal(), &identity)?.key
         } else {
-            let seal = Seal::new(&identity, now);
+            let seal = Seal::new(layout, &identity, now);
             seal.write(&layout.seal())?;
             seal.key
         };
         let store = layout.store();
         let temporary = files::temporary_beside(&store);
         Store::create(&temporary, &key, now)?;
-        put_in_place(&temporary, &store)?;
+        put_in_place(layout, &temporary, &key, 0)?;
         drop(lock);
         Ok(made)
     }
 }
 
-/// Renames a finished store, durably, and notes that there is one.
-pub(super) fn put_in_place(temporary: &Path, store: &Path) -> Result<(), VaultError> {
-    let folder = store.parent().unwrap_or(Path::new("."));
+/// Renames a finished store, durably, and notes how many writes it has.
+pub(super) fn put_in_place(layout: &Layout, temporary: &Path, key: &Key, sequence: u64) -> Result<(), VaultError> {
+    let store = layout.store();
     File::open(temporary)
         .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(temporary, store))
-        .and_then(|()| files::sync_folder(folder))
-        .map_err(VaultError::at(store))?;
-    let sequence = Store::sequence_file(store);
-    if sequence.exists() {
-        return Ok(());
-    }
-    files::write_atomic(&sequence, &0_u64.to_le_bytes()).map_err(VaultError::at(sequence))
+        .and_then(|()| fs::rename(temporary, &store))
+        .and_then(|()| files::sync_folder(layout.folder()))
+        .map_err(VaultError::at(&store))?;
+    Ok(Store::note(&store, key, layout.outer_note(), sequence)?)
 }
 
 impl Seal {
     /// A new key, for the identity alone.
-    pub(super) fn new(identity: &Identity, now: Timestamp) -> Self {
+    pub(super) fn new(layout: &Layout, identity: &Identity, now: Timestamp) -> Self {
         let own = Recipient { recipient: identity.recipient(), label: String::new(), added_at: now };
-        Self { key: Key::random(), previous: None, recipients: vec![own] }
+        Self { workspace: layout.name(), key: Key::random(), previous: None, recipients: vec![own] }
     }
 }
 
@@ -277,6 +291,9 @@ impl Vault {
             seal = Seal::read(&self.layout.seal(), &self.identity)?;
         }
         let mut store = self.open_by(&seal, lost)?.0;
+        if let Some(doubt) = store.doubt() {
+            tracing::warn!("{doubt}; `integ -w {} vault check --accept` accepts the store as it is", seal.workspace);
+        }
         store.hold(lock);
         Ok(store)
     }
@@ -284,10 +301,9 @@ impl Vault {
     /// Opens the store by the key that fits it.
     pub(super) fn open_by(&self, seal: &Seal, lost: LostWrites) -> Result<(Store, Key), VaultError> {
         let path = self.layout.store();
-        match (Store::open(&path, &seal.key, lost), &seal.previous) {
-            (Err(StoreError::WrongKey(_)), Some(previous)) => {
-                Ok((Store::open(&path, previous, lost)?, previous.clone()))
-            }
+        let open = |key| Store::open_noted(&path, key, self.layout.outer_note(), lost);
+        match (open(&seal.key), &seal.previous) {
+            (Err(StoreError::WrongKey(_)), Some(previous)) => Ok((open(previous)?, previous.clone())),
             (opened, _) => Ok((opened?, seal.key.clone())),
         }
     }

@@ -45,8 +45,10 @@ pub enum VaultError {
     WrongPassphrase(PathBuf),
     #[error("a passphrase is needed and nobody can be asked")]
     NoPassphrase,
-    #[error("the two passphrases differ, or are empty")]
+    #[error("the two passphrases differ")]
     PassphraseMismatch,
+    #[error("a passphrase cannot be empty")]
+    PassphraseEmpty,
     #[error("the passphrase command failed: {why}")]
     PassphraseCommand { why: String, source: Option<io::Error> },
     #[error("the passphrase cannot be asked for")]
@@ -67,6 +69,18 @@ pub enum VaultError {
     OwnRecipient(String),
     #[error("{} cannot be read as a backup: {why}", path.display())]
     BackupUnreadable { path: PathBuf, why: &'static str },
+    #[error("{} is encrypted to an identity, and this machine has none", .0.display())]
+    BackupNeedsIdentity(PathBuf),
+    #[error("{} is the workspace {made_as:?}: its folder was renamed or swapped", folder.display())]
+    Moved { folder: PathBuf, made_as: String },
+    #[error("{} holds files that integ did not make: {}", folder.display(), names.join(", "))]
+    ForeignFiles { folder: PathBuf, names: Vec<String> },
+    #[error("{} exists already", .0.display())]
+    OutputExists(PathBuf),
+    #[error("there is no folder {}", .0.display())]
+    NoFolder(PathBuf),
+    #[error("another identity, {kept}, is kept already in {}", path.display())]
+    IdentityExists { path: PathBuf, kept: String },
     #[error("the workspace is not empty, and a backup would replace what it holds")]
     NotEmpty,
     #[error(transparent)]
@@ -84,7 +98,7 @@ impl VaultError {
 impl Remedy for VaultError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Absent(_) | Self::NoSuchRecipient(_) => Kind::NotFound,
+            Self::Absent(_) | Self::NoSuchRecipient(_) | Self::NoFolder(_) => Kind::NotFound,
             Self::Busy(_) => Kind::Temporary,
             Self::InvalidRecipient(_)
             | Self::KnownRecipient(_)
@@ -92,8 +106,14 @@ impl Remedy for VaultError {
             | Self::OwnRecipient(_)
             | Self::IdentityGiven(_)
             | Self::PassphraseMismatch
+            | Self::PassphraseEmpty
+            | Self::OutputExists(_)
+            | Self::IdentityExists { .. }
             | Self::NotEmpty => Kind::Usage,
-            Self::NetworkFileSystem { .. } | Self::Io { .. } | Self::BackupUnreadable { .. } => Kind::Failed,
+            Self::NetworkFileSystem { .. }
+            | Self::Io { .. }
+            | Self::BackupUnreadable { .. }
+            | Self::ForeignFiles { .. } => Kind::Failed,
             Self::Store(error) => error.kind(),
             Self::Symlink(_)
             | Self::NotAFile(_)
@@ -103,6 +123,8 @@ impl Remedy for VaultError {
             | Self::SealMissing(_)
             | Self::SealDamaged { .. }
             | Self::NotSealedToUs { .. }
+            | Self::Moved { .. }
+            | Self::BackupNeedsIdentity(_)
             | Self::IdentityMissing(_)
             | Self::IdentityInvalid { .. }
             | Self::ExcessiveWork { .. }
@@ -130,12 +152,19 @@ impl Remedy for VaultError {
             Self::IdentityInvalid { .. } => "invalid_identity",
             Self::ExcessiveWork { .. } => "excessive_work",
             Self::IdentityMissing(_)
+            | Self::BackupNeedsIdentity(_)
             | Self::WrongPassphrase(_)
             | Self::NoPassphrase
             | Self::PassphraseCommand { .. }
             | Self::Ask(_) => "vault_locked",
             Self::Keyring(error) => error.code(),
             Self::PassphraseMismatch => "passphrase_mismatch",
+            Self::PassphraseEmpty => "passphrase_empty",
+            Self::Moved { .. } => "workspace_moved",
+            Self::ForeignFiles { .. } => "foreign_files",
+            Self::OutputExists(_) => "file_exists",
+            Self::NoFolder(_) => "no_such_folder",
+            Self::IdentityExists { .. } => "identity_exists",
             Self::IdentityGiven(_) => "identity_given",
             Self::InvalidRecipient(_) => "invalid_recipient",
             Self::KnownRecipient(_) => "known_recipient",
@@ -169,14 +198,32 @@ impl Remedy for VaultError {
                  this one: integ vault recipients add {recipient}"
             ),
             Self::IdentityMissing(_) | Self::IdentityInvalid { .. } | Self::ExcessiveWork { .. } => {
-                "INTEG_IDENTITY_FILE=FILE integ vault status, with the file of the identity".to_owned()
+                "INTEG_IDENTITY_FILE=FILE integ vault status, or `integ vault identity import FILE` to keep it here"
+                    .to_owned()
             }
-            Self::WrongPassphrase(_) => "integ vault status, and type it again".to_owned(),
+            Self::WrongPassphrase(_) => "run it again and type the passphrase again".to_owned(),
             Self::NoPassphrase | Self::PassphraseCommand { .. } | Self::Ask(_) => {
                 "INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status".to_owned()
             }
             Self::Keyring(error) => return error.hint(),
             Self::PassphraseMismatch => "run it again and type the same passphrase twice".to_owned(),
+            Self::PassphraseEmpty => "run it again and type a passphrase".to_owned(),
+            Self::BackupNeedsIdentity(path) => format!(
+                "INTEG_IDENTITY_FILE=FILE integ vault restore {}, with the FILE that `integ vault identity export FILE` wrote \
+                 on the machine of the backup",
+                quoted(path)
+            ),
+            Self::Moved { folder, made_as } => {
+                let back = folder.with_file_name(made_as);
+                match back.exists() {
+                    true => format!("ls -l {}", quoted(folder.parent().unwrap_or(folder))),
+                    false => format!("mv {} {}", quoted(folder), quoted(&back)),
+                }
+            }
+            Self::ForeignFiles { folder, .. } => format!("ls -lA {}", quoted(folder)),
+            Self::OutputExists(path) => format!("ls -l {}", quoted(path)),
+            Self::NoFolder(path) => format!("mkdir -p {}", quoted(path)),
+            Self::IdentityExists { path, .. } => format!("mv {0} {0}.old", quoted(path)),
             Self::IdentityGiven(variable) => format!("unset {variable}"),
             Self::InvalidRecipient(_) => {
                 "integ vault status prints this user's own; age-keygen -y FILE another's".to_owned()

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::identity::{self, Identity, Unopened};
 use super::layout::{Hold, check_private, hold_file};
+use super::passphrase::New;
 use super::{Access, KeyringError, Prompt, VaultError, passphrase};
 use crate::clock::Timestamp;
 use crate::config::IdentityCustody;
@@ -117,18 +118,41 @@ impl Access<'_> {
             return Err(VaultError::IdentityMissing(self.folders.identity()));
         }
         let identity = Identity::generate();
+        let custody = self.keep(&identity, now)?;
+        Ok((identity, Some(custody)))
+    }
+
+    /// Puts a new identity where the settings say. The lock on the identity is held.
+    pub(super) fn keep(&self, identity: &Identity, now: Timestamp) -> Result<Custody, VaultError> {
         let custody = match self.config.identity {
             IdentityCustody::File => Custody::File,
             IdentityCustody::Passphrase => Custody::Passphrase,
             IdentityCustody::Keyring => Custody::Keyring,
-            IdentityCustody::Auto => match self.put(&identity, Custody::Keyring, now) {
-                Ok(()) => return Ok((identity, Some(Custody::Keyring))),
+            IdentityCustody::Auto => match self.put(identity, Custody::Keyring, now) {
+                Ok(()) => return Ok(Custody::Keyring),
                 Err(VaultError::Keyring(_)) => Custody::File,
                 Err(error) => return Err(error),
             },
         };
-        self.put(&identity, custody, now)?;
-        Ok((identity, Some(custody)))
+        self.put(identity, custody, now)?;
+        Ok(custody)
+    }
+
+    /// Keeps an identity file that is under a passphrase as it is.
+    pub(super) fn keep_sealed(&self, bytes: &[u8]) -> Result<Custody, VaultError> {
+        let path = self.folders.identity();
+        files::write_atomic(&path, bytes).map_err(VaultError::at(path))?;
+        Ok(Custody::Passphrase)
+    }
+
+    /// The identity of an identity file, and whether the file is under a passphrase.
+    pub(super) fn read_identity(&self, origin: &str, bytes: &[u8]) -> Result<(Identity, bool), VaultError> {
+        let path = Path::new(origin);
+        Ok(match parse(path, bytes)? {
+            Content::Plain(identity) => (identity, false),
+            Content::Encrypted(bytes) => (self.decrypt_identity(path, &bytes)?, true),
+            Content::Keyring(recipient) => (self.keyring_identity(&recipient)?, false),
+        })
     }
 
     /// Moves the identity: it is copied and read back, then the file is replaced, then the old entry is deleted. A
@@ -175,7 +199,7 @@ impl Access<'_> {
                 ))
             }
             Custody::Passphrase => {
-                let passphrase = passphrase::choose(self.passphrase_command(), self.ask)?;
+                let passphrase = passphrase::choose(self.passphrase_command(), self.ask, New::Identity)?;
                 let sealed = identity::encrypt_with_passphrase(plain.as_bytes(), &passphrase);
                 if identity::decrypt_with_passphrase(&sealed, &passphrase).is_err() {
                     return Err(VaultError::WrongPassphrase(path));
@@ -186,7 +210,7 @@ impl Access<'_> {
         files::write_atomic(&path, text.as_bytes()).map_err(VaultError::at(&path))
     }
 
-    fn hold_identity(&self) -> Result<fs::File, VaultError> {
+    pub(super) fn hold_identity(&self) -> Result<fs::File, VaultError> {
         let path = self.folders.identity().with_file_name("identity.lock");
         files::create_private_folder(self.folders.data()).map_err(VaultError::at(self.folders.data()))?;
         hold_file(&path, Hold::Alone, LOCK_TIMEOUT)
@@ -217,7 +241,7 @@ impl Access<'_> {
         text.ok_or_else(|| invalid("what its passphrase protects is no identity"))
     }
 
-    fn passphrase_command(&self) -> Option<&str> {
+    pub(super) fn passphrase_command(&self) -> Option<&str> {
         self.given.passphrase_command.as_deref().or(self.config.passphrase_command.as_deref())
     }
 }
@@ -228,21 +252,25 @@ fn read(path: &Path) -> Result<Option<Content>, VaultError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(VaultError::at(path)(error)),
     };
+    parse(path, &bytes).map(Some)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Content, VaultError> {
     let invalid = |why| VaultError::IdentityInvalid { origin: path.display().to_string(), why };
     if bytes.len() > SIZE_LIMIT {
         return Err(invalid("it is too large"));
     }
-    if identity::is_age_file(&bytes) {
-        return Ok(Some(Content::Encrypted(bytes.to_vec())));
+    if identity::is_age_file(bytes) {
+        return Ok(Content::Encrypted(bytes.to_vec()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not text"))?;
     let note = text.lines().find_map(|line| line.strip_prefix(KEYRING_NOTE)).map(str::trim);
     match note {
-        Some(recipient) if identity::is_recipient(recipient) => Ok(Some(Content::Keyring(recipient.to_owned()))),
+        Some(recipient) if identity::is_recipient(recipient) => Ok(Content::Keyring(recipient.to_owned())),
         Some(_) => Err(invalid("it names a keyring entry that is no recipient")),
         None => {
             let identity = Identity::parse(text);
-            Ok(Some(Content::Plain(identity.ok_or_else(|| invalid("it holds other than one AGE-SECRET-KEY-1…"))?)))
+            Ok(Content::Plain(identity.ok_or_else(|| invalid("it holds other than one AGE-SECRET-KEY-1…"))?))
         }
     }
 }

@@ -66,6 +66,21 @@ impl Layout {
         self.folder.join("lock")
     }
 
+    /// The workspace's name.
+    pub(super) fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The note of how many writes there are that lies outside the folder: `.default.sequence`.
+    pub(super) fn outer_note(&self) -> PathBuf {
+        self.folder.with_file_name(format!(".{}.sequence", self.name()))
+    }
+
+    /// The locks of connections and streams.
+    pub(super) fn locks(&self) -> PathBuf {
+        self.folder.join("locks")
+    }
+
     /// The store's write-ahead log, and the index of it.
     pub(super) fn logs(&self) -> [PathBuf; 2] {
         [self.folder.join("vault.db-wal"), self.folder.join("vault.db-shm")]
@@ -78,6 +93,9 @@ impl Layout {
     /// [`check_private`].
     pub(super) fn state(&self) -> Result<State, VaultError> {
         let (store, seal) = (self.store(), self.seal());
+        for path in self.logs().into_iter().chain([self.sequence(), self.outer_note()]) {
+            check_private(&path)?;
+        }
         match (check_private(&seal)?, check_private(&store)?) {
             (true, true) => Ok(State::Present),
             (false, true) => Err(VaultError::SealMissing(seal)),
@@ -115,13 +133,61 @@ impl Layout {
     pub(super) fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
-            let name = entry.file_name();
             // Whoever changes one of these holds the lock with others, so that none is being written now.
-            if [".vault.db.", ".vault.age.", ".sequence."].iter().any(|left| name.to_string_lossy().starts_with(left)) {
+            if is_temporary(&entry.file_name().to_string_lossy()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+
+    /// What the folder holds, but the lock and the seal.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`].
+    pub(super) fn contents(&self) -> Result<Contents, VaultError> {
+        let mut contents = Contents::default();
+        for (folder, within) in [(self.folder.clone(), ""), (self.locks(), "locks/")] {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(VaultError::at(&folder)(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(VaultError::at(&folder))?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let kind = entry.file_type().map_err(VaultError::at(entry.path()))?;
+                let own = match within {
+                    "" => OWN_FILES.contains(&name.as_str()) || is_temporary(&name),
+                    _ => name.ends_with(".lock"),
+                };
+                match (own, kind.is_file()) {
+                    (true, true) => contents.own.push(entry.path()),
+                    (false, false) if within.is_empty() && name == "locks" && kind.is_dir() => {}
+                    _ => contents.foreign.push(format!("{within}{name}")),
+                }
+            }
+        }
+        contents.own.retain(|path| *path != self.lock() && *path != self.seal());
+        contents.foreign.sort();
+        Ok(contents)
+    }
+}
+
+/// The files of a vault; the journal is SQLite's while a store is being made.
+const OWN_FILES: [&str; 7] =
+    ["vault.age", "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "sequence", "lock"];
+
+/// Whether the file is one that is being made, or was when its process was killed.
+fn is_temporary(name: &str) -> bool {
+    [".vault.db.", ".vault.age.", ".sequence."].iter().any(|begin| name.starts_with(begin))
+}
+
+/// The files of a vault's folder.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) own: Vec<PathBuf>,
+    /// By name.
+    pub(super) foreign: Vec<String>,
 }
 
 /// Takes a lock on the file at `path`, which is made where it is missing.
@@ -131,6 +197,7 @@ impl Layout {
 pub(super) fn hold_file(path: &Path, hold: Hold, timeout: Duration) -> Result<File, VaultError> {
     let waiting = Stopwatch::start();
     loop {
+        check_private(path)?;
         let file = files::open_or_create_private(path).map_err(VaultError::at(path))?;
         let locked = match hold {
             Hold::Shared => file.try_lock_shared(),

@@ -2,7 +2,8 @@
 //!
 //! A workspace's folder holds `vault.db`, the encrypted store; `vault.age`, the store's random key and the list of
 //! those who may have it, encrypted to them with age; `lock`, held shared by whoever has the store open and alone by
-//! whoever replaces it; and `sequence` (see `store`). A user's identity, the age key that opens `vault.age`, is one for
+//! whoever replaces it; `locks`, those of single connections; and `sequence`, of which there is a second one beside the
+//! folder (see `store`). A user's identity, the age key that opens `vault.age`, is one for
 //! all vaults: the file `identity` is the key, or the key under a passphrase, or a note that the OS keyring has it.
 //!
 //! Invariants:
@@ -27,14 +28,18 @@ mod replace;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
-pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, destroy, open};
-pub use backup::{BackupKey, backup};
+pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, check_destroyable, destroy, open};
+pub use backup::{
+    BackupKey, OpenedBackup, Overwrite, Restoration, STANDARD_STREAM, backup, check_output, write_output,
+};
 pub use custody::{Custodian, CustodyError, Loaded, Moved, Saved, Warning};
 pub use error::VaultError;
 pub use identity::Identity;
 pub use identity_file::{Custody, Given};
 pub use keyring::{Keyring, KeyringError};
 pub use layout::check_private;
-pub use passphrase::{PassphraseSource, Prompt};
+pub use passphrase::{New, PassphraseSource, Prompt};
 pub use seal::Recipient;
+pub use transfer::{Imported, Protection};

@@ -13,11 +13,21 @@ use crate::secret::Secret;
 pub enum Prompt {
     /// To open the identity file.
     Open,
-    /// To protect the identity file from now on.
-    Choose,
+    /// To open a backup.
+    Backup,
+    /// To protect something from now on.
+    Choose(New),
     /// The chosen one again.
     Repeat,
-    /// To open a backup.
+}
+
+/// What a new passphrase protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum New {
+    /// The identity file.
+    Identity,
+    /// A copy of the identity.
+    Export,
     Backup,
 }
 
@@ -36,17 +46,20 @@ pub(super) fn obtain(
     source: &dyn PassphraseSource,
     prompt: Prompt,
 ) -> Result<Secret, VaultError> {
-    match command.filter(|_| prompt != Prompt::Backup) {
+    match command {
         Some(command) => run(command),
         None => source.ask(prompt).map_err(VaultError::Ask)?.ok_or(VaultError::NoPassphrase),
     }
 }
 
 /// A new passphrase, asked for twice unless a command prints it.
-pub(super) fn choose(command: Option<&str>, source: &dyn PassphraseSource) -> Result<Secret, VaultError> {
-    let chosen = obtain(command, source, Prompt::Choose)?;
+pub(super) fn choose(command: Option<&str>, source: &dyn PassphraseSource, what: New) -> Result<Secret, VaultError> {
+    let chosen = obtain(command, source, Prompt::Choose(what))?;
+    if chosen.is_empty() {
+        return Err(VaultError::PassphraseEmpty);
+    }
     let repeated = command.is_some() || obtain(None, source, Prompt::Repeat)? == chosen;
-    if repeated && !chosen.is_empty() { Ok(chosen) } else { Err(VaultError::PassphraseMismatch) }
+    if repeated { Ok(chosen) } else { Err(VaultError::PassphraseMismatch) }
 }
 
 /// Runs the command, without a shell, and takes its output without the newline at its end.

@@ -31,9 +31,9 @@ impl Vault {
     /// [`VaultError::Busy`] where somebody has; the store is then as it was.
     pub fn rekey(&self) -> Result<(), VaultError> {
         let replacement = Replacement::begin(self)?;
-        replacement.copy()?;
+        let sequence = replacement.copy()?;
         replacement.seal_both()?;
-        replacement.swap()?;
+        replacement.swap(sequence)?;
         replacement.finish()
     }
 
@@ -51,7 +51,9 @@ impl Vault {
         self.layout.sweep();
         let mut seal = Seal::read(&self.layout.seal(), &self.identity)?;
         if seal.previous.is_some() {
-            seal.key = self.open_by(&seal, lost)?.1;
+            let (store, key) = self.open_by(&seal, lost)?;
+            Store::note(&self.layout.store(), &key, self.layout.outer_note(), store.meta()?.sequence)?;
+            seal.key = key;
             seal.previous = None;
             seal.write(&self.layout.seal())?;
         }
@@ -77,28 +79,28 @@ impl<'a> Replacement<'a> {
     /// The store as it is, which is closed before it is replaced. A newer version's is not: a copy could lack what
     /// this version does not know.
     pub(super) fn old(&self) -> Result<Store, VaultError> {
-        let store = Store::open(&self.vault.layout.store(), &self.seal.key, LostWrites::Refuse)?;
+        let store = self.vault.open_by(&self.seal, LostWrites::Refuse)?.0;
         if store.is_read_only() { Err(StoreError::ReadOnlyNewer.into()) } else { Ok(store) }
     }
 
-    pub(super) fn copy(&self) -> Result<(), VaultError> {
+    /// Returns how many writes the copy has.
+    pub(super) fn copy(&self) -> Result<u64, VaultError> {
         let old = self.old()?;
+        let sequence = old.meta()?.sequence;
         old.checkpoint()?;
         old.export(&self.path, &self.key)?;
         old.close()?;
-        fs::File::open(&self.path).and_then(|file| file.sync_all()).map_err(VaultError::at(&self.path))
+        fs::File::open(&self.path).and_then(|file| file.sync_all()).map_err(VaultError::at(&self.path))?;
+        Ok(sequence)
     }
 
     pub(super) fn seal_both(&self) -> Result<(), VaultError> {
-        let seal = Seal {
-            key: self.key.clone(),
-            previous: Some(self.seal.key.clone()),
-            recipients: self.seal.recipients.clone(),
-        };
+        let previous = Some(self.seal.key.clone());
+        let seal = Seal { key: self.key.clone(), previous, ..self.seal.clone() };
         seal.write(&self.vault.layout.seal())
     }
 
-    pub(super) fn swap(&self) -> Result<(), VaultError> {
+    pub(super) fn swap(&self, sequence: u64) -> Result<(), VaultError> {
         // SQLite would play a log that is left behind into whatever store it finds: none may be.
         let [log, index] = self.vault.layout.logs();
         if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
@@ -107,11 +109,11 @@ impl<'a> Replacement<'a> {
         for path in [&log, &index] {
             let _ = fs::remove_file(path);
         }
-        put_in_place(&self.path, &self.vault.layout.store())
+        put_in_place(&self.vault.layout, &self.path, &self.key, sequence)
     }
 
     pub(super) fn finish(self) -> Result<(), VaultError> {
-        let seal = Seal { key: self.key.clone(), previous: None, recipients: self.seal.recipients.clone() };
+        let seal = Seal { key: self.key.clone(), previous: None, ..self.seal.clone() };
         seal.write(&self.vault.layout.seal())
     }
 }

@@ -1,6 +1,7 @@
 //! `vault.age`: the key of a store and the list of those it is sealed to, in one file, so that the two never disagree.
 //!
-//! Inside the encryption is a small TOML text: `key`, `previous` while the store is being replaced, and a
+//! Inside the encryption is a small TOML text: `workspace`, the name of the folder that it was made for, so that the
+//! folders of two workspaces cannot be swapped; `key`; `previous` while the store is being replaced; and a
 //! `[[recipient]]` for each who can open it.
 
 use std::fs::{self, File};
@@ -36,6 +37,8 @@ pub struct Recipient {
 /// The content of `vault.age`.
 #[derive(Clone, Debug)]
 pub(super) struct Seal {
+    /// The name of the workspace's folder.
+    pub(super) workspace: String,
     pub(super) key: Key,
     /// The key from before, while the store is being replaced by one under `key`.
     pub(super) previous: Option<Key>,
@@ -46,7 +49,7 @@ impl Seal {
     /// Reads and opens the file at `path`.
     ///
     /// # Errors
-    /// [`VaultError::NotSealedToUs`], [`VaultError::SealDamaged`], [`VaultError::SealMissing`].
+    /// [`VaultError::NotSealedToUs`], [`VaultError::SealDamaged`], [`VaultError::SealMissing`], [`VaultError::Moved`].
     pub(super) fn read(path: &Path, identity: &Identity) -> Result<Self, VaultError> {
         let damaged = |why| VaultError::SealDamaged { path: path.to_owned(), why };
         let sealed = match File::open(path) {
@@ -66,7 +69,12 @@ impl Seal {
             }
             other => damaged(other.why()),
         })?;
-        Self::parse(&text).ok_or_else(|| damaged("its content is not a key and its recipients"))
+        let seal = Self::parse(&text).ok_or_else(|| damaged("its content is not a key and its recipients"))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if folder.file_name().is_none_or(|name| name != seal.workspace.as_str()) {
+            return Err(VaultError::Moved { folder: folder.to_owned(), made_as: seal.workspace });
+        }
+        Ok(seal)
     }
 
     /// Seals it to its recipients, in place of the file at `path`.
@@ -107,6 +115,7 @@ impl Seal {
     fn text(&self) -> Zeroizing<String> {
         // Room for all of it, so that no half of a key is left behind by growing.
         let mut text = Zeroizing::new(String::with_capacity(256 + 512 * self.recipients.len()));
+        text.push_str(&format!("workspace = {}\n", toml::Value::from(self.workspace.as_str())));
         text.push_str("key = \"");
         text.push_str(self.key.hex());
         text.push_str("\"\n");
@@ -140,7 +149,8 @@ impl Seal {
             }
             _ => return None,
         };
-        Some(Self { key: Key::from_hex(string(table, "key")?)?, previous, recipients })
+        let workspace = string(table, "workspace")?.to_owned();
+        Some(Self { workspace, key: Key::from_hex(string(table, "key")?)?, previous, recipients })
     }
 }
 
@@ -177,8 +187,9 @@ pub(super) fn any_exists(workspaces: &Path, global: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn seal(identity: &Identity) -> Seal {
+    fn seal(identity: &Identity, path: &Path) -> Seal {
         Seal {
+            workspace: path.parent().and_then(Path::file_name).unwrap().to_str().unwrap().to_owned(),
             key: Key::random(),
             previous: Some(Key::random()),
             recipients: vec![Recipient {
@@ -194,7 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.age");
         let identity = Identity::generate();
-        let written = seal(&identity);
+        let written = seal(&identity, &path);
         written.write(&path).unwrap();
         let read = Seal::read(&path, &identity).unwrap();
         assert_eq!((&read.key, &read.previous), (&written.key, &written.previous));
@@ -207,7 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.age");
         let identity = Identity::generate();
-        seal(&identity).write(&path).unwrap();
+        seal(&identity, &path).write(&path).unwrap();
         let stranger = Seal::read(&path, &Identity::generate());
         assert!(matches!(stranger, Err(VaultError::NotSealedToUs { .. })));
         let whole = fs::read(&path).unwrap();

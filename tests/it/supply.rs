@@ -24,9 +24,26 @@ fn fault_110_the_sqlite_underneath_loses_no_writes() {
     assert!(numbers.as_slice() >= [3, 51, 3].as_slice(), "SQLite {version}");
 }
 
+/// SQLCipher comes from a crate of its own, which only libsqlite3-sys may bring in, and which names what it is made of.
 #[test]
-fn fault_111_sqlcipher_is_the_copy_that_libsqlite3_sys_carries() {
-    assert!(packages().iter().all(|(name, _)| name != "sqlcipher-src"));
+fn fault_111_sqlcipher_is_the_one_that_libsqlite3_sys_asks_for() {
+    let lock: Table = std::fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
+    let lock = lock["package"].as_array().unwrap();
+    let dependants: Vec<&str> = lock
+        .iter()
+        .filter(|package| {
+            let needs = package.get("dependencies").and_then(|needs| needs.as_array()).into_iter().flatten();
+            needs.into_iter().any(|need| need.as_str().unwrap().split(' ').next() == Some("sqlcipher-src"))
+        })
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(dependants, ["libsqlite3-sys"]);
+    let sources: Vec<&toml::Value> =
+        lock.iter().filter(|package| package["name"].as_str() == Some("sqlcipher-src")).collect();
+    assert_eq!(sources.len(), 1);
+    assert_eq!(sources[0]["source"].as_str(), Some("registry+https://github.com/rust-lang/crates.io-index"));
+    let version = sources[0]["version"].as_str().unwrap();
+    assert!(version.contains(&format!("sqlite-{}", integ::store::sqlite_version())), "{version}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn fault_046_a_umask_of_000_makes_nothing_public() {
     let mut shell = Command::new("sh");
     shell.args([
         "-c",
-        "umask 000 && \"$0\" connect slack --sandbox && \"$0\" vault rekey && \"$0\" vault backup out/b.age",
+        "umask 000 && \"$0\" connect slack --sandbox && \"$0\" vault rekey && mkdir out && \"$0\" vault backup out/b.age",
     ]);
     shell.arg(INTEG).env_clear().env("INTEG_HOME", &inner).env("PATH", "/usr/bin:/bin").current_dir(home.path());
     let ran = finish(shell);
@@ -150,7 +150,7 @@ fn fault_045_a_full_disk_leaves_the_old_store_whole() {
     let known = Known::new();
     // The disk is filled to the last byte, then freed byte by byte, so that every write of the change fails once.
     let script = r#"
-        cp -a "$DISK/workspaces/default" /tmp/$$.before
+        cp -a "$DISK/workspaces" /tmp/$$.before
         dd if=/dev/zero of="$DISK/fill" bs=1k 2>/dev/null
         free=0
         while [ $free -lt 260 ]; do
@@ -160,7 +160,7 @@ fn fault_045_a_full_disk_leaves_the_old_store_whole() {
             done
             rm -f "$DISK/fill"; "$INTEG" vault check >/dev/null 2>&1; echo "check $?"
             echo "token $("$INTEG" token api-key@markeraccount81)"
-            rm -rf "$DISK/workspaces/default"; cp -a /tmp/$$.before "$DISK/workspaces/default"
+            rm -rf "$DISK/workspaces"; cp -a /tmp/$$.before "$DISK/workspaces"
             free=$((free + 12))
             dd if=/dev/zero of="$DISK/fill" bs=1k 2>/dev/null
             truncate -s -${free}k "$DISK/fill"

@@ -5,23 +5,29 @@ use std::process::Command;
 use super::super::replace::Replacement;
 use super::super::seal::Seal;
 use super::*;
-use crate::store::{LostWrites, Restored, StoreError};
+use crate::store::{LostWrites, StoreError};
 
 /// Runs the steps of a rekey up to `last` and then lets go, as a kill does.
 fn rekey_up_to(vault: &Vault, last: usize) {
     let replacement = Replacement::begin(vault).unwrap();
-    if last >= 1 {
-        replacement.copy().unwrap();
-    }
+    let sequence = if last >= 1 { replacement.copy().unwrap() } else { 0 };
     if last >= 2 {
         replacement.seal_both().unwrap();
     }
     if last >= 3 {
-        replacement.swap().unwrap();
+        replacement.swap(sequence).unwrap();
     }
     if last >= 4 {
         replacement.finish().unwrap();
     }
+}
+
+fn save(store: &Store, custodian: &Custodian, file: &Path, key: &BackupKey) {
+    write_output(file, &backup(store, custodian, key).unwrap(), Overwrite::Refuse).unwrap();
+}
+
+fn restore(access: &Access<'_>, folder: &Path, file: &Path) -> Result<Restoration, VaultError> {
+    access.restore(folder, access.open_backup(file)?, NOW)
 }
 
 #[test]
@@ -117,12 +123,13 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     assert!(warning.is_none());
     let file = home.folders.data().join("backup.age");
     let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
-    backup(&store, &custodian, &file, &BackupKey::Recipients(vec![own])).unwrap();
+    save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
     assert_eq!(mode(&file), 0o600);
 
     let new = home.workspace("new");
-    let restored = home.access().restore(&new, &file, NOW).unwrap();
-    assert_eq!(restored, (Restored { connections: 1, apps: 0, endpoints: 0, subscriptions: 0 }, None));
+    let Restoration { restored, identity_made, custody } = restore(&home.access(), &new, &file).unwrap();
+    assert_eq!((restored.connections.len(), restored.connections[0].name.as_str()), (1, "slack"));
+    assert_eq!((identity_made, custody), (None, Custody::File));
     let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
     assert_eq!(opened.meta().unwrap().restored_at, Some(NOW));
     assert_eq!(opened.grants().restored().unwrap().len(), 1);
@@ -134,10 +141,10 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored.restored);
     drop(opened);
 
-    assert_eq!(home.access().restore(&new, &file, NOW).unwrap_err().code(), "workspace_not_empty");
+    assert_eq!(restore(&home.access(), &new, &file).unwrap_err().code(), "workspace_not_empty");
     let empty = home.workspace("empty");
     drop(home.access().open(&empty, CREATE).unwrap());
-    home.access().restore(&empty, &file, NOW).unwrap();
+    restore(&home.access(), &empty, &file).unwrap();
     assert_eq!(home.access().open(&empty, IfAbsent::Fail).unwrap().store.connections().names().unwrap().len(), 1);
 }
 
@@ -148,12 +155,12 @@ fn a_backup_that_is_damaged_or_anothers_leaves_no_workspace_behind() {
     let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
     let (file, new) = (home.folders.data().join("backup.age"), home.workspace("new"));
     let passphrase = BackupKey::Passphrase(Secret::from("correct"));
-    backup(&store, &custodian, &file, &passphrase).unwrap();
-    let by = |answer: &'static Answer| home.access_by(answer, Keyring::none()).restore(&new, &file, NOW);
+    save(&store, &custodian, &file, &passphrase);
+    let by = |answer: &'static Answer| restore(&home.access_by(answer, Keyring::none()), &new, &file);
     static WRONG: Answer = Answer(Some("wrong"));
     static CORRECT: Answer = Answer(Some("correct"));
     assert_eq!(by(&NOBODY).unwrap_err().code(), "vault_locked");
-    assert_eq!(by(&WRONG).unwrap_err().code(), "invalid_backup");
+    assert!(matches!(by(&WRONG).unwrap_err(), VaultError::WrongPassphrase(_)));
     let whole = fs::read(&file).unwrap();
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(by(&CORRECT).unwrap_err().code(), "invalid_backup");
@@ -176,7 +183,7 @@ fn age_and_sqlite3_open_a_backup() {
     let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
     custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
     let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
-    backup(&store, &custodian, &file, &BackupKey::Recipients(vec![own])).unwrap();
+    save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
     let plain = home.folders.data().join("plain.db");
     let opened =
         Command::new("age").arg("-d").arg("-i").arg(home.folders.identity()).arg("-o").args([&plain, &file]).status();

@@ -1,10 +1,14 @@
 //! `integ vault`.
 
-use std::path::PathBuf;
+mod backup;
+mod identity;
+mod output;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use self::backup::{BackupArgs, RestoreArgs};
+use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Ui, View};
 use super::workspace::custody_word;
@@ -12,7 +16,7 @@ use crate::app::App;
 use crate::config::TokenCustody;
 use crate::error::Result;
 use crate::store::LostWrites;
-use crate::vault::{BackupKey, Custody, PassphraseSource, Prompt, RemoveOwn, VaultError, backup};
+use crate::vault::{Custody, RemoveOwn};
 
 /// Look after the encrypted store and the keys that open it
 #[derive(Debug, Args)]
@@ -39,28 +43,18 @@ enum VaultCommand {
     },
     /// Encrypt the store anew under a fresh key
     Rekey,
+    /// Save or import the identity, the key that opens your vaults
+    Identity {
+        #[command(subcommand)]
+        command: IdentityCommand,
+    },
     /// Write an age-encrypted SQLite snapshot, which `age -d` and `sqlite3` open
-    Backup {
-        #[arg(value_name = "OUT.age")]
-        file: PathBuf,
-        /// Who can open it, as age1…; the vault's own recipients where none is named
-        #[arg(long = "recipient", value_name = "AGE1…")]
-        recipients: Vec<String>,
-        /// Protect it with a passphrase instead
-        #[arg(long, conflicts_with = "recipients")]
-        passphrase: bool,
-    },
+    Backup(BackupArgs),
     /// Restore a backup into an empty workspace
-    Restore {
-        #[arg(value_name = "IN.age")]
-        file: PathBuf,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
-    },
-    /// Verify every page of the store
+    Restore(RestoreArgs),
+    /// Verify every page of the store, and that its schema is integ's
     Check {
-        /// Accept that the last writes are lost, and go on from what there is
+        /// Accept the store as it is, although its last writes are lost or cannot be counted
         #[arg(long)]
         accept: bool,
     },
@@ -179,31 +173,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
             app.access().vault(&folder)?.rekey()?;
             ui.note("The store is encrypted under a fresh key.");
         }
-        VaultCommand::Backup { file, recipients, passphrase } => {
-            let key = backup_key(app, ui, recipients, passphrase)?;
-            backup(app.store()?, &app.custodian(), &file, &key)?;
-            ui.note(&format!("Wrote {}. `age -d` and `sqlite3` open it.", file.display()));
-        }
-        VaultCommand::Restore { file, yes } => {
-            let lost = format!("This fills the workspace {} from {}.", app.workspace, file.display());
-            if !yes && !ui.terminal().confirm(&lost)? {
-                ui.note("Nothing was changed.");
-                return Ok(1);
-            }
-            let (restored, made) = app.access().restore(&folder, &file, app.clock.now())?;
-            ui.note(&format!(
-                "Restored {} connections, {} apps, {} endpoints and {} webhook subscriptions.",
-                restored.connections, restored.apps, restored.endpoints, restored.subscriptions
-            ));
-            if restored.connections > 0 {
-                ui.warning(
-                    "refresh tokens that were used since the backup are dead; `integ test` finds those connections",
-                );
-            }
-            if let Some(custody) = made {
-                ui.note(&identity_made(app, custody));
-            }
-        }
+        VaultCommand::Identity { command } => return identity::run(app, ui, command),
+        VaultCommand::Backup(args) => return backup::run_backup(app, ui, args),
+        VaultCommand::Restore(args) => return backup::run_restore(app, ui, &args),
         VaultCommand::Check { accept } => {
             let lost = if accept { LostWrites::Accept } else { LostWrites::Refuse };
             app.access().vault(&folder)?.check(lost)?;
@@ -240,12 +212,17 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
 /// What to say, once, of an identity that was just made.
 pub(super) fn identity_made(app: &App, custody: Custody) -> String {
     match custody {
-        Custody::Keyring => "The key to your vaults is in the OS keyring (`integ vault status`).".to_owned(),
-        Custody::Passphrase => {
-            format!("The key to your vaults is in {}, under your passphrase.", app.folders.identity().display())
-        }
+        Custody::Keyring => "The key to your vaults is in the OS keyring. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`."
+            .to_owned(),
+        Custody::Passphrase => format!(
+            "The key to your vaults is in {}, under your passphrase. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`.",
+            app.folders.identity().display()
+        ),
         Custody::File => format!(
-            "The key to your vaults is in {}, readable by you alone; keep a copy (`integ vault backup`).",
+            "The key to your vaults is in {}, readable only by you. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`.",
             app.folders.identity().display()
         ),
         Custody::Given => "The key to your vaults is the one from the environment.".to_owned(),
@@ -298,16 +275,4 @@ fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-fn backup_key(app: &App, ui: &Ui, recipients: Vec<String>, passphrase: bool) -> Result<BackupKey> {
-    if passphrase {
-        let chosen = ui.terminal().ask(Prompt::Backup).map_err(VaultError::Ask)?;
-        return Ok(BackupKey::Passphrase(chosen.ok_or(VaultError::NoPassphrase)?));
-    }
-    if !recipients.is_empty() {
-        return Ok(BackupKey::Recipients(recipients));
-    }
-    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
-    Ok(BackupKey::Recipients(vault.recipients()?.into_iter().map(|recipient| recipient.recipient).collect()))
 }

@@ -1,0 +1,86 @@
+//! `integ vault identity`: the key to the vaults, taken elsewhere and brought here.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use zeroize::Zeroizing;
+
+use super::output::Output;
+use crate::app::App;
+use crate::cli::ui::Ui;
+use crate::cli::workspace::custody_word;
+use crate::error::Result;
+use crate::vault::{Protection, STANDARD_STREAM, VaultError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IdentityCommand {
+    /// Save a copy of the identity, the key that opens your vaults and their backups
+    #[command(after_help = "Examples:\n  integ vault identity export identity.age --passphrase\n  \
+                            integ vault identity export - | ssh laptop integ vault identity import -")]
+    Export {
+        /// The new file, readable only by you; `-` is standard output
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Encrypt it under a passphrase, asked for twice or printed by INTEG_PASSPHRASE_COMMAND
+        #[arg(long)]
+        passphrase: bool,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Keep an exported identity on this machine, to open its vaults and backups here
+    #[command(after_help = "Examples:\n  integ vault identity import identity.age\n  \
+                            integ vault identity import identity.age && integ vault restore backup.age")]
+    Import {
+        /// A file of `identity export` or `age-keygen`; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
+    match command {
+        IdentityCommand::Export { file, passphrase, force } => {
+            let called = "vault identity export";
+            let Some(output) = Output::new(ui, &file, force, called)? else {
+                ui.note("Nothing was written.");
+                return Ok(1);
+            };
+            let protection = if passphrase { Protection::Passphrase } else { Protection::None };
+            let exported = app.access().export_identity(protection, app.clock.now())?;
+            output.write(&exported, called)?;
+            if let Some(file) = output.file() {
+                let protected = match protection {
+                    Protection::Passphrase => "Its passphrase opens it.",
+                    Protection::None => "Whoever has this file can open your vaults and backups.",
+                };
+                ui.note(&format!("Wrote {file}. {protected} On another machine: `integ vault identity import FILE`."));
+            }
+        }
+        IdentityCommand::Import { file } => {
+            let bytes = read(&file)?;
+            let imported = app.access().import_identity(&file.display().to_string(), &bytes, app.clock.now())?;
+            ui.note(&format!(
+                "This machine has the identity {} ({}).",
+                imported.recipient,
+                custody_word(imported.custody)
+            ));
+        }
+    }
+    Ok(0)
+}
+
+/// More than any identity file.
+const SIZE_LIMIT: u64 = 64 * 1024;
+
+fn read(file: &PathBuf) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let source: Box<dyn Read> = match file.to_str() {
+        Some(STANDARD_STREAM) => Box::new(std::io::stdin().lock()),
+        _ => Box::new(std::fs::File::open(file).map_err(|source| VaultError::Io { path: file.clone(), source })?),
+    };
+    let read = source.take(SIZE_LIMIT + 1).read_to_end(&mut bytes);
+    read.map_err(|source| VaultError::Io { path: file.clone(), source })?;
+    Ok(bytes)
+}
