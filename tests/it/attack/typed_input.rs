@@ -46,6 +46,7 @@ params.DOC
 
 [webhook]
 setup = "By integ webhook subscribe."
+retry = "Never."
 params.secret = { prompt = "Secret", secret = true }
 
 [[webhook.proofs]]
