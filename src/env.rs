@@ -43,6 +43,8 @@ variables! {
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// What the sandbox's tokens are made from, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
+    /// The names that an `integ exec` around this process set: programs do not inherit them.
+    EXPORTED = "INTEG_EXPORTED";
     /// The browser to open, before `BROWSER`. It is given a one-time page of integ's own on 127.0.0.1, which leads on.
     INTEG_BROWSER = "INTEG_BROWSER";
     /// The browser to open: a command, or several parted by colons; `%s` stands for the URL.
@@ -89,15 +91,53 @@ pub fn named(name: &str) -> Option<String> {
     named_os(name).and_then(|value| value.into_string().ok())
 }
 
-/// What a program of the user's own inherits: all but integ's variables, of which some are secrets and others would steer
-/// an integ that it calls, and the client secrets. It keeps `INTEG_HOME`, and with it the same vaults.
-pub fn inheritable() -> Vec<(OsString, OsString)> {
-    let withheld =
-        |name: &str| (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
-    std::env::vars_os().filter(|(name, _)| !withheld(&name.to_string_lossy())).collect()
+/// What a program that integ starts inherits of this process's environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherit {
+    /// All but integ's own variables, of which some are secrets and others would steer an integ that it calls; client
+    /// secrets; and what an `integ exec` around this process set. It keeps `INTEG_HOME`, and with it the same vaults.
+    Foreign,
+    /// With integ's own variables and client secrets, for a program that calls integ.
+    Own,
+}
+
+/// The variables that a program inherits.
+pub fn inheritable(inherit: Inherit) -> Vec<(OsString, OsString)> {
+    let exported = var(&EXPORTED).unwrap_or_default();
+    std::env::vars_os().filter(|(name, _)| !is_withheld(&name.to_string_lossy(), inherit, &exported)).collect()
+}
+
+/// Whether a variable of this name is kept from a program.
+fn is_withheld(name: &str, inherit: Inherit, exported: &str) -> bool {
+    let own = (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
+    let token = name == EXPORTED.name || exported.split(',').any(|known| known == name);
+    token || (own && inherit == Inherit::Foreign)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn named_os(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_inherit_no_secret_of_integ_and_no_token_of_another_connection() {
+        let exported = "SLACK_TOKEN,JIRA_CLOUD_ID";
+        for name in ["INTEG_IDENTITY", "INTEG_TOKEN", "INTEG_JSON", "INTEG_BUNDLE", "GITHUB_CLIENT_SECRET"] {
+            assert!(is_withheld(name, Inherit::Foreign, exported), "{name}");
+            assert!(!is_withheld(name, Inherit::Own, exported), "{name}");
+        }
+        for name in ["SLACK_TOKEN", "JIRA_CLOUD_ID", "INTEG_EXPORTED"] {
+            assert!(
+                [Inherit::Foreign, Inherit::Own].iter().all(|inherit| is_withheld(name, *inherit, exported)),
+                "{name}"
+            );
+        }
+        for name in ["INTEG_HOME", "PATH", "GITHUB_TOKEN", "SLACK", "TOKEN"] {
+            assert!(!is_withheld(name, Inherit::Foreign, exported), "{name}");
+        }
+    }
 }

@@ -1,8 +1,18 @@
-//! Files and folders of the user's own: made private whatever the umask, replaced whole or not at all.
+//! Files and folders of the user's own: made private whatever the umask, replaced whole or not at all, and trusted only if
+//! nobody else could have changed them.
+
+mod owner;
+mod read;
+#[cfg(all(test, unix))]
+mod tests;
+mod trust;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+pub use read::{read_given, read_owned_text, read_regular, read_secret, read_to, read_trusted, read_trusted_text};
+pub use trust::{TrustError, check_parents, check_trusted, is_mounted_secret, quoted};
 
 use crate::clock;
 
@@ -48,19 +58,47 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens a file to read and write, and makes it, of mode 0600, where it is missing.
+/// Opens a file to read and write, and makes it, of mode 0600, where it is missing. A symbolic link, a pipe or a device in
+/// its place is refused.
 ///
 /// # Errors
-/// The I/O error.
+/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
 pub fn open_or_create_private(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).write(true).open(path);
-    match open() {
+    match open_existing(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match create_private(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_existing(path),
             made => made,
         },
         opened => opened,
     }
+}
+
+/// Opens a file to read and write.
+///
+/// # Errors
+/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
+pub fn open_existing(path: &Path) -> io::Result<File> {
+    let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(not_a_file());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    guard(&mut options);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
+}
+
+/// Opens no link at the end of a path, and never waits for the other end of a pipe.
+fn guard(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    }
+    #[cfg(not(unix))]
+    let _ = options;
 }
 
 /// Opens a file that is there to be locked, and makes it and its folder where they are missing.

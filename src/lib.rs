@@ -16,6 +16,7 @@
 //! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
 //! | [`app`] | what every command is given, each part made when it is first needed |
+//! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`notify`] | hooks: telling that a connection broke or works again |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
@@ -85,5 +86,6 @@ pub mod sandbox;
 pub mod secret;
 pub mod store;
 pub mod sync;
+pub mod variables;
 pub mod vault;
 pub mod webhook;

@@ -1,13 +1,17 @@
-//! A program of the user's: its words, its environment, its time, and everything that it starts.
+//! Programs that integ starts: the command that `exec` runs, browsers, hooks, handlers, the passphrase command.
+//!
+//! [`command`] is the only way to one, so that none inherits a secret of integ's. [`run`] adds time limits, and ends what
+//! the program started.
 
-use std::process::{ExitStatus, Stdio};
+use std::ffi::OsStr;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr};
 
-use crate::env;
+use crate::env::{self, Inherit};
 
 /// Of what a failed command said, so much is repeated.
 const MOST_SAID: usize = 400;
@@ -28,6 +32,33 @@ pub enum ProgramError {
     TooLong { program: String, after_secs: u64 },
 }
 
+/// Returns a command whose environment is this process's without integ's secrets ([`Inherit::Foreign`]).
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    inheriting(program, Inherit::Foreign)
+}
+
+/// Returns a command with the environment that `inherit` says.
+pub fn inheriting(program: impl AsRef<OsStr>, inherit: Inherit) -> Command {
+    scrub(Command::new(program), inherit)
+}
+
+/// Gives a command that a library made the environment of [`command`]. What the library set in it stays.
+pub fn scrubbed(command: Command) -> Command {
+    scrub(command, Inherit::Foreign)
+}
+
+fn scrub(mut command: Command, inherit: Inherit) -> Command {
+    let set: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect();
+    command.env_clear().envs(env::inheritable(inherit));
+    for (name, value) in set {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// Runs a command, split as a shell splits words and run without one. Its environment is the user's without integ's own
 /// variables, and with these. It is given no terminal and nothing of integ's output: what it prints is thrown away, and what
 /// it complains of is said if it fails.
@@ -42,11 +73,9 @@ pub async fn run(
 ) -> Result<(), ProgramError> {
     let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::Words)?;
     let program = words[0].clone();
-    let mut command = Command::new(&program);
+    let mut command = tokio::process::Command::from(self::command(&program));
     command
         .args(&words[1..])
-        .env_clear()
-        .envs(env::inheritable())
         .envs(variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,6 +1,5 @@
 //! `integ api`.
 
-use std::io::Read;
 use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
@@ -12,6 +11,7 @@ use crate::api::{ApiError, Ask, fetch, form};
 use crate::app::App;
 use crate::connector::{ActionBody, Method};
 use crate::error::{Kind, Remedy, Result};
+use crate::files;
 use crate::http::Response;
 
 /// No file that is sent is larger.
@@ -151,16 +151,11 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
 
 /// A file's content, or stdin's for `-`.
 pub(super) fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = if path == "-" {
-        std::io::stdin().lock().take(LARGEST_FILE + 1).read_to_end(&mut bytes)?
+    if path == "-" {
+        files::read_to(std::io::stdin().lock(), LARGEST_FILE)
     } else {
-        std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?
-    };
-    if read as u64 > LARGEST_FILE {
-        return Err(std::io::Error::other(format!("it is larger than {LARGEST_FILE} bytes")));
+        files::read_given(std::path::Path::new(path), LARGEST_FILE)
     }
-    Ok(bytes)
 }
 
 fn parse_header(header: &str) -> Result<(String, String), ApiError> {

@@ -1,7 +1,6 @@
 //! `integ connect`.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,9 +18,13 @@ use crate::connection::Client;
 use crate::duration;
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
+use crate::files;
 use crate::http::Route;
 use crate::oauth::listener::{self, RedirectUri};
 use crate::secret::Secret;
+
+/// Bytes of a token, a key or a client secret.
+const LARGEST_SECRET: u64 = 64 * 1024;
 
 /// Connect an account
 ///
@@ -182,9 +185,9 @@ fn read_token(terminal: &Terminal) -> Result<Secret> {
             Question::Text { prompt: "Token or API key", example: None, secret: true, missing: "INTEG_TOKEN" };
         return Ok(terminal.ask(&question)?);
     }
-    let mut text = String::new();
-    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
-    read.map_err(|source| InputError::Read { what: "the token from stdin".to_owned(), source })?;
+    let text = files::read_to(std::io::stdin(), LARGEST_SECRET)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
+        .map_err(|source| InputError::Read { what: "the token from stdin".to_owned(), source })?;
     let token = Secret::trimmed(text);
     if token.is_empty() { Err(InputError::Empty("the token on stdin".to_owned()).into()) } else { Ok(token) }
 }
@@ -195,13 +198,13 @@ pub(super) fn client(id: Option<String>, secret_file: Option<&std::path::Path>) 
         Some(path) => {
             let what = format!("the client secret from {}", path.display());
             let failed = |source| InputError::Read { what: what.clone(), source };
-            let text = if path.as_os_str() == "-" {
-                let mut text = String::new();
-                std::io::stdin().take(64 * 1024).read_to_string(&mut text).map_err(failed)?;
-                text
+            let bytes = if path.as_os_str() == "-" {
+                files::read_to(std::io::stdin(), LARGEST_SECRET)
             } else {
-                std::fs::read_to_string(path).map_err(failed)?
+                files::read_given(path, LARGEST_SECRET)
             };
+            let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+            let text = text.map_err(failed)?;
             let secret = Secret::trimmed(text);
             if secret.is_empty() {
                 return Err(InputError::Empty(what));

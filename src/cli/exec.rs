@@ -1,28 +1,54 @@
 //! `integ exec`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Command;
 
 use clap::Args;
 use thiserror::Error;
 
-use super::token::{fresh, variables};
+use super::token::fresh;
 use super::ui::Ui;
 use crate::app::App;
-use crate::error::{Kind, Remedy, Result};
+use crate::connection::ConnectionName;
+use crate::env::{self, Inherit};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::oauth::access::Want;
+use crate::program;
+use crate::variables::{Credential, TOKEN, Typed, check_value, variables};
 
-/// Run a command with fresh tokens in its environment
+/// The exit codes of a shell for a command that is not there, and for one that does not run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+/// Run a command with fresh credentials in its environment
 ///
-/// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. The command's exit code is
-/// kept.
+/// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. Other parts of a credential have
+/// variables of their own: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secret of integ's. Its exit code is
+/// kept; 127 means that there is no such command, 126 that it cannot be run.
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
-    #[arg(required = true, add = super::complete::connections())]
+    #[arg(required_unless_present = "env", add = super::complete::connections())]
     pub connections: Vec<String>,
+    /// Set a variable of your choice to a connection's token, or to another part of its credential; repeatable
+    #[arg(long = "env", value_name = "NAME=CONNECTION[.PART]", value_parser = assignment)]
+    pub env: Vec<(String, String)>,
+    /// Pass on integ's own variables and client secrets, for a command that calls integ
+    #[arg(long)]
+    pub inherit: bool,
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// A name that an environment can have, and what goes into it.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !source.is_empty() && !name.contains('\0') => {
+            Ok((name.to_owned(), source.to_owned()))
+        }
+        _ => Err(format!("{text:?} is not NAME=CONNECTION or NAME=CONNECTION.PART")),
+    }
 }
 
 #[derive(Debug, Error)]
@@ -42,30 +68,81 @@ impl Remedy for ExecError {
     }
 }
 
-pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
-    let mut environment = Vec::new();
-    for connection in &args.connections {
-        let name = ui.project.resolve(connection)?;
-        environment.extend(variables(&fresh(&app, &name, Want::Usable)?));
-    }
-    let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment);
-    // Closes the store: what takes this process's place would leave its log and its lock lying there.
-    drop(app);
-    replace(command, program)
+/// The credentials that a command line names, each loaded once.
+struct Credentials<'a> {
+    app: &'a App,
+    ui: &'a Ui,
+    loaded: BTreeMap<ConnectionName, Credential>,
 }
 
-/// The command takes this process's place: its exit code, its signals and its terminal are its own.
+impl Credentials<'_> {
+    fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
+        if !self.loaded.contains_key(name) {
+            let credential = Credential::of(self.app, &fresh(self.app, name, Want::Usable)?)?;
+            self.loaded.insert(name.clone(), credential);
+        }
+        Ok(&self.loaded[name])
+    }
+
+    /// A variable of the user's choice. An account may contain a dot: a name that exists as a whole is a connection.
+    fn typed(&mut self, variable: &str, source: &str) -> Result<Typed> {
+        let whole = self.ui.project.resolve(source);
+        let (name, part) = match (whole, source.rsplit_once('.')) {
+            (Ok(name), _) if self.exists(&name)? => (name, TOKEN),
+            (_, Some((connection, part))) => (self.ui.project.resolve(connection)?, part),
+            (whole, None) => (whole?, TOKEN),
+        };
+        let value = self.load(&name)?.part(part)?.clone();
+        check_value(&name, part, &value)?;
+        Ok(Typed { variable: variable.to_owned(), source: source.to_owned(), value })
+    }
+
+    fn exists(&self, name: &ConnectionName) -> Result<bool> {
+        Ok(self.app.has_vault() && self.app.store()?.connections().find(name)?.is_some())
+    }
+}
+
+pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
+    let inherit = if args.inherit { Inherit::Own } else { Inherit::Foreign };
+    let environment = environment(&app, ui, args, inherit)?;
+    let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
+    let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
+    let mut command = program::inheriting(program, inherit);
+    command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
+    // Closes the store: what takes this process's place would leave its log and its lock lying there.
+    drop(app);
+    replace(command).or_else(|source| {
+        let code = if source.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+        ui.error(&Error::from(ExecError { command: program.clone(), source }));
+        Ok(code)
+    })
+}
+
+fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: Inherit) -> Result<Vec<(String, String)>> {
+    let mut credentials = Credentials { app, ui, loaded: BTreeMap::new() };
+    let typed = args.env.iter().map(|(variable, source)| credentials.typed(variable, source));
+    let typed = typed.collect::<Result<Vec<_>>>()?;
+    let names = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
+    for name in &names {
+        credentials.load(name)?;
+    }
+    let mut loaded = credentials.loaded;
+    let given: Vec<Credential> = names.iter().filter_map(|name| loaded.remove(name)).collect();
+    let others = app.store()?.connections().names()?;
+    let variables = variables(&given, &typed, &env::inheritable(inherit), &others)?;
+    Ok(variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
+}
+
+/// The command takes this process's place: its exit code, its signals and its terminal are its own. Returns only if it
+/// does not.
 #[cfg(unix)]
-fn replace(mut command: Command, program: &OsString) -> Result<u8> {
+fn replace(mut command: Command) -> std::io::Result<u8> {
     use std::os::unix::process::CommandExt;
-    let source = command.exec();
-    Err(ExecError { command: program.clone(), source }.into())
+    Err(command.exec())
 }
 
 #[cfg(not(unix))]
-fn replace(mut command: Command, program: &OsString) -> Result<u8> {
-    let status = command.status().map_err(|source| ExecError { command: program.clone(), source })?;
+fn replace(mut command: Command) -> std::io::Result<u8> {
+    let status = command.status()?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

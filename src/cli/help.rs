@@ -120,7 +120,8 @@ fn exit_codes() -> String {
     text.push_str(
         "\n`status --check`, `test` and `doctor` exit with 6 where they find something\n\
          wrong; the first two with 4 where all that is wrong is that somebody must\n\
-         connect again. A command that `exec` runs keeps its own exit code.\n",
+         connect again. A command that `exec` runs keeps its own exit code; it is 127 if\n\
+         there is no such command, and 126 if it cannot be run.\n",
     );
     text
 }

@@ -43,8 +43,9 @@ use ui::Ui;
 use workspace::ChosenBy;
 
 use crate::app::App;
-use crate::config::{Folders, Project};
+use crate::config::{Config, Folders, Project};
 use crate::connection::WorkspaceName;
+use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 
 /// Parses the process's arguments and runs the command.
@@ -106,6 +107,25 @@ fn needs_workspace(command: &Command) -> Option<bool> {
     }
 }
 
+/// The workspace to work in, and who named it: the command line, the project's file or the settings.
+fn choose_workspace(
+    named: Option<&str>,
+    command: &Command,
+    ui: &Ui,
+    folders: &Folders,
+    settings: &Config,
+) -> Result<(WorkspaceName, ChosenBy)> {
+    if let Some(named) = named {
+        return Ok((WorkspaceName::from_str(named)?, ChosenBy::User));
+    }
+    // The commands that make workspaces and list them are the way out where there is none of that name.
+    let must_exist = !matches!(command, Command::Workspace(_));
+    if let Some(chosen) = ui.project.workspace_in_place_of(&settings.workspace, folders, must_exist)? {
+        return Ok((chosen, ChosenBy::Project));
+    }
+    Ok((WorkspaceName::from_str(&settings.workspace)?, ChosenBy::Settings))
+}
+
 fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
@@ -124,15 +144,11 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         return config::run(ui, &folders, args);
     }
     let settings = crate::config::load(&folders.config_file())?;
-    let project = Project::find()?;
-    let (named, chosen_by) = match (cli.global.workspace.as_deref(), project.workspace.as_deref()) {
-        (Some(named), _) => (named, ChosenBy::User),
-        (None, Some(named)) => (named, ChosenBy::Project),
-        (None, None) => (settings.workspace.as_str(), ChosenBy::Settings),
-    };
-    let workspace = WorkspaceName::from_str(named)?;
+    let catalogue = Catalogue::new(&folders.connectors());
+    let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
+    ui.project = Project::find()?.with(announce, |id| catalogue.has(id));
+    let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
     let app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
-    ui.project = project;
     if let Some(makes) = needs_workspace(&command) {
         workspace::ensure_exists(&app, chosen_by, makes)?;
     }

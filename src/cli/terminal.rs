@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::connect::{AskError, Conversation, Event, Question};
 use crate::env;
+use crate::program;
 use crate::secret::Secret;
 use crate::vault::{New, PassphraseSource, Prompt};
 
@@ -222,18 +223,18 @@ fn open(url: &Url) -> bool {
     if env::os(&env::CI).is_some() || !has_display() {
         return false;
     }
-    open::commands(url.as_str()).into_iter().any(quietly)
+    open::commands(url.as_str()).into_iter().map(program::scrubbed).any(quietly)
 }
 
 /// A command of `BROWSER`: words, of which `%s` stands for the URL; without it the URL comes last.
 fn spawn(command: &str, url: &Url) -> bool {
     let mut words = command.split_whitespace();
-    let Some(program) = words.next() else { return false };
+    let Some(browser) = words.next() else { return false };
     let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url.as_str())).collect();
     if !command.contains("%s") {
         arguments.push(url.to_string());
     }
-    let mut process = Command::new(program);
+    let mut process = program::command(browser);
     process.args(arguments);
     quietly(process)
 }

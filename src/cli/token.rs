@@ -1,5 +1,6 @@
 //! `integ token`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -9,9 +10,11 @@ use thiserror::Error;
 use super::ui::{Ui, View};
 use crate::app::App;
 use crate::connection::{ConnectionName, Grant};
+use crate::env::{self, Inherit};
 use crate::error::{Kind, Remedy, Result};
 use crate::oauth::access::{self, Want};
 use crate::secret::Secret;
+use crate::variables::{Credential, variables};
 use crate::vault::Loaded;
 
 /// Print a token that is good for now
@@ -44,6 +47,8 @@ struct TokenView {
     expires_at: Option<String>,
     expires_in: Option<i64>,
     scopes: Vec<String>,
+    /// What a service needs beside the token, secrets among it: `account_sid`, `cloud_id`.
+    parts: BTreeMap<String, String>,
 }
 
 impl View for TokenView {
@@ -58,6 +63,8 @@ pub(super) enum TokenError {
     Unprintable(ConnectionName, String),
     #[error("requests of {0} carry its credentials in the URL, not in a header")]
     NoHeader(ConnectionName),
+    #[error("the header {1:?} of {0} contains a line break or a control character")]
+    UnprintableHeader(ConnectionName, String),
 }
 
 impl Remedy for TokenError {
@@ -67,7 +74,7 @@ impl Remedy for TokenError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Unprintable(..) => "unprintable_token",
+            Self::Unprintable(..) | Self::UnprintableHeader(..) => "unprintable_token",
             Self::NoHeader(_) => "no_header",
         }
     }
@@ -76,6 +83,7 @@ impl Remedy for TokenError {
         Some(match self {
             Self::Unprintable(_, reconnect) => reconnect.clone(),
             Self::NoHeader(name) => format!("integ token {name} --format env"),
+            Self::UnprintableHeader(name, _) => format!("integ connector validate {}", name.connector()),
         })
     }
 }
@@ -100,12 +108,19 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
                 expires_at: grant.expires_at.map(|at| at.to_string()),
                 expires_in: grant.expires_at.map(|at| at.as_second() - now),
                 scopes: connection.scopes_granted.clone().unwrap_or_else(|| connection.scopes_asked.clone()),
+                parts: Credential::of(app, &loaded)?
+                    .parts
+                    .into_iter()
+                    .map(|(part, value)| (part, value.expose().clone()))
+                    .collect(),
             })?;
         }
         Format::Header => ui.raw(&header(app, loaded)?),
         Format::Env => {
-            for (variable, value) in variables(&loaded) {
-                ui.raw(&format!("export {variable}='{}'\n", value.replace('\'', "'\\''")));
+            let others = app.store()?.connections().names()?;
+            let inherited = env::inheritable(Inherit::Own);
+            for (variable, value) in variables(&[Credential::of(app, &loaded)?], &[], &inherited, &others)? {
+                ui.raw(&format!("export {variable}='{}'\n", value.expose().replace('\'', "'\\''")));
             }
         }
     }
@@ -134,29 +149,13 @@ fn header(app: &App, loaded: Loaded) -> Result<String> {
         if headers.is_empty() {
             return Err(TokenError::NoHeader(name).into());
         }
+        // Names and values are templates of the connector's file.
+        let is_forged = |(name, value): &&(String, Secret)| {
+            name.contains([':', ' ']) || name.chars().chain(value.expose().chars()).any(char::is_control)
+        };
+        if let Some((header, _)) = headers.iter().find(is_forged) {
+            return Err(TokenError::UnprintableHeader(name, header.clone()).into());
+        }
         Ok(headers.iter().map(|(name, value)| format!("{name}: {}\n", value.expose())).collect())
     })
-}
-
-/// What a program gets of a connection: `SLACK_TOKEN`, for a named account `SLACK_WORK_TOKEN`; the further parts of a key
-/// and what was kept from the vendor under their own names, `TWILIO_ACCOUNT_SID`, `JIRA_CLOUD_ID`.
-pub(super) fn variables(loaded: &Loaded) -> Vec<(String, String)> {
-    let word = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
-    };
-    let name = &loaded.connection.name;
-    let prefix = match name.account() {
-        Some(account) => format!("{}_{}", word(name.connector()), word(account)),
-        None => word(name.connector()),
-    };
-    let mut variables = vec![(format!("{prefix}_TOKEN"), loaded.grant.access_token.expose().clone())];
-    let kept = loaded.connection.kept.iter().map(|(name, value)| (name, value.clone()));
-    let fields = loaded.grant.fields.iter().map(|(name, value)| (name, value.expose().clone()));
-    for (part, value) in kept.chain(fields) {
-        let variable = format!("{prefix}_{}", word(part));
-        if variables.iter().all(|(known, _)| *known != variable) {
-            variables.push((variable, value));
-        }
-    }
-    variables
 }

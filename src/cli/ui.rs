@@ -185,6 +185,11 @@ impl Ui {
     }
 }
 
+/// Talk that is said whatever command runs.
+pub(super) fn note(text: &str) {
+    eprint(&format!("{}\n", escape_lines(text)));
+}
+
 pub(super) fn message(error: &Error) -> String {
     let causes = error.causes();
     if causes.is_empty() { error.message() } else { format!("{}: {}", error.message(), causes.join(": ")) }

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::{Config, ConfigError, IdentityCustody, TokenCustody};
 use crate::connection::WorkspaceName;
-use crate::duration;
 use crate::near::near;
+use crate::{duration, files};
 
 /// One setting: its name, what it does, and how it is read and written.
 #[derive(Debug)]
@@ -241,12 +241,9 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
         value: value.to_owned(),
         expected: key.expected,
     })?;
+    files::check_parents(path)?;
     super::load(path)?;
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
-    };
+    let text = files::read_trusted_text(path, super::LARGEST)?.unwrap_or_default();
     let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), line: 1, message };
     let mut document = toml_edit::DocumentMut::from_str(&text).map_err(|error| invalid(error.message().to_owned()))?;
     let new = match i64::from_str(value) {
@@ -261,7 +258,7 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
         None => (document.as_table_mut(), name),
     };
     put(table, leaf, new);
-    crate::files::write_atomic(path, document.to_string().as_bytes())
+    files::write_atomic(path, document.to_string().as_bytes())
         .map_err(|source| ConfigError::Write { path: path.to_owned(), source })
 }
 

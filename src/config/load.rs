@@ -3,18 +3,14 @@
 use std::path::Path;
 
 use super::{Config, ConfigError, KEYS};
-use crate::nesting;
+use crate::{files, nesting};
 
 /// The settings of the file at `path`, and the defaults for what it does not say. A missing file is an empty one.
 ///
 /// # Errors
-/// [`ConfigError::Read`] where the file cannot be read, [`ConfigError::Invalid`] for the first mistake in it.
+/// [`ConfigError::Untrusted`] if others could have changed the file, [`ConfigError::Invalid`] for the first mistake in it.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
-    };
+    let Some(text) = files::read_trusted_text(path, super::LARGEST)? else { return Ok(Config::default()) };
     parse(&text).map_err(|(line, message)| ConfigError::Invalid { path: path.to_owned(), line, message })
 }
 

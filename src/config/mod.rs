@@ -18,10 +18,14 @@ pub use allow::Allowed;
 pub use edit::{KEYS, Key, set};
 pub use folders::Folders;
 pub use load::load;
-pub use project::Project;
+pub use project::{Project, ProjectError};
 
 use crate::connection::Transition;
 use crate::error::{Kind, Remedy};
+use crate::files::TrustError;
+
+/// Bytes of settings: a hundred times more than all of them take.
+const LARGEST: u64 = 1024 * 1024;
 
 /// The settings in force: those of `config.toml`, and the defaults for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,8 +133,8 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("cannot find a home folder for integ's files")]
     NoHome,
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}: {message}", path.display())]
@@ -145,7 +149,8 @@ impl Remedy for ConfigError {
     fn kind(&self) -> Kind {
         match self {
             Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } => Kind::Usage,
-            Self::NoHome | Self::Read { .. } | Self::Write { .. } => Kind::Failed,
+            Self::Untrusted(error) => error.kind(),
+            Self::NoHome | Self::Write { .. } => Kind::Failed,
         }
     }
 
@@ -157,7 +162,7 @@ impl Remedy for ConfigError {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "disk_full",
                 _ => "io",
             },
-            Self::Read { .. } => "io",
+            Self::Untrusted(error) => error.code(),
             Self::Invalid { .. } | Self::Value { .. } | Self::UnknownKey { .. } => "invalid_config",
         }
     }
@@ -165,7 +170,8 @@ impl Remedy for ConfigError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoHome => "set INTEG_HOME to a folder, as in `INTEG_HOME=~/.integ integ status`".to_owned(),
-            Self::Read { .. } | Self::Write { .. } => "integ config path".to_owned(),
+            Self::Untrusted(error) => return error.hint(),
+            Self::Write { .. } => "integ config path".to_owned(),
             Self::Invalid { path, .. } => format!("edit {}; `integ config show` lists every setting", path.display()),
             Self::UnknownKey { likely: Some(key), .. } => format!("integ config set {key} VALUE"),
             Self::UnknownKey { likely: None, .. } => "integ config show".to_owned(),

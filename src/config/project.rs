@@ -1,56 +1,154 @@
 //! `.integ.toml`: what a project says of itself, found upward from the working directory.
 //!
-//! It comes with other people's code. So it may choose a workspace and name connections, and nothing that runs a program
-//! or holds a secret.
+//! It comes with other people's code, or from whoever can write to a folder above. So it may choose a workspace and name
+//! connections, and nothing that runs a program or holds a secret; it takes no name that means something already, and
+//! what it changes is announced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
+use thiserror::Error;
 
-use super::ConfigError;
-use crate::connection::{ConnectionName, NameError};
-use crate::nesting;
+use super::{ConfigError, Folders};
+use crate::connection::{ConnectionName, NameError, WorkspaceName};
+use crate::error::{Kind, Remedy};
+use crate::{files, nesting};
 
 const NAME: &str = ".integ.toml";
 
-/// What the project's file says; nothing where there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Bytes of a project's file: some thousand names.
+const LARGEST: u64 = 64 * 1024;
+
+/// What the project's file says; nothing if there is none.
+#[derive(Clone, Debug, Default)]
 pub struct Project {
-    #[serde(default)]
+    path: PathBuf,
     pub workspace: Option<String>,
     /// Names of the project's own for connections: `tracker = "jira@work"`.
+    connections: BTreeMap<String, String>,
+    /// Those of them that are the id of a connector.
+    taken: BTreeSet<String>,
+    announce: Option<fn(&str)>,
+    announced: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    workspace: Option<String>,
     #[serde(default)]
     connections: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Error)]
+pub enum ProjectError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("{} gives the name {alias:?} to {target:?}, and {alias} is a connector already", path.display())]
+    Shadows { path: PathBuf, alias: String, target: String },
+    #[error("workspace {workspace:?}, which {} chooses, does not exist", path.display())]
+    NoWorkspace { path: PathBuf, workspace: WorkspaceName },
+}
+
+impl Remedy for ProjectError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Name(error) => error.kind(),
+            Self::Shadows { .. } => Kind::Usage,
+            Self::NoWorkspace { .. } => Kind::NotFound,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Name(error) => error.code(),
+            Self::Shadows { .. } => "name_taken",
+            Self::NoWorkspace { .. } => "no_such_workspace",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(error) => error.hint(),
+            Self::Shadows { path, .. } => Some(format!("${{EDITOR:-vi}} {}", files::quoted(path))),
+            Self::NoWorkspace { workspace, .. } => Some(format!("integ workspace create {workspace}")),
+        }
+    }
 }
 
 impl Project {
     /// The nearest file, from the working directory upward.
     ///
     /// # Errors
-    /// [`ConfigError::Read`], [`ConfigError::Invalid`].
+    /// [`ConfigError::Untrusted`] if another user owns the file or others can write to it, [`ConfigError::Invalid`].
     pub fn find() -> Result<Self, ConfigError> {
         let Ok(folder) = std::env::current_dir() else { return Ok(Self::default()) };
-        folder
-            .ancestors()
-            .map(|folder| folder.join(NAME))
-            .find(|path| path.is_file())
+        let paths = folder.ancestors().map(|folder| folder.join(NAME));
+        paths
+            .into_iter()
+            .find(|path| fs::symlink_metadata(path).is_ok())
             .map_or(Ok(Self::default()), |path| read(&path))
+    }
+
+    /// Sets what says to the user what the file changes, and which names connectors have already.
+    #[must_use]
+    pub fn with(self, announce: Option<fn(&str)>, is_connector: impl Fn(&str) -> bool) -> Self {
+        let taken = self.connections.keys().filter(|alias| is_connector(alias)).cloned().collect();
+        Self { announce, taken, ..self }
+    }
+
+    /// The workspace that the file chooses in place of the `usual` one; absent if it changes nothing.
+    ///
+    /// # Errors
+    /// [`ProjectError::Name`]; [`ProjectError::NoWorkspace`] if it must exist and does not.
+    pub fn workspace_in_place_of(
+        &self,
+        usual: &str,
+        folders: &Folders,
+        must_exist: bool,
+    ) -> Result<Option<WorkspaceName>, ProjectError> {
+        let Some(named) = self.workspace.as_deref().filter(|named| *named != usual) else { return Ok(None) };
+        let workspace = WorkspaceName::from_str(named)?;
+        if must_exist && !folders.workspace(&workspace).is_dir() {
+            return Err(ProjectError::NoWorkspace { path: self.path.clone(), workspace });
+        }
+        self.say(format!("Using workspace {workspace}, which {} chooses.", self.path.display()));
+        Ok(Some(workspace))
     }
 
     /// The connection that a word on the command line means.
     ///
     /// # Errors
-    /// [`NameError`].
-    pub fn resolve(&self, word: &str) -> Result<ConnectionName, NameError> {
-        ConnectionName::from_str(self.connections.get(word).map_or(word, String::as_str))
+    /// [`ProjectError::Name`], [`ProjectError::Shadows`].
+    pub fn resolve(&self, word: &str) -> Result<ConnectionName, ProjectError> {
+        let Some(target) = self.connections.get(word) else { return Ok(ConnectionName::from_str(word)?) };
+        if self.taken.contains(word) {
+            let (alias, target) = (word.to_owned(), target.clone());
+            return Err(ProjectError::Shadows { path: self.path.clone(), alias, target });
+        }
+        let name = ConnectionName::from_str(target)?;
+        self.say(format!("Using {name} for {word}, as {} says.", self.path.display()));
+        Ok(name)
+    }
+
+    /// Announces a change, once.
+    fn say(&self, text: String) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(announce) = self.announce.filter(|_| !announced.contains(&text)) {
+            announce(&text);
+            announced.insert(text);
+        }
     }
 }
 
-fn read(path: &PathBuf) -> Result<Project, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+fn read(path: &Path) -> Result<Project, ConfigError> {
+    let text = files::read_owned_text(path, LARGEST)?;
     parse(path, &text)
 }
 
@@ -62,8 +160,16 @@ fn parse(path: &Path, text: &str) -> Result<Project, ConfigError> {
     if let Some(offset) = nesting::too_deep(text) {
         return Err(invalid(offset, nesting::TOO_DEEP));
     }
-    toml::from_str(text)
-        .map_err(|error: toml::de::Error| invalid(error.span().map_or(0, |span| span.start), error.message()))
+    let document: Document = toml::from_str(text)
+        .map_err(|error: toml::de::Error| invalid(error.span().map_or(0, |span| span.start), error.message()))?;
+    // With an "@" it would be the name of a connection; of another character no command line would be safe.
+    let plain = |alias: &str| alias.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !alias.is_empty();
+    if let Some(alias) = document.connections.keys().find(|alias| !plain(alias)) {
+        let message = format!("connections.{alias:?}: a name has letters, digits, '-' and '_' alone");
+        return Err(invalid(text.find(alias.as_str()).unwrap_or(0), &message));
+    }
+    let Document { workspace, connections } = document;
+    Ok(Project { path: path.to_owned(), workspace, connections, ..Project::default() })
 }
 
 #[cfg(test)]
@@ -80,6 +186,19 @@ mod tests {
         for table in ["[vault]\npassphrase_command", "[notify]\ncommand", "[notify]\nurl", "[http]\nallow"] {
             let mistake = parse(path, &format!("\n{table} = \"x\""));
             assert!(matches!(mistake, Err(ConfigError::Invalid { line: 2, .. })), "{table}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_means_something_already_is_refused() {
+        let path = Path::new(NAME);
+        let project = parse(path, "[connections]\nslack = \"stripe\"\ntracker = \"jira\"\n").unwrap();
+        let project = project.with(None, |id| id == "slack");
+        assert!(matches!(project.resolve("slack"), Err(ProjectError::Shadows { .. })));
+        assert_eq!(project.resolve("tracker").unwrap().to_string(), "jira");
+        for alias in ["slack@work", "", "a b", "\\u001b[2J"] {
+            let text = format!("[connections]\n\"{alias}\" = \"jira\"\n");
+            assert!(matches!(parse(path, &text), Err(ConfigError::Invalid { .. })), "{alias}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Which connectors there are and where their files lie.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::pin::{Pin, sha256};
-use super::{Connector, ConnectorError, validate};
+use super::{Connector, ConnectorError, LARGEST, parts, validate, variable};
 use crate::near::{near, suggest_or_list};
-use crate::nesting;
+use crate::{files, nesting};
 
 macro_rules! embedded {
     ($($id:literal),+ $(,)?) => {
@@ -115,6 +114,11 @@ impl Catalogue {
         &self.folder
     }
 
+    /// Whether a connector has this id. No connector is parsed.
+    pub fn has(&self, id: &str) -> bool {
+        built_in(id).is_some() || (is_id(id) && std::fs::symlink_metadata(self.file_of(id)).is_ok())
+    }
+
     /// Where the user's connector of this id lies, if there is one.
     pub fn file_of(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.toml"))
@@ -147,6 +151,17 @@ impl Catalogue {
         ids.into_iter().collect()
     }
 
+    /// Returns the environment variables that the user approved at install: absent for a built-in connector and for a file
+    /// that the user wrote, whose lists need no approval.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub fn approved_variables(&self, id: &str) -> Result<Option<Vec<String>>, ConnectorError> {
+        let (_, Source::Installed { .. }) = self.text(id)? else { return Ok(None) };
+        let connector = self.get(id)?;
+        Ok(Some(parts(&connector).iter().map(|part| variable(id, part)).collect()))
+    }
+
     /// One connector, parsed.
     ///
     /// # Errors
@@ -170,7 +185,7 @@ impl Catalogue {
     /// The text of a connector's file.
     ///
     /// # Errors
-    /// [`ConnectorError::Unknown`], [`ConnectorError::Read`], [`ConnectorError::Pin`], [`ConnectorError::Changed`].
+    /// [`ConnectorError::Unknown`], [`ConnectorError::Untrusted`], [`ConnectorError::Pin`], [`ConnectorError::Changed`].
     pub fn text(&self, id: &str) -> Result<(String, Source), ConnectorError> {
         let built_in = built_in(id);
         if let Some(found) = self.file(id, built_in.is_some())? {
@@ -190,6 +205,7 @@ impl Catalogue {
         let path = self.file_of(id);
         let mut last_pin = None;
         for _ in 0..READS {
+            files::check_trusted(&self.pin_of(id))?;
             let pin = Pin::read(&self.pin_of(id)).map_err(|source| ConnectorError::Pin {
                 id: id.to_owned(),
                 path: self.pin_of(id),
@@ -198,11 +214,7 @@ impl Catalogue {
             if built_in && !pin.as_ref().is_some_and(|pin| pin.replaces_built_in) {
                 return Ok(None);
             }
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(source) => return Err(ConnectorError::Read { path, source }),
-            };
+            let Some(text) = files::read_trusted_text(&path, LARGEST as u64)? else { return Ok(None) };
             match pin {
                 None => return Ok(Some((text, Source::Own(path)))),
                 Some(pin) if pin.admits(&sha256(text.as_bytes())) => {

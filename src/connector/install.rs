@@ -14,7 +14,7 @@ use super::pin::{Pin, sha256};
 use super::{Catalogue, Connector, Mistake, validate};
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
-use crate::files;
+use crate::files::{self, TrustError};
 
 /// Bytes of a connector's file. The longest of those built in has a twentieth of it.
 pub const LARGEST: usize = 1024 * 1024;
@@ -68,6 +68,8 @@ pub enum InstallError {
     NotInstalled { id: String, path: PathBuf },
     #[error("no connector {id:?} is installed")]
     Unknown { id: String },
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
     #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -91,6 +93,7 @@ impl Remedy for InstallError {
             | Self::Invalid { .. }
             | Self::Id { .. }
             | Self::OtherText { .. }
+            | Self::Untrusted(_)
             | Self::Write { .. } => Kind::Failed,
         }
     }
@@ -104,6 +107,7 @@ impl Remedy for InstallError {
             Self::Installed { .. } | Self::Own { .. } => "connector_exists",
             Self::NotInstalled { .. } => "not_installed",
             Self::Unknown { .. } => "unknown_connector",
+            Self::Untrusted(error) => error.code(),
             Self::Write { .. } => "io",
         }
     }
@@ -125,6 +129,7 @@ impl Remedy for InstallError {
             }
             Self::NotInstalled { path, .. } => format!("rm {}", path.display()),
             Self::Unknown { .. } => "integ connector list".to_owned(),
+            Self::Untrusted(error) => return error.hint(),
             Self::Write { path, .. } => {
                 format!("see what is wrong there: ls -ld {}", path.parent().unwrap_or(path).display())
             }
@@ -289,6 +294,7 @@ impl Catalogue {
     /// The turn of this process, for as long as the file is open.
     pub(super) fn hold(&self) -> Result<File, InstallError> {
         let path = self.folder().join(".lock");
+        files::check_parents(&path)?;
         let held = files::create_private_folder(self.folder()).and_then(|()| {
             let file = files::open_or_create_private(&path)?;
             file.lock()?;

@@ -41,9 +41,10 @@ pub use search::{Found, Hit, search};
 pub use setup::{Ask, Setup, SetupKind, setup};
 pub use template::{Template, TemplateError, Values, fill_document};
 pub use validate::{Mistake, validate};
-pub use variables::{parts, parts_of, variable};
+pub use variables::{CLIENT_ID, parts, parts_of, steers, variable};
 
 use crate::error::{Kind, Remedy};
+use crate::files::TrustError;
 
 /// The words that `category` may have.
 pub const CATEGORIES: [&str; 12] = [
@@ -67,8 +68,8 @@ pub enum ConnectorError {
     Unknown { id: String, likely: Option<String> },
     #[error("connector {id:?} is not valid: {first}")]
     Invalid { id: String, first: String, path: Option<PathBuf> },
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
     #[error("{} is not the file that was installed: its SHA-256 differs from the one pinned then", path.display())]
     Changed { id: String, path: PathBuf },
     #[error("the pin {} cannot be read", path.display())]
@@ -82,7 +83,8 @@ impl Remedy for ConnectorError {
         match self {
             Self::Unknown { .. } => Kind::NotFound,
             Self::UnknownAuth { .. } => Kind::Usage,
-            Self::Invalid { .. } | Self::Read { .. } | Self::Changed { .. } | Self::Pin { .. } => Kind::Failed,
+            Self::Untrusted(error) => error.kind(),
+            Self::Invalid { .. } | Self::Changed { .. } | Self::Pin { .. } => Kind::Failed,
         }
     }
 
@@ -90,7 +92,7 @@ impl Remedy for ConnectorError {
         match self {
             Self::Unknown { .. } => "unknown_connector",
             Self::Invalid { .. } => "invalid_connector",
-            Self::Read { .. } => "io",
+            Self::Untrusted(error) => error.code(),
             Self::Changed { .. } => "changed_connector",
             Self::Pin { .. } => "invalid_pin",
             Self::UnknownAuth { .. } => "unknown_auth",
@@ -105,7 +107,7 @@ impl Remedy for ConnectorError {
             Self::Unknown { likely: None, .. } => "integ connector list".to_owned(),
             Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
             Self::Invalid { path: None, id, .. } => format!("integ connector validate {id}"),
-            Self::Read { .. } => "integ connector list".to_owned(),
+            Self::Untrusted(error) => return error.hint(),
             Self::Changed { path, .. } => {
                 format!("look at what it says now, then `integ connector install {} --replace`", path.display())
             }

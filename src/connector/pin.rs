@@ -39,15 +39,9 @@ impl Pin {
     /// # Errors
     /// The I/O error; one of the kind `InvalidData` for what is no pin.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::metadata(path) {
-            // A pipe would be waited for.
-            Ok(file) if !file.is_file() || file.len() > LARGEST_PIN => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file of the size of a pin"))
-            }
-            Ok(_) => serde_json::from_slice(&std::fs::read(path)?).map(Some).map_err(io::Error::from),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let bytes = files::read_regular(path, LARGEST_PIN);
+        let bytes = bytes.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()
     }
 
     /// # Errors

@@ -6,6 +6,7 @@ use super::{Finding, Surroundings};
 use crate::connection::{Connection, Mode};
 use crate::connector::{Catalogue, Connector, validate};
 use crate::error::Remedy;
+use crate::files;
 use crate::health::{Status, Summary, status_of};
 use crate::oauth::access::reconnect_command;
 use crate::oauth::scopes;
@@ -107,12 +108,13 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
     for (id, source) in ids {
         let Some(path) = source.path() else { continue };
         installed += 1;
-        let mend = || Some(format!("integ connector validate {}", super::files::quoted(path)));
-        // Not a pipe, which would be waited for.
-        let readable = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST_FILE);
-        match readable.then(|| std::fs::read_to_string(path)).and_then(Result::ok) {
-            None => findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), mend())),
-            Some(text) => match (validate(&text).first(), catalogue.get(&id)) {
+        let mend = || Some(format!("integ connector validate {}", files::quoted(path)));
+        match files::read_trusted_text(path, LARGEST_FILE) {
+            Err(error) => findings.push(Finding::failure("connectors", error)),
+            Ok(None) => {
+                findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), mend()));
+            }
+            Ok(Some(text)) => match (validate(&text).first(), catalogue.get(&id)) {
                 (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend())),
                 // One that was changed since it was installed, or speaks for another.
                 (None, Err(error)) => {

@@ -1,6 +1,5 @@
 //! Folders, settings, free space: what everything else stands on.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,6 +7,7 @@ use super::{Finding, Network, Surroundings};
 use crate::clock::Clock;
 use crate::config::{self, Config, Folders, Project};
 use crate::connection::WorkspaceName;
+use crate::files::{self, quoted};
 
 /// Less than this, and the next write may fail.
 const LEAST_SPACE: u64 = 16 << 20;
@@ -52,10 +52,12 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     let mut findings = Vec::new();
     let settings = folders.config_file().parent().map(Path::to_owned).unwrap_or_default();
     for folder in [settings, data.to_owned(), folders.workspaces()] {
-        findings.extend(trust(&folder, Kind::Folder));
+        findings.extend(trust(&folder));
     }
     // Settings name programs that are run.
-    findings.extend(trust(&folders.config_file(), Kind::File));
+    findings.extend(trust(&folders.config_file()));
+    // Of a folder that holds the others there is one finding.
+    findings.dedup_by(|a, b| a.message == b.message);
     if data.exists() && !is_writable(data) {
         let show = format!("ls -ld {0}; df {0}", quoted(data));
         findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
@@ -67,48 +69,9 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     findings
 }
 
-/// What a path is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    File,
-}
-
-/// What is wrong with the owner or the rights of a folder or a file without secrets: others may read it, not write it.
-fn trust(folder: &Path, kind: Kind) -> Option<Finding> {
-    let metadata = match fs::metadata(folder) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            let mend = format!("ls -ld {}", quoted(folder));
-            return Some(Finding::problem("folders", format!("{}: {error}", folder.display()), Some(mend)));
-        }
-    };
-    let (fits, what, mode) = match kind {
-        Kind::Folder => (metadata.is_dir(), "folder", "700"),
-        Kind::File => (metadata.is_file(), "file", "600"),
-    };
-    if !fits {
-        let mend = format!("ls -ld {}", quoted(folder));
-        return Some(Finding::problem("folders", format!("{} is no {what}", folder.display()), Some(mend)));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        // A file of root's is as good: a mounted one often is.
-        let owners = if kind == Kind::File { vec![0] } else { Vec::new() };
-        if metadata.uid() != rustix::process::geteuid().as_raw() && !owners.contains(&metadata.uid()) {
-            let mend = format!("sudo chown \"$USER\" {}", quoted(folder));
-            let message = format!("{} belongs to another user", folder.display());
-            return Some(Finding::problem("folders", message, Some(mend)));
-        }
-        if metadata.mode() & 0o022 != 0 {
-            let mend = format!("chmod {mode} {}", quoted(folder));
-            let message = format!("{} can be written by others", folder.display());
-            return Some(Finding::problem("folders", message, Some(mend)));
-        }
-    }
-    None
+/// What is wrong with a folder or file that integ trusts, or with a folder above it.
+fn trust(path: &Path) -> Option<Finding> {
+    files::check_trusted(path).err().map(|error| Finding::failure("folders", error))
 }
 
 #[cfg(unix)]
@@ -118,7 +81,7 @@ fn is_writable(folder: &Path) -> bool {
 
 #[cfg(not(unix))]
 fn is_writable(folder: &Path) -> bool {
-    fs::metadata(folder).is_ok_and(|metadata| !metadata.permissions().readonly())
+    std::fs::metadata(folder).is_ok_and(|metadata| !metadata.permissions().readonly())
 }
 
 fn space(data: &Path) -> Finding {
@@ -158,12 +121,6 @@ pub(super) fn size(bytes: u64) -> String {
         (tenths, whole, unit) = ((whole % 1024) * 10 / 1024, whole / 1024, next);
     }
     if unit == "B" || whole >= 100 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
-}
-
-/// A path as a shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    shlex::try_quote(&text).map_or_else(|_| format!("{text:?}"), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

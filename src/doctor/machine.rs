@@ -7,6 +7,7 @@ use url::Url;
 use super::{Finding, Surroundings};
 use crate::config::{IdentityCustody, TokenCustody};
 use crate::env;
+use crate::files;
 use crate::vault::{Keyring, KeyringError};
 
 pub(super) fn version() -> Finding {
@@ -137,14 +138,14 @@ fn completion() -> Option<Finding> {
     };
     // Written into a start file instead, as `source <(integ completions bash)`.
     let sourced = || {
-        let file = std::fs::metadata(&startup).is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1 << 20);
-        file && std::fs::read_to_string(&startup).is_ok_and(|text| text.contains("integ completions"))
+        let text = files::read_regular(&startup, 1 << 20).ok().flatten();
+        text.is_some_and(|text| String::from_utf8_lossy(&text).contains("integ completions"))
     };
     if own.exists() || others.iter().any(|path| path.exists()) || sourced() {
         return Some(Finding::ok("completion", format!("installed for {shell}")));
     }
-    let (folder, file) = (own.parent()?, super::files::quoted(&own));
-    let folder = super::files::quoted(folder);
+    let (folder, file) = (own.parent()?, files::quoted(&own));
+    let folder = files::quoted(folder);
     let fpath = if shell == "zsh" { ", and `fpath+=~/.zfunc` in ~/.zshrc before compinit" } else { "" };
     let mend = format!("mkdir -p {folder} && integ completions {shell} > {file}{fpath}");
     Some(Finding::warning("completion", format!("not installed for {shell}"), mend))

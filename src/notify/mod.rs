@@ -29,10 +29,10 @@ pub use post::signing_secret;
 use crate::clock::Stopwatch;
 use crate::config::{Config, NotifyConfig};
 use crate::error::{Error, Kind, Remedy};
+use crate::files::TrustError;
 use crate::http::egress::Guard;
 use crate::http::{Client, HttpError};
 use crate::program::{self, ProgramError};
-use crate::vault::VaultError;
 use crate::webhook::standard::SecretError;
 
 /// Hooks that run at the same time.
@@ -53,9 +53,9 @@ pub enum NotifyError {
     #[error("the secret of {origin} cannot be used: {source}")]
     Secret { origin: String, source: SecretError },
     #[error(transparent)]
-    SecretFile(#[from] VaultError),
-    #[error("{} cannot be read", path.display())]
-    SecretRead { path: std::path::PathBuf, source: std::io::Error },
+    SecretFile(#[from] TrustError),
+    #[error("{} with the secret for notify.url is missing", path.display())]
+    SecretMissing { path: std::path::PathBuf },
     #[error("{host} answered with status {status}")]
     Status { host: String, status: u16 },
     #[error(transparent)]
@@ -81,7 +81,7 @@ impl Remedy for NotifyError {
             Self::SecretFile(error) => error.kind(),
             Self::Http(error) => error.kind(),
             Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => Kind::Temporary,
-            Self::Program(_) | Self::SecretRead { .. } | Self::Status { .. } => Kind::Failed,
+            Self::Program(_) | Self::SecretMissing { .. } | Self::Status { .. } => Kind::Failed,
         }
     }
 
@@ -93,7 +93,7 @@ impl Remedy for NotifyError {
             Self::NoSecret => "no_notify_secret",
             Self::Secret { .. } => "invalid_notify_secret",
             Self::SecretFile(error) => error.code(),
-            Self::SecretRead { .. } => "io",
+            Self::SecretMissing { .. } => "no_secret_file",
             Self::Status { .. } => "notify_refused",
             Self::Http(error) => error.code(),
         }
@@ -109,7 +109,7 @@ impl Remedy for NotifyError {
             }
             Self::NoSecret => NEW_SECRET.to_owned(),
             Self::Secret { .. } => format!("make another: {NEW_SECRET}"),
-            Self::SecretRead { .. } => "integ config set notify.secret_file PATH".to_owned(),
+            Self::SecretMissing { .. } => "integ config set notify.secret_file PATH".to_owned(),
             Self::SecretFile(error) => return error.hint(),
             Self::Http(error) => return error.hint(),
             Self::Program(ProgramError::Ended { .. }) | Self::Status { .. } => return None,

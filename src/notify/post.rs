@@ -1,17 +1,18 @@
 //! The signed POST, by the rules of Standard Webhooks, through the egress guard.
 
-use std::fs;
-
 use url::Url;
 
 use super::{Notice, NotifyError};
 use crate::clock::RunningLimit;
 use crate::config::NotifyConfig;
 use crate::env;
+use crate::files;
 use crate::http::{Client, Request, Route};
 use crate::secret::Secret;
-use crate::vault::check_private;
 use crate::webhook::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
+
+/// Bytes of the file with a signing secret.
+const LARGEST_SECRET: u64 = 64 * 1024;
 
 /// The secret that signs, from `INTEG_NOTIFY_SECRET`, else from `notify.secret_file`, which nobody else may read.
 ///
@@ -22,11 +23,9 @@ pub fn signing_secret(config: &NotifyConfig) -> Result<SigningSecret, NotifyErro
         (env::NOTIFY_SECRET.name.to_owned(), secret)
     } else {
         let path = config.secret_file.as_ref().ok_or(NotifyError::NoSecret)?;
-        // A missing file is read below, and says so.
-        check_private(path)?;
-        let text = fs::read_to_string(path);
-        let text = text.map_err(|source| NotifyError::SecretRead { path: path.clone(), source })?;
-        (path.display().to_string(), Secret::trimmed(text))
+        let missing = || NotifyError::SecretMissing { path: path.clone() };
+        let bytes = files::read_secret(path, LARGEST_SECRET)?.ok_or_else(missing)?;
+        (path.display().to_string(), Secret::trimmed(String::from_utf8_lossy(&bytes).into_owned()))
     };
     SigningSecret::parse(&text).map_err(|source| NotifyError::Secret { origin, source })
 }

@@ -289,6 +289,6 @@ fn lock_path(app: &App, stream: StreamId) -> PathBuf {
 
 /// Whether a process syncs this stream now.
 pub fn is_running(app: &App, stream: StreamId) -> bool {
-    let Ok(file) = File::open(lock_path(app, stream)) else { return false };
+    let Ok(file) = files::open_existing(&lock_path(app, stream)) else { return false };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }

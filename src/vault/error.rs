@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::KeyringError;
 use crate::error::{Kind, Remedy};
+use crate::files::TrustError;
 use crate::store::StoreError;
 
 #[derive(Debug, Error)]
@@ -84,6 +85,8 @@ pub enum VaultError {
     #[error("the workspace is not empty, and a backup would replace what it holds")]
     NotEmpty,
     #[error(transparent)]
+    Untrusted(#[from] TrustError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -132,6 +135,7 @@ impl Remedy for VaultError {
             | Self::NoPassphrase
             | Self::PassphraseCommand { .. }
             | Self::Ask(_)
+            | Self::Untrusted(_)
             | Self::Keyring(_) => Kind::Vault,
         }
     }
@@ -158,6 +162,7 @@ impl Remedy for VaultError {
             | Self::PassphraseCommand { .. }
             | Self::Ask(_) => "vault_locked",
             Self::Keyring(error) => error.code(),
+            Self::Untrusted(error) => error.code(),
             Self::PassphraseMismatch => "passphrase_mismatch",
             Self::PassphraseEmpty => "passphrase_empty",
             Self::Moved { .. } => "workspace_moved",
@@ -206,6 +211,7 @@ impl Remedy for VaultError {
                 "INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status".to_owned()
             }
             Self::Keyring(error) => return error.hint(),
+            Self::Untrusted(error) => return error.hint(),
             Self::PassphraseMismatch => "run it again and type the same passphrase twice".to_owned(),
             Self::PassphraseEmpty => "run it again and type a passphrase".to_owned(),
             Self::BackupNeedsIdentity(path) => format!(

@@ -4,7 +4,6 @@
 //! what it is: an identity, an identity under a passphrase, or a note that the OS keyring has it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,8 +22,8 @@ use crate::secret::Secret;
 /// What the note begins with that says that the identity is in the OS keyring.
 const KEYRING_NOTE: &str = "keyring:";
 
-/// More than any identity file; a larger one is none.
-const SIZE_LIMIT: usize = 64 * 1024;
+/// Bytes, more than any identity file has.
+const SIZE_LIMIT: u64 = 64 * 1024;
 
 /// How long to wait for another process that makes or moves the identity, and may be asking a person.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,7 +79,7 @@ impl Access<'_> {
             return Ok(Some((Identity::parse(secret.expose()).ok_or_else(invalid)?, Custody::Given)));
         }
         if let Some(path) = &self.given.identity_file {
-            // The user's own choice: it may be a symlink or a pipe, so its rights are the user's affair.
+            // The user's own choice: it may be a symlink, a secret of the container's, or a descriptor.
             let identity = match read(path)?.ok_or_else(|| VaultError::IdentityMissing(path.clone()))? {
                 Content::Plain(identity) => identity,
                 Content::Encrypted(bytes) => self.decrypt_identity(path, &bytes)?,
@@ -89,8 +88,15 @@ impl Access<'_> {
             return Ok(Some((identity, Custody::Given)));
         }
         let path = self.folders.identity();
-        if !check_private(&path)? {
-            return Ok(None);
+        match check_private(&path) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            // A link and wide rights are as they must be there.
+            Err(error) => {
+                if !files::is_mounted_secret(&path)? {
+                    return Err(error);
+                }
+            }
         }
         Ok(match read(&path)? {
             None => None,
@@ -247,17 +253,13 @@ impl Access<'_> {
 }
 
 fn read(path: &Path) -> Result<Option<Content>, VaultError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => Zeroizing::new(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(VaultError::at(path)(error)),
-    };
+    let Some(bytes) = files::read_secret(path, SIZE_LIMIT)? else { return Ok(None) };
     parse(path, &bytes).map(Some)
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Content, VaultError> {
     let invalid = |why| VaultError::IdentityInvalid { origin: path.display().to_string(), why };
-    if bytes.len() > SIZE_LIMIT {
+    if bytes.len() as u64 > SIZE_LIMIT {
         return Err(invalid("it is too large"));
     }
     if identity::is_age_file(bytes) {

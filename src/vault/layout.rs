@@ -120,6 +120,7 @@ impl Layout {
     /// # Errors
     /// [`VaultError::Busy`] after 15 s, and what makes the folder one that cannot be used.
     pub(super) fn hold(&self, hold: Hold) -> Result<Option<File>, VaultError> {
+        files::check_parents(&self.folder)?;
         match fs::symlink_metadata(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(VaultError::at(&self.folder)(error)),
@@ -237,7 +238,7 @@ pub(super) fn is_file_at(file: &File, path: &Path) -> bool {
 ///
 /// # Errors
 /// [`VaultError::Symlink`], [`VaultError::NotAFile`], [`VaultError::ForeignOwner`], [`VaultError::WideRights`].
-pub fn check_private(path: &Path) -> Result<bool, VaultError> {
+pub(super) fn check_private(path: &Path) -> Result<bool, VaultError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -39,7 +39,6 @@ pub use error::VaultError;
 pub use identity::Identity;
 pub use identity_file::{Custody, Given};
 pub use keyring::{Keyring, KeyringError};
-pub use layout::check_private;
 pub use passphrase::{New, PassphraseSource, Prompt};
 pub use seal::Recipient;
 pub use transfer::{Imported, Protection};

@@ -1,11 +1,12 @@
 //! Where a passphrase comes from: a command that prints it, else a person.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
 use super::VaultError;
+use crate::program;
 use crate::secret::Secret;
 
 /// What a passphrase is asked for.
@@ -67,7 +68,7 @@ fn run(command: &str) -> Result<Secret, VaultError> {
     let failed = |why: &str| VaultError::PassphraseCommand { why: why.to_owned(), source: None };
     let words = shlex::split(command).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| failed("its words cannot be told apart; a quote may be missing"))?;
-    let output = Command::new(&words[0])
+    let output = program::command(&words[0])
         .args(&words[1..])
         .stdin(Stdio::inherit())
         .stderr(Stdio::inherit())

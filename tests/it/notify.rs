@@ -320,10 +320,10 @@ fn a_post_is_signed_or_not_sent_and_goes_where_it_is_allowed_to() {
     fails("no secret", "integ config set notify.secret_file", &home);
     let secret = home.path().join("secret");
     set(&home, "notify.secret_file", &secret.display().to_string());
-    fails("cannot be read", "notify.secret_file", &home);
+    fails("is missing", "notify.secret_file", &home);
     fs::write(&secret, SECRET).unwrap();
     mode(&secret, 0o644);
-    fails("can be read or written by others", "chmod 600", &home);
+    fails("can be read by others", "chmod 600", &home);
     mode(&secret, 0o600);
     fs::write(&secret, "whsec_c2hvcnQ=").unwrap();
     fails("shorter than 24 bytes", "/dev/urandom", &home);

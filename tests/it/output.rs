@@ -346,7 +346,7 @@ fn exec_steps_aside_for_its_command() {
         "echo $API_KEY_X_TOKEN; tr '\\0' ' ' </proc/$$/cmdline",
     ]));
     assert!(ran.stdout.starts_with("the-key\n") && !ran.stdout[8..].contains("the-key"), "{ran:?}");
-    assert_eq!(home.run("exec api-key@x -- /no/such/program").code, 1);
+    assert_eq!(home.run("exec api-key@x -- /no/such/program").code, 127);
     assert_eq!(home.run("exec nobody -- true").code, 3);
     let after: Vec<_> = crate::harness::files(home.path()).into_keys().collect();
     assert_eq!(after, before, "no file is left");

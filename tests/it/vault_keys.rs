@@ -278,6 +278,7 @@ fn fault_055_a_plugin_is_never_run_and_costly_files_are_not_tried() {
     let identity = trap.path().join("identity");
     for text in ["AGE-PLUGIN-EVIL-1QQPJ9YG0WFRP0LQ9F8QYT\n", "AGE-PLUGIN-../../EVIL-1QQPJ9\n", "age1evil1qqq\n"] {
         fs::write(&identity, text).unwrap();
+        fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = home.command(["token", "api-key@main", "--json"]);
         command.env("PATH", &path).env("INTEG_IDENTITY_FILE", &identity);
         let ran = finish(command);

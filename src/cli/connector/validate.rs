@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use super::super::ui::{Tone, Ui, View, escape};
 use crate::app::App;
-use crate::connector::{Mistake, validate};
+use crate::connector::{LARGEST, Mistake, validate};
 use crate::error::{Kind, Remedy, Result};
+use crate::files;
 
 /// Find every mistake of connector files; all connectors where none is named
 #[derive(Debug, Args)]
@@ -89,7 +90,9 @@ fn validate_all(app: &App, files: Vec<String>) -> Result<Vec<Validated>> {
     for file in files {
         let path = PathBuf::from(&file);
         let text = if file.ends_with(".toml") || path.is_file() {
-            std::fs::read_to_string(&path).map_err(|source| ReadError { path, source })?
+            let bytes = files::read_given(&path, LARGEST as u64);
+            let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+            text.map_err(|source| ReadError { path, source })?
         } else {
             app.catalogue.text(&file)?.0
         };

@@ -10,7 +10,11 @@ use crate::app::App;
 use crate::cli::ui::{Ui, View};
 use crate::error::{Error, Result};
 use crate::export::singer::{Source, State};
+use crate::files;
 use crate::sync::{Order, find_stream};
+
+/// Bytes of what a target wrote, of which the last line counts.
+const LARGEST_STATE: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) -> Result<u8> {
     let [order] = orders else {
@@ -54,7 +58,9 @@ pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) ->
 
 /// What the target wrote so far: nothing, where it is the first time.
 fn read(ui: &Ui, path: &Path) -> Result<String> {
-    match std::fs::read_to_string(path) {
+    let text = files::read_given(path, LARGEST_STATE)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)));
+    match text {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             ui.note(&format!("There is no {} yet: everything is sent.", path.display()));
