@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr};
 
+use crate::clock::RunningLimit;
 use crate::env::{self, Inherit};
 
 /// Of what a failed command said, so much is repeated.
@@ -86,13 +87,13 @@ pub async fn run(
     command.process_group(0);
     let mut child = command.spawn().map_err(|source| ProgramError::Start { program: program.clone(), source })?;
     let group = Group::of(&child);
-    match tokio::time::timeout(timeout, converse(&mut child, input)).await {
-        Ok(ended) => {
+    match RunningLimit::new(timeout).wait(converse(&mut child, input)).await {
+        Some(ended) => {
             group.release();
             let (status, said) = ended.map_err(|source| ProgramError::Start { program: program.clone(), source })?;
             if status.success() { Ok(()) } else { Err(ProgramError::Ended { program, status, said }) }
         }
-        Err(_) => {
+        None => {
             drop(group);
             // Reaped, unless the kernel itself holds it.
             let _ = tokio::time::timeout(LAST_WORDS, child.wait()).await;
