@@ -211,7 +211,6 @@ impl Webhook {
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::connector::Catalogue;
 
     /// Every proof of every built-in: what it covers, and whether a repetition is known by the signed bytes.
