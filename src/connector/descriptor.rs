@@ -361,6 +361,7 @@ mod tests {
                 "idempotent": true,
             }],
             "triggers": [{"name": "card_added", "about": "A card was added", "scopes": ["write"]}],
+            "webhook_proofs": [],
             "streams": [
                 {
                     "name": "boards", "about": "Boards", "auth": ["key"], "scopes": [], "key": ["/id"], "parents": [],

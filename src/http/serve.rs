@@ -225,7 +225,7 @@ where
     }
 
     async fn read(&self, mut body: Incoming) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
-        let deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
+        let mut deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
         let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY);
         loop {
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
@@ -249,6 +249,8 @@ where
                 let waiting = tokio::time::timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(kib));
                 let Ok(Ok(permit)) = waiting.await else { return Err(Unread::Crowded) };
                 taken.push(permit);
+                // It was this side that let it wait.
+                deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
                 allowed = whole;
                 bytes.reserve_exact(whole - bytes.len());
             }

@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(genuine, Taken::New(genuine.id()));
         events.prove(genuine.id(), EventProof::Verified, None).unwrap();
         assert_eq!(take(asking(1, 2)), Taken::Duplicate(genuine.id()));
-        assert_eq!(take(asking(1, 1)), Taken::Conflict(genuine.id()), "what was refused is asked about no more");
+        assert_eq!(take(asking(1, 1)), Taken::Duplicate(forged.id()), "what was refused is asked about no more");
         let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.proof.as_str()));
         assert_eq!(status(forged.id()), Some(("dead", "refused")));
     }

@@ -85,7 +85,7 @@ mod tests {
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
         event_keys: key event
         event_types: kind description sample
-        events: id connection_id delivery_id key digest kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
+        events: id connection_id delivery_id key digest signed signed_key proof kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error cancel
         messages: id kind body created_at

