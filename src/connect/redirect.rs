@@ -135,9 +135,12 @@ impl Flow<'_> {
             target.set_query(Some(&query.unwrap_or(fragment)));
             target.set_fragment(None);
         }
-        // The page that the listener answers with is for people, and it waits for what this flow does next: whoever waits
-        // for the callback ends this.
-        let _ = self.app.http.send(Request::new("GET", target), &Route::Live).await;
+        // The listener answers after the exchange, and whoever waits for the callback ends this first: an answer that is read
+        // here is a refusal.
+        let answer = self.app.http.send(Request::new("GET", target), &Route::Live).await?;
+        if !answer.is_success() {
+            return Err(ConnectError::NoConsent { status: answer.status }.into());
+        }
         Ok(())
     }
 }

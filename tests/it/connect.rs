@@ -44,7 +44,7 @@ fn fault_008_a_code_of_another_sign_in_fails_on_the_verifier_and_is_not_retried(
     let stolen = other.consent();
     let code = stolen.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let page = flow.deliver(&Flow::altered(&flow.consent(), "code", Some(&code)));
-    assert!(page.text().contains("could not be connected"), "{}", page.text());
+    assert!(page.text().contains("was not connected"), "{}", page.text());
     assert_eq!(flow.failure(), (4, "refused".to_owned()));
     assert_eq!(provider.state().count("/token"), 1);
     assert_eq!(home.json("status")["summary"]["total"], 0);

@@ -282,7 +282,10 @@ fn attack_b4_a_browser_never_reaches_another_user_who_listened_on_ipv6_first() {
     running.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     let ran = Ran { code: running.code(), stdout: String::new(), stderr };
     assert_eq!((ran.code, ran.error_code().as_str()), (1, "listener"), "{ran:?}");
-    assert!(ran.stderr.contains(&format!("[::1]:{port}")) && ran.stderr.contains("uid 61002"), "{ran:?}");
+    assert!(
+        ran.stderr.contains(&format!("[::1]:{port}")) && ran.stderr.contains(&format!("uid {}", mallory.uid())),
+        "{ran:?}"
+    );
     assert!(ran.stderr.contains("integ connect plain --paste"), "{ran:?}");
     assert!(vendor.exchanged().is_empty());
 }
@@ -424,7 +427,7 @@ fn attack_m6_a_callback_of_another_user_is_refused_and_the_true_one_ends_the_flo
         }
         let (code, last, stderr) = sign_in.end();
         assert_eq!((code, last["event"].as_str()), (0, Some("connected")), "{id}: {stderr}");
-        assert_eq!(stderr.matches("uid 61002").count(), 1, "said once: {stderr}");
+        assert_eq!(stderr.matches(&format!("uid {}", mallory.uid())).count(), 1, "said once: {stderr}");
         assert_eq!(finish(victim.integ(["token", id])).stdout.trim(), "token-true");
     }
     assert!(!vendor.exchanged().iter().any(|code| code == "mallorys"), "{:?}", vendor.exchanged());
@@ -588,9 +591,8 @@ fn attack_minor_few_file_descriptors_end_in_an_error_and_not_in_a_panic() {
     let home = Home::new();
     home.ok("connect stripe --sandbox");
     let integ = crate::harness::INTEG;
-    for line in ["test", "refresh stripe", "token stripe", "connect slack --sandbox", "sync stripe", "doctor", "status"]
-    {
-        for most in 3..=24 {
+    for line in ["test", "refresh stripe", "connect slack --sandbox --timeout 5s"] {
+        for most in 5..=14 {
             let mut command = home.command(["-c"]);
             command = {
                 let mut shell = Command::new("sh");
