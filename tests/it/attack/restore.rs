@@ -362,7 +362,7 @@ fn opened(path: &Path, key: &Key) -> Connection {
 }
 
 /// However a backup was crafted, restoring it is a typed error, or makes a store whose schema is a new store's.
-/// `INTEG_TEST_ROUNDS=1000` makes a thousand times as many cases.
+/// `INTEG_TEST_ROUNDS=100` makes a hundred times as many.
 #[test]
 fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
     let rounds = std::env::var("INTEG_TEST_ROUNDS").map_or(1, |rounds| rounds.parse::<u32>().unwrap());
