@@ -201,7 +201,7 @@ fn check_confirm(connector: &Connector, webhook: &Webhook, given: &BTreeSet<&str
         match declared.params.get(name).map(|param| param.kind) {
             None => found.push((key, format!("{} has no such parameter", confirm.action))),
             Some(ParamKind::File | ParamKind::Files) => {
-                found.push((key, "takes a file, and a request names none".to_owned()));
+                found.push((key, no_file(&confirm.action, name)));
             }
             Some(_) => {}
         }
@@ -234,8 +234,7 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
         for name in params.keys().filter(|name| !declared.params.contains_key(*name)) {
             found.push((format!("{key}.params.{name}"), format!("{action} has no such parameter")));
         }
-        let events = if key == "webhook.subscribe" { subscribe.events.as_ref() } else { None };
-        refuse_files(&key, action, declared, params.keys().chain(events), found);
+        refuse_files(&key, action, declared, params.keys(), found);
     }
     if let Some(declared) = connector.actions.get(&subscribe.action) {
         for name in subscribe
@@ -248,6 +247,9 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
             let message = format!("{name:?} is not among the results of {}", subscribe.action);
             found.push(("webhook.subscribe.keep".to_owned(), message));
         }
+        for name in subscribe.events.iter().filter(|name| takes_file(declared, name)) {
+            found.push(("webhook.subscribe.events".to_owned(), no_file(&subscribe.action, name)));
+        }
         for name in subscribe.events.iter().filter(|name| !declared.params.contains_key(*name)) {
             found.push((
                 "webhook.subscribe.events".to_owned(),
@@ -257,22 +259,31 @@ fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) 
     }
 }
 
-/// A file is something that a person names on the command line: no call of a connector's own may send one.
-fn refuse_files<'n>(
+/// Refuses a request of the connector's own that names a file, or cannot be made without one: only people name files.
+fn refuse_files<'a>(
     key: &str,
     action: &str,
     declared: &Action,
-    names: impl Iterator<Item = &'n String>,
+    names: impl IntoIterator<Item = &'a String>,
     found: &mut Found,
 ) {
-    let is_file = |name: &&String| {
-        let param = declared.params.get(*name);
-        param.is_some_and(|param| matches!(param.kind, ParamKind::File | ParamKind::Files))
-    };
-    for name in names.filter(is_file) {
-        let message = format!("{name} of {action} is a file, which only a person can name on the command line");
-        found.push((format!("{}.params.{name}", key.trim_end_matches('.')), message));
+    let names: BTreeSet<&String> = names.into_iter().collect();
+    for name in names.iter().filter(|name| takes_file(declared, name)) {
+        found.push((format!("{key}.params.{name}"), no_file(action, name)));
     }
+    let required = declared.params.iter().filter(|(name, param)| param.required && !names.contains(*name));
+    for (name, _) in required.filter(|(name, _)| takes_file(declared, name)) {
+        found.push((format!("{key}.action"), no_file(action, name)));
+    }
+}
+
+fn takes_file(action: &Action, name: &str) -> bool {
+    let param = action.params.get(name);
+    param.is_some_and(|param| matches!(param.kind, ParamKind::File | ParamKind::Files))
+}
+
+fn no_file(action: &str, name: &str) -> String {
+    format!("{name:?} of {action} takes a file, and only a person can name one, with `integ call`")
 }
 
 fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
@@ -283,11 +294,10 @@ fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
             found.push((format!("webhook.backfill.{key}action"), message));
             return;
         };
-        let named = names.clone();
-        for name in names.into_iter().filter(|name| !declared.params.contains_key(*name)) {
+        for name in names.iter().filter(|name| !declared.params.contains_key(**name)) {
             found.push((format!("webhook.backfill.{key}params.{name}"), format!("{action} has no such parameter")));
         }
-        refuse_files(&format!("webhook.backfill.{key}"), action, declared, named.into_iter(), found);
+        refuse_files(format!("webhook.backfill.{key}").trim_end_matches('.'), action, declared, names, found);
     };
     check("", &backfill.action, backfill.params.keys().collect());
     if let Some(each) = &backfill.each {

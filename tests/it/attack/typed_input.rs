@@ -1,175 +1,295 @@
 //! Connector files and vendors that name local files.
+//!
+//! What a connector declares and what a vendor answers are data: only words that a person types may name a file.
 
-use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
-use crate::fake::{FakeProvider, Trouble};
-use crate::harness::{Home, Ran};
+use serde_json::{Value, json};
 
-const PLANTED: &str = "TOP-SECRET-FILE-CONTENT";
+use crate::fake::{CONNECTOR, FakeProvider, Trouble};
+use crate::flow::{Flow, connect_line};
+use crate::harness::{Home, Ran, finish, holds};
 
-/// A connector that asks for a file wherever its own calls can name a parameter. It is a user's own file, which is not
-/// validated before it is used.
-const CONNECTOR: &str = r#"
-id = "thief"
-name = "Thief"
-category = "generic"
-description = "Names files in its own calls."
-docs = "https://thief.invalid/docs"
+/// What no vendor may see.
+const SECRET: &str = "TOP-SECRET-FILE-CONTENT";
 
-[api]
-base = "https://thief.invalid"
-
-[auth.key]
-label = "Key"
-
-[auth.key.fields.key]
-prompt = "Key"
-
-[actions."list"]
-about = "List what was missed"
-path = "/list"
-list = ""
-
-[actions."detail"]
-about = "One of them"
-method = "POST"
-path = "/detail"
-params.doc = { about = "Document", type = "file", required = true }
-
-[actions."hook"]
+/// A webhook whose actions take `doc` of the type DOC.
+const WEBHOOK: &str = r#"
+[actions."hooks.create"]
 about = "Register a URL"
-method = "POST"
-path = "/hook"
-params.url = { about = "URL", required = true }
-params.events = { about = "Types", type = "array", required = true }
-params.DOC
+path = "/hooks"
+status = 201
+result = { hook_id = "/id", ends = "/ends" }
+BODY
+
+[actions."hooks.create".params]
+url = { about = "URL" }
+doc = { about = "Document", type = "DOC" }
+kinds = { about = "Types", type = "array", required = true }
+
+[actions."hooks.renew"]
+about = "Prolong one"
+path = "/renew"
+BODY
+
+[actions."hooks.renew".params]
+hook_id = { about = "Hook", type = "integer" }
+doc = { about = "Document", type = "DOC" }
+
+[actions."log.list"]
+about = "List what happened"
+method = "GET"
+path = "/log"
+list = "/log"
+params = { doc = { about = "Document" } }
+
+[actions."log.get"]
+about = "Read one"
+path = "/get"
+BODY
+
+[actions."log.get".params]
+doc = { about = "Document", type = "DOC" }
 
 [webhook]
-setup = "By integ webhook subscribe."
-retry = "Never."
-params.secret = { prompt = "Secret", secret = true }
+setup = "Enter the URL."
+retry = "None"
+params.secret = { prompt = "Secret" }
 
 [[webhook.proofs]]
 scheme = "hmac_sha256"
 signature = { header = "X-Signature" }
-encoding = "hex"
-base = "{body}"
 
 [webhook.event]
 id = [{ at = "/id" }]
 type = [{ at = "/type" }]
 
 [webhook.subscribe]
-action = "hook"
+action = "hooks.create"
 params = { url = "{url}"SUBSCRIBE }
-events = "events"
+events = "kinds"
+keep = ["hook_id"]
+expires = "ends"
+renew = { action = "hooks.renew", params = { hook_id = "{hook_id}"RENEW } }
 
 [webhook.backfill]
-action = "list"
-each = { action = "detail", params = { doc = "/path" } }
+action = "log.list"
+each = { action = "log.get", params = { doc = "/path" } }
 
 [events."EVENT"]
-about = "An event"
+about = "Something"
 "#;
 
-struct Theft {
-    home: Home,
-    vendor: FakeProvider,
-    file: String,
+/// A connector file, harmless unless something is replaced in it.
+struct File {
+    doc: &'static str,
+    subscribe: String,
+    renew: String,
+    event: String,
 }
 
-impl Theft {
-    fn new(subscribe: bool, event: &str) -> Self {
-        let (home, vendor) = (Home::new(), FakeProvider::start());
-        let file = home.path().join("private.txt").display().to_string();
-        std::fs::write(&file, PLANTED).unwrap();
-        let doc =
-            if subscribe { r#"doc = { about = "Document", type = "file" }"# } else { r#"note = { about = "Note" }"# };
-        let given = if subscribe { format!(", doc = \"{file}\"") } else { String::new() };
-        let text = CONNECTOR
-            .replace("params.DOC", &format!("params.{doc}"))
-            .replace("SUBSCRIBE", &given)
-            .replace("EVENT", &event.replace("FILE", &file));
-        home.install("thief", &text);
-        let line = format!("connect thief --with-token --origin {}", vendor.origin());
-        let connected = home.run_with_input(&line, "a-key-0123456789");
-        assert_eq!(connected.code, 0, "{connected:?}");
-        Self { home, vendor, file }
+impl File {
+    fn harmless() -> Self {
+        Self { doc: "string", subscribe: String::new(), renew: String::new(), event: "ping".to_owned() }
     }
 
-    /// What the vendor received holds nothing of the file, and nothing of it is shown.
-    fn assert_nothing_taken(&self, ran: &Ran) {
-        let state = self.vendor.state();
-        for message in &state.asked {
-            assert!(!message.text().contains(PLANTED), "the vendor has the file: {}", message.text());
-        }
-        assert!(!ran.stdout.contains(PLANTED) && !ran.stderr.contains(PLANTED), "{ran:?}");
+    fn text(&self) -> String {
+        let body = if self.doc == "file" { "body = \"multipart\"" } else { "" };
+        let webhook = WEBHOOK
+            .replace("DOC", self.doc)
+            .replace("BODY", body)
+            .replace("SUBSCRIBE", &self.subscribe)
+            .replace("RENEW", &self.renew)
+            .replace("EVENT", &self.event);
+        format!("{CONNECTOR}{webhook}")
+    }
+
+    fn install(&self, home: &Home) {
+        home.install("fake", &self.text());
+    }
+}
+
+/// A connection by a harmless file, and a file of the user's.
+fn connected(provider: &FakeProvider) -> (Home, PathBuf) {
+    let home = Home::new();
+    File::harmless().install(&home);
+    Flow::start(&home, &connect_line(provider)).allow();
+    let secret = home.path().join("private.txt");
+    fs::write(&secret, SECRET).unwrap();
+    (home, secret)
+}
+
+fn nothing_leaked(provider: &FakeProvider, ran: &Ran) {
+    let state = provider.state();
+    let leak = state.asked.iter().find(|message| holds(&message.body, SECRET) || message.start.contains(SECRET));
+    assert!(leak.is_none(), "the vendor was sent the file: {:?}, {ran:?}", leak.map(|message| &message.start));
+}
+
+/// The JSON bodies that were sent to a path.
+fn sent(provider: &FakeProvider, path: &str) -> Vec<Value> {
+    let state = provider.state();
+    let asked = state.asked.iter().filter(|message| message.request().1 == path);
+    asked.map(|message| serde_json::from_slice(&message.body).unwrap()).collect()
+}
+
+const SUBSCRIBE: &str = "webhook subscribe fake --url https://hooks.example.com --json";
+
+#[test]
+fn attack_b1_a_vendor_that_answers_paths_is_sent_no_file() {
+    let provider = FakeProvider::start();
+    let (home, secret) = connected(&provider);
+    File { doc: "file", ..File::harmless() }.install(&home);
+    let paths = json!({ "log": [{ "path": secret }, { "path": "/etc/hostname" }] });
+    provider.trouble("/api/log", [Trouble::json(200, &paths)]);
+    provider.trouble("/api/get", [Trouble::json(200, &json!({})), Trouble::json(200, &json!({}))]);
+    let ran = home.run("webhook backfill fake --since 2d --json");
+    nothing_leaked(&provider, &ran);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(provider.state().count("/api/get"), 0, "a request with a vendor's file was made: {ran:?}");
+}
+
+#[test]
+fn attack_b1_what_a_vendor_answers_is_sent_back_as_the_text_that_it_is() {
+    let provider = FakeProvider::start();
+    let (home, secret) = connected(&provider);
+    let texts = [format!("@{}", secret.display()), "-".to_owned(), "@-".to_owned(), "a=b".to_owned(), "[1]".to_owned()];
+    let log: Vec<Value> = texts.iter().map(|text| json!({ "path": text })).collect();
+    provider.trouble("/api/log", [Trouble::json(200, &json!({ "log": log }))]);
+    provider.trouble("/api/get", texts.iter().map(|_| Trouble::json(200, &json!({ "id": "1", "type": "ping" }))));
+    let ran = home.run_with_input("webhook backfill fake --since 2d --json", SECRET);
+    nothing_leaked(&provider, &ran);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let expected: Vec<Value> = texts.iter().map(|text| json!({ "doc": text })).collect();
+    assert_eq!(sent(&provider, "/api/get"), expected);
+}
+
+#[test]
+fn attack_b1_the_name_of_an_event_uploads_no_file() {
+    for name in ["@.env".to_owned(), "@PATH".to_owned()] {
+        let provider = FakeProvider::start();
+        let (home, secret) = connected(&provider);
+        fs::write(home.path().join(".env"), SECRET).unwrap();
+        let event = name.replace("PATH", &secret.display().to_string());
+        File { event: event.clone(), ..File::harmless() }.install(&home);
+        provider.trouble("/api/hooks", [Trouble::json(201, &json!({ "id": 7 }))]);
+        let ran = home.run(SUBSCRIBE);
+        nothing_leaked(&provider, &ran);
+        // The file is refused for the name, or the name is sent as it stands there.
+        let bodies = sent(&provider, "/api/hooks");
+        assert!(bodies.is_empty() || bodies[0]["kinds"] == json!([event]), "{bodies:?}, {ran:?}");
     }
 }
 
 #[test]
-fn attack_b1_a_path_in_a_vendors_answer_is_not_read() {
-    let theft = Theft::new(false, "created");
-    for path in [theft.file.clone(), format!("@{}", theft.file), "-".to_owned()] {
-        theft.vendor.trouble("/list", [Trouble::json(200, &json!([{ "path": path }]))]);
-        let ran = theft.home.run("webhook backfill thief --since 2d");
-        theft.assert_nothing_taken(&ran);
-        assert!(theft.vendor.state().count("/list") > 0, "the vendor was asked: {ran:?}");
-        assert_eq!(theft.vendor.state().count("/detail"), 0, "{ran:?}");
-        assert_ne!(ran.code, 0, "{ran:?}");
+fn attack_b1_a_subscription_uploads_no_file_that_its_connector_names() {
+    for (doc, value) in [("file", "PATH"), ("file", "@PATH"), ("string", "@PATH"), ("file", "-")] {
+        let provider = FakeProvider::start();
+        let (home, secret) = connected(&provider);
+        let value = value.replace("PATH", &secret.display().to_string());
+        File { doc, subscribe: format!(", doc = {value:?}"), ..File::harmless() }.install(&home);
+        provider.trouble("/api/hooks", [Trouble::json(201, &json!({ "id": 7 }))]);
+        let ran = home.run_with_input(SUBSCRIBE, SECRET);
+        nothing_leaked(&provider, &ran);
+        let bodies = provider.state().count("/api/hooks");
+        assert_eq!(bodies, usize::from(doc == "string"), "{doc} {value}: {ran:?}");
     }
 }
 
 #[test]
-fn attack_b1_an_event_name_is_not_read_as_a_file() {
-    for event in ["@FILE", "@@FILE", "@private.txt", "@-"] {
-        let theft = Theft::new(false, event);
-        let ran = theft.home.run("webhook subscribe thief --url https://hooks.example.com");
-        theft.assert_nothing_taken(&ran);
-        let state = theft.vendor.state();
-        if let Some(asked) = state.asked.iter().find(|message| message.request().1 == "/hook") {
-            let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
-            assert_eq!(body["events"], json!([event.replace("FILE", &theft.file)]), "the name is data");
-        }
-    }
+fn attack_b1_an_unattended_renewal_opens_no_file_that_its_connector_names() {
+    let provider = FakeProvider::start();
+    let (home, secret) = connected(&provider);
+    let ends = integ::clock::Timestamp::now().as_second() + 3;
+    provider.trouble("/api/hooks", [Trouble::json(201, &json!({ "id": 7, "ends": ends }))]);
+    assert_eq!(home.run(SUBSCRIBE).code, 0);
+    let renew = format!(", doc = {:?}", secret.display().to_string());
+    File { doc: "file", renew, ..File::harmless() }.install(&home);
+    sleep(Duration::from_secs(4));
+    provider.trouble("/api/renew", [Trouble::json(200, &json!({}))]);
+    let ran = home.run("refresh --due --json");
+    nothing_leaked(&provider, &ran);
+    assert_eq!(provider.state().count("/api/renew"), 0, "{ran:?}");
+    // The harmless file renews it, with the values of their types.
+    File::harmless().install(&home);
+    let ran = home.run("refresh fake --json");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(sent(&provider, "/api/renew"), [json!({ "hook_id": 7 })]);
 }
 
 #[test]
-fn attack_b1_a_subscription_sends_no_file_that_its_connector_names() {
-    let theft = Theft::new(true, "created");
-    let lines = [
-        "webhook subscribe thief --url https://hooks.example.com --dry-run",
-        "webhook subscribe thief --url https://hooks.example.com",
-        "refresh --due",
+fn attack_b1_validate_refuses_a_connector_that_names_a_file_for_its_own_requests() {
+    let home = Home::new();
+    let cases = [
+        (File { subscribe: ", doc = \"x\"".to_owned(), ..File::harmless() }, "webhook.subscribe.params.doc"),
+        (File { renew: ", doc = \"x\"".to_owned(), ..File::harmless() }, "webhook.subscribe.renew.params.doc"),
+        (File::harmless(), "webhook.backfill.each.params.doc"),
     ];
-    for line in lines {
-        let ran = theft.home.run(line);
-        theft.assert_nothing_taken(&ran);
+    for (file, key) in cases {
+        let path = home.path().join("hostile.toml");
+        fs::write(&path, File { doc: "file", ..file }.text()).unwrap();
+        let mut command = home.command(["connector", "validate"]);
+        command.arg(&path);
+        let ran = finish(command);
+        let found = format!("{}{}", ran.stdout, ran.stderr);
+        let line = found.lines().find(|line| line.contains(key)).unwrap_or_else(|| panic!("{key}: {found}"));
+        let place = line.split(".toml:").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default();
+        assert!(ran.code != 0 && place.parse::<u32>().is_ok(), "{line}");
+        assert!(line.contains("takes a file"), "{line}");
     }
-    assert_eq!(theft.vendor.state().count("/hook"), 0);
+    // The same file without files is fine.
+    let path = home.path().join("fine.toml");
+    fs::write(&path, File::harmless().text()).unwrap();
+    let mut command = home.command(["connector", "validate"]);
+    command.arg(&path);
+    let ran = finish(command);
+    assert_eq!(ran.code, 0, "{ran:?}");
 }
 
 #[test]
-fn attack_b1_validate_refuses_calls_that_name_files() {
-    let theft = Theft::new(true, "created");
-    let ran = theft.home.run("connector validate thief");
-    assert_ne!(ran.code, 0);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(said.contains("doc of hook is a file"), "{said}");
-    assert!(said.contains("doc of detail is a file"), "{said}");
+fn a_person_may_name_files_and_a_program_below_the_command_line_may_not() {
+    let provider = FakeProvider::start();
+    let (home, secret) = connected(&provider);
+    provider.trouble("/api/hooks", (0..2).map(|_| Trouble::json(201, &json!({ "id": 7 }))));
+    home.ok(&format!("call fake hooks.create kinds=a doc=@{}", secret.display()));
+    File { doc: "file", ..File::harmless() }.install(&home);
+    // Its own requests name files, so that no command takes it.
+    let ran = home.run(&format!("call fake hooks.create kinds=a doc={} --json", secret.display()));
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(sent(&provider, "/api/hooks"), [json!({ "doc": SECRET, "kinds": ["a"] })]);
 }
 
-/// Files are opened by name only where a person typed the name.
+/// Every Rust file below a folder or file of `src`, tests left out.
+fn sources(at: &Path) -> Vec<PathBuf> {
+    if at.is_file() {
+        return vec![at.to_owned()];
+    }
+    let entries = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = |path: &PathBuf| {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        name != "tests" && !name.ends_with("_tests")
+    };
+    entries.filter(wanted).flat_map(|path| sources(&path)).collect()
+}
+
 #[test]
-fn attack_b1_no_code_below_the_command_line_reads_files_for_calls() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for folder in ["api", "webhook"] {
-        for (path, bytes) in crate::harness::files(&source.join(folder)) {
-            let text = String::from_utf8(bytes).unwrap();
-            let is_test = path.components().any(|part| part.as_os_str() == "tests");
-            for reader in ["fs::read(", "fs::read_to_string(", "File::open("] {
-                assert!(is_test || !text.contains(reader), "{} reads files: {reader}", path.display());
-            }
+fn attack_b1_the_modules_that_make_requests_open_no_files() {
+    // Locks, whose paths are integ's own, are opened by `files`; sync/run.rs looks at one. handle.rs writes the file that
+    // the user named for handlers.
+    let own = ["sync/run.rs", "webhook/handle.rs"];
+    let opens = ["fs::read", "File::open", "read_to_string", "read_to_end", "OpenOptions", "stdin()"];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let folders = ["api", "connect", "endpoint", "health", "oauth", "sandbox", "sync", "webhook"];
+    let found: Vec<PathBuf> = folders.iter().flat_map(|folder| sources(&src.join(folder))).collect();
+    assert!(found.len() > 80, "{}", found.len());
+    for path in found {
+        let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for call in opens.iter().filter(|call| code.contains(**call)) {
+            assert!(own.contains(&name), "{name} uses {call}: what it is given may come from a connector or a vendor");
         }
     }
 }
