@@ -4,6 +4,7 @@
 //! starts no runtime.
 
 mod emulated;
+mod reach;
 mod session;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use thiserror::Error;
 
 pub use emulated::state_key;
+pub use reach::{live_route, typed_route};
 pub use session::{Session, SessionError, values};
 
 use crate::clock::Clock;
@@ -249,7 +251,7 @@ impl App {
         let route = match (&connection.origin, connection.mode) {
             (_, Mode::Sandbox) => self.sandbox_route(&connector, &connection.auth, &connection.params)?,
             (Some(origin), Mode::Live) => Route::Origin(origin.clone()),
-            (None, Mode::Live) => Route::Live,
+            (None, Mode::Live) => live_route(&connector, &connection.auth, &auth, &connection.params),
         };
         Ok(Session { connection, connector, auth, route })
     }

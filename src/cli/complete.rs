@@ -9,11 +9,29 @@ use super::terminal::Terminal;
 use crate::app::App;
 use crate::config::{Folders, Project};
 use crate::connection::{ConnectionName, WorkspaceName};
-use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream};
+use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream, is_shell_safe};
 use crate::store::Endpoint;
 
+/// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
+fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
+    ArgValueCandidates::new(move || safe(find()))
+}
+
+fn completer(find: impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| safe(find(current)))
+}
+
+fn safe(found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
+    let plain = |candidate: &CompletionCandidate| candidate.get_value().to_str().is_some_and(is_shell_safe);
+    let shown = |candidate: CompletionCandidate| {
+        let help = candidate.get_help().map(|help| super::ui::escape(&help.to_string()));
+        candidate.help(help.map(Into::into))
+    };
+    found.into_iter().filter(plain).map(shown).collect()
+}
+
 pub(super) fn connectors() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         Catalogue::new(&folders.connectors()).ids().into_iter().map(|(id, _)| CompletionCandidate::new(id)).collect()
     })
@@ -21,7 +39,7 @@ pub(super) fn connectors() -> ArgValueCandidates {
 
 /// Those that can be removed.
 pub(super) fn installed_connectors() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         let ids = Catalogue::new(&folders.connectors()).ids().into_iter();
         let installed = ids.filter(|(_, source)| matches!(source, Source::Installed { .. }));
@@ -30,12 +48,12 @@ pub(super) fn installed_connectors() -> ArgValueCandidates {
 }
 
 pub(super) fn connections() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
+    candidates(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
 }
 
 /// Connections, and their streams once one is named.
 pub(super) fn streams() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| {
+    completer(|current: &OsStr| {
         let current = current.to_string_lossy();
         let mut found = Vec::new();
         for name in names().unwrap_or_default() {
@@ -63,7 +81,7 @@ pub(super) fn streams() -> ArgValueCompleter {
 
 /// Streams that were synced.
 pub(super) fn synced_streams() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Some(app) = live() else { return Vec::new() };
         let synced = || {
             let store = app.store().ok()?;
@@ -81,7 +99,7 @@ pub(super) fn synced_streams() -> ArgValueCandidates {
 
 /// `NAME=` for what the stream that is named before takes.
 pub(super) fn stream_params() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let target = named_after("sync").and_then(|words| words.into_iter().find(|word| word.contains('/')));
         let Some((connector, stream)) = target.as_deref().and_then(|target| {
             let (name, stream) = target.split_once('/')?;
@@ -99,7 +117,7 @@ pub(super) fn stream_params() -> ArgValueCandidates {
 
 /// The actions of the connection that is named before.
 pub(super) fn actions() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Some((_, connector)) = called() else { return Vec::new() };
         let candidate =
             |(name, action): (&String, &Action)| CompletionCandidate::new(name).help(Some(action.about.clone().into()));
@@ -109,7 +127,7 @@ pub(super) fn actions() -> ArgValueCandidates {
 
 /// The actions of the connector that is named before.
 pub(super) fn shown_actions() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Some(connector) = named_after("show").and_then(|words| connector(words.first()?)) else {
             return Vec::new();
         };
@@ -119,7 +137,7 @@ pub(super) fn shown_actions() -> ArgValueCandidates {
 
 /// The parameters of the action that is named before, those still missing first.
 pub(super) fn action_params() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| {
+    completer(|current: &OsStr| {
         let Some((words, connector)) = called() else { return Vec::new() };
         let Some(action) = words.get(1).and_then(|name| connector.actions.get(name)) else { return Vec::new() };
         let current = current.to_string_lossy();
@@ -141,7 +159,7 @@ pub(super) fn action_params() -> ArgValueCompleter {
 
 /// Connections, and connectors of which there is none.
 pub(super) fn sandbox_sources() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         let mut found = names().unwrap_or_default();
         let ids = Catalogue::new(&folders.connectors()).ids().into_iter().map(|(id, _)| id);
@@ -153,7 +171,7 @@ pub(super) fn sandbox_sources() -> ArgValueCandidates {
 
 /// The streams of every connector, with its name before: `github/issues`.
 pub(super) fn sandbox_streams() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| {
+    completer(|current: &OsStr| {
         let current = current.to_string_lossy();
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         let catalogue = Catalogue::new(&folders.connectors());
@@ -169,7 +187,7 @@ pub(super) fn sandbox_streams() -> ArgValueCompleter {
 
 /// Connections whose connector has webhooks.
 pub(super) fn webhook_connections() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let receives = |name: &String| {
             let parsed = ConnectionName::from_str(name).ok();
             parsed.and_then(|name| connector(name.connector())).is_some_and(|connector| connector.webhook.is_some())
@@ -180,7 +198,7 @@ pub(super) fn webhook_connections() -> ArgValueCandidates {
 
 /// Connections, and connectors of which there is none: whose events can be simulated.
 pub(super) fn webhook_sources() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         let catalogue = Catalogue::new(&folders.connectors());
         let has_webhook = |id: &str| catalogue.get(id).is_ok_and(|connector| connector.webhook.is_some());
@@ -197,7 +215,7 @@ pub(super) fn webhook_sources() -> ArgValueCandidates {
 
 /// The types of events of the connection or connector that is named before.
 pub(super) fn webhook_events() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let words = ["simulate", "listen", "events"].into_iter().find_map(named_after);
         let Some(connector) = words.and_then(|words| connector(words.first()?.split('@').next()?)) else {
             return Vec::new();
@@ -211,7 +229,7 @@ pub(super) fn webhook_events() -> ArgValueCandidates {
 
 /// `NAME=` for the values that receiving from the connection named before needs.
 pub(super) fn webhook_params() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Some(connector) = named_after("secret").and_then(|words| connector(words.first()?.split('@').next()?))
         else {
             return Vec::new();
@@ -225,7 +243,7 @@ pub(super) fn webhook_params() -> ArgValueCandidates {
 
 /// The scopes of the connector that is named before.
 pub(super) fn scopes() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
             return Vec::new();
         };
@@ -238,7 +256,7 @@ pub(super) fn scopes() -> ArgValueCandidates {
 
 /// `NAME=` for the parameters of the connector that is named before, and its choices.
 pub(super) fn params() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| {
+    completer(|current: &OsStr| {
         let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
             return Vec::new();
         };
@@ -327,7 +345,7 @@ fn live() -> Option<App> {
 
 /// The endpoints of the live store, each with its URL.
 pub(super) fn endpoints() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let found = live().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
         let candidate =
             |one: Endpoint| CompletionCandidate::new(one.id.as_str()).help(Some(one.url.to_string().into()));
@@ -336,7 +354,7 @@ pub(super) fn endpoints() -> ArgValueCandidates {
 }
 
 pub(super) fn workspaces() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         super::workspace::names(&folders).into_iter().map(CompletionCandidate::new).collect()
     })

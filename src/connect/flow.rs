@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ConnectError, Connected, Conversation, Question, Wish, key, oauth};
-use crate::app::{App, Session};
+use crate::app::{App, Session, live_route};
 use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Standing};
 use crate::connector::{Auth, Connector, GrantKind, Param};
 use crate::error::Result;
@@ -43,7 +43,7 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
     let route = match (&wish.origin, wish.sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
-        (None, false) => Route::Live,
+        (None, false) => live_route(&connector, auth_name, auth, &params),
     };
     let connection = flow.unsaved(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };

@@ -35,7 +35,7 @@ impl Redirection {
 impl Flow<'_> {
     pub(super) fn redirection(&self, declared: &Redirect, session: &Session) -> Result<Redirection> {
         let wish = &self.wish.redirect;
-        if declared.https && session.route == Route::Live && wish.redirect_uri.is_none() {
+        if declared.https && session.route.is_vendor() && wish.redirect_uri.is_none() {
             return Err(ConnectError::HttpsOnly { requested: self.wish.requested() }.into());
         }
         let mut declared = declared.clone();

@@ -155,11 +155,12 @@ impl Catalogue {
     /// that the user wrote, whose lists need no approval.
     ///
     /// # Errors
-    /// Those of [`Self::get`].
+    /// [`ConnectorError::Pin`] for a pin that cannot be read, and the errors of [`Self::text`].
     pub fn approved_variables(&self, id: &str) -> Result<Option<Vec<String>>, ConnectorError> {
         let (_, Source::Installed { .. }) = self.text(id)? else { return Ok(None) };
-        let connector = self.get(id)?;
-        Ok(Some(parts(&connector).iter().map(|part| variable(id, part)).collect()))
+        let path = self.pin_of(id);
+        let pin = Pin::read(&path).map_err(|source| ConnectorError::Pin { id: id.to_owned(), path, source })?;
+        Ok(Some(pin.map(|pin| pin.capabilities.variables).unwrap_or_default()))
     }
 
     /// One connector, parsed.

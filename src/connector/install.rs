@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::catalogue::{LONGEST_ID, built_in, is_id, parse};
 use super::pin::{Pin, sha256};
-use super::{Catalogue, Connector, Mistake, validate};
+use super::{Capabilities, Catalogue, Connector, Mistake, validate};
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
 use crate::files::{self, TrustError};
@@ -41,6 +41,7 @@ pub enum Taken {
     Installed {
         source: String,
         sha256: String,
+        capabilities: Capabilities,
     },
 }
 
@@ -200,7 +201,7 @@ impl Catalogue {
         let stands = fs::symlink_metadata(&path).is_ok();
         match Pin::read(&self.pin_of(id)) {
             Ok(Some(pin)) if stands && (pin.replaces_built_in || built_in(id).is_none()) => {
-                Taken::Installed { source: pin.source, sha256: pin.sha256 }
+                Taken::Installed { source: pin.source, sha256: pin.sha256, capabilities: pin.capabilities }
             }
             _ if built_in(id).is_some() => Taken::BuiltIn,
             _ if stands => Taken::Own(path),
@@ -225,6 +226,7 @@ impl Catalogue {
             former_sha256: self.installed_text(id).map(|text| sha256(&text)),
             installed_at: now,
             replaces_built_in: built_in(id).is_some(),
+            capabilities: Capabilities::of(&candidate.connector),
         };
         let at = |path: &Path| {
             let path = path.to_owned();

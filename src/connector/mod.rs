@@ -3,15 +3,17 @@
 //! The catalogue is compiled in and parsed file by file: a command parses the connectors that it touches. Adding a
 //! service writes no Rust.
 
+mod capability;
 mod catalogue;
-mod contacts;
 mod coverage;
 mod descriptor;
 mod draft;
+mod host;
 mod install;
 mod model;
 mod openapi;
 mod pin;
+mod plain;
 mod pointer;
 mod schema;
 mod search;
@@ -27,14 +29,16 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use capability::{Capabilities, HostUse, urls};
 pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
-pub use contacts::{Contact, contacts};
 pub use coverage::{Coverage, Covered};
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
+pub use host::HostPart;
 pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;
 pub use openapi::{Description, LARGEST_DESCRIPTION, Offer, OpenApiError};
+pub use plain::is_shell_safe;
 pub use pointer::Pointer;
 pub use schema::json_schema;
 pub use search::{Found, Hit, search};

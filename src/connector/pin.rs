@@ -12,11 +12,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Capabilities;
 use crate::clock::Timestamp;
 use crate::files;
 
-/// Bytes, of which a pin has some hundreds; the path that it names may be long.
-const LARGEST_PIN: u64 = 64 * 1024;
+/// In bytes. A pin lists the capabilities of a file, which is at most 1 MiB.
+const LARGEST_PIN: u64 = 4 * 1024 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pin {
@@ -31,6 +32,8 @@ pub(super) struct Pin {
     pub installed_at: Timestamp,
     /// It takes the place of a built-in connector.
     pub replaces_built_in: bool,
+    /// What the user approved.
+    pub capabilities: Capabilities,
 }
 
 impl Pin {

@@ -9,6 +9,7 @@ use url::Url;
 use super::egress::{Guard, Refusal};
 use super::{HttpError, Route, redact_url};
 use crate::clock::{RunningLimit, Stopwatch};
+use crate::config::Allowed;
 use crate::connector::Pointer;
 use crate::secret::Secret;
 
@@ -35,6 +36,8 @@ pub struct Client {
     guard: Option<Guard>,
     tls: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
+    /// For hosts that a connector or an answer names: their addresses are checked before a connection is made.
+    checked: OnceLock<reqwest::Client>,
 }
 
 /// One outgoing request, before it is routed.
@@ -111,7 +114,15 @@ impl Client {
     /// answer that arrives while it is stopped is read when it goes on.
     pub fn new(timeout: Duration) -> Self {
         let (kept, most_read) = (LARGEST_ANSWER, LARGEST_ANSWER);
-        Self { timeout, kept, most_read, guard: None, tls: OnceLock::new(), plain: OnceLock::new() }
+        Self {
+            timeout,
+            kept,
+            most_read,
+            guard: None,
+            tls: OnceLock::new(),
+            plain: OnceLock::new(),
+            checked: OnceLock::new(),
+        }
     }
 
     /// For URLs that a user gave: nothing is sent but where the guard lets it, and proxies are not asked.
@@ -132,7 +143,7 @@ impl Client {
     pub async fn send(&self, mut request: Request, route: &Route) -> Result<Response, HttpError> {
         for _ in 0..=MOST_REDIRECTS {
             let url = route.resolve(&request.url)?;
-            let response = self.send_once(&request, url).await?;
+            let response = self.send_once(&request, url, route.is_checked(&request.url)).await?;
             let target =
                 response.header("location").filter(|_| request.follow && (300..400).contains(&response.status));
             match target.and_then(|target| request.url.join(target).ok()) {
@@ -145,7 +156,7 @@ impl Client {
         Err(HttpError::Unwritable { host, source: format!("more than {MOST_REDIRECTS} redirects").into() })
     }
 
-    async fn send_once(&self, request: &Request, url: Url) -> Result<Response, HttpError> {
+    async fn send_once(&self, request: &Request, url: Url, checked: bool) -> Result<Response, HttpError> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let shown = redact_url(&url, &request.secrets);
         if let Some(guard) = &self.guard {
@@ -156,7 +167,7 @@ impl Client {
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
-        let mut builder = self.for_url(&url)?.request(method, url);
+        let mut builder = self.for_url(&url, checked)?.request(method, url);
         for (name, value) in &request.headers {
             let mut header =
                 reqwest::header::HeaderValue::from_str(value.expose()).map_err(|error| unwritable(error.into()))?;
@@ -177,7 +188,7 @@ impl Client {
             let error = error.without_url();
             tracing::debug!(url = shown, error = %error, "no answer");
             if let Some(refusal) = refusal(&error) {
-                HttpError::Forbidden(refusal)
+                if checked { HttpError::NotTyped(refusal) } else { HttpError::Forbidden(refusal) }
             } else if error.is_connect() {
                 HttpError::Connect { host: host.clone(), source: error }
             } else if error.is_builder() {
@@ -224,12 +235,20 @@ impl Client {
         Ok(response)
     }
 
-    fn for_url(&self, url: &Url) -> Result<&reqwest::Client, HttpError> {
+    fn for_url(&self, url: &Url, checked: bool) -> Result<&reqwest::Client, HttpError> {
+        if checked {
+            if let Some(client) = self.checked.get() {
+                return Ok(client);
+            }
+            let made = build(true, Resolver::Checked(proxies())).map_err(|source| HttpError::Client { source })?;
+            return Ok(self.checked.get_or_init(|| made));
+        }
         let (cell, tls) = if url.scheme() == "https" { (&self.tls, true) } else { (&self.plain, false) };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let made = build(tls, self.guard.as_ref()).map_err(|source| HttpError::Client { source })?;
+        let made = build(tls, self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded))
+            .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
 }
@@ -239,7 +258,27 @@ fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref().cloned())
 }
 
-fn build(tls: bool, guard: Option<&Guard>) -> reqwest::Result<reqwest::Client> {
+/// Who resolves names, and what an answer may be.
+enum Resolver<'g> {
+    System,
+    /// A guard, and no proxy.
+    Guarded(&'g Guard),
+    /// A guard that also admits the names of these proxies.
+    Checked(Vec<Allowed>),
+}
+
+/// The hosts of the environment's proxies. Behind a proxy it is the proxy that resolves a vendor's name, so that only
+/// literal addresses are checked here; the proxy's own name may well be one of this machine.
+fn proxies() -> Vec<Allowed> {
+    let host = |text: String| {
+        let text = if text.contains("://") { text } else { format!("http://{text}") };
+        Url::parse(&text).ok()?.host_str()?.parse().ok()
+    };
+    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().filter_map(crate::env::named);
+    named.filter_map(host).collect()
+}
+
+fn build(tls: bool, resolver: Resolver<'_>) -> reqwest::Result<reqwest::Client> {
     // Installing twice fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
@@ -248,10 +287,11 @@ fn build(tls: bool, guard: Option<&Guard>) -> reqwest::Result<reqwest::Client> {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(8);
-        match guard {
+        match &resolver {
+            Resolver::System => builder,
             // A proxy would resolve the name by itself.
-            Some(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new(guard.clone())),
-            None => builder,
+            Resolver::Guarded(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new((*guard).clone())),
+            Resolver::Checked(proxies) => builder.dns_resolver(std::sync::Arc::new(Guard::new(proxies))),
         }
     };
     if !tls {

@@ -7,6 +7,7 @@ pub mod egress;
 pub mod loopback;
 mod pace;
 pub mod peer;
+mod reach;
 mod redact;
 mod retry;
 mod route;
@@ -20,6 +21,7 @@ pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
 pub use pace::Pace;
+pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, LONGEST_RETRY_AFTER, backoff};
 pub use route::{Route, is_loopback};
@@ -41,6 +43,10 @@ pub enum HttpError {
     Insecure { url: String, host: String },
     #[error("URLs of yours may lead to public addresses alone, and {0}")]
     Forbidden(#[from] egress::Refusal),
+    #[error("the connector does not declare the host {host}")]
+    Undeclared { host: String },
+    #[error("{0}, and only a host that you type yourself may be one")]
+    NotTyped(egress::Refusal),
     #[error("the request to {host} cannot be written")]
     Unwritable { host: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("no HTTP client can be made")]
@@ -64,7 +70,7 @@ impl Remedy for HttpError {
     fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
-            Self::Insecure { .. } | Self::Forbidden(_) => Kind::Usage,
+            Self::Insecure { .. } | Self::Forbidden(_) | Self::Undeclared { .. } | Self::NotTyped(_) => Kind::Usage,
             Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
         }
     }
@@ -75,7 +81,8 @@ impl Remedy for HttpError {
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "answer_too_large",
             Self::Insecure { .. } => "insecure_url",
-            Self::Forbidden(_) => "egress_refused",
+            Self::Forbidden(_) | Self::NotTyped(_) => "egress_refused",
+            Self::Undeclared { .. } => "undeclared_host",
             Self::Unwritable { .. } | Self::Client { .. } => "http",
         }
     }
@@ -95,7 +102,11 @@ impl Remedy for HttpError {
             Self::Forbidden(refusal) => {
                 Some(format!("if it is meant to be called: `integ config set http.allow {}`", refusal.host))
             }
-            Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => None,
+            Self::TooLarge { .. }
+            | Self::Unwritable { .. }
+            | Self::Client { .. }
+            | Self::Undeclared { .. }
+            | Self::NotTyped(_) => None,
         }
     }
 }

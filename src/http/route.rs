@@ -1,13 +1,19 @@
 //! Where a connection's traffic goes: to the vendor, to another origin with the paths kept, or to the sandbox.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use super::HttpError;
+use super::reach::{Reach, Trust};
 
 /// Applied to every URL of a connection just before it is used, so that nothing of a sandbox can reach a vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// To a URL that the user typed or that another guard judges.
     Live,
+    /// To a vendor: only to the hosts that the connector declares.
+    Vendor(Arc<Reach>),
     /// `--origin`: an emulator or a recording proxy.
     Origin(Url),
     /// The emulation inside this process.
@@ -29,7 +35,23 @@ impl Route {
                 return Err(Self::insecure(&url));
             }
         }
-        if is_safe(&url) { Ok(url) } else { Err(Self::insecure(&url)) }
+        if !is_safe(&url) {
+            return Err(Self::insecure(&url));
+        }
+        if let Self::Vendor(reach) = self {
+            reach.admit(&url)?;
+        }
+        Ok(url)
+    }
+
+    /// Whether names are checked when they are resolved: those that the user did not type.
+    pub(super) fn is_checked(&self, url: &Url) -> bool {
+        matches!(self, Self::Vendor(reach) if !matches!(reach.admit(url), Ok(Trust::Typed)))
+    }
+
+    /// Whether requests go to the vendor itself.
+    pub fn is_vendor(&self) -> bool {
+        matches!(self, Self::Live | Self::Vendor(_))
     }
 
     fn insecure(url: &Url) -> HttpError {

@@ -28,7 +28,7 @@ pub async fn discover(
         request.follow = true;
         let response = http.send(request, route).await?;
         match metadata(&response) {
-            Some(document) => return read(issuer, &document, declared),
+            Some(document) => return read(route, issuer, &document, declared),
             None => tried.push(format!("{place} answered {}", response.status)),
         }
         if response.status == 429 || response.status >= 500 {
@@ -61,7 +61,7 @@ fn metadata(response: &Response) -> Option<Value> {
     response.json().filter(|document| response.is_success() && document.get("issuer").is_some_and(Value::is_string))
 }
 
-fn read(issuer: &str, document: &Value, declared: Endpoints) -> Result<Endpoints, OAuthError> {
+fn read(route: &Route, issuer: &str, document: &Value, declared: Endpoints) -> Result<Endpoints, OAuthError> {
     let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why };
     let named = document["issuer"].as_str().unwrap_or_default();
     // Compared as text: RFC 8414 section 3.3 knows no normalization. Only what a person types may lack the last slash.
@@ -70,8 +70,12 @@ fn read(issuer: &str, document: &Value, declared: Endpoints) -> Result<Endpoints
     }
     let url = |name: &str| match document.get(name).and_then(Value::as_str) {
         Some(text) => match Url::parse(text) {
-            Ok(url) if Route::Live.resolve(&url).is_ok() => Ok(Some(url)),
-            _ => Err(unusable(format!("{name} is neither https nor on this machine"))),
+            // Endpoints of an answer are held to the same hosts as those of a file: a remote issuer names no local one.
+            Ok(url) => match Route::Live.resolve(&url).and(route.resolve(&url)) {
+                Ok(_) => Ok(Some(url)),
+                Err(error) => Err(unusable(format!("{name}: {error}"))),
+            },
+            Err(_) => Err(unusable(format!("{name} is not a URL"))),
         },
         None => Ok(None),
     };
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn fault_006_metadata_of_another_issuer_is_refused() {
         let document = |issuer: &str| json!({ "issuer": issuer, "token_endpoint": "https://as.example/token" });
-        let result = |named: &str| read("https://as.example", &document(named), Endpoints::default());
+        let result = |named: &str| read(&Route::Live, "https://as.example", &document(named), Endpoints::default());
         for other in ["https://evil.example", "https://AS.example", "http://as.example", "https://as.example/x", ""] {
             assert!(matches!(result(other), Err(OAuthError::Discovery { .. })), "{other}");
         }
@@ -141,7 +145,7 @@ mod tests {
     fn fault_012_endpoints_that_are_not_https_are_refused() {
         for bad in ["file:///etc/passwd", "-x", "$(id)", "http://as.example/token", "javascript:1"] {
             let document = json!({ "issuer": "https://as.example", "token_endpoint": bad });
-            assert!(read("https://as.example", &document, Endpoints::default()).is_err(), "{bad}");
+            assert!(read(&Route::Live, "https://as.example", &document, Endpoints::default()).is_err(), "{bad}");
         }
     }
 
@@ -150,7 +154,7 @@ mod tests {
         let declared = Endpoints { token: Some(Url::parse("https://x.example/t").unwrap()), ..Endpoints::default() };
         let document = json!({ "issuer": "https://as.example", "token_endpoint": "https://as.example/token",
             "code_challenge_methods_supported": ["plain"] });
-        let endpoints = read("https://as.example", &document, declared).unwrap();
+        let endpoints = read(&Route::Live, "https://as.example", &document, declared).unwrap();
         assert_eq!(endpoints.token.unwrap().as_str(), "https://x.example/t");
         assert_eq!(endpoints.s256, Some(false));
     }

@@ -43,7 +43,7 @@ pub(super) async fn fetch(
     if scheme != Scheme::RsaSha256 {
         return Ok(Trust { json_keys: json_keys(&answer.json().unwrap_or_default()), ..Trust::default() });
     }
-    let anchors = if matches!(route, Route::Live) { Anchors::Roots(TLS_SERVER_ROOT_CERTS) } else { Anchors::Itself };
+    let anchors = if route.is_vendor() { Anchors::Roots(TLS_SERVER_ROOT_CERTS) } else { Anchors::Itself };
     let key = certificate_key(&answer.body, now, anchors)
         .ok_or_else(|| missing("holds no certificate of a chain that is trusted"))?;
     Ok(Trust { certificate_key: Some(key), ..Trust::default() })

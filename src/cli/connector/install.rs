@@ -13,7 +13,7 @@ use super::super::table::{Text, table};
 use super::super::ui::{Ui, View, escape};
 use super::users;
 use crate::app::App;
-use crate::connector::{Candidate, Connector, LARGEST, Taken, contacts};
+use crate::connector::{Candidate, Capabilities, Connector, HostUse, LARGEST, Taken};
 use crate::error::{Kind, Remedy, Result};
 use crate::http::download;
 
@@ -44,24 +44,10 @@ fn digest(text: &str) -> Result<String, String> {
 }
 
 #[derive(Serialize)]
-struct ContactView {
-    host: String,
-    uses: Vec<String>,
-    /// A part of the host is a parameter or comes from an answer.
-    template: bool,
-}
-
-#[derive(Serialize)]
 struct ScopeView {
     auth: String,
     scope: String,
     purpose: Option<String>,
-}
-
-#[derive(Serialize)]
-struct SecretView {
-    auth: String,
-    secret: String,
 }
 
 /// What a person must know before trusting a connector.
@@ -72,9 +58,11 @@ struct Trust {
     description: String,
     source: String,
     sha256: String,
-    hosts: Vec<ContactView>,
+    #[serde(flatten)]
+    capabilities: Capabilities,
     default_scopes: Vec<ScopeView>,
-    secrets: Vec<SecretView>,
+    /// What the file it replaces could not do.
+    added: Vec<String>,
     /// What it takes the place of, in words.
     replaces: Option<String>,
     /// Connections of this workspace that will use it; absent where the vault does not open.
@@ -98,25 +86,25 @@ impl View for Installed {
 impl Trust {
     fn of(candidate: &Candidate, taken: &Taken, connections: Option<Vec<String>>) -> Self {
         let connector = &candidate.connector;
-        let hosts = contacts(connector).into_iter().map(|contact| ContactView {
-            template: contact.is_template(),
-            host: contact.host,
-            uses: contact.uses,
-        });
+        let capabilities = Capabilities::of(connector);
+        let added = match taken {
+            Taken::Installed { capabilities: former, .. } => capabilities.added_to(former),
+            Taken::Free | Taken::BuiltIn | Taken::Own(_) => Vec::new(),
+        };
         Self {
             id: connector.id.clone(),
             name: connector.name.clone(),
             description: connector.description.clone(),
             source: candidate.source.clone(),
             sha256: candidate.sha256.clone(),
-            hosts: hosts.collect(),
+            capabilities,
             default_scopes: default_scopes(connector),
-            secrets: secrets(connector),
+            added,
             replaces: match taken {
                 Taken::Free => None,
                 Taken::BuiltIn => Some("the built-in connector".to_owned()),
                 Taken::Own(path) => Some(format!("your own {}, which is then lost", path.display())),
-                Taken::Installed { source, sha256 } => Some(format!("the one from {source}, SHA-256 {sha256}")),
+                Taken::Installed { source, sha256, .. } => Some(format!("the one from {source}, SHA-256 {sha256}")),
             },
             connections,
         }
@@ -135,19 +123,24 @@ impl Trust {
                 out.extend(table(ui, headings, rows).lines().map(|line| format!("  {line}")));
             }
         };
-        let host = |contact: &ContactView| {
-            let open = if contact.template { "what is in braces, you or an answer say" } else { "" };
-            vec![contact.host.clone().into(), contact.uses.join(", ").into(), open.into()]
+        let one = |text: &String| vec![Text::from(text.clone())];
+        let host = |host: &HostUse| {
+            let decided_by = host.decided_by.clone().unwrap_or_default();
+            vec![host.host.clone().into(), host.uses.join(", ").into(), decided_by.into()]
         };
-        part("It talks to", self.hosts.iter().map(host).collect(), &["host", "for", ""]);
+        let Capabilities { hosts, variables, scopes, secrets } = &self.capabilities;
+        part("It talks to", hosts.iter().map(host).collect(), &["host", "for", ""]);
+        part("`integ exec` sets, beside the token", variables.iter().map(one).collect(), &["variable"]);
         let scope = |scope: &ScopeView| {
             let purpose = scope.purpose.clone().unwrap_or_else(|| "the file does not say what for".to_owned());
             vec![scope.scope.clone().into(), purpose.into(), scope.auth.clone().into()]
         };
-        let scopes = self.default_scopes.iter().map(scope).collect();
-        part("It asks for these scopes, unless told otherwise", scopes, &["scope", "purpose", "way"]);
-        let secret = |secret: &SecretView| vec![secret.secret.clone().into(), secret.auth.clone().into()];
-        part("It takes these secrets of yours", self.secrets.iter().map(secret).collect(), &["secret", "way"]);
+        let default = self.default_scopes.iter().map(scope).collect();
+        part("It asks for these scopes by default", default, &["scope", "purpose", "method"]);
+        let further = scopes.iter().filter(|scope| self.default_scopes.iter().all(|one| one.scope != **scope));
+        part("It can ask for these scopes as well", further.map(one).collect(), &["scope"]);
+        part("It takes these secrets of yours", secrets.iter().map(one).collect(), &["secret"]);
+        part("New since the installed file", self.added.iter().map(one).collect(), &["capability"]);
         if let Some(replaces) = &self.replaces {
             out.push(format!("It takes the place of {}.", escape(replaces)));
         }
@@ -172,21 +165,6 @@ fn default_scopes(connector: &Connector) -> Vec<ScopeView> {
             let purpose = connector.scopes.get(scope).map(|scope| scope.purpose().to_owned());
             views.push(ScopeView { auth: name.clone(), scope: scope.clone(), purpose });
         }
-    }
-    views
-}
-
-fn secrets(connector: &Connector) -> Vec<SecretView> {
-    let mut views = Vec::new();
-    for (name, auth) in &connector.auth {
-        let mut add = |secret: &str| views.push(SecretView { auth: name.clone(), secret: secret.to_owned() });
-        if auth.oauth2.is_some() {
-            add("The client secret of your app, and the tokens it is granted");
-        }
-        if auth.fragment.is_some() {
-            add("The token it is granted");
-        }
-        auth.fields.values().filter(|field| field.secret).for_each(|field| add(&field.prompt));
     }
     views
 }

@@ -39,6 +39,10 @@ pub struct Connector {
     /// What to ask the user for, whichever way of authenticating is taken: subdomain, tenant, region.
     #[serde(default)]
     pub params: IndexMap<String, Param>,
+    /// The hosts that a value of an answer may name, by the value's name: `*.salesforce.com`, a whole host, or `*` for any
+    /// public one. `issuer` is for the endpoints that discovery finds.
+    #[serde(default)]
+    pub hosts: IndexMap<String, Vec<String>>,
     #[serde(default)]
     pub api: Api,
     /// The ways of authenticating, the usual one first.

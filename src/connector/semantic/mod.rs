@@ -4,6 +4,7 @@
 mod action;
 mod given;
 mod stream;
+mod untrusted;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,7 @@ pub(super) fn check(connector: &Connector) -> Found {
     action::check_all(connector, &mut found);
     stream::check_all(connector, &mut found);
     webhook::check(connector, &mut found);
+    untrusted::check(connector, &mut found);
     if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
         found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
     }

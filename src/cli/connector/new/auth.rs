@@ -2,7 +2,9 @@
 
 use super::fill::needed;
 use super::{NewArgs, Ui, WayArg};
-use crate::app::App;
+use url::Url;
+
+use crate::app::{App, typed_route};
 use crate::cli::terminal::Terminal;
 use crate::connect::{AskError, Conversation};
 use crate::connector::{ClientAuth, Draft, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
@@ -110,7 +112,8 @@ fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<
 fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut Draft) -> Result<DraftOAuth2> {
     let mut oauth2 = match &args.issuer {
         Some(issuer) => {
-            let asked = async { Ok(discovery::discover(&app.http, &Route::Live, issuer, Endpoints::default()).await?) };
+            let route = Url::parse(issuer).map_or(Route::Live, |url| typed_route(&url));
+            let asked = async { Ok(discovery::discover(&app.http, &route, issuer, Endpoints::default()).await?) };
             discovered(&app.run(asked)?, draft)
         }
         None => DraftOAuth2::default(),

@@ -1,0 +1,164 @@
+//! What a file that a stranger wrote must not say, whatever else is right about it: names that a shell or another program
+//! would act on, addresses of the user's own network, lists too long to be read before they are trusted.
+
+use url::{Host, Url};
+
+use super::Found;
+use crate::connector::capability::{MOST_HOSTS, combinations, expanded, urls};
+use crate::connector::host::is_pattern;
+use crate::connector::plain::{is_header_name, is_name, is_plain_word};
+use crate::connector::{Connector, Param, Template, parts, steers, variable};
+
+/// More of anything than a service needs, and than a person reads.
+const MOST: usize = 1000;
+
+pub(super) fn check(connector: &Connector, found: &mut Found) {
+    check_variables(connector, found);
+    check_names(connector, found);
+    check_words(connector, found);
+    check_headers(connector, found);
+    check_hosts(connector, found);
+    let counts = [
+        ("actions", connector.actions.len()),
+        ("streams", connector.streams.len()),
+        ("events", connector.events.len()),
+        ("scopes", connector.scopes.len()),
+        ("auth", connector.auth.len()),
+    ];
+    for (key, count) in counts.into_iter().filter(|(_, count)| *count > MOST) {
+        found.push((key.to_owned(), format!("has {count} entries; at most {MOST} are allowed")));
+    }
+}
+
+fn check_variables(connector: &Connector, found: &mut Found) {
+    for part in parts(connector) {
+        let name = variable(&connector.id, &part);
+        if steers(&name) {
+            let message = format!("`integ exec` would set {name} for {part}, and other programs act on that variable");
+            found.push(("id".to_owned(), message));
+        }
+    }
+}
+
+fn check_names(connector: &Connector, found: &mut Found) {
+    let mut check = |key: String, name: &str| {
+        if !is_name(name) {
+            found.push((key, format!("{name:?} is not a name: use letters, digits, '.', '_' and '-'")));
+        }
+    };
+    connector.params.keys().for_each(|name| check(format!("params.{name}"), name));
+    for (name, auth) in &connector.auth {
+        check(format!("auth.{name}"), name);
+        for (kind, names) in
+            [("params", auth.params.keys().collect()), ("fields", auth.fields.keys().collect::<Vec<_>>())]
+        {
+            names.into_iter().for_each(|field| check(format!("auth.{name}.{kind}.{field}"), field));
+        }
+        for rules in &auth.oauth2 {
+            let kept = rules.answer.keep.keys().chain(rules.answer.secrets.keys()).chain(rules.callback_keep.keys());
+            let later = rules.follow_up.iter().flat_map(|call| call.keep.keys());
+            kept.chain(later).for_each(|kept| check(format!("auth.{name}.oauth2"), kept));
+        }
+    }
+    for (action, declared) in &connector.actions {
+        declared.params.keys().for_each(|name| check(format!("actions.{action}.params.{name}"), name));
+    }
+    connector.streams.keys().for_each(|name| check(format!("streams.{name}"), name));
+}
+
+fn check_words(connector: &Connector, found: &mut Found) {
+    let mut check = |key: String, word: &str| {
+        if !is_plain_word(word) {
+            let message = format!(
+                "{word:?} has characters that a shell interprets: use letters, digits and . _ - / @ : = + ~ , %"
+            );
+            found.push((key, message));
+        }
+    };
+    connector.scopes.keys().for_each(|scope| check(format!("scopes.{scope}"), scope));
+    connector.events.keys().for_each(|kind| check(format!("events.{kind}"), kind));
+    let own = connector.params.iter().map(|(name, param)| (format!("params.{name}"), param));
+    let of_auth = connector.auth.iter().flat_map(|(auth, declared)| {
+        declared.params.iter().map(move |(name, param)| (format!("auth.{auth}.params.{name}"), param))
+    });
+    let params: Vec<(String, &Param)> = own.chain(of_auth).collect();
+    for (key, param) in params {
+        param.choices.iter().for_each(|choice| check(format!("{key}.choices"), choice));
+    }
+    for (action, declared) in &connector.actions {
+        for (name, param) in &declared.params {
+            param.choices.iter().for_each(|choice| check(format!("actions.{action}.params.{name}.choices"), choice));
+        }
+    }
+}
+
+/// A name or a value of a header that holds a line break would be a second header.
+fn check_headers(connector: &Connector, found: &mut Found) {
+    let header =
+        |key: &str, name: &String, value: &Template| (format!("{key}.{name}"), name.clone(), value.to_string());
+    let mut all: Vec<_> =
+        connector.api.headers.iter().map(|(name, value)| header("api.headers", name, value)).collect();
+    for (auth, declared) in &connector.auth {
+        let key = format!("auth.{auth}.send.headers");
+        all.extend(declared.send.iter().flat_map(|send| &send.headers).map(|(name, value)| header(&key, name, value)));
+        let key = format!("auth.{auth}.oauth2.token_headers");
+        let token = declared.oauth2.iter().flat_map(|rules| &rules.token_headers);
+        all.extend(token.map(|(name, value)| header(&key, name, value)));
+    }
+    for (key, name, value) in all {
+        // A part of the name may be a value: `{header}`.
+        let rests = name.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+        let literal: String = rests.collect();
+        let named = is_header_name(&literal) || (literal.is_empty() && name.contains('{'));
+        if !named {
+            found.push((key.clone(), format!("{name:?} is not the name of a header")));
+        }
+        if value.chars().any(char::is_control) {
+            found.push((key, "holds a line break or another control character".to_owned()));
+        }
+    }
+}
+
+fn check_hosts(connector: &Connector, found: &mut Found) {
+    for (name, patterns) in &connector.hosts {
+        for pattern in patterns.iter().filter(|pattern| !is_pattern(pattern)) {
+            let message = format!("{pattern:?} is neither a host, nor `*.` and a domain, nor `*`");
+            found.push((format!("hosts.{name}"), message));
+        }
+    }
+    for (name, auth) in &connector.auth {
+        for (template, purpose) in urls(connector, name, auth) {
+            let key = format!("auth.{name}");
+            if combinations(connector, auth, template) > MOST_HOSTS {
+                let message = format!(
+                    "the URL for {purpose}, {template}, leads to more than {MOST_HOSTS} hosts: nobody can check them"
+                );
+                found.push((key, message));
+                continue;
+            }
+            for text in expanded(connector, auth, template).iter().filter(|text| !text.contains(['{', '*'])) {
+                if let Some(why) = refused(text) {
+                    found.push((key.clone(), format!("the URL for {purpose} leads to {text:?}, {why}")));
+                }
+            }
+        }
+    }
+}
+
+/// Why a file must not name a URL.
+fn refused(text: &str) -> Option<&'static str> {
+    let Ok(url) = Url::parse(text) else { return Some("which is not a URL") };
+    if url.scheme() != "https" {
+        return Some("which is not https");
+    }
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            let local = ["localhost", "local", "internal", "home.arpa"];
+            let is_local = |domain: &&str| name == *domain || name.ends_with(&format!(".{domain}"));
+            local.iter().any(|domain| is_local(&domain)).then_some("which is on the user's own machine or network")
+        }
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Some("an address: only the user may type one"),
+        None => Some("which names no host"),
+    }
+}
