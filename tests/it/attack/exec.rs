@@ -88,7 +88,8 @@ fn attack_b2_no_part_takes_a_name_that_programs_obey() {
         let ran = exec(&home, &[id, "--json", "--", "env"]);
         assert!(ran.code != 0 && !ran.stdout.contains("=evil"), "{variable}: {ran:?}");
         assert_eq!(ran.error_code(), "steering_variable", "{ran:?}");
-        assert!(ran.stderr.contains(variable), "{ran:?}");
+        let prefix = variable.split('_').next().unwrap();
+        assert!(ran.stderr.contains(&format!("would set {prefix}_")), "{ran:?}");
         // What the user types is the user's own choice.
         let ran = exec(&home, &["--env", &format!("MINE={id}.{part}"), "--", "sh", "-c", "echo $MINE"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "evil\n"), "{ran:?}");
@@ -231,13 +232,13 @@ fn attack_m2_children_of_exec_get_no_secret_of_integ() {
 
 #[test]
 fn attack_m2_browsers_and_the_passphrase_command_get_no_secret_of_integ() {
-    let home = Home::new();
-    let seen = home.path().join("seen");
-    let script = home.path().join("script");
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let script = folder.path().join("script");
     let text = format!("#!/bin/sh\nenv > {0}.part; mv {0}.part {0}\necho correct horse\n", seen.display());
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-    let run = |line: &str, more: &[(&str, &str)]| {
+    let run = |home: &Home, line: &str, more: &[(&str, &str)]| {
         let mut command = home.command(line.split_whitespace());
         command.env("KEPT", "1").envs(SECRETS[2..].iter().map(|name| (name, "S3CRET"))).envs(more.iter().copied());
         let ran = finish(command);
@@ -250,10 +251,11 @@ fn attack_m2_browsers_and_the_passphrase_command_get_no_secret_of_integ() {
         environment
     };
     let script = script.display().to_string();
-    let browser = run("connect slack --client-id x --timeout 1s", &[("BROWSER", &script)]);
+    let browser = run(&Home::new(), "connect slack --client-id x --timeout 1s", &[("BROWSER", &script)]);
     assert_clean("BROWSER", &browser);
+    let home = Home::new();
     home.ok("config set vault.identity passphrase");
-    let asked = run("connect slack --sandbox", &[("INTEG_PASSPHRASE_COMMAND", &script)]);
+    let asked = run(&home, "connect slack --sandbox", &[("INTEG_PASSPHRASE_COMMAND", &script)]);
     assert_clean("the passphrase command", &asked);
 }
 

@@ -69,6 +69,7 @@ fn attack_m8_a_connector_that_another_user_wrote_takes_no_place() {
     let Some((victim, mallory)) = users() else { return };
     victim_ok(&victim, "connect slack --sandbox");
     let folder = victim.integ_home().join("connectors");
+    mode(&victim.integ_home(), 0o755);
     assert_eq!(shell(&victim, &format!("mkdir -m 777 {0} && chmod 777 {0}", folder.display())).code, 0);
     let toml = "id = \"slack\"\nname = \"Slack\"\ncategory = \"communication\"\ndescription = \"x\"\ndocs = \"https://x.example\"\n\
                 [api]\nbase = \"https://slack.evil.example\"\n[auth.bot]\nlabel = \"x\"\n[auth.bot.fields.token]\nprompt = \"x\"\n";
