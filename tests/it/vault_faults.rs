@@ -29,7 +29,7 @@ fn fault_046_a_umask_of_000_makes_nothing_public() {
     let mut shell = Command::new("sh");
     shell.args([
         "-c",
-        "umask 000 && \"$0\" connect slack --sandbox && \"$0\" vault rekey && mkdir out && \"$0\" vault backup out/b.age",
+        "umask 000 && \"$0\" connect slack --sandbox && \"$0\" vault rekey && mkdir -m 700 out && \"$0\" vault backup out/b.age",
     ]);
     shell.arg(INTEG).env_clear().env("INTEG_HOME", &inner).env("PATH", "/usr/bin:/bin").current_dir(home.path());
     let ran = finish(shell);

@@ -168,9 +168,11 @@ fn attack_a5_a_backup_passphrase_is_asked_for_twice() {
     }
     let home = home();
     let answer = |first: &str, second: &str, file: &str| {
+        // Waits for the prompt to have turned off the echo, which throws away what was typed before.
         let script = format!(
-            "set timeout 20\nspawn -noecho {} vault backup {file} --passphrase\nexpect \"for the backup: \"\nafter 300\nsend -- \"{first}\\r\"\n\
-             expect {{ \"Repeat\" {{ after 300; send -- \"{second}\\r\"; exp_continue }} eof {{}} timeout {{ close }} }}\nexit [lindex [wait] 3]\n",
+            "set timeout 20\nspawn -noecho {} vault backup {file} --passphrase\nexpect \"for the backup: \"\nafter 300\n\
+             send -- \"{first}\\r\"\nexpect {{\n \"Repeat\" {{ after 300; send -- \"{second}\\r\"; exp_continue }}\n eof {{}}\n \
+             timeout {{ close }}\n}}\nexit [lindex [wait] 3]\n",
             crate::harness::INTEG
         );
         let mut expect = Command::new("expect");
