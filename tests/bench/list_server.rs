@@ -46,7 +46,7 @@ fn main() -> std::io::Result<()> {
     writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let _server = Server::start(listener, move |request| Arc::clone(&service).answer(request))?;
+        let _server = Server::start(vec![listener], move |request| Arc::clone(&service).answer(request))?;
         let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         closed.await.map_err(std::io::Error::other)?.map(|_| ())
     })
