@@ -45,7 +45,7 @@ variables! {
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
     /// The names that an `integ exec` around this process set: programs do not inherit them.
     EXPORTED = "INTEG_EXPORTED";
-    /// The browser to open, before `BROWSER`. It is given a one-time page of integ's own on 127.0.0.1, which leads on.
+    /// The browser to open, before `BROWSER`; it gets a one-time page on 127.0.0.1 that leads on.
     INTEG_BROWSER = "INTEG_BROWSER";
     /// The browser to open: a command, or several parted by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";

@@ -131,7 +131,7 @@ pub enum ConnectError {
     #[error("the pasted text is not a callback URL of this sign-in")]
     BadPaste,
     #[error("{requested} could not be connected")]
-    OAuth { requested: Requested, source: OAuthError },
+    OAuth { requested: Requested, source: Box<OAuthError> },
     #[error(transparent)]
     Ask(#[from] AskError),
 }
@@ -167,7 +167,7 @@ impl Remedy for ConnectError {
             Self::NameTaken { .. } => "name_taken",
             Self::BadPaste => "invalid_callback",
             // Nothing is there yet that could be connected again.
-            Self::OAuth { source: OAuthError::Refused { .. }, .. } => "refused",
+            Self::OAuth { source, .. } if matches!(**source, OAuthError::Refused { .. }) => "refused",
             Self::OAuth { source, .. } => source.code(),
             Self::Ask(error) => error.code(),
         }

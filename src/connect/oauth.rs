@@ -145,7 +145,7 @@ pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragm
 impl Flow<'_> {
     /// An error of the protocol, with the connector whose flow it ended.
     pub(super) fn failed(&self, source: OAuthError) -> ConnectError {
-        ConnectError::OAuth { requested: self.wish.requested(), source }
+        ConnectError::OAuth { requested: self.wish.requested(), source: Box::new(source) }
     }
 
     fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::pin::{Pin, sha256};
-use super::{Connector, ConnectorError, LARGEST, parts, validate, variable};
+use super::{Connector, ConnectorError, LARGEST, validate};
 use crate::near::{near, suggest_or_list};
 use crate::{files, nesting};
 

@@ -39,15 +39,8 @@ impl HostPart {
     }
 }
 
-/// Whether a host is written in the plain way: letters, digits, `-`, `.` and a port. `{name}` counts as a letter.
-pub fn is_plain_host(text: &str) -> bool {
-    let bare = text.strip_prefix("https://").unwrap_or(text);
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:{}".contains(c);
-    !bare.is_empty() && bare.chars().all(plain)
-}
-
 /// Whether a pattern of `hosts` is one: a host, `*.` and at least two labels, or `*`.
-pub fn is_pattern(pattern: &str) -> bool {
+pub(super) fn is_pattern(pattern: &str) -> bool {
     let bare = pattern.strip_prefix("*.").unwrap_or(pattern);
     pattern == "*"
         || (bare.contains('.')

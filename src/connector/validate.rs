@@ -9,7 +9,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{catalogue, schema, semantic, shape, syntax};
+use super::{catalogue, plain, schema, semantic, shape, syntax};
 use crate::nesting;
 
 /// One mistake of a file.
@@ -59,6 +59,7 @@ fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
         }
     };
     let mut found = shape::check(document.get_ref(), &root, true);
+    hidden(own.get_ref(), &mut found);
     if !found.is_empty() {
         return found;
     }
@@ -75,6 +76,34 @@ fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
         }
     }
     found
+}
+
+/// Finds texts and keys with characters that steer a terminal or are not seen: what is shown of a file must be what it says.
+fn hidden(table: &DeTable<'_>, found: &mut shape::Found) {
+    let mut say = |offset: usize, text: &str| {
+        if let Some(c) = plain::first_hidden(text) {
+            let message = format!("holds U+{:04X}, which is not shown as a character", u32::from(c));
+            found.push((offset, String::new(), message));
+        }
+    };
+    for (key, value) in table {
+        say(key.span().start, key.get_ref());
+        texts(value, &mut say);
+    }
+}
+
+fn texts(value: &Spanned<DeValue<'_>>, say: &mut impl FnMut(usize, &str)) {
+    match value.get_ref() {
+        DeValue::String(text) => say(value.span().start, text),
+        DeValue::Array(items) => items.iter().for_each(|item| texts(item, say)),
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                say(key.span().start, key.get_ref());
+                texts(value, say);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Where each line of a text begins.

@@ -240,14 +240,14 @@ impl Client {
             if let Some(client) = self.checked.get() {
                 return Ok(client);
             }
-            let made = build(true, Resolver::Checked(proxies())).map_err(|source| HttpError::Client { source })?;
+            let made = build(true, &Resolver::Checked(proxies())).map_err(|source| HttpError::Client { source })?;
             return Ok(self.checked.get_or_init(|| made));
         }
         let (cell, tls) = if url.scheme() == "https" { (&self.tls, true) } else { (&self.plain, false) };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let made = build(tls, self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded))
+        let made = build(tls, &self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded))
             .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
@@ -278,7 +278,7 @@ fn proxies() -> Vec<Allowed> {
     named.filter_map(host).collect()
 }
 
-fn build(tls: bool, resolver: Resolver<'_>) -> reqwest::Result<reqwest::Client> {
+fn build(tls: bool, resolver: &Resolver<'_>) -> reqwest::Result<reqwest::Client> {
     // Installing twice fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
@@ -287,7 +287,7 @@ fn build(tls: bool, resolver: Resolver<'_>) -> reqwest::Result<reqwest::Client> 
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(8);
-        match &resolver {
+        match resolver {
             Resolver::System => builder,
             // A proxy would resolve the name by itself.
             Resolver::Guarded(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new((*guard).clone())),

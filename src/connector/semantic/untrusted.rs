@@ -54,7 +54,7 @@ fn check_names(connector: &Connector, found: &mut Found) {
         {
             names.into_iter().for_each(|field| check(format!("auth.{name}.{kind}.{field}"), field));
         }
-        for rules in &auth.oauth2 {
+        if let Some(rules) = &auth.oauth2 {
             let kept = rules.answer.keep.keys().chain(rules.answer.secrets.keys()).chain(rules.callback_keep.keys());
             let later = rules.follow_up.iter().flat_map(|call| call.keep.keys());
             kept.chain(later).for_each(|kept| check(format!("auth.{name}.oauth2"), kept));
@@ -156,7 +156,7 @@ fn refused(text: &str) -> Option<&'static str> {
             let name = name.trim_end_matches('.');
             let local = ["localhost", "local", "internal", "home.arpa"];
             let is_local = |domain: &&str| name == *domain || name.ends_with(&format!(".{domain}"));
-            local.iter().any(|domain| is_local(&domain)).then_some("which is on the user's own machine or network")
+            local.iter().any(is_local).then_some("which is on the user's own machine or network")
         }
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => Some("an address: only the user may type one"),
         None => Some("which names no host"),

@@ -172,6 +172,8 @@ fn fault_046_files_are_private_whatever_the_umask() {
         return;
     }
     let home = Home::new(IdentityCustody::File);
+    // The home itself was made by the test's own umask, as no user would have it.
+    std::fs::set_permissions(home._folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let store = home.open();
     store.sandbox().put("a", &json!(1)).unwrap();
     for file in ["vault.db", "vault.db-wal", "vault.db-shm", "vault.age", "lock", "sequence"] {
