@@ -12,6 +12,10 @@ use crate::env;
 /// Of what a failed command said, so much is repeated.
 const MOST_SAID: usize = 400;
 
+/// The longest value of a variable, in bytes. Values come from services, and the system starts no program with one of 128
+/// KiB; whole values are in what the program reads.
+pub const LONGEST_VARIABLE: usize = 4096;
+
 /// How long to wait for the rest of what an ended command said: something that it left running may hold its stderr open.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -29,7 +33,7 @@ pub enum ProgramError {
 }
 
 /// Runs a command, split as a shell splits words and run without one. Its environment is the user's without integ's own
-/// variables, and with these. It is given no terminal and nothing of integ's output: what it prints is thrown away, and what
+/// variables, and with these, of which each is [`LONGEST_VARIABLE`] at most. It is given no terminal and nothing of integ's output: what it prints is thrown away, and what
 /// it complains of is said if it fails.
 ///
 /// # Errors
@@ -47,7 +51,7 @@ pub async fn run(
         .args(&words[1..])
         .env_clear()
         .envs(env::inheritable())
-        .envs(variables)
+        .envs(variables.into_iter().map(|(name, value)| (name, bounded(&value))))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -70,6 +74,13 @@ pub async fn run(
             Err(ProgramError::TooLong { program, after_secs: timeout.as_secs() })
         }
     }
+}
+
+/// What a variable can hold: no zero byte, and no more than its limit, cut between two characters.
+fn bounded(value: &str) -> String {
+    let mut value = value.replace('\0', "");
+    value.truncate(value.floor_char_boundary(LONGEST_VARIABLE));
+    value
 }
 
 /// Feeds the command and waits for its end. What it started and left running is not waited for.
@@ -147,5 +158,18 @@ impl Drop for Group {
         if let Some(leader) = self.leader {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_cut_between_two_characters() {
+        assert_eq!(bounded("a\0b"), "ab");
+        assert_eq!(bounded(&"x".repeat(200_000)).len(), LONGEST_VARIABLE);
+        let cut = bounded(&format!("x{}", "é".repeat(100_000)));
+        assert_eq!((cut.len(), cut.ends_with('é')), (LONGEST_VARIABLE - 1, true));
     }
 }
