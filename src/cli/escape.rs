@@ -33,7 +33,7 @@ pub(in crate::cli) fn settled(text: &str) -> String {
     for piece in pieces {
         let color = piece.strip_prefix('[').and_then(|rest| {
             let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-            (rest[end..].starts_with('m')).then_some(end + 2)
+            rest[end..].starts_with('m').then_some(end + 2)
         });
         let (color, rest) = piece.split_at(color.unwrap_or(0));
         out.push_str(if color.is_empty() { "\\u{1b}" } else { "\x1b" });
@@ -44,7 +44,7 @@ pub(in crate::cli) fn settled(text: &str) -> String {
 }
 
 fn replaced(text: &str, stays: impl Fn(char) -> bool, escaped: impl Fn(char) -> String) -> String {
-    if !text.contains(|c| !stays(c) && (hostile(c) || joins(c))) {
+    if !text.contains(|c: char| !stays(c) && (hostile(c) || joins(c))) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());

@@ -7,7 +7,6 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -109,11 +108,9 @@ fn answer(mut input: impl BufRead, out: impl Write) -> io::Result<()> {
     let mut line = String::new();
     input.read_line(&mut line)?;
     let expression: String = serde_json::from_str(&line)?;
-    // As long as something is sent at least that often, the watch lets the process go on.
     let (start, started) = channel::<bool>();
-    let start = Mutex::new(start);
     std::thread::spawn(move || watch(&started));
-    let working = |works: bool| start.lock().map(|start| start.send(works).is_ok()).unwrap_or(false);
+    let working = |works: bool| start.send(works).is_ok();
     working(true);
     let compiled = Compiled::new(&expression);
     let mut out = BufWriter::new(out);

