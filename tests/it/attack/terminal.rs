@@ -83,7 +83,7 @@ fn attack_m10_records_reach_a_terminal_escaped_in_every_format() {
     }
     let home = Home::new();
     home.ok("connect github --sandbox");
-    home.ok("sync github issues");
+    home.ok("sync github/issues");
     let title = format!("\"\\u001b]0;OWNED\\u0007{UNSEEN}\"");
     for words in [
         &["records", "github/issues", "--limit", "2", "--jq", &title][..],
