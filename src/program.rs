@@ -17,6 +17,10 @@ use crate::env::{self, Inherit};
 /// Of what a failed command said, so much is repeated.
 const MOST_SAID: usize = 400;
 
+/// The longest value of a variable, in bytes. Values come from services, and the system starts no program with one of 128
+/// KiB; whole values are in what the program reads.
+pub const LONGEST_VARIABLE: usize = 4096;
+
 /// How long to wait for the rest of what an ended command said: something that it left running may hold its stderr open.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -61,8 +65,8 @@ fn scrub(mut command: Command, inherit: Inherit) -> Command {
 }
 
 /// Runs a command, split as a shell splits words and run without one. Its environment is the user's without integ's own
-/// variables, and with these. It is given no terminal and nothing of integ's output: what it prints is thrown away, and what
-/// it complains of is said if it fails.
+/// variables, and with these, each cut at [`LONGEST_VARIABLE`]. It gets no terminal and nothing of integ's output: what it
+/// prints is thrown away, and what it complains of is said if it fails.
 ///
 /// # Errors
 /// [`ProgramError`].
@@ -77,7 +81,7 @@ pub async fn run(
     let mut command = tokio::process::Command::from(self::command(&program));
     command
         .args(&words[1..])
-        .envs(variables)
+        .envs(variables.into_iter().map(|(name, value)| (name, bounded(&value))))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -100,6 +104,13 @@ pub async fn run(
             Err(ProgramError::TooLong { program, after_secs: timeout.as_secs() })
         }
     }
+}
+
+/// What a variable can hold: no zero byte, and no more than its limit, cut between two characters.
+fn bounded(value: &str) -> String {
+    let mut value = value.replace('\0', "");
+    value.truncate(value.floor_char_boundary(LONGEST_VARIABLE));
+    value
 }
 
 /// Feeds the command and waits for its end. What it started and left running is not waited for.
@@ -177,5 +188,18 @@ impl Drop for Group {
         if let Some(leader) = self.leader {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_cut_between_two_characters() {
+        assert_eq!(bounded("a\0b"), "ab");
+        assert_eq!(bounded(&"x".repeat(200_000)).len(), LONGEST_VARIABLE);
+        let cut = bounded(&format!("x{}", "é".repeat(100_000)));
+        assert_eq!((cut.len(), cut.ends_with('é')), (LONGEST_VARIABLE - 1, true));
     }
 }

@@ -15,6 +15,7 @@ mod connector;
 mod disconnect;
 mod doctor;
 mod endpoint;
+mod escape;
 mod exec;
 mod help;
 mod logging;
@@ -51,6 +52,11 @@ use crate::error::{Kind, Result};
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
     logging::harden();
+    // The process that evaluates jq expressions is no command: nobody types it.
+    if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::ARGUMENT) {
+        crate::jq::serve();
+        return ExitCode::SUCCESS;
+    }
     clap_complete::CompleteEnv::with_factory(command).complete();
     let cli = match args::parse() {
         Ok(cli) => cli,

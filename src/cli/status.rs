@@ -250,8 +250,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
     loop {
         let (listing, summary) = look(app, ui, args)?;
         if args.watch && !ui.json && ui.width.is_some() {
-            // Home, then clear what is below: no flicker, and what was above scrolls away unharmed.
-            ui.raw("\x1b[H\x1b[2J");
+            ui.clear();
         }
         ui.show(&listing)?;
         if args.watch {

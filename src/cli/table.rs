@@ -7,6 +7,9 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 
 use super::ui::{Tone, Ui, escape};
 
+/// The longest text of a cell, in characters; values come from services, and the JSON has them whole.
+const LONGEST_CELL: usize = 200;
+
 /// A cell's text, made harmless, and its tone.
 pub(super) struct Text(pub String, pub Option<Tone>);
 
@@ -43,7 +46,7 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>,
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
     for row in rows {
         table.add_row(row.into_iter().map(|Text(text, tone)| {
-            let cell = Cell::new(escape(&text));
+            let cell = Cell::new(fitted(&escape(&text), LONGEST_CELL));
             match tone.filter(|_| ui.color) {
                 Some(Tone::Good) => cell.fg(Color::Green),
                 Some(Tone::Warn) => cell.fg(Color::Yellow),
@@ -60,6 +63,14 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>,
         }
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// What is too long ends in an ellipsis.
+pub(in crate::cli) fn fitted(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// `in 3 h`, `5 min ago`; the exact time is in the JSON.

@@ -13,6 +13,8 @@ use crate::env;
 use crate::error::Error;
 use crate::jq;
 
+pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
+
 /// The version of every JSON object that integ prints.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
@@ -86,7 +88,8 @@ impl Ui {
         }
         let text = view.text(self);
         if !text.is_empty() {
-            print(&format!("{text}\n"));
+            // A view escapes what it shows; this is for what it forgot.
+            print(&format!("{}\n", settled(&text)));
         }
         Ok(())
     }
@@ -102,9 +105,12 @@ impl Ui {
     /// Prints bytes of somebody else's: on a terminal as harmless text, elsewhere as they are.
     pub(super) fn show_bytes(&self, bytes: &[u8]) {
         let mut stdout = io::stdout().lock();
-        let written = match std::str::from_utf8(bytes) {
-            Ok(text) if self.width.is_some() => stdout.write_all(format!("{}\n", escape_lines(text)).as_bytes()),
-            _ => stdout.write_all(bytes),
+        let written = if self.width.is_some() {
+            // A terminal decodes what it can and obeys the rest, so that one wrong byte excuses nothing.
+            let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+            stdout.write_all(format!("{}\n", escape_lines(&text)).as_bytes())
+        } else {
+            stdout.write_all(bytes)
         };
         note_reader(&written.and_then(|()| stdout.flush()));
     }
@@ -124,25 +130,29 @@ impl Ui {
     /// A jq expression that is wrong or fails.
     pub(super) fn line(&self, value: &Value) -> Result<String, jq::JqError> {
         match &self.jq {
+            // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
+            Some(expression) if self.width.is_some() => Ok(escape_lines(&jq::run(expression, value)?)),
             Some(expression) => jq::run(expression, value),
             None => Ok(format!("{}\n", json_text(value))),
         }
     }
 
     fn show_json(&self, value: &Value) -> Result<(), jq::JqError> {
-        match &self.jq {
-            // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
-            Some(expression) if io::stdout().is_terminal() => print(&escape_lines(&jq::run(expression, value)?)),
-            Some(expression) => print(&jq::run(expression, value)?),
-            None if io::stdout().is_terminal() => print(&format!("{}\n", harmless_json(&format!("{value:#}")))),
-            None => print(&format!("{}\n", json_text(value))),
+        if self.jq.is_none() && self.width.is_some() {
+            print(&format!("{}\n", harmless_json(&format!("{value:#}"))));
+            return Ok(());
         }
-        Ok(())
+        self.show_line(value)
     }
 
-    /// Prints raw text: a token, a script.
+    /// Prints text as it is: a token, a script. A terminal is sent no control characters but line breaks and colours.
     pub(super) fn raw(&self, text: &str) {
-        print(text);
+        if self.width.is_some() { print(&settled(text)) } else { print(text) }
+    }
+
+    /// Empties the screen: home, then clear what is below. Nothing flickers, and what was above scrolls away unharmed.
+    pub(super) fn clear(&self) {
+        print("\x1b[H\x1b[2J");
     }
 
     /// Talk: what happened, on stderr.
@@ -231,40 +241,6 @@ fn width_of(stream: impl std::os::fd::AsFd) -> usize {
     asked.filter(|width| *width > 0).or_else(told).unwrap_or(80)
 }
 
-/// Text from outside, made harmless: control characters, terminal escapes and characters that turn the direction of
-/// writing are shown as escapes (faults 11 and 101).
-pub(super) fn escape(text: &str) -> String {
-    if !text.contains(hostile) {
-        return text.to_owned();
-    }
-    text.chars().map(|c| if hostile(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-fn hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-}
-
-/// JSON on one line, which a terminal may be shown.
-pub(super) fn json_text(value: &Value) -> String {
-    harmless_json(&value.to_string())
-}
-
-/// JSON itself escapes no more than ASCII's control characters; all of these stand inside strings, where an escape means
-/// the same.
-pub(super) fn harmless_json(text: &str) -> String {
-    let hostile = |c: char| c != '\n' && hostile(c);
-    if !text.contains(hostile) {
-        return text.to_owned();
-    }
-    text.chars().map(|c| if hostile(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
-}
-
-/// Text made harmless line by line: integ's own line breaks stay.
-pub(super) fn escape_lines(text: &str) -> String {
-    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
-}
-
 /// A reader that has gone is no failure: the command ends as it would have (fault 100).
 fn print(text: &str) {
     let mut stdout = io::stdout().lock();
@@ -286,19 +262,4 @@ pub(super) fn reader_has_gone() -> bool {
 
 fn eprint(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_011_and_101_what_comes_from_outside_cannot_steer_a_terminal() {
-        assert_eq!(escape("Acme\x1b]0;owned\x07\r\n"), "Acme\\u{1b}]0;owned\\u{7}\\u{d}\\u{a}");
-        assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
-        assert_eq!(escape("Grüße, 世界"), "Grüße, 世界");
-        let value = json!("a\u{9b}31m\u{7f}\u{202e}\u{1b}\nü");
-        assert_eq!(json_text(&value), "\"a\\u009b31m\\u007f\\u202e\\u001b\\nü\"");
-        assert_eq!(serde_json::from_str::<Value>(&json_text(&value)).unwrap(), value);
-    }
 }

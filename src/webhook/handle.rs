@@ -207,6 +207,5 @@ fn variables(event: &StoredEvent) -> Vec<(String, String)> {
         ("TIME", time),
         ("ATTEMPT", (event.attempts + 1).to_string()),
     ];
-    // The system takes no variable with a zero byte in it.
-    values.into_iter().map(|(name, value)| (format!("INTEG_EVENT_{name}"), value.replace('\0', ""))).collect()
+    values.into_iter().map(|(name, value)| (format!("INTEG_EVENT_{name}"), value)).collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ArgumentError, Target, moment};
 use crate::app::App;
-use crate::cli::ui::{Ui, harmless_json, reader_has_gone};
+use crate::cli::ui::{Ui, escape, harmless_json, reader_has_gone};
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::store::{RecordId, StoredRecord, StreamId};
@@ -107,7 +107,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
             let empty = if separator == "[\n" { "[" } else { "" };
             wrote(writeln!(out, "{empty}\n]")).map(|_| 0)
         }
-        Format::Csv => csv(&reading, &mut out),
+        Format::Csv => csv(ui, &reading, &mut out),
         Format::Parquet => parquet(&reading),
     };
     written?;
@@ -148,7 +148,8 @@ fn described(record: &StoredRecord, since: Option<u64>) -> Value {
 }
 
 /// Two readings: one for the names of the columns, one for the rows.
-fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
+fn csv(ui: &Ui, reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
+    let shown = |text: String| if ui.width.is_some() { escape(&text) } else { text };
     let mut names = Vec::new();
     let mut known = BTreeSet::new();
     reading.each(|record| {
@@ -161,7 +162,7 @@ fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
     })?;
     let mut writer = csv::Writer::from_writer(out);
     let change = reading.since.map(|_| ["change", "version"]);
-    let heading = change.into_iter().flatten().map(str::to_owned).chain(names.iter().cloned());
+    let heading = change.into_iter().flatten().map(str::to_owned).chain(names.iter().cloned().map(shown));
     wrote(writer.write_record(heading).map_err(csv_error))?;
     reading.each(|record| {
         let members = members(record);
@@ -169,7 +170,7 @@ fn csv(reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
         if let Some(since) = reading.since {
             cells.extend([record.change(since).to_string(), record.version.to_string()]);
         }
-        cells.extend(names.iter().map(|name| members.get(name).map(|value| cell(value)).unwrap_or_default()));
+        cells.extend(names.iter().map(|name| members.get(name).map(|value| shown(cell(value))).unwrap_or_default()));
         wrote(writer.write_record(cells).map_err(csv_error))
     })?;
     wrote(writer.flush()).map(|_| 0)

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::records::wrote;
 use super::{ArgumentError, Synced, execute, exit_code, synced};
 use crate::app::App;
-use crate::cli::ui::{Ui, View};
+use crate::cli::ui::{Ui, View, harmless_json};
 use crate::error::{Error, Result};
 use crate::export::singer::{Source, State};
 use crate::files;
@@ -39,6 +39,7 @@ pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) ->
     let fresh = || State { store: store.vault_id().to_owned(), connection, bookmarks: BTreeMap::new() };
     let mut state = given.filter(|_| known).unwrap_or_else(fresh);
     let mut out = BufWriter::new(io::stdout().lock());
+    let shown = |message: &str| if ui.width.is_some() { harmless_json(message) } else { message.to_owned() };
     let connector = app.catalogue.get(order.connection.connector())?;
     let connection = app.connection(&order.connection)?;
     for stored in store.streams().list(connection.id)? {
@@ -48,7 +49,7 @@ pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) ->
         // One that the connector no longer has is no longer sent.
         let Ok((name, stream)) = find_stream(&connector, &stored.name) else { continue };
         let source = Source { store, id: stored.id, name, stream };
-        let goes_on = source.send(&mut state, |message| wrote(writeln!(out, "{message}")))?;
+        let goes_on = source.send(&mut state, |message| wrote(writeln!(out, "{}", shown(message))))?;
         if !goes_on || !wrote(out.flush())? {
             break;
         }

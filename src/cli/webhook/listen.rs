@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::super::table::fitted;
 use super::super::ui::{Tone, Ui, escape};
 use super::ArgumentError;
 use super::events::{self, ShowArgs};
@@ -40,7 +41,7 @@ pub(super) struct ListenArgs {
     /// Send the exact request on, to a URL of this machine or an https one
     #[arg(long, value_name = "URL")]
     forward_to: Option<Url>,
-    /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables
+    /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes at most
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     /// Write each event to a file, one JSON object a line
@@ -398,11 +399,4 @@ fn columns(ui: &Ui, width: usize, cells: [&str; 6], tone: Option<Tone>) -> Strin
         row.push_str(&" ".repeat(pad + GAP));
     }
     row.trim_end().to_owned()
-}
-
-fn fitted(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }

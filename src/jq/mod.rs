@@ -1,0 +1,254 @@
+//! jq expressions over JSON: what `--jq` prints, and which events a filter lets through.
+//!
+//! An expression may come from a connector's file and documents come from services, so neither may use up the machine. What
+//! is known to be cheap (`plain`) is evaluated here; everything else is evaluated by a process with limits (`worker`).
+
+mod plain;
+mod worker;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jaq_core::load::{Arena, File, Loader};
+use jaq_core::{Compiler, Ctx, Vars, data, unwrap_valr};
+use jaq_json::{Val, read};
+use serde_json::Value;
+use thiserror::Error;
+
+use self::worker::Worker;
+pub(crate) use self::worker::{ARGUMENT, serve};
+use crate::error::{Kind, Remedy};
+
+/// The longest expression.
+const LONGEST_TEXT: usize = 8 << 10;
+
+/// The stack on which an expression is parsed, and evaluated where it is not plain.
+const STACK: usize = 256 << 20;
+
+/// What the results of one document may come to.
+const MOST_OUTPUT: usize = 64 << 20;
+
+#[derive(Debug, Error)]
+pub enum JqError {
+    #[error("{0:?} is not a jq expression")]
+    Expression(String),
+    #[error("the jq expression is longer than {most} bytes")]
+    TooLong { most: usize },
+    #[error("the jq expression failed: {0}")]
+    Failed(String),
+    #[error("the jq expression did not finish within {seconds} s")]
+    Time { seconds: u64 },
+    #[error("the jq expression recurses too deeply or needs more than {mebibytes} MiB of memory")]
+    Memory { mebibytes: u64 },
+    #[error("the results of the jq expression are larger than {mebibytes} MiB")]
+    Output { mebibytes: usize },
+    #[error("the process that evaluates jq expressions could not be started")]
+    Worker { source: std::io::Error },
+}
+
+impl Remedy for JqError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } | Self::Time { .. } | Self::Memory { .. } | Self::Output { .. } => "jq_limit",
+            _ => "jq",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self.code() {
+            "jq_limit" => "print the JSON with --json and process it with another program".to_owned(),
+            _ => "run it with --json alone to see what the expression is given".to_owned(),
+        })
+    }
+}
+
+/// An expression that is compiled once and run over any number of documents.
+pub struct Expression(Evaluation);
+
+enum Evaluation {
+    Here(Compiled),
+    Apart { text: String, worker: RefCell<State> },
+}
+
+/// Of the worker: what had to be stopped is not tried again, for the next document would take as long.
+enum State {
+    Idle,
+    Running(Worker),
+    Stopped(JqError),
+}
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Expression")
+    }
+}
+impl Expression {
+    /// # Errors
+    /// [`JqError::Expression`] and [`JqError::TooLong`].
+    pub fn parse(text: &str) -> Result<Self, JqError> {
+        if text.len() > LONGEST_TEXT {
+            return Err(JqError::TooLong { most: LONGEST_TEXT });
+        }
+        if plain::is_plain(text) {
+            return Ok(Self(Evaluation::Here(Compiled::new(text)?)));
+        }
+        // Whether it is right is seen at once, and on a stack that brackets inside brackets do not use up.
+        let parsed = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let parsing = thread.spawn_scoped(scope, || Compiled::new(text).map(drop));
+            parsing.map(std::thread::ScopedJoinHandle::join)
+        });
+        match parsed {
+            Ok(Ok(parsed)) => parsed?,
+            Ok(Err(_)) => return Err(JqError::Expression(text.to_owned())),
+            Err(source) => return Err(JqError::Worker { source }),
+        }
+        Ok(Self(Evaluation::Apart { text: text.to_owned(), worker: RefCell::new(State::Idle) }))
+    }
+
+    /// Its results as JSON texts.
+    ///
+    /// # Errors
+    /// [`JqError`].
+    pub fn results(&self, value: &Value) -> Result<Vec<String>, JqError> {
+        let document = value.to_string();
+        match &self.0 {
+            Evaluation::Here(compiled) => {
+                let mut results = Vec::new();
+                compiled.each(&document, |result| {
+                    results.push(result);
+                    true
+                })?;
+                Ok(results)
+            }
+            Evaluation::Apart { text, worker } => worker.borrow_mut().results(text, &document),
+        }
+    }
+
+    /// Whether any of its results is neither false nor null, as `select` judges. What fails lets nothing through.
+    pub fn admits(&self, value: &Value) -> bool {
+        let results = self.results(value).unwrap_or_default();
+        results.iter().any(|result| !matches!(result.as_str(), "false" | "null"))
+    }
+}
+
+impl State {
+    fn results(&mut self, text: &str, document: &str) -> Result<Vec<String>, JqError> {
+        if matches!(self, Self::Idle) {
+            *self = Self::Running(Worker::start(text)?);
+        }
+        let result = match self {
+            Self::Running(worker) => worker.results(document),
+            Self::Stopped(error) => return Err(error.again()),
+            Self::Idle => Ok(Vec::new()),
+        };
+        if let Err(error @ (JqError::Time { .. } | JqError::Memory { .. })) = &result {
+            *self = Self::Stopped(error.again());
+        }
+        result
+    }
+}
+
+impl JqError {
+    /// The same limit, met once more.
+    fn again(&self) -> Self {
+        match self {
+            Self::Time { seconds } => Self::Time { seconds: *seconds },
+            Self::Memory { mebibytes } => Self::Memory { mebibytes: *mebibytes },
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// What jaq has made of a text.
+struct Compiled(jaq_core::Filter<data::JustLut<Val>>);
+
+impl Compiled {
+    fn new(text: &str) -> Result<Self, JqError> {
+        let wrong = || JqError::Expression(text.to_owned());
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let arena = Arena::default();
+        let modules = Loader::new(definitions).load(&arena, File { code: text, path: () }).map_err(|_| wrong())?;
+        Compiler::default().with_funs(functions).compile(modules).map(Self).map_err(|_| wrong())
+    }
+
+    /// Hands on each result as a JSON text, until nobody takes more.
+    fn each(&self, document: &str, mut take: impl FnMut(String) -> bool) -> Result<(), JqError> {
+        let failed = |error: &dyn std::fmt::Display| JqError::Failed(error.to_string());
+        let input = read::parse_single(document.as_bytes()).map_err(|error| failed(&error))?;
+        let context = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
+        let mut printed = 0;
+        for result in self.0.id.run((context, input)).map(unwrap_valr) {
+            let text = result.map_err(|error| failed(&error))?.to_string();
+            printed += text.len();
+            if printed > MOST_OUTPUT {
+                return Err(JqError::Output { mebibytes: MOST_OUTPUT >> 20 });
+            }
+            if !take(text) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The last expression: rows that are printed one by one are all filtered by the same.
+    static LAST: RefCell<Option<(String, Rc<Expression>)>> = const { RefCell::new(None) };
+}
+
+/// The results, one a line; strings without their quotes, as `jq -r` prints them.
+///
+/// # Errors
+/// [`JqError`].
+pub fn run(expression: &str, value: &Value) -> Result<String, JqError> {
+    let known = LAST
+        .with_borrow(|last| last.as_ref().filter(|(text, _)| text == expression).map(|(_, known)| Rc::clone(known)));
+    let compiled = match known {
+        Some(known) => known,
+        None => {
+            let new = Rc::new(Expression::parse(expression)?);
+            LAST.set(Some((expression.to_owned(), Rc::clone(&new))));
+            new
+        }
+    };
+    let mut out = String::new();
+    for text in compiled.results(value)? {
+        // A JSON string is printed as what it says.
+        out.push_str(&serde_json::from_str::<String>(&text).unwrap_or(text));
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn filters_and_prints_strings_bare() {
+        let value = json!({ "connections": [{ "connection": "slack" }, { "connection": "jira@work" }], "n": 2 });
+        assert_eq!(run(".connections[].connection", &value).unwrap(), "slack\njira@work\n");
+        assert_eq!(run("{n}", &value).unwrap(), "{\"n\":2}\n");
+        assert!(matches!(run(".[", &value), Err(JqError::Expression(_))));
+        assert!(matches!(run(".n | keys", &value), Err(JqError::Failed(_))));
+        assert!(matches!(run(&"-".repeat(LONGEST_TEXT + 1), &value), Err(JqError::TooLong { .. })));
+    }
+
+    #[test]
+    fn brackets_inside_brackets_do_not_use_up_the_stack() {
+        for (open, close) in [("[", "]"), ("(", ")"), ("-", ""), ("try ", ""), ("if ", "")] {
+            let times = LONGEST_TEXT / (open.len() + close.len()) - 1;
+            let text = format!("{}1{}", open.repeat(times), close.repeat(times));
+            let parsed = Expression::parse(&text);
+            assert!(parsed.is_ok() || matches!(parsed, Err(JqError::Expression(_))), "{open}");
+        }
+    }
+}
