@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::catalogue::{built_in, is_id};
+use super::plain::without_hidden;
 use super::{Catalogue, InstallError, Mistake, Template, validate};
 use crate::error::{Kind, Remedy};
 use crate::files;
@@ -421,18 +422,15 @@ fn line(out: &mut String, key: &str, value: &str) {
     put(out, &format!("{key} = {}", quoted(value)));
 }
 
-/// A TOML string on one line.
+/// A TOML string on one line, without characters that no file may hold.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
-    for c in text.chars() {
+    for c in without_hidden(text).chars() {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
             c => out.push(c),
         }
     }
@@ -556,7 +554,7 @@ mod tests {
         id = "acme"
         name = "Acme \"Boards\"\\"
         category = "projects"
-        description = "Boards\nand \u001b[31mcards."
+        description = "Boards\nand [31mcards."
         docs = "https://acme.example/docs"
 
         [params.team]

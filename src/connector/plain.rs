@@ -23,12 +23,18 @@ pub(super) fn is_header_name(text: &str) -> bool {
 /// The first character that would change a terminal or hide in a text: controls but for line breaks and tabs, marks of
 /// direction, and what has no width (Unicode, Default_Ignorable_Code_Point).
 pub(super) fn first_hidden(text: &str) -> Option<char> {
-    let hidden = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\t'))
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
-    };
-    text.chars().find(|c| hidden(*c))
+    text.chars().find(|c| is_hidden(*c))
+}
+
+/// A text without such characters.
+pub(super) fn without_hidden(text: &str) -> String {
+    text.chars().filter(|c| !is_hidden(*c)).collect()
+}
+
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t'))
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

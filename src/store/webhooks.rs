@@ -42,11 +42,16 @@ impl Webhooks<'_> {
     /// [`StoreError`].
     pub fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT connection_id, path, public_url, params, secrets, port, \
-                 (SELECT json_group_array(secret) FROM (SELECT secret FROM subscriptions s \
-                  WHERE s.connection_id = webhooks.connection_id AND secret IS NOT NULL ORDER BY s.id DESC)) \
-                 FROM webhooks WHERE connection_id = ?1";
-            sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?.transpose()
+            let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks \
+                 WHERE connection_id = ?1";
+            let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?;
+            let Some(mut webhook) = found.transpose()? else { return Ok(None) };
+            let sql =
+                "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
+            webhook.subscribed = secrets.collect::<Result<_, _>>()?;
+            Ok(Some(webhook))
         })
     }
 
@@ -142,7 +147,6 @@ pub(super) fn add_params(
 }
 
 fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
-    let subscribed: Vec<String> = from_json(&row.get::<_, String>(6)?)?;
     Ok(Webhook {
         connection: ConnectionId(row.get(0)?),
         path: row.get(1)?,
@@ -150,6 +154,6 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
         port: row.get(5)?,
         params: from_json(&row.get::<_, String>(3)?)?,
         secrets: Secrets::from_column(&row.get::<_, String>(4)?)?,
-        subscribed: subscribed.into_iter().map(Secret::new).collect(),
+        subscribed: Vec::new(),
     })
 }

@@ -48,7 +48,7 @@ fn every_way_of_authenticating_makes_a_connector_that_works() {
         ("usual-header", &["--auth", "header"]),
         ("query", &["--auth", "query", "--parameter", "key"]),
         ("basic", &["--auth", "basic"]),
-        ("oauth", &[&oauth2[..], &["--scope", "read=Read things", "--scope", "a b=\"Quoted\\\""]].concat()),
+        ("oauth", &[&oauth2[..], &["--scope", "read=Read things", "--scope", "a:b=\"Quoted\\\""]].concat()),
         (
             "device",
             &[

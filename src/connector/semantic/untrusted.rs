@@ -76,7 +76,8 @@ fn check_words(connector: &Connector, found: &mut Found) {
         }
     };
     connector.scopes.keys().for_each(|scope| check(format!("scopes.{scope}"), scope));
-    connector.events.keys().for_each(|kind| check(format!("events.{kind}"), kind));
+    // GitLab's types are words with spaces: "Merge Request Hook".
+    connector.events.keys().for_each(|kind| check(format!("events.{kind}"), &kind.replace(' ', "_")));
     let own = connector.params.iter().map(|(name, param)| (format!("params.{name}"), param));
     let of_auth = connector.auth.iter().flat_map(|(auth, declared)| {
         declared.params.iter().map(move |(name, param)| (format!("auth.{auth}.params.{name}"), param))

@@ -513,7 +513,8 @@ fn attack_m6_allow_peer_is_for_flows_with_pkce_alone() {
         };
         let ran = connect(&victim, &vendor, &line, &environment);
         assert_eq!((ran.code, ran.error_code().as_str()), (2, "peer_check_needed"), "{id}: {ran:?}");
-        assert!(ran.stderr.contains(&format!("integ connect {id} --paste")), "{ran:?}");
+        let hinted = ran.stderr.split("integ connect ").nth(1).unwrap_or_default();
+        assert!(hinted.starts_with(id) && hinted.contains(" --paste\""), "{ran:?}");
     }
     // A proxy of another user may bring the callback; what the arguments name is still the user's own.
     let sign_in = SignIn::start(&victim, &vendor, "safe --no-browser --allow-peer", &[]);
