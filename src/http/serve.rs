@@ -34,7 +34,7 @@ const MOST_CONNECTIONS: usize = 256;
 
 /// What a body may take of memory without asking, and what all that are larger share, in KiB.
 const SMALL_BODY: usize = 64 * 1024;
-const LARGE_BODIES_KIB: usize = 24 * 1024;
+const LARGE_BODIES_KIB: usize = 12 * 1024;
 
 pub type Answer = Response<Full<Bytes>>;
 

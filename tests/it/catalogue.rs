@@ -164,7 +164,7 @@ fn what_is_installed_is_shown_first_and_pinned() {
     let installed = home.json(&format!("connector install {path} --yes"));
     let file = home.path().join("connectors/acme.toml");
     assert_eq!(installed["hosts"][0]["host"], "{team}.acme.example");
-    assert_eq!(installed["hosts"][0]["template"], true);
+    assert_eq!(installed["hosts"][0]["decided_by"], "you decide {team}");
     assert_eq!(fs::read(&file).unwrap(), fs::read(&path).unwrap());
     assert_eq!((mode(&file), mode(&home.path().join("connectors"))), (0o600, 0o700));
     home.ok("connect acme --sandbox --param team=blue");
@@ -281,7 +281,7 @@ fn a_file_is_installed_from_a_url() {
     let view: Value = serde_json::from_str(&installed.stdout).unwrap();
     assert_eq!(view["source"], format!("{origin}/acme.toml"));
     let pin = fs::read_to_string(home.path().join("connectors/acme.pin.json")).unwrap();
-    assert!(!pin.contains("secret") && pin.contains(view["sha256"].as_str().unwrap()), "{pin}");
+    assert!(!pin.contains("token=secret") && pin.contains(view["sha256"].as_str().unwrap()), "{pin}");
 }
 
 #[test]

@@ -257,6 +257,9 @@ fn rotation_presents_each_refresh_token_once_and_a_used_one_ends_the_grant() {
     assert_eq!(presented.len(), 6);
     std::fs::remove_dir_all(&now).unwrap();
     copy(&before, &now);
+    let noticed = home.run("refresh oidc --json");
+    assert_eq!((noticed.code, noticed.error_code().as_str()), (7, "vault_rolled_back"), "{noticed:?}");
+    home.ok("vault check --accept");
     let ran = home.run("refresh oidc --json");
     assert_eq!((ran.code, ran.error_code().as_str()), (4, "needs_reauth"), "{ran:?}");
     assert_eq!(home.json("status")["connections"][0]["status"], "needs_reauth");

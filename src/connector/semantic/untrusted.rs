@@ -137,6 +137,11 @@ fn check_hosts(connector: &Connector, found: &mut Found) {
                 found.push((key, message));
                 continue;
             }
+            // One that is not https is reported where it stands.
+            let text = template.to_string();
+            if !text.starts_with("https://") && !text.starts_with('{') {
+                continue;
+            }
             for text in expanded(connector, auth, template).iter().filter(|text| !text.contains(['{', '*'])) {
                 if let Some(why) = refused(text) {
                     found.push((key.clone(), format!("the URL for {purpose} leads to {text:?}, {why}")));
