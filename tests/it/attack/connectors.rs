@@ -99,7 +99,7 @@ fn hostile_files_do_nothing_that_a_user_was_not_shown() {
         let offered = home.run("connector install offered.toml");
         assert_harmless(name, &offered);
         assert_ne!(offered.code, 0, "{name}");
-        snapshot(&home, name, &offered);
+        snapshot(&home, name, trap.port, &offered);
         if hostile.outcome == "valid" {
             use_it(&home, hostile);
         } else {
@@ -110,8 +110,8 @@ fn hostile_files_do_nothing_that_a_user_was_not_shown() {
     assert_eq!(trap.hits.load(Ordering::SeqCst), 0, "a file reached this machine");
 }
 
-fn snapshot(home: &Home, name: &str, offered: &Ran) {
-    let shown = offered.stderr.replace(&home.path().display().to_string(), "HOME");
+fn snapshot(home: &Home, name: &str, port: u16, offered: &Ran) {
+    let shown = offered.stderr.replace(&home.path().display().to_string(), "HOME").replace(&port.to_string(), "PORT");
     let lines = shown.lines().map(|line| match line.split_once("sha-256  ") {
         Some((before, _)) => format!("{before}sha-256  …"),
         None => line.chars().take(300).collect(),
