@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use integ::clock::Timestamp;
-use integ::store::{Key, LostWrites, Store};
+use integ::store::{Key, LostWrites, Snapshot, Store};
 use libfuzzer_sys::fuzz_target;
 
 static GENUINE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -42,7 +42,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let folder = Folder::new("restored");
     let (path, key) = (folder.0.join("vault.db"), Key::random());
-    if Store::import(&snapshot, &path, &key, 0, Timestamp::UNIX_EPOCH).is_ok() {
+    let Ok(backup) = Snapshot::read(&snapshot) else { return };
+    if backup.restore(&path, &key, 0, Timestamp::UNIX_EPOCH).is_ok() {
         let store = Store::open(&path, &key, LostWrites::Refuse).expect("what was restored opens");
         store.check().expect("what was restored is sound");
     }
