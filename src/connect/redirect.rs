@@ -66,7 +66,7 @@ impl Flow<'_> {
         session: &Session,
     ) -> Result<(Callback, Option<Browser>)> {
         authorize::check_openable(&pending.url).map_err(|error| self.failed(error))?;
-        // Without PKCE whoever knows `state` decides whose account is connected, and a code is worth as much to others.
+        // Without PKCE anyone who knows `state` decides whose account is connected, and a code is worth as much to others.
         let sandbox = matches!(session.route, Route::Sandbox(_));
         if self.wish.redirect.allow_peer && !self.wish.paste && pending.verifier.is_none() && !sandbox {
             return Err(ConnectError::PeerCheckNeeded { requested: self.wish.requested() }.into());

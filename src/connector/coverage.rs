@@ -135,7 +135,7 @@ impl Proof {
 
 impl Webhook {
     /// Where the delivery id is read of a request that this proof judges. Beside a signed place an unsigned one does not
-    /// count: whoever repeats a request could write there what he likes, and have a new event.
+    /// count: anyone who repeats a request could write anything there, and have a new event.
     pub fn id_places(&self, proof: Option<&Proof>) -> Vec<&Find> {
         let all = || self.event.id.iter();
         let Some(proof) = proof else { return all().collect() };

@@ -108,11 +108,11 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
     for (id, source) in ids {
         let Some(path) = source.path() else { continue };
         installed += 1;
-        let mend = || Some(format!("integ connector validate {}", files::quoted(path)));
+        let fix = || Some(format!("integ connector validate {}", files::quoted(path)));
         match files::read_trusted_text(path, LARGEST_FILE) {
             Err(error) => findings.push(Finding::failure("connectors", error)),
             Ok(None) => {
-                findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), mend()));
+                findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), fix()));
             }
             Ok(Some(text)) => match (validate(&text).first(), catalogue.get(&id)) {
                 (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend())),

@@ -114,7 +114,7 @@ fn whole(store: &Store, around: &Surroundings) -> Finding {
 
 /// Tokens, signatures and certificates live by the clock. One that is behind what the store has noted was set back.
 fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
-    let mend = || Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
+    let fix = || Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
     let behind = newest.map_or(0, |newest| newest.as_second() - now.as_second());
     if now.as_second() < EARLIEST {
         Finding::problem("clock", format!("it says {now}, which is before this program was made"), mend())

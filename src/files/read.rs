@@ -32,7 +32,7 @@ pub fn read_trusted_text(path: &Path, limit: u64) -> Result<Option<String>, Trus
 }
 
 /// Reads a secret: trusted, and readable by nobody else unless it is mounted into a container. A path below `/dev/fd` is a
-/// descriptor that whoever started this process opened for it, as `<(pass show integ)` does: it may be a pipe.
+/// descriptor that the process which started this one opened for it, as `<(pass show integ)` does: it may be a pipe.
 ///
 /// # Errors
 /// Those of [`read_trusted`]; [`TrustError::Readable`].

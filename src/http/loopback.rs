@@ -1,7 +1,7 @@
 //! Ports of this machine's own addresses, bound so that no other user can answer in integ's place.
 //!
 //! A browser or a tunnel that is sent to `localhost` may try `::1` first and `127.0.0.1` second, whatever /etc/hosts says.
-//! Whoever listens at the other address of the same port then gets what was meant for integ. Hence both are bound, or
+//! A program that listens at the other address of the same port then gets what was meant for integ. Hence both are bound, or
 //! neither. Nothing here sets `SO_REUSEPORT`; the standard library's `SO_REUSEADDR` lets nobody share a port that is
 //! listened on, not even by a wildcard address (on Linux; a test asks the kernel as a second user). A socket bound to `::1`
 //! never takes IPv4 connections, so that `IPV6_V6ONLY` has nothing to add.

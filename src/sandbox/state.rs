@@ -39,7 +39,7 @@ pub(super) struct Sent {
     pub(super) event: Value,
 }
 
-/// Events that are remembered: whoever asks does so at once.
+/// Events that are remembered; they are asked about at once.
 const MOST_SENT: usize = 256;
 
 /// What became of the streams' records.

@@ -483,7 +483,7 @@ fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery
     Ok(taken)
 }
 
-/// Bodies that are kept aside for one event: whoever can repeat requests must not fill the disk with them.
+/// Bodies that are kept aside for one event: repeated requests must not fill the disk with them.
 const MOST_CONFLICTS: u32 = 8;
 
 /// Keeps a body that came under the id of another, once.

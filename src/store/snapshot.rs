@@ -1,4 +1,4 @@
-//! A backup's plain SQLite file, which is untrusted: age does not say who encrypted it, and whoever knows a recipient can.
+//! A backup's plain SQLite file, which is untrusted: age does not say who encrypted it, and anyone who knows a recipient can.
 //!
 //! SQLite's advice for such files is followed (<https://www.sqlite.org/security.html>): the file is opened in memory with
 //! everything switched off that a schema could run, its schema must be the one that the migrations make, and all of it

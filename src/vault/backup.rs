@@ -85,7 +85,7 @@ pub fn write_output(path: &Path, contents: &[u8], overwrite: Overwrite) -> Resul
     if overwrite == Overwrite::Allow {
         return files::write_atomic(path, contents).map_err(VaultError::at(path));
     }
-    // Made anew, so that a file which has come into being meanwhile is left as it is.
+    // Created here, so that a file which appeared meanwhile is left alone.
     let mut file = files::create_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => VaultError::OutputExists(path.to_owned()),
         _ => VaultError::at(path)(error),

@@ -10,7 +10,7 @@ use crate::secret::Secret;
 /// How an exported identity is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
-    /// As `age-keygen` writes it: whoever has it opens the vaults.
+    /// As `age-keygen` writes it: anyone who has it opens the vaults.
     None,
     /// An age file under a passphrase that is asked for.
     Passphrase,

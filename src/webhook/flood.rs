@@ -1,6 +1,6 @@
 //! Refusals that come faster than anybody reads them: the first ones are told, the others in sum.
 //!
-//! Whoever reaches the port can have a request refused, and must not fill a log that way.
+//! Anyone who reaches the port can have a request refused, and must not fill a log that way.
 
 use std::collections::HashMap;
 use std::time::Duration;

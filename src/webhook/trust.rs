@@ -1,6 +1,6 @@
 //! Certificates and keys that were fetched, and those that could not be.
 //!
-//! Whoever knows a webhook's URL can name any number of certificates on the vendor's host, so nothing here may wait for
+//! Anyone who knows a webhook's URL can name any number of certificates on the vendor's host, so nothing here may wait for
 //! another's: each URL is fetched once at a time, a few different ones together, a failure is remembered for a while, and
 //! what was good before is fetched past those that nobody has seen yet. The locks are never held across an await.
 

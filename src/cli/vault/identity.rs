@@ -53,7 +53,7 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
             if let Some(file) = output.file() {
                 let protected = match protection {
                     Protection::Passphrase => "Its passphrase opens it.",
-                    Protection::None => "Whoever has this file can open your vaults and backups.",
+                    Protection::None => "Anyone with this file can open your vaults and backups.",
                 };
                 ui.note(&format!("Wrote {file}. {protected} On another machine: `integ vault identity import FILE`."));
             }

@@ -412,7 +412,7 @@ pub struct Confirm {
     /// Parameters that come from the webhook's own: templates, such as `{webhook_id}`.
     #[serde(default)]
     pub values: IndexMap<String, Template>,
-    /// Where the event stands in the answer, "" for all of it. It must hold everything that the received event holds.
+    /// Where the event is in the answer, "" for all of it. It must hold everything that the received event holds.
     #[serde(default)]
     pub event: Option<Pointer>,
     /// Places in the answer, each with the values that mean yes.

@@ -66,7 +66,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
         },
         SubscriptionState::Active => {
             let expired = row.expires_at.is_some_and(|at| at <= now);
-            let mend = || format!("integ refresh {name}");
+            let fix = || format!("integ refresh {name}");
             let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
             if expired {
                 let text = format!("subscription {id} has expired: {}", why());

@@ -37,7 +37,7 @@ impl Victim {
         age::decrypt(&self.identity, &fs::read(self.path("b.age")).unwrap()).unwrap()
     }
 
-    /// What whoever knows the recipient can make: a backup that was changed by `craft`.
+    /// What anyone who knows the recipient can make: a backup that was changed by `craft`.
     fn crafted(&self, craft: impl FnOnce(&Connection)) -> PathBuf {
         let plain = self.path("plain.db");
         fs::write(&plain, self.plain()).unwrap();

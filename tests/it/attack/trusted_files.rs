@@ -147,7 +147,7 @@ fn attack_m8_the_identity_file_is_judged_with_all_folders_above_it() {
     assert_eq!(token(&link).code, 0);
     chown(&folder, Some(MALLORY), None).unwrap();
     refused(&token(&link), 7, &folder);
-    // A descriptor is given by whoever starts integ, and may be a pipe.
+    // A descriptor is given by the program that starts integ, and may be a pipe.
     chown(&folder, Some(VICTIM), None).unwrap();
     let piped =
         format!("exec 5<<EOF\n$(cat {})\nEOF\nINTEG_IDENTITY_FILE=/dev/fd/5 ./integ token slack", key.display());
