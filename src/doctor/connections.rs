@@ -115,7 +115,7 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
                 findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), fix()));
             }
             Ok(Some(text)) => match (validate(&text).first(), catalogue.get(&id)) {
-                (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), mend())),
+                (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), fix())),
                 // One that was changed since it was installed, or speaks for another.
                 (None, Err(error)) => {
                     findings.push(Finding::problem("connectors", format!("{id}: {error}"), error.hint()));
