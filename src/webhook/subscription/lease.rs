@@ -70,10 +70,10 @@ pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
             let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
             if expired {
                 let text = format!("subscription {id} has expired: {}", why());
-                Lease { is_problem: true, note: Some((text, mend())), ..plain("expired") }
+                Lease { is_problem: true, note: Some((text, fix())), ..plain("expired") }
             } else if row.failures > 0 {
                 let text = format!("subscription {id} cannot be renewed: {}", why());
-                Lease { is_problem: true, note: Some((text, mend())), ..plain("failing") }
+                Lease { is_problem: true, note: Some((text, fix())), ..plain("failing") }
             } else {
                 plain("active")
             }
