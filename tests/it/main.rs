@@ -15,6 +15,7 @@ mod draft;
 mod endpoint;
 mod export;
 mod fake;
+mod field;
 mod flow;
 mod fuzz;
 mod harness;

@@ -192,7 +192,9 @@ fn cursors_are_read_put_back_carried_elsewhere_and_remembered() {
     let again = reports(&home, "things/things");
     let report = stream(&again, "things");
     assert!(counts(report)[..3] == [0, 0, 0] && counts(report)[3] >= 4, "asked for again, and known: {report}");
-    assert_eq!(cursor(&home, "things/things")["cursor"], second["cursor"]);
+    // What changed in the second before a list began is read again, so that a later run may move the cursor on a little.
+    let third = cursor(&home, "things/things")["cursor"].as_str().unwrap().to_owned();
+    assert!(third.as_str() >= second["cursor"].as_str().unwrap(), "{third}, {second}");
     let far = home.run("cursor set things/things --back 99 --json");
     assert_eq!((far.code, far.error_code().as_str()), (3, "no_history"));
     // One of several lists is named.
@@ -206,7 +208,7 @@ fn cursors_are_read_put_back_carried_elsewhere_and_remembered() {
     home.ok("cursor clear things/things");
     assert_eq!(cursor(&home, "things/things")["cursor"], Value::Null);
     home.ok("cursor import things cursors.json");
-    assert_eq!(cursor(&home, "things/things")["cursor"], second["cursor"]);
+    assert_eq!(cursor(&home, "things/things")["cursor"], third);
     assert_eq!(home.ok("cursor export things"), exported);
     home.ok("connect things --sandbox --auth key --as other");
     home.ok("cursor import things@other cursors.json");

@@ -1,0 +1,1 @@
+//! Lists that end early, late, never or with an error, and what may be deleted after them.

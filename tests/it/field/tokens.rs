@@ -1,0 +1,1 @@
+//! Tokens that are refreshed, used, described and handed out.

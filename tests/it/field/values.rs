@@ -1,0 +1,1 @@
+//! Numbers, text and sizes of answers: what comes in comes out.

@@ -1,0 +1,1 @@
+//! Webhook requests of every size, encoding and repetition, and what becomes of them.
