@@ -1,14 +1,21 @@
-//! The JSON Schema of a connector file, made from the model: `connectors/schema.json`, and what `validate` walks by.
+//! The JSON Schema of a connector file, generated from the model: published as `connectors/schema.json`, and what
+//! `validate` checks shapes against.
+
+use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::Connector;
 
-/// JSON Schema, draft 2020-12.
-pub fn json_schema() -> Value {
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Connector>();
     schema.to_value()
+});
+
+/// Returns the schema, JSON Schema draft 2020-12. It is generated once a process.
+pub fn json_schema() -> &'static Value {
+    &SCHEMA
 }
 
 #[cfg(test)]

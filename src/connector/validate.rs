@@ -53,12 +53,12 @@ fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
     let document = match catalogue::inherit(own.clone()) {
         Ok(document) => document,
         Err(unknown) => {
-            let mut found = shape::check(own.get_ref(), &root, false);
+            let mut found = shape::check(own.get_ref(), root, false);
             found.push((unknown.offset, "vendor".to_owned(), unknown.message));
             return found;
         }
     };
-    let mut found = shape::check(document.get_ref(), &root, true);
+    let mut found = shape::check(document.get_ref(), root, true);
     hidden(own.get_ref(), &mut found);
     if !found.is_empty() {
         return found;
