@@ -400,6 +400,6 @@ fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
         }
     });
     let (restored, refused) = counts.get();
-    println!("crafted backups: {restored} restored with integ's own schema, {refused} refused");
+    println!("figures: {{\"restored_with_our_schema\": {restored}, \"refused\": {refused}}}");
     assert!(restored >= 5 && refused >= 20, "{restored} restored, {refused} refused");
 }
