@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address;
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -113,11 +114,11 @@ pub(super) fn message(parts: Vec<Part<'_>>, id: &str, now: Timestamp) -> String 
                     one().split_whitespace().map(|id| id.trim_matches(['<', '>', ',']).to_owned()).collect()
                 };
                 match name {
-                    "from" => builder.from(address(&one())),
-                    "to" => builder.to(addresses(&texts)),
-                    "cc" => builder.cc(addresses(&texts)),
-                    "bcc" => builder.bcc(addresses(&texts)),
-                    "reply_to" => builder.reply_to(addresses(&texts)),
+                    "from" => builder.from(mailboxes(&texts)),
+                    "to" => builder.to(mailboxes(&texts)),
+                    "cc" => builder.cc(mailboxes(&texts)),
+                    "bcc" => builder.bcc(mailboxes(&texts)),
+                    "reply_to" => builder.reply_to(mailboxes(&texts)),
                     "subject" => builder.subject(one()),
                     "in_reply_to" => builder.in_reply_to(ids()),
                     "references" => builder.references(ids()),
@@ -130,16 +131,18 @@ pub(super) fn message(parts: Vec<Part<'_>>, id: &str, now: Timestamp) -> String 
     URL_SAFE_NO_PAD.encode(builder.write_to_vec().unwrap_or_default())
 }
 
-/// `Name <address>` or an address alone.
-fn address(text: &str) -> (String, String) {
-    match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
-        Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address.trim().to_owned()),
-        None => (String::new(), text.trim().to_owned()),
-    }
+/// A mailbox of `Name <address>`, or of an address alone (RFC 5322 section 3.4); absent without an address.
+fn mailbox(text: &str) -> Option<Address<'static>> {
+    let (name, address) = match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        Some((name, address)) => (name.trim().trim_matches('"'), address.trim()),
+        None => ("", text.trim()),
+    };
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    (!address.is_empty()).then(|| Address::new_address(name, address.to_owned()))
 }
 
-/// Several, parted by commas outside of quotes and angle brackets.
-fn addresses(texts: &[String]) -> Vec<(String, String)> {
+/// Several mailboxes, separated by commas outside of quotes.
+fn mailboxes(texts: &[String]) -> Address<'static> {
     let mut found = Vec::new();
     for text in texts {
         let (mut quoted, mut start) = (false, 0);
@@ -147,16 +150,15 @@ fn addresses(texts: &[String]) -> Vec<(String, String)> {
             match c {
                 '"' => quoted = !quoted,
                 ',' if !quoted => {
-                    found.push(address(&text[start..at]));
+                    found.extend(mailbox(&text[start..at]));
                     start = at + 1;
                 }
                 _ => {}
             }
         }
-        found.push(address(&text[start..]));
+        found.extend(mailbox(&text[start..]));
     }
-    found.retain(|(_, address)| !address.is_empty());
-    found
+    Address::new_list(found)
 }
 
 #[cfg(test)]

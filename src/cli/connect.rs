@@ -32,10 +32,10 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 /// connection and everything that hangs on it.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// The service, as `integ connector list` names it
-    #[arg(add = super::complete::connectors())]
+    /// The service, as `integ connector list` names it, or a connection: `slack`, `slack@work`
+    #[arg(value_name = "CONNECTOR[@ACCOUNT]", add = super::complete::connectors())]
     pub connector: String,
-    /// A name for the account, where you connect several: `slack@work`
+    /// A name for the account if you connect several, the same as `slack@NAME`
     #[arg(long = "as", value_name = "ACCOUNT")]
     pub account: Option<String>,
     /// A scope to ask for, in place of the connector's defaults; repeatable
@@ -108,6 +108,8 @@ pub(super) enum InputError {
     Empty(String),
     #[error("--client-secret-file needs --client-id")]
     NoClientId,
+    #[error("two names for one account: {0} and {1}")]
+    TwoAccounts(String, String),
 }
 
 impl Remedy for InputError {
@@ -120,6 +122,15 @@ impl Remedy for InputError {
     }
 }
 
+/// The connector, and the account's name, which may be given with either.
+fn names(given: String, account: Option<String>) -> Result<(String, Option<String>), InputError> {
+    let Some((connector, named)) = given.split_once('@') else { return Ok((given, account)) };
+    match account {
+        Some(account) if account != named => Err(InputError::TwoAccounts(named.to_owned(), account)),
+        _ => Ok((connector.to_owned(), Some(named.to_owned()))),
+    }
+}
+
 pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
@@ -127,10 +138,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         args.params.into_iter().chain(args.issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();
     // The settings' port is for redirects that name none.
     let named = args.port.or_else(|| args.redirect_uri.as_ref().and_then(RedirectUri::port));
+    let (connector, account) = names(args.connector, args.account)?;
     let wish = Wish {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
-        connector: args.connector,
-        account: args.account,
+        connector,
+        account,
         auth: args.auth,
         scopes: args.scopes,
         params,
@@ -213,7 +225,9 @@ pub(super) fn client(id: Option<String>, secret_file: Option<&std::path::Path>) 
         }
         None => env::secret(&env::CLIENT_SECRET),
     };
-    match id {
+    // Copied from a page, often with the line's end.
+    match id.map(|id| id.trim().to_owned()) {
+        Some(id) if id.is_empty() => Err(InputError::Empty("the client id".to_owned())),
         Some(id) => Ok(Some(Client { id, secret })),
         None if secret_file.is_some() => Err(InputError::NoClientId),
         None => Ok(None),

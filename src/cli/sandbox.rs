@@ -6,13 +6,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
+use url::Url;
 
 use super::table::table;
 use super::ui::{Ui, View};
 use crate::app::{App, state_key};
-use crate::connector::Connector;
+use crate::connector::{Auth, Connector};
 use crate::error::{Kind, Remedy, Result};
-use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_params};
+use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_fields, sandbox_params};
+use crate::secret::Secret;
 
 /// Use services without an account: emulations built from the connectors' files
 #[derive(Debug, Args)]
@@ -270,6 +272,59 @@ fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) 
     Ok(Faults { connector: connector.to_owned(), faults: state.faults().iter().map(view).collect() })
 }
 
+/// An emulated service, and what it takes to connect to it. A sandbox's key opens nothing else.
+struct Serving<'a> {
+    connector: &'a Connector,
+    origin: &'a Url,
+    auth_name: &'a str,
+    auth: &'a Auth,
+    params: &'a BTreeMap<String, String>,
+    key: &'a BTreeMap<String, Secret>,
+}
+
+impl Serving<'_> {
+    fn json(&self) -> Value {
+        let mut line = json!({ "event": "serving", "connector": self.connector.id, "origin": self.origin.as_str() });
+        let params = self.needed_params();
+        if !params.is_empty() {
+            line["params"] = params.into_iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        }
+        if !self.key.is_empty() {
+            line["key"] = self.key.iter().map(|(name, value)| (name.clone(), json!(value.expose()))).collect();
+        }
+        line
+    }
+
+    fn text(&self) -> String {
+        let id = &self.connector.id;
+        let origin = self.origin.as_str().trim_end_matches('/');
+        let mut command = format!("integ connect {id} --origin {origin}");
+        if !self.key.is_empty() {
+            command.push_str(&format!(" --auth {} --with-token", self.auth_name));
+        }
+        let mut param = |name: &str, value: &str| {
+            command.push_str(&format!(" --param {name}={}", shlex::try_quote(value).unwrap_or_default()));
+        };
+        self.needed_params().into_iter().for_each(|(name, value)| param(name, value));
+        let mut keys = String::new();
+        for (name, value) in self.key {
+            keys.push_str(&format!("  {name}: {}\n", value.expose()));
+            if self.auth.token_field() != Some(name) {
+                param(name, value.expose());
+            }
+        }
+        let with = if keys.is_empty() { "" } else { " with this key:" };
+        format!("{id} is emulated at {origin}; `{command}` uses it{with}\n{keys}")
+    }
+
+    /// The parameters that `connect` does not know by itself.
+    fn needed_params(&self) -> Vec<(&String, &String)> {
+        let default =
+            |name: &str| self.connector.params(self.auth).find(|(known, _)| *known == name)?.1.default.as_ref();
+        self.params.iter().filter(|(name, value)| default(name) != Some(*value)).collect()
+    }
+}
+
 fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Option<u16>) -> Result<u8> {
     app.store_or_new()?;
     app.run(async {
@@ -283,11 +338,13 @@ fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Op
             let params: BTreeMap<String, String> = sandbox_params(&connector, way);
             let offset = u16::try_from(index).unwrap_or(u16::MAX);
             let started = app.emulate(&connector, name, &params, port.map(|port| port.saturating_add(offset)))?;
+            let key = &sandbox_fields(&connector, way, &app.sandbox_seed()?);
+            let (origin, params) = (&started.origin, &params);
+            let serving = Serving { connector: &connector, origin, auth_name: name, auth: way, params, key };
             if ui.json {
-                ui.show_line(&json!({ "event": "serving", "connector": id, "origin": started.origin.as_str() }))?;
+                ui.show_line(&serving.json())?;
             } else {
-                let origin = started.origin.as_str().trim_end_matches('/');
-                ui.raw(&format!("{id} is emulated at {origin}; `integ connect {id} --origin {origin}` uses it\n"));
+                ui.raw(&serving.text());
             }
             running.push(started);
         }

@@ -97,11 +97,12 @@ impl Conversation for Terminal {
 
     fn ask(&self, question: &Question<'_>) -> Result<Secret, AskError> {
         if matches!(question, Question::Paste) {
-            // Pasting is what was asked for: a pipe is as good as a terminal.
-            if self.interactive {
-                let _ = write!(io::stderr(), "Paste the address that the browser ends at: ");
-            }
-            return nonempty(Secret::trimmed(read_line()?));
+            // Pasting is what was asked for: a pipe is as good as a terminal. The address holds a code, and may be longer than
+            // a terminal's line.
+            return match self.interactive {
+                true => nonempty(hidden("Paste the address that the browser ends at (it is not shown): ")?),
+                false => nonempty(Secret::trimmed(read_line()?)),
+            };
         }
         let Question::Text { prompt, example, secret, missing } = question else { return Err(AskError::Nothing) };
         if !self.interactive {
@@ -200,9 +201,13 @@ fn hidden(prompt: &str) -> Result<Secret, AskError> {
     rpassword::read_password().map(Secret::trimmed).map_err(|source| AskError::Read { source })
 }
 
+/// Bytes of a terminal's line, with its end: what is longer was cut off (`MAX_CANON`).
+const LONGEST_LINE: usize = if cfg!(target_os = "macos") { 1024 } else { 4096 };
+
 fn line(prompt: &str) -> Result<String, AskError> {
     let _ = write!(io::stderr(), "{prompt}");
-    read_line()
+    let text = read_line()?;
+    if text.len() >= LONGEST_LINE { Err(AskError::CutOff) } else { Ok(text) }
 }
 
 fn read_line() -> Result<String, AskError> {

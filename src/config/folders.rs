@@ -17,9 +17,12 @@ impl Folders {
     /// From `INTEG_HOME`, else `XDG_CONFIG_HOME` and `XDG_DATA_HOME`, else `~/.config` and `~/.local/share`.
     ///
     /// # Errors
-    /// [`ConfigError::NoHome`] where none of them is set.
+    /// [`ConfigError::NoHome`] if none of them is set, [`ConfigError::Tilde`] for a `~` that no shell has expanded.
     pub fn from_env() -> Result<Self, ConfigError> {
         if let Some(home) = env::os(&env::INTEG_HOME) {
+            if Path::new(&home).starts_with("~") {
+                return Err(ConfigError::Tilde(home.into()));
+            }
             return Ok(Self::under(Path::new(&home)));
         }
         let user_home = env::os(&env::HOME).map(PathBuf::from);

@@ -133,6 +133,8 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("cannot find a home folder for integ's files")]
     NoHome,
+    #[error("INTEG_HOME is {}, and only a shell expands ~", .0.display())]
+    Tilde(PathBuf),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error("cannot write {}", path.display())]
@@ -148,7 +150,7 @@ pub enum ConfigError {
 impl Remedy for ConfigError {
     fn kind(&self) -> Kind {
         match self {
-            Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } => Kind::Usage,
+            Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } | Self::Tilde(_) => Kind::Usage,
             Self::Untrusted(error) => error.kind(),
             Self::NoHome | Self::Write { .. } => Kind::Failed,
         }
@@ -157,6 +159,7 @@ impl Remedy for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoHome => "no_home",
+            Self::Tilde(_) => "invalid_home",
             Self::Write { source, .. } => match source.kind() {
                 std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => "read_only",
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "disk_full",
@@ -170,6 +173,10 @@ impl Remedy for ConfigError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoHome => "set INTEG_HOME to a folder, as in `INTEG_HOME=~/.integ integ status`".to_owned(),
+            Self::Tilde(home) => {
+                let rest = home.strip_prefix("~").unwrap_or(home);
+                format!("export INTEG_HOME=\"$HOME/{}\"", rest.display())
+            }
             Self::Untrusted(error) => return error.hint(),
             Self::Write { .. } => "integ config path".to_owned(),
             Self::Invalid { path, .. } => format!("edit {}; `integ config show` lists every setting", path.display()),

@@ -31,7 +31,7 @@ pub fn find_client(app: &App, connector: &str) -> Result<Option<(Client, AppSour
         return Ok(Some((found.client, AppSource::Global)));
     }
     let prefix = connector.to_ascii_uppercase().replace('-', "_");
-    let id = env::named(&format!("{prefix}_CLIENT_ID"));
+    let id = env::named(&format!("{prefix}_CLIENT_ID")).map(|id| id.trim().to_owned());
     let secret = env::named(&format!("{prefix}_CLIENT_SECRET")).map(Secret::trimmed);
     Ok(id.map(|id| (Client { id, secret }, AppSource::Environment)))
 }

@@ -39,7 +39,7 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
     let before = before.filter(|before| before.connection.is_at(mode, wish.origin.as_ref()));
     let flow = Flow { app, wish, talk, before };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
-    let params = flow.params(&connector, auth)?;
+    let params = flow.params(&connector, auth_name, auth)?;
     let route = match (&wish.origin, wish.sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
@@ -113,7 +113,7 @@ impl Flow<'_> {
     }
 
     /// The parameters of the way: those given, the sandbox's own, the defaults, and for the rest the user is asked.
-    fn params(&self, connector: &Connector, auth: &Auth) -> Result<BTreeMap<String, String>> {
+    fn params(&self, connector: &Connector, auth_name: &str, auth: &Auth) -> Result<BTreeMap<String, String>> {
         let mut params = if self.wish.sandbox { sandbox::sandbox_params(connector, auth) } else { BTreeMap::new() };
         if let Some(before) = &self.before {
             let still_known = before
@@ -123,7 +123,7 @@ impl Flow<'_> {
                 .filter(|(name, _)| connector.params(auth).any(|(known, _)| known == *name));
             params.extend(still_known.map(|(name, value)| (name.clone(), value.clone())));
         }
-        params.extend(given_params(connector, auth, self.wish)?);
+        params.extend(given_params(connector, auth_name, auth, self.wish)?);
         for (name, param) in connector.params(auth) {
             if let Some(value) = params.get(name) {
                 if !param.choices.is_empty() && !param.choices.contains(value) {
@@ -138,7 +138,8 @@ impl Flow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                params.insert(name.clone(), self.ask_param(name, param)?);
+                let value = self.ask_param(name, param)?;
+                params.insert(name.clone(), read_param(connector, auth_name, auth, self.wish, name, &value)?);
             }
         }
         Ok(params)
@@ -186,7 +187,12 @@ impl Flow<'_> {
 }
 
 /// What `--param` gives. What is no secret of a key may be given so too; it is kept with the key, not here.
-fn given_params(connector: &Connector, auth: &Auth, wish: &Wish) -> Result<BTreeMap<String, String>, ConnectError> {
+fn given_params(
+    connector: &Connector,
+    auth_name: &str,
+    auth: &Auth,
+    wish: &Wish,
+) -> Result<BTreeMap<String, String>, ConnectError> {
     let chooses = auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref()).map(|follow_up| &follow_up.choose_by);
     let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
     let declared = connector.params(auth).map(|(name, _)| name);
@@ -195,7 +201,26 @@ fn given_params(connector: &Connector, auth: &Auth, wish: &Wish) -> Result<BTree
         return Err(ConnectError::UnknownParam { requested: wish.requested(), name: name.clone(), known });
     }
     let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
-    Ok(kept_here.map(|(name, value)| (name.clone(), value.clone())).collect())
+    kept_here
+        .map(|(name, value)| Ok((name.clone(), read_param(connector, auth_name, auth, wish, name, value)?)))
+        .collect()
+}
+
+pub(super) fn read_param(
+    connector: &Connector,
+    auth_name: &str,
+    auth: &Auth,
+    wish: &Wish,
+    name: &str,
+    given: &str,
+) -> Result<String, ConnectError> {
+    connector.read_param(auth_name, auth, name, given).map_err(|source| ConnectError::BadParam {
+        requested: wish.requested(),
+        name: name.to_owned(),
+        value: given.to_owned(),
+        example: connector.params(auth).find(|(known, _)| *known == name).and_then(|(_, param)| param.example.clone()),
+        source,
+    })
 }
 
 /// Keeps the grant. A name that belongs to another account already is left to it.

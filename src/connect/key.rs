@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::flow::Flow;
+use super::flow::{Flow, read_param};
 use super::{AskError, ConnectError, Question, Wish};
 use crate::app::Session;
 use crate::connection::{Grant, Renewal};
@@ -45,6 +45,12 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
                     Question::Text { prompt: &field.prompt, example: None, secret: field.secret, missing: &missing };
                 talk.ask(&question).map_err(ConnectError::from)?
             }
+        };
+        let value = if field.secret {
+            value
+        } else {
+            let auth_name = &session.connection.auth;
+            Secret::new(read_param(&session.connector, auth_name, auth, wish, name, value.expose())?)
         };
         check(wish, field, &value)?;
         fields.insert(name.clone(), value);

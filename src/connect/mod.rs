@@ -22,6 +22,7 @@ pub use flow::connect;
 pub use talk::{AskError, Conversation, Event, Question};
 
 use crate::connection::{Client, Connection, ConnectionName, Mode, connect_command};
+use crate::connector::HostError;
 use crate::error::{Kind, Remedy};
 use crate::oauth::{OAuthError, listener};
 use crate::secret::Secret;
@@ -104,6 +105,8 @@ pub enum ConnectError {
     UnknownParam { requested: Requested, name: String, known: Vec<String> },
     #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
     BadChoice { requested: Requested, name: String, value: String, choices: Vec<String> },
+    #[error("invalid value {value:?} for the parameter {name}")]
+    BadParam { requested: Requested, name: String, value: String, example: Option<String>, source: HostError },
     #[error("this is not {prompt} of {requested}: {why}")]
     BadKey { requested: Requested, prompt: String, why: String },
     #[error("{requested} refused the key: {why}")]
@@ -154,7 +157,7 @@ impl Remedy for ConnectError {
             Self::NoSecret { .. } => "no_client_secret",
             Self::MissingParam { .. } => "missing_param",
             Self::UnknownParam { .. } => "unknown_param",
-            Self::BadChoice { .. } => "invalid_param",
+            Self::BadChoice { .. } | Self::BadParam { .. } => "invalid_param",
             Self::BadKey { .. } => "invalid_key",
             Self::KeyRefused { .. } => "key_refused",
             Self::NotOffered { .. } => "not_offered",
@@ -190,6 +193,9 @@ impl Remedy for ConnectError {
             Self::BadChoice { requested, name, choices, .. } => {
                 let choice = choices.first().map_or("VALUE", String::as_str);
                 format!("{} --param {name}={choice}", requested.command)
+            }
+            Self::BadParam { requested, name, example, .. } => {
+                format!("{} --param {name}={}", requested.command, example.as_deref().unwrap_or("VALUE"))
             }
             Self::BadKey { requested, .. } | Self::KeyRefused { requested, .. } => {
                 format!("{} --with-token", requested.command)

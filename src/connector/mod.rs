@@ -34,7 +34,7 @@ pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
 pub use coverage::{Coverage, Covered};
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
-pub use host::HostPart;
+pub use host::{HostError, HostPart};
 pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;
 pub use openapi::{Description, LARGEST_DESCRIPTION, Offer, OpenApiError};

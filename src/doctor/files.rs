@@ -7,6 +7,7 @@ use super::{Finding, Network, Surroundings};
 use crate::clock::Clock;
 use crate::config::{self, Config, Folders, Project};
 use crate::connection::WorkspaceName;
+use crate::env;
 use crate::files::{self, quoted};
 
 /// Less than this, and the next write may fail.
@@ -22,6 +23,7 @@ pub(super) fn look(workspace: Option<String>, network: Network) -> (Vec<Finding>
         Err(error) => return (vec![Finding::failure("folders", error)], None),
     };
     let mut findings = folder_findings(&folders);
+    findings.extend(home());
     findings.push(space(folders.data()));
     let file = folders.config_file();
     let config = match config::load(&file) {
@@ -67,6 +69,22 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
         findings.push(Finding::ok("folders", format!("{}: {state}", data.display())));
     }
     findings
+}
+
+/// What is wrong with `HOME`, if integ's folders are below it: a user of a container or a service often has none.
+fn home() -> Option<Finding> {
+    if env::os(&env::INTEG_HOME).is_some() {
+        return None;
+    }
+    let home = env::os(&env::HOME).map(PathBuf::from)?;
+    let wrong = match std::fs::metadata(&home) {
+        _ if !home.is_absolute() => "is not an absolute path",
+        Ok(metadata) if metadata.is_dir() => return None,
+        Ok(_) => "is not a folder",
+        Err(_) => "does not exist",
+    };
+    let message = format!("HOME is {}, which {wrong}", home.display());
+    Some(Finding::problem("folders", message, Some("export INTEG_HOME=/path/to/a/folder".to_owned())))
 }
 
 /// What is wrong with a folder or file that integ trusts, or with a folder above it.

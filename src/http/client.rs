@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{Guard, Refusal};
-use super::{HttpError, Route, redact_url};
+use super::{HttpError, Route, failure, redact_url};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::Allowed;
 use crate::connector::Pointer;
@@ -167,6 +167,7 @@ impl Client {
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
+        let address = url.clone();
         let mut builder = self.for_url(&url, checked)?.request(method, url);
         for (name, value) in &request.headers {
             let mut header =
@@ -189,12 +190,10 @@ impl Client {
             tracing::debug!(url = shown, error = %error, "no answer");
             if let Some(refusal) = refusal(&error) {
                 if checked { HttpError::NotTyped(refusal) } else { HttpError::Forbidden(refusal) }
-            } else if error.is_connect() {
-                HttpError::Connect { host: host.clone(), source: error }
             } else if error.is_builder() {
                 unwritable(error.into())
             } else {
-                HttpError::Broken { host: host.clone(), source: error }
+                failure::explain(&error, &address)
             }
         };
         let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };

@@ -4,6 +4,7 @@ mod classify;
 mod client;
 mod download;
 pub mod egress;
+mod failure;
 pub mod loopback;
 mod pace;
 pub mod peer;
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
+pub use failure::Distrust;
 pub use pace::Pace;
 pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
 pub use redact::{redact_url, scrub};
@@ -31,12 +33,17 @@ use crate::error::{Kind, Remedy};
 /// Why no answer came. What the vendor answers, whatever its status, is a [`Response`].
 #[derive(Debug, Error)]
 pub enum HttpError {
-    #[error("{host} could not be reached")]
-    Connect { host: String, source: reqwest::Error },
+    /// `origin` is the scheme, host and port that were asked.
+    #[error("{host} could not be reached: {reason}")]
+    Connect { host: String, origin: String, reason: String },
+    #[error("the certificate of {host} is not trusted: {distrust}")]
+    Certificate { host: String, origin: String, distrust: Distrust },
+    #[error("no TLS connection to {host} could be made: {reason}")]
+    Tls { host: String, origin: String, reason: String },
     #[error("{host} did not answer within {} s", after.as_secs())]
     Timeout { host: String, after: Duration },
-    #[error("the connection to {host} broke before the answer was complete")]
-    Broken { host: String, source: reqwest::Error },
+    #[error("the connection to {host} broke before the answer was complete: {reason}")]
+    Broken { host: String, reason: String },
     #[error("the answer of {host} is larger than {limit} bytes")]
     TooLarge { host: String, limit: usize },
     #[error("{url} is not https, and {host} is not this machine")]
@@ -71,13 +78,19 @@ impl Remedy for HttpError {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
             Self::Insecure { .. } | Self::Forbidden(_) | Self::Undeclared { .. } | Self::NotTyped(_) => Kind::Usage,
-            Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
+            Self::Certificate { .. }
+            | Self::Tls { .. }
+            | Self::TooLarge { .. }
+            | Self::Unwritable { .. }
+            | Self::Client { .. } => Kind::Failed,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::Broken { .. } => "network",
+            Self::Certificate { .. } => "certificate",
+            Self::Tls { .. } => "tls",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "answer_too_large",
             Self::Insecure { .. } => "insecure_url",
@@ -89,8 +102,18 @@ impl Remedy for HttpError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Connect { host, .. } => {
-                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I https://{host}`"))
+            Self::Connect { origin, .. } => {
+                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I {origin}`"))
+            }
+            Self::Certificate { distrust: Distrust::Time { .. }, .. } => Some("check the clock: `date`".to_owned()),
+            Self::Certificate { origin, distrust: Distrust::UnknownAuthority, .. } => {
+                let check = format!("`curl -I {origin}`");
+                Some(format!(
+                    "set SSL_CERT_FILE to a PEM file with that authority's certificate, then check with {check}"
+                ))
+            }
+            Self::Certificate { origin, .. } | Self::Tls { origin, .. } => {
+                Some(format!("see what the server presents: `curl -Iv {origin}`"))
             }
             Self::Timeout { .. } => {
                 Some("try again, or give it longer: `integ config set http.timeout 60s`".to_owned())
