@@ -306,6 +306,18 @@ mod tests {
     }
 
     #[test]
+    fn field_46_a_dialog_is_waited_for_if_somebody_can_answer_it() {
+        let slow = || {
+            thread::sleep(TIMEOUT + Duration::from_millis(500));
+            Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
+        };
+        let unattended = Keyring::over_each(slow).reach().unwrap_err();
+        assert!(matches!(unattended, KeyringError::Hung { after: TIMEOUT }));
+        assert!(unattended.hint().unwrap().contains("KeePassXC"));
+        Keyring::over_each(slow).attended_if(true).reach().unwrap();
+    }
+
+    #[test]
     fn fault_050_a_keyring_that_never_answers_is_given_up_after_2_s() {
         let never = || {
             thread::sleep(Duration::from_secs(60));
