@@ -230,6 +230,8 @@ pub struct Expiry {
     pub issued_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub refreshable: bool,
+    /// When the refresh token ends, if the vendor says so.
+    pub refresh_expires_at: Option<Timestamp>,
     /// When the grant was last presented for a refresh whose answer was never stored.
     pub presented_at: Option<Timestamp>,
 }
@@ -243,6 +245,21 @@ impl Expiry {
     pub fn lifetime(&self) -> Option<u32> {
         let seconds = self.expires_at?.as_second() - self.issued_at?.as_second();
         u32::try_from(seconds).ok()
+    }
+
+    /// Returns the seconds that the refresh token has left, negative once it has expired; absent if no end is known.
+    ///
+    /// The end of one that was issued under a fast clock says nothing.
+    pub fn refresh_left(&self, now: Timestamp) -> Option<i64> {
+        let end = self.refresh_expires_at?.as_second();
+        let issued_at = self.issued_at.map_or(i64::MIN, Timestamp::as_second);
+        let tolerance = i64::try_from(CLOCK_TOLERANCE.as_secs()).unwrap_or_default();
+        (issued_at <= now.as_second() + tolerance).then_some(end - now.as_second())
+    }
+
+    /// Returns the seconds that the refresh token was issued for.
+    pub fn refresh_lifetime(&self) -> Option<i64> {
+        Some(self.refresh_expires_at?.as_second() - self.issued_at?.as_second())
     }
 
     /// Seconds for which the access token can be relied on, negative once it has expired; absent where it has no known end.
@@ -301,8 +318,17 @@ pub struct Grant {
 pub enum Renewal {
     /// Not at all: a key, or an OAuth answer without a refresh token.
     None,
+    /// By a refresh token, which one use may use up.
     RefreshToken,
+    /// By a refresh token that was seen to outlive a refresh: the server does not rotate.
+    ReusableRefreshToken,
     ClientCredentials,
+}
+
+impl Renewal {
+    pub fn has_refresh_token(self) -> bool {
+        matches!(self, Self::RefreshToken | Self::ReusableRefreshToken)
+    }
 }
 
 impl Grant {
@@ -383,7 +409,7 @@ mod tests {
 
     fn expiry(issued_at: i64, lifetime: i64) -> Expiry {
         let (issued_at, expires_at) = (Some(at(issued_at)), Some(at(issued_at + lifetime)));
-        Expiry { issued_at, expires_at, refreshable: true, presented_at: None }
+        Expiry { issued_at, expires_at, refreshable: true, ..Expiry::default() }
     }
 
     #[test]

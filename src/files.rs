@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 pub use read::{read_given, read_owned_text, read_regular, read_secret, read_to, read_trusted, read_trusted_text};
-pub use trust::{TrustError, check_parents, check_trusted, is_mounted_secret, quoted};
+pub use trust::{TrustError, check_parents, check_trusted, is_mounted_folder, is_mounted_secret, quoted};
 
 use crate::clock;
 
@@ -44,6 +44,11 @@ fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = create_private(path)?;
     file.write_all(contents)?;
     file.sync_all()
+}
+
+/// Whether a write failed because the file system or the folder cannot be written by this user.
+pub fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
 /// Makes a new file of mode 0600; fails where something, even a dangling symlink, stands at `path`.
@@ -87,6 +92,21 @@ pub fn open_existing(path: &Path) -> io::Result<File> {
     guard(&mut options);
     let file = options.open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
+}
+
+/// Opens a file to read, and to lock it with others.
+///
+/// # Errors
+/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
+pub fn open_read_only(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    guard(&mut options);
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 /// Opens no link at the end of a path, and never waits for the other end of a pipe.

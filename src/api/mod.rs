@@ -172,24 +172,13 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
     if missing.is_empty() {
         return Ok(());
     }
-    let reconnect = reconnect_with(&session.connector, session, &missing);
+    let reconnect = scopes::adding(&crate::oauth::access::reconnect_command(connection), &missing);
     Err(ApiError::MissingScopes {
         connection: connection.name.clone(),
         action: name.to_owned(),
         scopes: missing,
         reconnect,
     })
-}
-
-/// The command that asks for further scopes beside those there are.
-fn reconnect_with(connector: &Connector, session: &Session, missing: &[String]) -> String {
-    let mut command = crate::oauth::access::reconnect_command(&session.connection);
-    let asked = session.connection.scopes_asked.iter().chain(missing);
-    let always = session.auth.oauth2.iter().flat_map(|rules| &rules.scope.always).collect::<Vec<_>>();
-    for scope in asked.filter(|scope| !always.contains(scope) && connector.scopes.contains_key(*scope)) {
-        command.push_str(&format!(" --scope {}", shlex::try_quote(scope).unwrap_or_default()));
-    }
-    command
 }
 
 /// An answer that is a refusal, as an error.

@@ -10,7 +10,7 @@ use crate::clock::{Stopwatch, Timestamp, random};
 use crate::connection::{ConnectionName, Grant};
 use crate::connector::ErrorClass;
 use crate::error::{self, Error, Kind, Remedy};
-use crate::http::{Attempt, HttpError, Request, Response, backoff, classify};
+use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, classify, pause};
 use crate::oauth::access::{self, Want};
 use crate::vault::Loaded;
 
@@ -109,7 +109,6 @@ pub async fn send(
     patience: Patience,
     build: impl Fn(&Grant) -> error::Result<Request>,
 ) -> Result<Answer, SendError> {
-    let hints = &session.connector.rate.retry_hints;
     let mut renewed = false;
     let mut tried = 0;
     let mut made = 0;
@@ -149,15 +148,17 @@ pub async fn send(
                     Some(ErrorClass::Retry) => patience.repeatable,
                     _ => false,
                 };
-                let hinted = response.retry_after(hints, now);
+                let limited = class == Some(ErrorClass::RateLimit);
+                let hinted = response.retry_after(&session.connector.rate, now);
+                let hinted = hinted.or_else(|| limited.then_some(SHORTEST_RETRY_AFTER));
                 if last || !again || hinted.is_some_and(|wait| wait > patience.longest_wait) {
                     return Ok(Answer { url, response, class, duration, tries: made });
                 }
                 hinted
             }
         };
-        let jitter = || backoff(Attempt(tried - 1), u64::from_ne_bytes(random()));
-        tokio::time::sleep(hinted.unwrap_or_else(jitter).min(patience.longest_wait)).await;
+        let wait = pause(Attempt(tried - 1), hinted, u64::from_ne_bytes(random()));
+        tokio::time::sleep(wait.min(patience.longest_wait)).await;
     }
 }
 

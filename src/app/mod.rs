@@ -10,6 +10,7 @@ mod session;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use thiserror::Error;
@@ -35,6 +36,8 @@ pub struct App {
     pub folders: Folders,
     pub config: Config,
     pub workspace: WorkspaceName,
+    /// The project's file that chose the workspace, if one did.
+    pub chosen_by: Option<PathBuf>,
     pub clock: Clock,
     pub catalogue: Catalogue,
     pub http: http::Client,
@@ -49,8 +52,9 @@ pub struct App {
 /// What a command asks for that is not there.
 #[derive(Debug, Error)]
 pub enum AppError {
-    #[error("there is no connection {name}")]
-    NoConnection { name: ConnectionName, likely: Option<String>, connect: Option<String> },
+    /// `place` is as [`App::place`] says it.
+    #[error("there is no connection {name}{place}")]
+    NoConnection { name: ConnectionName, place: String, likely: Option<String>, connect: Option<String> },
     #[error("the vault of the apps for all workspaces cannot be opened")]
     NoGlobal,
     #[error("the runtime cannot be started")]
@@ -134,12 +138,23 @@ impl App {
             folders,
             config,
             workspace,
+            chosen_by: None,
             clock: Clock::system(),
             passphrase,
             opened: OnceLock::new(),
             global: OnceLock::new(),
             sandboxes: Mutex::new(HashMap::new()),
             paces: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Returns where something was looked for, to go on a message that it is not there: nothing for the default workspace,
+    /// else its name, and the file that chose it.
+    pub fn place(&self) -> String {
+        match &self.chosen_by {
+            Some(file) => format!(" in workspace {}, which {} chooses", self.workspace, file.display()),
+            None if self.workspace == WorkspaceName::default() => String::new(),
+            None => format!(" in workspace {}", self.workspace),
         }
     }
 
@@ -185,7 +200,7 @@ impl App {
 
     /// Who keeps the secrets of connections.
     pub fn custodian(&self) -> Custodian {
-        Custodian::new(Keyring::default(), self.config.vault.tokens)
+        Custodian::new(Keyring::default().attended_if(self.passphrase.is_attended()), self.config.vault.tokens)
     }
 
     /// The store of the apps that every workspace may use; absent where there is none.
@@ -222,7 +237,7 @@ impl App {
             // There may be no such connector either.
             let known = self.catalogue.get(name.connector()).is_ok();
             let connect = known.then(|| connect_command(name, mode, None));
-            AppError::NoConnection { name: name.clone(), likely, connect }
+            AppError::NoConnection { name: name.clone(), place: self.place(), likely, connect }
         };
         if !self.has_vault() {
             return Err(unknown(None, Mode::Live).into());

@@ -38,9 +38,12 @@ pub(super) struct ConnectArgs {
     /// A name for the account if you connect several, the same as `slack@NAME`
     #[arg(long = "as", value_name = "ACCOUNT")]
     pub account: Option<String>,
-    /// A scope to ask for, in place of the connector's defaults; repeatable
+    /// A scope to ask for, in place of the connector's defaults; repeatable, or several with commas
     #[arg(long = "scope", value_name = "SCOPE", add = super::complete::scopes())]
     pub scopes: Vec<String>,
+    /// A scope to ask for beside those that the connection has, or the defaults; repeatable
+    #[arg(long = "add-scope", value_name = "SCOPE", conflicts_with = "scopes", add = super::complete::scopes())]
+    pub added_scopes: Vec<String>,
     /// The way of authenticating, as `integ connector show` names it
     #[arg(long, value_name = "NAME")]
     pub auth: Option<String>,
@@ -145,6 +148,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         account,
         auth: args.auth,
         scopes: args.scopes,
+        added_scopes: args.added_scopes,
         params,
         device: args.device,
         client_credentials: args.client_credentials,

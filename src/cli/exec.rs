@@ -21,6 +21,9 @@ use crate::variables::{Credential, TOKEN, Typed, check_value, variables};
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
+/// Bytes of a value that may be to blame if the system refuses a program's environment as a whole.
+const LONG: usize = 64 * 1024;
+
 /// Run a command with fresh credentials in its environment
 ///
 /// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. Other parts of a credential have
@@ -52,10 +55,12 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Debug, Error)]
-#[error("{} could not be run", command.to_string_lossy())]
-struct ExecError {
-    command: OsString,
-    source: std::io::Error,
+enum ExecError {
+    #[error("{} could not be run", command.to_string_lossy())]
+    Run { command: OsString, source: std::io::Error },
+    /// Linux takes 128 KiB for each of them.
+    #[error("{} could not be run: {variable} has {length} bytes, more than the system passes to a program", command.to_string_lossy())]
+    TooLong { command: OsString, variable: String, length: usize, source: std::io::Error },
 }
 
 impl Remedy for ExecError {
@@ -64,7 +69,10 @@ impl Remedy for ExecError {
     }
 
     fn code(&self) -> &'static str {
-        "exec"
+        match self {
+            Self::Run { .. } => "exec",
+            Self::TooLong { .. } => "variable_too_long",
+        }
     }
 }
 
@@ -106,6 +114,7 @@ pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { Inherit::Own } else { Inherit::Foreign };
     let environment = environment(&app, ui, args, inherit)?;
     let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
+    let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
     let mut command = program::inheriting(program, inherit);
     command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
@@ -113,7 +122,14 @@ pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     drop(app);
     replace(command).or_else(|source| {
         let code = if source.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
-        ui.error(&Error::from(ExecError { command: program.clone(), source }));
+        let command = program.clone();
+        let error = match longest {
+            Some((variable, length)) if source.kind() == std::io::ErrorKind::ArgumentListTooLong && length > LONG => {
+                ExecError::TooLong { command, variable, length, source }
+            }
+            _ => ExecError::Run { command, source },
+        };
+        ui.error(&Error::from(error));
         Ok(code)
     })
 }

@@ -154,7 +154,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = Project::find()?.with(announce, |id| catalogue.has(id));
     let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
-    let app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
+    let mut app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
+    app.chosen_by = (chosen_by == ChosenBy::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace(&command) {
         workspace::ensure_exists(&app, chosen_by, makes)?;
     }

@@ -145,7 +145,7 @@ fn renewed_view(renewal: Renewed) -> (RenewedView, Option<Error>) {
 async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshed, Option<Error>) {
     let result = async {
         let before = access::load(app, name)?.stored.generation;
-        let want = if newer { Want::Newer { than: before } } else { Want::Usable };
+        let want = if newer { Want::Newer { than: before } } else { Want::Renewed };
         let loaded = access::grant(app, name, want).await?;
         Ok::<_, Error>((loaded.stored.generation != before, loaded.grant.expires_at))
     };

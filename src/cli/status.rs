@@ -1,6 +1,7 @@
 //! `integ status`.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -35,8 +36,21 @@ pub(super) struct StatusArgs {
 
 /// A check that found nothing to check: most often the wrong workspace or home.
 #[derive(Debug, Error)]
-#[error("nothing to check: workspace {0} has no connections")]
-pub(super) struct NothingToCheck(pub(super) WorkspaceName);
+#[error("nothing to check: workspace {workspace}{} has no connections", chosen(.chosen_by.as_deref()))]
+pub(super) struct NothingToCheck {
+    workspace: WorkspaceName,
+    chosen_by: Option<PathBuf>,
+}
+
+fn chosen(by: Option<&Path>) -> String {
+    by.map(|file| format!(", which {} chooses,", file.display())).unwrap_or_default()
+}
+
+impl NothingToCheck {
+    pub(super) fn of(app: &App) -> Self {
+        Self { workspace: app.workspace.clone(), chosen_by: app.chosen_by.clone() }
+    }
+}
 
 impl Remedy for NothingToCheck {
     fn kind(&self) -> Kind {
@@ -80,6 +94,8 @@ pub(super) struct ConnectionView {
     expires_at: Option<String>,
     expires_in: Option<i64>,
     refreshable: bool,
+    /// When the refresh token ends, if the service says so: a person must reconnect then.
+    refresh_expires_at: Option<String>,
     last_checked_at: Option<String>,
     last_sync_at: Option<String>,
     last_error: Option<String>,
@@ -109,6 +125,9 @@ struct StatusView {
     workspace: String,
     connections: Vec<ConnectionView>,
     summary: SummaryView,
+    /// Where they were looked for, as [`App::place`] says it.
+    #[serde(skip)]
+    place: String,
 }
 
 /// The connectors of a listing, each parsed once and only where its file is needed.
@@ -175,6 +194,7 @@ impl ConnectionView {
             expires_at: expires_at.map(|at| at.to_string()),
             expires_in: connection.expiry.left(now),
             refreshable: connection.expiry.refreshable,
+            refresh_expires_at: connection.expiry.refresh_expires_at.map(|at| at.to_string()),
             last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
             last_sync_at: last_synced(app, connection).map(|at| at.to_string()),
             last_error: connection.last_error.clone(),
@@ -232,7 +252,8 @@ impl View for Listing {
     fn text(&self, ui: &Ui) -> String {
         let rows = std::mem::take(&mut self.0.borrow_mut().connections);
         if rows.is_empty() {
-            return "No connections yet. Try `integ connect slack --sandbox`.".to_owned();
+            let place = super::ui::escape(&self.0.borrow().place);
+            return format!("No connections yet{place}. Try `integ connect slack --sandbox`.");
         }
         let headings = ["connection", "account", "status", "expires", "checked", "notes"];
         // A narrow terminal shows what matters most and folds nothing into slivers.
@@ -258,7 +279,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
             continue;
         }
         if args.check && summary.total == 0 {
-            return Err(NothingToCheck(app.workspace.clone()).into());
+            return Err(NothingToCheck::of(app).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }
@@ -292,6 +313,7 @@ fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
     }
     let view = StatusView {
         workspace: app.workspace.to_string(),
+        place: app.place(),
         connections: views,
         summary: SummaryView {
             total: summary.total,

@@ -1,7 +1,7 @@
 //! The person at the terminal: questions, passphrases, and the browser.
 
 use std::io::{self, BufRead, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use url::Url;
@@ -87,11 +87,13 @@ impl Conversation for Terminal {
                 self.say(&format!("The code is good for {} minutes.", expires_in / 60));
             }
             Event::SandboxConsented if self.quiet => {}
-            Event::SandboxConsented => self.say("No browser here: the sandbox's consent page was answered with Allow."),
+            Event::SandboxConsented => {
+                self.say("No browser opened the sandbox's consent page: it was answered with Allow.")
+            }
         }
     }
 
-    fn open_browser(&self, url: &Url) -> bool {
+    fn open_browser(&self, url: &Url) -> Option<Child> {
         open(url)
     }
 
@@ -137,6 +139,10 @@ impl Conversation for Terminal {
 }
 
 impl PassphraseSource for Terminal {
+    fn is_attended(&self) -> bool {
+        self.interactive
+    }
+
     fn ask(&self, prompt: Prompt) -> io::Result<Option<Secret>> {
         if !self.interactive {
             return Ok(None);
@@ -216,25 +222,26 @@ fn read_line() -> Result<String, AskError> {
     Ok(text)
 }
 
-/// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. Returns false if none can be seen, as
-/// over SSH or in a container; the URL has been printed by then. No shell ever sees the URL, and as every user of the machine
-/// can read it among the browser's arguments, it is a page of integ's own that holds no secret (`oauth::start`).
-fn open(url: &Url) -> bool {
+/// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. Absent if none can be seen, as over SSH
+/// or in a container; the URL has been printed by then. No shell ever sees the URL, and as every user of the machine can read
+/// it among the browser's arguments, it is a page of integ's own that holds no secret (`oauth::start`).
+fn open(url: &Url) -> Option<Child> {
     for variable in [&env::INTEG_BROWSER, &env::BROWSER] {
         if let Some(commands) = env::var(variable) {
-            return commands.split(':').filter(|command| !command.trim().is_empty()).any(|command| spawn(command, url));
+            let mut commands = commands.split(':').filter(|command| !command.trim().is_empty());
+            return commands.find_map(|command| spawn(command, url));
         }
     }
     if env::os(&env::CI).is_some() || !has_display() {
-        return false;
+        return None;
     }
-    open::commands(url.as_str()).into_iter().map(program::scrubbed).any(quietly)
+    open::commands(url.as_str()).into_iter().map(program::scrubbed).find_map(quietly)
 }
 
 /// A command of `BROWSER`: words, of which `%s` stands for the URL; without it the URL comes last.
-fn spawn(command: &str, url: &Url) -> bool {
+fn spawn(command: &str, url: &Url) -> Option<Child> {
     let mut words = command.split_whitespace();
-    let Some(browser) = words.next() else { return false };
+    let browser = words.next()?;
     let mut arguments: Vec<String> = words.map(|word| word.replace("%s", url.as_str())).collect();
     if !command.contains("%s") {
         arguments.push(url.to_string());
@@ -244,8 +251,8 @@ fn spawn(command: &str, url: &Url) -> bool {
     quietly(process)
 }
 
-fn quietly(mut process: Command) -> bool {
-    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().is_ok()
+fn quietly(mut process: Command) -> Option<Child> {
+    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 fn has_display() -> bool {

@@ -127,7 +127,7 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
         ui.show(&Tests { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
     }
     if reports.is_empty() {
-        return Err(NothingToCheck(app.workspace.clone()).into());
+        return Err(NothingToCheck::of(app).into());
     }
     Ok(exit_code(&reports))
 }

@@ -122,6 +122,11 @@ impl Project {
         Ok(Some(workspace))
     }
 
+    /// The file that says it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The connection that a word on the command line means.
     ///
     /// # Errors

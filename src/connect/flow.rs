@@ -1,14 +1,17 @@
 //! The whole of `integ connect`: choose the way, get a grant, find out whose it is, keep it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{ConnectError, Connected, Conversation, Question, Wish, key, oauth};
 use crate::app::{App, Session, live_route};
-use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Standing};
+use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
 use crate::connector::{Auth, Connector, GrantKind, Param};
+use crate::duration;
 use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
+use crate::oauth::scopes;
 use crate::sandbox;
 use crate::store::{NewConnection, Store};
 use crate::vault::Loaded;
@@ -52,7 +55,7 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
         (_, Some(fragment)) if wish.token.is_none() => oauth::fragment_grant(&flow, &mut session, fragment).await?,
         _ => key::grant(&flow, &session)?,
     };
-    keep(app, wish, session, grant).await
+    keep(app, wish, session, grant, flow.before).await
 }
 
 /// A name that belongs to a live connection is not for another place, and that is said before anybody consents.
@@ -224,12 +227,19 @@ pub(super) fn read_param(
 }
 
 /// Keeps the grant. A name that belongs to another account already is left to it.
-async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Result<Connected> {
+async fn keep(
+    app: &App,
+    wish: &Wish,
+    mut session: Session,
+    mut grant: Grant,
+    before: Option<Loaded>,
+) -> Result<Connected> {
     let store = app.store()?;
     let mut warnings = Vec::new();
     let existing = store.connections().find(&session.connection.name)?;
     let taken =
         existing.filter(|existing| existing.is_at(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
+    let mut account = None;
     if taken.is_some() || !session.auth.fields.is_empty() {
         let (report, _) = health::look(app, &session, &grant).await?;
         if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
@@ -237,11 +247,11 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
             let why = report.detail.unwrap_or_default();
             return Err(ConnectError::KeyRefused { requested: wish.requested(), why }.into());
         }
-        if let (Some(existing), Some(found)) = (taken, report.account)
-            && report.outcome.is_healthy()
+        account = report.account.filter(|_| report.outcome.is_healthy());
+        if let (Some(existing), Some(found)) = (taken, &account)
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = free_name(app, wish, &session.connection.name, &found)?;
+            let name = free_name(app, wish, &session.connection.name, found)?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -251,6 +261,11 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
         }
     }
     let connection = session.connection;
+    if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
+        warnings.extend(dropped(wish, &before.connection, &connection.scopes_asked));
+        warnings.extend(keep_refresh_token(&mut grant, &before, &connection, account.as_ref()));
+    }
+    warnings.extend(ends(&connection.name, &grant));
     let new = NewConnection {
         name: connection.name.clone(),
         mode: connection.mode,
@@ -281,6 +296,47 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
     warnings.extend(unlisted(&session.connector, &new.scopes_asked));
     let connection = app.connection(&new.name)?;
     Ok(Connected { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// Keeps the refresh token of a grant that the same account gave to the same client before: some servers give one with the
+/// first consent alone, and it stays good. Says so if it does.
+fn keep_refresh_token(
+    grant: &mut Grant,
+    before: &Loaded,
+    connection: &Connection,
+    account: Option<&Account>,
+) -> Option<String> {
+    let client = |grant: &Grant| grant.client.as_ref().map(|client| client.id.clone());
+    let is_same = account.is_some_and(|account| before.connection.account.as_ref().map(|a| &a.id) == Some(&account.id))
+        && client(grant) == client(&before.grant)
+        && connection.auth == before.connection.auth;
+    // One that was refused, or whose answer was lost, may be dead.
+    let is_good = before.connection.standing == Standing::Active && before.stored.presented.is_none();
+    if grant.renewal != Renewal::None || !before.grant.renewal.has_refresh_token() || !is_same || !is_good {
+        return None;
+    }
+    grant.refresh_token = before.grant.refresh_token.clone();
+    grant.refresh_expires_at = before.grant.refresh_expires_at;
+    grant.renewal = before.grant.renewal;
+    Some("the service gave no new refresh token; the one from before is kept".to_owned())
+}
+
+/// Says when a grant ends that nothing can renew.
+fn ends(name: &ConnectionName, grant: &Grant) -> Option<String> {
+    let lifetime = grant.lifetime().filter(|_| !grant.refreshable())?;
+    let lifetime = duration::show(Duration::from_secs(lifetime.into()));
+    Some(format!("the service gave no refresh token: {name} must be reconnected in {lifetime}"))
+}
+
+/// Says which scopes `--scope` leaves out that the connection was asked for before.
+fn dropped(wish: &Wish, before: &Connection, asked: &[String]) -> Option<String> {
+    let dropped: Vec<&str> =
+        before.scopes_asked.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
+    if wish.scopes.is_empty() || dropped.is_empty() {
+        return None;
+    }
+    let command = scopes::adding(&wish.requested().command, &dropped);
+    Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
 }
 
 /// Scopes that the connector does not list: a slip, or newer than its file.

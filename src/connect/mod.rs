@@ -34,7 +34,10 @@ pub struct Wish {
     pub account: Option<String>,
     /// The way of authenticating; the connector's usual one where absent.
     pub auth: Option<String>,
+    /// In place of the connector's defaults.
     pub scopes: Vec<String>,
+    /// Beside those that the connection was asked for, or the defaults.
+    pub added_scopes: Vec<String>,
     pub params: BTreeMap<String, String>,
     pub device: bool,
     pub client_credentials: bool,

@@ -8,12 +8,13 @@ use super::talk::Interrupted;
 use super::{ConnectError, Event, Question, find_client, follow_up};
 use crate::app::Session;
 use crate::connection::{Client, Grant, Renewal};
-use crate::connector::{ClientSecretRule, Fragment, GrantKind, OAuth2};
+use crate::connector::{ClientSecretRule, Fragment, GrantKind, OAuth2, ScopeRule};
 use crate::env;
 use crate::error::Result;
 use crate::oauth::access::after;
 use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
+use crate::oauth::lifetime::lifetime;
 use crate::oauth::scopes::{self, Asked};
 use crate::oauth::start::Handover;
 use crate::oauth::{OAuthError, Party, Tokens, device};
@@ -29,9 +30,10 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
         rules.grants.first().copied().unwrap_or(GrantKind::AuthorizationCode)
     };
     let client = flow.client(session, kind, Some(rules.client_secret))?;
-    let mut asked = scopes::to_ask(&rules.scope, flow.named_scopes(rules));
+    let named = flow.named_scopes(rules);
+    let mut asked = scopes::to_ask(&rules.scope, &named);
     let for_people = rules.grants.iter().any(|kind| *kind != GrantKind::ClientCredentials);
-    if kind == GrantKind::ClientCredentials && for_people && flow.named_scopes(rules).is_empty() {
+    if kind == GrantKind::ClientCredentials && for_people && named.is_empty() {
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }
@@ -119,7 +121,7 @@ async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<
 /// A token that the vendor hands to the browser in the redirect's fragment.
 pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragment: &Fragment) -> Result<Grant> {
     let client = flow.client(session, GrantKind::AuthorizationCode, None)?;
-    let asked = scopes::to_ask(&fragment.scope, &flow.wish.scopes);
+    let asked = scopes::to_ask(&fragment.scope, &flow.with_added(&fragment.scope, &flow.wish.scopes));
     session.connection.scopes_asked = asked.values().flatten().cloned().collect();
     let redirect = flow.redirection(&fragment.redirect, session)?;
     let mut values = session.values(None);
@@ -150,6 +152,7 @@ impl Flow<'_> {
 
     fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {
         let now = self.app.clock.now();
+        let expires_at = lifetime(&tokens, None, now).and_then(|seconds| after(now, seconds));
         Grant {
             renewal: match (kind, &tokens.refresh_token) {
                 (GrantKind::ClientCredentials, _) => Renewal::ClientCredentials,
@@ -161,7 +164,7 @@ impl Flow<'_> {
             fields: tokens.secrets,
             client: Some(client),
             issued_at: now,
-            expires_at: tokens.lifetime.and_then(|seconds| after(now, seconds)),
+            expires_at,
             refresh_expires_at: tokens.refresh_lifetime.and_then(|seconds| after(now, seconds)),
         }
     }
@@ -203,15 +206,26 @@ impl Flow<'_> {
         Ok(client)
     }
 
-    /// The scopes that the user names now, else those of the last time. Where a request has several lists, what was kept
-    /// does not say which scope was in which.
-    fn named_scopes(&self, rules: &OAuth2) -> &[String] {
-        match &self.before {
+    /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has
+    /// several lists, what was kept does not say which scope was in which.
+    fn named_scopes(&self, rules: &OAuth2) -> Vec<String> {
+        let named = match &self.before {
             Some(before) if self.wish.scopes.is_empty() && rules.scope.also.is_empty() => {
                 &before.connection.scopes_asked
             }
             _ => &self.wish.scopes,
+        };
+        self.with_added(&rules.scope, named)
+    }
+
+    fn with_added(&self, rule: &ScopeRule, named: &[String]) -> Vec<String> {
+        let added = &self.wish.added_scopes;
+        if added.is_empty() {
+            return named.to_vec();
         }
+        let before = self.before.as_ref().map(|before| &before.connection.scopes_asked);
+        let base = if self.wish.scopes.is_empty() { before.map_or(&[][..], Vec::as_slice) } else { named };
+        scopes::to_add(rule, base, added)
     }
 
     fn ask_client(&self) -> Result<Client, ConnectError> {

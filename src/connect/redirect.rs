@@ -1,11 +1,15 @@
 //! The way back from the consent page: a listener on this machine, or a person who pastes the address.
 
+use std::process::Child;
+use std::time::Duration;
+
 use url::Url;
 
 use super::flow::Flow;
 use super::talk::Interrupted;
 use super::{ConnectError, Event, Question};
 use crate::app::Session;
+use crate::clock::Stopwatch;
 use crate::connector::{LoopbackHost, Redirect};
 use crate::error::{Error, Result};
 use crate::http::{Request, Route};
@@ -29,6 +33,27 @@ impl Redirection {
             Self::Listen(bound) => bound.redirect_uri(),
             Self::Paste(uri) => uri,
         }
+    }
+}
+
+/// Waits until no browser can be expected to open the page any more: its command has failed, or has ended and some time has
+/// passed in which a browser that it handed the page to would have opened it. Never ends once the page was opened.
+async fn unvisited(browser: Option<Child>, visited: impl Fn() -> bool) {
+    const HANDED_OVER: Duration = Duration::from_secs(5);
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    let Some(mut browser) = browser else { return };
+    let mut ended = None;
+    loop {
+        if visited() {
+            return std::future::pending().await;
+        }
+        match (browser.try_wait(), &ended) {
+            (Ok(None), _) => {}
+            (Ok(Some(status)), None) if status.success() => ended = Some(Stopwatch::start()),
+            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDED_OVER => {}
+            _ => return,
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -79,20 +104,23 @@ impl Flow<'_> {
         let in_fragment = session.auth.fragment.is_some();
         let listener = bound.listen(pending.expected.clone(), &pending.url, token, in_fragment);
         let mut listener = listener.map_err(|error| self.failed(error))?;
-        let opened = self.wish.open_browser && self.talk.open_browser(listener.start_url());
-        let (result, reply) = if sandbox && !opened {
+        let start = listener.start_url();
+        let browser = self.wish.open_browser.then(|| self.talk.open_browser(start)).flatten();
+        let visited = listener.visited();
+        let consent = async {
+            if !sandbox {
+                return std::future::pending().await;
+            }
+            unvisited(browser, visited).await;
             self.talk.tell(&Event::SandboxConsented);
-            tokio::select! {
-                received = listener.wait(self.wish.timeout) => received,
-                // A sandbox that fails to consent ends the flow: nobody else will.
-                failed = self.consent(pending, &session.route) => return Err(failed),
-            }
-        } else {
-            tokio::select! {
-                received = listener.wait(self.wish.timeout) => received,
-                // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
-                _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
-            }
+            self.consent(pending, &session.route).await
+        };
+        let (result, reply) = tokio::select! {
+            received = listener.wait(self.wish.timeout) => received,
+            // A sandbox that fails to consent ends the flow: nobody else will.
+            failed = consent => return Err(failed),
+            // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
+            _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
         };
         let browser = reply.map(|reply| listener.with(reply));
         match result {

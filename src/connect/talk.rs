@@ -1,5 +1,7 @@
 //! What a flow says to a person and asks of one; the command line and the server each speak for themselves.
 
+use std::process::Child;
+
 use thiserror::Error;
 use url::Url;
 
@@ -34,8 +36,9 @@ pub enum Question<'a> {
 pub trait Conversation {
     fn tell(&self, event: &Event<'_>);
 
-    /// Opens a browser at a page of integ's own; returns whether one could be opened. Other users can read the URL.
-    fn open_browser(&self, url: &Url) -> bool;
+    /// Opens a browser at a page of integ's own and returns its process; absent if none can be started. Many commands hand the
+    /// URL to a browser that runs already, and end. Other users can read the URL.
+    fn open_browser(&self, url: &Url) -> Option<Child>;
 
     /// # Errors
     /// [`AskError`] where nobody can be asked.

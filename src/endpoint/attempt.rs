@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::schedule::{Outcome, Whom};
 use crate::clock::{Clock, RunningLimit, Stopwatch, Timestamp};
 use crate::config::Config;
+use crate::connector::Rate;
 use crate::http::egress::Guard;
 use crate::http::{Client, Request, Response, Route};
 use crate::secret::{REDACTED, Secret};
@@ -100,7 +101,7 @@ fn answered(attempt: &mut Attempt, response: &Response, now: Timestamp) -> Outco
     let redirect = (300..400).contains(&response.status);
     let why = if redirect { ": redirects are not followed" } else { "" };
     attempt.error = Some(format!("status {}{why}", response.status));
-    match (response.status, response.retry_after(&[], now)) {
+    match (response.status, response.retry_after(&Rate::default(), now)) {
         (410, _) => Outcome::Gone,
         (status, Some(after)) => {
             let whom = if matches!(status, 429 | 503) { Whom::Endpoint } else { Whom::Delivery };

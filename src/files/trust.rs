@@ -140,6 +140,16 @@ pub fn is_mounted_secret(path: &Path) -> Result<bool, TrustError> {
     }))
 }
 
+/// Whether a folder was mounted into a container: root's, on a file system that is mounted read-only.
+///
+/// # Errors
+/// [`TrustError`] of the folders above it.
+pub fn is_mounted_folder(path: &Path) -> Result<bool, TrustError> {
+    Ok(locate(path)?.is_some_and(|found| {
+        found.metadata.is_dir() && judge_folder(&found.path, &found.metadata).is_ok() && is_mounted(&found)
+    }))
+}
+
 pub(super) fn is_mounted(found: &Located) -> bool {
     owner::is_roots(&found.metadata) && owner::is_on_read_only_mount(&found.path)
 }

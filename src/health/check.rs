@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::api::{self, Answer, Patience, SendError, Token};
 use crate::app::{App, Session};
 use crate::clock::Stopwatch;
-use crate::connection::{Account, Connection, ConnectionName, Grant};
+use crate::connection::{Account, Connection, ConnectionName, Grant, Standing};
 use crate::connector::{ErrorClass, Health};
 use crate::error::{Error, Kind, Result};
 use crate::oauth::access::{self, Want};
 use crate::oauth::scopes;
-use crate::store::Finding;
+use crate::store::{Finding, StoreError};
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
 const AT_ONCE: usize = 16;
@@ -94,6 +94,10 @@ pub async fn check_all(app: &App, names: &[ConnectionName], mut done: impl FnMut
 /// The store's errors and unknown connections; whatever is wrong with the connection itself is in the report.
 pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
     let loaded = match access::grant(app, name, Want::Usable).await {
+        // Its token may be good until it ends: what is checked is the connection.
+        Ok(found) if found.connection.standing == Standing::NeedsReauth => {
+            return unusable(name, access::needs_reauth(&found.connection, None).into());
+        }
         Ok(found) => found,
         Err(error) => return unusable(name, error),
     };
@@ -227,8 +231,9 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
         }
     }
     let granted = health.scopes_header.as_ref().and_then(|name| response.header(name));
-    found.granted =
-        granted.map(|text| text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect());
+    found.granted = granted.and_then(|text| {
+        scopes::granted(text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect())
+    });
     report.missing_scopes = missing(session, found.granted.as_deref());
 }
 
@@ -238,11 +243,23 @@ fn missing(session: &Session, granted: Option<&[String]>) -> Vec<String> {
     scopes::missing(&session.connector, &connection.scopes_asked, granted.or(connection.scopes_granted.as_deref()))
 }
 
+/// Stores what was found. In a folder that cannot be written the report is all there is of it.
 fn keep(app: &App, session: &Session, found: &Found) -> Result<()> {
-    let report = &found.report;
-    if report.outcome == Outcome::Unchecked {
+    if found.report.outcome == Outcome::Unchecked {
         return Ok(());
     }
+    match record(app, session, found) {
+        Err(error) if matches!(error.downcast_ref(), Some(StoreError::ReadOnly(_))) => {
+            tracing::warn!("the check of {} is not stored: {}", session.connection.name, error.message());
+        }
+        recorded => recorded?,
+    }
+    app.announce();
+    Ok(())
+}
+
+fn record(app: &App, session: &Session, found: &Found) -> Result<()> {
+    let report = &found.report;
     let connection: &Connection = &session.connection;
     let connections = app.store()?.connections();
     let healthy = report.outcome.is_healthy();
@@ -256,6 +273,5 @@ fn keep(app: &App, session: &Session, found: &Found) -> Result<()> {
     if healthy && (report.account != connection.account || found.granted.is_some()) {
         connections.record_facts(connection.id, report.account.as_ref(), found.granted.as_deref(), None)?;
     }
-    app.announce();
     Ok(())
 }

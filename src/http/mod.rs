@@ -25,7 +25,7 @@ pub use failure::Distrust;
 pub use pace::Pace;
 pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
 pub use redact::{redact_url, scrub};
-pub use retry::{Attempt, LONGEST_RETRY_AFTER, backoff};
+pub use retry::{Attempt, LONGEST_RETRY_AFTER, SHORTEST_RETRY_AFTER, backoff, pause};
 pub use route::{Route, is_loopback};
 
 use crate::error::{Kind, Remedy};

@@ -53,14 +53,14 @@ impl Pace {
 
     /// Learns from an answer: where nothing is left, the next request waits for as long as the vendor says.
     pub fn learn(&self, rate: &Rate, response: &Response, now: Timestamp) {
-        let left = rate.remaining.as_ref().and_then(|name| response.header(name)?.trim().parse::<f64>().ok());
+        let left = rate.requests_left(response);
         if let Some(left) = left {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
             let left = left.max(0.0) as u64;
             *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         }
         if left.is_some_and(|left| left < 1.0)
-            && let Some(wait) = response.retry_after(&rate.retry_hints, now)
+            && let Some(wait) = response.retry_after(rate, now)
             && let Ok(wait) = i64::try_from(wait.as_secs())
         {
             *self.not_before() = Timestamp::from_second(now.as_second().saturating_add(wait)).ok();

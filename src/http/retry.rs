@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::connector::{RetryHint, RetryUnit};
+use crate::connector::{Rate, RetryHint, RetryUnit};
 
 use super::Response;
 
@@ -18,6 +18,20 @@ const LONGEST_MS: u64 = 20_000;
 /// The longest wait that a vendor's answer can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
+/// The least that an answer's hint is taken to ask for: limiters round down, and clocks differ.
+pub const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Returns how long to wait before the next try: as long as the vendor asks. If it asks for no more than the shortest
+/// wait, backoff adds to it, so that a limiter that keeps saying "0" is not asked every second.
+pub fn pause(attempt: Attempt, hinted: Option<Duration>, random: u64) -> Duration {
+    let backoff = backoff(attempt, random);
+    match hinted {
+        Some(hint) if hint > SHORTEST_RETRY_AFTER => hint,
+        Some(hint) => hint.max(backoff),
+        None => backoff,
+    }
+}
+
 /// Full-jitter backoff: a random part of a ceiling that doubles; `random` is any number.
 pub fn backoff(attempt: Attempt, random: u64) -> Duration {
     let ceiling = FIRST_MS.saturating_mul(1 << attempt.0.min(16)).min(LONGEST_MS);
@@ -26,9 +40,14 @@ pub fn backoff(attempt: Attempt, random: u64) -> Duration {
 
 impl Response {
     /// What the answer says of when to try again: the connector's own hints, then `Retry-After` in seconds or as a date
-    /// (RFC 9110 section 10.2.3). Never over a day.
-    pub fn retry_after(&self, hints: &[RetryHint], now: Timestamp) -> Option<Duration> {
-        let hinted = hints.iter().find_map(|hint| {
+    /// (RFC 9110 section 10.2.3). Between a second and a day.
+    ///
+    /// While the primary limit has requests left, the header that says when it is full again says nothing about this
+    /// answer: a secondary limit (GitHub's, for bursts) refused the request.
+    pub fn retry_after(&self, rate: &Rate, now: Timestamp) -> Option<Duration> {
+        let has_requests_left = rate.requests_left(self).is_some_and(|left| left >= 1.0);
+        let applies = |hint: &&RetryHint| !(has_requests_left && hint.is_reset());
+        let hinted = rate.retry_hints.iter().filter(applies).find_map(|hint| {
             let text = match (&hint.header, &hint.body) {
                 (Some(name), _) => self.header(name)?.to_owned(),
                 (None, Some(pointer)) => pointer.text(&self.json()?)?,
@@ -52,7 +71,23 @@ impl Response {
             Some((date.as_second() - now.as_second()) as f64)
         };
         let seconds = hinted.or_else(plain).filter(|seconds| seconds.is_finite())?;
-        Some(Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_RETRY_AFTER.as_secs_f64())))
+        Some(Duration::from_secs_f64(
+            seconds.clamp(SHORTEST_RETRY_AFTER.as_secs_f64(), LONGEST_RETRY_AFTER.as_secs_f64()),
+        ))
+    }
+}
+
+impl RetryHint {
+    /// Whether it says when the primary limit is full again. `Retry-After` and bodies speak of the refused request itself.
+    fn is_reset(&self) -> bool {
+        self.header.as_ref().is_some_and(|name| !name.eq_ignore_ascii_case("retry-after"))
+    }
+}
+
+impl Rate {
+    /// Returns how many requests the primary limit has left, if the answer says so.
+    pub(super) fn requests_left(&self, response: &Response) -> Option<f64> {
+        response.header(self.remaining.as_ref()?)?.trim().parse().ok()
     }
 }
 
@@ -74,17 +109,50 @@ mod tests {
             body: body.map(|path| crate::connector::Pointer::parse(path).unwrap()),
             unit,
         };
-        let seconds =
-            |response: &Response, hints: &[RetryHint]| response.retry_after(hints, now).map(|wait| wait.as_secs());
+        let seconds = |response: &Response, hints: &[RetryHint]| {
+            let rate = Rate { retry_hints: hints.to_vec(), ..Rate::default() };
+            response.retry_after(&rate, now).map(|wait| wait.as_secs())
+        };
         assert_eq!(seconds(&response(&[("Retry-After", "3")]), &[]), Some(3));
         assert_eq!(seconds(&response(&[("Retry-After", "Tue, 14 Nov 2023 22:13:30 GMT")]), &[]), Some(10));
         let epoch = hint(Some("x-ratelimit-reset"), None, RetryUnit::EpochSeconds);
         assert_eq!(seconds(&response(&[("X-RateLimit-Reset", "1700000060")]), &[epoch]), Some(60));
         let body = hint(None, Some("/parameters/retry_after"), RetryUnit::Seconds);
         assert_eq!(seconds(&response(&[]), &[body]), Some(7));
-        assert_eq!(seconds(&response(&[("Retry-After", "-5")]), &[]), Some(0));
+        for passed in ["0", "-5", "0.0", "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 21:00:00 GMT"] {
+            assert_eq!(seconds(&response(&[("Retry-After", passed)]), &[]), Some(1), "{passed}");
+        }
         assert_eq!(seconds(&response(&[("Retry-After", "1e300")]), &[]), Some(86_400));
         assert_eq!(seconds(&response(&[("Retry-After", "soon")]), &[]), None);
+    }
+
+    #[test]
+    fn a_secondary_limit_does_not_wait_for_the_reset_of_the_primary_one() {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let hint = |name: &str, unit| RetryHint { header: Some(name.to_owned()), body: None, unit };
+        let rate = Rate {
+            retry_hints: vec![
+                hint("retry-after", RetryUnit::Seconds),
+                hint("x-ratelimit-reset", RetryUnit::EpochSeconds),
+            ],
+            remaining: Some("x-ratelimit-remaining".to_owned()),
+            ..Rate::default()
+        };
+        let wait = |headers: &[(&str, &str)]| response(headers).retry_after(&rate, now).map(|wait| wait.as_secs());
+        let reset = ("x-ratelimit-reset", "1700003000");
+        assert_eq!(wait(&[("x-ratelimit-remaining", "0"), reset]), Some(3000));
+        assert_eq!(wait(&[reset]), Some(3000));
+        assert_eq!(wait(&[("x-ratelimit-remaining", "4321"), reset]), None);
+        assert_eq!(wait(&[("x-ratelimit-remaining", "4321"), reset, ("retry-after", "60")]), Some(60));
+    }
+
+    #[test]
+    fn a_hint_of_no_time_waits_a_second_and_then_longer() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause(Attempt(0), Some(seconds(1)), 0), seconds(1));
+        assert_eq!(pause(Attempt(4), Some(seconds(1)), 7_000), seconds(7));
+        assert_eq!(pause(Attempt(4), Some(seconds(2)), 7_000), seconds(2));
+        assert_eq!(pause(Attempt(0), None, 200), Duration::from_millis(200));
     }
 
     proptest! {

@@ -9,19 +9,22 @@
 //! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
 //!    up is never presented again: the connection needs a person, and says why.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use super::lifetime::lifetime;
 use super::{OAuthError, Party, Tokens};
 use crate::app::App;
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 pub use crate::connection::reconnect_command;
 use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
 use crate::connector::Rotation;
-use crate::error::{self, Kind, Remedy};
+use crate::duration::show;
+use crate::error::{self, Error, Kind, Remedy};
 use crate::files;
 use crate::store::Written;
 use crate::vault::{Loaded, Saved};
@@ -36,6 +39,8 @@ pub enum Want {
     Usable,
     /// Good for at least so long.
     MinTtl(Duration),
+    /// As `Usable`, and a refresh that is due must succeed: a token that is still good does not stand in for it.
+    Renewed,
     /// Another than the one of this generation: that one was refused, or the user asked for a refresh.
     Newer { than: u64 },
 }
@@ -50,11 +55,23 @@ pub enum AccessError {
     Expired { connection: ConnectionName, reconnect: String },
     #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
+    #[error(
+        "{} of {connection} {} {}, less than the {} that were asked for",
+        if *.refreshable { "the tokens" } else { "the token" },
+        if *.refreshable { "last" } else { "lasts another" },
+        show(*.lasts),
+        show(*.wanted)
+    )]
+    ShortLived { connection: ConnectionName, lasts: Duration, wanted: Duration, refreshable: bool, reconnect: String },
     #[error("{connection} could not be refreshed")]
     Refresh { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
     #[error("another process has been refreshing {connection} for over {} s", after.as_secs())]
     Held { connection: ConnectionName, after: Duration, path: PathBuf },
-    #[error("{connection} could not be locked at {}", path.display())]
+    #[error(
+        "{connection} {} {}",
+        if files::is_read_only(source) { "must be refreshed, and integ cannot write" } else { "could not be locked at" },
+        path.display()
+    )]
     Lock { connection: ConnectionName, path: PathBuf, source: std::io::Error },
     #[error("interrupted; the refresh of {connection} was finished first")]
     Interrupted { connection: ConnectionName },
@@ -67,6 +84,7 @@ impl AccessError {
             | Self::Disconnected { connection, .. }
             | Self::Expired { connection, .. }
             | Self::NotRefreshable { connection, .. }
+            | Self::ShortLived { connection, .. }
             | Self::Refresh { connection, .. }
             | Self::Held { connection, .. }
             | Self::Lock { connection, .. }
@@ -80,7 +98,7 @@ impl Remedy for AccessError {
         match self {
             Self::NeedsReauth { .. } | Self::Disconnected { .. } | Self::Expired { .. } => Kind::AuthNeeded,
             Self::Refresh { source, .. } => source.kind(),
-            Self::Held { .. } => Kind::Temporary,
+            Self::Held { .. } | Self::ShortLived { .. } => Kind::Temporary,
             Self::Lock { .. } | Self::NotRefreshable { .. } => Kind::Failed,
             Self::Interrupted { .. } => Kind::Interrupted,
         }
@@ -92,8 +110,10 @@ impl Remedy for AccessError {
             Self::Disconnected { .. } => "disconnected",
             Self::Expired { .. } => "expired",
             Self::NotRefreshable { .. } => "not_refreshable",
+            Self::ShortLived { .. } => "short_lived",
             Self::Refresh { source, .. } => source.code(),
             Self::Held { .. } => "locked_by_another",
+            Self::Lock { source, .. } if files::is_read_only(source) => "read_only",
             Self::Lock { .. } => "io",
             Self::Interrupted { .. } => "interrupted",
         }
@@ -109,6 +129,13 @@ impl Remedy for AccessError {
             Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
             Self::Refresh { connection, reconnect, source } => source.hint_for(connection.connector(), reconnect),
             Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
+            Self::ShortLived { connection, lasts, refreshable: true, .. } => {
+                Some(format!("integ token {connection} --min-ttl {}", show(*lasts)))
+            }
+            Self::ShortLived { reconnect, .. } => Some(reconnect.clone()),
+            Self::Lock { connection, source, .. } if files::is_read_only(source) => {
+                Some(format!("refresh it where its folder can be written: `integ refresh {connection}`"))
+            }
             Self::Lock { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -123,7 +150,7 @@ pub fn is_due(expiry: &Expiry, want: Want, generation: u64, now: Timestamp) -> b
     let min_ttl = match want {
         Want::Newer { than } => return generation <= than,
         Want::MinTtl(min_ttl) => min_ttl,
-        Want::Usable => {
+        Want::Usable | Want::Renewed => {
             let quarter = expiry.lifetime().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
             quarter.map_or(DEFAULT_MIN_TTL, |quarter| quarter.min(DEFAULT_MIN_TTL))
         }
@@ -132,14 +159,19 @@ pub fn is_due(expiry: &Expiry, want: Want, generation: u64, now: Timestamp) -> b
     expiry.left(now).is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
 }
 
-/// Whether a grant is good as it stands. Nothing is asked of anybody: no connector is parsed, no network used.
+/// Whether a grant is good for what is wanted. Nothing is asked of anybody: no connector is parsed, no network used.
 ///
 /// # Errors
-/// Where only a person can give a better one.
+/// If a refresh cannot give a better one.
 pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessError> {
     let connection = &loaded.connection;
     let name = || connection.name.clone();
     match connection.standing {
+        Standing::NeedsReauth if outlives_lost_refresh(app, loaded, want) => {
+            let reason = connection.reason.as_deref().unwrap_or("a refresh failed");
+            warn_of_use(app, connection, reason);
+            return Ok(true);
+        }
         Standing::NeedsReauth => return Err(needs_reauth(connection, None)),
         Standing::Disconnected => {
             return Err(AccessError::Disconnected { connection: name(), reconnect: reconnect_command(connection) });
@@ -153,7 +185,13 @@ pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessEr
         return Ok(true);
     }
     if expiry.refreshable {
-        return Ok(false);
+        // A token that is due by itself is refreshed all the same: the new one may last longer than the last one did.
+        return match want {
+            Want::MinTtl(wanted) if !is_due(expiry, Want::Usable, loaded.stored.generation, now) => {
+                ensure_long_enough(connection, wanted).map(|()| false)
+            }
+            _ => Ok(false),
+        };
     }
     let reconnect = || reconnect_command(connection);
     if expiry.left(now).is_some_and(|left| left <= 0) {
@@ -163,7 +201,47 @@ pub fn is_ready(app: &App, loaded: &Loaded, want: Want) -> Result<bool, AccessEr
         let is_key = !loaded.grant.fields.is_empty() && loaded.grant.client.is_none();
         return Err(AccessError::NotRefreshable { connection: name(), is_key, reconnect: reconnect() });
     }
+    if let (Want::MinTtl(wanted), Some(left)) = (want, expiry.left(now)) {
+        let lasts = Duration::from_secs(left.unsigned_abs());
+        let reconnect = reconnect();
+        return Err(AccessError::ShortLived { connection: name(), lasts, wanted, refreshable: false, reconnect });
+    }
     Ok(true)
+}
+
+/// Checks that the connection's tokens are issued for as long as is wanted, by the last one.
+fn ensure_long_enough(connection: &Connection, wanted: Duration) -> Result<(), AccessError> {
+    match connection.expiry.lifetime().map(|seconds| Duration::from_secs(seconds.into())) {
+        Some(lasts) if lasts < wanted => Err(AccessError::ShortLived {
+            connection: connection.name.clone(),
+            lasts,
+            wanted,
+            refreshable: true,
+            reconnect: reconnect_command(connection),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the access token is good although the answer to a refresh was lost. The refresh token may be used up, so that
+/// only a person can give a new grant; a grant that the vendor refused has no marker, and its token is not relied on.
+fn outlives_lost_refresh(app: &App, loaded: &Loaded, want: Want) -> bool {
+    let left = loaded.connection.expiry.left(app.clock.now());
+    let is_lost = loaded.stored.presented.is_some();
+    is_lost
+        && match want {
+            Want::Usable => left.is_none_or(|left| left > 0),
+            Want::MinTtl(min_ttl) => left.is_none_or(|left| left > 0 && left.unsigned_abs() >= min_ttl.as_secs()),
+            Want::Renewed | Want::Newer { .. } => false,
+        }
+}
+
+/// Says that a token is used until it ends, because no new one could be had.
+fn warn_of_use(app: &App, connection: &Connection, why: &str) {
+    let name = &connection.name;
+    let left = connection.expiry.left(app.clock.now());
+    let until = left.map_or_else(String::new, |left| format!(" for another {left} s"));
+    tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
 
 /// Says that an earlier refresh was cut off, although the token at hand is still good: the next one may need a person.
@@ -183,7 +261,8 @@ fn warn_of_interruption(app: &App, loaded: &Loaded) {
     }
 }
 
-fn needs_reauth(connection: &Connection, reason: Option<String>) -> AccessError {
+/// The error of a connection that only a person can make work, with the stored reason unless another one is given.
+pub fn needs_reauth(connection: &Connection, reason: Option<String>) -> AccessError {
     let reason = reason.or_else(|| connection.reason.clone());
     AccessError::NeedsReauth {
         connection: connection.name.clone(),
@@ -201,7 +280,37 @@ pub async fn grant(app: &App, name: &ConnectionName, want: Want) -> error::Resul
     if is_ready(app, &loaded, want)? {
         return Ok(loaded);
     }
-    let lock = lock(app, &loaded.connection).await?;
+    match refresh(app, name, &loaded.connection, want).await {
+        Ok(loaded) => {
+            if let Want::MinTtl(wanted) = want {
+                ensure_long_enough(&loaded.connection, wanted)?;
+            }
+            Ok(loaded)
+        }
+        Err(error) => still_good(app, name, want, &error).ok_or(error),
+    }
+}
+
+/// The grant as it is after a refresh that failed, if its token is good until it ends. The refresh is tried again at the
+/// next use.
+fn still_good(app: &App, name: &ConnectionName, want: Want, error: &Error) -> Option<Loaded> {
+    if want != Want::Usable || error.kind() == Kind::Interrupted {
+        return None;
+    }
+    let loaded = load(app, name).ok()?;
+    let is_good = loaded.connection.expiry.left(app.clock.now()).is_some_and(|left| left > 0)
+        && (loaded.connection.standing == Standing::Active || outlives_lost_refresh(app, &loaded, want));
+    if is_good {
+        let causes = error.causes();
+        let why = causes.into_iter().next().unwrap_or_else(|| error.message());
+        warn_of_use(app, &loaded.connection, &why);
+    }
+    is_good.then_some(loaded)
+}
+
+/// Refreshes under the connection's lock, unless another process has done so meanwhile.
+async fn refresh(app: &App, name: &ConnectionName, connection: &Connection, want: Want) -> error::Result<Loaded> {
+    let lock = lock(app, connection).await?;
     let loaded = load(app, name)?;
     if is_ready(app, &loaded, want)? {
         return Ok(loaded);
@@ -252,8 +361,8 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
         reconnect: reconnect.clone(),
         source: Box::new(source),
     };
-    let repeatable = old.renewal == Renewal::ClientCredentials
-        || session.auth.oauth2.as_ref().is_some_and(|rules| rules.rotation == Rotation::Never);
+    let rotation = session.auth.oauth2.as_ref().map(|rules| rules.rotation(&session.connection.params));
+    let repeatable = is_repeatable(old.renewal, rotation.unwrap_or_default());
     if let Some(presented) = stored.presented.filter(|_| !repeatable) {
         let reason = format!(
             "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
@@ -264,7 +373,7 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
     }
     let client = current_client(app, session.connection.name.connector(), &old)?;
     let party = Party::of(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
-    if stored.restored && old.renewal == Renewal::RefreshToken {
+    if stored.restored && old.refresh_token.is_some() {
         tracing::warn!(
             "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
         );
@@ -279,7 +388,10 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
     };
     match result {
         Ok(tokens) => {
-            let scopes = tokens.scopes.clone();
+            let scopes =
+                tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
+            let kept: BTreeMap<_, _> = session.connection.kept.clone().into_iter().chain(tokens.kept.clone()).collect();
+            let kept = (kept != session.connection.kept).then_some(kept);
             let grant = renewed(&old, tokens, client, app.clock.now());
             match app.custodian().save(store, &session.connection, stored.generation, &grant)? {
                 Saved::Superseded => return superseded(app, &name),
@@ -289,8 +401,8 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
                     }
                 }
             }
-            if scopes.is_some() && scopes != session.connection.scopes_granted {
-                store.connections().record_facts(id, None, scopes.as_deref(), None)?;
+            if scopes.is_some() || kept.is_some() {
+                store.connections().record_facts(id, None, scopes.as_deref(), kept.as_ref())?;
             }
             load(app, &name)
         }
@@ -313,9 +425,19 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
                 store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
                 return Err(needs_reauth(&session.connection, Some(reason)).into());
             }
-            store.connections().record_failure(id, &error.reason())?;
+            store.connections().record_failure(id, &format!("the last refresh failed: {}", error.reason()))?;
             Err(refresh_failed(error).into())
         }
+    }
+}
+
+/// Whether a refresh may be repeated whose answer was lost: nothing is used up by one. What was seen counts if the
+/// connector does not know.
+fn is_repeatable(renewal: Renewal, rotation: Rotation) -> bool {
+    match (renewal, rotation) {
+        (Renewal::ClientCredentials, _) | (_, Rotation::Never) => true,
+        (_, Rotation::Always) => false,
+        (renewal, Rotation::Sometimes) => renewal == Renewal::ReusableRefreshToken,
     }
 }
 
@@ -325,24 +447,29 @@ fn superseded(app: &App, name: &ConnectionName) -> error::Result<Loaded> {
 }
 
 /// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
-/// that only the first answer holds. An omitted or impossible lifetime is taken to be the last one: a single slip of the
-/// vendor's must not make a token that never falls due.
+/// that only the first answer holds. An omitted or impossible lifetime is that of the token itself, else the last one: a
+/// single slip of the vendor's must not make a token that never falls due.
 fn renewed(old: &Grant, tokens: Tokens, client: Client, now: Timestamp) -> Grant {
+    let lifetime = lifetime(&tokens, old.lifetime(), now);
+    let is_same = tokens.refresh_token.is_none() || tokens.refresh_token == old.refresh_token;
     let mut fields = old.fields.clone();
     fields.extend(tokens.secrets);
     Grant {
         access_token: tokens.access_token,
-        refresh_expires_at: match (&tokens.refresh_token, tokens.refresh_lifetime) {
-            (_, Some(seconds)) => after(now, seconds),
-            (None, None) => old.refresh_expires_at,
-            (Some(_), None) => None,
+        refresh_expires_at: match tokens.refresh_lifetime {
+            Some(seconds) => after(now, seconds),
+            None => old.refresh_expires_at.filter(|_| is_same),
         },
         refresh_token: tokens.refresh_token.or_else(|| old.refresh_token.clone()),
         fields,
         client: Some(client),
         issued_at: now,
-        expires_at: tokens.lifetime.or(old.lifetime()).and_then(|seconds| after(now, seconds)),
-        renewal: old.renewal,
+        expires_at: lifetime.and_then(|seconds| after(now, seconds)),
+        renewal: match old.renewal {
+            Renewal::RefreshToken | Renewal::ReusableRefreshToken if is_same => Renewal::ReusableRefreshToken,
+            Renewal::RefreshToken | Renewal::ReusableRefreshToken => Renewal::RefreshToken,
+            other => other,
+        },
     }
 }
 
@@ -412,7 +539,7 @@ mod tests {
             issued_at: Timestamp::from_second(issued_at).ok(),
             expires_at: Timestamp::from_second(expires_at).ok(),
             refreshable: true,
-            presented_at: None,
+            ..Expiry::default()
         };
         let due = |left: i64, lifetime: u32, want| {
             let expires_at = 1_000_000 + left;
@@ -457,12 +584,28 @@ mod tests {
         };
         let client = Client { id: "c".to_owned(), secret: None };
         let kept = renewed(&old, tokens(None), client.clone(), now);
+        assert_eq!(kept.renewal, Renewal::ReusableRefreshToken);
         assert_eq!(kept.refresh_token.unwrap().expose(), "r1");
         assert_eq!((kept.fields.len(), kept.refresh_expires_at), (1, after(now, 900)));
         let later = Timestamp::from_second(2_000_000).unwrap();
         let rotated = renewed(&old, tokens(Some("r2")), client, later);
         assert_eq!(rotated.expires_at, after(later, 60), "without a lifetime, the last one holds");
         assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
-        assert_eq!(rotated.refresh_expires_at, None);
+        assert_eq!((rotated.refresh_expires_at, rotated.renewal), (None, Renewal::RefreshToken));
+        let same = renewed(&old, tokens(Some("r1")), Client { id: "c".to_owned(), secret: None }, later);
+        assert_eq!((same.refresh_expires_at, same.renewal), (old.refresh_expires_at, Renewal::ReusableRefreshToken));
+    }
+
+    #[test]
+    fn field_18_a_refresh_is_repeated_if_nothing_is_used_up() {
+        for (renewal, rotation, repeatable) in [
+            (Renewal::ClientCredentials, Rotation::Always, true),
+            (Renewal::RefreshToken, Rotation::Never, true),
+            (Renewal::RefreshToken, Rotation::Sometimes, false),
+            (Renewal::ReusableRefreshToken, Rotation::Sometimes, true),
+            (Renewal::ReusableRefreshToken, Rotation::Always, false),
+        ] {
+            assert_eq!(is_repeatable(renewal, rotation), repeatable, "{renewal:?} {rotation:?}");
+        }
     }
 }

@@ -120,7 +120,8 @@ async fn poll_once(party: &Party<'_>, authorization: &Authorization) -> Result<P
     match document.get("error").and_then(Value::as_str) {
         Some("authorization_pending") => Ok(Polled::Pending),
         Some("slow_down") => Ok(Polled::SlowDown),
-        Some("expired_token") => Err(OAuthError::DeviceExpired),
+        // The latter is of servers that follow an early draft.
+        Some("expired_token" | "code_expired") => Err(OAuthError::DeviceExpired),
         _ => Err(refused(party, &document)),
     }
 }
@@ -128,7 +129,8 @@ async fn poll_once(party: &Party<'_>, authorization: &Authorization) -> Result<P
 fn refused(party: &Party<'_>, document: &Value) -> OAuthError {
     let text = |name: &str| document.get(name).and_then(Value::as_str);
     let code = text("error").unwrap_or("unknown_error");
-    if code == "access_denied" {
+    // The latter is Microsoft's.
+    if matches!(code, "access_denied" | "authorization_declined") {
         let description = text("error_description").and_then(super::Described::new);
         return OAuthError::Denied { code: code.to_owned(), description };
     }

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::unique::is_unique;
-use super::{Described, OAuthError, Tokens};
+use super::answer::{find_error, parse};
+use super::lifetime::seconds;
+use super::{Described, OAuthError, Tokens, scopes};
 use crate::clock::Timestamp;
 use crate::connector::{BodyFormat, OAuth2, Pointer, Rate, TokenAnswer};
 use crate::http::Response;
 use crate::secret::Secret;
-
-/// Ten years: what a token that claims to live longer is taken to live.
-const LONGEST_LIFETIME_SECS: f64 = 315_360_000.0;
 
 /// What a request to the token endpoint is for; answers to a refresh may be shaped otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +48,8 @@ pub fn standard(
     now: Timestamp,
 ) -> Result<(u16, Value), OAuthError> {
     let malformed = |why: String| OAuthError::Malformed { endpoint: "the token endpoint", why };
-    if response.status == 429 || response.status >= 500 {
-        return Err(OAuthError::Temporary {
-            status: response.status,
-            after: response.retry_after(&rate.retry_hints, now),
-        });
+    if matches!(response.status, 408 | 425 | 429 | 500..) {
+        return Err(OAuthError::Temporary { status: response.status, after: response.retry_after(rate, now) });
     }
     let Some(document) = parse(response) else {
         let kind = response.header("content-type").unwrap_or("no content type");
@@ -62,9 +57,11 @@ pub fn standard(
     };
     let answer = &rules.answer;
     let succeeded = response.is_success() && answer.success.iter().all(|(at, want)| at.find(&document) == Some(want));
-    if let Some(error) = answer.error.text(&document).filter(|_| !succeeded || !has_token(answer, purpose, &document)) {
-        let mut standard = json!({ "error": error });
-        if let Some(description) = answer.error_description.text(&document) {
+    let is_known = |code: &str| is_refusal(rules, code);
+    let error = find_error(answer, &document, response.status, is_known);
+    if let Some(error) = error.filter(|_| !succeeded || !has_token(answer, purpose, &document)) {
+        let mut standard = json!({ "error": error.code });
+        if let Some(description) = error.description {
             standard["error_description"] = Value::String(description);
         }
         // A device's polling is steered by the answer: its interval travels on.
@@ -78,22 +75,6 @@ pub fn standard(
 
 fn has_token(answer: &TokenAnswer, purpose: Purpose, document: &Value) -> bool {
     access_token(answer, purpose, document).is_some()
-}
-
-/// JSON, or a form (GitHub without an `Accept` header, older servers). An array or a bare value is neither, and nor is an
-/// object that says something twice.
-fn parse(response: &Response) -> Option<Value> {
-    if let Some(document) = response.json() {
-        return is_unique(&response.body).then_some(document);
-    }
-    let content_type = response.header("content-type").unwrap_or_default();
-    let form = content_type.starts_with("application/x-www-form-urlencoded") || content_type.starts_with("text/plain");
-    let text = std::str::from_utf8(&response.body).ok().filter(|text| form && text.contains('='))?;
-    if text.trim_start().starts_with('<') {
-        return None;
-    }
-    let pairs = url::form_urlencoded::parse(text.trim().as_bytes());
-    Some(Value::Object(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()))
 }
 
 fn access_token(answer: &TokenAnswer, purpose: Purpose, document: &Value) -> Option<String> {
@@ -124,8 +105,10 @@ pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Toke
     let lifetime = refreshed.and_then(|at| seconds(at.find(document)));
     let separator = rules.scope.answer_separator.as_deref().unwrap_or(&rules.scope.separator);
     let scopes = answer.scope.find(document).and_then(|scope| match scope {
-        Value::String(text) => Some(split_scopes(text, separator)),
-        Value::Array(items) => Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect()),
+        Value::String(text) => scopes::granted(split_scopes(text, separator)),
+        Value::Array(items) => {
+            scopes::granted(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect())
+        }
         _ => None,
     });
     let texts = |places: &indexmap::IndexMap<String, Pointer>| -> Vec<(String, String)> {
@@ -152,23 +135,20 @@ pub(super) fn split_scopes(text: &str, separator: &str) -> Vec<String> {
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// A lifetime however it is written: a number, a string of one, a fraction. Zero and less mean that nothing is said;
-/// what is absurdly long is taken for ten years.
-fn seconds(value: Option<&Value>) -> Option<u32> {
-    let number = match value? {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the clamp")]
-    (number >= 1.0).then(|| number.min(LONGEST_LIFETIME_SECS) as u32)
+/// Codes by which a server refuses a grant for good: only a person can give another (RFC 6749 section 5.2, OpenID Connect
+/// Core section 3.1.2.6; Microsoft Entra uses the latter ones for refreshes too).
+const REFUSALS: [&str; 5] =
+    ["invalid_grant", "interaction_required", "login_required", "consent_required", "account_selection_required"];
+
+fn is_refusal(rules: &OAuth2, code: &str) -> bool {
+    REFUSALS.contains(&code) || rules.answer.refused.iter().any(|refused| refused == code)
 }
 
 /// Sorts an error code of the token endpoint (RFC 6749 section 5.2): refused for good, or a request that was wrong.
 pub fn refusal(rules: &OAuth2, code: &str, description: Option<&str>) -> OAuthError {
     let description = description.and_then(Described::new);
     let code: String = code.chars().take(100).collect();
-    if code == "invalid_grant" || rules.answer.refused.contains(&code) {
+    if is_refusal(rules, &code) {
         return OAuthError::Refused { code, description };
     }
     if code == "temporarily_unavailable" || code == "server_error" {

@@ -204,6 +204,12 @@ impl Listener {
         self.start.url()
     }
 
+    /// Returns what says whether a browser has opened the start page.
+    pub fn visited(&self) -> impl Fn() -> bool + use<> {
+        let start = Arc::clone(&self.start);
+        move || start.is_used()
+    }
+
     /// The first callback that belongs to the flow.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! send, so that everything above sees the standard alone.
 
 pub mod access;
+mod answer;
 pub mod authorize;
 pub mod callback;
 mod client;
@@ -13,6 +14,7 @@ pub mod device;
 pub mod dialect;
 pub mod discovery;
 mod guard;
+pub mod lifetime;
 pub mod listener;
 pub mod revoke;
 pub mod scopes;
@@ -39,7 +41,7 @@ pub struct Tokens {
     pub access_token: Secret,
     /// Absent where the answer leaves it out: a refresh then keeps the old one (RFC 6749 section 6).
     pub refresh_token: Option<Secret>,
-    /// Seconds that the access token lives; absent where nothing says.
+    /// Seconds that the access token lives, as the answer or the connector says.
     pub lifetime: Option<u32>,
     /// Seconds that the refresh token lives.
     pub refresh_lifetime: Option<u32>,

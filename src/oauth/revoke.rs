@@ -36,7 +36,7 @@ pub async fn revoke(party: &Party<'_>, grant: &Grant) -> Result<Revoked, OAuthEr
     };
     let response = party.http.send(request(party, rule, grant)?, &party.route).await?;
     if response.status == 429 || response.status >= 500 {
-        let after = response.retry_after(&party.rate.retry_hints, party.clock.now());
+        let after = response.retry_after(party.rate, party.clock.now());
         return Err(OAuthError::Temporary { status: response.status, after });
     }
     let document = response.json().unwrap_or_default();

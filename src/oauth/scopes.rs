@@ -10,8 +10,9 @@ use crate::connector::{Connector, ScopeRule};
 pub type Asked = IndexMap<String, Vec<String>>;
 
 /// What to ask for: what the user named, else the connector's defaults, and what it always needs. `PARAM=SCOPE` names one
-/// of a further list of the connector.
+/// of a further list of the connector. One word may name several scopes (`repo,gist`, `"openid email"`).
 pub fn to_ask(rule: &ScopeRule, named: &[String]) -> Asked {
+    let named: &[String] = &named.iter().flat_map(|word| each(rule, word)).collect::<Vec<_>>();
     let mut asked = Asked::new();
     if !rule.param.is_empty() {
         let main: Vec<String> = named.iter().filter(|scope| split(rule, scope).is_none()).cloned().collect();
@@ -34,6 +35,40 @@ pub fn to_ask(rule: &ScopeRule, named: &[String]) -> Asked {
     asked
 }
 
+/// Returns a `connect` command that asks for these scopes beside those that the connection has.
+pub fn adding<S: AsRef<str>>(connect: &str, scopes: &[S]) -> String {
+    let mut command = connect.to_owned();
+    for scope in scopes {
+        command.push_str(&format!(" --add-scope {}", shlex::try_quote(scope.as_ref()).unwrap_or_default()));
+    }
+    command
+}
+
+/// The scopes of one word; those of `PARAM=A,B` are all of that list.
+fn each(rule: &ScopeRule, word: &str) -> Vec<String> {
+    let (list, scopes) = match split(rule, word) {
+        Some((param, scopes)) => (format!("{param}="), scopes),
+        None => (String::new(), word.to_owned()),
+    };
+    let scopes = scopes.split(|c: char| c == ',' || c.is_whitespace()).filter(|scope| !scope.is_empty());
+    scopes.map(|scope| format!("{list}{scope}")).collect()
+}
+
+/// What the user adds to what was asked for before, or to the defaults. Where a request has several lists, what was asked
+/// for before does not say which scope was in which: those of the further lists' defaults are taken to be theirs.
+pub fn to_add(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<String> {
+    let defaults = || {
+        let further =
+            rule.also.iter().flat_map(|(param, list)| list.iter().map(move |scope| format!("{param}={scope}")));
+        further.collect::<Vec<_>>()
+    };
+    let kept = if before.is_empty() { &rule.default } else { before };
+    let is_further = |scope: &&String| rule.also.values().flatten().any(|further| further == *scope);
+    let is_main = |scope: &&String| rule.default.contains(scope) || rule.always.contains(scope);
+    let kept = kept.iter().filter(|scope| is_main(scope) || !is_further(scope)).cloned();
+    kept.chain(defaults()).chain(added.iter().cloned()).collect()
+}
+
 /// `user_scope=chat:write`, where `user_scope` is a further list.
 fn split(rule: &ScopeRule, scope: &str) -> Option<(String, String)> {
     let (param, scope) = scope.split_once('=')?;
@@ -43,6 +78,12 @@ fn split(rule: &ScopeRule, scope: &str) -> Option<(String, String)> {
 fn unique(scopes: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     scopes.filter(|scope| seen.insert(scope.clone())).collect()
+}
+
+/// Returns the scopes that an answer lists, or absent for an empty list: it means that the server does not say (the tokens
+/// of GitHub Apps and fine-grained ones have permissions in place of scopes), not that nothing is granted.
+pub fn granted(listed: Vec<String>) -> Option<Vec<String>> {
+    (!listed.is_empty()).then_some(listed)
 }
 
 /// The scopes that were asked for and are not granted. Those that another one covers, that the vendor names otherwise or
@@ -120,5 +161,33 @@ mod tests {
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["a", "offline"]), &list(&["u"])));
         let asked = to_ask(&rule, &list(&["b", "user_scope=v", "b"]));
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b", "offline"]), &list(&["v"])));
+    }
+
+    #[test]
+    fn field_30_several_scopes_in_one_word_are_several() {
+        let rule = ScopeRule {
+            default: list(&["a"]),
+            also: IndexMap::from([("user_scope".to_owned(), list(&["u"]))]),
+            ..ScopeRule::default()
+        };
+        for named in [&["b,c"][..], &["b c"], &[" b , c,"], &["b", "c"], &["b,b\tc\n"]] {
+            assert_eq!(to_ask(&rule, &list(named))["scope"], ["b", "c"], "{named:?}");
+        }
+        let asked = to_ask(&rule, &list(&["user_scope=v,w", "b"]));
+        assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b"]), &list(&["v", "w"])));
+        assert_eq!(to_ask(&rule, &list(&[" ", ","])), to_ask(&rule, &[]), "nothing is named");
+        let colons = "https://www.googleapis.com/auth/drive";
+        assert_eq!(to_ask(&rule, &list(&[colons]))["scope"], [colons]);
+    }
+
+    #[test]
+    fn field_30_a_scope_that_is_added_keeps_the_others() {
+        let rule = ScopeRule { default: list(&["a"]), always: list(&["offline"]), ..ScopeRule::default() };
+        let added = |before: &[&str]| to_ask(&rule, &to_add(&rule, &list(before), &list(&["x,y"])))["scope"].clone();
+        assert_eq!(added(&["b", "offline"]), ["b", "offline", "x", "y"]);
+        assert_eq!(added(&[]), ["a", "x", "y", "offline"]);
+        let two = ScopeRule { also: IndexMap::from([("user_scope".to_owned(), list(&["u"]))]), ..rule };
+        let asked = to_ask(&two, &to_add(&two, &list(&["b", "u"]), &list(&["user_scope=v"])));
+        assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b", "offline"]), &list(&["u", "v"])));
     }
 }

@@ -48,6 +48,10 @@ impl StartPage {
         self.url.path()
     }
 
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// The redirect, the first time. The caller knows who asks.
     pub(super) fn answer(&self) -> Answer {
         if self.used.swap(true, Ordering::Relaxed) {

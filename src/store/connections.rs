@@ -334,6 +334,7 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
             issued_at,
             expires_at,
             refreshable: renewal != Renewal::None,
+            refresh_expires_at: time(23)?.filter(|_| renewal.has_refresh_token()),
             presented_at: if presented.is_some() && presented == generation { time(22)? } else { None },
         },
         last_check: time(15)?.zip(row.get(16)?).map(|(at, healthy)| Check { at, healthy }),

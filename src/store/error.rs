@@ -48,6 +48,9 @@ pub enum StoreError {
     DiskFull(#[source] SqliteError),
     #[error("the store cannot be written, its file system is read-only or its files are not this user's")]
     ReadOnly(#[source] SqliteError),
+    /// A process that was killed has left it.
+    #[error("the store's last writes are in its log, which cannot be read in a folder that cannot be written")]
+    LogUnreadable(#[source] SqliteError),
     #[error("another process has kept the store busy for too long")]
     Busy(#[source] SqliteError),
     #[error("the store cannot be read or written")]
@@ -108,7 +111,12 @@ impl Remedy for StoreError {
             Self::Busy(_) => Kind::Temporary,
             Self::NoConnection => Kind::NotFound,
             Self::NameTaken(_) => Kind::Usage,
-            Self::DiskFull(_) | Self::ReadOnly(_) | Self::Io(_) | Self::OldSqlite(_) | Self::Sqlite(_) => Kind::Failed,
+            Self::DiskFull(_)
+            | Self::ReadOnly(_)
+            | Self::LogUnreadable(_)
+            | Self::Io(_)
+            | Self::OldSqlite(_)
+            | Self::Sqlite(_) => Kind::Failed,
         }
     }
 
@@ -124,7 +132,7 @@ impl Remedy for StoreError {
             Self::NoConnection => "no_such_connection",
             Self::NameTaken(_) => "name_taken",
             Self::DiskFull(_) => "disk_full",
-            Self::ReadOnly(_) => "read_only",
+            Self::ReadOnly(_) | Self::LogUnreadable(_) => "read_only",
             Self::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => "read_only",
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => "disk_full",
             Self::Io(_) => "io",
@@ -151,6 +159,9 @@ impl Remedy for StoreError {
                 Self::Busy(_) => "try again; `integ vault status` says whether the store answers",
                 Self::NoConnection | Self::NameTaken(_) => "integ status",
                 Self::DiskFull(_) => "free some space: `df -h` shows which disk is full",
+                Self::LogUnreadable(_) => {
+                    "`integ test --all` where the folder can be written: it writes the log into the store"
+                }
                 Self::ReadOnly(_) | Self::Io(_) => {
                     "integ config path, and `ls -ld` and `df -h` of the folders it names"
                 }

@@ -21,6 +21,7 @@ use crate::secret::Secret;
 pub(super) const RENEWALS: &[(Renewal, &str)] = &[
     (Renewal::None, "none"),
     (Renewal::RefreshToken, "refresh_token"),
+    (Renewal::ReusableRefreshToken, "reusable_refresh_token"),
     (Renewal::ClientCredentials, "client_credentials"),
 ];
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::sequence::{Noted, Notes};
@@ -159,11 +160,22 @@ struct Opened {
 
 /// A connection to the file at `path` under `key`, of which nothing has been read yet.
 pub(super) fn keyed(path: &Path, key: &Key) -> Result<Connection, StoreError> {
+    unlock(path, OpenFlags::SQLITE_OPEN_READ_WRITE, key)
+}
+
+/// A connection to a file that nobody writes: neither its log nor locks are looked at.
+fn keyed_immutable(path: &Path, key: &Key) -> Result<Connection, StoreError> {
+    let mut uri = std::path::absolute(path)
+        .and_then(|path| Url::from_file_path(path).map_err(|()| std::io::ErrorKind::InvalidFilename.into()))?;
+    uri.set_query(Some("immutable=1"));
+    unlock(Path::new(uri.as_str()), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI, key)
+}
+
+fn unlock(path: &Path, flags: OpenFlags, key: &Key) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version()));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // No SQL may edit the schema's own table, and nothing in a schema is trusted (the latter is the build's default as
     // well). The key says who could write the file, not who did.
@@ -199,8 +211,28 @@ fn is_unreleased(path: &Path, key: &Key) -> bool {
 }
 
 /// Opens and reads the first facts. Nothing is written, unless the schema is to be brought forward.
+///
+/// In a folder that cannot be written, SQLite cannot make the index of the log. It is not needed if the log holds nothing;
+/// a log that holds writes is never left out.
 fn verified(path: &Path, key: &Key) -> Result<Opened, StoreError> {
-    let mut connection = keyed(path, key)?;
+    match identified(keyed(path, key)?) {
+        Err(StoreError::ReadOnly(source)) if has_log(path) => Err(StoreError::LogUnreadable(source)),
+        Err(StoreError::ReadOnly(_)) => identified(keyed_immutable(path, key)?),
+        opened => opened,
+    }
+}
+
+/// Whether there is a log that holds anything, or may hold anything.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(log) {
+        Ok(metadata) => metadata.len() > 0,
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+fn identified(mut connection: Connection) -> Result<Opened, StoreError> {
     // Whoever only reads leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
     // act is not an fsync. `Store::write` takes this back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

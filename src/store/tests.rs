@@ -84,7 +84,13 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
     assert_eq!(connection.origin.unwrap().as_str(), "http://127.0.0.1:9/x");
     assert_eq!(
         connection.expiry,
-        Expiry { issued_at: Some(at(10)), expires_at: Some(at(3610)), refreshable: true, presented_at: None }
+        Expiry {
+            issued_at: Some(at(10)),
+            expires_at: Some(at(3610)),
+            refreshable: true,
+            refresh_expires_at: Some(at(90_000)),
+            presented_at: None
+        }
     );
     let stored = stored.unwrap();
     let found = stored.grant.as_ref().unwrap();

@@ -335,8 +335,7 @@ impl Reader<'_> {
         }
         if class == ErrorClass::RateLimit {
             let now = self.app.clock.now();
-            let hints = &self.session.connector.rate.retry_hints;
-            let wait = response.retry_after(hints, now).unwrap_or(LONGEST_WAIT);
+            let wait = response.retry_after(&self.session.connector.rate, now).unwrap_or(LONGEST_WAIT);
             return Err(self.limited(now.checked_add(wait).unwrap_or(Timestamp::MAX)).into_trouble());
         }
         if self.stream.skip.iter().any(|skip| fits(skip, response)) {

@@ -113,7 +113,8 @@ impl std::fmt::Debug for Access<'_> {
 impl<'a> Access<'a> {
     /// With what the environment says of the identity.
     pub fn new(folders: &'a Folders, config: &'a VaultConfig, ask: &'a dyn PassphraseSource) -> Self {
-        Self { folders, config, given: Given::from_env(), ask, keyring: Keyring::default() }
+        let keyring = Keyring::default().attended_if(ask.is_attended());
+        Self { folders, config, given: Given::from_env(), ask, keyring }
     }
 
     /// With another environment or keyring.

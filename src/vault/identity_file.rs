@@ -7,12 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::identity::{self, Identity, Unopened};
 use super::layout::{Hold, check_private, hold_file};
 use super::passphrase::New;
-use super::{Access, KeyringError, Prompt, VaultError, passphrase};
+use super::{Access, Keyring, KeyringError, Prompt, VaultError, passphrase};
 use crate::clock::Timestamp;
 use crate::config::IdentityCustody;
 use crate::env;
@@ -88,15 +86,8 @@ impl Access<'_> {
             return Ok(Some((identity, Custody::Given)));
         }
         let path = self.folders.identity();
-        match check_private(&path) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            // A link and wide rights are as they must be there.
-            Err(error) => {
-                if !files::is_mounted_secret(&path)? {
-                    return Err(error);
-                }
-            }
+        if !check_private(&path)? {
+            return Ok(None);
         }
         Ok(match read(&path)? {
             None => None,
@@ -134,7 +125,8 @@ impl Access<'_> {
             IdentityCustody::File => Custody::File,
             IdentityCustody::Passphrase => Custody::Passphrase,
             IdentityCustody::Keyring => Custody::Keyring,
-            IdentityCustody::Auto => match self.put(identity, Custody::Keyring, now) {
+            // One that asks each time is for those who choose it.
+            IdentityCustody::Auto => match self.put_into(&self.keyring.as_found_later(), identity) {
                 Ok(()) => return Ok(Custody::Keyring),
                 Err(VaultError::Keyring(_)) => Custody::File,
                 Err(error) => return Err(error),
@@ -193,17 +185,7 @@ impl Access<'_> {
         let text = match custody {
             Custody::Given => return Ok(()),
             Custody::File => plain,
-            Custody::Keyring => {
-                let recipient = identity.recipient();
-                let secret = identity.secret();
-                self.keyring.set(&recipient, &secret, "integ: identity")?;
-                if self.keyring.get(&recipient)? != secret {
-                    return Err(KeyringError::Absent(recipient).into());
-                }
-                Zeroizing::new(format!(
-                    "# The identity is in the OS keyring: service integ.\n{KEYRING_NOTE} {recipient}\n"
-                ))
-            }
+            Custody::Keyring => return self.put_into(&self.keyring, identity),
             Custody::Passphrase => {
                 let passphrase = passphrase::choose(self.passphrase_command(), self.ask, New::Identity)?;
                 let sealed = identity::encrypt_with_passphrase(plain.as_bytes(), &passphrase);
@@ -214,6 +196,27 @@ impl Access<'_> {
             }
         };
         files::write_atomic(&path, text.as_bytes()).map_err(VaultError::at(&path))
+    }
+
+    /// Puts the identity into a keyring, reads it back as the next command will, and notes where it is. An entry that cannot
+    /// be read back is deleted.
+    fn put_into(&self, keyring: &Keyring, identity: &Identity) -> Result<(), VaultError> {
+        let (recipient, secret, path) = (identity.recipient(), identity.secret(), self.folders.identity());
+        keyring.set(&recipient, &secret, "integ: identity")?;
+        let found = match keyring.as_found_later().attended_if(keyring.is_attended()).get(&recipient) {
+            Ok(found) if found == secret => Ok(()),
+            Ok(_) => Err(KeyringError::Absent(recipient.clone())),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = found {
+            // The file that is in force may name this very entry.
+            if !matches!(read(&path)?, Some(Content::Keyring(noted)) if noted == recipient) {
+                let _ = keyring.delete(&recipient);
+            }
+            return Err(error.into());
+        }
+        let note = format!("# The identity is in the OS keyring: service integ.\n{KEYRING_NOTE} {recipient}\n");
+        files::write_atomic(&path, note.as_bytes()).map_err(VaultError::at(&path))
     }
 
     pub(super) fn hold_identity(&self) -> Result<fs::File, VaultError> {

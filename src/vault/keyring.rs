@@ -1,12 +1,11 @@
 //! The operating system's keyring: Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows.
 //!
 //! Everything of integ is under the service `integ`. Nothing is asked of the keyring before the first call, and no call
-//! lasts longer than 2 s: a desktop's unlock dialog can stand open for ever. One that did not answer is not asked
-//! again by this process.
+//! lasts longer than 2 s: a desktop's dialog can be open for ever. At a terminal, where somebody can answer the dialog, it
+//! is waited for longer, and the user is told. A keyring that did not answer is not asked again by this process.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -24,14 +23,17 @@ const SERVICE: &str = "integ";
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long one call may take if somebody can answer the keyring's dialog.
+const DIALOG_TIMEOUT: Duration = Duration::from_secs(120);
+
 #[derive(Debug, Error)]
 pub enum KeyringError {
     #[error("no OS keyring answers here")]
     NoService(#[source] keyring_core::Error),
     #[error("the OS keyring is locked, or was never set up")]
     Locked(#[source] keyring_core::Error),
-    #[error("the OS keyring did not answer within 2 s; it may be waiting for its unlock dialog")]
-    Hung,
+    #[error("the OS keyring did not answer within {} s; it may be waiting for a dialog to be answered", after.as_secs())]
+    Hung { after: Duration },
     #[error("the OS keyring holds no entry {0:?}")]
     Absent(String),
     #[error("the OS keyring refused")]
@@ -47,7 +49,7 @@ impl Remedy for KeyringError {
         match self {
             Self::NoService(_) => "keyring_absent",
             Self::Locked(_) => "keyring_locked",
-            Self::Hung => "keyring_hung",
+            Self::Hung { .. } => "keyring_hung",
             Self::Absent(_) => "keyring_entry_missing",
             Self::Refused(_) => "keyring_refused",
         }
@@ -60,7 +62,11 @@ impl Remedy for KeyringError {
                     "log in to a desktop session, or start one: dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock \
                      --components=secrets; integ status'"
                 }
-                Self::Locked(_) | Self::Hung => "unlock it in the desktop's password manager, then `integ vault status`",
+                Self::Locked(_) => "unlock it in the desktop's password manager, then `integ vault status`",
+                Self::Hung { .. } => {
+                    "answer its dialog, then `integ vault status`; KeePassXC asks each time unless \"Confirm when passwords \
+                     are retrieved by clients\" is off in its Secret Service settings"
+                }
                 Self::Absent(_) => "INTEG_IDENTITY_FILE=FILE integ vault status, with a copy of the identity",
                 Self::Refused(_) => "secret-tool search --all service integ",
             }
@@ -69,17 +75,22 @@ impl Remedy for KeyringError {
     }
 }
 
-type Connect = fn() -> keyring_core::Result<Arc<CredentialStore>>;
+type Connect = Arc<dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync>;
 
 /// The keyring of the user who runs this. Copies share one connection.
 #[derive(Clone)]
-pub struct Keyring(Arc<Shared>);
+pub struct Keyring {
+    shared: Arc<Shared>,
+    /// Somebody at a terminal can answer the keyring's dialogs.
+    attended: bool,
+}
 
 struct Shared {
     connect: Connect,
     labels: Labels,
     store: Mutex<Option<Arc<CredentialStore>>>,
-    hung: AtomicBool,
+    /// How long it was waited for without an answer.
+    hung: Mutex<Option<Duration>>,
 }
 
 impl fmt::Debug for Keyring {
@@ -91,7 +102,7 @@ impl fmt::Debug for Keyring {
 impl Default for Keyring {
     fn default() -> Self {
         // Only Secret Service has labels; elsewhere the entry is shown by its service and user.
-        Self::connecting_by(platform, if cfg!(target_os = "linux") { Labels::Shown } else { Labels::Unknown })
+        Self::connecting_by(Arc::new(platform), if cfg!(target_os = "linux") { Labels::Shown } else { Labels::Unknown })
     }
 }
 
@@ -110,21 +121,45 @@ enum Failure {
 
 impl Keyring {
     fn connecting_by(connect: Connect, labels: Labels) -> Self {
-        Self(Arc::new(Shared { connect, labels, store: Mutex::new(None), hung: AtomicBool::new(false) }))
+        let shared = Shared { connect, labels, store: Mutex::new(None), hung: Mutex::new(None) };
+        Self { shared: Arc::new(shared), attended: false }
+    }
+
+    /// With somebody at a terminal who can answer the keyring's dialogs, or nobody.
+    #[must_use]
+    pub fn attended_if(self, attended: bool) -> Self {
+        Self { attended, ..self }
+    }
+
+    pub(super) fn is_attended(&self) -> bool {
+        self.attended
+    }
+
+    /// The same keyring as the next command finds it: on a connection of its own, with nobody to answer dialogs. Some
+    /// keyrings (KeePassXC) give an entry without a question to the connection that wrote it, and to no other.
+    #[must_use]
+    pub(super) fn as_found_later(&self) -> Self {
+        Self::connecting_by(Arc::clone(&self.shared.connect), self.shared.labels)
     }
 
     /// A keyring for tests, which answers as `store` does.
     #[cfg(test)]
     pub(super) fn over(store: Arc<CredentialStore>) -> Self {
-        let keyring = Self::connecting_by(|| Err(keyring_core::Error::NoDefaultStore), Labels::Unknown);
-        *keyring.0.store.lock().unwrap() = Some(store);
-        keyring
+        Self::over_each(move || Ok(Arc::clone(&store)))
+    }
+
+    /// A keyring for tests, of which each connection answers as `connect` says.
+    #[cfg(test)]
+    pub(super) fn over_each(
+        connect: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::connecting_by(Arc::new(connect), Labels::Unknown)
     }
 
     /// A keyring for tests that nothing answers for.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self::connecting_by(|| Err(keyring_core::Error::NoDefaultStore), Labels::Unknown)
+        Self::over_each(|| Err(keyring_core::Error::NoDefaultStore))
     }
 
     /// Whether a keyring answers.
@@ -154,7 +189,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`].
     pub fn set(&self, user: &str, secret: &Secret, label: &str) -> Result<(), KeyringError> {
-        let label = (self.0.labels == Labels::Shown).then(|| label.to_owned());
+        let label = (self.shared.labels == Labels::Shown).then(|| label.to_owned());
         let (owner, secret) = (user.to_owned(), secret.clone());
         self.call(user, move |store| entry(store, &owner, label.as_deref())?.set_secret(secret.expose().as_bytes()))
     }
@@ -177,11 +212,12 @@ impl Keyring {
         user: &str,
         ask: impl FnOnce(&CredentialStore) -> keyring_core::Result<T> + Send + 'static,
     ) -> Result<T, KeyringError> {
-        if self.0.hung.load(Ordering::Relaxed) {
-            return Err(KeyringError::Hung);
+        let hung = || self.shared.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(after) = *hung() {
+            return Err(KeyringError::Hung { after });
         }
         let (answer, answered) = mpsc::sync_channel(1);
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let spawned = thread::Builder::new().name("keyring".to_owned()).spawn(move || {
             let result = shared.connected().and_then(|store| ask(&*store).map_err(Failure::Calling));
             let _ = answer.send(result);
@@ -189,12 +225,19 @@ impl Keyring {
         if let Err(error) = spawned {
             return Err(KeyringError::Refused(keyring_core::Error::PlatformFailure(Box::new(error))));
         }
-        match answered.recv_timeout(TIMEOUT) {
+        let mut after = TIMEOUT;
+        let mut result = answered.recv_timeout(TIMEOUT);
+        if self.attended && matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
+            tracing::warn!("the OS keyring is waiting: answer its dialog, or press Ctrl-C");
+            after = DIALOG_TIMEOUT;
+            result = answered.recv_timeout(DIALOG_TIMEOUT);
+        }
+        match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => Err(classify(failure, user)),
             Err(_) => {
-                self.0.hung.store(true, Ordering::Relaxed);
-                Err(KeyringError::Hung)
+                *hung() = Some(after);
+                Err(KeyringError::Hung { after })
             }
         }
     }
@@ -263,15 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn field_46_a_dialog_is_waited_for_if_somebody_can_answer_it() {
+        let slow = || {
+            thread::sleep(TIMEOUT + Duration::from_millis(500));
+            Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
+        };
+        let unattended = Keyring::over_each(slow).reach().unwrap_err();
+        assert!(matches!(unattended, KeyringError::Hung { after: TIMEOUT }));
+        assert!(unattended.hint().unwrap().contains("KeePassXC"));
+        Keyring::over_each(slow).attended_if(true).reach().unwrap();
+    }
+
+    #[test]
     fn fault_050_a_keyring_that_never_answers_is_given_up_after_2_s() {
         let never = || {
             thread::sleep(Duration::from_secs(60));
             Err(keyring_core::Error::NoDefaultStore)
         };
-        let keyring = Keyring::connecting_by(never, Labels::Unknown);
+        let keyring = Keyring::over_each(never);
         let waiting = crate::clock::Stopwatch::start();
-        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung)));
-        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung)));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung { .. })));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung { .. })));
         assert!(waiting.elapsed() < Duration::from_secs(4));
         assert!(matches!(Keyring::none().reach(), Err(KeyringError::NoService(_))));
     }

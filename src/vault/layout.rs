@@ -199,7 +199,7 @@ pub(super) fn hold_file(path: &Path, hold: Hold, timeout: Duration) -> Result<Fi
     let waiting = Stopwatch::start();
     loop {
         check_private(path)?;
-        let file = files::open_or_create_private(path).map_err(VaultError::at(path))?;
+        let (file, path) = open_lock(path, hold).map_err(VaultError::at(path))?;
         let locked = match hold {
             Hold::Shared => file.try_lock_shared(),
             Hold::Alone => file.try_lock(),
@@ -215,6 +215,21 @@ pub(super) fn hold_file(path: &Path, hold: Hold, timeout: Duration) -> Result<Fi
         if waiting.elapsed() > timeout {
             return Err(VaultError::Busy(path.to_owned()));
         }
+    }
+}
+
+/// Opens what is locked: the file at `path`, which is made where it is missing. In a folder that this user can only read it
+/// is opened to read, which is enough to hold it with others; where it was never made, the folder itself is held.
+fn open_lock(path: &Path, hold: Hold) -> io::Result<(File, &Path)> {
+    match files::open_or_create_private(path) {
+        Err(error) if hold == Hold::Shared && files::is_read_only(&error) => match files::open_read_only(path) {
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().ok_or(absent)?;
+                Ok((File::open(folder)?, folder))
+            }
+            opened => Ok((opened?, path)),
+        },
+        opened => Ok((opened?, path)),
     }
 }
 
@@ -234,7 +249,8 @@ pub(super) fn is_file_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Whether there is a file at `path`, and that nobody but this user can have read or written it.
+/// Whether there is a file at `path`, and that nobody but this user can have read or written it. Files that root mounted
+/// into a container, read-only, are as they must be there: behind links, and readable by others.
 ///
 /// # Errors
 /// [`VaultError::Symlink`], [`VaultError::NotAFile`], [`VaultError::ForeignOwner`], [`VaultError::WideRights`].
@@ -244,22 +260,30 @@ pub(super) fn check_private(path: &Path) -> Result<bool, VaultError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(VaultError::at(path)(error)),
     };
-    if metadata.is_symlink() {
-        return Err(VaultError::Symlink(path.to_owned()));
+    let private = if metadata.is_symlink() {
+        Err(VaultError::Symlink(path.to_owned()))
+    } else if !metadata.is_file() {
+        Err(VaultError::NotAFile(path.to_owned()))
+    } else {
+        check_rights(path, &metadata, 0o077, "600")
+    };
+    match private {
+        Err(error) if !files::is_mounted_secret(path)? => Err(error),
+        _ => Ok(true),
     }
-    if !metadata.is_file() {
-        return Err(VaultError::NotAFile(path.to_owned()));
-    }
-    check_rights(path, &metadata, 0o077, "600")?;
-    Ok(true)
 }
 
 /// A folder may be seen by others, for its files cannot be read; it may not be written by others.
 fn check_folder(path: &Path, metadata: &fs::Metadata) -> Result<(), VaultError> {
-    if metadata.is_symlink() {
-        return Err(VaultError::Symlink(path.to_owned()));
+    let own = if metadata.is_symlink() {
+        Err(VaultError::Symlink(path.to_owned()))
+    } else {
+        check_rights(path, metadata, 0o022, "700")
+    };
+    match own {
+        Err(error) if !files::is_mounted_folder(path)? => Err(error),
+        _ => Ok(()),
     }
-    check_rights(path, metadata, 0o022, "700")
 }
 
 #[cfg(unix)]

@@ -39,6 +39,11 @@ pub trait PassphraseSource {
     /// # Errors
     /// The I/O error of the terminal.
     fn ask(&self, prompt: Prompt) -> io::Result<Option<Secret>>;
+
+    /// Whether somebody is there, who can also answer a dialog of the OS keyring.
+    fn is_attended(&self) -> bool {
+        false
+    }
 }
 
 /// The passphrase for `prompt`: what the command prints, else what [`PassphraseSource`] answers.

@@ -116,6 +116,11 @@ impl State {
         self.presented.iter().filter(|(_, times)| **times > 1).map(|(token, _)| token).collect()
     }
 
+    /// Takes back what was to go wrong with the next requests to a path.
+    pub fn forget_troubles(&mut self, path: &str) {
+        self.troubles.remove(path);
+    }
+
     /// When the requests to a path arrived.
     pub fn times(&self, path: &str) -> Vec<Instant> {
         let all = self.asked.iter().zip(&self.arrived);

@@ -153,7 +153,7 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
     oauth.ok("connect things --sandbox --auth oauth");
     let ran = oauth.run("sync things/ruled --json");
     assert_eq!((ran.code, ran.error_code().as_str()), (4, "missing_scopes"), "{ran:?}");
-    assert!(ran.stderr.contains("--scope admin"), "{ran:?}");
+    assert!(ran.stderr.contains("--add-scope admin"), "{ran:?}");
 }
 
 #[test]

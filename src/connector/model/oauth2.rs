@@ -1,5 +1,7 @@
 //! How a vendor speaks OAuth 2.0: endpoints, client authentication, scopes, redirects, answers, revocation.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -64,6 +66,17 @@ pub struct OAuth2 {
     pub revoke: Option<Revoke>,
     #[serde(default)]
     pub rotation: Rotation,
+    /// The parameter by which a user says whether refresh tokens rotate, for servers that the file does not know.
+    #[serde(default)]
+    pub rotation_param: Option<String>,
+}
+
+impl OAuth2 {
+    /// Returns whether refresh tokens rotate, as the user said at `connect`, else as the file says.
+    pub fn rotation(&self, params: &BTreeMap<String, String>) -> Rotation {
+        let said = self.rotation_param.as_ref().and_then(|param| params.get(param));
+        said.and_then(|word| Rotation::from_word(word)).unwrap_or(self.rotation)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -305,6 +318,17 @@ pub enum Rotation {
     /// It depends on the app's settings or is not known: a new one is stored, a missing one keeps the old.
     #[default]
     Sometimes,
+}
+
+impl Rotation {
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "always" => Self::Always,
+            "never" => Self::Never,
+            "sometimes" => Self::Sometimes,
+            _ => return None,
+        })
+    }
 }
 
 /// A token that comes back in the fragment of the redirect: the authorization page hands it to a script of ours.

@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use self::given::{Given, is_https};
-use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, ScopeRule, Send, Template};
+use super::{
+    Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, Rotation, ScopeRule, Send, Template,
+};
 use crate::near::suggest_or_list;
 
 /// Keys and messages.
@@ -133,6 +135,7 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     let mut given = Given::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
         check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
+        check_rotation_param(connector, auth, &format!("{key}.oauth2.rotation_param"), oauth2, given.found);
     }
     if let Some(fragment) = &auth.fragment {
         given.url(&format!("{key}.fragment.authorize_url"), &fragment.authorize_url);
@@ -146,6 +149,23 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     }
     if let Some(health) = &auth.health {
         check_health(connector, &format!("{key}.health.path"), health, [(name, auth)], found);
+    }
+}
+
+fn check_rotation_param(connector: &Connector, auth: &Auth, key: &str, oauth2: &OAuth2, found: &mut Found) {
+    let Some(name) = &oauth2.rotation_param else { return };
+    match connector.params(auth).find(|(known, _)| *known == name) {
+        None => {
+            let known: Vec<&str> = connector.params(auth).map(|(known, _)| known.as_str()).collect();
+            let known = suggest_or_list(name, known);
+            found.push((key.to_owned(), format!("{name:?} is not a parameter{known}")));
+        }
+        Some((_, param)) => {
+            if param.choices.is_empty() || param.choices.iter().any(|choice| Rotation::from_word(choice).is_none()) {
+                let message = format!("the choices of {name:?} must be among always, never and sometimes");
+                found.push((key.to_owned(), message));
+            }
+        }
     }
 }
 

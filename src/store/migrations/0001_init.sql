@@ -48,7 +48,8 @@ CREATE TABLE grants (
     issued_at            INTEGER NOT NULL,
     expires_at           INTEGER,
     refresh_expires_at   INTEGER,
-    renewal              TEXT NOT NULL CHECK (renewal IN ('none', 'refresh_token', 'client_credentials')),
+    renewal              TEXT NOT NULL
+        CHECK (renewal IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials')),
     -- Grows with every new grant; whoever writes one names the generation that it replaces.
     generation           INTEGER NOT NULL,
     -- The grant of this generation was shown to the vendor and no answer is stored.

@@ -94,3 +94,34 @@ fn moving_the_identity_loses_nothing_wherever_it_stops() {
     access.move_identity(Custody::File, NOW).unwrap();
     assert!(keyring.get(&recipient).is_err());
 }
+
+#[test]
+fn field_46_a_keyring_that_gives_nothing_back_is_not_chosen() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    // As KeePassXC does: who wrote the entry may read it, and every other connection must be allowed by a person.
+    let store = keyring_core::mock::Store::new().unwrap();
+    let keyring = |refusal: fn() -> keyring_core::Error| {
+        let (store, connected) = (Arc::clone(&store), AtomicBool::new(false));
+        Keyring::over_each(move || {
+            if connected.swap(true, Ordering::Relaxed) { Err(refusal()) } else { Ok(Arc::clone(&store) as _) }
+        })
+    };
+    let hangs = || {
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        keyring_core::Error::NoEntry
+    };
+    for refusal in [|| keyring_core::Error::NoEntry, hangs] {
+        let home = Home::new(IdentityCustody::Auto);
+        let access = home.access_by(&NOBODY, keyring(refusal));
+        let opened = access.open(&home.workspace("default"), CREATE).unwrap();
+        assert_eq!(opened.identity_made, Some(Custody::File));
+        let recipient = access.vault(&home.workspace("default")).unwrap().own_recipient();
+        assert!(Keyring::over(Arc::clone(&store) as _).get(&recipient).is_err(), "nothing is left there");
+        let strict = Home::new(IdentityCustody::Keyring);
+        let failure = strict.access_by(&NOBODY, keyring(refusal)).open(&strict.workspace("default"), CREATE);
+        assert_eq!(failure.unwrap_err().kind(), Kind::Vault);
+        assert!(!strict.folders.identity().exists());
+    }
+}

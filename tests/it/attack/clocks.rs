@@ -13,7 +13,7 @@ use crate::harness::{Home, Ran, Running, finish, needs};
 use crate::webhook::Listening;
 
 /// The library that gives a program another time.
-fn faketime() -> Option<PathBuf> {
+pub fn faketime() -> Option<PathBuf> {
     let libraries = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let paths = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     let found = paths.into_iter().find(|path| path.is_file());
@@ -22,7 +22,7 @@ fn faketime() -> Option<PathBuf> {
 }
 
 /// A command of this home whose wall clock is off by so much, as in `+3650d`.
-fn at(home: &Home, library: &PathBuf, offset: &str, line: &str) -> Command {
+pub fn at(home: &Home, library: &PathBuf, offset: &str, line: &str) -> Command {
     let mut command = home.command(line.split_whitespace());
     command
         .env("LD_PRELOAD", library)

@@ -1,7 +1,7 @@
 //! Attacks from outside, numbered as in the review of commit 273cca9: what a hostile connector file, vendor, backup, project
 //! or second user of the machine must not achieve.
 
-mod clocks;
+pub mod clocks;
 mod connectors;
 mod custody;
 mod exec;
@@ -12,4 +12,4 @@ mod restore;
 mod terminal;
 mod trusted_files;
 mod typed_input;
-mod users;
+pub mod users;
