@@ -214,4 +214,18 @@ mod tests {
         let heads: Vec<&str> = text.split("\r\n\r\n").next().unwrap().lines().collect();
         assert!(!heads.iter().any(|line| line.to_lowercase().starts_with("bcc")), "{text}");
     }
+
+    #[test]
+    fn an_address_without_a_name_is_written_alone() {
+        let texts = vec!["a@b.example, Ann <ann@b.example>".to_owned(), "\"Doe, J\" <j@b.example>".to_owned()];
+        let parts = vec![
+            Part::Text("from", vec!["me@b.example".to_owned()]),
+            Part::Text("to", texts),
+            Part::Text("text", vec!["hi".to_owned()]),
+        ];
+        let written = URL_SAFE_NO_PAD.decode(message(parts, "1", Timestamp::UNIX_EPOCH)).unwrap();
+        let written = String::from_utf8(written).unwrap().replace("\r\n\t", " ");
+        assert!(written.contains("From: <me@b.example>\r\n"), "{written}");
+        assert!(written.contains("To: <a@b.example>, \"Ann\" <ann@b.example>, \"Doe, J\" <j@b.example>"), "{written}");
+    }
 }

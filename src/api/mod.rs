@@ -11,6 +11,7 @@ mod input;
 mod pages;
 mod send;
 
+use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
@@ -23,7 +24,7 @@ pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 
 use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
-use crate::connector::{Action, Connector, ErrorClass, TemplateError};
+use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
 use crate::error::{Kind, Remedy};
 use crate::near::near;
 use crate::oauth::scopes;
@@ -186,7 +187,10 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
     let connection = &session.connection;
     let hint = match class {
         ErrorClass::Auth => Some(crate::oauth::access::reconnect_command(connection)),
-        ErrorClass::Permission => Some(format!("integ test {}", connection.name)),
+        ErrorClass::Permission => Some(match needed_scopes(session, answer).as_slice() {
+            [] => format!("integ test {}", connection.name),
+            needed => scopes::adding(&crate::oauth::access::reconnect_command(connection), needed),
+        }),
         ErrorClass::RateLimit | ErrorClass::Retry => Some("try again later".to_owned()),
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
     };
@@ -200,6 +204,29 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
     };
     let said = answer.said(&session.connector.api.message);
     ApiError::Refused { connection: connection.name.clone(), what, class, said, hint }
+}
+
+/// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
+/// not be one plain word of a command is left out.
+fn needed_scopes(session: &Session, answer: &crate::http::Response) -> Vec<String> {
+    if session.auth.oauth2.is_none() {
+        return Vec::new();
+    }
+    let document = session.connector.api.needed_scopes.as_ref().and_then(|place| Some((place, answer.json()?)));
+    let named = match document.as_ref().and_then(|(place, document)| place.find(document)) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        _ => answer.header("www-authenticate").and_then(challenge_scope).unwrap_or_default().to_owned(),
+    };
+    let granted = session.connection.scopes_granted.as_deref().unwrap_or_default();
+    let named = named.split([',', ' ']).filter(|scope| is_shell_safe(scope));
+    named.filter(|scope| !granted.iter().any(|granted| granted == scope)).map(str::to_owned).collect()
+}
+
+/// The `scope` of a bearer challenge (RFC 6750 section 3).
+fn challenge_scope(challenge: &str) -> Option<&str> {
+    let (_, rest) = challenge.split_once("scope=\"")?;
+    rest.split_once('"').map(|(scope, _)| scope)
 }
 
 /// What goes wrong between a session and its request.

@@ -158,6 +158,10 @@ pub struct Api {
     /// Where an answer says in words what went wrong, in order; the usual places where absent.
     #[serde(default)]
     pub message: Vec<Pointer>,
+    /// Where a refusal for want of scopes names those that are needed: a list, or a text with commas or spaces. What a
+    /// `WWW-Authenticate: Bearer` header names (RFC 6750 section 3) is read without this.
+    #[serde(default)]
+    pub needed_scopes: Option<Pointer>,
     /// What makes a repeated request that changes something harmless.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,

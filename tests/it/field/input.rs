@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::fake::FakeProvider;
-use crate::flow::{connect_line, home};
+use crate::fake::{CONNECTOR, FakeProvider, Trouble};
+use crate::flow::{Flow, connect_line, home};
 use crate::harness::{Home, INTEG, Running, finish, has_program, needs};
 
 /// The URL of the consent page that a sign-in would open.
@@ -179,4 +179,27 @@ fn field_d_a_connection_is_connected_by_its_name() {
     let two = home.run("connect slack@work --as play --sandbox --json");
     assert_eq!(two.code, 2, "{two:?}");
     assert_eq!(home.json("status")["summary"]["total"], json!(1));
+}
+
+#[test]
+fn field_49_a_refusal_that_names_scopes_hints_at_the_command_that_adds_them() {
+    let provider = FakeProvider::start();
+    let home = Home::new();
+    home.install("fake", &CONNECTOR.replacen("[api]\n", "[api]\nneeded_scopes = \"/needed\"\n", 1));
+    Flow::start(&home, &connect_line(&provider)).allow();
+    let json = vec![("content-type", "application/json".to_owned())];
+    let challenge = vec![("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"admin read\"".to_owned())];
+    for (headers, body, added) in [
+        (json.clone(), r#"{"error":"missing_scope","needed":"files:read,read"}"#, "--add-scope files:read"),
+        (json.clone(), r#"{"needed":["admin","write"]}"#, "--add-scope admin"),
+        (challenge, "", "--add-scope admin"),
+    ] {
+        provider.trouble("/api/things", [Trouble::Instead(403, headers, body.as_bytes().to_vec())]);
+        let ran = home.run("api fake /things");
+        assert!(ran.stderr.contains(added), "{ran:?}");
+    }
+    // What would be more than a word of the command is left out.
+    provider.trouble("/api/things", [Trouble::Instead(403, json, br#"{"needed":"$(reboot)"}"#.to_vec())]);
+    let ran = home.run("api fake /things");
+    assert!(!ran.stderr.contains("reboot"), "{ran:?}");
 }
