@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::http::Route;
 use crate::http::loopback::{self, Addresses};
 use crate::sandbox::{Emulator, Running, Storage, Vendor};
-use crate::store::Store;
 pub use crate::store::state_key;
+use crate::store::{Store, StoreError};
 use crate::vault::Opened;
 
 const SEED_KEY: &str = "seed";
@@ -27,11 +27,17 @@ struct InStore {
 
 impl Storage for InStore {
     fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
-        self.opened.store.sandbox().update(&self.key, |document| {
+        let sandbox = self.opened.store.sandbox();
+        let updated = sandbox.update(&self.key, |document| {
             let mut value = document.take().unwrap_or_default();
             change(&mut value);
             *document = (!value.is_null()).then_some(value);
-        })?;
+        });
+        match updated {
+            // In a folder that cannot be written the emulation answers, and forgets.
+            Err(StoreError::ReadOnly(_)) => change(&mut sandbox.get(&self.key)?.unwrap_or_default()),
+            updated => updated?,
+        }
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ use crate::vault::Loaded;
 pub(super) struct TokenArgs {
     #[arg(add = super::complete::connections())]
     pub connection: String,
-    /// How long it must be good for at least
+    /// Fail unless the token is good for at least this long
     #[arg(long, value_name = "TIME", value_parser = super::connect::time)]
     pub min_ttl: Option<Duration>,
     /// plain, the header that carries it, JSON, or lines for a shell's environment

@@ -82,6 +82,9 @@ fn access_token(answer: &TokenAnswer, purpose: Purpose, document: &Value) -> Opt
     refreshed.and_then(|at| at.text(document)).or_else(|| answer.access_token.text(document))
 }
 
+/// Where servers say how long a refresh token lives, which no standard names: Google and GitHub, then Keycloak.
+const REFRESH_EXPIRES_IN: [&str; 2] = ["refresh_token_expires_in", "refresh_expires_in"];
+
 /// The tokens of an answer that [`standard`] called a success.
 ///
 /// # Errors
@@ -118,7 +121,10 @@ pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Toke
         access_token: Secret::new(access_token),
         refresh_token: refresh_token.map(Secret::new),
         lifetime: lifetime.or_else(|| seconds(answer.expires_in.find(document))).or(answer.lifetime_secs),
-        refresh_lifetime: answer.refresh_expires_in.as_ref().and_then(|at| seconds(at.find(document))),
+        refresh_lifetime: match &answer.refresh_expires_in {
+            Some(at) => seconds(at.find(document)),
+            None => REFRESH_EXPIRES_IN.iter().find_map(|name| seconds(document.get(name))),
+        },
         scopes,
         kept: texts(&answer.keep).into_iter().collect(),
         secrets: texts(&answer.secrets).into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
@@ -223,6 +229,23 @@ mod tests {
             assert_eq!(tokens.lifetime, expected, "{written}");
         }
         assert_eq!(granted(&rules, "{\"access_token\":\"a\"}").lifetime, None);
+    }
+
+    #[test]
+    fn field_29_the_end_of_a_refresh_token_is_read_where_servers_say_it() {
+        for (written, expected) in [
+            (r#""refresh_token_expires_in":604799"#, Some(604_799)),
+            (r#""refresh_expires_in":"1800""#, Some(1800)),
+            // Keycloak's offline tokens have no end.
+            (r#""refresh_expires_in":0"#, None),
+            (r#""x":1"#, None),
+        ] {
+            let tokens = granted(&rules(""), &format!("{{\"access_token\":\"a\",{written}}}"));
+            assert_eq!(tokens.refresh_lifetime, expected, "{written}");
+        }
+        let declared = rules("answer = { refresh_expires_in = \"/x\" }");
+        let tokens = granted(&declared, r#"{"access_token":"a","refresh_expires_in":5,"x":7}"#);
+        assert_eq!(tokens.refresh_lifetime, Some(7));
     }
 
     #[test]

@@ -9,17 +9,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::fake::{FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line, connected};
 use crate::harness::{Home, Ran, Running};
+use crate::vault::expire;
 
 /// Rounds of the races; a soak asks for more.
 pub fn rounds(usual: u64) -> u64 {
     std::env::var("INTEG_TEST_ROUNDS").map_or(usual, |rounds| rounds.parse().unwrap())
 }
 
-/// Each round asks for a token that lives longer than those of the round before, which is how a grant falls due without
-/// anybody waiting for it.
-fn ask(round: u64) -> (u64, String) {
-    (round * 1000 + 500, format!("token fake --json --min-ttl {}s", round * 1000))
-}
+/// What every process of a race runs, once the token that there is has expired.
+const ASK: &str = "token fake --json";
 
 fn spawn(home: &Home, line: &str) -> Child {
     let mut command = home.command(line.split_whitespace());
@@ -36,11 +34,10 @@ fn race(processes: usize, rounds: u64) -> String {
     let provider = FakeProvider::start();
     let home = connected(&provider);
     let started = Instant::now();
-    for round in 4..rounds + 4 {
-        let (lifetime, line) = ask(round);
-        provider.lifetime(lifetime);
+    for round in 0..rounds {
+        expire(&home);
         let before = provider.state().refreshes();
-        let children: Vec<Child> = (0..processes).map(|_| spawn(&home, &line)).collect();
+        let children: Vec<Child> = (0..processes).map(|_| spawn(&home, ASK)).collect();
         let mut tokens = BTreeSet::new();
         for child in children {
             let ran = Ran::of(child.wait_with_output().unwrap());
@@ -95,10 +92,9 @@ fn processes_killed_at_random_points_lose_no_grant_silently_and_present_none_twi
     // Long enough that some processes die between the vendor's deed and its answer.
     provider.state().latency = Duration::from_millis(40);
     let (mut valid, mut cut_off) = (0, 0);
-    for round in 4..rounds(12) + 4 {
-        let (lifetime, line) = ask(round);
-        provider.lifetime(lifetime);
-        let children: Vec<Child> = (0..PROCESSES).map(|_| spawn(&home, &line)).collect();
+    for round in 0..rounds(12) {
+        expire(&home);
+        let children: Vec<Child> = (0..PROCESSES).map(|_| spawn(&home, ASK)).collect();
         // The moment is what is random here; nothing is waited for.
         let mut killed: Vec<(u64, usize)> =
             (0..children.len()).filter(|_| random.below(3) > 0).map(|at| (at as u64, at)).collect();
@@ -116,7 +112,7 @@ fn processes_killed_at_random_points_lose_no_grant_silently_and_present_none_twi
             let explained = ran.code == 4 && ran.error_code() == "needs_reauth";
             assert!(ran.code == 0 || ran.code == -1 || explained, "seed {seed}, round {round}: {ran:?}");
         }
-        let after = home.run(&line);
+        let after = home.run(ASK);
         let doubles = provider.state().doubles().len();
         assert_eq!(doubles, 0, "seed {seed}, round {round}: a refresh token was presented twice");
         if after.code == 0 {

@@ -189,7 +189,7 @@ pub struct TokenAnswer {
     pub expires_in: Pointer,
     pub scope: Pointer,
     pub token_type: Pointer,
-    /// Seconds until the refresh token dies.
+    /// Seconds until the refresh token dies; `/refresh_token_expires_in` or `/refresh_expires_in` where absent.
     pub refresh_expires_in: Option<Pointer>,
     /// Where the answer to a refresh holds them, where that differs: tried before the others.
     pub refreshed_access_token: Option<Pointer>,

@@ -4,6 +4,7 @@ mod answers;
 mod home;
 mod refresh;
 mod sign_in;
+mod walk;
 
 use serde_json::Value;
 
