@@ -27,7 +27,7 @@
 //! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
 //! | [`json`] | JSON from outside, read without loss |
-//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
+//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`size`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
 //! # How a token is handed out
@@ -86,6 +86,7 @@ pub mod oauth;
 pub mod program;
 pub mod sandbox;
 pub mod secret;
+pub mod size;
 pub mod store;
 pub mod sync;
 pub mod variables;

@@ -25,6 +25,8 @@ use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError};
 use crate::error::{Kind, Remedy};
+use crate::http::Response;
+use crate::json::{Json, JsonError};
 use crate::near::near;
 use crate::oauth::scopes;
 
@@ -44,6 +46,8 @@ pub enum ApiError {
     ForeignHost { connection: ConnectionName, connector: String, host: String },
     #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
     Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<String> },
+    #[error("the service answered {action} with {status}, but its answer cannot be read")]
+    Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
     Header { header: String },
     #[error("{connection} asks for the same page twice: the vendor's cursor stands still at {at}")]
@@ -59,6 +63,7 @@ impl ApiError {
             | Self::Template { connection, .. }
             | Self::ForeignHost { connection, .. }
             | Self::Refused { connection, .. }
+            | Self::Unreadable { connection, .. }
             | Self::RepeatedPage { connection, .. } => Some(connection),
             Self::UnknownAction { .. } | Self::Header { .. } => None,
         }
@@ -75,7 +80,7 @@ impl Remedy for ApiError {
             | Self::Header { .. }
             | Self::Template { source: TemplateError::Segment(_) | TemplateError::LineBreak(_), .. } => Kind::Usage,
             Self::MissingScopes { .. } => Kind::AuthNeeded,
-            Self::Template { .. } | Self::RepeatedPage { .. } => Kind::Failed,
+            Self::Template { .. } | Self::RepeatedPage { .. } | Self::Unreadable { .. } => Kind::Failed,
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => Kind::AuthNeeded,
                 ErrorClass::RateLimit | ErrorClass::Retry => Kind::Temporary,
@@ -96,6 +101,7 @@ impl Remedy for ApiError {
             Self::ForeignHost { .. } => "foreign_host",
             Self::Header { .. } => "invalid_header",
             Self::RepeatedPage { .. } => "repeated_page",
+            Self::Unreadable { .. } => "malformed_answer",
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => "refused_token",
                 ErrorClass::Permission => "permission",
@@ -126,6 +132,9 @@ impl Remedy for ApiError {
             }
             Self::Header { .. } => Some("integ api CONNECTION PATH -H 'Accept: text/plain'".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
+            Self::Unreadable { connection, .. } => {
+                Some(format!("it may have been done: look before you repeat it; `integ test {connection}`"))
+            }
             Self::RepeatedPage { .. } => None,
         }
     }
@@ -211,6 +220,35 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
     };
     let said = answer.said(&session.connector.api.message);
     ApiError::Refused { connection: connection.name.clone(), what, class, said, hint }
+}
+
+/// Whether an answer has to be JSON: where values of it are `expected`, where it says so itself, where it begins so, and
+/// where a page for people came in its place. A body that is missing by its status is not one.
+pub fn is_meant_as_json(response: &Response, expected: bool) -> bool {
+    if matches!(response.status, 204 | 205 | 304) {
+        return false;
+    }
+    let kind = response.header("content-type").unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // OpenID Connect lets a service sign what it says of a user (Core 1.0 section 5.3.2).
+    if kind == "application/jwt" {
+        return false;
+    }
+    let body = response.body.trim_ascii();
+    let begins = matches!(body.first(), Some(b'{' | b'['));
+    let named = kind == "application/json" || kind.ends_with("+json") || kind == "text/html";
+    expected || (!body.is_empty() && (named || begins))
+}
+
+/// The error of an action that the service accepted with an answer that has to be JSON and is not.
+pub fn unreadable(done: &Done, action: &str) -> Option<ApiError> {
+    let response = &done.answer.response;
+    if done.answer.class.is_some() || !is_meant_as_json(response, !done.action.result.is_empty()) {
+        return None;
+    }
+    let source = response.text().and_then(|text| Json::check(&text).map(drop)).err()?;
+    let (connection, action) = (done.session.connection.name.clone(), action.to_owned());
+    Some(ApiError::Unreadable { connection, action, status: response.status, source })
 }
 
 /// What goes wrong between a session and its request.

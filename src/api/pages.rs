@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::connector::{PageKind, Pages, Pointer};
 use crate::http::Response;
+use crate::json::{Json, Type};
 
 /// How to ask for the next page. It holds no credentials but what the vendor's own link holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,17 +163,18 @@ pub(super) fn after(
     response: &Response,
     seen_before: usize,
 ) -> (Option<Turn>, usize) {
-    let document = response.json().unwrap_or_default();
-    let records = records(pages.and_then(|pages| pages.records.as_ref()), &document);
-    let count = records.map_or(0, Vec::len);
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let records = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
+    let count = records.map_or(0, |records| records.items().count());
     let ids = |pages: &Pages| {
         let id = pages.id.as_ref()?;
-        let mut ids = records?.iter().rev().filter_map(|record| id.text(record));
-        if pages.kind == PageKind::MaxRecord { greatest(ids) } else { ids.next() }
+        let ids = records?.items().filter_map(|record| id.text_in(record));
+        if pages.kind == PageKind::MaxRecord { greatest(ids) } else { ids.last() }
     };
     let seen = seen_before + count;
     let id = pages.and_then(ids);
-    let find = |at: &Pointer| at.find(&document).cloned();
+    let find = |at: &Pointer| at.find_in(document).map(Json::value);
     let listed = Listed { url, turn, link: response.header("link"), find: &find, count, seen, id };
     (next_page(pages, &listed), seen)
 }
@@ -180,6 +182,20 @@ pub(super) fn after(
 /// The greatest of several numbers, however long they are.
 pub fn greatest(ids: impl Iterator<Item = String>) -> Option<String> {
     ids.max_by(|a, b| (a.len(), a).cmp(&(b.len(), b)))
+}
+
+/// [`records`], without a tree.
+fn list_in<'t>(at: Option<&Pointer>, document: Json<'t>) -> Option<Json<'t>> {
+    let is_list = |json: &Json<'t>| json.kind() == Type::Array;
+    if let Some(at) = at {
+        return at.find_in(document).filter(is_list);
+    }
+    if is_list(&document) {
+        return Some(document);
+    }
+    let mut lists = document.members().map(|(_, value)| value).filter(is_list);
+    let first = lists.next()?;
+    lists.next().is_none().then_some(first)
 }
 
 /// The list in an answer: where it is said to be, else the answer itself or the one list at its top.

@@ -11,6 +11,7 @@ use crate::connection::{ConnectionName, Grant};
 use crate::connector::ErrorClass;
 use crate::error::{self, Error, Kind, Remedy};
 use crate::http::{Attempt, HttpError, Request, Response, backoff, classify};
+use crate::json::Json;
 use crate::oauth::access::{self, Want};
 use crate::vault::Loaded;
 
@@ -168,8 +169,9 @@ pub(crate) fn judge(session: &Session, response: &Response) -> Option<ErrorClass
     if class.is_some() || success.is_empty() {
         return class;
     }
-    let document = response.json().unwrap_or_default();
-    let holds = success.iter().all(|(at, want)| at.find(&document) == Some(want));
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let holds = success.iter().all(|(at, want)| at.find_in(document).is_some_and(|found| found.equals(want)));
     (!holds).then_some(ErrorClass::Fail)
 }
 

@@ -52,9 +52,9 @@ pub enum JsonError {
 }
 
 impl JsonError {
-    /// Whether the text may have been cut off on its way, so that asking again may help.
-    pub fn is_truncated(&self) -> bool {
-        matches!(self, Self::Truncated { .. })
+    /// Whether asking again may help: the answer was cut off on its way, or a gateway answered with a page.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Empty | Self::Html | Self::Truncated { .. })
     }
 }
 
@@ -192,6 +192,16 @@ impl<'t> Json<'t> {
         }
     }
 
+    /// Whether it says the same as a value that a file or a command line gives. Numbers are equal if their values are.
+    pub fn equals(self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.string().is_some_and(|said| said == text.as_str()),
+            Value::Number(number) => self.kind() == Type::Number && same_number(self.0, number.as_str()),
+            Value::Null | Value::Bool(_) => self.0 == value.to_string(),
+            Value::Array(_) | Value::Object(_) => self.value() == *value,
+        }
+    }
+
     /// The value as a tree.
     pub fn value(self) -> Value {
         value::build(self.0).unwrap_or_default()
@@ -206,6 +216,13 @@ impl<'t> Json<'t> {
 
 fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// `f64` has 15 digits that are always exact: longer numbers are equal only if they are written alike.
+fn same_number(one: &str, other: &str) -> bool {
+    const EXACT: usize = 15;
+    let short = one.len() <= EXACT && other.len() <= EXACT;
+    one == other || (short && one.parse::<f64>().ok() == other.parse::<f64>().ok())
 }
 
 /// An array index as RFC 6901 writes it: no sign, no leading zero.

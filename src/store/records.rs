@@ -7,7 +7,6 @@ use std::fmt;
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::hash::Hash;
 use super::ids::pack;
@@ -16,6 +15,7 @@ use super::row::timestamp;
 use super::streams::{PartId, StreamId, keep_history};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
+use crate::json;
 
 /// The records of a store.
 #[derive(Clone, Copy, Debug)]
@@ -461,7 +461,7 @@ fn insert(
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
     let sql = "SELECT json FROM bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
-    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let value = |text: &str| json::parse(text).ok();
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
 }
 

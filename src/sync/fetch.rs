@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use serde_json::value::RawValue;
 
 use super::SyncError;
 use super::ask::List;
@@ -20,6 +19,7 @@ use crate::clock::{self, Timestamp};
 use crate::connector::{ErrorClass, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
 use crate::http::{Attempt, Request, Response, backoff};
+use crate::json::Json;
 use crate::store::Traffic;
 use crate::vault::Opened;
 
@@ -42,7 +42,7 @@ pub(super) struct Fetched {
 pub(super) struct Sheet<'d> {
     answer: &'d Answer,
     document: Document<'d>,
-    raw: Vec<&'d RawValue>,
+    raw: Vec<Json<'d>>,
     traffic: Traffic,
 }
 
@@ -118,15 +118,16 @@ impl Reader<'_> {
                 Ok(answer)
             });
             let answer = judged.inspect_err(|_| self.count_beside(traffic))?;
-            let body = &answer.response.body;
+            let text = answer.response.text();
             // 204, or nothing at all: an empty list.
-            let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"[]" } else { body };
-            match Document::from_bytes(text) {
+            let blank = |text: &str| text.bytes().all(|byte| byte.is_ascii_whitespace());
+            let text = text.as_deref().map(|text| if blank(text) { "[]" } else { text });
+            match text.map_err(Clone::clone).and_then(Document::parse) {
                 Ok(document) => {
                     let raw = document.records(&self.places(list, progress));
                     return understand(Sheet { answer: &answer, document, raw, traffic }, token).await;
                 }
-                Err(source) if attempt + 1 == TRIES => {
+                Err(source) if attempt + 1 == TRIES || !source.is_temporary() => {
                     self.count_beside(traffic);
                     return Err(self
                         .error(|connection, stream| SyncError::NotJson { connection, stream, source })
@@ -293,8 +294,11 @@ impl Reader<'_> {
                 continue;
             }
             self.judge(&answer, &Progress::default(), false)?;
-            let text = String::from_utf8_lossy(&answer.response.body);
-            let pulled = record::record(self.stream, &text, &added, self.hasher).map_err(|record::Keyless(at)| {
+            let text = answer.response.text();
+            let json = text.as_deref().map_err(Clone::clone).and_then(Json::check).map_err(|source| {
+                self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_trouble()
+            })?;
+            let pulled = record::record(self.stream, json, &added, self.hasher).map_err(|record::Keyless(at)| {
                 self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
             })?;
             fetched.records.push(pulled);
@@ -370,6 +374,7 @@ fn fits(skip: &Skip, response: &Response) -> bool {
     if !skip.status.is_empty() && !skip.status.contains(&response.status) {
         return false;
     }
-    let document = response.json().unwrap_or_default();
-    skip.body.iter().all(|(at, values)| record::holds(&document, at, values))
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    skip.body.iter().all(|(at, values)| record::holds(document, at, values))
 }

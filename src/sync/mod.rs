@@ -42,6 +42,7 @@ use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
 use crate::connector::Pointer;
 use crate::error::{Kind, Remedy};
+use crate::json::JsonError;
 
 #[derive(Debug, Error)]
 pub enum SyncError {
@@ -63,8 +64,8 @@ pub enum SyncError {
     Repeated { connection: ConnectionName, stream: String },
     #[error("the service keeps losing the place in the list of {connection}/{stream}")]
     PlaceLost { connection: ConnectionName, stream: String },
-    #[error("an answer for {connection}/{stream} is no JSON")]
-    NotJson { connection: ConnectionName, stream: String, source: serde_json::Error },
+    #[error("cannot read an answer for {connection}/{stream}")]
+    NotJson { connection: ConnectionName, stream: String, source: JsonError },
     #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
     Keyless { connection: ConnectionName, stream: String, at: Pointer },
     #[error("the sync of {connection}/{stream} was cancelled")]
@@ -78,7 +79,9 @@ impl Remedy for SyncError {
         match self {
             Self::NoStreams { .. } | Self::UnknownStream { .. } => Kind::NotFound,
             Self::MissingParams { .. } | Self::UnknownParam { .. } | Self::NoBackfill { .. } => Kind::Usage,
-            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } | Self::NotJson { .. } => Kind::Temporary,
+            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } => Kind::Temporary,
+            Self::NotJson { source, .. } if source.is_temporary() => Kind::Temporary,
+            Self::NotJson { .. } => Kind::Failed,
             Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => Kind::Failed,
         }
     }
@@ -123,7 +126,9 @@ impl Remedy for SyncError {
             Self::Limited { connection, .. } => {
                 Some(format!("it goes on where it stands: `integ sync {connection}` then"))
             }
-            Self::PlaceLost { .. } | Self::NotJson { .. } => Some("try again later".to_owned()),
+            Self::PlaceLost { .. } => Some("try again later".to_owned()),
+            Self::NotJson { source, .. } if source.is_temporary() => Some("try again later".to_owned()),
+            Self::NotJson { connection, .. } => Some(format!("integ test {connection}")),
             Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => None,
         }
     }

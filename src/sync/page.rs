@@ -5,13 +5,14 @@ use indexmap::IndexMap;
 use super::document::Document;
 use super::record;
 use crate::connector::{Pointer, Stream};
+use crate::json::{self, JsonError};
 use crate::store::{NewRecord, RecordHasher};
 
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    #[error("the page is not JSON")]
-    NotJson(#[from] serde_json::Error),
+    #[error("the page cannot be read")]
+    NotJson(#[from] JsonError),
     #[error("a record has no key at {0}")]
     MissingKey(Pointer),
 }
@@ -21,7 +22,8 @@ pub enum PageError {
 /// # Errors
 /// [`PageError`].
 pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageError> {
-    let document = Document::from_bytes(body)?;
+    let text = json::decode(body, None)?;
+    let document = Document::parse(&text)?;
     let raw = document.records(&stream.records);
     let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
     let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;

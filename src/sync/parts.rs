@@ -11,6 +11,7 @@ use super::run::Run;
 use super::{SyncError, record};
 use crate::connector::{Parent, Pointer};
 use crate::error::{Error, Kind, Result};
+use crate::json::Json;
 use crate::store::{FullList, Given, Mode, Part, RecordId, StoredRecord};
 
 /// Lists of one stream that are read side by side.
@@ -86,11 +87,11 @@ impl Parts<'_> {
 
     /// What a parent's record gives; absent where nothing is listed for it.
     fn values(&self, parent: &Parent, record: &StoredRecord) -> Option<Given> {
-        let document = serde_json::from_str(&record.json).ok()?;
-        if !parent.when.iter().all(|(at, values)| record::holds(&document, at, values)) {
+        let document = Json::checked(&record.json);
+        if !parent.when.iter().all(|(at, values)| record::holds(document, at, values)) {
             return None;
         }
-        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(&document)?));
+        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text_in(document)?));
         let values: Option<Given> = parent.values.iter().map(value).collect();
         Some(self.given.clone().into_iter().chain(values?).collect())
     }

@@ -24,6 +24,7 @@ use crate::connection::ConnectionName;
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::http::LONGEST_RETRY_AFTER;
+use crate::json::Json;
 use crate::store::{Given, Known, Mode, PartId, Pushed, StoredEvent, StoredStream};
 use crate::vault::Opened;
 
@@ -76,7 +77,9 @@ impl<'a> Pusher<'a> {
         let Some(stream) = self.connector.streams.get(&rule.stream) else { return Ok(Told::Done) };
         let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(payload)?));
         let values: Given = rule.values.iter().map(value).collect::<Option<_>>().unwrap_or_default();
-        let gone = rule.deleted || rule.deleted_when.iter().any(|(at, values)| record::holds(payload, at, values));
+        let text = payload.to_string();
+        let holds = |(at, values): (&Pointer, &Vec<Value>)| record::holds(Json::checked(&text), at, values);
+        let gone = rule.deleted || rule.deleted_when.iter().any(holds);
         let carried = rule.record.as_ref().and_then(|at| at.find(payload));
         if let Some(document) = carried
             && let Some(told) = self.put(event, rule, stream, &values, document, gone).await?
@@ -165,7 +168,8 @@ impl<'a> Pusher<'a> {
             let list = List { session, name: &rule.stream, stream, given, now: self.app.clock.now() };
             added = list.added().unwrap_or_default();
         }
-        Ok(record::record(stream, &document.to_string(), &added, self.opened.store.record_hasher()).ok())
+        let text = document.to_string();
+        Ok(record::record(stream, Json::checked(&text), &added, self.opened.store.record_hasher()).ok())
     }
 
     /// Syncs the stream that a sign is about, unless that was done since the sign came.
@@ -245,8 +249,8 @@ fn is_missing_scopes(error: &Error) -> bool {
 /// where that says nothing, by the time. Pure.
 fn is_older(stream: &Stream, pulled: &Pulled, told_at: Timestamp, known: &Known) -> bool {
     let known_at = stream.incremental.as_ref().and_then(|rule| {
-        let document: Value = serde_json::from_str(&known.record.json).ok()?;
-        Moment::of(&rule.format, rule.at.find(&document)?)
+        let found = rule.at.find_in(Json::checked(&known.record.json))?;
+        Moment::of(&rule.format, &found.value())
     });
     match (pulled.at.as_ref().map(|(at, _)| at), &known_at) {
         (Some(at), Some(known_at)) if at != known_at => at < known_at,

@@ -48,7 +48,8 @@ pub struct Stream {
     /// Records are no objects: the member that each becomes.
     #[serde(default)]
     pub scalar: Option<String>,
-    /// The list is a table: rows of cells, of which the first names the columns. `_row` counts the others, from 2.
+    /// The list is a table: rows of cells, of which the first that is not blank names the columns. `_row` counts from the
+    /// first row. A column without a name is `column_N`, a second one of the same name `NAME_2`.
     #[serde(default)]
     pub table: bool,
     /// What marks a record as gone: any of these places holds one of its values; `*` for any.
