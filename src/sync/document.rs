@@ -49,7 +49,6 @@ impl<'d> Document<'d> {
         Some(self.all(at).first()?.value())
     }
 
-
     /// Whether a place holds one of these values; `*` stands for any.
     pub(super) fn holds(&self, at: &Pointer, values: &[Value]) -> bool {
         self.all(at).first().is_some_and(|found| values.iter().any(|value| value == "*" || found.equals(value)))
