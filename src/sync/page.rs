@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::document::Document;
+use super::document::{Document, NotAList};
 use super::record;
 use crate::connector::{Pointer, Stream};
 use crate::store::{NewRecord, RecordHasher};
@@ -12,6 +12,8 @@ use crate::store::{NewRecord, RecordHasher};
 pub enum PageError {
     #[error("the page is not JSON")]
     NotJson(#[from] serde_json::Error),
+    #[error("the page holds {0}")]
+    NotAList(#[from] NotAList),
     #[error("a record has no key at {0}")]
     MissingKey(Pointer),
 }
@@ -22,7 +24,7 @@ pub enum PageError {
 /// [`PageError`].
 pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageError> {
     let document = Document::from_bytes(body)?;
-    let raw = document.records(&stream.records);
+    let raw = document.records(&stream.records)?.records;
     let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
     let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;
     Ok(records.into_iter().map(|pulled| pulled.record).collect())

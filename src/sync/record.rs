@@ -25,6 +25,12 @@ impl Pulled {
         serde_json::from_str(&self.record.json).unwrap_or_default()
     }
 
+    /// Whether any of these places holds one of its values.
+    pub(super) fn holds_any(&self, rules: &IndexMap<Pointer, Vec<Value>>) -> bool {
+        let document = Document::parse(&self.record.json);
+        document.is_ok_and(|document| rules.iter().any(|(at, values)| document.holds(at, values)))
+    }
+
     /// What stands at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
         Document::parse(&self.record.json).ok()?.text(at)
@@ -97,7 +103,8 @@ fn finish(
     let document = Document::parse(&json).map_err(|_| Keyless(Pointer::default()))?;
     let row = [Pointer::member(ROW)];
     let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
-    let deleted = stream.deleted.iter().any(|(at, values)| document.holds(at, values));
+    let holds_any = |rules: &IndexMap<Pointer, Vec<Value>>| rules.iter().any(|(at, values)| document.holds(at, values));
+    let deleted = holds_any(&stream.deleted) && !holds_any(&stream.deleted_unless);
     let at = stream.incremental.as_ref().and_then(|rule| {
         let value = document.find(&rule.at)?;
         let text = Pointer::default().text(&value)?;
