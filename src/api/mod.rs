@@ -2,7 +2,7 @@
 //!
 //! `fetch` does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
 //! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
-//! the next page.
+//! the next page, `trail` whether there is an end of them.
 
 mod body;
 mod build;
@@ -10,6 +10,7 @@ mod fetch;
 mod input;
 mod pages;
 mod send;
+mod trail;
 
 use thiserror::Error;
 
@@ -18,8 +19,9 @@ pub use build::{Call, Path, own_host};
 pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
 pub use input::{Attachment, Input, Parameters, scalar};
 pub(crate) use pages::records;
-pub use pages::{Listed, Turn, all_turns, first, greatest, next_page};
+pub use pages::{Listed, PagingError, Turn, all_turns, first, greatest, next_page};
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};
+pub use trail::{Met, Trail, fingerprint, hash_of};
 
 use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
@@ -42,16 +44,18 @@ pub enum ApiError {
     MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
     #[error("{action} cannot be written")]
     Template { connection: ConnectionName, action: String, source: TemplateError },
-    #[error("{host} is no host of {connector}: the credentials of {connection} are not sent there")]
-    ForeignHost { connection: ConnectionName, connector: String, host: String },
+    #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
+    ForeignHost { connection: ConnectionName, connector: String, origin: String },
     #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
     Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<String> },
     #[error("the service answered {action} with {status}, but its answer cannot be read")]
     Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
     Header { header: String },
-    #[error("{connection} asks for the same page twice: the vendor's cursor stands still at {at}")]
+    #[error("{connection} gives the same records again and again at {at}: it repeats a page or ignores its number")]
     RepeatedPage { connection: ConnectionName, at: String },
+    #[error("the next page of {what} of {connection} cannot be found: {source}")]
+    Paging { connection: ConnectionName, what: String, source: PagingError },
 }
 
 impl ApiError {
@@ -64,6 +68,7 @@ impl ApiError {
             | Self::ForeignHost { connection, .. }
             | Self::Refused { connection, .. }
             | Self::Unreadable { connection, .. }
+            | Self::Paging { connection, .. }
             | Self::RepeatedPage { connection, .. } => Some(connection),
             Self::UnknownAction { .. } | Self::Header { .. } => None,
         }
@@ -80,7 +85,9 @@ impl Remedy for ApiError {
             | Self::Header { .. }
             | Self::Template { source: TemplateError::Segment(_) | TemplateError::LineBreak(_), .. } => Kind::Usage,
             Self::MissingScopes { .. } => Kind::AuthNeeded,
-            Self::Template { .. } | Self::RepeatedPage { .. } | Self::Unreadable { .. } => Kind::Failed,
+            Self::Template { .. } | Self::RepeatedPage { .. } | Self::Unreadable { .. } | Self::Paging { .. } => {
+                Kind::Failed
+            }
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => Kind::AuthNeeded,
                 ErrorClass::RateLimit | ErrorClass::Retry => Kind::Temporary,
@@ -102,6 +109,7 @@ impl Remedy for ApiError {
             Self::Header { .. } => "invalid_header",
             Self::RepeatedPage { .. } => "repeated_page",
             Self::Unreadable { .. } => "malformed_answer",
+            Self::Paging { .. } => "malformed_page",
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => "refused_token",
                 ErrorClass::Permission => "permission",
@@ -135,7 +143,7 @@ impl Remedy for ApiError {
             Self::Unreadable { connection, .. } => {
                 Some(format!("it may have been done: look before you repeat it; `integ test {connection}`"))
             }
-            Self::RepeatedPage { .. } => None,
+            Self::RepeatedPage { .. } | Self::Paging { .. } => None,
         }
     }
 

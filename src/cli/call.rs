@@ -235,7 +235,7 @@ pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::con
     Ok(Rehearsed {
         connection: session.connection.name.to_string(),
         method: request.method,
-        url: redact_url(&request.url, secrets),
+        url: redact_url(&session.route.shown(&request.url), secrets),
         headers,
         body,
     })

@@ -179,7 +179,8 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
     let Some(health) = session.health() else { return Ok(found) };
     let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
     // A check is meant to do nothing: whatever its method, it may be repeated.
-    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
+    let cost = session.connector.rate.cost_of(None);
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };
     let stopwatch = Stopwatch::start();
     let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
     match api::send(app, session, &mut token, patience, build).await {

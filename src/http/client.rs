@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{Guard, Refusal};
-use super::{HttpError, Route, redact_url};
+use super::{HttpError, Route, redact_header, redact_url};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::Allowed;
 use crate::connector::Pointer;
@@ -188,8 +188,8 @@ impl Client {
             builder = builder.body(body.bytes.expose().clone());
         }
         tracing::debug!(method = request.method, url = shown, "request");
-        for (name, _) in &request.headers {
-            tracing::trace!(name, value = crate::secret::REDACTED, "request header");
+        for (name, value) in &request.headers {
+            tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
         }
         let failed = |error: reqwest::Error| {
             let error = error.without_url();

@@ -22,9 +22,9 @@ pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
 pub use pace::Pace;
 pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
-pub use redact::{redact_url, scrub};
+pub use redact::{redact_header, redact_url, scrub};
 pub use retry::{Attempt, LONGEST_RETRY_AFTER, backoff};
-pub use route::{Route, is_loopback};
+pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
 
 use crate::error::{Kind, Remedy};
 use crate::size;

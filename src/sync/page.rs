@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::document::Document;
+use super::document::{Document, NotAList};
 use super::record;
 use crate::connector::{Pointer, Stream};
 use crate::json::{self, JsonError};
@@ -13,6 +13,8 @@ use crate::store::{NewRecord, RecordHasher};
 pub enum PageError {
     #[error("the page cannot be read")]
     NotJson(#[from] JsonError),
+    #[error("the page holds {0}")]
+    NotAList(#[from] NotAList),
     #[error("a record has no key at {0}")]
     MissingKey(Pointer),
 }
@@ -24,7 +26,7 @@ pub enum PageError {
 pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageError> {
     let text = json::decode(body, None)?;
     let document = Document::parse(&text)?;
-    let raw = document.records(&stream.records);
+    let raw = document.records(&stream.records)?.records;
     let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
     let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;
     Ok(records.into_iter().map(|pulled| pulled.record).collect())

@@ -34,8 +34,17 @@ pub(super) struct Ends {
     pub(super) brought: Brought,
     listed: Vec<FullList>,
     pub(super) skipped: usize,
+    /// Lists that the vendor gave.
+    given: usize,
     /// The first failure, which is no reason not to go on with the other lists.
     failed: Option<Error>,
+}
+
+impl Ends {
+    /// Whether the vendor gave none of the lists that it was asked for.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.skipped > 0 && self.given == 0
+    }
 }
 
 impl Parts<'_> {
@@ -108,8 +117,12 @@ impl Parts<'_> {
             ends.brought.counts += brought.counts;
             ends.brought.traffic.add(brought.traffic);
             match end {
-                Ok(None | Some(PartEnd::Read)) => {}
-                Ok(Some(PartEnd::Listed(read))) => ends.listed.push(read),
+                Ok(None) => ends.given += 1,
+                Ok(Some(PartEnd::Read)) => ends.given += 1,
+                Ok(Some(PartEnd::Listed(read))) => {
+                    ends.given += 1;
+                    ends.listed.push(read);
+                }
                 Ok(Some(PartEnd::Skipped)) => ends.skipped += 1,
                 // Every other list would fail as this one did.
                 Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {

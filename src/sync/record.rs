@@ -27,6 +27,12 @@ impl Pulled {
         json::parse(&self.record.json).unwrap_or_default()
     }
 
+    /// Whether any of these places holds one of its values.
+    pub(super) fn holds_any(&self, rules: &IndexMap<Pointer, Vec<Value>>) -> bool {
+        let document = Document::parse(&self.record.json);
+        document.is_ok_and(|document| rules.iter().any(|(at, values)| document.holds(at, values)))
+    }
+
     /// What stands at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
         at.text_in(Json::checked(&self.record.json))
@@ -99,7 +105,8 @@ fn finish(
     let document = Document::of(Json::checked(&json));
     let row = [Pointer::member(ROW)];
     let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
-    let deleted = stream.deleted.iter().any(|(at, values)| document.holds(at, values));
+    let holds_any = |rules: &IndexMap<Pointer, Vec<Value>>| rules.iter().any(|(at, values)| document.holds(at, values));
+    let deleted = holds_any(&stream.deleted) && !holds_any(&stream.deleted_unless);
     let at = stream.incremental.as_ref().and_then(|rule| {
         let value = document.find(&rule.at)?;
         let text = Pointer::default().text(&value)?;
