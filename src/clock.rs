@@ -43,6 +43,14 @@ impl Clock {
         }
     }
 
+    /// Waits. A fixed clock moves on by the time at once.
+    pub async fn sleep(&self, duration: Duration) {
+        let Some(fixed) = &self.fixed else { return tokio::time::sleep(duration).await };
+        let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+        fixed.fetch_add(i64::try_from(seconds).unwrap_or(i64::MAX), Ordering::SeqCst);
+        tokio::task::yield_now().await;
+    }
+
     /// The present time, to the second: what is stored and compared needs no more.
     pub fn now(&self) -> Timestamp {
         let seconds = match &self.fixed {

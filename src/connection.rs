@@ -364,10 +364,13 @@ pub enum Transition {
     Recovery,
     /// Of an endpoint: nothing is sent to it any more.
     EndpointDisabled,
+    /// Of a stream: a sync would have marked too many records as deleted.
+    SweepHeld,
 }
 
 impl Transition {
-    pub const ALL: [Self; 4] = [Self::NeedsReauth, Self::Failure, Self::Recovery, Self::EndpointDisabled];
+    pub const ALL: [Self; 5] =
+        [Self::NeedsReauth, Self::Failure, Self::Recovery, Self::EndpointDisabled, Self::SweepHeld];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -375,6 +378,7 @@ impl Transition {
             Self::Failure => "failure",
             Self::Recovery => "recovery",
             Self::EndpointDisabled => "endpoint_disabled",
+            Self::SweepHeld => "sweep_held",
         }
     }
 

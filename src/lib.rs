@@ -26,7 +26,8 @@
 //! | [`webhook`] | receiving, proving, queueing, simulating webhooks; signatures of those that integ sends |
 //! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
-//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
+//! | [`json`] | JSON from outside, read without loss |
+//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`size`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
 //! # How a token is handed out
@@ -77,6 +78,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod jq;
+pub mod json;
 mod near;
 pub mod nesting;
 pub mod notify;
@@ -84,6 +86,7 @@ pub mod oauth;
 pub mod program;
 pub mod sandbox;
 pub mod secret;
+pub mod size;
 pub mod store;
 pub mod sync;
 pub mod variables;

@@ -218,7 +218,7 @@ pub fn own_host(session: &Session, request: &Request) -> Result<(), ApiError> {
     Err(ApiError::ForeignHost {
         connection: session.connection.name.clone(),
         connector: session.connector.name.clone(),
-        host: request.url.host_str().unwrap_or_default().to_owned(),
+        origin: request.url.origin().ascii_serialization(),
     })
 }
 

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::build::{Call, Path, own_host};
 use super::input::{Input, Parameters};
-use super::pages::{Turn, after, with_param};
+use super::pages::{Turn, after, record_hashes, with_param};
 use super::send::{Answer, Patience, SendError, Token, send};
+use super::trail::{Trail, hash_of};
 use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
 use crate::clock::random;
@@ -83,7 +84,8 @@ pub async fn attempt(app: &App, order: &Order<'_>) -> Result<Done, SendError> {
     let call = Call { session: &session, name, action, input: &input, key: &key, now: app.clock.now() };
     let loaded = access::grant(app, order.connection, Want::Usable).await.map_err(SendError::Grant)?;
     let mut token = Token::from(&loaded);
-    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: call.is_repeatable() };
+    let cost = session.connector.rate.cost_of(action.cost);
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: call.is_repeatable(), cost };
     let answer = send(app, &session, &mut token, patience, |grant| call.request(grant)).await?;
     let action = action.clone();
     Ok(Done { session, action, answer })
@@ -152,6 +154,7 @@ pub async fn fetch(app: &App, ask: &Ask<'_>, mut each: impl FnMut(&Response) -> 
         session: &session,
         what: &what,
         repeatable: path.is_repeatable(),
+        cost: None,
         pages: session.connector.api.pages.as_ref(),
         sized: ask.method == Method::Get,
         paginate: ask.paginate,
@@ -181,6 +184,7 @@ pub async fn list(
         session: &session,
         what: name,
         repeatable: call.is_repeatable(),
+        cost: action.cost,
         pages: pages.or(session.connector.api.pages.as_ref()),
         sized: action.method == Method::Get,
         paginate: true,
@@ -194,6 +198,7 @@ struct Walk<'a> {
     session: &'a Session,
     what: &'a str,
     repeatable: bool,
+    cost: Option<u32>,
     pages: Option<&'a Pages>,
     /// Whether pages of the usual size are asked for.
     sized: bool,
@@ -209,8 +214,10 @@ impl Walk<'_> {
         let Self { app, session, pages, .. } = *self;
         let connection = &session.connection.name;
         let mut token = Token::from(&access::grant(app, connection, Want::Usable).await?);
-        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: self.repeatable };
-        let mut seen_pages = HashSet::new();
+        let cost = session.connector.rate.cost_of(self.cost);
+        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: self.repeatable, cost };
+        let mut asked = HashSet::new();
+        let mut trail = Trail::default();
         let mut seen_records = 0;
         let mut turn: Option<Turn> = None;
         loop {
@@ -227,20 +234,31 @@ impl Walk<'_> {
             };
             let shown = request(&token.grant)?;
             let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
-            if !seen_pages.insert((shown.url.to_string(), body)) {
+            let repeated = || {
                 let at = crate::http::redact_url(&shown.url, &shown.secrets);
-                return Err(ApiError::RepeatedPage { connection: connection.clone(), at }.into());
+                ApiError::RepeatedPage { connection: connection.clone(), at }
+            };
+            if !asked.insert(hash_of((shown.url.as_str(), body))) {
+                return Err(repeated().into());
             }
             let answer = send(app, session, &mut token, patience, request).await?;
             let flow = each(&answer.response).await?;
             if let Some(class) = answer.class {
                 return Err(refused(session, self.what, class, &answer.response).into());
             }
-            let next;
-            (next, seen_records) = after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
-            turn = next.filter(|_| self.paginate);
-            if turn.is_none() || flow.is_break() {
+            if flow.is_break() || !self.paginate {
                 return Ok(());
+            }
+            let page = after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
+            let wrong =
+                |source| ApiError::Paging { connection: connection.clone(), what: self.what.to_owned(), source };
+            (turn, seen_records) = page.map_err(wrong)?;
+            if turn.is_none() {
+                return Ok(());
+            }
+            trail.add(&record_hashes(pages, &answer.response));
+            if trail.is_endless() {
+                return Err(repeated().into());
             }
         }
     }

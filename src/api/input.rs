@@ -147,7 +147,7 @@ pub fn scalar(name: &str, kind: ParamKind, text: &str) -> Result<Value, String> 
         }
         ParamKind::Number => {
             // A decimal keeps its digits where they are exact.
-            let number = serde_json::from_str::<Value>(text.trim()).ok().filter(Value::is_number);
+            let number = crate::json::parse(text.trim()).ok().filter(Value::is_number);
             number.ok_or_else(|| format!("{name} takes a number, not {text:?}"))
         }
         ParamKind::Boolean => match text {

@@ -2,7 +2,7 @@
 //!
 //! `fetch` does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
 //! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
-//! the next page.
+//! the next page, `trail` whether there is an end of them.
 
 mod body;
 mod build;
@@ -10,6 +10,7 @@ mod fetch;
 mod input;
 mod pages;
 mod send;
+mod trail;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -19,13 +20,16 @@ pub use build::{Call, Path, own_host};
 pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
 pub use input::{Attachment, Input, Parameters, scalar};
 pub(crate) use pages::records;
-pub use pages::{Listed, Turn, all_turns, first, greatest, next_page};
+pub use pages::{Listed, PagingError, Turn, all_turns, first, greatest, next_page};
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};
+pub use trail::{Met, Trail, fingerprint, hash_of};
 
 use crate::app::{Session, SessionError};
 use crate::connection::ConnectionName;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
 use crate::error::{Kind, Remedy};
+use crate::http::Response;
+use crate::json::{Json, JsonError};
 use crate::near::near;
 use crate::oauth::scopes;
 
@@ -41,14 +45,18 @@ pub enum ApiError {
     MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
     #[error("{action} cannot be written")]
     Template { connection: ConnectionName, action: String, source: TemplateError },
-    #[error("{host} is no host of {connector}: the credentials of {connection} are not sent there")]
-    ForeignHost { connection: ConnectionName, connector: String, host: String },
+    #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
+    ForeignHost { connection: ConnectionName, connector: String, origin: String },
     #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
     Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<String> },
+    #[error("the service answered {action} with {status}, but its answer cannot be read")]
+    Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
     Header { header: String },
-    #[error("{connection} asks for the same page twice: the vendor's cursor stands still at {at}")]
+    #[error("{connection} gives the same records again and again at {at}: it repeats a page or ignores its number")]
     RepeatedPage { connection: ConnectionName, at: String },
+    #[error("the next page of {what} of {connection} cannot be found: {source}")]
+    Paging { connection: ConnectionName, what: String, source: PagingError },
 }
 
 impl ApiError {
@@ -60,6 +68,8 @@ impl ApiError {
             | Self::Template { connection, .. }
             | Self::ForeignHost { connection, .. }
             | Self::Refused { connection, .. }
+            | Self::Unreadable { connection, .. }
+            | Self::Paging { connection, .. }
             | Self::RepeatedPage { connection, .. } => Some(connection),
             Self::UnknownAction { .. } | Self::Header { .. } => None,
         }
@@ -76,7 +86,9 @@ impl Remedy for ApiError {
             | Self::Header { .. }
             | Self::Template { source: TemplateError::Segment(_) | TemplateError::LineBreak(_), .. } => Kind::Usage,
             Self::MissingScopes { .. } => Kind::AuthNeeded,
-            Self::Template { .. } | Self::RepeatedPage { .. } => Kind::Failed,
+            Self::Template { .. } | Self::RepeatedPage { .. } | Self::Unreadable { .. } | Self::Paging { .. } => {
+                Kind::Failed
+            }
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => Kind::AuthNeeded,
                 ErrorClass::RateLimit | ErrorClass::Retry => Kind::Temporary,
@@ -97,6 +109,8 @@ impl Remedy for ApiError {
             Self::ForeignHost { .. } => "foreign_host",
             Self::Header { .. } => "invalid_header",
             Self::RepeatedPage { .. } => "repeated_page",
+            Self::Unreadable { .. } => "malformed_answer",
+            Self::Paging { .. } => "malformed_page",
             Self::Refused { class, .. } => match class {
                 ErrorClass::Auth => "refused_token",
                 ErrorClass::Permission => "permission",
@@ -127,7 +141,10 @@ impl Remedy for ApiError {
             }
             Self::Header { .. } => Some("integ api CONNECTION PATH -H 'Accept: text/plain'".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
-            Self::RepeatedPage { .. } => None,
+            Self::Unreadable { connection, .. } => {
+                Some(format!("it may have been done: look before you repeat it; `integ test {connection}`"))
+            }
+            Self::RepeatedPage { .. } | Self::Paging { .. } => None,
         }
     }
 
@@ -208,7 +225,7 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
 
 /// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
 /// not be one plain word of a command is left out.
-fn needed_scopes(session: &Session, answer: &crate::http::Response) -> Vec<String> {
+fn needed_scopes(session: &Session, answer: &Response) -> Vec<String> {
     if session.auth.oauth2.is_none() {
         return Vec::new();
     }
@@ -227,6 +244,35 @@ fn needed_scopes(session: &Session, answer: &crate::http::Response) -> Vec<Strin
 fn challenge_scope(challenge: &str) -> Option<&str> {
     let (_, rest) = challenge.split_once("scope=\"")?;
     rest.split_once('"').map(|(scope, _)| scope)
+}
+
+/// Whether an answer has to be JSON: where values of it are `expected`, where it says so itself, where it begins so, and
+/// where a page for people came in its place. A body that is missing by its status is not one.
+pub fn is_meant_as_json(response: &Response, expected: bool) -> bool {
+    if matches!(response.status, 204 | 205 | 304) {
+        return false;
+    }
+    let kind = response.header("content-type").unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // OpenID Connect lets a service sign what it says of a user (Core 1.0 section 5.3.2).
+    if kind == "application/jwt" {
+        return false;
+    }
+    let body = response.body.trim_ascii();
+    let begins = matches!(body.first(), Some(b'{' | b'['));
+    let named = kind == "application/json" || kind.ends_with("+json") || kind == "text/html";
+    expected || (!body.is_empty() && (named || begins))
+}
+
+/// The error of an action that the service accepted with an answer that has to be JSON and is not.
+pub fn unreadable(done: &Done, action: &str) -> Option<ApiError> {
+    let response = &done.answer.response;
+    if done.answer.class.is_some() || !is_meant_as_json(response, !done.action.result.is_empty()) {
+        return None;
+    }
+    let source = response.text().and_then(|text| Json::check(&text).map(drop)).err()?;
+    let (connection, action) = (done.session.connection.name.clone(), action.to_owned());
+    Some(ApiError::Unreadable { connection, action, status: response.status, source })
 }
 
 /// What goes wrong between a session and its request.

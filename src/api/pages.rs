@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 use url::Url;
 
+use super::trail::hash_of;
 use crate::connector::{PageKind, Pages, Pointer};
 use crate::http::Response;
+use crate::json::{Json, Type};
 
 /// How to ask for the next page. It holds no credentials but what the vendor's own link holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub enum Turn {
     Count(u64),
 }
 
+/// Turns that are worked out ahead.
+const MOST_TURNS: usize = 1000;
+
 /// A page as the rules of paging see it.
 pub struct Listed<'a> {
     /// What was asked.
@@ -29,7 +35,7 @@ pub struct Listed<'a> {
     pub link: Option<&'a str>,
     /// What the answer holds at a place.
     pub find: &'a dyn Fn(&Pointer) -> Option<Value>,
-    /// The records of this page, and of all so far, this one's among them.
+    /// The items of this page's list, and of all so far, this one's among them.
     pub count: usize,
     pub seen: usize,
     /// The `id` that the rules go on from: the last record's or the greatest.
@@ -54,6 +60,43 @@ impl Listed<'_> {
         (self.find)(at?)?.as_bool()
     }
 
+    /// The cursor or URL at a place; absent where the service has none to give.
+    fn cursor(&self, at: Option<&Pointer>) -> Result<Option<String>, PagingError> {
+        let Some(at) = at else { return Ok(None) };
+        match (self.find)(at) {
+            None | Some(Value::Null | Value::Bool(false)) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => Err(PagingError::Shape { at: at.clone(), expected: "a cursor or a URL" }),
+        }
+    }
+
+    /// The target of the link whose `rel` is `next`, in a list of links.
+    fn relation(&self, at: Option<&Pointer>) -> Result<Option<String>, PagingError> {
+        let Some(at) = at else { return Ok(None) };
+        let links = match (self.find)(at) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(links)) => links,
+            Some(_) => return Err(PagingError::Shape { at: at.clone(), expected: "a list of links" }),
+        };
+        let Some(next) = links.iter().find(|link| link["rel"] == "next") else { return Ok(None) };
+        let target = next["href"].as_str().map(str::to_owned);
+        target.map(Some).ok_or(PagingError::Shape { at: at.clone(), expected: "a list of links" })
+    }
+
+    /// The page that a link leads to. A service behind a proxy that ends TLS often writes `http://` for its own host: that
+    /// is asked by https as the page before was.
+    fn link_to(&self, target: &str) -> Result<Turn, PagingError> {
+        let mut url = self.url.join(target).map_err(|_| PagingError::Link { target: target.to_owned() })?;
+        let is_same_host = url.host_str() == self.url.host_str() && url.port().is_none();
+        if url.scheme() == "http" && self.url.scheme() == "https" && is_same_host {
+            let _ = url.set_scheme("https");
+            let _ = url.set_port(self.url.port());
+        }
+        Ok(Turn::Url(url))
+    }
+
     /// The number of this page, or its offset.
     fn counted(&self, pages: &Pages) -> u64 {
         if let Some(Turn::Count(count)) = self.turn {
@@ -69,46 +112,79 @@ pub fn first(pages: &Pages) -> u64 {
     pages.first.map_or_else(|| u64::from(pages.kind == PageKind::Page), u64::from)
 }
 
-/// How to ask for what follows an answer; absent after the last page. A `Link` header says it for every API.
-pub fn next_page(pages: Option<&Pages>, listed: &Listed<'_>) -> Option<Turn> {
+/// Why an answer does not say how its list goes on. It is never taken for the end of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PagingError {
+    #[error("the value at {at} is not {expected}")]
+    Shape { at: Pointer, expected: &'static str },
+    #[error("the next page is at {target:?}, which is not a URL")]
+    Link { target: String },
+    #[error("the service says that there are more pages, but not where the next one is")]
+    NoNext,
+    #[error("the last record has no value at {at}, after which the next page begins")]
+    NoId { at: Pointer },
+}
+
+/// Returns how to ask for the page after an answer; `None` after the last page. A `Link` header gives it for every API.
+///
+/// The end of a list is what the service says it is, or else an empty page: a short page may hide records that the user
+/// may not see, and services cap the size of pages.
+///
+/// # Errors
+/// [`PagingError`] if the answer contradicts itself, or what should lead to the next page is of another type.
+pub fn next_page(pages: Option<&Pages>, listed: &Listed<'_>) -> Result<Option<Turn>, PagingError> {
     let Some(pages) = pages else { return linked(listed) };
-    if listed.flag(pages.more.as_ref()) == Some(false) || listed.flag(pages.last.as_ref()) == Some(true) {
-        return None;
+    let (more, last) = (listed.flag(pages.more.as_ref()), listed.flag(pages.last.as_ref()));
+    if more == Some(false) || last == Some(true) {
+        return Ok(None);
     }
-    let url = |target: &str| listed.url.join(target).ok().map(Turn::Url);
-    match pages.kind {
-        PageKind::None => None,
-        PageKind::LinkHeader => linked(listed),
-        PageKind::NextUrl => url(&listed.text(pages.next.as_ref())?),
-        PageKind::Links => {
-            let links = (listed.find)(pages.next.as_ref()?)?;
-            let next = links.as_array()?.iter().find(|link| link["rel"] == "next")?;
-            url(next["href"].as_str()?)
+    let says_more = more == Some(true) || last == Some(false);
+    let next = match pages.kind {
+        PageKind::None => return Ok(None),
+        PageKind::LinkHeader => linked(listed)?,
+        PageKind::NextUrl => listed.cursor(pages.next.as_ref())?.map(|target| listed.link_to(&target)).transpose()?,
+        PageKind::Links => listed.relation(pages.next.as_ref())?.map(|target| listed.link_to(&target)).transpose()?,
+        PageKind::Cursor => listed.cursor(pages.next.as_ref())?.and_then(|cursor| turn(pages, cursor)),
+        PageKind::Page => return Ok(next_number(pages, listed, says_more)),
+        PageKind::Offset => return Ok(next_offset(pages, listed, says_more)),
+        PageKind::LastRecord | PageKind::MaxRecord if listed.count == 0 => None,
+        PageKind::LastRecord | PageKind::MaxRecord => {
+            let no_id = || PagingError::NoId { at: pages.id.clone().unwrap_or_default() };
+            let id = listed.id.clone().ok_or_else(no_id)?;
+            let plus = |id: &str| Some(id.parse::<u64>().ok()?.saturating_add(pages.plus.into()).to_string());
+            turn(pages, if pages.plus == 0 { id } else { plus(&id).ok_or_else(no_id)? })
         }
-        PageKind::Cursor => turn(pages, listed.text(pages.next.as_ref())?),
-        PageKind::Page | PageKind::Offset | PageKind::LastRecord | PageKind::MaxRecord
-            if listed.count == 0 || is_short(pages, listed) =>
-        {
-            None
-        }
-        PageKind::Page => {
-            let next = listed.counted(pages).saturating_add(1);
-            let last = listed.number(pages.total_pages.as_ref());
-            let ended = last.is_some_and(|pages_in_all| next >= pages_in_all.saturating_add(first(pages)));
-            if ended { None } else { counted_turn(pages, next) }
-        }
-        PageKind::Offset => {
-            let seen = listed.seen as u64;
-            let ended = listed.number(pages.total.as_ref()).is_some_and(|total| seen >= total);
-            if ended { None } else { counted_turn(pages, first(pages).saturating_add(seen)) }
-        }
-        PageKind::LastRecord => turn(pages, listed.id.clone()?),
-        PageKind::MaxRecord => {
-            let id = listed.id.clone()?;
-            let plus = |id: String| Some(id.parse::<u64>().ok()?.saturating_add(pages.plus.into()).to_string());
-            turn(pages, if pages.plus == 0 { id } else { plus(id)? })
-        }
+    };
+    match next {
+        None if says_more => Err(PagingError::NoNext),
+        next => Ok(next),
     }
+}
+
+/// The page behind this one, by its number.
+fn next_number(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Turn> {
+    let next = listed.counted(pages).saturating_add(1);
+    let end = listed.number(pages.total_pages.as_ref()).map(|total| total.saturating_add(first(pages)));
+    let goes_on = match end {
+        // One that holds records and by its number should not exist: the total is wrong.
+        Some(end) if next > end => listed.count > 0,
+        Some(end) => next < end,
+        None => listed.count > 0 || says_more,
+    };
+    if goes_on { counted_turn(pages, next) } else { None }
+}
+
+/// The page behind this one, by the number of records before it.
+fn next_offset(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Turn> {
+    let seen = listed.seen as u64;
+    let total = listed.number(pages.total.as_ref());
+    if listed.count > 0 {
+        let is_end = total == Some(seen) && !says_more;
+        return if is_end { None } else { counted_turn(pages, first(pages).saturating_add(seen)) };
+    }
+    // A page may be empty although more follow, where the user may not see what is on it.
+    let step = u64::from(pages.size.filter(|_| says_more)?);
+    counted_turn(pages, listed.counted(pages).saturating_add(step))
 }
 
 /// All turns that follow a page that says how many there are; they may be taken side by side.
@@ -116,29 +192,16 @@ pub fn all_turns(pages: &Pages, listed: &Listed<'_>) -> Option<Vec<Turn>> {
     let counts: Vec<u64> = match pages.kind {
         PageKind::Page => {
             let end = listed.number(pages.total_pages.as_ref())?.saturating_add(first(pages));
-            (listed.counted(pages).saturating_add(1)..end).collect()
+            (listed.counted(pages).saturating_add(1)..end).take(MOST_TURNS).collect()
         }
         PageKind::Offset if listed.count > 0 => {
             let end = listed.number(pages.total.as_ref())?.saturating_add(first(pages));
             let step = listed.count;
-            (listed.counted(pages).saturating_add(step as u64)..end).step_by(step).collect()
+            (listed.counted(pages).saturating_add(step as u64)..end).step_by(step).take(MOST_TURNS).collect()
         }
         _ => return None,
     };
     counts.into_iter().map(|count| counted_turn(pages, count)).collect()
-}
-
-/// A page that is not as full as was asked for is the last one, where nothing else says so.
-fn is_short(pages: &Pages, listed: &Listed<'_>) -> bool {
-    let mut said = [&pages.more, &pages.last, &pages.total, &pages.total_pages].into_iter().flatten();
-    if said.any(|at| (listed.find)(at).is_some()) {
-        return false;
-    }
-    let asked = match &pages.size_param {
-        Some(name) => query(listed.url, name).and_then(|size| size.parse().ok()).or(pages.size),
-        None => pages.size,
-    };
-    asked.is_some_and(|size: u32| listed.count < size as usize)
 }
 
 fn turn(pages: &Pages, value: String) -> Option<Turn> {
@@ -161,25 +224,48 @@ pub(super) fn after(
     turn: Option<&Turn>,
     response: &Response,
     seen_before: usize,
-) -> (Option<Turn>, usize) {
-    let document = response.json().unwrap_or_default();
-    let records = records(pages.and_then(|pages| pages.records.as_ref()), &document);
-    let count = records.map_or(0, Vec::len);
+) -> Result<(Option<Turn>, usize), PagingError> {
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let records = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
+    let count = records.map_or(0, |records| records.items().count());
     let ids = |pages: &Pages| {
         let id = pages.id.as_ref()?;
-        let mut ids = records?.iter().rev().filter_map(|record| id.text(record));
-        if pages.kind == PageKind::MaxRecord { greatest(ids) } else { ids.next() }
+        let ids = records?.items().filter_map(|record| id.text_in(record));
+        if pages.kind == PageKind::MaxRecord { greatest(ids) } else { ids.last() }
     };
     let seen = seen_before + count;
     let id = pages.and_then(ids);
-    let find = |at: &Pointer| at.find(&document).cloned();
+    let find = |at: &Pointer| at.find_in(document).map(Json::value);
     let listed = Listed { url, turn, link: response.header("link"), find: &find, count, seen, id };
-    (next_page(pages, &listed), seen)
+    Ok((next_page(pages, &listed)?, seen))
+}
+
+/// The hashes of the records of an answer that was read whole.
+pub(super) fn record_hashes(pages: Option<&Pages>, response: &Response) -> Vec<u64> {
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let records = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
+    records.into_iter().flat_map(Json::items).map(|record| hash_of(record.as_str())).collect()
 }
 
 /// The greatest of several numbers, however long they are.
 pub fn greatest(ids: impl Iterator<Item = String>) -> Option<String> {
     ids.max_by(|a, b| (a.len(), a).cmp(&(b.len(), b)))
+}
+
+/// [`records`], without a tree.
+fn list_in<'t>(at: Option<&Pointer>, document: Json<'t>) -> Option<Json<'t>> {
+    let is_list = |json: &Json<'t>| json.kind() == Type::Array;
+    if let Some(at) = at {
+        return at.find_in(document).filter(is_list);
+    }
+    if is_list(&document) {
+        return Some(document);
+    }
+    let mut lists = document.members().map(|(_, value)| value).filter(is_list);
+    let first = lists.next()?;
+    lists.next().is_none().then_some(first)
 }
 
 /// The list in an answer: where it is said to be, else the answer itself or the one list at its top.
@@ -199,10 +285,10 @@ pub(crate) fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&
 }
 
 /// The target of `rel="next"` in a `Link` header (RFC 8288 section 3).
-fn linked(listed: &Listed<'_>) -> Option<Turn> {
-    let mut rest = listed.link?;
+fn linked(listed: &Listed<'_>) -> Result<Option<Turn>, PagingError> {
+    let mut rest = listed.link.unwrap_or_default();
     while let Some((_, after)) = rest.split_once('<') {
-        let (target, after) = after.split_once('>')?;
+        let Some((target, after)) = after.split_once('>') else { break };
         // The next link begins at the next `<`; a comma may stand inside of a target.
         let params = after.split('<').next().unwrap_or(after);
         let is_next = params.split(';').any(|param| {
@@ -211,11 +297,11 @@ fn linked(listed: &Listed<'_>) -> Option<Turn> {
                 && value.trim().trim_matches('"').split(' ').any(|word| word == "next")
         });
         if is_next {
-            return listed.url.join(target).ok().map(Turn::Url);
+            return listed.link_to(target).map(Some);
         }
         rest = after;
     }
-    None
+    Ok(None)
 }
 
 /// A URL that asks for pages of the usual size, where it does not say one itself.
@@ -257,7 +343,7 @@ mod tests {
         let response = Response::new(200, &[], body.as_bytes());
         let rules = pages(rules);
         let count = records(rules.records.as_ref(), &response.json().unwrap()).map_or(0, Vec::len);
-        after(Some(&rules), &url, None, &response, seen - count).0.map(|turn| match turn {
+        after(Some(&rules), &url, None, &response, seen - count).unwrap().0.map(|turn| match turn {
             Turn::Url(url) => url[url::Position::BeforePath..].to_owned(),
             Turn::Query(name, value) => with_param(&url, &name, &value)[url::Position::BeforePath..].to_owned(),
             Turn::Body(name, value) => format!("{name}={value}"),
@@ -268,7 +354,7 @@ mod tests {
     #[test]
     fn links_are_followed_wherever_they_stand() {
         let url = Url::parse("https://api.example.com/things").unwrap();
-        let next = |header: &str| after(None, &url, None, &Response::new(200, &[("link", header)], b""), 0).0;
+        let next = |header: &str| after(None, &url, None, &Response::new(200, &[("link", header)], b""), 0).unwrap().0;
         let header = "<https://api.example.com/things?page=1>; rel=\"prev\", </things?a=1,2&page=3>; rel=\"next\"; x=y";
         let expected = Turn::Url(Url::parse("https://api.example.com/things?a=1,2&page=3").unwrap());
         assert_eq!(next(header), Some(expected));
@@ -293,7 +379,8 @@ mod tests {
         assert_eq!(next(links, r#"{"links":[{"rel":"self","href":"/v1/a"}]}"#, 2), None);
         let page = "kind='page'\nparam='page'\nsize_param='limit'\nsize=2";
         assert_eq!(next(page, "[1,2]", 2).unwrap(), "/v1/things?limit=2&page=5");
-        assert_eq!(next(page, "[1]", 2), None);
+        assert_eq!(next(page, "[1]", 1).unwrap(), "/v1/things?limit=2&page=5", "a short page is not the end");
+        assert_eq!(next(page, "[]", 2), None);
         let offset = "kind='offset'\nparam='startAt'\nrecords='/values'";
         assert_eq!(next(offset, r#"{"values":[1,2],"other":[]}"#, 6).unwrap(), "/v1/things?limit=2&page=4&startAt=6");
         assert_eq!(next(offset, r#"{"values":[]}"#, 6), None);
@@ -303,6 +390,56 @@ mod tests {
             "/v1/things?limit=2&page=4&after=2"
         );
         assert_eq!(next(last, r#"{"data":[{"id":1}],"has_more":false}"#, 2), None);
+    }
+
+    #[test]
+    fn totals_end_a_list_only_where_they_agree_with_it() {
+        let offset = "kind='offset'\nparam='startAt'\nrecords='/values'\ntotal='/total'";
+        let page = |total: u64| format!(r#"{{"values":[1,2],"total":{total}}}"#);
+        assert_eq!(next(offset, &page(6), 6), None);
+        assert_eq!(next(offset, &page(7), 6).unwrap(), "/v1/things?limit=2&page=4&startAt=6");
+        assert_eq!(next(offset, &page(0), 6).unwrap(), "/v1/things?limit=2&page=4&startAt=6", "the total is wrong");
+        let pages = "kind='page'\nparam='page'\nrecords='/values'\ntotal_pages='/total'";
+        assert_eq!(next(pages, &page(4), 2), None);
+        assert_eq!(next(pages, &page(5), 2).unwrap(), "/v1/things?limit=2&page=5");
+        assert_eq!(next(pages, &page(1), 2).unwrap(), "/v1/things?limit=2&page=5", "the total is wrong");
+        let hidden = r#"{"values":[],"total":5}"#;
+        assert_eq!(next(pages, hidden, 0).unwrap(), "/v1/things?limit=2&page=5", "nothing on it may be seen");
+        let more = "kind='offset'\nparam='startAt'\nrecords='/values'\nmore='/more'\nsize=50\nsize_param='limit'";
+        assert_eq!(next(more, r#"{"values":[],"more":true}"#, 0).unwrap(), "/v1/things?limit=2&page=4&startAt=50");
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_an_error_and_not_the_end() {
+        let url = Url::parse("https://api.example.com/v1/things").unwrap();
+        for (rules, body, expected) in [
+            ("kind='cursor'\nparam='c'\nnext='/next'", r#"{"next":{"after":"x"}}"#, "/next is not a cursor or a URL"),
+            ("kind='cursor'\nparam='c'\nnext='/next'\nmore='/more'", r#"{"more":true}"#, "not where the next one is"),
+            ("kind='next_url'\nnext='/next'", r#"{"next":"https://[x"}"#, "is not a URL"),
+            ("kind='links'\nnext='/links'", r#"{"links":{"next":"/b"}}"#, "/links is not a list of links"),
+            ("kind='links'\nnext='/links'", r#"{"links":[{"rel":"next"}]}"#, "/links is not a list of links"),
+            ("kind='last_record'\nparam='after'\nid='/id'", r#"[{"name":"x"}]"#, "no value at /id"),
+            ("kind='max_record'\nparam='after'\nid='/id'\nplus=1", r#"[{"id":"x"}]"#, "no value at /id"),
+        ] {
+            let error = after(Some(&pages(rules)), &url, None, &Response::new(200, &[], body.as_bytes()), 0);
+            assert!(error.as_ref().unwrap_err().to_string().contains(expected), "{body}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_the_same_host_is_asked_by_https() {
+        let url = Url::parse("https://api.example.com/v1/things").unwrap();
+        let rules = pages("kind='next_url'\nnext='/next'");
+        for (target, expected) in [
+            ("http://api.example.com/v1/things?page=2", "https://api.example.com/v1/things?page=2"),
+            ("http://api.example.com:80/v1/things?page=2", "https://api.example.com/v1/things?page=2"),
+            ("http://api.example.com:8080/v1/things", "http://api.example.com:8080/v1/things"),
+            ("http://other.example.com/v1/things", "http://other.example.com/v1/things"),
+        ] {
+            let body = format!(r#"{{"next":"{target}"}}"#);
+            let next = after(Some(&rules), &url, None, &Response::new(200, &[], body.as_bytes()), 0).unwrap().0;
+            assert_eq!(next, Some(Turn::Url(Url::parse(expected).unwrap())));
+        }
     }
 
     proptest! {

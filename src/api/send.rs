@@ -11,6 +11,7 @@ use crate::connection::{ConnectionName, Grant};
 use crate::connector::ErrorClass;
 use crate::error::{self, Error, Kind, Remedy};
 use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, classify, pause};
+use crate::json::Json;
 use crate::oauth::access::{self, Want};
 use crate::vault::Loaded;
 
@@ -35,6 +36,8 @@ pub struct Patience {
     pub longest_wait: Duration,
     /// Whether a request that the vendor may have acted on may be sent again.
     pub repeatable: bool,
+    /// What a request takes of the connection's budget.
+    pub cost: u32,
 }
 
 /// The vendor's answer, whatever it is.
@@ -113,7 +116,7 @@ pub async fn send(
     let mut tried = 0;
     let mut made = 0;
     loop {
-        keep_pace(app, session, patience.longest_wait).await?;
+        keep_pace(app, session, patience).await?;
         let request = build(&token.grant).map_err(SendError::Build)?;
         let url = request.url.clone();
         let stopwatch = Stopwatch::start();
@@ -158,7 +161,7 @@ pub async fn send(
             }
         };
         let wait = pause(Attempt(tried - 1), hinted, u64::from_ne_bytes(random()));
-        tokio::time::sleep(wait.min(patience.longest_wait)).await;
+        app.clock.sleep(wait.min(patience.longest_wait)).await;
     }
 }
 
@@ -169,22 +172,23 @@ pub(crate) fn judge(session: &Session, response: &Response) -> Option<ErrorClass
     if class.is_some() || success.is_empty() {
         return class;
     }
-    let document = response.json().unwrap_or_default();
-    let holds = success.iter().all(|(at, want)| at.find(&document) == Some(want));
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let holds = success.iter().all(|(at, want)| at.find_in(document).is_some_and(|found| found.equals(want)));
     (!holds).then_some(ErrorClass::Fail)
 }
 
 /// Waits until the connection's budget allows another request.
-async fn keep_pace(app: &App, session: &Session, longest_wait: Duration) -> Result<(), SendError> {
+async fn keep_pace(app: &App, session: &Session, patience: Patience) -> Result<(), SendError> {
     let pace = app.pace(session);
-    while let Some(wait) = pace.take(app.clock.now()) {
-        if wait > longest_wait {
+    while let Some(wait) = pace.take(patience.cost, app.clock.now()) {
+        if wait > patience.longest_wait {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
             let resumes_at = Timestamp::from_second(app.clock.now().as_second().saturating_add(seconds));
             let connection = session.connection.name.clone();
             return Err(SendError::Paced(PacedError { connection, resumes_at: resumes_at.unwrap_or(Timestamp::MAX) }));
         }
-        tokio::time::sleep(wait).await;
+        app.clock.sleep(wait).await;
     }
     Ok(())
 }

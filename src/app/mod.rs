@@ -133,7 +133,7 @@ impl App {
     ) -> Self {
         Self {
             catalogue: Catalogue::new(&folders.connectors()),
-            http: http::Client::new(config.http.timeout),
+            http: http::Client::new(config.http.timeout).reading(config.http.largest_answer),
             notifier: Notifier::new(&config),
             folders,
             config,

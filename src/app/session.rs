@@ -89,6 +89,8 @@ impl Session {
         let failed = |source| self.open_value(source);
         let url = self.url(path, &values)?;
         let mut request = Request::new(method, url).header("accept", Secret::from("application/json"));
+        // A page of records may be as large as the settings allow.
+        request.largest = usize::MAX;
         for (name, value) in &self.connector.api.query {
             let name = fill_name(name, &values).map_err(failed)?;
             request.url.query_pairs_mut().append_pair(&name, &value.fill(&values).map_err(failed)?);

@@ -13,6 +13,7 @@ use crate::connector::{ActionBody, Method};
 use crate::error::{Kind, Remedy, Result};
 use crate::files;
 use crate::http::Response;
+use crate::json::{self, Json};
 
 /// No file that is sent is larger.
 const LARGEST_FILE: u64 = 100 * 1024 * 1024;
@@ -141,9 +142,9 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
         }
         ui.raw(&format!("{head}\n"));
     }
-    match response.json() {
-        Some(document) => ui.show_document(&document)?,
-        None => ui.show_bytes(&response.body),
+    match response.text() {
+        Ok(text) if Json::check(&text).is_ok() => ui.show_document(&text)?,
+        _ => ui.show_bytes(&response.body),
     }
     // Nobody reads what further pages would say.
     Ok(if super::ui::reader_has_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -185,7 +186,7 @@ fn typed_value(text: &str) -> Result<Value, FieldError> {
         let bytes = read_file(path).map_err(|source| FieldError::Read { path: path.to_owned(), source })?;
         return Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     }
-    let plain = serde_json::from_str(text).ok();
+    let plain = json::parse(text).ok();
     let plain = plain.filter(|value: &Value| value.is_null() || value.is_boolean() || value.is_number());
     Ok(plain.unwrap_or_else(|| Value::String(text.to_owned())))
 }

@@ -13,6 +13,7 @@ use crate::connection::ConnectionName;
 use crate::connector::Action;
 use crate::error::Result;
 use crate::http::{Request, redact_url, scrub};
+use crate::json;
 use crate::oauth::access;
 use crate::secret::REDACTED;
 
@@ -143,6 +144,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &CallArgs) -> Result<u8> {
             return Ok(0);
         }
         let done = api::call(app, &order).await?;
+        if let Some(unreadable) = api::unreadable(&done, action) {
+            return Err(unreadable.into());
+        }
         let refusal = done.answer.class.map(|class| api::refused(&done.session, action, class, &done.answer.response));
         if refusal.is_none() || ui.json {
             ui.show(&called(&name, action, &done))?;
@@ -189,7 +193,7 @@ fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
 
 fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
     let response = &done.answer.response;
-    let text = || String::from_utf8_lossy(&response.body).into_owned();
+    let text = || response.text().unwrap_or_else(|_| String::from_utf8_lossy(&response.body)).into_owned();
     let answer = match response.json() {
         Some(document) => document,
         None if response.body.is_empty() => Value::Null,
@@ -223,7 +227,7 @@ pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::con
             Ok("") => Value::Null,
             Ok(text) => {
                 let shown = scrub(text, secrets);
-                serde_json::from_str(&shown).unwrap_or(Value::String(shown))
+                json::parse(&shown).unwrap_or(Value::String(shown))
             }
             Err(_) => Value::String(format!("[{} bytes]", sent.bytes.expose().len())),
         };
@@ -231,7 +235,7 @@ pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::con
     Ok(Rehearsed {
         connection: session.connection.name.to_string(),
         method: request.method,
-        url: redact_url(&request.url, secrets),
+        url: redact_url(&session.route.shown(&request.url), secrets),
         headers,
         body,
     })

@@ -64,7 +64,8 @@ pub fn run() -> ExitCode {
     };
     let mut ui = Ui::new(&cli.global);
     logging::start(cli.global.verbose, cli.global.quiet);
-    match dispatch(cli, &mut ui) {
+    let done = dispatch(cli, &mut ui).and_then(|code| ui::lost_output().map_or(Ok(code), |lost| Err(lost.into())));
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             ui.error(&error);
@@ -75,9 +76,18 @@ pub fn run() -> ExitCode {
 
 /// Help and version go to stdout and are no failure; a mistake is clap's own message, exit code 2.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is no reason to complain (fault 100).
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+    let printed = error.print();
+    if error.use_stderr() {
+        return ExitCode::from(Kind::Usage.exit_code());
+    }
+    ui::note_reader(printed.and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
+    match ui::lost_output() {
+        None => ExitCode::SUCCESS,
+        Some(lost) => {
+            Ui::new(&args::Global::default()).error(&lost.into());
+            ExitCode::from(Kind::Failed.exit_code())
+        }
+    }
 }
 
 /// Whether a command works in the workspace, and if so, whether it may make it.

@@ -71,7 +71,8 @@ impl Conversation for Terminal {
                 Event::SandboxConsented => json!({ "event": "sandbox_consented" }),
             };
             let mut stdout = io::stdout().lock();
-            let _ = writeln!(stdout, "{}", super::ui::json_text(&object)).and_then(|()| stdout.flush());
+            let text = super::ui::json_text(&object);
+            super::ui::note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
             return;
         }
         match event {

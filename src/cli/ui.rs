@@ -1,17 +1,20 @@
 //! How results, talk and errors reach a person or a program: data on stdout, everything else on stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use thiserror::Error;
 
 use super::args::{ColorChoice, Global};
 use super::terminal::Terminal;
 use crate::config::Project;
 use crate::env;
-use crate::error::Error;
+use crate::error::{Error, Kind, Remedy};
 use crate::jq;
+use crate::json::{minified, pretty};
 
 pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
 
@@ -84,7 +87,7 @@ impl Ui {
     /// A jq expression that is wrong or fails.
     pub(super) fn show(&self, view: &impl View) -> Result<(), jq::JqError> {
         if self.json {
-            return self.show_json(&versioned(view));
+            return self.show_document(&versioned(view));
         }
         let text = view.text(self);
         if !text.is_empty() {
@@ -94,12 +97,18 @@ impl Ui {
         Ok(())
     }
 
-    /// Prints a document of somebody else's as it is, or what a jq expression makes of it.
+    /// Prints a JSON document as it was written, or what a jq expression makes of it. A terminal is shown a line for each
+    /// value.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
-    pub(super) fn show_document(&self, document: &Value) -> Result<(), jq::JqError> {
-        self.show_json(document)
+    pub(super) fn show_document(&self, json: &str) -> Result<(), jq::JqError> {
+        if self.jq.is_none() && self.width.is_some() {
+            print(&format!("{}\n", harmless_json(&pretty(json))));
+            return Ok(());
+        }
+        print(&self.line_of(&minified(json))?);
+        Ok(())
     }
 
     /// Prints bytes of somebody else's: on a terminal as harmless text, elsewhere as they are.
@@ -112,7 +121,7 @@ impl Ui {
         } else {
             stdout.write_all(bytes)
         };
-        note_reader(&written.and_then(|()| stdout.flush()));
+        note_reader(written.and_then(|()| stdout.flush()));
     }
 
     /// Prints one line of a stream of JSON objects.
@@ -124,25 +133,34 @@ impl Ui {
         Ok(())
     }
 
+    /// The same for a document as it was written, which stands on one line.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn show_text(&self, json: &str) -> Result<(), jq::JqError> {
+        print(&self.line_of(json)?);
+        Ok(())
+    }
+
     /// One line of a stream of JSON objects, or what a jq expression makes of it, with its line break.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
     pub(super) fn line(&self, value: &Value) -> Result<String, jq::JqError> {
-        match &self.jq {
-            // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
-            Some(expression) if self.width.is_some() => Ok(escape_lines(&jq::run(expression, value)?)),
-            Some(expression) => jq::run(expression, value),
-            None => Ok(format!("{}\n", json_text(value))),
-        }
+        self.line_of(&value.to_string())
     }
 
-    fn show_json(&self, value: &Value) -> Result<(), jq::JqError> {
-        if self.jq.is_none() && self.width.is_some() {
-            print(&format!("{}\n", harmless_json(&format!("{value:#}"))));
-            return Ok(());
+    /// The same for a document as it was written, which stands on one line.
+    ///
+    /// # Errors
+    /// A jq expression that is wrong or fails.
+    pub(super) fn line_of(&self, json: &str) -> Result<String, jq::JqError> {
+        match &self.jq {
+            // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
+            Some(expression) if self.width.is_some() => Ok(escape_lines(&jq::run_on(expression, json)?)),
+            Some(expression) => jq::run_on(expression, json),
+            None => Ok(format!("{}\n", harmless_json(json))),
         }
-        self.show_line(value)
     }
 
     /// Prints text as it is: a token, a script. A terminal is sent no control characters but line breaks and colours.
@@ -205,16 +223,15 @@ pub(super) fn message(error: &Error) -> String {
     if causes.is_empty() { error.message() } else { format!("{}: {}", error.message(), causes.join(": ")) }
 }
 
-fn versioned(view: &impl View) -> Value {
-    let mut object = serde_json::Map::from_iter([("format_version".to_owned(), json!(FORMAT_VERSION))]);
-    match serde_json::to_value(view) {
-        Ok(Value::Object(members)) => object.extend(members),
-        Ok(other) => {
-            object.insert("value".to_owned(), other);
-        }
-        Err(_) => {}
+/// A view as JSON text. Not by way of a [`Value`]: what a view holds of a service's JSON stays as it was written.
+fn versioned(view: &impl View) -> String {
+    let version = format!("\"format_version\":{FORMAT_VERSION}");
+    match serde_json::to_string(view) {
+        Ok(text) if text == "{}" => format!("{{{version}}}"),
+        Ok(text) if text.starts_with('{') => format!("{{{version},{}", &text[1..]),
+        Ok(text) => format!("{{{version},\"value\":{text}}}"),
+        Err(_) => format!("{{{version}}}"),
     }
-    Value::Object(object)
 }
 
 fn code(tone: Tone) -> u8 {
@@ -241,18 +258,47 @@ fn width_of(stream: impl std::os::fd::AsFd) -> usize {
     asked.filter(|width| *width > 0).or_else(told).unwrap_or(80)
 }
 
-/// A reader that has gone is no failure: the command ends as it would have (fault 100).
+/// Prints, and remembers a failure for [`lost_output`].
 fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    note_reader(&stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    note_reader(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 static READER_HAS_GONE: AtomicBool = AtomicBool::new(false);
 
-fn note_reader(written: &io::Result<()>) {
-    if written.is_err() {
+/// Why output was lost, but for a reader that closed the pipe.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+pub(super) fn note_reader(written: io::Result<()>) {
+    if let Err(error) = written {
         READER_HAS_GONE.store(true, Ordering::Relaxed);
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let _ = LOST.set(error);
+        }
     }
+}
+
+#[derive(Debug, Error)]
+#[error("cannot write to standard output")]
+pub(super) struct OutputLost(#[source] &'static io::Error);
+
+impl Remedy for OutputLost {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn code(&self) -> &'static str {
+        match self.0.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk_full",
+            _ => "io",
+        }
+    }
+}
+
+/// The error of a command whose output did not reach its file. A reader that leaves early, as `head` does, is not one: the
+/// command ends as it would have (fault 100).
+pub(super) fn lost_output() -> Option<OutputLost> {
+    LOST.get().map(OutputLost)
 }
 
 /// Whether what was printed could not be: work that is done only to be read may end.

@@ -9,7 +9,7 @@ use url::Url;
 use super::{Config, ConfigError, IdentityCustody, TokenCustody};
 use crate::connection::WorkspaceName;
 use crate::near::near;
-use crate::{duration, files};
+use crate::{duration, files, size};
 
 /// One setting: its name, what it does, and how it is read and written.
 #[derive(Debug)]
@@ -119,6 +119,17 @@ pub const KEYS: &[Key] = &[
         expected: "a time such as 10s",
         get: |config| Some(duration::show(config.http.timeout)),
         set: |config, text| positive(text).map(|timeout| config.http.timeout = timeout),
+    },
+    Key {
+        name: "http.largest_answer",
+        purpose: "The largest answer of a service that is read",
+        expected: "a size from 1MiB to 4GiB, such as 64MiB",
+        get: |config| Some(size::show(config.http.largest_answer)),
+        set: |config, text| {
+            let bytes = size::parse(text).filter(|bytes| (1 << 20..=4 << 30).contains(bytes))?;
+            config.http.largest_answer = bytes;
+            Some(())
+        },
     },
     Key {
         name: "http.allow",

@@ -65,7 +65,7 @@ mod tests {
     fn every_key_is_read() {
         let config = parse(
             "workspace = \"team\"\n[vault]\nidentity = \"file\"\ntokens = \"keyring\"\npassphrase_command = \"pass integ\"\n\
-             [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\nallow = [\"127.0.0.1\", \"hooks.internal\"]\n\
+             [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\nlargest_answer = \"1GiB\"\nallow = [\"127.0.0.1\", \"hooks.internal\"]\n\
              [notify]\ncommand = \"sh -c 'x y'\"\nurl = \"https://example.com/hook\"\non = \"failure\"\n\
              timeout = 3\nsecret_file = \"/run/secret\"\n",
         )
@@ -76,6 +76,7 @@ mod tests {
         assert_eq!(config.connect.timeout.as_secs(), 90);
         assert_eq!(config.connect.port, Some(8400));
         assert_eq!(config.http.timeout.as_secs(), 5);
+        assert_eq!(config.http.largest_answer, 1 << 30);
         assert_eq!(config.http.allow.len(), 2);
         assert_eq!(config.notify.on, [Transition::Failure]);
         assert_eq!(config.notify.timeout.as_secs(), 3);

@@ -86,6 +86,8 @@ pub struct ConnectConfig {
 pub struct HttpConfig {
     /// For one request, from the connection to the last byte.
     pub timeout: Duration,
+    /// Bytes of a service's answer, decompressed.
+    pub largest_answer: usize,
     /// What the user's own URLs may lead to although it is no public address.
     pub allow: Vec<Allowed>,
 }
@@ -117,7 +119,7 @@ impl Default for Config {
                 passphrase_command: None,
             },
             connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
-            http: HttpConfig { timeout: Duration::from_secs(30), allow: Vec::new() },
+            http: HttpConfig { timeout: Duration::from_secs(30), largest_answer: 64 << 20, allow: Vec::new() },
             notify: NotifyConfig {
                 command: None,
                 url: None,

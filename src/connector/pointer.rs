@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::json::Json;
+
 /// A checked JSON Pointer: empty for the whole document, else `/name/0/name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
@@ -54,6 +56,17 @@ impl Pointer {
 
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
         document.pointer(&self.0).filter(|value| !value.is_null())
+    }
+
+    /// The value in a text that was checked, found without a tree; absent where it is null.
+    pub fn find_in<'t>(&self, json: Json<'t>) -> Option<Json<'t>> {
+        let found = self.parts().try_fold(json, |at, name| at.get(&name))?;
+        (!found.is_null()).then_some(found)
+    }
+
+    /// The value in a text that was checked, as [`text`](Self::text) gives it.
+    pub fn text_in(&self, json: Json<'_>) -> Option<String> {
+        Some(self.find_in(json)?.text()?.into_owned())
     }
 
     /// The value as text where it is a string, a number or a truth value; an empty string counts as absent.

@@ -330,7 +330,7 @@ impl Worker<'_> {
         }
         let mut begun = 0;
         for delivery in due {
-            if let Some(wait) = lane.pace.take(now) {
+            if let Some(wait) = lane.pace.take(1, now) {
                 (lane.look, lane.paced) = (true, Some(wait));
                 break;
             }

@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::json::{Json, Type};
 
 /// The members at the top of a record, each as it was written.
-pub(super) type Members<'r> = HashMap<Cow<'r, str>, &'r RawValue>;
+pub(super) type Members<'r> = HashMap<Cow<'r, str>, Json<'r>>;
 
-/// Absent where a record is no object.
-pub(super) fn members(json: &str) -> Option<Members<'_>> {
-    serde_json::from_str(json).ok()
+/// The members of a record; none of one that is not an object.
+pub(super) fn members(json: &str) -> Members<'_> {
+    Json::checked(json).members().collect()
 }
 
 /// The members of all records that were looked at, in the order in which they were met.
@@ -22,27 +23,27 @@ pub struct Columns(pub IndexMap<String, Types>);
 impl Columns {
     /// Looks at a record.
     pub fn add(&mut self, json: &str) {
-        // A map that keeps the order, for columns that are new.
-        let Ok(members) = serde_json::from_str::<IndexMap<Name<'_>, &RawValue>>(json) else { return };
-        for (Name(name), value) in members {
+        for (name, value) in Json::checked(json).members() {
             match self.0.get_mut(name.as_ref()) {
-                Some(types) => types.add(value.get()),
-                None => self.0.entry(name.into_owned()).or_default().add(value.get()),
+                Some(types) => types.add(value),
+                None => self.0.entry(name.into_owned()).or_default().add(value),
             }
         }
     }
 }
 
-#[derive(Deserialize, PartialEq, Eq, Hash)]
-struct Name<'r>(#[serde(borrow)] Cow<'r, str>);
-
 /// The JSON types that a member's values have, null aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Types {
+    /// A text that is not a time.
     pub text: bool,
+    /// A text that is a time as RFC 3339 writes it.
+    pub time: bool,
     /// Within 64 bits.
     pub integer: bool,
-    /// Beyond them.
+    /// An integer within 64 bits that is not one of `f64`.
+    pub wide: bool,
+    /// A number that neither 64 bits nor an `f64` hold to the last digit.
     pub large: bool,
     pub number: bool,
     pub truth: bool,
@@ -62,33 +63,50 @@ pub enum Kind {
 }
 
 impl Types {
-    fn add(&mut self, json: &str) {
-        match json.as_bytes().first() {
-            Some(b'"') => self.text = true,
-            Some(b't' | b'f') => self.truth = true,
-            Some(b'{') => self.object = true,
-            Some(b'[') => self.list = true,
-            Some(b'-' | b'0'..=b'9') if json.contains(['.', 'e', 'E']) => self.number = true,
-            Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => self.integer = true,
-            Some(b'-' | b'0'..=b'9') => self.large = true,
-            _ => {}
+    fn add(&mut self, json: Json<'_>) {
+        match json.kind() {
+            Type::Null => {}
+            Type::String if is_time(json.as_str()) => self.time = true,
+            Type::String => self.text = true,
+            Type::Bool => self.truth = true,
+            Type::Object => self.object = true,
+            Type::Array => self.list = true,
+            Type::Number if json.as_str().contains(['.', 'e', 'E']) => {
+                self.number = true;
+                self.large |= !is_exact(json.as_str());
+            }
+            Type::Number => match json.as_str().parse::<i64>() {
+                // There is no -0 among integers.
+                Ok(0) if json.as_str().starts_with('-') => self.number = true,
+                Ok(_) => {
+                    self.integer = true;
+                    self.wide |= !is_exact(json.as_str());
+                }
+                Err(_) => self.large = true,
+            },
         }
+    }
+
+    fn any_text(self) -> bool {
+        self.text || self.time
+    }
+
+    /// Whether all texts are times.
+    pub fn is_time(self) -> bool {
+        self.time && !self.text
     }
 
     /// The column that holds all of them. One that was never more than null is one of text.
     pub fn kind(self) -> Kind {
-        match self {
-            Self { object: true, .. } | Self { list: true, .. } | Self { large: true, .. } => Kind::Json,
-            Self { text, integer: false, number: false, truth, .. } if !(text && truth) => {
-                if truth {
-                    Kind::Truth
-                } else {
-                    Kind::Text
-                }
-            }
-            Self { text: false, integer: true, number: false, truth: false, .. } => Kind::Integer,
-            Self { text: false, truth: false, .. } => Kind::Number,
-            Self { .. } => Kind::Json,
+        if self.object || self.list || self.large {
+            return Kind::Json;
+        }
+        match (self.any_text(), self.integer, self.number, self.truth) {
+            (_, false, false, false) => Kind::Text,
+            (false, false, false, true) => Kind::Truth,
+            (false, true, false, false) => Kind::Integer,
+            (false, _, true, false) if !self.wide => Kind::Number,
+            _ => Kind::Json,
         }
     }
 
@@ -102,10 +120,38 @@ impl Types {
             (integer, "integer"),
             (self.number, "number"),
             (self.truth, "boolean"),
-            (self.text || self == Self::default(), "string"),
+            (self.any_text() || self == Self::default(), "string"),
         ];
         all.into_iter().filter_map(|(is_there, name)| is_there.then_some(name))
     }
+}
+
+/// Whether a string in quotes is a time with its date and offset (RFC 3339 section 5.6).
+fn is_time(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let looks = bytes.len() >= 22 && matches!(bytes[11], b'T' | b't') && bytes[1..5].iter().all(u8::is_ascii_digit);
+    looks && !json.contains(['[', '\\']) && json.trim_matches('"').parse::<Timestamp>().is_ok()
+}
+
+/// Whether an `f64` says the same number to the last digit.
+fn is_exact(number: &str) -> bool {
+    let float = number.parse::<f64>().ok().filter(|float| float.is_finite());
+    float.is_some_and(|float| digits(&format!("{float:e}")) == digits(number))
+}
+
+/// A number as its sign, its digits without zeros around them, and the exponent of the last one.
+fn digits(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let negative = whole.starts_with('-');
+    let all = format!("{}{part}", whole.trim_start_matches('-'));
+    let kept = all.trim_end_matches('0');
+    let significant = kept.trim_start_matches('0');
+    if significant.is_empty() {
+        return Some((negative, String::new(), 0));
+    }
+    let shift = i64::try_from(part.len()).ok()? - i64::try_from(all.len() - kept.len()).ok()?;
+    Some((negative, significant.to_owned(), exponent.parse::<i64>().ok()?.checked_sub(shift)?))
 }
 
 #[cfg(test)]
@@ -114,7 +160,7 @@ mod tests {
 
     fn types(values: &[&str]) -> Types {
         let mut types = Types::default();
-        values.iter().for_each(|value| types.add(value));
+        values.iter().for_each(|value| types.add(Json::checked(value)));
         types
     }
 
@@ -125,6 +171,11 @@ mod tests {
         assert_eq!(types(&["1", "-9223372036854775808"]).kind(), Kind::Integer);
         assert_eq!(types(&["1", "2.5", "1e3"]).kind(), Kind::Number);
         assert_eq!(types(&["true", "false"]).kind(), Kind::Truth);
+        assert_eq!(types(&["1.10", "0.10e1", "-0", "-0.0", "1e22", "123", "100E-2", "5e-324"]).kind(), Kind::Number);
+        assert_eq!(types(&["9007199254740993"]).kind(), Kind::Integer);
+        for inexact in [&["0.1234567890123456789"][..], &["1e400"], &["1e-400"], &["9007199254740993", "1.5"]] {
+            assert_eq!(types(inexact).kind(), Kind::Json, "{inexact:?}");
+        }
         for mixed in
             [&["1", "\"1\""][..], &["true", "1"], &["true", "\"\""], &["{}"], &["[]"], &["9223372036854775808"]]
         {
@@ -139,6 +190,16 @@ mod tests {
         assert_eq!(names(&["9223372036854775808"]), ["integer"]);
         assert_eq!(names(&["1", "\"x\"", "{}"]), ["object", "integer", "string"]);
         assert_eq!(names(&["null"]), ["string"]);
+    }
+
+    #[test]
+    fn texts_that_are_all_times_are_times() {
+        let times = ["\"2026-11-28T10:00:00Z\"", "null", "\"2026-11-28T10:00:00.123456+01:00\""];
+        assert!(types(&times).is_time());
+        assert_eq!(types(&times).kind(), Kind::Text);
+        for text in ["", "2026-11-28", "2026-11-28T10:00:00", "2026-11-28 10:00:00Z", "2026-13-28T10:00:00Z", "x"] {
+            assert!(!types(&[times[0], &format!("{text:?}")]).is_time(), "{text}");
+        }
     }
 
     #[test]

@@ -4,17 +4,17 @@ use std::io::Write;
 use std::sync::Arc;
 
 use ::parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
-use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use ::parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, Int64Type};
 use ::parquet::errors::ParquetError as Source;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::types::Type;
-use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::columns::{Columns, Kind, members};
 use crate::clock::Timestamp;
 use crate::error::{Kind as ErrorKind, Remedy};
+use crate::json::{Json, Type as JsonType};
 use crate::store::StoredRecord;
 
 /// Records' text in a row group, which is held in memory until it is written.
@@ -123,7 +123,7 @@ impl<W: Write + Send> ParquetFile<W> {
         if records.is_empty() {
             return Ok(());
         }
-        let parsed: Vec<_> = records.iter().map(|record| members(&record.json).unwrap_or_default()).collect();
+        let parsed: Vec<_> = records.iter().map(|record| members(&record.json)).collect();
         let mut group = self.writer.next_row_group()?;
         let of_all = |text: fn(&StoredRecord) -> &str| records.iter().map(|record| Some(text(record).into())).collect();
         let times = |time: fn(&StoredRecord) -> Option<Timestamp>| {
@@ -139,12 +139,14 @@ impl<W: Write + Send> ParquetFile<W> {
             let cells = parsed.iter().map(|members| members.get(name.as_str()).copied());
             match types.kind() {
                 Kind::Text => {
-                    put::<ByteArrayType, _>(&mut group, read::<String, _>(name, cells, |text| text.as_str().into())?)
+                    put::<ByteArrayType, _>(&mut group, read(name, cells, |cell| Some(cell.string()?.as_ref().into()))?)
                 }
-                Kind::Json => put::<ByteArrayType, _>(&mut group, cells.map(json).collect()),
-                Kind::Integer => put::<Int64Type, _>(&mut group, read(name, cells, |number: i64| number)?),
-                Kind::Number => put::<DoubleType, _>(&mut group, read(name, cells, |number: f64| number)?),
-                Kind::Truth => put::<BoolType, _>(&mut group, read(name, cells, |truth: bool| truth)?),
+                Kind::Json => {
+                    put::<ByteArrayType, _>(&mut group, read(name, cells, |cell| Some(cell.as_str().into()))?)
+                }
+                Kind::Integer => put::<Int64Type, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?),
+                Kind::Number => put::<DoubleType, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?),
+                Kind::Truth => put::<BoolType, _>(&mut group, read(name, cells, truth)?),
             }?;
         }
         put::<ByteArrayType, _>(&mut group, of_all(|record| &record.json))?;
@@ -193,18 +195,16 @@ fn put<T: DataType, W: Write + Send>(
 }
 
 /// The cells of a column as values of its type. Null is an empty one.
-fn read<'r, V: serde::Deserialize<'r>, T>(
+fn read<'r, T>(
     name: &str,
-    cells: impl Iterator<Item = Option<&'r RawValue>>,
-    make: impl Fn(V) -> T,
+    cells: impl Iterator<Item = Option<Json<'r>>>,
+    read: impl Fn(Json<'r>) -> Option<T>,
 ) -> Result<Vec<Option<T>>, ParquetError> {
-    let read = |cell: Option<&'r RawValue>| {
-        let value = cell.map(|cell| serde_json::from_str::<Option<V>>(cell.get())).transpose();
-        Ok(value.map_err(|_| ParquetError::Changed { name: name.to_owned() })?.flatten().map(&make))
-    };
-    cells.map(read).collect()
+    let changed = || ParquetError::Changed { name: name.to_owned() };
+    let cells = cells.map(|cell| cell.filter(|cell| !cell.is_null()));
+    cells.map(|cell| cell.map(|cell| read(cell).ok_or_else(changed)).transpose()).collect()
 }
 
-fn json(cell: Option<&RawValue>) -> Option<ByteArray> {
-    cell.map(RawValue::get).filter(|text| *text != "null").map(ByteArray::from)
+fn truth(cell: Json<'_>) -> Option<bool> {
+    (cell.kind() == JsonType::Bool).then(|| cell.as_str() == "true")
 }

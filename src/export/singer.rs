@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 
 use super::Columns;
 use crate::connector::Stream;
+use crate::json::without_lone_surrogates;
 use crate::store::{RecordId, Store, StoreError, StoredRecord, StreamId};
 
 /// When a record was found to be gone; the name is the convention of Singer's targets.
@@ -131,10 +132,13 @@ impl Source<'_> {
             properties.insert(KEY.to_owned(), json!({ "type": "string" }));
         }
         for (name, types) in columns.0 {
-            let types: Vec<&str> = std::iter::once("null").chain(types.names()).collect();
+            let (is_time, types) = (types.is_time(), std::iter::once("null").chain(types.names()).collect::<Vec<_>>());
             let mut schema = json!({ "type": types });
             if types.contains(&"array") {
                 schema["items"] = json!({});
+            }
+            if is_time && types == ["null", "string"] {
+                schema["format"] = json!("date-time");
             }
             properties.insert(name, schema);
         }
@@ -163,7 +167,8 @@ impl Source<'_> {
         if let Some(at) = record.deleted_at {
             added.push(format!("{}:\"{at}\"", json!(DELETED_AT)));
         }
-        let whole = joined(&record.json, &added.join(","));
+        // Python, in which most targets are written, cannot encode half of a surrogate pair.
+        let whole = joined(&without_lone_surrogates(&record.json), &added.join(","));
         let (stream, at) = (json!(self.name), record.changed_at);
         format!(r#"{{"type":"RECORD","stream":{stream},"record":{whole},"time_extracted":"{at}"}}"#)
     }

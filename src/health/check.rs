@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use serde_json::Value;
-
 use crate::api::{self, Answer, Patience, SendError, Token};
 use crate::app::{App, Session};
 use crate::clock::Stopwatch;
 use crate::connection::{Account, Connection, ConnectionName, Grant, Standing};
-use crate::connector::{ErrorClass, Health};
+use crate::connector::{ErrorClass, Health, Pointer};
 use crate::error::{Error, Kind, Result};
+use crate::json::Json;
 use crate::oauth::access::{self, Want};
 use crate::oauth::scopes;
 use crate::store::{Finding, StoreError};
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
 const AT_ONCE: usize = 16;
@@ -183,7 +183,8 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
     let Some(health) = session.health() else { return Ok(found) };
     let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
     // A check is meant to do nothing: whatever its method, it may be repeated.
-    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
+    let cost = session.connector.rate.cost_of(None);
+    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };
     let stopwatch = Stopwatch::start();
     let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
     match api::send(app, session, &mut token, patience, build).await {
@@ -206,10 +207,18 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
     let report = &mut found.report;
     let response = &answer.response;
     report.http_status = Some(response.status);
-    let document = response.json().unwrap_or(Value::Null);
+    let text = response.text();
+    let read = text.as_deref().map_err(Clone::clone).and_then(Json::check);
+    let document = read.clone().unwrap_or(Json::NULL);
     let said = || response.said(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
-    let unfulfilled = || health.success.iter().any(|(at, want)| at.find(&document) != Some(want));
+    let holds = |(at, want): (&Pointer, &Value)| at.find_in(document).is_some_and(|found| found.equals(want));
+    let unfulfilled = || !health.success.iter().all(holds);
+    let unreadable = || read.as_ref().err().filter(|_| api::is_meant_as_json(response, expects_json(health)));
     let (outcome, detail) = match answer.class {
+        None if unreadable().is_some() => {
+            let why = unreadable().map(ToString::to_string).unwrap_or_default();
+            (Outcome::Failed, Some(format!("cannot read the answer: {why}")))
+        }
         None if unfulfilled() => (Outcome::Failed, Some(format!("the answer is not a success{}", said()))),
         None => (Outcome::Healthy, None),
         Some(ErrorClass::Auth) => (Outcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
@@ -224,8 +233,8 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
     report.detail = detail;
     report.hint = (outcome == Outcome::NeedsReauth).then(|| access::reconnect_command(&session.connection));
     if outcome == Outcome::Healthy {
-        let id = health.account.id.as_ref().and_then(|at| at.text(&document));
-        let name = health.account.name.as_ref().and_then(|at| at.text(&document));
+        let id = health.account.id.as_ref().and_then(|at| at.text_in(document));
+        let name = health.account.name.as_ref().and_then(|at| at.text_in(document));
         if let Some(id) = id.or_else(|| name.clone()) {
             report.account = Some(Account { id, name });
         }
@@ -235,6 +244,11 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
         scopes::granted(text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect())
     });
     report.missing_scopes = missing(session, found.granted.as_deref());
+}
+
+/// Whether a healthy answer has to be JSON, for something is looked for in it.
+fn expects_json(health: &Health) -> bool {
+    !health.success.is_empty() || health.account.id.is_some() || health.account.name.is_some()
 }
 
 /// The scopes asked for that are not granted, by what the vendor just said, else by what it said before.

@@ -1,17 +1,20 @@
 //! What an answer means, by the connector's rules and below them by HTTP's own. Pure.
 
+use std::borrow::Cow;
 use std::cell::LazyCell;
 
 use serde_json::Value;
 
 use super::Response;
 use crate::connector::{ErrorClass, ErrorRule};
+use crate::json::Json;
 
 /// The class of an answer; absent for a success that no rule speaks against.
 pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> {
     // Some vendors refuse in plain text: it counts as a JSON string. A page of records is read for a rule that asks alone.
-    let document = LazyCell::new(|| {
-        response.json().unwrap_or_else(|| Value::String(String::from_utf8_lossy(&response.body).into_owned()))
+    let text = LazyCell::new(|| {
+        let text = response.text().unwrap_or_else(|_| String::from_utf8_lossy(&response.body));
+        if Json::check(&text).is_ok() { text } else { Cow::Owned(Value::from(text.into_owned()).to_string()) }
     });
     let fits = |rule: &&ErrorRule| {
         (rule.status.is_empty() || rule.status.contains(&response.status))
@@ -19,10 +22,9 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
                 .headers
                 .iter()
                 .all(|(name, want)| response.header(name).is_some_and(|got| want == "*" || got == want))
-            && rule
-                .body
-                .iter()
-                .all(|(at, wants)| at.find(&document).is_some_and(|got| wants.iter().any(|want| same(got, want))))
+            && rule.body.iter().all(|(at, wants)| {
+                at.find_in(Json::checked(&text)).is_some_and(|got| wants.iter().any(|want| same(got, want)))
+            })
     };
     if let Some(rule) = rules.iter().find(fits) {
         return Some(rule.class);
@@ -38,10 +40,10 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
     }
 }
 
-fn same(got: &Value, want: &Value) -> bool {
-    match (got, want.as_str().and_then(|want| want.strip_suffix('*'))) {
-        (Value::String(got), Some(start)) => got.starts_with(start),
-        _ => got == want,
+fn same(got: Json<'_>, want: &Value) -> bool {
+    match (got.string(), want.as_str().and_then(|want| want.strip_suffix('*'))) {
+        (Some(got), Some(start)) => got.starts_with(start),
+        _ => got.equals(want),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one HTTP client: rustls, no redirects of its own, bounded answers, nothing logged that is secret.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{Guard, Refusal};
-use super::{HttpError, Route, failure, redact_url};
+use super::{HttpError, Route, failure, redact_header, redact_url};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::Allowed;
 use crate::connector::Pointer;
+use crate::json::{self, Json, JsonError};
 use crate::secret::Secret;
 
-/// No answer that integ reads is larger, unless the request says otherwise; a decompressed one counts in full.
+/// The largest answer that is read, unless the request or the client says otherwise; a decompressed one counts in full.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
 /// Redirects followed for a request that allows any.
@@ -51,7 +53,7 @@ pub struct Request {
     pub follow: bool,
     /// What must not be shown of the URL.
     pub secrets: Vec<Secret>,
-    /// Bytes that the answer may have.
+    /// Bytes that the answer may have; `usize::MAX` for as many as the client reads.
     pub largest: usize,
 }
 
@@ -113,11 +115,10 @@ impl Client {
     /// `timeout` is for one request, from the connection to the last byte, and counts only while the process runs: an
     /// answer that arrives while it is stopped is read when it goes on.
     pub fn new(timeout: Duration) -> Self {
-        let (kept, most_read) = (LARGEST_ANSWER, LARGEST_ANSWER);
         Self {
             timeout,
-            kept,
-            most_read,
+            kept: usize::MAX,
+            most_read: LARGEST_ANSWER,
             guard: None,
             tls: OnceLock::new(),
             plain: OnceLock::new(),
@@ -128,6 +129,12 @@ impl Client {
     /// For URLs that a user gave: nothing is sent but where the guard lets it, and proxies are not asked.
     pub fn guarded(timeout: Duration, guard: Guard) -> Self {
         Self { guard: Some(guard), ..Self::new(timeout) }
+    }
+
+    /// Reads answers of up to so many bytes, where the request takes them.
+    #[must_use]
+    pub fn reading(self, most_read: usize) -> Self {
+        Self { most_read, ..self }
     }
 
     /// For answers of which the status says all: no more than `kept` bytes of one are held, however much is read.
@@ -182,8 +189,8 @@ impl Client {
             builder = builder.body(body.bytes.expose().clone());
         }
         tracing::debug!(method = request.method, url = shown, "request");
-        for (name, _) in &request.headers {
-            tracing::trace!(name, value = crate::secret::REDACTED, "request header");
+        for (name, value) in &request.headers {
+            tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
         }
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
@@ -222,7 +229,8 @@ impl Client {
             read += chunk.len();
             let most = request.largest.min(self.most_read);
             if read > most {
-                return Err(HttpError::TooLarge { host: host.clone(), limit: most });
+                let setting = most == self.most_read && self.kept == usize::MAX;
+                return Err(HttpError::TooLarge { host: host.clone(), limit: most, setting });
             }
             body.extend_from_slice(&chunk[..chunk.len().min(self.kept - body.len())]);
         }
@@ -326,19 +334,28 @@ impl Response {
     pub fn said(&self, places: &[Pointer]) -> Option<String> {
         const LONGEST: usize = 200;
         let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
-        let Some(document) = self.json() else {
-            let text = std::str::from_utf8(&self.body).ok()?.trim();
+        let text = self.text().ok()?;
+        let Ok(document) = Json::check(&text) else {
+            let text = text.trim();
             return (!text.is_empty() && !text.starts_with('<')).then(|| cut(text));
         };
-        let usual = ["/error_description", "/error/message", "/message", "/description", "/error"];
-        let own = places.iter().find_map(|place| place.text(&document));
-        own.or_else(|| usual.iter().find_map(|at| document.pointer(at)?.as_str().map(str::to_owned)))
-            .map(|said| cut(&said))
+        let usual = [&["error_description"][..], &["error", "message"], &["message"], &["description"], &["error"]];
+        let text = |names: &[&str]| names.iter().try_fold(document, |at, name| at.get(name))?.string();
+        let own = places.iter().find_map(|place| place.text_in(document));
+        own.or_else(|| usual.iter().find_map(|names| text(names).map(Cow::into_owned))).map(|said| cut(&said))
     }
 
-    /// The body as JSON, where it is.
+    /// The body as text, by its byte-order mark, its declared charset or its shape.
+    ///
+    /// # Errors
+    /// [`JsonError::Charset`].
+    pub fn text(&self) -> Result<Cow<'_, str>, JsonError> {
+        json::decode(&self.body, self.header("content-type").and_then(json::charset))
+    }
+
+    /// The body as JSON, where it is. A body that may be large is better looked at as [`text`](Self::text), without a tree.
     pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+        json::parse(&self.text().ok()?).ok()
     }
 
     pub fn is_success(&self) -> bool {

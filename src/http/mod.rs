@@ -24,11 +24,12 @@ pub use download::{DownloadError, download};
 pub use failure::Distrust;
 pub use pace::Pace;
 pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
-pub use redact::{redact_url, scrub};
+pub use redact::{redact_header, redact_url, scrub};
 pub use retry::{Attempt, LONGEST_RETRY_AFTER, SHORTEST_RETRY_AFTER, backoff, pause};
-pub use route::{Route, is_loopback};
+pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
 
 use crate::error::{Kind, Remedy};
+use crate::size;
 
 /// Why no answer came. What the vendor answers, whatever its status, is a [`Response`].
 #[derive(Debug, Error)]
@@ -44,8 +45,13 @@ pub enum HttpError {
     Timeout { host: String, after: Duration },
     #[error("the connection to {host} broke before the answer was complete: {reason}")]
     Broken { host: String, reason: String },
-    #[error("the answer of {host} is larger than {limit} bytes")]
-    TooLarge { host: String, limit: usize },
+    #[error("the answer of {host} is larger than {}", size::show(*limit))]
+    TooLarge {
+        host: String,
+        limit: usize,
+        /// Whether the limit is that of the settings.
+        setting: bool,
+    },
     #[error("{url} is not https, and {host} is not this machine")]
     Insecure { url: String, host: String },
     #[error("URLs of yours may lead to public addresses alone, and {0}")]
@@ -124,6 +130,9 @@ impl Remedy for HttpError {
             }
             Self::Forbidden(refusal) => {
                 Some(format!("if it is meant to be called: `integ config set http.allow {}`", refusal.host))
+            }
+            Self::TooLarge { limit, setting: true, .. } => {
+                Some(format!("integ config set http.largest_answer {}", size::show(limit.saturating_mul(4))))
             }
             Self::TooLarge { .. }
             | Self::Unwritable { .. }

@@ -16,6 +16,8 @@ use crate::connector::{Budget, Rate};
 #[derive(Debug)]
 pub struct Pace {
     bucket: Option<DefaultDirectRateLimiter>,
+    /// Units that the bucket holds.
+    burst: u32,
     /// The vendor said that nothing is left before then.
     not_before: Mutex<Option<Timestamp>>,
     /// Requests that are left, as the vendor said last.
@@ -25,19 +27,21 @@ pub struct Pace {
 impl Pace {
     pub fn new(budget: Option<Budget>) -> Self {
         let quota = |budget: Budget| {
-            let requests = NonZeroU32::new(budget.requests)?;
-            let each = Duration::from_secs(budget.secs.into()) / budget.requests;
-            Some(Quota::with_period(each)?.allow_burst(requests))
+            let each = Duration::from_secs(budget.secs.into()) / NonZeroU32::new(budget.units)?.get();
+            let burst = NonZeroU32::new(budget.burst.unwrap_or(budget.units))?;
+            Some((Quota::with_period(each)?.allow_burst(burst), burst.get()))
         };
+        let quota = budget.and_then(quota);
         Self {
-            bucket: budget.and_then(quota).map(DefaultDirectRateLimiter::direct),
+            bucket: quota.map(|(quota, _)| DefaultDirectRateLimiter::direct(quota)),
+            burst: quota.map_or(u32::MAX, |(_, burst)| burst),
             not_before: Mutex::default(),
             left: Mutex::default(),
         }
     }
 
-    /// Takes a request from the budget; where there is none, how long to wait before asking again.
-    pub fn take(&self, now: Timestamp) -> Option<Duration> {
+    /// Takes what a request costs from the budget; where that is not there, how long to wait before asking again.
+    pub fn take(&self, cost: u32, now: Timestamp) -> Option<Duration> {
         let mut not_before = self.not_before();
         if let Some(until) = *not_before {
             // The clock may be set back while the process runs.
@@ -48,7 +52,10 @@ impl Pace {
             *not_before = None;
         }
         let bucket = self.bucket.as_ref()?;
-        bucket.check().err().map(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+        // A request that costs more than the bucket ever holds waits until it is full.
+        let cost = NonZeroU32::new(cost.min(self.burst))?;
+        let not_until = bucket.check_n(cost).ok()?.err()?;
+        Some(not_until.wait_time_from(DefaultClock::default().now()))
     }
 
     /// Learns from an answer: where nothing is left, the next request waits for as long as the vendor says.
@@ -84,12 +91,24 @@ mod tests {
 
     #[test]
     fn a_budget_lets_so_many_through_and_says_how_long_the_next_waits() {
-        let pace = Pace::new(Some(Budget { requests: 3, secs: 60 }));
+        let pace = Pace::new(Some(Budget { units: 3, secs: 60, burst: None }));
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!([(); 3].map(|()| pace.take(now)), [None; 3]);
-        let wait = pace.take(now).unwrap();
+        assert_eq!([(); 3].map(|()| pace.take(1, now)), [None; 3]);
+        let wait = pace.take(1, now).unwrap();
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
-        assert_eq!(Pace::new(None).take(now), None);
+        assert_eq!(Pace::new(None).take(1, now), None);
+    }
+
+    #[test]
+    fn a_request_takes_what_it_costs() {
+        // 95 units a second; what a sending costs lets nineteen readings wait.
+        let pace = Pace::new(Some(Budget { units: 5700, secs: 60, burst: Some(300) }));
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!([(); 60].map(|()| pace.take(5, now)), [None; 60]);
+        let wait = pace.take(100, now).unwrap();
+        assert!(wait > Duration::from_millis(900) && wait <= Duration::from_millis(1060), "{wait:?}");
+        let wait = pace.take(100_000, now).unwrap();
+        assert!(wait <= Duration::from_millis(3200), "no longer than until the bucket is full: {wait:?}");
     }
 
     #[test]
@@ -104,12 +123,12 @@ mod tests {
             Response::new(200, &[("x-ratelimit-remaining", left), ("x-ratelimit-reset", "1700000030")], b"")
         };
         pace.learn(&rate, &answer("1"), now);
-        assert_eq!(pace.take(now), None);
+        assert_eq!(pace.take(1, now), None);
         pace.learn(&rate, &answer("0"), now);
-        assert_eq!(pace.take(now), Some(Duration::from_secs(30)));
+        assert_eq!(pace.take(1, now), Some(Duration::from_secs(30)));
         let long_ago = Timestamp::from_second(1_600_000_000).unwrap();
-        assert_eq!(pace.take(long_ago), None, "a clock that was set back keeps nothing waiting");
+        assert_eq!(pace.take(1, long_ago), None, "a clock that was set back keeps nothing waiting");
         pace.learn(&rate, &answer("0"), now);
-        assert_eq!(pace.take(Timestamp::from_second(1_700_000_030).unwrap()), None);
+        assert_eq!(pace.take(1, Timestamp::from_second(1_700_000_030).unwrap()), None);
     }
 }

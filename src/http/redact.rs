@@ -24,17 +24,47 @@ const SECRET_PARAMETERS: &[&str] = &[
     "token",
 ];
 
+/// What an authorization request or its answer holds beside `state` (RFC 6749 section 4.1).
+const OAUTH_PARAMETERS: &[&str] = &["client_id", "code", "error", "redirect_uri", "response_type"];
+
+/// Headers whose values are shown, and ends of names of such headers.
+const HARMLESS_HEADERS: &[&str] = &[
+    "accept",
+    "accept-language",
+    "content-type",
+    "if-modified-since",
+    "if-none-match",
+    "prefer",
+    "user-agent",
+    "-version",
+];
+
+/// The value of a request's header as it may be shown.
+pub fn redact_header(name: &str, value: &Secret, secrets: &[Secret]) -> String {
+    let name = name.to_ascii_lowercase();
+    let is_harmless = |known: &&str| name == **known || (known.starts_with('-') && name.ends_with(*known));
+    if HARMLESS_HEADERS.iter().any(|known| is_harmless(&known)) {
+        scrub(value.expose(), secrets)
+    } else {
+        REDACTED.to_owned()
+    }
+}
+
 /// The URL as it may be shown: without userinfo and fragment, secret parameters blanked, known secrets scrubbed.
 pub fn redact_url(url: &Url, secrets: &[Secret]) -> String {
     let mut shown = url.clone();
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_fragment(None);
+    // The `state` of an authorization is a secret, that of an issue is not.
+    let is_oauth = url.query_pairs().any(|(name, _)| OAUTH_PARAMETERS.contains(&&*name));
     if url.query().is_some() {
         let pairs: Vec<(String, String)> = url
             .query_pairs()
             .map(|(name, value)| {
-                let secret = SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str());
+                let lower = name.to_ascii_lowercase();
+                let harmless = lower == "state" && !is_oauth;
+                let secret = !harmless && SECRET_PARAMETERS.contains(&lower.as_str());
                 let value = if secret { REDACTED.to_owned() } else { scrub(&value, secrets) };
                 (name.into_owned(), value)
             })
@@ -70,6 +100,29 @@ mod tests {
         let url = Url::parse("https://api.telegram.org/bot123456:AAE/getMe?code=abc&x=1#frag").unwrap();
         let shown = redact_url(&url, &[Secret::from("123456:AAE")]);
         assert_eq!(shown, "https://api.telegram.org/bot[redacted]/getMe?code=[redacted]&x=1");
+    }
+
+    #[test]
+    fn only_the_state_of_an_authorization_is_a_secret() {
+        let shown = |text: &str| redact_url(&Url::parse(text).unwrap(), &[]);
+        assert_eq!(shown("https://api.example.com/issues?state=all"), "https://api.example.com/issues?state=all");
+        let asked = "https://example.com/authorize?client_id=a&state=s3cret";
+        assert_eq!(shown(asked), "https://example.com/authorize?client_id=a&state=[redacted]");
+        assert_eq!(
+            shown("http://127.0.0.1/callback?code=x&state=y"),
+            "http://127.0.0.1/callback?code=[redacted]&state=[redacted]"
+        );
+    }
+
+    #[test]
+    fn headers_that_hold_no_secret_are_shown() {
+        let secrets = [Secret::from("s3cret-token")];
+        let shown = |name: &str, value: &str| redact_header(name, &Secret::from(value), &secrets);
+        assert_eq!(shown("Accept", "application/json"), "application/json");
+        assert_eq!(shown("X-GitHub-Api-Version", "2022-11-28"), "2022-11-28");
+        assert_eq!(shown("accept", "s3cret-token"), "[redacted]");
+        assert_eq!(shown("authorization", "Bearer x"), "[redacted]");
+        assert_eq!(shown("x-key", "x"), "[redacted]");
     }
 
     #[test]

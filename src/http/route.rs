@@ -7,6 +7,9 @@ use url::Url;
 use super::HttpError;
 use super::reach::{Reach, Trust};
 
+/// The origin that stands for the sandbox where a URL is shown or must be given.
+pub const SANDBOX_ORIGIN: &str = "https://sandbox.invalid";
+
 /// Applied to every URL of a connection just before it is used, so that nothing of a sandbox can reach a vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -42,6 +45,17 @@ impl Route {
             reach.admit(&url)?;
         }
         Ok(url)
+    }
+
+    /// The URL as it may be shown: where it leads. The address of the sandbox, which is another in every process, is
+    /// written as [`SANDBOX_ORIGIN`].
+    pub fn shown(&self, url: &Url) -> Url {
+        let sandbox = Url::parse(SANDBOX_ORIGIN).ok();
+        let route = match (self, sandbox) {
+            (Self::Sandbox(_), Some(origin)) => &Self::Sandbox(origin),
+            (route, _) => route,
+        };
+        route.resolve(url).unwrap_or_else(|_| url.clone())
     }
 
     /// Whether names are checked when they are resolved: those that the user did not type.
@@ -103,6 +117,16 @@ mod tests {
         assert_eq!(resolved.as_str(), "http://127.0.0.1:9000/api/auth.test?x=1");
         let route = Route::Origin(url("https://proxy.example"));
         assert_eq!(route.resolve(&url("https://a.example:8443/b")).unwrap().as_str(), "https://proxy.example/b");
+    }
+
+    #[test]
+    fn a_url_is_shown_as_it_is_used() {
+        let vendor = url("https://api.stripe.com/v1/charges?limit=1");
+        let origin = Route::Origin(url("http://127.0.0.1:9000"));
+        assert_eq!(origin.shown(&vendor).as_str(), "http://127.0.0.1:9000/v1/charges?limit=1");
+        let sandbox = Route::Sandbox(url("http://127.0.0.1:4711"));
+        assert_eq!(sandbox.shown(&vendor).as_str(), "https://sandbox.invalid/v1/charges?limit=1");
+        assert_eq!(Route::Live.shown(&vendor), vendor);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod worker;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use jaq_core::load::{Arena, File, Loader};
+use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars, data, unwrap_valr};
 use jaq_json::{Val, read};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use thiserror::Error;
 use self::worker::Worker;
 pub(crate) use self::worker::{ARGUMENT, serve};
 use crate::error::{Kind, Remedy};
+use crate::json::{self, Json, without_lone_surrogates};
 
 /// The longest expression.
 const LONGEST_TEXT: usize = 8 << 10;
@@ -25,13 +26,18 @@ const LONGEST_TEXT: usize = 8 << 10;
 /// The stack on which an expression is parsed, and evaluated where it is not plain.
 const STACK: usize = 256 << 20;
 
+/// What a document may have for its evaluation here: more levels need a larger stack, and more digits take longer than the
+/// document is long.
+const DEEPEST_HERE: usize = 128;
+const LONGEST_NUMBER_HERE: usize = 1_024;
+
 /// What the results of one document may come to.
 const MOST_OUTPUT: usize = 64 << 20;
 
 #[derive(Debug, Error)]
 pub enum JqError {
-    #[error("{0:?} is not a jq expression")]
-    Expression(String),
+    #[error("invalid jq expression {expression:?}: {what} at character {at}")]
+    Expression { expression: String, what: String, at: usize },
     #[error("the jq expression is longer than {most} bytes")]
     TooLong { most: usize },
     #[error("the jq expression failed: {0}")]
@@ -61,17 +67,18 @@ impl Remedy for JqError {
     fn hint(&self) -> Option<String> {
         Some(match self.code() {
             "jq_limit" => "print the JSON with --json and process it with another program".to_owned(),
+            _ if matches!(self, Self::Expression { .. }) => "see https://jqlang.org/manual".to_owned(),
             _ => "run it with --json alone to see what the expression is given".to_owned(),
         })
     }
 }
 
 /// An expression that is compiled once and run over any number of documents.
-pub struct Expression(Evaluation);
-
-enum Evaluation {
-    Here(Compiled),
-    Apart { text: String, worker: RefCell<State> },
+pub struct Expression {
+    text: String,
+    /// Absent where it is not known to be cheap.
+    here: Option<Compiled>,
+    worker: RefCell<State>,
 }
 
 /// Of the worker: what had to be stopped is not tried again, for the next document would take as long.
@@ -94,7 +101,8 @@ impl Expression {
             return Err(JqError::TooLong { most: LONGEST_TEXT });
         }
         if plain::is_plain(text) {
-            return Ok(Self(Evaluation::Here(Compiled::new(text)?)));
+            let here = Some(Compiled::new(text)?);
+            return Ok(Self { text: text.to_owned(), here, worker: RefCell::new(State::Idle) });
         }
         // Whether it is right is seen at once, and on a stack that brackets inside brackets do not use up.
         let parsed = std::thread::scope(|scope| {
@@ -104,10 +112,10 @@ impl Expression {
         });
         match parsed {
             Ok(Ok(parsed)) => parsed?,
-            Ok(Err(_)) => return Err(JqError::Expression(text.to_owned())),
+            Ok(Err(_)) => return Err(JqError::invalid(text, "too many levels".to_owned(), 0)),
             Err(source) => return Err(JqError::Worker { source }),
         }
-        Ok(Self(Evaluation::Apart { text: text.to_owned(), worker: RefCell::new(State::Idle) }))
+        Ok(Self { text: text.to_owned(), here: None, worker: RefCell::new(State::Idle) })
     }
 
     /// Its results as JSON texts.
@@ -115,9 +123,18 @@ impl Expression {
     /// # Errors
     /// [`JqError`].
     pub fn results(&self, value: &Value) -> Result<Vec<String>, JqError> {
-        let document = value.to_string();
-        match &self.0 {
-            Evaluation::Here(compiled) => {
+        self.results_of(&value.to_string())
+    }
+
+    /// Its results, for a document as it was written. Numbers that the expression does not calculate with keep their digits.
+    ///
+    /// # Errors
+    /// [`JqError`].
+    pub fn results_of(&self, document: &str) -> Result<Vec<String>, JqError> {
+        let document = without_lone_surrogates(document);
+        let extent = Json::checked(&document).extent();
+        match &self.here {
+            Some(compiled) if extent.levels <= DEEPEST_HERE && extent.longest_number <= LONGEST_NUMBER_HERE => {
                 let mut results = Vec::new();
                 compiled.each(&document, |result| {
                     results.push(result);
@@ -125,7 +142,8 @@ impl Expression {
                 })?;
                 Ok(results)
             }
-            Evaluation::Apart { text, worker } => worker.borrow_mut().results(text, &document),
+            // The worker reads a document from one line.
+            _ => self.worker.borrow_mut().results(&self.text, &json::minified(&document)),
         }
     }
 
@@ -154,6 +172,12 @@ impl State {
 }
 
 impl JqError {
+    /// `at` is in bytes; a person counts characters, from 1.
+    fn invalid(expression: &str, what: String, at: usize) -> Self {
+        let at = expression.get(..at).unwrap_or_default().chars().count() + 1;
+        Self::Expression { expression: expression.to_owned(), what, at }
+    }
+
     /// The same limit, met once more.
     fn again(&self) -> Self {
         match self {
@@ -169,12 +193,25 @@ struct Compiled(jaq_core::Filter<data::JustLut<Val>>);
 
 impl Compiled {
     fn new(text: &str) -> Result<Self, JqError> {
-        let wrong = || JqError::Expression(text.to_owned());
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
         let arena = Arena::default();
-        let modules = Loader::new(definitions).load(&arena, File { code: text, path: () }).map_err(|_| wrong())?;
-        Compiler::default().with_funs(functions).compile(modules).map(Self).map_err(|_| wrong())
+        let modules = Loader::new(definitions).load(&arena, File { code: text, path: () });
+        let modules = modules.map_err(|errors| {
+            let error = errors.first().map(|(_, error)| error);
+            let (what, found) = match error {
+                Some(load::Error::Lex(errors)) => errors.first().map(|(expected, found)| (expected.as_str(), *found)),
+                Some(load::Error::Parse(errors)) => errors.first().map(|(expected, found)| (expected.as_str(), *found)),
+                Some(load::Error::Io(_)) | None => None,
+            }
+            .unwrap_or(("an expression", text));
+            JqError::invalid(text, format!("expected {what}"), place(text, found))
+        })?;
+        Compiler::default().with_funs(functions).compile(modules).map(Self).map_err(|errors| {
+            let undefined = errors.first().and_then(|(_, errors)| errors.first());
+            let (what, name) = undefined.map_or(("name", text), |(name, kind)| (kind.as_str(), *name));
+            JqError::invalid(text, format!("undefined {what} `{name}`"), place(text, name))
+        })
     }
 
     /// Hands on each result as a JSON text, until nobody takes more.
@@ -197,6 +234,11 @@ impl Compiled {
     }
 }
 
+/// Where a part of a text begins, in bytes.
+fn place(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize).filter(|at| *at <= text.len()).unwrap_or_default()
+}
+
 thread_local! {
     /// The last expression: rows that are printed one by one are all filtered by the same.
     static LAST: RefCell<Option<(String, Rc<Expression>)>> = const { RefCell::new(None) };
@@ -207,6 +249,14 @@ thread_local! {
 /// # Errors
 /// [`JqError`].
 pub fn run(expression: &str, value: &Value) -> Result<String, JqError> {
+    run_on(expression, &value.to_string())
+}
+
+/// [`run`], for a document as it was written.
+///
+/// # Errors
+/// [`JqError`].
+pub fn run_on(expression: &str, document: &str) -> Result<String, JqError> {
     let known = LAST
         .with_borrow(|last| last.as_ref().filter(|(text, _)| text == expression).map(|(_, known)| Rc::clone(known)));
     let compiled = match known {
@@ -218,7 +268,7 @@ pub fn run(expression: &str, value: &Value) -> Result<String, JqError> {
         }
     };
     let mut out = String::new();
-    for text in compiled.results(value)? {
+    for text in compiled.results_of(document)? {
         // A JSON string is printed as what it says.
         out.push_str(&serde_json::from_str::<String>(&text).unwrap_or(text));
         out.push('\n');
@@ -237,9 +287,32 @@ mod tests {
         let value = json!({ "connections": [{ "connection": "slack" }, { "connection": "jira@work" }], "n": 2 });
         assert_eq!(run(".connections[].connection", &value).unwrap(), "slack\njira@work\n");
         assert_eq!(run("{n}", &value).unwrap(), "{\"n\":2}\n");
-        assert!(matches!(run(".[", &value), Err(JqError::Expression(_))));
+        for (text, says) in [
+            (".[", "invalid jq expression \".[\": expected closing bracket at character 3"),
+            (".a | keyz", "invalid jq expression \".a | keyz\": undefined filter `keyz` at character 6"),
+            ("é(", "invalid jq expression \"é(\": expected token at character 1"),
+            (".a b", "invalid jq expression \".a b\": expected end of file at character 4"),
+        ] {
+            assert_eq!(run(text, &value).unwrap_err().to_string(), says);
+        }
         assert!(matches!(run(".n | keys", &value), Err(JqError::Failed(_))));
         assert!(matches!(run(&"-".repeat(LONGEST_TEXT + 1), &value), Err(JqError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_is_not_calculated_with_keeps_its_digits() {
+        let text =
+            r#"{"a":1.10,"b":33066915805160912602000,"c":1e400,"d":[1E5,-7,0.1234567890123456789],"e":"\ud83d"}"#;
+        for filter in [".", "[.] | .[0]"] {
+            let shown = run_on(filter, text).unwrap();
+            assert_eq!(shown.trim_end(), text.replace("\\ud83d", "\u{fffd}"), "{filter}");
+        }
+        assert_eq!(
+            run_on(".a, .b, .c, .d[0], .e", text).unwrap(),
+            "1.10\n33066915805160912602000\n1e400\n1E5\n\u{fffd}\n"
+        );
+        assert_eq!(run_on(".a + 1", text).unwrap(), "2.1\n");
+        assert_eq!(run_on(".", " {\n\"a\" : 1 }\n").unwrap(), "{\"a\":1}\n");
     }
 
     #[test]
@@ -248,7 +321,7 @@ mod tests {
             let times = LONGEST_TEXT / (open.len() + close.len()) - 1;
             let text = format!("{}1{}", open.repeat(times), close.repeat(times));
             let parsed = Expression::parse(&text);
-            assert!(parsed.is_ok() || matches!(parsed, Err(JqError::Expression(_))), "{open}");
+            assert!(parsed.is_ok() || matches!(parsed, Err(JqError::Expression { .. })), "{open}");
         }
     }
 }

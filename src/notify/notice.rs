@@ -13,10 +13,11 @@ const FORMAT_VERSION: u32 = 1;
 const LONGEST_REASON: usize = 500;
 
 /// What a command has in its environment, and what each variable says.
-pub const VARIABLES: [(&str, &str); 8] = [
-    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery or endpoint_disabled"),
+pub const VARIABLES: [(&str, &str); 9] = [
+    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery, endpoint_disabled or sweep_held"),
     ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
     ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
+    ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),
     ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
     ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
@@ -31,6 +32,8 @@ pub struct Notice {
     pub connection: String,
     /// The endpoint that it is about; the connection is empty then.
     pub endpoint: Option<String>,
+    /// The stream of the connection that it is about.
+    pub stream: Option<String>,
     pub connector: String,
     pub workspace: String,
     pub mode: Mode,
@@ -50,6 +53,7 @@ impl Notice {
             transition: changed.transition,
             connection: name.to_string(),
             endpoint: None,
+            stream: None,
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: *mode,
@@ -70,10 +74,33 @@ impl Notice {
             transition: Transition::EndpointDisabled,
             connection: String::new(),
             endpoint: Some(endpoint.to_owned()),
+            stream: None,
             connector: String::new(),
             workspace: workspace.to_string(),
             mode: Mode::Live,
             status: "disabled",
+            reason: Some(harmless(why)),
+            at,
+        }
+    }
+
+    /// That a sync of a stream would have marked too many records as deleted.
+    pub fn sweep_held(
+        connection: &Connection,
+        stream: &str,
+        why: &str,
+        workspace: &WorkspaceName,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            transition: Transition::SweepHeld,
+            connection: connection.name.to_string(),
+            endpoint: None,
+            stream: Some(stream.to_owned()),
+            connector: connection.name.connector().to_owned(),
+            workspace: workspace.to_string(),
+            mode: connection.mode,
+            status: "failed",
             reason: Some(harmless(why)),
             at,
         }
@@ -85,11 +112,12 @@ impl Notice {
     }
 
     /// What the command has in its environment.
-    pub(super) fn variables(&self) -> [(&'static str, String); 8] {
+    pub(super) fn variables(&self) -> [(&'static str, String); 9] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),
             self.endpoint.clone().unwrap_or_default(),
+            self.stream.clone().unwrap_or_default(),
             self.connector.clone(),
             self.workspace.clone(),
             self.status.to_owned(),
@@ -115,6 +143,18 @@ impl Notice {
                 "data": {
                     "event": self.transition.as_str(), "endpoint": endpoint, "workspace": self.workspace,
                     "status": self.status, "reason": self.reason,
+                },
+            });
+        }
+        if let Some(stream) = &self.stream {
+            return json!({
+                "format_version": FORMAT_VERSION,
+                "type": format!("stream.{}", self.transition.as_str()),
+                "timestamp": self.at.to_string(),
+                "data": {
+                    "event": self.transition.as_str(), "connection": self.connection, "stream": stream,
+                    "connector": self.connector, "workspace": self.workspace, "mode": mode, "status": self.status,
+                    "reason": self.reason,
                 },
             });
         }
@@ -151,6 +191,7 @@ mod tests {
             transition: Transition::NeedsReauth,
             connection: "slack@work".to_owned(),
             endpoint: None,
+            stream: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),
             mode: Mode::Sandbox,

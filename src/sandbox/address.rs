@@ -14,7 +14,7 @@ use super::stream::Role;
 use crate::connector::{Action, Auth, Connector, GrantKind, Method, Template};
 
 /// The origin that stands for the sandbox in values that must be URLs; the route replaces it by the emulator's.
-pub(super) const ORIGIN: &str = "https://sandbox.invalid";
+pub(super) const ORIGIN: &str = crate::http::SANDBOX_ORIGIN;
 
 /// Where a person enters the user code of the device grant.
 pub(super) const VERIFICATION_PATH: &str = "/sandbox/device";

@@ -259,7 +259,7 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             rules.most_attempts,
             rules.ttl.as_secs(),
             rules.timeout.as_secs(),
-            rules.rate.map(|rate| rate.requests),
+            rules.rate.map(|rate| rate.units),
             rules.rate.map(|rate| rate.secs),
             endpoint.created_at.as_millisecond(),
         ],
@@ -278,7 +278,7 @@ fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
         Ok(row.get::<_, Option<i64>>(index)?.map(millis).transpose()?)
     };
     let rate = match (row.get(9)?, row.get(10)?) {
-        (Some(requests), Some(secs)) => Some(Budget { requests, secs }),
+        (Some(requests), Some(secs)) => Some(Budget { units: requests, secs, burst: None }),
         _ => None,
     };
     let reason = row.get::<_, Option<String>>(11)?.map(|word| from_word(REASONS, &word)).transpose()?;

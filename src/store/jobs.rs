@@ -1,6 +1,6 @@
 //! Runs of a sync: what each was to do, how it went, and what it brought.
 
-use rusqlite::{Row, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::records::{Counts, Traffic};
 use super::row::{from_word, timestamp, to_word};
@@ -45,6 +45,8 @@ pub enum JobState {
     /// Under way, or cut off: a job does not know that its process died.
     Running,
     Done,
+    /// The vendor gave none of its lists.
+    Skipped,
     Failed,
     /// The vendor's rate limit ended it.
     Limited,
@@ -54,6 +56,7 @@ pub enum JobState {
 const STATES: &[(JobState, &str)] = &[
     (JobState::Running, "running"),
     (JobState::Done, "done"),
+    (JobState::Skipped, "skipped"),
     (JobState::Failed, "failed"),
     (JobState::Limited, "limited"),
     (JobState::Cancelled, "cancelled"),
@@ -81,6 +84,8 @@ pub struct EndedJob {
     pub id: JobId,
     pub state: JobState,
     pub error: Option<String>,
+    /// The error's code.
+    pub code: Option<String>,
     pub resumes_at: Option<Timestamp>,
     /// What was asked without bringing a page.
     pub traffic: Traffic,
@@ -103,6 +108,7 @@ pub struct Job {
     pub counts: Counts,
     pub traffic: Traffic,
     pub error: Option<String>,
+    pub code: Option<String>,
 }
 
 macro_rules! select {
@@ -110,7 +116,7 @@ macro_rules! select {
         concat!(
             "SELECT j.id, c.connector, c.account, s.id, s.name, j.mode, j.state, j.since, j.until, j.started_at, \
              j.ended_at, j.resumes_at, j.added, j.changed, j.deleted, j.unchanged, j.requests, j.retries, j.bytes, \
-             j.error FROM jobs j JOIN streams s ON s.id = j.stream_id JOIN connections c ON c.id = s.connection_id ",
+             j.error, j.code FROM jobs j JOIN streams s ON s.id = j.stream_id JOIN connections c ON c.id = s.connection_id ",
             $rest
         )
     };
@@ -123,7 +129,7 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn begin(&self, job: &NewJob) -> Result<JobId, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET state = 'failed', error = 'cut off', ended_at = ?2 \
+            let sql = "UPDATE jobs SET state = 'failed', error = 'cut off', code = 'interrupted', ended_at = ?2 \
                        WHERE stream_id = ?1 AND state = 'running'";
             transaction.execute(sql, (job.stream.0, job.started_at.as_second()))?;
             let sql = "DELETE FROM jobs WHERE stream_id = ?1 AND id NOT IN \
@@ -141,12 +147,25 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn end(&self, ended: &EndedJob) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET state = ?2, error = ?3, resumes_at = ?4, ended_at = ?5 WHERE id = ?1";
+            let sql = "UPDATE jobs SET state = ?2, error = ?3, code = ?4, resumes_at = ?5, ended_at = ?6 WHERE id = ?1";
             let resumes_at = ended.resumes_at.map(Timestamp::as_second);
             let ended_at = ended.ended_at.as_second();
-            transaction.execute(sql, (ended.id.0, ended.state.as_str(), &ended.error, resumes_at, ended_at))?;
+            let state = ended.state.as_str();
+            transaction.execute(sql, (ended.id.0, state, &ended.error, &ended.code, resumes_at, ended_at))?;
             progress(transaction, ended.id, Counts::default(), ended.traffic)?;
             Ok(())
+        })
+    }
+
+    /// The code with which a stream's last job failed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn last_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT code FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT 1";
+            let code: Option<Option<String>> = sqlite.query_row(sql, [stream.0], |row| row.get(0)).optional()?;
+            Ok(code.flatten())
         })
     }
 
@@ -235,5 +254,6 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         counts: Counts { added: row.get(12)?, changed: row.get(13)?, deleted: row.get(14)?, unchanged: row.get(15)? },
         traffic: Traffic { requests: row.get(16)?, retries: row.get(17)?, bytes: row.get(18)? },
         error: row.get(19)?,
+        code: row.get(20)?,
     })
 }

@@ -87,11 +87,11 @@ mod tests {
         event_types: kind description sample
         events: id connection_id delivery_id key digest signed signed_key proof kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
-        jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error cancel
+        jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error code cancel
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at keyed_to
         parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
-        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at told_at
+        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at deleted_as told_at
         sandbox: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         sightings: id part_id ids

@@ -78,7 +78,7 @@ pub use sequence::Doubt;
 pub use snapshot::{Restored, RestoredConnection, Snapshot};
 pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
 pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
-pub use sweep::FullList;
+pub use sweep::{FullList, Sweep};
 pub use webhooks::{Webhook, Webhooks};
 
 /// The version of the SQLite underneath.

@@ -7,7 +7,6 @@ use std::fmt;
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::hash::Hash;
 use super::ids::pack;
@@ -16,6 +15,7 @@ use super::row::timestamp;
 use super::streams::{PartId, StreamId, keep_history};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
+use crate::json;
 
 /// The records of a store.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,8 @@ pub struct NewRecord {
 pub enum Place {
     /// Before its end; JSON.
     Under(String),
-    /// All of it is read, and `cursor` is where the next one begins. A full list waits for the sweep, with its progress.
-    End { cursor: Option<String>, parent_version: Option<u64>, progress: Option<String> },
+    /// All of it is read, and `cursor` is where the next one begins.
+    End { cursor: Option<String>, parent_version: Option<u64> },
     /// The same beside the incremental cursor, which stays.
     Backfill(Option<String>),
 }
@@ -71,6 +71,8 @@ pub struct Pushed {
     pub stream: StreamId,
     pub part: PartId,
     pub record: NewRecord,
+    /// What it is newer by, as the vendor wrote it.
+    pub at: Option<String>,
     /// When it was so.
     pub told_at: Timestamp,
     pub now: Timestamp,
@@ -82,6 +84,8 @@ pub struct Known {
     pub record: StoredRecord,
     pub part: PartId,
     pub as_of: Timestamp,
+    /// What it was newer by when it was deleted, where an event said so.
+    pub deleted_as: Option<String>,
 }
 
 /// Where a record belongs.
@@ -200,8 +204,9 @@ impl Records<'_> {
             let slot = Slot { stream: pushed.stream, part: pushed.part, now: pushed.now, sweeping: false };
             let version = next_version(transaction)?;
             let (id, outcome) = put(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
-            let sql = "UPDATE records SET told_at = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id, pushed.told_at.as_millisecond()))?;
+            let sql = "UPDATE records SET told_at = ?2, deleted_as = ?3 WHERE id = ?1";
+            let deleted_as = pushed.at.as_ref().filter(|_| pushed.record.deleted);
+            transaction.prepare_cached(sql)?.execute((id, pushed.told_at.as_millisecond(), deleted_as))?;
             if !pushed.record.deleted {
                 // A full list that was cut off may have gone past its place.
                 let sql = "INSERT INTO sightings (part_id, ids) \
@@ -223,7 +228,9 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<Known>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = format!("SELECT {COLUMNS}, part_id, told_at FROM {WHOLE} WHERE stream_id = ?1 AND key = ?2");
+            let sql = format!(
+                "SELECT {COLUMNS}, part_id, told_at, deleted_as FROM {WHOLE} WHERE stream_id = ?1 AND key = ?2"
+            );
             let mut statement = sqlite.prepare_cached(&sql)?;
             let mut rows = statement.query((stream.0, key))?;
             let Some(row) = rows.next()? else { return Ok(None) };
@@ -231,7 +238,7 @@ impl Records<'_> {
             let told_at: Option<i64> = row.get(9)?;
             let told_at = told_at.and_then(|at| Timestamp::from_millisecond(at).ok());
             let as_of = told_at.unwrap_or(record.changed_at);
-            Ok(Some(Known { record, part: PartId(row.get(8)?), as_of }))
+            Ok(Some(Known { record, part: PartId(row.get(8)?), as_of, deleted_as: row.get(10)? }))
         })
     }
 
@@ -425,7 +432,7 @@ fn put(
         return Ok((id, Put::Deleted));
     }
     let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
-               told_at = NULL, added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
+               deleted_as = NULL, told_at = NULL, added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
     let values = (id, slot.part.0, record.hash, version, slot.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
@@ -461,7 +468,7 @@ fn insert(
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
     let sql = "SELECT json FROM bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
-    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let value = |text: &str| json::parse(text).ok();
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
 }
 
@@ -489,17 +496,28 @@ fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError
             let sql = "UPDATE parts SET backfill = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((part, progress))?;
         }
-        Place::End { cursor, parent_version, progress } => {
-            let sql = "SELECT cursor IS ?2 FROM parts WHERE id = ?1";
-            let same: bool = transaction.prepare_cached(sql)?.query_row((part, cursor), |row| row.get(0))?;
-            if !same {
-                keep_history(transaction, page.part, page.now)?;
-            }
-            let sql = "UPDATE parts SET cursor = ?2, progress = ?3, parent_version = ?4, synced_at = ?5 WHERE id = ?1";
-            let now = page.now.as_second();
-            transaction.prepare_cached(sql)?.execute((part, cursor, progress, parent_version, now))?;
+        Place::End { cursor, parent_version } => {
+            end_list(transaction, page.part, cursor.as_deref(), *parent_version, page.now)?;
         }
     }
+    Ok(())
+}
+
+/// Moves a part's cursor to where the next list begins.
+pub(super) fn end_list(
+    transaction: &Transaction<'_>,
+    part: PartId,
+    cursor: Option<&str>,
+    parent_version: Option<u64>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "SELECT cursor IS ?2 FROM parts WHERE id = ?1";
+    let same: bool = transaction.prepare_cached(sql)?.query_row((part.0, cursor), |row| row.get(0))?;
+    if !same {
+        keep_history(transaction, part, now)?;
+    }
+    let sql = "UPDATE parts SET cursor = ?2, progress = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute((part.0, cursor, parent_version, now.as_second()))?;
     Ok(())
 }
 

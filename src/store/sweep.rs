@@ -5,52 +5,86 @@ use rusqlite::{Connection, Transaction};
 use super::StoreError;
 use super::ids::{Bits, unpack};
 use super::jobs::{JobId, progress};
-use super::records::{Counts, Records, Traffic, next_version};
+use super::records::{Counts, Records, Traffic, end_list, next_version};
 use super::streams::{PartId, StreamId};
 use crate::clock::Timestamp;
 
+/// Streams of so many records are swept whatever it takes.
+const MOST_UNASKED: u64 = 20;
+
 /// A part whose full list was read to its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FullList {
     pub part: PartId,
     /// The store's version when the list began: what changed later came by another way, and is not missing from it.
     pub begun: u64,
+    /// Where the next list begins, and the version of the parent's record.
+    pub cursor: Option<String>,
+    pub parent_version: Option<u64>,
+}
+
+/// How a sweep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    Done {
+        deleted: u64,
+    },
+    /// It would have taken more than half of the stream: nothing was deleted, and no cursor moved.
+    Held {
+        missing: u64,
+        known: u64,
+    },
 }
 
 impl Records<'_> {
     /// Ends full lists of some parts of a stream: what was not met in them is gone, and so is all that was listed for
-    /// records that are. The number of records that are gone by it.
+    /// records that are. Then their cursors move.
+    ///
+    /// With `limit` nothing is deleted if that would be more than half of a stream of over 20 records, counting the
+    /// `limit` records that earlier sweeps of the same run have taken; the lists are forgotten then.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
-    pub fn sweep(&self, job: JobId, stream: StreamId, listed: &[FullList], now: Timestamp) -> Result<u64, StoreError> {
+    pub fn sweep(
+        &self,
+        job: JobId,
+        stream: StreamId,
+        listed: &[FullList],
+        limit: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Sweep, StoreError> {
         if listed.is_empty() && self.0.read(|sqlite| Ok(orphans(sqlite, stream)?.is_empty()))? {
-            return Ok(0);
+            return Ok(Sweep::Done { deleted: 0 });
         }
         self.0.write(|transaction| {
-            let version = next_version(transaction)?;
-            let mut gone = 0;
-            for read in listed {
-                gone += bury(transaction, *read, version, now)?;
-                let sql = "UPDATE parts SET progress = NULL WHERE id = ?1";
-                transaction.prepare_cached(sql)?.execute([read.part.0])?;
-            }
-            // What is gone may itself have had lists, and so on down a tree.
-            loop {
-                let orphans = orphans(transaction, stream)?;
-                if orphans.is_empty() {
-                    break;
+            let known = known(transaction, stream, listed)?;
+            transaction.execute_batch("SAVEPOINT sweep")?;
+            let deleted = take(transaction, stream, listed, now)?;
+            let before = limit.unwrap_or_default();
+            let (taken, all) = (deleted + before, known + before);
+            if limit.is_some() && all > MOST_UNASKED && deleted > 0 && taken * 2 > all {
+                transaction.execute_batch("ROLLBACK TO sweep; RELEASE sweep")?;
+                for read in listed {
+                    forget(transaction, read.part)?;
                 }
-                for part in orphans {
-                    gone += bury(transaction, FullList { part, begun: u64::MAX }, version, now)?;
-                    // The list of one that comes back is read from its beginning: nothing of it is there any more.
-                    let sql = "UPDATE parts SET progress = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
-                    transaction.prepare_cached(sql)?.execute([part.0])?;
-                }
+                return Ok(Sweep::Held { missing: taken, known: all });
             }
-            let counts = Counts { deleted: gone, ..Counts::default() };
+            transaction.execute_batch("RELEASE sweep")?;
+            let counts = Counts { deleted, ..Counts::default() };
             progress(transaction, job, counts, Traffic::default())?;
-            Ok(gone)
+            Ok(Sweep::Done { deleted })
+        })
+    }
+
+    /// Forgets how far a list of a part has come, and what was met of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_list(&self, part: PartId) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            forget(transaction, part)?;
+            transaction.execute("UPDATE parts SET backfill = NULL WHERE id = ?1", [part.0])?;
+            Ok(())
         })
     }
 
@@ -65,12 +99,8 @@ impl Records<'_> {
             Ok(sqlite.prepare_cached(sql)?.query_row([part.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })?;
         if met_before {
-            self.0.write(|transaction| {
-                // A list that goes on without what it met before would take all of that for gone.
-                transaction.execute("UPDATE parts SET progress = NULL WHERE id = ?1", [part.0])?;
-                transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
-                Ok(())
-            })?;
+            // A list that goes on without what it met before would take all of that for gone.
+            self.0.write(|transaction| forget(transaction, part))?;
         }
         Ok(begun)
     }
@@ -79,9 +109,53 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn misses_any(&self, read: FullList) -> Result<bool, StoreError> {
+    pub fn misses_any(&self, read: &FullList) -> Result<bool, StoreError> {
         self.0.read(|sqlite| Ok(!missing(sqlite, read)?.is_empty()))
     }
+}
+
+/// The records of a stream that were there before any of these lists began.
+fn known(sqlite: &Connection, stream: StreamId, listed: &[FullList]) -> Result<u64, StoreError> {
+    let begun = listed.iter().map(|read| read.begun).max().unwrap_or(u64::MAX);
+    let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL AND added <= ?2";
+    let begun = i64::try_from(begun).unwrap_or(i64::MAX);
+    Ok(sqlite.prepare_cached(sql)?.query_row((stream.0, begun), |row| row.get(0))?)
+}
+
+/// Marks as gone what is missing from full lists, with all that was listed for it, and moves their cursors. The number of
+/// records that are gone by it.
+fn take(
+    transaction: &Transaction<'_>,
+    stream: StreamId,
+    listed: &[FullList],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let version = next_version(transaction)?;
+    let mut gone = 0;
+    for read in listed {
+        gone += bury(transaction, read, version, now)?;
+        end_list(transaction, read.part, read.cursor.as_deref(), read.parent_version, now)?;
+    }
+    // What is gone may itself have had lists, and so on down a tree.
+    loop {
+        let orphans = orphans(transaction, stream)?;
+        if orphans.is_empty() {
+            return Ok(gone);
+        }
+        for part in orphans {
+            let all = FullList { part, begun: u64::MAX, cursor: None, parent_version: None };
+            gone += bury(transaction, &all, version, now)?;
+            // The list of one that comes back is read from its beginning: nothing of it is there any more.
+            let sql = "UPDATE parts SET progress = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute([part.0])?;
+        }
+    }
+}
+
+fn forget(transaction: &Transaction<'_>, part: PartId) -> Result<(), StoreError> {
+    transaction.execute("UPDATE parts SET progress = NULL WHERE id = ?1", [part.0])?;
+    transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
+    Ok(())
 }
 
 /// The parts of records that are gone, as long as anything is left of them.
@@ -96,7 +170,7 @@ fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartId>, StoreEr
 }
 
 /// Marks what a full list of a part did not meet as gone, and forgets what it met.
-fn bury(transaction: &Transaction<'_>, read: FullList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
+fn bury(transaction: &Connection, read: &FullList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
     let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
     let mut update = transaction.prepare_cached(sql)?;
@@ -108,7 +182,7 @@ fn bury(transaction: &Transaction<'_>, read: FullList, version: u64, now: Timest
 }
 
 /// What is known of a part and was not met in a list of it.
-fn missing(sqlite: &Connection, read: FullList) -> Result<Vec<i64>, StoreError> {
+fn missing(sqlite: &Connection, read: &FullList) -> Result<Vec<i64>, StoreError> {
     let met = met(sqlite, read.part)?;
     let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL AND version <= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;

@@ -370,7 +370,7 @@ fn endpoint(store: &Store) -> Endpoint {
         most_attempts: 8,
         ttl: std::time::Duration::from_secs(3600),
         timeout: std::time::Duration::from_secs(15),
-        rate: Some(crate::connector::Budget { requests: 5, secs: 1 }),
+        rate: Some(crate::connector::Budget { units: 5, secs: 1, burst: None }),
     };
     let mut endpoint =
         Endpoint::new(Url::parse("https://example.com/hook").unwrap(), Secret::from("whsec_MARKER"), rules, at(0));

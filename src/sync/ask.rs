@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::plan::{Progress, since_text, until_text};
+use super::plan::{Progress, Tie, since_text, until_text};
 use crate::api::{ApiError, Turn, first, own_host, turned};
 use crate::app::Session;
 use crate::clock::Timestamp;
 use crate::connection::Grant;
-use crate::connector::{Detail, FirstToken, Method, Pages, Stream, Template, TemplateError, Values};
+use crate::connector::{Detail, FirstToken, Method, Pages, Pointer, Stream, Template, TemplateError, Values};
 use crate::error::Result;
 use crate::http::Request;
 use crate::store::Given;
@@ -26,6 +26,20 @@ pub(super) struct List<'a> {
 impl List<'_> {
     pub(super) fn pages(&self) -> Option<&Pages> {
         self.stream.pages.as_ref().or(self.session.connector.api.pages.as_ref())
+    }
+
+    /// The values that mark records to be left out, by their places.
+    ///
+    /// # Errors
+    /// [`ApiError::Template`].
+    pub(super) fn omitted(&self) -> Result<IndexMap<Pointer, Vec<Value>>> {
+        let mut values = self.session.values(None);
+        values.extend(self.given);
+        let mut omitted = self.stream.omit.clone();
+        for value in omitted.values_mut().flatten() {
+            fill(value, &values).map_err(|source| self.wrong(source))?;
+        }
+        Ok(omitted)
     }
 
     /// The members that each record is given.
@@ -57,10 +71,16 @@ impl List<'_> {
             query.extend(token.query.iter().map(|(name, value)| (name.as_str(), value)));
             path = token.path.as_ref().unwrap_or(path);
         }
+        let (tie_query, tie_body) = match (rule.and_then(|rule| rule.ties.as_ref()), &progress.tie) {
+            (Some(ties), Some(Tie::Within { .. })) => (Some(&ties.query), ties.body.as_ref()),
+            (Some(ties), Some(Tie::Past)) => (Some(&ties.past.query), ties.past.body.as_ref()),
+            _ => (None, None),
+        };
         if let Some(rule) = rule {
             if progress.since.is_some() {
                 query.extend(rule.query.iter().map(|(name, value)| (name.as_str(), value)));
             }
+            query.extend(tie_query.into_iter().flatten().map(|(name, value)| (name.as_str(), value)));
             if progress.until.is_some() {
                 query.extend(rule.until.iter().map(|(name, value)| (name.as_str(), value)));
             }
@@ -84,7 +104,8 @@ impl List<'_> {
             request.set_header(name, crate::secret::Secret::new(value));
         }
         if method != Method::Get {
-            let changes = rule.filter(|_| progress.since.is_some()).and_then(|rule| rule.body.as_ref());
+            let filter = rule.filter(|_| progress.since.is_some()).and_then(|rule| rule.body.as_ref());
+            let changes = tie_body.or(filter);
             self.write_body(&mut request, &values, changes)?;
         }
         let by_url = token.is_some_and(|token| token.url) || matches!(progress.turn, Some(Turn::Url(_)));
@@ -156,8 +177,11 @@ impl List<'_> {
         let mut values = self.session.values(Some(grant));
         values.extend(self.given);
         if let Some(rule) = &self.stream.incremental {
-            if let Some(since) = progress.since.as_deref().and_then(|since| since_text(rule, since)) {
+            if let Some(since) = since_text(rule, progress) {
                 values.set("since", &since);
+            }
+            if let Some(Tie::Within { after, .. }) = &progress.tie {
+                values.set("after", after);
             }
             if let Some(until) = until_text(rule, progress.until.as_deref(), self.now) {
                 values.set("until", &until);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use serde_json::value::RawValue;
 
 use super::SyncError;
 use super::ask::List;
@@ -14,12 +13,14 @@ use super::list::Reader;
 use super::plan::{self, Progress};
 use super::record::{self, Pulled};
 use super::walk::SIDE_BY_SIDE;
-use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, next_page};
+use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, hash_of, next_page};
 use crate::app::AppError;
 use crate::clock::{self, Timestamp};
-use crate::connector::{ErrorClass, Incremental, PageKind, Pointer, Skip};
+use crate::connection::ConnectionName;
+use crate::connector::{ErrorClass, Gone, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
 use crate::http::{Attempt, Request, Response, backoff};
+use crate::json::{Json, JsonError};
 use crate::store::Traffic;
 use crate::vault::Opened;
 
@@ -42,8 +43,19 @@ pub(super) struct Fetched {
 pub(super) struct Sheet<'d> {
     answer: &'d Answer,
     document: Document<'d>,
-    raw: Vec<&'d RawValue>,
+    raw: Vec<Json<'d>>,
+    nulls: usize,
     traffic: Traffic,
+}
+
+/// Why an answer is not a page of a list.
+enum Unread {
+    /// If it was cut off on its way, it may come whole the next time.
+    NotJson(JsonError),
+    /// The service is still working on it (202).
+    NotReady,
+    NotAList(String),
+    Skipped,
 }
 
 impl Sheet<'_> {
@@ -54,14 +66,15 @@ impl Sheet<'_> {
             turn: progress.turn.as_ref(),
             link: self.answer.response.header("link"),
             find: &|at| self.document.find(at),
-            count: self.raw.len(),
-            seen: progress.seen + self.raw.len(),
+            count: self.count(),
+            seen: progress.seen + self.count(),
             id,
         })
     }
 
+    /// The items of its list, those that are null among them.
     pub(super) fn count(&self) -> usize {
-        self.raw.len()
+        self.raw.len() + self.nulls
     }
 }
 
@@ -118,29 +131,92 @@ impl Reader<'_> {
                 Ok(answer)
             });
             let answer = judged.inspect_err(|_| self.count_beside(traffic))?;
-            let body = &answer.response.body;
-            // 204, or nothing at all: an empty list.
-            let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"[]" } else { body };
-            match Document::from_bytes(text) {
-                Ok(document) => {
-                    let raw = document.records(&self.places(list, progress));
-                    return understand(Sheet { answer: &answer, document, raw, traffic }, token).await;
+            let text = answer.response.text();
+            let text = text.as_deref().map_err(|error| Unread::NotJson(error.clone()));
+            let unread = match text.and_then(|text| self.sheet(list, progress, &answer, text, traffic)) {
+                Ok(sheet) => return understand(sheet, token).await,
+                Err(unread) => unread,
+            };
+            let hinted = answer.response.retry_after(&self.session.connector.rate.retry_hints, self.app.clock.now());
+            let is_last = attempt + 1 == TRIES || hinted.is_some_and(|wait| wait > LONGEST_WAIT);
+            let may_help = match &unread {
+                Unread::NotJson(error) => error.is_temporary(),
+                Unread::NotReady => true,
+                Unread::NotAList(_) | Unread::Skipped => false,
+            };
+            if may_help && !is_last {
+                traffic.retries += 1;
+                let random = u64::from_ne_bytes(clock::random());
+                let jitter = backoff(Attempt(attempt), random);
+                self.app.clock.sleep(hinted.map_or(jitter, |hinted| hinted.max(jitter))).await;
+                attempt += 1;
+                continue;
+            }
+            self.count_beside(traffic);
+            let error = |make: fn(ConnectionName, String) -> SyncError| self.error(make).into_trouble();
+            return Err(match unread {
+                Unread::NotJson(source) => {
+                    self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_trouble()
                 }
-                Err(source) if attempt + 1 == TRIES => {
-                    self.count_beside(traffic);
-                    return Err(self
-                        .error(|connection, stream| SyncError::NotJson { connection, stream, source })
-                        .into_trouble());
+                Unread::NotReady => error(|connection, stream| SyncError::NotReady { connection, stream }),
+                Unread::NotAList(why) => {
+                    self.error(|connection, stream| SyncError::NotAList { connection, stream, why }).into_trouble()
                 }
-                // Cut off on its way: it may come whole the next time.
-                Err(_) => {
-                    traffic.retries += 1;
-                    let random = u64::from_ne_bytes(clock::random());
-                    tokio::time::sleep(backoff(Attempt(attempt), random)).await;
-                    attempt += 1;
+                Unread::Skipped => Trouble::Skipped,
+            });
+        }
+    }
+
+    /// Finds the list in an answer that no rule calls a failure. Only what is plainly a list is read as one: what a list
+    /// does not hold counts as deleted.
+    fn sheet<'d>(
+        &self,
+        list: &List<'_>,
+        progress: &Progress,
+        answer: &'d Answer,
+        text: &'d str,
+        traffic: Traffic,
+    ) -> Result<Sheet<'d>, Unread> {
+        let response = &answer.response;
+        if response.status == 202 {
+            return Err(Unread::NotReady);
+        }
+        let refuse = |why: String| {
+            let is_skipped = self.stream.skip.iter().any(|skip| fits(skip, response));
+            if is_skipped { Unread::Skipped } else { Unread::NotAList(why) }
+        };
+        if response.body.iter().all(u8::is_ascii_whitespace) {
+            return Err(refuse(format!("an empty answer of status {}", response.status)));
+        }
+        let document = Document::parse(text).map_err(Unread::NotJson)?;
+        let places = self.places(list, progress);
+        let api = &self.session.connector.api;
+        // A connector that says what a success looks like has had that looked at already.
+        let is_record = places.iter().any(|at| at.parts().next().is_none());
+        if api.success.is_empty()
+            && !is_record
+            && let Some(member) = document.error_member()
+        {
+            let said = response.said(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
+            return Err(refuse(format!("an error in the member `{member}`{said}")));
+        }
+        let is_empty = || self.stream.empty.iter().any(|(at, values)| document.holds(at, values));
+        let (mut raw, mut nulls) = (Vec::new(), 0);
+        // Each place by itself: one of several may be left out where it is empty.
+        for places in if places.is_empty() { vec![&places[..]] } else { places.chunks(1).collect() } {
+            match document.records(places) {
+                Ok(found) => {
+                    raw.extend(found.records);
+                    nulls += found.nulls;
+                }
+                Err(absent) if absent.is_absent() && is_empty() => {}
+                Err(wrong) => {
+                    let said = response.said(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
+                    return Err(refuse(format!("{wrong}{said}")));
                 }
             }
         }
+        Ok(Sheet { answer, document, raw, nulls, traffic })
     }
 
     /// When the vendor read what it answers, at the earliest: by its own clock where it tells it (RFC 9110 section 6.6.1).
@@ -176,7 +252,8 @@ impl Reader<'_> {
         if by_record || !self.is_foreseeable(list, progress) {
             return None;
         }
-        sheet.listed(progress, None, |listed| next_page(pages, listed))
+        // What is wrong with it is said when the page is understood.
+        sheet.listed(progress, None, |listed| next_page(pages, listed)).ok().flatten()
     }
 
     /// Whether a page may be asked for before the one before it was understood and kept.
@@ -212,16 +289,26 @@ impl Reader<'_> {
     }
 
     fn fetched(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Result<Fetched, Trouble> {
-        let Sheet { answer, document, raw, .. } = sheet;
+        let Sheet { answer, document, raw, nulls, .. } = sheet;
         let stream = self.stream;
         let pages = list.pages();
+        let count = sheet.count();
         let token = stream.token.as_ref();
         let keyless = |record::Keyless(at)| {
             self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
         };
-        let records = record::records(stream, raw, &list.added()?, self.hasher).map_err(keyless)?;
-        let gone = token.filter(|_| progress.since.is_some()).and_then(|token| token.gone.as_ref());
-        let gone = gone.map(|gone| record::gone_keys(gone, &document.records(&gone.at))).unwrap_or_default();
+        let mut records = record::records(stream, raw, &list.added()?, self.hasher).map_err(keyless)?;
+        let is_change_feed = token.is_some() && progress.since.is_some();
+        let gone = token.filter(|_| is_change_feed).and_then(|token| token.gone.as_ref());
+        let gone_at = |gone: &Gone| gone.at.iter().flat_map(|at| document.all(at)).collect::<Vec<_>>();
+        let gone = gone.map(|gone| record::gone_keys(gone, &gone_at(gone))).unwrap_or_default();
+        let met = if is_change_feed {
+            // One record may change many times in it: the whole page tells it from others.
+            let texts: Vec<&str> = raw.iter().map(|record| record.as_str()).collect();
+            if count == 0 && gone.is_empty() { Vec::new() } else { vec![hash_of((texts, &gone))] }
+        } else {
+            records.iter().map(|pulled| hash_of(&pulled.record.key)).collect()
+        };
         let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
         let id = pages.and_then(|pages| {
             let at = pages.id.as_ref()?;
@@ -238,10 +325,28 @@ impl Reader<'_> {
             serde_json::Value::Number(number) => Some(number.to_string()),
             _ => None,
         });
-        let next = sheet.listed(progress, id, |listed| next_page(pages, listed));
+        let ties = stream.incremental.as_ref().and_then(|rule| rule.ties.as_ref());
+        let second_key = ties.and_then(|ties| greatest(ids(&ties.at)));
+        let next = sheet.listed(progress, id, |listed| next_page(pages, listed)).map_err(|source| {
+            self.error(|connection, stream| SyncError::Paging { connection, stream, source }).into_trouble()
+        })?;
+        let omitted = list.omitted()?;
+        if !omitted.is_empty() {
+            records.retain(|pulled| !pulled.holds_any(&omitted));
+        }
         let read_at = Some(self.read_at(answer));
         Ok(Fetched {
-            page: plan::Page { count: raw.len(), high, next, token: next_token, read_at },
+            page: plan::Page {
+                count,
+                nulls: *nulls,
+                records: met,
+                is_repeated: false,
+                second_key,
+                high,
+                next,
+                token: next_token,
+                read_at,
+            },
             records,
             known: Vec::new(),
             gone,
@@ -293,8 +398,11 @@ impl Reader<'_> {
                 continue;
             }
             self.judge(&answer, &Progress::default(), false)?;
-            let text = String::from_utf8_lossy(&answer.response.body);
-            let pulled = record::record(self.stream, &text, &added, self.hasher).map_err(|record::Keyless(at)| {
+            let text = answer.response.text();
+            let json = text.as_deref().map_err(Clone::clone).and_then(Json::check).map_err(|source| {
+                self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_trouble()
+            })?;
+            let pulled = record::record(self.stream, json, &added, self.hasher).map_err(|record::Keyless(at)| {
                 self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
             })?;
             fetched.records.push(pulled);
@@ -307,7 +415,8 @@ impl Reader<'_> {
         token: &mut Token,
         build: impl Fn(&crate::connection::Grant) -> Result<Request>,
     ) -> Result<Answer, Trouble> {
-        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true };
+        let cost = self.session.connector.rate.cost_of(self.stream.cost);
+        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };
         match api::send(self.app, self.session, token, patience, build).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Http { error, tries }) => {
@@ -369,6 +478,7 @@ fn fits(skip: &Skip, response: &Response) -> bool {
     if !skip.status.is_empty() && !skip.status.contains(&response.status) {
         return false;
     }
-    let document = response.json().unwrap_or_default();
-    skip.body.iter().all(|(at, values)| record::holds(&document, at, values))
+    let text = response.text().unwrap_or_default();
+    let document = Json::check(&text).unwrap_or(Json::NULL);
+    skip.body.iter().all(|(at, values)| record::holds(document, at, values))
 }

@@ -1,18 +1,19 @@
 //! Reading one list of a stream, from where it stands to its end, and again where its place is lost.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::SyncError;
 use super::ask::List;
 use super::fetch::Trouble;
 use super::plan::{self, Goal, Progress, goes_on, is_sweeping};
-use super::walk::Walk;
+use super::walk::{Ended, Walk};
 use crate::api::Token;
 use crate::app::{App, Session};
 use crate::connection::ConnectionName;
 use crate::connector::{PageKind, Pages, Stream};
 use crate::error::{Error, Result};
-use crate::store::{Counts, FullList, JobId, Mode, Part, RecordHasher, StreamId, Traffic};
+use crate::store::{Counts, FullList, JobId, Mode, Part, RecordHasher, StreamId, Sweep, Traffic};
 use crate::vault::Opened;
 
 /// Times that a list is begun anew because its place was lost.
@@ -45,6 +46,12 @@ pub(super) struct Reader<'a> {
     pub(super) watch: &'a dyn Watch,
     /// What was asked without bringing a page.
     pub(super) beside: Mutex<Traffic>,
+    /// Whether a sweep may take more than half of the stream.
+    pub(super) allow_deletes: bool,
+    /// Records that sweeps of this run have taken.
+    pub(super) swept: AtomicU64,
+    /// Whether a list was read from a cursor on.
+    pub(super) looked_back: AtomicBool,
 }
 
 /// What the reading of a part, or of all of them, brought.
@@ -55,7 +62,7 @@ pub(super) struct Brought {
 }
 
 /// How the reading of a part ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum PartEnd {
     Read,
     /// All of it was listed: what was not met may be swept away.
@@ -90,50 +97,93 @@ impl Reader<'_> {
         let fresh = || plan::begin(self.stream, self.goal, part.cursor.as_deref(), now);
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
+        let mut part = part.clone();
         let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
             Some(kept) if kept.swept_next => {
-                self.sweep(vec![FullList { part: part.id, begun: kept.begun }], brought).await?;
-                self.anew(part, fresh()).await?
+                let listed = FullList {
+                    part: part.id,
+                    begun: kept.begun,
+                    cursor: kept.reached.clone(),
+                    parent_version: kept.parent_version,
+                };
+                self.sweep(vec![listed], brought).await?;
+                part.cursor = kept.reached;
+                self.anew(&part, plan::begin(self.stream, self.goal, part.cursor.as_deref(), now)).await?
             }
             Some(kept) => kept,
-            None => self.anew(part, fresh()).await?,
+            None => self.anew(&part, fresh()).await?,
         };
+        if progress.since.is_some() && self.goal.mode == Mode::Incremental {
+            self.looked_back.store(true, Ordering::Relaxed);
+        }
         let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
         for _ in 0..=MOST_RESTARTS {
-            let sweeping = is_sweeping(self.stream, &progress, self.goal);
-            let read = FullList { part: part.id, begun: progress.begun };
             let requests = brought.traffic.requests;
-            let walk = Walk { reader: self, list: &list, part, parent_version, sweeping };
+            let walk = Walk { reader: self, list: &list, part: &part, parent_version };
             match walk.run(progress.clone(), token.clone(), brought).await {
-                Ok(()) if !sweeping => return Ok(PartEnd::Read),
-                Ok(()) => {
+                Ok(Ended::Read) => return Ok(PartEnd::Read),
+                Ok(Ended::Listed(read)) => {
                     let parted = brought.traffic.requests > requests + 1;
                     let again = std::mem::take(&mut looks_again) && parted;
-                    if !again || !self.in_store(move |opened| Ok(opened.store.records().misses_any(read)?)).await? {
+                    let begun = read.begun;
+                    let asked = read.clone();
+                    if !again || !self.in_store(move |opened| Ok(opened.store.records().misses_any(&asked)?)).await? {
                         return Ok(PartEnd::Listed(read));
                     }
                     // Pages that are counted move when something before them goes: what was not met may have slipped
                     // from one page to the one before while that was read.
-                    let second = plan::begin(self.stream, &ALL, None, now);
-                    progress = Progress { begun: read.begun, again: true, ..second };
+                    progress = plan::second_look(self.stream, begun, now);
+                }
+                // Records that move while a list is read are met twice, but not a second time.
+                Ok(Ended::Doubtful(second)) if !progress.again => (progress, looks_again) = (*second, false),
+                Ok(Ended::Doubtful(_)) => {
+                    self.forget(&part).await?;
+                    return Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }));
                 }
                 // The same list from its beginning: what was met of it stays so.
-                Err(Trouble::Expired { page: true }) => progress = Progress { turn: None, seen: 0, ..progress },
-                Err(Trouble::Expired { page: false }) => progress = self.anew(part, self.all(part)).await?,
+                Err(Trouble::Expired { page: true }) => {
+                    progress = Progress { turn: None, seen: 0, tie: None, last_page: None, ..progress };
+                }
+                Err(Trouble::Expired { page: false }) => progress = self.anew(&part, self.all(&part)).await?,
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
-                Err(Trouble::Failed(error)) => return Err(error),
+                Err(Trouble::Failed(error)) => {
+                    if matches!(error.downcast_ref(), Some(SyncError::Repeated { .. })) {
+                        self.forget(&part).await?;
+                    }
+                    return Err(error);
+                }
                 Err(Trouble::Stopped) => break,
             }
         }
         Err(self.error(|connection, stream| SyncError::PlaceLost { connection, stream }))
     }
 
-    /// Ends full lists, as what was not met in them is gone.
+    /// Ends full lists: what was not met in them is deleted, and their cursors move.
+    ///
+    /// # Errors
+    /// [`SyncError::SweepHeld`] where that would take too much; the lists are forgotten then, and nothing else is changed.
     pub(super) async fn sweep(&self, listed: Vec<FullList>, brought: &mut Brought) -> Result<()> {
         let (job, stream, now) = (self.job, self.id, self.app.clock.now());
-        let sweep = move |opened: &Opened| Ok(opened.store.records().sweep(job, stream, &listed, now)?);
-        brought.counts.deleted += self.in_store(sweep).await?;
-        Ok(())
+        let limit = (!self.allow_deletes).then(|| self.swept.load(Ordering::Relaxed));
+        let sweep = move |opened: &Opened| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
+        match self.in_store(sweep).await? {
+            Sweep::Done { deleted } => {
+                self.swept.fetch_add(deleted, Ordering::Relaxed);
+                brought.counts.deleted += deleted;
+                Ok(())
+            }
+            Sweep::Held { missing, known } => {
+                let job = self.job.0;
+                let held = |connection, stream| SyncError::SweepHeld { connection, stream, missing, known, job };
+                Err(self.error(held))
+            }
+        }
+    }
+
+    /// Forgets how far a list has come: the next run begins it again.
+    async fn forget(&self, part: &Part) -> Result<()> {
+        let id = part.id;
+        self.in_store(move |opened| Ok(opened.store.records().forget_list(id)?)).await
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.

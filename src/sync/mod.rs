@@ -31,6 +31,7 @@ mod walk;
 
 use thiserror::Error;
 
+pub use document::NotAList;
 pub use list::Watch;
 pub use moment::Moment;
 pub use order::{Order, find_stream};
@@ -38,10 +39,12 @@ pub use page::{PageError, read_page};
 pub use run::{Outcome, Planned, Report, check, is_running, run};
 pub use schedule::{Rule, RuleError};
 
+use crate::api::PagingError;
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
 use crate::connector::Pointer;
 use crate::error::{Kind, Remedy};
+use crate::json::JsonError;
 
 #[derive(Debug, Error)]
 pub enum SyncError {
@@ -59,12 +62,23 @@ pub enum SyncError {
     Busy { connection: ConnectionName, stream: String },
     #[error("the rate limit of {connection} is used up; resumes at {resumes_at}")]
     Limited { connection: ConnectionName, resumes_at: Timestamp },
-    #[error("{connection}/{stream} asks for the same page twice: the vendor's cursor stands still")]
+    #[error("the service repeats pages of {connection}/{stream} or ignores which page it is asked for")]
     Repeated { connection: ConnectionName, stream: String },
+    #[error("the answer for {connection}/{stream} is not a list: it has {why}")]
+    NotAList { connection: ConnectionName, stream: String, why: String },
+    #[error("the service is still preparing {connection}/{stream} (202)")]
+    NotReady { connection: ConnectionName, stream: String },
+    #[error("the next page of {connection}/{stream} cannot be found: {source}")]
+    Paging { connection: ConnectionName, stream: String, source: PagingError },
+    #[error(
+        "{missing} of {known} records of {connection}/{stream} are missing from the service's list; none was marked as \
+         deleted"
+    )]
+    SweepHeld { connection: ConnectionName, stream: String, missing: u64, known: u64, job: i64 },
     #[error("the service keeps losing the place in the list of {connection}/{stream}")]
     PlaceLost { connection: ConnectionName, stream: String },
-    #[error("an answer for {connection}/{stream} is no JSON")]
-    NotJson { connection: ConnectionName, stream: String, source: serde_json::Error },
+    #[error("cannot read an answer for {connection}/{stream}")]
+    NotJson { connection: ConnectionName, stream: String, source: JsonError },
     #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
     Keyless { connection: ConnectionName, stream: String, at: Pointer },
     #[error("the sync of {connection}/{stream} was cancelled")]
@@ -78,8 +92,18 @@ impl Remedy for SyncError {
         match self {
             Self::NoStreams { .. } | Self::UnknownStream { .. } => Kind::NotFound,
             Self::MissingParams { .. } | Self::UnknownParam { .. } | Self::NoBackfill { .. } => Kind::Usage,
-            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } | Self::NotJson { .. } => Kind::Temporary,
-            Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => Kind::Failed,
+            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } | Self::NotReady { .. } => {
+                Kind::Temporary
+            }
+            Self::NotJson { source, .. } if source.is_temporary() => Kind::Temporary,
+            Self::NotJson { .. }
+            | Self::Repeated { .. }
+            | Self::NotAList { .. }
+            | Self::Paging { .. }
+            | Self::SweepHeld { .. }
+            | Self::Keyless { .. }
+            | Self::Cancelled { .. }
+            | Self::Lock { .. } => Kind::Failed,
         }
     }
 
@@ -93,6 +117,10 @@ impl Remedy for SyncError {
             Self::Busy { .. } => "locked_by_another",
             Self::Limited { .. } => "rate_limited",
             Self::Repeated { .. } => "repeated_page",
+            Self::NotAList { .. } => "not_a_list",
+            Self::NotReady { .. } => "not_ready",
+            Self::Paging { .. } => "malformed_page",
+            Self::SweepHeld { .. } => "sweep_held",
             Self::PlaceLost { .. } => "place_lost",
             Self::NotJson { .. } => "malformed_answer",
             Self::Keyless { .. } => "record_without_key",
@@ -123,8 +151,16 @@ impl Remedy for SyncError {
             Self::Limited { connection, .. } => {
                 Some(format!("it goes on where it stands: `integ sync {connection}` then"))
             }
-            Self::PlaceLost { .. } | Self::NotJson { .. } => Some("try again later".to_owned()),
-            Self::Repeated { .. } | Self::Keyless { .. } | Self::Cancelled { .. } | Self::Lock { .. } => None,
+            Self::SweepHeld { job, .. } => Some(format!("integ job retry {job} --allow-deletes")),
+            Self::PlaceLost { .. } | Self::NotReady { .. } => Some("try again later".to_owned()),
+            Self::NotJson { source, .. } if source.is_temporary() => Some("try again later".to_owned()),
+            Self::NotJson { connection, .. } => Some(format!("integ test {connection}")),
+            Self::Repeated { .. }
+            | Self::NotAList { .. }
+            | Self::Paging { .. }
+            | Self::Keyless { .. }
+            | Self::Cancelled { .. }
+            | Self::Lock { .. } => None,
         }
     }
 
@@ -137,6 +173,10 @@ impl Remedy for SyncError {
             | Self::Busy { connection, .. }
             | Self::Limited { connection, .. }
             | Self::Repeated { connection, .. }
+            | Self::NotAList { connection, .. }
+            | Self::NotReady { connection, .. }
+            | Self::Paging { connection, .. }
+            | Self::SweepHeld { connection, .. }
             | Self::PlaceLost { connection, .. }
             | Self::NotJson { connection, .. }
             | Self::Keyless { connection, .. }

@@ -25,6 +25,8 @@ pub struct Order {
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub params: Given,
+    /// Lets a full list delete more than half of a stream.
+    pub allow_deletes: bool,
 }
 
 /// A stream that takes part.
@@ -54,7 +56,7 @@ pub(super) fn choose<'c>(app: &App, session: &'c Session, order: &Order) -> Resu
                 connection: order.connection.clone(),
                 stream: name.to_owned(),
                 mode: order.mode,
-                outcome: Outcome::Left(error.message()),
+                outcome: Outcome::Left(error),
                 counts: Counts::default(),
                 traffic: Traffic::default(),
                 skipped: 0,

@@ -2,16 +2,19 @@
 
 use indexmap::IndexMap;
 
-use super::document::Document;
+use super::document::{Document, NotAList};
 use super::record;
 use crate::connector::{Pointer, Stream};
+use crate::json::{self, JsonError};
 use crate::store::{NewRecord, RecordHasher};
 
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    #[error("the page is not JSON")]
-    NotJson(#[from] serde_json::Error),
+    #[error("the page cannot be read")]
+    NotJson(#[from] JsonError),
+    #[error("the page holds {0}")]
+    NotAList(#[from] NotAList),
     #[error("a record has no key at {0}")]
     MissingKey(Pointer),
 }
@@ -21,8 +24,9 @@ pub enum PageError {
 /// # Errors
 /// [`PageError`].
 pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageError> {
-    let document = Document::from_bytes(body)?;
-    let raw = document.records(&stream.records);
+    let text = json::decode(body, None)?;
+    let document = Document::parse(&text)?;
+    let raw = document.records(&stream.records)?.records;
     let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
     let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;
     Ok(records.into_iter().map(|pulled| pulled.record).collect())

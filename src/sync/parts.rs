@@ -11,6 +11,7 @@ use super::run::Run;
 use super::{SyncError, record};
 use crate::connector::{Parent, Pointer};
 use crate::error::{Error, Kind, Result};
+use crate::json::Json;
 use crate::store::{FullList, Given, Mode, Part, RecordId, StoredRecord};
 
 /// Lists of one stream that are read side by side.
@@ -33,8 +34,17 @@ pub(super) struct Ends {
     pub(super) brought: Brought,
     listed: Vec<FullList>,
     pub(super) skipped: usize,
+    /// Lists that the vendor gave.
+    given: usize,
     /// The first failure, which is no reason not to go on with the other lists.
     failed: Option<Error>,
+}
+
+impl Ends {
+    /// Whether the vendor gave none of the lists that it was asked for.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.skipped > 0 && self.given == 0
+    }
 }
 
 impl Parts<'_> {
@@ -86,11 +96,11 @@ impl Parts<'_> {
 
     /// What a parent's record gives; absent where nothing is listed for it.
     fn values(&self, parent: &Parent, record: &StoredRecord) -> Option<Given> {
-        let document = serde_json::from_str(&record.json).ok()?;
-        if !parent.when.iter().all(|(at, values)| record::holds(&document, at, values)) {
+        let document = Json::checked(&record.json);
+        if !parent.when.iter().all(|(at, values)| record::holds(document, at, values)) {
             return None;
         }
-        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(&document)?));
+        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text_in(document)?));
         let values: Option<Given> = parent.values.iter().map(value).collect();
         Some(self.given.clone().into_iter().chain(values?).collect())
     }
@@ -107,8 +117,12 @@ impl Parts<'_> {
             ends.brought.counts += brought.counts;
             ends.brought.traffic.add(brought.traffic);
             match end {
-                Ok(None | Some(PartEnd::Read)) => {}
-                Ok(Some(PartEnd::Listed(read))) => ends.listed.push(read),
+                Ok(None) => ends.given += 1,
+                Ok(Some(PartEnd::Read)) => ends.given += 1,
+                Ok(Some(PartEnd::Listed(read))) => {
+                    ends.given += 1;
+                    ends.listed.push(read);
+                }
                 Ok(Some(PartEnd::Skipped)) => ends.skipped += 1,
                 // Every other list would fail as this one did.
                 Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {

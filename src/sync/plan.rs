@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use crate::api::Turn;
+use crate::api::{Turn, fingerprint, greatest};
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{CursorFormat, Incremental, Stream};
 use crate::store::Mode;
@@ -44,6 +44,18 @@ pub(super) struct Progress {
     /// When the vendor read its first page: what changed later may stand where the reading had been.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) began: Option<Timestamp>,
+    /// The list was asked for again from within: the lookback was taken when it began.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) restarted: bool,
+    /// More records share the moment `since` than the service lists at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tie: Option<Tie>,
+    /// The fingerprint of the last page, by which a process that goes on notices that it is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_page: Option<u64>,
+    /// A page of it held nothing but records that were met before: it does not show what is gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) doubtful: bool,
     /// Of a full list: the store's version when it began.
     pub(super) begun: u64,
     /// It is the second look at a list, for what slipped between its pages.
@@ -52,12 +64,36 @@ pub(super) struct Progress {
     /// All is read, and what was not met is still to be swept away.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) swept_next: bool,
+    /// Of a list that waits for the sweep: where the next one begins, and the version of the parent's record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reached: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent_version: Option<u64>,
+}
+
+/// Where a list stands that has come to a moment with more records than the service lists at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tie {
+    /// Among the records of the moment, behind this second key; the greatest that was met.
+    Within { after: String, met: Option<String> },
+    /// Behind the moment.
+    Past,
 }
 
 /// A page, as the plan sees it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Page {
+    /// Items of its list, those that are null or left out among them.
     pub(super) count: usize,
+    /// Items that are null: what they stand for is not known.
+    pub(super) nulls: usize,
+    /// Hashes of what tells its records from others.
+    pub(super) records: Vec<u64>,
+    /// Whether all of them were met before.
+    pub(super) is_repeated: bool,
+    /// The greatest second key, of a list that has one.
+    pub(super) second_key: Option<String>,
     /// The greatest that its records are newer by, as the vendor wrote it.
     pub(super) high: Option<(Moment, String)>,
     /// How to ask for the next page.
@@ -74,6 +110,7 @@ pub(super) enum Step {
     /// All is read; where the next sync begins.
     End {
         cursor: Option<String>,
+        read: Box<Progress>,
     },
 }
 
@@ -145,6 +182,12 @@ pub(super) fn begin(stream: &Stream, goal: &Goal, cursor: Option<&str>, now: Tim
     progress
 }
 
+/// All of a list once more, with what was met of it since the store's version `begun`.
+pub(super) fn second_look(stream: &Stream, begun: u64, now: Timestamp) -> Progress {
+    let all = Goal { mode: Mode::Full, since: None, until: None };
+    Progress { begun, again: true, ..begin(stream, &all, None, now) }
+}
+
 /// What to ask for after a page.
 pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&str>, page: Page) -> Step {
     progress.seen += page.count;
@@ -160,22 +203,31 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
     {
         progress.high = Some(text.clone());
     }
+    if page.nulls > 0 {
+        progress.whole = false;
+    }
+    progress.doubtful |= page.is_repeated;
+    progress.last_page = (!page.records.is_empty()).then(|| fingerprint(&page.records));
+    if let Some(Tie::Within { met, .. }) = &mut progress.tie {
+        *met = greatest(met.take().into_iter().chain(page.second_key));
+    }
     if let Some(rule) = rule {
-        let begins = known(progress.since.as_deref());
-        let stop = begins.clone().map(|since| since.before(&rule.format, rule.lookback));
-        let nothing_new = match (&stop, &page_high) {
-            (Some(stop), Some((high, _))) => high < stop,
+        let begins =
+            known(progress.since.as_deref()).map(|since| since.before(&rule.format, lookback(rule, &progress)));
+        let nothing_new = match (&begins, &page_high) {
+            (Some(begins), Some((high, _))) => high < begins,
             _ => false,
         };
-        if page.next.is_some() && !(rule.newest_first && nothing_new) {
-            let high = known(progress.high.as_deref());
-            let advanced = high.is_some() && high > begins;
-            if rule.restart_after.is_some_and(|most| progress.seen >= most as usize) && advanced {
-                progress.since.clone_from(&progress.high);
-                (progress.turn, progress.seen) = (None, 0);
-            } else {
-                progress.turn = page.next;
+        if let Some(turn) = page.next.filter(|_| !(rule.newest_first && nothing_new)) {
+            let is_full = rule.restart_after.is_some_and(|most| progress.seen >= most as usize);
+            if !is_full || !restart(rule, &mut progress, begins.as_ref()) {
+                progress.turn = Some(turn);
             }
+            return Step::More(Box::new(progress));
+        }
+        if matches!(progress.tie, Some(Tie::Within { .. })) {
+            progress.tie = Some(Tie::Past);
+            (progress.turn, progress.seen) = (None, 0);
             return Step::More(Box::new(progress));
         }
         if let Some(window) = rule.window_secs
@@ -183,18 +235,54 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
         {
             progress.since = progress.until.take();
             progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
+            progress.restarted = true;
             (progress.turn, progress.seen) = (None, 0);
             return Step::More(Box::new(progress));
         }
-        return Step::End { cursor: reached(rule, &progress, cursor) };
+        return Step::End { cursor: reached(rule, &progress, cursor), read: Box::new(progress) };
     }
     match page.next {
         Some(turn) => {
             progress.turn = Some(turn);
             Step::More(Box::new(progress))
         }
-        None => Step::End { cursor: progress.token.or_else(|| cursor.map(str::to_owned)) },
+        None => {
+            let cursor = progress.token.clone().or_else(|| cursor.map(str::to_owned));
+            Step::End { cursor, read: Box::new(progress) }
+        }
     }
+}
+
+/// Asks for a list again from the newest record that was met of it, without the lookback. Where all records since `begins`
+/// share one moment it goes on by their second key. False where neither leads further.
+fn restart(rule: &Incremental, progress: &mut Progress, begins: Option<&Moment>) -> bool {
+    match (&progress.tie, &rule.ties) {
+        (Some(Tie::Within { after, met: Some(met) }), _) if met != after => {
+            progress.tie = Some(Tie::Within { after: met.clone(), met: None });
+        }
+        (Some(Tie::Within { .. }), _) => return false,
+        _ if is_newer(rule, progress.high.as_deref(), begins) => {
+            progress.since.clone_from(&progress.high);
+            progress.tie = None;
+        }
+        (None, Some(ties)) if progress.since.is_some() => {
+            progress.tie = Some(Tie::Within { after: ties.from.clone(), met: None });
+        }
+        _ => return false,
+    }
+    progress.restarted = true;
+    (progress.turn, progress.seen) = (None, 0);
+    true
+}
+
+fn is_newer(rule: &Incremental, high: Option<&str>, begins: Option<&Moment>) -> bool {
+    let high = high.and_then(|high| Moment::read(&rule.format, high));
+    high.is_some() && high.as_ref() > begins
+}
+
+/// How much before its `since` a list is asked for: the lookback is taken once, where it began.
+fn lookback(rule: &Incremental, progress: &Progress) -> u32 {
+    if progress.restarted { 0 } else { rule.lookback }
 }
 
 /// The cursor after a list: never less than before, and no later than the list began. A list by windows has looked at all
@@ -224,14 +312,16 @@ fn window_end(rule: &Incremental, since: Option<&str>, end: Option<&str>, window
 }
 
 /// `{since}` as requests say it.
-pub(super) fn since_text(rule: &Incremental, since: &str) -> Option<String> {
+pub(super) fn since_text(rule: &Incremental, progress: &Progress) -> Option<String> {
+    let since = progress.since.as_deref()?;
     let moment = Moment::read(&rule.format, since)?;
     let format = rule.write.as_ref().unwrap_or(&rule.format);
+    let lookback = lookback(rule, progress);
     // As the vendor wrote it where nothing has to be changed: some compare texts.
-    if rule.lookback == 0 && rule.write.is_none() {
+    if lookback == 0 && rule.write.is_none() {
         return Some(since.to_owned());
     }
-    moment.before(&rule.format, rule.lookback).write(format)
+    moment.before(&rule.format, lookback).write(format)
 }
 
 /// `{until}` as requests say it: now where the list has no end of its own.

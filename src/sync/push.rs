@@ -24,6 +24,7 @@ use crate::connection::ConnectionName;
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::http::LONGEST_RETRY_AFTER;
+use crate::json::Json;
 use crate::store::{Given, Known, Mode, PartId, Pushed, StoredEvent, StoredStream};
 use crate::vault::Opened;
 
@@ -76,7 +77,9 @@ impl<'a> Pusher<'a> {
         let Some(stream) = self.connector.streams.get(&rule.stream) else { return Ok(Told::Done) };
         let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(payload)?));
         let values: Given = rule.values.iter().map(value).collect::<Option<_>>().unwrap_or_default();
-        let gone = rule.deleted || rule.deleted_when.iter().any(|(at, values)| record::holds(payload, at, values));
+        let text = payload.to_string();
+        let holds = |(at, values): (&Pointer, &Vec<Value>)| record::holds(Json::checked(&text), at, values);
+        let gone = rule.deleted || rule.deleted_when.iter().any(holds);
         let carried = rule.record.as_ref().and_then(|at| at.find(payload));
         if let Some(document) = carried
             && let Some(told) = self.put(event, rule, stream, &values, document, gone).await?
@@ -109,12 +112,13 @@ impl<'a> Pusher<'a> {
         let told_at = event.occurred_at.unwrap_or(event.received_at);
         // Now that nobody else writes it.
         let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
-        if known.as_ref().is_some_and(|known| is_older(stream, &pulled, told_at, known)) {
+        if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, told_at, known)) {
             tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
             return Ok(Some(Told::Done));
         }
         let now = self.app.clock.now();
-        let pushed = Pushed { stream: stored.id, part, record: pulled.record, told_at, now };
+        let at = pulled.at.map(|(_, text)| text);
+        let pushed = Pushed { stream: stored.id, part, record: pulled.record, at, told_at, now };
         let opened = Arc::clone(&self.opened);
         let kept = tokio::task::spawn_blocking(move || opened.store.records().push(&pushed)).await;
         let change = kept.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })??;
@@ -165,7 +169,8 @@ impl<'a> Pusher<'a> {
             let list = List { session, name: &rule.stream, stream, given, now: self.app.clock.now() };
             added = list.added().unwrap_or_default();
         }
-        Ok(record::record(stream, &document.to_string(), &added, self.opened.store.record_hasher()).ok())
+        let text = document.to_string();
+        Ok(record::record(stream, Json::checked(&text), &added, self.opened.store.record_hasher()).ok())
     }
 
     /// Syncs the stream that a sign is about, unless that was done since the sign came.
@@ -197,7 +202,7 @@ impl<'a> Pusher<'a> {
         };
         for report in reports {
             match report.outcome {
-                Outcome::Done | Outcome::Cancelled | Outcome::Left(_) => {}
+                Outcome::Done | Outcome::Skipped | Outcome::Cancelled | Outcome::Left(_) => {}
                 Outcome::Limited(until) => {
                     self.signs().rests_until = Some(until);
                     return Ok(Told::Busy);
@@ -222,6 +227,7 @@ impl<'a> Pusher<'a> {
             since: None,
             until: None,
             params,
+            allow_deletes: false,
         }
     }
 
@@ -241,15 +247,20 @@ fn is_missing_scopes(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(ApiError::MissingScopes { .. }))
 }
 
-/// Whether a record that was so at a time is older than what is known of it: by what the vendor orders records by, and
-/// where that says nothing, by the time. Pure.
-fn is_older(stream: &Stream, pulled: &Pulled, told_at: Timestamp, known: &Known) -> bool {
+/// Whether an event says nothing new of a record: by what the vendor orders records by, and where that says nothing, by the
+/// time. At one moment a deletion comes last, in whatever order the two arrive. Pure.
+fn is_outdated(stream: &Stream, pulled: &Pulled, told_at: Timestamp, known: &Known) -> bool {
     let known_at = stream.incremental.as_ref().and_then(|rule| {
-        let document: Value = serde_json::from_str(&known.record.json).ok()?;
-        Moment::of(&rule.format, rule.at.find(&document)?)
+        if let Some(text) = &known.deleted_as {
+            return Moment::read(&rule.format, text);
+        }
+        let found = rule.at.find_in(Json::checked(&known.record.json))?;
+        Moment::of(&rule.format, &found.value())
     });
+    let brings_back = known.record.deleted_at.is_some() && !pulled.record.deleted;
     match (pulled.at.as_ref().map(|(at, _)| at), &known_at) {
         (Some(at), Some(known_at)) if at != known_at => at < known_at,
-        _ => told_at < known.as_of,
+        (Some(_), Some(_)) if brings_back => true,
+        _ => told_at < known.as_of || (brings_back && told_at == known.as_of),
     }
 }

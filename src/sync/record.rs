@@ -1,12 +1,14 @@
 //! From what a list holds to records: key, hash, whether it is gone, and what it is newer by. Pure.
 
-use indexmap::IndexMap;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
-use super::document::{Document, minified};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::document::Document;
 use super::moment::Moment;
 use crate::connector::{Gone, Pointer, Stream};
+use crate::json::{self, Json, minified};
 use crate::store::{NewRecord, RecordHasher};
 
 /// The member that counts the rows of a table.
@@ -22,12 +24,18 @@ pub(super) struct Pulled {
 
 impl Pulled {
     pub(super) fn document(&self) -> Value {
-        serde_json::from_str(&self.record.json).unwrap_or_default()
+        json::parse(&self.record.json).unwrap_or_default()
+    }
+
+    /// Whether any of these places holds one of its values.
+    pub(super) fn holds_any(&self, rules: &IndexMap<Pointer, Vec<Value>>) -> bool {
+        let document = Document::parse(&self.record.json);
+        document.is_ok_and(|document| rules.iter().any(|(at, values)| document.holds(at, values)))
     }
 
     /// What stands at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
-        Document::parse(&self.record.json).ok()?.text(at)
+        at.text_in(Json::checked(&self.record.json))
     }
 }
 
@@ -41,16 +49,16 @@ pub(super) struct Keyless(pub Pointer);
 /// [`Keyless`].
 pub(super) fn records(
     stream: &Stream,
-    raw: &[&RawValue],
+    raw: &[Json<'_>],
     added: &IndexMap<String, String>,
     hasher: RecordHasher,
 ) -> Result<Vec<Pulled>, Keyless> {
     if stream.table {
-        return rows(raw).into_iter().map(|row| finish(stream, row.to_string(), added, hasher)).collect();
+        return rows(raw).map(|row| finish(stream, row, added, hasher)).collect();
     }
     raw.iter()
         .map(|raw| {
-            let json = minified(raw.get()).into_owned();
+            let json = minified(raw.as_str()).into_owned();
             match &stream.scalar {
                 Some(name) => finish(stream, format!("{{{}:{json}}}", json!(name)), added, hasher),
                 None => finish(stream, json, added, hasher),
@@ -65,16 +73,16 @@ pub(super) fn records(
 /// [`Keyless`].
 pub(super) fn record(
     stream: &Stream,
-    raw: &str,
+    raw: Json<'_>,
     added: &IndexMap<String, String>,
     hasher: RecordHasher,
 ) -> Result<Pulled, Keyless> {
-    finish(stream, minified(raw).into_owned(), added, hasher)
+    finish(stream, minified(raw.as_str()).into_owned(), added, hasher)
 }
 
 /// The keys of records that an answer tells are gone; `raw` is what stands at the places.
-pub(super) fn gone_keys(gone: &Gone, raw: &[&RawValue]) -> Vec<String> {
-    let documents = raw.iter().filter_map(|raw| Document::parse(raw.get()).ok());
+pub(super) fn gone_keys(gone: &Gone, raw: &[Json<'_>]) -> Vec<String> {
+    let documents = raw.iter().map(|raw| Document::of(*raw));
     documents
         .filter(|document| gone.when.iter().all(|(at, values)| document.holds(at, values)))
         .filter_map(|document| key(&gone.key, &document).ok())
@@ -82,8 +90,8 @@ pub(super) fn gone_keys(gone: &Gone, raw: &[&RawValue]) -> Vec<String> {
 }
 
 /// Whether a place holds one of these values; `*` stands for any.
-pub(super) fn holds(document: &Value, at: &Pointer, values: &[Value]) -> bool {
-    at.find(document).is_some_and(|found| values.iter().any(|value| value == "*" || value == found))
+pub(super) fn holds(document: Json<'_>, at: &Pointer, values: &[Value]) -> bool {
+    at.find_in(document).is_some_and(|found| values.iter().any(|value| value == "*" || found.equals(value)))
 }
 
 fn finish(
@@ -94,10 +102,11 @@ fn finish(
 ) -> Result<Pulled, Keyless> {
     let json = with_added(json, added);
     // Read at its outermost level, and deeper only where something is looked for.
-    let document = Document::parse(&json).map_err(|_| Keyless(Pointer::default()))?;
+    let document = Document::of(Json::checked(&json));
     let row = [Pointer::member(ROW)];
     let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
-    let deleted = stream.deleted.iter().any(|(at, values)| document.holds(at, values));
+    let holds_any = |rules: &IndexMap<Pointer, Vec<Value>>| rules.iter().any(|(at, values)| document.holds(at, values));
+    let deleted = holds_any(&stream.deleted) && !holds_any(&stream.deleted_unless);
     let at = stream.incremental.as_ref().and_then(|rule| {
         let value = document.find(&rule.at)?;
         let text = Pointer::default().text(&value)?;
@@ -110,7 +119,7 @@ fn finish(
 /// A record with the members that it is given, at its end, where it is an object and has none of that name.
 fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
     for (name, value) in added {
-        if Document::parse(&json).is_ok_and(|document| document.lacks(name)) {
+        if Document::of(Json::checked(&json)).lacks(name) {
             json.pop();
             let comma = if json == "{" { "" } else { "," };
             json.push_str(&format!("{comma}{}:{}}}", json!(name), json!(value)));
@@ -123,7 +132,9 @@ fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
 fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, Keyless> {
     let mut texts = Vec::with_capacity(parts.len());
     for at in parts {
-        texts.push(document.text(at).ok_or_else(|| Keyless(at.clone()))?);
+        // Two keys that are written differently are two records, also where half of a surrogate pair is all they differ by.
+        let part = document.all(at).first().and_then(|found| found.exact_text());
+        texts.push(part.ok_or_else(|| Keyless(at.clone()))?.into_owned());
     }
     match texts.len() {
         1 => Ok(texts.swap_remove(0)),
@@ -131,29 +142,79 @@ fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, Keyless> {
     }
 }
 
-/// The rows of a table by the names in its first one. Empty cells at a row's end are cut off by vendors, and so they are
-/// here.
-fn rows(raw: &[&RawValue]) -> Vec<Value> {
-    let mut rows = raw.iter().map(|raw| serde_json::from_str::<Vec<Value>>(raw.get()).unwrap_or_default());
-    let Some(names) = rows.next() else { return Vec::new() };
-    let names: Vec<String> = names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| match name {
-            Value::String(name) if !name.is_empty() && name != ROW => name.clone(),
-            Value::Number(name) => name.to_string(),
-            _ => format!("column_{}", index + 1),
-        })
-        .collect();
-    let named = |(number, cells): (usize, Vec<Value>)| {
-        let mut row = Map::new();
-        row.insert(ROW.to_owned(), json!(number));
-        for (index, cell) in cells.into_iter().enumerate() {
-            let name = names.get(index).cloned().unwrap_or_else(|| format!("column_{}", index + 1));
-            // A name that comes twice keeps its first column.
-            row.entry(name).or_insert(cell);
+/// The rows of a table as records, each cell as it was written. The first row that is not blank names the columns; `_row`
+/// counts from the first row, blank ones among them. Empty cells at a row's end are cut off by vendors, and so they are here.
+fn rows<'r>(raw: &'r [Json<'_>]) -> impl Iterator<Item = String> + 'r {
+    let heading = raw.iter().position(|row| row.items().any(|cell| !is_blank(cell))).unwrap_or(raw.len());
+    let body = raw.get(heading + 1..).unwrap_or_default();
+    let width = raw.iter().map(|row| row.items().count()).max().unwrap_or_default();
+    let names = raw.get(heading).map(|row| column_names(*row, width)).unwrap_or_default();
+    let names: Vec<String> = names.iter().map(|name| json!(name).to_string()).collect();
+    (heading + 2..).zip(body).map(move |(number, row)| {
+        let mut record = format!("{{{}:{number}", json!(ROW));
+        for (name, cell) in names.iter().zip(row.items()) {
+            record.push_str(&format!(",{name}:{}", minified(cell.as_str())));
         }
-        Value::Object(row)
-    };
-    (2..).zip(rows).map(named).collect()
+        record.push('}');
+        record
+    })
+}
+
+fn is_blank(cell: Json<'_>) -> bool {
+    cell.text().is_none_or(|text| text.trim().is_empty())
+}
+
+/// A name for each column that no other one has. A column without a name is `column_N`; of columns with the same name the
+/// first keeps it, and the others are `name_2`, `name_3`.
+fn column_names(heading: Json<'_>, width: usize) -> Vec<String> {
+    let given: Vec<Option<String>> =
+        heading.items().map(|cell| (!is_blank(cell)).then(|| cell.text().unwrap_or_default().into_owned())).collect();
+    let mut taken: HashSet<String> = given.iter().flatten().cloned().chain([ROW.to_owned()]).collect();
+    let mut seen = HashSet::from([ROW.to_owned()]);
+    let mut names = Vec::with_capacity(width);
+    for index in 0..width {
+        let given = given.get(index).cloned().flatten();
+        let name = match given {
+            Some(name) if seen.insert(name.clone()) => name,
+            Some(name) => free(&taken, &name, 2),
+            None => {
+                let name = format!("column_{}", index + 1);
+                if taken.contains(&name) { free(&taken, &name, 2) } else { name }
+            }
+        };
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    names
+}
+
+fn free(taken: &HashSet<String>, name: &str, from: usize) -> String {
+    (from..).map(|number| format!("{name}_{number}")).find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Vec<String> {
+        rows(&Json::check(text).unwrap().items().collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn field_15_no_cell_of_a_table_is_lost() {
+        assert_eq!(
+            table(
+                r#"[["Name","Date","Date","Date_2",""," ",7],["a",1.10,"\ud83d","x","y","z",true,"beyond"],[],["b"]]"#
+            ),
+            [
+                r#"{"_row":2,"Name":"a","Date":1.10,"Date_3":"\ud83d","Date_2":"x","column_5":"y","column_6":"z","7":true,"column_8":"beyond"}"#,
+                r#"{"_row":3}"#,
+                r#"{"_row":4,"Name":"b"}"#,
+            ]
+        );
+        // The first row that is not blank names the columns.
+        assert_eq!(table(r#"[[],["",null],["Name","_row"],["a",1]]"#), [r#"{"_row":4,"Name":"a","_row_2":1}"#]);
+        assert_eq!(table(r#"[["column_2",""],["a","b"]]"#), [r#"{"_row":2,"column_2":"a","column_2_2":"b"}"#]);
+        assert!(table("[]").is_empty() && table("[[],[]]").is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
@@ -21,6 +21,7 @@ use crate::connection::ConnectionName;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::http::redact_url;
+use crate::notify::Notice;
 use crate::oauth::access::{self, Want};
 use crate::store::{Counts, EndedJob, Given, JobState, Mode, NewJob, StoredStream, StreamId, Traffic};
 use crate::vault::Opened;
@@ -32,18 +33,21 @@ const STREAMS_AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub enum Outcome {
     Done,
+    /// The vendor gave none of its lists.
+    Skipped,
     /// The vendor's rate limit ended it, in order.
     Limited(Timestamp),
     Cancelled,
     Failed(Error),
     /// It was not begun: why.
-    Left(String),
+    Left(Error),
 }
 
 impl Outcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Skipped => "skipped",
             Self::Limited(_) => "limited",
             Self::Cancelled => "cancelled",
             Self::Failed(_) => "failed",
@@ -143,7 +147,8 @@ pub fn check(app: &App, order: &Order) -> Result<Vec<Planned>> {
         let request = part.map(|given| {
             let list = List { session: &session, name, stream, given: &given, now };
             let request = list.page(&progress, &token.grant)?;
-            Ok::<_, Error>(format!("{} {}", request.method, redact_url(&request.url, &request.secrets)))
+            let url = session.route.shown(&request.url);
+            Ok::<_, Error>(format!("{} {}", request.method, redact_url(&url, &request.secrets)))
         });
         planned.push(Planned {
             stream: name.to_owned(),
@@ -161,7 +166,7 @@ pub fn check(app: &App, order: &Order) -> Result<Vec<Planned>> {
         cursor: None,
         request: None,
         left: match report.outcome {
-            Outcome::Left(why) => Some(why),
+            Outcome::Left(why) => Some(why.message()),
             _ => None,
         },
     }));
@@ -186,6 +191,7 @@ impl Run<'_> {
         let stopwatch = Stopwatch::start();
         let mut ends = Ends::default();
         let outcome = match self.locked(chosen, &mut ends).await {
+            Ok(()) if ends.is_skipped() => Outcome::Skipped,
             Ok(()) => Outcome::Done,
             Err(error) => match error.downcast_ref::<SyncError>() {
                 Some(SyncError::Limited { resumes_at, .. }) => Outcome::Limited(*resumes_at),
@@ -221,6 +227,8 @@ impl Run<'_> {
             store.streams().set_params(stream.id, &params)?;
         }
         let goal = goal(self.order, chosen.mode);
+        // Hooks are told when it begins, not at each run.
+        let was_held = store.jobs().last_code(stream.id)?.as_deref() == Some("sweep_held");
         let job = store.jobs().begin(&NewJob {
             stream: stream.id,
             mode: chosen.mode,
@@ -240,22 +248,38 @@ impl Run<'_> {
             hasher: store.record_hasher(),
             watch: self.watch,
             beside: Mutex::default(),
+            allow_deletes: self.order.allow_deletes,
+            swept: AtomicU64::new(0),
+            looked_back: AtomicBool::new(false),
         };
         let parts = Parts { run: self, reader: &reader, given };
         let result = parts.read_all(ends).await;
         let beside = *reader.beside.lock().unwrap_or_else(PoisonError::into_inner);
         ends.brought.traffic.add(beside);
         let (state, resumes_at) = match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
+            Ok(()) if ends.is_skipped() => (JobState::Skipped, None),
             Ok(()) => (JobState::Done, None),
             Err(Some(SyncError::Limited { resumes_at, .. })) => (JobState::Limited, Some(*resumes_at)),
             Err(Some(SyncError::Cancelled { .. })) => (JobState::Cancelled, None),
             Err(_) => (JobState::Failed, None),
         };
-        let error = result.as_ref().err().filter(|_| state == JobState::Failed).map(Error::message);
+        let error = result.as_ref().err().filter(|_| state == JobState::Failed);
+        if let Some(overlooked) = chosen.stream.overlooks.as_ref().filter(|_| reader.looked_back.into_inner()) {
+            let name = self.order.connection.to_string();
+            self.watch.note(chosen.name, &overlooked.replace("{name}", &name));
+        }
+        if let Some(SyncError::SweepHeld { .. }) = error.and_then(Error::downcast_ref)
+            && !was_held
+        {
+            let reason = error.map(Error::message).unwrap_or_default();
+            let (connection, now) = (&self.session.connection, self.app.clock.now());
+            self.app.tell(Notice::sweep_held(connection, chosen.name, &reason, &self.app.workspace, now));
+        }
         store.jobs().end(&EndedJob {
             id: job,
             state,
-            error,
+            error: error.map(Error::message),
+            code: error.map(|error| error.code().to_owned()),
             resumes_at,
             traffic: beside,
             ended_at: self.app.clock.now(),

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::moment::Moment;
-use super::plan::{Goal, Page, Progress, Step, advance, begin, goes_on, is_sweeping, since_text, until_text};
+use super::plan::{Goal, Page, Progress, Step, Tie, advance, begin, goes_on, is_sweeping, until_text};
 use crate::api::Turn;
 use crate::clock::Timestamp;
-use crate::connector::{CursorFormat, Stream};
+use crate::connector::{CursorFormat, Incremental, Stream};
 use crate::store::Mode;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -28,19 +28,19 @@ fn numbered(rest: &str) -> Stream {
 
 fn page(high: Option<i64>, count: usize, next: Option<u64>) -> Page {
     let high = high.map(|high| (Moment::Number(high.into()), high.to_string()));
-    Page { count, high, next: next.map(Turn::Count), token: None, read_at: None }
+    Page { count, high, next: next.map(Turn::Count), ..Page::default() }
 }
 
 fn more(step: Step) -> Progress {
     match step {
         Step::More(progress) => *progress,
-        Step::End { cursor } => panic!("it ended at {cursor:?}"),
+        Step::End { cursor, .. } => panic!("it ended at {cursor:?}"),
     }
 }
 
 fn end(step: Step) -> Option<String> {
     match step {
-        Step::End { cursor } => cursor,
+        Step::End { cursor, .. } => cursor,
         Step::More(progress) => panic!("it goes on with {progress:?}"),
     }
 }
@@ -120,7 +120,7 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     let cursor = loop {
         match advance(&stream, progress, None, Page::default()) {
             Step::More(next) => progress = *next,
-            Step::End { cursor } => break cursor,
+            Step::End { cursor, .. } => break cursor,
         }
         covered.push((progress.since.clone().unwrap(), progress.until.clone().unwrap()));
     };
@@ -136,7 +136,7 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     let corrected = loop {
         match advance(&stream, again, fast, Page::default()) {
             Step::More(next) => again = *next,
-            Step::End { cursor } => break cursor,
+            Step::End { cursor, .. } => break cursor,
         }
     };
     assert_eq!(corrected.as_deref(), Some(NOW));
@@ -203,13 +203,17 @@ fn times_are_written_as_requests_want_them() {
         stream(&text).incremental.unwrap()
     };
     let odd = "2026-11-20T10:00:00.120+0100";
-    assert_eq!(since_text(&rule(""), odd).as_deref(), Some(odd), "as the vendor wrote it");
-    assert_eq!(since_text(&rule(", lookback = 60"), odd).as_deref(), Some("2026-11-20T08:59:00.12Z"));
+    let since_text = |rule: &Incremental, since: &str, restarted: bool| {
+        super::plan::since_text(rule, &Progress { since: Some(since.to_owned()), restarted, ..Progress::default() })
+    };
+    assert_eq!(since_text(&rule(""), odd, false).as_deref(), Some(odd), "as the vendor wrote it");
+    assert_eq!(since_text(&rule(", lookback = 60"), odd, false).as_deref(), Some("2026-11-20T08:59:00.12Z"));
+    assert_eq!(since_text(&rule(", lookback = 60"), odd, true).as_deref(), Some(odd), "once");
     // What a format cannot say makes the time earlier, never later.
     let minutes = rule(", write = { strftime = \"%Y-%m-%d %H:%M\" }");
-    assert_eq!(since_text(&minutes, odd).as_deref(), Some("2026-11-20 09:00"));
+    assert_eq!(since_text(&minutes, odd, false).as_deref(), Some("2026-11-20 09:00"));
     assert_eq!(until_text(&minutes, None, now()).as_deref(), Some("2026-11-20 12:00"));
-    assert_eq!(since_text(&rule(""), "no time"), None);
+    assert_eq!(since_text(&rule(""), "no time", false), None);
 }
 
 /// A vendor whose list comes oldest first and whose records move to its end when they change, also between two pages.
@@ -242,8 +246,8 @@ fn a_cursor_ends_where_the_reading_began() {
         count: 1,
         high: Some(at(high)),
         next,
-        token: None,
         read_at: Some(read_at.parse().unwrap()),
+        ..Page::default()
     };
     let ended = |cursor: Option<&str>, first: &str, second: &str| {
         let begun = begin(&stream, &Goal::default(), cursor, now());
@@ -254,7 +258,7 @@ fn a_cursor_ends_where_the_reading_began() {
         };
         // A later page was read later, and another process may read it.
         match advance(&stream, kept(&next), cursor, read(second, "2026-11-20T11:05:00Z", None)) {
-            Step::End { cursor } => cursor.unwrap(),
+            Step::End { cursor, .. } => cursor.unwrap(),
             Step::More(_) => panic!("there is no other page"),
         }
     };
@@ -263,6 +267,35 @@ fn a_cursor_ends_where_the_reading_began() {
     assert_eq!(ended(None, "2026-11-20T10:00:00+01:00", "2026-11-20T09:30:00Z"), "2026-11-20T09:30:00Z");
     let cursor = Some("2026-11-20T11:30:00Z");
     assert_eq!(ended(cursor, "2026-11-20T11:40:00Z", "2026-11-20T11:50:00Z"), "2026-11-20T11:30:00Z", "never back");
+}
+
+#[test]
+fn a_moment_with_more_records_than_a_list_holds_is_listed_by_the_second_key() {
+    let stream = numbered(
+        ", restart_after = 4, lookback = 10, ties = { at = \"/id\", from = \"0\", query = { equal = \"{since}\" }, \
+         past = { query = { above = \"{since}\" } } }",
+    );
+    let at = |high: i64, id: &str, next: bool| Page {
+        second_key: Some(id.to_owned()),
+        ..page(Some(high), 2, next.then_some(2))
+    };
+    let begun = begin(&stream, &Goal::default(), Some("50"), now());
+    // The lookback is taken once: from 40 to 45, of which there are more than four.
+    let next = more(advance(&stream, begun, Some("50"), at(45, "2", true)));
+    let next = more(advance(&stream, next, Some("50"), at(45, "4", true)));
+    assert_eq!((next.since.as_deref(), &next.turn, next.restarted), (Some("45"), &None, true));
+    let next = more(advance(&stream, next, Some("50"), at(45, "2", true)));
+    let next = more(advance(&stream, kept(&next), Some("50"), at(45, "4", true)));
+    assert_eq!(next.tie, Some(Tie::Within { after: "0".to_owned(), met: None }));
+    let next = more(advance(&stream, next, Some("50"), at(45, "9", true)));
+    let next = more(advance(&stream, next, Some("50"), at(45, "10", true)));
+    assert_eq!(next.tie, Some(Tie::Within { after: "10".to_owned(), met: None }), "as a number");
+    let next = more(advance(&stream, kept(&next), Some("50"), at(45, "12", false)));
+    assert_eq!((next.tie.clone(), next.since.as_deref(), &next.turn), (Some(Tie::Past), Some("45"), &None));
+    let next = more(advance(&stream, next, Some("50"), at(47, "1", true)));
+    let next = more(advance(&stream, next, Some("50"), at(60, "3", true)));
+    assert_eq!((next.tie.clone(), next.since.as_deref()), (None, Some("60")));
+    assert_eq!(end(advance(&stream, next, Some("50"), at(61, "5", false))).as_deref(), Some("61"));
 }
 
 /// What a process that goes on finds of what another left.
@@ -293,13 +326,15 @@ proptest! {
                 Step::More(after) => {
                     prop_assert!(next.is_some());
                     let begins: Option<i64> = after.since.as_deref().map(|since| since.parse().unwrap());
-                    prop_assert!(begins >= since, "{begins:?} after {since:?}");
-                    // Asked for anew only from where it has been, and never twice from the same place.
-                    prop_assert!(after.turn.is_some() || (begins > since && begins <= greatest));
+                    // What was asked for before, with the lookback that is taken once.
+                    let asked = if progress.restarted { since } else { since.map(|since| since - i64::from(lookback)) };
+                    prop_assert!(begins >= asked, "{begins:?} after {since:?}");
+                    // Asked for again only from where it has been, and never twice from the same place.
+                    prop_assert!(after.turn.is_some() || (begins > asked && begins <= greatest));
                     since = begins;
                     progress = *after;
                 }
-                Step::End { cursor: reached } => {
+                Step::End { cursor: reached, .. } => {
                     let reached: Option<i64> = reached.map(|reached| reached.parse().unwrap());
                     prop_assert_eq!(reached, greatest);
                     break;
@@ -327,7 +362,7 @@ proptest! {
             let high = highs.next().flatten().map(|high| base + high);
             greatest = greatest.max(high.unwrap_or(i64::MIN));
             let moment = high.map(|high| (Moment::read(&CursorFormat::Unix, &high.to_string()).unwrap(), high.to_string()));
-            let page = Page { count: 1, high: moment, next: None, token: None, read_at: None };
+            let page = Page { count: 1, high: moment, ..Page::default() };
             let (from, to) = (progress.since.clone().unwrap(), progress.until.clone().unwrap());
             let length = to.parse::<i64>().unwrap() - from.parse::<i64>().unwrap();
             prop_assert!((0..=i64::from(window)).contains(&length));
@@ -336,7 +371,7 @@ proptest! {
                     prop_assert_eq!(next.since.as_ref(), Some(&to), "no gap");
                     progress = *next;
                 }
-                Step::End { cursor } => break cursor.unwrap(),
+                Step::End { cursor, .. } => break cursor.unwrap(),
             }
         };
         prop_assert_eq!(reached.parse::<i64>().unwrap(), greatest);
@@ -373,7 +408,7 @@ proptest! {
             }
             match advance(&stream, progress, None, page) {
                 Step::More(next) => progress = *next,
-                Step::End { cursor } => {
+                Step::End { cursor, .. } => {
                     let newest = vendor.records.iter().max().unwrap();
                     prop_assert!(cursor.unwrap().parse::<i64>().unwrap() <= *newest);
                     break;

@@ -1,7 +1,6 @@
 //! One way through a list: while a page is understood and written, the next is asked for.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
@@ -11,10 +10,10 @@ use super::SyncError;
 use super::ask::List;
 use super::fetch::{Fetched, Trouble, weigh};
 use super::list::{Brought, Reader};
-use super::plan::{Progress, Step, advance};
-use crate::api::{Answer, Token, Turn};
-use crate::error::Result;
-use crate::store::{Mode, NewPage, PagePlace, Part, Traffic};
+use super::plan::{Progress, Step, advance, begin, is_sweeping, second_look};
+use crate::api::{Answer, Met, Token, Trail, Turn, hash_of};
+use crate::error::{Error, Kind, Result};
+use crate::store::{FullList, Mode, NewPage, PagePlace, Part, Traffic};
 
 /// Pages of one list that are asked for side by side, where their number is known, and records of which each is.
 pub(super) const SIDE_BY_SIDE: usize = 8;
@@ -30,8 +29,22 @@ pub(super) struct Walk<'w> {
     pub(super) part: &'w Part,
     /// The version of the parent's record.
     pub(super) parent_version: Option<u64>,
-    /// Whether what is not met is gone in the end.
-    pub(super) sweeping: bool,
+}
+
+/// How a list was read to its end.
+pub(super) enum Ended {
+    Read,
+    /// It holds everything: what was not met in it may be swept away.
+    Listed(FullList),
+    /// A page of it held nothing new: how to look at it a second time.
+    Doubtful(Box<Progress>),
+}
+
+/// What was asked and met of a list so far.
+struct Path {
+    /// Fingerprints of requests.
+    asked: HashSet<u64>,
+    trail: Trail,
 }
 
 /// A page on its way to the store, and who waits for it.
@@ -44,9 +57,15 @@ struct Sender {
     room: Arc<Semaphore>,
 }
 
+/// What follows a page that was handed over to be written.
+enum Kept {
+    More(Box<Progress>),
+    Ended(Ended),
+}
+
 /// What followed from a page.
 struct Taken {
-    step: Step,
+    kept: Kept,
     /// Its records.
     count: usize,
     /// All pages that come after it, where they are known.
@@ -57,7 +76,7 @@ struct Taken {
 
 impl Walk<'_> {
     /// Reads the list to its end.
-    pub(super) async fn run(&self, progress: Progress, token: Token, brought: &mut Brought) -> Result<(), Trouble> {
+    pub(super) async fn run(&self, progress: Progress, token: Token, brought: &mut Brought) -> Result<Ended, Trouble> {
         let (pages, receiver) = mpsc::channel::<Parcel>(MOST_WAITING);
         let sender = Sender { pages, room: Arc::new(Semaphore::new(ROOM_KIB as usize)) };
         // Each owns its end of the channel, so that the one ends with the other.
@@ -92,36 +111,45 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn fetch(&self, mut progress: Progress, mut token: Token, sender: Sender) -> Result<(), Trouble> {
+    async fn fetch(&self, mut progress: Progress, mut token: Token, sender: Sender) -> Result<Ended, Trouble> {
         self.begin_with_token(&mut progress, &mut token).await?;
-        let mut seen = HashSet::new();
+        let mut path = Path { asked: HashSet::new(), trail: Trail::behind(progress.last_page) };
         let mut resumed = progress.turn.is_some();
         let mut answer = None;
         loop {
-            if !seen.insert(fingerprint(&progress)) {
-                let repeated = |connection, stream| SyncError::Repeated { connection, stream };
-                return Err(self.reader.error(repeated).into_trouble());
+            if !path.asked.insert(request_of(&progress)) {
+                return Err(self.repeated());
             }
-            let taken = self.take(&progress, &mut token, resumed, answer.take(), &sender).await?;
+            let taken = match self.take(&progress, &mut token, resumed, answer.take(), &mut path, &sender).await {
+                // The place was kept by another run, and may itself be what is wrong.
+                Err(Trouble::Failed(error)) if resumed && !is_passing(&error) => {
+                    return Err(Trouble::Expired { page: true });
+                }
+                taken => taken?,
+            };
             resumed = false;
-            match taken.step {
-                Step::End { .. } => return Ok(()),
-                Step::More(next) => progress = *next,
+            match taken.kept {
+                Kept::Ended(ended) => return Ok(ended),
+                Kept::More(next) => progress = follow(&progress, *next, &mut path),
             }
             match taken.ahead {
-                Some((place, answered)) if fingerprint(&place) == fingerprint(&progress) => answer = Some(answered),
+                Some((place, answered)) if request_of(&place) == request_of(&progress) => answer = Some(answered),
                 Some((_, Ok(unused))) => self.reader.count_beside(weigh(&unused)),
                 _ => {}
             }
             if let Some(turns) = taken.turns {
                 let places = turns.into_iter().enumerate();
                 let places = places.map(|(index, turn)| turned(&progress, turn, index * taken.count)).collect();
-                match self.side_by_side(progress, places, &token, &mut seen, &sender).await? {
-                    Step::End { .. } => return Ok(()),
-                    Step::More(next) => progress = *next,
+                match self.side_by_side(progress, places, &token, &mut path, &sender).await? {
+                    Kept::Ended(ended) => return Ok(ended),
+                    Kept::More(next) => progress = *next,
                 }
             }
         }
+    }
+
+    fn repeated(&self) -> Trouble {
+        self.reader.error(|connection, stream| SyncError::Repeated { connection, stream }).into_trouble()
     }
 
     /// Asks for the token that changes begin with, where a list is to begin with one.
@@ -135,6 +163,11 @@ impl Walk<'_> {
         reader.count_beside(weigh(&answer));
         reader.judge(&answer, progress, false)?;
         progress.token = answer.response.json().and_then(|document| rule.at.text(&document));
+        if progress.token.is_none() {
+            let why = format!("no token at {:?} in the answer that changes begin with", rule.at.to_string());
+            let error = reader.error(|connection, stream| SyncError::NotAList { connection, stream, why });
+            return Err(error.into_trouble());
+        }
         Ok(())
     }
 
@@ -145,6 +178,7 @@ impl Walk<'_> {
         token: &mut Token,
         resumed: bool,
         answer: Option<Result<Answer, Trouble>>,
+        path: &mut Path,
         sender: &Sender,
     ) -> Result<Taken, Trouble> {
         let (reader, list) = (self.reader, self.list);
@@ -163,10 +197,10 @@ impl Walk<'_> {
                     // The request for the next page goes out before this one takes the thread.
                     tokio::task::yield_now().await;
                     let fetched = reader.understand(list, progress, sheet, &details).await?;
-                    self.keep(progress, fetched, sender).await
+                    self.keep(progress, fetched, path, sender).await
                 };
-                let (ahead, step) = tokio::try_join!(asks, keeps)?;
-                Ok(Taken { step, count, turns, ahead })
+                let (ahead, kept) = tokio::try_join!(asks, keeps)?;
+                Ok(Taken { kept, count, turns, ahead })
             })
             .await
     }
@@ -177,9 +211,9 @@ impl Walk<'_> {
         mut progress: Progress,
         places: Vec<Progress>,
         token: &Token,
-        seen: &mut HashSet<u64>,
+        path: &mut Path,
         sender: &Sender,
-    ) -> Result<Step, Trouble> {
+    ) -> Result<Kept, Trouble> {
         let (reader, list) = (self.reader, self.list);
         let mut pages = stream::iter(places)
             .map(|place| {
@@ -198,19 +232,31 @@ impl Walk<'_> {
             if place.turn != progress.turn {
                 break;
             }
-            seen.insert(fingerprint(&place));
-            match self.keep(&progress, fetched?, sender).await? {
-                Step::More(next) => progress = *next,
-                end => return Ok(end),
+            path.asked.insert(request_of(&place));
+            match self.keep(&progress, fetched?, path, sender).await? {
+                Kept::More(next) => progress = follow(&progress, *next, path),
+                ended => return Ok(ended),
             }
         }
-        Ok(Step::More(Box::new(progress)))
+        Ok(Kept::More(Box::new(progress)))
     }
 
     /// Hands a page over to be written; what follows it.
-    async fn keep(&self, progress: &Progress, fetched: Fetched, sender: &Sender) -> Result<Step, Trouble> {
-        let Fetched { records, known, gone, page, traffic } = fetched;
+    async fn keep(
+        &self,
+        progress: &Progress,
+        fetched: Fetched,
+        path: &mut Path,
+        sender: &Sender,
+    ) -> Result<Kept, Trouble> {
+        let Fetched { records, known, gone, mut page, traffic } = fetched;
+        page.is_repeated = path.trail.add(&page.records) == Met::Repeated;
+        if path.trail.is_endless() && page.next.is_some() {
+            self.reader.count_beside(traffic);
+            return Err(self.repeated());
+        }
         let step = advance(self.reader.stream, progress.clone(), self.part.cursor.as_deref(), page);
+        let (place, kept) = self.place(step);
         let page = NewPage {
             job: self.reader.job,
             stream: self.reader.id,
@@ -218,36 +264,73 @@ impl Walk<'_> {
             records: records.into_iter().map(|pulled| pulled.record).collect(),
             known,
             gone,
-            sweeping: self.sweeping,
+            sweeping: self.is_sweeping(progress),
             again: progress.again,
-            place: self.place(&step, progress.begun),
+            place,
             traffic,
             now: self.list.now,
         };
-        let (kept, waits) = oneshot::channel();
+        let (done, waits) = oneshot::channel();
         let kib = u32::try_from(page.traffic.bytes / 1024).unwrap_or(ROOM_KIB).clamp(1, ROOM_KIB);
         let room = Arc::clone(&sender.room).acquire_many_owned(kib).await.map_err(|_| Trouble::Stopped)?;
-        sender.pages.send((page, kept, room)).await.map_err(|_| Trouble::Stopped)?;
+        sender.pages.send((page, done, room)).await.map_err(|_| Trouble::Stopped)?;
         // The next request tells the vendor to forget what is not kept yet.
         if self.list.pages().is_some_and(|pages| pages.acknowledges) {
             waits.await.map_err(|_| Trouble::Stopped)?;
         }
-        Ok(step)
+        Ok(kept)
     }
 
-    fn place(&self, step: &Step, begun: u64) -> PagePlace {
-        let json = |progress: &Progress| serde_json::to_string(progress).unwrap_or_default();
-        match (self.reader.goal.mode, step) {
-            (Mode::Backfill, Step::More(progress)) => PagePlace::Backfill(Some(json(progress))),
-            (Mode::Backfill, Step::End { .. }) => PagePlace::Backfill(None),
-            (_, Step::More(progress)) => PagePlace::Under(json(progress)),
-            (_, Step::End { cursor }) => {
-                let waits = Progress { full: true, swept_next: true, begun, ..Progress::default() };
-                let progress = self.sweeping.then(|| json(&waits));
-                PagePlace::End { cursor: cursor.clone(), parent_version: self.parent_version, progress }
-            }
-        }
+    fn is_sweeping(&self, progress: &Progress) -> bool {
+        is_sweeping(self.reader.stream, progress, self.reader.goal)
     }
+
+    /// Where the list stands behind a page. The cursor of a list that is to be swept moves with the sweep.
+    fn place(&self, step: Step) -> (PagePlace, Kept) {
+        let is_backfill = self.reader.goal.mode == Mode::Backfill;
+        let under = |progress: &Progress| {
+            let json = serde_json::to_string(progress).unwrap_or_default();
+            if is_backfill { PagePlace::Backfill(Some(json)) } else { PagePlace::Under(json) }
+        };
+        let parent_version = self.parent_version;
+        let (cursor, read) = match step {
+            Step::More(next) => return (under(&next), Kept::More(next)),
+            Step::End { cursor, read } => (cursor, read),
+        };
+        let is_sweeping = self.is_sweeping(&read);
+        if read.doubtful {
+            let second = Box::new(if is_sweeping {
+                second_look(self.reader.stream, read.begun, self.list.now)
+            } else {
+                let cursor = self.part.cursor.as_deref();
+                Progress { again: true, ..begin(self.reader.stream, self.reader.goal, cursor, self.list.now) }
+            });
+            return (under(&second), Kept::Ended(Ended::Doubtful(second)));
+        }
+        if is_sweeping {
+            let (begun, reached) = (read.begun, cursor.clone());
+            let waits =
+                Progress { full: true, swept_next: true, begun, reached, parent_version, ..Progress::default() };
+            let listed = FullList { part: self.part.id, begun, cursor, parent_version };
+            return (under(&waits), Kept::Ended(Ended::Listed(listed)));
+        }
+        let place = if is_backfill { PagePlace::Backfill(None) } else { PagePlace::End { cursor, parent_version } };
+        (place, Kept::Ended(Ended::Read))
+    }
+}
+
+/// The place to go on from. A list that is asked for again from another time meets records again.
+fn follow(before: &Progress, next: Progress, path: &mut Path) -> Progress {
+    if (&before.since, &before.until, &before.tie) != (&next.since, &next.until, &next.tie) {
+        path.trail = Trail::default();
+    }
+    next
+}
+
+/// Whether an error says nothing of the place that was asked for.
+fn is_passing(error: &Error) -> bool {
+    let is_cancelled = matches!(error.downcast_ref(), Some(SyncError::Cancelled { .. }));
+    is_cancelled || matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault)
 }
 
 /// The same list, so many records later.
@@ -256,9 +339,7 @@ fn turned(progress: &Progress, turn: Turn, records: usize) -> Progress {
 }
 
 /// What tells one request of a list from another.
-fn fingerprint(progress: &Progress) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&progress.since, &progress.until).hash(&mut hasher);
-    serde_json::to_string(&progress.turn).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
+fn request_of(progress: &Progress) -> u64 {
+    let turn = serde_json::to_string(&progress.turn).unwrap_or_default();
+    hash_of((&progress.since, &progress.until, &progress.tie, turn))
 }

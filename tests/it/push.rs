@@ -16,7 +16,7 @@ use crate::webhook::{Listening, Maker, events, home, post};
 static SENT: AtomicU64 = AtomicU64::new(1);
 
 /// Sends an event with a body of its own.
-fn send(home: &Home, name: &str, url: &Url, event: &str, body: &Value) {
+pub fn send(home: &Home, name: &str, url: &Url, event: &str, body: &Value) {
     let maker = Maker::of(home, name);
     let connector: Connector = Catalogue::new(std::path::Path::new("/nonexistent")).get(name).unwrap();
     let body = body.to_string();

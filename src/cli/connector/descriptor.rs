@@ -16,6 +16,6 @@ pub(super) struct DescriptorArgs {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &DescriptorArgs) -> Result<u8> {
     let shape = descriptor(&app.catalogue.get(&args.connector)?);
-    ui.show_document(&serde_json::to_value(shape).unwrap_or_default())?;
+    ui.show_document(&serde_json::to_string(&shape).unwrap_or_default())?;
     Ok(0)
 }

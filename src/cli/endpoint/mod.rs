@@ -232,7 +232,7 @@ fn rate(text: &str) -> Result<Budget, String> {
         _ => return Err(wrong()),
     };
     let requests = requests.parse().ok().filter(|requests| (1..=10_000).contains(requests)).ok_or_else(wrong)?;
-    Ok(Budget { requests, secs })
+    Ok(Budget { units: requests, secs, burst: None })
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {

@@ -70,7 +70,7 @@ impl EndpointView {
             attempts: rules.most_attempts,
             ttl: rules.ttl.as_secs(),
             timeout: rules.timeout.as_secs(),
-            rate: rules.rate.map(|rate| format!("{}/{}", rate.requests, unit(rate.secs))),
+            rate: rules.rate.map(|rate| format!("{}/{}", rate.units, unit(rate.secs))),
             created_at: endpoint.created_at.to_string(),
             old_secret_until: endpoint.overlap_until(now).map(|until| until.to_string()),
             since: since.map(|since| since.as_second() - now.as_second()),

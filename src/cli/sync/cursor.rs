@@ -263,7 +263,7 @@ fn export(app: &App, ui: &Ui, word: &str) -> Result<u8> {
         exported.push(ExportedStream { stream: stream.name, params: stream.params, lists });
     }
     let connector = target.connection.connector().to_owned();
-    ui.show_document(&json!(Exported { format_version: 1, connector, streams: exported }))?;
+    ui.show_document(&json!(Exported { format_version: 1, connector, streams: exported }).to_string())?;
     Ok(0)
 }
 

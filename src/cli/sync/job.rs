@@ -29,8 +29,13 @@ enum JobCommand {
     },
     /// All that is known of a run
     Show { id: i64 },
-    /// Sync the stream of a run again, as it was to be
-    Retry { id: i64 },
+    /// Run the sync of a job again
+    Retry {
+        id: i64,
+        /// Mark records as deleted even if that is more than half of the stream
+        #[arg(long)]
+        allow_deletes: bool,
+    },
     /// End a run after the page that it is at; what it brought stays
     Cancel { id: i64 },
 }
@@ -53,6 +58,7 @@ struct JobView {
     #[serde(flatten)]
     traffic: Traffic,
     error: Option<String>,
+    code: Option<String>,
     #[serde(skip)]
     started_in: i64,
 }
@@ -66,7 +72,7 @@ fn tone(state: &str) -> Option<Tone> {
     match state {
         "done" => Some(Tone::Good),
         "failed" | "interrupted" => Some(Tone::Bad),
-        "limited" | "cancelled" => Some(Tone::Warn),
+        "limited" | "cancelled" | "skipped" => Some(Tone::Warn),
         _ => None,
     }
 }
@@ -120,6 +126,7 @@ impl View for JobView {
             add(name, Some(grouped(number)));
         }
         add("error", self.error.clone());
+        add("code", self.code.clone());
         table(ui, &["job", &self.id.to_string()], rows)
     }
 }
@@ -144,6 +151,7 @@ fn view(app: &App, job: Job) -> JobView {
         counts: job.counts,
         traffic: job.traffic,
         error: job.error,
+        code: job.code,
         started_in: job.started_at.as_second() - now.as_second(),
     }
 }
@@ -163,7 +171,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
             ui.show(&view(app, find(app, *id)?))?;
             Ok(0)
         }
-        JobCommand::Retry { id } => {
+        JobCommand::Retry { id, allow_deletes } => {
             let job = find(app, *id)?;
             let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
             let order = Order {
@@ -173,6 +181,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
                 since: time(&job.since),
                 until: time(&job.until),
                 params: crate::store::Given::new(),
+                allow_deletes: *allow_deletes,
             };
             let reports = execute(app, ui, &[order])?;
             show_reports(app, ui, reports)

@@ -20,7 +20,7 @@ use super::ui::{Tone, Ui, View};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connection::ConnectionName;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 use crate::sync::{self, Order, Outcome, Planned, Report};
 
@@ -44,8 +44,11 @@ pub(super) struct SyncArgs {
     /// What a stream needs; kept for later runs. In place of a parent's values, the one record to list for
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", add = super::complete::stream_params())]
     params: Vec<String>,
+    /// Mark records as deleted even if that is more than half of a stream
+    #[arg(long)]
+    allow_deletes: bool,
     /// Only what is due by `integ schedule`
-    #[arg(long, conflicts_with_all = ["targets", "mode", "since", "until", "params", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["targets", "mode", "since", "until", "params", "dry_run", "allow_deletes"])]
     due: bool,
     /// Say what would be asked, and ask nothing
     #[arg(long)]
@@ -284,6 +287,7 @@ fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
         since,
         until,
         params: params.clone(),
+        allow_deletes: args.allow_deletes,
     };
     Ok(wanted.into_iter().map(order).collect())
 }
@@ -320,6 +324,7 @@ struct ReportView {
     seconds: f64,
     resumes_at: Option<String>,
     error: Option<String>,
+    code: Option<String>,
     hint: Option<String>,
 }
 
@@ -339,7 +344,7 @@ impl View for Synced {
         let row = |view: &ReportView| {
             let tone = match view.status {
                 "done" => Tone::Good,
-                "limited" | "left" => Tone::Warn,
+                "limited" | "left" | "skipped" => Tone::Warn,
                 _ => Tone::Bad,
             };
             let number = |number: u64| Text(grouped(number), (number == 0).then_some(Tone::Dim));
@@ -366,21 +371,33 @@ impl View for Synced {
             }
         }
         let numbers = 2..headings.len();
-        let mut text = table_of_numbers(ui, &headings, rows, numbers);
+        table_of_numbers(ui, &headings, rows, numbers)
+    }
+}
+
+impl Synced {
+    /// Says what did not go as it should, beside the table.
+    fn remark(&self, ui: &Ui) {
         for view in &self.streams {
-            if view.skipped > 0 {
-                let lists = if view.skipped == 1 { "1 list".to_owned() } else { format!("{} lists", view.skipped) };
-                text.push_str(&format!("\n{}/{}: the service has nothing for {lists}", view.connection, view.stream));
-            }
+            let name = format!("{}/{}", view.connection, view.stream);
             if let Some(error) = &view.error {
                 let hint = view.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-                text.push_str(&format!("\n{}/{}: {error}{hint}", view.connection, view.stream));
+                ui.warning(&format!("{name}: {error}{hint}"));
+            } else if view.status == "skipped" {
+                let lists = if view.skipped == 1 {
+                    "its list".to_owned()
+                } else {
+                    format!("any of its {} lists", view.skipped)
+                };
+                ui.warning(&format!("{name}: the service does not give {lists}; nothing was synced"));
+            } else if view.skipped > 0 {
+                let lists = if view.skipped == 1 { "1 list".to_owned() } else { format!("{} lists", view.skipped) };
+                ui.note(&format!("{name}: the service does not give {lists}."));
             }
         }
         if let Some(seconds) = self.resumes_in {
-            text.push_str(&format!("\nThe rate limit is used up; it resumes {}, where it stands.", relative(seconds)));
+            ui.note(&format!("The rate limit is used up; it resumes {}, where it stands.", relative(seconds)));
         }
-        text
     }
 }
 
@@ -408,7 +425,11 @@ fn grouped(number: u64) -> String {
 
 fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
     let code = exit_code(&reports);
-    ui.show(&synced(app, reports))?;
+    let synced = synced(app, reports);
+    ui.show(&synced)?;
+    if !ui.json {
+        synced.remark(ui);
+    }
     Ok(code)
 }
 
@@ -425,12 +446,13 @@ fn synced(app: &App, mut reports: Vec<Report>) -> Synced {
 }
 
 fn view(report: Report) -> ReportView {
-    let (error, hint, resumes_at) = match &report.outcome {
-        Outcome::Failed(error) => (Some(super::ui::message(error)), error.hint(), None),
-        Outcome::Left(why) => (Some(why.clone()), None, None),
-        Outcome::Limited(at) => (None, None, Some(at.to_string())),
-        Outcome::Done | Outcome::Cancelled => (None, None, None),
+    let (error, resumes_at) = match &report.outcome {
+        Outcome::Failed(error) | Outcome::Left(error) => (Some(error), None),
+        Outcome::Limited(at) => (None, Some(at.to_string())),
+        Outcome::Done | Outcome::Skipped | Outcome::Cancelled => (None, None),
     };
+    let (code, hint) = (error.map(|error| error.code().to_owned()), error.and_then(Error::hint));
+    let error = error.map(super::ui::message);
     ReportView {
         connection: report.connection.to_string(),
         stream: report.stream,
@@ -442,20 +464,31 @@ fn view(report: Report) -> ReportView {
         seconds: (report.seconds * 1000.0).round() / 1000.0,
         resumes_at,
         error,
+        code,
         hint,
     }
 }
 
-/// 0 where all that was begun is done, the kind of the failure where all of it failed alike, else that some did.
+/// 0 where all that was begun is done, the kind of the failure where all of it failed alike, else that some did. What was
+/// left out or not given is a failure where nothing else of the connection was synced.
 fn exit_code(reports: &[Report]) -> u8 {
+    let is_idle = |outcome: &Outcome| matches!(outcome, Outcome::Left(_) | Outcome::Skipped);
+    let idle: Vec<bool> = reports
+        .iter()
+        .map(|report| {
+            let mut own = reports.iter().filter(|other| other.connection == report.connection);
+            is_idle(&report.outcome) && !own.all(|other| is_idle(&other.outcome))
+        })
+        .collect();
     let kind = |report: &Report| match &report.outcome {
-        Outcome::Done | Outcome::Left(_) => None,
+        Outcome::Done => None,
         Outcome::Limited(_) => Some(Kind::Temporary),
-        Outcome::Cancelled => Some(Kind::Failed),
-        Outcome::Failed(error) => Some(error.kind()),
+        Outcome::Cancelled | Outcome::Skipped => Some(Kind::Failed),
+        Outcome::Failed(error) | Outcome::Left(error) => Some(error.kind()),
     };
-    let begun = reports.iter().filter(|report| !matches!(report.outcome, Outcome::Left(_))).count();
-    let kinds: Vec<Kind> = reports.iter().filter_map(kind).collect();
+    let reports = || reports.iter().zip(&idle).filter(|(_, idle)| !**idle).map(|(report, _)| report);
+    let begun = reports().count();
+    let kinds: Vec<Kind> = reports().filter_map(kind).collect();
     match kinds.first() {
         None => 0,
         Some(first) if kinds.len() == begun && kinds.iter().all(|kind| kind == first) => first.exit_code(),

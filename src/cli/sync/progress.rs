@@ -139,7 +139,7 @@ impl Watch for Progress<'_> {
         locked(&line.figures).took = Some(report.seconds);
         let sign = match report.outcome {
             Outcome::Done => "✓",
-            Outcome::Limited(_) | Outcome::Cancelled | Outcome::Left(_) => "!",
+            Outcome::Limited(_) | Outcome::Cancelled | Outcome::Skipped | Outcome::Left(_) => "!",
             Outcome::Failed(_) => "✗",
         };
         if let Some(style) = self.style(sign, &line.figures) {

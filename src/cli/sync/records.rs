@@ -1,10 +1,11 @@
 //! `integ records`: what was pulled.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
-use serde_json::value::RawValue;
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::{ArgumentError, Target, moment};
@@ -12,6 +13,7 @@ use crate::app::App;
 use crate::cli::ui::{Ui, escape, harmless_json, reader_has_gone};
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
+use crate::json::{Json, Type};
 use crate::store::{RecordId, StoredRecord, StreamId};
 
 /// Records that are taken from the store at once.
@@ -89,7 +91,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
     let reading = Reading { app, stream: stream.id, since, limit: args.limit.unwrap_or(usize::MAX) };
     if ui.json {
         return reading.each(|record| {
-            ui.show_line(&described(record, since))?;
+            ui.show_text(&described(record, since))?;
             Ok(!reader_has_gone())
         });
     }
@@ -128,12 +130,13 @@ pub(super) fn wrote(result: io::Result<()>) -> Result<bool> {
 fn line(ui: &Ui, record: &StoredRecord, since: Option<u64>) -> String {
     let text = match since {
         None => record.json.clone(),
-        Some(_) => described(record, since).to_string(),
+        Some(_) => described(record, since),
     };
     if ui.width.is_some() { harmless_json(&text) } else { text }
 }
 
-fn described(record: &StoredRecord, since: Option<u64>) -> Value {
+/// A record as the vendor wrote it, with what is known of it.
+fn described(record: &StoredRecord, since: Option<u64>) -> String {
     let mut described = Map::new();
     if let Some(since) = since {
         described.insert("change".to_owned(), json!(record.change(since).as_str()));
@@ -143,8 +146,8 @@ fn described(record: &StoredRecord, since: Option<u64>) -> Value {
     described.insert("first_seen_at".to_owned(), json!(record.first_seen_at.to_string()));
     described.insert("changed_at".to_owned(), json!(record.changed_at.to_string()));
     described.insert("deleted_at".to_owned(), json!(record.deleted_at.map(|at| at.to_string())));
-    described.insert("record".to_owned(), serde_json::from_str(&record.json).unwrap_or_default());
-    Value::Object(described)
+    let described = Value::Object(described).to_string();
+    format!("{},\"record\":{}}}", described.trim_end_matches('}'), record.json)
 }
 
 /// Two readings: one for the names of the columns, one for the rows.
@@ -153,9 +156,10 @@ fn csv(ui: &Ui, reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
     let mut names = Vec::new();
     let mut known = BTreeSet::new();
     reading.each(|record| {
-        for name in members(record).keys() {
-            if known.insert(name.clone()) {
-                names.push(name.clone());
+        for name in members(record).into_keys() {
+            if !known.contains(name.as_ref()) {
+                known.insert(name.clone().into_owned());
+                names.push(name.into_owned());
             }
         }
         Ok(true)
@@ -170,7 +174,9 @@ fn csv(ui: &Ui, reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
         if let Some(since) = reading.since {
             cells.extend([record.change(since).to_string(), record.version.to_string()]);
         }
-        cells.extend(names.iter().map(|name| members.get(name).map(|value| shown(cell(value))).unwrap_or_default()));
+        cells.extend(
+            names.iter().map(|name| members.get(name.as_str()).map(|value| shown(cell(*value))).unwrap_or_default()),
+        );
         wrote(writer.write_record(cells).map_err(csv_error))
     })?;
     wrote(writer.flush()).map(|_| 0)
@@ -209,16 +215,17 @@ fn csv_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// The members of a record, each as it was written.
-fn members(record: &StoredRecord) -> indexmap::IndexMap<String, Box<RawValue>> {
-    serde_json::from_str(&record.json).unwrap_or_default()
+/// The members of a record, each as it was written; a record that is not an object is a member `_record`.
+fn members(record: &StoredRecord) -> IndexMap<Cow<'_, str>, Json<'_>> {
+    let json = Json::checked(&record.json);
+    if json.kind() == Type::Object { json.members().collect() } else { [(Cow::Borrowed("_record"), json)].into() }
 }
 
 /// A text without its quotes, anything else as JSON; null is empty.
-fn cell(value: &RawValue) -> String {
-    match value.get() {
-        "null" => String::new(),
-        text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
-        other => other.to_owned(),
+fn cell(value: Json<'_>) -> String {
+    match value.kind() {
+        Type::Null => String::new(),
+        Type::String => value.string().unwrap_or_default().into_owned(),
+        _ => value.as_str().to_owned(),
     }
 }

@@ -179,6 +179,7 @@ pub(super) fn run_due(app: &App, ui: &Ui) -> Result<u8> {
                 since: None,
                 until: None,
                 params: Given::new(),
+                allow_deletes: false,
             }),
         }
     }

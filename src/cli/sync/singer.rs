@@ -30,6 +30,7 @@ pub(super) fn run(app: &App, ui: &Ui, orders: &[Order], state: Option<&Path>) ->
     let code = exit_code(&reports);
     let shown: Synced = synced(app, reports);
     ui.note(&shown.text(ui));
+    shown.remark(ui);
 
     let (store, connection) = (app.store()?, order.connection.to_string());
     let known = given.as_ref().map(|state| state.is_of(store, &connection)).transpose()? == Some(true);

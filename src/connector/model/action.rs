@@ -24,6 +24,9 @@ pub struct Action {
     /// The least scopes that it needs, all of them.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What one request costs of `rate.budget`; `rate.cost` where absent.
+    #[serde(default)]
+    pub cost: Option<u32>,
     #[serde(default)]
     pub params: IndexMap<String, ActionParam>,
     /// Groups of parameters; of each group at least one must be given.

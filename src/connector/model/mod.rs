@@ -373,18 +373,30 @@ pub struct Rate {
     pub retry_hints: Vec<RetryHint>,
     /// What integ allows itself for each connection, so as to stay below the vendor's limit.
     pub budget: Option<Budget>,
+    /// What a request takes of the budget where its action or stream says nothing; 1 where absent.
+    pub cost: Option<u32>,
     /// The header that says how many requests are left; at 0 the next one waits for as long as `retry_hints` say.
     pub remaining: Option<String>,
     /// What the vendor allows, in its words.
     pub limits: Vec<String>,
 }
 
-/// So many requests in so many seconds.
+/// So many units in so many seconds: requests, or what the vendor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    pub requests: u32,
+    pub units: u32,
     pub secs: u32,
+    /// Units that may be used at once; all of them where absent.
+    #[serde(default)]
+    pub burst: Option<u32>,
+}
+
+impl Rate {
+    /// What a request of an action or a stream takes of the budget.
+    pub fn cost_of(&self, own: Option<u32>) -> u32 {
+        own.or(self.cost).unwrap_or(1)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -35,10 +35,20 @@ pub struct Stream {
     /// The JSON body of a list that is read by POST; its strings are templates.
     #[serde(default)]
     pub body: Option<Value>,
-    /// Where the records are: each place a list, or one record. A part `*` stands for every item. Where absent, the answer
-    /// itself or the one list at its top.
+    /// Where the records are: each place a list. A part `*` stands for every item, and what is below it, like the answer
+    /// itself, may be one record in place of a list. Where absent, the answer itself or the one list at its top. An answer
+    /// without such a list is an error.
     #[serde(default)]
     pub records: Vec<Pointer>,
+    /// What marks an answer without the list as an empty list, for services that leave an empty list out: any of these
+    /// places holds one of its values; `*` for any.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
+    pub empty: IndexMap<Pointer, Vec<Value>>,
+    /// Records of the list that are left out: any of these places holds one of its values, whose strings are templates.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
+    pub omit: IndexMap<Pointer, Vec<Value>>,
     /// The parts of a record's key. None: the row's number, of a `table`.
     #[serde(default)]
     pub key: Vec<Pointer>,
@@ -48,13 +58,18 @@ pub struct Stream {
     /// Records are no objects: the member that each becomes.
     #[serde(default)]
     pub scalar: Option<String>,
-    /// The list is a table: rows of cells, of which the first names the columns. `_row` counts the others, from 2.
+    /// The list is a table: rows of cells, of which the first that is not blank names the columns. `_row` counts from the
+    /// first row. A column without a name is `column_N`, a second one of the same name `NAME_2`.
     #[serde(default)]
     pub table: bool,
     /// What marks a record as gone: any of these places holds one of its values; `*` for any.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub deleted: IndexMap<Pointer, Vec<Value>>,
+    /// What speaks against `deleted`: a record where any of these places holds one of its values is there all the same.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
+    pub deleted_unless: IndexMap<Pointer, Vec<Value>>,
     /// The vendor forgets old records: what it no longer lists is not gone.
     #[serde(default)]
     pub forgets: bool,
@@ -73,9 +88,16 @@ pub struct Stream {
     /// The list tells only which records there are: how to fetch each.
     #[serde(default)]
     pub detail: Option<Detail>,
-    /// Refusals that mean that there is nothing to list here, or nothing for this account.
+    /// Answers that mean that there is nothing to list here, or nothing for this account.
     #[serde(default)]
     pub skip: Vec<Skip>,
+    /// What one request costs of `rate.budget`; `rate.cost` where absent.
+    #[serde(default)]
+    pub cost: Option<u32>,
+    /// What an incremental sync does not look for, and how to have it looked for: a sentence that a sync prints, in which
+    /// `{name}` is the connection.
+    #[serde(default)]
+    pub overlooks: Option<String>,
     /// One record as the vendor writes it, for the sandbox: JSON whose strings may name `{id}`, `{uuid}`, `{n}`, `{now}`,
     /// `{now_ms}` and `{now_date}` as in samples of events, and the parent's values.
     #[serde(default)]
@@ -110,7 +132,10 @@ pub struct Incremental {
     /// change meanwhile, and move, are not missed; also where the vendor ends a list.
     #[serde(default)]
     pub restart_after: Option<u32>,
-    /// How much before the cursor is asked for again: in seconds, or in numbers.
+    /// How to list a moment that more than `restart_after` records share, where the vendor ends a list there.
+    #[serde(default)]
+    pub ties: Option<Ties>,
+    /// How much before the cursor is asked for again, once in a sync: in seconds, or in numbers.
     #[serde(default)]
     pub lookback: u32,
     /// The longest time that one list may cover. Both ends are then always said, the first list begins `earliest_secs` ago.
@@ -118,6 +143,35 @@ pub struct Incremental {
     pub window_secs: Option<u32>,
     #[serde(default)]
     pub earliest_secs: Option<u32>,
+}
+
+/// Listing the records of one moment by a second key, and then what is newer than the moment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ties {
+    /// The second key within a record: a number that no two records share.
+    pub at: Pointer,
+    /// What the first request carries as `{after}`.
+    pub from: String,
+    /// What requests for records of the moment `{since}` whose second key is greater than `{after}` carry, over
+    /// `incremental.query`, in the order of that key.
+    #[serde(default)]
+    pub query: IndexMap<String, Template>,
+    /// Laid over the stream's body in place of `incremental.body`.
+    #[serde(default)]
+    pub body: Option<Value>,
+    /// What requests for records newer than the moment `{since}` carry.
+    pub past: Past,
+}
+
+/// Asking for what is newer than a moment, without that moment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    #[serde(default)]
+    pub query: IndexMap<String, Template>,
+    #[serde(default)]
+    pub body: Option<Value>,
 }
 
 /// How times, or what takes their place, are written.
@@ -225,7 +279,7 @@ pub struct Detail {
     pub once: bool,
 }
 
-/// A refusal that is no failure.
+/// An answer that is neither a list nor a failure.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {

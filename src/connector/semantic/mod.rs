@@ -43,7 +43,7 @@ pub(super) fn check(connector: &Connector) -> Found {
     stream::check_all(connector, &mut found);
     webhook::check(connector, &mut found);
     untrusted::check(connector, &mut found);
-    if connector.rate.budget.is_some_and(|budget| budget.requests == 0 || budget.secs == 0) {
+    if connector.rate.budget.is_some_and(|budget| budget.units == 0 || budget.secs == 0 || budget.burst == Some(0)) {
         found.push(("rate.budget".to_owned(), "requests and secs are at least 1".to_owned()));
     }
     for (index, hint) in connector.rate.retry_hints.iter().enumerate() {

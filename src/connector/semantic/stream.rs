@@ -84,6 +84,14 @@ impl<'c> Check<'c, '_> {
         if let Some(sample) = &stream.sample {
             self.sample(sample);
         }
+        if !stream.deleted_unless.is_empty() && stream.deleted.is_empty() {
+            self.say("deleted_unless", "is an exception to deleted, which is missing");
+        }
+        if let Some(overlooks) = &stream.overlooks
+            && (overlooks.trim().is_empty() || overlooks.trim_end().ends_with('.'))
+        {
+            self.say("overlooks", "is a sentence without the period at its end");
+        }
         for (index, skip) in stream.skip.iter().enumerate() {
             if skip.status.is_empty() && skip.body.is_empty() {
                 self.say(&format!("skip.{index}"), "fits every refusal: say a status or a place in the body");
@@ -141,6 +149,15 @@ impl<'c> Check<'c, '_> {
     }
 
     fn incremental(&mut self, incremental: &Incremental) {
+        if let Some(ties) = &incremental.ties {
+            if incremental.restart_after.is_none() {
+                self.say("incremental.ties", "is for a list that ends after restart_after records, which is missing");
+            }
+            let is_same = |query: &IndexMap<String, Template>, body: &Option<Value>| query.is_empty() && body.is_none();
+            if is_same(&ties.query, &ties.body) || is_same(&ties.past.query, &ties.past.body) {
+                self.say("incremental.ties", "needs a query or a body, and so does past");
+            }
+        }
         if matches!(incremental.format, CursorFormat::Strftime(_)) {
             self.say("incremental.format", "strftime is how requests write times: say write");
         }
@@ -194,6 +211,8 @@ impl<'c> Check<'c, '_> {
         let mut given = Given::new(self.connector, ways, self.found);
         given.add(&own);
         given.all(&format!("{key}.add"), &stream.add);
+        let omitted: Value = stream.omit.values().flatten().cloned().collect();
+        body(&mut given, &format!("{key}.omit"), Some(&omitted));
         let paged = stream.pages.as_ref().or(self.connector.api.pages.as_ref());
         if paged.is_some_and(|pages| matches!(pages.kind, PageKind::Page | PageKind::Offset)) {
             given.add(PAGED);
@@ -219,6 +238,13 @@ impl<'c> Check<'c, '_> {
             given.all(&format!("{key}.incremental.query"), &incremental.query);
             given.all(&format!("{key}.incremental.until"), &incremental.until);
             body(&mut given, &format!("{key}.incremental.body"), incremental.body.as_ref());
+            if let Some(ties) = &incremental.ties {
+                given.all(&format!("{key}.incremental.ties.past.query"), &ties.past.query);
+                body(&mut given, &format!("{key}.incremental.ties.past.body"), ties.past.body.as_ref());
+                given.add(&["after"]);
+                given.all(&format!("{key}.incremental.ties.query"), &ties.query);
+                body(&mut given, &format!("{key}.incremental.ties.body"), ties.body.as_ref());
+            }
         }
     }
 

@@ -115,11 +115,7 @@ impl<'a> Set<'a> {
             (true, false) => 12,
             (false, true) => 25,
             (false, false) if self.stream.table || pages.is_none_or(|pages| pages.kind == PageKind::None) => 40,
-            (false, false) => match pages.and_then(|pages| pages.size) {
-                // Where a short page is the last one, a page cannot be shorter than was asked for.
-                Some(size @ 126..=1000) if pages.is_some_and(ends_short) => 2 * u64::from(size) + 50,
-                _ => 250,
-            },
+            (false, false) => 250,
         }
     }
 
@@ -385,13 +381,6 @@ impl<'a> Set<'a> {
 /// How a stream's list is parted.
 pub(super) fn pages<'c>(connector: &'c Connector, stream: &'c Stream) -> Option<&'c Pages> {
     stream.pages.as_ref().or(connector.api.pages.as_ref())
-}
-
-/// Whether a page that is not full is taken for the last one.
-pub(super) fn ends_short(pages: &Pages) -> bool {
-    let counts = matches!(pages.kind, PageKind::Page | PageKind::Offset | PageKind::LastRecord | PageKind::MaxRecord);
-    let said = [&pages.more, &pages.last, &pages.total, &pages.total_pages];
-    counts && said.into_iter().all(Option::is_none)
 }
 
 /// The names of parents' values that their samples have as numbers.

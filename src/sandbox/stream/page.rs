@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use super::data::{Row, Set, ends_short};
+use super::data::{Row, Set};
 use super::query::Ask;
 use crate::connector::{PageKind, Pages, Pointer};
 use crate::sandbox::signed::Signer;
@@ -113,7 +113,7 @@ pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Tur
     let Some(pages) = ask.pages.filter(|pages| pages.kind != PageKind::None) else {
         return Ok(Page { rows, total, size: total.max(1), next: None });
     };
-    let size = size(set, ask, pages);
+    let size = size(set, ask);
     let start = start(set, ask, pages, &rows, turned, size)?;
     // A little behind the end is an empty page: records may have gone meanwhile.
     if start > total.saturating_add(size) {
@@ -131,15 +131,9 @@ pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Tur
     Ok(Page { rows, total, size, next: next.map(|mark| mark.text()) })
 }
 
-/// Vendors give less than is asked for, where no page must be full.
-fn size(set: &Set<'_>, ask: &Ask<'_>, pages: &Pages) -> usize {
-    let most = if ends_short(pages) {
-        u64::MAX
-    } else if set.count > 200 {
-        100
-    } else {
-        10
-    };
+/// Vendors give less than is asked for.
+fn size(set: &Set<'_>, ask: &Ask<'_>) -> usize {
+    let most = if set.count > 200 { 100 } else { 10 };
     usize::try_from(ask.size.min(most)).unwrap_or(usize::MAX)
 }
 

@@ -296,7 +296,7 @@ impl Walker {
             let find = |at: &Pointer| at.find(&document).cloned();
             let seen = walked.pages.iter().sum();
             let listed = Listed { url: &url, turn: turn.as_ref(), link, find: &find, count, seen, id };
-            match next_page(pages.as_ref(), &listed) {
+            match next_page(pages.as_ref(), &listed).unwrap() {
                 Some(next) => {
                     assert_ne!(Some(&next), turn.as_ref(), "{} goes round at {url}", self.name);
                     turn = Some(next);

@@ -54,6 +54,8 @@ CREATE TABLE records (
     first_seen_at INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL,
     deleted_at    INTEGER,
+    -- What it was newer by when it was deleted, where the vendor said so by itself.
+    deleted_as    TEXT,
     -- When it was as it is, in Unix milliseconds, where the vendor said so by itself.
     told_at       INTEGER,
     UNIQUE (stream_id, key)
@@ -86,7 +88,7 @@ CREATE TABLE jobs (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     stream_id  INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
     mode       TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
-    state      TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'limited', 'cancelled')),
+    state      TEXT NOT NULL CHECK (state IN ('running', 'done', 'skipped', 'failed', 'limited', 'cancelled')),
     -- What a backfill was asked for.
     since      TEXT,
     until      TEXT,
@@ -102,6 +104,8 @@ CREATE TABLE jobs (
     retries    INTEGER NOT NULL DEFAULT 0,
     bytes      INTEGER NOT NULL DEFAULT 0,
     error      TEXT,
+    -- The error's code.
+    code       TEXT,
     -- Set by whoever wants it to end.
     cancel     INTEGER NOT NULL DEFAULT 0
 ) STRICT;

@@ -1,1 +1,0 @@
-//! Lists that end early, late, never or with an error, and what may be deleted after them.
