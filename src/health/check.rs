@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
 use crate::api::{self, Answer, Patience, SendError, Token};
 use crate::app::{App, Session};
 use crate::clock::Stopwatch;
@@ -12,8 +15,6 @@ use crate::json::Json;
 use crate::oauth::access::{self, Want};
 use crate::oauth::scopes;
 use crate::store::{Finding, StoreError};
-use futures_util::{StreamExt, stream};
-use serde_json::Value;
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
 const AT_ONCE: usize = 16;

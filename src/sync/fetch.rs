@@ -137,7 +137,7 @@ impl Reader<'_> {
                 Ok(sheet) => return understand(sheet, token).await,
                 Err(unread) => unread,
             };
-            let hinted = answer.response.retry_after(&self.session.connector.rate.retry_hints, self.app.clock.now());
+            let hinted = answer.response.retry_after(&self.session.connector.rate, self.app.clock.now());
             let is_last = attempt + 1 == TRIES || hinted.is_some_and(|wait| wait > LONGEST_WAIT);
             let may_help = match &unread {
                 Unread::NotJson(error) => error.is_temporary(),
@@ -146,9 +146,8 @@ impl Reader<'_> {
             };
             if may_help && !is_last {
                 traffic.retries += 1;
-                let random = u64::from_ne_bytes(clock::random());
-                let jitter = backoff(Attempt(attempt), random);
-                self.app.clock.sleep(hinted.map_or(jitter, |hinted| hinted.max(jitter))).await;
+                let wait = pause(Attempt(attempt), hinted, u64::from_ne_bytes(clock::random()));
+                self.app.clock.sleep(wait).await;
                 attempt += 1;
                 continue;
             }
