@@ -89,7 +89,7 @@ impl Conversation for Terminal {
             }
             Event::SandboxConsented if self.quiet => {}
             Event::SandboxConsented => {
-                self.say("No browser opened the sandbox's consent page: it was answered with Allow.")
+                self.say("No browser opened the sandbox's consent page: it was answered with Allow.");
             }
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn parse(response: &Response) -> Option<Value> {
     Some(Value::Object(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()))
 }
 
-/// Decodes a body whose names, codes and tokens are ASCII. UTF-16 is told by its zero bytes (RFC 4627 section 3), with or
+/// Decodes a body whose names, codes and tokens are ASCII. UTF-16 is recognised by its zero bytes (RFC 4627 section 3), with or
 /// without a byte order mark; what is no UTF-8 is taken for Latin-1, which at worst spoils a description.
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
@@ -53,8 +53,8 @@ pub(super) struct Stated {
 }
 
 /// Finds the error of an answer: where the connector says, else where servers put it that do not follow RFC 6749: an
-/// object, a list of objects, or, if the status says that the answer is one, a bare message. `is_known` tells the codes
-/// that decide something, for an object that holds several (Meta's `type`, `code` and `error_subcode`).
+/// object, a list of objects, or, if the status says that the answer is one, a bare message. Of several codes in an
+/// object (Meta's `type`, `code` and `error_subcode`), one that `is_known` comes first.
 pub(super) fn find_error(
     answer: &TokenAnswer,
     document: &Value,

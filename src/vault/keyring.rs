@@ -1,8 +1,8 @@
 //! The operating system's keyring: Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows.
 //!
 //! Everything of integ is under the service `integ`. Nothing is asked of the keyring before the first call, and no call
-//! lasts longer than 2 s: a desktop's dialog can be open for ever. At a terminal, where somebody can answer the dialog, it
-//! is waited for longer, and the user is told. A keyring that did not answer is not asked again by this process.
+//! lasts longer than 2 s: a desktop's dialog can be open for ever. At a terminal, where somebody can answer the dialog,
+//! a warning names it, and the call may last longer. A keyring that did not answer is not asked again by this process.
 
 use std::collections::HashMap;
 use std::fmt;

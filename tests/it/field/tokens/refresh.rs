@@ -124,7 +124,7 @@ fn field_18_the_user_says_whether_a_server_rotates() {
 }
 
 #[test]
-fn field_b1_min_ttl_is_kept_or_refused_and_nothing_is_refreshed_in_vain() {
+fn field_b1_min_ttl_is_kept_or_refused_and_nothing_is_refreshed_without_need() {
     let provider = FakeProvider::start();
     let home = connected(&provider);
     for wanted in ["9d", "2h", "3601s"] {
