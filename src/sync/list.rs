@@ -98,7 +98,7 @@ impl Reader<'_> {
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
         let mut part = part.clone();
-        let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
+        let mut progress = match kept.filter(|kept| !kept.doubtful && goes_on(self.goal, kept, &fresh())) {
             Some(kept) if kept.swept_next => {
                 let listed = FullList {
                     part: part.id,
@@ -117,6 +117,7 @@ impl Reader<'_> {
             self.looked_back.store(true, Ordering::Relaxed);
         }
         let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
+        let mut was_doubtful = false;
         for _ in 0..=MOST_RESTARTS {
             let walk = Walk { reader: self, list: &list, part: &part, parent_version, looks_again };
             match walk.run(progress.clone(), token.clone(), brought).await {
@@ -132,7 +133,9 @@ impl Reader<'_> {
                     (progress, looks_again) = (*second, false);
                 }
                 // Records that move while a list is read are met twice, but not a second time.
-                Ok(Ended::Doubtful(second)) if !progress.again => (progress, looks_again) = (*second, false),
+                Ok(Ended::Doubtful(second)) if !was_doubtful => {
+                    (progress, looks_again, was_doubtful) = (*second, false, true);
+                }
                 Ok(Ended::Doubtful(_)) => {
                     self.forget(&part).await?;
                     return Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }));
