@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::request::{Header, Request};
+use super::standard;
 use crate::clock::Timestamp;
 use crate::connector::{
     Carrier, Condition, Encoding, Find, KeyEncoding, Proof, Scheme, Template, TimeUnit, TimestampRule, Values,
@@ -257,6 +258,11 @@ pub(super) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values,
     context.finish().as_ref().try_into().ok()
 }
 
+/// The time that a request says, as it is written.
+pub(super) fn signed_moment(proof: &Proof, judged: &Judged<'_>) -> Option<String> {
+    said(proof.timestamp.as_ref()?, judged, judged.document).ok().map(|(text, _)| text)
+}
+
 /// The URL without its port, or with its scheme's where it has none. Read as text: it is what was signed.
 fn other_port(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
@@ -378,7 +384,7 @@ pub(super) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec
         let key = match proof.key_encoding {
             KeyEncoding::Utf8 => Some(text.into_bytes()),
             KeyEncoding::Hex => unhex(&text),
-            KeyEncoding::Whsec => STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(&text)).ok(),
+            KeyEncoding::Whsec => standard::key_bytes(&text),
         };
         found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
     }
