@@ -26,6 +26,7 @@
 //! | [`webhook`] | receiving, proving, queueing, simulating webhooks; signatures of those that integ sends |
 //! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
+//! | [`json`] | JSON from outside, read without loss |
 //! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`nesting`] | settings, the domain's types, private files |
 //! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
 //!
@@ -77,6 +78,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod jq;
+pub mod json;
 mod near;
 pub mod nesting;
 pub mod notify;

@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
 use super::event::Unreadable;
 use super::request::Request;
+use crate::connector::Webhook;
+use crate::json::{self, Json, Type};
 
 /// Bytes that a body whose sender is known may have once it is decompressed.
 pub(super) const LARGEST_DECODED: usize = 64 * 1024 * 1024;
@@ -32,23 +33,35 @@ pub(super) enum Content<'r> {
 pub(super) fn content(request: &Request, most: usize) -> Result<Content<'_>, Unreadable> {
     let Some(bytes) = decompressed(request, most)? else { return Ok(Content::Bytes(Cow::Borrowed(&request.body))) };
     let content_type = request.one("content-type").unwrap_or_default();
-    let declared = charset(content_type).or_else(|| declared_by_xml(&bytes));
+    let by_xml = declared_by_xml(&bytes);
+    let charset = json::charset(content_type).or(by_xml.as_deref());
     Ok(match bytes {
-        Cow::Borrowed(bytes) => decoded(bytes, declared, is_text(content_type)),
-        Cow::Owned(bytes) => match decoded(&bytes, declared, is_text(content_type)) {
+        Cow::Borrowed(bytes) => decoded(bytes, charset, is_text(content_type)),
+        Cow::Owned(bytes) => match decoded(&bytes, charset, is_text(content_type)) {
             Content::Text(text) => Content::Text(Cow::Owned(text.into_owned())),
             Content::Bytes(_) => Content::Bytes(Cow::Owned(bytes)),
         },
     })
 }
 
+/// The JSON of a body letter by letter, where the event is that and no part of it: numbers keep their digits, and texts the
+/// escapes that no [`Value`] can hold.
+pub(super) fn exact_json(rules: &Webhook, request: &Request) -> Option<String> {
+    if request.is_form() || rules.event.base64.is_some() || !rules.event.items.is_empty() {
+        return None;
+    }
+    let Ok(Content::Text(text)) = content(request, LARGEST_DECODED) else { return None };
+    let json = Json::check(&text).ok()?;
+    (json.kind() != Type::String).then(|| json.as_str().to_owned())
+}
+
 /// The pairs of a form in their order. Names and values are in the form's character set, which few senders say: what is not
 /// UTF-8 is read as browsers read it.
 pub(super) fn form(text: &str, content_type: &str) -> Vec<(String, String)> {
-    let declared = charset(content_type);
+    let charset = json::charset(content_type);
     let part = |text: &str| {
         let bytes = percent_decoded(text);
-        match decoded(&bytes, declared, true) {
+        match decoded(&bytes, charset, true) {
             Content::Text(text) => text.into_owned(),
             Content::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         }
@@ -133,21 +146,12 @@ fn bounded(decoder: impl Read, most: usize) -> Result<Option<Vec<u8>>, Unreadabl
     if bytes.len() > most { Err(Unreadable::Large) } else { Ok(Some(bytes)) }
 }
 
-/// The character set that a content type names.
-fn charset(content_type: &str) -> Option<&'static Encoding> {
-    content_type.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let named = name.trim().eq_ignore_ascii_case("charset");
-        Encoding::for_label(value.trim().trim_matches(['"', '\'']).as_bytes()).filter(|_| named)
-    })
-}
-
 /// The character set that an XML document declares.
-fn declared_by_xml(bytes: &[u8]) -> Option<&'static Encoding> {
+fn declared_by_xml(bytes: &[u8]) -> Option<String> {
     let head = String::from_utf8_lossy(bytes.get(..bytes.len().min(200))?);
     let declaration = head.trim_start().strip_prefix("<?xml")?.split_once("?>")?.0;
     let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
-    Encoding::for_label(value.split(['"', '\'']).nth(1)?.as_bytes())
+    Some(value.split(['"', '\'']).nth(1)?.to_owned())
 }
 
 /// Whether a content type is of text; without one a body may be.
@@ -157,40 +161,13 @@ fn is_text(content_type: &str) -> bool {
     kind.starts_with("text/") || words.iter().any(|word| kind.ends_with(word))
 }
 
-/// Bytes as text. A byte-order mark says what they are. What is UTF-8 is read as such unless a set is declared in which the
-/// same bytes mean something else than a Latin letter or two: many servers declare ISO-8859-1 and send UTF-8, and the reverse
-/// is next to impossible by chance.
-fn decoded<'b>(bytes: &'b [u8], declared: Option<&'static Encoding>, is_text: bool) -> Content<'b> {
-    if let Some((marked, length)) = Encoding::for_bom(bytes) {
-        return Content::Text(marked.decode_without_bom_handling(&bytes[length..]).0);
+/// Bytes as text, as [`json::decode`] reads them. What is not said to be text and is not UTF-8 is none.
+fn decoded<'b>(bytes: &'b [u8], charset: Option<&str>, is_text: bool) -> Content<'b> {
+    if !is_text && charset.is_none() {
+        return std::str::from_utf8(bytes)
+            .map_or(Content::Bytes(Cow::Borrowed(bytes)), |text| Content::Text(Cow::Borrowed(text)));
     }
-    let declared = declared.or_else(|| utf16(bytes).filter(|_| is_text));
-    match (std::str::from_utf8(bytes), declared) {
-        (Ok(text), None) => Content::Text(Cow::Borrowed(text)),
-        (Ok(text), Some(set)) if set == UTF_8 || set.is_single_byte() => Content::Text(Cow::Borrowed(text)),
-        (Err(_), Some(set)) if set == UTF_8 => Content::Text(damaged(bytes)),
-        (_, Some(set)) => Content::Text(set.decode_without_bom_handling(bytes).0),
-        (Err(_), None) if is_text => Content::Text(damaged(bytes)),
-        (Err(_), None) => Content::Bytes(Cow::Borrowed(bytes)),
-    }
-}
-
-/// UTF-16 without a mark, as a JSON or XML text begins: each second byte is zero (RFC 4627 section 3).
-fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
-    match bytes.get(..4)? {
-        [0, 1..=255, 0, 1..=255] => Some(UTF_16BE),
-        [1..=255, 0, 1..=255, 0] => Some(UTF_16LE),
-        _ => None,
-    }
-}
-
-/// Text that is not quite UTF-8: with other characters beyond ASCII that are, some of it is damaged; without any, it is in
-/// the set that is commonest beside UTF-8.
-fn damaged(bytes: &[u8]) -> Cow<'_, str> {
-    if bytes.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()) {
-        return String::from_utf8_lossy(bytes);
-    }
-    WINDOWS_1252.decode_without_bom_handling(bytes).0
+    json::decode(bytes, charset).map_or(Content::Bytes(Cow::Borrowed(bytes)), Content::Text)
 }
 
 #[cfg(test)]
@@ -221,7 +198,7 @@ mod tests {
         assert_eq!(text("text/plain; charset=Shift_JIS", b"\x93\xfa\x96{"), "日本");
         assert_eq!(text("text/plain; charset=iso-2022-jp", b"\x1b$BF|K\\\x1b(B"), "日本");
         assert_eq!(text("application/json", b"Jos\xe9"), "José", "nothing is declared, and it is not UTF-8");
-        assert_eq!(text("application/json", b"Jos\xc3\xa9 \xf0\x9f"), "José \u{fffd}", "UTF-8 that was cut");
+        assert_eq!(text("application/json", b"Jos\xc3\xa9 \xe9"), "José é", "one byte is wrong");
         assert_eq!(text("application/json", b"\xef\xbb\xbf{}"), "{}");
         assert_eq!(text("application/json", b"\xff\xfe{\0}\0"), "{}");
         assert_eq!(text("application/json", b"{\0\"\0a\0\"\0"), "{\"a\"");

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use ring::digest;
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::body::{self, Content};
@@ -16,6 +16,7 @@ use super::proof::{Judged, hex};
 use super::request::Request;
 use crate::clock::Timestamp;
 use crate::connector::{EqualBodies, EventShape, Find, Pointer, TimeUnit};
+use crate::json;
 
 /// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,31 +58,27 @@ pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize
     }
     let text = match body::content(request, most)? {
         Content::Text(text) => text,
-        Content::Bytes(bytes) => return Ok(json!({ "base64": STANDARD.encode(bytes) })),
+        Content::Bytes(bytes) => return Ok(serde_json::json!({ "base64": STANDARD.encode(bytes) })),
     };
     let mut document = if request.is_form() {
         let form = body::form_object(body::form(&text, request.one("content-type").unwrap_or_default()));
         let field = shape.form_field.as_ref().and_then(|name| form.get(name)?.as_str());
         match field {
-            Some(text) => read_json(text).ok_or(Unreadable::Body)?,
+            Some(text) => json::parse(text).map_err(|_| Unreadable::Body)?,
             None => Value::Object(form),
         }
     } else {
         // Other formats, XML among them, are kept as text.
-        read_json(&text).unwrap_or_else(|| Value::String(text.into_owned()))
+        json::parse(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
     };
     if let Some(at) = &shape.base64
         && let Some(text) = at.text(&document)
         && let Ok(bytes) = STANDARD.decode(text)
-        && let Some(inner) = std::str::from_utf8(&bytes).ok().and_then(read_json)
+        && let Ok(inner) = json::read(&bytes, None)
     {
         at.put(&mut document, inner);
     }
     Ok(document)
-}
-
-fn read_json(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
 }
 
 /// The events of a document.

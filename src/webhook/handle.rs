@@ -20,6 +20,7 @@ use crate::connector::Webhook;
 use crate::event_type::matches_type;
 use crate::http::HttpError;
 use crate::jq::Expression;
+use crate::json;
 use crate::program::{self, ProgramError};
 use crate::store::{Kept, StoredEvent};
 use crate::sync::push::{Pusher, Told};
@@ -131,6 +132,7 @@ impl Handlers {
         if !self.choice.admits(&document) {
             return Ok(Handled::NotChosen);
         }
+        let exact = body::exact_json(rules, &request);
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
         // First, so that a program that is run finds what it told of in the store.
         for step in [Step::Sync, Step::Append, Step::Exec, Step::Forward] {
@@ -143,8 +145,11 @@ impl Handlers {
                     Ok(Told::Done) => Ok(()),
                     Err(error) => Err(error),
                 },
-                Step::Append => self.append(&document),
-                Step::Exec => self.exec(event, kept, &request, &payload).await.map(|answered| answer = answered),
+                Step::Append => self.append(&line(&document, exact.as_deref())),
+                Step::Exec => self
+                    .exec(event, kept, &input(&request, kept, &payload, exact.as_deref()))
+                    .await
+                    .map(|answered| answer = answered),
                 // A batch is one request: it is sent on once.
                 Step::Forward if kept.first => {
                     self.forward(&request).await.map(|answered| answer = answered.or(answer.take()))
@@ -166,32 +171,20 @@ impl Handlers {
         }
     }
 
-    fn append(&self, document: &Value) -> Result<(), HandleError> {
+    fn append(&self, line: &str) -> Result<(), HandleError> {
         let Some(path) = &self.append else { return Ok(()) };
-        append(path, document).map_err(|source| HandleError::Append { path: path.clone(), source })
+        append(path, line).map_err(|source| HandleError::Append { path: path.clone(), source })
     }
 
     /// Runs the command with the payload on its stdin; what it printed is the answer, where one is wanted.
-    async fn exec(
-        &self,
-        event: &StoredEvent,
-        kept: &Kept,
-        request: &Request,
-        payload: &Value,
-    ) -> Result<Option<HandlerAnswer>, HandleError> {
+    async fn exec(&self, event: &StoredEvent, kept: &Kept, input: &[u8]) -> Result<Option<HandlerAnswer>, HandleError> {
         let Some(command) = &self.exec else { return Ok(None) };
-        let input = match (body::content(request, body::LARGEST_DECODED), payload) {
-            // What is no text goes to the command as it is.
-            (Ok(Content::Bytes(bytes)), _) if kept.item.is_none() => bytes.into_owned(),
-            (_, Value::String(text)) => text.clone().into_bytes(),
-            (_, other) => other.to_string().into_bytes(),
-        };
         let variables = variables(event, kept);
         if !self.answers {
-            program::run(command, TIMEOUT, variables, &input).await?;
+            program::run(command, TIMEOUT, variables, input).await?;
             return Ok(None);
         }
-        let printed = program::output(command, TIMEOUT, variables, &input, MOST_PRINTED).await?;
+        let printed = program::output(command, TIMEOUT, variables, input, MOST_PRINTED).await?;
         let body = String::from_utf8_lossy(&printed).into_owned();
         Ok((!body.is_empty()).then_some(HandlerAnswer { status: 200, content_type: None, body }))
     }
@@ -214,14 +207,37 @@ async fn sync(pusher: Option<&Pusher<'_>>, event: &StoredEvent, payload: &Value)
     pusher.tell(event, payload).await.map_err(|error| HandleError::Sync(error.message()))
 }
 
+/// What a command gets on its stdin: the JSON as the service wrote it, a text as it is, and what is no text byte for byte.
+fn input(request: &Request, kept: &Kept, payload: &Value, exact: Option<&str>) -> Vec<u8> {
+    if let Some(exact) = exact {
+        return exact.as_bytes().to_vec();
+    }
+    match (body::content(request, body::LARGEST_DECODED), payload) {
+        (Ok(Content::Bytes(bytes)), _) if kept.item.is_none() => bytes.into_owned(),
+        (_, Value::String(text)) => text.clone().into_bytes(),
+        (_, other) => other.to_string().into_bytes(),
+    }
+}
+
+/// An event as a line of JSON, its payload as the service wrote it.
+fn line(document: &Value, exact: Option<&str>) -> String {
+    let (Some(exact), Some(members)) = (exact, document.as_object()) else { return document.to_string() };
+    let others: Vec<String> = members
+        .iter()
+        .filter(|(name, _)| *name != "payload")
+        .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+        .collect();
+    format!("{{{},\"payload\":{}}}", others.join(","), json::minified(exact))
+}
+
 /// One line, written at once and on the disk when this returns.
-fn append(path: &Path, document: &Value) -> io::Result<()> {
+fn append(path: &Path, line: &str) -> io::Result<()> {
     let mut options = File::options();
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(format!("{document}\n").as_bytes())?;
+    file.write_all(format!("{line}\n").as_bytes())?;
     file.sync_data()
 }
 

@@ -524,7 +524,7 @@ fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent
 /// The events of a request that was kept, read anew.
 pub fn payload(rules: &Webhook, request: &Request, item: Option<&str>) -> Value {
     match item {
-        Some(text) => serde_json::from_str(text).unwrap_or_default(),
+        Some(text) => crate::json::parse(text).unwrap_or_default(),
         None => event::document(&rules.event, request).unwrap_or_default(),
     }
 }
