@@ -202,10 +202,7 @@ mod tests {
         assert_eq!(text("application/json", b"\xef\xbb\xbf{}"), "{}");
         assert_eq!(text("application/json", b"\xff\xfe{\0}\0"), "{}");
         assert_eq!(text("application/json", b"{\0\"\0a\0\"\0"), "{\"a\"");
-        assert_eq!(
-            text("text/xml", b"<?xml version='1.0' encoding='ISO-8859-15'?><p>\xa4</p>").chars().nth(46),
-            Some('€')
-        );
+        assert!(text("text/xml", b"<?xml version='1.0' encoding='ISO-8859-15'?><p>\xa4</p>").ends_with("<p>€</p>"));
         let binary = [0xff, 0, 0x80];
         let unknown = request(&[("Content-Type", "application/octet-stream")], &binary);
         assert_eq!(content(&unknown, 1000), Ok(Content::Bytes(Cow::Borrowed(&binary))));

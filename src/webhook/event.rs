@@ -34,8 +34,6 @@ pub struct Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
-    #[error("its form holds no JSON where the connector says")]
-    Body,
     #[error("its list of events is not where the connector says")]
     Items,
     #[error("its body is too large once it is decompressed")]
@@ -46,7 +44,7 @@ pub enum Unreadable {
 /// no text at all is an object whose `base64` holds it.
 ///
 /// # Errors
-/// [`Unreadable::Body`] and [`Unreadable::Large`].
+/// [`Unreadable::Large`].
 pub fn document(shape: &EventShape, request: &Request) -> Result<Value, Unreadable> {
     document_within(shape, request, body::LARGEST_DECODED)
 }
@@ -63,10 +61,7 @@ pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize
     let mut document = if request.is_form() {
         let form = body::form_object(body::form(&text, request.one("content-type").unwrap_or_default()));
         let field = shape.form_field.as_ref().and_then(|name| form.get(name)?.as_str());
-        match field {
-            Some(text) => json::parse(text).map_err(|_| Unreadable::Body)?,
-            None => Value::Object(form),
-        }
+        field.and_then(|text| json::parse(text).ok()).unwrap_or(Value::Object(form))
     } else {
         // Other formats, XML among them, are kept as text.
         json::parse(&text).unwrap_or_else(|_| Value::String(text.into_owned()))

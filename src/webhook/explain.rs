@@ -62,7 +62,7 @@ impl State {
 pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp) -> Result<Explained> {
     let rules = setup.rules()?;
     let Ok(document) = event::document(&rules.event, request) else {
-        let says = "it is too large, or its form holds no JSON where the connector says".to_owned();
+        let says = "it is too large once it is decompressed".to_owned();
         let parts = vec![Part { name: "body", state: State::Wrong, says }];
         return Ok(Explained {
             refused: Some(Refused::Form),
@@ -96,9 +96,9 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let read = |(place, item)| {
         event::read_by(&rules.event, &event::Ids { places: &ids, moment: "" }, &judged, place, item, now)
     };
-    let events = match (&refused, &items) {
-        (None, Ok(items)) => items.iter().enumerate().map(read).collect(),
-        _ => Vec::new(),
+    let events = match &refused {
+        None => judged.items.iter().enumerate().map(read).collect(),
+        Some(_) => Vec::new(),
     };
     let item = judged.items.first().unwrap_or(judged.document);
     let signed_at = proof.and_then(|proof| said_time(proof, &judged, item)?.ok());

@@ -238,11 +238,11 @@ impl Receiver {
         let most = if proven.is_ok() { body::LARGEST_DECODED } else { body::LARGEST_UNPROVEN };
         let document = event::document_within(&rules.event, &request, most).map_err(|error| match error {
             Unreadable::Large => refuse(413, TOO_LARGE, error.to_string()),
-            Unreadable::Body | Unreadable::Items => unreadable(400, error.to_string()),
+            Unreadable::Items => unreadable(400, error.to_string()),
         })?;
-        let items = event::items(&rules.event, &document);
-        let whole = std::slice::from_ref(&document);
-        let judged = Judged { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
+        // What the vendor sends in a shape that the connector does not know is an event all the same.
+        let items = event::items(&rules.event, &document).unwrap_or(Cow::Borrowed(std::slice::from_ref(&document)));
+        let judged = Judged { request: &request, document: &document, items: &items };
         let handshake = handshake::of(&rules.handshakes, &judged);
         let unsigned = handshake.is_some_and(|handshake| !handshake.signed);
         let proof = match proven {
@@ -257,7 +257,6 @@ impl Receiver {
         if request.method != "POST" {
             return Err(unreadable(405, "it is no POST".to_owned()));
         }
-        let found = items.as_ref().map_err(|error| unreadable(400, error.to_string()))?;
         let now = self.clock.precise();
         let (ids, coverage) = (rules.id_places(proof), proof.map(|proof| rules.coverage(proof)));
         let values = keys(target).values;
@@ -265,14 +264,14 @@ impl Receiver {
         let moment = timed.and_then(|proof| signed_moment(proof, &judged));
         let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
         let ids = event::Ids { places: &ids, moment: &moment };
-        let events = found.iter().enumerate().map(|(place, item)| {
-            let text = matches!(found, Cow::Owned(_)).then(|| item.to_string());
+        let events = items.iter().enumerate().map(|(place, item)| {
+            let text = matches!(&items, Cow::Owned(_)).then(|| item.to_string());
             let read = event::read_by(&rules.event, &ids, &judged, place, item, now);
             let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.by_signed_bytes));
             let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, place));
             NewEvent { signed, ..new_event(read, text, &request.body) }
         });
-        let events = events.collect();
+        let events: Vec<NewEvent> = events.collect();
         let state = match &coverage {
             None => EventProof::Unsigned,
             Some(coverage) if rules.confirm.is_some() && !coverage.covers(Covered::Body) => EventProof::Asking,

@@ -281,7 +281,7 @@ impl Screen<'_> {
             Seen::Request(Outcome::Unreadable { connection, reason, why }) => {
                 let hint =
                     if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
-                self.refused(Some(connection), reason, &format!("{why}{hint}"));
+                self.refused_because(Some(connection), reason, &format!("{why}{hint}"), true);
             }
             Seen::Paused { connection, id, error } => {
                 let document =
@@ -383,9 +383,17 @@ impl Screen<'_> {
     }
 
     fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) {
+        self.refused_because(connection, reason, why, false);
+    }
+
+    /// `explains`: the reason alone does not say what to do.
+    fn refused_because(&self, connection: Option<&ConnectionName>, reason: &str, why: &str, explains: bool) {
         self.seen.borrow_mut().refused += 1;
         let name = connection.map(ToString::to_string);
-        let document = json!({ "event": "refused", "connection": name, "reason": reason });
+        let mut document = json!({ "event": "refused", "connection": name, "reason": reason });
+        if explains {
+            document["message"] = json!(why);
+        }
         let name = name.unwrap_or_else(|| "-".to_owned());
         self.line(&document, [&name, why, "", ""], "refused", Some(Tone::Bad));
     }
