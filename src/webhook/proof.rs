@@ -410,18 +410,17 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     hashed(a).as_ref().ct_eq(hashed(b).as_ref()).into()
 }
 
-/// The bytes that are signed.
-pub(super) fn base(
+/// The bytes that are signed. Those of the body alone are not copied: bodies may be large.
+pub(super) fn base<'r>(
     proof: &Proof,
-    judged: &Judged<'_>,
+    judged: &Judged<'r>,
     item: &Value,
     values: &Values,
     secret: Option<&Secret>,
     timestamp: Option<&str>,
-) -> Result<Vec<u8>, Refused> {
-    let body = Template::parse("{body}").ok();
-    let template = proof.base.as_ref().or(body.as_ref()).ok_or(Refused::Form)?;
+) -> Result<Cow<'r, [u8]>, Refused> {
     let request = judged.request;
+    let Some(template) = &proof.base else { return Ok(Cow::Borrowed(&request.body)) };
     let owned = |text: String| Some(Cow::Owned(text.into_bytes()));
     let filled = template.fill_bytes(|name| match name {
         "body" => Some(Cow::Borrowed(request.body.as_slice())),
@@ -436,7 +435,7 @@ pub(super) fn base(
             None => owned(values.get(name)?.to_owned()),
         },
     });
-    filled.map_err(|error| Refused::Missing(error.to_string()))
+    filled.map(Cow::Owned).map_err(|error| Refused::Missing(error.to_string()))
 }
 
 /// A form's names, each with its value, sorted and written without anything between them.

@@ -59,13 +59,13 @@ fn field_06_a_body_is_as_large_as_the_connector_allows() {
         [head.as_slice(), &vec![b'x'; size - head.len() - tail.len()], tail].concat()
     };
     const MIB: usize = 1024 * 1024;
-    for (number, size) in [MIB + 1, 2 * MIB, 25 * MIB].into_iter().enumerate() {
+    for (number, size) in [MIB + 1, 2 * MIB, 32 * MIB].into_iter().enumerate() {
         let body = body(size);
         let line = taken(&mut listening, "github", &github(&body, &format!("delivery-{number}")), &body);
         let kept = home.json(&format!("webhook show {}", line["id"]));
         assert_eq!(kept["size"], size);
     }
-    let body = body(25 * MIB + 1);
+    let body = body(32 * MIB + 1);
     let refused = send(&listening.url("github"), &github(&body, "too-large"), &body);
     assert_eq!(refused.status(), 413);
     let line = listening.event();
@@ -73,7 +73,7 @@ fn field_06_a_body_is_as_large_as_the_connector_allows() {
     assert!(line["message"].as_str().unwrap().contains("integ config set webhooks.max_body"), "{line}");
     drop(listening);
     // The setting replaces the limits of all connectors.
-    home.ok("config set webhooks.max_body 26MiB");
+    home.ok("config set webhooks.max_body 33MiB");
     let mut listening = Listening::start(&home, "github", None);
     taken(&mut listening, "github", &github(&body, "larger"), &body);
     drop(listening);
