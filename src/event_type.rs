@@ -78,6 +78,12 @@ impl fmt::Display for EventPattern {
     }
 }
 
+/// Whether a vendor's type is the one that is wanted; `charge.*` stands for all that begin so. Vendors write types as they
+/// like (`Push Hook`), so that no pattern is refused.
+pub fn matches_type(wanted: &str, kind: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == kind, |start| kind.starts_with(start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
 
 use crate::clock::RunningLimit;
 use crate::env::{self, Inherit};
@@ -76,6 +76,30 @@ pub async fn run(
     variables: impl IntoIterator<Item = (String, String)>,
     input: &[u8],
 ) -> Result<(), ProgramError> {
+    start(command, timeout, variables, input, None).await.map(|_| ())
+}
+
+/// Runs a command as [`run`] does, and returns the first `most` bytes of what it prints.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn output(
+    command: &str,
+    timeout: Duration,
+    variables: impl IntoIterator<Item = (String, String)>,
+    input: &[u8],
+    most: usize,
+) -> Result<Vec<u8>, ProgramError> {
+    start(command, timeout, variables, input, Some(most)).await
+}
+
+async fn start(
+    command: &str,
+    timeout: Duration,
+    variables: impl IntoIterator<Item = (String, String)>,
+    input: &[u8],
+    most_printed: Option<usize>,
+) -> Result<Vec<u8>, ProgramError> {
     let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::Words)?;
     let program = words[0].clone();
     let mut command = tokio::process::Command::from(self::command(&program));
@@ -83,7 +107,7 @@ pub async fn run(
         .args(&words[1..])
         .envs(variables.into_iter().map(|(name, value)| (name, bounded(&value))))
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(if most_printed.is_some() { Stdio::piped() } else { Stdio::null() })
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     // A group of its own: what it starts can be ended with it, and a Ctrl-C at the terminal is not its affair.
@@ -91,11 +115,25 @@ pub async fn run(
     command.process_group(0);
     let mut child = command.spawn().map_err(|source| ProgramError::Start { program: program.clone(), source })?;
     let group = Group::of(&child);
-    match RunningLimit::new(timeout).wait(converse(&mut child, input)).await {
+    let (mut stdout, mut printed) = (child.stdout.take(), Vec::new());
+    let conversing = async {
+        let reading = listen(&mut stdout, &mut printed, most_printed.unwrap_or_default());
+        let mut reading = std::pin::pin!(reading);
+        let mut conversing = std::pin::pin!(converse(&mut child, input));
+        tokio::select! {
+            ended = &mut conversing => {
+                // Something that it left running may hold its stdout open.
+                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+                ended
+            }
+            () = &mut reading => conversing.await,
+        }
+    };
+    match RunningLimit::new(timeout).wait(conversing).await {
         Some(ended) => {
             group.release();
             let (status, said) = ended.map_err(|source| ProgramError::Start { program: program.clone(), source })?;
-            if status.success() { Ok(()) } else { Err(ProgramError::Ended { program, status, said }) }
+            if status.success() { Ok(printed) } else { Err(ProgramError::Ended { program, status, said }) }
         }
         None => {
             drop(group);
@@ -125,7 +163,7 @@ async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatu
     let mut stderr = child.stderr.take();
     let mut said = Vec::new();
     let ended = {
-        let listening = listen(&mut stderr, &mut said);
+        let listening = listen(&mut stderr, &mut said, 4 * MOST_SAID);
         tokio::pin!(listening);
         let ending = async {
             let ((), status) = tokio::join!(feeding, child.wait());
@@ -144,12 +182,12 @@ async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatu
     Ok((ended?, said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
 }
 
-/// Reads to the end, and keeps no more than will be said.
-async fn listen(stderr: &mut Option<ChildStderr>, said: &mut Vec<u8>) {
-    let Some(stderr) = stderr else { return };
-    let mut chunk = [0; 1024];
-    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
-        let room = (4 * MOST_SAID).saturating_sub(said.len());
+/// Reads to the end, and keeps no more than `most` bytes.
+async fn listen(output: &mut Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>, most: usize) {
+    let Some(output) = output else { return };
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = output.read(&mut chunk).await {
+        let room = most.saturating_sub(said.len());
         said.extend_from_slice(&chunk[..count.min(room)]);
     }
 }

@@ -193,6 +193,17 @@ pub const KEYS: &[Key] = &[
         set: |config, text| days(text, 3).map(|keep| config.webhooks.keep = keep),
     },
     Key {
+        name: "webhooks.max_body",
+        purpose: "The largest webhook body that is taken; each connector has a limit of its own if this is not set",
+        expected: "a size from 1MiB to 1024MiB, such as 25MiB",
+        get: |config| config.webhooks.max_body_mib.map(|mib| format!("{mib}MiB")),
+        set: |config, text| {
+            let mib = text.trim().strip_suffix("MiB").unwrap_or(text).trim().parse().ok();
+            config.webhooks.max_body_mib = mib.filter(|mib| (1..=1024).contains(mib));
+            (text.is_empty() || config.webhooks.max_body_mib.is_some()).then_some(())
+        },
+    },
+    Key {
         name: "endpoints.keep",
         purpose: "How long messages are kept once they were delivered or given up",
         expected: "a time of at least 1d",

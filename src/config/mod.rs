@@ -36,11 +36,20 @@ pub struct Config {
     pub connect: ConnectConfig,
     pub http: HttpConfig,
     pub notify: NotifyConfig,
-    pub webhooks: KeepConfig,
+    pub webhooks: WebhooksConfig,
     pub endpoints: KeepConfig,
 }
 
-/// `[webhooks]` and `[endpoints]`: for how long what is done with is kept.
+/// `[webhooks]`: what is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebhooksConfig {
+    /// For how long events are kept once they were processed.
+    pub keep: Duration,
+    /// The largest body in MiB; each connector's own limit where absent.
+    pub max_body_mib: Option<u32>,
+}
+
+/// `[endpoints]`: for how long what is done with is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepConfig {
     pub keep: Duration,
@@ -110,7 +119,7 @@ impl Default for Config {
     fn default() -> Self {
         let month = KeepConfig { keep: Duration::from_secs(30 * 86_400) };
         Self {
-            webhooks: month,
+            webhooks: WebhooksConfig { keep: month.keep, max_body_mib: None },
             endpoints: month,
             workspace: "default".to_owned(),
             vault: VaultConfig {

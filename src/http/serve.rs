@@ -1,9 +1,10 @@
 //! A small HTTP/1.1 server for this machine: the OAuth callback and the sandbox stand on it.
 //!
 //! Every size and time is bounded, because any program of this machine can connect: a request's head is at most 16 KiB
-//! (longer ones get 431 or 414), its body at most 1 MiB, a head must come within ten seconds, and beyond 256 open
-//! connections the oldest is dropped, so that slow ones never keep out the one that matters. Large bodies share a budget:
-//! beyond it they wait in the network. The listener closes when the [`Server`] is dropped.
+//! (longer ones get 431 or 414), its body at most 1 MiB unless a gate allows more, a head must come within ten seconds, and
+//! beyond 256 open connections the oldest is dropped, so that slow ones never keep out the one that matters. Large bodies
+//! share a budget, and those of over 1 MiB another: beyond it they wait in the network. The listener closes when the
+//! [`Server`] is dropped.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,13 +29,17 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::peer::Ends;
 
 const LARGEST_HEAD: usize = 16 * 1024;
-const LARGEST_BODY: usize = 1024 * 1024;
+/// The largest body where no gate allows more.
+pub const LARGEST_BODY: usize = 1024 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_CONNECTIONS: usize = 256;
 
 /// What a body may take of memory without asking, and what all that are larger share, in KiB.
 const SMALL_BODY: usize = 64 * 1024;
 const LARGE_BODIES_KIB: usize = 12 * 1024;
+
+/// Bytes of a body that must come in a second, after the first ten seconds.
+const SLOWEST: u64 = 256 * 1024;
 
 pub type Answer = Response<Full<Bytes>>;
 
@@ -59,19 +64,36 @@ impl Server {
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        Self::start_with_gate(listeners, |_| std::future::ready(None), handler)
+        let handler = Arc::new(handler);
+        let handle = move |request: Request<Result<Bytes, Unread>>| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let (head, body) = request.into_parts();
+                match body {
+                    Ok(body) => handler(Request::from_parts(head, body)).await,
+                    Err(unread) => unread.answer(),
+                }
+            }
+        };
+        Self::start_with_gate(listeners, LARGEST_BODY, |_| std::future::ready(Ok(LARGEST_BODY)), handle)
     }
 
-    /// Serves with a gate that sees each request before its body is read, and may answer it: the body is then thrown away as
-    /// it arrives.
+    /// Serves with a gate that sees each request before its body is read. It says how large the body may be, never more than
+    /// `most`, or answers the request: the body is then thrown away as it arrives. The handler gets the request also if its
+    /// body was not read.
     ///
     /// # Errors
     /// The I/O error where a listener cannot be used.
-    pub fn start_with_gate<G, GF, H, F>(listeners: Vec<std::net::TcpListener>, gate: G, handler: H) -> io::Result<Self>
+    pub fn start_with_gate<G, GF, H, F>(
+        listeners: Vec<std::net::TcpListener>,
+        most: usize,
+        gate: G,
+        handler: H,
+    ) -> io::Result<Self>
     where
         G: Fn(&Parts) -> GF + Send + Sync + 'static,
-        GF: Future<Output = Option<Answer>> + Send + 'static,
-        H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+        GF: Future<Output = Result<usize, Answer>> + Send + 'static,
+        H: Fn(Request<Result<Bytes, Unread>>) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
@@ -82,8 +104,9 @@ impl Server {
         let listeners = listeners.into_iter().map(ready).collect::<io::Result<Vec<_>>>()?;
         let (closing, closed) = watch::channel(false);
         let (busy, open) = mpsc::channel(1);
-        let budget = Arc::new(Semaphore::new(LARGE_BODIES_KIB));
-        let task = tokio::spawn(accept(listeners, Arc::new(Service { gate, handler, budget }), closed, busy));
+        let large = Arc::new(Semaphore::new(LARGE_BODIES_KIB));
+        let huge = Arc::new(Semaphore::new(most.div_ceil(1024).min(Semaphore::MAX_PERMITS)));
+        let task = tokio::spawn(accept(listeners, Arc::new(Service { gate, handler, large, huge }), closed, busy));
         Ok(Self { address, task, closing, open })
     }
 
@@ -126,8 +149,9 @@ async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, Ends)> {
 struct Service<G, H> {
     gate: G,
     handler: H,
-    /// KiB of large bodies that may still be read.
-    budget: Arc<Semaphore>,
+    /// KiB of large bodies that may still be read, and of those larger than [`LARGEST_BODY`]: one of the largest at a time.
+    large: Arc<Semaphore>,
+    huge: Arc<Semaphore>,
 }
 
 async fn accept<G, GF, H, F>(
@@ -137,8 +161,8 @@ async fn accept<G, GF, H, F>(
     busy: mpsc::Sender<Infallible>,
 ) where
     G: Fn(&Parts) -> GF + Send + Sync + 'static,
-    GF: Future<Output = Option<Answer>> + Send + 'static,
-    H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    GF: Future<Output = Result<usize, Answer>> + Send + 'static,
+    H: Fn(Request<Result<Bytes, Unread>>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let mut open: VecDeque<Open> = VecDeque::new();
@@ -187,47 +211,63 @@ async fn accept<G, GF, H, F>(
 }
 
 /// Why a body was not read.
-enum Unread {
-    Large,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than this many bytes.
+    Large(usize),
     Slow,
     Crowded,
 }
 
-impl<G, GF, H, F> Service<G, H>
-where
-    G: Fn(&Parts) -> GF,
-    GF: Future<Output = Option<Answer>>,
-    H: Fn(Request<Bytes>) -> F,
-    F: Future<Output = Answer>,
-{
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let (head, body) = request.into_parts();
-        // One that says how long it is need not be read to be refused.
-        if body.size_hint().lower() > LARGEST_BODY as u64 {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
-        }
-        if let Some(answer) = (self.gate)(&head).await {
-            // Read to its end, or the peer would lose the answer with the connection.
-            let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
-            return answer;
-        }
-        match self.read(body).await {
-            // What it took of the budget is given back once it is answered.
-            Ok((body, _taken)) => (self.handler)(Request::from_parts(head, body)).await,
-            Err(Unread::Large) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
-            Err(Unread::Slow) => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
-            Err(Unread::Crowded) => {
+impl Unread {
+    /// The usual answer.
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Large(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
+            Self::Slow => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
+            Self::Crowded => {
                 let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "Too many large requests at once.");
                 answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
                 answer
             }
         }
     }
+}
 
-    async fn read(&self, mut body: Incoming) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
-        let mut deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
-        let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY);
+impl<G, GF, H, F> Service<G, H>
+where
+    G: Fn(&Parts) -> GF,
+    GF: Future<Output = Result<usize, Answer>>,
+    H: Fn(Request<Result<Bytes, Unread>>) -> F,
+    F: Future<Output = Answer>,
+{
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let most = match (self.gate)(&head).await {
+            Ok(most) => most,
+            Err(answer) => {
+                // Read to its end, or the peer would lose the answer with the connection.
+                let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
+                return answer;
+            }
+        };
+        // One that says how long it is need not be read to be refused.
+        if body.size_hint().lower() > most as u64 {
+            return (self.handler)(Request::from_parts(head, Err(Unread::Large(most)))).await;
+        }
+        match self.read(body, most).await {
+            // What it took of the budget is given back once it is answered.
+            Ok((body, _taken)) => (self.handler)(Request::from_parts(head, Ok(body))).await,
+            Err(unread) => (self.handler)(Request::from_parts(head, Err(unread))).await,
+        }
+    }
+
+    async fn read(&self, mut body: Incoming, most: usize) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
+        let mut begun = tokio::time::Instant::now();
+        let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY.min(most));
         loop {
+            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let deadline = begun + HEAD_TIMEOUT + Duration::from_millis(length.saturating_mul(1000) / SLOWEST);
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
                 Err(_) => return Err(Unread::Slow),
                 Ok(None) => return Ok((Bytes::from(bytes), taken)),
@@ -237,20 +277,22 @@ where
             };
             let Ok(data) = frame.into_data() else { continue };
             let needed = bytes.len() + data.len();
-            if needed > LARGEST_BODY {
-                return Err(Unread::Large);
+            if needed > most {
+                return Err(Unread::Large(most));
             }
             if needed > allowed {
-                // All that it says it will be, so that no two wait for each other's rest.
-                let whole =
-                    body.size_hint().upper().map_or(LARGEST_BODY, |rest| needed + usize::try_from(rest).unwrap_or(0));
-                let whole = whole.clamp(needed, LARGEST_BODY);
+                // All that it says it will be, so that no two wait for each other's rest. One that does not say it takes the
+                // budgets one after the other, and none of those of the second waits for the first.
+                let step = if needed > LARGEST_BODY { most } else { LARGEST_BODY.min(most) };
+                let rest = body.size_hint().upper();
+                let whole = rest.map_or(step, |rest| needed + usize::try_from(rest).unwrap_or(0)).clamp(needed, most);
+                let budget = if whole > LARGEST_BODY { &self.huge } else { &self.large };
                 let kib = u32::try_from((whole - allowed).div_ceil(1024)).unwrap_or(u32::MAX);
-                let waiting = tokio::time::timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(kib));
+                let waiting = tokio::time::timeout_at(deadline, Arc::clone(budget).acquire_many_owned(kib));
                 let Ok(Ok(permit)) = waiting.await else { return Err(Unread::Crowded) };
                 taken.push(permit);
                 // It was this side that let it wait.
-                deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
+                begun = tokio::time::Instant::now();
                 allowed = whole;
                 bytes.reserve_exact(whole - bytes.len());
             }

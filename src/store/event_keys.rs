@@ -135,13 +135,16 @@ mod tests {
 
     use super::*;
     use crate::clock::{self, Timestamp};
-    use crate::store::{Delivery, EventId, EventProof, Key, LostWrites, NewEvent, Pruning, Store, Taken};
+    use crate::store::{
+        Delivery, Ended, EventId, EventProof, EventStatus, Holding, Key, LostWrites, NewEvent, Pruning, Store, Taken,
+    };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn delivery(connection: ConnectionId, id: u64) -> Delivery {
         let event = NewEvent {
             delivery_id: format!("evt_{id}"),
+            named: true,
             digest: Some([7; 32]),
             signed: None,
             kind: "push".to_owned(),
@@ -155,6 +158,7 @@ mod tests {
             connection,
             received_at: NOW,
             headers: vec![("a".to_owned(), "b".to_owned())],
+            query: String::new(),
             body: b"{}".to_vec(),
             events: vec![event],
             proof: EventProof::Verified,
@@ -263,21 +267,71 @@ mod tests {
     }
 
     #[test]
-    fn bodies_kept_aside_are_few_and_differ() {
+    fn bodies_kept_aside_are_few_and_differ_and_none_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        events.take(&[signed(connection, 1, 1, 1)]).unwrap();
-        for body in [b"a", b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i", b"j"] {
-            let conflict = Delivery { body: body.to_vec(), ..signed(connection, 1, 1, 9) };
-            assert!(matches!(events.take(&[conflict]).unwrap()[0][0], Taken::Conflict(_)));
+        let first = events.take(&[signed(connection, 1, 1, 1)]).unwrap()[0][0].id();
+        let take =
+            |body: u8| events.take(&[Delivery { body: vec![body], ..signed(connection, 1, 1, body) }]).unwrap()[0][0];
+        for body in [2, 2, 3, 4, 5, 6, 7, 8, 9, 3] {
+            assert_eq!(take(body), Taken::Conflict(first));
         }
-        let kept = stores[0].read(|sqlite| {
-            Ok(sqlite.query_row("SELECT count(*), count(DISTINCT body) FROM conflicts", [], |row| {
-                Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
-            })?)
-        });
-        assert_eq!(kept.unwrap(), (8, 8));
+        assert_eq!(take(10), Taken::Crowded(first), "it is to be sent again");
+        assert_eq!(events.conflicts(first).unwrap().len(), 8);
+        assert_eq!(events.resolve(first, Holding::Other(9), NOW).unwrap(), None, "there is no such body");
+        let made = events.resolve(first, Holding::Other(2), NOW).unwrap().unwrap();
+        assert_eq!(events.kept(made[0]).unwrap().unwrap().body, [3]);
+        assert_eq!(events.get(first).unwrap().unwrap().status, EventStatus::Processed, "it is not handled any more");
+        assert_eq!(take(3), Taken::Duplicate(made[0]), "each body is known");
+        assert_eq!(take(1), Taken::Duplicate(first));
+        assert_eq!(take(11), Taken::Conflict(first));
+        let made = events.resolve(first, Holding::All, NOW).unwrap().unwrap();
+        assert_eq!((made.len(), take(11)), (1, Taken::Duplicate(made[0])));
+        take(12);
+        assert_eq!(events.resolve(first, Holding::Stored, NOW).unwrap(), Some(Vec::new()));
+        assert!(events.conflicts(first).unwrap().is_empty());
+    }
+
+    #[test]
+    fn equal_signed_bytes_that_name_no_delivery_are_events_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let unnamed = |id: u64| {
+            let mut delivery = signed(connection, id, 1, 1);
+            delivery.events[0].named = false;
+            delivery
+        };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let (first, second) = (take(unnamed(1)), take(unnamed(2)));
+        assert_eq!((first, second), (Taken::New(first.id()), Taken::New(second.id())));
+        assert!(
+            matches!(take(signed(connection, 3, 1, 1)), Taken::Duplicate(_)),
+            "an id that was added makes no event"
+        );
+        // One that named its delivery is known, also without that.
+        let named = take(signed(connection, 4, 2, 1));
+        let mut stripped = unnamed(5);
+        stripped.events[0].signed = Some([2; 32]);
+        assert_eq!(take(stripped), Taken::Duplicate(named.id()));
+    }
+
+    #[test]
+    fn a_dead_event_that_is_sent_again_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let sent = || Delivery { handled: true, ..signed(connection, 1, 1, 1) };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let id = take(sent()).id();
+        assert_eq!(take(sent()), Taken::Duplicate(id), "it still waits");
+        let error = Some("no".to_owned());
+        events.record(&[Ended { id, status: EventStatus::Dead, due_at: None, error, done: 1 }]).unwrap();
+        assert_eq!(take(Delivery { handled: false, ..sent() }), Taken::Duplicate(id), "nobody handles it");
+        assert_eq!(take(sent()), Taken::Restarted(id));
+        let waiting = events.waiting(connection, 10).unwrap();
+        assert_eq!((waiting[0].attempts, waiting[0].done), (0, 1), "what was done is not done again");
     }
 
     #[test]

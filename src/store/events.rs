@@ -1,12 +1,14 @@
 //! The inbox: events as they came, each once, and what became of them.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Row};
 
-use super::event_keys::{self, EventKeys};
-use super::row::{from_word, to_json, to_word};
+use super::event_keys;
+use super::intake::{self, By};
+use super::row::{from_word, to_word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::connection::{ConnectionId, ConnectionName};
+use crate::event_type::matches_type;
 
 /// The inbox of a store.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,7 @@ pub enum EventStatus {
     Dead,
 }
 
-const STATUSES: &[(EventStatus, &str)] = &[
+pub(super) const STATUSES: &[(EventStatus, &str)] = &[
     (EventStatus::Pending, "pending"),
     (EventStatus::Processed, "processed"),
     (EventStatus::Failed, "failed"),
@@ -54,7 +56,7 @@ pub enum EventProof {
     Refused,
 }
 
-const PROOFS: &[(EventProof, &str)] = &[
+pub(super) const PROOFS: &[(EventProof, &str)] = &[
     (EventProof::Verified, "verified"),
     (EventProof::Unsigned, "unsigned"),
     (EventProof::Asking, "asking"),
@@ -78,6 +80,8 @@ pub struct Delivery {
     pub connection: ConnectionId,
     pub received_at: Timestamp,
     pub headers: Vec<(String, String)>,
+    /// The query string of the request, without its question mark.
+    pub query: String,
     pub body: Vec<u8>,
     pub events: Vec<NewEvent>,
     pub proof: EventProof,
@@ -88,6 +92,9 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub delivery_id: String,
+    /// Whether the request named its delivery, or the connector says that equal bodies are one event. Equal signed bytes of
+    /// two requests that name none are two events.
+    pub named: bool,
     /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
     pub digest: Option<[u8; 32]>,
     /// Of what was signed, where the signature does not cover the id.
@@ -106,8 +113,12 @@ pub struct NewEvent {
 pub enum Taken {
     New(EventId),
     Duplicate(EventId),
+    /// It came before and was dead: it waits to be handled again.
+    Restarted(EventId),
     /// Its id is known with another body: it was put aside.
     Conflict(EventId),
+    /// So it is, and as many bodies as an event may have wait to be resolved: it was not stored.
+    Crowded(EventId),
     /// So it is, and of the other one the vendor is still to be asked: the vendor should send it again later.
     Undecided(EventId),
 }
@@ -115,7 +126,12 @@ pub enum Taken {
 impl Taken {
     pub fn id(self) -> EventId {
         match self {
-            Self::New(id) | Self::Duplicate(id) | Self::Conflict(id) | Self::Undecided(id) => id,
+            Self::New(id)
+            | Self::Duplicate(id)
+            | Self::Restarted(id)
+            | Self::Conflict(id)
+            | Self::Crowded(id)
+            | Self::Undecided(id) => id,
         }
     }
 }
@@ -143,6 +159,7 @@ pub struct StoredEvent {
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub headers: Vec<(String, String)>,
+    pub query: String,
     pub body: Vec<u8>,
     pub item: Option<String>,
     /// Whether it is the first event of its request.
@@ -176,7 +193,10 @@ pub struct Ended {
 pub struct Filter {
     pub connection: Option<ConnectionId>,
     pub status: Option<EventStatus>,
-    pub kind: Option<String>,
+    /// Types or patterns, `charge.*`; all where empty.
+    pub kinds: Vec<String>,
+    /// Only those with other bodies under their id.
+    pub conflicts: bool,
     pub since: Option<Timestamp>,
     pub limit: u32,
 }
@@ -203,7 +223,7 @@ impl Events<'_> {
         let mut keys = self.0.event_keys();
         let taken = self.0.write(|transaction| {
             keys.catch_up(transaction)?;
-            deliveries.iter().map(|delivery| take(transaction, &mut keys, delivery)).collect()
+            deliveries.iter().map(|delivery| intake::take(transaction, &mut keys, delivery)).collect()
         });
         match taken {
             Ok(_) => keys.committed(),
@@ -227,19 +247,26 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             let sql = select!(
                 "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
-                 AND (?3 IS NULL OR e.kind = ?3) AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC LIMIT ?5"
+                 AND (NOT ?3 OR EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = e.id)) \
+                 AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query((
                 filter.connection.map(|id| id.0),
                 filter.status.map(EventStatus::as_str),
-                &filter.kind,
+                filter.conflicts,
                 filter.since.map(Timestamp::as_millisecond),
-                filter.limit,
             ))?;
+            let wanted =
+                |kind: &str| filter.kinds.is_empty() || filter.kinds.iter().any(|known| matches_type(known, kind));
             let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(stored(row)?);
+            while found.len() < filter.limit as usize
+                && let Some(row) = rows.next()?
+            {
+                let event = stored(row)?;
+                if wanted(&event.kind) {
+                    found.push(event);
+                }
             }
             Ok(found)
         })
@@ -288,7 +315,7 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             keys.catch_up(sqlite)?;
             let ids = keys.find(sqlite, event_keys::key(connection, delivery))?;
-            Ok(known(sqlite, &ids, connection, &By::Id(delivery))?.map(|(id, ..)| EventId(id)))
+            Ok(intake::known(sqlite, &ids, connection, &By::Id(delivery), None)?.map(|known| EventId(known.id)))
         })
     }
 
@@ -298,16 +325,17 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn kept(&self, id: EventId) -> Result<Option<Kept>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL FROM events e \
+            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL, e.query FROM events e \
                        LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
             let row = sqlite
                 .prepare_cached(sql)?
                 .query_row([id.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get(2)?, row.get(3)?))
+                    let (headers, body) = (row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?);
+                    Ok((headers, body, row.get(2)?, row.get(3)?, row.get(4)?))
                 })
                 .optional()?;
-            let Some((headers, Some(body), item, first)) = row else { return Ok(None) };
-            Ok(Some(Kept { headers: super::row::from_json(&headers)?, body, item, first }))
+            let Some((headers, Some(body), item, first, query)) = row else { return Ok(None) };
+            Ok(Some(Kept { headers: super::row::from_json(&headers)?, query, body, item, first }))
         })
     }
 
@@ -359,6 +387,18 @@ impl Events<'_> {
         })
     }
 
+    /// Stores which handlers have done with an event whose attempt does not count, and why it waits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pause(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET done = ?2, last_error = ?3 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, done, error))?;
+            Ok(())
+        })
+    }
+
     /// Those of a connection that the vendor is to be asked about, the oldest first.
     ///
     /// # Errors
@@ -403,140 +443,6 @@ impl Events<'_> {
             Ok(revived)
         })
     }
-}
-
-fn take(transaction: &Transaction<'_>, keys: &mut EventKeys, delivery: &Delivery) -> Result<Vec<Taken>, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, key, digest, kind, account, resource, actor, occurred_at, \
-               received_at, headers, body, body_of, item, status, due_at, signed, signed_key, proof) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
-    let mut insert = transaction.prepare_cached(sql)?;
-    let headers = to_json(&delivery.headers)?;
-    let received_at = delivery.received_at.as_millisecond();
-    let status = if delivery.handled { EventStatus::Pending } else { EventStatus::Processed };
-    let mut first = None;
-    let mut taken = Vec::with_capacity(delivery.events.len());
-    for event in &delivery.events {
-        let signed_key = event.signed.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
-        let key = event_keys::key(delivery.connection, &event.delivery_id);
-        // The same signed bytes are the same event, under whatever id and type they come: first, for an id that is not
-        // signed may be another event's.
-        let mut found = None;
-        if let (Some(key), Some(signed)) = (signed_key, &event.signed) {
-            let by = By::Signed(signed);
-            found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &by)?;
-        }
-        if found.is_none() {
-            let by = By::Id(&event.delivery_id);
-            found = known(transaction, &keys.find(transaction, key)?, delivery.connection, &by)?;
-        }
-        let same = |digest: &[u8]| digest.is_empty() || event.digest.is_none_or(|known| known == *digest);
-        // What the vendor did not send takes no id from what it did.
-        let found = found
-            .filter(|(_, digest, proof)| *proof != EventProof::Refused || (event.digest.is_some() && same(digest)));
-        let Some((id, digest, proof)) = found else {
-            insert.execute(rusqlite::params![
-                delivery.connection.0,
-                event.delivery_id,
-                key,
-                event.digest.as_ref().map_or(&[][..], |digest| digest),
-                event.kind,
-                event.account,
-                event.resource,
-                event.actor,
-                event.occurred_at.map(Timestamp::as_millisecond),
-                received_at,
-                headers,
-                if first.is_none() { Some(&delivery.body) } else { None },
-                first,
-                event.item,
-                status.as_str(),
-                delivery.handled.then_some(received_at),
-                event.signed,
-                signed_key,
-                delivery.proof.as_str(),
-            ])?;
-            let id = transaction.last_insert_rowid();
-            keys.add(key, id);
-            if let Some(key) = signed_key {
-                keys.add(key, id);
-            }
-            first.get_or_insert(id);
-            taken.push(Taken::New(EventId(id)));
-            continue;
-        };
-        if same(&digest) {
-            // One that was fetched first, and now comes signed.
-            if let (Some(key), Some(signed)) = (signed_key, &event.signed) {
-                let sql = "UPDATE events SET signed = ?2, signed_key = ?3 WHERE id = ?1 AND signed IS NULL";
-                if transaction.prepare_cached(sql)?.execute((id, signed, key))? > 0 {
-                    event_keys::put_now(transaction, key, id)?;
-                }
-            }
-            taken.push(Taken::Duplicate(EventId(id)));
-        } else if proof == EventProof::Asking {
-            taken.push(Taken::Undecided(EventId(id)));
-        } else {
-            put_aside(transaction, id, received_at, &headers, &delivery.body)?;
-            taken.push(Taken::Conflict(EventId(id)));
-        }
-    }
-    Ok(taken)
-}
-
-/// Bodies that are kept aside for one event: repeated requests must not fill the disk with them.
-const MOST_CONFLICTS: u32 = 8;
-
-/// Keeps a body that came under the id of another, once.
-fn put_aside(
-    transaction: &Transaction<'_>,
-    event: i64,
-    received_at: i64,
-    headers: &str,
-    body: &[u8],
-) -> Result<(), StoreError> {
-    let sql = "INSERT INTO conflicts (event_id, received_at, headers, body) SELECT ?1, ?2, ?3, ?4 \
-               WHERE (SELECT count(*) FROM conflicts WHERE event_id = ?1) < ?5 \
-               AND NOT EXISTS (SELECT 1 FROM conflicts WHERE event_id = ?1 AND body = ?4)";
-    transaction.prepare_cached(sql)?.execute((event, received_at, headers, body, MOST_CONFLICTS))?;
-    Ok(())
-}
-
-/// What an event that comes again is recognised by.
-enum By<'a> {
-    Id(&'a str),
-    Signed(&'a [u8; 32]),
-}
-
-/// The one of these events that is this delivery, its digest and its proof. One that was refused counts where there is no
-/// other.
-fn known(
-    sqlite: &Connection,
-    ids: &[i64],
-    connection: ConnectionId,
-    by: &By<'_>,
-) -> Result<Option<(i64, Vec<u8>, EventProof)>, StoreError> {
-    let sql = match by {
-        By::Id(_) => "SELECT id, digest, proof FROM events WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3",
-        By::Signed(_) => "SELECT id, digest, proof FROM events WHERE id = ?1 AND connection_id = ?2 AND signed = ?3",
-    };
-    let value: &dyn rusqlite::ToSql = match by {
-        By::Id(id) => id,
-        By::Signed(signed) => signed,
-    };
-    let mut refused = None;
-    for id in ids {
-        let mut statement = sqlite.prepare_cached(sql)?;
-        let found = statement.query_row(rusqlite::params![id, connection.0, value], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
-        });
-        let Some((id, digest, proof)) = found.optional()? else { continue };
-        let found = (id, digest, from_word(PROOFS, &proof)?);
-        if found.2 != EventProof::Refused {
-            return Ok(Some(found));
-        }
-        refused.get_or_insert(found);
-    }
-    Ok(refused)
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {

@@ -78,14 +78,14 @@ mod tests {
         apps: connector client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         bodies: record_id json
-        conflicts: id event_id received_at headers body
+        conflicts: id event_id received_at digest signed proof kind account resource actor occurred_at headers query body item
         connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
         cursor_history: id part_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
         event_keys: key event
         event_types: kind description sample
-        events: id connection_id delivery_id key digest signed signed_key proof kind account resource actor occurred_at received_at headers body body_of item status attempts done due_at last_error
+        events: id connection_id delivery_id named key digest signed signed_key proof kind account resource actor occurred_at received_at headers query body body_of item status attempts done due_at last_error
         grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
         jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error code cancel
         messages: id kind body created_at

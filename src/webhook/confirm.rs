@@ -178,19 +178,14 @@ fn is_of_the_event(error: &Error) -> bool {
     matches!((error.code(), error.kind()), ("invalid_parameters", _) | ("missing_value", Kind::Usage))
 }
 
-fn request(kept: &Kept) -> Request {
-    let (headers, body) = (kept.headers.clone(), kept.body.clone());
-    Request { method: "POST".to_owned(), url: String::new(), headers, body }
-}
-
 /// The event as it was received.
 fn received(rules: &Webhook, kept: &Kept) -> Value {
-    payload(rules, &request(kept), kept.item.as_deref())
+    payload(rules, &Request::stored(kept), kept.item.as_deref())
 }
 
 /// What the vendor is asked with.
 fn input(confirm: &Confirm, rules: &Webhook, kept: &Kept, values: &Values) -> Result<Input, String> {
-    let (request, item) = (request(kept), received(rules, kept));
+    let (request, item) = (Request::stored(kept), received(rules, kept));
     let document = event::document(&rules.event, &request).unwrap_or_default();
     let judged = Judged { request: &request, document: &document, items: std::slice::from_ref(&item) };
     Ok(params(confirm, &judged, &item, values)?.into_iter().collect())

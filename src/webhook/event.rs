@@ -8,19 +8,23 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use ring::digest;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use thiserror::Error;
 
+use super::body::{self, Content};
 use super::proof::{Judged, hex};
 use super::request::Request;
 use crate::clock::Timestamp;
-use crate::connector::{EventShape, Find, Pointer, TimeUnit};
+use crate::connector::{EqualBodies, EventShape, Find, Pointer, TimeUnit};
+use crate::json;
 
 /// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What the vendor knows the delivery by; a hash where it has no name for it.
     pub delivery_id: String,
+    /// Whether the request names the delivery, or the connector says that equal bodies are one event.
+    pub named: bool,
     pub kind: String,
     pub account: Option<String>,
     pub time: Option<Timestamp>,
@@ -30,40 +34,42 @@ pub struct Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
-    #[error("its body is neither JSON nor a form")]
-    Body,
     #[error("its list of events is not where the connector says")]
     Items,
+    #[error("its body is too large once it is decompressed")]
+    Large,
 }
 
-/// The document of a request: its JSON, its form as an object, or null for an empty body.
+/// The document of a request: its JSON, its form as an object, null for an empty body, and any other text as a text. What is
+/// no text at all is an object whose `base64` holds it.
 ///
 /// # Errors
-/// [`Unreadable::Body`].
+/// [`Unreadable::Large`].
 pub fn document(shape: &EventShape, request: &Request) -> Result<Value, Unreadable> {
+    document_within(shape, request, body::LARGEST_DECODED)
+}
+
+/// The same of a body that may have so many bytes once it is decompressed.
+pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize) -> Result<Value, Unreadable> {
     if request.body.is_empty() {
         return Ok(Value::Null);
     }
+    let text = match body::content(request, most)? {
+        Content::Text(text) => text,
+        Content::Bytes(bytes) => return Ok(serde_json::json!({ "base64": STANDARD.encode(bytes) })),
+    };
     let mut document = if request.is_form() {
-        let pairs = url::form_urlencoded::parse(&request.body);
-        let form: Map<String, Value> =
-            pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+        let form = body::form_object(body::form(&text, request.one("content-type").unwrap_or_default()));
         let field = shape.form_field.as_ref().and_then(|name| form.get(name)?.as_str());
-        match field {
-            Some(text) => serde_json::from_str(text).map_err(|_| Unreadable::Body)?,
-            None => Value::Object(form),
-        }
+        field.and_then(|text| json::parse(text).ok()).unwrap_or(Value::Object(form))
     } else {
-        match serde_json::from_slice(&request.body) {
-            Ok(document) => document,
-            // Other formats, XML among them, are kept as text.
-            Err(_) => Value::String(String::from_utf8(request.body.clone()).map_err(|_| Unreadable::Body)?),
-        }
+        // Other formats, XML among them, are kept as text.
+        json::parse(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
     };
     if let Some(at) = &shape.base64
         && let Some(text) = at.text(&document)
         && let Ok(bytes) = STANDARD.decode(text)
-        && let Ok(inner) = serde_json::from_slice(&bytes)
+        && let Ok(inner) = json::read(&bytes, None)
     {
         at.put(&mut document, inner);
     }
@@ -100,13 +106,22 @@ pub(super) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut
 /// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
 pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value, received: Timestamp) -> Event {
     let ids: Vec<&Find> = shape.id.iter().collect();
-    read_by(shape, &ids, judged, place, item, received)
+    read_by(shape, &Ids { places: &ids, moment: "" }, judged, place, item, received)
 }
 
-/// The same, with the places that its id is read from.
+/// How the delivery of an event is identified.
+pub(super) struct Ids<'a> {
+    /// The places that its id is read from.
+    pub(super) places: &'a [&'a Find],
+    /// What tells two requests apart that name no delivery and have the same body: the time that is signed, else the time at
+    /// which it came. Empty where equal bodies are to have one id.
+    pub(super) moment: &'a str,
+}
+
+/// The same, by these ids.
 pub(super) fn read_by(
     shape: &EventShape,
-    ids: &[&Find],
+    ids: &Ids<'_>,
     judged: &Judged<'_>,
     place: usize,
     item: &Value,
@@ -118,26 +133,40 @@ pub(super) fn read_by(
         false => find.text(judged, item),
     };
     let joined = |parts: &[&Find], separator: &str| {
-        let found: Vec<String> = parts.iter().filter_map(part).collect();
+        let mut found: Vec<String> = parts.iter().filter_map(part).collect();
+        // Some vendors say the same in two places, of which older versions have one.
+        found.dedup();
         (!found.is_empty()).then(|| found.join(separator))
     };
-    let time = text(&shape.time).and_then(|text| match shape.time_unit {
-        TimeUnit::Seconds => Timestamp::from_second(text.split('.').next()?.parse().ok()?).ok(),
-        TimeUnit::Milliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok(),
-        TimeUnit::Date => date(&text),
+    let time = text(&shape.time).and_then(|text| {
+        match shape.time_unit {
+            TimeUnit::Seconds => {
+                text.split('.').next()?.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
+            }
+            TimeUnit::Milliseconds => text.parse().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+            TimeUnit::Date => None,
+        }
+        // A newer version of a vendor's events may write dates where the older one has numbers.
+        .or_else(|| date(&text))
     });
     let kind = joined(&shape.kind.iter().collect::<Vec<_>>(), ".").unwrap_or_else(|| "event".to_owned());
-    // One body that comes again is the same events; what is equal within it is not, nor what is told anew in a body that
-    // says another time. What proves it is not hashed: it may be another when the body comes again.
+    // What is equal within a body is not one event, nor are equal bodies at two times, unless the connector says so. What
+    // proves it is not hashed: it may be another when the body comes again.
     let hash = || {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in [kind.as_bytes(), &[0], place.to_string().as_bytes(), &[0], &judged.request.body] {
             context.update(part);
         }
+        if shape.equal_bodies == EqualBodies::Each && !ids.moment.is_empty() {
+            context.update(&[0]);
+            context.update(ids.moment.as_bytes());
+        }
         format!("sha256:{}", hex(context.finish().as_ref()))
     };
+    let id = joined(ids.places, ":");
     Event {
-        delivery_id: joined(ids, ":").unwrap_or_else(hash),
+        named: id.is_some() || shape.equal_bodies == EqualBodies::One,
+        delivery_id: id.unwrap_or_else(hash),
         kind,
         account: text(&shape.account),
         time,

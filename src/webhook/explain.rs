@@ -19,6 +19,8 @@ use crate::error::Result;
 pub struct Explained {
     pub refused: Option<Refused>,
     pub parts: Vec<Part>,
+    /// When it was signed, by its own word.
+    pub signed_at: Option<Timestamp>,
     /// What the signature covers of it, in words.
     pub covers: Option<Coverage>,
     /// Whether the service is asked before the event counts as verified.
@@ -60,11 +62,12 @@ impl State {
 pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp) -> Result<Explained> {
     let rules = setup.rules()?;
     let Ok(document) = event::document(&rules.event, request) else {
-        let says = "it is neither JSON, a form nor a text".to_owned();
+        let says = "it is too large once it is decompressed".to_owned();
         let parts = vec![Part { name: "body", state: State::Wrong, says }];
         return Ok(Explained {
             refused: Some(Refused::Form),
             parts,
+            signed_at: None,
             covers: None,
             is_confirmed_later: false,
             events: Vec::new(),
@@ -90,15 +93,27 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let refused = refused.or_else(|| case.judge(request).err());
     let proof = proof_of(&rules.proofs, &judged);
     let ids = rules.id_places(proof);
-    let read = |(place, item)| event::read_by(&rules.event, &ids, &judged, place, item, now);
-    let events = match (&refused, &items) {
-        (None, Ok(items)) => items.iter().enumerate().map(read).collect(),
-        _ => Vec::new(),
+    let read = |(place, item)| {
+        event::read_by(&rules.event, &event::Ids { places: &ids, moment: "" }, &judged, place, item, now)
     };
+    let events = match &refused {
+        None => judged.items.iter().enumerate().map(read).collect(),
+        Some(_) => Vec::new(),
+    };
+    let item = judged.items.first().unwrap_or(judged.document);
+    let signed_at = proof.and_then(|proof| said_time(proof, &judged, item)?.ok());
+    let signed_at = signed_at.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let covers = proof.map(|proof| rules.coverage(proof));
     let is_confirmed_later =
         rules.confirm.is_some() && covers.as_ref().is_some_and(|covers| !covers.covers(Covered::Body));
-    Ok(Explained { parts: case.parts(&judged, refused.as_ref()), refused, covers, is_confirmed_later, events })
+    Ok(Explained {
+        signed_at,
+        parts: case.parts(&judged, refused.as_ref()),
+        refused,
+        covers,
+        is_confirmed_later,
+        events,
+    })
 }
 
 struct Case<'a> {

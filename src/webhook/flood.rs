@@ -35,7 +35,7 @@ impl Flood {
         let key = match outcome {
             Outcome::Unknown => (None, "unknown_url"),
             Outcome::Refused { connection, why } => (Some(connection.clone()), why.word()),
-            Outcome::Unreadable { connection, .. } => (Some(connection.clone()), "unreadable"),
+            Outcome::Unreadable { connection, reason, .. } => (Some(connection.clone()), *reason),
             Outcome::Received { .. } | Outcome::Handshake { .. } | Outcome::NotTaken { .. } => return false,
         };
         let window = self.windows.entry(key).or_insert_with(|| Window { since: Stopwatch::start(), count: 0 });

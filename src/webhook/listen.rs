@@ -1,8 +1,9 @@
 //! Receiving in the foreground: the port, the inbox, the queues, and what there is to see of them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
+use super::answers::Answers;
 use super::confirm::Confirmer;
 use super::fetch;
 use super::flood::Flood;
@@ -30,9 +32,9 @@ use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::loopback::{self, Addresses, BindError};
-use crate::http::serve::{Answer, Server, StatusCode, page, plain};
+use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
 use crate::http::{self, Route};
-use crate::store::{EventId, EventStatus};
+use crate::store::{EventId, EventStatus, Taken};
 use crate::sync::push::Pusher;
 use crate::vault::Opened;
 
@@ -60,6 +62,8 @@ pub struct Plan {
     /// All that can receive where none is named.
     pub connections: Vec<ConnectionName>,
     pub port: u16,
+    /// A further address of this machine to listen on.
+    pub bind: Option<IpAddr>,
     pub public_url: Option<String>,
     pub handlers: Handlers,
     pub most_attempts: u32,
@@ -120,6 +124,16 @@ pub enum Seen {
         attempts: u32,
         error: Option<String>,
     },
+    /// Nobody listens where events are to be sent on: they wait, and no attempt counts.
+    Paused {
+        connection: ConnectionName,
+        id: EventId,
+        error: String,
+    },
+    /// Somebody listens there again.
+    Resumed {
+        connection: ConnectionName,
+    },
     /// The vendor said whether it sent an event.
     Confirmed {
         connection: ConnectionName,
@@ -169,7 +183,7 @@ impl<'a> Listener<'a> {
     pub fn start(app: &'a App, plan: &'a Plan) -> Result<Self> {
         let (mut setups, left_out) = setups(app, plan)?;
         // Tunnels are started with a port alone, and lead to `localhost`.
-        let listeners = loopback::bind(Addresses::Both, plan.port).map_err(ListenError::Bind)?;
+        let listeners = bind(plan.bind, plan.port).map_err(ListenError::Bind)?;
         let port = port_of(&listeners).map_err(|source| ListenError::Port { port: plan.port, source })?;
         let opened = app.opened()?;
         let webhooks = opened.store.webhooks();
@@ -187,11 +201,12 @@ impl<'a> Listener<'a> {
         let awaits = handled || !plan.looks_after;
         let mut targets = Vec::new();
         for setup in &setups {
-            targets.push(Arc::new(setup.target(setup.url(port)?, route(app, setup)?, awaits)?));
+            targets.push(Arc::new(setup.target(&app.config.webhooks, setup.url(port)?, route(app, setup)?, awaits)?));
         }
         let (told, seen) = mpsc::channel(MOST_SEEN);
         let receiver = receiver(app, &opened, targets.clone(), plan.handlers.choice.filter.is_some())?;
-        let server = serve(listeners, port, receiver, told.clone())?;
+        let answers = (handled && plan.handlers.answers).then(Arc::default);
+        let server = serve(listeners, port, receiver, told.clone(), answers.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
             let lock =
@@ -213,6 +228,8 @@ impl<'a> Listener<'a> {
                 most_attempts: plan.most_attempts,
                 wake,
                 told: told.clone(),
+                answers: answers.clone(),
+                unreached: Cell::new(0),
                 _lock: lock,
             });
         }
@@ -455,7 +472,28 @@ fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
     Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
 }
 
-fn serve(listeners: Vec<TcpListener>, port: u16, receiver: Receiver, told: mpsc::Sender<Seen>) -> Result<Server> {
+/// Binds the port at the addresses that `localhost` leads to, and at a further one.
+fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
+    match further {
+        // All addresses of the machine, those of `localhost` among them.
+        Some(all) if all.is_unspecified() => loopback::bind(Addresses::Only(all), port),
+        Some(one) if !one.is_loopback() => {
+            let mut listeners = loopback::bind(Addresses::Both, port)?;
+            let port = port_of(&listeners).unwrap_or(port);
+            listeners.extend(loopback::bind(Addresses::Only(one), port)?);
+            Ok(listeners)
+        }
+        _ => loopback::bind(Addresses::Both, port),
+    }
+}
+
+fn serve(
+    listeners: Vec<TcpListener>,
+    port: u16,
+    receiver: Receiver,
+    told: mpsc::Sender<Seen>,
+    answers: Option<Arc<Answers>>,
+) -> Result<Server> {
     let receiver = Arc::new(receiver);
     let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
     let gate = move |head: &Parts| {
@@ -465,27 +503,61 @@ fn serve(listeners: Vec<TcpListener>, port: u16, receiver: Receiver, told: mpsc:
                 let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
                 let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
                 answer.headers_mut().insert(hyper::header::ALLOW, allowed);
-                return Some(answer);
+                return Err(answer);
             }
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            let (reply, outcome) = receiver.admit(path, query, read(&head, Vec::new())).await.err()?;
-            let _ = told.send(Seen::Request(outcome)).await;
-            Some(answer(&reply))
+            match receiver.admit(path, query, read(&head, Vec::new())).await {
+                Ok(most) => Ok(most),
+                Err((reply, outcome)) => {
+                    let _ = told.send(Seen::Request(outcome)).await;
+                    Err(answer(&reply))
+                }
+            }
         }
     };
-    let server = Server::start_with_gate(listeners, gate, move |request: hyper::Request<Bytes>| {
-        let (receiver, told) = (Arc::clone(&receiver), told.clone());
+    let most = receiver.max_body();
+    let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
+        let (receiver, told, answers) = (Arc::clone(&receiver), told.clone(), answers.clone());
         async move {
-            let (head, body) = request.into_parts();
+            let (head, body): (Parts, Result<Bytes, Unread>) = request.into_parts();
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            let body = match body {
+                Ok(body) => body,
+                Err(unread) => {
+                    let _ = told.send(Seen::Request(receiver.unread(path, unread))).await;
+                    return unread.answer();
+                }
+            };
             // Nobody else has the body: it is moved, not copied.
-            let (reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
+            let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
+            let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
             // Whoever watches may have gone; the answer is the vendor's all the same.
             let _ = told.send(Seen::Request(outcome)).await;
+            if let Some((answers, event)) = waited
+                && let Some(given) = answers.take(event, receiver.answer_within(path)).await
+            {
+                reply.status = given.status;
+                reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
+                reply.body = given.body;
+            }
             answer(&reply)
         }
     });
     Ok(server.map_err(|source| ListenError::Port { port, source })?)
+}
+
+/// The event whose handler's answer is the answer to its request.
+fn awaited(outcome: &Outcome) -> Option<EventId> {
+    let Outcome::Received { events, .. } = outcome else { return None };
+    let first = events.first()?;
+    matches!(first.taken, Taken::New(_) | Taken::Restarted(_)).then(|| first.taken.id())
+}
+
+/// The content type of what a command printed: JSON where it is, else the connector's.
+fn kind_of(text: &str, usual: &str) -> String {
+    let is_json =
+        text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_json { "application/json" } else { usual }.to_owned()
 }
 
 fn read(head: &Parts, body: Vec<u8>) -> Request {

@@ -3,7 +3,9 @@
 //! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. [`standard`] is
 //! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
 
+mod answers;
 pub mod backfill;
+mod body;
 pub mod confirm;
 pub mod event;
 pub mod explain;

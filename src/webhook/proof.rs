@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::request::{Header, Request};
+use super::standard;
 use crate::clock::Timestamp;
 use crate::connector::{
     Carrier, Condition, Encoding, Find, KeyEncoding, Proof, Scheme, Template, TimeUnit, TimestampRule, Values,
@@ -257,6 +258,11 @@ pub(super) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values,
     context.finish().as_ref().try_into().ok()
 }
 
+/// The time that a request says, as it is written.
+pub(super) fn signed_moment(proof: &Proof, judged: &Judged<'_>) -> Option<String> {
+    said(proof.timestamp.as_ref()?, judged, judged.document).ok().map(|(text, _)| text)
+}
+
 /// The URL without its port, or with its scheme's where it has none. Read as text: it is what was signed.
 fn other_port(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
@@ -378,7 +384,7 @@ pub(super) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec
         let key = match proof.key_encoding {
             KeyEncoding::Utf8 => Some(text.into_bytes()),
             KeyEncoding::Hex => unhex(&text),
-            KeyEncoding::Whsec => STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(&text)).ok(),
+            KeyEncoding::Whsec => standard::key_bytes(&text),
         };
         found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
     }
@@ -404,18 +410,17 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     hashed(a).as_ref().ct_eq(hashed(b).as_ref()).into()
 }
 
-/// The bytes that are signed.
-pub(super) fn base(
+/// The bytes that are signed. Those of the body alone are not copied: bodies may be large.
+pub(super) fn base<'r>(
     proof: &Proof,
-    judged: &Judged<'_>,
+    judged: &Judged<'r>,
     item: &Value,
     values: &Values,
     secret: Option<&Secret>,
     timestamp: Option<&str>,
-) -> Result<Vec<u8>, Refused> {
-    let body = Template::parse("{body}").ok();
-    let template = proof.base.as_ref().or(body.as_ref()).ok_or(Refused::Form)?;
+) -> Result<Cow<'r, [u8]>, Refused> {
     let request = judged.request;
+    let Some(template) = &proof.base else { return Ok(Cow::Borrowed(&request.body)) };
     let owned = |text: String| Some(Cow::Owned(text.into_bytes()));
     let filled = template.fill_bytes(|name| match name {
         "body" => Some(Cow::Borrowed(request.body.as_slice())),
@@ -430,7 +435,7 @@ pub(super) fn base(
             None => owned(values.get(name)?.to_owned()),
         },
     });
-    filled.map_err(|error| Refused::Missing(error.to_string()))
+    filled.map(Cow::Owned).map_err(|error| Refused::Missing(error.to_string()))
 }
 
 /// A form's names, each with its value, sorted and written without anything between them.

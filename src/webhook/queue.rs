@@ -1,19 +1,21 @@
 //! Events on their way from the store to the handlers: of each connection in their order, and none waits for another's.
 
+use std::cell::Cell;
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::handle::{Handled, Handlers};
+use super::answers::{Answers, HandlerAnswer};
+use super::handle::{HandleError, Handled, Handlers};
 use super::listen::Seen;
 use crate::app::App;
 use crate::clock::{self, Clock};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::Webhook;
 use crate::files;
-use crate::store::{Ended, EventStatus, Kept, StoreError, StoredEvent, Waiting};
+use crate::store::{Ended, EventId, EventStatus, Kept, StoreError, StoredEvent, Waiting};
 use crate::sync::push::Pusher;
 use crate::vault::Opened;
 
@@ -40,6 +42,10 @@ pub(super) struct Queue<'a> {
     /// Called when something has come.
     pub(super) wake: Arc<Notify>,
     pub(super) told: mpsc::Sender<Seen>,
+    /// Where answers go that services wait for.
+    pub(super) answers: Option<Arc<Answers>>,
+    /// How often in a row nobody was there to send an event to.
+    pub(super) unreached: Cell<u32>,
     /// Held so long as this handles the connection's events: no second process does.
     pub(super) _lock: File,
 }
@@ -67,9 +73,10 @@ impl Queue<'_> {
                     None
                 }
             };
-            let wait = until.map_or(LOOK_AGAIN, |until| until.min(LOOK_AGAIN));
+            let is_paused = self.unreached.get() > 0;
+            let wait = until.map_or(LOOK_AGAIN, |until| if is_paused { until } else { until.min(LOOK_AGAIN) });
             tokio::select! {
-                () = self.wake.notified() => {}
+                () = self.wake.notified(), if !is_paused => {}
                 () = tokio::time::sleep(wait) => {}
                 _ = stop.changed() => {}
             }
@@ -97,7 +104,11 @@ impl Queue<'_> {
                 if *stop.borrow() {
                     return Ok(None);
                 }
-                if !self.one(waiting).await? {
+                let was_done = self.one(waiting).await?;
+                if self.unreached.get() > 0 {
+                    return Ok(Some(pause_after(self.unreached.get())));
+                }
+                if !was_done {
                     break;
                 }
             }
@@ -120,12 +131,24 @@ impl Queue<'_> {
             tokio::time::sleep(LOOK_AGAIN).await;
             return Ok(false);
         }
+        let result = match result {
+            Ok(Handled::Unreachable(error)) => {
+                self.answer(event.id, None);
+                self.pause(&event, done, &error).await?;
+                return Ok(false);
+            }
+            result => result,
+        };
+        if self.unreached.replace(0) > 0 {
+            let _ = self.told.send(Seen::Resumed { connection: self.name.clone() }).await;
+        }
         let attempts = waiting.attempts.saturating_add(1);
         let chosen = !matches!(result, Ok(Handled::NotChosen));
-        let error = result.err().map(|error| {
-            let causes = crate::webhook::causes(&error);
-            if causes.is_empty() { error.to_string() } else { format!("{error}: {causes}") }
-        });
+        let (error, answer) = match result {
+            Ok(Handled::Done(answer)) => (None, answer),
+            Ok(_) => (None, None),
+            Err(error) => (Some(explained(&error)), None),
+        };
         let status = match &error {
             None => EventStatus::Processed,
             Some(_) if attempts >= self.most_attempts => EventStatus::Dead,
@@ -149,10 +172,30 @@ impl Queue<'_> {
         }
         let seen =
             Seen::Handled { connection: self.name.clone(), id: event.id, kind: event.kind, status, attempts, error };
+        self.answer(waiting.id, answer);
         if chosen {
             let _ = self.told.send(seen).await;
         }
         Ok(status != EventStatus::Failed)
+    }
+
+    fn answer(&self, event: EventId, answer: Option<HandlerAnswer>) {
+        if let Some(answers) = &self.answers {
+            answers.give(event, answer);
+        }
+    }
+
+    /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
+    async fn pause(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
+        let (id, error) = (event.id, explained(error));
+        let noted = error.clone();
+        self.with_store(move |opened, _| opened.store.events().pause(id, done, &noted)).await?;
+        let unreached = self.unreached.get().saturating_add(1);
+        self.unreached.set(unreached);
+        if unreached == 1 {
+            let _ = self.told.send(Seen::Paused { connection: self.name.clone(), id, error }).await;
+        }
+        Ok(())
     }
 
     /// The store blocks; the requests go on meanwhile.
@@ -164,6 +207,18 @@ impl Queue<'_> {
         let done = tokio::task::spawn_blocking(move || work(&opened, id)).await;
         done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
     }
+}
+
+/// An error with its causes, on one line.
+fn explained(error: &HandleError) -> String {
+    let causes = crate::webhook::causes(error);
+    if causes.is_empty() { error.to_string() } else { format!("{error}: {causes}") }
+}
+
+/// How long a queue pauses whose receiver was not there so often in a row: a second, and twice as long each time up to
+/// sixteen. Pure.
+fn pause_after(unreached: u32) -> Duration {
+    Duration::from_secs(1 << unreached.saturating_sub(1).min(4))
 }
 
 /// How long an event waits that has failed so often; one that has just come does not wait. Pure.

@@ -11,14 +11,16 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
+use super::event::Unreadable;
 use super::inbox::{Inbox, NotTaken};
-use super::proof::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, verify};
-use super::request::{Request, capped};
+use super::proof::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, signed_moment, verify};
+use super::request::{Request, capped, public_query};
 use super::trust::TrustStore;
-use super::{event, fetch, handshake};
+use super::{body, event, fetch, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::{Condition, Covered, Handshake, Scheme, Webhook};
+use crate::http::serve::{LARGEST_BODY, Unread};
 use crate::http::{self, Route};
 use crate::secret::Secret;
 use crate::store::{Delivery, EventProof, NewEvent, Taken};
@@ -40,6 +42,8 @@ pub struct Target {
     pub route: Route,
     /// Whether anybody handles its events.
     pub handled: bool,
+    /// The largest body that is taken, in bytes.
+    pub max_body: usize,
 }
 
 /// What is answered.
@@ -67,6 +71,8 @@ pub enum Outcome {
     },
     Unreadable {
         connection: ConnectionName,
+        /// `unreadable`, `too_large`, `too_slow` or `crowded`.
+        reason: &'static str,
         why: String,
     },
     /// It was good, and could not be kept.
@@ -118,6 +124,9 @@ pub struct Receiver {
 /// A request that is answered without a proof brings a token and little else.
 const LARGEST_HANDSHAKE: usize = 64 * 1024;
 
+/// How long most services wait for an answer.
+const USUAL_TIMEOUT_SECS: u32 = 10;
+
 /// Where webhooks come to.
 pub const PREFIX: &str = "/webhooks/";
 
@@ -152,31 +161,60 @@ impl Receiver {
     /// is to be judged by is fetched while no body waits in memory.
     ///
     /// # Errors
-    /// The answer, and what became of it.
-    pub async fn admit(&self, path: &str, query: &str, mut head: Request) -> Result<(), (Reply, Outcome)> {
+    /// The answer, and what became of it. Otherwise the bytes that its body may have.
+    pub async fn admit(&self, path: &str, query: &str, mut head: Request) -> Result<usize, (Reply, Outcome)> {
         let Some(target) = self.target(path) else { return Err((empty(404), Outcome::Unknown)) };
-        head.url = with_query(&target.public_url, query);
+        head.url = called_url(&target.public_url, path, query);
         if target.rules.proofs.is_empty() || target.rules.proofs_read_body() {
-            return Ok(());
+            return Ok(target.max_body);
         }
         match self.fetched(&target, &Judged::unread(&head)).await {
             Err(why) if !may_shake_hands(&target.rules, &head) => Err((empty(401), refused(&target, why))),
-            _ => Ok(()),
+            _ => Ok(target.max_body),
         }
+    }
+
+    /// The bytes of the largest body that any connection takes.
+    pub fn max_body(&self) -> usize {
+        self.targets.values().flatten().map(|target| target.max_body).max().unwrap_or(LARGEST_BODY)
+    }
+
+    /// How long the answer to a request may wait for its handler: half a second less than the service waits.
+    pub fn answer_within(&self, path: &str) -> Duration {
+        let Some(target) = self.target(path) else { return Duration::ZERO };
+        // What the service must confirm first is not handled in time.
+        if target.rules.confirm.is_some() {
+            return Duration::ZERO;
+        }
+        let secs = target.rules.timeout_secs.unwrap_or(USUAL_TIMEOUT_SECS);
+        Duration::from_millis(u64::from(secs) * 1000).saturating_sub(Duration::from_millis(500))
+    }
+
+    /// What became of a request whose body was not read.
+    pub fn unread(&self, path: &str, unread: Unread) -> Outcome {
+        let Some(target) = self.target(path) else { return Outcome::Unknown };
+        let (reason, why) = match unread {
+            Unread::Large(most) => (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024))),
+            Unread::Slow => ("too_slow", "its body did not arrive in time".to_owned()),
+            Unread::Crowded => ("crowded", "too many large requests came at once".to_owned()),
+        };
+        Outcome::Unreadable { connection: target.name.clone(), reason, why }
     }
 
     /// Answers a request. `path` is the request's own, `query` what follows its question mark. It is judged before its body
     /// is parsed, and nothing that was parsed outlives an await: a tree takes many times the room of its text.
     pub async fn receive(&self, path: &str, query: &str, mut request: Request) -> (Reply, Outcome) {
         let Some(target) = self.target(path) else { return (empty(404), Outcome::Unknown) };
-        request.url = with_query(&target.public_url, query);
+        request.url = called_url(&target.public_url, path, query);
         let proven = self.prove(&target, &request).await;
         if let Err(why) = &proven
             && (!may_shake_hands(&target.rules, &request) || request.body.len() > LARGEST_HANDSHAKE)
         {
             return (empty(401), refused(&target, why.clone()));
         }
-        let turn = if matches!(proven, Ok(Some(_))) { None } else { Some(self.parsing(&request).await) };
+        // Large documents are parsed one after another, whoever sent them.
+        let is_ready = matches!(proven, Ok(Some(_))) && request.body.len() <= LARGEST_BODY && !request.is_encoded();
+        let turn = if is_ready { None } else { Some(self.parsing(&request).await) };
         let delivery = match self.read(&target, request, proven) {
             Ok(delivery) => delivery,
             Err(answered) => return *answered,
@@ -193,13 +231,18 @@ impl Receiver {
         proven: Result<Option<usize>, Refused>,
     ) -> Result<Delivery, Box<(Reply, Outcome)>> {
         let rules = &target.rules;
-        let unreadable = |status, why: String| {
-            Box::new((empty(status), Outcome::Unreadable { connection: target.name.clone(), why }))
+        let refuse = |status, reason, why: String| {
+            Box::new((empty(status), Outcome::Unreadable { connection: target.name.clone(), reason, why }))
         };
-        let document = event::document(&rules.event, &request).map_err(|error| unreadable(400, error.to_string()))?;
-        let items = event::items(&rules.event, &document);
-        let whole = std::slice::from_ref(&document);
-        let judged = Judged { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
+        let unreadable = |status, why: String| refuse(status, "unreadable", why);
+        let most = if proven.is_ok() { body::LARGEST_DECODED } else { body::LARGEST_UNPROVEN };
+        let document = event::document_within(&rules.event, &request, most).map_err(|error| match error {
+            Unreadable::Large => refuse(413, TOO_LARGE, error.to_string()),
+            Unreadable::Items => unreadable(400, error.to_string()),
+        })?;
+        // What the vendor sends in a shape that the connector does not know is an event all the same.
+        let items = event::items(&rules.event, &document).unwrap_or(Cow::Borrowed(std::slice::from_ref(&document)));
+        let judged = Judged { request: &request, document: &document, items: &items };
         let handshake = handshake::of(&rules.handshakes, &judged);
         let unsigned = handshake.is_some_and(|handshake| !handshake.signed);
         let proof = match proven {
@@ -214,18 +257,21 @@ impl Receiver {
         if request.method != "POST" {
             return Err(unreadable(405, "it is no POST".to_owned()));
         }
-        let found = items.as_ref().map_err(|error| unreadable(400, error.to_string()))?;
         let now = self.clock.precise();
         let (ids, coverage) = (rules.id_places(proof), proof.map(|proof| rules.coverage(proof)));
         let values = keys(target).values;
-        let events = found.iter().enumerate().map(|(place, item)| {
-            let text = matches!(found, Cow::Owned(_)).then(|| item.to_string());
+        let timed = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.covers(Covered::Time)));
+        let moment = timed.and_then(|proof| signed_moment(proof, &judged));
+        let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
+        let ids = event::Ids { places: &ids, moment: &moment };
+        let events = items.iter().enumerate().map(|(place, item)| {
+            let text = matches!(&items, Cow::Owned(_)).then(|| item.to_string());
             let read = event::read_by(&rules.event, &ids, &judged, place, item, now);
             let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.by_signed_bytes));
             let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, place));
             NewEvent { signed, ..new_event(read, text, &request.body) }
         });
-        let events = events.collect();
+        let events: Vec<NewEvent> = events.collect();
         let state = match &coverage {
             None => EventProof::Unsigned,
             Some(coverage) if rules.confirm.is_some() && !coverage.covers(Covered::Body) => EventProof::Asking,
@@ -233,7 +279,8 @@ impl Receiver {
         };
         drop(items);
         let delivery = delivery(target.connection, target.handled, request, events, now);
-        Ok(Delivery { proof: state, headers: capped(rules, delivery.headers), ..delivery })
+        let query = public_query(rules, &delivery.query);
+        Ok(Delivery { proof: state, headers: capped(rules, delivery.headers), query, ..delivery })
     }
 
     fn shake_hands(&self, target: &Target, handshake: &Handshake, judged: &Judged<'_>) -> (Reply, Outcome) {
@@ -256,10 +303,16 @@ impl Receiver {
                     let why = "another body came under its id, and the vendor is still being asked about that";
                     return not_taken(connection, why.to_owned());
                 }
+                if let Some(Taken::Crowded(id)) = taken.iter().find(|taken| matches!(taken, Taken::Crowded(_))) {
+                    let id = id.0;
+                    let why =
+                        format!("too many other bodies came under its id; hint: integ webhook resolve {id} --keep all");
+                    return not_taken(connection, why);
+                }
                 let (received_at, verified) = (delivery.received_at, delivery.proof == EventProof::Verified);
                 let mut events = Vec::with_capacity(delivery.events.len());
                 let source = self.is_filtered.then(|| {
-                    let (url, method) = (String::new(), "POST".to_owned());
+                    let (url, method) = (format!("?{}", delivery.query), "POST".to_owned());
                     Arc::new(Request { method, url, headers: delivery.headers, body: delivery.body })
                 });
                 for (event, taken) in delivery.events.into_iter().zip(taken) {
@@ -272,9 +325,11 @@ impl Receiver {
         }
     }
 
-    /// The target of a path, `/webhooks/CONNECTOR/SECRET`. The secret is compared in constant time.
+    /// The target of a path, `/webhooks/CONNECTOR/SECRET`, which may stand below a path of the user's proxy and end with a
+    /// slash. The secret is compared in constant time.
     fn target(&self, path: &str) -> Option<Arc<Target>> {
-        let (connector, secret) = path.strip_prefix(PREFIX)?.split_once('/')?;
+        let (_, own) = path.rsplit_once(PREFIX)?;
+        let (connector, secret) = own.strip_suffix('/').unwrap_or(own).split_once('/')?;
         let targets = self.targets.get(connector)?;
         targets.iter().find(|target| same(target.path.as_bytes(), secret.as_bytes())).cloned()
     }
@@ -309,7 +364,7 @@ impl Receiver {
 
     /// A turn to parse a body of which nothing is proved.
     async fn parsing(&self, request: &Request) -> Option<SemaphorePermit<'_>> {
-        let small = request.body.len() <= LARGEST_HANDSHAKE;
+        let small = request.body.len() <= LARGEST_HANDSHAKE && !request.is_encoded();
         let turns = if small { &self.parsing_small } else { &self.parsing_large };
         turns.acquire().await.ok()
     }
@@ -370,7 +425,7 @@ fn parsed<T>(
     if separators > MOST_UNPROVEN_VALUES {
         return Err(Refused::Form);
     }
-    let document = event::document(&rules.event, request).map_err(|_| Refused::Form)?;
+    let document = event::document_within(&rules.event, request, body::LARGEST_UNPROVEN).map_err(|_| Refused::Form)?;
     let items = event::items(&rules.event, &document);
     let whole = std::slice::from_ref(&document);
     work(&Judged { request, document: &document, items: items.as_deref().unwrap_or(whole) })
@@ -392,8 +447,15 @@ fn keys(target: &Target) -> Keys {
     target.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn with_query(url: &Url, query: &str) -> String {
-    if query.is_empty() { url.to_string() } else { format!("{url}?{query}") }
+/// The word for a body that is too large.
+const TOO_LARGE: &str = "too_large";
+
+/// The URL that the vendor called: the registered one, with the slash at the end of its path that the request has.
+fn called_url(registered: &Url, path: &str, query: &str) -> String {
+    let plain = registered.as_str().trim_end_matches('/');
+    let slash = if path.ends_with('/') { "/" } else { "" };
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{plain}{slash}{mark}{query}")
 }
 
 fn empty(status: u16) -> Reply {
@@ -411,7 +473,8 @@ fn accepted(rules: &Webhook) -> Reply {
 /// Headers that carry the vendor's credentials to us are of no use later.
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
-/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that its ids alone tell what came.
+/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
+/// its ids alone tell what came.
 pub(super) fn fetched(
     connection: ConnectionId,
     request: Request,
@@ -433,8 +496,9 @@ fn delivery(
 ) -> Delivery {
     let mut headers = request.headers;
     headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+    let query = request.url.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
     let proof = EventProof::Verified;
-    Delivery { connection, received_at: now, headers, body: request.body, events, proof, handled }
+    Delivery { connection, received_at: now, headers, query, body: request.body, events, proof, handled }
 }
 
 /// `item` is the event within a batch; else it is the whole body.
@@ -444,6 +508,7 @@ fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent
     hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
     NewEvent {
         delivery_id: event.delivery_id,
+        named: event.named,
         digest: Some(hash),
         signed: None,
         kind: event.kind,
@@ -458,7 +523,7 @@ fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent
 /// The events of a request that was kept, read anew.
 pub fn payload(rules: &Webhook, request: &Request, item: Option<&str>) -> Value {
     match item {
-        Some(text) => serde_json::from_str(text).unwrap_or_default(),
+        Some(text) => crate::json::parse(text).unwrap_or_default(),
         None => event::document(&rules.event, request).unwrap_or_default(),
     }
 }

@@ -62,12 +62,12 @@ pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed
             let Some(kept) = events.kept(event.id)?.filter(|kept| kept.first) else { continue };
             let setup =
                 setups.entry(event.connection.clone()).or_insert_with(|| Setup::of(app, &event.connection).ok());
-            let mut request =
-                Request { method: "POST".to_owned(), url: wish.to.to_string(), headers: kept.headers, body: kept.body };
+            let mut request = Request::stored(&kept);
+            request.url = joined(wish.to, &kept.query);
             let signed_anew = setup.as_ref().is_some_and(|setup| sign_anew(setup, &mut request, app.clock.now()));
             let replayed = Replayed {
                 id: event.id,
-                answer: sender.send(wish.to, &only_new_query(&request, wish.to)).await,
+                answer: sender.send(wish.to, &only_own_query(&request, wish.to)).await,
                 connection: event.connection,
                 kind: event.kind,
                 delivery_id: event.delivery_id,
@@ -92,8 +92,18 @@ fn sign_anew(setup: &Setup, request: &mut Request, now: Timestamp) -> bool {
     false
 }
 
-/// The request with no more of a query than its signature put there: the receiver's own stands in its URL.
-fn only_new_query(request: &Request, to: &Url) -> Request {
+/// The receiver's URL with the query that the request came with after its own.
+fn joined(to: &Url, query: &str) -> String {
+    let mark = match (query.is_empty(), to.query().is_some()) {
+        (true, _) => "",
+        (false, true) => "&",
+        (false, false) => "?",
+    };
+    format!("{to}{mark}{query}")
+}
+
+/// The request with the query that it came with and what its signature put there: the receiver's own stands in its URL.
+fn only_own_query(request: &Request, to: &Url) -> Request {
     let added = request.url.strip_prefix(to.as_str()).map(|rest| rest.trim_start_matches(['?', '&']).to_owned());
     let url = match added {
         Some(added) if !added.is_empty() => format!("?{added}"),

@@ -3,6 +3,7 @@
 use url::form_urlencoded;
 
 use crate::connector::Webhook;
+use crate::store::Kept;
 
 /// One webhook request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,30 @@ pub(super) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(St
     headers.into_iter().filter(|header| is_named(&header.0) || fits(header)).collect()
 }
 
+/// The query string without what proves the request by itself: a token in it is of no use later, as in a header.
+pub(super) fn public_query(rules: &Webhook, query: &str) -> String {
+    let tokens: Vec<&str> = rules
+        .proofs
+        .iter()
+        .filter(|proof| !proof.scheme.signs())
+        .filter_map(|proof| proof.signature.query.as_deref())
+        .collect();
+    let is_token = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| tokens.contains(&&*name));
+    query.split('&').filter(|pair| !is_token(pair)).collect::<Vec<_>>().join("&")
+}
+
 impl Request {
+    /// A stored request. Of its URL the query alone is known.
+    pub fn stored(kept: &Kept) -> Self {
+        let url = if kept.query.is_empty() { String::new() } else { format!("?{}", kept.query) };
+        Self { method: "POST".to_owned(), url, headers: kept.headers.clone(), body: kept.body.clone() }
+    }
+
+    /// Whether its body is in a content encoding.
+    pub fn is_encoded(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-encoding"))
+    }
+
     pub fn header(&self, name: &str) -> Header<'_> {
         let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
@@ -76,7 +100,14 @@ impl Request {
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Sets a parameter of the query in place of one of the same name.
     pub fn set_query(&mut self, name: &str, value: &str) {
+        if let Some((path, query)) = self.url.split_once('?') {
+            let is_same = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).any(|(known, _)| known == name);
+            let others: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !is_same(pair)).collect();
+            let mark = if others.is_empty() { "" } else { "?" };
+            self.url = format!("{path}{mark}{}", others.join("&"));
+        }
         let mark = if self.url.contains('?') { '&' } else { '?' };
         let pair: String = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
         self.url.push(mark);

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use url::Url;
 
 use super::request::Request;
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::http::egress::Guard;
-use crate::http::{self, Client, HttpError, Route, is_loopback};
+use crate::http::{self, Client, HttpError, Response, Route, is_loopback};
 use crate::secret::Secret;
 
 /// Headers that are of one connection alone.
@@ -37,19 +38,38 @@ pub struct Sender {
 pub struct Answered {
     pub status: u16,
     pub duration: Duration,
-    /// The beginning of what it said.
-    pub said: Option<String>,
+    /// Of its body, no more than [`MOST_KEPT`] bytes.
+    pub response: Response,
 }
 
 impl Answered {
     pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
+        self.response.is_success()
+    }
+
+    /// What it says went wrong.
+    pub fn said(&self) -> Option<String> {
+        self.response.said(&[])
+    }
+
+    /// Its body as JSON, else as a text; absent where it is empty.
+    pub fn document(&self) -> Option<Value> {
+        let text = || Value::String(String::from_utf8_lossy(&self.response.body).into_owned());
+        (!self.response.body.is_empty()).then(|| self.response.json().unwrap_or_else(text))
     }
 }
 
+/// Bytes of an answer that are kept, and those that are read.
+const MOST_KEPT: usize = 1024 * 1024;
+const MOST_READ: usize = 10 * 1024 * 1024;
+
 impl Sender {
     pub fn new(config: &Config, timeout: Duration) -> Self {
-        Self { here: Client::new(timeout), elsewhere: Client::guarded(timeout, Guard::new(&config.http.allow)) }
+        let elsewhere = Client::guarded(timeout, Guard::new(&config.http.allow));
+        Self {
+            here: Client::new(timeout).keeping(MOST_KEPT, MOST_READ),
+            elsewhere: elsewhere.keeping(MOST_KEPT, MOST_READ),
+        }
     }
 
     /// Posts the request to a receiver, with the query that it has. No redirect is followed.
@@ -75,6 +95,6 @@ impl Sender {
         let client = if is_loopback(to) { &self.here } else { &self.elsewhere };
         let stopwatch = Stopwatch::start();
         let response = client.send(sent, &Route::Live).await?;
-        Ok(Answered { status: response.status, duration: stopwatch.elapsed(), said: response.said(&[]) })
+        Ok(Answered { status: response.status, duration: stopwatch.elapsed(), response })
     }
 }

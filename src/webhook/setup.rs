@@ -7,12 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
-use super::fetch;
 use super::proof::{Keys, hex, secret_keys};
 use super::receive::{PREFIX, Target};
 use super::sign::{VendorKeys, ed25519_public};
+use super::{fetch, standard};
 use crate::app::{self, App};
 use crate::clock::{self, Stopwatch};
+use crate::config::WebhooksConfig;
 use crate::connection::{Connection, ConnectionName, Mode, Standing};
 use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
 use crate::env;
@@ -255,12 +256,19 @@ impl Setup {
             let why = "is not written as the vendor writes it";
             return Err(SetupError::WeakSecret { connection: connection(), why });
         }
+        let misread =
+            |secret: &Secret| standard::is_secret(secret.expose()) && standard::key_bytes(secret.expose()).is_none();
+        let standard = keyed.iter().any(|proof| proof.key_encoding == KeyEncoding::Whsec);
+        if standard && self.keys.secrets.iter().any(misread) {
+            let why = "begins as one of Standard Webhooks, and is not whsec_ and base64";
+            return Err(SetupError::WeakSecret { connection: connection(), why });
+        }
         // What happens to read as base64 without being written as such is judged where it is taken as it stands.
         let short = |(proof, keys): &(&Proof, Vec<(Secret, Vec<u8>)>)| {
             keys.iter().any(|(secret, key)| match (proof.scheme, proof.key_encoding) {
                 (Scheme::Ed25519, _) => key.len() != ED25519_BYTES,
                 (_, KeyEncoding::Whsec) => {
-                    (secret.expose().starts_with("whsec_") || read.len() == 1) && key.len() < LEAST_WHSEC_BYTES
+                    (standard::is_secret(secret.expose()) || read.len() == 1) && key.len() < LEAST_WHSEC_BYTES
                 }
                 _ => key.len() < LEAST_KEY_BYTES,
             })
@@ -307,7 +315,7 @@ impl Setup {
         if !plain || Route::Live.resolve(&url).is_err() {
             return Err(wrong());
         }
-        if !url.path().ends_with(&self.path()) {
+        if !url.path().trim_end_matches('/').ends_with(&self.path()) {
             url.set_path(&format!("{}{}", url.path().trim_end_matches('/'), self.path()));
         }
         Ok(url)
@@ -317,8 +325,10 @@ impl Setup {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn target(&self, url: Url, route: Route, handled: bool) -> Result<Target, SetupError> {
+    pub fn target(&self, config: &WebhooksConfig, url: Url, route: Route, handled: bool) -> Result<Target, SetupError> {
+        let max_body_mib = config.max_body_mib.unwrap_or(self.rules()?.max_body_mib);
         Ok(Target {
+            max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
             connection: self.connection.id,
             name: self.name().clone(),
             connector: self.connector.id.clone(),

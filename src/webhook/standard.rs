@@ -9,8 +9,9 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
@@ -31,6 +32,31 @@ pub const TOLERANCE_SECS: i64 = 300;
 const LEAST_SECRET_BYTES: usize = 24;
 
 const PREFIX: &str = "whsec_";
+
+/// Some services write the version of the scheme before the secret, as before a signature.
+const VERSION: &str = "v1,";
+
+/// Whether a text is meant as a secret of this standard.
+pub(super) fn is_secret(text: &str) -> bool {
+    text.strip_prefix(VERSION).unwrap_or(text).starts_with(PREFIX)
+}
+
+/// The bytes of a secret: base64 of either alphabet, with or without its padding, after the prefixes that are there.
+pub(super) fn key_bytes(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim();
+    let text = text.strip_prefix(VERSION).unwrap_or(text);
+    let text = text.strip_prefix(PREFIX).unwrap_or(text).trim_end_matches('=');
+    let standard = text.replace('-', "+").replace('_', "/");
+    SECRET_BASE64.decode(standard).ok()
+}
+
+/// Reads what tools of several languages write; stray bits at the end of it change no byte.
+const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The key that both sides have.
 #[derive(Clone)]
@@ -68,14 +94,12 @@ pub enum Refused {
 }
 
 impl SigningSecret {
-    /// Reads `whsec_…`; the prefix may be left out.
+    /// Reads `whsec_…`; see [`key_bytes`] for other ways in which it is written.
     ///
     /// # Errors
     /// [`SecretError`], also for a secret that is too short to be one.
     pub fn parse(text: &Secret) -> Result<Self, SecretError> {
-        let text = text.expose().trim();
-        let bytes = STANDARD.decode(text.strip_prefix(PREFIX).unwrap_or(text)).map_err(|_| SecretError::Form)?;
-        let bytes = Zeroizing::new(bytes);
+        let bytes = Zeroizing::new(key_bytes(text.expose()).ok_or(SecretError::Form)?);
         if bytes.len() < LEAST_SECRET_BYTES {
             return Err(SecretError::Short);
         }

@@ -40,6 +40,7 @@ mod vault;
 mod vault_faults;
 mod vault_keys;
 mod webhook;
+mod webhook_bodies;
 mod webhook_faults;
 mod webhook_sdk;
 mod wire;

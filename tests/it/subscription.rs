@@ -432,6 +432,7 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ta
     let connection = store.connections().find(&name.parse().unwrap()).unwrap().unwrap().id;
     let event = NewEvent {
         delivery_id: delivery.to_owned(),
+        named: true,
         digest: Some([7; 32]),
         signed: None,
         kind: "push".to_owned(),
@@ -442,9 +443,17 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ta
         item: None,
     };
     let received_at = Timestamp::from_second(now() - days * 86_400).unwrap();
-    let (headers, body) = (Vec::new(), b"{}".to_vec());
-    let delivery =
-        Delivery { connection, received_at, headers, body, events: vec![event], proof: EventProof::Verified, handled };
+    let (headers, query, body) = (Vec::new(), String::new(), b"{}".to_vec());
+    let delivery = Delivery {
+        connection,
+        received_at,
+        headers,
+        query,
+        body,
+        events: vec![event],
+        proof: EventProof::Verified,
+        handled,
+    };
     store.events().take(&[delivery]).unwrap()[0][0]
 }
 

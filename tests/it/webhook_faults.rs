@@ -270,7 +270,7 @@ fn fault_070_large_endless_and_slow_bodies_are_refused_and_others_are_served() {
     let signed = "stripe-signature: t=1,v1=00\r\n";
     write!(slow, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}content-length: 100\r\n\r\nabc", url.path()).unwrap();
     let large =
-        Request { method: "POST".into(), url: String::new(), headers: vec![], body: vec![b'x'; 1024 * 1024 + 1] };
+        Request { method: "POST".into(), url: String::new(), headers: vec![], body: vec![b'x'; 4 * 1024 * 1024 + 1] };
     assert!(matches!(post(&url, &large), Some(413) | None), "a peer that is refused early may see a broken pipe");
     let mut announced = connect();
     write!(announced, "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", url.path()).unwrap();
@@ -278,7 +278,7 @@ fn fault_070_large_endless_and_slow_bodies_are_refused_and_others_are_served() {
     let mut endless = connect();
     write!(endless, "POST {} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", url.path()).unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    for _ in 0..40 {
+    for _ in 0..80 {
         if endless.write_all(chunk.as_bytes()).is_err() {
             break;
         }

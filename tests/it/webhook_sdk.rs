@@ -34,7 +34,7 @@ const CASES: [Case; 5] = [Case::Good, Case::OtherKey, Case::Tampered, Case::Stal
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
     Taken,
     Refused,
     /// The scheme signs no time, or says that none is judged.
@@ -57,11 +57,11 @@ impl Verdict {
 }
 
 /// A scheme: the peer's name for it, the connection that integ sends for, the one that receives, and an event.
-struct Scheme {
-    name: &'static str,
+pub struct Scheme {
+    pub name: &'static str,
     shown: &'static str,
     from: &'static str,
-    to: &'static str,
+    pub to: &'static str,
     event: &'static str,
     /// What the SDK says of stale requests and of those from the future.
     sdk: [Verdict; 2],
@@ -85,7 +85,7 @@ const BOTH: [Verdict; 2] = [Refused, Refused];
 /// A day ahead is as good as now to these SDKs.
 const PAST_ALONE: [Verdict; 2] = [Refused, Taken];
 
-const SCHEMES: [Scheme; 20] = [
+pub const SCHEMES: [Scheme; 20] = [
     scheme("stripe", "Stripe", "stripe", "charge.refunded", PAST_ALONE, BOTH),
     scheme("github", "GitHub", "github", "push", TIMELESS, TIMELESS),
     scheme("slack", "Slack", "slack", "message", PAST_ALONE, BOTH),
@@ -125,7 +125,7 @@ const OTHER_SECRET: &str = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGU=";
 const JSON: &str = r#"{"MessageSid":"SM00000000000000000000000000000001","MessageStatus":"delivered"}"#;
 
 /// The Node process with the SDKs.
-struct Peer {
+pub struct Peer {
     running: Running,
     url: Url,
     sdks: Value,
@@ -140,7 +140,7 @@ impl Peer {
         Self { url: ready["url"].as_str().unwrap().parse().unwrap(), sdks: ready["sdks"].clone(), running }
     }
 
-    fn ask(&mut self, wish: &Value) -> Value {
+    pub fn ask(&mut self, wish: &Value) -> Value {
         writeln!(self.running.stdin.as_mut().unwrap(), "{wish}").unwrap();
         self.running.event()
     }
@@ -151,16 +151,16 @@ impl Peer {
 }
 
 /// A home with a sandbox connection of each, and two that believe in the peer's keys.
-struct World {
-    home: Home,
-    peer: Peer,
+pub struct World {
+    pub home: Home,
+    pub peer: Peer,
     /// Where the sandbox's vendors publish their keys.
     published: BTreeMap<String, String>,
     _sandbox: Running,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = Home::new();
         let peer = Peer::start();
         for name in SCHEMES.iter().map(|scheme| scheme.from).filter(|name| !name.is_empty()) {
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// What both sides sign and verify with; another where the key is to be wrong.
-    fn key(&self, scheme: &Scheme, other: bool) -> Value {
+    pub fn key(&self, scheme: &Scheme, other: bool) -> Value {
         match scheme.name {
             "google" => json!({
                 "audience": AUDIENCE, "email": ACCOUNT, "other": other,
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// A sample as the vendor would send it, without anything that proves it.
-    fn sample(&self, scheme: &Scheme, url: &Url) -> Request {
+    pub fn sample(&self, scheme: &Scheme, url: &Url) -> Request {
         let mut words = vec!["webhook", "simulate", scheme.from, scheme.event, "--dry-run", "--json"];
         if scheme.name == "discord" {
             words.extend(["--secret-file", "seed"]);
@@ -401,7 +401,7 @@ fn with_the_rule_of(name: &str) -> String {
     )
 }
 
-fn is_here() -> bool {
+pub fn is_here() -> bool {
     let installed = peers().join("node_modules/google-auth-library").is_dir();
     needs("node, openssl and tests/peers/node_modules", has_program("node") && has_program("openssl") && installed)
 }

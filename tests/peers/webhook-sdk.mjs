@@ -44,10 +44,10 @@ const formula = (header, value) => ({
 const standard = {
   sdk: "standardwebhooks",
   verify: (request, key) => new Webhook(key).verify(text(request.body), request.headers),
-  sign: (request, key, at) => ({
-    "webhook-id": "msg_of_the_sdk",
+  sign: (request, key, at, id = "msg_of_the_sdk") => ({
+    "webhook-id": id,
     "webhook-timestamp": String(at),
-    "webhook-signature": new Webhook(key).sign("msg_of_the_sdk", new Date(at * 1000), text(request.body)),
+    "webhook-signature": new Webhook(key).sign(id, new Date(at * 1000), text(request.body)),
   }),
 };
 
@@ -228,15 +228,15 @@ const server = createServer(async (request, response) => {
   response.writeHead(verified ? 200 : 401).end(error);
 });
 
-const sign = async ({ scheme, url, body, key, at }) => {
+const sign = async ({ scheme, url, body, body64, key, at, id }) => {
   const { query, sign } = schemes[scheme];
-  const request = { url, body: Buffer.from(body) };
+  const request = { url, body: body64 === undefined ? Buffer.from(body) : Buffer.from(body64, "base64") };
   if (query) {
     const called = new URL(url);
     for (const [name, value] of Object.entries(query(request))) called.searchParams.append(name, value);
     request.url = called.toString();
   }
-  return { url: request.url, headers: await sign(request, key, at) };
+  return { url: request.url, headers: await sign(request, key, at, id) };
 };
 
 server.listen(0, "127.0.0.1", () => {
@@ -252,6 +252,8 @@ createInterface({ input: process.stdin })
   .on("line", async (line) => {
     const wish = JSON.parse(line);
     if (wish.verify) keys[wish.verify] = wish.key;
+    // Many at once: an answer for each, in their order.
+    if (wish.batch) return say(await Promise.all(wish.batch.map((one) => sign({ ...one, scheme: one.sign }))));
     say(wish.sign ? await sign({ ...wish, scheme: wish.sign }) : {});
   })
   .on("close", () => process.exit(0));

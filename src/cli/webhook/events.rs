@@ -25,8 +25,12 @@ pub(super) struct EventsArgs {
     connection: Option<String>,
     #[arg(long, value_name = "STATUS")]
     status: Option<StatusArg>,
-    #[arg(long = "type", value_name = "TYPE", add = crate::cli::complete::webhook_events())]
-    kind: Option<String>,
+    /// Only events of these types; `charge.*` stands for all that begin so
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
+    kinds: Vec<String>,
+    /// Only events under whose id other bodies came; `webhook resolve` says which of them holds
+    #[arg(long)]
+    conflicts: bool,
     /// Not before: 90s, 2h, 7d, or a date
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -104,7 +108,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     let filter = Filter {
         connection,
         status: args.status.map(EventStatus::from),
-        kind: args.kind.clone(),
+        kinds: args.kinds.clone(),
+        conflicts: args.conflicts,
         since: args.since.as_deref().map(|text| since(app, text)).transpose()?,
         limit: args.limit,
     };
@@ -158,6 +163,7 @@ struct Shown(Value);
 impl View for Shown {
     fn text(&self, _ui: &Ui) -> String {
         let word = |name: &str| match &self.0[name] {
+            Value::String(text) if text.is_empty() => None,
             Value::String(text) => Some(escape(text)),
             Value::Number(number) => Some(number.to_string()),
             Value::Bool(truth) => Some(if *truth { "yes" } else { "no" }.to_owned()),
@@ -177,12 +183,26 @@ impl View for Shown {
             "actor",
             "time",
             "received_at",
+            "query",
             "conflicts",
         ];
         let mut lines: Vec<String> =
             names.iter().filter_map(|name| Some(format!("{:12} {}", name.replace('_', " "), word(name)?))).collect();
         lines.push(String::new());
         lines.push(harmless_json(&format!("{:#}", self.0["payload"])));
+        for other in self.0["other_bodies"].as_array().into_iter().flatten() {
+            let text = |name: &str| escape(other[name].as_str().unwrap_or_default());
+            lines.push(format!(
+                "\nOther body {}: {}, received at {}",
+                other["number"],
+                text("type"),
+                text("received_at")
+            ));
+            lines.push(harmless_json(&format!("{:#}", other["payload"])));
+        }
+        if self.0["conflicts"] != 0 {
+            lines.push(format!("\nhint: integ webhook resolve {} --keep all", self.0["id"]));
+        }
         lines.join("\n")
     }
 }
@@ -209,10 +229,17 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
         }
         return Ok(0);
     }
-    let request =
-        Request { method: "POST".to_owned(), url: String::new(), headers: kept.headers, body: kept.body.clone() };
-    let payload = payload(rules, &request, kept.item.as_deref());
-    let mut shown = document(&event, Some(&payload));
+    let told = |kept: &Kept| payload(rules, &Request::stored(kept), kept.item.as_deref());
+    let others = events.conflicts(id)?;
+    let others = others.iter().enumerate().map(|(index, other)| {
+        json!({
+            "number": index + 1, "type": other.kind, "received_at": other.received_at.to_string(),
+            "proof": other.proof.as_str(), "size": other.kept.body.len(), "payload": told(&other.kept),
+        })
+    });
+    let mut shown = document(&event, Some(&told(&kept)));
+    shown["other_bodies"] = others.collect();
+    shown["query"] = json!(kept.query);
     let pairs = headers.into_iter().map(|(name, value)| json!([name, value]));
     shown["headers"] = pairs.collect();
     shown["size"] = json!(kept.body.len());

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,12 +14,15 @@ use super::super::ui::{Tone, Ui, escape};
 use super::ArgumentError;
 use super::events::{self, ShowArgs};
 use super::keys::{self, Key, Keys};
+use super::local_url::receiver_url;
 use super::printer::{Line, Printer};
 use crate::app::App;
 use crate::connection::ConnectionName;
 use crate::error::{Kind, Result};
+use crate::event_type::matches_type;
 use crate::http::Route;
 use crate::jq::Expression;
+use crate::near::near;
 use crate::store::{EventId, EventStatus, Taken};
 use crate::webhook::handle::{Choice, Handlers};
 use crate::webhook::listen::{Listener, Plan, Seen};
@@ -38,8 +42,11 @@ pub(super) struct ListenArgs {
     /// 0 takes any free port
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Send the exact request on, to a URL of this machine or an https one
-    #[arg(long, value_name = "URL")]
+    /// Listen on a further address of this machine, such as 0.0.0.0 in a container. Requests come unencrypted there
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Send the exact request on, to a URL of this machine (`3000`, `localhost:3000/hooks`) or an https one
+    #[arg(long, value_name = "URL", value_parser = receiver_url)]
     forward_to: Option<Url>,
     /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes at most
     #[arg(long, value_name = "COMMAND")]
@@ -50,6 +57,10 @@ pub(super) struct ListenArgs {
     /// Put what an event tells of a record into the store, or sync the stream that it is about
     #[arg(long)]
     sync: bool,
+    /// Answer the service with what --forward-to answers, or --exec prints, if that comes in time: for Twilio's calls and
+    /// Slack's commands
+    #[arg(long)]
+    reply: bool,
     /// Only events of these types; `charge.*` stands for all that begin so
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
@@ -78,9 +89,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
     handlers.forward = args.forward_to;
     handlers.append = args.append;
     handlers.sync = args.sync;
+    handlers.answers = args.reply;
     let plan = Plan {
         connections: names,
         port: args.port,
+        bind: args.bind,
         public_url: args.public_url,
         handlers,
         most_attempts: args.attempts,
@@ -93,6 +106,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         let listener = Listener::start(app, &plan)?;
         let keys = if ui.json || ui.width.is_none() || !ui.terminal().interactive { None } else { Keys::start() };
         say_where(ui, &listener, args.print_secret, keys.is_some())?;
+        warn_of_unknown_types(ui, &listener, &plan.handlers.choice.kinds);
         let handles = !plan.handlers.is_empty();
         let screen = Screen { ui, app, handles, printer: Printer::start(ui), seen: RefCell::default() };
         let stopped = async {
@@ -165,11 +179,31 @@ fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -
     Ok(())
 }
 
+/// Warns of types that no connection has: nothing would ever be handled. Types of a service that leaves them to its users are
+/// not known, so that only a likely slip is named.
+fn warn_of_unknown_types(ui: &Ui, listener: &Listener<'_>, wanted: &[String]) {
+    let connectors = || listener.setups.iter().map(|setup| &setup.connector);
+    let known: Vec<&str> = connectors().flat_map(|connector| connector.events.keys().map(String::as_str)).collect();
+    let is_open = connectors().any(|connector| connector.actions.values().any(|action| action.anonymous));
+    for kind in wanted.iter().filter(|kind| !known.iter().any(|known| matches_type(kind, known))) {
+        let likely = near(kind, known.iter().copied().filter(|known| !wanted.iter().any(|other| other == known)));
+        match likely {
+            Some(likely) => ui.warning(&format!("no event type {kind:?} is known; did you mean {likely:?}?")),
+            None if is_open => {}
+            None => {
+                let first = connectors().next().map(|connector| connector.id.as_str()).unwrap_or_default();
+                ui.warning(&format!("no event type {kind:?} is known; hint: integ webhook simulate {first}"));
+            }
+        }
+    }
+}
+
 /// What was seen so far.
 #[derive(Default)]
 struct Tally {
     received: u64,
     duplicates: u64,
+    conflicts: u64,
     refused: u64,
     handled: u64,
     dead: u64,
@@ -244,7 +278,20 @@ impl Screen<'_> {
             Seen::Request(Outcome::Refused { connection, why }) => {
                 self.refused(Some(connection), why.word(), &why.to_string());
             }
-            Seen::Request(Outcome::Unreadable { connection, why }) => self.refused(Some(connection), "unreadable", why),
+            Seen::Request(Outcome::Unreadable { connection, reason, why }) => {
+                let hint =
+                    if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
+                self.refused_because(Some(connection), reason, &format!("{why}{hint}"), true);
+            }
+            Seen::Paused { connection, id, error } => {
+                let document =
+                    json!({ "event": "paused", "connection": connection.to_string(), "id": id.0, "error": error });
+                self.line(&document, [&connection.to_string(), error, "", ""], "paused", Some(Tone::Warn));
+            }
+            Seen::Resumed { connection } => {
+                let document = json!({ "event": "resumed", "connection": connection.to_string() });
+                self.line(&document, [&connection.to_string(), "", "", ""], "resumed", Some(Tone::Good));
+            }
             Seen::Request(Outcome::NotTaken { connection, why }) => {
                 tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {why}");
                 self.refused(Some(connection), "not_stored", why);
@@ -308,31 +355,45 @@ impl Screen<'_> {
         let (state, tone) = match taken {
             Taken::New(_) if *verified => ("verified", Tone::Good),
             Taken::New(_) => ("unverified", Tone::Warn),
+            Taken::Restarted(_) => ("again", Tone::Good),
             Taken::Duplicate(_) => ("duplicate", Tone::Dim),
-            Taken::Conflict(_) | Taken::Undecided(_) => ("conflict", Tone::Warn),
+            Taken::Conflict(_) | Taken::Crowded(_) | Taken::Undecided(_) => ("conflict", Tone::Warn),
         };
+        let (is_new, is_conflict) = (matches!(taken, Taken::New(_)), matches!(taken, Taken::Conflict(_)));
         let mut tally = self.seen.borrow_mut();
-        tally.received += u64::from(matches!(taken, Taken::New(_)));
-        tally.duplicates += u64::from(!matches!(taken, Taken::New(_)));
+        tally.received += u64::from(is_new);
+        tally.conflicts += u64::from(is_conflict);
+        tally.duplicates += u64::from(!is_new && !is_conflict);
         tally.newest = Some(taken.id());
         drop(tally);
         let id = taken.id().0;
         let mut document = json!({
             "event": "received", "connection": connection.to_string(), "id": id, "type": event.kind,
-            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, Taken::Duplicate(_)),
+            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, Taken::Duplicate(_) | Taken::Restarted(_)),
         });
-        if matches!(taken, Taken::Conflict(_)) {
-            // The same id with another body: it is kept aside, and handled by nobody.
+        if is_conflict {
+            // The same id with another body: `webhook resolve` says which of them holds.
             document["conflict"] = json!(true);
+        }
+        if matches!(taken, Taken::Restarted(_)) {
+            document["restarted"] = json!(true);
         }
         let resource = event.resource.as_deref().unwrap_or_default();
         self.line(&document, [&connection.to_string(), &event.kind, &id.to_string(), resource], state, Some(tone));
     }
 
     fn refused(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) {
+        self.refused_because(connection, reason, why, false);
+    }
+
+    /// `explains`: the reason alone does not say what to do.
+    fn refused_because(&self, connection: Option<&ConnectionName>, reason: &str, why: &str, explains: bool) {
         self.seen.borrow_mut().refused += 1;
         let name = connection.map(ToString::to_string);
-        let document = json!({ "event": "refused", "connection": name, "reason": reason });
+        let mut document = json!({ "event": "refused", "connection": name, "reason": reason });
+        if explains {
+            document["message"] = json!(why);
+        }
         let name = name.unwrap_or_else(|| "-".to_owned());
         self.line(&document, [&name, why, "", ""], "refused", Some(Tone::Bad));
     }
@@ -359,8 +420,11 @@ impl Screen<'_> {
 
     fn end(self) {
         self.printer.finish();
-        let Tally { received, duplicates, refused, handled, dead, .. } = &*self.seen.borrow();
+        let Tally { received, duplicates, conflicts, refused, handled, dead, .. } = &*self.seen.borrow();
         let mut text = format!("{received} received, {duplicates} again, {refused} refused");
+        if *conflicts > 0 {
+            text.push_str(&format!(", {conflicts} in conflict (`integ webhook events --conflicts`)"));
+        }
         if *handled + *dead > 0 {
             text.push_str(&format!(", {handled} handled, {dead} dead"));
         }

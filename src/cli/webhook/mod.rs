@@ -5,9 +5,11 @@ mod backfill;
 mod events;
 mod keys;
 mod listen;
+mod local_url;
 mod printer;
 mod prune;
 mod replay;
+mod resolve;
 mod secret;
 mod simulate;
 mod subscribe;
@@ -43,6 +45,7 @@ enum WebhookCommand {
     Unsubscribe(subscribe::UnsubscribeArgs),
     Events(events::EventsArgs),
     Show(events::ShowArgs),
+    Resolve(resolve::ResolveArgs),
     Retry(replay::RetryArgs),
     Replay(replay::ReplayArgs),
     Backfill(backfill::BackfillArgs),
@@ -68,6 +71,10 @@ enum ArgumentError {
     NoSecretTaken { connection: String },
     #[error("there is no event {id}")]
     NoEvent { id: i64 },
+    #[error("event {id} has no other body under its delivery id")]
+    NoConflict { id: i64 },
+    #[error("event {id} has {bodies} other bodies, and none of this number")]
+    NoBody { id: i64, bodies: u32 },
     #[error("the content of event {id} was removed: its time was over")]
     Pruned { id: i64 },
     #[error("{text:?} is no HTTP request")]
@@ -77,7 +84,9 @@ enum ArgumentError {
 impl Remedy for ArgumentError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoEvent { .. } | Self::Pruned { .. } => Kind::NotFound,
+            Self::NoEvent { .. } | Self::Pruned { .. } | Self::NoConflict { .. } | Self::NoBody { .. } => {
+                Kind::NotFound
+            }
             _ => Kind::Usage,
         }
     }
@@ -92,6 +101,8 @@ impl Remedy for ArgumentError {
             Self::NotYours { .. } => "vendors_secret",
             Self::NoSecretTaken { .. } => "no_secret_taken",
             Self::NoEvent { .. } => "unknown_event",
+            Self::NoConflict { .. } => "no_conflict",
+            Self::NoBody { .. } => "unknown_body",
             Self::Pruned { .. } => "event_pruned",
             Self::Request { .. } => "invalid_request",
         }
@@ -105,6 +116,8 @@ impl Remedy for ArgumentError {
             Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
             Self::NoSecretTaken { connection } => format!("integ webhook url {connection}"),
             Self::NoEvent { .. } => "integ webhook events".to_owned(),
+            Self::NoConflict { .. } => "integ webhook events --conflicts".to_owned(),
+            Self::NoBody { id, .. } => format!("integ webhook show {id}"),
             Self::Pruned { .. } => "integ config show webhooks.keep".to_owned(),
             Self::Request { .. } => "integ help webhook verify".to_owned(),
             _ => return None,
@@ -123,6 +136,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
         WebhookCommand::Unsubscribe(args) => subscribe::end(app, ui, &args),
         WebhookCommand::Events(args) => events::run(app, ui, &args),
         WebhookCommand::Show(args) => events::show(app, ui, &args),
+        WebhookCommand::Resolve(args) => resolve::run(app, ui, &args),
         WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
         WebhookCommand::Replay(args) => replay::run(app, ui, &args),
         WebhookCommand::Backfill(args) => backfill::run(app, ui, &args),

@@ -6,6 +6,7 @@ use serde_json::json;
 use url::Url;
 
 use super::super::ui::{Ui, View, escape};
+use super::local_url::receiver_url;
 use super::{ArgumentError, since};
 use crate::app::App;
 use crate::error::{Kind, Result};
@@ -29,7 +30,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "TIME")]
     since: String,
     /// A URL of this machine, or an https one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = receiver_url)]
     to: Url,
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::super::table::table;
 use super::super::ui::{Ui, View, escape, escape_lines};
+use super::local_url::receiver_url;
 use super::{ArgumentError, read, read_secret};
 use crate::app::App;
 use crate::clock;
@@ -17,7 +18,7 @@ use crate::connection::{ConnectionName, Mode};
 use crate::connector::{Connector, Pointer, Scheme};
 use crate::env;
 use crate::error::{Kind, Result};
-use crate::http::{Route, is_loopback, scrub};
+use crate::http::{HttpError, Route, is_loopback, scrub};
 use crate::secret::Secret;
 use crate::webhook::proof::Keys;
 use crate::webhook::send::Sender;
@@ -29,7 +30,8 @@ use crate::webhook::volley::{Shot, Volley, any_number};
 /// Send an event that the service did not send, signed as it would sign it
 ///
 /// Without an event, lists those there are. It goes to where `integ webhook listen` listens, unless --to says otherwise. With
-/// --invalid the receiver must refuse: exit code 1 says that it took what it should not have.
+/// --invalid the receiver must refuse: exit code 1 says that it took what it should not have. Exit code 5 says that nobody
+/// listens there.
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
     /// A connection, or a connector
@@ -38,7 +40,7 @@ pub(super) struct SimulateArgs {
     #[arg(add = crate::cli::complete::webhook_events())]
     event: Option<String>,
     /// Where it goes: a URL of this machine, or an https one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = receiver_url)]
     to: Option<Url>,
     /// Another value at a place of the body: `data.object.amount=500`, `/data/0=x`, or := for JSON
     #[arg(long, value_name = "PATH=VALUE")]
@@ -170,7 +172,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
 async fn fire(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
     let sender = Sender::new(&app.config, TIMEOUT);
     let refusal_wanted = volley.fault.is_some_and(Fault::is_refused);
-    let (mut sent, mut wrong, mut unreached) = (0_u64, 0_u64, None);
+    let (mut sent, mut wrong, mut unreached) = (0_u64, 0_u64, 0_u64);
+    let mut nobody = None;
     volley
         .fire(&sender, &app.clock, |shot| {
             sent += 1;
@@ -181,7 +184,8 @@ async fn fire(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
                 Ok(_) => {}
                 Err(error) => {
                     wrong += 1;
-                    unreached.get_or_insert_with(|| error.to_string());
+                    unreached += u64::from(matches!(error, HttpError::Connect { .. }));
+                    nobody.get_or_insert_with(|| error.to_string());
                 }
             }
             show(ui, volley, shot)
@@ -190,12 +194,16 @@ async fn fire(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
     if sent > 1 {
         ui.note(&format!("{sent} sent, {} as wanted, {wrong} not.", sent - wrong));
     }
-    if let (Some(why), true) = (&unreached, is_loopback(volley.to)) {
-        ui.note(&format!("{why}: does `integ webhook listen` run?"));
+    if let (Some(why), true) = (&nobody, is_loopback(volley.to)) {
+        ui.note(&format!("{why}; hint: integ webhook listen {}", volley.connector.id));
     } else if wrong > 0 && refusal_wanted {
         ui.note("The receiver took what it should have refused.");
     }
-    Ok(if wrong == 0 { 0 } else { Kind::Failed.exit_code() })
+    Ok(match wrong {
+        0 => 0,
+        _ if wrong == unreached => Kind::Temporary.exit_code(),
+        _ => Kind::Failed.exit_code(),
+    })
 }
 
 fn show(ui: &Ui, volley: &Volley<'_>, shot: &Shot) -> Result<()> {
@@ -207,11 +215,11 @@ fn show(ui: &Ui, volley: &Volley<'_>, shot: &Shot) -> Result<()> {
                 ui.show_line(&json!({
                     "event": "sent", "n": shot.number, "type": volley.event, "delivery_id": shot.delivery_id,
                     "invalid": fault, "status": answer.status, "duration": answer.duration.as_secs_f64(),
-                    "answer": answer.said,
+                    "answer": answer.document(),
                 }))?;
             } else {
-                let said = answer.said.as_ref().filter(|_| !answer.is_success());
-                let said = said.map(|said| format!("  {}", escape(said))).unwrap_or_default();
+                let said = answer.said().filter(|_| !answer.is_success());
+                let said = said.map(|said| format!("  {}", escape(&said))).unwrap_or_default();
                 let word = if answer.is_success() { "taken" } else { "refused" };
                 ui.raw(&format!("{}  {} {word}  {millis:.1} ms{said}\n", volley.event, answer.status));
             }

@@ -1,14 +1,18 @@
 //! `integ webhook verify`.
 
+use std::borrow::Cow;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View, escape};
 use super::{ArgumentError, read};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::connector::{Coverage, Covered};
 use crate::error::{Kind, Result};
 use crate::webhook::explain::{Explained, explain};
+use crate::webhook::proof::Refused;
 use crate::webhook::request::Request;
 use crate::webhook::setup::{DEFAULT_PORT, Setup};
 
@@ -65,6 +69,8 @@ struct Verified {
     covers: Option<Vec<Covered>>,
     /// Whether the service is asked before the event counts as verified.
     confirmed_later: bool,
+    /// What to run to judge a request that is right and old.
+    hint: Option<String>,
     #[serde(skip)]
     covers_words: Option<String>,
     events: Vec<EventView>,
@@ -90,6 +96,7 @@ impl View for Verified {
             let resource = event.resource.as_ref().map(|about| format!(" {about}")).unwrap_or_default();
             lines.push(escape(&format!("Event {}{resource} ({})", event.kind, event.delivery_id)));
         }
+        lines.extend(self.hint.as_ref().map(|hint| format!("hint: {}", escape(hint))));
         lines.join("\n")
     }
 }
@@ -122,11 +129,27 @@ pub(super) fn run(app: &App, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
     };
     let explained = app.run(explain(app, &setup, &request, now))?;
     let code = if explained.refused.is_none() { 0 } else { Kind::Failed.exit_code() };
-    ui.show(&view(name.to_string(), explained))?;
+    let hint = explained.signed_at.filter(|_| matches!(explained.refused, Some(Refused::Stale(_))));
+    let hint = hint.map(|at| again(&name.to_string(), args, at));
+    ui.show(&view(name.to_string(), explained, hint))?;
     Ok(code)
 }
 
-fn view(connection: String, explained: Explained) -> Verified {
+/// The command that judges the same request as of the time when it was signed.
+fn again(connection: &str, args: &VerifyArgs, at: Timestamp) -> String {
+    let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned);
+    let mut command = format!("integ webhook verify {connection}");
+    let given = [("request", &args.request), ("url", &args.url), ("headers", &args.headers), ("body", &args.body)];
+    for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        command.push_str(&format!(" --{name} {}", quoted(value)));
+    }
+    if args.method != "POST" {
+        command.push_str(&format!(" --method {}", quoted(&args.method)));
+    }
+    format!("{command} --at {at}")
+}
+
+fn view(connection: String, explained: Explained, hint: Option<String>) -> Verified {
     let parts = explained.parts.into_iter();
     let events = explained.events.into_iter();
     Verified {
@@ -138,6 +161,7 @@ fn view(connection: String, explained: Explained) -> Verified {
         covers_words: explained.covers.as_ref().map(Coverage::words),
         covers: explained.covers.map(|covers| covers.parts),
         confirmed_later: explained.is_confirmed_later,
+        hint,
         events: events
             .map(|event| EventView { kind: event.kind, delivery_id: event.delivery_id, resource: event.resource })
             .collect(),

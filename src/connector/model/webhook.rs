@@ -31,6 +31,9 @@ pub struct Webhook {
     /// Seconds within which the vendor wants its answer.
     #[serde(default)]
     pub timeout_secs: Option<u32>,
+    /// The largest body that is taken, in MiB; the setting `webhooks.max_body` replaces it.
+    #[serde(default = "max_body_mib")]
+    pub max_body_mib: u32,
     /// What the vendor does where the answer is no success.
     pub retry: String,
     /// What all samples have in common: headers and query.
@@ -45,6 +48,11 @@ pub struct Webhook {
     /// How the vendor is asked whether an event is its own, where the signature does not cover the body.
     #[serde(default)]
     pub confirm: Option<Confirm>,
+}
+
+/// Ten times what most vendors send at most.
+fn max_body_mib() -> u32 {
+    4
 }
 
 /// A value that receiving needs.
@@ -281,9 +289,10 @@ pub struct Find {
 pub struct EventShape {
     /// A batch: the list of events, and within each of its items the list below, and so on.
     pub items: Vec<Pointer>,
-    /// What the vendor knows a delivery by; several parts make one. Where absent, a hash of the body and of the event's place in
-    /// it.
+    /// What the vendor knows a delivery by; several parts make one. Of a request that has none of them, see `equal_bodies`.
     pub id: Vec<Find>,
+    /// What equal bodies are that come without an id.
+    pub equal_bodies: EqualBodies,
     /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
     #[serde(rename = "type")]
     pub kind: Vec<Find>,
@@ -299,6 +308,18 @@ pub struct EventShape {
     pub form_field: Option<String>,
     /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
     pub base64: Option<Pointer>,
+}
+
+/// What equal bodies are that come without an id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EqualBodies {
+    /// An event each, told apart by the time that is signed, else by the time at which they come. A request that is sent again
+    /// with the same signed time is the same event.
+    #[default]
+    Each,
+    /// One event: the body holds something that no second event has, such as an id or a time.
+    One,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

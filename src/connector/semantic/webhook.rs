@@ -24,6 +24,9 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         }
         return;
     };
+    if !(1..=1024).contains(&webhook.max_body_mib) {
+        found.push(("webhook.max_body_mib".to_owned(), "is between 1 and 1024".to_owned()));
+    }
     let given = given(connector, webhook);
     for (index, proof) in webhook.proofs.iter().enumerate() {
         check_proof(&format!("webhook.proofs.{index}"), proof, webhook, &given, found);

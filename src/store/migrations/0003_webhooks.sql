@@ -18,6 +18,8 @@ CREATE TABLE events (
     connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
     -- What the vendor knows the delivery by: one event of a connection.
     delivery_id   TEXT NOT NULL,
+    -- Whether the request named its delivery. One that did not is never the second key of another that did not either.
+    named         INTEGER NOT NULL DEFAULT 1,
     -- Eight bytes of a hash of the two, which all look-ups go by.
     key           INTEGER NOT NULL,
     -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
@@ -38,6 +40,8 @@ CREATE TABLE events (
     received_at   INTEGER NOT NULL,
     -- JSON: names and values as they came.
     headers       TEXT NOT NULL,
+    -- The query string of the request, without its question mark.
+    query         TEXT NOT NULL DEFAULT '',
     -- The exact body; of a batch only the first event has it, and the others name that one.
     body          BLOB,
     body_of       INTEGER REFERENCES events (id) ON DELETE CASCADE,
@@ -61,11 +65,24 @@ CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pend
 -- Those that the vendor is to be asked about.
 CREATE INDEX events_asking ON events (connection_id, id) WHERE proof = 'asking';
 
--- The same id with another body: kept aside, for nobody can say which is true.
+-- Events that came under the delivery id of another one with another body. `webhook resolve` makes events of them, or
+-- drops them. The columns are those of `events`.
 CREATE TABLE conflicts (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
     received_at INTEGER NOT NULL,
+    digest      BLOB NOT NULL,
+    signed      BLOB,
+    proof       TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    account     TEXT,
+    resource    TEXT,
+    actor       TEXT,
+    occurred_at INTEGER,
     headers     TEXT NOT NULL,
-    body        BLOB NOT NULL
+    query       TEXT NOT NULL,
+    body        BLOB NOT NULL,
+    item        TEXT
 ) STRICT;
+
+CREATE INDEX conflicts_event ON conflicts (event_id);

@@ -289,6 +289,7 @@ async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Resul
     let plan = listen::Plan {
         connections: vec![setup.name().clone()],
         port: setup.kept.port.unwrap_or(DEFAULT_PORT),
+        bind: None,
         public_url: None,
         handlers: Handlers::new(&app.config, Choice::default()),
         most_attempts: 1,

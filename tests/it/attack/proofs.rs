@@ -502,6 +502,39 @@ fn attack_m5_large_bodies_by_a_wrong_signature_and_by_a_wrong_token_cost_little(
     }
 }
 
+/// The largest bodies that a connector takes, by a wrong signature: beyond the first they wait in the network.
+#[cfg(target_os = "linux")]
+#[test]
+fn attack_m5_the_largest_bodies_that_prove_nothing_cost_the_room_of_one() {
+    let home = home(&["github"]);
+    let listening = Listening::start(&home, "github", None);
+    let (url, pid) = (listening.url("github"), listening.running.child.id());
+    let maker = Maker::of(&home, "github");
+    let genuine = |number: u32| maker.make("push", &url, &format!("{number:032x}"));
+    assert_eq!(post(&url, &genuine(0)), Some(200));
+    let idle = kib(pid, "VmRSS:");
+    let mut forged = genuine(1);
+    forged.body = vec![b'x'; 32 * 1024 * 1024];
+    let flood: Vec<_> = (0..12)
+        .map(|_| {
+            let (url, forged) = (url.clone(), forged.clone());
+            std::thread::spawn(move || post(&url, &forged))
+        })
+        .collect();
+    for number in 2..22 {
+        let began = Instant::now();
+        assert_eq!(post(&url, &genuine(number)), Some(200));
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    for forged in flood {
+        let status = forged.join().unwrap();
+        assert!(status.is_none_or(|status| matches!(status, 401 | 408 | 503)), "{status:?}");
+    }
+    let peak = kib(pid, "VmHWM:");
+    println!("12 x 32 MiB: idle {idle} KiB, peak {peak} KiB");
+    assert!(peak - idle < 64 * 1024, "the flood cost {} KiB", peak - idle);
+}
+
 #[test]
 fn attack_m3_the_sandbox_says_of_events_what_it_sent() {
     let home = home(&["paypal"]);

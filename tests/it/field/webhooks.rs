@@ -1,1 +1,0 @@
-//! Webhook requests of every size, encoding and repetition, and what becomes of them.
