@@ -19,7 +19,7 @@ use crate::clock::{self, Timestamp};
 use crate::connection::ConnectionName;
 use crate::connector::{ErrorClass, Gone, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
-use crate::http::{Attempt, Request, Response, backoff};
+use crate::http::{Attempt, Request, Response, pause};
 use crate::json::{Json, JsonError};
 use crate::store::Traffic;
 use crate::vault::Opened;
