@@ -69,6 +69,10 @@ variables! {
     ALL_PROXY = "ALL_PROXY";
     /// Hosts that are reached without a proxy.
     NO_PROXY = "NO_PROXY";
+    /// A file of certificate authorities to trust in place of the system's, as PEM: for a proxy or a server of a company.
+    SSL_CERT_FILE = "SSL_CERT_FILE";
+    /// A folder of such files.
+    SSL_CERT_DIR = "SSL_CERT_DIR";
 }
 
 /// The variable's text; absent where unset, empty or not UTF-8.

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mail_builder::MessageBuilder;
+use mail_builder::headers::address::{Address, EmailAddress};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -113,7 +114,7 @@ pub(super) fn message(parts: Vec<Part<'_>>, id: &str, now: Timestamp) -> String 
                     one().split_whitespace().map(|id| id.trim_matches(['<', '>', ',']).to_owned()).collect()
                 };
                 match name {
-                    "from" => builder.from(address(&one())),
+                    "from" => builder.from(Address::Address(address(&one()))),
                     "to" => builder.to(addresses(&texts)),
                     "cc" => builder.cc(addresses(&texts)),
                     "bcc" => builder.bcc(addresses(&texts)),
@@ -131,15 +132,16 @@ pub(super) fn message(parts: Vec<Part<'_>>, id: &str, now: Timestamp) -> String 
 }
 
 /// `Name <address>` or an address alone.
-fn address(text: &str) -> (String, String) {
-    match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
-        Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address.trim().to_owned()),
+fn address(text: &str) -> EmailAddress<'static> {
+    let (name, email) = match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        Some((name, email)) => (name.trim().trim_matches('"').to_owned(), email.trim().to_owned()),
         None => (String::new(), text.trim().to_owned()),
-    }
+    };
+    EmailAddress { name: Some(name).filter(|name| !name.is_empty()).map(Into::into), email: email.into() }
 }
 
 /// Several, parted by commas outside of quotes and angle brackets.
-fn addresses(texts: &[String]) -> Vec<(String, String)> {
+fn addresses(texts: &[String]) -> Vec<Address<'static>> {
     let mut found = Vec::new();
     for text in texts {
         let (mut quoted, mut start) = (false, 0);
@@ -155,8 +157,8 @@ fn addresses(texts: &[String]) -> Vec<(String, String)> {
         }
         found.push(address(&text[start..]));
     }
-    found.retain(|(_, address)| !address.is_empty());
-    found
+    found.retain(|address| !address.email.is_empty());
+    found.into_iter().map(Address::Address).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::oauth::listener::{self, RedirectUri};
 use crate::secret::Secret;
 
 /// Bytes of a token, a key or a client secret.
-const LARGEST_SECRET: u64 = 64 * 1024;
+pub(super) const LARGEST_SECRET: u64 = 64 * 1024;
 
 /// Connect an account
 ///
@@ -32,8 +32,8 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 /// connection and everything that hangs on it.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// The service, as `integ connector list` names it
-    #[arg(add = super::complete::connectors())]
+    /// The service, as `integ connector list` names it; `slack@work` is short for `slack --as work`
+    #[arg(value_name = "CONNECTOR[@ACCOUNT]", add = super::complete::connectors())]
     pub connector: String,
     /// A name for the account, where you connect several: `slack@work`
     #[arg(long = "as", value_name = "ACCOUNT")]
@@ -106,6 +106,8 @@ pub(super) enum InputError {
     Read { what: String, source: std::io::Error },
     #[error("{0} is empty")]
     Empty(String),
+    #[error("{0:?} and --as {1:?} are two names")]
+    TwoNames(String, String),
     #[error("--client-secret-file needs --client-id")]
     NoClientId,
 }
@@ -122,6 +124,12 @@ impl Remedy for InputError {
 
 pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
+    let (connector, account) = match (args.connector.split_once('@'), args.account) {
+        (Some((connector, account)), None) => (connector.to_owned(), Some(account.to_owned())),
+        (Some((connector, account)), Some(named)) if named == account => (connector.to_owned(), Some(named)),
+        (Some(_), Some(named)) => return Err(InputError::TwoNames(args.connector, named).into()),
+        (None, named) => (args.connector, named),
+    };
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
     let params: BTreeMap<String, String> =
         args.params.into_iter().chain(args.issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();
@@ -129,8 +137,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let named = args.port.or_else(|| args.redirect_uri.as_ref().and_then(RedirectUri::port));
     let wish = Wish {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
-        connector: args.connector,
-        account: args.account,
+        connector,
+        account,
         auth: args.auth,
         scopes: args.scopes,
         params,
@@ -214,7 +222,8 @@ pub(super) fn client(id: Option<String>, secret_file: Option<&std::path::Path>) 
         None => env::secret(&env::CLIENT_SECRET),
     };
     match id {
-        Some(id) => Ok(Some(Client { id, secret })),
+        // Copied from a page, with the white space around it.
+        Some(id) => Ok(Some(Client { id: id.trim().to_owned(), secret })),
         None if secret_file.is_some() => Err(InputError::NoClientId),
         None => Ok(None),
     }

@@ -12,7 +12,8 @@ use super::ui::{Ui, View};
 use crate::app::{App, state_key};
 use crate::connector::Connector;
 use crate::error::{Kind, Remedy, Result};
-use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_params};
+use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_fields, sandbox_params};
+use crate::secret::Secret;
 
 /// Use services without an account: emulations built from the connectors' files
 #[derive(Debug, Args)]
@@ -283,11 +284,26 @@ fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Op
             let params: BTreeMap<String, String> = sandbox_params(&connector, way);
             let offset = u16::try_from(index).unwrap_or(u16::MAX);
             let started = app.emulate(&connector, name, &params, port.map(|port| port.saturating_add(offset)))?;
+            // They open nothing but the emulation, which takes no others.
+            let fields = sandbox_fields(&connector, way, &app.sandbox_seed()?);
+            let shown = |(name, value): (&String, &Secret)| (name.clone(), value.expose().clone());
+            let fields: BTreeMap<String, String> = fields.iter().map(shown).collect();
             if ui.json {
-                ui.show_line(&json!({ "event": "serving", "connector": id, "origin": started.origin.as_str() }))?;
+                let origin = started.origin.as_str();
+                let mut event = json!({ "event": "serving", "connector": id, "origin": origin });
+                if !fields.is_empty() {
+                    event["fields"] = json!(fields);
+                }
+                ui.show_line(&event)?;
             } else {
                 let origin = started.origin.as_str().trim_end_matches('/');
-                ui.raw(&format!("{id} is emulated at {origin}; `integ connect {id} --origin {origin}` uses it\n"));
+                let with_token = if fields.is_empty() { "" } else { " --with-token" };
+                ui.raw(&format!(
+                    "{id} is emulated at {origin}; `integ connect {id} --origin {origin}{with_token}` uses it\n"
+                ));
+                for (name, value) in &fields {
+                    ui.raw(&format!("  {name}: {value}\n"));
+                }
             }
             running.push(started);
         }

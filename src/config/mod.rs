@@ -139,6 +139,8 @@ pub enum ConfigError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}: {message}", path.display())]
     Invalid { path: PathBuf, line: usize, message: String },
+    #[error("INTEG_HOME begins with `~`, which only a shell replaces: {value:?}")]
+    Tilde { value: PathBuf },
     #[error("{key} is not a setting")]
     UnknownKey { key: String, likely: Option<&'static str> },
     #[error("{value:?} is not a value of {key}: {expected}")]
@@ -150,13 +152,14 @@ impl Remedy for ConfigError {
         match self {
             Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } => Kind::Usage,
             Self::Untrusted(error) => error.kind(),
+            Self::Tilde { .. } => Kind::Usage,
             Self::NoHome | Self::Write { .. } => Kind::Failed,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoHome => "no_home",
+            Self::NoHome | Self::Tilde { .. } => "no_home",
             Self::Write { source, .. } => match source.kind() {
                 std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => "read_only",
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "disk_full",
@@ -169,6 +172,7 @@ impl Remedy for ConfigError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Tilde { .. } => "write the folder in full: `export INTEG_HOME=\"$HOME/.integ\"`".to_owned(),
             Self::NoHome => "set INTEG_HOME to a folder, as in `INTEG_HOME=~/.integ integ status`".to_owned(),
             Self::Untrusted(error) => return error.hint(),
             Self::Write { .. } => "integ config path".to_owned(),

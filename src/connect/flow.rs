@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConnectError, Connected, Conversation, Question, Wish, key, oauth};
+use super::{ConnectError, Connected, Conversation, Question, Wish, follow_up, key, oauth};
 use crate::app::{App, Session, live_route};
 use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Standing};
-use crate::connector::{Auth, Connector, GrantKind, Param};
+use crate::connector::{Auth, Connector, GrantKind, Param, read_param};
 use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
+use crate::oauth::Offers;
 use crate::sandbox;
 use crate::store::{NewConnection, Store};
 use crate::vault::Loaded;
@@ -20,6 +21,8 @@ pub(super) struct Flow<'a> {
     pub(super) talk: &'a dyn Conversation,
     /// The connection of this name, if it is connected to the same place: what is not said anew stays as it was.
     pub(super) before: Option<Loaded>,
+    /// What hints may name of the way that was chosen.
+    pub(super) offers: Offers,
 }
 
 /// Connects an account. What is granted is kept before anything else is done with it.
@@ -37,9 +40,10 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
     // Tokens that the keyring does not give are no reason not to connect anew.
     let before = app.custodian().load(store, &name).ok().flatten();
     let before = before.filter(|before| before.connection.is_at(mode, wish.origin.as_ref()));
-    let flow = Flow { app, wish, talk, before };
+    let mut flow = Flow { app, wish, talk, before, offers: Offers::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
-    let params = flow.params(&connector, auth)?;
+    flow.offers = Offers::of(auth);
+    let params = flow.params(&connector, auth_name, auth)?;
     let route = match (&wish.origin, wish.sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
@@ -113,7 +117,16 @@ impl Flow<'_> {
     }
 
     /// The parameters of the way: those given, the sandbox's own, the defaults, and for the rest the user is asked.
-    fn params(&self, connector: &Connector, auth: &Auth) -> Result<BTreeMap<String, String>> {
+    fn params(&self, connector: &Connector, auth_name: &str, auth: &Auth) -> Result<BTreeMap<String, String>> {
+        let read = |name: &str, param: Option<&Param>, text: &str| {
+            read_param(connector, auth_name, auth, name, text).map_err(|expected| ConnectError::BadParam {
+                requested: self.wish.requested(),
+                name: name.to_owned(),
+                value: text.to_owned(),
+                expected,
+                example: param.and_then(|param| param.example.clone().or_else(|| param.default.clone())),
+            })
+        };
         let mut params = if self.wish.sandbox { sandbox::sandbox_params(connector, auth) } else { BTreeMap::new() };
         if let Some(before) = &self.before {
             let still_known = before
@@ -123,7 +136,11 @@ impl Flow<'_> {
                 .filter(|(name, _)| connector.params(auth).any(|(known, _)| known == *name));
             params.extend(still_known.map(|(name, value)| (name.clone(), value.clone())));
         }
-        params.extend(given_params(connector, auth, self.wish)?);
+        for (name, text) in given_params(connector, auth, self.wish)? {
+            let param = connector.params(auth).find(|(known, _)| **known == name).map(|(_, param)| param);
+            let value = read(&name, param, &text)?;
+            params.insert(name, value);
+        }
         for (name, param) in connector.params(auth) {
             if let Some(value) = params.get(name) {
                 if !param.choices.is_empty() && !param.choices.contains(value) {
@@ -138,7 +155,8 @@ impl Flow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                params.insert(name.clone(), self.ask_param(name, param)?);
+                let value = read(name, Some(param), &self.ask_param(name, param)?)?;
+                params.insert(name.clone(), value);
             }
         }
         Ok(params)
@@ -205,8 +223,14 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
     let existing = store.connections().find(&session.connection.name)?;
     let taken =
         existing.filter(|existing| existing.is_at(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
-    if taken.is_some() || !session.auth.fields.is_empty() {
+    let has_userinfo = session.connection.kept.contains_key(USERINFO);
+    if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
         let (report, _) = health::look(app, &session, &grant).await?;
+        if has_userinfo && report.outcome == Outcome::NeedsReauth {
+            // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
+            // endpoint says nothing of this grant, and is not asked again.
+            session.connection.kept.remove(USERINFO);
+        }
         if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
             // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
             let why = report.detail.unwrap_or_default();
@@ -233,12 +257,24 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
         origin: connection.origin,
         params: connection.params,
         kept: connection.kept,
-        account: None,
+        account: connection.account,
         scopes_asked: connection.scopes_asked,
         scopes_granted: connection.scopes_granted,
         connected_at: app.clock.now(),
     };
-    let elsewhere = store.connections().find(&new.name)?.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
+    let existing = store.connections().find(&new.name)?;
+    let follow_up = session.auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref());
+    if let (Some(existing), Some(follow_up)) = (&existing, follow_up)
+        && existing.is_at(new.mode, new.origin.as_ref())
+        && let Some(before) = follow_up::identity(follow_up, &existing.kept)
+        && follow_up::identity(follow_up, &new.kept).is_some_and(|now| now != before)
+    {
+        warnings.push(format!(
+            "{} was connected to another {}; its records and cursors are still those of that one",
+            new.name, follow_up.choose_by
+        ));
+    }
+    let elsewhere = existing.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
     let (_, warning) = app.custodian().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
         let place = removed.place().unwrap_or_default();
@@ -257,6 +293,9 @@ async fn keep(app: &App, wish: &Wish, mut session: Session, grant: Grant) -> Res
     let connection = app.connection(&new.name)?;
     Ok(Connected { connection, missing_scopes: report.missing_scopes, warnings })
 }
+
+/// The value that discovery gives for the health check of OpenID servers.
+pub(super) const USERINFO: &str = "userinfo_endpoint";
 
 /// Scopes that the connector does not list: a slip, or newer than its file.
 fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {

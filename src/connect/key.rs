@@ -31,7 +31,7 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
         }
         let given = match &wish.token {
             Some(token) if token_field == Some(name) => Some(token.clone()),
-            _ => wish.params.get(name).map(|value| Secret::from(value.as_str())),
+            _ => wish.params.get(name).map(|value| Secret::from(value.trim())),
         };
         let value = match given {
             Some(value) => value,

@@ -57,6 +57,8 @@ pub enum AskError {
     NoTerminal { prompt: String, missing: String },
     #[error("nothing was entered")]
     Nothing,
+    #[error("the input is longer than {limit} bytes")]
+    TooLong { limit: u64 },
     #[error("the terminal cannot be read")]
     Read { source: std::io::Error },
 }
@@ -64,7 +66,7 @@ pub enum AskError {
 impl Remedy for AskError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoTerminal { .. } | Self::Nothing => Kind::Usage,
+            Self::NoTerminal { .. } | Self::Nothing | Self::TooLong { .. } => Kind::Usage,
             Self::Read { .. } => Kind::Failed,
         }
     }
@@ -73,6 +75,7 @@ impl Remedy for AskError {
         match self {
             Self::NoTerminal { .. } => "no_terminal",
             Self::Nothing => "nothing_entered",
+            Self::TooLong { .. } => "input_too_long",
             Self::Read { .. } => "io",
         }
     }
@@ -80,7 +83,7 @@ impl Remedy for AskError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoTerminal { missing, .. } => Some(format!("give it with {missing}")),
-            Self::Nothing | Self::Read { .. } => None,
+            Self::Nothing | Self::TooLong { .. } | Self::Read { .. } => None,
         }
     }
 }

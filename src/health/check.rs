@@ -12,7 +12,7 @@ use crate::connection::{Account, Connection, ConnectionName, Grant};
 use crate::connector::{ErrorClass, Health};
 use crate::error::{Error, Kind, Result};
 use crate::oauth::access::{self, Want};
-use crate::oauth::scopes;
+use crate::oauth::{id_token, scopes};
 use crate::store::Finding;
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
@@ -188,9 +188,11 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
             judge(session, health, &answer, &mut found);
         }
         Err(SendError::Http { error, .. }) => {
+            let error = Error::from(error);
             found.report.duration = Some(stopwatch.elapsed());
-            found.report.outcome = Outcome::Temporary;
-            found.report.detail = Some(Error::from(error).message());
+            found.report.outcome = if error.kind() == Kind::Temporary { Outcome::Temporary } else { Outcome::Failed };
+            found.report.detail = Some(error.message());
+            found.report.hint = error.hint();
         }
         Err(error) => found.report = unusable(&session.connection.name, error.into())?,
     }
@@ -202,7 +204,9 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
     let report = &mut found.report;
     let response = &answer.response;
     report.http_status = Some(response.status);
-    let document = response.json().unwrap_or(Value::Null);
+    // A userinfo endpoint may answer with a signed token in place of JSON (OpenID Connect Core 1.0 section 5.3.2).
+    let claims = || id_token::claims(std::str::from_utf8(&response.body).ok()?);
+    let document = response.json().or_else(claims).unwrap_or(Value::Null);
     let said = || response.said(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
     let unfulfilled = || health.success.iter().any(|(at, want)| at.find(&document) != Some(want));
     let (outcome, detail) = match answer.class {

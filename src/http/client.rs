@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{Guard, Refusal};
-use super::{HttpError, Route, redact_url};
+use super::{HttpError, Route, TlsError, redact_url};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::Allowed;
 use crate::connector::Pointer;
@@ -158,6 +158,7 @@ impl Client {
 
     async fn send_once(&self, request: &Request, url: Url, checked: bool) -> Result<Response, HttpError> {
         let host = url.host_str().unwrap_or_default().to_owned();
+        let origin = url.origin().ascii_serialization();
         let shown = redact_url(&url, &request.secrets);
         if let Some(guard) = &self.guard {
             guard.check(&url)?;
@@ -189,12 +190,14 @@ impl Client {
             tracing::debug!(url = shown, error = %error, "no answer");
             if let Some(refusal) = refusal(&error) {
                 if checked { HttpError::NotTyped(refusal) } else { HttpError::Forbidden(refusal) }
+            } else if let Some(error) = TlsError::of(&host, &origin, &error) {
+                HttpError::Tls(error)
             } else if error.is_connect() {
-                HttpError::Connect { host: host.clone(), source: error }
+                HttpError::Connect { host: host.clone(), origin: origin.clone(), why: root_cause(&error) }
             } else if error.is_builder() {
                 unwritable(error.into())
             } else {
-                HttpError::Broken { host: host.clone(), source: error }
+                HttpError::Broken { host: host.clone(), why: root_cause(&error) }
             }
         };
         let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
@@ -251,6 +254,18 @@ impl Client {
             .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
+}
+
+/// The innermost cause, which alone says what happened; those around it name the layers that passed it on.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let text = last.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    // The system's number of the error says nothing more.
+    text.split(" (os error").next().unwrap_or(text).to_lowercase()
 }
 
 /// What the guard said, where it is why there is no connection.

@@ -12,6 +12,7 @@ mod redact;
 mod retry;
 mod route;
 pub mod serve;
+mod tls;
 
 use std::time::Duration;
 
@@ -25,18 +26,22 @@ pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
 pub use redact::{redact_url, scrub};
 pub use retry::{Attempt, LONGEST_RETRY_AFTER, backoff};
 pub use route::{Route, is_loopback};
+pub use tls::TlsError;
 
 use crate::error::{Kind, Remedy};
 
 /// Why no answer came. What the vendor answers, whatever its status, is a [`Response`].
 #[derive(Debug, Error)]
 pub enum HttpError {
-    #[error("{host} could not be reached")]
-    Connect { host: String, source: reqwest::Error },
+    /// `origin` is the scheme, host and port.
+    #[error("{host} could not be reached: {why}")]
+    Connect { host: String, origin: String, why: String },
+    #[error("{0}")]
+    Tls(TlsError),
     #[error("{host} did not answer within {} s", after.as_secs())]
     Timeout { host: String, after: Duration },
-    #[error("the connection to {host} broke before the answer was complete")]
-    Broken { host: String, source: reqwest::Error },
+    #[error("the connection to {host} broke before the answer was complete: {why}")]
+    Broken { host: String, why: String },
     #[error("the answer of {host} is larger than {limit} bytes")]
     TooLarge { host: String, limit: usize },
     #[error("{url} is not https, and {host} is not this machine")]
@@ -71,13 +76,14 @@ impl Remedy for HttpError {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
             Self::Insecure { .. } | Self::Forbidden(_) | Self::Undeclared { .. } | Self::NotTyped(_) => Kind::Usage,
-            Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
+            Self::Tls(_) | Self::TooLarge { .. } | Self::Unwritable { .. } | Self::Client { .. } => Kind::Failed,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::Broken { .. } => "network",
+            Self::Tls(_) => "tls",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "answer_too_large",
             Self::Insecure { .. } => "insecure_url",
@@ -89,9 +95,10 @@ impl Remedy for HttpError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Connect { host, .. } => {
-                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I https://{host}`"))
+            Self::Connect { origin, .. } => {
+                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I {origin}`"))
             }
+            Self::Tls(error) => Some(error.hint()),
             Self::Timeout { .. } => {
                 Some("try again, or give it longer: `integ config set http.timeout 60s`".to_owned())
             }

@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use self::given::{Given, is_https};
-use super::{Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, ScopeRule, Send, Template};
+use super::{
+    Auth, ClientAuth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, Pkce, ScopeRule, Send, Template,
+};
 use crate::near::suggest_or_list;
 
 /// Keys and messages.
@@ -130,6 +132,13 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     for (param, declared) in &auth.params {
         check_param(&format!("{key}.params.{param}"), declared, found);
     }
+    if let Some(oauth2) = &auth.oauth2 {
+        let key = format!("{key}.oauth2");
+        let is_auth = |choice: &str| ClientAuth::from_name(choice).is_some();
+        check_choice(connector, auth, &format!("{key}.client_auth_param"), &oauth2.client_auth_param, is_auth, found);
+        let is_pkce = |choice: &str| Pkce::from_name(choice).is_some();
+        check_choice(connector, auth, &format!("{key}.pkce_param"), &oauth2.pkce_param, is_pkce, found);
+    }
     let mut given = Given::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
         check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
@@ -146,6 +155,25 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     }
     if let Some(health) = &auth.health {
         check_health(connector, &format!("{key}.health.path"), health, [(name, auth)], found);
+    }
+}
+
+/// A parameter by which a user chooses a setting is declared, and offers its values alone.
+fn check_choice(
+    connector: &Connector,
+    auth: &Auth,
+    key: &str,
+    name: &Option<String>,
+    is_value: impl Fn(&str) -> bool,
+    found: &mut Found,
+) {
+    let Some(name) = name else { return };
+    match connector.params(auth).find(|(known, _)| *known == name) {
+        None => found.push((key.to_owned(), format!("there is no parameter {name:?}"))),
+        Some((_, param)) if param.choices.is_empty() || !param.choices.iter().all(|choice| is_value(choice)) => {
+            found.push((key.to_owned(), format!("the choices of {name:?} must be values of this setting")));
+        }
+        Some(_) => {}
     }
 }
 
