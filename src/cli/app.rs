@@ -1,17 +1,19 @@
 //! `integ app`: the OAuth clients that you registered with vendors.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::connect::client;
+use super::connect::{client, pair};
 use super::table::table;
 use super::ui::{Ui, View};
 use crate::app::App as Context;
 use crate::connect::{AskError, Conversation, Question};
 use crate::connection::Client;
+use crate::connector::{Connector, app_server, read_param};
 use crate::error::{Kind, Remedy, Result};
 use crate::store::{App, Store};
 
@@ -40,6 +42,12 @@ enum AppCommand {
         /// A file with the client secret; - for stdin
         #[arg(long, value_name = "FILE")]
         client_secret_file: Option<PathBuf>,
+        /// The issuer of the server where the app is registered
+        #[arg(long, value_name = "URL")]
+        issuer: Option<String>,
+        /// A value that names the server, such as host=git.example.com; repeatable
+        #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+        params: Vec<(String, String)>,
         /// For every workspace
         #[arg(long)]
         global: bool,
@@ -50,6 +58,10 @@ enum AppCommand {
     Remove {
         #[arg(add = super::complete::connectors())]
         connector: String,
+        /// The server whose app is removed, if there are several: as `integ app list` prints it
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
+        /// One for every workspace
         #[arg(long)]
         global: bool,
     },
@@ -58,6 +70,8 @@ enum AppCommand {
 #[derive(Serialize)]
 struct AppView {
     connector: String,
+    /// The issuer or token URL; absent for the connector's own server, and if none is known yet.
+    server: Option<String>,
     client_id: String,
     has_secret: bool,
     scope: &'static str,
@@ -77,9 +91,16 @@ impl View for Apps {
         }
         let row = |app: &AppView| {
             let secret = if app.has_secret { "kept" } else { "none" };
-            vec![app.connector.clone().into(), app.client_id.clone().into(), secret.into(), app.scope.into()]
+            let server = app.server.clone().unwrap_or_default();
+            vec![
+                app.connector.clone().into(),
+                server.into(),
+                app.client_id.clone().into(),
+                secret.into(),
+                app.scope.into(),
+            ]
         };
-        table(ui, &["connector", "client id", "secret", "for"], self.apps.iter().map(row).collect())
+        table(ui, &["connector", "server", "client id", "secret", "for"], self.apps.iter().map(row).collect())
     }
 }
 
@@ -103,19 +124,88 @@ impl Remedy for NoApp {
     }
 }
 
+#[derive(Debug, Error)]
+#[error("there are several apps of {connector}")]
+struct SeveralApps {
+    connector: String,
+    servers: Vec<String>,
+}
+
+impl Remedy for SeveralApps {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        "several_apps"
+    }
+
+    fn hint(&self) -> Option<String> {
+        let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok())?;
+        Some(format!("integ app remove {} --server {server}", self.connector))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("{connector} has no parameter {name:?}")]
+struct UnknownParam {
+    connector: String,
+    name: String,
+}
+
+impl Remedy for UnknownParam {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        "unknown_param"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("integ connector show {}", self.connector))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("invalid value {value:?} for {name}: it must be {expected}")]
+struct BadParam {
+    name: String,
+    value: String,
+    expected: &'static str,
+}
+
+impl Remedy for BadParam {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn code(&self) -> &'static str {
+        "invalid_param"
+    }
+}
+
 pub(super) fn run(context: &Context, ui: &Ui, args: AppArgs) -> Result<u8> {
     match args.command {
-        AppCommand::Set { connector, client_id, client_secret_file, global } => {
-            context.catalogue.text(&connector)?;
+        AppCommand::Set { connector, client_id, client_secret_file, issuer, params, global } => {
+            let params = params.into_iter().chain(issuer.map(|issuer| ("issuer".to_owned(), issuer)));
+            let named = server(&context.catalogue.get(&connector)?, params)?;
             let client = match client(client_id, client_secret_file.as_deref())? {
                 Some(client) => client,
                 None => ask(ui)?,
             };
             let store = if global { context.global_store_or_new()? } else { context.store_or_new()? };
-            let app = App { connector: connector.clone(), client, updated_at: context.clock.now() };
+            // A new secret of an app that is known already: it stays with its server.
+            let known = store.apps().of(&connector)?.into_iter().find(|app| app.client.id == client.id);
+            let server = named.or_else(|| known?.server);
+            let app = App { connector: connector.clone(), server, client, updated_at: context.clock.now() };
             store.apps().set(&app)?;
             let secret = if app.client.secret.is_some() { "and its secret" } else { "without a secret" };
-            ui.note(&format!("Kept the client id {} {secret}. `integ connect {connector}` uses it.", app.client.id));
+            let place = app.server.as_ref().map(|server| format!(" for {server}")).unwrap_or_default();
+            ui.note(&format!(
+                "Kept the client id {} {secret}{place}. `integ connect {connector}` uses it.",
+                app.client.id
+            ));
         }
         AppCommand::List => {
             let mut apps = Vec::new();
@@ -127,19 +217,49 @@ pub(super) fn run(context: &Context, ui: &Ui, args: AppArgs) -> Result<u8> {
             }
             ui.show(&Apps { apps })?;
         }
-        AppCommand::Remove { connector, global } => {
+        AppCommand::Remove { connector, server, global } => {
             let store = if global { context.global_store()? } else { Some(context.store()?) };
-            let removed = store.map(|store| store.apps().remove(&connector)).transpose()?.flatten();
-            removed.ok_or(NoApp { connector: connector.clone() })?;
+            let no_app = || NoApp { connector: connector.clone() };
+            let store = store.ok_or_else(no_app)?;
+            let apps = store.apps().of(&connector)?;
+            let found = match (&server, apps.as_slice()) {
+                (None, [app]) => app,
+                (None, [_, ..]) => {
+                    let servers = apps.iter().filter_map(|app| app.server.clone()).collect();
+                    return Err(SeveralApps { connector, servers }.into());
+                }
+                _ => apps.iter().find(|app| app.server == server).ok_or_else(no_app)?,
+            };
+            store.apps().remove(&connector, found.server.as_deref())?;
             ui.note(&format!("Forgot the app of {connector}. Connections made with it keep working."));
         }
     }
     Ok(0)
 }
 
+/// The server that parameters name; absent if none was given.
+fn server(connector: &Connector, params: impl Iterator<Item = (String, String)>) -> Result<Option<String>> {
+    let mut given = BTreeMap::new();
+    for (name, text) in params {
+        let ways = connector.auth.iter().filter(|(_, auth)| connector.params(auth).any(|(known, _)| *known == name));
+        let (way, auth) = ways
+            .into_iter()
+            .next()
+            .ok_or_else(|| UnknownParam { connector: connector.id.clone(), name: name.clone() })?;
+        let value = read_param(connector, way, auth, &name, &text).map_err(|expected| BadParam {
+            name: name.clone(),
+            value: text.clone(),
+            expected,
+        })?;
+        given.insert(name, value);
+    }
+    Ok(connector.auth.values().find_map(|auth| app_server(connector, auth, &given)).map(|server| server.url))
+}
+
 fn views(store: &Store, scope: &'static str) -> Result<Vec<AppView>> {
     let view = |app: App| AppView {
         connector: app.connector,
+        server: app.server,
         client_id: app.client.id,
         has_secret: app.client.secret.is_some(),
         scope,

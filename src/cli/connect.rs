@@ -24,7 +24,7 @@ use crate::oauth::listener::{self, RedirectUri};
 use crate::secret::Secret;
 
 /// Bytes of a token, a key or a client secret.
-const LARGEST_SECRET: u64 = 64 * 1024;
+pub(super) const LARGEST_SECRET: u64 = 64 * 1024;
 
 /// Connect an account
 ///
@@ -32,7 +32,7 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 /// connection and everything that hangs on it.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// The service, as `integ connector list` names it, or a connection: `slack`, `slack@work`
+    /// The service, as `integ connector list` names it; `slack@work` is short for `slack --as work`
     #[arg(value_name = "CONNECTOR[@ACCOUNT]", add = super::complete::connectors())]
     pub connector: String,
     /// A name for the account if you connect several, the same as `slack@NAME`
@@ -109,6 +109,8 @@ pub(super) enum InputError {
     Read { what: String, source: std::io::Error },
     #[error("{0} is empty")]
     Empty(String),
+    #[error("{0:?} and --as {1:?} are two names")]
+    TwoNames(String, String),
     #[error("--client-secret-file needs --client-id")]
     NoClientId,
     #[error("two names for one account: {0} and {1}")]
@@ -136,6 +138,12 @@ fn names(given: String, account: Option<String>) -> Result<(String, Option<Strin
 
 pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
+    let (connector, account) = match (args.connector.split_once('@'), args.account) {
+        (Some((connector, account)), None) => (connector.to_owned(), Some(account.to_owned())),
+        (Some((connector, account)), Some(named)) if named == account => (connector.to_owned(), Some(named)),
+        (Some(_), Some(named)) => return Err(InputError::TwoNames(args.connector, named).into()),
+        (None, named) => (args.connector, named),
+    };
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
     let params: BTreeMap<String, String> =
         args.params.into_iter().chain(args.issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();

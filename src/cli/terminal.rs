@@ -1,11 +1,12 @@
 //! The person at the terminal: questions, passphrases, and the browser.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use url::Url;
 
+use super::connect::LARGEST_SECRET;
 use crate::connect::{AskError, Conversation, Event, Question};
 use crate::env;
 use crate::program;
@@ -49,7 +50,6 @@ impl Terminal {
         let shown = if default.is_empty() { String::new() } else { format!(" [{}]", super::ui::escape(default)) };
         let answer = line(&format!("{}{shown}: ", super::ui::escape(prompt)))?;
         match answer.trim() {
-            _ if answer.is_empty() => Err(AskError::Nothing),
             "" => Ok(default.to_owned()),
             answer => Ok(answer.to_owned()),
         }
@@ -100,12 +100,10 @@ impl Conversation for Terminal {
 
     fn ask(&self, question: &Question<'_>) -> Result<Secret, AskError> {
         if matches!(question, Question::Paste) {
-            // Pasting is what was asked for: a pipe is as good as a terminal. The address holds a code, and may be longer than
-            // a terminal's line.
-            return match self.interactive {
-                true => nonempty(hidden("Paste the address that the browser ends at (it is not shown): ")?),
-                false => nonempty(Secret::trimmed(read_line()?)),
-            };
+            // Pasting is what was asked for: a pipe is as good as a terminal.
+            let pasted =
+                if self.interactive { line("Paste the address that the browser ends at: ") } else { read_line() };
+            return nonempty(Secret::trimmed(pasted?));
         }
         let Question::Text { prompt, example, secret, missing } = question else { return Err(AskError::Nothing) };
         if !self.interactive {
@@ -204,23 +202,36 @@ fn nonempty(answer: Secret) -> Result<Secret, AskError> {
 }
 
 fn hidden(prompt: &str) -> Result<Secret, AskError> {
-    let _ = write!(io::stderr(), "{prompt}");
-    rpassword::read_password().map(Secret::trimmed).map_err(|source| AskError::Read { source })
+    entered(prompt, rpassword::ConfigBuilder::new().password_feedback_hide().build()).map(Secret::trimmed)
 }
 
-/// Bytes of a terminal's line, with its end: what is longer was cut off (`MAX_CANON`).
-const LONGEST_LINE: usize = if cfg!(target_os = "macos") { 1024 } else { 4096 };
-
+/// A line that is shown as it is typed.
 fn line(prompt: &str) -> Result<String, AskError> {
-    let _ = write!(io::stderr(), "{prompt}");
-    let text = read_line()?;
-    if text.len() >= LONGEST_LINE { Err(AskError::CutOff) } else { Ok(text) }
+    entered(prompt, rpassword::ConfigBuilder::new().password_feedback_partial_mask('*', usize::MAX).build())
 }
 
+/// Reads a line of a terminal character by character: the line mode of the system ends a line after 4,095 bytes (1,023 on
+/// macOS), which callback URLs and tokens may exceed.
+fn entered(prompt: &str, config: rpassword::Config) -> Result<String, AskError> {
+    let _ = write!(io::stderr(), "{prompt}");
+    let text = rpassword::read_password_with_config(config).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => AskError::Nothing,
+        _ => AskError::Read { source },
+    })?;
+    bounded(text)
+}
+
+/// A line of a pipe.
 fn read_line() -> Result<String, AskError> {
     let mut text = String::new();
-    io::stdin().lock().read_line(&mut text).map_err(|source| AskError::Read { source })?;
-    Ok(text)
+    let mut input = io::stdin().lock().take(LARGEST_SECRET + 1);
+    input.read_line(&mut text).map_err(|source| AskError::Read { source })?;
+    bounded(text)
+}
+
+/// Refuses what is too long, in place of using the beginning of it.
+fn bounded(text: String) -> Result<String, AskError> {
+    if text.len() as u64 > LARGEST_SECRET { Err(AskError::TooLong { limit: LARGEST_SECRET }) } else { Ok(text) }
 }
 
 /// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. Absent if none can be seen, as over SSH

@@ -19,13 +19,14 @@ impl Folders {
     /// # Errors
     /// [`ConfigError::NoHome`] if none of them is set, [`ConfigError::Tilde`] for a `~` that no shell has expanded.
     pub fn from_env() -> Result<Self, ConfigError> {
-        if let Some(home) = env::os(&env::INTEG_HOME) {
-            if Path::new(&home).starts_with("~") {
-                return Err(ConfigError::Tilde(home.into()));
+        if let Some(home) = env::os(&env::INTEG_HOME).map(PathBuf::from) {
+            // Taken as it stands it would be a folder of this name below whatever folder integ is run in.
+            if home.components().next().is_some_and(|first| first.as_os_str().to_string_lossy().starts_with('~')) {
+                return Err(ConfigError::Tilde(home));
             }
-            return Ok(Self::under(Path::new(&home)));
+            return Ok(Self::under(&home));
         }
-        let user_home = env::os(&env::HOME).map(PathBuf::from);
+        let user_home = env::os(&env::HOME).map(PathBuf::from).filter(|home| home.is_absolute());
         // The XDG specification says that a relative path is to be ignored.
         let folder = |variable, fallback: &str| {
             let named = env::os(variable).map(PathBuf::from).filter(|path| path.is_absolute());

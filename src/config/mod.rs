@@ -144,14 +144,14 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("cannot find a home folder for integ's files")]
     NoHome,
-    #[error("INTEG_HOME is {}, and only a shell expands ~", .0.display())]
-    Tilde(PathBuf),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}: {message}", path.display())]
     Invalid { path: PathBuf, line: usize, message: String },
+    #[error("INTEG_HOME is {}, and only a shell expands ~", .0.display())]
+    Tilde(PathBuf),
     #[error("{key} is not a setting")]
     UnknownKey { key: String, likely: Option<&'static str> },
     #[error("{value:?} is not a value of {key}: {expected}")]

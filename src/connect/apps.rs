@@ -1,10 +1,13 @@
 //! Which OAuth client a flow uses: what was given, the workspace's app, the global one, the environment's.
 
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::connection::Client;
+use crate::connector::AppServer;
 use crate::env;
 use crate::error::Result;
 use crate::secret::Secret;
+use crate::store::{self, Store};
 
 /// Where a client was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,24 +17,61 @@ pub enum AppSource {
     Environment,
 }
 
-/// The client registered for a connector: the workspace's, then the global one, then `<CONNECTOR>_CLIENT_ID` and
-/// `<CONNECTOR>_CLIENT_SECRET`.
+/// A client that is registered for a connector.
+#[derive(Debug)]
+pub struct Registered {
+    pub client: Client,
+    pub source: AppSource,
+    /// When it was stored; absent for the environment's.
+    pub updated_at: Option<Timestamp>,
+    /// It was registered without a server, and belongs to the first one that it is used at.
+    pub unassigned: bool,
+}
+
+/// Returns the client registered for a connector at a server: the workspace's, then the global one, then
+/// `<CONNECTOR>_CLIENT_ID` and `<CONNECTOR>_CLIENT_SECRET`. Absent `server` is the connector's own.
 ///
 /// # Errors
 /// The vault's.
-pub fn find_client(app: &App, connector: &str) -> Result<Option<(Client, AppSource)>> {
-    if app.has_vault()
-        && let Some(found) = app.store()?.apps().get(connector)?
-    {
-        return Ok(Some((found.client, AppSource::Workspace)));
-    }
-    if let Some(global) = app.global_store()?
-        && let Some(found) = global.apps().get(connector)?
-    {
-        return Ok(Some((found.client, AppSource::Global)));
+pub fn find_client(app: &App, connector: &str, server: Option<&AppServer>) -> Result<Option<Registered>> {
+    let workspace = if app.has_vault() { Some(app.store()?) } else { None };
+    for (store, source) in [(workspace, AppSource::Workspace), (app.global_store()?, AppSource::Global)] {
+        let Some(store) = store else { continue };
+        let mut apps = store.apps().of(connector)?;
+        let url = server.map(|server| server.url.as_str());
+        let exact = apps.iter().position(|app| app.server.as_deref() == url);
+        let unassigned = exact.is_none();
+        let is_open = server.is_some_and(|server| !server.has_default);
+        let found = exact.or_else(|| apps.iter().position(|app| is_open && app.server.is_none()));
+        if let Some(index) = found {
+            let store::App { client, updated_at, .. } = apps.swap_remove(index);
+            return Ok(Some(Registered { client, source, updated_at: Some(updated_at), unassigned }));
+        }
     }
     let prefix = connector.to_ascii_uppercase().replace('-', "_");
     let id = env::named(&format!("{prefix}_CLIENT_ID")).map(|id| id.trim().to_owned());
     let secret = env::named(&format!("{prefix}_CLIENT_SECRET")).map(Secret::trimmed);
-    Ok(id.map(|id| (Client { id, secret }, AppSource::Environment)))
+    let found = id.map(|id| Registered {
+        client: Client { id, secret },
+        source: AppSource::Environment,
+        updated_at: None,
+        unassigned: false,
+    });
+    Ok(found)
+}
+
+/// Assigns an app that was registered without a server to the one that its secret is about to be sent to.
+///
+/// # Errors
+/// The vault's.
+pub(super) fn assign(app: &App, connector: &str, source: AppSource, server: &AppServer) -> Result<()> {
+    let store: Option<&Store> = match source {
+        AppSource::Workspace => Some(app.store()?),
+        AppSource::Global => app.global_store()?,
+        AppSource::Environment => None,
+    };
+    if let Some(store) = store {
+        store.apps().assign(connector, &server.url)?;
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::connection::{Client, Connection, ConnectionName, Standing};
 use crate::error::{Kind, Remedy, Result};
 use crate::oauth::access::{lock, reconnect_command};
 use crate::oauth::revoke::{Revoked, revoke};
-use crate::oauth::{OAuthError, Party};
+use crate::oauth::{OAuthError, Offers, Party};
 use crate::vault::Loaded;
 
 /// What became of the grant.
@@ -45,7 +45,7 @@ impl Remedy for DisconnectError {
         let local = format!("integ disconnect {} --local, and end it in the service's own settings", self.connection);
         Some(
             self.source
-                .hint_for(self.connection.connector(), &self.reconnect)
+                .hint_for(self.connection.connector(), &self.reconnect, &Offers::default())
                 .map_or(local.clone(), |hint| format!("{hint}; or {local}")),
         )
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ConnectError, Connected, Conversation, Question, Wish, key, oauth};
+use super::{ConnectError, Connected, Conversation, Question, Wish, follow_up, key, oauth};
 use crate::app::{App, Session, live_route};
 use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
-use crate::connector::{Auth, Connector, GrantKind, Param};
+use crate::connector::{Auth, Connector, GrantKind, Param, read_param};
 use crate::duration;
 use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
-use crate::oauth::scopes;
+use crate::oauth::{Offers, scopes};
 use crate::sandbox;
 use crate::store::{NewConnection, Store};
 use crate::vault::Loaded;
@@ -23,6 +23,8 @@ pub(super) struct Flow<'a> {
     pub(super) talk: &'a dyn Conversation,
     /// The connection of this name, if it is connected to the same place: what is not said anew stays as it was.
     pub(super) before: Option<Loaded>,
+    /// What hints may name of the way that was chosen.
+    pub(super) offers: Offers,
 }
 
 /// Connects an account. What is granted is kept before anything else is done with it.
@@ -40,8 +42,9 @@ pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<
     // Tokens that the keyring does not give are no reason not to connect anew.
     let before = app.custodian().load(store, &name).ok().flatten();
     let before = before.filter(|before| before.connection.is_at(mode, wish.origin.as_ref()));
-    let flow = Flow { app, wish, talk, before };
+    let mut flow = Flow { app, wish, talk, before, offers: Offers::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
+    flow.offers = Offers::of(auth);
     let params = flow.params(&connector, auth_name, auth)?;
     let route = match (&wish.origin, wish.sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
@@ -142,7 +145,7 @@ impl Flow<'_> {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
                 let value = self.ask_param(name, param)?;
-                params.insert(name.clone(), read_param(connector, auth_name, auth, self.wish, name, &value)?);
+                params.insert(name.clone(), read(connector, auth_name, auth, self.wish, name, &value)?);
             }
         }
         Ok(params)
@@ -204,12 +207,11 @@ fn given_params(
         return Err(ConnectError::UnknownParam { requested: wish.requested(), name: name.clone(), known });
     }
     let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
-    kept_here
-        .map(|(name, value)| Ok((name.clone(), read_param(connector, auth_name, auth, wish, name, value)?)))
-        .collect()
+    kept_here.map(|(name, value)| Ok((name.clone(), read(connector, auth_name, auth, wish, name, value)?))).collect()
 }
 
-pub(super) fn read_param(
+/// Reads a value as it was typed for a parameter: [`read_param`].
+pub(super) fn read(
     connector: &Connector,
     auth_name: &str,
     auth: &Auth,
@@ -217,12 +219,13 @@ pub(super) fn read_param(
     name: &str,
     given: &str,
 ) -> Result<String, ConnectError> {
-    connector.read_param(auth_name, auth, name, given).map_err(|source| ConnectError::BadParam {
+    let param = connector.params(auth).find(|(known, _)| *known == name).map(|(_, param)| param);
+    read_param(connector, auth_name, auth, name, given).map_err(|expected| ConnectError::BadParam {
         requested: wish.requested(),
         name: name.to_owned(),
         value: given.to_owned(),
-        example: connector.params(auth).find(|(known, _)| *known == name).and_then(|(_, param)| param.example.clone()),
-        source,
+        expected,
+        example: param.and_then(|param| param.example.clone().or_else(|| param.default.clone())),
     })
 }
 
@@ -240,8 +243,14 @@ async fn keep(
     let taken =
         existing.filter(|existing| existing.is_at(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
     let mut account = None;
-    if taken.is_some() || !session.auth.fields.is_empty() {
+    let has_userinfo = session.connection.kept.contains_key(USERINFO);
+    if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
         let (report, _) = health::look(app, &session, &grant).await?;
+        if has_userinfo && report.outcome == Outcome::NeedsReauth {
+            // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
+            // endpoint says nothing of this grant, and is not asked again.
+            session.connection.kept.remove(USERINFO);
+        }
         if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
             // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
             let why = report.detail.unwrap_or_default();
@@ -273,12 +282,24 @@ async fn keep(
         origin: connection.origin,
         params: connection.params,
         kept: connection.kept,
-        account: None,
+        account: connection.account,
         scopes_asked: connection.scopes_asked,
         scopes_granted: connection.scopes_granted,
         connected_at: app.clock.now(),
     };
-    let elsewhere = store.connections().find(&new.name)?.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
+    let existing = store.connections().find(&new.name)?;
+    let follow_up = session.auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref());
+    if let (Some(existing), Some(follow_up)) = (&existing, follow_up)
+        && existing.is_at(new.mode, new.origin.as_ref())
+        && let Some(before) = follow_up::identity(follow_up, &existing.kept)
+        && follow_up::identity(follow_up, &new.kept).is_some_and(|now| now != before)
+    {
+        warnings.push(format!(
+            "{} was connected to another {}; its records and cursors are still those of that one",
+            new.name, follow_up.choose_by
+        ));
+    }
+    let elsewhere = existing.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
     let (_, warning) = app.custodian().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
         let place = removed.place().unwrap_or_default();
@@ -338,6 +359,8 @@ fn dropped(wish: &Wish, before: &Connection, asked: &[String]) -> Option<String>
     let command = scopes::adding(&wish.requested().command, &dropped);
     Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
 }
+/// The value that discovery gives for the health check of OpenID servers.
+pub(super) const USERINFO: &str = "userinfo_endpoint";
 
 /// Scopes that the connector does not list: a slip, or newer than its file.
 fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use super::ConnectError;
 use super::flow::Flow;
+use super::{ConnectError, Wish};
 use crate::app::Session;
 use crate::connection::Grant;
 use crate::connector::FollowUp;
@@ -39,6 +39,9 @@ pub(super) async fn choose(
     let labels: Vec<String> =
         items.iter().map(|item| follow_up.label.text(item).unwrap_or_else(|| "(unnamed)".to_owned())).collect();
     let param = follow_up.choose_by.clone();
+    // The connection stays at its place: scripts would otherwise write into another one under the same name.
+    let before = flow.before.as_ref().filter(|before| before.connection.auth == session.connection.auth);
+    let before = before.and_then(|before| identity(follow_up, &before.connection.kept));
     let chosen = match (wish.params.get(&param), items.len()) {
         (_, 0) => return Err(ConnectError::NothingGranted.into()),
         (Some(given), _) => {
@@ -54,6 +57,21 @@ pub(super) async fn choose(
                 labels: labels.clone(),
             })?
         }
+        (None, _) if before.is_some() => {
+            let same = |index: &usize| before == identity(follow_up, &kept(items[*index]));
+            let found = (0..items.len()).find(same);
+            found.ok_or_else(|| {
+                let kept = flow.before.as_ref().map(|before| &before.connection.kept);
+                let shown = kept.and_then(|kept| follow_up.keep.keys().filter_map(|name| kept.get(name)).next_back());
+                ConnectError::SiteTaken {
+                    requested: wish.requested(),
+                    before: shown.cloned().unwrap_or_default(),
+                    param,
+                    labels: labels.clone(),
+                    other: other_command(wish),
+                }
+            })?
+        }
         (None, 1) => 0,
         (None, _) if talk.is_interactive() => {
             talk.choose("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
@@ -63,6 +81,26 @@ pub(super) async fn choose(
         }
     };
     Ok(kept(items[chosen]))
+}
+
+/// What says that two items are the same: the first of the kept values, which is the id.
+pub(super) fn identity(follow_up: &FollowUp, kept: &BTreeMap<String, String>) -> Option<String> {
+    kept.get(follow_up.keep.keys().next()?).cloned()
+}
+
+/// The command that connects under a name that is free for another place.
+fn other_command(wish: &Wish) -> String {
+    let account = wish.account.as_ref().map_or_else(|| "other".to_owned(), |account| format!("{account}-other"));
+    Wish {
+        connector: wish.connector.clone(),
+        account: Some(account),
+        auth: wish.auth.clone(),
+        origin: wish.origin.clone(),
+        sandbox: wish.sandbox,
+        ..Wish::default()
+    }
+    .requested()
+    .command
 }
 
 /// Whether a kept value is what the user typed: in any case, with or without a slash at its end, or its host alone.

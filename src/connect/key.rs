@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::flow::{Flow, read_param};
+use super::flow::{Flow, read};
 use super::{AskError, ConnectError, Question, Wish};
 use crate::app::Session;
 use crate::connection::{Grant, Renewal};
@@ -31,7 +31,7 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
         }
         let given = match &wish.token {
             Some(token) if token_field == Some(name) => Some(token.clone()),
-            _ => wish.params.get(name).map(|value| Secret::from(value.as_str())),
+            _ => wish.params.get(name).map(|value| Secret::from(value.trim())),
         };
         let value = match given {
             Some(value) => value,
@@ -50,7 +50,7 @@ pub(super) fn grant(flow: &Flow<'_>, session: &Session) -> Result<Grant> {
             value
         } else {
             let auth_name = &session.connection.auth;
-            Secret::new(read_param(&session.connector, auth_name, auth, wish, name, value.expose())?)
+            Secret::new(read(&session.connector, auth_name, auth, wish, name, value.expose())?)
         };
         check(wish, field, &value)?;
         fields.insert(name.clone(), value);

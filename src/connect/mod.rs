@@ -16,15 +16,15 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
-pub use apps::{AppSource, find_client};
+pub use apps::{AppSource, Registered, find_client};
 pub use disconnect::{Ended, disconnect};
 pub use flow::connect;
 pub use talk::{AskError, Conversation, Event, Question};
 
 use crate::connection::{Client, Connection, ConnectionName, Mode, connect_command};
-use crate::connector::HostError;
+use crate::connector::AppServer;
 use crate::error::{Kind, Remedy};
-use crate::oauth::{OAuthError, listener};
+use crate::oauth::{OAuthError, Offers, listener};
 use crate::secret::Secret;
 
 /// What the user asks of `integ connect`.
@@ -100,6 +100,8 @@ pub struct Connected {
 pub enum ConnectError {
     #[error("{requested} needs a client id: no app is registered with integ")]
     NoApp { requested: Requested },
+    #[error("{requested} needs a client id: no app is registered with integ for {}", server.value)]
+    NoAppAt { requested: Requested, server: AppServer },
     #[error("{requested} needs a client secret, and none was given")]
     NoSecret { requested: Requested },
     #[error("{requested} needs a value for {name}: {prompt}")]
@@ -108,8 +110,8 @@ pub enum ConnectError {
     UnknownParam { requested: Requested, name: String, known: Vec<String> },
     #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
     BadChoice { requested: Requested, name: String, value: String, choices: Vec<String> },
-    #[error("invalid value {value:?} for the parameter {name}")]
-    BadParam { requested: Requested, name: String, value: String, example: Option<String>, source: HostError },
+    #[error("invalid value {value:?} for {name}: it must be {expected}")]
+    BadParam { requested: Requested, name: String, value: String, expected: &'static str, example: Option<String> },
     #[error("this is not {prompt} of {requested}: {why}")]
     BadKey { requested: Requested, prompt: String, why: String },
     #[error("{requested} refused the key: {why}")]
@@ -128,6 +130,8 @@ pub enum ConnectError {
     NothingGranted,
     #[error("{given:?} is none of {}", labels.join(", "))]
     UnknownChoice { requested: Requested, given: String, param: String, labels: Vec<String> },
+    #[error("{requested} is connected to {before}, which this grant does not cover: it covers {}", labels.join(", "))]
+    SiteTaken { requested: Requested, before: String, param: String, labels: Vec<String>, other: String },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
     #[error("the name {name} is taken by a live connection{place}")]
@@ -137,7 +141,7 @@ pub enum ConnectError {
     #[error("the pasted text is not a callback URL of this sign-in")]
     BadPaste,
     #[error("{requested} could not be connected")]
-    OAuth { requested: Requested, source: Box<OAuthError> },
+    OAuth { requested: Requested, offers: Offers, source: Box<OAuthError> },
     #[error(transparent)]
     Ask(#[from] AskError),
 }
@@ -147,7 +151,7 @@ impl Remedy for ConnectError {
         match self {
             Self::OAuth { source, .. } => source.kind(),
             Self::Ask(error) => error.kind(),
-            Self::NothingGranted | Self::KeyRefused { .. } => Kind::AuthNeeded,
+            Self::NothingGranted | Self::KeyRefused { .. } | Self::SiteTaken { .. } => Kind::AuthNeeded,
             Self::FollowUp { status } if *status >= 500 => Kind::Temporary,
             Self::FollowUp { .. } | Self::NoConsent { .. } => Kind::Failed,
             _ => Kind::Usage,
@@ -156,7 +160,7 @@ impl Remedy for ConnectError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoApp { .. } => "no_app",
+            Self::NoApp { .. } | Self::NoAppAt { .. } => "no_app",
             Self::NoSecret { .. } => "no_client_secret",
             Self::MissingParam { .. } => "missing_param",
             Self::UnknownParam { .. } => "unknown_param",
@@ -167,6 +171,7 @@ impl Remedy for ConnectError {
             Self::HttpsOnly { .. } => "https_redirect_needed",
             Self::PeerCheckNeeded { .. } => "peer_check_needed",
             Self::Choice { .. } | Self::UnknownChoice { .. } => "choice_needed",
+            Self::SiteTaken { .. } => "site_not_granted",
             Self::NothingGranted => "nothing_granted",
             Self::FollowUp { .. } => "follow_up_failed",
             Self::NoConsent { .. } => "no_consent",
@@ -188,6 +193,13 @@ impl Remedy for ConnectError {
             Self::NoSecret { requested } => {
                 format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)
             }
+            Self::NoAppAt { requested, server } => {
+                let value = shlex::try_quote(&server.value).map_or("VALUE".into(), |value| value.into_owned());
+                format!(
+                    "register one there, then `integ app set {} --client-id ID --client-secret-file - --param {}={value}`",
+                    requested.connector, server.param
+                )
+            }
             Self::MissingParam { requested, name, .. } => format!("{} --param {name}=VALUE", requested.command),
             Self::UnknownParam { requested, known, .. } => match known.first() {
                 Some(_) => format!("its parameters are {}", known.join(", ")),
@@ -198,6 +210,7 @@ impl Remedy for ConnectError {
                 format!("{} --param {name}={choice}", requested.command)
             }
             Self::BadParam { requested, name, example, .. } => {
+                let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
                 format!("{} --param {name}={}", requested.command, example.as_deref().unwrap_or("VALUE"))
             }
             Self::BadKey { requested, .. } | Self::KeyRefused { requested, .. } => {
@@ -214,8 +227,15 @@ impl Remedy for ConnectError {
                 let label = labels.first().and_then(|label| shlex::try_quote(label).ok());
                 format!("{} --param {param}={}", requested.command, label.as_deref().unwrap_or("NAME"))
             }
+            Self::SiteTaken { param, labels, other, .. } => {
+                let label = labels.first().and_then(|label| shlex::try_quote(label).ok());
+                let label = label.as_deref().unwrap_or("NAME");
+                format!("connect the other one under a name of its own: `{other} --param {param}={label}`")
+            }
             Self::BadPaste => "paste the whole address that the browser shows after you have consented".to_owned(),
-            Self::OAuth { requested, source } => return source.hint_for(&requested.connector, &requested.command),
+            Self::OAuth { requested, offers, source } => {
+                return source.hint_for(&requested.connector, &requested.command, offers);
+            }
             Self::NameTaken { command, .. } => command.clone(),
             Self::NothingGranted | Self::FollowUp { .. } => return None,
             Self::NoConsent { status: 500 } => "free some disk space and see what `integ vault check` says".to_owned(),

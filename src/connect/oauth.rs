@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::flow::Flow;
+use super::flow::{Flow, USERINFO};
 use super::redirect::Redirection;
 use super::talk::Interrupted;
-use super::{ConnectError, Event, Question, find_client, follow_up};
+use super::{AppSource, ConnectError, Event, Question, Registered, apps, find_client, follow_up};
 use crate::app::Session;
 use crate::connection::{Client, Grant, Renewal};
-use crate::connector::{ClientSecretRule, Fragment, GrantKind, OAuth2, ScopeRule};
+use crate::connector::{AppServer, ClientSecretRule, Fragment, GrantKind, OAuth2, ScopeRule, app_server};
 use crate::env;
 use crate::error::Result;
-use crate::oauth::access::after;
+use crate::oauth::access::{after, current_client};
 use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
 use crate::oauth::lifetime::lifetime;
@@ -29,7 +29,7 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
     } else {
         rules.grants.first().copied().unwrap_or(GrantKind::AuthorizationCode)
     };
-    let client = flow.client(session, kind, Some(rules.client_secret))?;
+    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret))?;
     let named = flow.named_scopes(rules);
     let mut asked = scopes::to_ask(&rules.scope, &named);
     let for_people = rules.grants.iter().any(|kind| *kind != GrantKind::ClientCredentials);
@@ -37,7 +37,6 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }
-    session.connection.scopes_asked = asked.values().flatten().cloned().collect();
     let redirect = match kind {
         GrantKind::AuthorizationCode => Some(flow.redirection(&rules.redirect, session)?),
         GrantKind::DeviceCode | GrantKind::ClientCredentials => None,
@@ -46,7 +45,14 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
     let redirect_uri = redirect.as_ref().map(Redirection::uri);
     let party = Party::of(&view, flow.app, client.clone(), redirect_uri).await;
     let party = party.map_err(|error| flow.failed(error))?;
+    if let Some((source, server)) = unassigned {
+        apps::assign(flow.app, &session.connector.id, source, &server)?;
+    }
+    if rules.issuer.is_some() && flow.named_scopes(rules).is_empty() {
+        scopes::leave_out_unlisted(&mut asked, &rules.scope, &party.endpoints.scopes);
+    }
     let connection = &mut session.connection;
+    connection.scopes_asked = asked.values().flatten().cloned().collect();
     let tokens = match redirect {
         Some(redirect) => {
             let (tokens, callback) = by_code(flow, &view, &party, redirect, &asked).await?;
@@ -61,8 +67,13 @@ pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2
     };
     // There is no user to ask about where a client stands for itself.
     let userinfo = party.endpoints.userinfo.as_ref().filter(|_| kind != GrantKind::ClientCredentials);
-    connection.kept.extend(userinfo.map(|url| ("userinfo_endpoint".to_owned(), url.to_string())));
+    connection.kept.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     connection.kept.extend(tokens.kept.clone());
+    if let (true, Some(param)) = (party.falls_back.get(), &rules.client_auth_param) {
+        // What the server took is shown again by each refresh.
+        connection.kept.insert(param.clone(), "post".to_owned());
+    }
+    connection.account.clone_from(&tokens.account);
     connection.scopes_granted = tokens.scopes.clone();
     let grant = flow.grant_of(tokens, client, kind);
     if let Some(declared) = &rules.follow_up {
@@ -120,7 +131,10 @@ async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<
 
 /// A token that the vendor hands to the browser in the redirect's fragment.
 pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragment: &Fragment) -> Result<Grant> {
-    let client = flow.client(session, GrantKind::AuthorizationCode, None)?;
+    let (client, unassigned) = flow.client(session, GrantKind::AuthorizationCode, None)?;
+    if let Some((source, server)) = unassigned {
+        apps::assign(flow.app, &session.connector.id, source, &server)?;
+    }
     let asked = scopes::to_ask(&fragment.scope, &flow.with_added(&fragment.scope, &flow.wish.scopes));
     session.connection.scopes_asked = asked.values().flatten().cloned().collect();
     let redirect = flow.redirection(&fragment.redirect, session)?;
@@ -147,7 +161,7 @@ pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragm
 impl Flow<'_> {
     /// An error of the protocol, with the connector whose flow it ended.
     pub(super) fn failed(&self, source: OAuthError) -> ConnectError {
-        ConnectError::OAuth { requested: self.wish.requested(), source: Box::new(source) }
+        ConnectError::OAuth { requested: self.wish.requested(), offers: self.offers.clone(), source: Box::new(source) }
     }
 
     fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {
@@ -169,24 +183,45 @@ impl Flow<'_> {
         }
     }
 
-    /// The OAuth client: given, the sandbox's, registered, or asked for. `rule` is absent where the flow shows no secret.
-    fn client(&self, session: &Session, kind: GrantKind, rule: Option<ClientSecretRule>) -> Result<Client> {
-        let connector = &session.connector.id;
+    /// The OAuth client: given, the sandbox's, the connection's own, registered for the server, or asked for; and the server
+    /// that a registered one is to be assigned to. `rule` is absent where the flow shows no secret.
+    fn client(
+        &self,
+        session: &Session,
+        kind: GrantKind,
+        rule: Option<ClientSecretRule>,
+    ) -> Result<(Client, Option<(AppSource, AppServer)>)> {
+        let Session { connector, auth, connection, .. } = session;
+        let server = app_server(connector, auth, &connection.params);
+        let mut unassigned = None;
         let found = match &self.wish.client {
             Some(client) => Some(client.clone()),
             None if self.wish.sandbox => {
-                let (id, secret) = sandbox::sandbox_client(&session.connector, &self.app.sandbox_seed()?);
+                let (id, secret) = sandbox::sandbox_client(connector, &self.app.sandbox_seed()?);
                 Some(Client { id, secret: Some(secret) })
             }
             None => {
-                let registered = find_client(self.app, connector)?.map(|(client, _)| client);
-                registered.or_else(|| self.before.as_ref()?.grant.client.clone())
+                let registered = find_client(self.app, &connector.id, server.as_ref())?;
+                match self.own_client(session, server.as_ref(), registered.as_ref())? {
+                    Some(own) => Some(own),
+                    None => registered.map(|found| {
+                        unassigned = server.clone().filter(|_| found.unassigned).map(|server| (found.source, server));
+                        found.client
+                    }),
+                }
             }
         };
         let mut client = match found {
             Some(client) => client,
             None if self.talk.is_interactive() => self.ask_client()?,
-            None => return Err(ConnectError::NoApp { requested: self.wish.requested() }.into()),
+            None => {
+                let requested = self.wish.requested();
+                return Err(match server {
+                    Some(server) => ConnectError::NoAppAt { requested, server },
+                    None => ConnectError::NoApp { requested },
+                }
+                .into());
+            }
         };
         if client.id.is_empty() {
             return Err(ConnectError::NoApp { requested: self.wish.requested() }.into());
@@ -203,7 +238,28 @@ impl Flow<'_> {
         if required && client.secret.is_none() {
             return Err(ConnectError::NoSecret { requested: self.wish.requested() }.into());
         }
-        Ok(client)
+        Ok((client, unassigned))
+    }
+
+    /// The client that the connection was made with, with the secret that it has today; absent where the connection is to
+    /// lead to another server now, and where an app was registered for the same server since.
+    fn own_client(
+        &self,
+        session: &Session,
+        server: Option<&AppServer>,
+        registered: Option<&Registered>,
+    ) -> Result<Option<Client>> {
+        let Some(before) = &self.before else { return Ok(None) };
+        let Session { connector, auth, .. } = session;
+        let is_newer = registered.is_some_and(|app| {
+            !app.unassigned && app.updated_at.is_some_and(|updated_at| updated_at > before.connection.connected_at)
+        });
+        let known = app_server(connector, auth, &before.connection.params);
+        let same_server = known.as_ref().map(|known| &known.url) == server.map(|server| &server.url);
+        if before.grant.client.is_none() || is_newer || !same_server {
+            return Ok(None);
+        }
+        current_client(self.app, connector, auth, &before.connection, &before.grant).map(Some)
     }
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has

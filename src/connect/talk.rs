@@ -60,8 +60,8 @@ pub enum AskError {
     NoTerminal { prompt: String, missing: String },
     #[error("nothing was entered")]
     Nothing,
-    #[error("the answer is longer than a terminal's line, which cut it off")]
-    CutOff,
+    #[error("the input is longer than {limit} bytes")]
+    TooLong { limit: u64 },
     #[error("the terminal cannot be read")]
     Read { source: std::io::Error },
 }
@@ -69,7 +69,7 @@ pub enum AskError {
 impl Remedy for AskError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoTerminal { .. } | Self::Nothing | Self::CutOff => Kind::Usage,
+            Self::NoTerminal { .. } | Self::Nothing | Self::TooLong { .. } => Kind::Usage,
             Self::Read { .. } => Kind::Failed,
         }
     }
@@ -78,7 +78,7 @@ impl Remedy for AskError {
         match self {
             Self::NoTerminal { .. } => "no_terminal",
             Self::Nothing => "nothing_entered",
-            Self::CutOff => "line_too_long",
+            Self::TooLong { .. } => "input_too_long",
             Self::Read { .. } => "io",
         }
     }
@@ -86,7 +86,7 @@ impl Remedy for AskError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoTerminal { missing, .. } => Some(format!("give it with {missing}")),
-            Self::Nothing | Self::CutOff | Self::Read { .. } => None,
+            Self::Nothing | Self::TooLong { .. } | Self::Read { .. } => None,
         }
     }
 }

@@ -22,6 +22,7 @@ mod setup;
 mod shape;
 mod syntax;
 mod template;
+mod typed;
 mod validate;
 mod variables;
 
@@ -34,7 +35,7 @@ pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
 pub use coverage::{Coverage, Covered};
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
 pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
-pub use host::{HostError, HostPart};
+pub use host::HostPart;
 pub use install::{Candidate, InstallError, LARGEST, Taken};
 pub use model::*;
 pub use openapi::{Description, LARGEST_DESCRIPTION, Offer, OpenApiError};
@@ -44,6 +45,7 @@ pub use schema::json_schema;
 pub use search::{Found, Hit, search};
 pub use setup::{Ask, Setup, SetupKind, setup};
 pub use template::{Template, TemplateError, Values, fill_document};
+pub use typed::{AppServer, app_server, issuer_of, read_param};
 pub use validate::{Mistake, validate};
 pub use variables::{CLIENT_ID, parts, parts_of, steers, variable};
 

@@ -195,8 +195,12 @@ impl Template {
         if let Some(name) = name {
             return Err(TemplateError::Segment(name.to_owned()));
         }
-        self.fill_with(values, |before, value| {
-            if before.is_empty() { Cow::Borrowed(value.trim_end_matches('/')) } else { Cow::Owned(encode(value)) }
+        // Where no path follows, a URL is sent and signed as it was typed: `/token` and `/token/` are two paths.
+        let path_follows = matches!(self.parts.get(1), Some(Part::Literal(text)) if text.starts_with('/'));
+        self.fill_with(values, |before, value| match before {
+            "" if path_follows => Cow::Borrowed(value.trim_end_matches('/')),
+            "" => Cow::Borrowed(value),
+            _ => Cow::Owned(encode(value)),
         })
     }
 
@@ -370,6 +374,10 @@ mod tests {
         let template = Template::parse("{instance_url}/services").unwrap();
         let filled = template.fill_url(&values(&[("instance_url", "https://na1.example.com/")])).unwrap();
         assert_eq!(filled.as_str(), "https://na1.example.com/services");
+        let whole = Template::parse("{token_url}").unwrap();
+        for url in ["https://as.example/o/token/", "https://as.example/o/token", "https://as.example/"] {
+            assert_eq!(whole.fill_url(&values(&[("token_url", url)])).unwrap().as_str(), url);
+        }
         assert!(template.fill_url(&values(&[("instance_url", "javascript:alert(1)")])).is_err());
         assert!(template.fill_url(&values(&[("instance_url", "file:///etc/passwd")])).is_err());
     }

@@ -64,6 +64,13 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
         let show = format!("ls -ld {0}; df {0}", quoted(data));
         findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
     }
+    // A user without an entry in the system's list of users has a home such as /nonexistent.
+    let nearest = data.ancestors().find(|folder| folder.exists());
+    if let Some(nearest) = nearest.filter(|nearest| *nearest != data && !is_writable(nearest)) {
+        let message = format!("{} cannot be made: {} cannot be written", data.display(), nearest.display());
+        let fix = "set INTEG_HOME to a folder of your own: `export INTEG_HOME=/path/to/folder`".to_owned();
+        findings.push(Finding::problem("folders", message, Some(fix)));
+    }
     if findings.is_empty() {
         let state = if data.exists() { "private and writable" } else { "not made yet" };
         findings.push(Finding::ok("folders", format!("{}: {state}", data.display())));

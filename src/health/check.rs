@@ -13,7 +13,7 @@ use crate::connector::{ErrorClass, Health, Pointer};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
 use crate::oauth::access::{self, Want};
-use crate::oauth::scopes;
+use crate::oauth::{id_token, scopes};
 use crate::store::{Finding, StoreError};
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
@@ -194,9 +194,11 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
             judge(session, health, &answer, &mut found);
         }
         Err(SendError::Http { error, .. }) => {
+            let error = Error::from(error);
             found.report.duration = Some(stopwatch.elapsed());
-            found.report.outcome = Outcome::Temporary;
-            found.report.detail = Some(Error::from(error).message());
+            found.report.outcome = if error.kind() == Kind::Temporary { Outcome::Temporary } else { Outcome::Failed };
+            found.report.detail = Some(error.message());
+            found.report.hint = error.hint();
         }
         Err(error) => found.report = unusable(&session.connection.name, error.into())?,
     }
@@ -209,7 +211,12 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
     let response = &answer.response;
     report.http_status = Some(response.status);
     let text = response.text();
-    let read = text.as_deref().map_err(Clone::clone).and_then(Json::check);
+    // A userinfo endpoint may answer with a signed token in place of JSON (OpenID Connect Core 1.0 section 5.3.2).
+    let claims = text.as_deref().ok().and_then(id_token::claims).map(|claims| claims.to_string());
+    let read = match &claims {
+        Some(claims) => Json::check(claims),
+        None => text.as_deref().map_err(Clone::clone).and_then(Json::check),
+    };
     let document = read.clone().unwrap_or(Json::NULL);
     let said = || response.said(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
     let holds = |(at, want): (&Pointer, &Value)| at.find_in(document).is_some_and(|found| found.equals(want));

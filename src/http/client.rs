@@ -165,6 +165,7 @@ impl Client {
 
     async fn send_once(&self, request: &Request, url: Url, checked: bool) -> Result<Response, HttpError> {
         let host = url.host_str().unwrap_or_default().to_owned();
+        let origin = url.origin().ascii_serialization();
         let shown = redact_url(&url, &request.secrets);
         if let Some(guard) = &self.guard {
             guard.check(&url)?;
@@ -174,7 +175,6 @@ impl Client {
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
-        let address = url.clone();
         let mut builder = self.for_url(&url, checked)?.request(method, url);
         for (name, value) in &request.headers {
             let mut header =
@@ -200,7 +200,7 @@ impl Client {
             } else if error.is_builder() {
                 unwritable(error.into())
             } else {
-                failure::explain(&error, &address)
+                failure::explain(&error, host.clone(), origin.clone())
             }
         };
         let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
@@ -258,6 +258,18 @@ impl Client {
             .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
+}
+
+/// The innermost cause, which alone says what happened; those around it name the layers that passed it on.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let text = last.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    // The system's number of the error says nothing more.
+    text.split(" (os error").next().unwrap_or(text).to_lowercase()
 }
 
 /// What the guard said, where it is why there is no connection.

@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::io;
 
 use rustls::CertificateError;
-use url::Url;
 
 use super::HttpError;
 
@@ -33,9 +32,7 @@ impl std::fmt::Display for Distrust {
 }
 
 /// Turns an error of the client below into one that says who was asked and what went wrong.
-pub(super) fn explain(error: &reqwest::Error, url: &Url) -> HttpError {
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let origin = url.origin().ascii_serialization();
+pub(super) fn explain(error: &reqwest::Error, host: String, origin: String) -> HttpError {
     match (tls(error), error.is_connect()) {
         (Some(rustls::Error::InvalidCertificate(reason)), _) => {
             HttpError::Certificate { host, origin, distrust: distrust(reason) }

@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 pub use crate::connection::reconnect_command;
 use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
-use crate::connector::Rotation;
+use crate::connector::{Auth, Connector, Rotation, app_server};
 use crate::error::{self, Error, Kind};
 use crate::files;
 use crate::store::Written;
@@ -272,7 +272,7 @@ async fn renew(app: &App, loaded: Loaded) -> error::Result<Loaded> {
         store.connections().set_standing(id, Standing::NeedsReauth, Some(&reason))?;
         return Err(needs_reauth(&session.connection, Some(reason)).into());
     }
-    let client = current_client(app, session.connection.name.connector(), &old)?;
+    let client = current_client(app, &session.connector, &session.auth, &session.connection, &old)?;
     let party = Party::of(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.restored && old.refresh_token.is_some() {
         tracing::warn!(
@@ -379,19 +379,27 @@ pub fn after(now: Timestamp, seconds: u32) -> Option<Timestamp> {
     Timestamp::from_second(now.as_second().checked_add(i64::from(seconds))?).ok()
 }
 
-/// The client that the grant was issued to, with the secret that it has today.
+/// The client that the grant was issued to, with the secret that it has today at the connection's server.
 ///
 /// # Errors
 /// The vault's errors.
-pub fn current_client(app: &App, connector: &str, grant: &Grant) -> error::Result<Client> {
+pub fn current_client(
+    app: &App,
+    connector: &Connector,
+    auth: &Auth,
+    connection: &Connection,
+    grant: &Grant,
+) -> error::Result<Client> {
     let issued_to = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
+    let server = app_server(connector, auth, &connection.params).map(|server| server.url);
     let mut stores = vec![app.store()?];
     stores.extend(app.global_store()?);
     for store in stores {
-        if let Some(found) = store.apps().get(connector)?
-            && found.client.id == issued_to.id
-            && found.client.secret.is_some()
-        {
+        let apps = store.apps().of(&connector.id)?;
+        let current = |found: &crate::store::App| {
+            found.server == server && found.client.id == issued_to.id && found.client.secret.is_some()
+        };
+        if let Some(found) = apps.into_iter().find(current) {
             return Ok(found.client);
         }
     }
@@ -482,6 +490,7 @@ mod tests {
             scopes: None,
             kept: std::collections::BTreeMap::new(),
             secrets: std::collections::BTreeMap::new(),
+            account: None,
         };
         let client = Client { id: "c".to_owned(), secret: None };
         let kept = renewed(&old, tokens(None), client.clone(), now);

@@ -29,8 +29,10 @@ pub fn request(party: &Party<'_>, redirect_uri: &str, asked: &Asked) -> Result<P
     let mut url = party.endpoints.authorize.clone().ok_or(OAuthError::NoEndpoint("authorize"))?;
     let state = fresh_state();
     let verifier = uses_pkce(party).then(PkceCodeChallenge::new_random_sha256);
-    if verifier.is_some() && party.endpoints.s256 == Some(false) {
-        return Err(OAuthError::NoS256);
+    if let (Some(_), Some(methods)) = (&verifier, &party.endpoints.pkce_methods)
+        && !methods.iter().any(|method| method == "S256")
+    {
+        return Err(OAuthError::NoS256 { plain: methods.iter().any(|method| method == "plain") });
     }
     {
         let mut query = url.query_pairs_mut();
@@ -62,7 +64,7 @@ pub fn request(party: &Party<'_>, redirect_uri: &str, asked: &Asked) -> Result<P
 }
 
 fn uses_pkce(party: &Party<'_>) -> bool {
-    match party.rules.pkce {
+    match party.pkce {
         Pkce::Always => true,
         Pkce::PublicOnly => party.client.secret.is_none(),
         Pkce::Never => false,
@@ -139,14 +141,18 @@ mod tests {
     use crate::oauth::Endpoints;
     use serde::Deserialize;
 
-    fn with_party<T>(toml: &str, secret: bool, s256: Option<bool>, check: impl FnOnce(&Party<'_>) -> T) -> T {
+    fn with_party<T>(toml: &str, secret: bool, methods: Option<&[&str]>, check: impl FnOnce(&Party<'_>) -> T) -> T {
         let rules = OAuth2::deserialize(toml.parse::<toml::Table>().unwrap()).unwrap();
         let authorize = Some(Url::parse("https://as.example/authorize?tenant=1").unwrap());
         let http = crate::http::Client::new(std::time::Duration::from_secs(1));
+        let pkce_methods = methods.map(|methods| methods.iter().map(|method| (*method).to_owned()).collect());
         check(&Party {
             rules: &rules,
             rate: &Rate::default(),
-            endpoints: Endpoints { authorize, s256, ..Endpoints::default() },
+            endpoints: Endpoints { authorize, pkce_methods, ..Endpoints::default() },
+            pkce: rules.pkce,
+            client_auth: None,
+            falls_back: std::cell::Cell::new(false),
             values: Values::default(),
             client: Client { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
             http: &http,
@@ -177,9 +183,12 @@ mod tests {
 
     #[test]
     fn fault_010_metadata_without_s256_is_refused() {
-        with_party("", true, Some(false), |party| {
-            assert!(matches!(request(party, "http://127.0.0.1:1/", &Asked::new()), Err(OAuthError::NoS256)));
-        });
+        for (methods, is_plain) in [(&["plain"][..], true), (&[], false)] {
+            with_party("", true, Some(methods), |party| {
+                let refused = request(party, "http://127.0.0.1:1/", &Asked::new());
+                assert!(matches!(refused, Err(OAuthError::NoS256 { plain }) if plain == is_plain), "{methods:?}");
+            });
+        }
     }
 
     #[test]

@@ -75,11 +75,15 @@ fn equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// The query of a callback URL that a person pasted; a bare query is taken too.
+/// The query of a callback URL that a person pasted, with what its fragment holds: some vendors put the token there and
+/// leave `state` in the query. A bare query is taken too.
 pub fn pasted_query(text: &str) -> Option<String> {
     let text = text.trim();
     match url::Url::parse(text) {
-        Ok(url) => url.query().or(url.fragment()).map(str::to_owned),
+        Ok(url) => {
+            let parts: Vec<&str> = [url.query(), url.fragment()].into_iter().flatten().collect();
+            Some(parts.join("&")).filter(|query| !query.is_empty())
+        }
         Err(_) => Some(text.trim_start_matches('?').to_owned()).filter(|query| query.contains('=')),
     }
 }
@@ -150,6 +154,9 @@ mod tests {
         assert_eq!(pasted_query(" http://localhost:8910/callback?code=a&state=b \n").unwrap(), "code=a&state=b");
         assert_eq!(pasted_query("code=a&state=b").unwrap(), "code=a&state=b");
         assert_eq!(pasted_query("http://localhost/#token=a&state=b").unwrap(), "token=a&state=b");
+        let split = "http://localhost:8910/callback?state=b#token=a";
+        assert_eq!(pasted_query(split).unwrap(), "state=b&token=a", "field 45: Trello's");
+        assert_eq!(pasted_query("http://localhost/callback?code=a&state=b#_=_").unwrap(), "code=a&state=b&_=_");
         assert_eq!(pasted_query("abc"), None);
     }
 

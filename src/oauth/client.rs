@@ -1,5 +1,6 @@
 //! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -18,7 +19,7 @@ use super::{Endpoints, OAuthError, Tokens, discovery};
 use crate::app::{App, Session};
 use crate::clock::Clock;
 use crate::connection::Client;
-use crate::connector::{ClientAuth, OAuth2, Rate, Values};
+use crate::connector::{ClientAuth, OAuth2, Pkce, Rate, Values};
 use crate::http::{self, Route};
 use crate::secret::Secret;
 
@@ -31,6 +32,11 @@ pub struct Party<'a> {
     /// What templates of further parameters and headers may name.
     pub values: Values,
     pub client: Client,
+    pub pkce: Pkce,
+    /// How the user wants the secret sent, whatever the metadata lists.
+    pub client_auth: Option<ClientAuth>,
+    /// The server refused the secret in a header and took it in the body.
+    pub falls_back: Cell<bool>,
     pub http: &'a http::Client,
     pub route: Route,
     pub clock: &'a Clock,
@@ -81,7 +87,13 @@ impl<'a> Party<'a> {
             let issuer = issuer.fill_path(&values)?;
             endpoints = discovery::discover(&app.http, &session.route, &issuer, endpoints).await?;
         }
+        let param = |name: &Option<String>| name.as_ref().and_then(|name| values.get(name));
+        let client_auth = param(&rules.client_auth_param).and_then(ClientAuth::from_name);
+        let pkce = param(&rules.pkce_param).and_then(Pkce::from_name).unwrap_or(rules.pkce);
         Ok(Self {
+            client_auth,
+            pkce,
+            falls_back: Cell::new(false),
             rules,
             rate: &session.connector.rate,
             endpoints,
@@ -95,7 +107,8 @@ impl<'a> Party<'a> {
 }
 
 impl Party<'_> {
-    /// Exchanges an authorization code (RFC 6749 section 4.1.3). A code is used once: nothing here repeats a request.
+    /// Exchanges an authorization code (RFC 6749 section 4.1.3). A code is used once: no request is repeated that the
+    /// server may have acted on.
     ///
     /// # Errors
     /// [`OAuthError`]; `invalid_grant` means that the code was used, expired or not ours.
@@ -105,19 +118,22 @@ impl Party<'_> {
         redirect_uri: &str,
         verifier: Option<&Secret>,
     ) -> Result<Tokens, OAuthError> {
-        let client = self.oauth_client(self.token_url()?);
         let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| self.unwritable(error))?;
-        let mut request = client
-            .exchange_code(AuthorizationCode::new(code.expose().clone()))
-            .set_redirect_uri(std::borrow::Cow::Owned(redirect));
-        if let Some(verifier) = verifier {
-            request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
-        }
-        for (name, value) in self.filled(&self.rules.token_params)? {
-            request = request.add_extra_param(name, value);
-        }
-        let transport = Transport::new(self, Purpose::Grant);
-        self.finish(request.request_async(&transport).await, &transport)
+        self.authenticated(async || {
+            let client = self.oauth_client(self.token_url()?);
+            let mut request = client
+                .exchange_code(AuthorizationCode::new(code.expose().clone()))
+                .set_redirect_uri(std::borrow::Cow::Borrowed(&redirect));
+            if let Some(verifier) = verifier {
+                request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
+            }
+            for (name, value) in self.filled(&self.rules.token_params)? {
+                request = request.add_extra_param(name, value);
+            }
+            let transport = Transport::new(self, Purpose::Grant);
+            self.finish(request.request_async(&transport).await, &transport)
+        })
+        .await
     }
 
     /// Asks for a token by the client's own credentials (RFC 6749 section 4.4).
@@ -125,16 +141,19 @@ impl Party<'_> {
     /// # Errors
     /// [`OAuthError`].
     pub async fn client_credentials(&self, scopes: &[String]) -> Result<Tokens, OAuthError> {
-        let client = self.oauth_client(self.token_url()?);
-        let mut request = client.exchange_client_credentials();
-        if !self.rules.scope.param.is_empty() {
-            request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
-        }
-        for (name, value) in self.filled(&self.rules.token_params)? {
-            request = request.add_extra_param(name, value);
-        }
-        let transport = Transport::new(self, Purpose::Grant);
-        self.finish(request.request_async(&transport).await, &transport)
+        self.authenticated(async || {
+            let client = self.oauth_client(self.token_url()?);
+            let mut request = client.exchange_client_credentials();
+            if !self.rules.scope.param.is_empty() {
+                request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
+            }
+            for (name, value) in self.filled(&self.rules.token_params)? {
+                request = request.add_extra_param(name, value);
+            }
+            let transport = Transport::new(self, Purpose::Grant);
+            self.finish(request.request_async(&transport).await, &transport)
+        })
+        .await
     }
 
     /// Presents a refresh token (RFC 6749 section 6). The caller holds the connection's lock and has marked the grant as
@@ -143,24 +162,59 @@ impl Party<'_> {
     /// # Errors
     /// [`OAuthError::Refused`] where the grant is dead; anything else says nothing of it.
     pub async fn refresh(&self, refresh_token: &Secret) -> Result<Tokens, OAuthError> {
-        let url = self.endpoints.refresh.as_ref().map_or_else(|| self.token_url(), Ok)?;
-        let client = self.oauth_client(url);
         let token = RefreshToken::new(refresh_token.expose().clone());
-        let mut request = client.exchange_refresh_token(&token);
-        for (name, value) in self.filled(&self.rules.refresh_params)? {
-            request = request.add_extra_param(name, value);
+        self.authenticated(async || {
+            let url = self.endpoints.refresh.as_ref().map_or_else(|| self.token_url(), Ok)?;
+            let client = self.oauth_client(url);
+            let mut request = client.exchange_refresh_token(&token);
+            for (name, value) in self.filled(&self.rules.refresh_params)? {
+                request = request.add_extra_param(name, value);
+            }
+            let transport = Transport::new(self, Purpose::Refresh);
+            self.finish(request.request_async(&transport).await, &transport)
+        })
+        .await
+    }
+
+    /// Makes a request that shows the client's secret, and once more with the secret in the body where the server refused
+    /// it in a header and its metadata lists both. Some servers do not undo the encoding that RFC 6749 section 2.3.1 wants
+    /// in a header. A client that is refused has used nothing up.
+    pub(super) async fn authenticated<T>(&self, ask: impl AsyncFn() -> Result<T, OAuthError>) -> Result<T, OAuthError> {
+        let first = ask().await;
+        let is_refused = matches!(&first, Err(OAuthError::Rejected { code, .. }) if code == "invalid_client");
+        let may_post = self.client_auth.is_none()
+            && self.endpoints.takes_post
+            && self.client_auth() == ClientAuth::Basic
+            && self.secret().is_some();
+        if !(is_refused && may_post) {
+            return first;
         }
-        let transport = Transport::new(self, Purpose::Refresh);
-        self.finish(request.request_async(&transport).await, &transport)
+        self.falls_back.set(true);
+        let second = ask().await;
+        self.falls_back.set(second.is_ok());
+        match second {
+            // The server's word on the usual way is the one to show.
+            Err(OAuthError::Rejected { code, .. }) if code == "invalid_client" => first,
+            second => second,
+        }
     }
 
     pub(super) fn token_url(&self) -> Result<&Url, OAuthError> {
         self.endpoints.token.as_ref().ok_or(OAuthError::NoEndpoint("token"))
     }
 
-    /// How the client shows its secret: as the connector says, unless the server's metadata rules that out.
+    /// How the client shows its secret: as the user says, else as the connector says unless the server's metadata rules
+    /// that out.
     pub(super) fn client_auth(&self) -> ClientAuth {
-        self.endpoints.client_auth.unwrap_or(self.rules.client_auth)
+        if self.falls_back.get() {
+            return ClientAuth::Post;
+        }
+        self.client_auth.or(self.endpoints.client_auth).unwrap_or(self.rules.client_auth)
+    }
+
+    /// The client's secret, if it is sent at all.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.client.secret.as_ref().filter(|_| self.client_auth() != ClientAuth::None)
     }
 
     fn oauth_client(&self, token_url: &Url) -> OAuthClient<EndpointSet> {
@@ -168,9 +222,9 @@ impl Party<'_> {
             .set_token_uri(TokenUrl::from_url(token_url.clone()))
             .set_auth_type(match self.client_auth() {
                 ClientAuth::Basic => AuthType::BasicAuth,
-                ClientAuth::Post => AuthType::RequestBody,
+                ClientAuth::Post | ClientAuth::None => AuthType::RequestBody,
             });
-        if let Some(secret) = &self.client.secret {
+        if let Some(secret) = self.secret() {
             client = client.set_client_secret(ClientSecret::new(secret.expose().clone()));
         }
         client

@@ -36,11 +36,14 @@ pub async fn start(party: &Party<'_>, asked: &Asked) -> Result<Authorization, OA
     for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
         form.push((param.clone(), scopes.join(&party.rules.scope.separator)));
     }
-    let response = party.post(authenticated(party, url, form)).await?;
-    let (status, document) = dialect::standard(party.rules, party.rate, Purpose::Grant, &response, party.clock.now())?;
-    if status != 200 {
-        return Err(refused(party, &document));
-    }
+    let document = party
+        .authenticated(async || {
+            let response = party.post(authenticated(party, url, form.clone())).await?;
+            let now = party.clock.now();
+            let (status, document) = dialect::standard(party.rules, party.rate, Purpose::Grant, &response, now)?;
+            if status == 200 { Ok(document) } else { Err(refused(party, &document)) }
+        })
+        .await?;
     let document = dialect::device_answer(&document);
     let text =
         |name: &str| document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
@@ -142,7 +145,7 @@ fn refused(party: &Party<'_>, document: &Value) -> OAuthError {
 fn authenticated(party: &Party<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
     let mut request = HttpRequest::default();
     let basic = party.client_auth() == ClientAuth::Basic;
-    match &party.client.secret {
+    match party.secret() {
         Some(secret) if basic => {
             let value = crate::http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
             if let Ok(value) = oauth2::http::HeaderValue::from_str(value.expose()) {

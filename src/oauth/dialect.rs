@@ -128,6 +128,7 @@ pub fn tokens(rules: &OAuth2, purpose: Purpose, document: &Value) -> Result<Toke
         scopes,
         kept: texts(&answer.keep).into_iter().collect(),
         secrets: texts(&answer.secrets).into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
+        account: super::id_token::account(document),
     })
 }
 

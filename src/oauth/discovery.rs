@@ -5,37 +5,65 @@ use url::Url;
 
 use super::{Endpoints, OAuthError};
 use crate::connector::ClientAuth;
-use crate::http::{Client, Request, Response, Route};
+use crate::http::{Client, HttpError, Request, Response, Route};
 
-/// Asks the places where metadata may lie, OAuth's first, and lays what it says under `declared`.
+/// Asks the places where metadata may lie, OAuth's first, and merges what they say below `declared`. Servers publish both
+/// documents, each with endpoints that the other lacks.
 ///
 /// # Errors
-/// [`OAuthError::Discovery`] where none has metadata, or where it names another issuer (RFC 8414 section 3.3).
+/// [`OAuthError::Discovery`] where none has metadata, or where it names another issuer (RFC 8414 section 3.3);
+/// [`OAuthError::Unavailable`] where a place may have it later.
 pub async fn discover(
     http: &Client,
     route: &Route,
     issuer: &str,
     declared: Endpoints,
 ) -> Result<Endpoints, OAuthError> {
-    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why };
+    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why, named: None };
     let url = Url::parse(issuer).map_err(|error| unusable(error.to_string()))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(unusable("an issuer has neither a query nor a fragment".to_owned()));
     }
     let mut tried = Vec::new();
-    for place in places(&url) {
+    let mut is_temporary = false;
+    let mut refused = None;
+    let mut found: Option<Endpoints> = None;
+    for (index, place) in places(&url).into_iter().enumerate() {
+        // Beside OAuth's document OpenID's is asked for what is missing; the other places are those of other servers.
+        if found.as_ref().is_some_and(|found| index > 1 || found.is_whole()) {
+            break;
+        }
         let mut request = Request::new("GET", place.clone());
         request.follow = true;
-        let response = http.send(request, route).await?;
-        match metadata(&response) {
-            Some(document) => return read(route, issuer, &document, declared),
-            None => tried.push(format!("{place} answered {}", response.status)),
-        }
-        if response.status == 429 || response.status >= 500 {
-            return Err(OAuthError::Temporary { status: response.status, after: None });
+        let response = match http.send(request, route).await {
+            Ok(response) => response,
+            Err(_) if found.is_some() => break,
+            Err(HttpError::Broken { .. }) => {
+                is_temporary = true;
+                tried.push(format!("{place} gave no whole answer"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match metadata(&response).map(|document| read(route, issuer, &document)) {
+            Some(Ok(endpoints)) => {
+                found = Some(found.map_or_else(|| endpoints.clone(), |found| found.or(endpoints.clone())));
+            }
+            Some(Err(error)) => refused = refused.or(Some(error)),
+            None => {
+                is_temporary |= response.status == 429 || response.status >= 500;
+                tried.push(format!("{place} answered {}", response.status));
+            }
         }
     }
-    Err(unusable(tried.join("; ")))
+    match (found, refused) {
+        (Some(found), _) => Ok(declared.or(found)),
+        (None, Some(error)) => Err(error),
+        (None, None) if is_temporary => {
+            Err(OAuthError::Unavailable { issuer: issuer.to_owned(), why: tried.join("; ") })
+        }
+        (None, None) => Err(unusable(tried.join("; "))),
+    }
 }
 
 /// RFC 8414 puts the well-known part between host and path, OpenID after the path; servers serve one, the other or both.
@@ -61,12 +89,19 @@ fn metadata(response: &Response) -> Option<Value> {
     response.json().filter(|document| response.is_success() && document.get("issuer").is_some_and(Value::is_string))
 }
 
-fn read(route: &Route, issuer: &str, document: &Value, declared: Endpoints) -> Result<Endpoints, OAuthError> {
-    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why };
+fn read(route: &Route, issuer: &str, document: &Value) -> Result<Endpoints, OAuthError> {
+    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why, named: None };
     let named = document["issuer"].as_str().unwrap_or_default();
-    // Compared as text: RFC 8414 section 3.3 knows no normalization. Only what a person types may lack the last slash.
-    if named != issuer && named.strip_suffix('/') != Some(issuer) {
-        return Err(unusable(format!("it names the issuer {named:?}")));
+    let is_shared = is_shared_tenant(issuer, named);
+    // Compared as text: RFC 8414 section 3.3 knows no normalization. Only what a person types may differ by a last slash.
+    if named.trim_end_matches('/') != issuer.trim_end_matches('/') && !is_shared {
+        let host = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+        let same_host = host(named).is_some_and(|named| Some(named) == host(issuer));
+        return Err(OAuthError::Discovery {
+            issuer: issuer.to_owned(),
+            why: format!("it names the issuer {named:?}"),
+            named: same_host.then(|| named.to_owned()),
+        });
     }
     let url = |name: &str| match document.get(name).and_then(Value::as_str) {
         Some(text) => match Url::parse(text) {
@@ -83,24 +118,40 @@ fn read(route: &Route, issuer: &str, document: &Value, declared: Endpoints) -> R
     let scopes = document.get("scopes_supported").and_then(Value::as_array).into_iter().flatten();
     Ok(Endpoints {
         scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
-        issuer: Some(named.to_owned()),
-        sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
-        authorize: declared.authorize.or(url("authorization_endpoint")?),
-        token: declared.token.or(url("token_endpoint")?),
-        refresh: declared.refresh,
-        device: declared.device.or(url("device_authorization_endpoint")?),
-        revoke: declared.revoke.or(url("revocation_endpoint")?),
-        userinfo: declared.userinfo.or(url("userinfo_endpoint")?),
+        // Which tenant answers is known only once somebody has signed in.
+        issuer: (!is_shared).then(|| named.to_owned()),
+        sends_issuer: !is_shared
+            && document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        authorize: url("authorization_endpoint")?,
+        token: url("token_endpoint")?,
+        refresh: None,
+        device: url("device_authorization_endpoint")?,
+        revoke: url("revocation_endpoint")?,
+        userinfo: url("userinfo_endpoint")?,
         client_auth: client_auth(document),
-        s256: methods.map(|methods| methods.iter().any(|method| method == "S256")),
+        takes_post: lists(document, "client_secret_post"),
+        pkce_methods: methods.map(|methods| methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
     })
+}
+
+/// Whether the metadata is that of all tenants: it names the issuer with a placeholder for the tenant, as Microsoft's does
+/// for `common`, `organizations` and `consumers`.
+fn is_shared_tenant(issuer: &str, named: &str) -> bool {
+    let (issuer, named) = (issuer.trim_end_matches('/'), named.trim_end_matches('/'));
+    let parts: Vec<_> = issuer.split('/').zip(named.split('/')).filter(|(one, other)| one != other).collect();
+    let is_shared = |tenant: &str| ["common", "organizations", "consumers"].contains(&tenant);
+    issuer.split('/').count() == named.split('/').count()
+        && matches!(parts.as_slice(), [(tenant, placeholder)] if is_shared(tenant) && *placeholder == "{tenantid}")
+}
+
+fn lists(document: &Value, method: &str) -> bool {
+    let listed = document.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
+    listed.is_some_and(|listed| listed.iter().any(|listed| listed == method))
 }
 
 /// Basic unless only post is listed (RFC 8414 section 2: Basic where nothing is).
 fn client_auth(document: &Value) -> Option<ClientAuth> {
-    let listed = document.get("token_endpoint_auth_methods_supported")?.as_array()?;
-    let lists = |method: &str| listed.iter().any(|listed| listed == method);
-    (lists("client_secret_post") && !lists("client_secret_basic")).then_some(ClientAuth::Post)
+    (lists(document, "client_secret_post") && !lists(document, "client_secret_basic")).then_some(ClientAuth::Post)
 }
 
 #[cfg(test)]
@@ -133,7 +184,7 @@ mod tests {
     #[test]
     fn fault_006_metadata_of_another_issuer_is_refused() {
         let document = |issuer: &str| json!({ "issuer": issuer, "token_endpoint": "https://as.example/token" });
-        let result = |named: &str| read(&Route::Live, "https://as.example", &document(named), Endpoints::default());
+        let result = |named: &str| read(&Route::Live, "https://as.example", &document(named));
         for other in ["https://evil.example", "https://AS.example", "http://as.example", "https://as.example/x", ""] {
             assert!(matches!(result(other), Err(OAuthError::Discovery { .. })), "{other}");
         }
@@ -145,7 +196,7 @@ mod tests {
     fn fault_012_endpoints_that_are_not_https_are_refused() {
         for bad in ["file:///etc/passwd", "-x", "$(id)", "http://as.example/token", "javascript:1"] {
             let document = json!({ "issuer": "https://as.example", "token_endpoint": bad });
-            assert!(read(&Route::Live, "https://as.example", &document, Endpoints::default()).is_err(), "{bad}");
+            assert!(read(&Route::Live, "https://as.example", &document).is_err(), "{bad}");
         }
     }
 
@@ -154,8 +205,24 @@ mod tests {
         let declared = Endpoints { token: Some(Url::parse("https://x.example/t").unwrap()), ..Endpoints::default() };
         let document = json!({ "issuer": "https://as.example", "token_endpoint": "https://as.example/token",
             "code_challenge_methods_supported": ["plain"] });
-        let endpoints = read(&Route::Live, "https://as.example", &document, declared).unwrap();
+        let endpoints = declared.or(read(&Route::Live, "https://as.example", &document).unwrap());
         assert_eq!(endpoints.token.unwrap().as_str(), "https://x.example/t");
-        assert_eq!(endpoints.s256, Some(false));
+        assert_eq!(endpoints.pkce_methods.unwrap(), ["plain"]);
+    }
+
+    #[test]
+    fn field_31_a_shared_tenant_is_known_by_its_placeholder() {
+        let named = "https://login.example/{tenantid}/v2.0";
+        for tenant in ["common", "organizations", "consumers"] {
+            assert!(is_shared_tenant(&format!("https://login.example/{tenant}/v2.0"), named), "{tenant}");
+        }
+        for issuer in
+            ["https://login.example/acme/v2.0", "https://evil.example/common/v2.0", "https://login.example/common"]
+        {
+            assert!(!is_shared_tenant(issuer, named), "{issuer}");
+        }
+        let document = json!({ "issuer": named, "authorization_response_iss_parameter_supported": true });
+        let endpoints = read(&Route::Live, "https://login.example/common/v2.0", &document).unwrap();
+        assert_eq!((endpoints.issuer, endpoints.sends_issuer), (None, false));
     }
 }

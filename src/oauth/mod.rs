@@ -14,6 +14,7 @@ pub mod device;
 pub mod dialect;
 pub mod discovery;
 mod guard;
+pub mod id_token;
 pub mod lifetime;
 pub mod listener;
 pub mod revoke;
@@ -29,7 +30,8 @@ use url::Url;
 
 pub use client::Party;
 
-use crate::connector::{ClientAuth, OAuth2, Template, TemplateError, Values};
+use crate::connection::Account;
+use crate::connector::{Auth, ClientAuth, GrantKind, OAuth2, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::HttpError;
 use crate::http::loopback::BindError;
@@ -49,6 +51,8 @@ pub struct Tokens {
     pub scopes: Option<Vec<String>>,
     pub kept: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, Secret>,
+    /// Whose account it is, where the answer holds an ID token.
+    pub account: Option<Account>,
 }
 
 /// Where the vendor's OAuth is.
@@ -65,8 +69,10 @@ pub struct Endpoints {
     pub userinfo: Option<Url>,
     /// How the client shows its secret, where the metadata leaves one way only.
     pub client_auth: Option<ClientAuth>,
-    /// Whether the metadata lists S256; absent where there is no metadata or it does not say.
-    pub s256: Option<bool>,
+    /// The metadata lists `client_secret_post`.
+    pub takes_post: bool,
+    /// The PKCE methods that the metadata lists; absent where there is no metadata or it does not say.
+    pub pkce_methods: Option<Vec<String>>,
     /// The scopes that the metadata lists; a server need not list any.
     pub scopes: Vec<String>,
 }
@@ -88,6 +94,29 @@ impl Endpoints {
             device: fill(&rules.device_url)?,
             ..Self::default()
         })
+    }
+
+    /// These, and from another document what they lack.
+    fn or(self, other: Self) -> Self {
+        Self {
+            issuer: self.issuer.or(other.issuer),
+            sends_issuer: self.sends_issuer || other.sends_issuer,
+            authorize: self.authorize.or(other.authorize),
+            token: self.token.or(other.token),
+            refresh: self.refresh.or(other.refresh),
+            device: self.device.or(other.device),
+            revoke: self.revoke.or(other.revoke),
+            userinfo: self.userinfo.or(other.userinfo),
+            client_auth: self.client_auth.or(other.client_auth),
+            takes_post: self.takes_post || other.takes_post,
+            pkce_methods: self.pkce_methods.or(other.pkce_methods),
+            scopes: if self.scopes.is_empty() { other.scopes } else { self.scopes },
+        }
+    }
+
+    /// Whether no other document could add an endpoint.
+    fn is_whole(&self) -> bool {
+        [&self.authorize, &self.token, &self.device, &self.revoke, &self.userinfo].iter().all(|url| url.is_some())
     }
 }
 
@@ -123,8 +152,11 @@ pub enum OAuthError {
     Template(#[from] TemplateError),
     #[error("nothing says where the {0} endpoint is")]
     NoEndpoint(&'static str),
+    /// `named` is the issuer that the metadata names instead, on the same host.
     #[error("the metadata of {issuer} cannot be used: {why}")]
-    Discovery { issuer: String, why: String },
+    Discovery { issuer: String, why: String, named: Option<String> },
+    #[error("the metadata of {issuer} cannot be read now: {why}")]
+    Unavailable { issuer: String, why: String },
     #[error("the answer came from {got:?}, not from {expected:?}: it may be an attack (RFC 9207)")]
     Issuer { expected: String, got: String },
     #[error(transparent)]
@@ -135,8 +167,8 @@ pub enum OAuthError {
     TimedOut { after: Duration },
     #[error("the device code expired before anybody entered it")]
     DeviceExpired,
-    #[error("the server knows only plain PKCE, which protects nothing")]
-    NoS256,
+    #[error("{}", if *.plain { "the server supports only plain PKCE, which protects nothing" } else { "the server's metadata says that it does not support PKCE" })]
+    NoS256 { plain: bool },
 }
 
 /// What the vendor says of an error: untrusted text, bounded; whoever prints it escapes it.
@@ -177,7 +209,7 @@ impl Remedy for OAuthError {
             Self::Denied { .. } | Self::Refused { .. } | Self::TimedOut { .. } | Self::DeviceExpired => {
                 Kind::AuthNeeded
             }
-            Self::Temporary { .. } => Kind::Temporary,
+            Self::Temporary { .. } | Self::Unavailable { .. } => Kind::Temporary,
             Self::Http(error) => error.kind(),
             Self::Template(_) | Self::NoEndpoint(_) => Kind::Usage,
             Self::Rejected { .. }
@@ -186,7 +218,7 @@ impl Remedy for OAuthError {
             | Self::Issuer { .. }
             | Self::Listener { .. }
             | Self::Serve { .. }
-            | Self::NoS256 => Kind::Failed,
+            | Self::NoS256 { .. } => Kind::Failed,
         }
     }
 
@@ -195,7 +227,7 @@ impl Remedy for OAuthError {
             Self::Denied { .. } => "denied",
             Self::Refused { .. } => "needs_reauth",
             Self::Rejected { .. } => "rejected",
-            Self::Temporary { .. } => "vendor_unavailable",
+            Self::Temporary { .. } | Self::Unavailable { .. } => "vendor_unavailable",
             Self::Malformed { .. } => "malformed_answer",
             Self::Http(error) => error.code(),
             Self::Template(_) => "missing_value",
@@ -205,34 +237,89 @@ impl Remedy for OAuthError {
             Self::Listener { .. } | Self::Serve { .. } => "listener",
             Self::TimedOut { .. } => "timed_out",
             Self::DeviceExpired => "device_expired",
-            Self::NoS256 => "pkce_unsupported",
+            Self::NoS256 { .. } => "pkce_unsupported",
         }
     }
 
     fn hint(&self) -> Option<String> {
-        self.hint_for("CONNECTOR", "integ connect CONNECTOR")
+        self.hint_for("CONNECTOR", "integ connect CONNECTOR", &Offers::default())
+    }
+}
+
+/// What a connector's way of authenticating offers that hints may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// The device code grant.
+    pub device: bool,
+    /// A redirect whose address can be pasted.
+    pub paste: bool,
+    /// The parameters that choose PKCE and the client's authentication.
+    pub pkce: Option<String>,
+    pub client_auth: Option<String>,
+}
+
+impl Offers {
+    pub fn of(auth: &Auth) -> Self {
+        let grants = |kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
+        Self {
+            device: grants(GrantKind::DeviceCode),
+            paste: grants(GrantKind::AuthorizationCode) || auth.fragment.is_some(),
+            pkce: auth.oauth2.as_ref().and_then(|rules| rules.pkce_param.clone()),
+            client_auth: auth.oauth2.as_ref().and_then(|rules| rules.client_auth_param.clone()),
+        }
+    }
+
+    /// The flags that need no redirect to this machine.
+    fn without_redirect(&self) -> Option<&'static str> {
+        match (self.paste, self.device) {
+            (true, true) => Some("--paste or --device need no redirect"),
+            (true, false) => Some("--paste needs no redirect"),
+            (false, true) => Some("--device needs no redirect"),
+            (false, false) => None,
+        }
     }
 }
 
 impl OAuthError {
     /// What to do about it, for one connector; `connect` is the command that connects it as it was asked for.
-    pub fn hint_for(&self, connector: &str, connect: &str) -> Option<String> {
+    pub fn hint_for(&self, connector: &str, connect: &str, offers: &Offers) -> Option<String> {
         match self {
             Self::Rejected { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
-                Some(format!("check the client id and secret: `integ app set {connector}`"))
+                let check = format!("check the client id and secret: `integ app set {connector}`");
+                Some(match &offers.client_auth {
+                    Some(param) => {
+                        format!("{check}; a server may want it sent otherwise: `{connect} --param {param}=post`")
+                    }
+                    None => check,
+                })
             }
-            Self::Rejected { code, .. } if code == "invalid_scope" => {
-                Some(format!("ask for other scopes with --scope; `integ connector show {connector}` lists them"))
+            Self::Rejected { code, .. } | Self::Denied { code, .. } if code == "invalid_scope" => {
+                Some(format!("ask for other scopes: `{connect} --scope SCOPE`"))
+            }
+            Self::Denied { code, .. } | Self::Rejected { code, .. }
+                if code == "invalid_request" && offers.pkce.is_some() =>
+            {
+                offers
+                    .pkce
+                    .as_ref()
+                    .map(|param| format!("if the server does not know PKCE: `{connect} --param {param}=never`"))
+            }
+            Self::NoS256 { .. } => offers.pkce.as_ref().map(|param| format!("{connect} --param {param}=never")),
+            Self::Discovery { named: Some(named), .. } => {
+                let named = shlex::try_quote(named).ok()?;
+                Some(format!("if that is the server you mean: `{connect} --param issuer={named}`"))
             }
             Self::Rejected { code, .. } if code == "redirect_uri_mismatch" => Some(
                 "register the redirect URI that was printed, or give the registered one with --redirect-uri".to_owned(),
             ),
             Self::Http(error) => error.hint(),
             Self::Listener { .. } | Self::Serve { .. } => Some(format!(
-                "`integ connect {connector} --paste` needs no port; --port takes another one, if the app allows its redirect URI"
+                "`{connect} --paste` needs no port; --port takes another one, if the app allows its redirect URI"
             )),
             Self::TimedOut { .. } | Self::DeviceExpired => {
-                Some("run it again; --timeout 15m gives more time, --paste or --device need no redirect".to_owned())
+                let other = offers.without_redirect().filter(|_| matches!(self, Self::TimedOut { .. }));
+                let other = other.map(|other| format!("; {other}")).unwrap_or_default();
+                Some(format!("run it again with more time: `{connect} --timeout 15m`{other}"))
             }
             Self::Denied { .. } | Self::Refused { .. } => Some(format!("run it again: `{connect}`")),
             Self::NoEndpoint(name) => Some(format!("give it with --param {name}_url=URL, or --issuer URL")),

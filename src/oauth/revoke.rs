@@ -97,7 +97,8 @@ fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, O
             let value = http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
             request = request.header("authorization", value);
         }
-        (RevokeAuth::Client, secret) => {
+        (RevokeAuth::Client, _) => {
+            let secret = party.secret();
             let own = [("client_id", Some(&party.client.id)), ("client_secret", secret.map(Secret::expose))];
             for (name, value) in own {
                 // The connector's file may name them itself.

@@ -69,6 +69,24 @@ pub fn to_add(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<Stri
     kept.chain(defaults()).chain(added.iter().cloned()).collect()
 }
 
+/// The scopes of OpenID Connect Core 1.0 (sections 5.4 and 11), which a server lists if it knows them.
+const OPENID: [&str; 6] = ["openid", "profile", "email", "address", "phone", OFFLINE_ACCESS];
+
+/// Asks for a refresh token.
+const OFFLINE_ACCESS: &str = "offline_access";
+
+/// Leaves out OpenID's scopes that the metadata does not list: some servers refuse what they do not know. Of a server that
+/// lists nothing only `offline_access` is not expected. Other scopes stay: a server need not list them.
+pub fn leave_out_unlisted(asked: &mut Asked, rule: &ScopeRule, listed: &[String]) {
+    let is_known = |scope: &str| match listed {
+        [] => scope != OFFLINE_ACCESS,
+        _ => listed.iter().any(|known| known == scope),
+    };
+    if let Some(scopes) = asked.get_mut(&rule.param) {
+        scopes.retain(|scope| rule.always.contains(scope) || !OPENID.contains(&scope.as_str()) || is_known(scope));
+    }
+}
+
 /// `user_scope=chat:write`, where `user_scope` is a further list.
 fn split(rule: &ScopeRule, scope: &str) -> Option<(String, String)> {
     let (param, scope) = scope.split_once('=')?;
@@ -147,6 +165,23 @@ mod tests {
         );
         let asked = list(&["repo", "deep", "email", "offline"]);
         assert!(missing(&connector, &asked, Some(&list(&["repo", "https://e"]))).is_empty());
+    }
+
+    #[test]
+    fn field_25_of_openid_only_listed_scopes_are_asked_for() {
+        let rule = ScopeRule {
+            default: list(&["openid", "email", "offline_access", "orders"]),
+            always: list(&["phone"]),
+            ..ScopeRule::default()
+        };
+        let asked = |listed: &[&str]| {
+            let mut asked = to_ask(&rule, &[]);
+            leave_out_unlisted(&mut asked, &rule, &list(listed));
+            asked["scope"].join(" ")
+        };
+        assert_eq!(asked(&["openid", "email", "offline_access"]), "openid email offline_access orders phone");
+        assert_eq!(asked(&["openid"]), "openid orders phone");
+        assert_eq!(asked(&[]), "openid email orders phone");
     }
 
     #[test]

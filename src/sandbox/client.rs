@@ -67,6 +67,7 @@ impl Vendor {
                 return Err(Refusal::client("the secret belongs in the Authorization header"));
             }
             (ClientAuth::Post, Some(_)) => return Err(Refusal::client("the secret belongs in the body")),
+            (ClientAuth::None, _) => (params.get("client_id").unwrap_or_default().to_owned(), String::new()),
             (ClientAuth::Basic | ClientAuth::Post, None) => {
                 let value = |name: &str| params.get(name).unwrap_or_default().to_owned();
                 (value("client_id"), value("client_secret"))

@@ -35,6 +35,7 @@ impl Vendor {
         let client_auth = match oauth2.client_auth {
             ClientAuth::Basic => "client_secret_basic",
             ClientAuth::Post => "client_secret_post",
+            ClientAuth::None => "none",
         };
         let device_grant = "urn:ietf:params:oauth:grant-type:device_code";
         let mut grants = vec!["refresh_token", device_grant];

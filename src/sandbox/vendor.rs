@@ -68,6 +68,9 @@ impl Vendor {
         seed: &[u8],
     ) -> Result<Self, ConnectorError> {
         let (_, auth) = connector.auth(auth)?;
+        let mut auth = auth.clone();
+        auth.oauth2 = auth.oauth2.map(|rules| rules.chosen(|name| params.get(name).map(String::as_str)));
+        let auth = &auth;
         let mut all = sandbox_params(connector, auth);
         all.extend(params.clone());
         let fields = sandbox_fields(connector, auth, seed);

@@ -1,6 +1,6 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 
 use super::row::timestamp;
 use super::{Store, StoreError};
@@ -12,24 +12,27 @@ use crate::secret::Secret;
 #[derive(Clone, Copy, Debug)]
 pub struct Apps<'a>(pub(super) &'a Store);
 
-/// The OAuth client registered for a connector.
+/// An OAuth client that is registered at one server.
 #[derive(Clone, Debug)]
 pub struct App {
     pub connector: String,
+    /// The issuer or token URL of a server that the user named; absent for the connector's own server, and for an app
+    /// that belongs to no server yet.
+    pub server: Option<String>,
     pub client: Client,
     pub updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT connector, client_id, client_secret, updated_at FROM apps";
+const SELECT: &str = "SELECT connector, server, client_id, client_secret, updated_at FROM apps";
 
 impl Apps<'_> {
-    /// All of them, by connector.
+    /// All of them, by connector and server.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn list(&self) -> Result<Vec<App>, StoreError> {
         self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare(&format!("{SELECT} ORDER BY connector"))?;
+            let mut statement = sqlite.prepare(&format!("{SELECT} ORDER BY connector, server"))?;
             let mut rows = statement.query([])?;
             let mut apps = Vec::new();
             while let Some(row) = rows.next()? {
@@ -39,50 +42,65 @@ impl Apps<'_> {
         })
     }
 
+    /// Those of one connector, by server.
+    ///
     /// # Errors
     /// [`StoreError`].
-    pub fn get(&self, connector: &str) -> Result<Option<App>, StoreError> {
-        self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare(&format!("{SELECT} WHERE connector = ?1"))?;
-            statement.query_row([connector], |row| Ok(app(row))).optional()?.transpose()
-        })
+    pub fn of(&self, connector: &str) -> Result<Vec<App>, StoreError> {
+        let mut apps = self.list()?;
+        apps.retain(|app| app.connector == connector);
+        Ok(apps)
     }
 
-    /// Puts the app in place of the connector's one, if it has one.
+    /// Stores an app, in place of the one of the same connector and server.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn set(&self, app: &App) -> Result<(), StoreError> {
         let secret = app.client.secret.as_ref().map(|secret| secret.expose().as_str());
+        let server = app.server.as_deref().unwrap_or_default();
         self.0.write(|transaction| {
             transaction.execute(
-                "INSERT OR REPLACE INTO apps (connector, client_id, client_secret, updated_at) VALUES (?1, ?2, ?3, ?4)",
-                (&app.connector, &app.client.id, secret, app.updated_at.as_second()),
+                "INSERT OR REPLACE INTO apps (connector, server, client_id, client_secret, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                (&app.connector, server, &app.client.id, secret, app.updated_at.as_second()),
             )?;
             Ok(())
         })
     }
 
-    /// The app that was removed; absent where there was none.
+    /// Assigns the connector's app that belongs to no server yet to this one.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove(&self, connector: &str) -> Result<Option<App>, StoreError> {
-        let app = self.get(connector)?;
-        if app.is_some() {
-            self.0.write(|transaction| {
-                transaction.execute("DELETE FROM apps WHERE connector = ?1", [connector])?;
-                Ok(())
-            })?;
-        }
-        Ok(app)
+    pub fn assign(&self, connector: &str, server: &str) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            transaction.execute(
+                "UPDATE OR REPLACE apps SET server = ?2 WHERE connector = ?1 AND server = ''",
+                [connector, server],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Removes the app of a connector at a server.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, connector: &str, server: Option<&str>) -> Result<(), StoreError> {
+        let server = server.unwrap_or_default();
+        self.0.write(|transaction| {
+            transaction.execute("DELETE FROM apps WHERE connector = ?1 AND server = ?2", [connector, server])?;
+            Ok(())
+        })
     }
 }
 
 fn app(row: &Row<'_>) -> Result<App, StoreError> {
     Ok(App {
         connector: row.get(0)?,
-        client: Client { id: row.get(1)?, secret: row.get::<_, Option<String>>(2)?.map(Secret::new) },
-        updated_at: timestamp(row.get(3)?)?,
+        server: Some(row.get::<_, String>(1)?).filter(|server| !server.is_empty()),
+        client: Client { id: row.get(2)?, secret: row.get::<_, Option<String>>(3)?.map(Secret::new) },
+        updated_at: timestamp(row.get(4)?)?,
     })
 }

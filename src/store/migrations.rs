@@ -75,7 +75,7 @@ mod tests {
             statement.query_map([], |row| Ok(format!("{}: {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
-        apps: connector client_id client_secret updated_at
+        apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         bodies: record_id json
         conflicts: id event_id received_at digest signed proof kind account resource actor occurred_at headers query body item

@@ -254,15 +254,25 @@ fn a_marker_says_that_a_grant_was_presented_until_its_answer_is_stored() {
 fn apps_and_sandbox_entries_come_back() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    let client = Client { id: "id".to_owned(), secret: Some(Secret::from("s3cret")) };
-    store.apps().set(&App { connector: "slack".to_owned(), client, updated_at: at(1) }).unwrap();
-    let client = Client { id: "id2".to_owned(), secret: None };
-    store.apps().set(&App { connector: "slack".to_owned(), client, updated_at: at(2) }).unwrap();
-    let app = store.apps().get("slack").unwrap().unwrap();
+    let set = |id: &str, secret: Option<&str>, server: Option<&str>, second| {
+        let client = Client { id: id.to_owned(), secret: secret.map(Secret::from) };
+        let server = server.map(str::to_owned);
+        store.apps().set(&App { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).unwrap();
+    };
+    let ids = || -> Vec<String> { store.apps().of("oidc").unwrap().into_iter().map(|app| app.client.id).collect() };
+    set("id", Some("s3cret"), None, 1);
+    set("id2", None, None, 2);
+    set("id3", None, Some("https://as.example"), 3);
+    let app = store.apps().of("oidc").unwrap().remove(0);
     assert_eq!((app.client.id.as_str(), app.client.secret, app.updated_at), ("id2", None, at(2)));
-    assert_eq!(store.apps().list().unwrap().len(), 1);
-    assert!(store.apps().remove("slack").unwrap().is_some());
-    assert!(store.apps().remove("slack").unwrap().is_none());
+    assert_eq!(ids(), ["id2", "id3"]);
+    store.apps().assign("oidc", "https://b.example").unwrap();
+    set("id4", None, None, 4);
+    assert_eq!(ids(), ["id4", "id3", "id2"]);
+    store.apps().remove("oidc", Some("https://as.example")).unwrap();
+    store.apps().remove("oidc", None).unwrap();
+    assert_eq!(ids(), ["id2"]);
+    assert!(store.apps().of("slack").unwrap().is_empty());
 
     store.sandbox().put("slack/a", &json!({"n": 1})).unwrap();
     store.sandbox().put("slacker", &json!(2)).unwrap();

@@ -221,7 +221,7 @@ impl Setup {
         let grant = loaded.as_ref().map(|loaded| &loaded.grant);
         let mut values = app::values(&self.connector, auth, &self.connection, grant);
         if let Some(grant) = grant
-            && let Some(secret) = access::current_client(app, &self.connector.id, grant)?.secret
+            && let Some(secret) = access::current_client(app, &self.connector, auth, &self.connection, grant)?.secret
         {
             values.set("client_secret", secret.expose());
         }

@@ -33,8 +33,14 @@ pub struct OAuth2 {
     pub client_auth: ClientAuth,
     #[serde(default)]
     pub client_secret: ClientSecretRule,
+    /// The parameter with which a user chooses `client_auth`, for connectors of any server; its choices are the values.
+    #[serde(default)]
+    pub client_auth_param: Option<String>,
     #[serde(default)]
     pub pkce: Pkce,
+    /// The parameter with which a user chooses `pkce`, for connectors of any server; its choices are the values.
+    #[serde(default)]
+    pub pkce_param: Option<String>,
     #[serde(default)]
     pub scope: ScopeRule,
     /// Further parameters of the authorization request.
@@ -94,6 +100,17 @@ pub enum ClientAuth {
     #[default]
     Basic,
     Post,
+    /// The secret is not sent.
+    None,
+}
+
+impl ClientAuth {
+    /// Reads a value as connector files write it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [("basic", Self::Basic), ("post", Self::Post), ("none", Self::None)]
+            .into_iter()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
 }
 
 /// Whether an app has a client secret. A client without one is public and shows none.
@@ -117,6 +134,28 @@ pub enum Pkce {
     PublicOnly,
     /// The vendor does not know it.
     Never,
+}
+
+impl Pkce {
+    /// Reads a value as connector files write it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [("always", Self::Always), ("public_only", Self::PublicOnly), ("never", Self::Never)]
+            .into_iter()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+}
+
+impl OAuth2 {
+    /// The rules with what the user chose by `client_auth_param` and `pkce_param`.
+    #[must_use]
+    pub fn chosen<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Self {
+        let of = |param: &Option<String>| param.as_deref().and_then(&value);
+        Self {
+            client_auth: of(&self.client_auth_param).and_then(ClientAuth::from_name).unwrap_or(self.client_auth),
+            pkce: of(&self.pkce_param).and_then(Pkce::from_name).unwrap_or(self.pkce),
+            ..self.clone()
+        }
+    }
 }
 
 /// How scopes are asked for and answered.

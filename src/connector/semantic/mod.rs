@@ -13,7 +13,8 @@ use indexmap::IndexMap;
 
 use self::given::{Given, is_https};
 use super::{
-    Auth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, Rotation, ScopeRule, Send, Template,
+    Auth, ClientAuth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, Pkce, Rotation, ScopeRule,
+    Send, Template,
 };
 use crate::near::suggest_or_list;
 
@@ -132,10 +133,18 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     for (param, declared) in &auth.params {
         check_param(&format!("{key}.params.{param}"), declared, found);
     }
+    if let Some(oauth2) = &auth.oauth2 {
+        let key = format!("{key}.oauth2");
+        let is_auth = |choice: &str| ClientAuth::from_name(choice).is_some();
+        check_choice(connector, auth, &format!("{key}.client_auth_param"), &oauth2.client_auth_param, is_auth, found);
+        let is_pkce = |choice: &str| Pkce::from_name(choice).is_some();
+        check_choice(connector, auth, &format!("{key}.pkce_param"), &oauth2.pkce_param, is_pkce, found);
+        let is_rotation = |choice: &str| Rotation::from_word(choice).is_some();
+        check_choice(connector, auth, &format!("{key}.rotation_param"), &oauth2.rotation_param, is_rotation, found);
+    }
     let mut given = Given::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
         check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
-        check_rotation_param(connector, auth, &format!("{key}.oauth2.rotation_param"), oauth2, given.found);
     }
     if let Some(fragment) = &auth.fragment {
         given.url(&format!("{key}.fragment.authorize_url"), &fragment.authorize_url);
@@ -152,20 +161,25 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     }
 }
 
-fn check_rotation_param(connector: &Connector, auth: &Auth, key: &str, oauth2: &OAuth2, found: &mut Found) {
-    let Some(name) = &oauth2.rotation_param else { return };
+/// A parameter by which a user chooses a setting is declared, and offers its values alone.
+fn check_choice(
+    connector: &Connector,
+    auth: &Auth,
+    key: &str,
+    name: &Option<String>,
+    is_value: impl Fn(&str) -> bool,
+    found: &mut Found,
+) {
+    let Some(name) = name else { return };
     match connector.params(auth).find(|(known, _)| *known == name) {
         None => {
-            let known: Vec<&str> = connector.params(auth).map(|(known, _)| known.as_str()).collect();
-            let known = suggest_or_list(name, known);
+            let known = suggest_or_list(name, connector.params(auth).map(|(known, _)| known.as_str()));
             found.push((key.to_owned(), format!("{name:?} is not a parameter{known}")));
         }
-        Some((_, param)) => {
-            if param.choices.is_empty() || param.choices.iter().any(|choice| Rotation::from_word(choice).is_none()) {
-                let message = format!("the choices of {name:?} must be among always, never and sometimes");
-                found.push((key.to_owned(), message));
-            }
+        Some((_, param)) if param.choices.is_empty() || !param.choices.iter().all(|choice| is_value(choice)) => {
+            found.push((key.to_owned(), format!("the choices of {name:?} must be values of this setting")));
         }
+        Some(_) => {}
     }
 }
 

@@ -61,10 +61,14 @@ CREATE TABLE grants (
 ) STRICT;
 
 CREATE TABLE apps (
-    connector     TEXT PRIMARY KEY,
+    connector     TEXT NOT NULL,
+    -- The issuer or token URL of a server that the user names; empty for the connector's own server, and for an app that
+    -- belongs to no server yet.
+    server        TEXT NOT NULL,
     client_id     TEXT NOT NULL,
     client_secret TEXT,
-    updated_at    INTEGER NOT NULL
+    updated_at    INTEGER NOT NULL,
+    PRIMARY KEY (connector, server)
 ) STRICT, WITHOUT ROWID;
 
 -- What the emulated vendors keep between two commands.
