@@ -109,8 +109,6 @@ pub(super) enum InputError {
     Read { what: String, source: std::io::Error },
     #[error("{0} is empty")]
     Empty(String),
-    #[error("{0:?} and --as {1:?} are two names")]
-    TwoNames(String, String),
     #[error("--client-secret-file needs --client-id")]
     NoClientId,
     #[error("two names for one account: {0} and {1}")]
@@ -138,12 +136,6 @@ fn names(given: String, account: Option<String>) -> Result<(String, Option<Strin
 
 pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
-    let (connector, account) = match (args.connector.split_once('@'), args.account) {
-        (Some((connector, account)), None) => (connector.to_owned(), Some(account.to_owned())),
-        (Some((connector, account)), Some(named)) if named == account => (connector.to_owned(), Some(named)),
-        (Some(_), Some(named)) => return Err(InputError::TwoNames(args.connector, named).into()),
-        (None, named) => (args.connector, named),
-    };
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
     let params: BTreeMap<String, String> =
         args.params.into_iter().chain(args.issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();

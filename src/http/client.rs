@@ -260,18 +260,6 @@ impl Client {
     }
 }
 
-/// The innermost cause, which alone says what happened; those around it name the layers that passed it on.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    let text = last.to_string();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    // The system's number of the error says nothing more.
-    text.split(" (os error").next().unwrap_or(text).to_lowercase()
-}
-
 /// What the guard said, where it is why there is no connection.
 fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref().cloned())

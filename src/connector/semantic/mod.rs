@@ -173,7 +173,8 @@ fn check_choice(
     let Some(name) = name else { return };
     match connector.params(auth).find(|(known, _)| *known == name) {
         None => {
-            let known = suggest_or_list(name, connector.params(auth).map(|(known, _)| known.as_str()));
+            let known: Vec<&str> = connector.params(auth).map(|(known, _)| known.as_str()).collect();
+            let known = suggest_or_list(name, known);
             found.push((key.to_owned(), format!("{name:?} is not a parameter{known}")));
         }
         Some((_, param)) if param.choices.is_empty() || !param.choices.iter().all(|choice| is_value(choice)) => {

@@ -9,7 +9,7 @@ use crate::connection::ConnectionName;
 use crate::duration::show;
 use crate::error::{Kind, Remedy};
 use crate::files;
-use crate::oauth::OAuthError;
+use crate::oauth::{OAuthError, Offers};
 
 #[derive(Debug, Error)]
 pub enum AccessError {
@@ -93,7 +93,9 @@ impl Remedy for AccessError {
             // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
             Self::NotRefreshable { connection, is_key: true, .. } => Some(format!("integ test {connection}")),
             Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
-            Self::Refresh { connection, reconnect, source } => source.hint_for(connection.connector(), reconnect),
+            Self::Refresh { connection, reconnect, source } => {
+                source.hint_for(connection.connector(), reconnect, &Offers::default())
+            }
             Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
             Self::ShortLived { connection, lasts, refreshable: true, .. } => {
                 Some(format!("integ token {connection} --min-ttl {}", show(*lasts)))
