@@ -206,7 +206,8 @@ impl Served {
         let mut page: Vec<usize> = ids.iter().skip(begin).take(size).copied().collect();
         let end = begin.saturating_add(page.len());
         let has_more = end < ids.len();
-        let mut before = ids.get(begin.wrapping_sub(1)).or(ids.last()).copied().unwrap_or_default();
+        let behind = begin.checked_sub(1).and_then(|last| ids.get(last).or(ids.last()));
+        let mut before = behind.copied().unwrap_or_default();
         let is_hollow = self.ending == Ending::Hollow && number == self.faulty && self.by_cursor() && has_more;
         if is_hollow || self.ending == Ending::Endless {
             page.clear();
