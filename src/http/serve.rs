@@ -247,7 +247,9 @@ where
             Ok(most) => most,
             Err(answer) => {
                 // Read to its end, or the peer would lose the answer with the connection.
-                let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
+                if body.size_hint().lower() <= LARGEST_BODY as u64 {
+                    let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
+                }
                 return answer;
             }
         };

@@ -341,7 +341,7 @@ fn simulate_goes_to_this_machine_or_by_https_and_says_what_is_missing() {
         assert_eq!((ran.code, ran.error_code().as_str()), (code, error), "{line}: {ran:?}");
     }
     let ran = home.run("webhook simulate stripe charge.refunded --to http://127.0.0.1:1/");
-    assert!(ran.code == 1 && ran.stdout.contains("no answer"), "{ran:?}");
+    assert!(ran.code == 5 && ran.stdout.contains("no answer"), "{ran:?}");
     let rehearsed = home.json("webhook simulate stripe charge.refunded --dry-run --set data.object.amount=5");
     let body: Value = serde_json::from_str(rehearsed["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["data"]["object"]["amount"], 5);

@@ -269,14 +269,22 @@ fn fault_070_large_endless_and_slow_bodies_are_refused_and_others_are_served() {
     let mut slow = connect();
     let signed = "stripe-signature: t=1,v1=00\r\n";
     write!(slow, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}content-length: 100\r\n\r\nabc", url.path()).unwrap();
-    let large =
-        Request { method: "POST".into(), url: String::new(), headers: vec![], body: vec![b'x'; 4 * 1024 * 1024 + 1] };
+    let headers = vec![("stripe-signature".to_owned(), "t=1,v1=00".to_owned())];
+    let body = vec![b'x'; 4 * 1024 * 1024 + 1];
+    let large = Request { method: "POST".into(), url: String::new(), headers, body };
     assert!(matches!(post(&url, &large), Some(413) | None), "a peer that is refused early may see a broken pipe");
     let mut announced = connect();
-    write!(announced, "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", url.path()).unwrap();
+    write!(announced, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}content-length: 99999999999\r\n\r\n", url.path())
+        .unwrap();
     assert!(rest_status(announced) == 413);
+    // One that proves nothing is refused for that, and its body is not waited for.
+    let mut unproven = connect();
+    write!(unproven, "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", url.path()).unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(rest_status(unproven), 401);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let mut endless = connect();
-    write!(endless, "POST {} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", url.path()).unwrap();
+    write!(endless, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}transfer-encoding: chunked\r\n\r\n", url.path()).unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     for _ in 0..80 {
         if endless.write_all(chunk.as_bytes()).is_err() {
