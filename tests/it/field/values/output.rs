@@ -30,7 +30,7 @@ fn output_that_is_lost_is_an_error() {
         "status",
         "status --json",
         "help sync",
-        "help topics",
+        "help exit-codes",
         "--help",
         "--version",
         "records acme/items",
