@@ -12,7 +12,6 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
-use super::answers::Answers;
 use super::confirm::Confirmer;
 use super::fetch;
 use super::flood::Flood;
