@@ -307,7 +307,9 @@ impl Reader<'_> {
             let texts: Vec<&str> = raw.iter().map(|record| record.as_str()).collect();
             if count == 0 && gone.is_empty() { Vec::new() } else { vec![hash_of((texts, &gone))] }
         } else {
-            records.iter().map(|pulled| hash_of(&pulled.record.key)).collect()
+            // All nulls are alike.
+            let nulls = (*nulls > 0).then(|| hash_of("null"));
+            records.iter().map(|pulled| hash_of(&pulled.record.key)).chain(nulls).collect()
         };
         let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
         let id = pages.and_then(|pages| {

@@ -50,7 +50,7 @@ pub(super) struct Reader<'a> {
     pub(super) allow_deletes: bool,
     /// Records that sweeps of this run have taken.
     pub(super) swept: AtomicU64,
-    /// Whether a list was read from a cursor on.
+    /// Whether a list was read from a cursor on, or not at all as it would hold nothing new.
     pub(super) looked_back: AtomicBool,
 }
 
@@ -98,7 +98,7 @@ impl Reader<'_> {
         let kept = if self.goal.mode == Mode::Backfill { &part.backfill } else { &part.progress };
         let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Progress>(json).ok());
         let mut part = part.clone();
-        let mut progress = match kept.filter(|kept| goes_on(self.goal, kept, &fresh())) {
+        let mut progress = match kept.filter(|kept| !kept.doubtful && goes_on(self.goal, kept, &fresh())) {
             Some(kept) if kept.swept_next => {
                 let listed = FullList {
                     part: part.id,
@@ -117,25 +117,25 @@ impl Reader<'_> {
             self.looked_back.store(true, Ordering::Relaxed);
         }
         let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
+        let mut was_doubtful = false;
         for _ in 0..=MOST_RESTARTS {
-            let requests = brought.traffic.requests;
-            let walk = Walk { reader: self, list: &list, part: &part, parent_version };
+            let walk = Walk { reader: self, list: &list, part: &part, parent_version, looks_again };
             match walk.run(progress.clone(), token.clone(), brought).await {
                 Ok(Ended::Read) => return Ok(PartEnd::Read),
-                Ok(Ended::Listed(read)) => {
-                    let parted = brought.traffic.requests > requests + 1;
-                    let again = std::mem::take(&mut looks_again) && parted;
-                    let begun = read.begun;
+                Ok(Ended::Listed(read, None)) => return Ok(PartEnd::Listed(read)),
+                // Pages that are counted move when something before them goes: what was not met may have slipped from one
+                // page to the one before while that was read.
+                Ok(Ended::Listed(read, Some(second))) => {
                     let asked = read.clone();
-                    if !again || !self.in_store(move |opened| Ok(opened.store.records().misses_any(&asked)?)).await? {
+                    if !self.in_store(move |opened| Ok(opened.store.records().misses_any(&asked)?)).await? {
                         return Ok(PartEnd::Listed(read));
                     }
-                    // Pages that are counted move when something before them goes: what was not met may have slipped
-                    // from one page to the one before while that was read.
-                    progress = plan::second_look(self.stream, begun, now);
+                    (progress, looks_again) = (*second, false);
                 }
                 // Records that move while a list is read are met twice, but not a second time.
-                Ok(Ended::Doubtful(second)) if !progress.again => (progress, looks_again) = (*second, false),
+                Ok(Ended::Doubtful(second)) if !was_doubtful => {
+                    (progress, looks_again, was_doubtful) = (*second, false, true);
+                }
                 Ok(Ended::Doubtful(_)) => {
                     self.forget(&part).await?;
                     return Err(self.error(|connection, stream| SyncError::Repeated { connection, stream }));

@@ -150,6 +150,7 @@ impl Parts<'_> {
         let version = parent.map(|(_, version, _)| version);
         let unchanged = version.is_some() && part.parent_version >= version && part.progress.is_none();
         if parent.is_some_and(|(.., changed)| changed) && unchanged && self.reader.goal.mode == Mode::Incremental {
+            self.reader.looked_back.store(true, Ordering::Relaxed);
             return Ok(None);
         }
         self.reader.read(&part, version, &self.run.token, brought).await.map(Some)

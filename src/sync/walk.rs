@@ -29,13 +29,15 @@ pub(super) struct Walk<'w> {
     pub(super) part: &'w Part,
     /// The version of the parent's record.
     pub(super) parent_version: Option<u64>,
+    /// Whether a list of several pages is looked at a second time before what is missing from it is swept away.
+    pub(super) looks_again: bool,
 }
 
 /// How a list was read to its end.
 pub(super) enum Ended {
     Read,
-    /// It holds everything: what was not met in it may be swept away.
-    Listed(FullList),
+    /// It holds everything: what was not met in it may be swept away, if need be after a second look.
+    Listed(FullList, Option<Box<Progress>>),
     /// A page of it held nothing new: how to look at it a second time.
     Doubtful(Box<Progress>),
 }
@@ -309,10 +311,14 @@ impl Walk<'_> {
         }
         if is_sweeping {
             let (begun, reached) = (read.begun, cursor.clone());
+            let listed = FullList { part: self.part.id, begun, cursor, parent_version };
+            if self.looks_again && read.turn.is_some() {
+                let second = Box::new(second_look(self.reader.stream, begun, self.list.now));
+                return (under(&second), Kept::Ended(Ended::Listed(listed, Some(second))));
+            }
             let waits =
                 Progress { full: true, swept_next: true, begun, reached, parent_version, ..Progress::default() };
-            let listed = FullList { part: self.part.id, begun, cursor, parent_version };
-            return (under(&waits), Kept::Ended(Ended::Listed(listed)));
+            return (under(&waits), Kept::Ended(Ended::Listed(listed, None)));
         }
         let place = if is_backfill { PagePlace::Backfill(None) } else { PagePlace::End { cursor, parent_version } };
         (place, Kept::Ended(Ended::Read))

@@ -85,7 +85,7 @@ fn a_first_sync_brings_all_a_second_nothing_and_a_later_one_what_is_new() {
     let expected = json!({
         "connection": "things", "stream": "marks", "mode": "incremental", "status": "done", "added": 30, "changed": 0,
         "deleted": 0, "unchanged": 0, "requests": 3, "retries": 0, "bytes": null, "skipped": 0, "seconds": null,
-        "resumes_at": null, "error": null, "hint": null,
+        "resumes_at": null, "error": null, "code": null, "hint": null,
     });
     assert_eq!(*marks, expected);
     assert_eq!(answer["workspace"], "default");
@@ -163,7 +163,7 @@ fn a_rehearsal_says_what_would_be_asked_and_asks_nothing() {
     let planned = home.json("sync things --dry-run");
     let planned = planned["streams"].as_array().unwrap();
     let things = stream(planned, "things");
-    assert_eq!(things["request"], "GET https://api.things.example/v1/things?sort=updated+asc&limit=10");
+    assert_eq!(things["request"], "GET https://sandbox.invalid/v1/things?sort=updated+asc&limit=10");
     assert_eq!(
         (&things["mode"], &things["lists"], &things["cursor"]),
         (&json!("incremental"), &json!(0), &Value::Null)

@@ -247,7 +247,7 @@ fn fault_087_a_cursor_that_repeats_ends_with_an_error() {
         let report = serde_json::from_str::<Value>(&ran.stdout).unwrap()["streams"][0].take();
         assert_eq!(
             report["error"],
-            format!("things/{name} asks for the same page twice: the vendor's cursor stands still")
+            format!("the service repeats pages of things/{name} or ignores which page it is asked for")
         );
         assert!(report["requests"].as_u64().unwrap() < 6, "it stopped at once: {report}");
         assert_eq!(cursor(&home, &format!("things/{name}"))["cursor"], Value::Null);
@@ -372,7 +372,7 @@ fn a_long_rate_limit_ends_a_run_in_order_and_it_goes_on_there() {
     let ran = home.run("sync things/plain");
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(begun.elapsed() < Duration::from_secs(30), "nobody waits for it");
-    assert!(ran.stdout.contains("limited") && ran.stdout.contains("it resumes in"), "{ran:?}");
+    assert!(ran.stdout.contains("limited") && ran.stderr.contains("it resumes in"), "{ran:?}");
     let job = home.json("job list")["jobs"][0].clone();
     assert_eq!((&job["state"], &job["added"], &job["requests"]), (&json!("limited"), &json!(30), &json!(4)), "{job}");
     let resumes: integ::clock::Timestamp = job["resumes_at"].as_str().unwrap().parse().unwrap();
