@@ -291,7 +291,7 @@ mod tests {
             (".[", "invalid jq expression \".[\": expected closing bracket at character 3"),
             (".a | keyz", "invalid jq expression \".a | keyz\": undefined filter `keyz` at character 6"),
             ("é(", "invalid jq expression \"é(\": expected token at character 1"),
-            (".a b", "invalid jq expression \".a b\": expected end of file at character 4"),
+            (".a b", "invalid jq expression \".a b\": expected nothing at character 4"),
         ] {
             assert_eq!(run(text, &value).unwrap_err().to_string(), says);
         }
