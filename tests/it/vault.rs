@@ -153,7 +153,12 @@ fn nothing_of_a_connection_can_be_read_from_any_file() {
     let client = Client { id: "markerlateclient".to_owned(), secret: Some(Secret::from("MARKERLATESECRET")) };
     store
         .apps()
-        .set(&App { connector: "notion".to_owned(), client, updated_at: integ::clock::Timestamp::UNIX_EPOCH })
+        .set(&App {
+            connector: "notion".to_owned(),
+            server: None,
+            client,
+            updated_at: integ::clock::Timestamp::UNIX_EPOCH,
+        })
         .unwrap();
 
     let markers = [
@@ -277,7 +282,12 @@ fn fault_044a_a_flipped_bit_in_the_log_is_reported() {
     let store = open(&known.home);
     for number in 0..3 {
         let client = Client { id: format!("client{number}"), secret: None };
-        let app = App { connector: "notion".to_owned(), client, updated_at: integ::clock::Timestamp::UNIX_EPOCH };
+        let app = App {
+            connector: "notion".to_owned(),
+            server: None,
+            client,
+            updated_at: integ::clock::Timestamp::UNIX_EPOCH,
+        };
         store.apps().set(&app).unwrap();
     }
     let crashed = Home::new();

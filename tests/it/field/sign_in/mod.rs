@@ -1,5 +1,6 @@
 //! Apps, discovery, redirect URIs and what a sign-in may meet at real providers.
 
+mod input;
 mod issuer;
 
 use serde_json::json;
