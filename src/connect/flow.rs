@@ -121,8 +121,8 @@ impl Flow<'_> {
         let read = |name: &str, param: Option<&Param>, text: &str| {
             read_param(connector, auth_name, auth, name, text).map_err(|expected| ConnectError::BadParam {
                 requested: self.wish.requested(),
-                name: name.to_owned(),
-                value: text.to_owned(),
+                name: name.into(),
+                value: text.into(),
                 expected,
                 example: param.and_then(|param| param.example.clone().or_else(|| param.default.clone())),
             })
