@@ -222,8 +222,8 @@ pub(super) fn read(
     let param = connector.params(auth).find(|(known, _)| *known == name).map(|(_, param)| param);
     read_param(connector, auth_name, auth, name, given).map_err(|expected| ConnectError::BadParam {
         requested: wish.requested(),
-        name: name.to_owned(),
-        value: given.to_owned(),
+        name: name.into(),
+        value: given.into(),
         expected,
         example: param.and_then(|param| param.example.clone().or_else(|| param.default.clone())),
     })

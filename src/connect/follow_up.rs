@@ -65,10 +65,10 @@ pub(super) async fn choose(
                 let shown = kept.and_then(|kept| follow_up.keep.keys().filter_map(|name| kept.get(name)).next_back());
                 ConnectError::SiteTaken {
                     requested: wish.requested(),
-                    before: shown.cloned().unwrap_or_default(),
-                    param,
+                    before: shown.cloned().unwrap_or_default().into(),
+                    param: param.into(),
                     labels: labels.clone(),
-                    other: other_command(wish),
+                    other: other_command(wish).into(),
                 }
             })?
         }

@@ -101,7 +101,7 @@ pub enum ConnectError {
     #[error("{requested} needs a client id: no app is registered with integ")]
     NoApp { requested: Requested },
     #[error("{requested} needs a client id: no app is registered with integ for {}", server.value)]
-    NoAppAt { requested: Requested, server: AppServer },
+    NoAppAt { requested: Requested, server: Box<AppServer> },
     #[error("{requested} needs a client secret, and none was given")]
     NoSecret { requested: Requested },
     #[error("{requested} needs a value for {name}: {prompt}")]
@@ -111,7 +111,7 @@ pub enum ConnectError {
     #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
     BadChoice { requested: Requested, name: String, value: String, choices: Vec<String> },
     #[error("invalid value {value:?} for {name}: it must be {expected}")]
-    BadParam { requested: Requested, name: String, value: String, expected: &'static str, example: Option<String> },
+    BadParam { requested: Requested, name: Box<str>, value: Box<str>, expected: &'static str, example: Option<String> },
     #[error("this is not {prompt} of {requested}: {why}")]
     BadKey { requested: Requested, prompt: String, why: String },
     #[error("{requested} refused the key: {why}")]
@@ -131,7 +131,7 @@ pub enum ConnectError {
     #[error("{given:?} is none of {}", labels.join(", "))]
     UnknownChoice { requested: Requested, given: String, param: String, labels: Vec<String> },
     #[error("{requested} is connected to {before}, which this grant does not cover: it covers {}", labels.join(", "))]
-    SiteTaken { requested: Requested, before: String, param: String, labels: Vec<String>, other: String },
+    SiteTaken { requested: Requested, before: Box<str>, param: Box<str>, labels: Vec<String>, other: Box<str> },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
     #[error("the name {name} is taken by a live connection{place}")]
@@ -194,7 +194,7 @@ impl Remedy for ConnectError {
                 format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)
             }
             Self::NoAppAt { requested, server } => {
-                let value = shlex::try_quote(&server.value).map_or("VALUE".into(), |value| value.into_owned());
+                let value = shlex::try_quote(&server.value).map_or("VALUE".into(), std::borrow::Cow::into_owned);
                 format!(
                     "register one there, then `integ app set {} --client-id ID --client-secret-file - --param {}={value}`",
                     requested.connector, server.param

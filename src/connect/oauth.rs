@@ -217,7 +217,7 @@ impl Flow<'_> {
             None => {
                 let requested = self.wish.requested();
                 return Err(match server {
-                    Some(server) => ConnectError::NoAppAt { requested, server },
+                    Some(server) => ConnectError::NoAppAt { requested, server: Box::new(server) },
                     None => ConnectError::NoApp { requested },
                 }
                 .into());

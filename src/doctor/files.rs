@@ -66,7 +66,7 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     }
     // A user without an entry in the system's list of users has a home such as /nonexistent.
     let nearest = data.ancestors().find(|folder| folder.exists());
-    if let Some(nearest) = nearest.filter(|nearest| *nearest != data && !is_writable(nearest)) {
+    if let Some(nearest) = nearest.filter(|nearest| *nearest != data && !(nearest.is_dir() && is_writable(nearest))) {
         let message = format!("{} cannot be made: {} cannot be written", data.display(), nearest.display());
         let fix = "set INTEG_HOME to a folder of your own: `export INTEG_HOME=/path/to/folder`".to_owned();
         findings.push(Finding::problem("folders", message, Some(fix)));

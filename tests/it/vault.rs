@@ -162,8 +162,8 @@ fn nothing_of_a_connection_can_be_read_from_any_file() {
         .apps()
         .set(&App {
             connector: "notion".to_owned(),
-            client,
             server: None,
+            client,
             updated_at: integ::clock::Timestamp::UNIX_EPOCH,
         })
         .unwrap();
@@ -291,8 +291,8 @@ fn fault_044a_a_flipped_bit_in_the_log_is_reported() {
         let client = Client { id: format!("client{number}"), secret: None };
         let app = App {
             connector: "notion".to_owned(),
-            client,
             server: None,
+            client,
             updated_at: integ::clock::Timestamp::UNIX_EPOCH,
         };
         store.apps().set(&app).unwrap();

@@ -157,7 +157,7 @@ fn field_21_userinfo_may_be_a_signed_token() {
     let body = format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&claims));
     let server = Issuer::start(move |asked| {
         let body = body.clone();
-        (asked.path == "/userinfo").then(|| Reply {
+        (asked.path == "/userinfo").then_some(Reply {
             status: 200,
             location: None,
             content_type: "application/jwt",
