@@ -3,27 +3,24 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hyper::body::Bytes;
-use hyper::http::request::Parts;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
-use super::answers::Answers;
 use super::confirm::Confirmer;
 use super::fetch;
 use super::flood::Flood;
 use super::handle::{Choice, Handlers};
 use super::inbox::Inbox;
 use super::queue::{self, Queue};
-use super::receive::{Outcome, Received, Receiver, Reply, Target, payload};
-use super::request::Request;
+use super::receive::{Outcome, Received, Receiver, Target, payload};
 use super::retention::{prune_some, pruning};
+use super::serve::{bind, port_of, serve};
 use super::setup::Setup;
 use super::subscription::{Renewed, renew_due};
 use super::view::EventView;
@@ -31,10 +28,10 @@ use crate::app::App;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connection::{ConnectionId, ConnectionName, Mode, Standing};
 use crate::error::{Error, Kind, Remedy, Result};
-use crate::http::loopback::{self, Addresses, BindError};
-use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
+use crate::http::loopback::BindError;
+use crate::http::serve::Server;
 use crate::http::{self, Route};
-use crate::store::{EventId, EventStatus, Taken};
+use crate::store::{EventId, EventStatus};
 use crate::sync::push::Pusher;
 use crate::vault::Opened;
 
@@ -466,113 +463,6 @@ fn receiver(app: &App, opened: &Arc<Opened>, targets: Vec<Arc<Target>>, is_filte
     let recall = move |target: &Target| read_again(&store, &clock, target);
     let http = http::Client::new(FETCH_TIMEOUT);
     Ok(Receiver::new(targets, inbox, app.clock.clone(), http, is_filtered, capture, recall))
-}
-
-fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
-    Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
-}
-
-/// Binds the port at the addresses that `localhost` leads to, and at a further one.
-fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
-    match further {
-        // All addresses of the machine, those of `localhost` among them.
-        Some(all) if all.is_unspecified() => loopback::bind(Addresses::Only(all), port),
-        Some(one) if !one.is_loopback() => {
-            let mut listeners = loopback::bind(Addresses::Both, port)?;
-            let port = port_of(&listeners).unwrap_or(port);
-            listeners.extend(loopback::bind(Addresses::Only(one), port)?);
-            Ok(listeners)
-        }
-        _ => loopback::bind(Addresses::Both, port),
-    }
-}
-
-fn serve(
-    listeners: Vec<TcpListener>,
-    port: u16,
-    receiver: Receiver,
-    told: mpsc::Sender<Seen>,
-    answers: Option<Arc<Answers>>,
-) -> Result<Server> {
-    let receiver = Arc::new(receiver);
-    let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
-    let gate = move |head: &Parts| {
-        let (receiver, told, head) = (Arc::clone(&gatekeeper), gate_told.clone(), head.clone());
-        async move {
-            if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
-                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
-                let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
-                answer.headers_mut().insert(hyper::header::ALLOW, allowed);
-                return Err(answer);
-            }
-            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            match receiver.admit(path, query, read(&head, Vec::new())).await {
-                Ok(most) => Ok(most),
-                Err((reply, outcome)) => {
-                    let _ = told.send(Seen::Request(outcome)).await;
-                    Err(answer(&reply))
-                }
-            }
-        }
-    };
-    let most = receiver.max_body();
-    let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
-        let (receiver, told, answers) = (Arc::clone(&receiver), told.clone(), answers.clone());
-        async move {
-            let (head, body): (Parts, Result<Bytes, Unread>) = request.into_parts();
-            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            let body = match body {
-                Ok(body) => body,
-                Err(unread) => {
-                    let _ = told.send(Seen::Request(receiver.unread(path, unread))).await;
-                    return unread.answer();
-                }
-            };
-            // Nobody else has the body: it is moved, not copied.
-            let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
-            let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
-            // Whoever watches may have gone; the answer is the vendor's all the same.
-            let _ = told.send(Seen::Request(outcome)).await;
-            if let Some((answers, event)) = waited
-                && let Some(given) = answers.take(event, receiver.answer_within(path)).await
-            {
-                reply.status = given.status;
-                reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
-                reply.body = given.body;
-            }
-            answer(&reply)
-        }
-    });
-    Ok(server.map_err(|source| ListenError::Port { port, source })?)
-}
-
-/// The event whose handler's answer is the answer to its request.
-fn awaited(outcome: &Outcome) -> Option<EventId> {
-    let Outcome::Received { events, .. } = outcome else { return None };
-    let first = events.first()?;
-    matches!(first.taken, Taken::New(_) | Taken::Restarted(_)).then(|| first.taken.id())
-}
-
-/// The content type of what a command printed: JSON where it is, else the connector's.
-fn kind_of(text: &str, usual: &str) -> String {
-    let is_json =
-        text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if is_json { "application/json" } else { usual }.to_owned()
-}
-
-fn read(head: &Parts, body: Vec<u8>) -> Request {
-    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Request {
-        method: head.method.to_string(),
-        url: String::new(),
-        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        body,
-    }
-}
-
-fn answer(reply: &Reply) -> Answer {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
 
 /// Secrets and values that another process has put in force meanwhile, and secrets whose time is over.

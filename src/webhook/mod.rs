@@ -23,6 +23,7 @@ pub mod replay;
 pub mod request;
 pub mod retention;
 pub mod send;
+mod serve;
 pub mod setup;
 pub mod sign;
 pub mod simulate;

@@ -1,0 +1,124 @@
+//! The HTTP side of receiving: the addresses that are listened on, and requests on their way to the receiver and back.
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use hyper::http::request::Parts;
+use tokio::sync::mpsc;
+
+use super::answers::Answers;
+use super::listen::{ListenError, Seen};
+use super::receive::{Outcome, Receiver, Reply};
+use super::request::Request;
+use crate::error::Result;
+use crate::http::loopback::{self, Addresses, BindError};
+use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
+use crate::store::{EventId, Taken};
+
+/// Binds the port at the addresses that `localhost` leads to, and at a further one.
+pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
+    match further {
+        // All addresses of the machine, those of `localhost` among them.
+        Some(all) if all.is_unspecified() => loopback::bind(Addresses::Only(all), port),
+        Some(one) if !one.is_loopback() => {
+            let mut listeners = loopback::bind(Addresses::Both, port)?;
+            let port = port_of(&listeners).unwrap_or(port);
+            listeners.extend(loopback::bind(Addresses::Only(one), port)?);
+            Ok(listeners)
+        }
+        _ => loopback::bind(Addresses::Both, port),
+    }
+}
+
+pub(super) fn serve(
+    listeners: Vec<TcpListener>,
+    port: u16,
+    receiver: Receiver,
+    told: mpsc::Sender<Seen>,
+    answers: Option<Arc<Answers>>,
+) -> Result<Server> {
+    let receiver = Arc::new(receiver);
+    let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
+    let gate = move |head: &Parts| {
+        let (receiver, told, head) = (Arc::clone(&gatekeeper), gate_told.clone(), head.clone());
+        async move {
+            if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
+                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+                let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
+                answer.headers_mut().insert(hyper::header::ALLOW, allowed);
+                return Err(answer);
+            }
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            match receiver.admit(path, query, read(&head, Vec::new())).await {
+                Ok(most) => Ok(most),
+                Err((reply, outcome)) => {
+                    let _ = told.send(Seen::Request(outcome)).await;
+                    Err(answer(&reply))
+                }
+            }
+        }
+    };
+    let most = receiver.max_body();
+    let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
+        let (receiver, told, answers) = (Arc::clone(&receiver), told.clone(), answers.clone());
+        async move {
+            let (head, body): (Parts, Result<Bytes, Unread>) = request.into_parts();
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            let body = match body {
+                Ok(body) => body,
+                Err(unread) => {
+                    let _ = told.send(Seen::Request(receiver.unread(path, unread))).await;
+                    return unread.answer();
+                }
+            };
+            // Nobody else has the body: it is moved, not copied.
+            let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
+            let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
+            // Whoever watches may have gone; the answer is the vendor's all the same.
+            let _ = told.send(Seen::Request(outcome)).await;
+            if let Some((answers, event)) = waited
+                && let Some(given) = answers.take(event, receiver.answer_within(path)).await
+            {
+                reply.status = given.status;
+                reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
+                reply.body = given.body;
+            }
+            answer(&reply)
+        }
+    });
+    Ok(server.map_err(|source| ListenError::Port { port, source })?)
+}
+
+/// The event whose handler's answer is the answer to its request.
+fn awaited(outcome: &Outcome) -> Option<EventId> {
+    let Outcome::Received { events, .. } = outcome else { return None };
+    let first = events.first()?;
+    matches!(first.taken, Taken::New(_) | Taken::Restarted(_)).then(|| first.taken.id())
+}
+
+/// The content type of what a command printed: JSON where it is, else the connector's.
+fn kind_of(text: &str, usual: &str) -> String {
+    let is_json =
+        text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_json { "application/json" } else { usual }.to_owned()
+}
+
+fn read(head: &Parts, body: Vec<u8>) -> Request {
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Request {
+        method: head.method.to_string(),
+        url: String::new(),
+        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body,
+    }
+}
+
+fn answer(reply: &Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    page(status, &reply.content_type, &reply.body, "default-src 'none'")
+}
+
+pub(super) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
+    Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
+}
