@@ -168,6 +168,35 @@ struct Sending<'s> {
     most: usize,
 }
 
+/// A request with a random body, not yet signed, and the id of its delivery.
+fn random_request(dice: &mut Dice, sending: &Sending<'_>, largest: bool) -> (String, Request) {
+    let (body, kind, coding) = body(dice, sending.scheme, sending.most, largest);
+    let mut request = Request { body, ..sending.sample.clone() };
+    request.headers.retain(|(name, _)| !["content-type", "webhook-id"].contains(&name.to_ascii_lowercase().as_str()));
+    let id = format!("msg_{:016x}", dice.roll());
+    for (name, value) in [("Content-Type", kind), ("Content-Encoding", coding)] {
+        if !value.is_empty() {
+            request.set_header(name, value);
+        }
+    }
+    for name in ["X-GitHub-Delivery", "X-Atlassian-Webhook-Identifier", "Idempotency-Key"] {
+        if request.one(name).is_some() {
+            request.set_header(name, &id);
+        }
+    }
+    (id, request)
+}
+
+/// Sends a request that must be taken, and returns the line of its event.
+fn taken(url: &Url, request: &Request, listening: &mut Listening, what: &dyn Fn(&str) -> String) -> Value {
+    let status = post(url, request);
+    assert!(status.is_some_and(|status| status / 100 == 2), "{}", what(&format!("{status:?}")));
+    let line = listening.event();
+    let told = (&line["event"], &line["verified"], &line["conflict"]);
+    assert_eq!(told, (&json!("received"), &json!(true), &Value::Null), "{}", what(&line.to_string()));
+    line
+}
+
 /// `INTEG_TEST_ROUNDS=10000 cargo test --test it random_bodies -- --nocapture` sends so many.
 #[test]
 fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte() {
@@ -205,23 +234,7 @@ fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte()
             let sending = &sendings[(done + index) % total];
             // The largest that the connector allows, now and then.
             let largest = (done + index) % LARGEST_EVERY == 7 && sending.scheme.name != "twilio-form";
-            let (body, kind, coding) = body(&mut dice, sending.scheme, sending.most, largest);
-            let mut request = Request { body, ..sending.sample.clone() };
-            request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-            if !kind.is_empty() {
-                request.set_header("Content-Type", kind);
-            }
-            if !coding.is_empty() {
-                request.set_header("Content-Encoding", coding);
-            }
-            let id = format!("msg_{:016x}", dice.roll());
-            request.headers.retain(|(name, _)| !name.to_ascii_lowercase().contains("webhook-id"));
-            if request.one("X-GitHub-Delivery").is_some() {
-                request.set_header("X-GitHub-Delivery", &id);
-            }
-            if request.one("X-Atlassian-Webhook-Identifier").is_some() {
-                request.set_header("X-Atlassian-Webhook-Identifier", &id);
-            }
+            let (id, request) = random_request(&mut dice, sending, largest);
             batch.push((sending.scheme, id, sending.key.clone(), request));
         }
         let at = Timestamp::now().as_second();
@@ -247,17 +260,8 @@ fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte()
                     request.headers
                 )
             };
-            let status = post(&url, &request);
-            assert!(status.is_some_and(|status| status / 100 == 2), "{}", what(&format!("{status:?}")));
-            let line = listening.event();
-            assert_eq!(line["event"], "received", "{}", what(&line.to_string()));
-            assert_eq!(
-                (&line["connection"], &line["verified"]),
-                (&json!(scheme.to), &json!(true)),
-                "{}",
-                what(&line.to_string())
-            );
-            assert_eq!(line["conflict"], json!(null), "{}", what(&line.to_string()));
+            let line = taken(&url, &request, &mut listening, &what);
+            assert_eq!(line["connection"], scheme.to, "{}", what(&line.to_string()));
             again += usize::from(line["duplicate"] == true);
             let kept = store.events().kept(EventId(line["id"].as_i64().unwrap())).unwrap().unwrap();
             assert!(kept.body == request.body, "{}", what("another body is stored"));

@@ -283,11 +283,7 @@ impl Screen<'_> {
                     if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
                 self.refused_because(Some(connection), reason, &format!("{why}{hint}"), true);
             }
-            Seen::Paused { connection, id, error } => {
-                let document =
-                    json!({ "event": "paused", "connection": connection.to_string(), "id": id.0, "error": error });
-                self.line(&document, [&connection.to_string(), error, "", ""], "paused", Some(Tone::Warn));
-            }
+            Seen::Paused { connection, id, error } => self.paused(connection, *id, error),
             Seen::Resumed { connection } => {
                 let document = json!({ "event": "resumed", "connection": connection.to_string() });
                 self.line(&document, [&connection.to_string(), "", "", ""], "resumed", Some(Tone::Good));
@@ -298,20 +294,7 @@ impl Screen<'_> {
             }
             Seen::Request(Outcome::Unknown) => self.refused(None, "unknown_url", "no connection has this URL"),
             Seen::Confirmed { connection, id, kind, verified, error } => {
-                let (event, state, tone) = match verified {
-                    true => ("verified", "verified", Tone::Good),
-                    false => ("refused", "refused", Tone::Bad),
-                };
-                let mut document = json!({
-                    "event": event, "connection": connection.to_string(), "id": id.0, "type": kind,
-                    "verified": verified, "error": error,
-                });
-                if !verified {
-                    document["reason"] = json!("not_confirmed");
-                    self.seen.borrow_mut().refused += 1;
-                }
-                let why = error.as_deref().unwrap_or_default();
-                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), why], state, Some(tone));
+                self.confirmed(connection, *id, kind, *verified, error.as_deref());
             }
             Seen::Summary { connection, reason, count } => {
                 self.seen.borrow_mut().refused += count;
@@ -348,6 +331,25 @@ impl Screen<'_> {
                 }
             }
         }
+    }
+
+    fn paused(&self, connection: &ConnectionName, id: EventId, error: &str) {
+        let document = json!({ "event": "paused", "connection": connection.to_string(), "id": id.0, "error": error });
+        self.line(&document, [&connection.to_string(), error, "", ""], "paused", Some(Tone::Warn));
+    }
+
+    fn confirmed(&self, connection: &ConnectionName, id: EventId, kind: &str, verified: bool, error: Option<&str>) {
+        let (event, tone) = if verified { ("verified", Tone::Good) } else { ("refused", Tone::Bad) };
+        let mut document = json!({
+            "event": event, "connection": connection.to_string(), "id": id.0, "type": kind,
+            "verified": verified, "error": error,
+        });
+        if !verified {
+            document["reason"] = json!("not_confirmed");
+            self.seen.borrow_mut().refused += 1;
+        }
+        let cells = [&connection.to_string(), kind, &id.0.to_string(), error.unwrap_or_default()];
+        self.line(&document, cells, event, Some(tone));
     }
 
     fn received(&self, connection: &ConnectionName, received: &Received) {

@@ -35,7 +35,7 @@ fn field_05_an_event_keeps_its_type_and_id_in_json_that_strict_parsers_refuse() 
     }
     let marked = [b"\xef\xbb\xbf".as_slice(), br#"{"id":"evt_bom","type":"invoice.paid"}"#].concat();
     assert_eq!(taken(&mut listening, "stripe", &stripe(&marked), &marked)["delivery_id"], "evt_bom");
-    let handled = lines(home.path().join("out.jsonl"), values.len() + 1);
+    let handled = lines(&home.path().join("out.jsonl"), values.len() + 1);
     assert_eq!(handled[0]["resource"], "in_1");
     // Handlers get what the service wrote, letter by letter.
     let written = std::fs::read_to_string(home.path().join("out.jsonl")).unwrap();
@@ -109,7 +109,7 @@ fn field_07_a_body_in_another_character_set_is_read_and_kept_byte_for_byte() {
         let kept = home.command(["webhook", "show", &line["id"].to_string(), "--body"]).output().unwrap();
         assert_eq!(&kept.stdout, body, "{kind}");
     }
-    let handled = lines(home.path().join("out.jsonl"), bodies.len());
+    let handled = lines(&home.path().join("out.jsonl"), bodies.len());
     assert!(handled.iter().all(|line| line["payload"].to_string().contains("José")), "{handled:?}");
     // What captures a request finds its signature right.
     let (kind, body) = &bodies[0];
@@ -135,7 +135,7 @@ fn field_07_a_compressed_body_is_read_and_a_bomb_is_refused() {
     assert_eq!(line["type"], "order.paid", "{line}");
     listening.until("handled");
     assert_eq!(std::fs::read(home.path().join("stdin")).unwrap(), plain);
-    let handled = lines(home.path().join("out.jsonl"), 1);
+    let handled = lines(&home.path().join("out.jsonl"), 1);
     assert_eq!(handled[0]["payload"]["data"]["amount"].to_string(), "1.10");
     let kept = home.command(["webhook", "show", &line["id"].to_string(), "--body"]).output().unwrap();
     assert_eq!(kept.stdout, body);
@@ -148,7 +148,7 @@ fn field_07_a_compressed_body_is_read_and_a_bomb_is_refused() {
     taken(&mut listening, "webhook", &headers, &other);
     listening.until("handled");
     assert_eq!(std::fs::read(home.path().join("stdin")).unwrap(), other);
-    assert_eq!(lines(home.path().join("out.jsonl"), 2)[1]["payload"]["base64"], "zrL/AAE=");
+    assert_eq!(lines(&home.path().join("out.jsonl"), 2)[1]["payload"]["base64"], "zrL/AAE=");
     assert_eq!(events(&home, "").len(), 2);
 }
 
@@ -160,5 +160,5 @@ fn field_15_every_value_of_a_repeated_form_name_arrives() {
     let headers = ["Content-Type: application/x-www-form-urlencoded".to_owned(), hub(body)];
     assert_eq!(taken(&mut listening, "webhook", &headers, body)["type"], "x");
     let payload = json!({ "type": "x", "tag": ["a", "b", "a"], "list[]": ["1", "2"], "empty": "", "one": "1" });
-    assert_eq!(lines(home.path().join("out.jsonl"), 1)[0]["payload"], payload);
+    assert_eq!(lines(&home.path().join("out.jsonl"), 1)[0]["payload"], payload);
 }

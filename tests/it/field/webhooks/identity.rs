@@ -24,7 +24,7 @@ fn field_08_equal_bodies_without_an_id_are_an_event_each() {
     // A captured request is no event under an id that was added to it.
     let headers = [JSON.to_owned(), hub(HEARTBEAT), "webhook-id: msg_1".to_owned()];
     assert_eq!(taken(&mut listening, "webhook", &headers, HEARTBEAT)["duplicate"], true);
-    assert_eq!(lines(home.path().join("out.jsonl"), 4).len(), 4);
+    assert_eq!(lines(&home.path().join("out.jsonl"), 4).len(), 4);
     // By its id a request is known however often it comes.
     for duplicate in [false, true] {
         let headers = [JSON.to_owned(), bearer(), "webhook-id: msg_2".to_owned()];
@@ -95,7 +95,7 @@ fn field_09_a_conflict_is_shown_resolved_handled_and_sent_again() {
     assert_eq!((ran.code, ran.error_code().as_str()), (3, "unknown_body"), "{ran:?}");
     let resolved = home.json("webhook resolve 1 --keep 2");
     assert_eq!(resolved["events"].as_array().unwrap().len(), 1, "{resolved}");
-    let handled = lines(home.path().join("out.jsonl"), 2);
+    let handled = lines(&home.path().join("out.jsonl"), 2);
     assert_eq!(handled[1]["type"], "payout.paid", "the body that was chosen is handled");
     let ran = home.run("webhook resolve 1 --keep stored --json");
     assert_eq!((ran.code, ran.error_code().as_str()), (3, "no_conflict"), "{ran:?}");
@@ -106,11 +106,11 @@ fn field_09_a_conflict_is_shown_resolved_handled_and_sent_again() {
         assert_eq!((line["conflict"] == true, line["duplicate"] == true), (conflict, !conflict), "{line}");
     }
     assert_eq!(home.json("webhook resolve 1 --keep all")["events"].as_array().unwrap().len(), 1);
-    let handled = lines(home.path().join("out.jsonl"), 3);
+    let handled = lines(&home.path().join("out.jsonl"), 3);
     assert_eq!(handled[2]["type"], "charge.refunded");
     let receiver = crate::receiver::Receiver::start();
     home.ok(&format!("webhook replay stripe --since 1h --to {}", receiver.url("/in")));
-    let sent: Vec<String> = receiver.received("/in").iter().map(|message| message.text()).collect();
+    let sent: Vec<String> = receiver.received("/in").iter().map(crate::wire::Message::text).collect();
     let expected =
         ["invoice.paid", "payout.paid", "charge.refunded"].map(|kind| String::from_utf8(test_event(kind)).unwrap());
     assert_eq!(sent, expected);

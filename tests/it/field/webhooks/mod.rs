@@ -8,7 +8,7 @@ mod services;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
@@ -89,10 +89,10 @@ fn taken(listening: &mut Listening, connection: &str, headers: &[String], body: 
 }
 
 /// The lines of a file that a handler writes, once there are so many.
-fn lines(path: PathBuf, count: usize) -> Vec<Value> {
+fn lines(path: &Path, count: usize) -> Vec<Value> {
     let waiting = Instant::now();
     loop {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         if lines.len() >= count && text.ends_with('\n') {
             return lines.iter().map(|line| integ::json::parse(line).unwrap()).collect();

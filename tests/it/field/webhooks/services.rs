@@ -78,7 +78,7 @@ fn field_39_slacks_buttons_modals_and_commands_have_types_teams_and_people() {
     for (kind, _, (headers, body)) in &forms {
         assert_eq!(taken(&mut listening, "slack", headers, body)["type"], *kind);
     }
-    for ((kind, resource, _), event) in forms.iter().zip(lines(home.path().join("out.jsonl"), 4)) {
+    for ((kind, resource, _), event) in forms.iter().zip(lines(&home.path().join("out.jsonl"), 4)) {
         let told = [&event["type"], &event["account"], &event["actor"], &event["resource"]];
         assert_eq!(told, [kind, "T1", "U1", resource].map(|text| json!(text)).each_ref(), "{event}");
     }
@@ -96,7 +96,7 @@ fn field_39_stripes_second_version_has_its_time_resource_and_account() {
         "created": "2025-11-28T03:20:00.000Z", "context": "acct_1", "related_object": { "id": "mtr_1" } })
     .to_string();
     taken(&mut listening, "stripe", &stripe(body.as_bytes()), body.as_bytes());
-    let event = &lines(home.path().join("out.jsonl"), 1)[0];
+    let event = &lines(&home.path().join("out.jsonl"), 1)[0];
     let told = [&event["time"], &event["resource"], &event["account"]];
     assert_eq!(told, ["2025-11-28T03:20:00Z", "mtr_1", "acct_1"].map(|text| json!(text)).each_ref(), "{event}");
 }
