@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! The HTTP side of the receiver: its addresses and port, and a request from its head to its answer.
-=======
 //! The HTTP side of receiving: the addresses that are listened on, and requests on their way to the receiver and back.
->>>>>>> webhooks
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
@@ -20,14 +16,6 @@ use crate::http::loopback::{self, Addresses, BindError};
 use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
 use crate::store::{EventId, Taken};
 
-<<<<<<< HEAD
-/// Returns the port that all of the listeners share.
-pub(super) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
-    Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
-}
-
-=======
->>>>>>> webhooks
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
 pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
     match further {
@@ -43,14 +31,6 @@ pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener
     }
 }
 
-<<<<<<< HEAD
-/// Serves the receiver: each request is admitted by its head, received with its body, and answered; what became of it is sent
-/// to `told`.
-///
-/// # Errors
-/// [`ListenError::Port`].
-=======
->>>>>>> webhooks
 pub(super) fn serve(
     listeners: Vec<TcpListener>,
     port: u16,
@@ -138,10 +118,7 @@ fn answer(reply: &Reply) -> Answer {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
-<<<<<<< HEAD
-=======
 
 pub(super) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
     Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
 }
->>>>>>> webhooks
