@@ -107,7 +107,9 @@ fn environment() -> String {
         "\nEvery flag has a variable too, made from its name: --json is INTEG_JSON,\n\
          `connect --timeout` is INTEG_CONNECT_TIMEOUT. The credentials of an app are\n\
          looked for in CONNECTOR_CLIENT_ID and CONNECTOR_CLIENT_SECRET as well, as in\n\
-         GITHUB_CLIENT_ID. Proxies may be named in small letters.\n",
+         GITHUB_CLIENT_ID. If you choose the server (oidc, oauth2, your own GitLab),\n\
+         they count only for the one that OIDC_ISSUER, OAUTH2_TOKEN_URL or GITLAB_HOST\n\
+         names. Proxies may be named in small letters.\n",
     );
     text
 }

@@ -29,7 +29,8 @@ pub struct Registered {
 }
 
 /// Returns the client registered for a connector at a server: the workspace's, then the global one, then
-/// `<CONNECTOR>_CLIENT_ID` and `<CONNECTOR>_CLIENT_SECRET`. Absent `server` is the connector's own.
+/// `<CONNECTOR>_CLIENT_ID` and `<CONNECTOR>_CLIENT_SECRET`. Absent `server` is the connector's own. The environment's client is
+/// sent to another server only if a variable such as `OIDC_ISSUER` names that server.
 ///
 /// # Errors
 /// The vault's.
@@ -49,6 +50,13 @@ pub fn find_client(app: &App, connector: &str, server: Option<&AppServer>) -> Re
         }
     }
     let prefix = connector.to_ascii_uppercase().replace('-', "_");
+    if let Some(AppServer { param, value, .. }) = server {
+        let named = env::named(&format!("{prefix}_{}", param.to_ascii_uppercase()));
+        let bare = |url: &str| url.trim().trim_end_matches('/').to_owned();
+        if named.is_none_or(|named| bare(&named) != bare(value)) {
+            return Ok(None);
+        }
+    }
     let id = env::named(&format!("{prefix}_CLIENT_ID")).map(|id| id.trim().to_owned());
     let secret = env::named(&format!("{prefix}_CLIENT_SECRET")).map(Secret::trimmed);
     let found = id.map(|id| Registered {

@@ -43,6 +43,23 @@ fn field_16_an_app_is_never_sent_to_another_issuer() {
 }
 
 #[test]
+fn field_16_the_environments_app_is_sent_only_where_the_environment_says() {
+    if !ready() {
+        return;
+    }
+    let (one, two) = (well_behaved(), well_behaved());
+    let home = home().with("OIDC_CLIENT_ID", "app-of-one").with("OIDC_CLIENT_SECRET", "secret-of-one");
+    let ran = home.run(&format!("connect oidc --issuer {} --json", one.origin));
+    assert_eq!(ran.error_code(), "no_app", "nothing says whose app it is: {ran:?}");
+    let home = home.with("OIDC_ISSUER", &one.origin);
+    home.ok(&format!("connect oidc --issuer {}/", one.origin));
+    assert!(one.saw("secret-of-one") || one.asked("/token")[0].basic.is_some());
+    let ran = home.run(&format!("connect oidc --as two --issuer {} --json", two.origin));
+    assert_eq!(ran.error_code(), "no_app", "{ran:?}");
+    assert!(!two.saw("app-of-one") && !two.saw("secret-of-one"));
+}
+
+#[test]
 fn field_16_an_app_is_registered_for_the_server_that_is_named() {
     if !ready() {
         return;

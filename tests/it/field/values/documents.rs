@@ -305,5 +305,5 @@ fn rounds() {
         eprintln!("INTEG_TEST_SEED={seed}, {charset:?}");
         round(&service, &documents, charset);
     }
-    eprintln!("{} documents in {rounds} pages", DOCUMENTS * rounds as usize);
+    println!("figures: {{\"documents\": {}, \"pages\": {rounds}}}", DOCUMENTS * rounds as usize);
 }
