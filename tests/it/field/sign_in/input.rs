@@ -76,7 +76,9 @@ while time.time() - start < 30:
         while data:
             data = data[os.write(fd, data[:512]):]
             # What is echoed is read meanwhile, or both sides would wait.
-            while select.select([fd], [], [], 0.01)[0]: out += os.read(fd, 65536)
+            try:
+                while select.select([fd], [], [], 0.01)[0]: out += os.read(fd, 65536)
+            except OSError: data = b""
         sent = True
 print(out.decode("utf-8", "replace"))
 "#;
