@@ -42,12 +42,8 @@ const HARMLESS_HEADERS: &[&str] = &[
 /// The value of a request's header as it may be shown.
 pub fn redact_header(name: &str, value: &Secret, secrets: &[Secret]) -> String {
     let name = name.to_ascii_lowercase();
-    let is_harmless = |known: &&str| name == **known || (known.starts_with('-') && name.ends_with(*known));
-    if HARMLESS_HEADERS.iter().any(|known| is_harmless(&known)) {
-        scrub(value.expose(), secrets)
-    } else {
-        REDACTED.to_owned()
-    }
+    let is_harmless = |known: &&str| name == *known || (known.starts_with('-') && name.ends_with(known));
+    if HARMLESS_HEADERS.iter().any(is_harmless) { scrub(value.expose(), secrets) } else { REDACTED.to_owned() }
 }
 
 /// The URL as it may be shown: without userinfo and fragment, secret parameters blanked, known secrets scrubbed.

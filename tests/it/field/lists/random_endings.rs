@@ -15,6 +15,7 @@ use integ::vault::{PassphraseSource, Prompt};
 use serde_json::{Value, json};
 
 use super::service::{Asked, Reply, Service, connected};
+use crate::harness::Home;
 use crate::race::{Random, rounds};
 
 /// Records that are asked for at once.
@@ -132,8 +133,10 @@ struct Served {
     ending: Ending,
     /// The request that a fault meets, counted from 0.
     faulty: usize,
+    /// Requests since the run began.
     asked: usize,
-    /// Pages that were answered since the run began.
+    /// Cursors that were given: no two are alike.
+    cursors: usize,
     random: u64,
     next_id: usize,
     cut: bool,
@@ -237,7 +240,8 @@ impl Served {
         }
         let total = self.truth.len();
         let mut body = json!({ "items": items });
-        let cursor = format!("{before}-{}", self.asked);
+        self.cursors += 1;
+        let cursor = format!("{before}-{}", self.cursors);
         let mut link = asked.url.clone();
         link.set_query(None);
         let _ = link.set_host(Some("api.acme.example"));
@@ -246,7 +250,7 @@ impl Served {
         let mut reply_link = None;
         match self.kind {
             "link" => reply_link = goes_on.then(|| format!("<{link}>; rel=\"next\"")),
-            "next_url" | "next_url_more" => body["next"] = goes_on.then(|| json!(link)).unwrap_or_default(),
+            "next_url" | "next_url_more" => body["next"] = if goes_on { json!(link) } else { Value::Null },
             "links" if goes_on => body["links"] = json!([{ "rel": "self" }, { "rel": "next", "href": link }]),
             "links" => body["links"] = json!([{ "rel": "self" }]),
             "cursor" | "cursor_last" if goes_on => body["next"] = json!(cursor),
@@ -328,9 +332,47 @@ struct Engine {
     app: App,
     connection: ConnectionId,
     runtime: tokio::runtime::Runtime,
+    _home: Home,
+    _service: Service,
 }
 
 impl Engine {
+    /// The program, connected to a service of one list of each kind.
+    fn start() -> (Self, Arc<BTreeMap<&'static str, Mutex<Served>>>) {
+        let serve = |kind| Served {
+            kind,
+            truth: (1..=35).map(|id| (id, 0)).collect(),
+            ending: Ending::Whole,
+            faulty: 0,
+            asked: 0,
+            cursors: 0,
+            random: 0,
+            next_id: 36,
+            cut: false,
+            met: false,
+        };
+        let served: BTreeMap<&'static str, Mutex<Served>> =
+            KINDS.iter().map(|(kind, _)| (*kind, Mutex::new(serve(kind)))).collect();
+        let served = Arc::new(served);
+        let serving = Arc::clone(&served);
+        let service = Service::start(move |asked| {
+            let name = asked.url.path().strip_prefix("/v1/")?;
+            Some(serving.get(name)?.lock().unwrap().answer(asked))
+        });
+        let stream = |(name, rules): &(&str, &str)| {
+            let rules = rules.replace("SIZED", &format!("size_param = \"limit\", size = {SIZE}"));
+            format!(
+                "[streams.{name}]\nabout = \"x\"\npath = \"/{name}\"\nrecords = [\"/items\"]\nkey = [\"/id\"]\npages = {{ {rules} }}\n"
+            )
+        };
+        let home = connected(&KINDS.iter().map(stream).collect::<String>(), &service);
+        let workspace: WorkspaceName = "default".parse().unwrap();
+        let mut app = App::new(Folders::under(home.path()), Config::default(), workspace, Box::new(Nobody));
+        app.clock = Clock::fixed(Timestamp::now());
+        let connection = app.connection(&"acme".parse().unwrap()).unwrap().id;
+        (Engine { app, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
+    }
+
     fn sync(&self, stream: &str, mode: Mode, allow_deletes: bool) -> sync::Report {
         let order = Order {
             connection: "acme".parse::<ConnectionName>().unwrap(),
@@ -375,38 +417,7 @@ fn any_ending(random: &mut Random) -> Ending {
 fn field_01_02_03_random_endings_of_lists_delete_nothing_that_is_there_and_mark_what_is_gone() {
     let seed = std::env::var("INTEG_TEST_SEED").map_or(20_261_128, |seed| seed.parse().unwrap());
     let mut random = Random(seed);
-    let serve = |kind| Served {
-        kind,
-        truth: (1..=35).map(|id| (id, 0)).collect(),
-        ending: Ending::Whole,
-        faulty: 0,
-        asked: 0,
-        random: 0,
-        next_id: 36,
-        cut: false,
-        met: false,
-    };
-    let served: BTreeMap<&str, Mutex<Served>> =
-        KINDS.iter().map(|(kind, _)| (*kind, Mutex::new(serve(kind)))).collect();
-    let served = Arc::new(served);
-    let serving = Arc::clone(&served);
-    let service = Service::start(move |asked| {
-        let name = asked.url.path().strip_prefix("/v1/")?;
-        Some(serving.get(name)?.lock().unwrap().answer(asked))
-    });
-    let stream = |(name, rules): &(&str, &str)| {
-        let rules = rules.replace("SIZED", &format!("size_param = \"limit\", size = {SIZE}"));
-        format!(
-            "[streams.{name}]\nabout = \"x\"\npath = \"/{name}\"\nrecords = [\"/items\"]\nkey = [\"/id\"]\npages = {{ {rules} }}\n"
-        )
-    };
-    let home = connected(&KINDS.iter().map(stream).collect::<String>(), &service);
-    let workspace: WorkspaceName = "default".parse().unwrap();
-    let mut app = App::new(Folders::under(home.path()), Config::default(), workspace, Box::new(Nobody));
-    app.clock = Clock::fixed(Timestamp::now());
-    let connection = app.connection(&"acme".parse().unwrap()).unwrap().id;
-    let engine = Engine { app, connection, runtime: new_runtime().unwrap() };
-
+    let (engine, served) = Engine::start();
     let runs = rounds(1) * RUNS;
     let (mut complete, mut failed, mut held, mut resumed, mut marked, mut most) = (0_u64, 0_u64, 0_u64, 0_u64, 0, 0);
     let mut endings: BTreeMap<String, u64> = BTreeMap::new();
