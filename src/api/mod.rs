@@ -20,7 +20,7 @@ pub use build::{Call, Path, own_host};
 pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
 pub use input::{Attachment, Input, Parameters, scalar};
 pub(crate) use pages::records;
-pub use pages::{Listed, PagingError, Turn, all_turns, first, greatest, next_page};
+pub use pages::{Listed, PagingError, Turn, all_turns, falls_short, first, greatest, next_page};
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 pub use trail::{Met, Trail, fingerprint, hash_of};
 

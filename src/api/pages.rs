@@ -161,6 +161,14 @@ pub fn next_page(pages: Option<&Pages>, listed: &Listed<'_>) -> Result<Option<Tu
     }
 }
 
+/// Whether the last page ends a list of which the service says that it holds more: what is missing from it may be there.
+pub fn falls_short(pages: &Pages, listed: &Listed<'_>) -> bool {
+    let seen = listed.seen as u64;
+    let is_short = listed.number(pages.total.as_ref()).is_some_and(|total| seen < total);
+    // Some say that an empty list has one page.
+    is_short || (seen == 0 && listed.number(pages.total_pages.as_ref()).is_some_and(|total| total > 1))
+}
+
 /// The page behind this one, by its number.
 fn next_number(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Turn> {
     let next = listed.counted(pages).saturating_add(1);
@@ -407,6 +415,25 @@ mod tests {
         assert_eq!(next(pages, hidden, 0).unwrap(), "/v1/things?limit=2&page=5", "nothing on it may be seen");
         let more = "kind='offset'\nparam='startAt'\nrecords='/values'\nmore='/more'\nsize=50\nsize_param='limit'";
         assert_eq!(next(more, r#"{"values":[],"more":true}"#, 0).unwrap(), "/v1/things?limit=2&page=4&startAt=50");
+    }
+
+    #[test]
+    fn a_list_with_fewer_records_than_the_service_counts_falls_short() {
+        let falls = |rules: &str, body: Value, seen| {
+            let url = Url::parse("https://api.example.com/v1/things").unwrap();
+            let find = |at: &Pointer| at.find(&body).cloned();
+            falls_short(
+                &pages(rules),
+                &Listed { url: &url, turn: None, link: None, find: &find, count: 0, seen, id: None },
+            )
+        };
+        let total = "kind='offset'\nparam='at'\ntotal='/total'";
+        assert!(
+            falls(total, serde_json::json!({ "total": 3 }), 2) && !falls(total, serde_json::json!({ "total": 3 }), 3)
+        );
+        let numbered = "kind='page'\nparam='page'\ntotal_pages='/pages'";
+        assert!(falls(numbered, serde_json::json!({ "pages": 2 }), 0));
+        assert!(!falls(numbered, serde_json::json!({ "pages": 1 }), 0) && !falls(numbered, serde_json::json!({}), 0));
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::list::Reader;
 use super::plan::{self, Progress};
 use super::record::{self, Pulled};
 use super::walk::SIDE_BY_SIDE;
-use crate::api::{self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, greatest, hash_of, next_page};
+use crate::api::{
+    self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, falls_short, greatest, hash_of, next_page,
+};
 use crate::app::AppError;
 use crate::clock::{self, Timestamp};
 use crate::connection::ConnectionName;
@@ -331,6 +333,7 @@ impl Reader<'_> {
         let next = sheet.listed(progress, id, |listed| next_page(pages, listed)).map_err(|source| {
             self.error(|connection, stream| SyncError::Paging { connection, stream, source }).into_trouble()
         })?;
+        let falls_short = pages.is_some_and(|pages| sheet.listed(progress, None, |listed| falls_short(pages, listed)));
         let omitted = list.omitted()?;
         if !omitted.is_empty() {
             records.retain(|pulled| !pulled.holds_any(&omitted));
@@ -339,7 +342,7 @@ impl Reader<'_> {
         Ok(Fetched {
             page: plan::Page {
                 count,
-                nulls: *nulls,
+                is_partial: *nulls > 0 || (next.is_none() && falls_short),
                 records: met,
                 is_repeated: false,
                 second_key,

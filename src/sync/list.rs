@@ -116,7 +116,8 @@ impl Reader<'_> {
         if progress.since.is_some() && self.goal.mode == Mode::Incremental {
             self.looked_back.store(true, Ordering::Relaxed);
         }
-        let mut looks_again = !progress.again && list.pages().is_some_and(may_shift);
+        // Also at a list that goes on where another run left it, whichever look that was.
+        let mut looks_again = list.pages().is_some_and(may_shift);
         let mut was_doubtful = false;
         for _ in 0..=MOST_RESTARTS {
             let walk = Walk { reader: self, list: &list, part: &part, parent_version, looks_again };

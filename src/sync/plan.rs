@@ -86,8 +86,8 @@ pub(super) enum Tie {
 pub(super) struct Page {
     /// Items of its list, those that are null or left out among them.
     pub(super) count: usize,
-    /// Items that are null: what they stand for is not known.
-    pub(super) nulls: usize,
+    /// Whether the list is known to hold more than was given: an item is null, or the service counts more records.
+    pub(super) is_partial: bool,
     /// Hashes of what tells its records from others.
     pub(super) records: Vec<u64>,
     /// Whether all of them were met before.
@@ -203,7 +203,7 @@ pub(super) fn advance(stream: &Stream, mut progress: Progress, cursor: Option<&s
     {
         progress.high = Some(text.clone());
     }
-    if page.nulls > 0 {
+    if page.is_partial {
         progress.whole = false;
     }
     progress.doubtful |= page.is_repeated;

@@ -286,7 +286,7 @@ fn attack_b4_a_browser_never_reaches_another_user_who_listened_on_ipv6_first() {
         ran.stderr.contains(&format!("[::1]:{port}")) && ran.stderr.contains(&format!("uid {}", mallory.uid())),
         "{ran:?}"
     );
-    assert!(ran.stderr.contains("integ connect plain --paste"), "{ran:?}");
+    assert!(ran.stderr.contains("integ connect plain --origin") && ran.stderr.contains("--paste`"), "{ran:?}");
     assert!(vendor.exchanged().is_empty());
 }
 
