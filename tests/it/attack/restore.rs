@@ -118,7 +118,7 @@ fn attack_b3_no_schema_of_a_backup_is_restored() {
 fn attack_b3_rows_that_do_not_fit_are_refused() {
     let victim = Victim::new();
     for (what, sql) in [
-        ("wrong type", "UPDATE apps SET updated_at = 'soon'; INSERT INTO apps VALUES ('x', 'y', NULL, x'00')"),
+        ("wrong type", "UPDATE apps SET updated_at = 'soon'; INSERT INTO apps VALUES ('x', 's', 'y', NULL, x'00')"),
         ("broken reference", "PRAGMA foreign_keys = OFF; UPDATE grants SET connection_id = 77"),
         ("forbidden word", "UPDATE connections SET mode = 'x'"),
         ("last id", "INSERT INTO sqlite_sequence VALUES ('events', 9223372036854775807)"),
