@@ -43,7 +43,7 @@ const HARMLESS_HEADERS: &[&str] = &[
 pub fn redact_header(name: &str, value: &Secret, secrets: &[Secret]) -> String {
     let name = name.to_ascii_lowercase();
     let is_harmless = |known: &&str| name == **known || (known.starts_with('-') && name.ends_with(*known));
-    if HARMLESS_HEADERS.iter().any(|known| is_harmless(&known)) {
+    if HARMLESS_HEADERS.iter().any(|known| is_harmless(known)) {
         scrub(value.expose(), secrets)
     } else {
         REDACTED.to_owned()
