@@ -197,7 +197,8 @@ impl<'t> Json<'t> {
         match value {
             Value::String(text) => self.string().is_some_and(|said| said == text.as_str()),
             Value::Number(number) => self.kind() == Type::Number && same_number(self.0, number.as_str()),
-            Value::Null | Value::Bool(_) => self.0 == value.to_string(),
+            Value::Null => self.is_null(),
+            Value::Bool(truth) => self.0 == if *truth { "true" } else { "false" },
             Value::Array(_) | Value::Object(_) => self.value() == *value,
         }
     }
