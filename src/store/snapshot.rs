@@ -63,6 +63,10 @@ impl Snapshot {
     /// [`StoreError::Check`] unless it is a sound store, [`StoreError::ForeignSchema`] if it holds anything that integ
     /// does not make, [`StoreError::Newer`].
     pub fn read(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::open(bytes).map_err(damage)
+    }
+
+    fn open(bytes: &[u8]) -> Result<Self, StoreError> {
         let no_store = || StoreError::Check("the backup does not hold a store".to_owned());
         if !bytes.starts_with(FILE_MAGIC) {
             return Err(no_store());
@@ -88,7 +92,7 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn contents(&self) -> Result<Restored, StoreError> {
-        contents(&self.source)
+        contents(&self.source).map_err(damage)
     }
 
     /// Makes a store of it in a new file at `path`. Its grants are marked as restored, it gets another name in the OS
@@ -103,6 +107,10 @@ impl Snapshot {
         sequence: u64,
         now: Timestamp,
     ) -> Result<(Restored, u64), StoreError> {
+        self.copy(path, key, sequence, now).map_err(damage)
+    }
+
+    fn copy(&self, path: &Path, key: &Key, sequence: u64, now: Timestamp) -> Result<(Restored, u64), StoreError> {
         crate::files::create_private(path)?;
         let mut target = keyed(path, key)?;
         target.pragma_update(None, "journal_mode", "WAL")?;
@@ -230,6 +238,15 @@ fn names(connection: &Connection, sql: &str, of: &str) -> Result<Vec<String>, St
     let parameters: &[&str] = if statement.parameter_count() == 0 { &[] } else { &[of] };
     let names = statement.query_map(params_from_iter(parameters), |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// What SQLite refuses to read of a backup is damage: a file format that it does not know, for one, is reported as a plain
+/// error.
+fn damage(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Sqlite(source) => StoreError::Damaged(source),
+        other => other,
+    }
 }
 
 /// A row that the schema refuses is the backup's fault; everything else keeps its own error.

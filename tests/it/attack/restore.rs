@@ -361,6 +361,21 @@ fn opened(path: &Path, key: &Key) -> Connection {
     connection
 }
 
+#[test]
+fn attack_b3_a_file_format_that_sqlite_does_not_know_is_damage() {
+    let (victim, folder) = (Victim::new(), tempfile::tempdir().unwrap());
+    victim.home.ok("connect slack --sandbox");
+    victim.home.ok("vault backup b.age --force");
+    let mut bytes = victim.plain();
+    // The schema format number (SQLite's file format, section 1.3.12).
+    bytes[47] = 5;
+    let target = folder.path().join("target.db");
+    let now = integ::clock::Timestamp::UNIX_EPOCH;
+    let restored = Snapshot::read(&bytes).and_then(|snapshot| snapshot.restore(&target, &Key::random(), 0, now));
+    let error = restored.map(drop).unwrap_err();
+    assert!(matches!(error.kind(), Kind::Vault), "{error}: {:?}", error.code());
+}
+
 /// However a backup was crafted, restoring it is a typed error, or makes a store whose schema is a new store's.
 /// `INTEG_TEST_ROUNDS=100` makes a hundred times as many.
 #[test]

@@ -123,7 +123,7 @@ fn field_37_byte_order_marks_charsets_and_wrong_bytes_are_read_at_the_first_requ
     let service = Service::start();
     let text = r#"{"items":[{"id":"José"}]}"#;
     let utf_16 = |word: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(word).collect::<Vec<u8>>();
-    let latin = text.replace('é', "\u{e9}").chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<u8>>();
+    let latin = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<u8>>();
     let json = "application/json";
     let all: [(&str, Vec<u8>); 7] = [
         (json, [b"\xef\xbb\xbf", text.as_bytes()].concat()),

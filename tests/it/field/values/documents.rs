@@ -1,6 +1,8 @@
 //! Random JSON of every legal number, escape, surrogate, depth and charset comes out as it went in, or is refused with a
 //! reason.
 
+use std::io::Write;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -154,7 +156,7 @@ fn as_jq_says(value: Value) -> Value {
 fn said(document: &str) -> String {
     let json = Json::checked(document);
     json.string()
-        .map_or_else(|| if json.is_null() { String::new() } else { document.to_owned() }, |text| text.into_owned())
+        .map_or_else(|| if json.is_null() { String::new() } else { document.to_owned() }, std::borrow::Cow::into_owned)
 }
 
 fn round(service: &Service, documents: &[String], charset: Charset) {
@@ -287,10 +289,22 @@ fn parquet(service: &Service, sent: &[Sent]) {
 fn field_05_random_documents_come_out_as_they_went_in() {
     // The test itself looks at trees by recursion.
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(rounds).unwrap();
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let pages = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    println!("figures: {{\"documents\": {}, \"pages\": {pages}}}", DOCUMENTS * pages as usize);
 }
 
-fn rounds() {
+/// Names the seed of a round that fails.
+struct Seed(u128, Charset);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "INTEG_TEST_SEED={}, {:?}", self.0, self.1);
+        }
+    }
+}
+
+fn rounds() -> u32 {
     let rounds = std::env::var("INTEG_TEST_ROUNDS").map_or(3, |rounds| rounds.parse::<u32>().unwrap());
     let service = Service::start();
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
@@ -302,8 +316,8 @@ fn rounds() {
         let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
         let strategy = (proptest::collection::vec(document(), DOCUMENTS), charset());
         let (documents, charset) = strategy.new_tree(&mut runner).unwrap().current();
-        eprintln!("INTEG_TEST_SEED={seed}, {charset:?}");
+        let _seed = Seed(seed, charset);
         round(&service, &documents, charset);
     }
-    println!("figures: {{\"documents\": {}, \"pages\": {rounds}}}", DOCUMENTS * rounds as usize);
+    rounds
 }
