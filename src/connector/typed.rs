@@ -46,6 +46,9 @@ pub fn app_server(connector: &Connector, auth: &Auth, params: &BTreeMap<String, 
     Some(AppServer { url, param: name.clone(), value: value.clone(), has_default: param.default.is_some() })
 }
 
+/// The purposes of URLs that may be paths below the API's base, such as the `check` of `api-key`.
+const MAY_BE_PATHS: [&str; 4] = ["health check", "actions", "actions, without credentials", "streams"];
+
 /// The part of a URL that a parameter fills.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
@@ -82,7 +85,8 @@ pub fn read_param(
     text: &str,
 ) -> Result<String, &'static str> {
     let text = text.trim();
-    let place = urls(connector, auth_name, auth).into_iter().find_map(|(template, _)| place(template, name));
+    let mut whole = urls(connector, auth_name, auth).into_iter().filter(|(_, purpose)| !MAY_BE_PATHS.contains(purpose));
+    let place = whole.find_map(|(template, _)| place(template, name));
     match place {
         None => Ok(text.to_owned()),
         Some(Place::Url) => {
