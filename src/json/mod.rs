@@ -4,7 +4,7 @@
 //! surrogate pair (`"\ud83d"`), `1e400`, 200 levels, a byte-order mark, another charset. A record or an event must not be
 //! lost for that, so whatever comes from outside is read here:
 //!
-//! 1. [`decode`] makes UTF-8 text of the bytes, by their byte-order mark, their declared charset or their shape.
+//! 1. [`decode()`] makes UTF-8 text of the bytes, by their byte-order mark, their declared charset or their shape.
 //! 2. [`Json::check`] checks the text once, without recursion. The result is a slice: values inside it are found without
 //!    a tree, and are printed and stored as the service wrote them, digit for digit.
 //! 3. [`Json::value`] makes a [`Value`] where a program has to look at many places. Numbers keep their digits (the

@@ -38,7 +38,7 @@ pub struct Sender {
 pub struct Answered {
     pub status: u16,
     pub duration: Duration,
-    /// Of its body, no more than [`MOST_KEPT`] bytes.
+    /// Of its body, no more than `MOST_KEPT` bytes.
     pub response: Response,
 }
 

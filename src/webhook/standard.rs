@@ -94,7 +94,7 @@ pub enum Refused {
 }
 
 impl SigningSecret {
-    /// Reads `whsec_…`; see [`key_bytes`] for other ways in which it is written.
+    /// Reads `whsec_…`, also with a version before it, unpadded and in URL-safe base64.
     ///
     /// # Errors
     /// [`SecretError`], also for a secret that is too short to be one.
