@@ -155,7 +155,7 @@ fn repeat(
         }
     }
     let was_given_up = known.status == EventStatus::Dead && known.proof.may_be_handled() && !known.pruned;
-    // The vendor's log names what it sent, and is no wish to send it again.
+    // The vendor's log lists what it sent; it does not ask for it to be handled again.
     if !was_given_up || !delivery.handled || event.digest.is_none() {
         return Ok(Taken::Duplicate(EventId(known.id)));
     }

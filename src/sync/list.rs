@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::store::{Counts, FullList, JobId, Mode, Part, RecordHasher, StreamId, Sweep, Traffic};
 use crate::vault::Opened;
 
-/// Times that a list is begun anew because its place was lost.
+/// Times that a list is restarted because its place was lost.
 const MOST_RESTARTS: u32 = 3;
 
 /// All there is.
@@ -108,10 +108,10 @@ impl Reader<'_> {
                 };
                 self.sweep(vec![listed], brought).await?;
                 part.cursor = kept.reached;
-                self.anew(&part, plan::begin(self.stream, self.goal, part.cursor.as_deref(), now)).await?
+                self.restart(&part, plan::begin(self.stream, self.goal, part.cursor.as_deref(), now)).await?
             }
             Some(kept) => kept,
-            None => self.anew(&part, fresh()).await?,
+            None => self.restart(&part, fresh()).await?,
         };
         if progress.since.is_some() && self.goal.mode == Mode::Incremental {
             self.looked_back.store(true, Ordering::Relaxed);
@@ -145,7 +145,7 @@ impl Reader<'_> {
                 Err(Trouble::Expired { page: true }) => {
                     progress = Progress { turn: None, seen: 0, tie: None, last_page: None, ..progress };
                 }
-                Err(Trouble::Expired { page: false }) => progress = self.anew(&part, self.all(&part)).await?,
+                Err(Trouble::Expired { page: false }) => progress = self.restart(&part, self.all(&part)).await?,
                 Err(Trouble::Skipped) => return Ok(PartEnd::Skipped),
                 Err(Trouble::Failed(error)) => {
                     if matches!(error.downcast_ref(), Some(SyncError::Repeated { .. })) {
@@ -188,7 +188,7 @@ impl Reader<'_> {
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.
-    async fn anew(&self, part: &Part, progress: Progress) -> Result<Progress> {
+    async fn restart(&self, part: &Part, progress: Progress) -> Result<Progress> {
         if !is_sweeping(self.stream, &progress, self.goal) {
             return Ok(progress);
         }

@@ -227,7 +227,7 @@ impl Run<'_> {
             store.streams().set_params(stream.id, &params)?;
         }
         let goal = goal(self.order, chosen.mode);
-        // Hooks are told when it begins, not at each run.
+        // Hooks run when it begins, not at each sync.
         let was_held = store.jobs().last_code(stream.id)?.as_deref() == Some("sweep_held");
         let job = store.jobs().begin(&NewJob {
             stream: stream.id,

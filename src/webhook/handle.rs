@@ -207,7 +207,7 @@ async fn sync(pusher: Option<&Pusher<'_>>, event: &StoredEvent, payload: &Value)
     pusher.tell(event, payload).await.map_err(|error| HandleError::Sync(error.message()))
 }
 
-/// What a command gets on its stdin: the JSON as the service wrote it, a text as it is, and what is no text byte for byte.
+/// Returns what a command gets on stdin: JSON as the service wrote it, text as it is, and anything else byte for byte.
 fn input(request: &Request, kept: &Kept, payload: &Value, exact: Option<&str>) -> Vec<u8> {
     if let Some(exact) = exact {
         return exact.as_bytes().to_vec();

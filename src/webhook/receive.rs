@@ -212,7 +212,7 @@ impl Receiver {
         {
             return (empty(401), refused(&target, why.clone()));
         }
-        // Large documents are parsed one after another, whoever sent them.
+        // Large documents are parsed one at a time, even if they come from different services.
         let is_ready = matches!(proven, Ok(Some(_))) && request.body.len() <= LARGEST_BODY && !request.is_encoded();
         let turn = if is_ready { None } else { Some(self.parsing(&request).await) };
         let delivery = match self.read(&target, request, proven) {

@@ -75,7 +75,7 @@ pub(super) fn serve(
             // Nobody else has the body: it is moved, not copied.
             let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
             let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
-            // Whoever watches may have gone; the answer is the vendor's all the same.
+            // The screen may have been closed; the vendor gets its answer anyway.
             let _ = told.send(Seen::Request(outcome)).await;
             if let Some((answers, event)) = waited
                 && let Some(given) = answers.take(event, receiver.answer_within(path)).await

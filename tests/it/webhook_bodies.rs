@@ -127,7 +127,7 @@ fn body(dice: &mut Dice, scheme: &Scheme, most: usize, largest: bool) -> (Vec<u8
     }
     bytes.truncate(most);
     if is_text {
-        // Half a character is no text.
+        // Half a character is not text.
         let length = String::from_utf8_lossy(&bytes).trim_end_matches('\u{fffd}').len();
         bytes.truncate(length);
     }

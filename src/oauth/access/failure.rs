@@ -1,4 +1,4 @@
-//! Why there is no token that is as good as wanted.
+//! Errors of getting a token: the grant is refused, disconnected, expired, or being refreshed by another process.
 
 use std::path::PathBuf;
 use std::time::Duration;
