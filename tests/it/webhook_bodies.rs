@@ -131,6 +131,10 @@ fn body(dice: &mut Dice, scheme: &Scheme, most: usize, largest: bool) -> (Vec<u8
         let length = String::from_utf8_lossy(&bytes).trim_end_matches('\u{fffd}').len();
         bytes.truncate(length);
     }
+    if bytes.is_empty() && is_text && !BY_FORMULA.contains(&scheme.name) {
+        // Some libraries sign no empty body.
+        bytes.push(b' ');
+    }
     let coding = if is_text || largest { dice.of(&["", "identity", "false gzip"]) } else { dice.of(&CODINGS) };
     let (bytes, named) = match coding {
         "gzip" => (gzip(&bytes), "gzip"),
