@@ -67,7 +67,7 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 /// its place is refused.
 ///
 /// # Errors
-/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
+/// The I/O error; one of the kind `InvalidInput` for anything but a regular file.
 pub fn open_or_create_private(path: &Path) -> io::Result<File> {
     match open_existing(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match create_private(path) {
@@ -81,7 +81,7 @@ pub fn open_or_create_private(path: &Path) -> io::Result<File> {
 /// Opens a file to read and write.
 ///
 /// # Errors
-/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
+/// The I/O error; one of the kind `InvalidInput` for anything but a regular file.
 pub fn open_existing(path: &Path) -> io::Result<File> {
     let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
     if !fs::symlink_metadata(path)?.is_file() {
@@ -97,7 +97,7 @@ pub fn open_existing(path: &Path) -> io::Result<File> {
 /// Opens a file to read, and to lock it with others.
 ///
 /// # Errors
-/// The I/O error; one of the kind `InvalidInput` for what is no regular file.
+/// The I/O error; one of the kind `InvalidInput` for anything but a regular file.
 pub fn open_read_only(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

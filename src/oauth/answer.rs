@@ -26,7 +26,7 @@ pub(super) fn parse(response: &Response) -> Option<Value> {
 }
 
 /// Decodes a body whose names, codes and tokens are ASCII. UTF-16 is recognised by its zero bytes (RFC 4627 section 3), with or
-/// without a byte order mark; what is no UTF-8 is taken for Latin-1, which at worst spoils a description.
+/// without a byte order mark; bytes that are not UTF-8 are read as Latin-1, which at worst spoils a description.
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));

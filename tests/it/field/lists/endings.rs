@@ -303,7 +303,11 @@ fn field_50_a_dry_run_shows_where_requests_lead() {
     let home =
         connected(&format!("{ITEMS}query = {{ state = \"all\" }}\npages = {{ kind = \"none\" }}\n{actions}"), &service);
     let planned = &home.json("sync acme --dry-run")["streams"][0];
-    assert_eq!(planned["request"], format!("GET {}/v1/items?state=all", service.origin), "b10: a filter is no secret");
+    assert_eq!(
+        planned["request"],
+        format!("GET {}/v1/items?state=all", service.origin),
+        "b10: a filter is not a secret"
+    );
     let call = home.json("call acme items.create name=x --dry-run");
     assert_eq!(call["url"], format!("{}/v1/items", service.origin));
     home.ok("connect acme --sandbox --as trial");

@@ -159,15 +159,13 @@ fn said(document: &str) -> String {
         .map_or_else(|| if json.is_null() { String::new() } else { document.to_owned() }, std::borrow::Cow::into_owned)
 }
 
-fn round(service: &Service, number: u32, documents: &[String], charset: Charset) {
-    // No key comes twice: an unchanged record would be left out of what Singer gets.
-    let first = number as usize * DOCUMENTS;
+fn round(service: &Service, documents: &[String], charset: Charset) {
     let record = |(index, document): (usize, &String)| match index % 3 {
-        0 => format!("{{\"id\":1{index:06}000000000000000000000001,\"doc\":{document}}}"),
+        0 => format!("{{\"id\":1{index:02}000000000000000000000001,\"doc\":{document}}}"),
         1 => format!("{{\"id\":\"\\ud83d\\/{index}é\", \"doc\" : {document} }}"),
         _ => format!("{{\"doc\":{document},\"id\":{index}.10}}"),
     };
-    let records: Vec<String> = (first..).zip(documents).map(record).collect();
+    let records: Vec<String> = documents.iter().enumerate().map(record).collect();
     let (content_type, text, bytes) = charset.encode(&format!("{{\"items\":[{}]}}", records.join(" ,\n")));
     service.answer_as("/v1/items", content_type, &bytes);
     let page = Json::check(&text).unwrap();
@@ -308,7 +306,6 @@ impl Drop for Seed {
 
 fn rounds() -> u32 {
     let rounds = std::env::var("INTEG_TEST_ROUNDS").map_or(3, |rounds| rounds.parse::<u32>().unwrap());
-    let service = Service::start();
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     let seed = std::env::var("INTEG_TEST_SEED").map_or(seed, |seed| seed.parse().unwrap());
     for round_number in 0..rounds {
@@ -319,7 +316,8 @@ fn rounds() -> u32 {
         let strategy = (proptest::collection::vec(document(), DOCUMENTS), charset());
         let (documents, charset) = strategy.new_tree(&mut runner).unwrap().current();
         let _seed = Seed(seed, charset);
-        round(&service, round_number, &documents, charset);
+        // A store of its own: a record that is known and unchanged would be left out of what Singer gets.
+        round(&Service::start(), &documents, charset);
     }
     rounds
 }
