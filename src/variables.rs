@@ -11,9 +11,9 @@ use std::ffi::OsString;
 use thiserror::Error;
 
 use crate::app::App;
-use crate::connection::ConnectionName;
 use crate::connector::{self, parts_of, variable};
 use crate::error::{Kind, Remedy, Result};
+use crate::model::ConnectionName;
 use crate::near::near;
 use crate::secret::Secret;
 use crate::vault::Loaded;

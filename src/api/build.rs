@@ -6,12 +6,12 @@ use super::body::{self, Part};
 use super::{ApiError, Attachment, Input};
 use crate::app::Session;
 use crate::clock::Timestamp;
-use crate::connection::Grant;
 use crate::connector::{
     Action, ActionBody, ActionParam, Idempotency, Method, ParamKind, Place, Template, TemplateError, Values,
 };
 use crate::error::Result;
 use crate::http::{Body, Request};
+use crate::model::Grant;
 use crate::secret::Secret;
 
 /// One call of an action, ready to be made a request with any grant.

@@ -14,10 +14,10 @@ use super::trail::{Trail, hash_of};
 use super::{ApiError, check_allowed, find_action, refused};
 use crate::app::{App, Session};
 use crate::clock::random;
-use crate::connection::{ConnectionName, Grant};
 use crate::connector::{Action, Method, Pages, ParamKind};
 use crate::error::Result;
 use crate::http::{Body, Request, Response};
+use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
 use crate::secret::Secret;
 

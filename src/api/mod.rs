@@ -25,11 +25,11 @@ pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 pub use trail::{Met, Trail, fingerprint, hash_of};
 
 use crate::app::{Session, SessionError};
-use crate::connection::ConnectionName;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
 use crate::error::{Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
+use crate::model::ConnectionName;
 use crate::near::near;
 use crate::oauth::scopes;
 

@@ -7,11 +7,11 @@ use url::Url;
 
 use crate::app::{App, Session};
 use crate::clock::{Stopwatch, Timestamp, random};
-use crate::connection::{ConnectionName, Grant};
 use crate::connector::ErrorClass;
 use crate::error::{self, Error, Kind, Remedy};
 use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, classify, pause};
 use crate::json::Json;
+use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
 use crate::vault::Loaded;
 

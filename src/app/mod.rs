@@ -21,10 +21,10 @@ pub use session::{Session, SessionError, values};
 
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
-use crate::connection::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName, connect_command};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::{self, Route};
+use crate::model::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName, connect_command};
 use crate::near::near;
 use crate::notify::{Notice, Notifier};
 use crate::sandbox;

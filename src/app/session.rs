@@ -3,10 +3,10 @@
 use thiserror::Error;
 use url::Url;
 
-use crate::connection::{Connection, Grant, reconnect_command};
 use crate::connector::{Auth, Connector, Health, Stream, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::{Request, Route, basic};
+use crate::model::{Connection, Grant, reconnect_command};
 use crate::secret::Secret;
 
 /// What it takes to talk to the vendor for one connection.

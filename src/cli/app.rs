@@ -12,9 +12,9 @@ use super::table::table;
 use super::ui::{Ui, View};
 use crate::app::App as Context;
 use crate::connect::{AskError, Conversation, Question};
-use crate::connection::Client;
 use crate::connector::{Connector, app_server, read_param};
 use crate::error::{Kind, Remedy, Result};
+use crate::model::Client;
 use crate::store::{App, Store};
 
 /// Keep the OAuth apps that you registered with services

@@ -9,11 +9,11 @@ use super::ui::{Ui, View};
 use super::words::Words;
 use crate::api::{self, ApiError, Done, Input, Order, Parameters};
 use crate::app::{App, Session};
-use crate::connection::ConnectionName;
 use crate::connector::Action;
 use crate::error::Result;
 use crate::http::{Request, redact_url, scrub};
 use crate::json;
+use crate::model::ConnectionName;
 use crate::oauth::access;
 use crate::secret::REDACTED;
 
@@ -211,7 +211,7 @@ fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
 }
 
 /// The request as it may be shown.
-pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::connection::Grant) -> Result<Rehearsed> {
+pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::model::Grant) -> Result<Rehearsed> {
     let secrets = &request.secrets;
     let carriers: Vec<String> = session.credential_headers(grant)?.into_iter().map(|(name, _)| name).collect();
     let mut headers = Map::new();

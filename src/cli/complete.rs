@@ -8,8 +8,8 @@ use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use super::terminal::Terminal;
 use crate::app::App;
 use crate::config::{Folders, Project};
-use crate::connection::{ConnectionName, WorkspaceName};
 use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream, is_shell_safe};
+use crate::model::{ConnectionName, WorkspaceName};
 use crate::store::Endpoint;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.

@@ -14,12 +14,12 @@ use super::terminal::Terminal;
 use super::ui::Ui;
 use crate::app::App;
 use crate::connect::{self, Connected, Conversation, Question, Wish};
-use crate::connection::Client;
 use crate::duration;
 use crate::env;
 use crate::error::{Kind, Remedy, Result};
 use crate::files;
 use crate::http::Route;
+use crate::model::Client;
 use crate::oauth::listener::{self, RedirectUri};
 use crate::secret::Secret;
 

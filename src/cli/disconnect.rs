@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::ui::{Ui, View};
 use crate::app::App;
 use crate::connect::{Ended, disconnect};
-use crate::connection::Connection;
 use crate::error::Result;
+use crate::model::Connection;
 
 /// Revoke an account's grant at the service, and forget it
 #[derive(Debug, Args)]

@@ -264,7 +264,7 @@ mod tests {
         }
         let files = Topic::Files.text();
         let folders = Folders::under(std::path::Path::new("/h"));
-        let workspace = folders.workspace(&crate::connection::WorkspaceName::default());
+        let workspace = folders.workspace(&crate::model::WorkspaceName::default());
         for path in
             [folders.config_file(), folders.identity(), folders.connectors(), folders.global(), folders.workspaces()]
         {

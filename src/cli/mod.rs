@@ -45,9 +45,9 @@ use workspace::ChosenBy;
 
 use crate::app::App;
 use crate::config::{Config, Folders, Project};
-use crate::connection::WorkspaceName;
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
+use crate::model::WorkspaceName;
 
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {

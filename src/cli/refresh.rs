@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::table::relative;
 use super::ui::{Ui, View};
 use crate::app::App;
-use crate::connection::ConnectionName;
 use crate::error::{Error, Kind, Result};
+use crate::model::ConnectionName;
 use crate::oauth::access::{self, Want};
 use crate::webhook::subscription::{Renewed, renew_all, renew_due};
 

@@ -13,10 +13,10 @@ use super::ui::{Tone, Ui, View};
 use super::webhook::SubscriptionView;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::{Connection, ConnectionId, Mode, WorkspaceName};
 use crate::connector::Connector;
 use crate::error::{Kind, Remedy, Result};
 use crate::health::{Status, Summary, status_of};
+use crate::model::{Connection, ConnectionId, Mode, WorkspaceName};
 use crate::oauth::scopes;
 
 /// Say how connections stand, from what is stored

@@ -9,9 +9,9 @@ use super::status::NothingToCheck;
 use super::table::{Text, table};
 use super::ui::{Tone, Ui, View};
 use crate::app::App;
-use crate::connection::ConnectionName;
 use crate::error::{Kind, Remedy, Result};
 use crate::health::{self, Outcome, Report, junit};
+use crate::model::ConnectionName;
 
 /// Ask the services whether connections work
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ use thiserror::Error;
 
 use super::ui::{Ui, View};
 use crate::app::App;
-use crate::connection::{ConnectionName, Grant};
 use crate::env::{self, Inherit};
 use crate::error::{Kind, Remedy, Result};
+use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
 use crate::secret::Secret;
 use crate::variables::{Credential, variables};

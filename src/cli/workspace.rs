@@ -9,8 +9,8 @@ use super::table::table;
 use super::ui::{Ui, View};
 use crate::app::App;
 use crate::config::Folders;
-use crate::connection::WorkspaceName;
 use crate::error::{Kind, Remedy, Result};
+use crate::model::WorkspaceName;
 use crate::vault::{self, Custody, IfAbsent};
 
 /// Keep tenants apart: each workspace has its own store and its own key

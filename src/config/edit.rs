@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::{Config, ConfigError, IdentityCustody, TokenCustody};
-use crate::connection::WorkspaceName;
+use crate::model::WorkspaceName;
 use crate::near::near;
 use crate::{duration, files, size};
 

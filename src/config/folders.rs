@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
-use crate::connection::WorkspaceName;
 use crate::env;
+use crate::model::WorkspaceName;
 
 /// The folders of one user. Nothing is created by asking for a path.
 #[derive(Clone, Debug)]

@@ -59,7 +59,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
 mod tests {
     use super::*;
     use crate::config::{IdentityCustody, TokenCustody};
-    use crate::connection::Transition;
+    use crate::model::Transition;
 
     #[test]
     fn every_key_is_read() {

@@ -20,9 +20,9 @@ pub use folders::Folders;
 pub use load::load;
 pub use project::{Project, ProjectError};
 
-use crate::connection::Transition;
 use crate::error::{Kind, Remedy};
 use crate::files::TrustError;
+use crate::model::Transition;
 
 /// Bytes of settings: a hundred times more than all of them take.
 const LARGEST: u64 = 1024 * 1024;

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{ConfigError, Folders};
-use crate::connection::{ConnectionName, NameError, WorkspaceName};
 use crate::error::{Kind, Remedy};
+use crate::model::{ConnectionName, NameError, WorkspaceName};
 use crate::{files, nesting};
 
 const NAME: &str = ".integ.toml";

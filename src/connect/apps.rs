@@ -2,10 +2,10 @@
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::Client;
 use crate::connector::AppServer;
 use crate::env;
 use crate::error::Result;
+use crate::model::Client;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::app::App;
-use crate::connection::{Client, Connection, ConnectionName, Standing};
 use crate::error::{Kind, Remedy, Result};
+use crate::model::{Client, Connection, ConnectionName, Standing};
 use crate::oauth::access::{lock, reconnect_command};
 use crate::oauth::revoke::{Revoked, revoke};
 use crate::oauth::{OAuthError, Offers, Party};

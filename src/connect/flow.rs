@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::{ConnectError, Connected, Conversation, Question, Wish, follow_up, key, oauth};
 use crate::app::{App, Session, live_route};
-use crate::connection::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
 use crate::connector::{Auth, Connector, GrantKind, Param, read_param};
 use crate::duration;
 use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
+use crate::model::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
 use crate::oauth::{Offers, scopes};
 use crate::sandbox;
 use crate::store::{NewConnection, Store};

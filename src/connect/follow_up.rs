@@ -8,9 +8,9 @@ use url::Url;
 use super::flow::Flow;
 use super::{ConnectError, Wish};
 use crate::app::Session;
-use crate::connection::Grant;
 use crate::connector::FollowUp;
 use crate::error::Result;
+use crate::model::Grant;
 
 /// The follow-up call, and the choice where it lists several.
 pub(super) async fn choose(

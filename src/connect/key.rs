@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::flow::{Flow, read};
 use super::{AskError, ConnectError, Question, Wish};
 use crate::app::Session;
-use crate::connection::{Grant, Renewal};
 use crate::connector::Field;
 use crate::error::Result;
+use crate::model::{Grant, Renewal};
 use crate::sandbox;
 use crate::secret::Secret;
 

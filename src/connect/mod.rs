@@ -21,9 +21,9 @@ pub use disconnect::{Ended, disconnect};
 pub use flow::connect;
 pub use talk::{AskError, Conversation, Event, Question};
 
-use crate::connection::{Client, Connection, ConnectionName, Mode, connect_command};
 use crate::connector::AppServer;
 use crate::error::{Kind, Remedy};
+use crate::model::{Client, Connection, ConnectionName, Mode, connect_command};
 use crate::oauth::{OAuthError, Offers, listener};
 use crate::secret::Secret;
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::{Finding, Surroundings};
-use crate::connection::{Connection, Mode};
 use crate::connector::{Catalogue, Connector, validate};
 use crate::error::Remedy;
 use crate::files;
 use crate::health::{Status, Summary, status_of};
+use crate::model::{Connection, Mode};
 use crate::oauth::access::reconnect_command;
 use crate::oauth::scopes;
 

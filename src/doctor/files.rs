@@ -6,9 +6,9 @@ use std::str::FromStr;
 use super::{Finding, Network, Surroundings};
 use crate::clock::Clock;
 use crate::config::{self, Config, Folders, Project};
-use crate::connection::WorkspaceName;
 use crate::env;
 use crate::files::{self, quoted};
+use crate::model::WorkspaceName;
 
 /// Less than this, and the next write may fail.
 const LEAST_SPACE: u64 = 16 << 20;

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Folders};
-use crate::connection::WorkspaceName;
 use crate::connector::Catalogue;
 use crate::error::{Error, Remedy};
+use crate::model::WorkspaceName;
 
 /// How long all checks together may take; a keyring alone may take 2 s of it, twice.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -8,9 +8,9 @@ use url::Url;
 use super::{Finding, Surroundings};
 use crate::app::Session;
 use crate::clock::{Stopwatch, Timestamp};
-use crate::connection::{Connection, Mode};
 use crate::connector::Catalogue;
 use crate::http::{Client, Request, Response, Route};
+use crate::model::{Connection, Mode};
 
 /// For one host, from the look-up to the answer.
 const TIMEOUT: Duration = Duration::from_secs(8);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::EndpointError;
-use crate::event_type::{EventPattern, EventType};
+use crate::model::{EventPattern, EventType};
 use crate::store::{KnownType, Store};
 
 /// Holds data against the sample of their type: each member of the sample is there, of the same JSON type; of a list each

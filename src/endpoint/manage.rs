@@ -13,11 +13,11 @@ use super::{EndpointError, LONGEST_TIMEOUT};
 use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::config::Config;
-use crate::connector::Budget;
 use crate::error::Result;
-use crate::event_type::EventPattern;
 use crate::http::egress::Guard;
 use crate::http::{HttpError, Route};
+use crate::model::Budget;
+use crate::model::EventPattern;
 use crate::secret::Secret;
 use crate::store::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing, Store};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::EndpointError;
 use crate::clock::Timestamp;
-use crate::event_type::EventType;
+use crate::model::EventType;
 use crate::store::outbox::{Delivery, DeliveryFilter, DeliveryId, Message, Sent};
 use crate::store::{Endpoint, EndpointId, Store};
 use crate::webhook::standard::MessageId;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::connection::{Connection, Expiry, Standing};
 use crate::duration::show;
+use crate::model::{Connection, Expiry, Standing};
 use crate::oauth::access::{Want, is_due};
 
 /// What `integ status` says of a connection.

@@ -10,7 +10,8 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use super::Response;
 use super::retry::LONGEST_RETRY_AFTER;
 use crate::clock::{Timestamp, due_at};
-use crate::connector::{Budget, Rate};
+use crate::connector::Rate;
+use crate::model::Budget;
 
 /// The pace of one connection within this process.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::connection::{Connection, Mode, Standing, Transition, WorkspaceName};
+use crate::model::{Connection, Mode, Standing, Transition, WorkspaceName};
 use crate::store::Changed;
 
 /// The version of the JSON that hooks get.

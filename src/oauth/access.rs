@@ -22,11 +22,11 @@ use super::lifetime::lifetime;
 use super::{OAuthError, Party, Tokens};
 use crate::app::App;
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
-pub use crate::connection::reconnect_command;
-use crate::connection::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
 use crate::connector::{Auth, Connector, Rotation, app_server};
 use crate::error::{self, Error, Kind};
 use crate::files;
+pub use crate::model::reconnect_command;
+use crate::model::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
 use crate::store::Written;
 use crate::vault::{Loaded, Saved};
 

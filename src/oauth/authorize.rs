@@ -135,9 +135,9 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::connection::Client;
     use crate::connector::{OAuth2, Rate};
     use crate::http::Route;
+    use crate::model::Client;
     use crate::oauth::Endpoints;
     use serde::Deserialize;
 

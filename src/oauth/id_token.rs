@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::connection::Account;
+use crate::model::Account;
 
 /// Returns the claims of a signed JWT, without a check of its signature; absent for an encrypted one and for other texts.
 pub fn claims(jwt: &str) -> Option<Value> {

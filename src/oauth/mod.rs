@@ -30,11 +30,11 @@ use url::Url;
 
 pub use client::Party;
 
-use crate::connection::Account;
 use crate::connector::{Auth, ClientAuth, GrantKind, OAuth2, Template, TemplateError, Values};
 use crate::error::{Kind, Remedy};
 use crate::http::HttpError;
 use crate::http::loopback::BindError;
+use crate::model::Account;
 use crate::secret::Secret;
 
 /// What a token endpoint gave.

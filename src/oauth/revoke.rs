@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 use super::{OAuthError, Party};
-use crate::connection::Grant;
 use crate::connector::{BodyFormat, ClientAuth, Revoke, RevokeAuth, Template};
 use crate::http::{self, Request};
+use crate::model::Grant;
 use crate::secret::Secret;
 
 /// How it ended.

@@ -6,9 +6,8 @@ use std::io;
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
-use super::row::Malformed;
-use crate::connection::ConnectionName;
 use crate::error::{Kind, Remedy};
+use crate::model::ConnectionName;
 
 /// SQLite's own account of a failure.
 #[derive(Debug)]
@@ -21,6 +20,19 @@ impl fmt::Display for SqliteError {
 }
 
 impl std::error::Error for SqliteError {}
+
+/// A value in the store that this program would not have written.
+#[derive(Debug, Error)]
+pub enum Malformed {
+    #[error("{0} is not a time")]
+    Time(i64),
+    #[error("{0:?} is not one of the words that its column takes")]
+    Word(String),
+    #[error("a JSON column does not parse")]
+    Json(#[source] serde_json::Error),
+    #[error("a connection's name or address does not parse")]
+    Name,
+}
 
 #[derive(Debug, Error)]
 pub enum StoreError {

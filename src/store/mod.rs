@@ -1,228 +1,34 @@
-//! The store of a workspace: an SQLite file, encrypted page by page, and all SQL of the program.
-//!
-//! Invariants:
-//! - Callers see domain types, never rusqlite. One file of this module for each aggregate.
-//! - A write is one `BEGIN IMMEDIATE` transaction that is durable when the call returns (`synchronous=FULL`), and
-//!   raises `meta.sequence` by one; the number is then noted in a file beside the store, under the store's key, so that a
-//!   store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`Doubt`]).
-//! - No transaction spans anything but SQL: what a closure does inside one is computing.
-//! - A store of a newer version is read, never written.
-//!
-//! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
+//! Where a workspace's data is kept. The types that go in and come out are [`crate::model`]'s.
 
-mod apps;
-mod changes;
-mod checkpoint;
-mod conflicts;
-mod connections;
-mod copy;
-mod endpoints;
 mod error;
-mod event_keys;
-mod event_types;
-mod events;
-mod grants;
-mod hash;
-mod ids;
-mod intake;
-mod jobs;
-mod meta;
-mod migrations;
-mod open;
-pub mod outbox;
-mod prune;
-mod records;
-mod row;
-mod sandbox;
-mod schedules;
-mod schema;
-mod secrets;
-mod sequence;
-mod snapshot;
-mod streams;
-mod subscriptions;
-mod sweep;
-#[cfg(test)]
-mod tests;
-mod webhooks;
+mod sqlite;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+pub use error::{Malformed, SqliteError, StoreError};
+pub use sqlite::*;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-
-pub use apps::{App, Apps};
-pub use changes::Changed;
-pub use checkpoint::Checkpointer;
-pub use conflicts::{Conflict, Holding};
-pub use connections::{Connections, Finding, NewConnection};
-pub use endpoints::{DisabledReason, Endpoint, EndpointId, Endpoints, Policy, Rules, Standing};
-pub use error::{SqliteError, StoreError};
-pub use event_types::{EventTypes, KnownType};
-pub use events::{
-    Delivery, Ended, EventId, EventProof, EventStatus, Events, Filter, Kept, NewEvent, StoredEvent, Taken, Waiting,
+pub use crate::model::app::App;
+pub use crate::model::connection::{Changed, Finding, NewConnection};
+pub use crate::model::endpoint::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing};
+pub use crate::model::event::{
+    Conflict, Delivery, Ended, EventId, EventProof, EventStatus, Filter, Holding, Kept, NewEvent, Pruning, StoredEvent,
+    Taken, Waiting,
 };
-pub use grants::{Grants, Place, Presented, StoredGrant, Written, keyring_entry};
-pub use hash::{Hash, RecordHasher};
-pub use jobs::{EndedJob, Job, JobId, JobState, Jobs, Mode, NewJob};
-pub use meta::Meta;
-pub use open::{Key, LostWrites};
-pub use outbox::Outbox;
-pub use prune::Pruning;
-pub use records::{
-    Change, Counts, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, Records, StoredRecord, Traffic,
+pub use crate::model::event_type::KnownType;
+pub use crate::model::grant::{Place, Presented, StoredGrant, Written};
+pub use crate::model::job::{EndedJob, Job, JobId, JobState, Mode, NewJob};
+pub use crate::model::record::{
+    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, StoredRecord, Sweep,
+    Traffic,
 };
-pub use row::Malformed;
-pub use sandbox::{Sandbox, state_key};
-pub use schedules::{Schedule, Schedules};
-pub use sequence::Doubt;
-pub use snapshot::{Restored, RestoredConnection, Snapshot};
-pub use streams::{FormerCursor, Given, Part, PartId, StoredStream, StreamId, Streams};
-pub use subscriptions::{Made, Subscription, SubscriptionId, SubscriptionState, Subscriptions, Wanted};
-pub use sweep::{FullList, Sweep};
-pub use webhooks::{Webhook, Webhooks};
+pub use crate::model::schedule::Schedule;
+pub use crate::model::stream::{FormerCursor, Given, Part, PartId, StoredStream, StreamId};
+pub use crate::model::subscription::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
+pub use crate::model::webhook::Webhook;
 
-/// The version of the SQLite underneath.
-pub fn sqlite_version() -> &'static str {
-    rusqlite::version()
-}
-
-/// An open store. It may be shared between threads; writers of one process take turns, writers of several wait for each
-/// other for up to 15 s.
-#[derive(Debug)]
-pub struct Store {
-    connection: Mutex<Connection>,
-    path: PathBuf,
-    key: Key,
-    /// The side files that note the sequence number of the last commit.
-    notes: sequence::Notes,
-    doubt: Option<Doubt>,
-    vault_id: String,
-    read_only: bool,
-    changes: Mutex<Vec<Changed>>,
-    event_keys: Mutex<event_keys::EventKeys>,
-    /// The vault's lock, let go after the connection is closed: fields are dropped in this order.
-    lock: Option<File>,
-}
-
-impl Store {
-    /// Keeps a locked file open for as long as the store is.
-    pub fn hold(&mut self, lock: File) {
-        self.lock = Some(lock);
-    }
-
-    /// Whether a newer version of integ wrote this store: it can be read, and every write fails.
-    pub fn is_read_only(&self) -> bool {
-        self.read_only
-    }
-
-    /// Commits a write that says nothing: whatever would stop a later one stops this.
-    ///
-    /// # Errors
-    /// [`StoreError::ReadOnlyNewer`], [`StoreError::DiskFull`], [`StoreError::ReadOnly`]…
-    pub fn ensure_writable(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(()))
-    }
-
-    /// What this store is called in the OS keyring.
-    pub fn vault_id(&self) -> &str {
-        &self.vault_id
-    }
-
-    /// Why nobody can say whether the store has lost writes, if so.
-    pub fn doubt(&self) -> Option<&Doubt> {
-        self.doubt.as_ref()
-    }
-
-    /// The file beside the store at `path` that notes how many writes were committed.
-    pub fn sequence_file(path: &Path) -> PathBuf {
-        path.with_file_name("sequence")
-    }
-
-    pub fn connections(&self) -> Connections<'_> {
-        Connections(self)
-    }
-
-    pub fn grants(&self) -> Grants<'_> {
-        Grants(self)
-    }
-
-    pub fn apps(&self) -> Apps<'_> {
-        Apps(self)
-    }
-
-    pub fn event_types(&self) -> EventTypes<'_> {
-        EventTypes(self)
-    }
-
-    pub fn subscriptions(&self) -> Subscriptions<'_> {
-        Subscriptions(self)
-    }
-
-    pub fn webhooks(&self) -> Webhooks<'_> {
-        Webhooks(self)
-    }
-
-    pub fn events(&self) -> Events<'_> {
-        Events(self)
-    }
-
-    pub fn endpoints(&self) -> Endpoints<'_> {
-        Endpoints(self)
-    }
-
-    pub fn outbox(&self) -> Outbox<'_> {
-        Outbox(self)
-    }
-
-    pub fn streams(&self) -> Streams<'_> {
-        Streams(self)
-    }
-
-    pub fn records(&self) -> Records<'_> {
-        Records(self)
-    }
-
-    pub fn jobs(&self) -> Jobs<'_> {
-        Jobs(self)
-    }
-
-    pub fn schedules(&self) -> Schedules<'_> {
-        Schedules(self)
-    }
-
-    pub fn sandbox(&self) -> Sandbox<'_> {
-        Sandbox(self)
-    }
-
-    /// A panic inside a transaction has rolled it back, so a poisoned lock guards nothing that is half done.
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Before the connection, where both are needed.
-    fn event_keys(&self) -> MutexGuard<'_, event_keys::EventKeys> {
-        self.event_keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        read(&self.connection())
-    }
-
-    fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if self.read_only {
-            return Err(StoreError::ReadOnlyNewer);
-        }
-        let mut connection = self.connection();
-        // Whoever wrote also checkpoints when it closes; see `open::verified`.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&transaction)?;
-        let sequence = meta::raise_sequence(&transaction)?;
-        transaction.commit()?;
-        self.notes.note(sequence);
-        Ok(value)
-    }
+pub mod outbox {
+    pub use super::sqlite::Outbox;
+    pub use crate::model::delivery::{
+        Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded, Sent, Verdict,
+    };
+    pub use crate::model::message::Message;
 }

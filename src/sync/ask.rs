@@ -7,10 +7,10 @@ use super::plan::{Progress, Tie, since_text, until_text};
 use crate::api::{ApiError, Turn, first, own_host, turned};
 use crate::app::Session;
 use crate::clock::Timestamp;
-use crate::connection::Grant;
 use crate::connector::{Detail, FirstToken, Method, Pages, Pointer, Stream, Template, TemplateError, Values};
 use crate::error::Result;
 use crate::http::Request;
+use crate::model::Grant;
 use crate::store::Given;
 
 /// One list of a stream.

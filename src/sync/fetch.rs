@@ -18,11 +18,11 @@ use crate::api::{
 };
 use crate::app::AppError;
 use crate::clock::{self, Timestamp};
-use crate::connection::ConnectionName;
 use crate::connector::{ErrorClass, Gone, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
 use crate::http::{Attempt, Request, Response, pause};
 use crate::json::{Json, JsonError};
+use crate::model::ConnectionName;
 use crate::store::Traffic;
 use crate::vault::Opened;
 
@@ -417,7 +417,7 @@ impl Reader<'_> {
     pub(super) async fn send(
         &self,
         token: &mut Token,
-        build: impl Fn(&crate::connection::Grant) -> Result<Request>,
+        build: impl Fn(&crate::model::Grant) -> Result<Request>,
     ) -> Result<Answer, Trouble> {
         let cost = self.session.connector.rate.cost_of(self.stream.cost);
         let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };

@@ -10,9 +10,9 @@ use super::plan::{self, Goal, Progress, goes_on, is_sweeping};
 use super::walk::{Ended, Walk};
 use crate::api::Token;
 use crate::app::{App, Session};
-use crate::connection::ConnectionName;
 use crate::connector::{PageKind, Pages, Stream};
 use crate::error::{Error, Result};
+use crate::model::ConnectionName;
 use crate::store::{Counts, FullList, JobId, Mode, Part, RecordHasher, StreamId, Sweep, Traffic};
 use crate::vault::Opened;
 

@@ -41,10 +41,10 @@ pub use schedule::{Rule, RuleError};
 
 use crate::api::PagingError;
 use crate::clock::Timestamp;
-use crate::connection::ConnectionName;
 use crate::connector::Pointer;
 use crate::error::{Kind, Remedy};
 use crate::json::JsonError;
+use crate::model::ConnectionName;
 
 #[derive(Debug, Error)]
 pub enum SyncError {

@@ -8,9 +8,9 @@ use super::run::{Outcome, Report};
 use crate::api;
 use crate::app::{App, Session};
 use crate::clock::Timestamp;
-use crate::connection::ConnectionName;
 use crate::connector::{Connector, Param, Stream};
 use crate::error::Result;
+use crate::model::ConnectionName;
 use crate::near::near;
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 

@@ -20,11 +20,11 @@ use super::run::{self, Outcome};
 use crate::api::ApiError;
 use crate::app::{App, AppError};
 use crate::clock::{Timestamp, due_at, is_from_fast_clock};
-use crate::connection::ConnectionName;
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::http::LONGEST_RETRY_AFTER;
 use crate::json::Json;
+use crate::model::ConnectionName;
 use crate::store::{Given, Known, Mode, PartId, Pushed, StoredEvent, StoredStream};
 use crate::vault::Opened;
 

@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::{Keyring, KeyringError, VaultError};
 use crate::config::TokenCustody;
-use crate::connection::{Connection, ConnectionId, ConnectionName, Grant, reconnect_command};
 use crate::error::{Kind, Remedy};
+use crate::model::{Connection, ConnectionId, ConnectionName, Grant, reconnect_command};
 use crate::secret::Secret;
-use crate::store::{NewConnection, Place, Store, StoreError, StoredGrant, Written, keyring_entry};
+use crate::store::{NewConnection, Place, Store, StoreError, StoredGrant, Written, keyring_entry, with_entry};
 
 /// Keeps the tokens of connections, each where it belongs.
 #[derive(Clone, Debug)]
@@ -296,7 +296,7 @@ impl Custodian {
             Err(KeyringError::Absent(_)) => return Err(lost()),
             Err(source) => return Err(CustodyError::Keyring { connection: name.clone(), source }),
         };
-        stored.with_entry(id, entry.expose())?.ok_or_else(lost)
+        with_entry(stored, id, entry.expose())?.ok_or_else(lost)
     }
 }
 

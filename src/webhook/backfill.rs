@@ -18,11 +18,11 @@ use super::subscription::filled;
 use crate::api::{self, Input, Order};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::ConnectionName;
 use crate::connector::{Backfill, TimeUnit, Values};
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Response;
 use crate::jq::Expression;
+use crate::model::ConnectionName;
 use crate::store::{SubscriptionState, Taken};
 
 /// What is asked for.

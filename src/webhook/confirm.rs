@@ -19,10 +19,10 @@ use super::request::Request;
 use crate::api::{self, Input, Order, SendError};
 use crate::app::App;
 use crate::clock::Stopwatch;
-use crate::connection::ConnectionName;
 use crate::connector::{Confirm, ErrorClass, Find, Pointer, Values, Webhook};
 use crate::error::{Error, Kind};
 use crate::http::Response;
+use crate::model::ConnectionName;
 use crate::store::{EventId, EventProof, Kept, StoreError};
 use crate::vault::Opened;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::listen::Seen;
 use super::receive::Outcome;
 use crate::clock::Stopwatch;
-use crate::connection::ConnectionName;
+use crate::model::ConnectionName;
 
 /// Refusals of one kind that are told one by one within [`WINDOW`].
 const TOLD: u64 = 10;

@@ -18,10 +18,10 @@ use super::request::{Request, capped, public_query};
 use super::trust::TrustStore;
 use super::{body, event, fetch, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
-use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::{Condition, Covered, Handshake, Scheme, Webhook};
 use crate::http::serve::{LARGEST_BODY, Unread};
 use crate::http::{self, Route};
+use crate::model::{ConnectionId, ConnectionName};
 use crate::secret::Secret;
 use crate::store::{Delivery, EventProof, NewEvent, Taken};
 

@@ -13,9 +13,9 @@ use super::setup::Setup;
 use super::sign::{proof_for, sign};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::{ConnectionId, ConnectionName};
 use crate::error::Result;
 use crate::http::HttpError;
+use crate::model::{ConnectionId, ConnectionName};
 use crate::store::EventId;
 
 /// How long a receiver may take.

@@ -5,9 +5,9 @@
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connection::{Connection, ConnectionId};
 use crate::connector::Webhook;
 use crate::error::Result;
+use crate::model::{Connection, ConnectionId};
 use crate::store::{Pruning, Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::receive::Received;
-use crate::connection::ConnectionName;
+use crate::model::ConnectionName;
 use crate::store::{EventProof, StoredEvent};
 
 /// Times are RFC 3339.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use integ::clock::Clock;
 use integ::config::{Config, Folders};
-use integ::connection::{ConnectionName, Grant, Mode, Renewal, WorkspaceName};
+use integ::model::{ConnectionName, Grant, Mode, Renewal, WorkspaceName};
 use integ::secret::Secret;
 use integ::store::{NewConnection, Place};
 use integ::vault::{self, IfAbsent, PassphraseSource, Prompt};

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
-use integ::connection::{Account, ConnectionName, Grant, Mode, Renewal};
+use integ::model::{Account, ConnectionName, Grant, Mode, Renewal};
 use integ::secret::Secret;
 use integ::store::{NewConnection, Place};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integ::config::{Config, Folders};
-use integ::connection::Client;
+use integ::model::Client;
 use integ::secret::Secret;
 use integ::store::{App, Key, Store};
 use integ::vault::{Access, Given, IfAbsent, Keyring, PassphraseSource, Prompt};

@@ -9,7 +9,7 @@ use super::super::ui::{Ui, View};
 use crate::app::App;
 use crate::endpoint::EndpointError;
 use crate::error::Result;
-use crate::event_type::EventType;
+use crate::model::EventType;
 use crate::store::KnownType;
 
 #[derive(Debug, Subcommand)]

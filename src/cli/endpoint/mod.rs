@@ -16,10 +16,10 @@ use super::connect::time;
 use super::ui::Ui;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::connector::Budget;
 use crate::endpoint::{self, Bulk, Change, EndpointError, Until, Work};
 use crate::error::{Kind, Result};
-use crate::event_type::{EventPattern, EventType};
+use crate::model::Budget;
+use crate::model::{EventPattern, EventType};
 use crate::store::Policy;
 use crate::store::outbox::{DeliveryFilter, DeliveryId, DeliveryStatus};
 

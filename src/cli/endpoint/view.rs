@@ -7,7 +7,7 @@ use crate::cli::table::{Text, relative, table};
 use crate::cli::ui::{Tone, Ui, View, escape};
 use crate::clock::Timestamp;
 use crate::endpoint::{Attempted, Outgoing};
-use crate::event_type::EventPattern;
+use crate::model::EventPattern;
 use crate::secret::Secret;
 use crate::store::Endpoint;
 use crate::store::outbox::{Attempt, Delivery, DeliveryStatus};

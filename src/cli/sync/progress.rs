@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::ui::{Ui, progress_width};
 use super::grouped;
-use crate::connection::ConnectionName;
+use crate::model::ConnectionName;
 use crate::store::{Counts, Traffic};
 use crate::sync::{Outcome, Report, Watch};
 

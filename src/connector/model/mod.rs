@@ -8,6 +8,7 @@ mod oauth2;
 mod stream;
 mod webhook;
 
+use crate::model::Budget;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -379,17 +380,6 @@ pub struct Rate {
     pub remaining: Option<String>,
     /// What the vendor allows, in its words.
     pub limits: Vec<String>,
-}
-
-/// So many units in so many seconds: requests, or what the vendor counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    pub units: u32,
-    pub secs: u32,
-    /// Units that may be used at once; all of them where absent.
-    #[serde(default)]
-    pub burst: Option<u32>,
 }
 
 impl Rate {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::connection::ConnectionName;
 use crate::duration::show;
 use crate::error::{Kind, Remedy};
 use crate::files;
+use crate::model::ConnectionName;
 use crate::oauth::{OAuthError, Offers};
 
 #[derive(Debug, Error)]

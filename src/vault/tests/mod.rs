@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{Folders, IdentityCustody, TokenCustody, VaultConfig};
-use crate::connection::{Client, ConnectionName, Grant, Mode, Renewal};
 use crate::error::{Kind, Remedy};
+use crate::model::{Client, ConnectionName, Grant, Mode, Renewal};
 use crate::secret::Secret;
 use crate::store::{NewConnection, Store};
 

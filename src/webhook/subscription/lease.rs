@@ -6,9 +6,9 @@ use super::ask::{self, Failure, Plan};
 use super::{SubscribeError, intend, is_usable, lock, make};
 use crate::app::App;
 use crate::clock::{Timestamp, is_from_fast_clock};
-use crate::connection::{ConnectionId, ConnectionName};
 use crate::connector::{ErrorClass, Subscribe};
 use crate::error::{Error, Result};
+use crate::model::{ConnectionId, ConnectionName};
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState};
 use crate::webhook::setup::Setup;
 

@@ -30,10 +30,10 @@ use super::setup::{DEFAULT_PORT, Setup};
 use crate::api::Input;
 use crate::app::App;
 use crate::clock::Stopwatch;
-use crate::connection::{ConnectionName, Mode, Standing};
 use crate::connector::Handshake;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::files;
+use crate::model::{ConnectionName, Mode, Standing};
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
 
 /// What a user wants to be told of.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use integ::app::{App, new_runtime};
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
-use integ::connection::{ConnectionId, ConnectionName, WorkspaceName};
+use integ::model::{ConnectionId, ConnectionName, WorkspaceName};
 use integ::secret::Secret;
 use integ::store::{Given, Mode, RecordId};
 use integ::sync::{self, Order, Outcome, Watch};

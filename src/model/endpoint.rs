@@ -1,0 +1,134 @@
+//! Endpoints: where the user's own events are sent, and by which rules.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use super::budget::Budget;
+use super::event_type::EventPattern;
+use super::secrets::Secrets;
+use super::words::words;
+use crate::clock::{self, Timestamp};
+use crate::secret::Secret;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(String);
+
+impl EndpointId {
+    /// A new one, short enough for a table.
+    pub fn random() -> Self {
+        Self(format!("ep_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let own = text.strip_prefix("ep_").is_some_and(|rest| !rest.is_empty() && rest.len() <= 64);
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is no endpoint's id: ep_…")) }
+    }
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How the waits between attempts grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Exponential,
+    Linear,
+    /// There is one attempt.
+    None,
+}
+
+words!(Policy { Exponential => "exponential", Linear => "linear", None => "none" });
+
+/// Why nothing is sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisabledReason {
+    /// The user said so.
+    User,
+    /// It answered 410.
+    Gone,
+    /// It has done nothing but fail for days.
+    Failing,
+}
+
+words!(DisabledReason { User => "user", Gone => "gone", Failing => "failing" });
+
+/// By which rules it is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub policy: Policy,
+    pub most_attempts: u32,
+    /// For how long a delivery is worth to be tried.
+    pub ttl: Duration,
+    /// For one attempt, from the connection to the last byte.
+    pub timeout: Duration,
+    pub rate: Option<Budget>,
+}
+
+/// How an endpoint stands, as its answers have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub disabled: Option<(DisabledReason, Timestamp)>,
+    /// When the failures began of which none was followed by a success.
+    pub failing_since: Option<Timestamp>,
+    pub last_failed_at: Option<Timestamp>,
+    /// It asked to be left alone until then.
+    pub paused_until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub url: Url,
+    pub description: Option<String>,
+    /// None is all.
+    pub events: Vec<EventPattern>,
+    pub rules: Rules,
+    pub standing: Standing,
+    pub created_at: Timestamp,
+    pub(crate) secrets: Secrets,
+}
+
+impl Endpoint {
+    pub fn new(url: Url, secret: Secret, rules: Rules, created_at: Timestamp) -> Self {
+        Self {
+            id: EndpointId::random(),
+            url,
+            description: None,
+            events: Vec::new(),
+            rules,
+            standing: Standing::default(),
+            created_at,
+            secrets: Secrets::one(secret),
+        }
+    }
+
+    /// The secrets that sign now, the one in force first.
+    pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
+        self.secrets.current(now)
+    }
+
+    /// Until when a secret that was replaced still signs.
+    pub fn overlap_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.secrets.overlap_until(now)
+    }
+
+    /// Puts a secret in force; the one before it signs until `overlap_until`, and older ones no longer than they did.
+    pub fn rotate(&mut self, secret: Secret, overlap_until: Timestamp, now: Timestamp) {
+        self.secrets.rotate(secret, overlap_until, now);
+    }
+}

@@ -1,0 +1,214 @@
+//! Events: what vendors sent by webhook, and what became of it.
+
+use super::connection::ConnectionId;
+use super::name::ConnectionName;
+use super::words::words;
+use crate::clock::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub i64);
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStatus {
+    /// Waits to be handled for the first time.
+    Pending,
+    Processed,
+    /// Waits to be handled again.
+    Failed,
+    /// Handled in vain for too often; `retry` brings it back.
+    Dead,
+}
+
+words!(EventStatus {
+    Pending => "pending",
+    Processed => "processed",
+    Failed => "failed",
+    Dead => "dead",
+});
+
+/// Whether it is proved that the vendor sent an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventProof {
+    Verified,
+    /// The service signs nothing: only who knows the URL can send.
+    Unsigned,
+    /// The signature covers too little, and the vendor is still to be asked. Nobody handles it until then.
+    Asking,
+    /// The vendor says that it did not send it.
+    Refused,
+}
+
+words!(EventProof {
+    Verified => "verified",
+    Unsigned => "unsigned",
+    Asking => "asking",
+    Refused => "refused",
+});
+
+impl EventProof {
+    /// Whether what the event says may be acted upon.
+    pub fn may_be_handled(self) -> bool {
+        matches!(self, Self::Verified | Self::Unsigned)
+    }
+}
+
+/// One request that was taken, with its events.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub connection: ConnectionId,
+    pub received_at: Timestamp,
+    pub headers: Vec<(String, String)>,
+    /// The query string of the request, without its question mark.
+    pub query: String,
+    pub body: Vec<u8>,
+    pub events: Vec<NewEvent>,
+    pub proof: EventProof,
+    /// Whether anybody is to handle them.
+    pub handled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub delivery_id: String,
+    /// Whether the request named its delivery, or the connector says that equal bodies are one event. Equal signed bytes of
+    /// two requests that name none are two events.
+    pub named: bool,
+    /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
+    pub digest: Option<[u8; 32]>,
+    /// Of what was signed, where the signature does not cover the id.
+    pub signed: Option<[u8; 32]>,
+    pub kind: String,
+    pub account: Option<String>,
+    pub resource: Option<String>,
+    pub actor: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    /// The event within a batch, as JSON.
+    pub item: Option<String>,
+}
+
+/// What became of an event that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    New(EventId),
+    Duplicate(EventId),
+    /// It came before and was dead: it waits to be handled again.
+    Restarted(EventId),
+    /// Its id is known with another body: it was put aside.
+    Conflict(EventId),
+    /// So it is, and as many bodies as an event may have wait to be resolved: it was not stored.
+    Crowded(EventId),
+    /// So it is, and of the other one the vendor is still to be asked: the vendor should send it again later.
+    Undecided(EventId),
+}
+
+impl Taken {
+    pub fn id(self) -> EventId {
+        match self {
+            Self::New(id)
+            | Self::Duplicate(id)
+            | Self::Restarted(id)
+            | Self::Conflict(id)
+            | Self::Crowded(id)
+            | Self::Undecided(id) => id,
+        }
+    }
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    pub id: EventId,
+    pub connection: ConnectionName,
+    pub delivery_id: String,
+    pub kind: String,
+    pub account: Option<String>,
+    pub resource: Option<String>,
+    pub actor: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    pub received_at: Timestamp,
+    pub status: EventStatus,
+    pub proof: EventProof,
+    pub attempts: u32,
+    pub last_error: Option<String>,
+    pub conflicts: u32,
+}
+
+/// The request of an event, byte for byte, and the event within it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub headers: Vec<(String, String)>,
+    pub query: String,
+    pub body: Vec<u8>,
+    pub item: Option<String>,
+    /// Whether it is the first event of its request.
+    pub first: bool,
+}
+
+/// An event that waits to be handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub id: EventId,
+    pub due_at: Timestamp,
+    pub proof: EventProof,
+    pub attempts: u32,
+    /// The handlers that have done with it, as a set of bits.
+    pub done: u32,
+}
+
+/// How an attempt to handle an event ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub id: EventId,
+    pub status: EventStatus,
+    /// When it is tried again.
+    pub due_at: Option<Timestamp>,
+    pub error: Option<String>,
+    pub done: u32,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub connection: Option<ConnectionId>,
+    pub status: Option<EventStatus>,
+    /// Types or patterns, `charge.*`; all where empty.
+    pub kinds: Vec<String>,
+    /// Only those with other bodies under their id.
+    pub conflicts: bool,
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+/// A body that came under the id of an event that has another.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    pub kind: String,
+    pub received_at: Timestamp,
+    pub proof: EventProof,
+    pub kept: Kept,
+}
+
+/// Which of the bodies of one delivery id are events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// The one that came first: the others are removed.
+    Stored,
+    /// The one of this number, counted from 1 in the order in which they came: it becomes an event, the others are removed,
+    /// and the one that came first is not handled if it still waits.
+    Other(usize),
+    /// All: each becomes an event of its own.
+    All,
+}
+
+/// What goes when its time is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruning {
+    pub connection: ConnectionId,
+    /// Those that were processed and came before this.
+    pub before: Timestamp,
+    /// The ids of deliveries stay, by which one that comes again is known: nothing else tells how old it is.
+    pub keeps_ids: bool,
+    /// Also those that are dead.
+    pub dead: bool,
+}

@@ -1,0 +1,89 @@
+//! Jobs: runs of a sync, what each was to do, how it went, and what it brought.
+
+use super::name::ConnectionName;
+use super::record::{Counts, Traffic};
+use super::stream::StreamId;
+use super::words::words;
+use crate::clock::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub i64);
+
+/// What a sync asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// What is new; all of it where there is no cursor yet.
+    #[default]
+    Incremental,
+    /// All of it; what is no longer listed is gone.
+    Full,
+    /// A stretch of time, beside the cursor.
+    Backfill,
+}
+
+words!(Mode { Incremental => "incremental", Full => "full", Backfill => "backfill" });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Under way, or cut off: a job does not know that its process died.
+    Running,
+    Done,
+    /// The vendor gave none of its lists.
+    Skipped,
+    Failed,
+    /// The vendor's rate limit ended it.
+    Limited,
+    Cancelled,
+}
+
+words!(JobState {
+    Running => "running",
+    Done => "done",
+    Skipped => "skipped",
+    Failed => "failed",
+    Limited => "limited",
+    Cancelled => "cancelled",
+});
+
+/// What a job is to do.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    pub stream: StreamId,
+    pub mode: Mode,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub started_at: Timestamp,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+pub struct EndedJob {
+    pub id: JobId,
+    pub state: JobState,
+    pub error: Option<String>,
+    /// The error's code.
+    pub code: Option<String>,
+    pub resumes_at: Option<Timestamp>,
+    /// What was asked without bringing a page.
+    pub traffic: Traffic,
+    pub ended_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: JobId,
+    pub connection: ConnectionName,
+    pub stream_id: StreamId,
+    pub stream: String,
+    pub mode: Mode,
+    pub state: JobState,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub resumes_at: Option<Timestamp>,
+    pub counts: Counts,
+    pub traffic: Traffic,
+    pub error: Option<String>,
+    pub code: Option<String>,
+}

@@ -1,0 +1,162 @@
+//! Records: what was pulled, as the vendor wrote it, and what changed of it when.
+
+use serde::Serialize;
+
+use super::job::JobId;
+use super::stream::{PartId, StreamId};
+use super::words::words;
+use crate::clock::Timestamp;
+
+/// The hash of a record's JSON, by which one that came unchanged is recognised.
+pub type Hash = [u8; 16];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(pub i64);
+
+/// A record that came.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    pub key: String,
+    pub json: String,
+    pub hash: Hash,
+    /// It says of itself that it is gone.
+    pub deleted: bool,
+}
+
+/// Where a list stands once a page of it is kept.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Before its end; JSON.
+    Under(String),
+    /// All of it is read, and `cursor` is where the next one begins.
+    End { cursor: Option<String>, parent_version: Option<u64> },
+    /// The same beside the incremental cursor, which stays.
+    Backfill(Option<String>),
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct NewPage {
+    pub job: JobId,
+    pub stream: StreamId,
+    pub part: PartId,
+    pub records: Vec<NewRecord>,
+    /// The keys of records that were met and are known to be as they were.
+    pub known: Vec<String>,
+    /// The keys of records that are gone.
+    pub gone: Vec<String>,
+    /// Whether what is not met is gone in the end.
+    pub sweeping: bool,
+    /// It was read a moment ago: what is as it was is not counted twice.
+    pub again: bool,
+    pub place: Place,
+    pub traffic: Traffic,
+    pub now: Timestamp,
+}
+
+/// A record that the vendor sent by itself.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    pub stream: StreamId,
+    pub part: PartId,
+    pub record: NewRecord,
+    /// What it is newer by, as the vendor wrote it.
+    pub at: Option<String>,
+    /// When it was so.
+    pub told_at: Timestamp,
+    pub now: Timestamp,
+}
+
+/// A record with the list that it belongs to, and when it was as it is kept.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub record: StoredRecord,
+    pub part: PartId,
+    pub as_of: Timestamp,
+    /// What it was newer by when it was deleted, where an event said so.
+    pub deleted_as: Option<String>,
+}
+
+/// What it took to get it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    pub requests: u64,
+    pub retries: u64,
+    pub bytes: u64,
+}
+
+/// What became of the records that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub added: u64,
+    pub changed: u64,
+    pub deleted: u64,
+    pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.deleted += other.deleted;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// What happened to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Added,
+    Changed,
+    Deleted,
+}
+
+words!(Change { Added => "added", Changed => "changed", Deleted => "deleted" });
+
+/// A record as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    pub id: RecordId,
+    pub key: String,
+    pub json: String,
+    pub version: u64,
+    pub(crate) added: u64,
+    pub first_seen_at: Timestamp,
+    pub changed_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl StoredRecord {
+    /// What happened to it since a version.
+    pub fn change(&self, since: u64) -> Change {
+        match self.deleted_at {
+            Some(_) => Change::Deleted,
+            None if self.added > since => Change::Added,
+            None => Change::Changed,
+        }
+    }
+}
+
+/// A part whose full list was read to its end.
+#[derive(Clone, Debug)]
+pub struct FullList {
+    pub part: PartId,
+    /// The store's version when the list began: what changed later came by another way, and is not missing from it.
+    pub begun: u64,
+    /// Where the next list begins, and the version of the parent's record.
+    pub cursor: Option<String>,
+    pub parent_version: Option<u64>,
+}
+
+/// How a sweep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    Done {
+        deleted: u64,
+    },
+    /// It would have taken more than half of the stream: nothing was deleted, and no cursor moved.
+    Held {
+        missing: u64,
+        known: u64,
+    },
+}

@@ -1,0 +1,15 @@
+//! Schedules: when what is synced by itself.
+
+use super::name::ConnectionName;
+use crate::clock::Timestamp;
+
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub connection: ConnectionName,
+    /// Absent for all streams.
+    pub stream: Option<String>,
+    pub rule: String,
+    pub jitter_secs: u32,
+    pub next_at: Timestamp,
+    pub last_at: Option<Timestamp>,
+}

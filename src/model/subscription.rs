@@ -1,0 +1,68 @@
+//! Subscriptions: webhooks that were registered at vendors, with what it takes to prolong and to end them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::connection::ConnectionId;
+use super::name::ConnectionName;
+use super::words::words;
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(pub i64);
+
+impl std::fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How far a subscription has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// The vendor was asked, and no answer is stored: nobody can say whether it has made one.
+    Asking,
+    Active,
+    /// It is not wanted any more, and the vendor may have it still.
+    Ending,
+}
+
+words!(SubscriptionState { Asking => "asking", Active => "active", Ending => "ending" });
+
+/// What the vendor is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub connection: ConnectionId,
+    pub url: String,
+    pub events: Vec<String>,
+    /// The parameters of the action that the user gave.
+    pub given: BTreeMap<String, Value>,
+    pub nonce: String,
+}
+
+/// What the vendor answered.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    pub kept: BTreeMap<String, String>,
+    pub secret: Option<Secret>,
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub name: ConnectionName,
+    pub wanted: Wanted,
+    pub state: SubscriptionState,
+    pub kept: BTreeMap<String, String>,
+    pub created_at: Timestamp,
+    pub renewed_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    /// When renewing or ending it was last tried in vain.
+    pub tried_at: Option<Timestamp>,
+    /// How often, since it last worked.
+    pub failures: u32,
+    pub last_error: Option<String>,
+}

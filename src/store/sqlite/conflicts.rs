@@ -1,0 +1,141 @@
+//! Events that came under the delivery id of another one with another body. They wait for a person to say which is right.
+
+use crate::model::event::{Conflict, Delivery, EventId, Holding, Kept, NewEvent};
+use rusqlite::{Row, Transaction};
+
+use super::events::Events;
+use super::row::{from_json, word};
+use super::{Malformed, StoreError, event_keys};
+use crate::clock::Timestamp;
+
+/// Bodies that may wait for one event: repeated requests must not fill the disk with them.
+const MOST_WAITING: u32 = 8;
+
+/// What became of a body that was to be put aside.
+pub(super) enum Aside {
+    Stored,
+    /// [`MOST_WAITING`] others wait already.
+    Full,
+}
+
+/// Stores an event that came under the id of another, once.
+pub(super) fn put_aside(
+    transaction: &Transaction<'_>,
+    event: i64,
+    delivery: &Delivery,
+    other: &NewEvent,
+    headers: &str,
+) -> Result<Aside, StoreError> {
+    let digest = other.digest.as_ref().map_or(&[][..], |digest| digest);
+    let known = "SELECT EXISTS (SELECT 1 FROM conflicts WHERE event_id = ?1 AND digest = ?2)";
+    if transaction.prepare_cached(known)?.query_row((event, digest), |row| row.get(0))? {
+        return Ok(Aside::Stored);
+    }
+    let sql = "INSERT INTO conflicts (event_id, received_at, digest, signed, proof, kind, account, resource, actor, \
+               occurred_at, headers, query, body, item) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
+               WHERE (SELECT count(*) FROM conflicts WHERE event_id = ?1) < ?15";
+    let stored = transaction.prepare_cached(sql)?.execute(rusqlite::params![
+        event,
+        delivery.received_at.as_millisecond(),
+        digest,
+        other.signed,
+        delivery.proof.as_str(),
+        other.kind,
+        other.account,
+        other.resource,
+        other.actor,
+        other.occurred_at.map(Timestamp::as_millisecond),
+        headers,
+        delivery.query,
+        delivery.body,
+        other.item,
+        MOST_WAITING,
+    ])?;
+    Ok(if stored == 0 { Aside::Full } else { Aside::Stored })
+}
+
+impl Events<'_> {
+    /// The bodies that wait beside an event's own, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn conflicts(&self, id: EventId) -> Result<Vec<Conflict>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT kind, received_at, proof, headers, query, body, item FROM conflicts WHERE event_id = ?1 \
+                       ORDER BY id";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query([id.0])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(conflict(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Makes events of the bodies that hold, which then wait to be handled, and removes the others; the new events. Absent
+    /// where no body has the number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn resolve(&self, id: EventId, holding: Holding, now: Timestamp) -> Result<Option<Vec<EventId>>, StoreError> {
+        self.0.write(|transaction| {
+            let sql = "SELECT id FROM conflicts WHERE event_id = ?1 ORDER BY id";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let chosen: &[i64] = match holding {
+                Holding::Stored => &[],
+                Holding::All => &waiting,
+                Holding::Other(number) => {
+                    let index = number.checked_sub(1);
+                    let Some(one) = index.and_then(|index| waiting.get(index..=index)) else { return Ok(None) };
+                    let sql = "UPDATE events SET status = 'processed', due_at = NULL, \
+                               last_error = 'another body of this delivery was chosen' \
+                               WHERE id = ?1 AND status IN ('pending', 'failed')";
+                    transaction.prepare_cached(sql)?.execute([id.0])?;
+                    one
+                }
+            };
+            let made = chosen.iter().map(|conflict| make_event(transaction, *conflict, now));
+            let made = made.collect::<Result<Vec<_>, _>>()?;
+            transaction.prepare_cached("DELETE FROM conflicts WHERE event_id = ?1")?.execute([id.0])?;
+            Ok(Some(made))
+        })
+    }
+}
+
+/// Makes an event of a body that waited. Its keys need not be added: each process reads those of new events by itself.
+fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> Result<EventId, StoreError> {
+    let sql = "INSERT INTO events (connection_id, delivery_id, named, key, digest, kind, account, resource, actor, \
+               occurred_at, received_at, headers, query, body, item, status, due_at, signed, signed_key, proof) \
+               SELECT e.connection_id, e.delivery_id, e.named, e.key, x.digest, x.kind, x.account, x.resource, x.actor, \
+               x.occurred_at, x.received_at, x.headers, x.query, x.body, x.item, 'pending', ?2, x.signed, NULL, x.proof \
+               FROM conflicts x JOIN events e ON e.id = x.event_id WHERE x.id = ?1";
+    transaction.prepare_cached(sql)?.execute((conflict, now.as_millisecond()))?;
+    let id = transaction.last_insert_rowid();
+    let signed: Option<[u8; 32]> =
+        transaction.prepare_cached("SELECT signed FROM events WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
+    if let Some(signed) = signed {
+        let sql = "SELECT connection_id FROM events WHERE id = ?1";
+        let connection = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+        let key = event_keys::signed_key(crate::model::ConnectionId(connection), &signed);
+        transaction.prepare_cached("UPDATE events SET signed_key = ?2 WHERE id = ?1")?.execute((id, key))?;
+    }
+    Ok(EventId(id))
+}
+
+fn conflict(row: &Row<'_>) -> Result<Conflict, StoreError> {
+    let at: i64 = row.get(1)?;
+    Ok(Conflict {
+        kind: row.get(0)?,
+        received_at: Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at))?,
+        proof: word(&row.get::<_, String>(2)?)?,
+        kept: Kept {
+            headers: from_json(&row.get::<_, String>(3)?)?,
+            query: row.get(4)?,
+            body: row.get(5)?,
+            item: row.get(6)?,
+            first: true,
+        },
+    })
+}

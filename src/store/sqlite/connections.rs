@@ -1,0 +1,314 @@
+//! Connections, with what is known of their grants' life.
+
+use crate::model::connection::{Account, Check, Connection, ConnectionId, Finding, Mode, NewConnection, Standing};
+use crate::model::grant::{Expiry, Grant, Place, Renewal, StoredGrant};
+use crate::model::name::ConnectionName;
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
+use url::Url;
+
+use super::changes::Subject;
+use super::row::{from_json, timestamp, to_json, word};
+use super::sandbox::state_key;
+use super::{Malformed, Store, StoreError, grants};
+use crate::clock::Timestamp;
+
+/// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.kept, c.vendor_id, \
+             c.vendor_name, c.scopes_asked, c.scopes_granted, c.standing, c.reason, c.connected_at, c.checked_at, \
+             c.healthy, c.error_count, c.last_error, g.issued_at, g.expires_at, g.renewal, g.presented_at, \
+             g.refresh_expires_at, g.client_id, g.generation, g.presented_generation, g.restored, g.keyring, \
+             g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
+            $rest
+        )
+    };
+}
+
+/// The connections of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections<'a>(pub(super) &'a Store);
+
+impl Connections<'_> {
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<Connection>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
+            let mut rows = statement.query([])?;
+            let mut connections = Vec::new();
+            while let Some(row) = rows.next()? {
+                connections.push(connection(row)?);
+            }
+            Ok(connections)
+        })
+    }
+
+    /// The names alone, which is all that completion needs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn names(&self) -> Result<Vec<ConnectionName>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare("SELECT connector, account FROM connections ORDER BY 1, 2")?;
+            let mut rows = statement.query([])?;
+            let mut names = Vec::new();
+            while let Some(row) = rows.next()? {
+                names.push(name(row, 0)?);
+            }
+            Ok(names)
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, name: &ConnectionName) -> Result<Option<Connection>, StoreError> {
+        self.0.read(|sqlite| find(sqlite, name, connection))
+    }
+
+    /// A connection and its grant in one query: what handing out a token reads.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_with_grant(
+        &self,
+        name: &ConnectionName,
+    ) -> Result<Option<(Connection, Option<StoredGrant>)>, StoreError> {
+        self.0.read(|sqlite| find(sqlite, name, |row| Ok((connection(row)?, grants::stored(row)?))))
+    }
+
+    /// Records that an account was connected. One of the same name at the same place, which is mode and origin, keeps its id
+    /// and all that hangs on it; its grant is replaced, its errors are forgotten. One at another place is removed with all
+    /// that hangs on it in the same transaction, or [`StoreError::NameTaken`] where it must not be. A new one belongs into
+    /// `place`; where that is the keyring, the secrets are in the store all the same, until [`super::Grants::entrust`] says
+    /// that they are in the keyring.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn connect(&self, new: &NewConnection, grant: &Grant, place: Place) -> Result<Connection, StoreError> {
+        let row = NewRow::of(new)?;
+        self.0.write_noting(Subject::Name(&new.name), |transaction| {
+            let place = match remove_elsewhere(transaction, new)? {
+                // Where the keyring may hold an entry of this name, the new grant takes its place there.
+                Some(Place::Keyring) => Place::Keyring,
+                _ => place,
+            };
+            let id: i64 = transaction.query_row(
+                "INSERT INTO connections (connector, account, mode, auth, origin, params, kept, vendor_id, vendor_name,
+                     scopes_asked, scopes_granted, standing, connected_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
+                 ON CONFLICT (connector, account) DO UPDATE SET
+                     mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
+                     kept = excluded.kept, vendor_id = excluded.vendor_id, vendor_name = excluded.vendor_name,
+                     scopes_asked = excluded.scopes_asked, scopes_granted = excluded.scopes_granted,
+                     standing = 'active', reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
+                     healthy = NULL, refused = 0, error_count = 0, last_error = NULL
+                 RETURNING id",
+                (
+                    new.name.connector(),
+                    new.name.account().unwrap_or_default(),
+                    new.mode.as_str(),
+                    &new.auth,
+                    new.origin.as_ref().map(Url::as_str),
+                    row.params,
+                    row.kept,
+                    new.account.as_ref().map(|account| &account.id),
+                    new.account.as_ref().and_then(|account| account.name.as_ref()),
+                    row.scopes_asked,
+                    row.scopes_granted,
+                    new.connected_at.as_second(),
+                ),
+                |row| row.get(0),
+            )?;
+            grants::replace(transaction, ConnectionId(id), grant, place)?;
+            find(transaction, &new.name, connection)?.ok_or(StoreError::NoConnection)
+        })
+    }
+
+    /// Removes the connection and all that hangs on it; [`StoreError::NoConnection`] where it is gone already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
+        self.update("DELETE FROM connections WHERE id = ?1", id, &[])
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_standing(&self, id: ConnectionId, standing: Standing, reason: Option<&str>) -> Result<(), StoreError> {
+        let sql = "UPDATE connections SET standing = ?2, reason = ?3 WHERE id = ?1";
+        self.update(sql, id, &[&standing.as_str(), &reason])
+    }
+
+    /// What a health check found: a healthy one forgets the errors before it, another counts one more. A refusal is
+    /// remembered until a check succeeds, for a check that fails otherwise says nothing of the grant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: Finding<'_>) -> Result<(), StoreError> {
+        let (healthy, refused, error) = match finding {
+            Finding::Healthy => (true, false, None),
+            Finding::Failing(error) => (false, false, Some(error)),
+            Finding::Refused(error) => (false, true, Some(error)),
+        };
+        let sql = "UPDATE connections SET checked_at = ?2, healthy = ?3, last_error = ?4,
+                       error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
+                       refused = CASE WHEN ?3 THEN 0 ELSE max(refused, ?5) END
+                   WHERE id = ?1";
+        self.update(sql, id, &[&at.as_second(), &healthy, &error, &refused])
+    }
+
+    /// What a check or a refresh has learned of the connection; what is absent stays as it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record_facts(
+        &self,
+        id: ConnectionId,
+        account: Option<&Account>,
+        scopes_granted: Option<&[String]>,
+        kept: Option<&BTreeMap<String, String>>,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE connections SET vendor_id = coalesce(?2, vendor_id),
+                       vendor_name = CASE WHEN ?2 IS NULL THEN vendor_name ELSE ?3 END,
+                       scopes_granted = coalesce(?4, scopes_granted), kept = coalesce(?5, kept)
+                   WHERE id = ?1";
+        let scopes = scopes_granted.map(to_json).transpose()?;
+        let kept = kept.map(to_json).transpose()?;
+        let vendor_id = account.map(|account| account.id.as_str());
+        let vendor_name = account.and_then(|account| account.name.as_deref());
+        self.update(sql, id, &[&vendor_id, &vendor_name, &scopes, &kept])
+    }
+
+    /// A refresh or a call that failed for a reason that may pass.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record_failure(&self, id: ConnectionId, error: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE connections SET error_count = error_count + 1, last_error = ?2 WHERE id = ?1";
+        self.update(sql, id, &[&error])
+    }
+
+    fn update(&self, sql: &str, id: ConnectionId, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
+        self.0.write_noting(Subject::Id(id), |transaction| {
+            let parameters: Vec<&dyn rusqlite::ToSql> =
+                std::iter::once(&id.0 as _).chain(values.iter().copied()).collect();
+            match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
+                0 => Err(StoreError::NoConnection),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+/// Removes the connection of the new one's name if it is at another place: nothing of one is ever seen by the other. Gives
+/// back where its secrets belonged.
+fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<Place>, StoreError> {
+    let found = find(transaction, &new.name, |row| Ok((connection(row)?, grants::stored(row)?)))?;
+    let Some((before, grant)) = found.filter(|(before, _)| !before.is_at(new.mode, new.origin.as_ref())) else {
+        return Ok(None);
+    };
+    if !before.gives_way_to(new.mode) {
+        return Err(StoreError::NameTaken(new.name.clone()));
+    }
+    transaction.execute("DELETE FROM connections WHERE id = ?1", [before.id.0])?;
+    let sql = "DELETE FROM sandbox WHERE key = ?1 AND ?2 \
+               AND NOT EXISTS (SELECT 1 FROM connections WHERE connector = ?3 AND mode = 'sandbox')";
+    let connector = new.name.connector();
+    transaction.execute(sql, (state_key(connector), before.mode == Mode::Sandbox, connector))?;
+    Ok(grant.map(|grant| grant.place))
+}
+
+/// The JSON columns of a new connection.
+struct NewRow {
+    params: String,
+    kept: String,
+    scopes_asked: String,
+    scopes_granted: Option<String>,
+}
+
+impl NewRow {
+    fn of(new: &NewConnection) -> Result<Self, StoreError> {
+        Ok(Self {
+            params: to_json(&new.params)?,
+            kept: to_json(&new.kept)?,
+            scopes_asked: to_json(&new.scopes_asked)?,
+            scopes_granted: new.scopes_granted.as_ref().map(to_json).transpose()?,
+        })
+    }
+}
+
+/// What `read` makes of the connection's row.
+fn find<T>(
+    sqlite: &Sqlite,
+    name: &ConnectionName,
+    read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE c.connector = ?1 AND c.account = ?2"))?;
+    let mut rows = statement.query((name.connector(), name.account().unwrap_or_default()))?;
+    rows.next()?.map(read).transpose()
+}
+
+/// The connection with this id.
+pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
+    let mut rows = statement.query([id.0])?;
+    rows.next()?.map(connection).transpose()
+}
+
+/// The grant of the connection with this id.
+pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
+    let grant = statement.query_row([id.0], |row| Ok(grants::stored(row))).optional()?;
+    Ok(grant.transpose()?.flatten())
+}
+
+fn name(row: &Row<'_>, first: usize) -> Result<ConnectionName, StoreError> {
+    let account: String = row.get(first + 1)?;
+    let account = Some(account.as_str()).filter(|account| !account.is_empty());
+    Ok(ConnectionName::new(row.get_ref(first)?.as_str().unwrap_or_default(), account).map_err(|_| Malformed::Name)?)
+}
+
+fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
+    let text = |column| row.get::<_, String>(column);
+    let optional = |column| row.get::<_, Option<String>>(column);
+    let time = |column| -> Result<Option<Timestamp>, StoreError> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
+    };
+    let vendor_name = optional(9)?;
+    let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| Malformed::Name)).transpose()?;
+    let (issued_at, expires_at) = (time(19)?, time(20)?);
+    let renewal = optional(21)?.map_or(Ok(Renewal::None), |text| word(&text))?;
+    let presented: Option<u64> = row.get(26)?;
+    let generation: Option<u64> = row.get(25)?;
+    Ok(Connection {
+        id: ConnectionId(row.get(0)?),
+        name: name(row, 1)?,
+        mode: word(&text(3)?)?,
+        auth: text(4)?,
+        origin,
+        params: from_json(&text(6)?)?,
+        kept: from_json(&text(7)?)?,
+        account: optional(8)?.map(|id| Account { id, name: vendor_name }),
+        scopes_asked: from_json(&text(10)?)?,
+        scopes_granted: optional(11)?.as_deref().map(from_json).transpose()?,
+        standing: word(&text(12)?)?,
+        reason: optional(13)?,
+        connected_at: timestamp(row.get(14)?)?,
+        expiry: Expiry {
+            issued_at,
+            expires_at,
+            refreshable: renewal != Renewal::None,
+            refresh_expires_at: time(23)?.filter(|_| renewal.has_refresh_token()),
+            presented_at: if presented.is_some() && presented == generation { time(22)? } else { None },
+        },
+        last_check: time(15)?.zip(row.get(16)?).map(|(at, healthy)| Check { at, healthy }),
+        error_count: row.get(17)?,
+        last_error: optional(18)?,
+    })
+}

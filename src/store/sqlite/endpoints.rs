@@ -1,0 +1,173 @@
+//! Where the user's own events are sent, by which rules, and how each endpoint stands.
+
+use crate::model::budget::Budget;
+use crate::model::endpoint::{Endpoint, EndpointId, Rules, Standing};
+use crate::model::event_type::EventPattern;
+use crate::model::secrets::Secrets;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use url::Url;
+
+use super::row::{from_json, to_json, word};
+use super::{Malformed, Store, StoreError};
+use crate::clock::{self, Timestamp};
+use crate::secret::Secret;
+
+/// The endpoints of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints<'a>(pub(super) &'a Store);
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, url, description, events, secrets, policy, most_attempts, ttl, timeout, rate_requests, \
+             rate_secs, disabled, disabled_at, failing_since, last_failed_at, paused_until, created_at FROM endpoints ",
+            $rest
+        )
+    };
+}
+
+impl Endpoints<'_> {
+    /// In the order in which they were added.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<Endpoint>, StoreError> {
+        self.0.read(all)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        self.0.read(|sqlite| find(sqlite, id))
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.0.write(|transaction| put(transaction, endpoint))
+    }
+
+    /// Changes an endpoint; absent where there is none. `change` does no more than compute.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn update(&self, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Option<Endpoint>, StoreError> {
+        self.0.write(|transaction| {
+            let Some(mut endpoint) = find(transaction, id)? else { return Ok(None) };
+            change(&mut endpoint);
+            put(transaction, &endpoint)?;
+            Ok(Some(endpoint))
+        })
+    }
+
+    /// Removes it with all its deliveries; whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, id: &EndpointId) -> Result<bool, StoreError> {
+        self.0.write(|transaction| Ok(transaction.execute("DELETE FROM endpoints WHERE id = ?1", [id.as_str()])? == 1))
+    }
+}
+
+pub(super) fn all(sqlite: &Connection) -> Result<Vec<Endpoint>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("ORDER BY created_at, id"))?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(endpoint(row)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn find(sqlite: &Connection, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE id = ?1"))?;
+    statement.query_row([id.as_str()], |row| Ok(endpoint(row))).optional()?.transpose()
+}
+
+/// Writes how it stands, and nothing else.
+pub(super) fn put_standing(
+    transaction: &Transaction<'_>,
+    id: &EndpointId,
+    standing: &Standing,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE endpoints SET disabled = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
+               paused_until = ?6 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![
+        id.as_str(),
+        standing.disabled.map(|(reason, _)| reason.as_str()),
+        standing.disabled.map(|(_, at)| at.as_millisecond()),
+        standing.failing_since.map(Timestamp::as_millisecond),
+        standing.last_failed_at.map(Timestamp::as_millisecond),
+        standing.paused_until.map(Timestamp::as_millisecond),
+    ])?;
+    Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
+    let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
+    let rules = &endpoint.rules;
+    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, policy, most_attempts, ttl, timeout, \
+               rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+               ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, policy = ?6, \
+               most_attempts = ?7, ttl = ?8, timeout = ?9, rate_requests = ?10, rate_secs = ?11";
+    transaction.execute(
+        sql,
+        params![
+            endpoint.id.as_str(),
+            endpoint.url.as_str(),
+            endpoint.description,
+            to_json(&events)?,
+            to_json(&endpoint.secrets)?,
+            rules.policy.as_str(),
+            rules.most_attempts,
+            rules.ttl.as_secs(),
+            rules.timeout.as_secs(),
+            rules.rate.map(|rate| rate.units),
+            rules.rate.map(|rate| rate.secs),
+            endpoint.created_at.as_millisecond(),
+        ],
+    )?;
+    put_standing(transaction, &endpoint.id, &endpoint.standing)
+}
+
+pub(super) fn millis(at: i64) -> Result<Timestamp, Malformed> {
+    Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at))
+}
+
+fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
+    let url: String = row.get(1)?;
+    let events: Vec<String> = from_json(&row.get::<_, String>(3)?)?;
+    let time = |index: usize| -> Result<Option<Timestamp>, StoreError> {
+        Ok(row.get::<_, Option<i64>>(index)?.map(millis).transpose()?)
+    };
+    let rate = match (row.get(9)?, row.get(10)?) {
+        (Some(requests), Some(secs)) => Some(Budget { units: requests, secs, burst: None }),
+        _ => None,
+    };
+    let reason = row.get::<_, Option<String>>(11)?.map(|text| word(&text)).transpose()?;
+    Ok(Endpoint {
+        id: EndpointId::from_str(&row.get::<_, String>(0)?).map_err(Malformed::Word)?,
+        url: Url::parse(&url).map_err(|_| Malformed::Word(url))?,
+        description: row.get(2)?,
+        events: events.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Malformed::Word)?,
+        rules: Rules {
+            policy: word(&row.get::<_, String>(5)?)?,
+            most_attempts: row.get(6)?,
+            ttl: Duration::from_secs(row.get(7)?),
+            timeout: Duration::from_secs(row.get(8)?),
+            rate,
+        },
+        standing: Standing {
+            disabled: reason.zip(time(12)?),
+            failing_since: time(13)?,
+            last_failed_at: time(14)?,
+            paused_until: time(15)?,
+        },
+        created_at: millis(row.get(16)?)?,
+        secrets: from_json(&row.get::<_, String>(4)?)?,
+    })
+}

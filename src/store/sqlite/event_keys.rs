@@ -1,0 +1,364 @@
+//! By what an event that comes again is known: the keys of all that ever came.
+//!
+//! Keys are hashes, so that each belongs on another page of an index, and an index that is kept up with every event costs
+//! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_keys` many
+//! at a time, in its order.
+//!
+//! Invariant: the keys of events up to `meta.keyed_to` are in the table, those of later ones in the events themselves,
+//! from which every process reads them anew. Inside a write both together are hence all that were committed, whoever
+//! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
+
+use crate::model::connection::ConnectionId;
+use crate::model::event::{Ended, EventId, EventProof, EventStatus, Holding, NewEvent, Pruning, Taken};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Transaction};
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+
+/// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
+/// memory they are 2 MiB.
+const TOGETHER: usize = 65_536;
+
+/// The keys that are not in the table, as far as this process has read them.
+#[derive(Debug)]
+pub(super) struct EventKeys {
+    /// Keys, each with the id of its event.
+    newest: BTreeSet<(i64, i64)>,
+    /// `meta.keyed_to`, when it was last read.
+    keyed_to: i64,
+    /// The last event that was committed and whose key is known, and the last one added since.
+    committed: i64,
+    added: i64,
+    /// How many are too many.
+    limit: usize,
+}
+
+impl Default for EventKeys {
+    fn default() -> Self {
+        Self { newest: BTreeSet::new(), keyed_to: 0, committed: 0, added: 0, limit: TOGETHER }
+    }
+}
+
+impl EventKeys {
+    /// Reads what other processes have committed. Comes first in every transaction that asks or adds.
+    pub(super) fn catch_up(&mut self, transaction: &Connection) -> Result<(), StoreError> {
+        let keyed_to = transaction.prepare_cached("SELECT keyed_to FROM meta")?.query_row([], |row| row.get(0))?;
+        if self.keyed_to != keyed_to {
+            self.newest.retain(|(_, event)| *event > keyed_to);
+            self.keyed_to = keyed_to;
+            self.committed = self.committed.max(keyed_to);
+        }
+        let mut statement =
+            transaction.prepare_cached("SELECT key, signed_key, id FROM events WHERE id > ?1 ORDER BY id")?;
+        let mut rows = statement.query([self.committed])?;
+        while let Some(row) = rows.next()? {
+            let (key, signed, event) = (row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?);
+            self.newest.insert((key, event));
+            self.newest.extend(signed.map(|key| (key, event)));
+            self.committed = event;
+        }
+        self.added = self.committed;
+        Ok(())
+    }
+
+    /// The events that may be the one with this key: two can share it, and one may be gone.
+    pub(super) fn find(&self, connection: &Connection, key: i64) -> Result<Vec<i64>, StoreError> {
+        let mut statement = connection.prepare_cached("SELECT event FROM event_keys WHERE key = ?1")?;
+        let mut found = statement.query_map([key], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
+        found.extend(self.newest.range((key, i64::MIN)..=(key, i64::MAX)).map(|(_, event)| *event));
+        Ok(found)
+    }
+
+    /// Adds the key of an event that this transaction has made.
+    pub(super) fn add(&mut self, key: i64, event: i64) {
+        self.newest.insert((key, event));
+        self.added = event;
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.committed = self.added;
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        let committed = self.committed;
+        self.newest.retain(|(_, event)| *event <= committed);
+    }
+
+    pub(super) fn are_many(&self) -> bool {
+        self.newest.len() >= self.limit
+    }
+
+    /// Puts all of them into the table, where nobody has added any since [`Self::catch_up`].
+    pub(super) fn put(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let mut statement =
+            transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+        for pair in &self.newest {
+            statement.execute(*pair)?;
+        }
+        transaction.prepare_cached("UPDATE meta SET keyed_to = ?1")?.execute([self.committed])?;
+        Ok(())
+    }
+
+    /// Where they could not be put, they are tried again once there are twice as many.
+    pub(super) fn put_ended(&mut self, was_put: bool) {
+        if was_put {
+            *self = Self { keyed_to: self.committed, committed: self.committed, ..Self::default() };
+        } else {
+            self.limit = self.newest.len() * 2;
+        }
+    }
+}
+
+/// Puts a further key of an event into the table, whether or not its other keys are there already.
+pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+    statement.execute((key, event))?;
+    Ok(())
+}
+
+/// The second key of an event, of what was signed.
+pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
+    let hash = Sha256::new().chain_update(b"signed").chain_update(connection.0.to_be_bytes()).chain_update(signed);
+    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
+/// What an event is found by; two that share it are told apart by what they are made of.
+pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
+    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
+    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::{self, Timestamp};
+    use crate::store::{
+        Delivery, Ended, EventId, EventProof, EventStatus, Holding, Key, LostWrites, NewEvent, Pruning, Store, Taken,
+    };
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn delivery(connection: ConnectionId, id: u64) -> Delivery {
+        let event = NewEvent {
+            delivery_id: format!("evt_{id}"),
+            named: true,
+            digest: Some([7; 32]),
+            signed: None,
+            kind: "push".to_owned(),
+            account: None,
+            resource: None,
+            actor: None,
+            occurred_at: None,
+            item: None,
+        };
+        Delivery {
+            connection,
+            received_at: NOW,
+            headers: vec![("a".to_owned(), "b".to_owned())],
+            query: String::new(),
+            body: b"{}".to_vec(),
+            events: vec![event],
+            proof: EventProof::Verified,
+            handled: false,
+        }
+    }
+
+    /// As many processes as wanted that have one store open, and put keys into the table every so often.
+    fn opened(folder: &tempfile::TempDir, processes: usize, limit: usize) -> (Vec<Store>, ConnectionId) {
+        let (path, key) = (folder.path().join("vault.db"), Key::random());
+        Store::create(&path, &key, NOW).unwrap();
+        let stores: Vec<Store> =
+            (0..processes).map(|_| Store::open(&path, &key, LostWrites::Refuse).unwrap()).collect();
+        for store in &stores {
+            store.event_keys().limit = limit;
+        }
+        let sql = "INSERT INTO connections (connector, mode, auth, params, kept, scopes_asked, standing, connected_at) \
+                   VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
+        let id = stores[0].write(|transaction| {
+            transaction.execute(sql, [])?;
+            Ok(ConnectionId(transaction.last_insert_rowid()))
+        });
+        (stores, id.unwrap())
+    }
+
+    #[test]
+    fn whoever_took_an_event_everybody_knows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut stores, connection) = opened(&folder, 3, 16);
+        let mut known = BTreeMap::new();
+        for round in 0..3000 {
+            let [store, low, high] = clock::random::<3>();
+            let (store, id) = (usize::from(store % 3), u64::from(u16::from_be_bytes([high, low]) % 700));
+            let taken = stores[store].events().take(&[delivery(connection, id)]).unwrap()[0][0];
+            match known.get(&id) {
+                Some(event) => assert_eq!(taken, Taken::Duplicate(*event), "round {round}, event {id}"),
+                None => assert_eq!(taken, Taken::New(taken.id()), "round {round}, event {id}"),
+            }
+            known.insert(id, taken.id());
+            if round % 500 == 499 {
+                // One is killed and starts anew; what it held in memory is gone.
+                let (path, key) = (folder.path().join("vault.db"), stores[store].key.clone());
+                stores[store] = Store::open(&path, &key, LostWrites::Refuse).unwrap();
+            }
+        }
+        for (store, (id, event)) in stores.iter().cycle().zip(&known) {
+            assert_eq!(store.events().find(connection, &format!("evt_{id}")).unwrap(), Some(*event));
+        }
+        assert_eq!(stores[0].events().find(connection, "evt_700").unwrap(), None);
+        let (keys, events): (u32, u32) = stores[0]
+            .read(|sqlite| {
+                let sql = "SELECT (SELECT count(*) FROM event_keys), (SELECT count(*) FROM events)";
+                Ok(sqlite.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            })
+            .unwrap();
+        assert!(keys > 0 && keys <= events && events as usize == known.len(), "{keys} keys, {events} events");
+    }
+
+    fn signed(connection: ConnectionId, id: u64, signed: u8, body: u8) -> Delivery {
+        let mut delivery = delivery(connection, id);
+        delivery.events[0].signed = Some([signed; 32]);
+        delivery.events[0].digest = Some([body; 32]);
+        delivery
+    }
+
+    #[test]
+    fn the_same_signed_bytes_are_one_event_under_any_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 2, 8);
+        let take = |store: usize, delivery: Delivery| stores[store].events().take(&[delivery]).unwrap()[0][0];
+        let first = take(0, signed(connection, 1, 1, 1));
+        assert_eq!(first, Taken::New(first.id()));
+        for id in 2..40 {
+            // Keys go into the table meanwhile, and the other process reads them there.
+            let store = usize::from(id % 2 == 0);
+            assert_eq!(take(store, signed(connection, id, 1, 1)), Taken::Duplicate(first.id()), "{id}");
+            take(store, delivery(connection, 1000 + id));
+        }
+        assert_eq!(take(1, signed(connection, 50, 1, 2)), Taken::Conflict(first.id()), "another body is no event");
+        // One that was fetched, and then came signed.
+        let mut fetched = delivery(connection, 60);
+        fetched.events[0].digest = None;
+        let known = take(0, fetched);
+        assert_eq!(take(1, signed(connection, 60, 6, 6)), Taken::Duplicate(known.id()));
+        assert_eq!(take(0, signed(connection, 61, 6, 6)), Taken::Duplicate(known.id()));
+    }
+
+    #[test]
+    fn an_event_that_was_not_the_vendors_takes_no_id_from_one_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let asking = |id: u64, body: u8| Delivery { proof: EventProof::Asking, ..signed(connection, id, body, body) };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let forged = take(asking(1, 1));
+        assert_eq!(events.unproved(connection, 10).unwrap(), [forged.id()]);
+        assert_eq!(take(asking(1, 2)), Taken::Undecided(forged.id()), "to be sent again");
+        events.prove(forged.id(), EventProof::Refused, Some("no")).unwrap();
+        let genuine = take(asking(1, 2));
+        assert_eq!(genuine, Taken::New(genuine.id()));
+        events.prove(genuine.id(), EventProof::Verified, None).unwrap();
+        assert_eq!(take(asking(1, 2)), Taken::Duplicate(genuine.id()));
+        assert_eq!(take(asking(1, 1)), Taken::Duplicate(forged.id()), "what was refused is asked about no more");
+        let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.proof.as_str()));
+        assert_eq!(status(forged.id()), Some(("dead", "refused")));
+    }
+
+    #[test]
+    fn bodies_kept_aside_are_few_and_differ_and_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let first = events.take(&[signed(connection, 1, 1, 1)]).unwrap()[0][0].id();
+        let take =
+            |body: u8| events.take(&[Delivery { body: vec![body], ..signed(connection, 1, 1, body) }]).unwrap()[0][0];
+        for body in [2, 2, 3, 4, 5, 6, 7, 8, 9, 3] {
+            assert_eq!(take(body), Taken::Conflict(first));
+        }
+        assert_eq!(take(10), Taken::Crowded(first), "it is to be sent again");
+        assert_eq!(events.conflicts(first).unwrap().len(), 8);
+        assert_eq!(events.resolve(first, Holding::Other(9), NOW).unwrap(), None, "there is no such body");
+        let made = events.resolve(first, Holding::Other(2), NOW).unwrap().unwrap();
+        assert_eq!(events.kept(made[0]).unwrap().unwrap().body, [3]);
+        assert_eq!(events.get(first).unwrap().unwrap().status, EventStatus::Processed, "it is not handled any more");
+        assert_eq!(take(3), Taken::Duplicate(made[0]), "each body is known");
+        assert_eq!(take(1), Taken::Duplicate(first));
+        assert_eq!(take(11), Taken::Conflict(first));
+        let made = events.resolve(first, Holding::All, NOW).unwrap().unwrap();
+        assert_eq!((made.len(), take(11)), (1, Taken::Duplicate(made[0])));
+        take(12);
+        assert_eq!(events.resolve(first, Holding::Stored, NOW).unwrap(), Some(Vec::new()));
+        assert!(events.conflicts(first).unwrap().is_empty());
+    }
+
+    #[test]
+    fn equal_signed_bytes_that_name_no_delivery_are_events_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let unnamed = |id: u64| {
+            let mut delivery = signed(connection, id, 1, 1);
+            delivery.events[0].named = false;
+            delivery
+        };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let (first, second) = (take(unnamed(1)), take(unnamed(2)));
+        assert_eq!((first, second), (Taken::New(first.id()), Taken::New(second.id())));
+        assert!(
+            matches!(take(signed(connection, 3, 1, 1)), Taken::Duplicate(_)),
+            "an id that was added makes no event"
+        );
+        // One that named its delivery is known, also without that.
+        let named = take(signed(connection, 4, 2, 1));
+        let mut stripped = unnamed(5);
+        stripped.events[0].signed = Some([2; 32]);
+        assert_eq!(take(stripped), Taken::Duplicate(named.id()));
+    }
+
+    #[test]
+    fn a_dead_event_that_is_sent_again_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 8);
+        let events = stores[0].events();
+        let sent = || Delivery { handled: true, ..signed(connection, 1, 1, 1) };
+        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let id = take(sent()).id();
+        assert_eq!(take(sent()), Taken::Duplicate(id), "it still waits");
+        let error = Some("no".to_owned());
+        events.record(&[Ended { id, status: EventStatus::Dead, due_at: None, error, done: 1 }]).unwrap();
+        assert_eq!(take(Delivery { handled: false, ..sent() }), Taken::Duplicate(id), "nobody handles it");
+        assert_eq!(take(sent()), Taken::Restarted(id));
+        let waiting = events.waiting(connection, 10).unwrap();
+        assert_eq!((waiting[0].attempts, waiting[0].done), (0, 1), "what was done is not done again");
+    }
+
+    #[test]
+    fn what_was_not_committed_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 16);
+        let events = stores[0].events();
+        let nobody = delivery(ConnectionId(99), 2);
+        assert!(events.take(&[delivery(connection, 1), nobody]).is_err());
+        let together =
+            events.take(&[delivery(connection, 1), delivery(connection, 2), delivery(connection, 1)]).unwrap();
+        let ids: Vec<EventId> = together.iter().map(|taken| taken[0].id()).collect();
+        assert_eq!(together.concat(), [Taken::New(ids[0]), Taken::New(ids[1]), Taken::Duplicate(ids[0])]);
+    }
+
+    #[test]
+    fn what_is_removed_is_new_again_and_leaves_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, connection) = opened(&folder, 1, 2);
+        let events = stores[0].events();
+        let all = || [delivery(connection, 1), delivery(connection, 2), delivery(connection, 3)];
+        events.take(&all()).unwrap();
+        let before = Timestamp::from_second(1).unwrap();
+        let pruned = events.prune(&Pruning { connection, before, keeps_ids: false, dead: false }, 10).unwrap();
+        let left = |sql: &str| stores[0].read(|sqlite| Ok(sqlite.query_row(sql, [], |row| row.get::<_, u32>(0))?));
+        assert_eq!((pruned, left("SELECT count(*) FROM event_keys").unwrap()), (3, 0));
+        assert!(events.take(&all()).unwrap().concat().iter().all(|taken| matches!(taken, Taken::New(_))));
+    }
+}

@@ -1,0 +1,58 @@
+//! The types of the user's own events: what they are, and what their data look like.
+
+use crate::model::event_type::KnownType;
+use rusqlite::Row;
+use serde_json::Value;
+
+use super::row::{from_json, to_json};
+use super::{Store, StoreError};
+
+/// The catalogue of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct EventTypes<'a>(pub(super) &'a Store);
+
+impl EventTypes<'_> {
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<KnownType>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement =
+                sqlite.prepare_cached("SELECT kind, description, sample FROM event_types ORDER BY kind")?;
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(known(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Puts a type into the catalogue, in the place of one of its name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put(&self, known: &KnownType) -> Result<(), StoreError> {
+        let sample = known.sample.as_ref().map(to_json).transpose()?;
+        self.0.write(|transaction| {
+            let sql = "INSERT INTO event_types (kind, description, sample) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (kind) DO UPDATE SET description = excluded.description, sample = excluded.sample";
+            transaction.execute(sql, (&known.kind, &known.description, sample))?;
+            Ok(())
+        })
+    }
+
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, kind: &str) -> Result<bool, StoreError> {
+        self.0.write(|transaction| Ok(transaction.execute("DELETE FROM event_types WHERE kind = ?1", [kind])? == 1))
+    }
+}
+
+fn known(row: &Row<'_>) -> Result<KnownType, StoreError> {
+    let sample: Option<String> = row.get(2)?;
+    Ok(KnownType { kind: row.get(0)?, description: row.get(1)?, sample: sample.as_deref().map(from_json).transpose()? })
+}

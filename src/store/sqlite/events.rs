@@ -1,0 +1,284 @@
+//! The inbox: events as they came, each once, and what became of them.
+
+use crate::model::connection::ConnectionId;
+use crate::model::event::{
+    Delivery, Ended, EventId, EventProof, EventStatus, Filter, Kept, StoredEvent, Taken, Waiting,
+};
+use crate::model::event_type::matches_type;
+use crate::model::name::ConnectionName;
+use rusqlite::{OptionalExtension, Row};
+
+use super::intake::{self, By};
+use super::row::word;
+use super::{Malformed, Store, StoreError, event_keys};
+use crate::clock::Timestamp;
+
+/// The inbox of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Events<'a>(pub(super) &'a Store);
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account, e.resource, e.actor, \
+             e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, \
+             (SELECT count(*) FROM conflicts x WHERE x.event_id = e.id), e.proof \
+             FROM events e JOIN connections c ON c.id = e.connection_id ",
+            $rest
+        )
+    };
+}
+
+impl Events<'_> {
+    /// Takes any number of deliveries in one commit. What is new is durable when this returns; what came before is told
+    /// from what only bears the same id.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was taken then.
+    pub fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Taken>>, StoreError> {
+        let mut keys = self.0.event_keys();
+        let taken = self.0.write(|transaction| {
+            keys.catch_up(transaction)?;
+            deliveries.iter().map(|delivery| intake::take(transaction, &mut keys, delivery)).collect()
+        });
+        match taken {
+            Ok(_) => keys.committed(),
+            Err(_) => keys.rolled_back(),
+        }
+        if keys.are_many() {
+            let put = self.0.write(|transaction| {
+                keys.catch_up(transaction)?;
+                keys.put(transaction)
+            });
+            keys.put_ended(put.is_ok());
+        }
+        taken
+    }
+
+    /// The newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!(
+                "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
+                 AND (NOT ?3 OR EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = e.id)) \
+                 AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC"
+            );
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((
+                filter.connection.map(|id| id.0),
+                filter.status.map(EventStatus::as_str),
+                filter.conflicts,
+                filter.since.map(Timestamp::as_millisecond),
+            ))?;
+            let wanted =
+                |kind: &str| filter.kinds.is_empty() || filter.kinds.iter().any(|known| matches_type(known, kind));
+            let mut found = Vec::new();
+            while found.len() < filter.limit as usize
+                && let Some(row) = rows.next()?
+            {
+                let event = stored(row)?;
+                if wanted(&event.kind) {
+                    found.push(event);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// A page of those that came after an event and not before a time, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn after(
+        &self,
+        event: EventId,
+        connection: Option<ConnectionId>,
+        since: Timestamp,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!(
+                "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 ORDER BY e.id LIMIT 100"
+            );
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(stored(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
+            let mut rows = statement.query([id.0])?;
+            rows.next()?.map(stored).transpose()
+        })
+    }
+
+    /// The event of this delivery.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
+        let mut keys = self.0.event_keys();
+        self.0.read(|sqlite| {
+            keys.catch_up(sqlite)?;
+            let ids = keys.find(sqlite, event_keys::key(connection, delivery))?;
+            Ok(intake::known(sqlite, &ids, connection, &By::Id(delivery), None)?.map(|known| EventId(known.id)))
+        })
+    }
+
+    /// The request that an event came with; absent once its time is over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn kept(&self, id: EventId) -> Result<Option<Kept>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL, e.query FROM events e \
+                       LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
+            let row = sqlite
+                .prepare_cached(sql)?
+                .query_row([id.0], |row| {
+                    let (headers, body) = (row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?);
+                    Ok((headers, body, row.get(2)?, row.get(3)?, row.get(4)?))
+                })
+                .optional()?;
+            let Some((headers, Some(body), item, first, query)) = row else { return Ok(None) };
+            Ok(Some(Kept { headers: super::row::from_json(&headers)?, query, body, item, first }))
+        })
+    }
+
+    /// Those of a connection that wait to be handled, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn waiting(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id, due_at, attempts, done, proof FROM events \
+                       WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query((connection.0, limit))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let due_at: Option<i64> = row.get(1)?;
+                let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
+                found.push(Waiting {
+                    id: EventId(row.get(0)?),
+                    due_at,
+                    proof: word(&row.get::<_, String>(4)?)?,
+                    attempts: row.get(2)?,
+                    done: row.get(3)?,
+                });
+            }
+            Ok(found)
+        })
+    }
+
+    /// Notes how attempts to handle events ended, in one commit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record(&self, ended: &[Ended]) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, done = ?5, attempts = attempts + 1 \
+                       WHERE id = ?1";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for ended in ended {
+                statement.execute((
+                    ended.id.0,
+                    ended.status.as_str(),
+                    ended.due_at.map(Timestamp::as_millisecond),
+                    &ended.error,
+                    ended.done,
+                ))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Stores which handlers have done with an event whose attempt does not count, and why it waits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pause(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET done = ?2, last_error = ?3 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, done, error))?;
+            Ok(())
+        })
+    }
+
+    /// Those of a connection that the vendor is to be asked about, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unproved(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND proof = 'asking' AND headers <> '' \
+                       ORDER BY id LIMIT ?2";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let rows = statement.query_map((connection.0, limit), |row| Ok(EventId(row.get(0)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Notes what the vendor said of an event that it was asked about. One that it did not send is dead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove(&self, id: EventId, proof: EventProof, error: Option<&str>) -> Result<(), StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET proof = ?2, last_error = ?3, \
+                       status = CASE ?2 WHEN 'refused' THEN 'dead' ELSE status END WHERE id = ?1 AND proof = 'asking'";
+            transaction.prepare_cached(sql)?.execute((id.0, proof.as_str(), error))?;
+            Ok(())
+        })
+    }
+
+    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays, and one
+    /// that the vendor did not send is asked about again first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
+        self.0.write(|transaction| {
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2, \
+                       proof = CASE proof WHEN 'refused' THEN 'asking' ELSE proof END WHERE id = ?1 AND headers <> ''";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut revived = 0;
+            for id in ids {
+                revived += statement.execute((id.0, now.as_millisecond()))?;
+            }
+            Ok(revived)
+        })
+    }
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
+    let account: String = row.get(2)?;
+    let name = ConnectionName::new(&row.get::<_, String>(1)?, Some(account.as_str()).filter(|name| !name.is_empty()));
+    let millis = |at: i64| Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at));
+    Ok(StoredEvent {
+        id: EventId(row.get(0)?),
+        connection: name.map_err(|_| Malformed::Name)?,
+        delivery_id: row.get(3)?,
+        kind: row.get(4)?,
+        account: row.get(5)?,
+        resource: row.get(6)?,
+        actor: row.get(7)?,
+        occurred_at: row.get::<_, Option<i64>>(8)?.map(millis).transpose()?,
+        received_at: millis(row.get(9)?)?,
+        status: word(&row.get::<_, String>(10)?)?,
+        attempts: row.get(11)?,
+        last_error: row.get(12)?,
+        conflicts: row.get(13)?,
+        proof: word(&row.get::<_, String>(14)?)?,
+    })
+}

@@ -1,0 +1,310 @@
+//! Grants: the secrets of connections, and what keeps a grant from being used twice.
+//!
+//! A grant has a generation, which grows with each new grant. Whoever writes one says which generation it replaces, and
+//! writes nothing if another was faster ([`Written::Superseded`]). A marker that is committed before a grant is
+//! presented to the vendor says, after a crash, that the vendor may have used it up.
+
+use crate::model::connection::ConnectionId;
+use crate::model::grant::{Client, Facts, Grant, Place, Presented, StoredGrant, Written};
+use crate::model::name::ConnectionName;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection as Sqlite, Row, Transaction};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::changes::Subject;
+use super::row::{from_json, timestamp, word};
+use super::{Malformed, Store, StoreError, connections};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// The grants of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Grants<'a>(pub(super) &'a Store);
+
+/// How secrets are written: the column `secrets`, and the entry of the OS keyring.
+#[derive(Serialize, Deserialize)]
+struct SecretsText<'a> {
+    /// The row and generation that an entry of the OS keyring belongs to; absent in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<(i64, u64)>,
+    #[serde(borrow)]
+    access_token: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Cow<'a, str>>,
+}
+
+impl Grants<'_> {
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
+        self.0.read(|sqlite| connections::grant_of(sqlite, id))
+    }
+
+    /// Marks that the grant of this generation is about to be shown to the vendor. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn present(&self, id: ConnectionId, generation: u64, at: Timestamp) -> Result<Written, StoreError> {
+        let sql = "UPDATE grants SET presented_at = ?3, presented_generation = generation
+                   WHERE connection_id = ?1 AND generation = ?2";
+        self.swap(sql, id, generation, &[&at.as_second()])
+    }
+
+    /// Takes the marker back: the grant certainly never reached the vendor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn withdraw(&self, id: ConnectionId, generation: u64) -> Result<Written, StoreError> {
+        let sql = "UPDATE grants SET presented_at = NULL, presented_generation = NULL
+                   WHERE connection_id = ?1 AND generation = ?2";
+        self.swap(sql, id, generation, &[])
+    }
+
+    /// Puts a new grant in place of the one of this generation; the marker goes, and the connection stands as active.
+    /// The secrets are in the store, wherever they belong: [`Self::entrust`] moves them on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn renew(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<Written, StoreError> {
+        self.0.write_noting(Subject::Id(id), |transaction| {
+            let current = current_generation(transaction, id)?;
+            if current != Some(generation) {
+                return Ok(Written::Superseded);
+            }
+            put(transaction, id, grant)?;
+            transaction
+                .prepare_cached(
+                    "UPDATE connections SET standing = 'active', reason = NULL, error_count = 0, last_error = NULL
+                     WHERE id = ?1",
+                )?
+                .execute([id.0])?;
+            Ok(Written::Done { generation: generation + 1 })
+        })
+    }
+
+    /// Says that an entry of the OS keyring now holds the secrets of this generation, and forgets them here.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn entrust(&self, id: ConnectionId, generation: u64) -> Result<Written, StoreError> {
+        let sql = "UPDATE grants SET secrets = NULL, keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
+        self.swap(sql, id, generation, &[])
+    }
+
+    /// Takes the secrets of this generation back from the OS keyring, whose entry may now be deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn take_back(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<Written, StoreError> {
+        let sql = "UPDATE grants SET secrets = ?3 WHERE connection_id = ?1 AND generation = ?2";
+        self.swap(sql, id, generation, &[&secrets_text(grant, None)?.as_str()])
+    }
+
+    /// Notes for every grant that the OS keyring may hold an entry of it, before one is written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn expect_entries(&self) -> Result<(), StoreError> {
+        self.0.write(|transaction| Ok(transaction.execute("UPDATE grants SET keyring = 1", []).map(drop)?))
+    }
+
+    /// Notes that the OS keyring holds no entry of this connection any more; its secrets are in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_entry(&self, id: ConnectionId) -> Result<(), StoreError> {
+        let sql = "UPDATE grants SET keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
+        self.0.write(|transaction| Ok(transaction.execute(sql, [id.0]).map(drop)?))
+    }
+
+    /// Every grant with its connection's name, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<(ConnectionId, ConnectionName, StoredGrant)>, StoreError> {
+        let mut all = Vec::new();
+        for name in self.0.connections().names()? {
+            if let Some((connection, Some(grant))) = self.0.connections().find_with_grant(&name)? {
+                all.push((connection.id, name, grant));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The connections whose grants came from a backup and have not been renewed since.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn restored(&self) -> Result<Vec<ConnectionId>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare("SELECT connection_id FROM grants WHERE restored ORDER BY 1")?;
+            let ids = statement.query_map([], |row| row.get(0).map(ConnectionId))?.collect::<Result<_, _>>()?;
+            Ok(ids)
+        })
+    }
+
+    /// Runs an update of the grant if it still is of this generation.
+    fn swap(
+        &self,
+        sql: &str,
+        id: ConnectionId,
+        generation: u64,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Written, StoreError> {
+        self.0.write(|transaction| {
+            let key: [&dyn rusqlite::ToSql; 2] = [&id.0, &generation];
+            let parameters: Vec<&dyn rusqlite::ToSql> = key.into_iter().chain(values.iter().copied()).collect();
+            Ok(match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
+                0 => Written::Superseded,
+                _ => Written::Done { generation },
+            })
+        })
+    }
+}
+
+/// Returns the grant, made whole with what an entry of the OS keyring holds; none if the entry is not of this generation
+/// of this connection.
+///
+/// # Errors
+/// [`StoreError::Malformed`] if the entry is not one of ours.
+pub fn with_entry(stored: &StoredGrant, id: ConnectionId, entry: &str) -> Result<Option<Grant>, StoreError> {
+    let secrets: SecretsText<'_> = from_json(entry)?;
+    Ok((secrets.of == Some((id.0, stored.generation))).then(|| whole(&stored.facts, secrets)))
+}
+
+fn whole(facts: &Facts, secrets: SecretsText<'_>) -> Grant {
+    let secret = |text: Cow<'_, str>| Secret::new(text.into_owned());
+    let client_secret = secrets.client_secret.map(secret);
+    Grant {
+        access_token: secret(secrets.access_token),
+        refresh_token: secrets.refresh_token.map(secret),
+        fields: secrets.fields.into_iter().map(|(name, value)| (name.into_owned(), secret(value))).collect(),
+        client: facts.client_id.clone().map(|id| Client { id, secret: client_secret }),
+        issued_at: facts.issued_at,
+        expires_at: facts.expires_at,
+        refresh_expires_at: facts.refresh_expires_at,
+        renewal: facts.renewal,
+    }
+}
+
+/// What an entry of the OS keyring is to hold for this generation of a grant.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn keyring_entry(id: ConnectionId, generation: u64, grant: &Grant) -> Result<Secret, StoreError> {
+    let text = secrets_text(grant, Some((id.0, generation)))?;
+    Ok(Secret::from(text.as_str()))
+}
+
+/// Writes the grant of a connection that has just been connected, over the one there may be, which keeps its place.
+pub(super) fn replace(
+    transaction: &Transaction<'_>,
+    id: ConnectionId,
+    grant: &Grant,
+    place: Place,
+) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO grants (connection_id, secrets, keyring, issued_at, renewal, generation)
+         VALUES (?1, '', ?2, 0, 'none', 0) ON CONFLICT (connection_id) DO NOTHING",
+        (id.0, place == Place::Keyring),
+    )?;
+    put(transaction, id, grant)
+}
+
+/// Writes a new grant, of the next generation, into a row that exists.
+fn put(transaction: &Transaction<'_>, id: ConnectionId, grant: &Grant) -> Result<(), StoreError> {
+    let secrets = secrets_text(grant, None)?;
+    transaction
+        .prepare_cached(
+            "UPDATE grants SET secrets = ?2, client_id = ?3, issued_at = ?4, expires_at = ?5, refresh_expires_at = ?6,
+                 renewal = ?7, generation = generation + 1, presented_at = NULL, presented_generation = NULL,
+                 restored = 0
+             WHERE connection_id = ?1",
+        )?
+        .execute((
+            id.0,
+            secrets.as_str(),
+            grant.client.as_ref().map(|client| &client.id),
+            grant.issued_at.as_second(),
+            grant.expires_at.map(Timestamp::as_second),
+            grant.refresh_expires_at.map(Timestamp::as_second),
+            grant.renewal.as_str(),
+        ))?;
+    Ok(())
+}
+
+fn current_generation(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<u64>, StoreError> {
+    let mut statement = sqlite.prepare_cached("SELECT generation FROM grants WHERE connection_id = ?1")?;
+    let mut rows = statement.query([id.0])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+}
+
+fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<String>, StoreError> {
+    let text = SecretsText {
+        of,
+        access_token: Cow::Borrowed(grant.access_token.expose()),
+        refresh_token: grant.refresh_token.as_ref().map(|token| Cow::Borrowed(token.expose().as_str())),
+        fields: grant
+            .fields
+            .iter()
+            .map(|(name, secret)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(secret.expose().as_str())))
+            .collect(),
+        client_secret: grant
+            .client
+            .as_ref()
+            .and_then(|client| client.secret.as_ref())
+            .map(|secret| Cow::Borrowed(secret.expose().as_str())),
+    };
+    Ok(Zeroizing::new(serde_json::to_string(&text).map_err(Malformed::Json)?))
+}
+
+/// Reads the grant's part of a row that `connections` selected; absent where the connection has none.
+pub(super) fn stored(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
+    let Some(generation) = row.get::<_, Option<u64>>(25)? else { return Ok(None) };
+    let time = |column| -> Result<Option<Timestamp>, StoreError> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
+    };
+    let facts = Facts {
+        client_id: row.get(24)?,
+        issued_at: timestamp(row.get(19)?)?,
+        expires_at: time(20)?,
+        refresh_expires_at: time(23)?,
+        renewal: word(&row.get::<_, String>(21)?)?,
+    };
+    let presented_generation: Option<u64> = row.get(26)?;
+    let presented = time(22)?.filter(|_| presented_generation == Some(generation)).map(|at| Presented { at });
+    let secrets: Option<Zeroizing<String>> = row.get::<_, Option<String>>(29)?.map(Zeroizing::new);
+    let grant = match &secrets {
+        Some(text) => Some(whole(&facts, from_json(text)?)),
+        None => None,
+    };
+    Ok(Some(StoredGrant {
+        generation,
+        presented,
+        restored: row.get(27)?,
+        place: if row.get(28)? { Place::Keyring } else { Place::Store },
+        grant,
+        facts,
+    }))
+}
+
+/// Puts the secrets of a grant into the copy of its row in an attached database.
+pub(super) fn fill_in(
+    sqlite: &Sqlite,
+    schema: &str,
+    id: ConnectionId,
+    generation: u64,
+    grant: &Grant,
+) -> Result<(), StoreError> {
+    let sql =
+        format!("UPDATE {schema}.grants SET secrets = ?3, keyring = 0 WHERE connection_id = ?1 AND generation = ?2");
+    sqlite.execute(&sql, (id.0, generation, secrets_text(grant, None)?.as_str()))?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! What was registered at vendors: each URL once, with what it takes to prolong it and to end it.
+
+use crate::model::connection::ConnectionId;
+use crate::model::name::ConnectionName;
+use crate::model::subscription::{Made, Subscription, SubscriptionId, Wanted};
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Row};
+use serde_json::Value;
+
+use super::changes::Subject;
+use super::row::{from_json, timestamp, to_json, word};
+use super::{Malformed, Store, StoreError};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// The subscriptions of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriptions<'a>(pub(super) &'a Store);
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.id, s.connection_id, c.connector, c.account, s.status, s.url, s.events, s.given, s.nonce, s.kept, \
+             s.created_at, s.renewed_at, s.expires_at, s.failures, s.last_error, s.tried_at \
+             FROM subscriptions s JOIN connections c ON c.id = s.connection_id ",
+            $rest
+        )
+    };
+}
+
+impl Subscriptions<'_> {
+    /// All of them, or those of one connection, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, connection: Option<ConnectionId>) -> Result<Vec<Subscription>, StoreError> {
+        self.0.read(|sqlite| {
+            let sql = select!("WHERE ?1 IS NULL OR s.connection_id = ?1 ORDER BY s.id");
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query([connection.map(|id| id.0)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(subscription(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        self.0.read(|sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("WHERE s.id = ?1"))?;
+            let mut rows = statement.query([id.0])?;
+            rows.next()?.map(subscription).transpose()
+        })
+    }
+
+    /// Notes that the vendor is about to be asked: what a killed process may have left at the vendor is known by it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn intend(&self, wanted: &Wanted, now: Timestamp) -> Result<SubscriptionId, StoreError> {
+        self.0.write(|transaction| {
+            let sql = "INSERT INTO subscriptions (connection_id, status, url, events, given, nonce, created_at, renewed_at) \
+                       VALUES (?1, 'asking', ?2, ?3, ?4, ?5, ?6, ?6)";
+            transaction.execute(
+                sql,
+                (
+                    wanted.connection.0,
+                    &wanted.url,
+                    to_json(&wanted.events)?,
+                    to_json(&wanted.given)?,
+                    &wanted.nonce,
+                    now.as_second(),
+                ),
+            )?;
+            Ok(SubscriptionId(transaction.last_insert_rowid()))
+        })
+    }
+
+    /// Keeps the vendor's answer. `replaces` is the one in whose place it is, which is to end. Values that the webhook
+    /// has parameters for go there, in the same commit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn made(
+        &self,
+        subscription: &Subscription,
+        made: &Made,
+        params: &BTreeMap<String, String>,
+        replaces: Option<SubscriptionId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let connection = subscription.wanted.connection;
+        self.0.write_noting(Subject::Id(connection), |transaction| {
+            let sql = "UPDATE subscriptions SET status = 'active', kept = ?2, secret = coalesce(?3, secret), \
+                       expires_at = ?4, renewed_at = ?5, failures = 0, last_error = NULL WHERE id = ?1";
+            transaction.execute(
+                sql,
+                (
+                    subscription.id.0,
+                    to_json(&made.kept)?,
+                    made.secret.as_ref().map(|secret| secret.expose().as_str()),
+                    made.expires_at.map(Timestamp::as_second),
+                    now.as_second(),
+                ),
+            )?;
+            if let Some(old) = replaces {
+                let sql = "UPDATE subscriptions SET status = 'ending', failures = 0 WHERE id = ?1";
+                transaction.execute(sql, [old.0])?;
+            }
+            if !params.is_empty() {
+                super::webhooks::add_params(transaction, connection, params)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that renewing or ending it failed. A renewal is told through the hooks, once, as any failure of the connection.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn failed(&self, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+            let sql = "UPDATE subscriptions SET failures = failures + 1, last_error = ?2, tried_at = ?3 WHERE id = ?1";
+            transaction.execute(sql, (subscription.id.0, why, now.as_second()))?;
+            Ok(())
+        })
+    }
+
+    /// Notes that it is to end, before the vendor is told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn end(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+            let sql = "UPDATE subscriptions SET status = 'ending', failures = 0, last_error = NULL WHERE id = ?1";
+            transaction.execute(sql, [subscription.id.0])?;
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+            transaction.execute("DELETE FROM subscriptions WHERE id = ?1", [subscription.id.0])?;
+            Ok(())
+        })
+    }
+}
+
+/// Why the subscriptions of a connection cannot be renewed; absent where they can.
+pub(super) fn failure(sqlite: &rusqlite::Connection, connection: ConnectionId) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT last_error FROM subscriptions WHERE connection_id = ?1 AND status = 'active' AND failures > 0 \
+               ORDER BY id DESC LIMIT 1";
+    let why =
+        sqlite.prepare_cached(sql)?.query_row([connection.0], |row| row.get::<_, Option<String>>(0)).optional()?;
+    Ok(why.flatten())
+}
+
+fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
+    let account: String = row.get(3)?;
+    let name = ConnectionName::new(&row.get::<_, String>(2)?, Some(account.as_str()).filter(|name| !name.is_empty()));
+    Ok(Subscription {
+        id: SubscriptionId(row.get(0)?),
+        name: name.map_err(|_| Malformed::Name)?,
+        state: word(&row.get::<_, String>(4)?)?,
+        wanted: Wanted {
+            connection: ConnectionId(row.get(1)?),
+            url: row.get(5)?,
+            events: from_json(&row.get::<_, String>(6)?)?,
+            given: from_json(&row.get::<_, String>(7)?)?,
+            nonce: row.get(8)?,
+        },
+        kept: from_json(&row.get::<_, String>(9)?)?,
+        created_at: timestamp(row.get(10)?)?,
+        renewed_at: timestamp(row.get(11)?)?,
+        expires_at: row.get::<_, Option<i64>>(12)?.map(timestamp).transpose()?,
+        failures: row.get(13)?,
+        last_error: row.get(14)?,
+        tried_at: row.get::<_, Option<i64>>(15)?.map(timestamp).transpose()?,
+    })
+}
