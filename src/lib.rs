@@ -2,7 +2,7 @@
 //!
 //! # How it is built
 //!
-//! A command is parsed in [`cli`], which hands it an [`app::App`] and prints what it returns. The work is done by modules
+//! A command is parsed in [`cli`], which hands it an [`runtime::App`] and prints what it returns. The work is done by modules
 //! that know nothing of terminals; each depends only on those further down:
 //!
 //! | module | what it is for |
@@ -15,7 +15,7 @@
 //! | [`health`] | whether connections work |
 //! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
-//! | [`app`] | what every command is given, each part made when it is first needed |
+//! | [`runtime`] | what every command is given, each part made when it is first needed |
 //! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`notify`] | hooks: telling that a connection broke or works again |
 //! | [`sandbox`] | the emulated vendors |
@@ -60,7 +60,6 @@
 //! route knows the difference and nothing can reach the vendor.
 
 pub mod api;
-pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -74,6 +73,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod health;
+mod hex;
 pub mod http;
 pub mod jq;
 pub mod json;
@@ -83,8 +83,10 @@ pub mod nesting;
 pub mod notify;
 pub mod oauth;
 pub mod program;
+pub mod runtime;
 pub mod sandbox;
 pub mod secret;
+pub mod signing;
 pub mod size;
 pub mod store;
 pub mod sync;

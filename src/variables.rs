@@ -10,11 +10,11 @@ use std::ffi::OsString;
 
 use thiserror::Error;
 
-use crate::app::App;
 use crate::connector::{self, parts_of, variable};
 use crate::error::{Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::near::near;
+use crate::runtime::App;
 use crate::secret::Secret;
 use crate::vault::Loaded;
 

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::body::{self, Part};
 use super::{ApiError, Attachment, Input};
-use crate::app::Session;
 use crate::clock::Timestamp;
 use crate::connector::{
     Action, ActionBody, ActionParam, Idempotency, Method, ParamKind, Place, Template, TemplateError, Values,
@@ -12,6 +11,7 @@ use crate::connector::{
 use crate::error::Result;
 use crate::http::{Body, Request};
 use crate::model::Grant;
+use crate::runtime::Session;
 use crate::secret::Secret;
 
 /// One call of an action, ready to be made a request with any grant.

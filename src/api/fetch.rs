@@ -12,13 +12,14 @@ use super::pages::{Turn, after, record_hashes, with_param};
 use super::send::{Answer, Patience, SendError, Token, send};
 use super::trail::{Trail, hash_of};
 use super::{ApiError, check_allowed, find_action, refused};
-use crate::app::{App, Session};
 use crate::clock::random;
 use crate::connector::{Action, Method, Pages, ParamKind};
 use crate::error::Result;
+use crate::hex;
 use crate::http::{Body, Request, Response};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
+use crate::runtime::{App, Session};
 use crate::secret::Secret;
 
 /// Tries of a call that may be repeated.
@@ -115,7 +116,7 @@ pub fn usage(connection: &ConnectionName, name: &str, action: &Action) -> String
 }
 
 fn key(given: Option<&str>) -> String {
-    given.map_or_else(|| random::<16>().iter().map(|byte| format!("{byte:02x}")).collect(), str::to_owned)
+    given.map_or_else(|| hex::encode(&random::<16>()), str::to_owned)
 }
 
 /// A path of the API that a user asked for.

@@ -20,18 +20,18 @@ pub use build::{Call, Path, own_host};
 pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
 pub use input::{Attachment, Input, Parameters, scalar};
 pub(crate) use pages::records;
-pub use pages::{Listed, PagingError, Turn, all_turns, falls_short, first, greatest, next_page};
+pub use pages::{Listed, PagingError, Turn, all_turns, falls_short, greatest, next_page};
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 pub use trail::{Met, Trail, fingerprint, hash_of};
 
-use crate::app::{Session, SessionError};
+use crate::connector::scopes;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
 use crate::error::{Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
 use crate::model::ConnectionName;
 use crate::near::near;
-use crate::oauth::scopes;
+use crate::runtime::{Session, SessionError};
 
 #[derive(Debug, Error)]
 pub enum ApiError {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::trail::hash_of;
-use crate::connector::{PageKind, Pages, Pointer};
+use crate::connector::{PageKind, Pages, Pointer, first_page};
 use crate::http::Response;
 use crate::json::{Json, Type};
 
@@ -103,13 +103,8 @@ impl Listed<'_> {
             return *count;
         }
         let said = pages.param.as_deref().and_then(|param| query(self.url, param)).and_then(|text| text.parse().ok());
-        said.unwrap_or_else(|| first(pages))
+        said.unwrap_or_else(|| first_page(pages))
     }
-}
-
-/// The first page's number, or its offset.
-pub fn first(pages: &Pages) -> u64 {
-    pages.first.map_or_else(|| u64::from(pages.kind == PageKind::Page), u64::from)
 }
 
 /// Why an answer does not say how its list goes on. It is never taken for the end of the list.
@@ -172,7 +167,7 @@ pub fn falls_short(pages: &Pages, listed: &Listed<'_>) -> bool {
 /// The page behind this one, by its number.
 fn next_number(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Turn> {
     let next = listed.counted(pages).saturating_add(1);
-    let end = listed.number(pages.total_pages.as_ref()).map(|total| total.saturating_add(first(pages)));
+    let end = listed.number(pages.total_pages.as_ref()).map(|total| total.saturating_add(first_page(pages)));
     let goes_on = match end {
         // One that holds records and by its number should not exist: the total is wrong.
         Some(end) if next > end => listed.count > 0,
@@ -188,7 +183,7 @@ fn next_offset(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Tu
     let total = listed.number(pages.total.as_ref());
     if listed.count > 0 {
         let is_end = total == Some(seen) && !says_more;
-        return if is_end { None } else { counted_turn(pages, first(pages).saturating_add(seen)) };
+        return if is_end { None } else { counted_turn(pages, first_page(pages).saturating_add(seen)) };
     }
     // A page may be empty although more follow, where the user may not see what is on it.
     let step = u64::from(pages.size.filter(|_| says_more)?);
@@ -199,11 +194,11 @@ fn next_offset(pages: &Pages, listed: &Listed<'_>, says_more: bool) -> Option<Tu
 pub fn all_turns(pages: &Pages, listed: &Listed<'_>) -> Option<Vec<Turn>> {
     let counts: Vec<u64> = match pages.kind {
         PageKind::Page => {
-            let end = listed.number(pages.total_pages.as_ref())?.saturating_add(first(pages));
+            let end = listed.number(pages.total_pages.as_ref())?.saturating_add(first_page(pages));
             (listed.counted(pages).saturating_add(1)..end).take(MOST_TURNS).collect()
         }
         PageKind::Offset if listed.count > 0 => {
-            let end = listed.number(pages.total.as_ref())?.saturating_add(first(pages));
+            let end = listed.number(pages.total.as_ref())?.saturating_add(first_page(pages));
             let step = listed.count;
             (listed.counted(pages).saturating_add(step as u64)..end).step_by(step).take(MOST_TURNS).collect()
         }

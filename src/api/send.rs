@@ -5,7 +5,6 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
-use crate::app::{App, Session};
 use crate::clock::{Stopwatch, Timestamp, random};
 use crate::connector::ErrorClass;
 use crate::error::{self, Error, Kind, Remedy};
@@ -13,6 +12,7 @@ use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, c
 use crate::json::Json;
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
+use crate::runtime::{App, Session};
 use crate::vault::Loaded;
 
 /// A grant and its number: where another process has renewed it since, theirs is used.

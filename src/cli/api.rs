@@ -8,12 +8,12 @@ use thiserror::Error;
 
 use super::ui::Ui;
 use crate::api::{ApiError, Ask, fetch, form};
-use crate::app::App;
 use crate::connector::{ActionBody, Method};
 use crate::error::{Kind, Remedy, Result};
 use crate::files;
 use crate::http::Response;
 use crate::json::{self, Json};
+use crate::runtime::App;
 
 /// No file that is sent is larger.
 const LARGEST_FILE: u64 = 100 * 1024 * 1024;

@@ -10,11 +10,11 @@ use thiserror::Error;
 use super::connect::{client, pair};
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::app::App as Context;
 use crate::connect::{AskError, Conversation, Question};
 use crate::connector::{Connector, app_server, read_param};
 use crate::error::{Kind, Remedy, Result};
 use crate::model::Client;
+use crate::runtime::App as Context;
 use crate::store::{App, Store};
 
 /// Keep the OAuth apps that you registered with services

@@ -8,13 +8,13 @@ use super::table::table;
 use super::ui::{Ui, View};
 use super::words::Words;
 use crate::api::{self, ApiError, Done, Input, Order, Parameters};
-use crate::app::{App, Session};
 use crate::connector::Action;
 use crate::error::Result;
 use crate::http::{Request, redact_url, scrub};
 use crate::json;
 use crate::model::ConnectionName;
 use crate::oauth::access;
+use crate::runtime::{App, Session};
 use crate::secret::REDACTED;
 
 /// Do something at a service: send a message, create an issue

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
 use super::terminal::Terminal;
-use crate::app::App;
 use crate::config::{Folders, Project};
 use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
+use crate::runtime::App;
 use crate::store::Endpoint;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.

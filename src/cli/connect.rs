@@ -12,7 +12,6 @@ use url::Url;
 use super::status::ConnectionView;
 use super::terminal::Terminal;
 use super::ui::Ui;
-use crate::app::App;
 use crate::connect::{self, Connected, Conversation, Question, Wish};
 use crate::duration;
 use crate::env;
@@ -21,6 +20,7 @@ use crate::files;
 use crate::http::Route;
 use crate::model::Client;
 use crate::oauth::listener::{self, RedirectUri};
+use crate::runtime::App;
 use crate::secret::Secret;
 
 /// Bytes of a token, a key or a client secret.

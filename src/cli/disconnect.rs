@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::ui::{Ui, View};
-use crate::app::App;
 use crate::connect::{Ended, disconnect};
 use crate::error::Result;
 use crate::model::Connection;
+use crate::runtime::App;
 
 /// Revoke an account's grant at the service, and forget it
 #[derive(Debug, Args)]

@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use super::token::fresh;
 use super::ui::Ui;
-use crate::app::App;
 use crate::env::{self, Inherit};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::oauth::access::Want;
 use crate::program;
+use crate::runtime::App;
 use crate::variables::{Credential, TOKEN, Typed, check_value, variables};
 
 /// The exit codes of a shell for a command that is not there, and for one that does not run.

@@ -43,11 +43,11 @@ pub use completions::script;
 use ui::Ui;
 use workspace::ChosenBy;
 
-use crate::app::App;
 use crate::config::{Config, Folders, Project};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
+use crate::runtime::App;
 
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::table::relative;
 use super::ui::{Ui, View};
-use crate::app::App;
 use crate::error::{Error, Kind, Result};
 use crate::model::ConnectionName;
 use crate::oauth::access::{self, Want};
+use crate::runtime::App;
 use crate::webhook::subscription::{Renewed, renew_all, renew_due};
 
 /// Refresh tokens now, and renew webhook subscriptions that are due

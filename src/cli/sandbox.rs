@@ -10,9 +10,9 @@ use url::Url;
 
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::app::{App, state_key};
 use crate::connector::{Auth, Connector};
 use crate::error::{Kind, Remedy, Result};
+use crate::runtime::{App, state_key};
 use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_fields, sandbox_params};
 use crate::secret::Secret;
 

@@ -11,13 +11,13 @@ use thiserror::Error;
 use super::table::{Text, relative, table};
 use super::ui::{Tone, Ui, View};
 use super::webhook::SubscriptionView;
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::Connector;
+use crate::connector::scopes;
 use crate::error::{Kind, Remedy, Result};
 use crate::health::{Status, Summary, status_of};
 use crate::model::{Connection, ConnectionId, Mode, WorkspaceName};
-use crate::oauth::scopes;
+use crate::runtime::App;
 
 /// Say how connections stand, from what is stored
 ///

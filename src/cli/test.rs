@@ -8,10 +8,10 @@ use thiserror::Error;
 use super::status::NothingToCheck;
 use super::table::{Text, table};
 use super::ui::{Tone, Ui, View};
-use crate::app::App;
 use crate::error::{Kind, Remedy, Result};
 use crate::health::{self, Outcome, Report, junit};
 use crate::model::ConnectionName;
+use crate::runtime::App;
 
 /// Ask the services whether connections work
 #[derive(Debug, Args)]

@@ -8,11 +8,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::ui::{Ui, View};
-use crate::app::App;
 use crate::env::{self, Inherit};
 use crate::error::{Kind, Remedy, Result};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
+use crate::runtime::App;
 use crate::secret::Secret;
 use crate::variables::{Credential, variables};
 use crate::vault::Loaded;

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::app::App;
 use crate::config::Folders;
 use crate::error::{Kind, Remedy, Result};
 use crate::model::WorkspaceName;
+use crate::runtime::App;
 use crate::vault::{self, Custody, IfAbsent};
 
 /// Keep tenants apart: each workspace has its own store and its own key

@@ -1,11 +1,11 @@
 //! Which OAuth client a flow uses: what was given, the workspace's app, the global one, the environment's.
 
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::AppServer;
 use crate::env;
 use crate::error::Result;
 use crate::model::Client;
+use crate::runtime::App;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 

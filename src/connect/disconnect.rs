@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 
-use crate::app::App;
 use crate::error::{Kind, Remedy, Result};
 use crate::model::{Client, Connection, ConnectionName, Standing};
 use crate::oauth::access::{lock, reconnect_command};
 use crate::oauth::revoke::{Revoked, revoke};
 use crate::oauth::{OAuthError, Offers, Party};
+use crate::runtime::App;
 use crate::vault::Loaded;
 
 /// What became of the grant.

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ConnectError, Connected, Conversation, Question, Wish, follow_up, key, oauth};
-use crate::app::{App, Session, live_route};
-use crate::connector::{Auth, Connector, GrantKind, Param, read_param};
-use crate::duration;
+use crate::connector::{Auth, Connector, GrantKind, Param, read_param, scopes};
 use crate::error::Result;
 use crate::health::{self, Outcome};
 use crate::http::Route;
 use crate::model::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
-use crate::oauth::{Offers, scopes};
-use crate::sandbox;
+use crate::oauth::Offers;
+use crate::runtime::{App, Session, live_route};
 use crate::store::{NewConnection, Store};
 use crate::vault::Loaded;
+use crate::{duration, sandbox};
 
 /// One run of `integ connect`: what is at hand, what is wished for, and who can be asked.
 pub(super) struct Flow<'a> {

@@ -7,10 +7,10 @@ use url::Url;
 
 use super::flow::Flow;
 use super::{ConnectError, Wish};
-use crate::app::Session;
 use crate::connector::FollowUp;
 use crate::error::Result;
 use crate::model::Grant;
+use crate::runtime::Session;
 
 /// The follow-up call, and the choice where it lists several.
 pub(super) async fn choose(

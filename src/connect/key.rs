@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::flow::{Flow, read};
 use super::{AskError, ConnectError, Question, Wish};
-use crate::app::Session;
 use crate::connector::Field;
 use crate::error::Result;
 use crate::model::{Grant, Renewal};
+use crate::runtime::Session;
 use crate::sandbox;
 use crate::secret::Secret;
 

@@ -6,7 +6,7 @@ use super::flow::{Flow, USERINFO};
 use super::redirect::Redirection;
 use super::talk::Interrupted;
 use super::{AppSource, ConnectError, Event, Question, Registered, apps, find_client, follow_up};
-use crate::app::Session;
+use crate::connector::scopes::{self, Asked};
 use crate::connector::{AppServer, ClientSecretRule, Fragment, GrantKind, OAuth2, ScopeRule, app_server};
 use crate::env;
 use crate::error::Result;
@@ -15,9 +15,9 @@ use crate::oauth::access::{after, current_client};
 use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
 use crate::oauth::lifetime::lifetime;
-use crate::oauth::scopes::{self, Asked};
 use crate::oauth::start::Handover;
 use crate::oauth::{OAuthError, Party, Tokens, device};
+use crate::runtime::Session;
 use crate::sandbox;
 
 /// Runs the grant that the wish names, else the connector's usual one, and notes in the session what came with it.

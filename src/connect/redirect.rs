@@ -8,7 +8,6 @@ use url::Url;
 use super::flow::Flow;
 use super::talk::Interrupted;
 use super::{ConnectError, Event, Question};
-use crate::app::Session;
 use crate::clock::Stopwatch;
 use crate::connector::{LoopbackHost, Redirect};
 use crate::error::{Error, Result};
@@ -16,6 +15,7 @@ use crate::http::{Request, Route};
 use crate::oauth::authorize::{self, Pending};
 use crate::oauth::callback::{Callback, Verdict, judge, pasted_query};
 use crate::oauth::listener::{Bound, Browser};
+use crate::runtime::Session;
 use crate::sandbox;
 
 /// The port in the redirect URI of a pasted callback, on which nothing listens.

@@ -5,7 +5,6 @@
 //! connector is replaced it comes last, and puts the file in effect): whenever a process is killed in between, what was
 //! usable stays so.
 
-use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Capabilities;
 use crate::clock::Timestamp;
-use crate::files;
+use crate::{files, hex};
 
 /// In bytes. A pin lists the capabilities of a file, which is at most 1 MiB.
 const LARGEST_PIN: u64 = 4 * 1024 * 1024;
@@ -62,9 +61,5 @@ impl Pin {
 
 /// In lower-case hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        // Writing into a String does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(&Sha256::digest(bytes))
 }

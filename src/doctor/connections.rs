@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{Finding, Surroundings};
+use crate::connector::scopes;
 use crate::connector::{Catalogue, Connector, validate};
 use crate::error::Remedy;
 use crate::files;
 use crate::health::{Status, Summary, status_of};
 use crate::model::{Connection, Mode};
 use crate::oauth::access::reconnect_command;
-use crate::oauth::scopes;
 
 /// More of one kind are counted, not listed.
 const MOST_LISTED: usize = 10;

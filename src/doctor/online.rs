@@ -6,11 +6,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::{Finding, Surroundings};
-use crate::app::Session;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::Catalogue;
 use crate::http::{Client, Request, Response, Route};
 use crate::model::{Connection, Mode};
+use crate::runtime::Session;
 
 /// For one host, from the look-up to the answer.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -31,7 +31,7 @@ pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Fin
         return vec![Finding::ok("network", "no connection leads to another machine")];
     }
     let client = Client::new(TIMEOUT);
-    let Ok(runtime) = crate::app::new_runtime() else {
+    let Ok(runtime) = crate::runtime::new_runtime() else {
         return vec![Finding::problem("network", "no runtime can be started", None)];
     };
     let visits = hosts.into_values().take(MOST_HOSTS).map(|url| visit(&client, url));

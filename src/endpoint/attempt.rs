@@ -9,9 +9,9 @@ use crate::connector::Rate;
 use crate::http::egress::Guard;
 use crate::http::{Client, Request, Response, Route};
 use crate::secret::{REDACTED, Secret};
+use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
 use crate::store::Endpoint;
 use crate::store::outbox::{Attempt, Message};
-use crate::webhook::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
 
 /// Of an answer so much is kept, for the log.
 const KEPT_BYTES: usize = 1024;

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 
 use super::schedule::USUAL_ATTEMPTS;
 use super::{EndpointError, LONGEST_TIMEOUT};
-use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::config::Config;
 use crate::error::Result;
@@ -18,6 +17,7 @@ use crate::http::egress::Guard;
 use crate::http::{HttpError, Route};
 use crate::model::Budget;
 use crate::model::EventPattern;
+use crate::runtime::App;
 use crate::secret::Secret;
 use crate::store::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing, Store};
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::EndpointError;
 use crate::clock::Timestamp;
 use crate::model::EventType;
+use crate::signing::standard::MessageId;
 use crate::store::outbox::{Delivery, DeliveryFilter, DeliveryId, Message, Sent};
 use crate::store::{Endpoint, EndpointId, Store};
-use crate::webhook::standard::MessageId;
 
 /// A message is held in memory once for each attempt that runs; receivers seldom take more than this.
 const LARGEST_BYTES: usize = 256 * 1024;

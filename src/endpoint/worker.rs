@@ -18,12 +18,12 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::EndpointError;
 use super::attempt::Sender;
 use super::schedule::{self, Course, LONGEST_WAIT, Outcome};
-use crate::app::App;
 use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::Pace;
 use crate::notify::Notice;
+use crate::runtime::App;
 use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Message, Recorded};
 use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
 

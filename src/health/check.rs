@@ -6,14 +6,14 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::api::{self, Answer, Patience, SendError, Token};
-use crate::app::{App, Session};
 use crate::clock::Stopwatch;
-use crate::connector::{ErrorClass, Health, Pointer};
+use crate::connector::{ErrorClass, Health, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
 use crate::model::{Account, Connection, ConnectionName, Grant, Standing};
 use crate::oauth::access::{self, Want};
-use crate::oauth::{id_token, scopes};
+use crate::oauth::id_token;
+use crate::runtime::{App, Session};
 use crate::store::{Finding, StoreError};
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.

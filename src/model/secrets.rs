@@ -74,8 +74,9 @@ mod tests {
         let year = 365 * 86_400;
         let mut secrets = Secrets::one(Secret::from("leaked"));
         secrets.rotate(Secret::from("new"), at(year + 3600), at(year));
-        let read =
-            |secrets: &Secrets, now| serde_json::from_value::<Secrets>(serde_json::to_value(secrets).unwrap()).unwrap().current(at(now));
+        let read = |secrets: &Secrets, now| {
+            serde_json::from_value::<Secrets>(serde_json::to_value(secrets).unwrap()).unwrap().current(at(now))
+        };
         let good = |secrets: &Secrets, now| read(secrets, now).len();
         assert_eq!(good(&secrets, year + 3599), 2);
         assert_eq!(good(&secrets, year + 3600), 1);

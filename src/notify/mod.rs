@@ -33,7 +33,7 @@ use crate::files::TrustError;
 use crate::http::egress::Guard;
 use crate::http::{Client, HttpError};
 use crate::program::{self, ProgramError};
-use crate::webhook::standard::SecretError;
+use crate::signing::standard::SecretError;
 
 /// Hooks that run at the same time.
 const AT_ONCE: usize = 4;

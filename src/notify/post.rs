@@ -9,7 +9,7 @@ use crate::env;
 use crate::files;
 use crate::http::{Client, Request, Route};
 use crate::secret::Secret;
-use crate::webhook::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
+use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
 
 /// Bytes of the file with a signing secret.
 const LARGEST_SECRET: u64 = 64 * 1024;

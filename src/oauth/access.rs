@@ -20,13 +20,13 @@ pub use failure::AccessError;
 
 use super::lifetime::lifetime;
 use super::{OAuthError, Party, Tokens};
-use crate::app::App;
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 use crate::connector::{Auth, Connector, Rotation, app_server};
 use crate::error::{self, Error, Kind};
 use crate::files;
 pub use crate::model::reconnect_command;
 use crate::model::{Client, Connection, ConnectionName, Expiry, Grant, Renewal, Standing};
+use crate::runtime::App;
 use crate::store::Written;
 use crate::vault::{Loaded, Saved};
 

@@ -4,8 +4,8 @@ use oauth2::{CsrfToken, PkceCodeChallenge};
 use url::Url;
 
 use super::callback::Expected;
-use super::scopes::Asked;
 use super::{OAuthError, Party};
+use crate::connector::scopes::Asked;
 use crate::connector::{Fragment, Pkce, Values};
 use crate::secret::Secret;
 

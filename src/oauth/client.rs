@@ -16,11 +16,11 @@ use url::Url;
 
 use super::dialect::{self, Purpose};
 use super::{Endpoints, OAuthError, Tokens, discovery};
-use crate::app::{App, Session};
 use crate::clock::Clock;
 use crate::connector::{ClientAuth, OAuth2, Pkce, Rate, Values};
 use crate::http::{self, Route};
 use crate::model::Client;
+use crate::runtime::{App, Session};
 use crate::secret::Secret;
 
 /// What every request of one flow shares.

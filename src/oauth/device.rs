@@ -8,10 +8,10 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::dialect::{self, Purpose};
-use super::scopes::Asked;
 use super::{OAuthError, Party, Tokens};
 use crate::clock::Stopwatch;
 use crate::connector::ClientAuth;
+use crate::connector::scopes::Asked;
 use crate::http::HttpError;
 use crate::secret::Secret;
 

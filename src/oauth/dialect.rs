@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{find_error, parse};
 use super::lifetime::seconds;
-use super::{Described, OAuthError, Tokens, scopes};
+use super::{Described, OAuthError, Tokens};
 use crate::clock::Timestamp;
-use crate::connector::{BodyFormat, OAuth2, Pointer, Rate, TokenAnswer};
+use crate::connector::{BodyFormat, OAuth2, Pointer, Rate, TokenAnswer, scopes};
 use crate::http::Response;
 use crate::secret::Secret;
 

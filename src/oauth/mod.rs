@@ -18,7 +18,6 @@ pub mod id_token;
 pub mod lifetime;
 pub mod listener;
 pub mod revoke;
-pub mod scopes;
 pub mod start;
 mod unique;
 

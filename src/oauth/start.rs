@@ -18,6 +18,7 @@ use super::OAuthError;
 use super::guard::Guard;
 use super::listener::page;
 use crate::clock;
+use crate::hex;
 use crate::http::loopback::{self, Addresses};
 use crate::http::serve::{Answer, Method, Request, Server, StatusCode, header};
 
@@ -32,7 +33,7 @@ pub(super) struct StartPage {
 impl StartPage {
     /// A page at an unguessable path of a listener.
     pub(super) fn new(address: SocketAddr, target: Url) -> Self {
-        let name = clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let name = hex::encode(&clock::random::<16>());
         let mut url = target.clone();
         if let Ok(own) = Url::parse(&format!("http://{address}/start/{name}")) {
             url = own;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::address::{ORIGIN, declared};
 use super::pattern::{marked, opening};
-use super::signed::{field_value, hex};
+use super::signed::field_value;
 use crate::connector::{Auth, Connector, Field, Param, Pointer, Stream};
+use crate::hex;
 use crate::secret::Secret;
 
 pub(super) const NAME: &str = "Acme Sandbox";
@@ -28,7 +29,7 @@ pub fn sandbox_params(connector: &Connector, auth: &Auth) -> BTreeMap<String, St
 
 /// The key that the emulated vendor accepts, field by field, in the shape that the fields ask for.
 pub fn sandbox_fields(connector: &Connector, auth: &Auth, seed: &[u8]) -> BTreeMap<String, Secret> {
-    let digits = |name: &str| hex(&field_value(seed, &connector.id, &auth.label, name)[..16]);
+    let digits = |name: &str| hex::encode(&field_value(seed, &connector.id, &auth.label, name)[..16]);
     let urls = urls(connector, auth);
     let value = |name: &String, field| match urls.get(name) {
         Some(url) => format!("{url}/{}", digits(name)),
@@ -39,7 +40,7 @@ pub fn sandbox_fields(connector: &Connector, auth: &Auth, seed: &[u8]) -> BTreeM
 
 /// The OAuth client of the sandbox. The emulated vendor takes any other as well: it knows none.
 pub fn sandbox_client(connector: &Connector, seed: &[u8]) -> (String, Secret) {
-    let secret = hex(&field_value(seed, &connector.id, "client", "secret")[..16]);
+    let secret = hex::encode(&field_value(seed, &connector.id, "client", "secret")[..16]);
     ("sandbox-client".to_owned(), Secret::from(&*format!("sandbox-{secret}")))
 }
 

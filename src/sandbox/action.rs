@@ -104,7 +104,7 @@ impl Vendor {
 
     /// Whether scopes of a token cover those that are needed.
     pub(super) fn covers(&self, scopes: &[String], needed: &[String]) -> bool {
-        crate::oauth::scopes::missing(&self.connector, needed, Some(scopes)).is_empty()
+        crate::connector::scopes::missing(&self.connector, needed, Some(scopes)).is_empty()
     }
 
     fn key_of(&self, action: &Action, given: &Given<'_>) -> Option<String> {

@@ -7,10 +7,11 @@ use super::answer::{REFRESH_LIFETIME_SECS, Refusal, Tokens};
 use super::client::{Client, check_fixed};
 use super::fault::FaultKind;
 use super::message::{Params, Reply};
-use super::signed::{Claims, TokenKind, digest, hex};
+use super::signed::{Claims, TokenKind, digest};
 use super::state::{Standing, State};
 use super::vendor::{Vendor, Visit};
 use crate::connector::{ClientSecretRule, GrantKind, OAuth2, Pkce, Rotation};
+use crate::hex;
 
 /// The scope that asks for a refresh token, where a vendor knows it (OpenID Connect Core section 11).
 const OFFLINE: &str = "offline_access";
@@ -187,7 +188,7 @@ impl Vendor {
     }
 
     pub(super) fn new_grant(&self, state: &mut State) -> String {
-        hex(&self.signer.derive("grant", state.next_serial())[..8])
+        hex::encode(&self.signer.derive("grant", state.next_serial())[..8])
     }
 
     /// Where a vendor knows the scope for offline access, only a grant that has it gets a refresh token.

@@ -129,11 +129,6 @@ pub(super) fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
 }
 
-/// Lower-case hexadecimal digits of as many bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The key value of a field: it follows from the seed, so that every process accepts it.
 pub(super) fn field_value(seed: &[u8], connector: &str, auth: &str, field: &str) -> [u8; 32] {
     mac(seed, &["integ sandbox fields", connector, auth, field]).finalize().into_bytes().into()

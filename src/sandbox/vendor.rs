@@ -13,13 +13,14 @@ use super::fault::{Fault, FaultKind, Meets, Shows};
 use super::life::Life;
 use super::message::{Reply, Request};
 use super::pattern::Captures;
-use super::rsa::RsaKey;
+use super::published::rsa_key;
 use super::signed::Signer;
 use super::state::State;
 use super::stream::Ask;
 use crate::clock::Timestamp;
 use crate::connector::{Auth, BodyFormat, Connector, ConnectorError, Pointer};
 use crate::secret::Secret;
+use crate::signing::rsa::RsaKey;
 
 /// Seconds that a slow answer takes where the fault does not say.
 const SLOW_SECS: u32 = 5;
@@ -81,7 +82,7 @@ impl Vendor {
             places: Places::new(connector, auth, &known),
             fields,
             signer: Signer::new(seed, &connector.id, token_prefix(connector)),
-            rsa: RsaKey::of(connector, seed),
+            rsa: rsa_key(connector, seed),
             connector: connector.clone(),
             auth: auth.clone(),
             params: all,

@@ -17,8 +17,8 @@ pub use crate::model::event_type::KnownType;
 pub use crate::model::grant::{Place, Presented, StoredGrant, Written};
 pub use crate::model::job::{EndedJob, Job, JobId, JobState, Mode, NewJob};
 pub use crate::model::record::{
-    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, StoredRecord, Sweep,
-    Traffic,
+    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, StoredRecord,
+    Sweep, Traffic,
 };
 pub use crate::model::schedule::Schedule;
 pub use crate::model::stream::{FormerCursor, Given, Part, PartId, StoredStream, StreamId};

@@ -4,13 +4,15 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::plan::{Progress, Tie, since_text, until_text};
-use crate::api::{ApiError, Turn, first, own_host, turned};
-use crate::app::Session;
+use crate::api::{ApiError, Turn, own_host, turned};
 use crate::clock::Timestamp;
-use crate::connector::{Detail, FirstToken, Method, Pages, Pointer, Stream, Template, TemplateError, Values};
+use crate::connector::{
+    Detail, FirstToken, Method, Pages, Pointer, Stream, Template, TemplateError, Values, first_page,
+};
 use crate::error::Result;
 use crate::http::Request;
 use crate::model::Grant;
+use crate::runtime::Session;
 use crate::store::Given;
 
 /// One list of a stream.
@@ -193,7 +195,7 @@ impl List<'_> {
         if let Some(pages) = self.pages() {
             let count = match progress.turn {
                 Some(Turn::Count(count)) => count,
-                _ => first(pages),
+                _ => first_page(pages),
             };
             values.set("page", &count.to_string()).set("offset", &count.to_string());
             values.set("size", &pages.size.unwrap_or_default().to_string());

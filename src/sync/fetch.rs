@@ -16,13 +16,13 @@ use super::walk::SIDE_BY_SIDE;
 use crate::api::{
     self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, falls_short, greatest, hash_of, next_page,
 };
-use crate::app::AppError;
 use crate::clock::{self, Timestamp};
 use crate::connector::{ErrorClass, Gone, Incremental, PageKind, Pointer, Skip};
 use crate::error::{Error, Result};
 use crate::http::{Attempt, Request, Response, pause};
 use crate::json::{Json, JsonError};
 use crate::model::ConnectionName;
+use crate::runtime::AppError;
 use crate::store::Traffic;
 use crate::vault::Opened;
 

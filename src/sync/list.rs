@@ -9,10 +9,10 @@ use super::fetch::Trouble;
 use super::plan::{self, Goal, Progress, goes_on, is_sweeping};
 use super::walk::{Ended, Walk};
 use crate::api::Token;
-use crate::app::{App, Session};
 use crate::connector::{PageKind, Pages, Stream};
 use crate::error::{Error, Result};
 use crate::model::ConnectionName;
+use crate::runtime::{App, Session};
 use crate::store::{Counts, FullList, JobId, Mode, Part, RecordHasher, StreamId, Sweep, Traffic};
 use crate::vault::Opened;
 

@@ -6,12 +6,12 @@ use super::SyncError;
 use super::plan::Goal;
 use super::run::{Outcome, Report};
 use crate::api;
-use crate::app::{App, Session};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Param, Stream};
 use crate::error::Result;
 use crate::model::ConnectionName;
 use crate::near::near;
+use crate::runtime::{App, Session};
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 
 /// What a user asks for, of one connection.

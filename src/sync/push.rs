@@ -18,13 +18,13 @@ use super::order::{Order, own_given};
 use super::record::{self, Pulled};
 use super::run::{self, Outcome};
 use crate::api::ApiError;
-use crate::app::{App, AppError};
 use crate::clock::{Timestamp, due_at, is_from_fast_clock};
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::http::LONGEST_RETRY_AFTER;
 use crate::json::Json;
 use crate::model::ConnectionName;
+use crate::runtime::{App, AppError};
 use crate::store::{Given, Known, Mode, PartId, Pushed, StoredEvent, StoredStream};
 use crate::vault::Opened;
 

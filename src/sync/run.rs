@@ -15,7 +15,6 @@ use super::order::{Chosen, Order, choose, depth, goal, own_given};
 use super::parts::{Ends, Parts};
 use super::plan;
 use crate::api::Token;
-use crate::app::{App, Session};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::error::{Error, Result};
 use crate::files;
@@ -23,6 +22,7 @@ use crate::http::redact_url;
 use crate::model::ConnectionName;
 use crate::notify::Notice;
 use crate::oauth::access::{self, Want};
+use crate::runtime::{App, Session};
 use crate::store::{Counts, EndedJob, Given, JobState, Mode, NewJob, StoredStream, StreamId, Traffic};
 use crate::vault::Opened;
 

@@ -10,19 +10,19 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::event;
-use super::proof::Judged;
 use super::receive;
-use super::request::Request;
 use super::setup::Setup;
 use super::subscription::filled;
 use crate::api::{self, Input, Order};
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::{Backfill, TimeUnit, Values};
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Response;
 use crate::jq::Expression;
 use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::signing::request::Request;
+use crate::signing::verify::Judged;
 use crate::store::{SubscriptionState, Taken};
 
 /// What is asked for.

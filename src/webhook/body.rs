@@ -8,9 +8,9 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
 use super::event::Unreadable;
-use super::request::Request;
 use crate::connector::Webhook;
 use crate::json::{self, Json, Type};
+use crate::signing::request::Request;
 
 /// Bytes that a body whose sender is known may have once it is decompressed.
 pub(super) const LARGEST_DECODED: usize = 64 * 1024 * 1024;

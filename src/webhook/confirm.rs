@@ -13,16 +13,16 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::event;
 use super::listen::Seen;
-use super::proof::Judged;
 use super::receive::{Target, payload};
-use super::request::Request;
 use crate::api::{self, Input, Order, SendError};
-use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::connector::{Confirm, ErrorClass, Find, Pointer, Values, Webhook};
 use crate::error::{Error, Kind};
 use crate::http::Response;
 use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::signing::request::Request;
+use crate::signing::verify::Judged;
 use crate::store::{EventId, EventProof, Kept, StoreError};
 use crate::vault::Opened;
 

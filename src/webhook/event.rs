@@ -12,11 +12,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::body::{self, Content};
-use super::proof::{Judged, hex};
-use super::request::Request;
 use crate::clock::Timestamp;
-use crate::connector::{EqualBodies, EventShape, Find, Pointer, TimeUnit};
+use crate::connector::{EqualBodies, EventShape, Find, TimeUnit};
+use crate::hex;
 use crate::json;
+use crate::signing::request::Request;
+use crate::signing::verify::Judged;
 
 /// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,14 +96,6 @@ fn date(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(civil)
 }
 
-/// Changes each event of a document where it stands.
-pub(super) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut impl FnMut(&mut Value)) {
-    let Some((at, rest)) = lists.split_first() else { return change(document) };
-    for item in document.pointer_mut(&at.to_string()).and_then(Value::as_array_mut).into_iter().flatten() {
-        change_items(rest, item, change);
-    }
-}
-
 /// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
 pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value, received: Timestamp) -> Event {
     let ids: Vec<&Find> = shape.id.iter().collect();
@@ -161,7 +154,7 @@ pub(super) fn read_by(
             context.update(&[0]);
             context.update(ids.moment.as_bytes());
         }
-        format!("sha256:{}", hex(context.finish().as_ref()))
+        format!("sha256:{}", hex::encode(context.finish().as_ref()))
     };
     let id = joined(ids.places, ":");
     Event {

@@ -6,13 +6,13 @@ use url::Url;
 use super::event::{self, Event};
 use super::fetch;
 use super::listen::route;
-use super::proof::{Judged, Keys, Refused, Trust, proof_of, said_time, signatures, verify};
-use super::request::Request;
 use super::setup::Setup;
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::{Carrier, Coverage, Covered, Proof, Webhook};
 use crate::error::Result;
+use crate::runtime::App;
+use crate::signing::request::Request;
+use crate::signing::verify::{Judged, Keys, Refused, Trust, proof_of, said_time, signatures, verify};
 
 /// What became of a request, and of each of its parts.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub async fn explain(app: &App, setup: &Setup, request: &Request, now: Timestamp
     let judged = Judged { request, document: &document, items: items.as_deref().unwrap_or(whole) };
     let mut trust = Trust::default();
     let mut refused = None;
-    if let Some(proof) = proof_of(&rules.proofs, &judged).filter(|proof| fetch::is_needed(proof)) {
+    if let Some(proof) = proof_of(&rules.proofs, &judged).filter(|proof| proof.needs_fetched_key()) {
         let route = route(app, setup)?;
         let fetched = match fetch::address(proof, &judged) {
             Ok(url) => fetch::fetch(proof.scheme, &url, &app.http, &route, now).await,

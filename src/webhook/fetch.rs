@@ -10,18 +10,13 @@ use url::Url;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::proof::{Judged, Refused, Trust};
 use crate::clock::Timestamp;
 use crate::connector::{Proof, Scheme};
 use crate::http::{self, Client, Route};
+use crate::signing::verify::{Judged, Refused, Trust};
 
 /// Nothing that proves a request is larger.
 const LARGEST: usize = 256 * 1024;
-
-/// Whether a proof is judged by something that must be fetched.
-pub(super) fn is_needed(proof: &Proof) -> bool {
-    matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
-}
 
 /// Fetches the certificate or the keys at a URL.
 ///

@@ -12,7 +12,6 @@ use url::Url;
 use super::answers::HandlerAnswer;
 use super::body::{self, Content};
 use super::receive::payload;
-use super::request::Request;
 use super::send::Sender;
 use super::view::EventView;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use crate::jq::Expression;
 use crate::json;
 use crate::model::matches_type;
 use crate::program::{self, ProgramError};
+use crate::signing::request::Request;
 use crate::store::{Kept, StoredEvent};
 use crate::sync::push::{Pusher, Told};
 

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::proof::{Judged, same};
 use crate::connector::{Handshake, Values};
 use crate::secret::Secret;
+use crate::signing::verify::{Judged, same};
 
 /// What a handshake is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
 use super::confirm::Confirmer;
-use super::fetch;
 use super::flood::Flood;
 use super::handle::{Choice, Handlers};
 use super::inbox::Inbox;
@@ -24,13 +23,14 @@ use super::serve::{bind, port_of, serve};
 use super::setup::Setup;
 use super::subscription::{Renewed, renew_due};
 use super::view::EventView;
-use crate::app::App;
 use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::connector::Proof;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::http::loopback::BindError;
 use crate::http::serve::Server;
 use crate::http::{self, Route};
 use crate::model::{ConnectionId, ConnectionName, Mode, Standing};
+use crate::runtime::App;
 use crate::store::{EventId, EventStatus};
 use crate::sync::push::Pusher;
 use crate::vault::Opened;
@@ -408,7 +408,7 @@ fn setups(app: &App, plan: &Plan) -> Result<(Vec<Setup>, Vec<LeftOut>)> {
 
 /// What the vendor's certificates and keys are fetched through, where any are.
 pub(super) fn route(app: &App, setup: &Setup) -> Result<Route> {
-    if setup.rules()?.proofs.iter().any(fetch::is_needed) || setup.connection.mode == Mode::Live {
+    if setup.rules()?.proofs.iter().any(Proof::needs_fetched_key) || setup.connection.mode == Mode::Live {
         return Ok(app.session(setup.connection.clone())?.route);
     }
     // Nothing of a sandbox is ever fetched from the vendor.

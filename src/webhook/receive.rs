@@ -13,8 +13,6 @@ use url::Url;
 
 use super::event::Unreadable;
 use super::inbox::{Inbox, NotTaken};
-use super::proof::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, signed_moment, verify};
-use super::request::{Request, capped, public_query};
 use super::trust::TrustStore;
 use super::{body, event, fetch, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
@@ -23,6 +21,8 @@ use crate::http::serve::{LARGEST_BODY, Unread};
 use crate::http::{self, Route};
 use crate::model::{ConnectionId, ConnectionName};
 use crate::secret::Secret;
+use crate::signing::request::{Request, capped, public_query};
+use crate::signing::verify::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, signed_moment, verify};
 use crate::store::{Delivery, EventProof, NewEvent, Taken};
 
 /// A connection that webhooks are received for.
@@ -406,7 +406,7 @@ impl Receiver {
 /// The proof that a request is judged by, and where that fetches from.
 fn chosen(rules: &Webhook, judged: &Judged<'_>) -> Result<(usize, Scheme, Option<Url>), Refused> {
     let (index, proof) = proof_at(&rules.proofs, judged).ok_or(Refused::Unproven)?;
-    let url = fetch::is_needed(proof).then(|| fetch::address(proof, judged)).transpose()?;
+    let url = proof.needs_fetched_key().then(|| fetch::address(proof, judged)).transpose()?;
     Ok((index, proof.scheme, url))
 }
 

@@ -7,15 +7,15 @@ use serde_json::Value;
 use url::Url;
 
 use super::event;
-use super::request::Request;
 use super::send::{Answered, Sender};
 use super::setup::Setup;
-use super::sign::{proof_for, sign};
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::HttpError;
 use crate::model::{ConnectionId, ConnectionName};
+use crate::runtime::App;
+use crate::signing::request::Request;
+use crate::signing::sign::{proof_for, sign};
 use crate::store::EventId;
 
 /// How long a receiver may take.

@@ -3,11 +3,11 @@
 //! Of services whose requests say when they were made, the whole event goes. Of the others the id of the delivery stays for
 //! good, without its content: nothing else would tell a request that somebody repeats from a new one (fault 65).
 
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::Webhook;
 use crate::error::Result;
 use crate::model::{Connection, ConnectionId};
+use crate::runtime::App;
 use crate::store::{Pruning, Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use super::request::Request;
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::http::egress::Guard;
 use crate::http::{self, Client, HttpError, Response, Route, is_loopback};
 use crate::secret::Secret;
+use crate::signing::request::Request;
 
 /// Headers that are of one connection alone.
 const OF_THE_CONNECTION: &[&str] = &[

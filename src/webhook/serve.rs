@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use super::answers::Answers;
 use super::listen::{ListenError, Seen};
 use super::receive::{Outcome, Receiver, Reply};
-use super::request::Request;
 use crate::error::Result;
 use crate::http::loopback::{self, Addresses, BindError};
 use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
+use crate::signing::request::Request;
 use crate::store::{EventId, Taken};
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.

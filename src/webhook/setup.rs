@@ -7,22 +7,21 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
-use super::proof::{Keys, hex, secret_keys};
 use super::receive::{PREFIX, Target};
-use super::sign::{VendorKeys, ed25519_public};
-use super::{fetch, standard};
-use crate::app::{self, App};
 use crate::clock::{self, Stopwatch};
 use crate::config::WebhooksConfig;
 use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
-use crate::env;
 use crate::error::{Kind, Remedy, Result};
 use crate::http::Route;
 use crate::model::{Connection, ConnectionName, Mode, Standing};
 use crate::oauth::access;
-use crate::sandbox::{RsaKey, sandbox_fields, sandbox_params, sandbox_webhook_seed};
+use crate::runtime::{self, App};
+use crate::sandbox::{rsa_key, sandbox_fields, sandbox_params, sandbox_webhook_seed};
 use crate::secret::Secret;
-use crate::store;
+use crate::signing::sign::{VendorKeys, ed25519_public};
+use crate::signing::standard;
+use crate::signing::verify::{Keys, secret_keys};
+use crate::{env, hex, store};
 
 /// Where `webhook listen` listens, unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7421;
@@ -219,7 +218,7 @@ impl Setup {
             Err(error) => return Err(error),
         };
         let grant = loaded.as_ref().map(|loaded| &loaded.grant);
-        let mut values = app::values(&self.connector, auth, &self.connection, grant);
+        let mut values = runtime::values(&self.connector, auth, &self.connection, grant);
         if let Some(grant) = grant
             && let Some(secret) = access::current_client(app, &self.connector, auth, &self.connection, grant)?.secret
         {
@@ -241,7 +240,7 @@ impl Setup {
             let prompt = param.prompt.clone();
             return Err(SetupError::MissingParam { connection: connection(), name: name.clone(), prompt });
         }
-        let keyed: Vec<&Proof> = rules.proofs.iter().filter(|proof| !fetch::is_needed(proof)).collect();
+        let keyed: Vec<&Proof> = rules.proofs.iter().filter(|proof| !proof.needs_fetched_key()).collect();
         let captured = rules.handshakes.iter().any(|handshake| handshake.capture.is_some());
         if keyed.len() < rules.proofs.len() || keyed.is_empty() || (self.keys.secrets.is_empty() && captured) {
             return Ok(());
@@ -357,7 +356,7 @@ fn takes_secret(proof: &Proof) -> bool {
 
 /// A part of a URL that nobody guesses.
 fn fresh_path() -> String {
-    hex(&clock::random::<16>())
+    hex::encode(&clock::random::<16>())
 }
 
 /// A new secret in the form that the connector's rule reads; absent where the vendor alone can make one.
@@ -368,7 +367,7 @@ pub fn fresh_secret(rules: &Webhook) -> Option<Secret> {
 /// What the sandbox's vendor signs with.
 pub fn vendor(connector: &Connector, seed: &[u8]) -> VendorKeys {
     let ed25519_seed = sandbox_webhook_seed(connector, seed, "ed25519");
-    VendorKeys { ed25519_seed: Some(Secret::new(ed25519_seed.to_vec())), rsa: RsaKey::of(connector, seed) }
+    VendorKeys { ed25519_seed: Some(Secret::new(ed25519_seed.to_vec())), rsa: rsa_key(connector, seed) }
 }
 
 /// Where a value of the webhook's is the vendor's public key, the sandbox's vendor has one as well.
@@ -391,7 +390,7 @@ pub fn sandbox_secret(connector: &Connector, rules: &Webhook, seed: &[u8]) -> Op
 
 /// A value of the sandbox's, where the user would look one up at the vendor.
 pub fn made_up(connector: &Connector, seed: &[u8], name: &str) -> String {
-    format!("sandbox-{}", hex(&sandbox_webhook_seed(connector, seed, name)[..8]))
+    format!("sandbox-{}", hex::encode(&sandbox_webhook_seed(connector, seed, name)[..8]))
 }
 
 fn secret_text(rules: &Webhook, bytes: &[u8; 32], prefix: &str) -> Option<Secret> {
@@ -403,8 +402,8 @@ fn secret_text(rules: &Webhook, bytes: &[u8; 32], prefix: &str) -> Option<Secret
     // A secret that is written in a form of its own is as good where any text will do.
     let encoding = keyed().map(|proof| proof.key_encoding).find(|encoding| *encoding != KeyEncoding::Utf8);
     Some(Secret::new(match encoding.unwrap_or_default() {
-        KeyEncoding::Utf8 => format!("{prefix}{}", hex(&bytes[..20])),
-        KeyEncoding::Hex => hex(bytes),
+        KeyEncoding::Utf8 => format!("{prefix}{}", hex::encode(&bytes[..20])),
+        KeyEncoding::Hex => hex::encode(bytes),
         KeyEncoding::Whsec => format!("whsec_{}", STANDARD.encode(bytes)),
     }))
 }

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::event;
-use super::proof::{Keys, Refused};
-use super::request::Request;
-use super::sign::{VendorKeys, proof_for, sign};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Pointer, Sample, TemplateError, Values, Webhook, fill_document};
 use crate::error::{Kind, Remedy};
 use crate::near::near;
+use crate::signing::request::Request;
+use crate::signing::sign::{VendorKeys, proof_for, sign};
+use crate::signing::verify::{Keys, Refused};
 
 /// One event to be made.
 #[derive(Debug)]

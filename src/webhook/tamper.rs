@@ -3,10 +3,10 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use super::request::Request;
 use crate::clock::Timestamp;
 use crate::connector::{Carrier, Proof, Scheme};
 use crate::error::{Kind, Remedy};
+use crate::signing::request::Request;
 
 /// What is wrong with a simulated event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
 use super::fetch::fetch;
-use super::proof::{Refused, Trust};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::Scheme;
 use crate::http::{Client, Route};
+use crate::signing::verify::{Refused, Trust};
 
 /// Fetches of URLs that were never good before; others wait for one of them.
 const MOST_UNKNOWN: usize = 16;

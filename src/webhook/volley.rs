@@ -9,18 +9,19 @@ use url::Url;
 
 use super::confirm::params;
 use super::event;
-use super::proof::{Judged, Keys, hex};
-use super::request::Request;
 use super::send::{Answered, Sender};
-use super::sign::{VendorKeys, proof_for};
 use super::simulate::{Wish, simulate};
 use super::tamper::{Fault, TamperError, signed_at, tamper};
-use crate::app::{App, state_key};
 use crate::clock::{self, Clock, Stopwatch};
 use crate::connector::{Confirm, Connector, Pointer};
 use crate::error::Result;
+use crate::hex;
 use crate::http::HttpError;
+use crate::runtime::{App, state_key};
 use crate::sandbox::State;
+use crate::signing::request::Request;
+use crate::signing::sign::{VendorKeys, proof_for};
+use crate::signing::verify::{Judged, Keys};
 
 /// Requests that are on their way at the same time, where a rate is asked for.
 const AT_ONCE: usize = 64;
@@ -76,7 +77,7 @@ impl Volley<'_> {
     /// What cannot be made, and faults that nobody could see.
     pub fn make(&self, number: u64, clock: &Clock) -> Result<Made> {
         let now = clock.precise();
-        let id = hex(&clock::random::<16>());
+        let id = hex::encode(&clock::random::<16>());
         let mut wish = Wish {
             event: self.event,
             url: self.signed_url.as_str(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
 use integ::secret::Secret;
-use integ::webhook::standard::{self, SigningSecret};
+use integ::signing::standard::{self, SigningSecret};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Running, finish, has_program, needs, peers};

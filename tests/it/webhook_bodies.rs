@@ -11,8 +11,8 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use integ::clock::{self, Timestamp};
 use integ::connector::Catalogue;
+use integ::signing::request::Request;
 use integ::store::EventId;
-use integ::webhook::request::Request;
 use serde_json::{Value, json};
 use url::Url;
 

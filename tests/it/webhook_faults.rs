@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use integ::clock::{self, Timestamp};
-use integ::webhook::request::Request;
+use integ::signing::request::Request;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::super::ui::Ui;
-use crate::app::App;
 use crate::connector::descriptor;
 use crate::error::Result;
+use crate::runtime::App;
 
 /// What a connector can do, as JSON for other programs: actions, triggers, scopes, parameters
 #[derive(Debug, Args)]

@@ -12,10 +12,10 @@ use url::Url;
 use super::super::table::{Text, table};
 use super::super::ui::{Ui, View, escape};
 use super::users;
-use crate::app::App;
 use crate::connector::{Candidate, Capabilities, Connector, HostUse, LARGEST, Taken};
 use crate::error::{Kind, Remedy, Result};
 use crate::http::download;
+use crate::runtime::App;
 
 /// Add a connector that somebody else wrote
 ///

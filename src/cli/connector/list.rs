@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::super::table::{Text, table};
 use super::super::ui::{Ui, View};
 use super::{source_words, word};
-use crate::app::App;
 use crate::connector::{CATEGORIES, Source};
 use crate::error::{Error, Result};
+use crate::runtime::App;
 
 /// All connectors
 #[derive(Debug, Args)]

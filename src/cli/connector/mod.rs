@@ -16,8 +16,8 @@ mod validate;
 use clap::{Args, Subcommand};
 
 use super::ui::Ui;
-use crate::app::App;
 use crate::error::Result;
+use crate::runtime::App;
 
 /// Look at the services that integ can connect, and add others
 #[derive(Debug, Args)]

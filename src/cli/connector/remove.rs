@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View};
 use super::users;
-use crate::app::App;
 use crate::connector::BUILT_IN;
 use crate::error::Result;
+use crate::runtime::App;
 
 /// Take away a connector that was installed
 #[derive(Debug, Args)]

@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::super::table::{Text, table};
 use super::super::ui::{Ui, View};
 use super::word;
-use crate::app::App;
 use crate::connector::{Connector, Found, Hit, search};
 use crate::error::{Error, Result};
+use crate::runtime::App;
 
 /// Matches that a row of the table names; the JSON has them all.
 const SHOWN: usize = 3;

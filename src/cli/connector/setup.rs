@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::super::table::{Text, table};
 use super::super::ui::{Tone, Ui, View, escape};
-use crate::app::App;
 use crate::connector::{Ask, Setup, SetupKind, setup};
 use crate::error::Result;
+use crate::runtime::App;
 
 /// What to do at the service before an account can be connected
 ///

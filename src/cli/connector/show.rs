@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::super::table::table;
 use super::super::ui::{Ui, View};
 use super::{source_words, word};
-use crate::app::App;
 use crate::connector::{Auth, Connector, Covered, Proof, Source};
 use crate::error::Result;
+use crate::runtime::App;
 
 /// One connector: ways of authenticating, parameters, scopes, actions, streams; or one action or stream of it
 #[derive(Debug, Args)]

@@ -7,10 +7,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::super::ui::{Tone, Ui, View, escape};
-use crate::app::App;
 use crate::connector::{LARGEST, Mistake, validate};
 use crate::error::{Kind, Remedy, Result};
 use crate::files;
+use crate::runtime::App;
 
 /// Find every mistake of connector files; all connectors where none is named
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::super::table::table;
 use super::super::ui::{Ui, View};
-use crate::app::App;
 use crate::endpoint::EndpointError;
 use crate::error::Result;
 use crate::model::EventType;
+use crate::runtime::App;
 use crate::store::KnownType;
 
 #[derive(Debug, Subcommand)]

@@ -14,12 +14,12 @@ use self::view::{
 use super::complete::endpoints;
 use super::connect::time;
 use super::ui::Ui;
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::endpoint::{self, Bulk, Change, EndpointError, Until, Work};
 use crate::error::{Kind, Result};
 use crate::model::Budget;
 use crate::model::{EventPattern, EventType};
+use crate::runtime::App;
 use crate::store::Policy;
 use crate::store::outbox::{DeliveryFilter, DeliveryId, DeliveryStatus};
 

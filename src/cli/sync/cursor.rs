@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{ArgumentError, Target, pairs};
-use crate::app::App;
 use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
 use crate::connector::CursorFormat;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::{Given, Part, StoredStream};
 use crate::sync::{Moment, find_stream};
 

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{ArgumentError, execute, grouped, show as show_reports};
-use crate::app::App;
 use crate::cli::table::{Text, relative, table};
 use crate::cli::ui::{Tone, Ui, View};
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::{Counts, Job, JobId, JobState, Traffic};
 use crate::sync::{Order, is_running};
 

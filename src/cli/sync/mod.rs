@@ -17,10 +17,10 @@ use thiserror::Error;
 use self::progress::Progress;
 use super::table::{Text, relative, table, table_of_numbers};
 use super::ui::{Tone, Ui, View};
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::model::ConnectionName;
+use crate::runtime::App;
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
 use crate::sync::{self, Order, Outcome, Planned, Report};
 

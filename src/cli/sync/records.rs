@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::{ArgumentError, Target, moment};
-use crate::app::App;
 use crate::cli::ui::{Ui, escape, harmless_json, reader_has_gone};
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::json::{Json, Type};
+use crate::runtime::App;
 use crate::store::{RecordId, StoredRecord, StreamId};
 
 /// Records that are taken from the store at once.

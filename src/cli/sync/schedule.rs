@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{ArgumentError, Target, execute, show};
-use crate::app::App;
 use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
 use crate::clock::{Timestamp, random};
 use crate::duration;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::{Given, Mode, Schedule};
 use crate::sync::{Order, Rule, find_stream};
 

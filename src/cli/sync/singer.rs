@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::records::wrote;
 use super::{ArgumentError, Synced, execute, exit_code, synced};
-use crate::app::App;
 use crate::cli::ui::{Ui, View, harmless_json};
 use crate::error::{Error, Result};
 use crate::export::singer::{Source, State};
 use crate::files;
+use crate::runtime::App;
 use crate::sync::{Order, find_stream};
 
 /// Bytes of what a target wrote, of which the last line counts.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Output, quoted};
-use crate::app::App;
 use crate::cli::ui::{Ui, escape};
 use crate::env;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::{Restored, RestoredConnection};
 use crate::vault::{BackupKey, Custody, Restoration, backup};
 

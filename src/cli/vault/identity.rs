@@ -7,10 +7,10 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::output::Output;
-use crate::app::App;
 use crate::cli::ui::Ui;
 use crate::cli::workspace::custody_word;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::vault::{Protection, STANDARD_STREAM, VaultError};
 
 #[derive(Debug, Subcommand)]

@@ -12,9 +12,9 @@ use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Ui, View};
 use super::workspace::custody_word;
-use crate::app::App;
 use crate::config::TokenCustody;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::LostWrites;
 use crate::vault::{Custody, RemoveOwn};
 

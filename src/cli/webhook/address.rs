@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View, escape, escape_lines};
 use super::subscribe::{SubscriptionView, listed};
-use crate::app::App;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::webhook::setup::{DEFAULT_PORT, Setup};
 
 /// The URL to register at the service, and how

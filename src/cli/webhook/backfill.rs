@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::super::ui::{Ui, escape};
 use super::{input, since};
-use crate::app::App;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::Taken;
 use crate::webhook::backfill::{Found, Wish, backfill};
 use crate::webhook::setup::Setup;

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::super::table::{Text, relative, table};
 use super::super::ui::{Tone, Ui, View, escape, harmless_json};
 use super::{ArgumentError, since};
-use crate::app::App;
 use crate::connector::{Scheme, Webhook};
 use crate::error::Result;
 use crate::http::scrub;
+use crate::runtime::App;
 use crate::secret::{REDACTED, Secret};
+use crate::signing::request::Request;
 use crate::store::{EventId, EventProof, EventStatus, Filter, Kept, StoredEvent};
 use crate::webhook::receive::payload;
-use crate::webhook::request::Request;
 use crate::webhook::setup::{Setup, rules};
 use crate::webhook::view::EventView;
 

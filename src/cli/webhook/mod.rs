@@ -23,8 +23,8 @@ pub(super) use subscribe::SubscriptionView;
 use super::ui::Ui;
 use super::words::Words;
 use crate::api::{self, ApiError, Input, Parameters};
-use crate::app::App;
 use crate::error::{Kind, Remedy, Result};
+use crate::runtime::App;
 use crate::webhook::setup::Setup;
 
 /// Receive webhooks without losing one, see what came, and send events that nobody sent

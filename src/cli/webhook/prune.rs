@@ -6,9 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use crate::app::App;
 use crate::cli::connect::time;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::webhook::retention::prune;
 
 /// Remove events that were processed and are over their time, as `listen` does by itself

@@ -8,9 +8,9 @@ use url::Url;
 use super::super::ui::{Ui, View, escape};
 use super::local_url::receiver_url;
 use super::{ArgumentError, since};
-use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::http::Route;
+use crate::runtime::App;
 use crate::store::EventId;
 use crate::webhook::replay::{Replay, replay};
 

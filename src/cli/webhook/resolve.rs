@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View};
 use super::ArgumentError;
-use crate::app::App;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::store::{EventId, Holding};
 
 /// Choose which bodies are events, if several came under one delivery id

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View};
 use super::{ArgumentError, read, read_secret};
-use crate::app::App;
 use crate::error::Result;
+use crate::runtime::App;
 use crate::webhook::setup::{Setup, SetupError, fresh_secret, has_secret};
 
 /// Keep the secret that a service signs with, and what else receiving needs

@@ -12,20 +12,19 @@ use super::super::table::table;
 use super::super::ui::{Ui, View, escape, escape_lines};
 use super::local_url::receiver_url;
 use super::{ArgumentError, read, read_secret};
-use crate::app::App;
-use crate::clock;
 use crate::connector::{Connector, Pointer, Scheme};
-use crate::env;
 use crate::error::{Kind, Result};
 use crate::http::{HttpError, Route, is_loopback, scrub};
 use crate::model::{ConnectionName, Mode};
+use crate::runtime::App;
 use crate::secret::Secret;
-use crate::webhook::proof::Keys;
+use crate::signing::sign::VendorKeys;
+use crate::signing::verify::Keys;
 use crate::webhook::send::Sender;
 use crate::webhook::setup::{self, DEFAULT_PORT, Setup, rules};
-use crate::webhook::sign::VendorKeys;
 use crate::webhook::tamper::Fault;
 use crate::webhook::volley::{Shot, Volley, any_number};
+use crate::{clock, env, hex};
 
 /// Send an event that the service did not send, signed as it would sign it
 ///
@@ -276,15 +275,9 @@ fn take_secret(connector: &Connector, given: Option<Secret>, keys: &mut Keys, ve
     let Some(secret) = given else { return };
     let proofs = connector.webhook.iter().flat_map(|rules| &rules.proofs);
     if proofs.into_iter().any(|proof| proof.scheme == Scheme::Ed25519) {
-        vendor.ed25519_seed = unhex(secret.expose()).map(Secret::new);
+        vendor.ed25519_seed = hex::decode(secret.expose()).map(Secret::new);
     }
     keys.secrets = vec![secret];
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// `data.object.amount=500`, `/data/0=x`, `tags:=["a"]`.

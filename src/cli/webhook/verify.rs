@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View, escape};
 use super::{ArgumentError, read};
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connector::{Coverage, Covered};
 use crate::error::{Kind, Result};
+use crate::runtime::App;
+use crate::signing::request::Request;
+use crate::signing::verify::Refused;
 use crate::webhook::explain::{Explained, explain};
-use crate::webhook::proof::Refused;
-use crate::webhook::request::Request;
 use crate::webhook::setup::{DEFAULT_PORT, Setup};
 
 /// Say whether a captured request is the service's, and if not, which part of it is wrong
@@ -155,7 +155,7 @@ fn view(connection: String, explained: Explained, hint: Option<String>) -> Verif
     Verified {
         connection,
         accepted: explained.refused.is_none(),
-        reason: explained.refused.as_ref().map(crate::webhook::proof::Refused::word),
+        reason: explained.refused.as_ref().map(crate::signing::verify::Refused::word),
         message: explained.refused.as_ref().map(ToString::to_string),
         parts: parts.map(|part| PartView { part: part.name, state: part.state.word(), says: part.says }).collect(),
         covers_words: explained.covers.as_ref().map(Coverage::words),

@@ -110,6 +110,13 @@ pub struct Proof {
     pub jwt: Option<JwtRule>,
 }
 
+impl Proof {
+    /// Whether the key must be fetched from the vendor: a certificate, or an issuer's key set.
+    pub fn needs_fetched_key(&self) -> bool {
+        matches!(self.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {

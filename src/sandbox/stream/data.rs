@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::time::{is_time, written};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, PageKind, Pages, Pointer, Stream, Values, fill_document};
-use crate::sandbox::signed::{Signer, hex};
+use crate::hex;
+use crate::sandbox::signed::Signer;
 use crate::sandbox::state::Streams;
 
 /// Numbers that the records of one list may have.
@@ -280,7 +281,7 @@ impl<'a> Set<'a> {
 
     fn filled(&self, row: &Row) -> Value {
         let number = self.number(row.index);
-        let digest = hex(&self.signer.derive(&format!("{} id", self.name), number.cast_unsigned())[..9]);
+        let digest = hex::encode(&self.signer.derive(&format!("{} id", self.name), number.cast_unsigned())[..9]);
         let tail = format!("{number:015x}");
         let id = format!("{}{tail}", &digest[..17]);
         let mut values = Values::default();

@@ -147,7 +147,7 @@ fn start(
 ) -> Result<usize, String> {
     let Some(turn) = ask.turn.as_deref() else { return Ok(0) };
     let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is no number"));
-    let first = crate::api::first(pages);
+    let first = crate::connector::first_page(pages);
     let counted = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
     Ok(match pages.kind {
         PageKind::Page => counted(number()?).saturating_mul(size),

@@ -6,12 +6,11 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Bench, SEED, body};
-use crate::api::{Listed, Turn, first, greatest, next_page};
-use crate::connector::{Connector, PageKind, Pages, Pointer, Stream, Template, Values, fill_document};
+use crate::api::{Listed, Turn, greatest, next_page};
+use crate::connector::{Connector, PageKind, Pages, Pointer, Stream, Template, Values, fill_document, first_page};
 use crate::sandbox::account::Account;
-use crate::sandbox::sandbox_fields;
 use crate::sandbox::signed::{Claims, TokenKind};
-use crate::sandbox::{Reply, State};
+use crate::sandbox::{Reply, State, sandbox_fields};
 
 /// More pages than any list of these tests has.
 const MOST_PAGES: usize = 400;
@@ -158,7 +157,7 @@ impl Walker {
         let mut values = self.values.clone();
         let count = match turn {
             Some(Turn::Count(count)) => *count,
-            _ => pages.as_ref().map_or(1, first),
+            _ => pages.as_ref().map_or(1, first_page),
         };
         values.set("page", &count.to_string()).set("offset", &count.to_string()).set("size", &size.to_string());
         for (name, value) in [("since", &wish.since), ("until", &wish.until), ("token", &wish.token)] {

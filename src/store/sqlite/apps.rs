@@ -6,7 +6,6 @@ use rusqlite::Row;
 
 use super::row::timestamp;
 use super::{Store, StoreError};
-use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// The apps of a store.

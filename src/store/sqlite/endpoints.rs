@@ -3,8 +3,6 @@
 use crate::model::budget::Budget;
 use crate::model::endpoint::{Endpoint, EndpointId, Rules, Standing};
 use crate::model::event_type::EventPattern;
-use crate::model::secrets::Secrets;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,8 +11,7 @@ use url::Url;
 
 use super::row::{from_json, to_json, word};
 use super::{Malformed, Store, StoreError};
-use crate::clock::{self, Timestamp};
-use crate::secret::Secret;
+use crate::clock::Timestamp;
 
 /// The endpoints of a store.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,6 @@
 //! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
 
 use crate::model::connection::ConnectionId;
-use crate::model::event::{Ended, EventId, EventProof, EventStatus, Holding, NewEvent, Pruning, Taken};
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction};

@@ -2,7 +2,6 @@
 
 use crate::model::event_type::KnownType;
 use rusqlite::Row;
-use serde_json::Value;
 
 use super::row::{from_json, to_json};
 use super::{Store, StoreError};

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use super::row::timestamp;
 use super::{Store, StoreError};
 use crate::clock::{self, Timestamp};
+use crate::hex;
 
 /// What the store says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Store {
 
 /// A name that no other store has.
 pub(super) fn new_vault_id() -> String {
-    clock::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&clock::random::<8>())
 }
 
 pub(super) fn insert(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {

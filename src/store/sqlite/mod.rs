@@ -28,7 +28,7 @@ mod jobs;
 mod meta;
 mod migrations;
 mod open;
-pub mod outbox;
+mod outbox;
 mod prune;
 mod records;
 mod row;

@@ -7,7 +7,6 @@ use crate::model::delivery::{Attempt, Delivery, DeliveryFilter, DeliveryId, Deli
 use crate::model::endpoint::{Endpoint, EndpointId};
 use crate::model::event_type::EventType;
 use crate::model::message::Message;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 
 use super::StoreError;
 use super::events::Events;
-use crate::clock::Timestamp;
 use crate::model::event::{EventStatus, Pruning};
 
 impl Events<'_> {

@@ -3,21 +3,18 @@
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
 //! that wait for each other share.
 
-use crate::model::connection::Changed;
 use crate::model::record::{Change, Counts, Known, NewPage, NewRecord, Place, Pushed, RecordId, StoredRecord};
 use crate::model::stream::{PartId, StreamId};
-use std::fmt;
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
-use serde::Serialize;
 
-use crate::model::record::Hash;
 use super::ids::pack;
 use super::row::timestamp;
 use super::streams::keep_history;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::json;
+use crate::model::record::Hash;
 
 /// The records of a store.
 #[derive(Clone, Copy, Debug)]

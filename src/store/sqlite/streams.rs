@@ -3,7 +3,6 @@
 use crate::model::connection::ConnectionId;
 use crate::model::record::RecordId;
 use crate::model::stream::{FormerCursor, Given, Part, PartId, StoredStream, StreamId};
-use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
 

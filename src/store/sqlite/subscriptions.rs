@@ -6,13 +6,11 @@ use crate::model::subscription::{Made, Subscription, SubscriptionId, Wanted};
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
-use serde_json::Value;
 
 use super::changes::Subject;
 use super::row::{from_json, timestamp, to_json, word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::secret::Secret;
 
 /// The subscriptions of a store.
 #[derive(Clone, Copy, Debug)]

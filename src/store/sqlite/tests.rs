@@ -10,6 +10,12 @@ use url::Url;
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
+use crate::model::app::App;
+use crate::model::connection::{Finding, NewConnection};
+use crate::model::delivery::DeliveryFilter;
+use crate::model::endpoint::{Endpoint, Policy, Rules};
+use crate::model::grant::{Place, Presented, Written};
+use crate::model::message::Message;
 use crate::model::{
     Account, Check, Client, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing, Transition,
 };
@@ -389,9 +395,9 @@ fn endpoint(store: &Store) -> Endpoint {
     endpoint
 }
 
-fn message(id: &str, second: i64) -> outbox::Message {
+fn message(id: &str, second: i64) -> Message {
     let kind = "invoice.paid".parse().unwrap();
-    outbox::Message { id: id.to_owned(), kind, body: b"{}".to_vec(), created_at: at(second) }
+    Message { id: id.to_owned(), kind, body: b"{}".to_vec(), created_at: at(second) }
 }
 
 #[test]
@@ -447,7 +453,7 @@ fn old_messages_are_forgotten_unless_one_of_their_deliveries_waits() {
     assert_eq!(store.outbox().prune(at(0), 10).unwrap(), 0);
     assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
     assert!(store.outbox().message("msg_wanted").unwrap().is_some());
-    let waiting = store.outbox().list(&outbox::DeliveryFilter { limit: 9, ..Default::default() }).unwrap();
+    let waiting = store.outbox().list(&DeliveryFilter { limit: 9, ..Default::default() }).unwrap();
     store.outbox().give_up(&[waiting[0].id], "enough").unwrap();
     assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
     assert!(store.outbox().get(waiting[0].id).unwrap().is_none());

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use super::{Given, Request, SubscribeError};
 use crate::api::{self, Input, Order, Parameters, SendError};
-use crate::app::{App, Session};
 use crate::clock::{self, Timestamp};
 use crate::connector::{Action, Call, ErrorClass, Subscribe, Template, Values};
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::http;
 use crate::model::{ConnectionName, Mode};
+use crate::runtime::{App, Session};
 use crate::secret::Secret;
 use crate::store::Subscription;
-use crate::webhook::proof::hex;
 use crate::webhook::setup::{DEFAULT_PORT, Setup, fresh_secret};
 
 const SECRET: &str = "secret";
@@ -47,7 +47,7 @@ pub(super) enum Failure {
 
 /// A new id, by which the vendor knows a repetition.
 pub(super) fn fresh() -> String {
-    hex(&clock::random::<16>())
+    hex::encode(&clock::random::<16>())
 }
 
 impl Plan {
@@ -79,7 +79,7 @@ impl Plan {
         // A secret that the vendor is told and shows again is ours to make.
         let made = webhook.params.iter().filter(|(name, param)| *name != SECRET && param.secret && names(name));
         for (name, _) in made.filter(|(name, _)| setup.keys.values.get(name).is_none()) {
-            let secret = Secret::new(hex(&clock::random::<20>()));
+            let secret = Secret::new(hex::encode(&clock::random::<20>()));
             values.set(name, secret.expose());
             fresh.insert(name.clone(), secret);
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::ask::{self, Failure, Plan};
 use super::{SubscribeError, intend, is_usable, lock, make};
-use crate::app::App;
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{ErrorClass, Subscribe};
 use crate::error::{Error, Result};
 use crate::model::{ConnectionId, ConnectionName};
+use crate::runtime::App;
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState};
 use crate::webhook::setup::Setup;
 

@@ -28,12 +28,12 @@ use super::handle::{Choice, Handlers};
 use super::listen::{self, Listener};
 use super::setup::{DEFAULT_PORT, Setup};
 use crate::api::Input;
-use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::connector::Handshake;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::files;
 use crate::model::{ConnectionName, Mode, Standing};
+use crate::runtime::App;
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
 
 /// What a user wants to be told of.
@@ -225,7 +225,7 @@ pub fn rehearse(
     app: &App,
     name: &ConnectionName,
     request: &Request<'_>,
-) -> Result<(crate::app::Session, crate::http::Request)> {
+) -> Result<(crate::runtime::Session, crate::http::Request)> {
     let setup = prepared(app, name, request.url)?;
     let plan = Plan::new(app, &setup, request, &ask::fresh())?;
     ask::rehearse(app, &setup, &plan)

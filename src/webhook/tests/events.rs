@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{NOW, Request, at, connectors, samples};
 use crate::connector::EventShape;
+use crate::signing::verify::Judged;
 use crate::webhook::event::{self, Event};
-use crate::webhook::proof::Judged;
 
 fn shape(connector: &str) -> EventShape {
     connectors().into_iter().find(|known| known.id == connector).and_then(|known| known.webhook).unwrap().event

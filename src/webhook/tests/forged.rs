@@ -4,10 +4,9 @@ use super::{NOW, Request, connectors, judge, published, sample, samples, trust};
 use crate::clock::{self, Timestamp};
 use crate::connector::{Connector, Proof};
 use crate::secret::Secret;
+use crate::signing::sign::proof_for;
+use crate::signing::verify::{Keys, Refused};
 use crate::webhook::event;
-use crate::webhook::fetch;
-use crate::webhook::proof::{Keys, Refused};
-use crate::webhook::sign::proof_for;
 use crate::webhook::tamper::{Fault, signed_at, tamper};
 
 fn proof<'c>(connector: &'c Connector, request: &Request) -> Option<&'c Proof> {
@@ -178,7 +177,7 @@ fn fault_059_a_token_in_the_url_or_in_an_item_is_whole() {
                 let token = at.text(&event::items(&rules.event, &whole).unwrap()[0]).unwrap();
                 for text in spoilt(&token) {
                     let mut document = whole.clone();
-                    event::change_items(&rules.event.items, &mut document, &mut |item| {
+                    crate::signing::sign::change_items(&rules.event.items, &mut document, &mut |item| {
                         at.put(item, text.clone().into());
                     });
                     let other = Request { body: document.to_string().into_bytes(), ..request.clone() };
@@ -200,7 +199,7 @@ fn another_vendors_key_is_refused() {
         let (keys, _, samples) = samples(&connector);
         let other = published(&connector, b"another seed");
         for (name, request) in samples {
-            if !proof(&connector, &request).is_some_and(fetch::is_needed) {
+            if !proof(&connector, &request).is_some_and(Proof::needs_fetched_key) {
                 continue;
             }
             let rules = connector.webhook.as_ref().unwrap();

@@ -13,14 +13,14 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::event;
 use super::fetch::{Anchors, certificate_key, json_keys};
-use super::proof::{Judged, Keys, Refused, Trust, verify};
-use super::request::Request;
 use super::setup::unconnected;
-use super::sign::VendorKeys;
 use super::simulate::{Wish, simulate};
 use crate::clock::Timestamp;
 use crate::connector::{Catalogue, Connector, Webhook};
-use crate::sandbox::RsaKey;
+use crate::sandbox::rsa_key;
+use crate::signing::request::Request;
+use crate::signing::sign::VendorKeys;
+use crate::signing::verify::{Judged, Keys, Refused, Trust, verify};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -44,7 +44,7 @@ fn judge(rules: &Webhook, request: &Request, keys: &Keys, trust: &Trust, now: i6
 
 /// What the sandbox's vendor of this seed publishes: its key set and its certificate.
 fn published(connector: &Connector, seed: &[u8]) -> Trust {
-    let Some(key) = RsaKey::of(connector, seed) else { return Trust::default() };
+    let Some(key) = rsa_key(connector, seed) else { return Trust::default() };
     let certificate = key.certificate().unwrap();
     let certificate_key = certificate_key(certificate.as_bytes(), at(NOW), Anchors::Itself);
     assert!(certificate_key.is_some(), "{certificate}");

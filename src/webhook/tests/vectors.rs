@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{connectors, judge};
 use crate::secret::Secret;
+use crate::signing::request::Request;
+use crate::signing::verify::{Keys, Trust};
 use crate::webhook::fetch::{Anchors, certificate_key, json_keys};
-use crate::webhook::proof::{Keys, Trust};
-use crate::webhook::request::Request;
 
 fn request(vector: &Value) -> Request {
     let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use integ::clock::Timestamp;
 use integ::connector::{BUILT_IN, Webhook, parse};
-use integ::webhook::proof::{Judged, Keys, Trust, verify};
-use integ::webhook::request::Request;
+use integ::signing::verify::{Judged, Keys, Trust, verify};
+use integ::signing::request::Request;
 use integ::webhook::{event, handshake};
 use libfuzzer_sys::fuzz_target;
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
 use integ::connector::{Catalogue, Connector, Values};
-use integ::sandbox::RsaKey;
-use integ::webhook::proof::Keys;
-use integ::webhook::request::Request;
-use integ::webhook::sign::VendorKeys;
+use integ::sandbox::rsa_key;
+use integ::signing::request::Request;
+use integ::signing::sign::VendorKeys;
+use integ::signing::verify::Keys;
 use integ::webhook::simulate::{Wish, simulate};
 use ring::hmac;
 use serde_json::{Value, json};
@@ -212,7 +212,7 @@ impl PayPal {
     fn connected() -> Self {
         let vendor = Vendor::start();
         let connector = Catalogue::new(Path::new("/nonexistent")).get("paypal").unwrap();
-        let key = RsaKey::of(&connector, b"the attack's own seed").unwrap();
+        let key = rsa_key(&connector, b"the attack's own seed").unwrap();
         vendor.page(CERTIFICATE, 200, key.certificate().unwrap());
         let home = Home::new();
         home.ok("config set http.allow 127.0.0.1");

@@ -4,13 +4,13 @@ use super::fill::needed;
 use super::{NewArgs, Ui, WayArg};
 use url::Url;
 
-use crate::app::{App, typed_route};
 use crate::cli::terminal::Terminal;
 use crate::connect::{AskError, Conversation};
 use crate::connector::{ClientAuth, Draft, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
 use crate::error::Result;
 use crate::http::Route;
 use crate::oauth::{Endpoints, discovery};
+use crate::runtime::{App, typed_route};
 
 const WAYS: [(WayArg, &str); 5] = [
     (WayArg::Bearer, "a key as Authorization: Bearer"),

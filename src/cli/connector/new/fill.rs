@@ -4,11 +4,11 @@ use url::Url;
 
 use super::auth;
 use super::{NewArgs, Ui};
-use crate::app::App;
 use crate::cli::terminal::Terminal;
 use crate::connect::AskError;
 use crate::connector::{CATEGORIES, Draft, DraftHealth, Offer, WayKind, sentence};
 use crate::error::Result;
+use crate::runtime::App;
 
 /// Operations shown to choose from; the others can be named as well.
 const SHOWN: usize = 30;

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View};
 use super::install::read;
-use crate::app::App;
 use crate::connector::{CATEGORIES, Description, Draft, LARGEST_DESCRIPTION, Pointer, WayKind};
 use crate::error::Result;
+use crate::runtime::App;
 
 /// Write a connector of your own
 ///

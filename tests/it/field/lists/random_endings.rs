@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use integ::app::{App, new_runtime};
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
 use integ::model::{ConnectionId, ConnectionName, WorkspaceName};
+use integ::runtime::{App, new_runtime};
 use integ::secret::Secret;
 use integ::store::{Given, Mode, RecordId};
 use integ::sync::{self, Order, Outcome, Watch};

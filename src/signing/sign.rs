@@ -6,13 +6,13 @@ use ring::signature::KeyPair;
 use ring::{digest, hmac, signature};
 use serde_json::{Value, json};
 
-use super::event;
-use super::fetch;
-use super::proof::{Judged, Keys, Refused, base, hex, proof_of, secret_keys};
 use super::request::Request;
+use super::rsa::{KEY_ID, RsaKey};
+use super::verify::{Judged, Keys, Refused, base, proof_of, secret_keys};
 use crate::clock::Timestamp;
-use crate::connector::{Carrier, Encoding, EventShape, Proof, Scheme, TimeUnit, Values};
-use crate::sandbox::{KEY_ID, RsaKey};
+use crate::connector::{Carrier, Encoding, EventShape, Pointer, Proof, Scheme, TimeUnit, Values};
+use crate::hex;
+
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.
@@ -39,7 +39,7 @@ pub fn sign(
     at: Timestamp,
 ) -> Result<(), Refused> {
     if let Some(name) = &proof.body_hash {
-        request.set_query(name, &hex(digest::digest(&digest::SHA256, &request.body).as_ref()));
+        request.set_query(name, &hex::encode(digest::digest(&digest::SHA256, &request.body).as_ref()));
     }
     let timestamp = proof.timestamp.as_ref().map(|rule| match rule.unit {
         TimeUnit::Seconds => at.as_second().to_string(),
@@ -70,7 +70,7 @@ pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, k
         };
         proofs.iter().filter(fits)
     };
-    let usable = |proof: &&Proof| fetch::is_needed(proof) || secret_keys(proof, keys).is_ok();
+    let usable = |proof: &&Proof| proof.needs_fetched_key() || secret_keys(proof, keys).is_ok();
     proof_of(proofs, &judged).or_else(|| fitting().find(usable)).or_else(|| fitting().next())
 }
 
@@ -86,7 +86,7 @@ fn signatures(
     let judged = Judged { request, document, items: std::slice::from_ref(document) };
     let message = |secret: Option<&Secret>| base(proof, &judged, document, &keys.values, secret, timestamp);
     let encoded = |bytes: &[u8]| match proof.encoding {
-        Encoding::Hex => hex(bytes),
+        Encoding::Hex => hex::encode(bytes),
         Encoding::Base64 => STANDARD.encode(bytes),
     };
     let missing = |what: &str| Refused::Missing(what.to_owned());
@@ -184,7 +184,7 @@ fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written:
         } else if let Some(query) = &carrier.query {
             request.set_query(query, &text);
         } else if let Some(at) = &carrier.at {
-            event::change_items(&shape.items, document, &mut |item| at.put(item, json!(text)));
+            change_items(&shape.items, document, &mut |item| at.put(item, json!(text)));
             request.body = document.to_string().into_bytes();
         }
     }
@@ -196,5 +196,13 @@ fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written:
 /// The public half of an Ed25519 seed, in hexadecimal, as a vendor shows it.
 pub fn ed25519_public(seed: &Secret<Vec<u8>>) -> Option<String> {
     let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).ok()?;
-    Some(hex(pair.public_key().as_ref()))
+    Some(hex::encode(pair.public_key().as_ref()))
+}
+
+/// Changes each event of a document where it stands.
+pub(crate) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut impl FnMut(&mut Value)) {
+    let Some((at, rest)) = lists.split_first() else { return change(document) };
+    for item in document.pointer_mut(&at.to_string()).and_then(Value::as_array_mut).into_iter().flatten() {
+        change_items(rest, item, change);
+    }
 }

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 use crate::connector::Webhook;
-use crate::store::Kept;
+use crate::model::event::Kept;
 
 /// One webhook request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const MOST_HEADERS: usize = 64;
 const MOST_HEADER_BYTES: usize = 8 * 1024;
 
 /// The headers that are stored: those that the connector's file names first, then the others as far as they fit.
-pub(super) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(String, String)> {
+pub(crate) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let named = rules.header_names();
     let is_named = |name: &str| {
         name.eq_ignore_ascii_case("content-type") || named.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -49,7 +49,7 @@ pub(super) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(St
 }
 
 /// The query string without what proves the request by itself: a token in it is of no use later, as in a header.
-pub(super) fn public_query(rules: &Webhook, query: &str) -> String {
+pub(crate) fn public_query(rules: &Webhook, query: &str) -> String {
     let tokens: Vec<&str> = rules
         .proofs
         .iter()

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{hmac, signature};
 use serde_json::Value;
 
-use super::proof::{Keys, Refused, Trust, secret_keys};
+use super::verify::{Keys, Refused, Trust, secret_keys};
 use crate::clock::Timestamp;
 use crate::connector::{Proof, Scheme};
 
@@ -16,7 +16,7 @@ const LEEWAY_SECS: i64 = 60;
 ///
 /// # Errors
 /// [`Refused`].
-pub(super) fn verify(
+pub(crate) fn verify(
     proof: &Proof,
     given: &[String],
     keys: &Keys,

@@ -12,11 +12,6 @@ use num_bigint::BigUint;
 use ring::{rand, signature};
 use serde_json::{Value, json};
 
-use super::account::sandbox_webhook_seed;
-use super::message::{Reply, Request};
-use super::vendor::Vendor;
-use crate::connector::{Connector, Scheme, Webhook};
-use crate::http::serve::Method;
 use crate::secret::Secret;
 
 /// By which the key set names it.
@@ -42,12 +37,9 @@ struct Made {
 }
 
 impl RsaKey {
-    /// The key of a connector whose webhooks are proved by one; absent for all others.
-    pub fn of(connector: &Connector, seed: &[u8]) -> Option<Self> {
-        let proofs = connector.webhook.iter().flat_map(|rules| &rules.proofs);
-        let mut schemes = proofs.map(|proof| proof.scheme);
-        let wanted = schemes.any(|scheme| matches!(scheme, Scheme::RsaSha256 | Scheme::JwtRs256));
-        wanted.then(|| Self { seed: Secret::new(sandbox_webhook_seed(connector, seed, "rsa")), made: Arc::default() })
+    /// The key that follows from a seed.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed: Secret::new(seed), made: Arc::default() }
     }
 
     /// PKCS #1 v1.5 over SHA-256 (RFC 8017 section 8.2).
@@ -186,54 +178,9 @@ fn bits(content: &[u8]) -> Vec<u8> {
     element(0x03, &[&[0], content].concat())
 }
 
-impl Vendor {
-    /// What a vendor publishes for whoever judges its webhooks: a key set, or a certificate. No state is needed for it.
-    pub(super) fn published(&self, request: &Request) -> Option<Reply> {
-        let (key, rules) = (self.rsa.as_ref()?, self.connector.webhook.as_ref()?);
-        if request.method != Method::GET {
-            return None;
-        }
-        let is_here = |url: &str| url::Url::parse(url).is_ok_and(|url| url.path() == request.path);
-        if key_sets(rules).any(is_here) {
-            return Some(Reply::json(200, &key.key_set()?));
-        }
-        if certificates(rules).any(|url| is_here(&url)) {
-            return Some(Reply::text(200, key.certificate()?));
-        }
-        None
-    }
-}
-
-fn key_sets(rules: &Webhook) -> impl Iterator<Item = &str> {
-    rules.proofs.iter().filter_map(|proof| proof.jwt.as_ref()?.keys_url.as_deref())
-}
-
-/// Where the samples say that the certificate is.
-fn certificates(rules: &Webhook) -> impl Iterator<Item = String> {
-    let headers = rules.proofs.iter().filter_map(|proof| proof.certificate.as_ref()?.url.header.as_ref());
-    headers.filter_map(|name| Some(rules.sample.headers.get(name)?.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::connector::Catalogue;
-
-    fn key(connector: &str, seed: &[u8]) -> Option<RsaKey> {
-        RsaKey::of(&Catalogue::new(Path::new("/nonexistent")).get(connector).unwrap(), seed)
-    }
-
-    #[test]
-    fn each_store_and_each_connector_has_a_key_of_its_own() {
-        let modulus = |key: Option<RsaKey>| key.unwrap().key_set().unwrap()["keys"][0]["n"].clone();
-        let one = modulus(key("paypal", b"a seed"));
-        assert_eq!(one, modulus(key("paypal", b"a seed")), "every process of a workspace has the same");
-        assert_ne!(one, modulus(key("paypal", b"another seed")));
-        assert_ne!(one, modulus(key("gmail", b"a seed")));
-        assert!(key("stripe", b"a seed").is_none(), "no key is made for what needs none");
-    }
 
     #[test]
     fn numbers_are_judged_prime_as_they_are() {

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::connector::Connector;
 use crate::env;
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::http::Route;
 use crate::http::loopback::{self, Addresses};
 use crate::sandbox::{Emulator, Running, Storage, Vendor};
@@ -55,7 +56,7 @@ impl App {
         if let Some(Value::String(seed)) = sandbox.get(SEED_KEY)? {
             return Ok(seed.into_bytes());
         }
-        let fresh = clock::random::<32>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let fresh = hex::encode(&clock::random::<32>());
         // Another process may have been faster: the first one's seed is everybody's.
         let seed = sandbox.update(SEED_KEY, |seed| seed.get_or_insert(Value::String(fresh)).clone())?;
         Ok(seed.as_str().unwrap_or_default().as_bytes().to_vec())

@@ -18,6 +18,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::clock::{self, Timestamp};
+use crate::hex;
 use crate::secret::{REDACTED, Secret};
 
 /// The headers of a message.
@@ -37,12 +38,12 @@ const PREFIX: &str = "whsec_";
 const VERSION: &str = "v1,";
 
 /// Whether a text is meant as a secret of this standard.
-pub(super) fn is_secret(text: &str) -> bool {
+pub(crate) fn is_secret(text: &str) -> bool {
     text.strip_prefix(VERSION).unwrap_or(text).starts_with(PREFIX)
 }
 
 /// The bytes of a secret: base64 of either alphabet, with or without its padding, after the prefixes that are there.
-pub(super) fn key_bytes(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn key_bytes(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     let text = text.strip_prefix(VERSION).unwrap_or(text);
     let text = text.strip_prefix(PREFIX).unwrap_or(text).trim_end_matches('=');
@@ -117,7 +118,7 @@ impl SigningSecret {
 impl MessageId {
     /// A new one, which nobody else has.
     pub fn random() -> Self {
-        Self(format!("msg_{}", clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        Self(format!("msg_{}", hex::encode(&clock::random::<16>())))
     }
 
     /// # Errors

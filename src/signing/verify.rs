@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::connector::{
     Carrier, Condition, Encoding, Find, KeyEncoding, Proof, Scheme, Template, TimeUnit, TimestampRule, Values,
 };
+use crate::hex;
 use crate::secret::Secret;
 
 /// What a proof is judged with.
@@ -100,7 +101,7 @@ impl<'a> Judged<'a> {
 
 impl Condition {
     /// Whether all of it holds of a request.
-    pub(super) fn holds(&self, request: &Request, document: &Value) -> bool {
+    pub(crate) fn holds(&self, request: &Request, document: &Value) -> bool {
         let method = self.method.is_none_or(|method| method.name() == request.method);
         let fits = |want: &str, got: &str| want == "*" || want == got;
         method
@@ -118,12 +119,12 @@ impl Condition {
 }
 
 impl Find {
-    pub(super) fn fits(&self, judged: &Judged<'_>, item: &Value) -> bool {
+    pub(crate) fn fits(&self, judged: &Judged<'_>, item: &Value) -> bool {
         self.when.as_ref().is_none_or(|when| when.holds(judged.request, item))
     }
 
     /// The value as text.
-    pub(super) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
+    pub(crate) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
         if !self.fits(judged, item) {
             return None;
         }
@@ -189,7 +190,7 @@ pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proo
 }
 
 /// The same, with its place in the file.
-pub(super) fn proof_at<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<(usize, &'p Proof)> {
+pub(crate) fn proof_at<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<(usize, &'p Proof)> {
     proofs.iter().enumerate().find(|(_, proof)| {
         let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));
         fits && proof.signature.is_there(judged)
@@ -197,13 +198,13 @@ pub(super) fn proof_at<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<(
 }
 
 /// The time that a request says, in Unix seconds; absent where the proof wants none.
-pub(super) fn said_time(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Option<Result<i64, Refused>> {
+pub(crate) fn said_time(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Option<Result<i64, Refused>> {
     let rule = proof.timestamp.as_ref()?;
     Some(said(rule, judged, item).map(|(_, seconds)| seconds))
 }
 
 /// How many signatures of the proof's form a request carries.
-pub(super) fn signatures(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Result<usize, Refused> {
+pub(crate) fn signatures(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Result<usize, Refused> {
     Ok(proof.signature.read(judged, item)?.map_or(0, |found| found.len()))
 }
 
@@ -221,7 +222,7 @@ pub fn verify(
     let proof = proof_of(proofs, judged).ok_or(Refused::Unproven)?;
     if let Some(name) = &proof.body_hash {
         let given = judged.request.query(name).ok_or(Refused::BodyHash)?;
-        let right = hex(digest::digest(&digest::SHA256, &judged.request.body).as_ref());
+        let right = hex::encode(digest::digest(&digest::SHA256, &judged.request.body).as_ref());
         if !bool::from(given.as_bytes().ct_eq(right.as_bytes())) {
             return Err(Refused::BodyHash);
         }
@@ -245,7 +246,7 @@ pub fn verify(
 
 /// What a repetition of this request is known by beside its id: the bytes that were signed. `place` is the event's among
 /// those of the request.
-pub(super) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values, place: usize) -> Option<[u8; 32]> {
+pub(crate) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values, place: usize) -> Option<[u8; 32]> {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&place.to_be_bytes());
     let timestamp = match &proof.timestamp {
@@ -259,7 +260,7 @@ pub(super) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values,
 }
 
 /// The time that a request says, as it is written.
-pub(super) fn signed_moment(proof: &Proof, judged: &Judged<'_>) -> Option<String> {
+pub(crate) fn signed_moment(proof: &Proof, judged: &Judged<'_>) -> Option<String> {
     said(proof.timestamp.as_ref()?, judged, judged.document).ok().map(|(text, _)| text)
 }
 
@@ -370,7 +371,7 @@ impl Check<'_> {
     }
 }
 
-pub(super) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
+pub(crate) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
     let mut found = Vec::new();
     let whole = Template::parse("{secret}").ok();
     let Some(template) = proof.key.as_ref().or(whole.as_ref()) else { return Err(Refused::NoSecret) };
@@ -383,7 +384,7 @@ pub(super) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec
         let text = template.fill(&values).map_err(|_| Refused::NoSecret)?;
         let key = match proof.key_encoding {
             KeyEncoding::Utf8 => Some(text.into_bytes()),
-            KeyEncoding::Hex => unhex(&text),
+            KeyEncoding::Hex => hex::decode(&text),
             KeyEncoding::Whsec => standard::key_bytes(&text),
         };
         found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
@@ -405,13 +406,13 @@ fn is_right(scheme: Scheme, key: &[u8], message: &[u8], given: &[u8]) -> bool {
 }
 
 /// Compares texts of any lengths in constant time.
-pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     let hashed = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
     hashed(a).as_ref().ct_eq(hashed(b).as_ref()).into()
 }
 
 /// The bytes that are signed. Those of the body alone are not copied: bodies may be large.
-pub(super) fn base<'r>(
+pub(crate) fn base<'r>(
     proof: &Proof,
     judged: &Judged<'r>,
     item: &Value,
@@ -449,24 +450,7 @@ fn sorted_form(body: &[u8]) -> Vec<u8> {
 /// Only the one text that a value has: hexadecimal in lower case, base64 with its padding and no stray bits.
 fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     match encoding {
-        Encoding::Hex => unhex(text),
+        Encoding::Hex => hex::decode(text),
         Encoding::Base64 => STANDARD.decode(text).ok(),
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() || pairs.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? * 16 + digit(*low)?)).collect()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
