@@ -1,0 +1,67 @@
+//! Rules for the sources that the compiler does not hold: layers, cycles, sizes, names, help texts, the architecture page.
+//!
+//! Each test prints every place that breaks its rule and what to do. What broke a rule when the rule was made is listed in
+//! `tidy/debts.rs`: nothing is added to it, and a test fails too if it lists what is in order by now.
+//! `cargo test --test it tidy::figures -- --nocapture` prints the figures; `INTEG_TIDY_ROOT` names another tree to read.
+
+mod debts;
+mod figures;
+mod help;
+mod layers;
+mod names;
+mod page;
+mod sizes;
+mod sleeps;
+mod source;
+mod visit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// What breaks a rule: an entry as in `debts.rs`, with the places.
+type Found = BTreeMap<String, Vec<String>>;
+
+/// Fails unless exactly the debts were found. `advice` says what to do about a new one.
+fn settle(list: &str, debts: &[&str], found: &Found, advice: &str) {
+    if let Err(report) = compare(list, debts, found, advice) {
+        panic!("{report}");
+    }
+}
+
+fn compare(list: &str, debts: &[&str], found: &Found, advice: &str) -> Result<(), String> {
+    let mut report = String::new();
+    let known: BTreeSet<&str> = debts.iter().copied().collect();
+    let new: Vec<_> = found.iter().filter(|(entry, _)| !known.contains(entry.as_str())).collect();
+    if !new.is_empty() {
+        writeln!(report, "\n{advice}").unwrap();
+        for (entry, places) in new {
+            writeln!(report, "  {entry}").unwrap();
+            for place in places {
+                writeln!(report, "    {place}").unwrap();
+            }
+        }
+    }
+    let paid: Vec<_> = known.iter().filter(|entry| !found.contains_key(**entry)).collect();
+    if !paid.is_empty() {
+        writeln!(report, "\nIn order by now: remove these lines from {list} in tests/it/tidy/debts.rs").unwrap();
+        for entry in paid {
+            writeln!(report, "    {entry:?},").unwrap();
+        }
+    }
+    if !debts.is_sorted() || known.len() != debts.len() {
+        writeln!(report, "\nSort {list} in tests/it/tidy/debts.rs, each entry once").unwrap();
+    }
+    if report.is_empty() { Ok(()) } else { Err(report) }
+}
+
+#[test]
+fn a_debt_is_neither_added_nor_left_when_paid() {
+    let found = Found::from([("a".to_owned(), vec!["x.rs:1".to_owned()]), ("b".to_owned(), Vec::new())]);
+    assert_eq!(compare("LIST", &["a", "b"], &found, "Fix it"), Ok(()));
+    let new = compare("LIST", &["b"], &found, "Fix it").unwrap_err();
+    assert!(new.contains("Fix it") && new.contains("x.rs:1") && !new.contains("remove"), "{new}");
+    let paid = compare("LIST", &["a", "b", "c"], &found, "Fix it").unwrap_err();
+    assert!(paid.contains("remove") && paid.contains("\"c\"") && !paid.contains("Fix it"), "{paid}");
+    assert!(compare("LIST", &["b", "a"], &found, "Fix it").unwrap_err().contains("Sort LIST"));
+    assert!(compare("LIST", &["a", "a", "b"], &found, "Fix it").unwrap_err().contains("Sort LIST"));
+}

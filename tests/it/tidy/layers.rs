@@ -1,0 +1,204 @@
+//! Which module may use which: only those further down, in no circle, and the entry points never the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::source::{File, TREE, Tree};
+use super::{Found, debts, page, settle};
+
+/// The modules through which people and programs come in.
+const ENTRY_POINTS: &[&str] = &["cli", "mcp", "server"];
+
+/// Who uses whom, and where.
+pub type Graph = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+/// The library's production files.
+fn production(tree: &Tree) -> impl Iterator<Item = &File> {
+    tree.src.iter().filter(|file| !file.is_test && file.path != "src/main.rs")
+}
+
+fn add(graph: &mut Graph, from: &str, to: &str, place: String) {
+    graph.entry(to.to_owned()).or_default();
+    let places = graph.entry(from.to_owned()).or_default();
+    if from != to {
+        places.entry(to.to_owned()).or_default().push(place);
+    }
+}
+
+/// Which top-level module names which.
+pub fn modules(tree: &Tree) -> Graph {
+    let mut graph = Graph::new();
+    let known = tree.top_level();
+    for file in production(tree) {
+        let Some(from) = file.module.first() else { continue };
+        for (line, path) in tree.paths_of(file) {
+            if let Some(to) = path.first().filter(|to| known.contains(to.as_str())) {
+                add(&mut graph, from, to, format!("{}:{line} names {}", file.path, path.join("::")));
+            }
+        }
+    }
+    graph
+}
+
+/// Which file uses what is defined in which, past re-exports.
+pub fn files(tree: &Tree) -> Graph {
+    let mut graph = Graph::new();
+    for file in production(tree) {
+        for (line, path) in tree.paths_of(file) {
+            let owner = &tree.src[tree.modules[&tree.owner(&path)].file];
+            add(&mut graph, &file.path, &owner.path, format!("{}:{line} names {}", file.path, path.join("::")));
+        }
+    }
+    graph
+}
+
+/// The sets of nodes that reach each other, of two nodes and more.
+pub fn cycles(graph: &Graph) -> Vec<BTreeSet<String>> {
+    let reach: BTreeMap<&str, BTreeSet<&str>> =
+        graph.keys().map(|node| (node.as_str(), reached(graph, node))).collect();
+    let mut found = BTreeSet::new();
+    for (node, nodes) in &reach {
+        let circle: BTreeSet<String> =
+            nodes.iter().filter(|other| reach[**other].contains(node)).map(|other| (*other).to_owned()).collect();
+        if circle.len() > 1 {
+            found.insert(circle);
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn reached<'g>(graph: &'g Graph, start: &str) -> BTreeSet<&'g str> {
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![start];
+    while let Some(node) = waiting.pop() {
+        for next in graph[node].keys() {
+            if seen.insert(next.as_str()) {
+                waiting.push(next);
+            }
+        }
+    }
+    seen
+}
+
+/// The members of each cycle, with the arrows by which they are in it.
+fn in_cycles(graph: &Graph) -> Found {
+    let mut found = Found::new();
+    for circle in cycles(graph) {
+        for node in &circle {
+            let arrows = graph[node].iter().filter(|(to, _)| circle.contains(*to));
+            let places = arrows.map(|(to, places)| format!("uses {to}: {}", places[0])).collect();
+            found.insert(node.clone(), places);
+        }
+    }
+    found
+}
+
+/// The arrows that do not lead to a module further down in `layers`.
+fn upward(graph: &Graph, layers: &[String]) -> Found {
+    let layer = |module: &str| layers.iter().position(|name| name == module);
+    let mut found = Found::new();
+    for (from, targets) in graph {
+        for (to, places) in targets {
+            // A module that the table lacks is reported by the test of the table.
+            let (Some(above), Some(below)) = (layer(from), layer(to)) else { continue };
+            if below <= above {
+                found.insert(format!("{from} -> {to}"), places.clone());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_module_uses_only_those_further_down() {
+    let page = &TREE.src.iter().find(|file| file.path == "src/lib.rs").unwrap().text;
+    settle(
+        "UPWARD_ARROWS",
+        debts::UPWARD_ARROWS,
+        &upward(&modules(&TREE), &page::layers(page)),
+        "The table in src/lib.rs has these the other way round; move the code to the lower module, or pass it in:",
+    );
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    settle(
+        "MODULES_IN_CYCLES",
+        debts::MODULES_IN_CYCLES,
+        &in_cycles(&modules(&TREE)),
+        "Cut the circle: move what both need into a module below both:",
+    );
+}
+
+#[test]
+fn no_files_of_cli_use_each_other_in_a_circle() {
+    let mut graph = files(&TREE);
+    graph.retain(|from, targets| {
+        targets.retain(|to, _| to.starts_with("src/cli/"));
+        from.starts_with("src/cli/")
+    });
+    settle(
+        "CLI_FILES_IN_CYCLES",
+        debts::CLI_FILES_IN_CYCLES,
+        &in_cycles(&graph),
+        "Cut the circle: move what both files need into one that uses neither:",
+    );
+}
+
+#[test]
+fn entry_points_do_not_name_the_store() {
+    let mut found = Found::new();
+    for file in production(&TREE) {
+        if !file.module.first().is_some_and(|first| ENTRY_POINTS.contains(&first.as_str())) {
+            continue;
+        }
+        for (line, path) in TREE.paths_of(file) {
+            if path.first().is_some_and(|first| first == "store") {
+                let place = format!("{}:{line} names {}", file.path, path.join("::"));
+                found.entry(file.path.clone()).or_default().push(place);
+            }
+        }
+    }
+    settle(
+        "FILES_THAT_NAME_THE_STORE",
+        debts::FILES_THAT_NAME_THE_STORE,
+        &found,
+        "Call an operation in its place; the types of the domain are not the store's:",
+    );
+}
+
+#[test]
+fn each_source_file_is_compiled() {
+    assert!(TREE.orphans.is_empty(), "no `mod` line names these; remove them: {:#?}", TREE.orphans);
+}
+
+fn graph(arrows: &[(&str, &str)]) -> Graph {
+    let mut graph = Graph::new();
+    for (from, to) in arrows {
+        add(&mut graph, from, to, String::new());
+    }
+    graph
+}
+
+#[test]
+fn cycles_are_found_and_kept_apart() {
+    let graph =
+        graph(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("d", "e"), ("e", "d"), ("e", "f"), ("f", "f")]);
+    let found: Vec<String> =
+        cycles(&graph).iter().map(|circle| circle.iter().map(String::as_str).collect::<String>()).collect();
+    assert_eq!(found, ["abc", "de"]);
+}
+
+#[test]
+fn an_arrow_up_is_found_and_one_down_is_not() {
+    let layers = ["top", "middle", "low"].map(str::to_owned);
+    let found = upward(&graph(&[("top", "low"), ("low", "middle"), ("unlisted", "top"), ("low", "unlisted")]), &layers);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["low -> middle"]);
+}
+
+/// Facts that hold in any state of the tree: were the paths not read, every other test here would pass.
+#[test]
+fn paths_in_code_macros_and_attributes_are_seen() {
+    let graph = modules(&TREE);
+    assert!(graph["cli"].contains_key("error") && graph["oauth"].contains_key("http"), "{:?}", graph.keys());
+    assert!(graph.values().flatten().count() > 100);
+}

@@ -1,0 +1,151 @@
+//! Names: no public type's name twice, and no words that a newcomer would have to learn.
+
+use super::source::TREE;
+use super::visit::Kind;
+use super::{Found, debts, settle};
+
+/// Words that are part of no identifier, and what is said in their place.
+const BANNED_WORDS: &[(&str, &str)] = &[
+    ("anew", "restart"),
+    ("bury", "tombstone"),
+    ("custodian", "vault"),
+    ("entrust", "move_to_keyring"),
+    ("gone", "deleted"),
+    ("kept", "stored, or what it is: metadata"),
+    ("lore", "knowledge, or what it is"),
+    ("mend", "fix"),
+    ("mended", "fixed"),
+    ("mending", "fixing"),
+    ("mends", "fixes"),
+    ("parcel", "page"),
+    ("parted", "partitioned"),
+    ("rehearse", "dry_run"),
+    ("revive", "requeue"),
+    ("said", "message"),
+    ("sighting", "seen id"),
+    ("sightings", "seen ids"),
+    ("standing", "status"),
+    ("stands", "status"),
+    ("swept", "what it is: deleted, or a sweep that is pending"),
+    ("talk", "prompt"),
+    ("tamper", "corrupt"),
+    ("told", "notified, or result"),
+    ("volley", "burst"),
+    ("ways", "auth methods"),
+    ("whoever", "the holder's role"),
+    ("whom", "scope"),
+    ("whomever", "the holder's role"),
+    ("wish", "request or options"),
+];
+
+/// Whole identifiers that say too little, and the terms for what they are today.
+const BANNED_NAMES: &[(&str, &str)] = &[
+    ("Brought", "Totals"),
+    ("Bulk", "RetryFilter"),
+    ("Carrier", "SignatureLocation"),
+    ("Chosen", "SelectedStream"),
+    ("Conversation", "Prompter"),
+    ("Course", "DeliveryState"),
+    ("Ended", "AttemptResult"),
+    ("Ends", "Totals"),
+    ("Facts", "GrantMetadata"),
+    ("Found", "Diagnostic"),
+    ("Hold", "LockMode"),
+    ("Judged", "ParsedRequest"),
+    ("Keyless", "MissingKey"),
+    ("Lane", "EndpointQueue"),
+    ("Life", "SessionObjects"),
+    ("Loaded", "ConnectionWithGrant"),
+    ("Mistake", "Diagnostic"),
+    ("Moment", "CursorValue"),
+    ("Opened", "OpenVault"),
+    ("Party", "OAuthClient"),
+    ("Place", "what is stored there: SecretStorage, PageCheckpoint, ParamLocation"),
+    ("Places", "Routes"),
+    ("Presented", "RefreshAttempt"),
+    ("Proof", "SignatureScheme"),
+    ("Pusher", "EventIngest"),
+    ("Refused", "VerifyError"),
+    ("Seen", "ListenEvent"),
+    ("Sheet", "PageResponse"),
+    ("Shot", "Sent"),
+    ("Signs", "PendingSyncs"),
+    ("Taken", "InsertResult"),
+    ("Trouble", "PageError"),
+    ("Visit", "RequestContext"),
+    ("Waiting", "QueuedEvent"),
+    ("Walk", "Pager"),
+    ("Want", "Freshness"),
+    ("again", "is_verification_pass, or count of duplicates"),
+    ("given", "params"),
+    ("goes_on", "is_resumable"),
+    ("looks_after", "runs_maintenance"),
+    ("rein_in", "clamp_due_times"),
+    ("take_back", "move_from_keyring"),
+];
+
+/// An identifier's words in lower case: `take_back`, `TakeBack` and `TAKE_BACK` have the same.
+fn words(identifier: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for letter in identifier.trim_start_matches("r#").chars() {
+        if letter == '_' || letter.is_uppercase() && was_lower {
+            words.push(String::new());
+        }
+        if letter != '_' {
+            words.last_mut().unwrap().extend(letter.to_lowercase());
+        }
+        was_lower = letter.is_lowercase() || letter.is_ascii_digit();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What to say in place of a banned identifier.
+fn better(identifier: &str) -> Option<String> {
+    if let Some((_, better)) = BANNED_NAMES.iter().find(|(name, _)| *name == identifier) {
+        return Some((*better).to_owned());
+    }
+    let words = words(identifier);
+    let (word, better) = BANNED_WORDS.iter().find(|(word, _)| words.iter().any(|found| found == word))?;
+    Some(format!("{word}: {better}"))
+}
+
+#[test]
+fn identifiers_have_no_banned_words() {
+    let mut found = Found::new();
+    for file in &TREE.src {
+        let definitions = &file.facts.definitions;
+        for definition in definitions.iter().filter(|definition| !definition.is_test) {
+            if let Some(better) = better(&definition.name) {
+                let place = format!("{}:{} ({better})", file.path, definition.line);
+                found.entry(definition.name.clone()).or_default().push(place);
+            }
+        }
+    }
+    settle("BANNED_IDENTIFIERS", debts::BANNED_IDENTIFIERS, &found, "Use the field's term (in brackets a proposal):");
+}
+
+#[test]
+fn public_types_have_names_of_their_own() {
+    let mut found = Found::new();
+    for file in &TREE.src {
+        for public in file.facts.public.iter().filter(|public| public.kind == Kind::Type) {
+            found.entry(public.name.clone()).or_default().push(format!("{}:{}", file.path, public.line));
+        }
+    }
+    found.retain(|_, places| places.len() > 1);
+    settle("SHARED_TYPE_NAMES", debts::SHARED_TYPE_NAMES, &found, "Name these types apart, each by what it is:");
+}
+
+#[test]
+fn words_are_found_in_every_case() {
+    for name in ["told_at", "ToldAt", "TOLD_AT", "Told", "is_told"] {
+        assert!(better(name).is_some(), "{name}");
+    }
+    for name in ["retold", "metolder", "place", "Marketplace", "walk"] {
+        assert_eq!(better(name), None, "{name}");
+    }
+    assert_eq!(words("HTTPStatus2xx_OK"), ["httpstatus2xx", "ok"]);
+    assert!(BANNED_WORDS.is_sorted() && BANNED_NAMES.is_sorted());
+}
