@@ -2,6 +2,7 @@
 
 use super::layers;
 use super::source::{File, TREE, Tree};
+use super::visit::{Kind, Public};
 
 /// The middle, the 90th and 99th percentile and the largest.
 fn spread(mut values: Vec<usize>) -> [usize; 4] {
@@ -19,17 +20,24 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
+/// The share of the items that have no docs.
+fn undocumented<'p>(items: impl Iterator<Item = &'p Public>) -> String {
+    let items: Vec<_> = items.collect();
+    let bare = items.iter().filter(|item| !item.is_documented).count();
+    format!("{} ({bare} of {})", percent(bare, items.len()), items.len())
+}
+
 /// One line for each figure: what it is, and its value.
 fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
     let files: Vec<usize> = production(tree).map(|file| file.production_lines().count()).collect();
     let total: usize = files.iter().sum();
+    let whole: Vec<usize> = production(tree).map(|file| file.text.lines().count()).collect();
     let lines = || production(tree).flat_map(File::production_lines).map(|(_, line)| line.trim_start());
     let is_doc = |line: &str| line.starts_with("///") || line.starts_with("//!");
     let docs = lines().filter(|line| is_doc(line)).count();
     let plain = lines().filter(|line| line.starts_with("//") && !is_doc(line)).count();
     let functions = || production(tree).flat_map(|file| &file.facts.functions).filter(|function| !function.is_test);
     let public = || production(tree).flat_map(|file| &file.facts.public);
-    let undocumented = public().filter(|item| !item.is_documented).count();
     let all = tree.src.iter().chain(&tree.tests);
     let test_lines: usize = all.map(|file| file.text.lines().count()).sum::<usize>() - total;
     let modules = layers::cycles(&layers::modules(tree));
@@ -40,6 +48,7 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
     };
     let lock = std::fs::read_to_string(tree.root.join("Cargo.lock")).unwrap();
     let [file_median, file_p90, _, file_max] = spread(files.clone());
+    let [whole_median, whole_p90, _, whole_max] = spread(whole.clone());
     let [median, p90, p99, max] = spread(functions().map(|function| function.lines).collect());
     let long = functions().filter(|function| function.lines > 80).count();
     let over_60 = functions().filter(|function| function.lines > 60).count();
@@ -47,6 +56,8 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
     vec![
         ("files, lines", format!("{}, {total}", files.len())),
         ("file median / p90 / max", format!("{file_median} / {file_p90} / {file_max}")),
+        ("with the tests inside files: lines", whole.iter().sum::<usize>().to_string()),
+        ("with the tests inside files: median / p90 / max", format!("{whole_median} / {whole_p90} / {whole_max}")),
         ("functions", functions().count().to_string()),
         ("function median / p90 / p99 / max", format!("{median} / {p90} / {p99} / {max}")),
         ("functions > 80", format!("{long} ({over_60} over 60)")),
@@ -55,10 +66,12 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
             format!("{deepest} ({} functions at 5 and more)", functions().filter(|it| it.nesting >= 5).count()),
         ),
         ("doc lines / plain comment lines", format!("{} / {}", percent(docs, total), percent(plain, total))),
+        ("public items without docs", undocumented(public().filter(|item| item.kind != Kind::Field))),
         (
-            "public items without docs",
-            format!("{} ({undocumented} of {})", percent(undocumented, public().count()), public().count()),
+            "of these, `pub` without a module in brackets",
+            undocumented(public().filter(|item| item.kind != Kind::Field && item.is_full)),
         ),
+        ("public fields without docs", undocumented(public().filter(|item| item.kind == Kind::Field))),
         ("cycles between modules", format!("{} (modules: {})", modules.len(), sizes(&modules))),
         ("cycles between files", format!("{} (files: {}), {in_cli} in cli", circles.len(), sizes(&circles))),
         ("lines of Rust tests", test_lines.to_string()),

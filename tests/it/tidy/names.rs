@@ -1,4 +1,4 @@
-//! Names: no public type's name twice, and no words that a newcomer would have to learn.
+//! Names: no visible type's name twice, and no words that a newcomer would have to learn.
 
 use super::source::TREE;
 use super::visit::Kind;
@@ -128,6 +128,7 @@ fn identifiers_have_no_banned_words() {
 
 #[test]
 fn public_types_have_names_of_their_own() {
+    // `pub(crate)` and `pub(super)` count: a reader meets both names in the same places.
     let mut found = Found::new();
     for file in &TREE.src {
         for public in file.facts.public.iter().filter(|public| public.kind == Kind::Type) {

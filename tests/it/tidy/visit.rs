@@ -70,11 +70,14 @@ pub struct Definition {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Type,
+    Field,
     Other,
 }
 
-/// A `pub` item outside tests.
+/// An item or field outside tests with `pub` of any reach.
 pub struct Public {
+    /// Whether it is `pub` alone, without a module in brackets.
+    pub is_full: bool,
     pub kind: Kind,
     pub name: String,
     pub line: usize,
@@ -120,10 +123,11 @@ impl Visitor {
     }
 
     fn public(&mut self, kind: Kind, vis: &Visibility, ident: &syn::Ident, attributes: &[Attribute]) {
-        if matches!(vis, Visibility::Public(_)) && !self.is_test {
+        if !matches!(vis, Visibility::Inherited) && !self.is_test {
+            let is_full = matches!(vis, Visibility::Public(_));
             let is_documented = attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
             let line = ident.span().start().line;
-            self.facts.public.push(Public { kind, name: ident.to_string(), line, is_documented });
+            self.facts.public.push(Public { is_full, kind, name: ident.to_string(), line, is_documented });
         }
     }
 
@@ -384,6 +388,7 @@ impl<'a> Visit<'a> for Visitor {
     fn visit_field(&mut self, field: &'a syn::Field) {
         if let Some(ident) = &field.ident {
             self.member(ident);
+            self.public(Kind::Field, &field.vis, ident, &field.attrs);
         }
         visit::visit_field(self, field);
     }
