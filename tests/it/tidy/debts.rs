@@ -236,6 +236,7 @@ pub const BANNED_IDENTIFIERS: &str = "
 AlreadyGone
 Brought
 Bulk
+Captures
 Carrier
 Chosen
 Conversation
@@ -244,6 +245,7 @@ Custodian
 Ended
 Ends
 Facts
+Finding
 Found
 Gone
 Hold
@@ -260,7 +262,9 @@ MOST_SAID
 Mistake
 Moment
 Opened
+Order
 Parcel
+PartId
 Party
 Place
 Places
@@ -279,6 +283,7 @@ Taken
 TamperError
 Told
 Trouble
+Turn
 Visit
 Volley
 WAYS
@@ -304,6 +309,21 @@ kept
 kept_here
 looks_after
 mend
+mod connect::talk
+mod http::pace
+mod near
+mod nesting
+mod oauth::dialect
+mod sandbox::life
+mod sync::ask
+mod sync::moment
+mod sync::order
+mod sync::parts
+mod sync::walk
+mod webhook::proof
+mod webhook::subscription::ask
+mod webhook::tamper
+mod webhook::volley
 names_kept
 other_ways
 parted
@@ -342,6 +362,9 @@ src/vault/keyring.rs 2
 src/vault/tests/identity.rs 1
 src/vault/tests/replacing.rs 1
 tests/bench/list_server.rs 1
+tests/bench/webhooks/run 1
+tests/campaigns/compare 1
+tests/campaigns/refresh 2
 tests/it/attack/clocks.rs 4
 tests/it/attack/exec.rs 1
 tests/it/attack/peers.rs 2

@@ -12,7 +12,6 @@ const BANNED_WORDS: &[(&str, &str)] = &[
     ("entrust", "move_to_keyring"),
     ("gone", "deleted"),
     ("kept", "stored, or what it is: metadata"),
-    ("lore", "knowledge, or what it is"),
     ("mend", "fix"),
     ("mended", "fixed"),
     ("mending", "fixing"),
@@ -42,6 +41,7 @@ const BANNED_WORDS: &[(&str, &str)] = &[
 const BANNED_NAMES: &[(&str, &str)] = &[
     ("Brought", "Totals"),
     ("Bulk", "RetryFilter"),
+    ("Captures", "PathParams"),
     ("Carrier", "SignatureLocation"),
     ("Chosen", "SelectedStream"),
     ("Conversation", "Prompter"),
@@ -49,6 +49,7 @@ const BANNED_NAMES: &[(&str, &str)] = &[
     ("Ended", "AttemptResult"),
     ("Ends", "Totals"),
     ("Facts", "GrantMetadata"),
+    ("Finding", "Diagnostic"),
     ("Found", "Diagnostic"),
     ("Hold", "LockMode"),
     ("Judged", "ParsedRequest"),
@@ -59,6 +60,9 @@ const BANNED_NAMES: &[(&str, &str)] = &[
     ("Mistake", "Diagnostic"),
     ("Moment", "CursorValue"),
     ("Opened", "OpenVault"),
+    ("Order", "what is asked for: SyncRequest, ActionCall, MessageDraft"),
+    ("PagePlace", "PageToken"),
+    ("PartId", "PartitionId"),
     ("Party", "OAuthClient"),
     ("Place", "what is stored there: SecretStorage, PageCheckpoint, ParamLocation"),
     ("Places", "Routes"),
@@ -72,6 +76,7 @@ const BANNED_NAMES: &[(&str, &str)] = &[
     ("Signs", "PendingSyncs"),
     ("Taken", "InsertResult"),
     ("Trouble", "PageError"),
+    ("Turn", "Checkpoint"),
     ("Visit", "RequestContext"),
     ("Waiting", "QueuedEvent"),
     ("Walk", "Pager"),
@@ -82,6 +87,24 @@ const BANNED_NAMES: &[(&str, &str)] = &[
     ("looks_after", "runs_maintenance"),
     ("rein_in", "clamp_due_times"),
     ("take_back", "move_from_keyring"),
+];
+
+/// Names of modules from which nobody would guess what is in them.
+const BANNED_MODULES: &[(&str, &str)] = &[
+    ("ask", "request"),
+    ("dialect", "quirks"),
+    ("life", "session objects"),
+    ("moment", "cursor"),
+    ("near", "suggest"),
+    ("nesting", "toml_depth"),
+    ("order", "selection"),
+    ("pace", "rate limiter"),
+    ("parts", "partition"),
+    ("proof", "verify"),
+    ("talk", "prompt"),
+    ("tamper", "corrupt"),
+    ("volley", "burst"),
+    ("walk", "pager"),
 ];
 
 /// An identifier's words in lower case: `take_back`, `TakeBack` and `TAKE_BACK` have the same.
@@ -123,6 +146,13 @@ fn identifiers_have_no_banned_words() {
             }
         }
     }
+    for (path, module) in TREE.modules.iter().filter(|(_, module)| !TREE.src[module.file].is_test) {
+        let name = path.last().map_or("", String::as_str);
+        if let Some((_, better)) = BANNED_MODULES.iter().find(|(banned, _)| *banned == name) {
+            let place = format!("{} ({better})", TREE.src[module.file].path);
+            found.insert(format!("mod {}", path.join("::")), vec![place]);
+        }
+    }
     settle("BANNED_IDENTIFIERS", debts::BANNED_IDENTIFIERS, &found, "Use the field's term (in brackets a proposal):");
 }
 
@@ -148,5 +178,5 @@ fn words_are_found_in_every_case() {
         assert_eq!(better(name), None, "{name}");
     }
     assert_eq!(words("HTTPStatus2xx_OK"), ["httpstatus2xx", "ok"]);
-    assert!(BANNED_WORDS.is_sorted() && BANNED_NAMES.is_sorted());
+    assert!([BANNED_WORDS, BANNED_NAMES, BANNED_MODULES].iter().all(|list| list.is_sorted()));
 }

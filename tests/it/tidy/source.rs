@@ -250,7 +250,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files(folder, "rs")
 }
 
-/// The files under a folder with this extension, sorted; what was built or installed there left out.
+/// The files under a folder with this extension, or without one if it is empty, sorted; what was built or installed there
+/// left out.
 pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -262,7 +263,7 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
                 if !["target", "node_modules", "venv", "corpus", "artifacts"].contains(&name.as_str()) {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|found| found == extension) {
+            } else if path.extension().unwrap_or_default() == extension {
                 found.push(path);
             }
         }
