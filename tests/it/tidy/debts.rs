@@ -156,6 +156,87 @@ tests/it/webhook_faults.rs fault_068_what_was_answered_for_is_there_whenever_the
 
 /// Arguments of commands without a help text.
 pub const ARGUMENTS_WITHOUT_HELP: &str = "
+integ api --method
+integ api CONNECTION
+integ api PATH
+integ app remove CONNECTOR
+integ app set --client-id
+integ app set CONNECTOR
+integ call ACTION
+integ call CONNECTION
+integ completions SHELL
+integ config set KEY
+integ config set VALUE
+integ connector descriptor CONNECTOR
+integ connector remove CONNECTOR
+integ connector setup CONNECTOR
+integ connector show ACTION
+integ connector show CONNECTOR
+integ cursor clear TARGET
+integ cursor export TARGET
+integ cursor get TARGET
+integ cursor import CONNECTION
+integ cursor set TARGET
+integ disconnect CONNECTION
+integ endpoint add --description
+integ endpoint add URL
+integ endpoint deliveries --limit
+integ endpoint deliveries --status
+integ endpoint disable ID
+integ endpoint enable ID
+integ endpoint event remove KIND
+integ endpoint remove ID
+integ endpoint retry DELIVERIES
+integ endpoint rotate ID
+integ endpoint show ID
+integ endpoint update --description
+integ endpoint update ID
+integ exec CONNECTIONS
+integ job cancel ID
+integ job list --limit
+integ job list CONNECTION
+integ job retry ID
+integ job show ID
+integ records --format
+integ records --limit
+integ records TARGET
+integ refresh CONNECTIONS
+integ sandbox advance --ticks
+integ sandbox advance SERVICE
+integ sandbox data --records
+integ sandbox data STREAM
+integ sandbox fault CONNECTOR
+integ sandbox reset CONNECTOR
+integ sandbox run CONNECTORS
+integ schedule remove TARGET
+integ schedule set TARGET
+integ status CONNECTIONS
+integ sync TARGETS
+integ test CONNECTIONS
+integ token CONNECTION
+integ vault move-identity TO
+integ vault move-tokens TO
+integ vault recipients add RECIPIENT
+integ vault recipients remove RECIPIENT
+integ webhook backfill CONNECTION
+integ webhook events --limit
+integ webhook events --status
+integ webhook events CONNECTION
+integ webhook prune CONNECTION
+integ webhook replay CONNECTION
+integ webhook retry IDS
+integ webhook secret CONNECTION
+integ webhook show ID
+integ webhook simulate EVENT
+integ webhook subscribe CONNECTION
+integ webhook unsubscribe --all
+integ webhook unsubscribe CONNECTION
+integ webhook url CONNECTION
+integ webhook verify --method
+integ webhook verify CONNECTION
+integ workspace create NAME
+integ workspace delete NAME
+integ workspace show NAME
 ";
 
 /// Names that two types share which are `pub` to any reach.

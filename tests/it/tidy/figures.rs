@@ -1,8 +1,8 @@
 //! The figures of the tree, as they stand in reviews of it beside those of other projects.
 
-use super::layers;
 use super::source::{File, TREE, Tree};
 use super::visit::{Kind, Public};
+use super::{layers, names};
 
 /// The middle, the 90th and 99th percentile and the largest.
 fn spread(mut values: Vec<usize>) -> [usize; 4] {
@@ -74,6 +74,8 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
         ("public fields without docs", undocumented(public().filter(|item| item.kind == Kind::Field))),
         ("cycles between modules", format!("{} (modules: {})", modules.len(), sizes(&modules))),
         ("cycles between files", format!("{} (files: {}), {in_cli} in cli", circles.len(), sizes(&circles))),
+        ("files of entry points that name the store", layers::store_users(tree).len().to_string()),
+        ("type names that are used twice and more", names::shared(tree).len().to_string()),
         ("lines of Rust tests", test_lines.to_string()),
         ("packages in Cargo.lock", lock.matches("[[package]]").count().to_string()),
     ]

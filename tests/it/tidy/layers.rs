@@ -149,24 +149,26 @@ fn no_files_of_cli_use_each_other_in_a_circle() {
     );
 }
 
-#[test]
-fn entry_points_do_not_name_the_store() {
+/// The files of entry points that name `crate::store`, with the places.
+pub fn store_users(tree: &Tree) -> Found {
     let mut found = Found::new();
-    for file in production(&TREE) {
-        if entry_point(&file.module).is_none() {
-            continue;
-        }
-        for (line, path) in TREE.paths_of(file) {
+    for file in production(tree).filter(|file| entry_point(&file.module).is_some()) {
+        for (line, path) in tree.paths_of(file) {
             if path.first().is_some_and(|first| first == "store") {
                 let place = format!("{}:{line} names {}", file.path, path.join("::"));
                 found.entry(file.path.clone()).or_default().push(place);
             }
         }
     }
+    found
+}
+
+#[test]
+fn entry_points_do_not_name_the_store() {
     settle(
         "FILES_THAT_NAME_THE_STORE",
         debts::FILES_THAT_NAME_THE_STORE,
-        &found,
+        &store_users(&TREE),
         "Call an operation in its place; the types of the domain are not the store's:",
     );
 }

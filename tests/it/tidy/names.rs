@@ -1,6 +1,6 @@
 //! Names: no visible type's name twice, and no words that a newcomer would have to learn.
 
-use super::source::TREE;
+use super::source::{TREE, Tree};
 use super::visit::Kind;
 use super::{Found, debts, settle};
 
@@ -156,17 +156,23 @@ fn identifiers_have_no_banned_words() {
     settle("BANNED_IDENTIFIERS", debts::BANNED_IDENTIFIERS, &found, "Use the field's term (in brackets a proposal):");
 }
 
-#[test]
-fn public_types_have_names_of_their_own() {
-    // `pub(crate)` and `pub(super)` count: a reader meets both names in the same places.
+/// The names that two types and more share, with their places. `pub(crate)` and `pub(super)` count: a reader meets both
+/// names in the same places.
+pub fn shared(tree: &Tree) -> Found {
     let mut found = Found::new();
-    for file in &TREE.src {
+    for file in &tree.src {
         for public in file.facts.public.iter().filter(|public| public.kind == Kind::Type) {
             found.entry(public.name.clone()).or_default().push(format!("{}:{}", file.path, public.line));
         }
     }
     found.retain(|_, places| places.len() > 1);
-    settle("SHARED_TYPE_NAMES", debts::SHARED_TYPE_NAMES, &found, "Name these types apart, each by what it is:");
+    found
+}
+
+#[test]
+fn public_types_have_names_of_their_own() {
+    let advice = "Name these types apart, each by what it is:";
+    settle("SHARED_TYPE_NAMES", debts::SHARED_TYPE_NAMES, &shared(&TREE), advice);
 }
 
 #[test]
