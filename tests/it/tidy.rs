@@ -1,7 +1,7 @@
-//! Rules for the sources that the compiler does not hold: layers, cycles, sizes, names, help texts, the architecture page.
+//! Rules for the sources that the compiler does not enforce: layers, cycles, sizes, names, help texts, the architecture page.
 //!
-//! Each test prints every place that breaks its rule and what to do. What broke a rule when the rule was made is listed in
-//! `tidy/debts.rs`: nothing is added to it, and a test fails too if it lists what is in order by now.
+//! Each test prints every place that breaks its rule and what to do. Violations from before the rules are listed in `tidy/debts.rs`:
+//! nothing may be added to it, and an entry that is no longer needed fails its test too.
 //! `cargo test --test it tidy::figures -- --nocapture` prints the figures; `INTEG_TIDY_ROOT` names another tree to read.
 
 mod debts;
@@ -18,10 +18,10 @@ mod visit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What breaks a rule: an entry as in `debts.rs`, with the places.
+/// Violations of a rule: an entry as in `debts.rs`, with its places.
 type Found = BTreeMap<String, Vec<String>>;
 
-/// Fails unless exactly the debts were found. `advice` says what to do about a new one.
+/// Panics unless the violations are exactly the debts. `advice` says how to fix a new one.
 fn settle(list: &str, debts: &str, found: &Found, advice: &str) {
     if let Err(report) = compare(list, debts, found, advice) {
         panic!("{report}");
@@ -44,7 +44,7 @@ fn compare(list: &str, debts: &str, found: &Found, advice: &str) -> Result<(), S
     }
     let paid: Vec<_> = known.iter().filter(|entry| !found.contains_key(**entry)).collect();
     if !paid.is_empty() {
-        writeln!(report, "\nIn order by now: remove these lines from {list} in tests/it/tidy/debts.rs").unwrap();
+        writeln!(report, "\nNo longer needed: remove these lines from {list} in tests/it/tidy/debts.rs").unwrap();
         for entry in paid {
             writeln!(report, "    {entry}").unwrap();
         }
@@ -56,7 +56,7 @@ fn compare(list: &str, debts: &str, found: &Found, advice: &str) -> Result<(), S
 }
 
 #[test]
-fn a_debt_is_neither_added_nor_left_when_paid() {
+fn new_debts_and_paid_debts_fail() {
     let found = Found::from([("a".to_owned(), vec!["x.rs:1".to_owned()]), ("b".to_owned(), Vec::new())]);
     assert_eq!(compare("LIST", "\na\nb\n", &found, "Fix it"), Ok(()));
     let new = compare("LIST", "\nb\n", &found, "Fix it").unwrap_err();

@@ -1,5 +1,5 @@
-//! What broke a rule of `tidy` when the rule was made. The lists only shrink; each has one entry a line, sorted.
-//! They are texts, because the formatter would put several entries of an array on one line.
+//! Violations from before the rules of `tidy`. The lists may only shrink; each has one entry per line, sorted.
+//! They are texts because rustfmt would put several entries of an array on one line.
 
 /// Top-level modules that the table in `src/lib.rs` lacks.
 pub const UNLISTED_MODULES: &str = "
@@ -34,7 +34,7 @@ webhook -> sync
 webhook -> vault
 ";
 
-/// Top-level modules that use each other in a circle.
+/// Top-level modules that use each other in a cycle.
 pub const MODULES_IN_CYCLES: &str = "
 api
 app
@@ -45,7 +45,7 @@ sync
 webhook
 ";
 
-/// Files of `cli` that use each other in a circle.
+/// Files of `cli` that use each other in a cycle.
 pub const CLI_FILES_IN_CYCLES: &str = "
 src/cli/api.rs
 src/cli/app.rs

@@ -1,4 +1,4 @@
-//! The figures of the tree, as they stand in reviews of it beside those of other projects.
+//! Figures of the tree, for comparing it with earlier states and with other projects.
 
 use super::source::{File, TREE, Tree};
 use super::visit::{Kind, Public};
@@ -41,10 +41,10 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
     let all = tree.src.iter().chain(&tree.tests);
     let test_lines: usize = all.map(|file| file.text.lines().count()).sum::<usize>() - total;
     let modules = layers::cycles(&layers::modules(tree));
-    let circles = layers::cycles(&layers::files(tree));
-    let in_cli = circles.iter().filter(|circle| circle.iter().all(|file| file.starts_with("src/cli/"))).count();
-    let sizes = |circles: &[std::collections::BTreeSet<String>]| {
-        circles.iter().map(|circle| circle.len().to_string()).collect::<Vec<_>>().join(", ")
+    let file_cycles = layers::cycles(&layers::files(tree));
+    let in_cli = file_cycles.iter().filter(|cycle| cycle.iter().all(|file| file.starts_with("src/cli/"))).count();
+    let sizes = |file_cycles: &[std::collections::BTreeSet<String>]| {
+        file_cycles.iter().map(|cycle| cycle.len().to_string()).collect::<Vec<_>>().join(", ")
     };
     let lock = std::fs::read_to_string(tree.root.join("Cargo.lock")).unwrap();
     let [file_median, file_p90, _, file_max] = spread(files.clone());
@@ -73,7 +73,7 @@ fn rows(tree: &Tree) -> Vec<(&'static str, String)> {
         ),
         ("public fields without docs", undocumented(public().filter(|item| item.kind == Kind::Field))),
         ("cycles between modules", format!("{} (modules: {})", modules.len(), sizes(&modules))),
-        ("cycles between files", format!("{} (files: {}), {in_cli} in cli", circles.len(), sizes(&circles))),
+        ("cycles between files", format!("{} (files: {}), {in_cli} in cli", file_cycles.len(), sizes(&file_cycles))),
         ("files of entry points that name the store", layers::store_users(tree).len().to_string()),
         ("type names that are used twice and more", names::shared(tree).len().to_string()),
         ("lines of Rust tests", test_lines.to_string()),

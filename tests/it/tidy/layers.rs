@@ -1,4 +1,4 @@
-//! Which module may use which: only those further down, in no circle, and the entry points never the store.
+//! Which module may use which: only those further down, without cycles; and entry points never use the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,10 +62,10 @@ pub fn cycles(graph: &Graph) -> Vec<BTreeSet<String>> {
         graph.keys().map(|node| (node.as_str(), reached(graph, node))).collect();
     let mut found = BTreeSet::new();
     for (node, nodes) in &reach {
-        let circle: BTreeSet<String> =
+        let cycle: BTreeSet<String> =
             nodes.iter().filter(|other| reach[**other].contains(node)).map(|other| (*other).to_owned()).collect();
-        if circle.len() > 1 {
-            found.insert(circle);
+        if cycle.len() > 1 {
+            found.insert(cycle);
         }
     }
     found.into_iter().collect()
@@ -87,9 +87,9 @@ fn reached<'g>(graph: &'g Graph, start: &str) -> BTreeSet<&'g str> {
 /// The members of each cycle, with the arrows by which they are in it.
 fn in_cycles(graph: &Graph) -> Found {
     let mut found = Found::new();
-    for circle in cycles(graph) {
-        for node in &circle {
-            let arrows = graph[node].iter().filter(|(to, _)| circle.contains(*to));
+    for cycle in cycles(graph) {
+        for node in &cycle {
+            let arrows = graph[node].iter().filter(|(to, _)| cycle.contains(*to));
             let places = arrows.map(|(to, places)| format!("uses {to}: {}", places[0])).collect();
             found.insert(node.clone(), places);
         }
@@ -125,17 +125,17 @@ fn a_module_uses_only_those_further_down() {
 }
 
 #[test]
-fn no_modules_use_each_other_in_a_circle() {
+fn modules_have_no_cycles() {
     settle(
         "MODULES_IN_CYCLES",
         debts::MODULES_IN_CYCLES,
         &in_cycles(&modules(&TREE)),
-        "Cut the circle: move what both need into a module below both:",
+        "Break the cycle: move what both need into a module below both:",
     );
 }
 
 #[test]
-fn no_files_of_cli_use_each_other_in_a_circle() {
+fn files_of_cli_have_no_cycles() {
     let mut graph = files(&TREE);
     graph.retain(|from, targets| {
         targets.retain(|to, _| to.starts_with("src/cli/"));
@@ -145,7 +145,7 @@ fn no_files_of_cli_use_each_other_in_a_circle() {
         "CLI_FILES_IN_CYCLES",
         debts::CLI_FILES_IN_CYCLES,
         &in_cycles(&graph),
-        "Cut the circle: move what both files need into one that uses neither:",
+        "Break the cycle: move what both files need into one that uses neither:",
     );
 }
 
@@ -206,11 +206,11 @@ fn graph(arrows: &[(&str, &str)]) -> Graph {
 }
 
 #[test]
-fn cycles_are_found_and_kept_apart() {
+fn separate_cycles_are_found_separately() {
     let graph =
         graph(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("d", "e"), ("e", "d"), ("e", "f"), ("f", "f")]);
     let found: Vec<String> =
-        cycles(&graph).iter().map(|circle| circle.iter().map(String::as_str).collect::<String>()).collect();
+        cycles(&graph).iter().map(|cycle| cycle.iter().map(String::as_str).collect::<String>()).collect();
     assert_eq!(found, ["abc", "de"]);
 }
 

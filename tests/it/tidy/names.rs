@@ -1,10 +1,10 @@
-//! Names: no visible type's name twice, and no words that a newcomer would have to learn.
+//! Names: no two types share one, and none uses a word that a newcomer would have to learn.
 
 use super::source::{TREE, Tree};
 use super::visit::Kind;
 use super::{Found, debts, settle};
 
-/// Words that are part of no identifier, and what is said in their place.
+/// Words that no identifier may contain, with the standard term.
 const BANNED_WORDS: &[(&str, &str)] = &[
     ("anew", "restart"),
     ("bury", "tombstone"),
@@ -37,7 +37,7 @@ const BANNED_WORDS: &[(&str, &str)] = &[
     ("wish", "request or options"),
 ];
 
-/// Whole identifiers that say too little, and the terms for what they are today.
+/// Identifiers that are too vague on their own, with standard terms for what they name today.
 const BANNED_NAMES: &[(&str, &str)] = &[
     ("Brought", "Totals"),
     ("Bulk", "RetryFilter"),
@@ -89,7 +89,7 @@ const BANNED_NAMES: &[(&str, &str)] = &[
     ("take_back", "move_from_keyring"),
 ];
 
-/// Names of modules from which nobody would guess what is in them.
+/// Module names that do not suggest their contents, with better ones.
 const BANNED_MODULES: &[(&str, &str)] = &[
     ("ask", "request"),
     ("dialect", "quirks"),
@@ -124,7 +124,7 @@ fn words(identifier: &str) -> Vec<String> {
     words
 }
 
-/// What to say in place of a banned identifier.
+/// Returns the standard term for a banned identifier, or `None` if the identifier is fine.
 fn better(identifier: &str) -> Option<String> {
     if let Some((_, better)) = BANNED_NAMES.iter().find(|(name, _)| *name == identifier) {
         return Some((*better).to_owned());
@@ -153,7 +153,12 @@ fn identifiers_have_no_banned_words() {
             found.insert(format!("mod {}", path.join("::")), vec![place]);
         }
     }
-    settle("BANNED_IDENTIFIERS", debts::BANNED_IDENTIFIERS, &found, "Use the field's term (in brackets a proposal):");
+    settle(
+        "BANNED_IDENTIFIERS",
+        debts::BANNED_IDENTIFIERS,
+        &found,
+        "Use the standard term (a suggestion is in brackets):",
+    );
 }
 
 /// The names that two types and more share, with their places. `pub(crate)` and `pub(super)` count: a reader meets both
@@ -171,7 +176,7 @@ pub fn shared(tree: &Tree) -> Found {
 
 #[test]
 fn public_types_have_names_of_their_own() {
-    let advice = "Name these types apart, each by what it is:";
+    let advice = "Give each of these types a name of its own, for what it is:";
     settle("SHARED_TYPE_NAMES", debts::SHARED_TYPE_NAMES, &shared(&TREE), advice);
 }
 

@@ -21,7 +21,7 @@ pub fn layers(source: &str) -> Vec<String> {
     modules
 }
 
-/// What the page has in backticks and may be a path, with the line. Commands, files and code blocks are none.
+/// The words in backticks that look like a path, with their lines. Commands, file names and code blocks are skipped.
 fn named_paths(source: &str) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     let mut in_code = false;
@@ -111,7 +111,7 @@ fn the_table_of_layers_is_read_row_by_row() {
 }
 
 #[test]
-fn paths_are_told_from_commands_and_files() {
+fn paths_are_distinguished_from_commands_and_files() {
     let page = "//! `integ token slack` opens `vault.age` by `vault::open`, then [`oauth::access`]\n\
                 //! ```text\n//! `not::this`\n//! ```\n//! and `store::Records::commit()` of `locks/x.lock`; `health`.\n";
     let found: Vec<(usize, String)> =

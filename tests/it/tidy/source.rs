@@ -176,7 +176,7 @@ impl Tree {
     /// The module that defines what the path names, past re-exports.
     pub fn owner(&self, path: &[String]) -> ModulePath {
         let mut path = path.to_vec();
-        // Two modules that re-export each other's names would go round for ever.
+        // Two modules that re-export each other's names would go around forever.
         for _ in 0..8 {
             let module = self.module_of(&path);
             let Some(name) = path.get(module.len()) else { return module };
