@@ -36,6 +36,7 @@ mod subscription;
 mod supply;
 mod sync;
 mod sync_faults;
+mod tidy;
 mod vault;
 mod vault_faults;
 mod vault_keys;
