@@ -1,0 +1,312 @@
+//! What each command prints, a group of commands a session.
+
+use super::session::session;
+use crate::receiver::{Answer, Receiver};
+use crate::webhook::Listening;
+
+/// A connector of the user's own.
+const ACME: &str = "\
+id = \"acme\"
+name = \"Acme\"
+category = \"projects\"
+description = \"Projects of Acme.\"
+docs = \"https://acme.example/docs\"
+
+[api]
+base_url = \"https://api.acme.example\"
+
+[auth.key]
+type = \"api_key\"
+
+[health]
+path = \"/me\"
+account = { id = \"/id\", name = \"/name\" }
+";
+
+#[test]
+fn connections() {
+    session(
+        "connections",
+        |_| {},
+        "status
+        test
+        connect slack --sandbox --as work
+        connect stripe --sandbox
+        connect github --sandbox --no-browser --scope repo
+        connect slac --sandbox
+        ~ status
+        ~ status stripe --check
+        ~ test
+        ~ test stripe --format junit
+        token slack@work
+        token slack@work --format header
+        token slack@work --format env
+        token slack@work --format json
+        refresh slack@work
+        refresh stripe
+        refresh --all
+        exec stripe -- true
+        api stripe /v1/account
+        api stripe /v1/account --include
+        . sandbox fault slack revoked_grant
+        refresh slack@work
+        . sandbox fault stripe server_error --endpoint health
+        ~ test
+        ~ status
+        ~ status --check
+        disconnect stripe --yes
+        disconnect slack@work --local --yes
+        disconnect github",
+    );
+}
+
+#[test]
+fn calls() {
+    session(
+        "calls",
+        |_| {},
+        ". connect slack --sandbox
+        call slack
+        call slack chat.postMessage
+        call slack chat.postMessage channel=C1 text=hello --dry-run
+        call slack chat.postMessage channel=C1 text=hello
+        call slack chat.postMessage chanel=C1
+        call slack chat.post",
+    );
+}
+
+#[test]
+fn syncs() {
+    session(
+        "syncs",
+        |_| {},
+        ". connect slack --sandbox
+        . connect stripe --sandbox
+        . sandbox data slack/channels --records 3
+        . sandbox data slack/users --records 2
+        job list
+        cursor get slack/channels
+        schedule list
+        sync slack --dry-run
+        ~ sync slack/channels slack/users
+        ~ sync slack/channels --mode full
+        records slack/channels --limit 1
+        records slack/users --limit 1 --format csv
+        ~ cursor get slack/channels
+        ~ cursor get slack/channels --history
+        cursor export slack
+        cursor set slack/channels 2026-01-01T00:00:00Z
+        cursor clear slack/channels
+        ~ job list
+        ~ job show 1
+        job cancel 1
+        ~ job retry 1
+        job show 99
+        schedule set slack 'every 15m'
+        schedule set slack/users every
+        ~ schedule list
+        schedule remove slack
+        schedule remove slack
+        . sandbox fault slack server_error --endpoint stream
+        sync slack/nope",
+    );
+}
+
+#[test]
+fn endpoints() {
+    session(
+        "endpoints",
+        |world| {
+            let receiver = Receiver::start();
+            receiver.always("/broken", Answer::With(500, "out of order"));
+            world.name("receiver", receiver.url(""));
+            world.write("invoice.json", "{\"amount\": 5}\n");
+            world.write("schema.json", "{\"type\": \"object\", \"required\": [\"amount\"]}\n");
+        },
+        ". config set http.allow 127.0.0.1
+        endpoint list
+        endpoint deliveries
+        endpoint event list
+        endpoint add {receiver}/hook --events 'invoice.*' --description Invoices
+        let hook = endpoint list --jq '.endpoints[0].endpoint'
+        . endpoint add {receiver}/broken --rate 10/s --policy linear --attempts 3 --ttl 1h --timeout 5s
+        let broken = endpoint list --jq '.endpoints[]|select(.url|endswith(\"broken\"))|.endpoint'
+        endpoint list
+        endpoint show {hook}
+        endpoint show {broken}
+        endpoint show ep_none
+        endpoint event add invoice.paid --description Paid
+        endpoint event list
+        endpoint send invoice.paid --data invoice.json --id first
+        endpoint send invoice.paid --data invoice.json --id first
+        ~ endpoint deliveries
+        ~ endpoint deliver --once
+        ~ endpoint deliveries first
+        let delivered = endpoint deliveries {hook} --jq .deliveries[0].delivery
+        let failed = endpoint deliveries {broken} --jq .deliveries[0].delivery
+        ~ endpoint deliveries {delivered}
+        ~ endpoint deliveries {failed}
+        ~ endpoint retry {failed}
+        endpoint retry dlv_none
+        ~ endpoint retry --failed
+        endpoint prune
+        endpoint update {hook} --rate 5/s --events '*'
+        endpoint rotate {hook}
+        endpoint disable {hook}
+        endpoint list
+        endpoint enable {hook}
+        endpoint event remove invoice.paid
+        endpoint remove {broken} --yes",
+    );
+}
+
+#[test]
+fn webhooks() {
+    session(
+        "webhooks",
+        |world| {
+            world.home.ok("connect stripe --sandbox");
+            world.home.ok("connect telegram --sandbox");
+            let mut listening = Listening::start(&world.home, "--attempts 1 --exec false", None);
+            for line in ["stripe charge.refunded", "telegram message", "stripe invoice.paid"] {
+                world.home.ok(&format!("webhook simulate {line}"));
+                listening.until("handled");
+            }
+            listening.signal(rustix::process::Signal::INT);
+            assert_eq!(listening.running.code(), 130);
+        },
+        "webhook url stripe
+        webhook url telegram --public-url https://hooks.example/in
+        webhook secret telegram
+        webhook secret telegram --rotate
+        webhook simulate telegram
+        webhook simulate stripe charge.refunded --dry-run
+        webhook simulate stripe nope
+        webhook simulate stripe charge.refunded --to http://127.0.0.1:1/
+        ~ webhook events
+        ~ webhook events telegram --status dead
+        webhook show 1
+        webhook show 1 --headers
+        webhook show 99
+        webhook retry 1
+        ~ webhook events
+        webhook prune --dry-run --keep 0s --dead
+        webhook prune --keep 0s --dead
+        webhook events
+        webhook subscribe telegram --dry-run
+        webhook subscribe telegram
+        webhook url telegram
+        webhook unsubscribe telegram",
+    );
+}
+
+#[test]
+fn connectors() {
+    session(
+        "connectors",
+        |world| {
+            world.write("acme.toml", ACME);
+            world.write("wrong.toml", &ACME.replace("docs =", "documentation ="));
+        },
+        "connector list
+        connector show telegram
+        connector show github
+        connector show telegram sendMessage
+        connector show slack messages
+        connector show slak
+        connector descriptor telegram
+        connector search pull requests
+        connector search nothing-of-the-kind
+        connector setup github
+        connector setup stripe
+        connector validate
+        connector validate wrong.toml
+        connector validate acme.toml
+        connector install acme.toml
+        connector install acme.toml --yes
+        connector install acme.toml --yes
+        connector show acme
+        connector new beta --name Beta --category projects --base https://api.beta.example --auth bearer --health /me --output -
+        connector remove acme --yes
+        connector remove acme --yes",
+    );
+}
+
+#[test]
+fn sandbox() {
+    session(
+        "sandbox",
+        |_| {},
+        "sandbox fault slack
+        sandbox fault slack rate_limit --endpoint stream --times 2 --seconds 30
+        sandbox fault slack server_error --after 1
+        sandbox fault slack
+        sandbox fault slack --clear
+        sandbox data slack/channels --records 3
+        sandbox data slack/nope --records 3
+        sandbox advance slack --ticks 2
+        sandbox reset slack
+        sandbox reset",
+    );
+}
+
+#[test]
+fn apps() {
+    session(
+        "apps",
+        |_| {},
+        "app list
+        app set slack --client-id 123.456
+        app set gitlab --client-id abc --param host=git.example.com --global
+        app list
+        app remove slack
+        app remove slack
+        app remove gitlab --global",
+    );
+}
+
+#[test]
+fn workspaces_and_vault() {
+    session(
+        "vault",
+        |_| {},
+        "workspace list
+        workspace create other
+        workspace create other
+        workspace list
+        workspace show other
+        workspace show none
+        . connect stripe --sandbox
+        vault status
+        vault recipients
+        vault recipients add age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
+        vault recipients list
+        vault recipients add nonsense
+        vault recipients remove age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
+        vault rekey
+        vault check
+        vault backup out.age
+        vault backup out.age
+        -w other vault restore out.age --yes
+        -w other vault restore out.age --yes
+        vault identity export copy.age
+        vault move-tokens store
+        workspace delete other --yes
+        workspace delete other --yes",
+    );
+}
+
+#[test]
+fn settings() {
+    session(
+        "settings",
+        |_| {},
+        "config show
+        config path
+        config set http.timeout 20s
+        config set http.timeuot 20s
+        config set vault.tokens nowhere
+        config show
+        config redacted",
+    );
+}
