@@ -5,23 +5,24 @@ use crate::receiver::{Answer, Receiver};
 use crate::webhook::Listening;
 
 /// A connector of the user's own.
-const ACME: &str = "\
-id = \"acme\"
-name = \"Acme\"
-category = \"projects\"
-description = \"Projects of Acme.\"
-docs = \"https://acme.example/docs\"
+const ACME: &str = r#"id = "acme"
+name = "Acme"
+category = "projects"
+description = "Projects of Acme."
+docs = "https://acme.example/docs"
 
 [api]
-base_url = \"https://api.acme.example\"
+base = "https://api.acme.example"
 
-[auth.key]
-type = \"api_key\"
+[auth.token]
+label = "Token"
+
+[auth.token.fields.token]
+prompt = "Token"
 
 [health]
-path = \"/me\"
-account = { id = \"/id\", name = \"/name\" }
-";
+path = "/me"
+"#;
 
 #[test]
 fn connections() {
@@ -41,10 +42,10 @@ fn connections() {
         token slack@work
         token slack@work --format header
         token slack@work --format env
-        token slack@work --format json
-        refresh slack@work
+        ~ token slack@work --format json
+        ~ refresh slack@work
         refresh stripe
-        refresh --all
+        ~ refresh --all
         exec stripe -- true
         api stripe /v1/account
         api stripe /v1/account --include
@@ -88,7 +89,8 @@ fn syncs() {
         cursor get slack/channels
         schedule list
         sync slack --dry-run
-        ~ sync slack/channels slack/users
+        ~ sync slack/channels
+        ~ sync slack/users
         ~ sync slack/channels --mode full
         records slack/channels --limit 1
         records slack/users --limit 1 --format csv
@@ -107,8 +109,11 @@ fn syncs() {
         ~ schedule list
         schedule remove slack
         schedule remove slack
-        . sandbox fault slack server_error --endpoint stream
-        sync slack/nope",
+        sync slack/nope
+        ~ sync slack/users slack/channels
+        . sandbox fault slack malformed --endpoint stream
+        ~ sync slack/channels
+        ~ job show 6",
     );
 }
 
@@ -118,7 +123,7 @@ fn endpoints() {
         "endpoints",
         |world| {
             let receiver = Receiver::start();
-            receiver.always("/broken", Answer::With(500, "out of order"));
+            receiver.always("/broken", Answer::Status(500));
             world.name("receiver", receiver.url(""));
             world.write("invoice.json", "{\"amount\": 5}\n");
             world.write("schema.json", "{\"type\": \"object\", \"required\": [\"amount\"]}\n");
@@ -137,10 +142,10 @@ fn endpoints() {
         endpoint show ep_none
         endpoint event add invoice.paid --description Paid
         endpoint event list
-        endpoint send invoice.paid --data invoice.json --id first
-        endpoint send invoice.paid --data invoice.json --id first
+        ~ endpoint send invoice.paid --data invoice.json --id first
+        ~ endpoint send invoice.paid --data invoice.json --id first
         ~ endpoint deliveries
-        ~ endpoint deliver --once
+        sorted ~ endpoint deliver --once
         ~ endpoint deliveries first
         let delivered = endpoint deliveries {hook} --jq .deliveries[0].delivery
         let failed = endpoint deliveries {broken} --jq .deliveries[0].delivery
@@ -148,12 +153,13 @@ fn endpoints() {
         ~ endpoint deliveries {failed}
         ~ endpoint retry {failed}
         endpoint retry dlv_none
-        ~ endpoint retry --failed
+        ~ endpoint retry --failed --since 1h
+        endpoint retry --failed
         endpoint prune
         endpoint update {hook} --rate 5/s --events '*'
         endpoint rotate {hook}
-        endpoint disable {hook}
-        endpoint list
+        ~ endpoint disable {hook}
+        ~ endpoint list
         endpoint enable {hook}
         endpoint event remove invoice.paid
         endpoint remove {broken} --yes",
@@ -192,7 +198,7 @@ fn webhooks() {
         ~ webhook events
         webhook prune --dry-run --keep 0s --dead
         webhook prune --keep 0s --dead
-        webhook events
+        ~ webhook events
         webhook subscribe telegram --dry-run
         webhook subscribe telegram
         webhook url telegram
@@ -274,13 +280,13 @@ fn workspaces_and_vault() {
         workspace create other
         workspace create other
         workspace list
-        workspace show other
+        ~ workspace show other
         workspace show none
         . connect stripe --sandbox
-        vault status
-        vault recipients
+        ~ vault status
+        ~ vault recipients
         vault recipients add age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
-        vault recipients list
+        ~ vault recipients list
         vault recipients add nonsense
         vault recipients remove age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
         vault rekey
@@ -302,7 +308,7 @@ fn settings() {
         "settings",
         |_| {},
         "config show
-        config path
+        ~ config path
         config set http.timeout 20s
         config set http.timeuot 20s
         config set vault.tokens nowhere

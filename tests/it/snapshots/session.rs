@@ -2,7 +2,9 @@
 //!
 //! A session is a list of command lines. A line that begins with
 //! - `. ` prepares something and is not shown;
-//! - `~ ` prints a table whose column widths depend on times: its cells are shown two spaces apart;
+//! - `~ ` prints times relative to now. Where a cell of a table wraps would depend on them, so that it runs on a terminal of
+//!   200 columns, and the table is laid out anew with placeholders;
+//! - `sorted ` prints lines in no certain order;
 //! - `let NAME = ` stores what the command prints, for `{NAME}` in later lines.
 
 use std::fmt::Write;
@@ -23,7 +25,6 @@ impl World {
     pub fn new() -> Self {
         let home = Home::new()
             .with("INTEG_SANDBOX_SEED", "snapshots")
-            .with("INTEG_NO_INPUT", "1")
             .with("INTEG_CLIENT_SECRET", "client-secret-of-the-snapshots")
             .with("COLUMNS", "80");
         Self { home, names: Vec::new() }
@@ -70,13 +71,13 @@ impl World {
         finish(self.home.command(shlex::split(&self.filled(line)).unwrap()))
     }
 
-    /// Runs a command with stdout on a terminal of 80 columns.
-    fn on_terminal(&self, line: &str) -> Ran {
+    /// Runs a command with stdout on a terminal of so many columns.
+    fn on_terminal(&self, columns: usize, line: &str) -> Ran {
         let words = shlex::split(&self.filled(line)).unwrap();
         let line = shlex::try_join(words.iter().map(String::as_str)).unwrap();
         let command = self.home.command([""]);
         let mut on_terminal = Command::new("script");
-        on_terminal.args(["-qec", &format!("stty cols 80 rows 50; exec {INTEG} {line} 2>stderr"), "/dev/null"]);
+        on_terminal.args(["-qec", &format!("stty cols {columns} rows 50; exec {INTEG} {line} 2>stderr"), "/dev/null"]);
         on_terminal.env_clear().current_dir(self.home.path()).stdin(Stdio::null());
         on_terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("NO_COLOR", "1");
         let mut ran = finish(on_terminal);
@@ -105,14 +106,18 @@ fn with_text(world: &mut World, lines: &[&str]) -> String {
         if world.prepares(line) {
             continue;
         }
-        let (line, has_times) = line.strip_prefix("~ ").map_or((*line, false), |line| (line, true));
-        let ran = world.on_terminal(line);
-        let mut shown = scrub::text(&world.named(ran.stdout.trim_end()), world.home.path());
-        if has_times {
-            shown = scrub::cells(&shown);
-        }
-        let notes = scrub::text(&world.named(&ran.stderr), world.home.path());
-        write_step(&mut out, line, &shown, &notes, ran.code);
+        let (line, is_sorted) = flag(line, "sorted ");
+        let (line, has_times) = flag(line, "~ ");
+        let ran = world.on_terminal(if has_times { 200 } else { 80 }, line);
+        let shown = |text: &str| {
+            let text = scrub::text(&world.named(text.trim_end()), world.home.path());
+            let mut lines: Vec<&str> = text.lines().collect();
+            if is_sorted {
+                lines.sort_unstable();
+            }
+            if has_times { scrub::times(&lines.join("\n")) } else { lines.join("\n") }
+        };
+        write_step(&mut out, line, &shown(&ran.stdout), &shown(&ran.stderr), ran.code);
     }
     out
 }
@@ -123,17 +128,28 @@ fn with_json(world: &mut World, lines: &[&str]) -> String {
         if world.prepares(line) {
             continue;
         }
-        let line = format!("{} --json", line.strip_prefix("~ ").unwrap_or(line));
+        let (line, is_sorted) = flag(line, "sorted ");
+        let line = format!("{} --json", flag(line, "~ ").0);
         let ran = world.piped(&line);
-        let shown = documents(world, &ran.stdout);
-        let notes = documents(world, &ran.stderr);
-        write_step(&mut out, &line, &shown, &notes, ran.code);
+        let shown = |text: &str| {
+            let mut shown = documents(world, text);
+            if is_sorted {
+                shown.sort_unstable();
+            }
+            shown.join("\n")
+        };
+        write_step(&mut out, &line, &shown(&ran.stdout), &shown(&ran.stderr), ran.code);
     }
     out
 }
 
+/// The rest of a line, and whether it began with the flag.
+fn flag<'l>(line: &'l str, flag: &str) -> (&'l str, bool) {
+    line.strip_prefix(flag).map_or((line, false), |line| (line, true))
+}
+
 /// JSON documents, indented, with placeholders; other lines as they are.
-fn documents(world: &World, text: &str) -> String {
+fn documents(world: &World, text: &str) -> Vec<String> {
     let home = world.home.path();
     let mut out: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -145,7 +161,7 @@ fn documents(world: &World, text: &str) -> String {
             _ => scrub::text(&world.named(line), home),
         });
     }
-    out.join("\n")
+    out
 }
 
 fn write_step(out: &mut String, line: &str, shown: &str, notes: &str, code: i32) {
