@@ -4,6 +4,7 @@
 //! with `INSTA_UPDATE=always cargo test --test it snapshots`.
 
 mod commands;
+mod errors;
 mod help;
 mod scrub;
 mod session;
