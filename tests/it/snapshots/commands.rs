@@ -1,8 +1,9 @@
 //! What each command prints, a group of commands a session.
 
 use super::session::session;
+use crate::harness::Home;
 use crate::receiver::{Answer, Receiver};
-use crate::webhook::Listening;
+use crate::webhook::{Listening, Maker};
 
 /// A connector of the user's own.
 const ACME: &str = r#"id = "acme"
@@ -34,6 +35,8 @@ fn connections() {
         connect slack --sandbox --as work
         connect stripe --sandbox
         connect github --sandbox --no-browser --scope repo
+        connect github --sandbox --device --no-browser --as device
+        disconnect github@device --yes
         connect slac --sandbox
         ~ status
         ~ status stripe --check
@@ -42,7 +45,7 @@ fn connections() {
         token slack@work
         token slack@work --format header
         token slack@work --format env
-        ~ token slack@work --format json
+        token slack@work --format json
         ~ refresh slack@work
         refresh stripe
         ~ refresh --all
@@ -111,9 +114,12 @@ fn syncs() {
         schedule remove slack
         sync slack/nope
         ~ sync slack/users slack/channels
-        . sandbox fault slack malformed --endpoint stream
+        . sandbox fault slack rate_limit --endpoint stream --seconds 3600
         ~ sync slack/channels
-        ~ job show 6",
+        . sandbox fault slack --clear
+        . sandbox fault slack malformed
+        ~ sync slack/channels
+        ~ job list",
     );
 }
 
@@ -147,11 +153,9 @@ fn endpoints() {
         ~ endpoint deliveries
         sorted ~ endpoint deliver --once
         ~ endpoint deliveries first
-        let delivered = endpoint deliveries {hook} --jq .deliveries[0].delivery
-        let failed = endpoint deliveries {broken} --jq .deliveries[0].delivery
-        ~ endpoint deliveries {delivered}
-        ~ endpoint deliveries {failed}
-        ~ endpoint retry {failed}
+        ~ endpoint deliveries dlv_1
+        ~ endpoint deliveries dlv_2
+        ~ endpoint retry dlv_2
         endpoint retry dlv_none
         ~ endpoint retry --failed --since 1h
         endpoint retry --failed
@@ -164,6 +168,14 @@ fn endpoints() {
         endpoint event remove invoice.paid
         endpoint remove {broken} --yes",
     );
+}
+
+/// A signed request to the connection of Stripe, as a proxy would write it down.
+fn captured(home: &Home) -> String {
+    let url: url::Url = home.json("webhook url stripe")["url"].as_str().unwrap().parse().unwrap();
+    let request = Maker::of(home, "stripe").make("charge.refunded", &url, "00000000000000000000000000000001");
+    let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("POST {} HTTP/1.1\r\n{headers}\r\n{}", url.path(), String::from_utf8_lossy(&request.body))
 }
 
 #[test]
@@ -180,6 +192,7 @@ fn webhooks() {
             }
             listening.signal(rustix::process::Signal::INT);
             assert_eq!(listening.running.code(), 130);
+            world.write("request", &captured(&world.home));
         },
         "webhook url stripe
         webhook url telegram --public-url https://hooks.example/in
@@ -194,11 +207,17 @@ fn webhooks() {
         webhook show 1
         webhook show 1 --headers
         webhook show 99
+        webhook resolve 1 --keep all
+        ~ webhook verify stripe --request request
+        ~ webhook verify stripe --request request --at 2030-01-01T00:00:00Z
+        webhook replay stripe --since 1h --to http://127.0.0.1:1/
+        webhook backfill stripe --since 1h
         webhook retry 1
         ~ webhook events
         webhook prune --dry-run --keep 0s --dead
         webhook prune --keep 0s --dead
         ~ webhook events
+        webhook show 3
         webhook subscribe telegram --dry-run
         webhook subscribe telegram
         webhook url telegram
@@ -314,5 +333,108 @@ fn settings() {
         config set vault.tokens nowhere
         config show
         config redacted",
+    );
+}
+
+/// What the checks of a machine find differs; what they are called does not.
+#[test]
+fn doctor() {
+    session(
+        "doctor",
+        |_| {},
+        "doctor --jq '[.findings[].check]'
+        doctor --jq 'keys_unsorted'
+        doctor --jq '[.findings[]|keys_unsorted]|unique'",
+    );
+}
+
+/// The errors of the command line itself: those of the library are in `errors`.
+#[test]
+fn usage() {
+    session(
+        "usage",
+        |world| {
+            world.write("empty", "");
+            world.write("text", "nonsense");
+        },
+        "nonsense
+        token
+        help nonsense
+        help vault nonsense
+        man --output /proc/none
+        status --jq '.['
+        -w none status
+        -w 'A B' status
+        status 'a b'
+        . connect stripe --sandbox
+        . connect slack --sandbox
+        . connect telegram --sandbox
+        . connect discord --sandbox --auth webhook
+        . app set gitlab --client-id x --param host=one.example
+        . app set gitlab --client-id x --param host=two.example
+        status strip
+        token discord --format header
+        token stripe --min-ttl soon
+        exec stripe -- /nonexistent
+        exec stripe --env PATH=stripe -- true
+        exec stripe --env X=stripe.nothing -- true
+        api stripe /v1/account -F a
+        api stripe /v1/account -F a=@none
+        api stripe /v1/account -H nonsense
+        api stripe https://evil.example/
+        connect slack --client-id x --client-secret-file none
+        connect slack --client-id x --client-secret-file empty
+        connect slack --client-secret-file text
+        connect slack@a --as b
+        connect slack --sandbox --auth nonsense
+        connect jira
+        connect stripe --with-token
+        app remove gitlab
+        app set slack --client-id x --param a=b
+        app set gitlab --client-id x --param host=/
+        connector validate none.toml
+        connector install none.toml --yes
+        connector install ftp://x --yes
+        connector install text --yes
+        connector new 'A b'
+        config set workspace 'A B'
+        records stripe
+        records stripe/nothing
+        records slack/channels
+        records slack/channels --since soon
+        sync slack --since soon
+        sync slack --since 1h
+        sync slack --mode backfill
+        sync slack --mode backfill --since 1h --until 2h
+        sync slack/channels --param x
+        sync slack/channels --param x=y
+        sync slack/users --mode backfill --since 1h
+        cursor set slack/channels --back 5
+        cursor import slack none
+        cursor import slack text
+        webhook secret stripe --set none
+        webhook secret stripe --set empty
+        webhook secret stripe --param x
+        webhook secret stripe --param x=y
+        webhook secret stripe --rotate
+        webhook url stripe --public-url ftp://x
+        webhook events --since soon
+        webhook resolve 99 --keep all
+        webhook verify stripe --request none
+        webhook verify stripe --request text
+        webhook subscribe stripe
+        webhook unsubscribe stripe
+        webhook listen stripe --forward-to http://10.0.0.1/
+        sandbox fault nothing
+        sandbox fault slack nothing
+        endpoint add ftp://x
+        endpoint add http://127.0.0.1:9/
+        endpoint add https://hooks.example/ --rate fast
+        endpoint send 'not a type' --data text
+        endpoint send a.b --data text
+        vault identity import none
+        vault identity import text
+        vault restore none --yes
+        vault restore text --yes",
     );
 }

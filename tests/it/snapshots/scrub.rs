@@ -7,8 +7,8 @@ use serde_json::Value;
 /// Numbers that measure time or size on the wire.
 const MEASURES: &[&str] = &["expires_in", "seconds", "milliseconds", "duration_ms", "bytes"];
 
-/// Ids that are random numbers.
-const RANDOM_NUMBERS: &[&str] = &["delivery_id"];
+/// Ids that are random, and short.
+const RANDOM: &[&str] = &["delivery_id", "user_code"];
 
 const TIME: &str = "2000-01-01T00:00:00Z";
 
@@ -22,6 +22,8 @@ pub fn text(text: &str, home: &Path) -> String {
     let text = after(&text, "%3A", |c| c.is_ascii_digit(), "PORT0");
     let text = after(&text, " time=\"", |c| c.is_ascii_digit() || c == '.', "SECONDS");
     let text = after(&text, "\"expires_in\": ", |c| c.is_ascii_digit(), "SECONDS");
+    let text = after(&text, "user_code=", |c| c.is_ascii_uppercase() || c == '-', "CODE");
+    let text = after(&text, "enter the code ", |c| c.is_ascii_uppercase() || c == '-', "CODE");
     let text = after(&text, "date: ", |c| c != '\n', "DATE");
     let text = after(&text, "whsec_", |c| c.is_ascii_alphanumeric() || "+/=".contains(c), "SECRET");
     let mut out = String::with_capacity(text.len());
@@ -151,26 +153,30 @@ fn without_times(text: &str) -> String {
             out.push(format!("{open}TIME{}", ago.unwrap_or(&unit[bare.len()..])));
             at += if ago.is_some() { 3 } else { 2 };
         } else {
-            out.push(if word == "now" { "TIME".to_owned() } else { word.to_owned() });
+            let is_now = word.trim_matches(['(', ')', ',', ';']) == "now";
+            out.push(if is_now { word.replace("now", "TIME") } else { word.to_owned() });
             at += 1;
         }
     }
     out.join(" ")
 }
 
-/// Replaces what is volatile in a JSON document.
-pub fn json(value: &mut Value, home: &Path) {
+/// Replaces what is volatile in a JSON document; with `has_times` also times relative to now in its texts.
+pub fn json(value: &mut Value, home: &Path, has_times: bool) {
     match value {
-        Value::String(string) => *string = text(string, home),
-        Value::Array(items) => items.iter_mut().for_each(|item| json(item, home)),
+        Value::String(string) => {
+            let scrubbed = text(string, home);
+            *string = if has_times { without_times(&scrubbed) } else { scrubbed };
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| json(item, home, has_times)),
         Value::Object(members) => {
             for (name, member) in members {
                 if MEASURES.contains(&name.as_str()) && member.is_number() {
                     *member = format!("<{name}>").into();
-                } else if RANDOM_NUMBERS.contains(&name.as_str()) && is_number(member) {
+                } else if RANDOM.contains(&name.as_str()) && is_random(member) {
                     *member = format!("<{name}>").into();
                 } else {
-                    json(member, home);
+                    json(member, home, has_times);
                 }
             }
         }
@@ -179,6 +185,7 @@ pub fn json(value: &mut Value, home: &Path) {
     }
 }
 
-fn is_number(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.parse::<u64>().is_ok())
+/// Whether it is a number or a code such as `NSRT-PFBS`, and no id that was chosen.
+fn is_random(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase() || c == '-'))
 }

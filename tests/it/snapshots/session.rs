@@ -129,10 +129,11 @@ fn with_json(world: &mut World, lines: &[&str]) -> String {
             continue;
         }
         let (line, is_sorted) = flag(line, "sorted ");
-        let line = format!("{} --json", flag(line, "~ ").0);
+        let (line, has_times) = flag(line, "~ ");
+        let line = format!("{line} --json");
         let ran = world.piped(&line);
         let shown = |text: &str| {
-            let mut shown = documents(world, text);
+            let mut shown = documents(world, text, has_times);
             if is_sorted {
                 shown.sort_unstable();
             }
@@ -149,13 +150,13 @@ fn flag<'l>(line: &'l str, flag: &str) -> (&'l str, bool) {
 }
 
 /// JSON documents, indented, with placeholders; other lines as they are.
-fn documents(world: &World, text: &str) -> Vec<String> {
+fn documents(world: &World, text: &str, has_times: bool) -> Vec<String> {
     let home = world.home.path();
     let mut out: Vec<String> = Vec::new();
     for line in text.lines() {
         out.push(match serde_json::from_str::<Value>(line) {
             Ok(mut value) if !value.is_string() => {
-                scrub::json(&mut value, home);
+                scrub::json(&mut value, home, has_times);
                 world.named(&serde_json::to_string_pretty(&value).unwrap())
             }
             _ => scrub::text(&world.named(line), home),
