@@ -1,7 +1,8 @@
 //! What each command prints, a group of commands a session.
 
-use super::session::session;
-use crate::harness::Home;
+use super::session::{World, documents, session};
+use super::{assert_snap, scrub};
+use crate::harness::{Home, Running};
 use crate::receiver::{Answer, Receiver};
 use crate::webhook::{Listening, Maker};
 
@@ -25,6 +26,35 @@ prompt = "Token"
 path = "/me"
 "#;
 
+/// Commands in no session, and why.
+const WITHOUT_SESSION: &[(&str, &str)] = &[
+    ("completions", "its scripts are in completions/"),
+    ("connector schema", "it is connectors/schema.json"),
+    ("sandbox run", "it runs until it is ended: see `servers`"),
+];
+
+#[test]
+fn every_command_is_in_a_session() {
+    let sessions = include_str!("commands.rs");
+    let shown = |words: &str| {
+        sessions.lines().any(|line| {
+            let line = line.trim().trim_start_matches(['"', '~', ' ']).trim_start_matches("sorted ~ ");
+            let line = line.strip_prefix("-w other ").unwrap_or(line);
+            line.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '"']))
+        })
+    };
+    let mut missing = Vec::new();
+    for words in super::help::all_commands() {
+        let words = words.join(" ");
+        let known = WITHOUT_SESSION.iter().any(|(command, _)| *command == words);
+        assert!(!(known && shown(&words)), "{words} has a session");
+        if !known && !shown(&words) {
+            missing.push(words);
+        }
+    }
+    assert!(missing.is_empty(), "no session runs {missing:?}");
+}
+
 #[test]
 fn connections() {
     session(
@@ -41,7 +71,7 @@ fn connections() {
         ~ status
         ~ status stripe --check
         ~ test
-        ~ test stripe --format junit
+        test stripe --format junit
         token slack@work
         token slack@work --format header
         token slack@work --format env
@@ -316,6 +346,7 @@ fn workspaces_and_vault() {
         -w other vault restore out.age --yes
         vault identity export copy.age
         vault move-tokens store
+        vault move-identity file
         workspace delete other --yes
         workspace delete other --yes",
     );
@@ -334,6 +365,45 @@ fn settings() {
         config show
         config redacted",
     );
+}
+
+/// What a command prints that runs until it is ended: its first line, then what follows each other command, up to a word.
+fn watched(world: &World, line: &str, events: &[(&str, &str)]) -> String {
+    let mut running = Running::start(world.home.command(line.split_whitespace()));
+    let mut seen = vec![running.line()];
+    for (command, last) in events {
+        world.home.ok(command);
+        while !seen.last().unwrap().contains(last) {
+            seen.push(running.line());
+        }
+        // The next wait is for another line.
+        seen.push(String::new());
+    }
+    seen.retain(|line| !line.is_empty());
+    seen.join("\n")
+}
+
+#[test]
+fn servers() {
+    let world = World::new();
+    world.home.ok("connect stripe --sandbox");
+    let listen = "webhook listen stripe --port 0 --attempts 1 --exec false";
+    let good = "webhook simulate stripe invoice.paid";
+    let wrong = "webhook simulate stripe invoice.paid --invalid signature";
+    let text = watched(&world, listen, &[(good, "dead"), (wrong, "refused")]);
+    let json = watched(&world, &format!("{listen} --json"), &[(good, "\"handled\""), (wrong, "\"refused\"")]);
+    let sandbox = watched(&world, "sandbox run stripe", &[]);
+    let sandbox_json = watched(&world, "sandbox run stripe --json", &[]);
+    let text = scrub::text(&text, world.home.path());
+    let sandbox = scrub::text(&sandbox, world.home.path());
+    let documents = |text: &str| documents(&world, text, false).join("\n");
+    let shown = format!(
+        "$ integ {listen}\n{text}\n\n$ integ {listen} --json\n{}\n\n\
+         $ integ sandbox run stripe\n{sandbox}\n\n$ integ sandbox run stripe --json\n{}\n",
+        documents(&json),
+        documents(&sandbox_json),
+    );
+    assert_snap("servers", &shown);
 }
 
 /// What the checks of a machine find differs; what they are called does not.
@@ -376,7 +446,6 @@ fn usage() {
         token discord --format header
         token stripe --min-ttl soon
         exec stripe -- /nonexistent
-        exec stripe --env PATH=stripe -- true
         exec stripe --env X=stripe.nothing -- true
         api stripe /v1/account -F a
         api stripe /v1/account -F a=@none

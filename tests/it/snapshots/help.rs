@@ -15,6 +15,14 @@ fn commands(command: &clap::Command, words: &[String], found: &mut Vec<Vec<Strin
     }
 }
 
+/// Every command but those that only hold others.
+pub fn all_commands() -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    commands(&integ::cli::command(), &[], &mut found);
+    let is_group = |words: &[String]| found.iter().any(|other| other.len() > words.len() && other.starts_with(words));
+    found.iter().filter(|words| !is_group(words)).cloned().collect()
+}
+
 #[test]
 fn every_help_page() {
     let home = Home::new().with("COLUMNS", "80");

@@ -150,7 +150,7 @@ fn flag<'l>(line: &'l str, flag: &str) -> (&'l str, bool) {
 }
 
 /// JSON documents, indented, with placeholders; other lines as they are.
-fn documents(world: &World, text: &str, has_times: bool) -> Vec<String> {
+pub fn documents(world: &World, text: &str, has_times: bool) -> Vec<String> {
     let home = world.home.path();
     let mut out: Vec<String> = Vec::new();
     for line in text.lines() {
