@@ -418,16 +418,8 @@ fn doctor() {
     );
 }
 
-/// The errors of the command line itself: those of the library are in `errors`.
-#[test]
-fn usage() {
-    session(
-        "usage",
-        |world| {
-            world.write("empty", "");
-            world.write("text", "nonsense");
-        },
-        "nonsense
+/// Command lines that are refused.
+const USAGE: &str = "nonsense
         token
         help nonsense
         help vault nonsense
@@ -504,6 +496,17 @@ fn usage() {
         vault identity import none
         vault identity import text
         vault restore none --yes
-        vault restore text --yes",
+        vault restore text --yes";
+
+/// The errors of the command line itself: those of the library are in `errors`.
+#[test]
+fn usage() {
+    session(
+        "usage",
+        |world| {
+            world.write("empty", "");
+            world.write("text", "nonsense");
+        },
+        USAGE,
     );
 }

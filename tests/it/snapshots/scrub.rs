@@ -173,9 +173,8 @@ pub fn json(value: &mut Value, home: &Path, has_times: bool) {
         Value::Array(items) => items.iter_mut().for_each(|item| json(item, home, has_times)),
         Value::Object(members) => {
             for (name, member) in members {
-                if MEASURES.contains(&name.as_str()) && member.is_number() {
-                    *member = format!("<{name}>").into();
-                } else if RANDOM.contains(&name.as_str()) && is_random(member) {
+                let is_measure = MEASURES.contains(&name.as_str()) && member.is_number();
+                if is_measure || (RANDOM.contains(&name.as_str()) && is_random(member)) {
                     *member = format!("<{name}>").into();
                 } else {
                     json(member, home, has_times);

@@ -56,7 +56,7 @@ fn names_and_settings() {
 
 #[test]
 fn http() {
-    let (host, origin) = || -> (String, String) { ("api.example".into(), "https://api.example".into()) }();
+    let (host, origin) = ("api.example".to_owned(), "https://api.example".to_owned());
     let text = errors!(HttpError {
         Connect => [E::Connect { host: host.clone(), origin: origin.clone(), reason: "it refused the connection".into() }],
         Certificate => [
