@@ -31,6 +31,7 @@ mod race;
 mod receiver;
 mod sandbox;
 mod secrets;
+mod snapshots;
 mod streams;
 mod subscription;
 mod supply;

@@ -1,0 +1,144 @@
+//! Names, settings, programs, expressions, HTTP.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use integ::config::{ConfigError, ProjectError};
+use integ::connection::NameError;
+use integ::files::TrustError;
+use integ::http::egress::{Refusal, Verdict, judge};
+use integ::http::{Distrust, DownloadError, HttpError};
+use integ::jq::JqError;
+use integ::notify::NotifyError;
+use integ::program::ProgramError;
+use integ::variables::VariableError;
+use integ::webhook::standard::SecretError;
+
+use super::{MINUTE, errors, io, slack};
+use crate::snapshots::assert_snap;
+
+fn refusal(host: &str) -> Refusal {
+    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let Verdict::Special(purpose) = judge(address) else { panic!("a private address") };
+    Refusal { host: host.to_owned(), address, purpose }
+}
+
+fn unreachable() -> HttpError {
+    HttpError::Broken { host: "api.example".into(), reason: "it was reset".into() }
+}
+
+#[test]
+fn names_and_settings() {
+    let names = errors!(NameError {
+        Connection => [E::Connection("a b".into())],
+        Workspace => [E::Workspace("A B".into())],
+    });
+    let config = errors!(ConfigError {
+        NoHome => [E::NoHome],
+        Untrusted => [E::Untrusted(TrustError::NotText("/data/config.toml".into()))],
+        Write => [E::Write { path: "/data/config.toml".into(), source: io() }],
+        Invalid => [E::Invalid { path: "/data/config.toml".into(), line: 3, message: "unknown key".into() }],
+        Tilde => [E::Tilde("~/integ".into())],
+        UnknownKey => [
+            E::UnknownKey { key: "http.timeuot".into(), likely: Some("http.timeout") },
+            E::UnknownKey { key: "nothing".into(), likely: None },
+        ],
+        Value => [E::Value { key: "connect.port", value: "many".into(), expected: "a port" }],
+    });
+    let project = errors!(ProjectError {
+        Name => [E::Name(NameError::Workspace("A B".into()))],
+        Shadows => [E::Shadows { path: "integ.toml".into(), alias: "github".into(), target: "gitlab".into() }],
+        NoWorkspace => [E::NoWorkspace { path: "integ.toml".into(), workspace: "team".parse().unwrap() }],
+    });
+    assert_snap("errors_settings", &(names + &config + &project));
+}
+
+#[test]
+fn http() {
+    let (host, origin) = ("api.example".to_owned(), "https://api.example".to_owned());
+    let text = errors!(HttpError {
+        Connect => [E::Connect { host: host.clone(), origin: origin.clone(), reason: "it refused the connection".into() }],
+        Certificate => [
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::UnknownAuthority },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::Time { text: "it has expired" } },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::OtherName },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::Other("it is broken".into()) },
+        ],
+        Tls => [E::Tls { host: host.clone(), origin, reason: "no common version".into() }],
+        Timeout => [E::Timeout { host: host.clone(), after: MINUTE }],
+        Broken => [unreachable()],
+        TooLarge => [
+            E::TooLarge { host: host.clone(), limit: 1 << 20, setting: false },
+            E::TooLarge { host: host.clone(), limit: 1 << 20, setting: true },
+        ],
+        Insecure => [E::Insecure { url: "http://api.example/".into(), host: host.clone() }],
+        Forbidden => [E::Forbidden(refusal("10.0.0.1")), E::Forbidden(refusal("intranet.example"))],
+        Undeclared => [E::Undeclared { host: host.clone() }],
+        NotTyped => [E::NotTyped(refusal("intranet.example"))],
+        Unwritable => [E::Unwritable { host: host.clone(), source: Box::new(io()) }],
+        Client => [],
+    });
+    let download = errors!(DownloadError {
+        Http => [E::Http(unreachable())],
+        Status => [E::Status { host: host.clone(), status: 404 }],
+        Elsewhere => [E::Elsewhere { host, target: "https://other.example/x.toml".into() }],
+        Credentials => [E::Credentials],
+    });
+    assert_snap("errors_http", &(text + &download));
+}
+
+#[test]
+fn jq() {
+    let text = errors!(JqError {
+        Expression => [E::Expression { expression: ".[".into(), what: "unclosed [".into(), at: 2 }],
+        TooLong => [E::TooLong { most: 1000 }],
+        Failed => [E::Failed("cannot index a number".into())],
+        Time => [E::Time { seconds: 10 }],
+        Memory => [E::Memory { mebibytes: 512 }],
+        Output => [E::Output { mebibytes: 64 }],
+        Worker => [E::Worker { source: io() }],
+    });
+    assert_snap("errors_jq", &text);
+}
+
+#[test]
+fn notify() {
+    let text = errors!(NotifyError {
+        Program => [
+            E::Program(ProgramError::Words),
+            E::Program(ProgramError::Start { program: "hook".into(), source: io() }),
+            E::Program(ProgramError::Ended { program: "hook".into(), status: ExitStatus::from_raw(256), said: "no".into() }),
+            E::Program(ProgramError::TooLong { program: "hook".into(), after_secs: 10 }),
+        ],
+        TooLong => [E::TooLong { what: "hooks.example".into(), after_secs: 10 }],
+        NoSecret => [E::NoSecret],
+        Secret => [
+            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SecretError::Form },
+            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SecretError::Short },
+        ],
+        SecretFile => [E::SecretFile(TrustError::Readable { path: "/data/secret".into() })],
+        SecretMissing => [E::SecretMissing { path: "/data/secret".into() }],
+        Status => [E::Status { host: "hooks.example".into(), status: 500 }],
+        Http => [E::Http(unreachable())],
+    });
+    assert_snap("errors_notify", &text);
+}
+
+#[test]
+fn variables() {
+    let variable = || "PATH".to_owned();
+    let part = || "token".to_owned();
+    let text = errors!(VariableError {
+        Steers => [E::Steers { connection: slack(), part: part(), variable: variable() }],
+        AlreadySet => [E::AlreadySet { connection: slack(), part: part(), variable: variable() }],
+        NotApproved => [E::NotApproved { connection: slack(), part: part(), variable: variable() }],
+        Taken => [E::Taken { variable: variable(), first: "slack@a".into(), second: "slack-a".into() }],
+        Unprintable => [E::Unprintable { connection: slack(), part: part() }],
+        NoPart => [
+            E::NoPart { connection: slack(), part: "tokn".into(), likely: Some(part()), parts: vec![part(), "team_id".into()] },
+            E::NoPart { connection: slack(), part: "x".into(), likely: None, parts: Vec::new() },
+        ],
+    });
+    assert_snap("errors_variables", &text);
+}

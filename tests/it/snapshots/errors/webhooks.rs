@@ -1,0 +1,111 @@
+//! Inbound webhooks.
+
+use integ::connector::TemplateError;
+use integ::http::loopback::BindError;
+use integ::store::SubscriptionId;
+use integ::webhook::backfill::BackfillError;
+use integ::webhook::listen::ListenError;
+use integ::webhook::proof::Refused;
+use integ::webhook::setup::SetupError;
+use integ::webhook::simulate::SimulateError;
+use integ::webhook::subscription::SubscribeError;
+use integ::webhook::tamper::TamperError;
+
+use super::{MINUTE, errors, io, slack};
+use crate::snapshots::assert_snap;
+
+fn receiving() -> String {
+    let connection = || "slack@work".to_owned();
+    let connector = || "slack".to_owned();
+    let setup = errors!(SetupError {
+        NoWebhook => [E::NoWebhook { connector: connector() }],
+        MissingParam => [E::MissingParam { connection: connection(), name: "app".into(), prompt: "The app's id".into() }],
+        NoSecret => [
+            E::NoSecret { connection: connection(), prompt: Some("Signing secret".into()) },
+            E::NoSecret { connection: connection(), prompt: None },
+        ],
+        WeakSecret => [E::WeakSecret { connection: connection(), why: "is shorter than 16 bytes" }],
+        PublicUrl => [E::PublicUrl { url: "ftp://x".into() }],
+        UnknownParam => [
+            E::UnknownParam { connector: connector(), name: "ap".into(), known: vec!["app".into()] },
+            E::UnknownParam { connector: connector(), name: "ap".into(), known: Vec::new() },
+        ],
+    });
+    let listen = errors!(ListenError {
+        Nobody => [E::Nobody],
+        Bind => [E::Bind(BindError { address: "127.0.0.1:7421".parse().unwrap(), holder: None, source: io() })],
+        Port => [E::Port { port: 7421, source: io() }],
+        Inbox => [E::Inbox { source: io() }],
+        Lock => [E::Lock { source: io() }],
+    });
+    let backfill = errors!(BackfillError {
+        None => [E::None { connection: slack(), connector: connector() }],
+        Input => [E::Input { connection: slack(), problem: "team is missing".into() }],
+        TooFar => [E::TooFar { connection: slack(), reach: "30 days".into() }],
+        Shape => [E::Shape { connection: slack() }],
+    });
+    setup + &listen + &backfill
+}
+
+fn simulating() -> String {
+    let connector = || "slack".to_owned();
+    let event = || "message".to_owned();
+    let sign = |source| SimulateError::Sign { event: event(), source };
+    let simulate = errors!(SimulateError {
+        NoWebhook => [E::NoWebhook { connector: connector() }],
+        UnknownEvent => [
+            E::UnknownEvent { connector: connector(), event: "mesage".into(), likely: Some(event()) },
+            E::UnknownEvent { connector: connector(), event: "x".into(), likely: None },
+        ],
+        Template => [E::Template { connector: connector(), event: event(), source: TemplateError::Missing("id".into()) }],
+        Json => [E::Json { connector: connector(), event: event(), source: serde_json::from_str::<u8>("{").unwrap_err() }],
+        Sign => [
+            sign(Refused::Unproven),
+            sign(Refused::Repeated("x-signature".into())),
+            sign(Refused::NoSecret),
+            sign(Refused::Missing("the public key".into())),
+            sign(Refused::Form),
+            sign(Refused::Signature),
+            sign(Refused::Timestamp),
+            sign(Refused::Stale(600)),
+            sign(Refused::BodyHash),
+            sign(Refused::Claims("the audience")),
+        ],
+    });
+    let tamper = errors!(TamperError {
+        NoProof => [E::NoProof(connector())],
+        NoTime => [E::NoTime(connector())],
+        NoBody => [E::NoBody(connector())],
+    });
+    simulate + &tamper
+}
+
+fn subscribing() -> String {
+    let id = SubscriptionId(1);
+    let usage = || "integ webhook subscribe slack@work -p team=TEAM".to_owned();
+    let look = || "integ webhook url slack@work".to_owned();
+    errors!(SubscribeError {
+        ByHand => [E::ByHand { connection: slack(), setup: "Under Event Subscriptions, enter the URL.".into() }],
+        NoPublicUrl => [E::NoPublicUrl { connection: slack() }],
+        Input => [E::Input { connection: slack(), problems: vec!["team is missing".into()], usage: usage() }],
+        NoEvents => [E::NoEvents { connection: slack(), usage: usage() }],
+        NoSecret => [E::NoSecret { connection: slack() }],
+        Otherwise => [E::Otherwise { connection: slack(), id, events: vec!["message".into()] }],
+        Unknown => [E::Unknown { connection: slack(), id, at: "2026-01-01T00:00:00Z".into(), look: look() }],
+        Lost => [E::Lost { connection: slack(), id, why: "the connection broke".into(), look: look() }],
+        NoResult => [
+            E::NoResult { connection: slack(), action: "hooks.create".into(), missing: "id".into(), said: Some("later".into()) },
+            E::NoResult { connection: slack(), action: "hooks.create".into(), missing: "id".into(), said: None },
+        ],
+        None => [E::None { connection: slack(), id: Some(id) }, E::None { connection: slack(), id: None }],
+        Several => [E::Several { connection: slack(), ids: vec![id, SubscriptionId(2)] }],
+        NotEnded => [E::NotEnded { connection: slack(), id, why: "it answered 500".into() }],
+        Held => [E::Held { connection: slack(), after: MINUTE }],
+        Lock => [E::Lock { path: "/data/locks/subscriptions.lock".into(), source: io() }],
+    })
+}
+
+#[test]
+fn webhooks() {
+    assert_snap("errors_webhooks", &(receiving() + &simulating() + &subscribing()));
+}

@@ -1,0 +1,19 @@
+//! Snapshots of everything that people and programs see: help pages, tables, JSON, errors.
+//!
+//! A change that only moves code leaves them as they are; a change of words or keys shows up as a diff to review. Accept one
+//! with `INSTA_UPDATE=always cargo test --test it snapshots`.
+
+mod commands;
+mod errors;
+mod help;
+mod scrub;
+mod session;
+
+/// Compares a text with `snaps/NAME.snap`.
+fn assert_snap(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snaps");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
