@@ -2,33 +2,36 @@
 //!
 //! # How it is built
 //!
-//! A command is parsed in [`cli`], which hands it an [`runtime::App`] and prints what it returns. The work is done by modules
-//! that know nothing of terminals; each depends only on those further down:
+//! A command is parsed in [`cli`], which prints what the modules below it return. The table is in the order of the layers: a
+//! module uses only those further down, and in a row only those further right. `tests/it/tidy.rs` holds it to that.
 //!
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
-//! | [`connect`] | connecting an account and letting it go |
-//! | [`doctor`] | what is wrong with this machine's integ |
-//! | [`export`] | what was pulled, for other programs: Parquet files, Singer messages |
-//! | [`sync`] | pulling a vendor's data in, for what is new of it |
-//! | [`health`] | whether connections work |
-//! | [`api`] | calls of vendors' APIs: actions, paths, pages, retries |
-//! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
-//! | [`runtime`] | what every command is given, each part made when it is first needed |
+//! | [`doctor`] | finds what is wrong with this machine's integ |
+//! | [`connect`] | connects an account and disconnects it |
+//! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
+//! | [`endpoint`] | sends the user's own events: endpoints, messages, the schedule of attempts |
+//! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
+//! | [`sync`] | pulls a service's data into the store |
+//! | [`health`] | checks whether connections work |
 //! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
-//! | [`notify`] | hooks: telling that a connection broke or works again |
+//! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
+//! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
+//! | [`runtime`] | what every operation is given, each part made when it is first needed |
+//! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | the encrypted SQLite store; all SQL is here |
-//! | [`connector`] | the TOML files that describe services |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
-//! | [`webhook`] | receiving, proving, queueing, simulating webhooks; signatures of those that integ sends |
-//! | [`endpoint`] | outbound webhooks: endpoints, messages, the schedule, the worker |
+//! | [`signing`] | verifies and signs webhooks; pure |
+//! | [`connector`] | the TOML files that describe services |
+//! | [`config`] | settings |
+//! | [`model`] | the domain's types, without I/O |
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
-//! | [`json`] | JSON from outside, read without loss |
-//! | [`config`], [`connection`], [`event_type`], [`files`], [`duration`], [`size`], [`nesting`] | settings, the domain's types, private files |
-//! | [`clock`], [`secret`], [`error`], [`env`](mod@env) | time and randomness, secrets, failures, the environment |
+//! | [`files`], [`json`] | private files; JSON from outside, read without loss |
+//! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
+//! | [`env`](mod@env), `hex`, [`error`], [`secret`], [`clock`] | the environment, hexadecimal text, failures, secrets, time and randomness |
 //!
 //! # How a token is handed out
 //!

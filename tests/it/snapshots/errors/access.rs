@@ -1,7 +1,7 @@
 //! Sign-in, tokens, connections, calls of vendors' APIs.
 
 use integ::api::{ApiError, PagingError};
-use integ::app::{AppError, SessionError};
+use integ::runtime::{AppError, SessionError};
 use integ::connect::{AskError, ConnectError, Requested};
 use integ::connector::{AppServer, ErrorClass, Pointer, TemplateError};
 use integ::http::HttpError;

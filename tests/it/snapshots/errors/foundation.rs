@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use integ::config::{ConfigError, ProjectError};
-use integ::connection::NameError;
+use integ::model::NameError;
 use integ::files::TrustError;
 use integ::http::egress::{Refusal, Verdict, judge};
 use integ::http::{Distrust, DownloadError, HttpError};
@@ -13,7 +13,7 @@ use integ::jq::JqError;
 use integ::notify::NotifyError;
 use integ::program::ProgramError;
 use integ::variables::VariableError;
-use integ::webhook::standard::SecretError;
+use integ::signing::standard::SecretError;
 
 use super::{MINUTE, errors, io, slack};
 use crate::snapshots::assert_snap;

@@ -14,7 +14,7 @@ use std::fmt::{Debug, Write};
 use std::io;
 use std::time::Duration;
 
-use integ::connection::ConnectionName;
+use integ::model::ConnectionName;
 use integ::error::Error;
 
 /// The errors of an enum, each variant with examples of it, as text.

@@ -5,7 +5,7 @@ use integ::http::loopback::BindError;
 use integ::store::SubscriptionId;
 use integ::webhook::backfill::BackfillError;
 use integ::webhook::listen::ListenError;
-use integ::webhook::proof::Refused;
+use integ::signing::verify::Refused;
 use integ::webhook::setup::SetupError;
 use integ::webhook::simulate::SimulateError;
 use integ::webhook::subscription::SubscribeError;
