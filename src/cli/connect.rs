@@ -17,7 +17,7 @@ use crate::connect::{self, Connected, Conversation, Question, Wish};
 use crate::connection::Client;
 use crate::duration;
 use crate::env;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::http::Route;
 use crate::oauth::listener::{self, RedirectUri};
@@ -116,12 +116,8 @@ pub(super) enum InputError {
 }
 
 impl Remedy for InputError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "input"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "input")
     }
 }
 

@@ -12,7 +12,7 @@ use super::ui::Ui;
 use crate::app::App;
 use crate::connection::ConnectionName;
 use crate::env::{self, Inherit};
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
 use crate::oauth::access::Want;
 use crate::program;
 use crate::variables::{Credential, TOKEN, Typed, check_value, variables};
@@ -64,14 +64,10 @@ enum ExecError {
 }
 
 impl Remedy for ExecError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Run { .. } => "exec",
-            Self::TooLong { .. } => "variable_too_long",
+            Self::Run { .. } => Diagnostic::new(Kind::Failed, "exec"),
+            Self::TooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
         }
     }
 }

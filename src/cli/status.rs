@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::connection::{Connection, ConnectionId, Mode, WorkspaceName};
 use crate::connector::Connector;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{Status, Summary, status_of};
 use crate::oauth::scopes;
 
@@ -53,16 +53,8 @@ impl NothingToCheck {
 }
 
 impl Remedy for NothingToCheck {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "nothing_to_check"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("integ workspace list".to_owned())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "nothing_to_check").run("integ workspace list")
     }
 }
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::super::ui::{Tone, Ui, View, escape};
 use crate::app::App;
 use crate::connector::{LARGEST, Mistake, validate};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 
 /// Find every mistake of connector files; all connectors where none is named
@@ -63,12 +63,8 @@ struct ReadError {
 }
 
 impl Remedy for ReadError {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "io"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "io")
     }
 }
 
