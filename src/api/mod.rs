@@ -44,11 +44,17 @@ pub enum ApiError {
     #[error("{connection} was not granted what {action} needs: {}", scopes.join(", "))]
     MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
     #[error("{action} cannot be written")]
-    Template { connection: ConnectionName, action: String, reconnect: String, source: TemplateError },
+    Template { connection: ConnectionName, action: String, reconnect: String, source: Box<TemplateError> },
     #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
     ForeignHost { connection: ConnectionName, connector: String, origin: String },
     #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
-    Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<Hint> },
+    Refused {
+        connection: ConnectionName,
+        what: String,
+        class: ErrorClass,
+        said: Option<String>,
+        hint: Option<Box<Hint>>,
+    },
     #[error("the service answered {action} with {status}, but its answer cannot be read")]
     Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
@@ -90,7 +96,7 @@ impl Remedy for ApiError {
             Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth").run(connect),
             Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
             Self::Template { reconnect, source, .. } => {
-                let is_input = matches!(source, TemplateError::Segment(_) | TemplateError::LineBreak(_));
+                let is_input = matches!(**source, TemplateError::Segment(_) | TemplateError::LineBreak(_));
                 let kind = if is_input { Kind::Usage } else { Kind::Failed };
                 Diagnostic::new(kind, "missing_value").run(format!("{reconnect} --param NAME=VALUE"))
             }
@@ -114,7 +120,7 @@ impl Remedy for ApiError {
                 ErrorClass::Retry => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
                 ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_refused"),
             }
-            .maybe_hint(hint.clone()),
+            .maybe_hint(hint.as_deref().cloned()),
         }
         .maybe_connection(self.name())
     }
@@ -191,7 +197,7 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
         ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor refused ({}) {what}", answer.status),
     };
     let said = answer.said(&session.connector.api.message);
-    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint }
+    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint: hint.map(Box::new) }
 }
 
 /// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
@@ -250,7 +256,12 @@ pub fn unreadable(done: &Done, action: &str) -> Option<ApiError> {
 impl From<(&Session, &str, TemplateError)> for ApiError {
     fn from((session, action, source): (&Session, &str, TemplateError)) -> Self {
         let reconnect = reconnect_command(&session.connection);
-        Self::Template { connection: session.connection.name.clone(), action: action.to_owned(), reconnect, source }
+        Self::Template {
+            connection: session.connection.name.clone(),
+            action: action.to_owned(),
+            reconnect,
+            source: Box::new(source),
+        }
     }
 }
 

@@ -150,7 +150,7 @@ struct HelpError {
 impl Remedy for HelpError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Usage, "unknown_topic").hint(match &self.likely {
-            Some(likely) => Hint::new("did you mean", format!("integ help {likely}")),
+            Some(likely) => Hint::new(format!("did you mean {likely}?"), format!("integ help {likely}")),
             None => Hint::new("list the topics:", "integ help"),
         })
     }
