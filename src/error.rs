@@ -1,8 +1,8 @@
 //! How failures reach a user: a [`Kind`], a stable code, a message, a cause and the command that mends it.
 //!
-//! Each module has its own `thiserror` enum and says of each variant, through [`Remedy`], what kind of failure it is and
-//! how a user mends it. [`Error`] carries any of them upward unchanged; the command line and the HTTP server are the only
-//! places that take one apart.
+//! Each module has its own `thiserror` enum and one table, its [`Remedy::diagnostic`], of what each variant means for a
+//! user. [`Error`] carries any of them upward unchanged; the command line and the HTTP server are the only places that
+//! take one apart.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -71,24 +71,149 @@ impl Kind {
             Kind::Interrupted => 130,
         }
     }
+
+    /// The status of an HTTP API's answer.
+    ///
+    /// 401 and 403 are left to the API's own tokens: a connection whose account has to be connected again is 409, as the
+    /// caller is known and the request is right, but the state of the connection does not allow it. What asks for a
+    /// person's hand or for time at this end is 503: a vault that is locked, a check that found trouble, a network that
+    /// does not answer, a process that is about to end.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Kind::Partial => 207,
+            Kind::Usage => 400,
+            Kind::NotFound => 404,
+            Kind::AuthNeeded => 409,
+            Kind::Failed => 500,
+            Kind::Temporary | Kind::Unhealthy | Kind::Vault | Kind::Interrupted => 503,
+        }
+    }
 }
 
-/// What a module's error says for a user, beside its message.
-pub trait Remedy: StdError + Send + Sync + 'static {
-    fn kind(&self) -> Kind;
+/// What a user can do about a failure: a sentence, a command that runs as it stands, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Empty if the command says it all; if a command follows, it leads up to it.
+    pub text: String,
+    /// The whole command line, for a shell. Capital words in it, such as `NAME=VALUE`, are for the user to replace.
+    pub command: Option<String>,
+}
 
+impl Hint {
+    /// A text that ends with a command.
+    pub fn new(text: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { text: text.into(), command: Some(command.into()) }
+    }
+
+    /// A command alone.
+    pub fn run(command: impl Into<String>) -> Self {
+        Self::new("", command)
+    }
+
+    /// The same with a command that works in this workspace, unless it names one or is about workspaces.
+    #[must_use]
+    pub fn in_workspace(self, workspace: &str) -> Self {
+        let named = |command: String| match command.strip_prefix("integ ") {
+            Some(rest) if !rest.starts_with("-w ") && !rest.starts_with("workspace ") => {
+                format!("integ -w {workspace} {rest}")
+            }
+            _ => command,
+        };
+        Self { command: self.command.map(named), ..self }
+    }
+
+    /// Advice that no single command can follow.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), command: None }
+    }
+}
+
+/// As it is printed behind `hint:`. A command alone stands bare, so that the rest of the line can be copied.
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.command {
+            Some(command) if self.text.is_empty() => f.write_str(command),
+            Some(command) => write!(f, "{} `{command}`", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// What a program and a user need to know of a failure beside its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub kind: Kind,
     /// The stable, machine-readable name of the failure: `needs_reauth`, `vault_locked`.
-    fn code(&self) -> &'static str;
+    pub code: &'static str,
+    pub hint: Option<Hint>,
+    /// The name of the connection that it is about.
+    pub connection: Option<String>,
+}
 
-    /// A command that mends it, or the one thing to do.
-    fn hint(&self) -> Option<String> {
-        None
+impl Diagnostic {
+    pub fn new(kind: Kind, code: &'static str) -> Self {
+        Self { kind, code, hint: None, connection: None }
     }
 
-    /// The connection that it is about.
-    fn connection(&self) -> Option<String> {
-        None
+    #[must_use]
+    pub fn hint(self, hint: Hint) -> Self {
+        self.maybe_hint(Some(hint))
     }
+
+    #[must_use]
+    pub fn maybe_hint(self, hint: Option<Hint>) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// Hints at a command alone.
+    #[must_use]
+    pub fn run(self, command: impl Into<String>) -> Self {
+        self.hint(Hint::run(command))
+    }
+
+    #[must_use]
+    pub fn connection(self, name: impl fmt::Display) -> Self {
+        self.maybe_connection(Some(name))
+    }
+
+    #[must_use]
+    pub fn maybe_connection(self, name: Option<impl fmt::Display>) -> Self {
+        Self { connection: name.map(|name| name.to_string()), ..self }
+    }
+}
+
+/// The error of a module: one table says of each variant what it means for a user.
+pub trait Remedy: StdError + Send + Sync + 'static {
+    fn diagnostic(&self) -> Diagnostic;
+
+    fn kind(&self) -> Kind {
+        self.diagnostic().kind
+    }
+
+    fn code(&self) -> &'static str {
+        self.diagnostic().code
+    }
+
+    fn hint(&self) -> Option<Hint> {
+        self.diagnostic().hint
+    }
+}
+
+/// An error and its causes on one line, `message: cause: cause`; a cause that repeats the text above it is left out.
+pub fn on_one_line(error: &(dyn StdError + 'static)) -> String {
+    chain(error).join(": ")
+}
+
+/// The texts of an error and its causes, outermost first, without repetitions.
+fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    texts.dedup();
+    texts
 }
 
 /// Any module's error on its way to the user.
@@ -103,12 +228,12 @@ impl Error {
         self.0.code()
     }
 
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         self.0.hint()
     }
 
     pub fn connection(&self) -> Option<String> {
-        self.0.connection()
+        self.0.diagnostic().connection
     }
 
     /// The error of a module, where it is that one.
@@ -124,16 +249,12 @@ impl Error {
 
     /// Why: the chain of causes below the message, outermost first.
     pub fn causes(&self) -> Vec<String> {
-        let mut causes: Vec<String> = Vec::new();
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if causes.last() != Some(&text) {
-                causes.push(text);
-            }
-            source = cause.source();
-        }
-        causes
+        chain(&*self.0).into_iter().skip(1).collect()
+    }
+
+    /// The message and its causes on one line, as [`on_one_line`].
+    pub fn on_one_line(&self) -> String {
+        on_one_line(&*self.0)
     }
 }
 
@@ -150,3 +271,71 @@ impl fmt::Debug for Error {
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Cause(&'static str, #[source] Option<Box<Cause>>);
+
+    impl Remedy for Cause {
+        fn diagnostic(&self) -> Diagnostic {
+            Diagnostic::new(Kind::NotFound, "lost").hint(Hint::new("look:", "integ status")).connection("slack")
+        }
+    }
+
+    fn caused(texts: &[&'static str]) -> Option<Box<Cause>> {
+        let (first, rest) = texts.split_first()?;
+        Some(Box::new(Cause(first, caused(rest))))
+    }
+
+    #[test]
+    fn a_hint_prints_a_command_bare_and_quotes_it_after_a_text() {
+        assert_eq!(Hint::run("integ status").to_string(), "integ status");
+        assert_eq!(Hint::new("list them:", "integ status").to_string(), "list them: `integ status`");
+        assert_eq!(Hint::text("try again").to_string(), "try again");
+        assert_eq!(Hint::text("try again").command, None);
+    }
+
+    #[test]
+    fn a_command_is_moved_to_a_workspace_unless_it_names_one() {
+        let moved = |command: &str| Hint::run(command).in_workspace("work").to_string();
+        assert_eq!(moved("integ connect slack --sandbox"), "integ -w work connect slack --sandbox");
+        assert_eq!(moved("integ -w NEW vault restore FILE"), "integ -w NEW vault restore FILE");
+        assert_eq!(moved("integ workspace list"), "integ workspace list");
+        assert_eq!(moved("chmod 600 /integ x"), "chmod 600 /integ x");
+        assert_eq!(Hint::text("integ x").in_workspace("work"), Hint::text("integ x"));
+    }
+
+    #[test]
+    fn an_error_answers_from_its_table() {
+        let error = Error::from(Cause("no", None));
+        assert_eq!((error.kind(), error.code()), (Kind::NotFound, "lost"));
+        assert_eq!(error.hint(), Some(Hint::new("look:", "integ status")));
+        assert_eq!(error.connection().as_deref(), Some("slack"));
+    }
+
+    #[test]
+    fn a_chain_on_one_line_keeps_each_cause_and_no_repetition() {
+        let error = Error::from(*caused(&["a", "a", "b", "b", "a"]).unwrap());
+        assert_eq!(error.on_one_line(), "a: b: a");
+        assert_eq!(error.causes(), ["b", "a"]);
+        let alone = Cause("a", None);
+        assert_eq!(on_one_line(&alone), "a");
+        assert!(Error::from(alone).causes().is_empty());
+    }
+
+    #[test]
+    fn only_a_request_that_can_be_put_right_is_answered_with_4xx() {
+        for kind in Kind::ALL {
+            let status = kind.http_status();
+            let is_the_requests = matches!(kind, Kind::Usage | Kind::NotFound | Kind::AuthNeeded);
+            assert_eq!((400..500).contains(&status), is_the_requests, "{kind:?}: {status}");
+            assert!(status != 401 && status != 403, "{kind:?} would say that the caller's own token is wrong");
+            let may_be_retried = matches!(kind, Kind::Temporary | Kind::Interrupted);
+            assert!(!may_be_retried || status == 503, "{kind:?}: {status}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use thiserror::Error;
 
 use crate::connector::{self, parts_of, variable};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::near::near;
 use crate::runtime::App;
@@ -62,58 +62,43 @@ fn known(parts: &[String]) -> String {
 }
 
 impl Remedy for VariableError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unprintable { .. } => Kind::Failed,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Steers { .. } => "steering_variable",
-            Self::AlreadySet { .. } => "variable_set",
-            Self::NotApproved { .. } => "variable_not_approved",
-            Self::Taken { .. } => "variable_taken",
-            Self::Unprintable { .. } => "unprintable_token",
-            Self::NoPart { .. } => "unknown_part",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::AlreadySet { connection, part, variable } => {
-                format!("`integ exec {connection} --env {variable}={connection}.{part} -- COMMAND` replaces it")
+            Self::Steers { connection, .. } => {
+                Diagnostic::new(Kind::Usage, "steering_variable").hint(token_alone(connection)).connection(connection)
             }
-            Self::Steers { connection, .. } | Self::NotApproved { connection, .. } => {
-                let token = token_variable(connection);
-                format!("`integ exec --env {token}={connection} -- COMMAND` sets the token alone")
-            }
+            Self::AlreadySet { connection, part, variable } => Diagnostic::new(Kind::Usage, "variable_set")
+                .hint(Hint::new(
+                    "replace it with",
+                    format!("integ exec {connection} --env {variable}={connection}.{part} -- COMMAND"),
+                ))
+                .connection(connection),
+            Self::NotApproved { connection, .. } => Diagnostic::new(Kind::Usage, "variable_not_approved")
+                .hint(token_alone(connection))
+                .connection(connection),
+            Self::Taken { variable, first, second } => Diagnostic::new(Kind::Usage, "variable_taken").hint(Hint::new(
+                "name both:",
+                format!("integ exec --env {variable}={first} --env {variable}_2={second} -- COMMAND"),
+            )),
             Self::Unprintable { connection, part } if part != TOKEN => {
-                let token = token_variable(connection);
-                format!("`integ exec --env {token}={connection} -- COMMAND` sets the token alone")
+                Diagnostic::new(Kind::Failed, "unprintable_token").hint(token_alone(connection)).connection(connection)
             }
-            Self::Unprintable { connection, .. } => format!("integ refresh {connection}"),
-            Self::Taken { variable, first, second } => {
-                format!("`integ exec --env {variable}={first} --env {variable}_2={second} -- COMMAND` names both")
+            Self::Unprintable { connection, .. } => Diagnostic::new(Kind::Failed, "unprintable_token")
+                .run(format!("integ refresh {connection}"))
+                .connection(connection),
+            Self::NoPart { connection, likely, .. } => {
+                let command = |likely| format!("integ exec --env NAME={connection}.{likely} -- COMMAND");
+                Diagnostic::new(Kind::Usage, "unknown_part")
+                    .maybe_hint(likely.as_ref().map(command).map(Hint::run))
+                    .connection(connection)
             }
-            Self::NoPart { connection, likely: Some(likely), .. } => {
-                format!("integ exec --env NAME={connection}.{likely} -- COMMAND")
-            }
-            Self::NoPart { .. } => return None,
-        })
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::Steers { connection, .. }
-            | Self::AlreadySet { connection, .. }
-            | Self::NotApproved { connection, .. }
-            | Self::Unprintable { connection, .. }
-            | Self::NoPart { connection, .. } => Some(connection.to_string()),
-            Self::Taken { .. } => None,
         }
     }
+}
+
+fn token_alone(connection: &ConnectionName) -> Hint {
+    let variable = token_variable(connection);
+    Hint::new("set the token alone:", format!("integ exec --env {variable}={connection} -- COMMAND"))
 }
 
 /// The variable that a connection's token goes into.

@@ -26,10 +26,11 @@ pub use trail::{Met, Trail, fingerprint, hash_of};
 
 use crate::connector::scopes;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
 use crate::model::ConnectionName;
+use crate::model::{connect_command, reconnect_command};
 use crate::near::near;
 use crate::runtime::{Session, SessionError};
 
@@ -40,15 +41,21 @@ pub enum ApiError {
     #[error("{action} cannot be called so: {}", problems.join("; "))]
     Input { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
     #[error("{action} is not for {connection}, which is connected by {auth}")]
-    WrongAuth { connection: ConnectionName, action: String, auth: String, ways: Vec<String> },
+    WrongAuth { connection: ConnectionName, action: String, auth: String, connect: String },
     #[error("{connection} was not granted what {action} needs: {}", scopes.join(", "))]
     MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
     #[error("{action} cannot be written")]
-    Template { connection: ConnectionName, action: String, source: TemplateError },
+    Template { connection: ConnectionName, action: String, reconnect: String, source: Box<TemplateError> },
     #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
     ForeignHost { connection: ConnectionName, connector: String, origin: String },
     #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
-    Refused { connection: ConnectionName, what: String, class: ErrorClass, said: Option<String>, hint: Option<String> },
+    Refused {
+        connection: ConnectionName,
+        what: String,
+        class: ErrorClass,
+        said: Option<String>,
+        hint: Option<Box<Hint>>,
+    },
     #[error("the service answered {action} with {status}, but its answer cannot be read")]
     Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
@@ -77,79 +84,46 @@ impl ApiError {
 }
 
 impl Remedy for ApiError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::UnknownAction { .. } => Kind::NotFound,
-            Self::Input { .. }
-            | Self::WrongAuth { .. }
-            | Self::ForeignHost { .. }
-            | Self::Header { .. }
-            | Self::Template { source: TemplateError::Segment(_) | TemplateError::LineBreak(_), .. } => Kind::Usage,
-            Self::MissingScopes { .. } => Kind::AuthNeeded,
-            Self::Template { .. } | Self::RepeatedPage { .. } | Self::Unreadable { .. } | Self::Paging { .. } => {
-                Kind::Failed
+            Self::UnknownAction { connector, likely, .. } => {
+                let show = format!("integ connector show {connector}");
+                Diagnostic::new(Kind::NotFound, "unknown_action").hint(match likely {
+                    Some(likely) => Hint::new(format!("did you mean {likely}? list the actions:"), show),
+                    None => Hint::run(show),
+                })
             }
-            Self::Refused { class, .. } => match class {
-                ErrorClass::Auth => Kind::AuthNeeded,
-                ErrorClass::RateLimit | ErrorClass::Retry => Kind::Temporary,
-                ErrorClass::Permission | ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => {
-                    Kind::Failed
-                }
-            },
+            Self::Input { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
+            Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth").run(connect),
+            Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
+            Self::Template { reconnect, source, .. } => {
+                let is_input = matches!(**source, TemplateError::Segment(_) | TemplateError::LineBreak(_));
+                let kind = if is_input { Kind::Usage } else { Kind::Failed };
+                Diagnostic::new(kind, "missing_value").run(format!("{reconnect} --param NAME=VALUE"))
+            }
+            Self::ForeignHost { connection, .. } => Diagnostic::new(Kind::Usage, "foreign_host")
+                .hint(Hint::new("call it with your own client and this token:", format!("integ token {connection}"))),
+            Self::Header { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_header").run("integ api CONNECTION PATH -H 'Accept: text/plain'")
+            }
+            Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
+            Self::Unreadable { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer").hint(Hint::new(
+                "it may have been done: look before you repeat it;",
+                format!("integ test {connection}"),
+            )),
+            Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
+            Self::Refused { class, hint, .. } => match class {
+                ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "refused_token"),
+                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission"),
+                ErrorClass::RateLimit => Diagnostic::new(Kind::Temporary, "rate_limited"),
+                ErrorClass::NotFound => Diagnostic::new(Kind::Failed, "vendor_not_found"),
+                ErrorClass::CursorExpired => Diagnostic::new(Kind::Failed, "cursor_expired"),
+                ErrorClass::Retry => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
+                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_refused"),
+            }
+            .maybe_hint(hint.as_deref().cloned()),
         }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownAction { .. } => "unknown_action",
-            Self::Input { .. } => "invalid_parameters",
-            Self::WrongAuth { .. } => "wrong_auth",
-            Self::MissingScopes { .. } => "missing_scopes",
-            Self::Template { .. } => "missing_value",
-            Self::ForeignHost { .. } => "foreign_host",
-            Self::Header { .. } => "invalid_header",
-            Self::RepeatedPage { .. } => "repeated_page",
-            Self::Unreadable { .. } => "malformed_answer",
-            Self::Paging { .. } => "malformed_page",
-            Self::Refused { class, .. } => match class {
-                ErrorClass::Auth => "refused_token",
-                ErrorClass::Permission => "permission",
-                ErrorClass::RateLimit => "rate_limited",
-                ErrorClass::NotFound => "vendor_not_found",
-                ErrorClass::CursorExpired => "cursor_expired",
-                ErrorClass::Retry => "vendor_unavailable",
-                ErrorClass::Fail => "vendor_refused",
-            },
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownAction { likely: Some(likely), connector, .. } => {
-                Some(format!("did you mean {likely}? `integ connector show {connector}` lists the actions"))
-            }
-            Self::UnknownAction { connector, .. } => Some(format!("integ connector show {connector}")),
-            Self::Input { usage, .. } => Some(usage.clone()),
-            Self::WrongAuth { connection, ways, .. } => {
-                let way = ways.first().map_or("NAME", String::as_str);
-                Some(format!("integ connect {} --as other --auth {way}", connection.connector()))
-            }
-            Self::MissingScopes { reconnect, .. } => Some(reconnect.clone()),
-            Self::Template { connection, .. } => Some(format!("integ connect {connection} --param NAME=VALUE")),
-            Self::ForeignHost { connection, .. } => {
-                Some(format!("call it with your own client: `integ token {connection}` prints the token"))
-            }
-            Self::Header { .. } => Some("integ api CONNECTION PATH -H 'Accept: text/plain'".to_owned()),
-            Self::Refused { hint, .. } => hint.clone(),
-            Self::Unreadable { connection, .. } => {
-                Some(format!("it may have been done: look before you repeat it; `integ test {connection}`"))
-            }
-            Self::RepeatedPage { .. } | Self::Paging { .. } => None,
-        }
-    }
-
-    fn connection(&self) -> Option<String> {
-        self.name().map(ToString::to_string)
+        .maybe_connection(self.name())
     }
 }
 
@@ -178,11 +152,15 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
 pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[String]) -> Result<(), ApiError> {
     let connection = &session.connection;
     if !ways.is_empty() && !ways.contains(&connection.auth) {
+        let connect = ConnectionName::new(connection.name.connector(), Some("other")).map_or_else(
+            |_| reconnect_command(connection),
+            |other| connect_command(&other, connection.mode, connection.origin.as_ref()),
+        );
         return Err(ApiError::WrongAuth {
             connection: connection.name.clone(),
             action: name.to_owned(),
             auth: connection.auth.clone(),
-            ways: ways.to_vec(),
+            connect: format!("{connect} --auth {}", ways.first().map_or("NAME", String::as_str)),
         });
     }
     // A key says nothing of its scopes, and neither does every vendor: what is not known is left to the vendor.
@@ -190,7 +168,7 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
     if missing.is_empty() {
         return Ok(());
     }
-    let reconnect = scopes::adding(&crate::oauth::access::reconnect_command(connection), &missing);
+    let reconnect = scopes::adding(&reconnect_command(connection), &missing);
     Err(ApiError::MissingScopes {
         connection: connection.name.clone(),
         action: name.to_owned(),
@@ -203,12 +181,12 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
 pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate::http::Response) -> ApiError {
     let connection = &session.connection;
     let hint = match class {
-        ErrorClass::Auth => Some(crate::oauth::access::reconnect_command(connection)),
-        ErrorClass::Permission => Some(match needed_scopes(session, answer).as_slice() {
+        ErrorClass::Auth => Some(Hint::run(reconnect_command(connection))),
+        ErrorClass::Permission => Some(Hint::run(match needed_scopes(session, answer).as_slice() {
             [] => format!("integ test {}", connection.name),
-            needed => scopes::adding(&crate::oauth::access::reconnect_command(connection), needed),
-        }),
-        ErrorClass::RateLimit | ErrorClass::Retry => Some("try again later".to_owned()),
+            needed => scopes::adding(&reconnect_command(connection), needed),
+        })),
+        ErrorClass::RateLimit | ErrorClass::Retry => Some(Hint::text("try again later")),
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
     };
     let what = match class {
@@ -220,7 +198,7 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
         ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor refused ({}) {what}", answer.status),
     };
     let said = answer.said(&session.connector.api.message);
-    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint }
+    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint: hint.map(Box::new) }
 }
 
 /// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
@@ -278,7 +256,13 @@ pub fn unreadable(done: &Done, action: &str) -> Option<ApiError> {
 /// What goes wrong between a session and its request.
 impl From<(&Session, &str, TemplateError)> for ApiError {
     fn from((session, action, source): (&Session, &str, TemplateError)) -> Self {
-        Self::Template { connection: session.connection.name.clone(), action: action.to_owned(), source }
+        let reconnect = reconnect_command(&session.connection);
+        Self::Template {
+            connection: session.connection.name.clone(),
+            action: action.to_owned(),
+            reconnect,
+            source: Box::new(source),
+        }
     }
 }
 

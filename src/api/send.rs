@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::clock::{Stopwatch, Timestamp, random};
 use crate::connector::ErrorClass;
-use crate::error::{self, Error, Kind, Remedy};
+use crate::error::{self, Diagnostic, Error, Kind, Remedy};
 use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, classify, pause};
 use crate::json::Json;
 use crate::model::{ConnectionName, Grant};
@@ -87,16 +87,8 @@ pub struct PacedError {
 }
 
 impl Remedy for PacedError {
-    fn kind(&self) -> Kind {
-        Kind::Temporary
-    }
-
-    fn code(&self) -> &'static str {
-        "rate_limited"
-    }
-
-    fn connection(&self) -> Option<String> {
-        Some(self.connection.to_string())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Temporary, "rate_limited").connection(&self.connection)
     }
 }
 

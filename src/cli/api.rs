@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::ui::Ui;
 use crate::api::{ApiError, Ask, fetch, form};
 use crate::connector::{ActionBody, Method};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::http::Response;
 use crate::json::{self, Json};
@@ -81,19 +81,12 @@ enum FieldError {
 }
 
 impl Remedy for FieldError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Form(_) => "invalid_field",
-            Self::Read { .. } => "io",
+            Self::Form(_) => Diagnostic::new(Kind::Usage, "invalid_field"),
+            Self::Read { .. } => Diagnostic::new(Kind::Usage, "io"),
         }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("integ help api".to_owned())
+        .run("integ help api")
     }
 }
 

@@ -12,7 +12,7 @@ use super::table::table;
 use super::ui::{Ui, View};
 use crate::connect::{AskError, Conversation, Question};
 use crate::connector::{Connector, app_server, read_param};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::model::Client;
 use crate::runtime::App as Context;
 use crate::store::{App, Store};
@@ -111,16 +111,8 @@ struct NoApp {
 }
 
 impl Remedy for NoApp {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "no_app"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("integ app list".to_owned())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "no_app").run("integ app list")
     }
 }
 
@@ -132,17 +124,10 @@ struct SeveralApps {
 }
 
 impl Remedy for SeveralApps {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "several_apps"
-    }
-
-    fn hint(&self) -> Option<String> {
-        let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok())?;
-        Some(format!("integ app remove {} --server {server}", self.connector))
+    fn diagnostic(&self) -> Diagnostic {
+        let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
+        let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
+        Diagnostic::new(Kind::Usage, "several_apps").maybe_hint(command.map(Hint::run))
     }
 }
 
@@ -154,16 +139,8 @@ struct UnknownParam {
 }
 
 impl Remedy for UnknownParam {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "unknown_param"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("integ connector show {}", self.connector))
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "unknown_param").run(format!("integ connector show {}", self.connector))
     }
 }
 
@@ -176,12 +153,8 @@ struct BadParam {
 }
 
 impl Remedy for BadParam {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "invalid_param"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "invalid_param")
     }
 }
 

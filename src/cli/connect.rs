@@ -15,7 +15,7 @@ use super::ui::Ui;
 use crate::connect::{self, Connected, Conversation, Question, Wish};
 use crate::duration;
 use crate::env;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::http::Route;
 use crate::model::Client;
@@ -116,12 +116,8 @@ pub(super) enum InputError {
 }
 
 impl Remedy for InputError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "input"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "input")
     }
 }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::token::fresh;
 use super::ui::Ui;
 use crate::env::{self, Inherit};
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::oauth::access::Want;
 use crate::program;
@@ -64,14 +64,10 @@ enum ExecError {
 }
 
 impl Remedy for ExecError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Run { .. } => "exec",
-            Self::TooLong { .. } => "variable_too_long",
+            Self::Run { .. } => Diagnostic::new(Kind::Failed, "exec"),
+            Self::TooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
         }
     }
 }

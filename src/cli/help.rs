@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::ui::Ui;
 use crate::env;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::near::near;
 use crate::notify;
 
@@ -148,18 +148,10 @@ struct HelpError {
 }
 
 impl Remedy for HelpError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "unknown_topic"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match &self.likely {
-            Some(likely) => format!("did you mean `integ help {likely}`?"),
-            None => "integ help, which lists them".to_owned(),
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "unknown_topic").hint(match &self.likely {
+            Some(likely) => Hint::new(format!("did you mean {likely}?"), format!("integ help {likely}")),
+            None => Hint::new("list the topics:", "integ help"),
         })
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::help;
 use super::ui::Ui;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 
 /// Print the manual page, or write one page for each command
 ///
@@ -29,16 +29,9 @@ struct ManError {
 }
 
 impl Remedy for ManError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
-        "io"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("integ man --output FOLDER, with a folder that you may write".to_owned())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Failed, "io")
+            .hint(Hint::new("choose a folder that you may write:", "integ man --output FOLDER"))
     }
 }
 

@@ -129,9 +129,7 @@ fn renewed_view(renewal: Renewed) -> (RenewedView, Option<Error>) {
         Ok(until) => ("renewed", until, None),
         Err(error) => ("failed", None, Some(error)),
     };
-    let why = error
-        .as_ref()
-        .map(|error| std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": "));
+    let why = error.as_ref().map(Error::on_one_line);
     let view = RenewedView {
         connection: renewal.connection.to_string(),
         subscription: renewal.id.0,
@@ -164,15 +162,13 @@ async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshe
             None,
         ),
         Err(error) => {
-            let message =
-                error.causes().last().map_or_else(|| error.message(), |cause| format!("{}: {cause}", error.message()));
             let view = Refreshed {
                 connection: name.to_string(),
                 place,
                 outcome: "failed",
                 expires_at: None,
                 expires_in: None,
-                error: Some(message),
+                error: Some(error.on_one_line()),
             };
             (view, Some(error))
         }

@@ -11,7 +11,7 @@ use url::Url;
 use super::table::table;
 use super::ui::{Ui, View};
 use crate::connector::{Auth, Connector};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::{App, state_key};
 use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_fields, sandbox_params};
 use crate::secret::Secret;
@@ -165,16 +165,9 @@ impl UnknownStream {
 }
 
 impl Remedy for UnknownStream {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "unknown_stream"
-    }
-
-    fn hint(&self) -> Option<String> {
-        (!self.known.is_empty()).then(|| self.known.join(", "))
+    fn diagnostic(&self) -> Diagnostic {
+        let known = (!self.known.is_empty()).then(|| Hint::text(self.known.join(", ")));
+        Diagnostic::new(Kind::NotFound, "unknown_stream").maybe_hint(known)
     }
 }
 
@@ -186,16 +179,8 @@ struct StateError {
 }
 
 impl Remedy for StateError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
-        "sandbox_state"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("integ sandbox reset {}", self.connector))
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Failed, "sandbox_state").run(format!("integ sandbox reset {}", self.connector))
     }
 }
 

@@ -14,7 +14,7 @@ use super::webhook::SubscriptionView;
 use crate::clock::Timestamp;
 use crate::connector::Connector;
 use crate::connector::scopes;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{Status, Summary, status_of};
 use crate::model::{Connection, ConnectionId, Mode, WorkspaceName};
 use crate::runtime::App;
@@ -53,16 +53,8 @@ impl NothingToCheck {
 }
 
 impl Remedy for NothingToCheck {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "nothing_to_check"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("integ workspace list".to_owned())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "nothing_to_check").run("integ workspace list")
     }
 }
 

@@ -188,12 +188,8 @@ pub(super) struct StopError {
 }
 
 impl crate::error::Remedy for StopError {
-    fn kind(&self) -> crate::error::Kind {
-        crate::error::Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
-        "signals"
+    fn diagnostic(&self) -> crate::error::Diagnostic {
+        crate::error::Diagnostic::new(crate::error::Kind::Failed, "signals")
     }
 }
 

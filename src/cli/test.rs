@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::status::NothingToCheck;
 use super::table::{Text, table};
 use super::ui::{Tone, Ui, View};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{self, Outcome, Report, junit};
 use crate::model::ConnectionName;
 use crate::runtime::App;
@@ -93,12 +93,8 @@ impl View for Tests {
 struct ReportError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Remedy for ReportError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
-        "report"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Failed, "report")
     }
 }
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::ui::{Ui, View};
 use crate::env::{self, Inherit};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::access::{self, Want};
 use crate::runtime::App;
@@ -68,23 +68,15 @@ pub(super) enum TokenError {
 }
 
 impl Remedy for TokenError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unprintable(..) | Self::UnprintableHeader(..) => "unprintable_token",
-            Self::NoHeader(_) => "no_header",
+            Self::Unprintable(_, reconnect) => Diagnostic::new(Kind::Failed, "unprintable_token").run(reconnect),
+            Self::UnprintableHeader(name, _) => Diagnostic::new(Kind::Failed, "unprintable_token")
+                .run(format!("integ connector validate {}", name.connector())),
+            Self::NoHeader(name) => {
+                Diagnostic::new(Kind::Failed, "no_header").run(format!("integ token {name} --format env"))
+            }
         }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unprintable(_, reconnect) => reconnect.clone(),
-            Self::NoHeader(name) => format!("integ token {name} --format env"),
-            Self::UnprintableHeader(name, _) => format!("integ connector validate {}", name.connector()),
-        })
     }
 }
 

@@ -12,9 +12,10 @@ use super::args::{ColorChoice, Global};
 use super::terminal::Terminal;
 use crate::config::Project;
 use crate::env;
-use crate::error::{Error, Kind, Remedy};
+use crate::error::{Diagnostic, Error, Kind, Remedy};
 use crate::jq;
 use crate::json::{minified, pretty};
+use crate::model::WorkspaceName;
 
 pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
 
@@ -39,6 +40,8 @@ pub(super) struct Ui {
     pub width: Option<usize>,
     pub stderr_is_terminal: bool,
     pub project: Project,
+    /// The workspace that the command line names: commands in hints keep it.
+    workspace: Option<WorkspaceName>,
 }
 
 /// The colour that goes with a word; the word alone says as much.
@@ -67,6 +70,7 @@ impl Ui {
             width: if terminal { Some(terminal_width()) } else { None },
             stderr_is_terminal: io::stderr().is_terminal(),
             project: Project::default(),
+            workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
         }
     }
 
@@ -186,8 +190,17 @@ impl Ui {
 
     /// An error: what failed, why, and the command that mends it.
     pub(super) fn error(&self, error: &Error) {
+        let hint = error.hint().map(|hint| match &self.workspace {
+            Some(workspace) => hint.in_workspace(workspace.as_str()),
+            None => hint,
+        });
         if self.json {
-            let mut body = json!({ "code": error.code(), "message": message(error), "hint": error.hint() });
+            let mut body = json!({
+                "code": error.code(),
+                "message": error.on_one_line(),
+                "hint": hint.as_ref().map(ToString::to_string),
+                "command": hint.and_then(|hint| hint.command),
+            });
             if let Some(connection) = error.connection() {
                 body["connection"] = json!(connection);
             }
@@ -197,8 +210,8 @@ impl Ui {
         for cause in error.causes() {
             eprint(&format!("  because: {}\n", escape_lines(&cause)));
         }
-        if let Some(hint) = error.hint() {
-            eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint)));
+        if let Some(hint) = hint {
+            eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint.to_string())));
         }
     }
 
@@ -216,11 +229,6 @@ impl Ui {
 /// Talk that is said whatever command runs.
 pub(super) fn note(text: &str) {
     eprint(&format!("{}\n", escape_lines(text)));
-}
-
-pub(super) fn message(error: &Error) -> String {
-    let causes = error.causes();
-    if causes.is_empty() { error.message() } else { format!("{}: {}", error.message(), causes.join(": ")) }
 }
 
 /// A view as JSON text. Not by way of a [`Value`]: what a view holds of a service's JSON stays as it was written.
@@ -283,14 +291,10 @@ pub(super) fn note_reader(written: io::Result<()>) {
 pub(super) struct OutputLost(#[source] &'static io::Error);
 
 impl Remedy for OutputLost {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self.0.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk_full",
-            _ => "io",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
+            _ => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::table::table;
 use super::ui::{Ui, View};
 use crate::config::Folders;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::WorkspaceName;
 use crate::runtime::App;
 use crate::vault::{self, Custody, IfAbsent};
@@ -95,25 +95,14 @@ pub(super) enum WorkspaceError {
 }
 
 impl Remedy for WorkspaceError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unknown(_) | Self::NotMade(..) => Kind::NotFound,
-            Self::Exists(_) => Kind::Usage,
+            Self::Unknown(_) => Diagnostic::new(Kind::NotFound, "unknown_workspace").run("integ workspace list"),
+            Self::NotMade(name, _) => {
+                Diagnostic::new(Kind::NotFound, "unknown_workspace").run(format!("integ workspace create {name}"))
+            }
+            Self::Exists(_) => Diagnostic::new(Kind::Usage, "workspace_exists").run("integ workspace list"),
         }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown(_) | Self::NotMade(..) => "unknown_workspace",
-            Self::Exists(_) => "workspace_exists",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotMade(name, _) => format!("integ workspace create {name}"),
-            Self::Unknown(_) | Self::Exists(_) => "integ workspace list".to_owned(),
-        })
     }
 }
 

@@ -20,7 +20,7 @@ pub use folders::Folders;
 pub use load::load;
 pub use project::{Project, ProjectError};
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::model::Transition;
 
@@ -159,41 +159,37 @@ pub enum ConfigError {
 }
 
 impl Remedy for ConfigError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::UnknownKey { .. } | Self::Value { .. } | Self::Invalid { .. } | Self::Tilde(_) => Kind::Usage,
-            Self::Untrusted(error) => error.kind(),
-            Self::NoHome | Self::Write { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoHome => "no_home",
-            Self::Tilde(_) => "invalid_home",
-            Self::Write { source, .. } => match source.kind() {
-                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => "read_only",
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "disk_full",
-                _ => "io",
-            },
-            Self::Untrusted(error) => error.code(),
-            Self::Invalid { .. } | Self::Value { .. } | Self::UnknownKey { .. } => "invalid_config",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoHome => "set INTEG_HOME to a folder, as in `INTEG_HOME=~/.integ integ status`".to_owned(),
+            Self::NoHome => Diagnostic::new(Kind::Failed, "no_home")
+                .hint(Hint::new("set INTEG_HOME to a folder, as in", "INTEG_HOME=~/.integ integ status")),
             Self::Tilde(home) => {
                 let rest = home.strip_prefix("~").unwrap_or(home);
-                format!("export INTEG_HOME=\"$HOME/{}\"", rest.display())
+                Diagnostic::new(Kind::Usage, "invalid_home")
+                    .run(format!("export INTEG_HOME=\"$HOME/{}\"", rest.display()))
             }
-            Self::Untrusted(error) => return error.hint(),
-            Self::Write { .. } => "integ config path".to_owned(),
-            Self::Invalid { path, .. } => format!("edit {}; `integ config show` lists every setting", path.display()),
-            Self::UnknownKey { likely: Some(key), .. } => format!("integ config set {key} VALUE"),
-            Self::UnknownKey { likely: None, .. } => "integ config show".to_owned(),
-            Self::Value { key, .. } => format!("integ config set {key} VALUE"),
-        })
+            Self::Write { source, .. } => match source.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                    Diagnostic::new(Kind::Failed, "read_only")
+                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Diagnostic::new(Kind::Failed, "disk_full")
+                }
+                _ => Diagnostic::new(Kind::Failed, "io"),
+            }
+            .run("integ config path"),
+            Self::Untrusted(error) => error.diagnostic(),
+            Self::Invalid { path, .. } => Diagnostic::new(Kind::Usage, "invalid_config")
+                .hint(Hint::new(format!("edit {}; this lists every setting:", path.display()), "integ config show")),
+            Self::UnknownKey { likely: None, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_config").run("integ config show")
+            }
+            Self::UnknownKey { likely: Some(key), .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_config").run(format!("integ config set {key} VALUE"))
+            }
+            Self::Value { key, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_config").run(format!("integ config set {key} VALUE"))
+            }
+        }
     }
 }

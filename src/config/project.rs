@@ -14,7 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{ConfigError, Folders};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Kind, Remedy};
 use crate::model::{ConnectionName, NameError, WorkspaceName};
 use crate::{files, nesting};
 
@@ -57,27 +57,15 @@ pub enum ProjectError {
 }
 
 impl Remedy for ProjectError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Name(error) => error.kind(),
-            Self::Shadows { .. } => Kind::Usage,
-            Self::NoWorkspace { .. } => Kind::NotFound,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Name(error) => error.code(),
-            Self::Shadows { .. } => "name_taken",
-            Self::NoWorkspace { .. } => "no_such_workspace",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Name(error) => error.hint(),
-            Self::Shadows { path, .. } => Some(format!("${{EDITOR:-vi}} {}", files::quoted(path))),
-            Self::NoWorkspace { workspace, .. } => Some(format!("integ workspace create {workspace}")),
+            Self::Name(error) => error.diagnostic(),
+            Self::Shadows { path, .. } => {
+                Diagnostic::new(Kind::Usage, "name_taken").run(format!("${{EDITOR:-vi}} {}", files::quoted(path)))
+            }
+            Self::NoWorkspace { workspace, .. } => {
+                Diagnostic::new(Kind::NotFound, "no_such_workspace").run(format!("integ workspace create {workspace}"))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Remedy, Result};
 use crate::model::{Client, Connection, ConnectionName, Standing};
 use crate::oauth::access::{lock, reconnect_command};
 use crate::oauth::revoke::{Revoked, revoke};
@@ -33,25 +33,12 @@ pub(super) struct DisconnectError {
 }
 
 impl Remedy for DisconnectError {
-    fn kind(&self) -> Kind {
-        self.source.kind()
-    }
-
-    fn code(&self) -> &'static str {
-        self.source.code()
-    }
-
-    fn hint(&self) -> Option<String> {
-        let local = format!("integ disconnect {} --local, and end it in the service's own settings", self.connection);
-        Some(
-            self.source
-                .hint_for(self.connection.connector(), &self.reconnect, &Offers::default())
-                .map_or(local.clone(), |hint| format!("{hint}; or {local}")),
-        )
-    }
-
-    fn connection(&self) -> Option<String> {
-        Some(self.connection.to_string())
+    fn diagnostic(&self) -> Diagnostic {
+        let local = format!("integ disconnect {} --local", self.connection);
+        let forget = "forget it here, and end it in the service's own settings:";
+        let hint = self.source.hint_for(self.connection.connector(), &self.reconnect, &Offers::default());
+        let text = hint.map_or(forget.to_owned(), |hint| format!("{hint}; or {forget}"));
+        self.source.diagnostic().hint(Hint::new(text, local)).connection(&self.connection)
     }
 }
 

@@ -9,6 +9,7 @@ mod oauth;
 mod redirect;
 mod talk;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub use flow::connect;
 pub use talk::{AskError, Conversation, Event, Question};
 
 use crate::connector::AppServer;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::{Client, Connection, ConnectionName, Mode, connect_command};
 use crate::oauth::{OAuthError, Offers, listener};
 use crate::secret::Secret;
@@ -147,100 +148,83 @@ pub enum ConnectError {
 }
 
 impl Remedy for ConnectError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::OAuth { source, .. } => source.kind(),
-            Self::Ask(error) => error.kind(),
-            Self::NothingGranted | Self::KeyRefused { .. } | Self::SiteTaken { .. } => Kind::AuthNeeded,
-            Self::FollowUp { status } if *status >= 500 => Kind::Temporary,
-            Self::FollowUp { .. } | Self::NoConsent { .. } => Kind::Failed,
-            _ => Kind::Usage,
-        }
+Self::NoApp { requested: Requested { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
+format!("`integ connector setup {connector}` says how to register one and what to run then; try it without:"),
+format!("integ connect {connector} --sandbox"),
+)),
+Self::NoAppAt { requested, server } => {
+let value = shlex::try_quote(&server.value).map_or("VALUE".into(), Cow::into_owned);
+Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
+"register one there, then",
+format!(
+"integ app set {} --client-id ID --client-secret-file - --param {}={value}",
+requested.connector, server.param
+),
+))
+}
+Self::NoSecret { requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
+.run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
+Self::MissingParam { requested, name, .. } => {
+Diagnostic::new(Kind::Usage, "missing_param").run(format!("{} --param {name}=VALUE", requested.command))
+}
+Self::UnknownParam { requested, known, .. } => Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
+Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
+None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
+}),
+Self::BadChoice { requested, name, choices, .. } => {
+let choice = choices.first().map_or("VALUE", String::as_str);
+Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={choice}", requested.command))
+}
+Self::BadParam { requested, name, example, .. } => {
+let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
+let example = example.as_deref().unwrap_or("VALUE");
+Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={example}", requested.command))
+}
+Self::BadKey { requested, .. } => Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command)),
+Self::KeyRefused { requested, .. } => {
+Diagnostic::new(Kind::AuthNeeded, "key_refused").run(format!("{} --with-token", requested.command))
+}
+Self::NotOffered { requested, .. } => {
+Diagnostic::new(Kind::Usage, "not_offered").run(format!("integ connector show {}", requested.connector))
+}
+Self::HttpsOnly { requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed").hint(Hint::new(
+"bring a tunnel to a port of yours:",
+format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
+)),
+Self::PeerCheckNeeded { requested } => {
+Diagnostic::new(Kind::Usage, "peer_check_needed").run(format!("{} --paste", requested.command))
+}
+Self::Choice { requested, param, labels } | Self::UnknownChoice { requested, param, labels, .. } => {
+Diagnostic::new(Kind::Usage, "choice_needed").run(format!("{} --param {param}={}", requested.command, first_quoted(labels)))
+}
+Self::SiteTaken { param, labels, other, .. } => Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
+"connect the other one under a name of its own:",
+format!("{other} --param {param}={}", first_quoted(labels)),
+)),
+Self::NothingGranted => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
+Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
+Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
+Self::NoConsent { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
+.hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
+Self::NoConsent { .. } => Diagnostic::new(Kind::Failed, "no_consent")
+.hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
+Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
+Self::BadPaste => Diagnostic::new(Kind::Usage, "invalid_callback")
+.hint(Hint::text("paste the whole address that the browser shows after you have consented")),
+Self::OAuth { requested, offers, source } => {
+let found = source.diagnostic_for(&requested.connector, &requested.command, offers);
+// Nothing is there yet that could be connected again.
+let is_refused = matches!(**source, OAuthError::Refused { .. });
+Diagnostic { code: if is_refused { "refused" } else { found.code }, ..found }
+}
+Self::Ask(error) => error.diagnostic(),
+}
     }
+}
 
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoApp { .. } | Self::NoAppAt { .. } => "no_app",
-            Self::NoSecret { .. } => "no_client_secret",
-            Self::MissingParam { .. } => "missing_param",
-            Self::UnknownParam { .. } => "unknown_param",
-            Self::BadChoice { .. } | Self::BadParam { .. } => "invalid_param",
-            Self::BadKey { .. } => "invalid_key",
-            Self::KeyRefused { .. } => "key_refused",
-            Self::NotOffered { .. } => "not_offered",
-            Self::HttpsOnly { .. } => "https_redirect_needed",
-            Self::PeerCheckNeeded { .. } => "peer_check_needed",
-            Self::Choice { .. } | Self::UnknownChoice { .. } => "choice_needed",
-            Self::SiteTaken { .. } => "site_not_granted",
-            Self::NothingGranted => "nothing_granted",
-            Self::FollowUp { .. } => "follow_up_failed",
-            Self::NoConsent { .. } => "no_consent",
-            Self::NameTaken { .. } => "name_taken",
-            Self::BadPaste => "invalid_callback",
-            // Nothing is there yet that could be connected again.
-            Self::OAuth { source, .. } if matches!(**source, OAuthError::Refused { .. }) => "refused",
-            Self::OAuth { source, .. } => source.code(),
-            Self::Ask(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoApp { requested: Requested { connector, .. } } => format!(
-                "`integ connector setup {connector}` says how to register one and what to run then; try it without: \
-                 `integ connect {connector} --sandbox`"
-            ),
-            Self::NoSecret { requested } => {
-                format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)
-            }
-            Self::NoAppAt { requested, server } => {
-                let value = shlex::try_quote(&server.value).map_or("VALUE".into(), std::borrow::Cow::into_owned);
-                format!(
-                    "register one there, then `integ app set {} --client-id ID --client-secret-file - --param {}={value}`",
-                    requested.connector, server.param
-                )
-            }
-            Self::MissingParam { requested, name, .. } => format!("{} --param {name}=VALUE", requested.command),
-            Self::UnknownParam { requested, known, .. } => match known.first() {
-                Some(_) => format!("its parameters are {}", known.join(", ")),
-                None => format!("it has none: `integ connector show {}`", requested.connector),
-            },
-            Self::BadChoice { requested, name, choices, .. } => {
-                let choice = choices.first().map_or("VALUE", String::as_str);
-                format!("{} --param {name}={choice}", requested.command)
-            }
-            Self::BadParam { requested, name, example, .. } => {
-                let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
-                format!("{} --param {name}={}", requested.command, example.as_deref().unwrap_or("VALUE"))
-            }
-            Self::BadKey { requested, .. } | Self::KeyRefused { requested, .. } => {
-                format!("{} --with-token", requested.command)
-            }
-            Self::NotOffered { requested, .. } => format!("integ connector show {}", requested.connector),
-            Self::PeerCheckNeeded { requested } => format!("{} --paste", requested.command),
-            Self::HttpsOnly { requested } => format!(
-                "bring a tunnel to a port of yours: `{} --redirect-uri https://HOST/callback --port 8910`",
-                requested.command
-            ),
-            Self::Choice { requested, param, labels } | Self::UnknownChoice { requested, param, labels, .. } => {
-                // The vendor's words, which a shell must take for nothing but words.
-                let label = labels.first().and_then(|label| shlex::try_quote(label).ok());
-                format!("{} --param {param}={}", requested.command, label.as_deref().unwrap_or("NAME"))
-            }
-            Self::SiteTaken { param, labels, other, .. } => {
-                let label = labels.first().and_then(|label| shlex::try_quote(label).ok());
-                let label = label.as_deref().unwrap_or("NAME");
-                format!("connect the other one under a name of its own: `{other} --param {param}={label}`")
-            }
-            Self::BadPaste => "paste the whole address that the browser shows after you have consented".to_owned(),
-            Self::OAuth { requested, offers, source } => {
-                return source.hint_for(&requested.connector, &requested.command, offers);
-            }
-            Self::NameTaken { command, .. } => command.clone(),
-            Self::NothingGranted | Self::FollowUp { .. } => return None,
-            Self::NoConsent { status: 500 } => "free some disk space and see what `integ vault check` says".to_owned(),
-            Self::NoConsent { .. } => "integ sandbox reset, which forgets scripted faults".to_owned(),
-            Self::Ask(error) => return error.hint(),
-        })
-    }
+/// The first of the vendor's words, which a shell must take for nothing but words.
+fn first_quoted(labels: &[String]) -> Cow<'_, str> {
+    labels.first().and_then(|label| shlex::try_quote(label).ok()).unwrap_or("NAME".into())
 }

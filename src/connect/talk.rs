@@ -5,7 +5,7 @@ use std::process::Child;
 use thiserror::Error;
 use url::Url;
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::secret::Secret;
 
 /// Something a person must see while a flow waits.
@@ -67,26 +67,14 @@ pub enum AskError {
 }
 
 impl Remedy for AskError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoTerminal { .. } | Self::Nothing | Self::TooLong { .. } => Kind::Usage,
-            Self::Read { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoTerminal { .. } => "no_terminal",
-            Self::Nothing => "nothing_entered",
-            Self::TooLong { .. } => "input_too_long",
-            Self::Read { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoTerminal { missing, .. } => Some(format!("give it with {missing}")),
-            Self::Nothing | Self::TooLong { .. } | Self::Read { .. } => None,
+            Self::NoTerminal { missing, .. } => {
+                Diagnostic::new(Kind::Usage, "no_terminal").hint(Hint::text(format!("give it with {missing}")))
+            }
+            Self::Nothing => Diagnostic::new(Kind::Usage, "nothing_entered"),
+            Self::TooLong { .. } => Diagnostic::new(Kind::Usage, "input_too_long"),
+            Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }
@@ -97,11 +85,7 @@ impl Remedy for AskError {
 pub(super) struct Interrupted;
 
 impl Remedy for Interrupted {
-    fn kind(&self) -> Kind {
-        Kind::Interrupted
-    }
-
-    fn code(&self) -> &'static str {
-        "interrupted"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Interrupted, "interrupted")
     }
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::catalogue::{built_in, is_id};
 use super::plain::without_hidden;
 use super::{Catalogue, InstallError, Mistake, Template, validate};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files;
 
 /// What a new connector file shall say.
@@ -154,41 +154,30 @@ pub enum DraftError {
 }
 
 impl Remedy for DraftError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Turn(error) => error.kind(),
-            Self::Write { .. } => Kind::Failed,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Id { .. } | Self::Invalid { .. } => "invalid_connector",
-            Self::Exists { .. } | Self::Installed { .. } => "connector_exists",
-            Self::BuiltIn { .. } => "built_in_connector",
-            Self::Turn(error) => error.code(),
-            Self::Write { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Id { .. } => Some("integ connector new acme".to_owned()),
-            Self::Invalid { mistakes } if mistakes.iter().any(|mistake| mistake.key.ends_with(".issuer")) => {
-                Some("for a server on this machine no file is needed: integ connect oidc --issuer URL".to_owned())
-            }
+            Self::Id { .. } => Diagnostic::new(Kind::Usage, "invalid_connector").run("integ connector new acme"),
             Self::Invalid { mistakes } => {
-                let flag = mistakes.iter().find_map(|mistake| flag_of(&mistake.key))?;
-                Some(format!("give it otherwise with {flag}"))
+                let hint = if mistakes.iter().any(|mistake| mistake.key.ends_with(".issuer")) {
+                    let connect = "integ connect oidc --issuer URL";
+                    Some(Hint::new("for a server on this machine no file is needed:", connect))
+                } else {
+                    let flag = mistakes.iter().find_map(|mistake| flag_of(&mistake.key));
+                    flag.map(|flag| Hint::text(format!("give it otherwise with {flag}")))
+                };
+                Diagnostic::new(Kind::Usage, "invalid_connector").maybe_hint(hint)
             }
-            Self::Exists { .. } => Some("write over it with --replace, or elsewhere with --output FILE".to_owned()),
-            Self::BuiltIn { .. } => {
-                Some("choose another id; or --output FILE, then `integ connector install FILE --replace`".to_owned())
+            Self::Exists { .. } => Diagnostic::new(Kind::Usage, "connector_exists")
+                .hint(Hint::text("write over it with --replace, or elsewhere with --output FILE")),
+            Self::BuiltIn { .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
+                .hint(Hint::new("choose another id; or --output FILE, then", "integ connector install FILE --replace")),
+            Self::Installed { id } => {
+                Diagnostic::new(Kind::Usage, "connector_exists").run(format!("integ connector remove {id}"))
             }
-            Self::Installed { id } => Some(format!("integ connector remove {id}")),
-            Self::Turn(error) => error.hint(),
-            Self::Write { .. } => Some("write elsewhere with --output FILE".to_owned()),
+            Self::Turn(error) => error.diagnostic(),
+            Self::Write { .. } => {
+                Diagnostic::new(Kind::Failed, "io").hint(Hint::text("write elsewhere with --output FILE"))
+            }
         }
     }
 }
@@ -582,7 +571,10 @@ mod tests {
         let mut draft = draft();
         draft.base = Some("http://acme.example".to_owned());
         let error = draft.file().unwrap_err();
-        assert!(matches!(error, DraftError::Invalid { .. }) && error.hint().unwrap().contains("--base"), "{error}");
+        assert!(
+            matches!(error, DraftError::Invalid { .. }) && error.hint().unwrap().text.contains("--base"),
+            "{error}"
+        );
         draft.id = "../evil".to_owned();
         assert!(matches!(draft.file(), Err(DraftError::Id { .. })));
     }

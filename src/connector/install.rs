@@ -13,7 +13,7 @@ use super::catalogue::{LONGEST_ID, built_in, is_id, parse};
 use super::pin::{Pin, sha256};
 use super::{Capabilities, Catalogue, Connector, Mistake, validate};
 use crate::clock::Timestamp;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::{self, TrustError};
 
 /// Bytes of a connector's file. The longest of those built in has a twentieth of it.
@@ -82,59 +82,34 @@ fn lines(mistakes: &[Mistake]) -> String {
 }
 
 impl Remedy for InstallError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::BuiltIn { .. }
-            | Self::Installed { .. }
-            | Self::Own { .. }
-            | Self::Permanent { .. }
-            | Self::NotInstalled { .. } => Kind::Usage,
-            Self::Unknown { .. } => Kind::NotFound,
-            Self::TooLarge { .. }
-            | Self::Invalid { .. }
-            | Self::Id { .. }
-            | Self::OtherText { .. }
-            | Self::Untrusted(_)
-            | Self::Write { .. } => Kind::Failed,
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "too_large"),
+            Self::Id { .. } | Self::Invalid { path: None, .. } => Diagnostic::new(Kind::Failed, "invalid_connector"),
+            Self::Invalid { path: Some(path), .. } => Diagnostic::new(Kind::Failed, "invalid_connector")
+                .run(format!("integ connector validate {}", path.display())),
+            Self::OtherText { .. } => Diagnostic::new(Kind::Failed, "sha256_mismatch")
+                .hint(Hint::text("do not trust it before the one who gave you the SHA-256 has explained why")),
+            Self::BuiltIn { from, .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
+                .hint(Hint::new("to put yours in its place:", format!("integ connector install {from} --replace"))),
+            Self::Permanent { id } => Diagnostic::new(Kind::Usage, "built_in_connector").hint(Hint::new(
+                format!("to use another in its place, install a file whose id is {id}:"),
+                "integ connector install FILE --replace",
+            )),
+            Self::Installed { from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
+                .run(format!("integ connector install {from} --replace")),
+            Self::Own { from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
+                .hint(Hint::new("to give yours up:", format!("integ connector install {from} --replace"))),
+            Self::NotInstalled { path, .. } => {
+                Diagnostic::new(Kind::Usage, "not_installed").run(format!("rm {}", path.display()))
+            }
+            Self::Unknown { .. } => Diagnostic::new(Kind::NotFound, "unknown_connector").run("integ connector list"),
+            Self::Untrusted(error) => error.diagnostic(),
+            Self::Write { path, .. } => Diagnostic::new(Kind::Failed, "io").hint(Hint::new(
+                "see what is wrong there:",
+                format!("ls -ld {}", path.parent().unwrap_or(path).display()),
+            )),
         }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::Invalid { .. } | Self::Id { .. } => "invalid_connector",
-            Self::OtherText { .. } => "sha256_mismatch",
-            Self::BuiltIn { .. } | Self::Permanent { .. } => "built_in_connector",
-            Self::Installed { .. } | Self::Own { .. } => "connector_exists",
-            Self::NotInstalled { .. } => "not_installed",
-            Self::Unknown { .. } => "unknown_connector",
-            Self::Untrusted(error) => error.code(),
-            Self::Write { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
-            Self::Invalid { path: None, .. } | Self::TooLarge { .. } | Self::Id { .. } => return None,
-            Self::OtherText { .. } => "do not trust it before whoever gave you the SHA-256 has told you why".to_owned(),
-            Self::BuiltIn { from, .. } => {
-                format!("to put yours in its place: integ connector install {from} --replace")
-            }
-            Self::Installed { from, .. } => format!("integ connector install {from} --replace"),
-            Self::Own { from, .. } => {
-                format!("to give yours up: integ connector install {from} --replace")
-            }
-            Self::Permanent { id } => {
-                format!("to use another in its place: integ connector install FILE --replace, where its id is {id}")
-            }
-            Self::NotInstalled { path, .. } => format!("rm {}", path.display()),
-            Self::Unknown { .. } => "integ connector list".to_owned(),
-            Self::Untrusted(error) => return error.hint(),
-            Self::Write { path, .. } => {
-                format!("see what is wrong there: ls -ld {}", path.parent().unwrap_or(path).display())
-            }
-        })
     }
 }
 

@@ -52,7 +52,7 @@ pub use typed::{AppServer, app_server, issuer_of, read_param};
 pub use validate::{Mistake, validate};
 pub use variables::{CLIENT_ID, parts, parts_of, steers, variable};
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 
 /// The words that `category` may have.
@@ -88,43 +88,29 @@ pub enum ConnectorError {
 }
 
 impl Remedy for ConnectorError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unknown { .. } => Kind::NotFound,
-            Self::UnknownAuth { .. } => Kind::Usage,
-            Self::Untrusted(error) => error.kind(),
-            Self::Invalid { .. } | Self::Changed { .. } | Self::Pin { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "unknown_connector",
-            Self::Invalid { .. } => "invalid_connector",
-            Self::Untrusted(error) => error.code(),
-            Self::Changed { .. } => "changed_connector",
-            Self::Pin { .. } => "invalid_pin",
-            Self::UnknownAuth { .. } => "unknown_auth",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unknown { likely: Some(id), .. } => {
-                format!("did you mean {id}? `integ connector list` shows them all")
+            Self::Unknown { likely, .. } => Diagnostic::new(Kind::NotFound, "unknown_connector").hint(match likely {
+                Some(id) => Hint::new(format!("did you mean {id}? list them all:"), "integ connector list"),
+                None => Hint::run("integ connector list"),
+            }),
+            Self::Invalid { path, id, .. } => {
+                let file = path.as_ref().map_or_else(|| id.clone(), |path| path.display().to_string());
+                Diagnostic::new(Kind::Failed, "invalid_connector").run(format!("integ connector validate {file}"))
             }
-            Self::Unknown { likely: None, .. } => "integ connector list".to_owned(),
-            Self::Invalid { path: Some(path), .. } => format!("integ connector validate {}", path.display()),
-            Self::Invalid { path: None, id, .. } => format!("integ connector validate {id}"),
-            Self::Untrusted(error) => return error.hint(),
-            Self::Changed { path, .. } => {
-                format!("look at what it says now, then `integ connector install {} --replace`", path.display())
+            Self::Untrusted(error) => error.diagnostic(),
+            Self::Changed { path, .. } => Diagnostic::new(Kind::Failed, "changed_connector").hint(Hint::new(
+                "look at what it says now, then",
+                format!("integ connector install {} --replace", path.display()),
+            )),
+            Self::Pin { id, .. } => {
+                Diagnostic::new(Kind::Failed, "invalid_pin").run(format!("integ connector remove {id}"))
             }
-            Self::Pin { id, .. } => format!("integ connector remove {id}"),
             Self::UnknownAuth { connector, known, .. } => {
-                format!("integ connect {connector} --auth {}", known.first().map_or("NAME", String::as_str))
+                let auth = known.first().map_or("NAME", String::as_str);
+                Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("integ connect {connector} --auth {auth}"))
             }
-        })
+        }
     }
 }
 

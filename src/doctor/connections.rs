@@ -118,7 +118,8 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
                 (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), fix())),
                 // One that was changed since it was installed, or speaks for another.
                 (None, Err(error)) => {
-                    findings.push(Finding::problem("connectors", format!("{id}: {error}"), error.hint()));
+                    let hint = error.hint().map(|hint| hint.to_string());
+                    findings.push(Finding::problem("connectors", format!("{id}: {error}"), hint));
                 }
                 (None, Ok(_)) => {}
             },

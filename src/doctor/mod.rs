@@ -76,8 +76,7 @@ impl Finding {
     /// A failure of another module, with its own hint.
     fn failure(check: &'static str, error: impl Remedy) -> Self {
         let error = Error::from(error);
-        let why: Vec<String> = std::iter::once(error.message()).chain(error.causes()).collect();
-        Self::problem(check, why.join(": "), error.hint())
+        Self::problem(check, error.on_one_line(), error.hint().map(|hint| hint.to_string()))
     }
 }
 

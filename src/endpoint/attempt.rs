@@ -6,6 +6,7 @@ use super::schedule::{Outcome, Whom};
 use crate::clock::{Clock, RunningLimit, Stopwatch, Timestamp};
 use crate::config::Config;
 use crate::connector::Rate;
+use crate::error::on_one_line;
 use crate::http::egress::Guard;
 use crate::http::{Client, Request, Response, Route};
 use crate::secret::{REDACTED, Secret};
@@ -47,9 +48,7 @@ impl Sender {
                 match RunningLimit::new(endpoint.rules.timeout).wait(sending).await {
                     Some(Ok(response)) => answered(&mut attempt, &response, self.clock.now()),
                     Some(Err(error)) => {
-                        let error = crate::error::Error::from(error);
-                        let why = std::iter::once(error.message()).chain(error.causes());
-                        attempt.error = Some(why.collect::<Vec<_>>().join(": "));
+                        attempt.error = Some(on_one_line(&error));
                         Outcome::Failed
                     }
                     None => {

@@ -25,7 +25,7 @@ pub use manage::{Change, add, find, new_secret, remove, rotate, set_enabled, upd
 pub use send::{Bulk, Order, Outgoing, order, retry, retry_all, send};
 pub use worker::{Attempted, Summary, Until, Work, deliver, wait};
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;
 use crate::store::outbox::DeliveryId;
 use crate::store::{EndpointId, StoreError};
@@ -69,61 +69,36 @@ pub enum EndpointError {
 }
 
 impl Remedy for EndpointError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoEndpoint(_) | Self::NoDelivery(_) | Self::NoType(_) => Kind::NotFound,
-            Self::Url(..)
-            | Self::Rule { .. }
-            | Self::Data { .. }
-            | Self::Shape { .. }
-            | Self::TooLarge { .. }
-            | Self::MessageId(_)
-            | Self::DeliveryId(_) => Kind::Usage,
-            Self::Http(error) => error.kind(),
-            Self::Disabled(_) | Self::Read { .. } | Self::Conflict(_) | Self::Lock { .. } => Kind::Failed,
-            Self::Busy => Kind::Temporary,
-            Self::Store(error) => error.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoEndpoint(_) => "unknown_endpoint",
-            Self::NoDelivery(_) => "unknown_delivery",
-            Self::Url(..) => "invalid_url",
-            Self::Http(error) => error.code(),
-            Self::Disabled(_) => "endpoint_disabled",
-            Self::Rule { .. } => "invalid_rule",
-            Self::Data { .. } => "invalid_json",
-            Self::Shape { .. } => "invalid_data",
-            Self::NoType(_) => "unknown_event_type",
-            Self::Read { .. } | Self::Lock { .. } => "io",
-            Self::TooLarge { .. } => "message_too_large",
-            Self::MessageId(_) => "invalid_message_id",
-            Self::DeliveryId(_) => "invalid_delivery_id",
-            Self::Conflict(_) => "message_conflict",
-            Self::Busy => "busy",
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoEndpoint(_) => "integ endpoint list".to_owned(),
-            Self::NoDelivery(_) | Self::DeliveryId(_) => "integ endpoint deliveries".to_owned(),
-            Self::Url(..) => "integ endpoint add https://HOST/PATH".to_owned(),
-            Self::Http(error) => return error.hint(),
-            Self::Disabled(id) => format!("integ endpoint enable {id}"),
-            Self::Rule { .. } => "integ endpoint add --help".to_owned(),
-            Self::Data { .. } | Self::Read { .. } | Self::TooLarge { .. } => {
-                "integ endpoint send TYPE --data FILE, which holds JSON".to_owned()
+            Self::NoEndpoint(_) => Diagnostic::new(Kind::NotFound, "unknown_endpoint").run("integ endpoint list"),
+            Self::NoDelivery(_) => Diagnostic::new(Kind::NotFound, "unknown_delivery").run("integ endpoint deliveries"),
+            Self::Url(..) => Diagnostic::new(Kind::Usage, "invalid_url").run("integ endpoint add https://HOST/PATH"),
+            Self::Http(error) => error.diagnostic(),
+            Self::Disabled(id) => {
+                Diagnostic::new(Kind::Failed, "endpoint_disabled").run(format!("integ endpoint enable {id}"))
             }
-            Self::Shape { .. } | Self::NoType(_) => "integ endpoint event list".to_owned(),
-            Self::MessageId(_) => "leave --id out for a new one".to_owned(),
-            Self::Conflict(id) => format!("integ endpoint deliveries {id}"),
-            Self::Busy => "try again when it has ended; `integ endpoint deliveries` shows what it does".to_owned(),
-            Self::Lock { .. } => "integ config path".to_owned(),
-            Self::Store(error) => return error.hint(),
-        })
+            Self::Rule { .. } => Diagnostic::new(Kind::Usage, "invalid_rule").run("integ endpoint add --help"),
+            Self::Data { .. } => Diagnostic::new(Kind::Usage, "invalid_json").hint(send_json()),
+            Self::Shape { .. } => Diagnostic::new(Kind::Usage, "invalid_data").run("integ endpoint event list"),
+            Self::NoType(_) => Diagnostic::new(Kind::NotFound, "unknown_event_type").run("integ endpoint event list"),
+            Self::Read { .. } => Diagnostic::new(Kind::Failed, "io").hint(send_json()),
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Usage, "message_too_large").hint(send_json()),
+            Self::MessageId(_) => {
+                Diagnostic::new(Kind::Usage, "invalid_message_id").hint(Hint::text("leave --id out for a new one"))
+            }
+            Self::DeliveryId(_) => Diagnostic::new(Kind::Usage, "invalid_delivery_id").run("integ endpoint deliveries"),
+            Self::Conflict(id) => {
+                Diagnostic::new(Kind::Failed, "message_conflict").run(format!("integ endpoint deliveries {id}"))
+            }
+            Self::Busy => Diagnostic::new(Kind::Temporary, "busy")
+                .hint(Hint::new("try again when it has ended; see what it does:", "integ endpoint deliveries")),
+            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io").run("integ config path"),
+            Self::Store(error) => error.diagnostic(),
+        }
     }
+}
+
+fn send_json() -> Hint {
+    Hint::new("give a file that holds JSON:", "integ endpoint send TYPE --data FILE")
 }

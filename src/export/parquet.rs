@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::columns::{Columns, Kind, members};
 use crate::clock::Timestamp;
-use crate::error::{Kind as ErrorKind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind as ErrorKind, Remedy};
 use crate::json::{Json, Type as JsonType};
 use crate::store::StoredRecord;
 
@@ -52,24 +52,11 @@ impl ParquetError {
 }
 
 impl Remedy for ParquetError {
-    fn kind(&self) -> ErrorKind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Write { .. } => ErrorKind::Failed,
-            Self::Changed { .. } => ErrorKind::Temporary,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Write { .. } => "io",
-            Self::Changed { .. } => "changed_meanwhile",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Write { .. } => None,
-            Self::Changed { .. } => Some("try again when `integ job list` shows no running sync of it".to_owned()),
+            Self::Write { .. } => Diagnostic::new(ErrorKind::Failed, "io"),
+            Self::Changed { .. } => Diagnostic::new(ErrorKind::Temporary, "changed_meanwhile")
+                .hint(Hint::new("try again when no sync of it is running:", "integ job list")),
         }
     }
 }

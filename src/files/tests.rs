@@ -34,7 +34,7 @@ fn a_file_is_trusted_unless_others_can_write_to_it_or_to_a_folder_above_it() {
     for (wide, refused) in [(0o666, &path), (0o646, &path)] {
         mode(&path, wide);
         let error = read(&path).unwrap_err();
-        assert_eq!(error.hint().unwrap(), format!("chmod go-w {}", refused.display()));
+        assert_eq!(error.hint().unwrap().to_string(), format!("chmod go-w {}", refused.display()));
     }
     mode(&path, 0o644);
     // A folder that was found safe is not looked at again by the same process: each case has folders of its own.
@@ -111,7 +111,7 @@ fn a_secret_is_readable_by_its_owner_alone() {
     for wide in [0o644, 0o640, 0o604] {
         mode(&path, wide);
         let error = read_secret(&path, 10).unwrap_err();
-        assert_eq!(error.hint().unwrap(), format!("chmod 600 {}", path.display()));
+        assert_eq!(error.hint().unwrap().to_string(), format!("chmod 600 {}", path.display()));
     }
     mode(&path, 0o600);
     assert_eq!(read_secret(&path, 10).unwrap().unwrap().as_slice(), b"text");

@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 
 use super::owner;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Kind, Remedy};
 
 /// Symbolic links on the way to one file; as many as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -60,35 +60,31 @@ impl TrustError {
 }
 
 impl Remedy for TrustError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::ForeignOwner { .. } | Self::Writable { .. } | Self::Readable { .. } | Self::TooManyLinks(_) => {
-                "unsafe_file"
+            Self::ForeignOwner { path, .. } if owner::is_root() => {
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chown root {}", quoted(path)))
             }
-            Self::NotAFile(_) => "not_a_file",
-            Self::TooLarge { .. } => "too_large",
-            Self::NotText(_) => "not_text",
-            Self::Read { .. } => "io",
+            Self::ForeignOwner { path, .. } => {
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("sudo chown \"$USER\" {}", quoted(path)))
+            }
+            Self::Writable { path, owner } => {
+                let sudo = if owner::is_ours(*owner) { "" } else { "sudo " };
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("{sudo}chmod go-w {}", quoted(path)))
+            }
+            Self::Readable { path } => {
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chmod 600 {}", quoted(path)))
+            }
+            Self::TooManyLinks(path) => {
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("namei -l {}", quoted(path)))
+            }
+            Self::NotAFile(path) => Diagnostic::new(Kind::Failed, "not_a_file").run(format!("ls -ld {}", quoted(path))),
+            Self::TooLarge { path, .. } => {
+                Diagnostic::new(Kind::Failed, "too_large").run(format!("ls -ld {}", quoted(path)))
+            }
+            Self::NotText(path) => Diagnostic::new(Kind::Failed, "not_text").run(format!("file {}", quoted(path))),
+            Self::Read { path, .. } => Diagnostic::new(Kind::Failed, "io").run(format!("ls -ld {}", quoted(path))),
         }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::ForeignOwner { path, .. } if owner::is_root() => format!("chown root {}", quoted(path)),
-            Self::ForeignOwner { path, .. } => format!("sudo chown \"$USER\" {}", quoted(path)),
-            Self::Writable { path, owner } if owner::is_ours(*owner) => format!("chmod go-w {}", quoted(path)),
-            Self::Writable { path, .. } => format!("sudo chmod go-w {}", quoted(path)),
-            Self::Readable { path } => format!("chmod 600 {}", quoted(path)),
-            Self::NotAFile(path) | Self::TooLarge { path, .. } | Self::Read { path, .. } => {
-                format!("ls -ld {}", quoted(path))
-            }
-            Self::TooManyLinks(path) => format!("namei -l {}", quoted(path)),
-            Self::NotText(path) => format!("file {}", quoted(path)),
-        })
     }
 }
 

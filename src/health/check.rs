@@ -134,8 +134,6 @@ fn unusable(name: &ConnectionName, error: Error) -> Result<Report> {
         Kind::Temporary => Outcome::Temporary,
         _ => Outcome::Failed,
     };
-    let causes = error.causes();
-    let detail = causes.last().map_or_else(|| error.message(), |cause| format!("{}: {cause}", error.message()));
     Ok(Report {
         connection: name.clone(),
         outcome,
@@ -143,8 +141,8 @@ fn unusable(name: &ConnectionName, error: Error) -> Result<Report> {
         account: None,
         missing_scopes: Vec::new(),
         http_status: None,
-        detail: Some(detail),
-        hint: error.hint(),
+        detail: Some(error.on_one_line()),
+        hint: error.hint().map(|hint| hint.to_string()),
     })
 }
 
@@ -198,7 +196,7 @@ async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> 
             found.report.duration = Some(stopwatch.elapsed());
             found.report.outcome = if error.kind() == Kind::Temporary { Outcome::Temporary } else { Outcome::Failed };
             found.report.detail = Some(error.message());
-            found.report.hint = error.hint();
+            found.report.hint = error.hint().map(|hint| hint.to_string());
         }
         Err(error) => found.report = unusable(&session.connection.name, error.into())?,
     }

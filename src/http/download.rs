@@ -4,7 +4,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::{Client, HttpError, Request, Route, redact_url};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 #[derive(Debug, Error)]
 pub enum DownloadError {
@@ -19,31 +19,18 @@ pub enum DownloadError {
 }
 
 impl Remedy for DownloadError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Http(error) => error.kind(),
-            Self::Status { status, .. } if *status == 429 || *status >= 500 => Kind::Temporary,
-            Self::Status { status: 404 | 410, .. } => Kind::NotFound,
-            Self::Status { .. } | Self::Elsewhere { .. } => Kind::Failed,
-            Self::Credentials => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Http(error) => error.code(),
-            Self::Status { .. } => "download_failed",
-            Self::Elsewhere { .. } => "redirected",
-            Self::Credentials => "credentials_in_url",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Http(error) => error.hint(),
-            Self::Status { .. } => None,
-            Self::Elsewhere { target, .. } => Some(format!("if you trust that place, name it yourself: {target}")),
-            Self::Credentials => Some("save the file with a program that keeps them, and name the file".to_owned()),
+            Self::Http(error) => error.diagnostic(),
+            Self::Status { status, .. } if *status == 429 || *status >= 500 => {
+                Diagnostic::new(Kind::Temporary, "download_failed")
+            }
+            Self::Status { status: 404 | 410, .. } => Diagnostic::new(Kind::NotFound, "download_failed"),
+            Self::Status { .. } => Diagnostic::new(Kind::Failed, "download_failed"),
+            Self::Elsewhere { target, .. } => Diagnostic::new(Kind::Failed, "redirected")
+                .hint(Hint::text(format!("if you trust that place, name it yourself: {target}"))),
+            Self::Credentials => Diagnostic::new(Kind::Usage, "credentials_in_url")
+                .hint(Hint::text("save the file with a program that keeps them, and name the file")),
         }
     }
 }

@@ -28,7 +28,7 @@ pub use redact::{redact_header, redact_url, scrub};
 pub use retry::{Attempt, LONGEST_RETRY_AFTER, SHORTEST_RETRY_AFTER, backoff, pause};
 pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::size;
 
 /// Why no answer came. What the vendor answers, whatever its status, is a [`Response`].
@@ -80,65 +80,40 @@ impl HttpError {
 }
 
 impl Remedy for HttpError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Kind::Temporary,
-            Self::Insecure { .. } | Self::Forbidden(_) | Self::Undeclared { .. } | Self::NotTyped(_) => Kind::Usage,
-            Self::Certificate { .. }
-            | Self::Tls { .. }
-            | Self::TooLarge { .. }
-            | Self::Unwritable { .. }
-            | Self::Client { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Connect { .. } | Self::Broken { .. } => "network",
-            Self::Certificate { .. } => "certificate",
-            Self::Tls { .. } => "tls",
-            Self::Timeout { .. } => "timeout",
-            Self::TooLarge { .. } => "answer_too_large",
-            Self::Insecure { .. } => "insecure_url",
-            Self::Forbidden(_) | Self::NotTyped(_) => "egress_refused",
-            Self::Undeclared { .. } => "undeclared_host",
-            Self::Unwritable { .. } | Self::Client { .. } => "http",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Connect { origin, .. } => {
-                Some(format!("check the network and any HTTPS_PROXY, then try again: `curl -I {origin}`"))
+            Self::Connect { origin, .. } => Diagnostic::new(Kind::Temporary, "network")
+                .hint(Hint::new("check the network and any HTTPS_PROXY, then try again:", format!("curl -I {origin}"))),
+            Self::Certificate { distrust: Distrust::Time { .. }, .. } => {
+                Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new("check the clock:", "date"))
             }
-            Self::Certificate { distrust: Distrust::Time { .. }, .. } => Some("check the clock: `date`".to_owned()),
             Self::Certificate { origin, distrust: Distrust::UnknownAuthority, .. } => {
-                let check = format!("`curl -I {origin}`");
-                Some(format!(
-                    "set SSL_CERT_FILE to a PEM file with that authority's certificate, then check with {check}"
+                Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new(
+                    "set SSL_CERT_FILE to a PEM file with that authority's certificate, then check with",
+                    format!("curl -I {origin}"),
                 ))
             }
-            Self::Certificate { origin, .. } | Self::Tls { origin, .. } => {
-                Some(format!("see what the server presents: `curl -Iv {origin}`"))
-            }
-            Self::Timeout { .. } => {
-                Some("try again, or give it longer: `integ config set http.timeout 60s`".to_owned())
-            }
-            Self::Broken { .. } => Some("try again".to_owned()),
-            Self::Insecure { .. } => {
-                Some("use an https URL; plain http is for 127.0.0.1 and localhost only".to_owned())
-            }
-            Self::Forbidden(refusal) => {
-                Some(format!("if it is meant to be called: `integ config set http.allow {}`", refusal.host))
-            }
-            Self::TooLarge { limit, setting: true, .. } => {
-                Some(format!("integ config set http.largest_answer {}", size::show(limit.saturating_mul(4))))
-            }
-            Self::TooLarge { .. }
-            | Self::Unwritable { .. }
-            | Self::Client { .. }
-            | Self::Undeclared { .. }
-            | Self::NotTyped(_) => None,
+            Self::Certificate { origin, .. } => Diagnostic::new(Kind::Failed, "certificate").hint(presented(origin)),
+            Self::Tls { origin, .. } => Diagnostic::new(Kind::Failed, "tls").hint(presented(origin)),
+            Self::Timeout { .. } => Diagnostic::new(Kind::Temporary, "timeout")
+                .hint(Hint::new("try again, or give it longer:", "integ config set http.timeout 60s")),
+            Self::Broken { .. } => Diagnostic::new(Kind::Temporary, "network").hint(Hint::text("try again")),
+            Self::TooLarge { limit, setting: true, .. } => Diagnostic::new(Kind::Failed, "answer_too_large")
+                .run(format!("integ config set http.largest_answer {}", size::show(limit.saturating_mul(4)))),
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "answer_too_large"),
+            Self::Insecure { .. } => Diagnostic::new(Kind::Usage, "insecure_url")
+                .hint(Hint::text("use an https URL; plain http is for 127.0.0.1 and localhost only")),
+            Self::Forbidden(refusal) => Diagnostic::new(Kind::Usage, "egress_refused").hint(Hint::new(
+                "if it is meant to be called:",
+                format!("integ config set http.allow {}", refusal.host),
+            )),
+            Self::NotTyped(_) => Diagnostic::new(Kind::Usage, "egress_refused"),
+            Self::Undeclared { .. } => Diagnostic::new(Kind::Usage, "undeclared_host"),
+            Self::Unwritable { .. } | Self::Client { .. } => Diagnostic::new(Kind::Failed, "http"),
         }
     }
+}
+
+fn presented(origin: &str) -> Hint {
+    Hint::new("see what the server presents:", format!("curl -Iv {origin}"))
 }

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use self::worker::Worker;
 pub(crate) use self::worker::{ARGUMENT, serve};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::{self, Json, without_lone_surrogates};
 
 /// The longest expression.
@@ -53,23 +53,18 @@ pub enum JqError {
 }
 
 impl Remedy for JqError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::TooLong { .. } | Self::Time { .. } | Self::Memory { .. } | Self::Output { .. } => "jq_limit",
-            _ => "jq",
+            Self::TooLong { .. } | Self::Time { .. } | Self::Memory { .. } | Self::Output { .. } => {
+                Diagnostic::new(Kind::Usage, "jq_limit")
+                    .hint(Hint::text("print the JSON with --json and process it with another program"))
+            }
+            Self::Expression { .. } => {
+                Diagnostic::new(Kind::Usage, "jq").hint(Hint::text("see https://jqlang.org/manual"))
+            }
+            _ => Diagnostic::new(Kind::Usage, "jq")
+                .hint(Hint::text("run it with --json alone to see what the expression is given")),
         }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self.code() {
-            "jq_limit" => "print the JSON with --json and process it with another program".to_owned(),
-            _ if matches!(self, Self::Expression { .. }) => "see https://jqlang.org/manual".to_owned(),
-            _ => "run it with --json alone to see what the expression is given".to_owned(),
-        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 /// `slack`, or `slack@work` for a named account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,22 +23,16 @@ pub enum NameError {
 }
 
 impl Remedy for NameError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "invalid_name"
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            NameError::Connection(_) => {
-                "write CONNECTOR or CONNECTOR@ACCOUNT in letters, digits, '.', '_' and '-', as `integ status` lists them".to_owned()
-            }
-            NameError::Workspace(_) => {
-                "use up to 64 lower-case letters, digits, '_' and '-'; `integ workspace list` shows those there are".to_owned()
-            }
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "invalid_name").hint(match self {
+            Self::Connection(_) => Hint::new(
+                "write CONNECTOR or CONNECTOR@ACCOUNT in letters, digits, '.', '_' and '-', as listed by",
+                "integ status",
+            ),
+            Self::Workspace(_) => Hint::new(
+                "use up to 64 lower-case letters, digits, '_' and '-'; list the workspaces:",
+                "integ workspace list",
+            ),
         })
     }
 }

@@ -28,7 +28,7 @@ pub use post::signing_secret;
 
 use crate::clock::Stopwatch;
 use crate::config::{Config, NotifyConfig};
-use crate::error::{Error, Kind, Remedy};
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::http::egress::Guard;
 use crate::http::{Client, HttpError};
@@ -75,45 +75,29 @@ impl NotifyError {
 }
 
 impl Remedy for NotifyError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Program(ProgramError::Words) | Self::NoSecret | Self::Secret { .. } => Kind::Usage,
-            Self::SecretFile(error) => error.kind(),
-            Self::Http(error) => error.kind(),
-            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => Kind::Temporary,
-            Self::Program(_) | Self::SecretMissing { .. } | Self::Status { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Program(ProgramError::Words) => "invalid_config",
-            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => "notify_timeout",
-            Self::Program(_) => "notify_command",
-            Self::NoSecret => "no_notify_secret",
-            Self::Secret { .. } => "invalid_notify_secret",
-            Self::SecretFile(error) => error.code(),
-            Self::SecretMissing { .. } => "no_secret_file",
-            Self::Status { .. } => "notify_refused",
-            Self::Http(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Program(ProgramError::Words | ProgramError::Start { .. }) => {
-                "integ config set notify.command COMMAND".to_owned()
+            Self::Program(ProgramError::Words) => {
+                Diagnostic::new(Kind::Usage, "invalid_config").run("integ config set notify.command COMMAND")
             }
+            Self::Program(ProgramError::Start { .. }) => {
+                Diagnostic::new(Kind::Failed, "notify_command").run("integ config set notify.command COMMAND")
+            }
+            Self::Program(ProgramError::Ended { .. }) => Diagnostic::new(Kind::Failed, "notify_command"),
             Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => {
-                "integ config set notify.timeout 30s".to_owned()
+                Diagnostic::new(Kind::Temporary, "notify_timeout").run("integ config set notify.timeout 30s")
             }
-            Self::NoSecret => NEW_SECRET.to_owned(),
-            Self::Secret { .. } => format!("make another: {NEW_SECRET}"),
-            Self::SecretMissing { .. } => "integ config set notify.secret_file PATH".to_owned(),
-            Self::SecretFile(error) => return error.hint(),
-            Self::Http(error) => return error.hint(),
-            Self::Program(ProgramError::Ended { .. }) | Self::Status { .. } => return None,
-        })
+            Self::NoSecret => Diagnostic::new(Kind::Usage, "no_notify_secret").run(NEW_SECRET),
+            Self::Secret { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_notify_secret").hint(Hint::new("make another:", NEW_SECRET))
+            }
+            Self::SecretMissing { .. } => {
+                Diagnostic::new(Kind::Failed, "no_secret_file").run("integ config set notify.secret_file PATH")
+            }
+            Self::SecretFile(error) => error.diagnostic(),
+            Self::Status { .. } => Diagnostic::new(Kind::Failed, "notify_refused"),
+            Self::Http(error) => error.diagnostic(),
+        }
     }
 }
 
@@ -245,7 +229,7 @@ impl Hook {
             *held(&self.silent) = Some(Stopwatch::start());
         }
         let error = Error::from(error);
-        let why: String = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        let why = error.on_one_line();
         let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
         let (subject, event) = (notice.subject(), notice.transition.as_str());
         tracing::warn!("nobody was told of the {event} of {subject}: {why}{hint}");

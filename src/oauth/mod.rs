@@ -30,7 +30,7 @@ use url::Url;
 pub use client::Party;
 
 use crate::connector::{Auth, ClientAuth, GrantKind, OAuth2, Template, TemplateError, Values};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;
 use crate::http::loopback::BindError;
 use crate::model::Account;
@@ -203,45 +203,8 @@ impl OAuthError {
 }
 
 impl Remedy for OAuthError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Denied { .. } | Self::Refused { .. } | Self::TimedOut { .. } | Self::DeviceExpired => {
-                Kind::AuthNeeded
-            }
-            Self::Temporary { .. } | Self::Unavailable { .. } => Kind::Temporary,
-            Self::Http(error) => error.kind(),
-            Self::Template(_) | Self::NoEndpoint(_) => Kind::Usage,
-            Self::Rejected { .. }
-            | Self::Malformed { .. }
-            | Self::Discovery { .. }
-            | Self::Issuer { .. }
-            | Self::Listener { .. }
-            | Self::Serve { .. }
-            | Self::NoS256 { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Denied { .. } => "denied",
-            Self::Refused { .. } => "needs_reauth",
-            Self::Rejected { .. } => "rejected",
-            Self::Temporary { .. } | Self::Unavailable { .. } => "vendor_unavailable",
-            Self::Malformed { .. } => "malformed_answer",
-            Self::Http(error) => error.code(),
-            Self::Template(_) => "missing_value",
-            Self::NoEndpoint(_) => "no_endpoint",
-            Self::Discovery { .. } => "discovery_failed",
-            Self::Issuer { .. } => "issuer_mismatch",
-            Self::Listener { .. } | Self::Serve { .. } => "listener",
-            Self::TimedOut { .. } => "timed_out",
-            Self::DeviceExpired => "device_expired",
-            Self::NoS256 { .. } => "pkce_unsupported",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        self.hint_for("CONNECTOR", "integ connect CONNECTOR", &Offers::default())
+    fn diagnostic(&self) -> Diagnostic {
+        self.diagnostic_for("CONNECTOR", "integ connect CONNECTOR", &Offers::default())
     }
 }
 
@@ -280,48 +243,68 @@ impl Offers {
 }
 
 impl OAuthError {
-    /// What to do about it, for one connector; `connect` is the command that connects it as it was asked for.
-    pub fn hint_for(&self, connector: &str, connect: &str, offers: &Offers) -> Option<String> {
+    /// What it means for one connector; `connect` is the command that connects it as it was asked for.
+    pub fn diagnostic_for(&self, connector: &str, connect: &str, offers: &Offers) -> Diagnostic {
+        match self {
+            Self::Denied { .. } => Diagnostic::new(Kind::AuthNeeded, "denied"),
+            Self::Refused { .. } => Diagnostic::new(Kind::AuthNeeded, "needs_reauth"),
+            Self::Rejected { .. } => Diagnostic::new(Kind::Failed, "rejected"),
+            Self::Temporary { .. } | Self::Unavailable { .. } => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
+            Self::Malformed { .. } => Diagnostic::new(Kind::Failed, "malformed_answer"),
+            Self::Http(error) => error.diagnostic(),
+            Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
+            Self::NoEndpoint(_) => Diagnostic::new(Kind::Usage, "no_endpoint"),
+            Self::Discovery { .. } => Diagnostic::new(Kind::Failed, "discovery_failed"),
+            Self::Issuer { .. } => Diagnostic::new(Kind::Failed, "issuer_mismatch"),
+            Self::Listener { .. } | Self::Serve { .. } => Diagnostic::new(Kind::Failed, "listener"),
+            Self::TimedOut { .. } => Diagnostic::new(Kind::AuthNeeded, "timed_out"),
+            Self::DeviceExpired => Diagnostic::new(Kind::AuthNeeded, "device_expired"),
+            Self::NoS256 { .. } => Diagnostic::new(Kind::Failed, "pkce_unsupported"),
+        }
+        .maybe_hint(self.hint_for(connector, connect, offers))
+    }
+
+    /// Several variants need a look into what the vendor said, so that this is no part of the table above.
+    pub fn hint_for(&self, connector: &str, connect: &str, offers: &Offers) -> Option<Hint> {
         match self {
             Self::Rejected { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
-                let check = format!("check the client id and secret: `integ app set {connector}`");
-                Some(match &offers.client_auth {
-                    Some(param) => {
-                        format!("{check}; a server may want it sent otherwise: `{connect} --param {param}=post`")
-                    }
-                    None => check,
-                })
+                let otherwise = offers.client_auth.as_ref().map_or_else(String::new, |param| {
+                    format!("if the server wants it sent otherwise, `{connect} --param {param}=post`; ")
+                });
+                let text = format!("{otherwise}check the client id and secret:");
+                Some(Hint::new(text, format!("integ app set {connector}")))
             }
             Self::Rejected { code, .. } | Self::Denied { code, .. } if code == "invalid_scope" => {
-                Some(format!("ask for other scopes: `{connect} --scope SCOPE`"))
+                Some(Hint::new("ask for other scopes:", format!("{connect} --scope SCOPE")))
             }
             Self::Denied { code, .. } | Self::Rejected { code, .. }
                 if code == "invalid_request" && offers.pkce.is_some() =>
             {
-                offers
-                    .pkce
-                    .as_ref()
-                    .map(|param| format!("if the server does not know PKCE: `{connect} --param {param}=never`"))
+                let command = offers.pkce.as_ref().map(|param| format!("{connect} --param {param}=never"));
+                command.map(|command| Hint::new("if the server does not know PKCE:", command))
             }
-            Self::NoS256 { .. } => offers.pkce.as_ref().map(|param| format!("{connect} --param {param}=never")),
+            Self::NoS256 { .. } => {
+                offers.pkce.as_ref().map(|param| Hint::run(format!("{connect} --param {param}=never")))
+            }
             Self::Discovery { named: Some(named), .. } => {
                 let named = shlex::try_quote(named).ok()?;
-                Some(format!("if that is the server you mean: `{connect} --param issuer={named}`"))
+                Some(Hint::new("if that is the server you mean:", format!("{connect} --param issuer={named}")))
             }
-            Self::Rejected { code, .. } if code == "redirect_uri_mismatch" => Some(
-                "register the redirect URI that was printed, or give the registered one with --redirect-uri".to_owned(),
-            ),
+            Self::Rejected { code, .. } if code == "redirect_uri_mismatch" => Some(Hint::text(
+                "register the redirect URI that was printed, or give the registered one with --redirect-uri",
+            )),
             Self::Http(error) => error.hint(),
-            Self::Listener { .. } | Self::Serve { .. } => Some(format!(
-                "`{connect} --paste` needs no port; --port takes another one, if the app allows its redirect URI"
+            Self::Listener { .. } | Self::Serve { .. } => Some(Hint::new(
+                "--port takes another port, if the app allows its redirect URI; or do without one:",
+                format!("{connect} --paste"),
             )),
             Self::TimedOut { .. } | Self::DeviceExpired => {
                 let other = offers.without_redirect().filter(|_| matches!(self, Self::TimedOut { .. }));
-                let other = other.map(|other| format!("; {other}")).unwrap_or_default();
-                Some(format!("run it again with more time: `{connect} --timeout 15m`{other}"))
+                let other = other.map(|other| format!("{other}; or ")).unwrap_or_default();
+                Some(Hint::new(format!("{other}run it again with more time:"), format!("{connect} --timeout 15m")))
             }
-            Self::Denied { .. } | Self::Refused { .. } => Some(format!("run it again: `{connect}`")),
-            Self::NoEndpoint(name) => Some(format!("give it with --param {name}_url=URL, or --issuer URL")),
+            Self::Denied { .. } | Self::Refused { .. } => Some(Hint::new("run it again:", connect)),
+            Self::NoEndpoint(name) => Some(Hint::text(format!("give it with --param {name}_url=URL, or --issuer URL"))),
             _ => None,
         }
     }

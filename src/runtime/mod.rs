@@ -22,7 +22,7 @@ pub use session::{Session, SessionError, values};
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::{self, Route};
 use crate::model::{Connection, ConnectionId, ConnectionName, Mode, WorkspaceName, connect_command};
 use crate::near::near;
@@ -66,44 +66,24 @@ pub enum AppError {
 }
 
 impl Remedy for AppError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoConnection { .. } => Kind::NotFound,
-            Self::NoGlobal | Self::Runtime { .. } | Self::Sandbox { .. } | Self::Port { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoConnection { .. } => "unknown_connection",
-            Self::NoGlobal => "no_global_vault",
-            Self::Runtime { .. } => "runtime",
-            Self::Sandbox { .. } => "sandbox",
-            Self::Port { .. } => "port_taken",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoConnection { likely: Some(likely), .. } => {
-                Some(format!("did you mean {likely}? `integ status` lists them"))
+            Self::NoConnection { name, likely, connect, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_connection").connection(name).hint(match (likely, connect) {
+                    (Some(likely), _) => {
+                        Hint::new(format!("did you mean {likely}? list the connections:"), "integ status")
+                    }
+                    (None, Some(connect)) => Hint::run(connect),
+                    (None, None) => Hint::new("list the connections:", "integ status"),
+                })
             }
-            Self::NoConnection { connect, .. } => {
-                Some(connect.clone().unwrap_or_else(|| "`integ status` lists the connections".to_owned()))
+            Self::NoGlobal => Diagnostic::new(Kind::Failed, "no_global_vault"),
+            Self::Runtime { .. } => {
+                Diagnostic::new(Kind::Failed, "runtime").maybe_hint(cfg!(unix).then(|| Hint::run("ulimit -n 256")))
             }
-            Self::Port { .. } => Some("leave out `--port`: a free port is taken then".to_owned()),
-            #[cfg(unix)]
-            Self::Runtime { .. } => Some("ulimit -n 256".to_owned()),
-            #[cfg(not(unix))]
-            Self::Runtime { .. } => None,
-            Self::NoGlobal | Self::Sandbox { .. } => None,
-        }
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::NoConnection { name, .. } => Some(name.to_string()),
-            _ => None,
+            Self::Sandbox { .. } => Diagnostic::new(Kind::Failed, "sandbox"),
+            Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_taken")
+                .hint(Hint::text("leave out `--port`: a free port is taken then")),
         }
     }
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::connector::{Auth, Connector, Health, Stream, Template, TemplateError, Values};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Kind, Remedy};
 use crate::http::{Request, Route, basic};
 use crate::model::{Connection, Grant, reconnect_command};
 use crate::secret::Secret;
@@ -27,22 +27,11 @@ pub enum SessionError {
 }
 
 impl Remedy for SessionError {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn code(&self) -> &'static str {
-        "missing_value"
-    }
-
-    fn hint(&self) -> Option<String> {
-        let (Self::Template { reconnect, .. } | Self::NoBase { reconnect, .. }) = self;
-        Some(format!("{reconnect} --param NAME=VALUE"))
-    }
-
-    fn connection(&self) -> Option<String> {
-        let (Self::Template { connection, .. } | Self::NoBase { connection, .. }) = self;
-        Some(connection.clone())
+    fn diagnostic(&self) -> Diagnostic {
+        let (Self::Template { connection, reconnect, .. } | Self::NoBase { connection, reconnect, .. }) = self;
+        Diagnostic::new(Kind::Failed, "missing_value")
+            .run(format!("{reconnect} --param NAME=VALUE"))
+            .connection(connection)
     }
 }
 

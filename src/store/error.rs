@@ -6,7 +6,7 @@ use std::io;
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::ConnectionName;
 
 /// SQLite's own account of a failure.
@@ -109,78 +109,51 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Remedy for StoreError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Damaged(_)
-            | Self::Check(_)
-            | Self::ForeignSchema { .. }
-            | Self::Malformed(_)
-            | Self::WrongKey(_)
-            | Self::Unreleased
-            | Self::ReadOnlyNewer
-            | Self::Newer { .. }
-            | Self::RolledBack { .. } => Kind::Vault,
-            Self::Busy(_) => Kind::Temporary,
-            Self::NoConnection => Kind::NotFound,
-            Self::NameTaken(_) => Kind::Usage,
-            Self::DiskFull(_)
-            | Self::ReadOnly(_)
-            | Self::LogUnreadable(_)
-            | Self::Io(_)
-            | Self::OldSqlite(_)
-            | Self::Sqlite(_) => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) => "vault_damaged",
-            Self::ForeignSchema { .. } => "foreign_schema",
-            Self::WrongKey(_) => "vault_wrong_key",
-            Self::Unreleased => "vault_unreleased",
-            Self::ReadOnlyNewer | Self::Newer { .. } => "vault_newer",
-            Self::RolledBack { .. } => "vault_rolled_back",
-            Self::Busy(_) => "vault_busy",
-            Self::NoConnection => "no_such_connection",
-            Self::NameTaken(_) => "name_taken",
-            Self::DiskFull(_) => "disk_full",
-            Self::ReadOnly(_) | Self::LogUnreadable(_) => "read_only",
-            Self::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => "read_only",
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => "disk_full",
-            Self::Io(_) => "io",
-            Self::OldSqlite(_) => "old_sqlite",
-            Self::Sqlite(_) => "store",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                // Nothing of it can be trusted, so nothing of it is to be carried over.
-                Self::ForeignSchema { .. } => return None,
-                Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) | Self::WrongKey(_) => {
-                    "integ vault check; a backup comes back with `integ -w NEW vault restore BACKUP.age`"
-                }
-                Self::Unreleased => {
-                    "integ vault backup OUT.age with the integ that made it, then `integ -w NEW vault restore OUT.age`"
-                }
-                Self::ReadOnlyNewer | Self::Newer { .. } => {
-                    "cargo install integ, or whatever installed the newer version"
-                }
-                Self::RolledBack { .. } => "integ vault check --accept, which goes on from what is left",
-                Self::Busy(_) => "try again; `integ vault status` says whether the store answers",
-                Self::NoConnection | Self::NameTaken(_) => "integ status",
-                Self::DiskFull(_) => "free some space: `df -h` shows which disk is full",
-                Self::LogUnreadable(_) => {
-                    "`integ test --all` where the folder can be written: it writes the log into the store"
-                }
-                Self::ReadOnly(_) | Self::Io(_) => {
-                    "integ config path, and `ls -ld` and `df -h` of the folders it names"
-                }
-                Self::OldSqlite(_) => "cargo install integ",
-                Self::Sqlite(_) => "integ vault check",
+            Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) => {
+                Diagnostic::new(Kind::Vault, "vault_damaged").hint(check_or_restore())
             }
-            .to_owned(),
-        )
+            // Nothing of it can be trusted, so nothing of it is to be carried over.
+            Self::ForeignSchema { .. } => Diagnostic::new(Kind::Vault, "foreign_schema"),
+            Self::WrongKey(_) => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(check_or_restore()),
+            Self::Unreleased => Diagnostic::new(Kind::Vault, "vault_unreleased").hint(Hint::new(
+                "back it up with the integ that made it, as `integ vault backup OUT.age`, then",
+                "integ -w NEW vault restore OUT.age",
+            )),
+            Self::ReadOnlyNewer | Self::Newer { .. } => Diagnostic::new(Kind::Vault, "vault_newer")
+                .hint(Hint::new("install the newer version as before, or with", "cargo install integ")),
+            Self::RolledBack { .. } => {
+                Diagnostic::new(Kind::Vault, "vault_rolled_back").run("integ vault check --accept")
+            }
+            Self::Busy(_) => Diagnostic::new(Kind::Temporary, "vault_busy")
+                .hint(Hint::new("try again; this says whether the store answers:", "integ vault status")),
+            Self::NoConnection => Diagnostic::new(Kind::NotFound, "no_such_connection").run("integ status"),
+            Self::NameTaken(_) => Diagnostic::new(Kind::Usage, "name_taken").run("integ status"),
+            Self::DiskFull(_) => Diagnostic::new(Kind::Failed, "disk_full")
+                .hint(Hint::new("free some space; this shows which disk is full:", "df -h")),
+            Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only")
+                .hint(Hint::new("write the log into the store, where the folder can be written:", "integ test --all")),
+            Self::ReadOnly(_) => Diagnostic::new(Kind::Failed, "read_only").hint(look_at_folders()),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => Diagnostic::new(Kind::Failed, "read_only"),
+                io::ErrorKind::StorageFull => Diagnostic::new(Kind::Failed, "disk_full"),
+                _ => Diagnostic::new(Kind::Failed, "io"),
+            }
+            .hint(look_at_folders()),
+            Self::OldSqlite(_) => Diagnostic::new(Kind::Failed, "old_sqlite").run("cargo install integ"),
+            Self::Sqlite(_) => Diagnostic::new(Kind::Failed, "store").run("integ vault check"),
+        }
     }
+}
+
+fn check_or_restore() -> Hint {
+    Hint::new(
+        "restore a backup with `integ -w NEW vault restore BACKUP.age`, or see what is damaged:",
+        "integ vault check",
+    )
+}
+
+fn look_at_folders() -> Hint {
+    Hint::new("look with `ls -ld` and `df -h` at the folders that it uses:", "integ config path")
 }

@@ -42,7 +42,7 @@ pub use schedule::{Rule, RuleError};
 use crate::api::PagingError;
 use crate::clock::Timestamp;
 use crate::connector::Pointer;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::JsonError;
 use crate::model::ConnectionName;
 
@@ -88,100 +88,62 @@ pub enum SyncError {
 }
 
 impl Remedy for SyncError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoStreams { .. } | Self::UnknownStream { .. } => Kind::NotFound,
-            Self::MissingParams { .. } | Self::UnknownParam { .. } | Self::NoBackfill { .. } => Kind::Usage,
-            Self::Busy { .. } | Self::Limited { .. } | Self::PlaceLost { .. } | Self::NotReady { .. } => {
-                Kind::Temporary
+            Self::NoStreams { connection } => Diagnostic::new(Kind::NotFound, "no_streams")
+                .run(format!("integ connector show {}", connection.connector()))
+                .connection(connection),
+            Self::UnknownStream { likely: Some(likely), .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_stream").hint(Hint::text(format!("did you mean {likely}?")))
             }
-            Self::NotJson { source, .. } if source.is_temporary() => Kind::Temporary,
-            Self::NotJson { .. }
-            | Self::Repeated { .. }
-            | Self::NotAList { .. }
-            | Self::Paging { .. }
-            | Self::SweepHeld { .. }
-            | Self::Keyless { .. }
-            | Self::Cancelled { .. }
-            | Self::Lock { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoStreams { .. } => "no_streams",
-            Self::UnknownStream { .. } => "unknown_stream",
-            Self::MissingParams { .. } => "missing_parameters",
-            Self::UnknownParam { .. } => "invalid_parameters",
-            Self::NoBackfill { .. } => "no_backfill",
-            Self::Busy { .. } => "locked_by_another",
-            Self::Limited { .. } => "rate_limited",
-            Self::Repeated { .. } => "repeated_page",
-            Self::NotAList { .. } => "not_a_list",
-            Self::NotReady { .. } => "not_ready",
-            Self::Paging { .. } => "malformed_page",
-            Self::SweepHeld { .. } => "sweep_held",
-            Self::PlaceLost { .. } => "place_lost",
-            Self::NotJson { .. } => "malformed_answer",
-            Self::Keyless { .. } => "record_without_key",
-            Self::Cancelled { .. } => "cancelled",
-            Self::Lock { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoStreams { connection } => Some(format!("integ connector show {}", connection.connector())),
-            Self::UnknownStream { likely: Some(likely), .. } => Some(format!("did you mean {likely}?")),
-            Self::UnknownStream { connector, .. } => {
-                Some(format!("`integ connector show {connector}` lists the streams"))
-            }
+            Self::UnknownStream { connector, .. } => Diagnostic::new(Kind::NotFound, "unknown_stream")
+                .hint(Hint::new("list the streams:", format!("integ connector show {connector}"))),
             Self::MissingParams { connection, stream, missing } => {
                 let params: String = missing.iter().map(|name| format!(" -p {name}=VALUE")).collect();
-                Some(format!("integ sync {connection}/{stream}{params}"))
+                Diagnostic::new(Kind::Usage, "missing_parameters")
+                    .run(format!("integ sync {connection}/{stream}{params}"))
+                    .connection(connection)
             }
-            Self::UnknownParam { connection, stream, likely, .. } => Some(match likely {
-                Some(likely) => format!("integ sync {connection}/{stream} -p {likely}=VALUE"),
-                None => format!("integ sync {connection}/{stream}"),
-            }),
-            Self::NoBackfill { connection, stream, .. } => {
-                Some(format!("integ sync {connection}/{stream} --mode full"))
+            Self::UnknownParam { connection, stream, likely, .. } => {
+                let param = likely.as_ref().map(|likely| format!(" -p {likely}=VALUE")).unwrap_or_default();
+                Diagnostic::new(Kind::Usage, "invalid_parameters")
+                    .run(format!("integ sync {connection}/{stream}{param}"))
+                    .connection(connection)
             }
-            Self::Busy { connection, .. } => Some(format!("integ job list {connection}")),
-            Self::Limited { connection, .. } => {
-                Some(format!("it goes on where it stands: `integ sync {connection}` then"))
+            Self::NoBackfill { connection, stream, .. } => Diagnostic::new(Kind::Usage, "no_backfill")
+                .run(format!("integ sync {connection}/{stream} --mode full"))
+                .connection(connection),
+            Self::Busy { connection, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+                .run(format!("integ job list {connection}"))
+                .connection(connection),
+            Self::Limited { connection, .. } => Diagnostic::new(Kind::Temporary, "rate_limited")
+                .hint(Hint::new("go on from there then:", format!("integ sync {connection}")))
+                .connection(connection),
+            Self::Repeated { connection, .. } => Diagnostic::new(Kind::Failed, "repeated_page").connection(connection),
+            Self::NotAList { connection, .. } => Diagnostic::new(Kind::Failed, "not_a_list").connection(connection),
+            Self::NotReady { connection, .. } => {
+                Diagnostic::new(Kind::Temporary, "not_ready").hint(Hint::text("try again later")).connection(connection)
             }
-            Self::SweepHeld { job, .. } => Some(format!("integ job retry {job} --allow-deletes")),
-            Self::PlaceLost { .. } | Self::NotReady { .. } => Some("try again later".to_owned()),
-            Self::NotJson { source, .. } if source.is_temporary() => Some("try again later".to_owned()),
-            Self::NotJson { connection, .. } => Some(format!("integ test {connection}")),
-            Self::Repeated { .. }
-            | Self::NotAList { .. }
-            | Self::Paging { .. }
-            | Self::Keyless { .. }
-            | Self::Cancelled { .. }
-            | Self::Lock { .. } => None,
-        }
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::NoStreams { connection }
-            | Self::MissingParams { connection, .. }
-            | Self::UnknownParam { connection, .. }
-            | Self::NoBackfill { connection, .. }
-            | Self::Busy { connection, .. }
-            | Self::Limited { connection, .. }
-            | Self::Repeated { connection, .. }
-            | Self::NotAList { connection, .. }
-            | Self::NotReady { connection, .. }
-            | Self::Paging { connection, .. }
-            | Self::SweepHeld { connection, .. }
-            | Self::PlaceLost { connection, .. }
-            | Self::NotJson { connection, .. }
-            | Self::Keyless { connection, .. }
-            | Self::Cancelled { connection, .. } => Some(connection.to_string()),
-            Self::UnknownStream { .. } | Self::Lock { .. } => None,
+            Self::Paging { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_page").connection(connection),
+            Self::SweepHeld { connection, job, .. } => Diagnostic::new(Kind::Failed, "sweep_held")
+                .run(format!("integ job retry {job} --allow-deletes"))
+                .connection(connection),
+            Self::PlaceLost { connection, .. } => Diagnostic::new(Kind::Temporary, "place_lost")
+                .hint(Hint::text("try again later"))
+                .connection(connection),
+            Self::NotJson { connection, source, .. } if source.is_temporary() => {
+                Diagnostic::new(Kind::Temporary, "malformed_answer")
+                    .hint(Hint::text("try again later"))
+                    .connection(connection)
+            }
+            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer")
+                .run(format!("integ test {connection}"))
+                .connection(connection),
+            Self::Keyless { connection, .. } => {
+                Diagnostic::new(Kind::Failed, "record_without_key").connection(connection)
+            }
+            Self::Cancelled { connection, .. } => Diagnostic::new(Kind::Failed, "cancelled").connection(connection),
+            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{Keyring, KeyringError, VaultError};
 use crate::config::TokenCustody;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Kind, Remedy};
 use crate::model::{Connection, ConnectionId, ConnectionName, Grant, reconnect_command};
 use crate::secret::Secret;
 use crate::store::{NewConnection, Place, Store, StoreError, StoredGrant, Written, keyring_entry, with_entry};
@@ -35,34 +35,13 @@ pub enum CustodyError {
 }
 
 impl Remedy for CustodyError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Keyring { source, .. } => source.kind(),
-            Self::Lost { .. } => Kind::AuthNeeded,
-            Self::Store(error) => error.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Keyring { source, .. } => source.code(),
-            Self::Lost { .. } => "token_lost",
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Keyring { source, .. } => source.hint(),
-            Self::Lost { reconnect, .. } => Some(reconnect.clone()),
-            Self::Store(error) => error.hint(),
-        }
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::Keyring { connection, .. } | Self::Lost { connection, .. } => Some(connection.to_string()),
-            Self::Store(error) => error.connection(),
+            Self::Keyring { connection, source } => source.diagnostic().connection(connection),
+            Self::Lost { connection, reconnect } => {
+                Diagnostic::new(Kind::AuthNeeded, "token_lost").run(reconnect).connection(connection)
+            }
+            Self::Store(error) => error.diagnostic(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::KeyringError;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::store::StoreError;
 
@@ -99,151 +99,94 @@ impl VaultError {
 }
 
 impl Remedy for VaultError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Absent(_) | Self::NoSuchRecipient(_) | Self::NoFolder(_) => Kind::NotFound,
-            Self::Busy(_) => Kind::Temporary,
-            Self::InvalidRecipient(_)
-            | Self::KnownRecipient(_)
-            | Self::LastRecipient(_)
-            | Self::OwnRecipient(_)
-            | Self::IdentityGiven(_)
-            | Self::PassphraseMismatch
-            | Self::PassphraseEmpty
-            | Self::OutputExists(_)
-            | Self::IdentityExists { .. }
-            | Self::NotEmpty => Kind::Usage,
-            Self::NetworkFileSystem { .. }
-            | Self::Io { .. }
-            | Self::BackupUnreadable { .. }
-            | Self::ForeignFiles { .. } => Kind::Failed,
-            Self::Store(error) => error.kind(),
-            Self::Symlink(_)
-            | Self::NotAFile(_)
-            | Self::ForeignOwner(_)
-            | Self::WideRights { .. }
-            | Self::StoreMissing(_)
-            | Self::SealMissing(_)
-            | Self::SealDamaged { .. }
-            | Self::NotSealedToUs { .. }
-            | Self::Moved { .. }
-            | Self::BackupNeedsIdentity(_)
-            | Self::IdentityMissing(_)
-            | Self::IdentityInvalid { .. }
-            | Self::ExcessiveWork { .. }
-            | Self::WrongPassphrase(_)
-            | Self::NoPassphrase
-            | Self::PassphraseCommand { .. }
-            | Self::Ask(_)
-            | Self::Untrusted(_)
-            | Self::Keyring(_) => Kind::Vault,
-        }
+Self::Absent(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
+"`integ connect CONNECTOR` makes it; list the workspaces there are:",
+"integ workspace list",
+)),
+Self::Symlink(path) => Diagnostic::new(Kind::Vault, "unsafe_file")
+.run(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path))),
+Self::NotAFile(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("ls -ld {}", quoted(path))),
+Self::ForeignOwner(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("sudo chown \"$USER\" {}", quoted(path))),
+Self::WideRights { path, mode } => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("chmod {mode} {}", quoted(path))),
+Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system").hint(Hint::new(
+"set INTEG_HOME for good, as in",
+"INTEG_HOME=/a/folder/on/a/local/disk integ status",
+)),
+Self::Busy(path) => Diagnostic::new(Kind::Temporary, "vault_busy").hint(Hint::new(
+"wait or stop it, as `integ serve`; find it with",
+format!("fuser {}", quoted(path)),
+)),
+Self::Io { path, source } => match source.kind() {
+io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Diagnostic::new(Kind::Failed, "read_only"),
+io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
+_ => Diagnostic::new(Kind::Failed, "io"),
+}
+.run(format!("ls -ld {}", quoted(path))),
+Self::StoreMissing(_) | Self::SealMissing(_) | Self::SealDamaged { .. } => Diagnostic::new(Kind::Vault, "vault_damaged")
+.hint(Hint::new("put the file back, or", "integ -w NEW vault restore BACKUP.age")),
+Self::NotSealedToUs { recipient, .. } => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(Hint::new(
+format!(
+"one who can open it may add this identity with `integ vault recipients add {recipient}`; or give the \
+identity that it is sealed to:"
+),
+"INTEG_IDENTITY_FILE=FILE integ vault status",
+)),
+Self::IdentityInvalid { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
+Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work").hint(name_identity()),
+Self::IdentityMissing(_) => Diagnostic::new(Kind::Vault, "vault_locked").hint(name_identity()),
+Self::BackupNeedsIdentity(path) => Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::new(
+"give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
+format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
+)),
+Self::WrongPassphrase(_) => {
+Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::text("run it again and type the passphrase again"))
+}
+Self::NoPassphrase | Self::PassphraseCommand { .. } | Self::Ask(_) => Diagnostic::new(Kind::Vault, "vault_locked")
+.run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"),
+Self::Keyring(error) => error.diagnostic(),
+Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
+Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
+.hint(Hint::text("run it again and type the same passphrase twice")),
+Self::PassphraseEmpty => {
+Diagnostic::new(Kind::Usage, "passphrase_empty").hint(Hint::text("run it again and type a passphrase"))
+}
+Self::Moved { folder, made_as } => {
+let back = folder.with_file_name(made_as);
+Diagnostic::new(Kind::Vault, "workspace_moved").run(match back.exists() {
+true => format!("ls -l {}", quoted(folder.parent().unwrap_or(folder))),
+false => format!("mv {} {}", quoted(folder), quoted(&back)),
+})
+}
+Self::ForeignFiles { folder, .. } => Diagnostic::new(Kind::Failed, "foreign_files").run(format!("ls -lA {}", quoted(folder))),
+Self::OutputExists(path) => Diagnostic::new(Kind::Usage, "file_exists").run(format!("ls -l {}", quoted(path))),
+Self::NoFolder(path) => Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path))),
+Self::IdentityExists { path, .. } => Diagnostic::new(Kind::Usage, "identity_exists").run(format!("mv {0} {0}.old", quoted(path))),
+Self::IdentityGiven(variable) => Diagnostic::new(Kind::Usage, "identity_given").run(format!("unset {variable}")),
+Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
+"`age-keygen -y FILE` prints that of another identity; this prints your own:",
+"integ vault status",
+)),
+Self::KnownRecipient(_) => Diagnostic::new(Kind::Usage, "known_recipient").run("integ vault recipients"),
+Self::NoSuchRecipient(_) => Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients"),
+Self::LastRecipient(_) => Diagnostic::new(Kind::Usage, "recipient_needed").run("integ vault recipients add RECIPIENT"),
+Self::OwnRecipient(recipient) => {
+Diagnostic::new(Kind::Usage, "recipient_needed").run(format!("integ vault recipients remove {recipient} --own"))
+}
+Self::BackupUnreadable { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup").hint(Hint::new(
+"give an identity that opens it:",
+format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
+)),
+Self::NotEmpty => Diagnostic::new(Kind::Usage, "workspace_not_empty").run("integ -w NEW vault restore BACKUP.age"),
+Self::Store(error) => error.diagnostic(),
+}
     }
+}
 
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Absent(_) => "no_such_workspace",
-            Self::Symlink(_) | Self::NotAFile(_) | Self::ForeignOwner(_) | Self::WideRights { .. } => "unsafe_file",
-            Self::NetworkFileSystem { .. } => "network_file_system",
-            Self::Busy(_) => "vault_busy",
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "read_only",
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk_full",
-                _ => "io",
-            },
-            Self::StoreMissing(_) | Self::SealMissing(_) | Self::SealDamaged { .. } => "vault_damaged",
-            Self::NotSealedToUs { .. } => "vault_wrong_key",
-            Self::IdentityInvalid { .. } => "invalid_identity",
-            Self::ExcessiveWork { .. } => "excessive_work",
-            Self::IdentityMissing(_)
-            | Self::BackupNeedsIdentity(_)
-            | Self::WrongPassphrase(_)
-            | Self::NoPassphrase
-            | Self::PassphraseCommand { .. }
-            | Self::Ask(_) => "vault_locked",
-            Self::Keyring(error) => error.code(),
-            Self::Untrusted(error) => error.code(),
-            Self::PassphraseMismatch => "passphrase_mismatch",
-            Self::PassphraseEmpty => "passphrase_empty",
-            Self::Moved { .. } => "workspace_moved",
-            Self::ForeignFiles { .. } => "foreign_files",
-            Self::OutputExists(_) => "file_exists",
-            Self::NoFolder(_) => "no_such_folder",
-            Self::IdentityExists { .. } => "identity_exists",
-            Self::IdentityGiven(_) => "identity_given",
-            Self::InvalidRecipient(_) => "invalid_recipient",
-            Self::KnownRecipient(_) => "known_recipient",
-            Self::NoSuchRecipient(_) => "no_such_recipient",
-            Self::LastRecipient(_) | Self::OwnRecipient(_) => "recipient_needed",
-            Self::BackupUnreadable { .. } => "invalid_backup",
-            Self::NotEmpty => "workspace_not_empty",
-            Self::Store(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Absent(_) => {
-                "integ connect CONNECTOR, which makes it; `integ workspace list` shows those there are".to_owned()
-            }
-            Self::Symlink(path) => format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path)),
-            Self::NotAFile(path) => format!("ls -ld {}", quoted(path)),
-            Self::ForeignOwner(path) => format!("sudo chown \"$USER\" {}", quoted(path)),
-            Self::WideRights { path, mode } => format!("chmod {mode} {}", quoted(path)),
-            Self::NetworkFileSystem { .. } => {
-                "INTEG_HOME=/a/folder/on/a/local/disk integ status, with INTEG_HOME set for good".to_owned()
-            }
-            Self::Busy(path) => format!("wait or stop it, as `integ serve`; `fuser {}` names it", quoted(path)),
-            Self::Io { path, .. } => format!("ls -ld {}", quoted(path)),
-            Self::StoreMissing(_) | Self::SealMissing(_) | Self::SealDamaged { .. } => {
-                "put the file back, or `integ -w NEW vault restore BACKUP.age`".to_owned()
-            }
-            Self::NotSealedToUs { recipient, .. } => format!(
-                "INTEG_IDENTITY_FILE=FILE integ vault status, with the identity it is sealed to; whoever opens it can add \
-                 this one: integ vault recipients add {recipient}"
-            ),
-            Self::IdentityMissing(_) | Self::IdentityInvalid { .. } | Self::ExcessiveWork { .. } => {
-                "INTEG_IDENTITY_FILE=FILE integ vault status, or `integ vault identity import FILE` to keep it here"
-                    .to_owned()
-            }
-            Self::WrongPassphrase(_) => "run it again and type the passphrase again".to_owned(),
-            Self::NoPassphrase | Self::PassphraseCommand { .. } | Self::Ask(_) => {
-                "INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status".to_owned()
-            }
-            Self::Keyring(error) => return error.hint(),
-            Self::Untrusted(error) => return error.hint(),
-            Self::PassphraseMismatch => "run it again and type the same passphrase twice".to_owned(),
-            Self::PassphraseEmpty => "run it again and type a passphrase".to_owned(),
-            Self::BackupNeedsIdentity(path) => format!(
-                "INTEG_IDENTITY_FILE=FILE integ vault restore {}, with the FILE that `integ vault identity export FILE` wrote \
-                 on the machine of the backup",
-                quoted(path)
-            ),
-            Self::Moved { folder, made_as } => {
-                let back = folder.with_file_name(made_as);
-                match back.exists() {
-                    true => format!("ls -l {}", quoted(folder.parent().unwrap_or(folder))),
-                    false => format!("mv {} {}", quoted(folder), quoted(&back)),
-                }
-            }
-            Self::ForeignFiles { folder, .. } => format!("ls -lA {}", quoted(folder)),
-            Self::OutputExists(path) => format!("ls -l {}", quoted(path)),
-            Self::NoFolder(path) => format!("mkdir -p {}", quoted(path)),
-            Self::IdentityExists { path, .. } => format!("mv {0} {0}.old", quoted(path)),
-            Self::IdentityGiven(variable) => format!("unset {variable}"),
-            Self::InvalidRecipient(_) => {
-                "integ vault status prints this user's own; age-keygen -y FILE another's".to_owned()
-            }
-            Self::KnownRecipient(_) | Self::NoSuchRecipient(_) => "integ vault recipients".to_owned(),
-            Self::LastRecipient(_) => "integ vault recipients add RECIPIENT".to_owned(),
-            Self::OwnRecipient(recipient) => format!("integ vault recipients remove {recipient} --own"),
-            Self::BackupUnreadable { path, .. } => {
-                format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}, with an identity that opens it", quoted(path))
-            }
-            Self::NotEmpty => "integ -w NEW vault restore BACKUP.age".to_owned(),
-            Self::Store(error) => return error.hint(),
-        })
-    }
+fn name_identity() -> Hint {
+    let command = "INTEG_IDENTITY_FILE=FILE integ vault status";
+    Hint::new("keep it here with `integ vault identity import FILE`, or give its file:", command)
 }
 
 /// A path as a shell takes it.

@@ -15,7 +15,7 @@ use keyring_core::api::CredentialStore;
 use thiserror::Error;
 use zeroize::Zeroize;
 
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::secret::Secret;
 
 const SERVICE: &str = "integ";
@@ -41,37 +41,23 @@ pub enum KeyringError {
 }
 
 impl Remedy for KeyringError {
-    fn kind(&self) -> Kind {
-        Kind::Vault
-    }
-
-    fn code(&self) -> &'static str {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoService(_) => "keyring_absent",
-            Self::Locked(_) => "keyring_locked",
-            Self::Hung { .. } => "keyring_hung",
-            Self::Absent(_) => "keyring_entry_missing",
-            Self::Refused(_) => "keyring_refused",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                Self::NoService(_) => {
-                    "log in to a desktop session, or start one: dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock \
-                     --components=secrets; integ status'"
-                }
-                Self::Locked(_) => "unlock it in the desktop's password manager, then `integ vault status`",
-                Self::Hung { .. } => {
-                    "answer its dialog, then `integ vault status`; KeePassXC asks each time unless \"Confirm when passwords \
-                     are retrieved by clients\" is off in its Secret Service settings"
-                }
-                Self::Absent(_) => "INTEG_IDENTITY_FILE=FILE integ vault status, with a copy of the identity",
-                Self::Refused(_) => "secret-tool search --all service integ",
-            }
-            .to_owned(),
-        )
+Self::NoService(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
+"log in to a desktop session, or start one:",
+"dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock --components=secrets; integ status'",
+)),
+Self::Locked(_) => Diagnostic::new(Kind::Vault, "keyring_locked")
+.hint(Hint::new("unlock it in the desktop's password manager, then", "integ vault status")),
+Self::Hung { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
+"answer its dialog (KeePassXC asks each time unless \"Confirm when passwords are retrieved by clients\" is off \
+in its Secret Service settings), then",
+"integ vault status",
+)),
+Self::Absent(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
+.hint(Hint::new("give a copy of the identity:", "INTEG_IDENTITY_FILE=FILE integ vault status")),
+Self::Refused(_) => Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ"),
+}
     }
 }
 
@@ -313,7 +299,7 @@ mod tests {
         };
         let unattended = Keyring::over_each(slow).reach().unwrap_err();
         assert!(matches!(unattended, KeyringError::Hung { after: TIMEOUT }));
-        assert!(unattended.hint().unwrap().contains("KeePassXC"));
+        assert!(unattended.hint().unwrap().text.contains("KeePassXC"));
         Keyring::over_each(slow).attended_if(true).reach().unwrap();
     }
 

@@ -16,7 +16,7 @@ use super::subscription::filled;
 use crate::api::{self, Input, Order};
 use crate::clock::Timestamp;
 use crate::connector::{Backfill, TimeUnit, Values};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Response;
 use crate::jq::Expression;
 use crate::model::ConnectionName;
@@ -60,38 +60,18 @@ pub enum BackfillError {
 }
 
 impl Remedy for BackfillError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::None { .. } => Kind::NotFound,
-            Self::Input { .. } | Self::TooFar { .. } => Kind::Usage,
-            Self::Shape { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::None { .. } => "no_backfill",
-            Self::Input { .. } => "invalid_parameters",
-            Self::TooFar { .. } => "too_far_back",
-            Self::Shape { .. } => "vendor_answer",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::None { connection, .. } => format!("integ call {connection} lists what can be asked by hand"),
-            Self::Input { connection, .. } => format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"),
-            Self::TooFar { connection, reach } => format!("integ webhook backfill {connection} --since {reach}"),
-            Self::Shape { .. } => return None,
-        })
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::None { connection, .. }
-            | Self::Input { connection, .. }
-            | Self::TooFar { connection, .. }
-            | Self::Shape { connection } => Some(connection.to_string()),
+            Self::None { connection, .. } => Diagnostic::new(Kind::NotFound, "no_backfill")
+                .hint(Hint::new("list what can be asked by hand:", format!("integ call {connection}")))
+                .connection(connection),
+            Self::Input { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
+                .run(format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"))
+                .connection(connection),
+            Self::TooFar { connection, reach } => Diagnostic::new(Kind::Usage, "too_far_back")
+                .run(format!("integ webhook backfill {connection} --since {reach}"))
+                .connection(connection),
+            Self::Shape { connection } => Diagnostic::new(Kind::Failed, "vendor_answer").connection(connection),
         }
     }
 }

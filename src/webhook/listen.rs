@@ -25,7 +25,7 @@ use super::subscription::{Renewed, renew_due};
 use super::view::EventView;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connector::Proof;
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::http::loopback::BindError;
 use crate::http::serve::Server;
 use crate::http::{self, Route};
@@ -83,28 +83,12 @@ pub enum ListenError {
 }
 
 impl Remedy for ListenError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Nobody => Kind::NotFound,
-            Self::Bind(_) | Self::Port { .. } | Self::Inbox { .. } | Self::Lock { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Nobody => "no_connection",
-            Self::Bind(_) | Self::Port { .. } => "port_taken",
-            Self::Inbox { .. } | Self::Lock { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Nobody => Some("integ connect stripe --sandbox".to_owned()),
-            Self::Bind(_) | Self::Port { .. } => {
-                Some("integ webhook listen --port 0, which takes any free one".to_owned())
-            }
-            Self::Inbox { .. } | Self::Lock { .. } => None,
+            Self::Nobody => Diagnostic::new(Kind::NotFound, "no_connection").run("integ connect stripe --sandbox"),
+            Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_taken")
+                .hint(Hint::new("take any free port:", "integ webhook listen --port 0")),
+            Self::Inbox { .. } | Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }

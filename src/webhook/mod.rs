@@ -30,9 +30,3 @@ mod tests;
 mod trust;
 pub mod view;
 pub mod volley;
-
-/// The causes below an error, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let texts = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
-    texts.collect::<Vec<_>>().join(": ")
-}

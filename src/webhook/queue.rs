@@ -12,6 +12,7 @@ use super::handle::{HandleError, Handled, Handlers};
 use super::listen::Seen;
 use crate::clock::{self, Clock};
 use crate::connector::Webhook;
+use crate::error::on_one_line;
 use crate::files;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
@@ -147,7 +148,7 @@ impl Queue<'_> {
         let (error, answer) = match result {
             Ok(Handled::Done(answer)) => (None, answer),
             Ok(_) => (None, None),
-            Err(error) => (Some(explained(&error)), None),
+            Err(error) => (Some(on_one_line(&error)), None),
         };
         let status = match &error {
             None => EventStatus::Processed,
@@ -187,7 +188,7 @@ impl Queue<'_> {
 
     /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
     async fn pause(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
-        let (id, error) = (event.id, explained(error));
+        let (id, error) = (event.id, on_one_line(error));
         let noted = error.clone();
         self.with_store(move |opened, _| opened.store.events().pause(id, done, &noted)).await?;
         let unreached = self.unreached.get().saturating_add(1);
@@ -207,12 +208,6 @@ impl Queue<'_> {
         let done = tokio::task::spawn_blocking(move || work(&opened, id)).await;
         done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
     }
-}
-
-/// An error with its causes, on one line.
-fn explained(error: &HandleError) -> String {
-    let causes = crate::webhook::causes(error);
-    if causes.is_empty() { error.to_string() } else { format!("{error}: {causes}") }
 }
 
 /// How long a queue pauses whose receiver was not there so often in a row: a second, and twice as long each time up to

@@ -11,7 +11,7 @@ use super::receive::{PREFIX, Target};
 use crate::clock::{self, Stopwatch};
 use crate::config::WebhooksConfig;
 use crate::connector::{Connector, KeyEncoding, Proof, Scheme, Template, Values, Webhook};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Route;
 use crate::model::{Connection, ConnectionName, Mode, Standing};
 use crate::oauth::access;
@@ -91,47 +91,31 @@ pub enum SetupError {
 }
 
 impl Remedy for SetupError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoWebhook { .. } => Kind::NotFound,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoWebhook { .. } => "no_webhooks",
-            Self::MissingParam { .. } => "missing_param",
-            Self::NoSecret { .. } => "no_webhook_secret",
-            Self::WeakSecret { .. } => "weak_webhook_secret",
-            Self::PublicUrl { .. } => "invalid_public_url",
-            Self::UnknownParam { .. } => "unknown_param",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoWebhook { .. } => "integ connector list".to_owned(),
-            Self::MissingParam { connection, name, .. } => {
-                format!("integ webhook secret {connection} --param {name}=VALUE")
+            Self::NoWebhook { .. } => Diagnostic::new(Kind::NotFound, "no_webhooks").run("integ connector list"),
+            Self::MissingParam { connection, name, .. } => Diagnostic::new(Kind::Usage, "missing_param")
+                .run(format!("integ webhook secret {connection} --param {name}=VALUE"))
+                .connection(connection),
+            Self::NoSecret { connection, .. } => {
+                Diagnostic::new(Kind::Usage, "no_webhook_secret").hint(set_secret(connection)).connection(connection)
             }
-            Self::NoSecret { connection, .. } | Self::WeakSecret { connection, .. } => {
-                format!("integ webhook secret {connection} --set - (it reads stdin), or --rotate for a new one")
+            Self::WeakSecret { connection, .. } => {
+                Diagnostic::new(Kind::Usage, "weak_webhook_secret").hint(set_secret(connection)).connection(connection)
             }
-            Self::PublicUrl { .. } => "--public-url https://hooks.example.com".to_owned(),
-            Self::UnknownParam { known, .. } if known.is_empty() => return None,
-            Self::UnknownParam { known, .. } => format!("there are: {}", known.join(", ")),
-        })
-    }
-
-    fn connection(&self) -> Option<String> {
-        match self {
-            Self::MissingParam { connection, .. }
-            | Self::NoSecret { connection, .. }
-            | Self::WeakSecret { connection, .. } => Some(connection.clone()),
-            _ => None,
+            Self::PublicUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_public_url")
+                .hint(Hint::text("give one such as --public-url https://hooks.example.com")),
+            Self::UnknownParam { known, .. } => {
+                let known = (!known.is_empty()).then(|| Hint::text(format!("there are: {}", known.join(", "))));
+                Diagnostic::new(Kind::Usage, "unknown_param").maybe_hint(known)
+            }
         }
     }
+}
+
+fn set_secret(connection: &str) -> Hint {
+    let command = format!("integ webhook secret {connection} --set -");
+    Hint::new("--rotate makes a new one; give the vendor's on stdin:", command)
 }
 
 /// The webhook part of a connector's file.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::event;
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Pointer, Sample, TemplateError, Values, Webhook, fill_document};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::near::near;
 use crate::signing::request::Request;
 use crate::signing::sign::{VendorKeys, proof_for, sign};
@@ -49,37 +49,32 @@ pub enum SimulateError {
 }
 
 impl Remedy for SimulateError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoWebhook { .. } | Self::UnknownEvent { .. } => Kind::NotFound,
-            Self::Template { .. } | Self::Sign { .. } => Kind::Usage,
-            Self::Json { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoWebhook { .. } => "no_webhooks",
-            Self::UnknownEvent { .. } => "unknown_event",
-            Self::Template { .. } => "missing_value",
-            Self::Json { .. } => "invalid_sample",
-            Self::Sign { .. } => "cannot_sign",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoWebhook { .. } => "integ connector list".to_owned(),
+            Self::NoWebhook { .. } => Diagnostic::new(Kind::NotFound, "no_webhooks").run("integ connector list"),
             Self::UnknownEvent { likely: Some(likely), connector, .. } => {
-                format!("integ webhook simulate {connector} {likely}")
+                Diagnostic::new(Kind::NotFound, "unknown_event")
+                    .run(format!("integ webhook simulate {connector} {likely}"))
             }
-            Self::UnknownEvent { connector, .. } | Self::Template { connector, .. } | Self::Json { connector, .. } => {
-                format!("integ webhook simulate {connector} (it lists the events)")
+            Self::UnknownEvent { connector, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_event").hint(list_events(connector))
             }
-            Self::Sign { source: Refused::NoSecret, .. } => "--secret-file FILE, or INTEG_WEBHOOK_SECRET".to_owned(),
-            Self::Sign { .. } => return None,
-        })
+            Self::Template { connector, .. } => {
+                Diagnostic::new(Kind::Usage, "missing_value").hint(list_events(connector))
+            }
+            Self::Json { connector, .. } => {
+                Diagnostic::new(Kind::Failed, "invalid_sample").hint(list_events(connector))
+            }
+            Self::Sign { source, .. } => Diagnostic::new(Kind::Usage, "cannot_sign").maybe_hint(
+                matches!(source, Refused::NoSecret)
+                    .then(|| Hint::text("give it with --secret-file FILE, or INTEG_WEBHOOK_SECRET")),
+            ),
+        }
     }
+}
+
+fn list_events(connector: &str) -> Hint {
+    Hint::new("list the events:", format!("integ webhook simulate {connector}"))
 }
 
 /// The webhook part of a connector's file.

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::connector::{Carrier, Proof, Scheme};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Kind, Remedy};
 use crate::signing::request::Request;
 
 /// What is wrong with a simulated event.
@@ -51,21 +51,13 @@ pub enum TamperError {
 }
 
 impl Remedy for TamperError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn code(&self) -> &'static str {
-        "not_checked"
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoProof(connector) => Some(format!("integ webhook simulate {connector}")),
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "not_checked").run(match self {
+            Self::NoProof(connector) => format!("integ webhook simulate {connector}"),
             Self::NoTime(connector) | Self::NoBody(connector) => {
-                Some(format!("integ webhook simulate {connector} EVENT --invalid signature"))
+                format!("integ webhook simulate {connector} EVENT --invalid signature")
             }
-        }
+        })
     }
 }
 

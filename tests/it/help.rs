@@ -26,7 +26,7 @@ fn help_explains_commands_and_topics() {
     );
     let unknown = home.run("help environmnt");
     assert_eq!(unknown.code, 2, "{unknown:?}");
-    assert!(unknown.stderr.contains("did you mean `integ help environment`?"), "{unknown:?}");
+    assert!(unknown.stderr.contains("did you mean environment? `integ help environment`"), "{unknown:?}");
     assert_eq!(home.run("help vault nonsense").code, 2);
 }
 

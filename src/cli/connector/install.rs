@@ -13,7 +13,7 @@ use super::super::table::{Text, table};
 use super::super::ui::{Ui, View, escape};
 use super::users;
 use crate::connector::{Candidate, Capabilities, Connector, HostUse, LARGEST, Taken};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::download;
 use crate::runtime::App;
 
@@ -180,19 +180,14 @@ pub(super) enum SourceError {
 }
 
 impl Remedy for SourceError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
-            Self::Read { .. } | Self::TooLarge { .. } => Kind::Failed,
-            Self::Url { .. } => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Read { .. } => "io",
-            Self::Url { .. } => "invalid_url",
-            Self::TooLarge { .. } => "too_large",
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Diagnostic::new(Kind::NotFound, "io")
+            }
+            Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Url { .. } => Diagnostic::new(Kind::Usage, "invalid_url"),
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "too_large"),
         }
     }
 }

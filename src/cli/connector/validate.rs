@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::super::ui::{Tone, Ui, View, escape};
 use crate::connector::{LARGEST, Mistake, validate};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::runtime::App;
 
@@ -63,12 +63,8 @@ struct ReadError {
 }
 
 impl Remedy for ReadError {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-
-    fn code(&self) -> &'static str {
-        "io"
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "io")
     }
 }
 

@@ -18,7 +18,7 @@ use self::progress::Progress;
 use super::table::{Text, relative, table, table_of_numbers};
 use super::ui::{Tone, Ui, View};
 use crate::clock::Timestamp;
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::runtime::App;
 use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
@@ -132,55 +132,41 @@ enum ArgumentError {
 }
 
 impl Remedy for ArgumentError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NeverSynced { .. }
-            | Self::NoPart { .. }
-            | Self::NoHistory { .. }
-            | Self::NoJob { .. }
-            | Self::NoSchedule { .. } => Kind::NotFound,
-            Self::NotRunning { .. } | Self::Output { .. } | Self::ReadState { .. } => Kind::Failed,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Time { .. } => "invalid_time",
-            Self::Pair { .. } | Self::NoBackfill | Self::NoSince | Self::Backwards => "invalid_value",
-            Self::Target { .. } => "invalid_target",
-            Self::NeverSynced { .. } => "never_synced",
-            Self::WhichPart { .. } => "ambiguous",
-            Self::NoPart { .. } => "unknown_list",
-            Self::Cursor { .. } => "invalid_cursor",
-            Self::NoHistory { .. } => "no_history",
-            Self::Import { .. } => "invalid_import",
-            Self::NoJob { .. } => "unknown_job",
-            Self::NotRunning { .. } => "not_running",
-            Self::Schedule { .. } => "invalid_schedule",
-            Self::NoSchedule { .. } => "unknown_schedule",
-            Self::Output { .. } | Self::ReadState { .. } => "io",
-            Self::OneSource { .. } | Self::Terminal { .. } => "invalid_value",
-            Self::State { .. } => "invalid_state",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NeverSynced { connection, stream } => format!("integ sync {connection}/{stream}"),
-            Self::WhichPart { connection, stream, example } => {
-                format!("integ cursor get {connection}/{stream} lists them; then add: {example}")
+            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
+            Self::Pair { .. } | Self::NoBackfill | Self::Backwards => Diagnostic::new(Kind::Usage, "invalid_value"),
+            Self::NoSince => Diagnostic::new(Kind::Usage, "invalid_value")
+                .run("integ sync CONNECTION/STREAM --mode backfill --since 30d"),
+            Self::Target { .. } => Diagnostic::new(Kind::Usage, "invalid_target"),
+            Self::NeverSynced { connection, stream } => {
+                Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {connection}/{stream}"))
             }
-            Self::NoPart { connection, stream } => format!("integ cursor get {connection}/{stream}"),
-            Self::NoSince => "integ sync CONNECTION/STREAM --mode backfill --since 30d".to_owned(),
-            Self::NoJob { .. } | Self::NotRunning { .. } => "integ job list".to_owned(),
-            Self::Schedule { .. } => "integ schedule set CONNECTION 'every 15m', or '0 6 * * 1-5'".to_owned(),
-            Self::NoSchedule { .. } => "integ schedule list".to_owned(),
-            Self::OneSource { .. } => "integ sync CONNECTION --to singer".to_owned(),
-            Self::State { .. } => "give what the target printed, or an empty file to send everything".to_owned(),
-            Self::Terminal { target } => format!("integ records {target} --format parquet > FILE"),
-            _ => return None,
-        })
+            Self::WhichPart { connection, stream, example } => Diagnostic::new(Kind::Usage, "ambiguous").hint(
+                Hint::new(format!("add {example}, or another of"), format!("integ cursor get {connection}/{stream}")),
+            ),
+            Self::NoPart { connection, stream } => {
+                Diagnostic::new(Kind::NotFound, "unknown_list").run(format!("integ cursor get {connection}/{stream}"))
+            }
+            Self::Cursor { .. } => Diagnostic::new(Kind::Usage, "invalid_cursor"),
+            Self::NoHistory { .. } => Diagnostic::new(Kind::NotFound, "no_history"),
+            Self::Import { .. } => Diagnostic::new(Kind::Usage, "invalid_import"),
+            Self::NoJob { .. } => Diagnostic::new(Kind::NotFound, "unknown_job").run("integ job list"),
+            Self::NotRunning { .. } => Diagnostic::new(Kind::Failed, "not_running").run("integ job list"),
+            Self::Schedule { .. } => Diagnostic::new(Kind::Usage, "invalid_schedule").hint(Hint::new(
+                "write a cron expression such as '0 6 * * 1-5', or an interval:",
+                "integ schedule set CONNECTION 'every 15m'",
+            )),
+            Self::NoSchedule { .. } => Diagnostic::new(Kind::NotFound, "unknown_schedule").run("integ schedule list"),
+            Self::Output { .. } | Self::ReadState { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::OneSource { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_value").run("integ sync CONNECTION --to singer")
+            }
+            Self::Terminal { target } => Diagnostic::new(Kind::Usage, "invalid_value")
+                .run(format!("integ records {target} --format parquet > FILE")),
+            Self::State { .. } => Diagnostic::new(Kind::Usage, "invalid_state")
+                .hint(Hint::text("give what the target printed, or an empty file to send everything")),
+        }
     }
 }
 
@@ -451,8 +437,9 @@ fn view(report: Report) -> ReportView {
         Outcome::Limited(at) => (None, Some(at.to_string())),
         Outcome::Done | Outcome::Skipped | Outcome::Cancelled => (None, None),
     };
-    let (code, hint) = (error.map(|error| error.code().to_owned()), error.and_then(Error::hint));
-    let error = error.map(super::ui::message);
+    let (code, hint) =
+        (error.map(|error| error.code().to_owned()), error.and_then(Error::hint).map(|hint| hint.to_string()));
+    let error = error.map(Error::on_one_line);
     ReportView {
         connection: report.connection.to_string(),
         stream: report.stream,

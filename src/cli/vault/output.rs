@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::ui::Ui;
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::vault::{Overwrite, STANDARD_STREAM, VaultError, check_output, write_output};
 
 #[derive(Debug, thiserror::Error)]
@@ -18,25 +18,11 @@ enum OutputError {
 }
 
 impl Remedy for OutputError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Exists { .. } | Self::Terminal { .. } => Kind::Usage,
-            Self::Stdout(_) => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Exists { .. } => "file_exists",
-            Self::Terminal { .. } => "terminal_output",
-            Self::Stdout(_) => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Exists { again, .. } | Self::Terminal { again } => Some(again.clone()),
-            Self::Stdout(_) => None,
+            Self::Exists { again, .. } => Diagnostic::new(Kind::Usage, "file_exists").run(again),
+            Self::Terminal { again } => Diagnostic::new(Kind::Usage, "terminal_output").run(again),
+            Self::Stdout(_) => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }

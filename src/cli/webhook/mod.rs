@@ -23,7 +23,7 @@ pub(super) use subscribe::SubscriptionView;
 use super::ui::Ui;
 use super::words::Words;
 use crate::api::{self, ApiError, Input, Parameters};
-use crate::error::{Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::App;
 use crate::webhook::setup::Setup;
 
@@ -82,46 +82,35 @@ enum ArgumentError {
 }
 
 impl Remedy for ArgumentError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoEvent { .. } | Self::Pruned { .. } | Self::NoConflict { .. } | Self::NoBody { .. } => {
-                Kind::NotFound
-            }
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Read { .. } => "io",
-            Self::Empty { .. } => "empty_input",
-            Self::Pair { .. } => "invalid_value",
-            Self::SecretFlag { .. } => "secret_on_command_line",
-            Self::Time { .. } => "invalid_time",
-            Self::NotYours { .. } => "vendors_secret",
-            Self::NoSecretTaken { .. } => "no_secret_taken",
-            Self::NoEvent { .. } => "unknown_event",
-            Self::NoConflict { .. } => "no_conflict",
-            Self::NoBody { .. } => "unknown_body",
-            Self::Pruned { .. } => "event_pruned",
-            Self::Request { .. } => "invalid_request",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
+            Self::Read { .. } => Diagnostic::new(Kind::Usage, "io"),
+            Self::Empty { .. } => Diagnostic::new(Kind::Usage, "empty_input"),
+            Self::Pair { .. } => Diagnostic::new(Kind::Usage, "invalid_value"),
             Self::SecretFlag { connection, name } => {
-                format!("integ webhook secret {connection} --param {name}=@FILE, or {name}=- for stdin")
+                Diagnostic::new(Kind::Usage, "secret_on_command_line").hint(Hint::new(
+                    format!("give it in a file, or as {name}=- on stdin:"),
+                    format!("integ webhook secret {connection} --param {name}=@FILE"),
+                ))
             }
-            Self::NotYours { connection } => format!("integ webhook secret {connection} --set FILE"),
-            Self::NoSecretTaken { connection } => format!("integ webhook url {connection}"),
-            Self::NoEvent { .. } => "integ webhook events".to_owned(),
-            Self::NoConflict { .. } => "integ webhook events --conflicts".to_owned(),
-            Self::NoBody { id, .. } => format!("integ webhook show {id}"),
-            Self::Pruned { .. } => "integ config show webhooks.keep".to_owned(),
-            Self::Request { .. } => "integ help webhook verify".to_owned(),
-            _ => return None,
-        })
+            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
+            Self::NotYours { connection } => Diagnostic::new(Kind::Usage, "vendors_secret")
+                .run(format!("integ webhook secret {connection} --set FILE")),
+            Self::NoSecretTaken { connection } => {
+                Diagnostic::new(Kind::Usage, "no_secret_taken").run(format!("integ webhook url {connection}"))
+            }
+            Self::NoEvent { .. } => Diagnostic::new(Kind::NotFound, "unknown_event").run("integ webhook events"),
+            Self::NoConflict { .. } => {
+                Diagnostic::new(Kind::NotFound, "no_conflict").run("integ webhook events --conflicts")
+            }
+            Self::NoBody { id, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_body").run(format!("integ webhook show {id}"))
+            }
+            Self::Pruned { .. } => {
+                Diagnostic::new(Kind::NotFound, "event_pruned").run("integ config show webhooks.keep")
+            }
+            Self::Request { .. } => Diagnostic::new(Kind::Usage, "invalid_request").run("integ help webhook verify"),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 
 use self::text::{no_full_stop, one_line, slug, snake};
 use super::draft::{Draft, DraftParam, WayKind};
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 /// Bytes of a description: the largest public ones have a third of it.
 pub const LARGEST_DESCRIPTION: usize = 32 * 1024 * 1024;
@@ -47,27 +47,18 @@ pub enum OpenApiError {
 pub struct Broken(String);
 
 impl Remedy for OpenApiError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Syntax(_) | Self::NotOpenApi => Kind::Failed,
-            Self::NoOperation { .. } | Self::Unfit { .. } => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Syntax(_) | Self::NotOpenApi => "invalid_openapi",
-            Self::NoOperation { .. } => "unknown_operation",
-            Self::Unfit { .. } => "unfit_operation",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoOperation { likely: Some(likely), .. } => Some(format!("did you mean --action {likely}?")),
-            Self::NoOperation { .. } => Some("name an operationId of the description with --action".to_owned()),
-            Self::Unfit { .. } => Some("leave it out, and write it by hand".to_owned()),
-            Self::Syntax(_) | Self::NotOpenApi => None,
+            Self::Syntax(_) | Self::NotOpenApi => Diagnostic::new(Kind::Failed, "invalid_openapi"),
+            Self::NoOperation { likely, .. } => {
+                Diagnostic::new(Kind::Usage, "unknown_operation").hint(Hint::text(match likely {
+                    Some(likely) => format!("did you mean --action {likely}?"),
+                    None => "name an operationId of the description with --action".to_owned(),
+                }))
+            }
+            Self::Unfit { .. } => {
+                Diagnostic::new(Kind::Usage, "unfit_operation").hint(Hint::text("leave it out, and write it by hand"))
+            }
         }
     }
 }

@@ -175,7 +175,7 @@ fn what_creates_something_is_offered_first() {
 fn unknown_and_unfit_operations_are_named() {
     let pets = Description::parse(PETS.as_bytes(), None).unwrap();
     let unknown = pets.draft(Some(&["createpets".to_owned()])).unwrap_err();
-    assert_eq!(unknown.hint().unwrap(), "did you mean --action createPet?");
+    assert_eq!(unknown.hint().unwrap().to_string(), "did you mean --action createPet?");
     let cards = Description::parse(CARDS.as_bytes(), None).unwrap();
     let unfit = cards.draft(Some(&["Cards.Raw".to_owned()])).unwrap_err();
     assert!(matches!(unfit, OpenApiError::Unfit { .. }), "{unfit}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::duration::show;
-use crate::error::{Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files;
 use crate::model::ConnectionName;
 use crate::oauth::{OAuthError, Offers};
@@ -60,55 +60,34 @@ impl AccessError {
 }
 
 impl Remedy for AccessError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NeedsReauth { .. } | Self::Disconnected { .. } | Self::Expired { .. } => Kind::AuthNeeded,
-            Self::Refresh { source, .. } => source.kind(),
-            Self::Held { .. } | Self::ShortLived { .. } => Kind::Temporary,
-            Self::Lock { .. } | Self::NotRefreshable { .. } => Kind::Failed,
-            Self::Interrupted { .. } => Kind::Interrupted,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NeedsReauth { .. } => "needs_reauth",
-            Self::Disconnected { .. } => "disconnected",
-            Self::Expired { .. } => "expired",
-            Self::NotRefreshable { .. } => "not_refreshable",
-            Self::ShortLived { .. } => "short_lived",
-            Self::Refresh { source, .. } => source.code(),
-            Self::Held { .. } => "locked_by_another",
-            Self::Lock { source, .. } if files::is_read_only(source) => "read_only",
-            Self::Lock { .. } => "io",
-            Self::Interrupted { .. } => "interrupted",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NeedsReauth { reconnect, .. }
-            | Self::Disconnected { reconnect, .. }
-            | Self::Expired { reconnect, .. } => Some(reconnect.clone()),
+            Self::NeedsReauth { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "needs_reauth").run(reconnect),
+            Self::Disconnected { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "disconnected").run(reconnect),
+            Self::Expired { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "expired").run(reconnect),
             // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
-            Self::NotRefreshable { connection, is_key: true, .. } => Some(format!("integ test {connection}")),
-            Self::NotRefreshable { reconnect, .. } => Some(reconnect.clone()),
+            Self::NotRefreshable { connection, is_key: true, .. } => {
+                Diagnostic::new(Kind::Failed, "not_refreshable").run(format!("integ test {connection}"))
+            }
+            Self::NotRefreshable { reconnect, .. } => Diagnostic::new(Kind::Failed, "not_refreshable").run(reconnect),
             Self::Refresh { connection, reconnect, source } => {
-                source.hint_for(connection.connector(), reconnect, &Offers::default())
+                source.diagnostic_for(connection.connector(), reconnect, &Offers::default())
             }
-            Self::Held { path, .. } => Some(format!("find the process that holds it: `fuser {}`", path.display())),
+            Self::Held { path, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+                .hint(Hint::new("find the process that holds it:", format!("fuser {}", path.display()))),
             Self::ShortLived { connection, lasts, refreshable: true, .. } => {
-                Some(format!("integ token {connection} --min-ttl {}", show(*lasts)))
+                Diagnostic::new(Kind::Temporary, "short_lived")
+                    .run(format!("integ token {connection} --min-ttl {}", show(*lasts)))
             }
-            Self::ShortLived { reconnect, .. } => Some(reconnect.clone()),
-            Self::Lock { connection, source, .. } if files::is_read_only(source) => {
-                Some(format!("refresh it where its folder can be written: `integ refresh {connection}`"))
-            }
-            Self::Lock { .. } | Self::Interrupted { .. } => None,
+            Self::ShortLived { reconnect, .. } => Diagnostic::new(Kind::Temporary, "short_lived").run(reconnect),
+            Self::Lock { connection, source, .. } if files::is_read_only(source) => Diagnostic::new(
+                Kind::Failed,
+                "read_only",
+            )
+            .hint(Hint::new("refresh it where its folder can be written:", format!("integ refresh {connection}"))),
+            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Interrupted { .. } => Diagnostic::new(Kind::Interrupted, "interrupted"),
         }
-    }
-
-    fn connection(&self) -> Option<String> {
-        Some(self.name().to_string())
+        .connection(self.name())
     }
 }

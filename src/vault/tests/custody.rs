@@ -126,7 +126,7 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     let (again, _) = custodian.connect(&store, &new_connection("slack"), &grant("t5")).unwrap();
     keyring.set(&entry, &old, "").unwrap();
     let lost = custodian.load(&store, &again.name).unwrap_err();
-    assert_eq!((lost.kind(), lost.hint().as_deref()), (Kind::AuthNeeded, Some("integ connect slack")));
+    assert_eq!((lost.kind(), lost.hint()), (Kind::AuthNeeded, Some(Hint::run("integ connect slack"))));
 }
 
 #[test]

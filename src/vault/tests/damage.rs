@@ -90,7 +90,7 @@ fn fault_044_a_wrong_key_is_found() {
     drop(theirs.open());
     let seal = fs::read(theirs.file("vault.age")).unwrap();
     assert_eq!(refused(&home, "vault.age", |bytes| *bytes = seal, "another's seal"), "vault_wrong_key");
-    let hint = Home::failure(&home_with_seal_of(&home, &theirs)).hint().unwrap();
+    let hint = Home::failure(&home_with_seal_of(&home, &theirs)).hint().unwrap().to_string();
     assert!(hint.contains("age1"), "{hint}");
 }
 
@@ -144,7 +144,7 @@ fn fault_044a_lost_writes_of_a_damaged_log_are_found() {
     set_mode(&log, 0o600);
     let error = verdict(&home).unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Vault, "vault_rolled_back"));
-    assert!(error.hint().unwrap().starts_with("integ vault check --accept"));
+    assert!(error.hint().unwrap().to_string().starts_with("integ vault check --accept"));
     assert_eq!(fs::read(&log).unwrap(), frames);
     assert_eq!(verdict(&home).unwrap_err().code(), "vault_rolled_back");
 

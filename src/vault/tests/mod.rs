@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{Folders, IdentityCustody, TokenCustody, VaultConfig};
-use crate::error::{Kind, Remedy};
+use crate::error::{Hint, Kind, Remedy};
 use crate::model::{Client, ConnectionName, Grant, Mode, Renewal};
 use crate::secret::Secret;
 use crate::store::{NewConnection, Store};
@@ -191,7 +191,7 @@ fn fault_046_files_that_others_could_touch_are_refused() {
         set_mode(&path, 0o644);
         let error = home.failure();
         assert_eq!((error.kind(), error.code()), (Kind::Vault, "unsafe_file"));
-        assert_eq!(error.hint().unwrap(), format!("chmod 600 {}", path.display()));
+        assert_eq!(error.hint().unwrap().to_string(), format!("chmod 600 {}", path.display()));
         set_mode(&path, 0o600);
 
         let aside = path.with_extension("aside");
@@ -202,7 +202,10 @@ fn fault_046_files_that_others_could_touch_are_refused() {
         fs::rename(&aside, &path).unwrap();
     }
     set_mode(&home.workspace("default"), 0o777);
-    assert_eq!(home.failure().hint().unwrap(), format!("chmod 700 {}", home.workspace("default").display()));
+    assert_eq!(
+        home.failure().hint().unwrap().to_string(),
+        format!("chmod 700 {}", home.workspace("default").display())
+    );
     set_mode(&home.workspace("default"), 0o700);
     drop(home.open());
 }

@@ -6,7 +6,7 @@ use super::ask::{self, Failure, Plan};
 use super::{SubscribeError, intend, is_usable, lock, make};
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{ErrorClass, Subscribe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
 use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState};
@@ -185,7 +185,7 @@ async fn one(
     }
     let result = prolong(app, &setup, &row).await;
     if let Err(error) = &result {
-        subscriptions.failed(&row, &told(error), app.clock.now())?;
+        subscriptions.failed(&row, &error.on_one_line(), app.clock.now())?;
     }
     result.map(Some)
 }
@@ -251,15 +251,10 @@ pub(super) async fn end(app: &App, setup: &Setup, row: &Subscription) -> Result<
     match ask::ask(app, setup.name(), &call.action, &input, &ask::fresh()).await {
         Ok(_) | Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
         Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => {
-            subscriptions.failed(row, &told(&error), app.clock.now())?;
+            subscriptions.failed(row, &error.on_one_line(), app.clock.now())?;
             Err(error)
         }
     }
-}
-
-/// An error on one line.
-fn told(error: &Error) -> String {
-    std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use super::setup::{DEFAULT_PORT, Setup};
 use crate::api::Input;
 use crate::clock::Stopwatch;
 use crate::connector::Handshake;
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::files;
 use crate::model::{ConnectionName, Mode, Standing};
 use crate::runtime::App;
@@ -110,69 +110,51 @@ impl SubscribeError {
 }
 
 impl Remedy for SubscribeError {
-    fn kind(&self) -> Kind {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoPublicUrl { .. }
-            | Self::Input { .. }
-            | Self::NoEvents { .. }
-            | Self::NoSecret { .. }
-            | Self::Several { .. } => Kind::Usage,
-            Self::None { .. } => Kind::NotFound,
-            Self::Held { .. } | Self::Lost { .. } => Kind::Temporary,
-            Self::ByHand { .. }
-            | Self::Otherwise { .. }
-            | Self::Unknown { .. }
-            | Self::NoResult { .. }
-            | Self::NotEnded { .. }
-            | Self::Lock { .. } => Kind::Failed,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::ByHand { .. } => "subscribed_by_hand",
-            Self::NoPublicUrl { .. } => "no_public_url",
-            Self::Input { .. } => "invalid_parameters",
-            Self::NoEvents { .. } => "no_event_types",
-            Self::NoSecret { .. } => "no_webhook_secret",
-            Self::Otherwise { .. } => "subscribed_otherwise",
-            Self::Unknown { .. } | Self::Lost { .. } => "subscription_unknown",
-            Self::NoResult { .. } => "vendor_refused",
-            Self::None { .. } => "no_subscription",
-            Self::Several { .. } => "several_subscriptions",
-            Self::NotEnded { .. } => "not_unsubscribed",
-            Self::Held { .. } => "locked_by_another",
-            Self::Lock { .. } => "io",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::ByHand { connection, .. } => format!("integ webhook url {connection}, which says what to enter"),
-            Self::NoPublicUrl { connection } => format!("integ webhook subscribe {connection} --url https://HOST"),
-            Self::Input { usage, .. } | Self::NoEvents { usage, .. } => usage.clone(),
-            Self::NoSecret { connection } => format!("integ webhook secret {connection} --set -"),
-            Self::Otherwise { connection, id, .. } => format!("integ webhook unsubscribe {connection} {id}"),
-            Self::Unknown { connection, id, look, .. } | Self::Lost { connection, id, look, .. } => {
-                format!("{look}; when it is not there, or removed: integ webhook unsubscribe {connection} {id} --local")
+            Self::ByHand { connection, .. } => Diagnostic::new(Kind::Failed, "subscribed_by_hand")
+                .hint(Hint::new("see what to enter at the vendor:", format!("integ webhook url {connection}"))),
+            Self::NoPublicUrl { connection } => Diagnostic::new(Kind::Usage, "no_public_url")
+                .run(format!("integ webhook subscribe {connection} --url https://HOST")),
+            Self::Input { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
+            Self::NoEvents { usage, .. } => Diagnostic::new(Kind::Usage, "no_event_types").run(usage),
+            Self::NoSecret { connection } => Diagnostic::new(Kind::Usage, "no_webhook_secret")
+                .run(format!("integ webhook secret {connection} --set -")),
+            Self::Otherwise { connection, id, .. } => Diagnostic::new(Kind::Failed, "subscribed_otherwise")
+                .run(format!("integ webhook unsubscribe {connection} {id}")),
+            Self::Unknown { connection, id, look, .. } => {
+                Diagnostic::new(Kind::Failed, "subscription_unknown").hint(forget_unknown(connection, *id, look))
             }
-            Self::NoResult { .. } => return None,
-            Self::None { connection, .. } => format!("integ webhook url {connection}"),
+            Self::Lost { connection, id, look, .. } => {
+                Diagnostic::new(Kind::Temporary, "subscription_unknown").hint(forget_unknown(connection, *id, look))
+            }
+            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_refused"),
+            Self::None { connection, .. } => {
+                Diagnostic::new(Kind::NotFound, "no_subscription").run(format!("integ webhook url {connection}"))
+            }
             Self::Several { connection, ids } => {
                 let first = ids.first().map_or(0, |id| id.0);
-                format!("integ webhook unsubscribe {connection} {first}, or --all")
+                Diagnostic::new(Kind::Usage, "several_subscriptions").hint(Hint::new(
+                    "name one, or give --all:",
+                    format!("integ webhook unsubscribe {connection} {first}"),
+                ))
             }
-            Self::NotEnded { connection, id, .. } => {
-                format!("remove it at the vendor, then: integ webhook unsubscribe {connection} {id} --local")
+            Self::NotEnded { connection, id, .. } => Diagnostic::new(Kind::Failed, "not_unsubscribed").hint(Hint::new(
+                "remove it at the vendor, then:",
+                format!("integ webhook unsubscribe {connection} {id} --local"),
+            )),
+            Self::Held { connection, .. } => {
+                Diagnostic::new(Kind::Temporary, "locked_by_another").run(format!("integ webhook url {connection}"))
             }
-            Self::Held { connection, .. } => format!("integ webhook url {connection}"),
-            Self::Lock { .. } => return None,
-        })
+            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
+        }
+        .maybe_connection(self.name())
     }
+}
 
-    fn connection(&self) -> Option<String> {
-        self.name().map(ToString::to_string)
-    }
+fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -> Hint {
+    let command = format!("integ webhook unsubscribe {connection} {id} --local");
+    Hint::new(format!("{look}; when it is not there, or removed:"), command)
 }
 
 /// Registers the connection's URL at its vendor; one that is registered so already stays as it is.
@@ -352,7 +334,7 @@ async fn make(
             return Err(error);
         }
         Err(ask::Failure::Unknown(error)) => {
-            let why = std::iter::once(error.message()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+            let why = error.on_one_line();
             let look = ask::look(setup, row);
             return Err(SubscribeError::Lost { connection: name.clone(), id: row.id, why, look }.into());
         }

@@ -103,6 +103,22 @@ fn attack_a2_hints_keep_the_sandbox() {
 }
 
 #[test]
+fn attack_a2_a_command_to_connect_again_keeps_the_workspace() {
+    let home = Home::new();
+    home.ok("workspace create team");
+    home.ok("-w team connect slack --as ops --sandbox");
+    home.ok("-w team sandbox fault slack revoked_grant");
+    let ran = home.run("-w team refresh slack@ops --json");
+    let line = ran.stderr.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    let error: Value = serde_json::from_str(line).unwrap_or_default();
+    let command = "integ -w team connect slack --as ops --sandbox";
+    assert_eq!((ran.code, hint(&ran).as_str(), &error["error"]["command"]), (4, command, &command.into()), "{ran:?}");
+    home.ok(command.strip_prefix("integ ").unwrap());
+    assert_eq!(home.json("-w team status")["connections"].as_array().unwrap().len(), 1);
+    assert_eq!(home.run("status --json").stdout.matches("slack").count(), 0, "nothing was connected elsewhere");
+}
+
+#[test]
 fn attack_a6_a_named_workspace_that_is_not_there_is_not_an_empty_one() {
     let home = Home::new();
     home.ok("connect slack --sandbox");

@@ -1,7 +1,6 @@
 //! Sign-in, tokens, connections, calls of vendors' APIs.
 
 use integ::api::{ApiError, PagingError};
-use integ::runtime::{AppError, SessionError};
 use integ::connect::{AskError, ConnectError, Requested};
 use integ::connector::{AppServer, ErrorClass, Pointer, TemplateError};
 use integ::http::HttpError;
@@ -9,6 +8,7 @@ use integ::http::loopback::BindError;
 use integ::json::JsonError;
 use integ::oauth::access::AccessError;
 use integ::oauth::{Described, OAuthError, Offers};
+use integ::runtime::{AppError, SessionError};
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
 use crate::snapshots::assert_snap;
@@ -201,14 +201,14 @@ fn api() {
             problems: vec!["limit is missing".into(), "there is no lmit".into()],
             usage: "integ call slack@work users.list limit=N".into(),
         }],
-        WrongAuth => [E::WrongAuth { connection: slack(), action: action(), auth: "bot-token".into(), ways: vec!["user".into()] }],
+        WrongAuth => [E::WrongAuth { connection: slack(), action: action(), auth: "bot-token".into(), connect: "integ connect slack --as work --auth user".into() }],
         MissingScopes => [E::MissingScopes {
             connection: slack(),
             action: action(),
             scopes: vec!["users:read".into()],
             reconnect: format!("{RECONNECT} --add-scope users:read"),
         }],
-        Template => [E::Template { connection: slack(), action: action(), source: template() }],
+        Template => [E::Template { connection: slack(), action: action(), reconnect: RECONNECT.into(), source: template().into() }],
         ForeignHost => [E::ForeignHost { connection: slack(), connector: "slack".into(), origin: "https://evil.example".into() }],
         Refused => [
             refused(ErrorClass::Auth),
@@ -218,7 +218,7 @@ fn api() {
             refused(ErrorClass::CursorExpired),
             refused(ErrorClass::Retry),
             refused(ErrorClass::Fail),
-            E::Refused { connection: slack(), what: action(), class: ErrorClass::Fail, said: None, hint: Some("ask the owner".into()) },
+            E::Refused { connection: slack(), what: action(), class: ErrorClass::Fail, said: None, hint: Some(Box::new(integ::error::Hint::text("ask the owner"))) },
         ],
         Unreadable => [
             E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Empty },

@@ -5,15 +5,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use integ::config::{ConfigError, ProjectError};
-use integ::model::NameError;
 use integ::files::TrustError;
 use integ::http::egress::{Refusal, Verdict, judge};
 use integ::http::{Distrust, DownloadError, HttpError};
 use integ::jq::JqError;
+use integ::model::NameError;
 use integ::notify::NotifyError;
 use integ::program::ProgramError;
-use integ::variables::VariableError;
 use integ::signing::standard::SecretError;
+use integ::variables::VariableError;
 
 use super::{MINUTE, errors, io, slack};
 use crate::snapshots::assert_snap;

@@ -14,8 +14,8 @@ use std::fmt::{Debug, Write};
 use std::io;
 use std::time::Duration;
 
-use integ::model::ConnectionName;
 use integ::error::Error;
+use integ::model::ConnectionName;
 
 /// The errors of an enum, each variant with examples of it, as text.
 macro_rules! errors {

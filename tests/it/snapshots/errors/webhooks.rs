@@ -2,10 +2,10 @@
 
 use integ::connector::TemplateError;
 use integ::http::loopback::BindError;
+use integ::signing::verify::Refused;
 use integ::store::SubscriptionId;
 use integ::webhook::backfill::BackfillError;
 use integ::webhook::listen::ListenError;
-use integ::signing::verify::Refused;
 use integ::webhook::setup::SetupError;
 use integ::webhook::simulate::SimulateError;
 use integ::webhook::subscription::SubscribeError;
