@@ -36,7 +36,7 @@ impl Clock {
     }
 
     /// The present time, to the millisecond: for what is told apart within a second.
-    pub fn precise(&self) -> Timestamp {
+    pub fn now_millis(&self) -> Timestamp {
         match &self.fixed {
             Some(_) => self.now(),
             None => Timestamp::from_millisecond(system_now().as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH),
@@ -119,7 +119,7 @@ impl RunningLimit {
         Self { left: limit, extra_steps: Self::MOST_EXTRA_STEPS }
     }
 
-    pub fn left(&self) -> Duration {
+    pub fn remaining(&self) -> Duration {
         self.left
     }
 

@@ -35,13 +35,13 @@ fn bounded(seconds: u64) -> Option<Duration> {
 }
 
 /// Reads a moment: so long ago, or a date (RFC 3339); absent where the text is neither.
-pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
     let day = || format!("{text}T00:00:00Z").parse().ok();
     text.parse().ok().or_else(day).or_else(|| now.checked_sub(parse(text)?).ok())
 }
 
 /// Writes a duration so that [`parse`] reads it back, in the largest unit that fits: `90s`, `5m`.
-pub fn show(duration: Duration) -> String {
+pub fn format(duration: Duration) -> String {
     let seconds = duration.as_secs();
     for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
         if seconds >= size && seconds.is_multiple_of(size) {
@@ -70,7 +70,7 @@ mod tests {
     fn show_and_parse_agree() {
         for seconds in [0, 1, 59, 60, 90, 3600, 5400, 86_400, 86_401] {
             let duration = Duration::from_secs(seconds);
-            assert_eq!(parse(&show(duration)), Some(duration));
+            assert_eq!(parse(&format(duration)), Some(duration));
         }
     }
 }

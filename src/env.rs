@@ -1,7 +1,7 @@
 //! Every environment variable that integ reads by itself, declared and documented once.
 //!
 //! Beside these, each command-line flag has a variable of its own, made from its name: `INTEG_JSON`, `INTEG_WORKSPACE`
-//! for the global ones, `INTEG_CONNECT_TIMEOUT` for those of one command (see `cli::args`).
+//! for the global ones, `INTEG_CONNECT_TIMEOUT` for those of one command (see `cli::arguments`).
 
 use std::ffi::OsString;
 
@@ -9,18 +9,18 @@ use crate::secret::Secret;
 
 /// A variable: its name and what it does, as `integ help environment` prints it.
 #[derive(Debug)]
-pub struct Variable {
+pub struct EnvVariable {
     pub name: &'static str,
     pub purpose: &'static str,
 }
 
 macro_rules! variables {
     ($($(#[doc = $purpose:literal])+ $name:ident = $value:literal;)+) => {
-        $($(#[doc = $purpose])+ pub const $name: Variable =
-            Variable { name: $value, purpose: concat!($($purpose),+) };)+
+        $($(#[doc = $purpose])+ pub const $name: EnvVariable =
+            EnvVariable { name: $value, purpose: concat!($($purpose),+) };)+
 
         /// All of them, in the order of this page.
-        pub const ALL: &[&Variable] = &[$(&$name),+];
+        pub const ALL: &[&EnvVariable] = &[$(&$name),+];
     };
 }
 
@@ -76,46 +76,46 @@ variables! {
 }
 
 /// The variable's text; absent where unset, empty or not UTF-8.
-pub fn var(variable: &Variable) -> Option<String> {
-    os(variable).and_then(|value| value.into_string().ok())
+pub fn var(variable: &EnvVariable) -> Option<String> {
+    var_os(variable).and_then(|value| value.into_string().ok())
 }
 
 /// The variable as the operating system gives it; absent where unset or empty.
-pub fn os(variable: &Variable) -> Option<OsString> {
+pub fn var_os(variable: &EnvVariable) -> Option<OsString> {
     named_os(variable.name)
 }
 
 /// The variable as a secret.
-pub fn secret(variable: &Variable) -> Option<Secret> {
+pub fn secret(variable: &EnvVariable) -> Option<Secret> {
     var(variable).map(Secret::trimmed)
 }
 
 /// A variable whose name is made at run time: `SLACK_CLIENT_ID`.
-pub fn named(name: &str) -> Option<String> {
+pub fn var_named(name: &str) -> Option<String> {
     named_os(name).and_then(|value| value.into_string().ok())
 }
 
 /// What a program that integ starts inherits of this process's environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inherit {
+pub enum EnvInheritance {
     /// All but integ's own variables, of which some are secrets and others would steer an integ that it calls; client
     /// secrets; and what an `integ exec` around this process set. It keeps `INTEG_HOME`, and with it the same vaults.
-    Foreign,
+    Scrubbed,
     /// With integ's own variables and client secrets, for a program that calls integ.
-    Own,
+    Full,
 }
 
 /// The variables that a program inherits.
-pub fn inheritable(inherit: Inherit) -> Vec<(OsString, OsString)> {
+pub fn inherited_vars(inherit: EnvInheritance) -> Vec<(OsString, OsString)> {
     let exported = var(&EXPORTED).unwrap_or_default();
     std::env::vars_os().filter(|(name, _)| !is_withheld(&name.to_string_lossy(), inherit, &exported)).collect()
 }
 
 /// Whether a variable of this name is kept from a program.
-fn is_withheld(name: &str, inherit: Inherit, exported: &str) -> bool {
+fn is_withheld(name: &str, inherit: EnvInheritance, exported: &str) -> bool {
     let own = (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
     let token = name == EXPORTED.name || exported.split(',').any(|known| known == name);
-    token || (own && inherit == Inherit::Foreign)
+    token || (own && inherit == EnvInheritance::Scrubbed)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -131,17 +131,19 @@ mod tests {
     fn programs_inherit_no_secret_of_integ_and_no_token_of_another_connection() {
         let exported = "SLACK_TOKEN,JIRA_CLOUD_ID";
         for name in ["INTEG_IDENTITY", "INTEG_TOKEN", "INTEG_JSON", "INTEG_BUNDLE", "GITHUB_CLIENT_SECRET"] {
-            assert!(is_withheld(name, Inherit::Foreign, exported), "{name}");
-            assert!(!is_withheld(name, Inherit::Own, exported), "{name}");
+            assert!(is_withheld(name, EnvInheritance::Scrubbed, exported), "{name}");
+            assert!(!is_withheld(name, EnvInheritance::Full, exported), "{name}");
         }
         for name in ["SLACK_TOKEN", "JIRA_CLOUD_ID", "INTEG_EXPORTED"] {
             assert!(
-                [Inherit::Foreign, Inherit::Own].iter().all(|inherit| is_withheld(name, *inherit, exported)),
+                [EnvInheritance::Scrubbed, EnvInheritance::Full]
+                    .iter()
+                    .all(|inherit| is_withheld(name, *inherit, exported)),
                 "{name}"
             );
         }
         for name in ["INTEG_HOME", "PATH", "GITHUB_TOKEN", "SLACK", "TOKEN"] {
-            assert!(!is_withheld(name, Inherit::Foreign, exported), "{name}");
+            assert!(!is_withheld(name, EnvInheritance::Scrubbed, exported), "{name}");
         }
     }
 }

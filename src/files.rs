@@ -11,8 +11,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-pub use read::{read_given, read_owned_text, read_regular, read_secret, read_to, read_trusted, read_trusted_text};
-pub use trust::{TrustError, check_parents, check_trusted, is_mounted_folder, is_mounted_secret, quoted};
+pub use read::{
+    read_limited, read_owned_text, read_regular, read_secret, read_trusted, read_trusted_text, read_user_file,
+};
+pub use trust::{TrustError, check_parents, check_trusted, is_mounted_folder, is_mounted_secret, shell_quoted};
 
 use crate::clock;
 

@@ -17,7 +17,7 @@
 //! | [`health`] | checks whether connections work |
 //! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
-//! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::access`] is the one way to a token |
+//! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`runtime`] | what every operation is given, each part made when it is first needed |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
 //! | [`sandbox`] | the emulated vendors |
@@ -36,25 +36,25 @@
 //! # How a token is handed out
 //!
 //! `integ token slack` opens the store (`vault::open`: the identity opens `vault.age`, which holds the store's key), reads
-//! the connection and its grant in one query (`vault::Custodian::load`) and prints it, if it is good for long enough
-//! (`oauth::access::is_ready`). No connector is parsed and no runtime is started for that. Otherwise `oauth::access::grant`
+//! the connection and its grant in one query (`vault::TokenVault::load`) and prints it, if it is good for long enough
+//! (`oauth::refresh::is_fresh`). No connector is parsed and no runtime is started for that. Otherwise `oauth::refresh::fresh_grant`
 //! takes the connection's lock, reads again, commits a marker, presents the grant once and commits the answer.
 //!
 //! # How an account is connected
 //!
 //! `connect::connect` picks a way of authenticating from the connector's file, finds the OAuth client, binds the loopback
-//! listener (`oauth::listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
-//! vendor's dialect (`oauth::dialect`), asks whose account it is (`health`) and keeps it.
+//! listener (`oauth::callback_listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
+//! vendor's dialect (`oauth::quirks`), asks whose account it is (`health`) and keeps it.
 //!
 //! # How a sync runs
 //!
 //! `sync::run` takes a connection's streams, parents before children, each with its lock (`locks/stream-N.lock`) and its job.
-//! A stream is one list, or one for each record of its parent: a part, with a cursor of its own. `sync::plan` says what to ask
-//! first and what after each page, `sync::ask` makes the request, `api::send` sends it within the vendor's budget, and
+//! A stream is one list, or one for each record of its parent: a part, with a cursor of its own. `sync::checkpoint` says what to ask
+//! first and what after each page, `sync::request` makes the request, `api::send` sends it within the vendor's budget, and
 //! `sync::document` finds the records without copying them. The page goes through a channel to the writer, so that the next
 //! one is fetched meanwhile; `store::Records::commit` keeps its records, the list's progress and the job's counts in one
 //! transaction. At the list's end the cursor moves, and what a full list did not meet is swept away. What a webhook brings
-//! takes the same way from `sync::push` on.
+//! takes the same way from `sync::ingest` on.
 //!
 //! # How the sandbox fits in
 //!
@@ -72,6 +72,7 @@ pub mod doctor;
 pub mod duration;
 pub mod endpoint;
 pub mod env;
+pub mod env_variables;
 pub mod error;
 pub mod export;
 pub mod files;
@@ -93,6 +94,5 @@ pub mod signing;
 pub mod size;
 pub mod store;
 pub mod sync;
-pub mod variables;
 pub mod vault;
 pub mod webhook;

@@ -4,7 +4,7 @@
 const LIKE: f64 = 0.75;
 
 /// The known word that is near, whatever its case.
-pub(crate) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let scored = known.into_iter().map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &word), known));
     let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -12,13 +12,13 @@ pub(crate) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> 
 }
 
 /// `, did you mean X?` where one of the known words is near.
-pub(crate) fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    near(word, known).map_or_else(String::new, |best| format!(", did you mean {best}?"))
+pub(crate) fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    closest(word, known).map_or_else(String::new, |best| format!(", did you mean {best}?"))
 }
 
 /// The same, and where none is near, the ones there are.
-pub(crate) fn suggest_or_list<'k>(word: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> String {
-    let suggestion = suggest(word, known.clone());
+pub(crate) fn did_you_mean_or_list<'k>(word: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> String {
+    let suggestion = did_you_mean(word, known.clone());
     let known: Vec<&str> = known.into_iter().collect();
     match (suggestion.is_empty(), known.is_empty()) {
         (false, _) => suggestion,
@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn a_near_word_is_suggested_and_else_all_are_listed() {
         let known = ["GET", "POST"];
-        assert_eq!(suggest_or_list("pots", known), ", did you mean POST?");
-        assert_eq!(suggest_or_list("zzz", known), "; there are: GET, POST");
-        assert_eq!(suggest_or_list("zzz", []), "");
+        assert_eq!(did_you_mean_or_list("pots", known), ", did you mean POST?");
+        assert_eq!(did_you_mean_or_list("zzz", known), "; there are: GET, POST");
+        assert_eq!(did_you_mean_or_list("zzz", []), "");
     }
 }

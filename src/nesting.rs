@@ -7,20 +7,20 @@ use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
 /// Levels of arrays and inline tables; no file that a person writes has ten.
-pub const DEEPEST: usize = 80;
+pub const MAX_DEPTH: usize = 80;
 
 /// What is said of a text that does.
 pub const TOO_DEEP: &str = "is nested too deep: 80 levels are enough";
 
 /// Where a text nests too deep, in bytes. Only a bracket of the same kind closes one, so that what this takes for deep is
 /// at least as deep as any parser can go.
-pub fn too_deep(text: &str) -> Option<usize> {
+pub fn find_too_deep(text: &str) -> Option<usize> {
     let mut open = Vec::new();
     for token in Source::new(text).lex() {
         let kind = token.kind();
         match kind {
             TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
-                if open.len() >= DEEPEST {
+                if open.len() >= MAX_DEPTH {
                     return Some(token.span().start());
                 }
                 open.push(kind);
@@ -39,11 +39,11 @@ mod tests {
 
     #[test]
     fn depth_counts_and_length_does_not() {
-        assert_eq!(too_deep(&"a = [{ b = [1] }]\n[c.d]\n".repeat(10_000)), None);
-        assert_eq!(too_deep("a = \"[[[[\" # {{{{\nb = '''\n{\"x\": [[[\n'''\n"), None);
-        assert_eq!(too_deep(&format!("a = {}", "[".repeat(81))), Some(84));
-        assert!(too_deep(&"a = [{a=".repeat(100)).is_some());
+        assert_eq!(find_too_deep(&"a = [{ b = [1] }]\n[c.d]\n".repeat(10_000)), None);
+        assert_eq!(find_too_deep("a = \"[[[[\" # {{{{\nb = '''\n{\"x\": [[[\n'''\n"), None);
+        assert_eq!(find_too_deep(&format!("a = {}", "[".repeat(81))), Some(84));
+        assert!(find_too_deep(&"a = [{a=".repeat(100)).is_some());
         // What leads the parser's own guard astray.
-        assert!(too_deep(&format!("a = {}", "[}{]".repeat(100))).is_some());
+        assert!(find_too_deep(&format!("a = {}", "[}{]".repeat(100))).is_some());
     }
 }

@@ -12,49 +12,49 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use crate::clock::RunningLimit;
-use crate::env::{self, Inherit};
+use crate::env::{self, EnvInheritance};
 
 /// Of what a failed command said, so much is repeated.
-const MOST_SAID: usize = 400;
+const MAX_STDERR_CHARS: usize = 400;
 
 /// The longest value of a variable, in bytes. Values come from services, and the system starts no program with one of 128
 /// KiB; whole values are in what the program reads.
-pub const LONGEST_VARIABLE: usize = 4096;
+pub const MAX_VARIABLE_BYTES: usize = 4096;
 
 /// How long to wait for the rest of what an ended command said: something that it left running may hold its stderr open.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why a program did not do what it was run for.
 #[derive(Debug, Error)]
 pub enum ProgramError {
     #[error("the words of the command cannot be told apart; a quote may be missing")]
-    Words,
+    InvalidQuoting,
     #[error("{program} could not be run")]
-    Start { program: String, source: std::io::Error },
-    #[error("{program} ended with {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
-    Ended { program: String, status: ExitStatus, said: String },
+    Spawn { program: String, source: std::io::Error },
+    #[error("{program} ended with {status}{}", if stderr.is_empty() { String::new() } else { format!(": {stderr}") })]
+    Failed { program: String, status: ExitStatus, stderr: String },
     #[error("{program} did not end within {after_secs} s")]
-    TooLong { program: String, after_secs: u64 },
+    TimedOut { program: String, after_secs: u64 },
 }
 
-/// Returns a command whose environment is this process's without integ's secrets ([`Inherit::Foreign`]).
+/// Returns a command whose environment is this process's without integ's secrets ([`EnvInheritance::Scrubbed`]).
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    inheriting(program, Inherit::Foreign)
+    command_with_env(program, EnvInheritance::Scrubbed)
 }
 
 /// Returns a command with the environment that `inherit` says.
-pub fn inheriting(program: impl AsRef<OsStr>, inherit: Inherit) -> Command {
+pub fn command_with_env(program: impl AsRef<OsStr>, inherit: EnvInheritance) -> Command {
     scrub(Command::new(program), inherit)
 }
 
 /// Gives a command that a library made the environment of [`command`]. What the library set in it stays.
-pub fn scrubbed(command: Command) -> Command {
-    scrub(command, Inherit::Foreign)
+pub fn scrub_env(command: Command) -> Command {
+    scrub(command, EnvInheritance::Scrubbed)
 }
 
-fn scrub(mut command: Command, inherit: Inherit) -> Command {
+fn scrub(mut command: Command, inherit: EnvInheritance) -> Command {
     let set: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect();
-    command.env_clear().envs(env::inheritable(inherit));
+    command.env_clear().envs(env::inherited_vars(inherit));
     for (name, value) in set {
         match value {
             Some(value) => command.env(name, value),
@@ -65,7 +65,7 @@ fn scrub(mut command: Command, inherit: Inherit) -> Command {
 }
 
 /// Runs a command, split as a shell splits words and run without one. Its environment is the user's without integ's own
-/// variables, and with these, each cut at [`LONGEST_VARIABLE`]. It gets no terminal and nothing of integ's output: what it
+/// variables, and with these, each cut at [`MAX_VARIABLE_BYTES`]. It gets no terminal and nothing of integ's output: what it
 /// prints is thrown away, and what it complains of is said if it fails.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ async fn start(
     input: &[u8],
     most_printed: Option<usize>,
 ) -> Result<Vec<u8>, ProgramError> {
-    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::Words)?;
+    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::InvalidQuoting)?;
     let program = words[0].clone();
     let mut command = tokio::process::Command::from(self::command(&program));
     command
@@ -113,17 +113,17 @@ async fn start(
     // A group of its own: what it starts can be ended with it, and a Ctrl-C at the terminal is not its affair.
     #[cfg(unix)]
     command.process_group(0);
-    let mut child = command.spawn().map_err(|source| ProgramError::Start { program: program.clone(), source })?;
-    let group = Group::of(&child);
+    let mut child = command.spawn().map_err(|source| ProgramError::Spawn { program: program.clone(), source })?;
+    let group = ProcessGroup::of(&child);
     let (mut stdout, mut printed) = (child.stdout.take(), Vec::new());
     let conversing = async {
-        let reading = listen(&mut stdout, &mut printed, most_printed.unwrap_or_default());
+        let reading = read_capped(&mut stdout, &mut printed, most_printed.unwrap_or_default());
         let mut reading = std::pin::pin!(reading);
-        let mut conversing = std::pin::pin!(converse(&mut child, input));
+        let mut conversing = std::pin::pin!(feed_and_wait(&mut child, input));
         tokio::select! {
             ended = &mut conversing => {
                 // Something that it left running may hold its stdout open.
-                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+                let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
                 ended
             }
             () = &mut reading => conversing.await,
@@ -132,14 +132,14 @@ async fn start(
     match RunningLimit::new(timeout).wait(conversing).await {
         Some(ended) => {
             group.release();
-            let (status, said) = ended.map_err(|source| ProgramError::Start { program: program.clone(), source })?;
-            if status.success() { Ok(printed) } else { Err(ProgramError::Ended { program, status, said }) }
+            let (status, said) = ended.map_err(|source| ProgramError::Spawn { program: program.clone(), source })?;
+            if status.success() { Ok(printed) } else { Err(ProgramError::Failed { program, status, stderr: said }) }
         }
         None => {
             drop(group);
             // Reaped, unless the kernel itself holds it.
-            let _ = tokio::time::timeout(LAST_WORDS, child.wait()).await;
-            Err(ProgramError::TooLong { program, after_secs: timeout.as_secs() })
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, child.wait()).await;
+            Err(ProgramError::TimedOut { program, after_secs: timeout.as_secs() })
         }
     }
 }
@@ -147,12 +147,12 @@ async fn start(
 /// What a variable can hold: no zero byte, and no more than its limit, cut between two characters.
 fn bounded(value: &str) -> String {
     let mut value = value.replace('\0', "");
-    value.truncate(value.floor_char_boundary(LONGEST_VARIABLE));
+    value.truncate(value.floor_char_boundary(MAX_VARIABLE_BYTES));
     value
 }
 
 /// Feeds the command and waits for its end. What it started and left running is not waited for.
-async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatus, String)> {
+async fn feed_and_wait(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatus, String)> {
     let stdin = child.stdin.take();
     let feeding = async {
         if let Some(mut stdin) = stdin {
@@ -163,7 +163,7 @@ async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatu
     let mut stderr = child.stderr.take();
     let mut said = Vec::new();
     let ended = {
-        let listening = listen(&mut stderr, &mut said, 4 * MOST_SAID);
+        let listening = read_capped(&mut stderr, &mut said, 4 * MAX_STDERR_CHARS);
         tokio::pin!(listening);
         let ending = async {
             let ((), status) = tokio::join!(feeding, child.wait());
@@ -172,18 +172,18 @@ async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatu
         tokio::pin!(ending);
         tokio::select! {
             status = &mut ending => {
-                let _ = tokio::time::timeout(LAST_WORDS, listening).await;
+                let _ = tokio::time::timeout(DRAIN_TIMEOUT, listening).await;
                 status
             }
             () = &mut listening => ending.await,
         }
     };
-    let said: String = String::from_utf8_lossy(&said).trim().chars().take(MOST_SAID).collect();
+    let said: String = String::from_utf8_lossy(&said).trim().chars().take(MAX_STDERR_CHARS).collect();
     Ok((ended?, said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
 }
 
 /// Reads to the end, and keeps no more than `most` bytes.
-async fn listen(output: &mut Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>, most: usize) {
+async fn read_capped(output: &mut Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>, most: usize) {
     let Some(output) = output else { return };
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = output.read(&mut chunk).await {
@@ -193,12 +193,12 @@ async fn listen(output: &mut Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>,
 }
 
 /// The command with all that it has started, which ends when this is dropped.
-struct Group {
+struct ProcessGroup {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
 }
 
-impl Group {
+impl ProcessGroup {
     #[cfg(unix)]
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
@@ -220,7 +220,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         #[cfg(unix)]
         if let Some(leader) = self.leader {
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn a_variable_is_cut_between_two_characters() {
         assert_eq!(bounded("a\0b"), "ab");
-        assert_eq!(bounded(&"x".repeat(200_000)).len(), LONGEST_VARIABLE);
+        assert_eq!(bounded(&"x".repeat(200_000)).len(), MAX_VARIABLE_BYTES);
         let cut = bounded(&format!("x{}", "é".repeat(100_000)));
-        assert_eq!((cut.len(), cut.ends_with('é')), (LONGEST_VARIABLE - 1, true));
+        assert_eq!((cut.len(), cut.ends_with('é')), (MAX_VARIABLE_BYTES - 1, true));
     }
 }

@@ -13,29 +13,29 @@ pub const REDACTED: &str = "[redacted]";
 
 /// A value that is redacted when printed and wiped when dropped.
 #[derive(PartialEq, Eq)]
-pub struct Secret<T: Memory = String>(T);
+pub struct Secret<T: SecretMemory = String>(T);
 
 /// Where the bytes of a secret are.
-pub trait Memory: Zeroize {
+pub trait SecretMemory: Zeroize {
     /// The bytes that are to stay in memory.
     fn resident(&self) -> &[u8];
 }
 
-impl Memory for String {
+impl SecretMemory for String {
     fn resident(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
 /// Whole answers of vendors, of which megabytes pass through: what is a token in them becomes a text of its own.
-impl Memory for Vec<u8> {
+impl SecretMemory for Vec<u8> {
     fn resident(&self) -> &[u8] {
         &[]
     }
 }
 
 /// Moves with its owner.
-impl<const N: usize> Memory for [u8; N] {
+impl<const N: usize> SecretMemory for [u8; N] {
     fn resident(&self) -> &[u8] {
         &[]
     }
@@ -44,7 +44,7 @@ impl<const N: usize> Memory for [u8; N] {
 /// Keeps the pages out of swap. That it fails, as where RLIMIT_MEMLOCK is small, is nothing that the user could be asked
 /// about. They are not unlocked: locks of pages do not nest, and another secret may lie in the same one. The heap uses its
 /// pages again, so that their number stays small.
-fn lock(bytes: &[u8]) {
+fn lock_memory(bytes: &[u8]) {
     if !bytes.is_empty()
         && let Ok(guard) = region::lock(bytes.as_ptr(), bytes.len())
     {
@@ -52,15 +52,15 @@ fn lock(bytes: &[u8]) {
     }
 }
 
-impl<T: Memory + Clone> Clone for Secret<T> {
+impl<T: SecretMemory + Clone> Clone for Secret<T> {
     fn clone(&self) -> Self {
         Self::new(self.0.clone())
     }
 }
 
-impl<T: Memory> Secret<T> {
+impl<T: SecretMemory> Secret<T> {
     pub fn new(value: T) -> Self {
-        lock(value.resident());
+        lock_memory(value.resident());
         Self(value)
     }
 
@@ -89,13 +89,13 @@ impl From<&str> for Secret<String> {
     }
 }
 
-impl<T: Memory> fmt::Debug for Secret<T> {
+impl<T: SecretMemory> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(REDACTED)
     }
 }
 
-impl<T: Memory> Drop for Secret<T> {
+impl<T: SecretMemory> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();
     }

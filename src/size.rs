@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Option<usize> {
 }
 
 /// Writes a size so that [`parse`] reads it back, in the largest binary unit that fits.
-pub fn show(bytes: usize) -> String {
+pub fn format(bytes: usize) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);
@@ -36,9 +36,9 @@ mod tests {
     fn reads_what_people_write_and_what_it_wrote() {
         for (text, bytes) in [("64MiB", 64 << 20), ("1 g", 1 << 30), ("500kB", 500_000), ("7", 7), ("0", 0)] {
             assert_eq!(parse(text), Some(bytes), "{text}");
-            assert_eq!(parse(&show(bytes)), Some(bytes));
+            assert_eq!(parse(&format(bytes)), Some(bytes));
         }
-        assert_eq!(show(64 << 20), "64MiB");
+        assert_eq!(format(64 << 20), "64MiB");
         for text in ["", "MiB", "-1", "1.5G", "9e9", "99999999999999999999", "999999999999999G"] {
             assert_eq!(parse(text), None, "{text}");
         }

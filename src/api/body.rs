@@ -95,20 +95,20 @@ pub(super) fn related(document: &Value, file: &Attachment, boundary: &str) -> (S
 }
 
 /// One part of a MIME message.
-pub(super) enum Part<'a> {
+pub(super) enum MessagePart<'a> {
     Text(&'a str, Vec<String>),
     Files(&'a [Attachment]),
 }
 
 /// A MIME message (RFC 5322) in base64url, as mail APIs take it. `id` is for its Message-ID.
-pub(super) fn message(parts: Vec<Part<'_>>, id: &str, now: Timestamp) -> String {
+pub(super) fn message(parts: Vec<MessagePart<'_>>, id: &str, now: Timestamp) -> String {
     let mut builder = MessageBuilder::new().message_id(format!("{id}@integ.invalid")).date(now.as_second());
     for part in parts {
         builder = match part {
-            Part::Files(files) => files.iter().fold(builder, |builder, file| {
+            MessagePart::Files(files) => files.iter().fold(builder, |builder, file| {
                 builder.attachment(file.content_type.clone(), file.name.clone(), file.bytes.clone())
             }),
-            Part::Text(name, texts) => {
+            MessagePart::Text(name, texts) => {
                 let one = || texts.join(", ");
                 let ids = || -> Vec<String> {
                     one().split_whitespace().map(|id| id.trim_matches(['<', '>', ',']).to_owned()).collect()
@@ -202,10 +202,10 @@ mod tests {
     fn a_message_holds_its_parts_and_no_more_headers() {
         let files = [file()];
         let parts = vec![
-            Part::Text("to", vec!["\"Doe, Jane\" <jane@example.com>, bob@example.com".to_owned()]),
-            Part::Text("subject", vec!["Grüße\r\nBcc: evil@example.com".to_owned()]),
-            Part::Text("text", vec!["Hello".to_owned()]),
-            Part::Files(&files),
+            MessagePart::Text("to", vec!["\"Doe, Jane\" <jane@example.com>, bob@example.com".to_owned()]),
+            MessagePart::Text("subject", vec!["Grüße\r\nBcc: evil@example.com".to_owned()]),
+            MessagePart::Text("text", vec!["Hello".to_owned()]),
+            MessagePart::Files(&files),
         ];
         let encoded = message(parts, "id", Timestamp::from_second(1_700_000_000).unwrap());
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap();
@@ -219,9 +219,9 @@ mod tests {
     fn an_address_without_a_name_is_written_alone() {
         let texts = vec!["a@b.example, Ann <ann@b.example>".to_owned(), "\"Doe, J\" <j@b.example>".to_owned()];
         let parts = vec![
-            Part::Text("from", vec!["me@b.example".to_owned()]),
-            Part::Text("to", texts),
-            Part::Text("text", vec!["hi".to_owned()]),
+            MessagePart::Text("from", vec!["me@b.example".to_owned()]),
+            MessagePart::Text("to", texts),
+            MessagePart::Text("text", vec!["hi".to_owned()]),
         ];
         let written = URL_SAFE_NO_PAD.decode(message(parts, "1", Timestamp::UNIX_EPOCH)).unwrap();
         let written = String::from_utf8(written).unwrap().replace("\r\n\t", " ");

@@ -6,8 +6,8 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::connector::{Action, ActionParam, Names, ParamKind};
-use crate::near::suggest;
+use crate::connector::{Action, ActionParam, NameCase, ParamKind};
+use crate::near::did_you_mean;
 
 /// A file that is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl FromIterator<(String, Value)> for Input {
 #[derive(Clone, Copy, Debug)]
 pub struct Parameters<'a> {
     pub action: &'a Action,
-    pub names: Names,
+    pub names: NameCase,
 }
 
 impl<'a> Parameters<'a> {
@@ -62,12 +62,12 @@ impl<'a> Parameters<'a> {
         let found = own.or_else(|| {
             params.iter().find(|(known, param)| {
                 let to = param.to.as_ref().map(ToString::to_string);
-                to.as_deref().and_then(|to| to.strip_prefix('/')) == Some(name) || self.names.write(known) == name
+                to.as_deref().and_then(|to| to.strip_prefix('/')) == Some(name) || self.names.apply(known) == name
             })
         });
         found
             .map(|(name, param)| (name.as_str(), param))
-            .ok_or_else(|| format!("there is no {name}{}", suggest(name, params.keys().map(String::as_str))))
+            .ok_or_else(|| format!("there is no {name}{}", did_you_mean(name, params.keys().map(String::as_str))))
     }
 
     /// Returns the input with each value in its declared type and the defaults filled in.
@@ -81,7 +81,7 @@ impl<'a> Parameters<'a> {
         let mut checked = Input { values: IndexMap::new(), files: input.files.clone() };
         let (mut problems, mut misread) = (Vec::new(), Vec::new());
         for (name, value) in &input.values {
-            let typed = self.find(name).and_then(|(name, param)| Ok((name, typed(name, param, value)?)));
+            let typed = self.find(name).and_then(|(name, param)| Ok((name, coerce(name, param, value)?)));
             match typed {
                 Ok((name, value)) => _ = checked.values.insert(name.to_owned(), value),
                 Err(problem) => {
@@ -108,7 +108,7 @@ impl<'a> Parameters<'a> {
                 problems.push(format!("{name} takes one file"));
             }
             if let Some(value) = input.values.get(name)
-                && let Err(problem) = judge(name, param, value)
+                && let Err(problem) = check_value(name, param, value)
             {
                 problems.push(problem);
             }
@@ -121,14 +121,14 @@ impl<'a> Parameters<'a> {
 }
 
 /// A value in its parameter's type.
-fn typed(name: &str, param: &ActionParam, value: &Value) -> Result<Value, String> {
+fn coerce(name: &str, param: &ActionParam, value: &Value) -> Result<Value, String> {
     match (param.kind, value) {
         (ParamKind::File | ParamKind::Files, _) => {
             Err(format!("{name} takes a file, which can only be named on the command line"))
         }
         (_, Value::Null) if param.required => Err(format!("{name} is required and cannot be null")),
         (ParamKind::Integer | ParamKind::Number | ParamKind::Boolean, Value::String(text)) => {
-            scalar(name, param.kind, text)
+            parse_scalar(name, param.kind, text)
         }
         (ParamKind::Array, one) if !matches!(one, Value::Array(_) | Value::Null) => Ok(Value::Array(vec![one.clone()])),
         _ => Ok(value.clone()),
@@ -139,7 +139,7 @@ fn typed(name: &str, param: &ActionParam, value: &Value) -> Result<Value, String
 ///
 /// # Errors
 /// A sentence that says what the parameter takes.
-pub fn scalar(name: &str, kind: ParamKind, text: &str) -> Result<Value, String> {
+pub fn parse_scalar(name: &str, kind: ParamKind, text: &str) -> Result<Value, String> {
     match kind {
         ParamKind::Integer => {
             let number = text.trim().parse::<i64>();
@@ -160,7 +160,7 @@ pub fn scalar(name: &str, kind: ParamKind, text: &str) -> Result<Value, String> 
 }
 
 /// Whether a value is what its parameter takes.
-fn judge(name: &str, param: &ActionParam, value: &Value) -> Result<(), String> {
+fn check_value(name: &str, param: &ActionParam, value: &Value) -> Result<(), String> {
     let wrapped = param.wrap.is_some();
     let fits = match (param.kind, value) {
         (_, Value::Null)
@@ -223,7 +223,7 @@ mod tests {
     fn check(values: Value) -> Result<Value, Vec<String>> {
         let Value::Object(values) = values else { panic!("an object") };
         let action = action();
-        let checked = Parameters { action: &action, names: Names::Camel }.check(&values.into_iter().collect())?;
+        let checked = Parameters { action: &action, names: NameCase::Camel }.check(&values.into_iter().collect())?;
         assert!(checked.files.is_empty());
         Ok(json!(checked.values))
     }

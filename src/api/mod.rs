@@ -5,24 +5,26 @@
 //! the next page, `trail` whether there is an end of them.
 
 mod body;
-mod build;
-mod fetch;
+mod call;
 mod input;
-mod pages;
+mod paging;
+mod repeat_detector;
+mod request;
 mod send;
-mod trail;
 
 use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
-pub use build::{Call, Path, own_host};
-pub use fetch::{Ask, Done, Order, attempt, call, fetch, list, rehearse, turned, usage};
-pub use input::{Attachment, Input, Parameters, scalar};
-pub(crate) use pages::records;
-pub use pages::{Listed, PagingError, Turn, all_turns, falls_short, greatest, next_page};
-pub use send::{Answer, PacedError, Patience, SendError, Token, send};
-pub use trail::{Met, Trail, fingerprint, hash_of};
+pub use call::{
+    ActionCall, CompletedCall, PathCall, apply_page_token, call, dry_run, fetch, list, try_call, usage_command,
+};
+pub use input::{Attachment, Input, Parameters, parse_scalar};
+pub(crate) use paging::records;
+pub use paging::{PageContext, PageToken, PagingError, is_incomplete, max_id, next_page, remaining_pages};
+pub use repeat_detector::{PageNovelty, RepeatDetector, fingerprint, hash_of};
+pub use request::{ActionRequest, PathRequest, check_own_host};
+pub use send::{ApiResponse, GrantToken, RateLimitError, RetryLimits, SendError, send};
 
 use crate::connector::scopes;
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
@@ -31,15 +33,15 @@ use crate::http::Response;
 use crate::json::{Json, JsonError};
 use crate::model::ConnectionName;
 use crate::model::{connect_command, reconnect_command};
-use crate::near::near;
+use crate::near::closest;
 use crate::runtime::{Session, SessionError};
 
 #[derive(Debug, Error)]
 pub enum ApiError {
     #[error("{connector} has no action {action:?}")]
-    UnknownAction { connector: String, action: String, likely: Option<String> },
+    UnknownAction { connector: String, action: String, suggestion: Option<String> },
     #[error("{action} cannot be called so: {}", problems.join("; "))]
-    Input { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
+    InvalidParameters { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
     #[error("{action} is not for {connection}, which is connected by {auth}")]
     WrongAuth { connection: ConnectionName, action: String, auth: String, connect: String },
     #[error("{connection} was not granted what {action} needs: {}", scopes.join(", "))]
@@ -48,18 +50,18 @@ pub enum ApiError {
     Template { connection: ConnectionName, action: String, reconnect: String, source: Box<TemplateError> },
     #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
     ForeignHost { connection: ConnectionName, connector: String, origin: String },
-    #[error("{what} of {connection}: {}", said.as_deref().unwrap_or("the vendor gave no reason"))]
+    #[error("{what} of {connection}: {}", error_message.as_deref().unwrap_or("the vendor gave no reason"))]
     Refused {
         connection: ConnectionName,
         what: String,
         class: ErrorClass,
-        said: Option<String>,
+        error_message: Option<String>,
         hint: Option<Box<Hint>>,
     },
     #[error("the service answered {action} with {status}, but its answer cannot be read")]
-    Unreadable { connection: ConnectionName, action: String, status: u16, source: JsonError },
+    MalformedResponse { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
-    Header { header: String },
+    InvalidHeader { header: String },
     #[error("{connection} gives the same records again and again at {at}: it repeats a page or ignores its number")]
     RepeatedPage { connection: ConnectionName, at: String },
     #[error("the next page of {what} of {connection} cannot be found: {source}")]
@@ -69,16 +71,16 @@ pub enum ApiError {
 impl ApiError {
     fn name(&self) -> Option<&ConnectionName> {
         match self {
-            Self::Input { connection, .. }
+            Self::InvalidParameters { connection, .. }
             | Self::WrongAuth { connection, .. }
             | Self::MissingScopes { connection, .. }
             | Self::Template { connection, .. }
             | Self::ForeignHost { connection, .. }
             | Self::Refused { connection, .. }
-            | Self::Unreadable { connection, .. }
+            | Self::MalformedResponse { connection, .. }
             | Self::Paging { connection, .. }
             | Self::RepeatedPage { connection, .. } => Some(connection),
-            Self::UnknownAction { .. } | Self::Header { .. } => None,
+            Self::UnknownAction { .. } | Self::InvalidHeader { .. } => None,
         }
     }
 }
@@ -86,31 +88,30 @@ impl ApiError {
 impl Remedy for ApiError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::UnknownAction { connector, likely, .. } => {
+            Self::UnknownAction { connector, suggestion: likely, .. } => {
                 let show = format!("integ connector show {connector}");
                 Diagnostic::new(Kind::NotFound, "unknown_action").hint(match likely {
                     Some(likely) => Hint::new(format!("did you mean {likely}? list the actions:"), show),
                     None => Hint::run(show),
                 })
             }
-            Self::Input { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
+            Self::InvalidParameters { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
             Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth").run(connect),
             Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
             Self::Template { reconnect, source, .. } => {
-                let is_input = matches!(**source, TemplateError::Segment(_) | TemplateError::LineBreak(_));
+                let is_input = matches!(**source, TemplateError::InvalidPathSegment(_) | TemplateError::LineBreak(_));
                 let kind = if is_input { Kind::Usage } else { Kind::Failed };
                 Diagnostic::new(kind, "missing_value").run(format!("{reconnect} --param NAME=VALUE"))
             }
             Self::ForeignHost { connection, .. } => Diagnostic::new(Kind::Usage, "foreign_host")
                 .hint(Hint::new("call it with your own client and this token:", format!("integ token {connection}"))),
-            Self::Header { .. } => {
+            Self::InvalidHeader { .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_header").run("integ api CONNECTION PATH -H 'Accept: text/plain'")
             }
             Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
-            Self::Unreadable { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer").hint(Hint::new(
-                "it may have been done: look before you repeat it;",
-                format!("integ test {connection}"),
-            )),
+            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer").hint(
+                Hint::new("it may have been done: look before you repeat it;", format!("integ test {connection}")),
+            ),
             Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
             Self::Refused { class, hint, .. } => match class {
                 ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "refused_token"),
@@ -136,11 +137,11 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     if let Some((name, action)) = actions.get_key_value(name) {
         return Ok((name, action));
     }
-    let likely = near(name, actions.keys().map(String::as_str));
+    let likely = closest(name, actions.keys().map(String::as_str));
     Err(ApiError::UnknownAction {
         connector: connector.id.clone(),
         action: name.to_owned(),
-        likely: likely.map(str::to_owned),
+        suggestion: likely.map(str::to_owned),
     })
 }
 
@@ -168,7 +169,7 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
     if missing.is_empty() {
         return Ok(());
     }
-    let reconnect = scopes::adding(&reconnect_command(connection), &missing);
+    let reconnect = scopes::add_scope_command(&reconnect_command(connection), &missing);
     Err(ApiError::MissingScopes {
         connection: connection.name.clone(),
         action: name.to_owned(),
@@ -178,13 +179,13 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
 }
 
 /// An answer that is a refusal, as an error.
-pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate::http::Response) -> ApiError {
+pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &crate::http::Response) -> ApiError {
     let connection = &session.connection;
     let hint = match class {
         ErrorClass::Auth => Some(Hint::run(reconnect_command(connection))),
         ErrorClass::Permission => Some(Hint::run(match needed_scopes(session, answer).as_slice() {
             [] => format!("integ test {}", connection.name),
-            needed => scopes::adding(&reconnect_command(connection), needed),
+            needed => scopes::add_scope_command(&reconnect_command(connection), needed),
         })),
         ErrorClass::RateLimit | ErrorClass::Retry => Some(Hint::text("try again later")),
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
@@ -197,8 +198,14 @@ pub fn refused(session: &Session, what: &str, class: ErrorClass, answer: &crate:
         ErrorClass::NotFound => format!("the vendor does not know what {what} names"),
         ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor refused ({}) {what}", answer.status),
     };
-    let said = answer.said(&session.connector.api.message);
-    ApiError::Refused { connection: connection.name.clone(), what, class, said, hint: hint.map(Box::new) }
+    let said = answer.error_message(&session.connector.api.message);
+    ApiError::Refused {
+        connection: connection.name.clone(),
+        what,
+        class,
+        error_message: said,
+        hint: hint.map(Box::new),
+    }
 }
 
 /// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
@@ -226,7 +233,7 @@ fn challenge_scope(challenge: &str) -> Option<&str> {
 
 /// Whether an answer has to be JSON: where values of it are `expected`, where it says so itself, where it begins so, and
 /// where a page for people came in its place. A body that is missing by its status is not one.
-pub fn is_meant_as_json(response: &Response, expected: bool) -> bool {
+pub fn expects_json(response: &Response, expected: bool) -> bool {
     if matches!(response.status, 204 | 205 | 304) {
         return false;
     }
@@ -243,14 +250,14 @@ pub fn is_meant_as_json(response: &Response, expected: bool) -> bool {
 }
 
 /// The error of an action that the service accepted with an answer that has to be JSON and is not.
-pub fn unreadable(done: &Done, action: &str) -> Option<ApiError> {
-    let response = &done.answer.response;
-    if done.answer.class.is_some() || !is_meant_as_json(response, !done.action.result.is_empty()) {
+pub fn malformed_response_error(done: &CompletedCall, action: &str) -> Option<ApiError> {
+    let response = &done.response.response;
+    if done.response.error_class.is_some() || !expects_json(response, !done.action.result.is_empty()) {
         return None;
     }
-    let source = response.text().and_then(|text| Json::check(&text).map(drop)).err()?;
+    let source = response.text().and_then(|text| Json::validate(&text).map(drop)).err()?;
     let (connection, action) = (done.session.connection.name.clone(), action.to_owned());
-    Some(ApiError::Unreadable { connection, action, status: response.status, source })
+    Some(ApiError::MalformedResponse { connection, action, status: response.status, source })
 }
 
 /// What goes wrong between a session and its request.

@@ -8,50 +8,50 @@ use url::Url;
 use crate::clock::{Stopwatch, Timestamp, random};
 use crate::connector::ErrorClass;
 use crate::error::{self, Diagnostic, Error, Kind, Remedy};
-use crate::http::{Attempt, HttpError, Request, Response, SHORTEST_RETRY_AFTER, classify, pause};
+use crate::http::{HttpError, MIN_RETRY_AFTER, Request, Response, RetryAttempt, classify, pause};
 use crate::json::Json;
 use crate::model::{ConnectionName, Grant};
-use crate::oauth::access::{self, Want};
+use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{App, Session};
-use crate::vault::Loaded;
+use crate::vault::ConnectionWithGrant;
 
 /// A grant and its number: where another process has renewed it since, theirs is used.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub struct GrantToken {
     pub grant: Grant,
     pub generation: u64,
 }
 
-impl From<&Loaded> for Token {
-    fn from(loaded: &Loaded) -> Self {
-        Self { grant: loaded.grant.clone(), generation: loaded.stored.generation }
+impl From<&ConnectionWithGrant> for GrantToken {
+    fn from(loaded: &ConnectionWithGrant) -> Self {
+        Self { grant: loaded.grant.clone(), generation: loaded.stored_grant.generation }
     }
 }
 
 /// How much is done for an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    pub tries: u32,
+pub struct RetryLimits {
+    pub max_attempts: u32,
     /// A longer wait is left to the user.
-    pub longest_wait: Duration,
+    pub max_wait: Duration,
     /// Whether a request that the vendor may have acted on may be sent again.
-    pub repeatable: bool,
+    pub is_idempotent: bool,
     /// What a request takes of the connection's budget.
     pub cost: u32,
 }
 
 /// The vendor's answer, whatever it is.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// What was asked.
     pub url: Url,
     pub response: Response,
     /// Absent for a success.
-    pub class: Option<ErrorClass>,
+    pub error_class: Option<ErrorClass>,
     /// Of the last try alone.
     pub duration: Duration,
     /// Requests that it took.
-    pub tries: u32,
+    pub attempts: u32,
 }
 
 /// Why there is no answer.
@@ -66,7 +66,7 @@ pub enum SendError {
     Grant(Error),
     /// No request.
     Build(Error),
-    Paced(PacedError),
+    RateLimited(RateLimitError),
 }
 
 impl From<SendError> for Error {
@@ -74,19 +74,19 @@ impl From<SendError> for Error {
         match error {
             SendError::Http { error, .. } => error.into(),
             SendError::Grant(error) | SendError::Build(error) => error,
-            SendError::Paced(error) => error.into(),
+            SendError::RateLimited(error) => error.into(),
         }
     }
 }
 
 #[derive(Debug, Error)]
 #[error("the rate limit of {connection} is used up; it resumes at {resumes_at}")]
-pub struct PacedError {
+pub struct RateLimitError {
     connection: ConnectionName,
     pub resumes_at: Timestamp,
 }
 
-impl Remedy for PacedError {
+impl Remedy for RateLimitError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Temporary, "rate_limited").connection(&self.connection)
     }
@@ -96,19 +96,19 @@ impl Remedy for PacedError {
 /// of order are waited for, as far as patience goes.
 ///
 /// # Errors
-/// [`SendError`] where no answer came; an answer that is a refusal is an [`Answer`] with its class.
+/// [`SendError`] where no answer came; an answer that is a refusal is an [`ApiResponse`] with its class.
 pub async fn send(
     app: &App,
     session: &Session,
-    token: &mut Token,
-    patience: Patience,
+    token: &mut GrantToken,
+    patience: RetryLimits,
     build: impl Fn(&Grant) -> error::Result<Request>,
-) -> Result<Answer, SendError> {
+) -> Result<ApiResponse, SendError> {
     let mut renewed = false;
     let mut tried = 0;
     let mut made = 0;
     loop {
-        keep_pace(app, session, patience).await?;
+        wait_for_rate_limit(app, session, patience).await?;
         let request = build(&token.grant).map_err(SendError::Build)?;
         let url = request.url.clone();
         let stopwatch = Stopwatch::start();
@@ -116,10 +116,10 @@ pub async fn send(
         let duration = stopwatch.elapsed();
         tried += 1;
         made += 1;
-        let last = tried >= patience.tries;
+        let last = tried >= patience.max_attempts;
         let hinted = match sent {
             Err(error) => {
-                let harmless = patience.repeatable && error.may_have_been_used();
+                let harmless = patience.is_idempotent && error.may_have_been_used();
                 if last || !(harmless || matches!(error, HttpError::Connect { .. })) {
                     return Err(SendError::Http { error, tries: made });
                 }
@@ -127,58 +127,61 @@ pub async fn send(
             }
             Ok(response) => {
                 let now = app.clock.now();
-                app.pace(session).learn(&session.connector.rate, &response, now);
-                let class = judge(session, &response);
-                if class == Some(ErrorClass::Auth) && !renewed && session.connection.expiry.refreshable {
+                app.rate_limiter(session).update(&session.connector.rate, &response, now);
+                let class = classify_response(session, &response);
+                if class == Some(ErrorClass::Auth) && !renewed && session.connection.expiry.is_refreshable {
                     renewed = true;
                     tried -= 1;
-                    let want = Want::Newer { than: token.generation };
-                    let loaded = access::grant(app, &session.connection.name, want).await;
-                    *token = Token::from(&loaded.map_err(SendError::Grant)?);
+                    let want = Freshness::NewerThan { than: token.generation };
+                    let loaded = refresh::fresh_grant(app, &session.connection.name, want).await;
+                    *token = GrantToken::from(&loaded.map_err(SendError::Grant)?);
                     continue;
                 }
                 let again = match class {
                     // What is limited was not acted on.
                     Some(ErrorClass::RateLimit) => true,
-                    Some(ErrorClass::Retry) => patience.repeatable,
+                    Some(ErrorClass::Retry) => patience.is_idempotent,
                     _ => false,
                 };
                 let limited = class == Some(ErrorClass::RateLimit);
                 let hinted = response.retry_after(&session.connector.rate, now);
-                let hinted = hinted.or_else(|| limited.then_some(SHORTEST_RETRY_AFTER));
-                if last || !again || hinted.is_some_and(|wait| wait > patience.longest_wait) {
-                    return Ok(Answer { url, response, class, duration, tries: made });
+                let hinted = hinted.or_else(|| limited.then_some(MIN_RETRY_AFTER));
+                if last || !again || hinted.is_some_and(|wait| wait > patience.max_wait) {
+                    return Ok(ApiResponse { url, response, error_class: class, duration, attempts: made });
                 }
                 hinted
             }
         };
-        let wait = pause(Attempt(tried - 1), hinted, u64::from_ne_bytes(random()));
-        app.clock.sleep(wait.min(patience.longest_wait)).await;
+        let wait = pause(RetryAttempt(tried - 1), hinted, u64::from_ne_bytes(random()));
+        app.clock.sleep(wait.min(patience.max_wait)).await;
     }
 }
 
 /// The class of an answer by the connector's rules, a success that is none among them.
-pub(crate) fn judge(session: &Session, response: &Response) -> Option<ErrorClass> {
+pub(crate) fn classify_response(session: &Session, response: &Response) -> Option<ErrorClass> {
     let class = classify(&session.connector.errors, response);
     let success = &session.connector.api.success;
     if class.is_some() || success.is_empty() {
         return class;
     }
     let text = response.text().unwrap_or_default();
-    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let document = Json::validate(&text).unwrap_or(Json::NULL);
     let holds = success.iter().all(|(at, want)| at.find_in(document).is_some_and(|found| found.equals(want)));
     (!holds).then_some(ErrorClass::Fail)
 }
 
 /// Waits until the connection's budget allows another request.
-async fn keep_pace(app: &App, session: &Session, patience: Patience) -> Result<(), SendError> {
-    let pace = app.pace(session);
+async fn wait_for_rate_limit(app: &App, session: &Session, patience: RetryLimits) -> Result<(), SendError> {
+    let pace = app.rate_limiter(session);
     while let Some(wait) = pace.take(patience.cost, app.clock.now()) {
-        if wait > patience.longest_wait {
+        if wait > patience.max_wait {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
             let resumes_at = Timestamp::from_second(app.clock.now().as_second().saturating_add(seconds));
             let connection = session.connection.name.clone();
-            return Err(SendError::Paced(PacedError { connection, resumes_at: resumes_at.unwrap_or(Timestamp::MAX) }));
+            return Err(SendError::RateLimited(RateLimitError {
+                connection,
+                resumes_at: resumes_at.unwrap_or(Timestamp::MAX),
+            }));
         }
         app.clock.sleep(wait).await;
     }

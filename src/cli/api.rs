@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::ui::Ui;
-use crate::api::{ApiError, Ask, fetch, form};
-use crate::connector::{ActionBody, Method};
+use crate::api::{ApiError, PathCall, fetch, form};
+use crate::connector::{ActionBody, HttpMethod};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::http::Response;
@@ -16,7 +16,7 @@ use crate::json::{self, Json};
 use crate::runtime::App;
 
 /// No file that is sent is larger.
-const LARGEST_FILE: u64 = 100 * 1024 * 1024;
+const MAX_FILE_SIZE: u64 = 100 * 1024 * 1024;
 
 /// Call any path of a service's API with a connection's credentials
 ///
@@ -27,7 +27,7 @@ pub(super) struct ApiArgs {
     pub connection: String,
     pub path: String,
     #[arg(short = 'X', long, value_name = "METHOD", ignore_case = true)]
-    pub method: Option<MethodArg>,
+    pub method: Option<HttpMethodArg>,
     /// A text for the body, or for the query of a GET; `a[b]=c` is nested, `a[]=b` an array
     #[arg(short = 'f', long = "raw-field", value_name = "NAME=VALUE")]
     pub raw_fields: Vec<String>,
@@ -52,7 +52,7 @@ pub(super) struct ApiArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum MethodArg {
+pub(super) enum HttpMethodArg {
     Get,
     Post,
     Put,
@@ -60,27 +60,27 @@ pub(super) enum MethodArg {
     Delete,
 }
 
-impl From<MethodArg> for Method {
-    fn from(method: MethodArg) -> Self {
+impl From<HttpMethodArg> for HttpMethod {
+    fn from(method: HttpMethodArg) -> Self {
         match method {
-            MethodArg::Get => Self::Get,
-            MethodArg::Post => Self::Post,
-            MethodArg::Put => Self::Put,
-            MethodArg::Patch => Self::Patch,
-            MethodArg::Delete => Self::Delete,
+            HttpMethodArg::Get => Self::Get,
+            HttpMethodArg::Post => Self::Post,
+            HttpMethodArg::Put => Self::Put,
+            HttpMethodArg::Patch => Self::Patch,
+            HttpMethodArg::Delete => Self::Delete,
         }
     }
 }
 
 #[derive(Debug, Error)]
-enum FieldError {
+enum ApiFieldError {
     #[error("{0:?} is not NAME=VALUE")]
     Form(String),
     #[error("{path:?} cannot be read")]
     Read { path: String, source: std::io::Error },
 }
 
-impl Remedy for FieldError {
+impl Remedy for ApiFieldError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Form(_) => Diagnostic::new(Kind::Usage, "invalid_field"),
@@ -94,16 +94,16 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
     let fields = fields(args)?;
     let input = match &args.input {
-        Some(path) => Some(read_file(path).map_err(|source| FieldError::Read { path: path.clone(), source })?),
+        Some(path) => Some(read_file(path).map_err(|source| ApiFieldError::Read { path: path.clone(), source })?),
         None => None,
     };
     let writes = input.is_some() || !fields.is_empty();
-    let usual = if writes { Method::Post } else { Method::Get };
-    let method = args.method.map_or(usual, Method::from);
+    let usual = if writes { HttpMethod::Post } else { HttpMethod::Get };
+    let method = args.method.map_or(usual, HttpMethod::from);
     let headers = args.headers.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>, _>>()?;
     let connection = app.connection(&name)?;
     let written = app.catalogue.get(connection.name.connector())?.api.body;
-    let in_query = input.is_some() || method == Method::Get || written == ActionBody::Query;
+    let in_query = input.is_some() || method == HttpMethod::Get || written == ActionBody::Query;
     let document = Value::Object(fields);
     let query: Vec<(String, String)> =
         if in_query { url::form_urlencoded::parse(&form(&document)).into_owned().collect() } else { Vec::new() };
@@ -113,14 +113,14 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
         None if written == ActionBody::Form => Some(("application/x-www-form-urlencoded".to_owned(), form(&document))),
         None => Some(("application/json".to_owned(), document.to_string().into_bytes())),
     };
-    let ask = Ask {
+    let ask = PathCall {
         connection: &name,
         method,
         path: &args.path,
         query: &query,
         headers: &headers,
         body,
-        key: args.idempotency_key.as_deref(),
+        idempotency_key: args.idempotency_key.as_deref(),
         paginate: args.paginate,
     };
     app.run(fetch(app, &ask, |response| show(ui, args.include, response)))?;
@@ -136,37 +136,37 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
         ui.raw(&format!("{head}\n"));
     }
     match response.text() {
-        Ok(text) if Json::check(&text).is_ok() => ui.show_document(&text)?,
+        Ok(text) if Json::validate(&text).is_ok() => ui.show_document(&text)?,
         _ => ui.show_bytes(&response.body),
     }
     // Nobody reads what further pages would say.
-    Ok(if super::ui::reader_has_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    Ok(if super::ui::is_reader_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
 /// A file's content, or stdin's for `-`.
 pub(super) fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
     if path == "-" {
-        files::read_to(std::io::stdin().lock(), LARGEST_FILE)
+        files::read_limited(std::io::stdin().lock(), MAX_FILE_SIZE)
     } else {
-        files::read_given(std::path::Path::new(path), LARGEST_FILE)
+        files::read_user_file(std::path::Path::new(path), MAX_FILE_SIZE)
     }
 }
 
 fn parse_header(header: &str) -> Result<(String, String), ApiError> {
-    let wrong = || ApiError::Header { header: header.to_owned() };
+    let wrong = || ApiError::InvalidHeader { header: header.to_owned() };
     let (name, value) = header.split_once(':').ok_or_else(wrong)?;
     let valid = !name.trim().is_empty() && !header.contains(['\r', '\n']);
     if valid { Ok((name.trim().to_owned(), value.trim().to_owned())) } else { Err(wrong()) }
 }
 
-fn fields(args: &ApiArgs) -> Result<Map<String, Value>, FieldError> {
+fn fields(args: &ApiArgs) -> Result<Map<String, Value>, ApiFieldError> {
     let mut document = json!({});
     for (field, typed) in args.raw_fields.iter().map(|f| (f, false)).chain(args.fields.iter().map(|f| (f, true))) {
-        let (name, text) = field.split_once('=').ok_or_else(|| FieldError::Form(field.clone()))?;
+        let (name, text) = field.split_once('=').ok_or_else(|| ApiFieldError::Form(field.clone()))?;
         let value = if typed { typed_value(text)? } else { Value::String(text.to_owned()) };
         let (first, rest) = name.split_at(name.find('[').unwrap_or(name.len()));
         let brackets = rest.split('[').skip(1).map(|part| part.trim_end_matches(']'));
-        put(&mut document, &std::iter::once(first).chain(brackets).collect::<Vec<_>>(), value);
+        insert_nested(&mut document, &std::iter::once(first).chain(brackets).collect::<Vec<_>>(), value);
     }
     match document {
         Value::Object(members) => Ok(members),
@@ -174,9 +174,9 @@ fn fields(args: &ApiArgs) -> Result<Map<String, Value>, FieldError> {
     }
 }
 
-fn typed_value(text: &str) -> Result<Value, FieldError> {
+fn typed_value(text: &str) -> Result<Value, ApiFieldError> {
     if let Some(path) = text.strip_prefix('@') {
-        let bytes = read_file(path).map_err(|source| FieldError::Read { path: path.to_owned(), source })?;
+        let bytes = read_file(path).map_err(|source| ApiFieldError::Read { path: path.to_owned(), source })?;
         return Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     }
     let plain = json::parse(text).ok();
@@ -184,7 +184,7 @@ fn typed_value(text: &str) -> Result<Value, FieldError> {
     Ok(plain.unwrap_or_else(|| Value::String(text.to_owned())))
 }
 
-fn put(at: &mut Value, names: &[&str], value: Value) {
+fn insert_nested(at: &mut Value, names: &[&str], value: Value) {
     let Some((name, rest)) = names.split_first() else {
         *at = value;
         return;
@@ -196,7 +196,7 @@ fn put(at: &mut Value, names: &[&str], value: Value) {
         let Value::Array(items) = at else { return };
         items.push(Value::Null);
         if let Some(last) = items.last_mut() {
-            put(last, rest, value);
+            insert_nested(last, rest, value);
         }
         return;
     }
@@ -204,7 +204,7 @@ fn put(at: &mut Value, names: &[&str], value: Value) {
         *at = json!({});
     }
     let Value::Object(members) = at else { return };
-    put(members.entry((*name).to_owned()).or_insert(Value::Null), rest, value);
+    insert_nested(members.entry((*name).to_owned()).or_insert(Value::Null), rest, value);
 }
 
 #[cfg(test)]
@@ -220,7 +220,7 @@ mod tests {
             (vec!["list", ""], json!("p")),
             (vec!["list", ""], json!("q")),
         ] {
-            put(&mut document, &names, value);
+            insert_nested(&mut document, &names, value);
         }
         assert_eq!(document, json!({"a": 1, "m": {"x": "y"}, "list": ["p", "q"]}));
         assert_eq!(typed_value("true").unwrap(), json!(true));

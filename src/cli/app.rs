@@ -10,12 +10,12 @@ use thiserror::Error;
 use super::connect::{client, pair};
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::connect::{AskError, Conversation, Question};
-use crate::connector::{Connector, app_server, read_param};
+use crate::connect::{PromptError, PromptQuestion, Prompter};
+use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::model::Client;
+use crate::model::ClientCredentials;
 use crate::runtime::App as Context;
-use crate::store::{App, Store};
+use crate::store::{OAuthApp, Store};
 
 /// Keep the OAuth apps that you registered with services
 #[derive(Debug, Args)]
@@ -79,11 +79,11 @@ struct AppView {
 }
 
 #[derive(Serialize)]
-struct Apps {
+struct AppListView {
     apps: Vec<AppView>,
 }
 
-impl View for Apps {
+impl View for AppListView {
     fn text(&self, ui: &Ui) -> String {
         if self.apps.is_empty() {
             return "No apps yet. `integ app set CONNECTOR --client-id ID --client-secret-file -` keeps one."
@@ -106,11 +106,11 @@ impl View for Apps {
 
 #[derive(Debug, Error)]
 #[error("no app is kept for {connector}")]
-struct NoApp {
+struct AppNotFound {
     connector: String,
 }
 
-impl Remedy for NoApp {
+impl Remedy for AppNotFound {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::NotFound, "no_app").run("integ app list")
     }
@@ -118,12 +118,12 @@ impl Remedy for NoApp {
 
 #[derive(Debug, Error)]
 #[error("there are several apps of {connector}")]
-struct SeveralApps {
+struct AmbiguousApp {
     connector: String,
     servers: Vec<String>,
 }
 
-impl Remedy for SeveralApps {
+impl Remedy for AmbiguousApp {
     fn diagnostic(&self) -> Diagnostic {
         let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
         let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
@@ -133,12 +133,12 @@ impl Remedy for SeveralApps {
 
 #[derive(Debug, Error)]
 #[error("{connector} has no parameter {name:?}")]
-struct UnknownParam {
+struct UnknownAppParam {
     connector: String,
     name: String,
 }
 
-impl Remedy for UnknownParam {
+impl Remedy for UnknownAppParam {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Usage, "unknown_param").run(format!("integ connector show {}", self.connector))
     }
@@ -146,13 +146,13 @@ impl Remedy for UnknownParam {
 
 #[derive(Debug, Error)]
 #[error("invalid value {value:?} for {name}: it must be {expected}")]
-struct BadParam {
+struct InvalidAppParam {
     name: String,
     value: String,
     expected: &'static str,
 }
 
-impl Remedy for BadParam {
+impl Remedy for InvalidAppParam {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Usage, "invalid_param")
     }
@@ -169,9 +169,9 @@ pub(super) fn run(context: &Context, ui: &Ui, args: AppArgs) -> Result<u8> {
             };
             let store = if global { context.global_store_or_new()? } else { context.store_or_new()? };
             // A new secret of an app that is known already: it stays with its server.
-            let known = store.apps().of(&connector)?.into_iter().find(|app| app.client.id == client.id);
+            let known = store.apps().for_connector(&connector)?.into_iter().find(|app| app.client.id == client.id);
             let server = named.or_else(|| known?.server);
-            let app = App { connector: connector.clone(), server, client, updated_at: context.clock.now() };
+            let app = OAuthApp { connector: connector.clone(), server, client, updated_at: context.clock.now() };
             store.apps().set(&app)?;
             let secret = if app.client.secret.is_some() { "and its secret" } else { "without a secret" };
             let place = app.server.as_ref().map(|server| format!(" for {server}")).unwrap_or_default();
@@ -188,18 +188,18 @@ pub(super) fn run(context: &Context, ui: &Ui, args: AppArgs) -> Result<u8> {
             if let Some(global) = context.global_store()? {
                 apps.extend(views(global, "all workspaces")?);
             }
-            ui.show(&Apps { apps })?;
+            ui.show(&AppListView { apps })?;
         }
         AppCommand::Remove { connector, server, global } => {
             let store = if global { context.global_store()? } else { Some(context.store()?) };
-            let no_app = || NoApp { connector: connector.clone() };
+            let no_app = || AppNotFound { connector: connector.clone() };
             let store = store.ok_or_else(no_app)?;
-            let apps = store.apps().of(&connector)?;
+            let apps = store.apps().for_connector(&connector)?;
             let found = match (&server, apps.as_slice()) {
                 (None, [app]) => app,
                 (None, [_, ..]) => {
                     let servers = apps.iter().filter_map(|app| app.server.clone()).collect();
-                    return Err(SeveralApps { connector, servers }.into());
+                    return Err(AmbiguousApp { connector, servers }.into());
                 }
                 _ => apps.iter().find(|app| app.server == server).ok_or_else(no_app)?,
             };
@@ -218,19 +218,19 @@ fn server(connector: &Connector, params: impl Iterator<Item = (String, String)>)
         let (way, auth) = ways
             .into_iter()
             .next()
-            .ok_or_else(|| UnknownParam { connector: connector.id.clone(), name: name.clone() })?;
-        let value = read_param(connector, way, auth, &name, &text).map_err(|expected| BadParam {
+            .ok_or_else(|| UnknownAppParam { connector: connector.id.clone(), name: name.clone() })?;
+        let value = parse_param(connector, way, auth, &name, &text).map_err(|expected| InvalidAppParam {
             name: name.clone(),
             value: text.clone(),
             expected,
         })?;
         given.insert(name, value);
     }
-    Ok(connector.auth.values().find_map(|auth| app_server(connector, auth, &given)).map(|server| server.url))
+    Ok(connector.auth.values().find_map(|auth| authorization_server(connector, auth, &given)).map(|server| server.url))
 }
 
 fn views(store: &Store, scope: &'static str) -> Result<Vec<AppView>> {
-    let view = |app: App| AppView {
+    let view = |app: OAuthApp| AppView {
         connector: app.connector,
         server: app.server,
         client_id: app.client.id,
@@ -241,10 +241,12 @@ fn views(store: &Store, scope: &'static str) -> Result<Vec<AppView>> {
     Ok(store.apps().list()?.into_iter().map(view).collect())
 }
 
-fn ask(ui: &Ui) -> Result<Client, AskError> {
+fn ask(ui: &Ui) -> Result<ClientCredentials, PromptError> {
     let terminal = ui.terminal();
-    let ask = |prompt, secret, missing| terminal.ask(&Question::Text { prompt, example: None, secret, missing });
+    let ask = |prompt, secret, missing| {
+        terminal.prompt(&PromptQuestion::Text { prompt, example: None, is_secret: secret, flag_hint: missing })
+    };
     let id = ask("Client ID", false, "--client-id ID")?;
     let secret = ask("Client secret (empty for none)", true, "--client-secret-file FILE")?;
-    Ok(Client { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
+    Ok(ClientCredentials { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
 }

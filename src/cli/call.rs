@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use super::table::table;
 use super::ui::{Ui, View};
-use super::words::Words;
-use crate::api::{self, ApiError, Done, Input, Order, Parameters};
+use super::words::ParsedWords;
+use crate::api::{self, ActionCall, ApiError, CompletedCall, Input, Parameters};
 use crate::connector::Action;
 use crate::error::Result;
 use crate::http::{Request, redact_url, scrub};
 use crate::json;
 use crate::model::ConnectionName;
-use crate::oauth::access;
+use crate::oauth::refresh;
 use crate::runtime::{App, Session};
 use crate::secret::REDACTED;
 
@@ -39,7 +39,7 @@ pub(super) struct CallArgs {
 }
 
 #[derive(Serialize)]
-struct ActionItem {
+struct ActionSummaryView {
     action: String,
     about: String,
     required: Vec<String>,
@@ -52,18 +52,18 @@ struct ActionItem {
 }
 
 #[derive(Serialize)]
-struct Actions {
+struct ActionListView {
     connection: String,
     connector: String,
-    actions: Vec<ActionItem>,
+    actions: Vec<ActionSummaryView>,
 }
 
-impl View for Actions {
+impl View for ActionListView {
     fn text(&self, ui: &Ui) -> String {
         if self.actions.is_empty() {
             return format!("The connector of {} describes no actions; `integ api` calls any path.", self.connection);
         }
-        let row = |item: &ActionItem| {
+        let row = |item: &ActionSummaryView| {
             let about = if item.available { item.about.clone() } else { format!("{} (not by this key)", item.about) };
             let groups = item.one_of.iter().map(|group| group.join("|"));
             let needs: Vec<String> = item.required.iter().cloned().chain(groups).collect();
@@ -75,7 +75,7 @@ impl View for Actions {
 }
 
 #[derive(Serialize)]
-struct Called {
+struct CallResultView {
     connection: String,
     action: String,
     http_status: u16,
@@ -85,7 +85,7 @@ struct Called {
     answer: Value,
 }
 
-impl View for Called {
+impl View for CallResultView {
     fn text(&self, _ui: &Ui) -> String {
         if self.result.is_empty() {
             return match &self.answer {
@@ -104,7 +104,7 @@ impl View for Called {
 }
 
 #[derive(Serialize)]
-pub(super) struct Rehearsed {
+pub(super) struct RequestPreview {
     connection: String,
     method: &'static str,
     url: String,
@@ -112,7 +112,7 @@ pub(super) struct Rehearsed {
     body: Value,
 }
 
-impl View for Rehearsed {
+impl View for RequestPreview {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("{} {}", self.method, self.url)];
         lines
@@ -133,21 +133,25 @@ pub(super) fn run(app: &App, ui: &Ui, args: &CallArgs) -> Result<u8> {
         return Ok(0);
     };
     let input = input(app, &name, action, &args.params)?;
-    let order = Order { connection: &name, action, input: &input, key: args.idempotency_key.as_deref() };
+    let order =
+        ActionCall { connection: &name, action, input: &input, idempotency_key: args.idempotency_key.as_deref() };
     app.run(async {
         if args.dry_run {
-            let (session, request, warning) = api::rehearse(app, &order)?;
+            let (session, request, warning) = api::dry_run(app, &order)?;
             if let Some(warning) = warning {
                 ui.warning(&warning.to_string());
             }
-            ui.show(&rehearsed(&session, &request, &access::load(app, &name)?.grant)?)?;
+            ui.show(&request_preview(&session, &request, &refresh::load_grant(app, &name)?.grant)?)?;
             return Ok(0);
         }
         let done = api::call(app, &order).await?;
-        if let Some(unreadable) = api::unreadable(&done, action) {
+        if let Some(unreadable) = api::malformed_response_error(&done, action) {
             return Err(unreadable.into());
         }
-        let refusal = done.answer.class.map(|class| api::refused(&done.session, action, class, &done.answer.response));
+        let refusal = done
+            .response
+            .error_class
+            .map(|class| api::refusal_error(&done.session, action, class, &done.response.response));
         if refusal.is_none() || ui.json {
             ui.show(&called(&name, action, &done))?;
         }
@@ -160,16 +164,16 @@ fn input(app: &App, connection: &ConnectionName, action: &str, words: &[String])
     let connector = app.catalogue.get(app.connection(connection)?.name.connector())?;
     let (name, action) = api::find_action(&connector, action)?;
     let parameters = Parameters { action, names: connector.api.names };
-    let input = Words::read(parameters, words).complete(parameters);
-    Ok(input.map_err(|problems| ApiError::Input {
+    let input = ParsedWords::read(parameters, words).complete(parameters);
+    Ok(input.map_err(|problems| ApiError::InvalidParameters {
         connection: connection.clone(),
         action: name.to_owned(),
         problems,
-        usage: api::usage(connection, name, action),
+        usage: api::usage_command(connection, name, action),
     })?)
 }
 
-fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
+fn actions(app: &App, name: &ConnectionName) -> Result<ActionListView> {
     let connection = app.connection(name)?;
     let connector = app.catalogue.get(connection.name.connector())?;
     let item = |(name, action): (&String, &Action)| {
@@ -177,7 +181,7 @@ fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
             let params = action.params.iter().filter(move |(_, param)| param.required == required);
             params.map(|(name, _)| name.clone()).collect()
         };
-        ActionItem {
+        ActionSummaryView {
             action: name.clone(),
             about: action.about.clone(),
             required: named(true),
@@ -188,11 +192,15 @@ fn actions(app: &App, name: &ConnectionName) -> Result<Actions> {
         }
     };
     let id = connector.id.clone();
-    Ok(Actions { connection: name.to_string(), connector: id, actions: connector.actions.iter().map(item).collect() })
+    Ok(ActionListView {
+        connection: name.to_string(),
+        connector: id,
+        actions: connector.actions.iter().map(item).collect(),
+    })
 }
 
-fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
-    let response = &done.answer.response;
+fn called(name: &ConnectionName, action: &str, done: &CompletedCall) -> CallResultView {
+    let response = &done.response.response;
     let text = || response.text().unwrap_or_else(|_| String::from_utf8_lossy(&response.body)).into_owned();
     let answer = match response.json() {
         Some(document) => document,
@@ -200,18 +208,22 @@ fn called(name: &ConnectionName, action: &str, done: &Done) -> Called {
         None => Value::String(text()),
     };
     let found = done.action.result.iter().filter_map(|(name, at)| Some((name.clone(), at.find(&answer)?.clone())));
-    Called {
+    CallResultView {
         connection: name.to_string(),
         action: action.to_owned(),
         http_status: response.status,
-        duration_ms: u64::try_from(done.answer.duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(done.response.duration.as_millis()).unwrap_or(u64::MAX),
         result: found.collect(),
         answer,
     }
 }
 
 /// The request as it may be shown.
-pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::model::Grant) -> Result<Rehearsed> {
+pub(super) fn request_preview(
+    session: &Session,
+    request: &Request,
+    grant: &crate::model::Grant,
+) -> Result<RequestPreview> {
     let secrets = &request.secrets;
     let carriers: Vec<String> = session.credential_headers(grant)?.into_iter().map(|(name, _)| name).collect();
     let mut headers = Map::new();
@@ -232,10 +244,10 @@ pub(super) fn rehearsed(session: &Session, request: &Request, grant: &crate::mod
             Err(_) => Value::String(format!("[{} bytes]", sent.bytes.expose().len())),
         };
     }
-    Ok(Rehearsed {
+    Ok(RequestPreview {
         connection: session.connection.name.to_string(),
         method: request.method,
-        url: redact_url(&session.route.shown(&request.url), secrets),
+        url: redact_url(&session.route.display_url(&request.url), secrets),
         headers,
         body,
     })

@@ -6,22 +6,22 @@ use std::str::FromStr;
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
 use super::terminal::Terminal;
-use crate::config::{Folders, Project};
-use crate::connector::{Action, Catalogue, Connector, Scope, Source, Stream, is_shell_safe};
+use crate::config::{Folders, ProjectConfig};
+use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::runtime::App;
 use crate::store::Endpoint;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
-    ArgValueCandidates::new(move || safe(find()))
+    ArgValueCandidates::new(move || sanitize(find()))
 }
 
 fn completer(find: impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCompleter {
-    ArgValueCompleter::new(move |current: &OsStr| safe(find(current)))
+    ArgValueCompleter::new(move |current: &OsStr| sanitize(find(current)))
 }
 
-fn safe(found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
+fn sanitize(found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let plain = |candidate: &CompletionCandidate| candidate.get_value().to_str().is_some_and(is_shell_safe);
     let shown = |candidate: CompletionCandidate| {
         let help = candidate.get_help().map(|help| super::ui::escape(&help.to_string()));
@@ -42,7 +42,7 @@ pub(super) fn installed_connectors() -> ArgValueCandidates {
     candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         let ids = Catalogue::new(&folders.connectors()).ids().into_iter();
-        let installed = ids.filter(|(_, source)| matches!(source, Source::Installed { .. }));
+        let installed = ids.filter(|(_, source)| matches!(source, ConnectorSource::Installed { .. }));
         installed.map(|(id, _)| CompletionCandidate::new(id)).collect()
     })
 }
@@ -82,7 +82,7 @@ pub(super) fn streams() -> ArgValueCompleter {
 /// Streams that were synced.
 pub(super) fn synced_streams() -> ArgValueCandidates {
     candidates(|| {
-        let Some(app) = live() else { return Vec::new() };
+        let Some(app) = open_app() else { return Vec::new() };
         let synced = || {
             let store = app.store().ok()?;
             let mut found = Vec::new();
@@ -220,7 +220,7 @@ pub(super) fn webhook_events() -> ArgValueCandidates {
         let Some(connector) = words.and_then(|words| connector(words.first()?.split('@').next()?)) else {
             return Vec::new();
         };
-        let candidate = |(name, event): (&String, &crate::connector::Event)| {
+        let candidate = |(name, event): (&String, &crate::connector::EventDefinition)| {
             CompletionCandidate::new(name).help(Some(event.about.clone().into()))
         };
         connector.events.iter().map(candidate).collect()
@@ -327,16 +327,16 @@ const SWITCHES: &[&str] = &[
 ];
 
 fn names() -> Option<Vec<String>> {
-    let names = live()?.store().ok()?.connections().names().ok()?;
+    let names = open_app()?.store().ok()?.connections().names().ok()?;
     Some(names.into_iter().map(|name| name.to_string()).collect())
 }
 
 /// The live store's. Nothing is asked and nothing is made: a vault that does not open at once offers nothing.
-fn live() -> Option<App> {
+fn open_app() -> Option<App> {
     let folders = Folders::from_env().ok()?;
     let settings = crate::config::load(&folders.config_file()).ok()?;
-    let project = Project::find().ok()?;
-    let given = crate::env::named("INTEG_WORKSPACE");
+    let project = ProjectConfig::find().ok()?;
+    let given = crate::env::var_named("INTEG_WORKSPACE");
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let nobody = Terminal { interactive: false, json: false, quiet: true };
     let app = App::new(folders, settings, WorkspaceName::from_str(&workspace).ok()?, Box::new(nobody));
@@ -346,7 +346,7 @@ fn live() -> Option<App> {
 /// The endpoints of the live store, each with its URL.
 pub(super) fn endpoints() -> ArgValueCandidates {
     candidates(|| {
-        let found = live().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
+        let found = open_app().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
         let candidate =
             |one: Endpoint| CompletionCandidate::new(one.id.as_str()).help(Some(one.url.to_string().into()));
         found.into_iter().map(candidate).collect()

@@ -28,9 +28,9 @@ enum ConfigCommand {
     Redacted,
 }
 
-struct Settings(Config);
+struct ConfigView(Config);
 
-impl Serialize for Settings {
+impl Serialize for ConfigView {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings: Map<String, Value> = KEYS
             .iter()
@@ -40,9 +40,9 @@ impl Serialize for Settings {
     }
 }
 
-impl View for Settings {
+impl View for ConfigView {
     fn text(&self, ui: &Ui) -> String {
-        let row = |key: &crate::config::Key| {
+        let row = |key: &crate::config::ConfigKey| {
             let value = (key.get)(&self.0).unwrap_or_else(|| "-".to_owned());
             vec![key.name.into(), value.into(), key.purpose.into()]
         };
@@ -51,14 +51,14 @@ impl View for Settings {
 }
 
 #[derive(Serialize)]
-struct Paths {
+struct ConfigPathsView {
     config: String,
     workspaces: String,
     identity: String,
     connectors: String,
 }
 
-impl View for Paths {
+impl View for ConfigPathsView {
     fn text(&self, ui: &Ui) -> String {
         let rows = [
             ("settings", &self.config),
@@ -71,14 +71,14 @@ impl View for Paths {
 }
 
 #[derive(Serialize)]
-struct Redacted {
+struct RedactedConfigView {
     version: &'static str,
     platform: String,
     sqlite: &'static str,
     settings: Map<String, Value>,
 }
 
-impl View for Redacted {
+impl View for RedactedConfigView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("integ {} on {}, SQLite {}", self.version, self.platform, self.sqlite)];
         lines.extend(self.settings.iter().map(|(key, value)| format!("{key} = {value}")));
@@ -89,8 +89,8 @@ impl View for Redacted {
 pub(super) fn run(ui: &Ui, folders: &Folders, args: ConfigArgs) -> Result<u8> {
     let file = folders.config_file();
     match args.command {
-        ConfigCommand::Show => ui.show(&Settings(load(&file)?))?,
-        ConfigCommand::Path => ui.show(&Paths {
+        ConfigCommand::Show => ui.show(&ConfigView(load(&file)?))?,
+        ConfigCommand::Path => ui.show(&ConfigPathsView {
             config: file.display().to_string(),
             workspaces: folders.workspaces().display().to_string(),
             identity: folders.identity().display().to_string(),
@@ -105,15 +105,15 @@ pub(super) fn run(ui: &Ui, folders: &Folders, args: ConfigArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn redacted(config: &Config) -> Redacted {
+fn redacted(config: &Config) -> RedactedConfigView {
     // A command may name a file, a host or an account; a workspace is named by its user.
     let private =
         ["vault.passphrase_command", "workspace", "http.allow", "notify.command", "notify.url", "notify.secret_file"];
-    let shown = |key: &crate::config::Key| {
+    let shown = |key: &crate::config::ConfigKey| {
         let value = (key.get)(config).map(|value| if private.contains(&key.name) { "(set)".to_owned() } else { value });
         (key.name.to_owned(), value.map_or(Value::Null, Value::String))
     };
-    Redacted {
+    RedactedConfigView {
         version: env!("CARGO_PKG_VERSION"),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         sqlite: crate::store::sqlite_version(),

@@ -12,19 +12,19 @@ use url::Url;
 use super::status::ConnectionView;
 use super::terminal::Terminal;
 use super::ui::Ui;
-use crate::connect::{self, Connected, Conversation, Question, Wish};
+use crate::connect::{self, ConnectRequest, ConnectResult, PromptQuestion, Prompter};
 use crate::duration;
 use crate::env;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::http::Route;
-use crate::model::Client;
-use crate::oauth::listener::{self, RedirectUri};
+use crate::model::ClientCredentials;
+use crate::oauth::callback_listener::{self, RedirectUri};
 use crate::runtime::App;
 use crate::secret::Secret;
 
 /// Bytes of a token, a key or a client secret.
-pub(super) const LARGEST_SECRET: u64 = 64 * 1024;
+pub(super) const MAX_SECRET_SIZE: u64 = 64 * 1024;
 
 /// Connect an account
 ///
@@ -104,7 +104,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Error)]
-pub(super) enum InputError {
+pub(super) enum ConnectInputError {
     #[error("cannot read {what}")]
     Read { what: String, source: std::io::Error },
     #[error("{0} is empty")]
@@ -115,17 +115,17 @@ pub(super) enum InputError {
     TwoAccounts(String, String),
 }
 
-impl Remedy for InputError {
+impl Remedy for ConnectInputError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Usage, "input")
     }
 }
 
 /// The connector, and the account's name, which may be given with either.
-fn names(given: String, account: Option<String>) -> Result<(String, Option<String>), InputError> {
+fn names(given: String, account: Option<String>) -> Result<(String, Option<String>), ConnectInputError> {
     let Some((connector, named)) = given.split_once('@') else { return Ok((given, account)) };
     match account {
-        Some(account) if account != named => Err(InputError::TwoAccounts(named.to_owned(), account)),
+        Some(account) if account != named => Err(ConnectInputError::TwoAccounts(named.to_owned(), account)),
         _ => Ok((connector.to_owned(), Some(named.to_owned()))),
     }
 }
@@ -138,7 +138,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     // The settings' port is for redirects that name none.
     let named = args.port.or_else(|| args.redirect_uri.as_ref().and_then(RedirectUri::port));
     let (connector, account) = names(args.connector, args.account)?;
-    let wish = Wish {
+    let wish = ConnectRequest {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
         connector,
         account,
@@ -148,8 +148,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         params,
         device: args.device,
         client_credentials: args.client_credentials,
-        paste: args.paste,
-        redirect: listener::Wish {
+        is_paste: args.paste,
+        redirect: callback_listener::RedirectOptions {
             port: named.or(app.config.connect.port),
             redirect_uri: args.redirect_uri,
             allow_peer: args.allow_peer,
@@ -157,7 +157,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         open_browser: !args.no_browser && !args.paste,
         token,
         origin: args.origin,
-        sandbox: args.sandbox,
+        is_sandbox: args.sandbox,
         timeout: args.timeout.unwrap_or(app.config.connect.timeout),
     };
     let connected = app.run(connect::connect(app, &wish, &terminal))?;
@@ -165,7 +165,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn show(app: &App, ui: &Ui, connected: &Connected) -> Result<()> {
+fn show(app: &App, ui: &Ui, connected: &ConnectResult) -> Result<()> {
     for warning in &connected.warnings {
         ui.warning(warning);
     }
@@ -177,7 +177,7 @@ fn show(app: &App, ui: &Ui, connected: &Connected) -> Result<()> {
     let connection = &connected.connection;
     let account = connection.account.as_ref();
     let account = account.map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
-    let place = connection.place().map(|place| format!(" ({place})")).unwrap_or_default();
+    let place = connection.target().map(|place| format!(" ({place})")).unwrap_or_default();
     let whose = account.map(|account| format!(" as {}", super::ui::escape(&account))).unwrap_or_default();
     ui.raw(&format!("Connected {}{whose}{place}\n", connection.name));
     if !connected.missing_scopes.is_empty() {
@@ -193,33 +193,40 @@ fn read_token(terminal: &Terminal) -> Result<Secret> {
         return Ok(token);
     }
     if terminal.interactive {
-        let question =
-            Question::Text { prompt: "Token or API key", example: None, secret: true, missing: "INTEG_TOKEN" };
-        return Ok(terminal.ask(&question)?);
+        let question = PromptQuestion::Text {
+            prompt: "Token or API key",
+            example: None,
+            is_secret: true,
+            flag_hint: "INTEG_TOKEN",
+        };
+        return Ok(terminal.prompt(&question)?);
     }
-    let text = files::read_to(std::io::stdin(), LARGEST_SECRET)
+    let text = files::read_limited(std::io::stdin(), MAX_SECRET_SIZE)
         .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
-        .map_err(|source| InputError::Read { what: "the token from stdin".to_owned(), source })?;
+        .map_err(|source| ConnectInputError::Read { what: "the token from stdin".to_owned(), source })?;
     let token = Secret::trimmed(text);
-    if token.is_empty() { Err(InputError::Empty("the token on stdin".to_owned()).into()) } else { Ok(token) }
+    if token.is_empty() { Err(ConnectInputError::Empty("the token on stdin".to_owned()).into()) } else { Ok(token) }
 }
 
 /// The client given on the command line; its secret from a file, a pipe or `INTEG_CLIENT_SECRET`.
-pub(super) fn client(id: Option<String>, secret_file: Option<&std::path::Path>) -> Result<Option<Client>, InputError> {
+pub(super) fn client(
+    id: Option<String>,
+    secret_file: Option<&std::path::Path>,
+) -> Result<Option<ClientCredentials>, ConnectInputError> {
     let secret = match secret_file {
         Some(path) => {
             let what = format!("the client secret from {}", path.display());
-            let failed = |source| InputError::Read { what: what.clone(), source };
+            let failed = |source| ConnectInputError::Read { what: what.clone(), source };
             let bytes = if path.as_os_str() == "-" {
-                files::read_to(std::io::stdin(), LARGEST_SECRET)
+                files::read_limited(std::io::stdin(), MAX_SECRET_SIZE)
             } else {
-                files::read_given(path, LARGEST_SECRET)
+                files::read_user_file(path, MAX_SECRET_SIZE)
             };
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
             let text = text.map_err(failed)?;
             let secret = Secret::trimmed(text);
             if secret.is_empty() {
-                return Err(InputError::Empty(what));
+                return Err(ConnectInputError::Empty(what));
             }
             Some(secret)
         }
@@ -227,9 +234,9 @@ pub(super) fn client(id: Option<String>, secret_file: Option<&std::path::Path>) 
     };
     // Copied from a page, often with the line's end.
     match id.map(|id| id.trim().to_owned()) {
-        Some(id) if id.is_empty() => Err(InputError::Empty("the client id".to_owned())),
-        Some(id) => Ok(Some(Client { id, secret })),
-        None if secret_file.is_some() => Err(InputError::NoClientId),
+        Some(id) if id.is_empty() => Err(ConnectInputError::Empty("the client id".to_owned())),
+        Some(id) => Ok(Some(ClientCredentials { id, secret })),
+        None if secret_file.is_some() => Err(ConnectInputError::NoClientId),
         None => Ok(None),
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::ui::{Ui, View};
-use crate::connect::{Ended, disconnect};
+use crate::connect::{DisconnectResult, disconnect};
 use crate::error::Result;
 use crate::model::Connection;
 use crate::runtime::App;
@@ -23,14 +23,14 @@ pub(super) struct DisconnectArgs {
 }
 
 #[derive(Serialize)]
-struct Disconnected {
+struct DisconnectView {
     disconnected: String,
     /// `sandbox`, or the origin that its traffic went to.
     place: Option<String>,
     grant: &'static str,
 }
 
-impl View for Disconnected {
+impl View for DisconnectView {
     fn text(&self, _ui: &Ui) -> String {
         let grant = match self.grant {
             "revoked" => "its grant is revoked",
@@ -64,16 +64,16 @@ pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    let place = connection.place();
+    let place = connection.target();
     let ended = app.run(disconnect(app, connection, args.local))?;
     let grant = match ended {
-        Ended::Revoked => "revoked",
-        Ended::AlreadyGone => "already_gone",
-        Ended::StillLive => "still_live",
-        Ended::KeyKept => "key_kept",
-        Ended::Local => "local",
+        DisconnectResult::Revoked => "revoked",
+        DisconnectResult::AlreadyRevoked => "already_gone",
+        DisconnectResult::NotRevocable => "still_live",
+        DisconnectResult::KeyNotRevoked => "key_kept",
+        DisconnectResult::LocalOnly => "local",
     };
-    ui.show(&Disconnected { disconnected: name.to_string(), place, grant })?;
+    ui.show(&DisconnectView { disconnected: name.to_string(), place, grant })?;
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::ui::{Tone, Ui, View, escape};
-use crate::doctor::{Finding, Level, Network, examine};
+use crate::doctor::{Finding, NetworkAccess, Severity, run_checks};
 use crate::error::{Kind, Result};
 
 /// Look for what is wrong here, and say what mends it
@@ -28,19 +28,19 @@ struct FindingView {
 }
 
 #[derive(Serialize)]
-struct Examination {
+struct DoctorReportView {
     findings: Vec<FindingView>,
-    summary: Summary,
+    summary: FindingCountsView,
 }
 
 #[derive(Serialize)]
-struct Summary {
+struct FindingCountsView {
     ok: usize,
     warnings: usize,
     problems: usize,
 }
 
-impl View for Examination {
+impl View for DoctorReportView {
     fn text(&self, ui: &Ui) -> String {
         let mut lines = Vec::new();
         for finding in &self.findings {
@@ -50,27 +50,31 @@ impl View for Examination {
             lines.extend(finding.mend.as_ref().map(|mend| format!("{:22}hint: {}", "", escape(mend))));
         }
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-        let Summary { problems, warnings, .. } = self.summary;
+        let FindingCountsView { problems, warnings, .. } = self.summary;
         lines.push(format!("{}, {}", count(problems, "problem"), count(warnings, "warning")));
         lines.join("\n")
     }
 }
 
 pub(super) fn run(ui: &Ui, workspace: Option<String>, args: &DoctorArgs) -> Result<u8> {
-    let findings = examine(workspace, if args.online { Network::Ask } else { Network::Leave });
-    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let summary = Summary { ok: count(Level::Ok), warnings: count(Level::Warning), problems: count(Level::Problem) };
+    let findings = run_checks(workspace, if args.online { NetworkAccess::Online } else { NetworkAccess::Offline });
+    let count = |level| findings.iter().filter(|finding| finding.severity == level).count();
+    let summary = FindingCountsView {
+        ok: count(Severity::Ok),
+        warnings: count(Severity::Warning),
+        problems: count(Severity::Error),
+    };
     let problems = summary.problems;
-    ui.show(&Examination { findings: findings.into_iter().map(view).collect(), summary })?;
+    ui.show(&DoctorReportView { findings: findings.into_iter().map(view).collect(), summary })?;
     Ok(if problems > 0 { Kind::Unhealthy.exit_code() } else { 0 })
 }
 
 fn view(finding: Finding) -> FindingView {
-    let tone = match finding.level {
-        Level::Ok => Tone::Good,
-        Level::Warning => Tone::Warn,
-        Level::Problem => Tone::Bad,
+    let tone = match finding.severity {
+        Severity::Ok => Tone::Good,
+        Severity::Warning => Tone::Warn,
+        Severity::Error => Tone::Bad,
     };
-    let Finding { check, level, message, mend } = finding;
+    let Finding { check, severity: level, message, fix: mend } = finding;
     FindingView { check, level: level.as_str(), message, mend, tone }
 }

@@ -44,13 +44,13 @@ pub(in crate::cli) fn settled(text: &str) -> String {
 }
 
 fn replaced(text: &str, stays: impl Fn(char) -> bool, escaped: impl Fn(char) -> String) -> String {
-    if !text.contains(|c: char| !stays(c) && (hostile(c) || joins(c))) {
+    if !text.contains(|c: char| !stays(c) && (is_hostile(c) || is_joiner(c))) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());
     let mut before = 'a';
     for c in text.chars() {
-        if !stays(c) && (hostile(c) || (joins(c) && before.is_ascii())) {
+        if !stays(c) && (is_hostile(c) || (is_joiner(c) && before.is_ascii())) {
             out.push_str(&escaped(c));
         } else {
             out.push(c);
@@ -60,7 +60,7 @@ fn replaced(text: &str, stays: impl Fn(char) -> bool, escaped: impl Fn(char) -> 
     out
 }
 
-fn hostile(c: char) -> bool {
+fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
             // What turns the direction of writing.
@@ -78,7 +78,7 @@ fn hostile(c: char) -> bool {
 
 /// The joiners: without them emoji fall apart and Indic and Persian words are misspelt. No script writes them after a
 /// character of ASCII, where they could only tell apart two names that look the same.
-fn joins(c: char) -> bool {
+fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 

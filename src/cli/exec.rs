@@ -7,15 +7,15 @@ use std::process::Command;
 use clap::Args;
 use thiserror::Error;
 
-use super::token::fresh;
+use super::token::load_fresh;
 use super::ui::Ui;
-use crate::env::{self, Inherit};
+use crate::env::{self, EnvInheritance};
+use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
 use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
 use crate::model::ConnectionName;
-use crate::oauth::access::Want;
+use crate::oauth::refresh::Freshness;
 use crate::program;
 use crate::runtime::App;
-use crate::variables::{Credential, TOKEN, Typed, check_value, variables};
 
 /// The exit codes of a shell for a command that is not there, and for one that does not run.
 const NOT_FOUND: u8 = 127;
@@ -57,39 +57,39 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Error)]
 enum ExecError {
     #[error("{} could not be run", command.to_string_lossy())]
-    Run { command: OsString, source: std::io::Error },
+    Spawn { command: OsString, source: std::io::Error },
     /// Linux takes 128 KiB for each of them.
     #[error("{} could not be run: {variable} has {length} bytes, more than the system passes to a program", command.to_string_lossy())]
-    TooLong { command: OsString, variable: String, length: usize, source: std::io::Error },
+    VariableTooLong { command: OsString, variable: String, length: usize, source: std::io::Error },
 }
 
 impl Remedy for ExecError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Run { .. } => Diagnostic::new(Kind::Failed, "exec"),
-            Self::TooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
+            Self::Spawn { .. } => Diagnostic::new(Kind::Failed, "exec"),
+            Self::VariableTooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
         }
     }
 }
 
 /// The credentials that a command line names, each loaded once.
-struct Credentials<'a> {
+struct CredentialLoader<'a> {
     app: &'a App,
     ui: &'a Ui,
     loaded: BTreeMap<ConnectionName, Credential>,
 }
 
-impl Credentials<'_> {
+impl CredentialLoader<'_> {
     fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
         if !self.loaded.contains_key(name) {
-            let credential = Credential::of(self.app, &fresh(self.app, name, Want::Usable)?)?;
+            let credential = Credential::from_connection(self.app, &load_fresh(self.app, name, Freshness::Usable)?)?;
             self.loaded.insert(name.clone(), credential);
         }
         Ok(&self.loaded[name])
     }
 
     /// A variable of the user's choice. An account may contain a dot: a name that exists as a whole is a connection.
-    fn typed(&mut self, variable: &str, source: &str) -> Result<Typed> {
+    fn typed(&mut self, variable: &str, source: &str) -> Result<ExplicitVariable> {
         let whole = self.ui.project.resolve(source);
         let (name, part) = match (whole, source.rsplit_once('.')) {
             (Ok(name), _) if self.exists(&name)? => (name, TOKEN),
@@ -98,7 +98,7 @@ impl Credentials<'_> {
         };
         let value = self.load(&name)?.part(part)?.clone();
         check_value(&name, part, &value)?;
-        Ok(Typed { variable: variable.to_owned(), source: source.to_owned(), value })
+        Ok(ExplicitVariable { variable: variable.to_owned(), source: source.to_owned(), value })
     }
 
     fn exists(&self, name: &ConnectionName) -> Result<bool> {
@@ -107,12 +107,12 @@ impl Credentials<'_> {
 }
 
 pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
-    let inherit = if args.inherit { Inherit::Own } else { Inherit::Foreign };
+    let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
     let environment = environment(&app, ui, args, inherit)?;
     let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
-    let mut command = program::inheriting(program, inherit);
+    let mut command = program::command_with_env(program, inherit);
     command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
     // Closes the store: what takes this process's place would leave its log and its lock lying there.
     drop(app);
@@ -121,17 +121,17 @@ pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
         let command = program.clone();
         let error = match longest {
             Some((variable, length)) if source.kind() == std::io::ErrorKind::ArgumentListTooLong && length > LONG => {
-                ExecError::TooLong { command, variable, length, source }
+                ExecError::VariableTooLong { command, variable, length, source }
             }
-            _ => ExecError::Run { command, source },
+            _ => ExecError::Spawn { command, source },
         };
         ui.error(&Error::from(error));
         Ok(code)
     })
 }
 
-fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: Inherit) -> Result<Vec<(String, String)>> {
-    let mut credentials = Credentials { app, ui, loaded: BTreeMap::new() };
+fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: EnvInheritance) -> Result<Vec<(String, String)>> {
+    let mut credentials = CredentialLoader { app, ui, loaded: BTreeMap::new() };
     let typed = args.env.iter().map(|(variable, source)| credentials.typed(variable, source));
     let typed = typed.collect::<Result<Vec<_>>>()?;
     let names = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
@@ -141,7 +141,7 @@ fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: Inherit) -> Result<
     let mut loaded = credentials.loaded;
     let given: Vec<Credential> = names.iter().filter_map(|name| loaded.remove(name)).collect();
     let others = app.store()?.connections().names()?;
-    let variables = variables(&given, &typed, &env::inheritable(inherit), &others)?;
+    let variables = variables(&given, &typed, &env::inherited_vars(inherit), &others)?;
     Ok(variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::ui::Ui;
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::near::near;
+use crate::near::closest;
 use crate::notify;
 
 /// Explain a command or a topic
@@ -158,7 +158,7 @@ impl Remedy for HelpError {
 
 pub(super) fn run(ui: &Ui, args: &HelpArgs) -> Result<u8> {
     let Some(first) = args.words.first() else {
-        let mut command = super::command().after_help(super::args::AFTER_HELP);
+        let mut command = super::command().after_help(super::arguments::AFTER_HELP);
         let help = command.render_long_help();
         let help = if ui.color { help.ansi().to_string() } else { help.to_string() };
         let list = Topic::ALL.map(|topic| format!("  {:<13}{}", topic.name(), topic.title())).join("\n");
@@ -193,7 +193,7 @@ fn explain(words: &[String]) -> u8 {
 
 fn unknown(word: &str) -> HelpError {
     let names = names();
-    let likely = near(word, names.iter().map(String::as_str)).map(str::to_owned);
+    let likely = closest(word, names.iter().map(String::as_str)).map(str::to_owned);
     HelpError { word: word.to_owned(), likely }
 }
 

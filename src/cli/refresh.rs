@@ -8,9 +8,9 @@ use super::table::relative;
 use super::ui::{Ui, View};
 use crate::error::{Error, Kind, Result};
 use crate::model::ConnectionName;
-use crate::oauth::access::{self, Want};
+use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::App;
-use crate::webhook::subscription::{Renewed, renew_all, renew_due};
+use crate::webhook::subscription::{RenewalResult, renew_all, renew_due};
 
 /// Refresh tokens now, and renew webhook subscriptions that are due
 #[derive(Debug, Args)]
@@ -26,10 +26,10 @@ pub(super) struct RefreshArgs {
 }
 
 /// Refreshes that run at the same time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 
 #[derive(Serialize)]
-struct Refreshed {
+struct RefreshView {
     connection: String,
     /// `sandbox`, or the origin that its traffic goes to.
     place: Option<String>,
@@ -41,7 +41,7 @@ struct Refreshed {
 
 /// A subscription whose time had come.
 #[derive(Serialize)]
-struct RenewedView {
+struct SubscriptionRenewalView {
     connection: String,
     subscription: i64,
     outcome: &'static str,
@@ -50,14 +50,14 @@ struct RenewedView {
 }
 
 #[derive(Serialize)]
-struct Refreshes {
-    refreshed: Vec<Refreshed>,
-    renewed: Vec<RenewedView>,
+struct RefreshListView {
+    refreshed: Vec<RefreshView>,
+    renewed: Vec<SubscriptionRenewalView>,
 }
 
-impl View for Refreshes {
+impl View for RefreshListView {
     fn text(&self, _ui: &Ui) -> String {
-        let line = |refreshed: &Refreshed| {
+        let line = |refreshed: &RefreshView| {
             let rest = match (&refreshed.error, refreshed.expires_in) {
                 (Some(error), _) => format!("failed: {}", super::ui::escape(error)),
                 (None, Some(seconds)) => format!("{}, expires {}", refreshed.outcome, relative(seconds)),
@@ -66,8 +66,8 @@ impl View for Refreshes {
             let place = refreshed.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
             format!("{}{place}: {rest}", refreshed.connection)
         };
-        let renewal = |renewed: &RenewedView| {
-            let RenewedView { connection, subscription, outcome, expires_at, error } = renewed;
+        let renewal = |renewed: &SubscriptionRenewalView| {
+            let SubscriptionRenewalView { connection, subscription, outcome, expires_at, error } = renewed;
             let rest = match (error, expires_at) {
                 (Some(error), _) => format!(": {}", super::ui::escape(error)),
                 (None, Some(at)) => format!(" until {at}"),
@@ -84,7 +84,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
     let every = args.all || args.due;
     let (names, want_newer) = if args.all || args.due {
         let all = if app.has_vault() { app.store()?.connections().list()? } else { Vec::new() };
-        let able = all.into_iter().filter(|connection| connection.expiry.refreshable);
+        let able = all.into_iter().filter(|connection| connection.expiry.is_refreshable);
         (able.map(|connection| connection.name).collect::<Vec<_>>(), !args.due)
     } else {
         (args.connections.iter().map(|name| ui.project.resolve(name)).collect::<Result<_, _>>()?, true)
@@ -93,7 +93,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
     let named = names.iter().map(|name| Ok(app.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
     let (refreshed, mut errors, renewed) = app.run(async {
         let refreshes = names.iter().map(|name| refresh_one(app, name, want_newer));
-        let (refreshed, errors): (Vec<_>, Vec<_>) = stream::iter(refreshes).buffered(AT_ONCE).unzip().await;
+        let (refreshed, errors): (Vec<_>, Vec<_>) = stream::iter(refreshes).buffered(MAX_CONCURRENT).unzip().await;
         let mut errors: Vec<Error> = errors.into_iter().flatten().collect();
         let chosen = (!every).then_some(named.as_slice());
         let renewals = match app.has_vault() {
@@ -116,7 +116,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
         return Err(error);
     }
     let (failed, total) = (errors.len(), refreshed.len() + renewed.len());
-    ui.show(&Refreshes { refreshed, renewed })?;
+    ui.show(&RefreshListView { refreshed, renewed })?;
     Ok(match errors.first() {
         None => 0,
         Some(first) if failed == total => first.kind().exit_code(),
@@ -124,13 +124,13 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
     })
 }
 
-fn renewed_view(renewal: Renewed) -> (RenewedView, Option<Error>) {
+fn renewed_view(renewal: RenewalResult) -> (SubscriptionRenewalView, Option<Error>) {
     let (outcome, expires_at, error) = match renewal.result {
         Ok(until) => ("renewed", until, None),
         Err(error) => ("failed", None, Some(error)),
     };
     let why = error.as_ref().map(Error::on_one_line);
-    let view = RenewedView {
+    let view = SubscriptionRenewalView {
         connection: renewal.connection.to_string(),
         subscription: renewal.id.0,
         outcome,
@@ -140,18 +140,18 @@ fn renewed_view(renewal: Renewed) -> (RenewedView, Option<Error>) {
     (view, error)
 }
 
-async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshed, Option<Error>) {
+async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (RefreshView, Option<Error>) {
     let result = async {
-        let before = access::load(app, name)?.stored.generation;
-        let want = if newer { Want::Newer { than: before } } else { Want::Renewed };
-        let loaded = access::grant(app, name, want).await?;
-        Ok::<_, Error>((loaded.stored.generation != before, loaded.grant.expires_at))
+        let before = refresh::load_grant(app, name)?.stored_grant.generation;
+        let want = if newer { Freshness::NewerThan { than: before } } else { Freshness::RefreshIfDue };
+        let loaded = refresh::fresh_grant(app, name, want).await?;
+        Ok::<_, Error>((loaded.stored_grant.generation != before, loaded.grant.expires_at))
     };
     let now = app.clock.now().as_second();
-    let place = app.connection(name).ok().and_then(|connection| connection.place());
+    let place = app.connection(name).ok().and_then(|connection| connection.target());
     match result.await {
         Ok((renewed, expires_at)) => (
-            Refreshed {
+            RefreshView {
                 connection: name.to_string(),
                 place,
                 outcome: if renewed { "refreshed" } else { "still good" },
@@ -162,7 +162,7 @@ async fn refresh_one(app: &App, name: &ConnectionName, newer: bool) -> (Refreshe
             None,
         ),
         Err(error) => {
-            let view = Refreshed {
+            let view = RefreshView {
                 connection: name.to_string(),
                 place,
                 outcome: "failed",

@@ -10,10 +10,10 @@ use url::Url;
 
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::connector::{Auth, Connector};
+use crate::connector::{AuthMethod, Connector};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::{App, state_key};
-use crate::sandbox::{Endpoint, Fault, FaultKind, State, sandbox_fields, sandbox_params};
+use crate::sandbox::{EmulatedEndpoint, Fault, FaultKind, SandboxState, sandbox_fields, sandbox_params};
 use crate::secret::Secret;
 
 /// Use services without an account: emulations built from the connectors' files
@@ -53,7 +53,7 @@ enum SandboxCommand {
         kind: Option<FaultKind>,
         /// Only at this endpoint: token, refresh, revoke, health, action, stream…
         #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
-        endpoint: Option<Endpoint>,
+        endpoint: Option<EmulatedEndpoint>,
         /// How many requests meet it; all where not said
         #[arg(long, value_name = "N")]
         times: Option<u32>,
@@ -88,9 +88,11 @@ enum SandboxCommand {
     },
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let found = Endpoint::ALL.into_iter().find(|endpoint| endpoint.name() == text);
-    found.ok_or_else(|| format!("{text:?} is none of {}", Endpoint::ALL.map(Endpoint::name).join(", ")))
+fn endpoint(text: &str) -> Result<EmulatedEndpoint, String> {
+    let found = EmulatedEndpoint::ALL.into_iter().find(|endpoint| endpoint.as_str() == text);
+    found.ok_or_else(|| {
+        format!("{text:?} is none of {}", EmulatedEndpoint::ALL.map(EmulatedEndpoint::as_str).join(", "))
+    })
 }
 
 #[derive(Serialize)]
@@ -103,12 +105,12 @@ struct FaultView {
 }
 
 #[derive(Serialize)]
-struct Faults {
+struct FaultListView {
     connector: String,
     faults: Vec<FaultView>,
 }
 
-impl View for Faults {
+impl View for FaultListView {
     fn text(&self, ui: &Ui) -> String {
         if self.faults.is_empty() {
             return format!("No faults are scripted for {}.", self.connector);
@@ -123,13 +125,13 @@ impl View for Faults {
 }
 
 #[derive(Serialize)]
-struct Advanced {
+struct StreamAdvanceView {
     connector: String,
     /// All that have passed.
     ticks: u32,
 }
 
-impl View for Advanced {
+impl View for StreamAdvanceView {
     fn text(&self, _: &Ui) -> String {
         let ticks = if self.ticks == 1 { "tick has" } else { "ticks have" };
         format!("{} {ticks} passed for the emulated {}.", self.ticks, self.connector)
@@ -137,13 +139,13 @@ impl View for Advanced {
 }
 
 #[derive(Serialize)]
-struct Sized {
+struct StreamSizeView {
     connector: String,
     stream: String,
     records: u32,
 }
 
-impl View for Sized {
+impl View for StreamSizeView {
     fn text(&self, _: &Ui) -> String {
         format!("Each list of {}/{} begins with {} records.", self.connector, self.stream, self.records)
     }
@@ -151,20 +153,20 @@ impl View for Sized {
 
 #[derive(Debug, Error)]
 #[error("{connector} has no stream {stream:?}")]
-struct UnknownStream {
+struct SandboxStreamNotFound {
     connector: String,
     stream: String,
     known: Vec<String>,
 }
 
-impl UnknownStream {
+impl SandboxStreamNotFound {
     fn new(connector: &Connector, stream: &str) -> Self {
         let known = connector.streams.keys().map(|name| format!("{}/{name}", connector.id)).collect();
         Self { connector: connector.id.clone(), stream: stream.to_owned(), known }
     }
 }
 
-impl Remedy for UnknownStream {
+impl Remedy for SandboxStreamNotFound {
     fn diagnostic(&self) -> Diagnostic {
         let known = (!self.known.is_empty()).then(|| Hint::text(self.known.join(", ")));
         Diagnostic::new(Kind::NotFound, "unknown_stream").maybe_hint(known)
@@ -173,12 +175,12 @@ impl Remedy for UnknownStream {
 
 #[derive(Debug, Error)]
 #[error("the sandbox's state of {connector} cannot be written")]
-struct StateError {
+struct SandboxStateError {
     connector: String,
     source: serde_json::Error,
 }
 
-impl Remedy for StateError {
+impl Remedy for SandboxStateError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Failed, "sandbox_state").run(format!("integ sandbox reset {}", self.connector))
     }
@@ -197,17 +199,17 @@ pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
             let connector = connector_of(&service);
             app.catalogue.text(connector)?;
             let (ticks, _) = change(app, connector, |state| state.advance(ticks, app.clock.now()))?;
-            ui.show(&Advanced { connector: connector.to_owned(), ticks })?;
+            ui.show(&StreamAdvanceView { connector: connector.to_owned(), ticks })?;
             Ok(0)
         }
         SandboxCommand::Data { stream, records } => {
             let (service, name) = stream.split_once('/').unwrap_or((&stream, ""));
             let connector = app.catalogue.get(connector_of(service))?;
             if !connector.streams.contains_key(name) {
-                return Err(UnknownStream::new(&connector, name).into());
+                return Err(SandboxStreamNotFound::new(&connector, name).into());
             }
             change(app, &connector.id, |state| state.set_records(name, records))?;
-            ui.show(&Sized { connector: connector.id, stream: name.to_owned(), records })?;
+            ui.show(&StreamSizeView { connector: connector.id, stream: name.to_owned(), records })?;
             Ok(0)
         }
         SandboxCommand::Reset { connector } => {
@@ -225,9 +227,10 @@ fn connector_of(service: &str) -> &str {
 }
 
 /// Changes a service's state inside one transaction.
-fn change<T>(app: &App, connector: &str, how: impl FnOnce(&mut State) -> T) -> Result<(T, State)> {
+fn change<T>(app: &App, connector: &str, how: impl FnOnce(&mut SandboxState) -> T) -> Result<(T, SandboxState)> {
     let changed = app.store_or_new()?.sandbox().update(&state_key(connector), |document| {
-        let mut state: State = document.take().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        let mut state: SandboxState =
+            document.take().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
         let done = how(&mut state);
         let written: Result<Value, _> = serde_json::to_value(&state);
         written.map(|value| {
@@ -235,10 +238,10 @@ fn change<T>(app: &App, connector: &str, how: impl FnOnce(&mut State) -> T) -> R
             (done, state)
         })
     })?;
-    Ok(changed.map_err(|source| StateError { connector: connector.to_owned(), source })?)
+    Ok(changed.map_err(|source| SandboxStateError { connector: connector.to_owned(), source })?)
 }
 
-fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) -> Result<Faults> {
+fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) -> Result<FaultListView> {
     let ((), state) = change(app, connector, |state| {
         if clear {
             state.clear_faults();
@@ -248,26 +251,26 @@ fn change_faults(app: &App, connector: &str, fault: Option<Fault>, clear: bool) 
         }
     })?;
     let view = |fault: &Fault| FaultView {
-        fault: fault.kind.name(),
-        endpoint: fault.endpoint.map(Endpoint::name),
+        fault: fault.kind.as_str(),
+        endpoint: fault.endpoint.map(EmulatedEndpoint::as_str),
         times: fault.times,
         after: fault.after,
         seconds: fault.seconds,
     };
-    Ok(Faults { connector: connector.to_owned(), faults: state.faults().iter().map(view).collect() })
+    Ok(FaultListView { connector: connector.to_owned(), faults: state.faults().iter().map(view).collect() })
 }
 
 /// An emulated service, and what it takes to connect to it. A sandbox's key opens nothing else.
-struct Serving<'a> {
+struct ServingView<'a> {
     connector: &'a Connector,
     origin: &'a Url,
     auth_name: &'a str,
-    auth: &'a Auth,
+    auth: &'a AuthMethod,
     params: &'a BTreeMap<String, String>,
     key: &'a BTreeMap<String, Secret>,
 }
 
-impl Serving<'_> {
+impl ServingView<'_> {
     fn json(&self) -> Value {
         let mut line = json!({ "event": "serving", "connector": self.connector.id, "origin": self.origin.as_str() });
         let params = self.needed_params();
@@ -319,13 +322,14 @@ fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Op
         let mut running = Vec::new();
         for (index, id) in connectors.iter().enumerate() {
             let connector = app.catalogue.get(id)?;
-            let (name, way) = connector.auth(auth)?;
+            let (name, way) = connector.auth_method(auth)?;
             let params: BTreeMap<String, String> = sandbox_params(&connector, way);
             let offset = u16::try_from(index).unwrap_or(u16::MAX);
-            let started = app.emulate(&connector, name, &params, port.map(|port| port.saturating_add(offset)))?;
+            let started =
+                app.start_emulator(&connector, name, &params, port.map(|port| port.saturating_add(offset)))?;
             let key = &sandbox_fields(&connector, way, &app.sandbox_seed()?);
             let (origin, params) = (&started.origin, &params);
-            let serving = Serving { connector: &connector, origin, auth_name: name, auth: way, params, key };
+            let serving = ServingView { connector: &connector, origin, auth_name: name, auth: way, params, key };
             if ui.json {
                 ui.show_line(&serving.json())?;
             } else {

@@ -8,15 +8,15 @@ use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::table::{Text, relative, table};
+use super::table::{TableCell, relative, table};
 use super::ui::{Tone, Ui, View};
 use super::webhook::SubscriptionView;
 use crate::clock::Timestamp;
 use crate::connector::Connector;
 use crate::connector::scopes;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::health::{Status, Summary, status_of};
-use crate::model::{Connection, ConnectionId, Mode, WorkspaceName};
+use crate::health::{ConnectionStatus, StatusSummary, status_of};
+use crate::model::{Connection, ConnectionId, ConnectionMode, WorkspaceName};
 use crate::runtime::App;
 
 /// Say how connections stand, from what is stored
@@ -37,7 +37,7 @@ pub(super) struct StatusArgs {
 /// A check that found nothing to check: most often the wrong workspace or home.
 #[derive(Debug, Error)]
 #[error("nothing to check: workspace {workspace}{} has no connections", chosen(.chosen_by.as_deref()))]
-pub(super) struct NothingToCheck {
+pub(super) struct NoConnectionsError {
     workspace: WorkspaceName,
     chosen_by: Option<PathBuf>,
 }
@@ -46,13 +46,13 @@ fn chosen(by: Option<&Path>) -> String {
     by.map(|file| format!(", which {} chooses,", file.display())).unwrap_or_default()
 }
 
-impl NothingToCheck {
+impl NoConnectionsError {
     pub(super) fn of(app: &App) -> Self {
-        Self { workspace: app.workspace.clone(), chosen_by: app.chosen_by.clone() }
+        Self { workspace: app.workspace.clone(), chosen_by: app.workspace_file.clone() }
     }
 }
 
-impl Remedy for NothingToCheck {
+impl Remedy for NoConnectionsError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::NotFound, "nothing_to_check").run("integ workspace list")
     }
@@ -97,7 +97,7 @@ pub(super) struct ConnectionView {
     #[serde(skip)]
     place: Option<String>,
     #[serde(skip)]
-    standing: Status,
+    standing: ConnectionStatus,
     #[serde(skip)]
     checked_ago: Option<i64>,
 }
@@ -117,16 +117,16 @@ struct StatusView {
     workspace: String,
     connections: Vec<ConnectionView>,
     summary: SummaryView,
-    /// Where they were looked for, as [`App::place`] says it.
+    /// Where they were looked for, as [`App::workspace_note`] says it.
     #[serde(skip)]
     place: String,
 }
 
 /// The connectors of a listing, each parsed once and only where its file is needed.
 #[derive(Default)]
-pub(super) struct Connectors(HashMap<String, Option<Connector>>);
+pub(super) struct ConnectorCache(HashMap<String, Option<Connector>>);
 
-impl Connectors {
+impl ConnectorCache {
     fn get(&mut self, app: &App, id: &str) -> Option<&Connector> {
         if !self.0.contains_key(id) {
             self.0.insert(id.to_owned(), app.catalogue.get(id).ok());
@@ -142,25 +142,25 @@ fn last_synced(app: &App, connection: &Connection) -> Option<Timestamp> {
 
 impl ConnectionView {
     pub(super) fn new(app: &App, connection: &Connection) -> Self {
-        Self::with(app, connection, Vec::new(), &mut Connectors::default())
+        Self::with(app, connection, Vec::new(), &mut ConnectorCache::default())
     }
 
     fn with(
         app: &App,
         connection: &Connection,
         subscriptions: Vec<SubscriptionView>,
-        connectors: &mut Connectors,
+        connectors: &mut ConnectorCache,
     ) -> Self {
         let now = app.clock.now();
         let (mut standing, reason) = status_of(connection, now);
         if standing.is_healthy() && subscriptions.iter().any(|subscription| subscription.is_problem) {
-            standing = Status::Error;
+            standing = ConnectionStatus::Error;
         }
         let granted = connection.scopes_granted.as_deref();
         let id = connection.name.connector();
         let connector = connectors.get(app, id);
-        let missing_scopes =
-            connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_asked, granted));
+        let missing_scopes = connector
+            .map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_requested, granted));
         let kind =
             connector.and_then(|connector| connector.auth.get(&connection.auth)).map_or("unknown", |auth| auth.kind());
         let expires_at = connection.expiry.expires_at;
@@ -169,8 +169,8 @@ impl ConnectionView {
             connector: id.to_owned(),
             name: connector.map_or_else(|| id.to_owned(), |connector| connector.name.clone()),
             mode: match connection.mode {
-                Mode::Live => "live",
-                Mode::Sandbox => "sandbox",
+                ConnectionMode::Live => "live",
+                ConnectionMode::Sandbox => "sandbox",
             },
             origin: connection.origin.as_ref().map(ToString::to_string),
             auth: kind,
@@ -180,30 +180,30 @@ impl ConnectionView {
                 .map(|account| AccountView { id: account.id.clone(), name: account.name.clone() }),
             status: standing.as_str(),
             reason,
-            scopes: granted.unwrap_or(&connection.scopes_asked).to_vec(),
+            scopes: granted.unwrap_or(&connection.scopes_requested).to_vec(),
             missing_scopes,
             connected_at: connection.connected_at.to_string(),
             expires_at: expires_at.map(|at| at.to_string()),
-            expires_in: connection.expiry.left(now),
-            refreshable: connection.expiry.refreshable,
+            expires_in: connection.expiry.remaining_secs(now),
+            refreshable: connection.expiry.is_refreshable,
             refresh_expires_at: connection.expiry.refresh_expires_at.map(|at| at.to_string()),
             last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
             last_sync_at: last_synced(app, connection).map(|at| at.to_string()),
             last_error: connection.last_error.clone(),
             error_count: connection.error_count,
             subscriptions,
-            place: connection.place(),
+            place: connection.target(),
             standing,
             checked_ago: connection.last_check.as_ref().map(|check| check.at.as_second() - now.as_second()),
         }
     }
 
     /// The row's first cells; where there is no room for notes, the place stands with the status.
-    fn row(self, columns: usize) -> Vec<Text> {
+    fn row(self, columns: usize) -> Vec<TableCell> {
         let tone = match self.standing {
-            Status::Active => Tone::Good,
-            Status::Expiring => Tone::Warn,
-            Status::NeedsReauth | Status::Error | Status::Disconnected => Tone::Bad,
+            ConnectionStatus::Active => Tone::Good,
+            ConnectionStatus::Expiring => Tone::Warn,
+            ConnectionStatus::NeedsReauth | ConnectionStatus::Error | ConnectionStatus::Disconnected => Tone::Bad,
         };
         let account = self.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
         let expires = match self.expires_in {
@@ -221,10 +221,10 @@ impl ConnectionView {
         let mut row = vec![
             self.connection.into(),
             account.unwrap_or_else(|| "-".to_owned()).into(),
-            Text(status, Some(tone)),
+            TableCell(status, Some(tone)),
             expires.into(),
             self.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
-            Text(notes.collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
+            TableCell(notes.collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
         ];
         row.truncate(columns);
         row
@@ -232,15 +232,15 @@ impl ConnectionView {
 }
 
 /// A listing's table is drawn once, so that its rows may be taken out of it.
-struct Listing(std::cell::RefCell<StatusView>);
+struct StatusListView(std::cell::RefCell<StatusView>);
 
-impl Serialize for Listing {
+impl Serialize for StatusListView {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.borrow().serialize(serializer)
     }
 }
 
-impl View for Listing {
+impl View for StatusListView {
     fn text(&self, ui: &Ui) -> String {
         let rows = std::mem::take(&mut self.0.borrow_mut().connections);
         if rows.is_empty() {
@@ -261,7 +261,7 @@ impl View for Listing {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
     loop {
-        let (listing, summary) = look(app, ui, args)?;
+        let (listing, summary) = collect(app, ui, args)?;
         if args.watch && !ui.json && ui.width.is_some() {
             ui.clear();
         }
@@ -271,13 +271,13 @@ pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
             continue;
         }
         if args.check && summary.total == 0 {
-            return Err(NothingToCheck::of(app).into());
+            return Err(NoConnectionsError::of(app).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }
 }
 
-fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
+fn collect(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(StatusListView, StatusSummary)> {
     let connections = if !args.connections.is_empty() {
         let names = args.connections.iter().map(|name| ui.project.resolve(name));
         names.map(|name| app.connection(&name?)).collect::<Result<Vec<_>>>()?
@@ -286,12 +286,12 @@ fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
     } else {
         Vec::new()
     };
-    let mut connectors = Connectors::default();
+    let mut connectors = ConnectorCache::default();
     let now = app.clock.now();
     let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
     if !connections.is_empty() {
         for row in app.store()?.subscriptions().list(None)? {
-            subscriptions.entry(row.wanted.connection).or_default().push(SubscriptionView::new(&row, now));
+            subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
         }
     }
     let views = connections.iter().map(|connection| {
@@ -299,13 +299,13 @@ fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
         ConnectionView::with(app, connection, own, &mut connectors)
     });
     let views: Vec<ConnectionView> = views.collect();
-    let mut summary = Summary::default();
+    let mut summary = StatusSummary::default();
     for view in &views {
-        summary.count(view.standing);
+        summary.add(view.standing);
     }
     let view = StatusView {
         workspace: app.workspace.to_string(),
-        place: app.place(),
+        place: app.workspace_note(),
         connections: views,
         summary: SummaryView {
             total: summary.total,
@@ -316,13 +316,13 @@ fn look(app: &App, ui: &Ui, args: &StatusArgs) -> Result<(Listing, Summary)> {
             disconnected: summary.disconnected,
         },
     };
-    Ok((Listing(view.into()), summary))
+    Ok((StatusListView(view.into()), summary))
 }
 
-fn exit_code(summary: &Summary) -> u8 {
+fn exit_code(summary: &StatusSummary) -> u8 {
     if summary.is_healthy() {
         0
-    } else if summary.needs_only_people() {
+    } else if summary.needs_only_reauth() {
         Kind::AuthNeeded.exit_code()
     } else {
         Kind::Unhealthy.exit_code()

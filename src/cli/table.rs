@@ -8,30 +8,30 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 use super::ui::{Tone, Ui, escape};
 
 /// The longest text of a cell, in characters; values come from services, and the JSON has them whole.
-const LONGEST_CELL: usize = 200;
+const MAX_CELL_LENGTH: usize = 200;
 
 /// A cell's text, made harmless, and its tone.
-pub(super) struct Text(pub String, pub Option<Tone>);
+pub(super) struct TableCell(pub String, pub Option<Tone>);
 
-impl From<&str> for Text {
+impl From<&str> for TableCell {
     fn from(text: &str) -> Self {
         Self(text.to_owned(), None)
     }
 }
 
-impl From<String> for Text {
+impl From<String> for TableCell {
     fn from(text: String) -> Self {
         Self(text, None)
     }
 }
 
 /// Rows under headings, as wide as the terminal at most; unbounded where there is none.
-pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>) -> String {
+pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCell>>) -> String {
     table_of_numbers(ui, headings, rows, 0..0)
 }
 
 /// The same with numbers in some columns, which end at their right edge.
-pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>, numbers: Range<usize>) -> String {
+pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCell>>, numbers: Range<usize>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     match ui.width {
@@ -45,8 +45,8 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<Text>>,
     }
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
     for row in rows {
-        table.add_row(row.into_iter().map(|Text(text, tone)| {
-            let cell = Cell::new(fitted(&escape(&text), LONGEST_CELL));
+        table.add_row(row.into_iter().map(|TableCell(text, tone)| {
+            let cell = Cell::new(fitted(&escape(&text), MAX_CELL_LENGTH));
             match tone.filter(|_| ui.color) {
                 Some(Tone::Good) => cell.fg(Color::Green),
                 Some(Tone::Warn) => cell.fg(Color::Yellow),

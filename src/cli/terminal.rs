@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use url::Url;
 
-use super::connect::LARGEST_SECRET;
-use crate::connect::{AskError, Conversation, Event, Question};
+use super::connect::MAX_SECRET_SIZE;
+use crate::connect::{ConnectEvent, PromptError, PromptQuestion, Prompter};
 use crate::env;
 use crate::program;
 use crate::secret::Secret;
-use crate::vault::{New, PassphraseSource, Prompt};
+use crate::vault::{NewPassphrase, PassphrasePrompt, PassphraseSource};
 
 /// Speaks on stderr; asks only where there is a terminal and asking is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -22,19 +22,19 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    fn say(&self, text: &str) {
+    fn print_message(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{}", super::ui::escape(text));
     }
 
     /// Whether the user agrees to what is about to happen. Of several lines, those from outside must have been escaped.
     ///
     /// # Errors
-    /// [`AskError::NoTerminal`] where nobody can be asked.
-    pub(super) fn confirm(&self, what: &str) -> Result<bool, AskError> {
+    /// [`PromptError::NoTerminal`] where nobody can be asked.
+    pub(super) fn confirm(&self, what: &str) -> Result<bool, PromptError> {
         if !self.interactive {
-            return Err(AskError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
+            return Err(PromptError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
         }
-        what.lines().for_each(|line| self.say(line));
+        what.lines().for_each(|line| self.print_message(line));
         let answer = line("Go on? [y/N] ")?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
@@ -42,8 +42,8 @@ impl Terminal {
     /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
     ///
     /// # Errors
-    /// [`AskError::Nothing`] where the input ends, [`AskError::Read`].
-    pub(super) fn line_or(&self, prompt: &str, default: &str) -> Result<String, AskError> {
+    /// [`PromptError::Empty`] where the input ends, [`PromptError::Read`].
+    pub(super) fn line_or(&self, prompt: &str, default: &str) -> Result<String, PromptError> {
         if !self.interactive {
             return Ok(default.to_owned());
         }
@@ -56,19 +56,21 @@ impl Terminal {
     }
 }
 
-impl Conversation for Terminal {
-    fn tell(&self, event: &Event<'_>) {
+impl Prompter for Terminal {
+    fn notify(&self, event: &ConnectEvent<'_>) {
         if self.json {
             let object = match event {
-                Event::Authorize { url, redirect_uri } => {
+                ConnectEvent::Authorize { url, redirect_uri } => {
                     json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
                 }
-                Event::Device { verification_uri, verification_uri_complete, user_code, expires_in } => json!({
-                    "event": "device", "verification_uri": verification_uri,
-                    "verification_uri_complete": verification_uri_complete, "user_code": user_code,
-                    "expires_in": expires_in
-                }),
-                Event::SandboxConsented => json!({ "event": "sandbox_consented" }),
+                ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
+                    json!({
+                        "event": "device", "verification_uri": verification_uri,
+                        "verification_uri_complete": verification_uri_complete, "user_code": user_code,
+                        "expires_in": expires_in
+                    })
+                }
+                ConnectEvent::SandboxConsented => json!({ "event": "sandbox_consented" }),
             };
             let mut stdout = io::stdout().lock();
             let text = super::ui::json_text(&object);
@@ -76,20 +78,20 @@ impl Conversation for Terminal {
             return;
         }
         match event {
-            Event::Authorize { url, .. } => {
-                self.say("Open this in a browser to consent:");
-                self.say(&format!("  {url}"));
+            ConnectEvent::Authorize { url, .. } => {
+                self.print_message("Open this in a browser to consent:");
+                self.print_message(&format!("  {url}"));
             }
-            Event::Device { verification_uri, verification_uri_complete, user_code, expires_in } => {
-                self.say(&format!("Open {verification_uri} and enter the code {user_code}"));
+            ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
+                self.print_message(&format!("Open {verification_uri} and enter the code {user_code}"));
                 if let Some(complete) = verification_uri_complete {
-                    self.say(&format!("or open {complete}"));
+                    self.print_message(&format!("or open {complete}"));
                 }
-                self.say(&format!("The code is good for {} minutes.", expires_in / 60));
+                self.print_message(&format!("The code is good for {} minutes.", expires_in / 60));
             }
-            Event::SandboxConsented if self.quiet => {}
-            Event::SandboxConsented => {
-                self.say("No browser opened the sandbox's consent page: it was answered with Allow.");
+            ConnectEvent::SandboxConsented if self.quiet => {}
+            ConnectEvent::SandboxConsented => {
+                self.print_message("No browser opened the sandbox's consent page: it was answered with Allow.");
             }
         }
     }
@@ -98,35 +100,37 @@ impl Conversation for Terminal {
         open(url)
     }
 
-    fn ask(&self, question: &Question<'_>) -> Result<Secret, AskError> {
-        if matches!(question, Question::Paste) {
+    fn prompt(&self, question: &PromptQuestion<'_>) -> Result<Secret, PromptError> {
+        if matches!(question, PromptQuestion::CallbackUrl) {
             // Pasting is what was asked for: a pipe is as good as a terminal.
             let pasted =
                 if self.interactive { line("Paste the address that the browser ends at: ") } else { read_line() };
             return nonempty(Secret::trimmed(pasted?));
         }
-        let Question::Text { prompt, example, secret, missing } = question else { return Err(AskError::Nothing) };
+        let PromptQuestion::Text { prompt, example, is_secret: secret, flag_hint: missing } = question else {
+            return Err(PromptError::Empty);
+        };
         if !self.interactive {
-            return Err(AskError::NoTerminal { prompt: (*prompt).to_owned(), missing: (*missing).to_owned() });
+            return Err(PromptError::NoTerminal { prompt: (*prompt).to_owned(), missing: (*missing).to_owned() });
         }
         let example = example.map(|example| format!(" (such as {example})")).unwrap_or_default();
         let shown = format!("{}{example}: ", super::ui::escape(prompt));
         if *secret { hidden(&shown) } else { nonempty(Secret::trimmed(line(&shown)?)) }
     }
 
-    fn choose(&self, prompt: &str, labels: &[String]) -> Result<usize, AskError> {
+    fn select(&self, prompt: &str, labels: &[String]) -> Result<usize, PromptError> {
         if !self.interactive {
-            return Err(AskError::NoTerminal { prompt: prompt.to_owned(), missing: "--param".to_owned() });
+            return Err(PromptError::NoTerminal { prompt: prompt.to_owned(), missing: "--param".to_owned() });
         }
-        self.say(prompt);
+        self.print_message(prompt);
         for (index, label) in labels.iter().enumerate() {
-            self.say(&format!("  {}  {label}", index + 1));
+            self.print_message(&format!("  {}  {label}", index + 1));
         }
         loop {
             let answer = line(&format!("Number [1-{}]: ", labels.len()))?;
             match answer.trim().parse::<usize>() {
                 Ok(number) if (1..=labels.len()).contains(&number) => return Ok(number - 1),
-                _ if answer.is_empty() => return Err(AskError::Nothing),
+                _ if answer.is_empty() => return Err(PromptError::Empty),
                 _ => {}
             }
         }
@@ -142,17 +146,17 @@ impl PassphraseSource for Terminal {
         self.interactive
     }
 
-    fn ask(&self, prompt: Prompt) -> io::Result<Option<Secret>> {
+    fn ask(&self, prompt: PassphrasePrompt) -> io::Result<Option<Secret>> {
         if !self.interactive {
             return Ok(None);
         }
         let text = match prompt {
-            Prompt::Open => "Passphrase of the vault's identity: ",
-            Prompt::Backup => "Passphrase of the backup: ",
-            Prompt::Choose(New::Identity) => "New passphrase for the vault's identity: ",
-            Prompt::Choose(New::Export) => "New passphrase for the copy of the identity: ",
-            Prompt::Choose(New::Backup) => "New passphrase for the backup: ",
-            Prompt::Repeat => "Repeat the passphrase: ",
+            PassphrasePrompt::OpenIdentity => "Passphrase of the vault's identity: ",
+            PassphrasePrompt::OpenBackup => "Passphrase of the backup: ",
+            PassphrasePrompt::New(NewPassphrase::Identity) => "New passphrase for the vault's identity: ",
+            PassphrasePrompt::New(NewPassphrase::IdentityExport) => "New passphrase for the copy of the identity: ",
+            PassphrasePrompt::New(NewPassphrase::Backup) => "New passphrase for the backup: ",
+            PassphrasePrompt::Repeat => "Repeat the passphrase: ",
         };
         hidden(text).map(Some).map_err(io::Error::other)
     }
@@ -162,11 +166,11 @@ impl PassphraseSource for Terminal {
 ///
 /// # Errors
 /// Where signals cannot be waited for.
-pub(super) fn stop() -> Result<impl Future<Output = ()>, StopError> {
+pub(super) fn shutdown_signal() -> Result<impl Future<Output = ()>, SignalHandlerError> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|source| StopError { source });
+        let listen = |kind| signal(kind).map_err(|source| SignalHandlerError { source });
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         Ok(async move {
             tokio::select! {
@@ -183,51 +187,51 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>, StopError> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("signals cannot be waited for")]
-pub(super) struct StopError {
+pub(super) struct SignalHandlerError {
     source: io::Error,
 }
 
-impl crate::error::Remedy for StopError {
+impl crate::error::Remedy for SignalHandlerError {
     fn diagnostic(&self) -> crate::error::Diagnostic {
         crate::error::Diagnostic::new(crate::error::Kind::Failed, "signals")
     }
 }
 
-fn nonempty(answer: Secret) -> Result<Secret, AskError> {
-    if answer.is_empty() { Err(AskError::Nothing) } else { Ok(answer) }
+fn nonempty(answer: Secret) -> Result<Secret, PromptError> {
+    if answer.is_empty() { Err(PromptError::Empty) } else { Ok(answer) }
 }
 
-fn hidden(prompt: &str) -> Result<Secret, AskError> {
+fn hidden(prompt: &str) -> Result<Secret, PromptError> {
     entered(prompt, rpassword::ConfigBuilder::new().password_feedback_hide().build()).map(Secret::trimmed)
 }
 
 /// A line that is shown as it is typed.
-fn line(prompt: &str) -> Result<String, AskError> {
+fn line(prompt: &str) -> Result<String, PromptError> {
     entered(prompt, rpassword::ConfigBuilder::new().password_feedback_partial_mask('*', usize::MAX).build())
 }
 
 /// Reads a line of a terminal character by character: the line mode of the system ends a line after 4,095 bytes (1,023 on
 /// macOS), which callback URLs and tokens may exceed.
-fn entered(prompt: &str, config: rpassword::Config) -> Result<String, AskError> {
+fn entered(prompt: &str, config: rpassword::Config) -> Result<String, PromptError> {
     let _ = write!(io::stderr(), "{prompt}");
     let text = rpassword::read_password_with_config(config).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => AskError::Nothing,
-        _ => AskError::Read { source },
+        io::ErrorKind::UnexpectedEof => PromptError::Empty,
+        _ => PromptError::Read { source },
     })?;
     bounded(text)
 }
 
 /// A line of a pipe.
-fn read_line() -> Result<String, AskError> {
+fn read_line() -> Result<String, PromptError> {
     let mut text = String::new();
-    let mut input = io::stdin().lock().take(LARGEST_SECRET + 1);
-    input.read_line(&mut text).map_err(|source| AskError::Read { source })?;
+    let mut input = io::stdin().lock().take(MAX_SECRET_SIZE + 1);
+    input.read_line(&mut text).map_err(|source| PromptError::Read { source })?;
     bounded(text)
 }
 
 /// Refuses what is too long, in place of using the beginning of it.
-fn bounded(text: String) -> Result<String, AskError> {
-    if text.len() as u64 > LARGEST_SECRET { Err(AskError::TooLong { limit: LARGEST_SECRET }) } else { Ok(text) }
+fn bounded(text: String) -> Result<String, PromptError> {
+    if text.len() as u64 > MAX_SECRET_SIZE { Err(PromptError::TooLong { limit: MAX_SECRET_SIZE }) } else { Ok(text) }
 }
 
 /// Opens a browser in the background: `INTEG_BROWSER`, `BROWSER`, else the system's. Absent if none can be seen, as over SSH
@@ -240,10 +244,10 @@ fn open(url: &Url) -> Option<Child> {
             return commands.find_map(|command| spawn(command, url));
         }
     }
-    if env::os(&env::CI).is_some() || !has_display() {
+    if env::var_os(&env::CI).is_some() || !has_display() {
         return None;
     }
-    open::commands(url.as_str()).into_iter().map(program::scrubbed).find_map(quietly)
+    open::commands(url.as_str()).into_iter().map(program::scrub_env).find_map(spawn_silently)
 }
 
 /// A command of `BROWSER`: words, of which `%s` stands for the URL; without it the URL comes last.
@@ -256,14 +260,14 @@ fn spawn(command: &str, url: &Url) -> Option<Child> {
     }
     let mut process = program::command(browser);
     process.args(arguments);
-    quietly(process)
+    spawn_silently(process)
 }
 
-fn quietly(mut process: Command) -> Option<Child> {
+fn spawn_silently(mut process: Command) -> Option<Child> {
     process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 fn has_display() -> bool {
     cfg!(any(target_os = "macos", windows))
-        || ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| env::named(name).is_some())
+        || ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| env::var_named(name).is_some())
 }

@@ -5,11 +5,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::status::NothingToCheck;
-use super::table::{Text, table};
+use super::status::NoConnectionsError;
+use super::table::{TableCell, table};
 use super::ui::{Tone, Ui, View};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::health::{self, Outcome, Report, junit};
+use crate::health::{self, HealthOutcome, HealthReport, junit};
 use crate::model::ConnectionName;
 use crate::runtime::App;
 
@@ -23,25 +23,25 @@ pub(super) struct TestArgs {
     pub all: bool,
     /// How to print the results
     #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: Format,
+    pub format: TestFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum TestFormat {
     Table,
     Json,
     Junit,
 }
 
 #[derive(Serialize)]
-struct Tested {
+struct TestView {
     connection: String,
     /// `sandbox`, or the origin that its traffic goes to.
     place: Option<String>,
     outcome: &'static str,
     healthy: bool,
     duration_ms: Option<u64>,
-    account: Option<Account>,
+    account: Option<TestedAccountView>,
     missing_scopes: Vec<String>,
     http_status: Option<u16>,
     detail: Option<String>,
@@ -49,24 +49,24 @@ struct Tested {
 }
 
 #[derive(Serialize)]
-struct Account {
+struct TestedAccountView {
     id: String,
     name: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Tests {
-    tests: Vec<Tested>,
+struct TestListView {
+    tests: Vec<TestView>,
     healthy: usize,
     unhealthy: usize,
 }
 
-impl View for Tests {
+impl View for TestListView {
     fn text(&self, ui: &Ui) -> String {
         if self.tests.is_empty() {
             return "No connections to test. Try `integ connect slack --sandbox`.".to_owned();
         }
-        let row = |test: &Tested| {
+        let row = |test: &TestView| {
             let account =
                 test.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
             let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
@@ -79,7 +79,7 @@ impl View for Tests {
             vec![
                 test.connection.clone().into(),
                 account.unwrap_or_else(|| "-".to_owned()).into(),
-                Text(test.outcome.replace('_', " "), Some(if test.healthy { Tone::Good } else { Tone::Bad })),
+                TableCell(test.outcome.replace('_', " "), Some(if test.healthy { Tone::Good } else { Tone::Bad })),
                 test.duration_ms.map_or_else(|| "-".to_owned(), |duration| format!("{duration} ms")).into(),
                 notes.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
             ]
@@ -113,17 +113,17 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
     }));
     bar.finish_and_clear();
     let reports = reports?;
-    if args.format == Format::Junit {
+    if args.format == TestFormat::Junit {
         let xml = junit::write(&reports).map_err(|error| ReportError(Box::new(error)))?;
         ui.raw(&xml);
     } else {
-        ui.json |= args.format == Format::Json;
+        ui.json |= args.format == TestFormat::Json;
         let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
         let unhealthy = reports.len() - healthy;
-        ui.show(&Tests { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
+        ui.show(&TestListView { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
     }
     if reports.is_empty() {
-        return Err(NothingToCheck::of(app).into());
+        return Err(NoConnectionsError::of(app).into());
     }
     Ok(exit_code(&reports))
 }
@@ -140,27 +140,30 @@ fn progress(ui: &Ui, total: usize) -> ProgressBar {
     bar
 }
 
-fn view(app: &App, report: &Report) -> Tested {
-    Tested {
+fn view(app: &App, report: &HealthReport) -> TestView {
+    TestView {
         connection: report.connection.to_string(),
-        place: app.connection(&report.connection).ok().and_then(|connection| connection.place()),
+        place: app.connection(&report.connection).ok().and_then(|connection| connection.target()),
         outcome: report.outcome.as_str(),
         healthy: report.outcome.is_healthy(),
         duration_ms: report.duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        account: report.account.as_ref().map(|account| Account { id: account.id.clone(), name: account.name.clone() }),
+        account: report
+            .account
+            .as_ref()
+            .map(|account| TestedAccountView { id: account.id.clone(), name: account.name.clone() }),
         missing_scopes: report.missing_scopes.clone(),
         http_status: report.http_status,
-        detail: report.detail.clone(),
+        detail: report.error_message.clone(),
         hint: report.hint.clone(),
     }
 }
 
-fn exit_code(reports: &[Report]) -> u8 {
-    let unhealthy: Vec<Outcome> =
+fn exit_code(reports: &[HealthReport]) -> u8 {
+    let unhealthy: Vec<HealthOutcome> =
         reports.iter().map(|report| report.outcome).filter(|outcome| !outcome.is_healthy()).collect();
     match unhealthy.as_slice() {
         [] => 0,
-        all if all.iter().all(|outcome| *outcome == Outcome::NeedsReauth) => Kind::AuthNeeded.exit_code(),
+        all if all.iter().all(|outcome| *outcome == HealthOutcome::NeedsReauth) => Kind::AuthNeeded.exit_code(),
         _ => Kind::Unhealthy.exit_code(),
     }
 }

@@ -8,14 +8,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::ui::{Ui, View};
-use crate::env::{self, Inherit};
+use crate::env::{self, EnvInheritance};
+use crate::env_variables::{Credential, variables};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Grant};
-use crate::oauth::access::{self, Want};
+use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::App;
 use crate::secret::Secret;
-use crate::variables::{Credential, variables};
-use crate::vault::Loaded;
+use crate::vault::ConnectionWithGrant;
 
 /// Print a token that is good for now
 ///
@@ -29,11 +29,11 @@ pub(super) struct TokenArgs {
     pub min_ttl: Option<Duration>,
     /// plain, the header that carries it, JSON, or lines for a shell's environment
     #[arg(long, value_name = "FORMAT", default_value = "plain")]
-    pub format: Format,
+    pub format: TokenFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum TokenFormat {
     Plain,
     Header,
     Json,
@@ -82,15 +82,15 @@ impl Remedy for TokenError {
 
 pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
-    let want = args.min_ttl.map_or(Want::Usable, Want::MinTtl);
-    let loaded = fresh(app, &name, want)?;
+    let want = args.min_ttl.map_or(Freshness::Usable, Freshness::MinTtl);
+    let loaded = load_fresh(app, &name, want)?;
     let grant = &loaded.grant;
     if secrets(grant).any(|secret| secret.chars().any(char::is_control)) {
-        return Err(TokenError::Unprintable(name, access::reconnect_command(&loaded.connection)).into());
+        return Err(TokenError::Unprintable(name, refresh::reconnect_command(&loaded.connection)).into());
     }
     match args.format {
-        Format::Plain if !ui.json => ui.raw(&format!("{}\n", grant.access_token.expose())),
-        Format::Plain | Format::Json => {
+        TokenFormat::Plain if !ui.json => ui.raw(&format!("{}\n", grant.access_token.expose())),
+        TokenFormat::Plain | TokenFormat::Json => {
             ui.json = true;
             let now = app.clock.now().as_second();
             let connection = &loaded.connection;
@@ -99,19 +99,20 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
                 token: grant.access_token.expose().clone(),
                 expires_at: grant.expires_at.map(|at| at.to_string()),
                 expires_in: grant.expires_at.map(|at| at.as_second() - now),
-                scopes: connection.scopes_granted.clone().unwrap_or_else(|| connection.scopes_asked.clone()),
-                parts: Credential::of(app, &loaded)?
+                scopes: connection.scopes_granted.clone().unwrap_or_else(|| connection.scopes_requested.clone()),
+                parts: Credential::from_connection(app, &loaded)?
                     .parts
                     .into_iter()
                     .map(|(part, value)| (part, value.expose().clone()))
                     .collect(),
             })?;
         }
-        Format::Header => ui.raw(&header(app, loaded)?),
-        Format::Env => {
+        TokenFormat::Header => ui.raw(&header(app, loaded)?),
+        TokenFormat::Env => {
             let others = app.store()?.connections().names()?;
-            let inherited = env::inheritable(Inherit::Own);
-            for (variable, value) in variables(&[Credential::of(app, &loaded)?], &[], &inherited, &others)? {
+            let inherited = env::inherited_vars(EnvInheritance::Full);
+            for (variable, value) in variables(&[Credential::from_connection(app, &loaded)?], &[], &inherited, &others)?
+            {
                 ui.raw(&format!("export {variable}='{}'\n", value.expose().replace('\'', "'\\''")));
             }
         }
@@ -120,12 +121,12 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
 }
 
 /// The grant as it stands where it is good: no runtime is started for that.
-pub(super) fn fresh(app: &App, name: &ConnectionName, want: Want) -> Result<Loaded> {
-    let loaded = access::load(app, name)?;
-    if access::is_ready(app, &loaded, want)? {
+pub(super) fn load_fresh(app: &App, name: &ConnectionName, want: Freshness) -> Result<ConnectionWithGrant> {
+    let loaded = refresh::load_grant(app, name)?;
+    if refresh::is_fresh(app, &loaded, want)? {
         return Ok(loaded);
     }
-    app.run(access::grant(app, name, want))
+    app.run(refresh::fresh_grant(app, name, want))
 }
 
 fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
@@ -133,7 +134,7 @@ fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
 }
 
 /// The headers that a request of this connection carries, one a line.
-fn header(app: &App, loaded: Loaded) -> Result<String> {
+fn header(app: &App, loaded: ConnectionWithGrant) -> Result<String> {
     let name = loaded.connection.name.clone();
     app.run(async {
         let session = app.session(loaded.connection)?;

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::args::{ColorChoice, Global};
+use super::arguments::{ColorChoice, GlobalArgs};
 use super::terminal::Terminal;
-use crate::config::Project;
+use crate::config::ProjectConfig;
 use crate::env;
 use crate::error::{Diagnostic, Error, Kind, Remedy};
 use crate::jq;
@@ -39,7 +39,7 @@ pub(super) struct Ui {
     /// Columns to fit into; absent where stdout is no terminal.
     pub width: Option<usize>,
     pub stderr_is_terminal: bool,
-    pub project: Project,
+    pub project: ProjectConfig,
     /// The workspace that the command line names: commands in hints keep it.
     workspace: Option<WorkspaceName>,
 }
@@ -54,22 +54,22 @@ pub(super) enum Tone {
 }
 
 impl Ui {
-    pub(super) fn new(global: &Global) -> Self {
+    pub(super) fn new(global: &GlobalArgs) -> Self {
         let terminal = io::stdout().is_terminal();
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && env::os(&env::NO_COLOR).is_none(),
+            ColorChoice::Auto => terminal && env::var_os(&env::NO_COLOR).is_none(),
         };
         Self {
             json: global.json || global.jq.is_some(),
             jq: global.jq.clone(),
             quiet: global.quiet,
-            no_input: global.no_input || env::os(&env::CI).is_some(),
+            no_input: global.no_input || env::var_os(&env::CI).is_some(),
             color,
             width: if terminal { Some(terminal_width()) } else { None },
             stderr_is_terminal: io::stderr().is_terminal(),
-            project: Project::default(),
+            project: ProjectConfig::default(),
             workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
         }
     }
@@ -161,8 +161,8 @@ impl Ui {
     pub(super) fn line_of(&self, json: &str) -> Result<String, jq::JqError> {
         match &self.jq {
             // What jq prints are bare strings: on a terminal they are as harmless as any other text from outside.
-            Some(expression) if self.width.is_some() => Ok(escape_lines(&jq::run_on(expression, json)?)),
-            Some(expression) => jq::run_on(expression, json),
+            Some(expression) if self.width.is_some() => Ok(escape_lines(&jq::run_text(expression, json)?)),
+            Some(expression) => jq::run_text(expression, json),
             None => Ok(format!("{}\n", harmless_json(json))),
         }
     }
@@ -221,7 +221,7 @@ impl Ui {
     }
 
     fn paint_err(&self, tone: Tone, text: &str) -> String {
-        let color = self.color || (self.stderr_is_terminal && env::os(&env::NO_COLOR).is_none() && !self.json);
+        let color = self.color || (self.stderr_is_terminal && env::var_os(&env::NO_COLOR).is_none() && !self.json);
         if color && self.stderr_is_terminal { format!("\x1b[{}m{text}\x1b[0m", code(tone)) } else { text.to_owned() }
     }
 }
@@ -288,9 +288,9 @@ pub(super) fn note_reader(written: io::Result<()>) {
 
 #[derive(Debug, Error)]
 #[error("cannot write to standard output")]
-pub(super) struct OutputLost(#[source] &'static io::Error);
+pub(super) struct OutputWriteError(#[source] &'static io::Error);
 
-impl Remedy for OutputLost {
+impl Remedy for OutputWriteError {
     fn diagnostic(&self) -> Diagnostic {
         match self.0.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
@@ -301,12 +301,12 @@ impl Remedy for OutputLost {
 
 /// The error of a command whose output did not reach its file. A reader that leaves early, as `head` does, is not one: the
 /// command ends as it would have (fault 100).
-pub(super) fn lost_output() -> Option<OutputLost> {
-    LOST.get().map(OutputLost)
+pub(super) fn output_error() -> Option<OutputWriteError> {
+    LOST.get().map(OutputWriteError)
 }
 
 /// Whether what was printed could not be: work that is done only to be read may end.
-pub(super) fn reader_has_gone() -> bool {
+pub(super) fn is_reader_closed() -> bool {
     READER_HAS_GONE.load(Ordering::Relaxed)
 }
 

@@ -3,20 +3,20 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::{Attachment, Input, Parameters, scalar};
+use crate::api::{Attachment, Input, Parameters, parse_scalar};
 use crate::connector::{ActionParam, ParamKind};
 
 type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
 
 /// Words that were read, with everything that is wrong with them.
-pub(super) struct Words {
+pub(super) struct ParsedWords {
     pub input: Input,
     pub problems: Vec<String>,
     /// Parameters whose word has a problem.
-    pub misread: Vec<String>,
+    pub ignored: Vec<String>,
 }
 
-impl Words {
+impl ParsedWords {
     /// Reads `name=value`, `name.member=value` for objects, `name:=json` for any JSON, `name=@path` for a file's content
     /// (`@@` for a text that begins with `@`), and `name=-` where the parameter takes a file. A name may also be written as
     /// the API writes it; an array is given by repeating it or as JSON.
@@ -25,13 +25,13 @@ impl Words {
     }
 
     fn read_with(parameters: Parameters<'_>, words: &[String], read_file: ReadFile<'_>) -> Self {
-        let reader = Reader { parameters, read_file };
-        let mut read = Self { input: Input::default(), problems: Vec::new(), misread: Vec::new() };
+        let reader = WordParser { parameters, read_file };
+        let mut read = Self { input: Input::default(), problems: Vec::new(), ignored: Vec::new() };
         for word in words {
             if let Err(problem) = reader.word(word, &mut read.input) {
                 read.problems.push(problem);
                 let name = word.split(['=', ':', '.']).next().unwrap_or_default();
-                read.misread.extend(parameters.find(name).ok().map(|(name, _)| name.to_owned()));
+                read.ignored.extend(parameters.find(name).ok().map(|(name, _)| name.to_owned()));
             }
         }
         read
@@ -42,17 +42,17 @@ impl Words {
     /// # Errors
     /// Every problem there is, one sentence each: what is misspelt, missing, not of its type.
     pub(super) fn complete(mut self, parameters: Parameters<'_>) -> Result<Input, Vec<String>> {
-        parameters.complete(&mut self.input, &self.misread, &mut self.problems);
+        parameters.complete(&mut self.input, &self.ignored, &mut self.problems);
         if self.problems.is_empty() { Ok(self.input) } else { Err(self.problems) }
     }
 }
 
-struct Reader<'a> {
+struct WordParser<'a> {
     parameters: Parameters<'a>,
     read_file: ReadFile<'a>,
 }
 
-impl Reader<'_> {
+impl WordParser<'_> {
     fn word(&self, word: &str, input: &mut Input) -> Result<(), String> {
         let (left, text) = word.split_once('=').ok_or_else(|| format!("{word:?} is not NAME=VALUE"))?;
         let (left, json) = match left.strip_suffix(':') {
@@ -127,7 +127,7 @@ fn attachment(path: &str, bytes: Vec<u8>) -> Attachment {
 fn plain(name: &str, param: &ActionParam, text: String) -> Result<Value, String> {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     match param.kind {
-        ParamKind::Integer | ParamKind::Number | ParamKind::Boolean => scalar(name, param.kind, &text),
+        ParamKind::Integer | ParamKind::Number | ParamKind::Boolean => parse_scalar(name, param.kind, &text),
         ParamKind::Array if text.trim_start().starts_with('[') => {
             json(&text).filter(Value::is_array).ok_or_else(|| format!("{name} is not a JSON array"))
         }
@@ -166,7 +166,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::connector::{Action, Names};
+    use crate::connector::{Action, NameCase};
 
     fn action() -> Action {
         let text = r#"
@@ -197,8 +197,8 @@ mod tests {
         };
         let action = action();
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let parameters = Parameters { action: &action, names: Names::Camel };
-        Words::read_with(parameters, &words, &read_file).complete(parameters)
+        let parameters = Parameters { action: &action, names: NameCase::Camel };
+        ParsedWords::read_with(parameters, &words, &read_file).complete(parameters)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::config::Folders;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::WorkspaceName;
 use crate::runtime::App;
-use crate::vault::{self, Custody, IfAbsent};
+use crate::vault::{self, IdentityLocation, IfAbsent};
 
 /// Keep tenants apart: each workspace has its own store and its own key
 #[derive(Debug, Args)]
@@ -42,12 +42,12 @@ enum WorkspaceCommand {
 }
 
 #[derive(Serialize)]
-struct Listing {
+struct WorkspaceListView {
     workspaces: Vec<String>,
     current: String,
 }
 
-impl View for Listing {
+impl View for WorkspaceListView {
     fn text(&self, _ui: &Ui) -> String {
         let mark = |name: &String| format!("{} {name}", if *name == self.current { "*" } else { " " });
         if self.workspaces.is_empty() {
@@ -58,7 +58,7 @@ impl View for Listing {
 }
 
 #[derive(Serialize)]
-struct Details {
+struct WorkspaceView {
     workspace: String,
     folder: String,
     connections: Vec<String>,
@@ -68,7 +68,7 @@ struct Details {
     created_at: String,
 }
 
-impl View for Details {
+impl View for WorkspaceView {
     fn text(&self, ui: &Ui) -> String {
         let rows = [
             ("workspace", self.workspace.clone()),
@@ -86,10 +86,10 @@ impl View for Details {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WorkspaceError {
     #[error("there is no workspace {0}")]
-    Unknown(WorkspaceName),
+    NotFound(WorkspaceName),
     /// A project's file or a setting names it, which is no order to make it.
     #[error("there is no workspace {0}, which {1} names")]
-    NotMade(WorkspaceName, &'static str),
+    NotCreated(WorkspaceName, &'static str),
     #[error("workspace {0} exists")]
     Exists(WorkspaceName),
 }
@@ -97,8 +97,8 @@ pub(super) enum WorkspaceError {
 impl Remedy for WorkspaceError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unknown(_) => Diagnostic::new(Kind::NotFound, "unknown_workspace").run("integ workspace list"),
-            Self::NotMade(name, _) => {
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "unknown_workspace").run("integ workspace list"),
+            Self::NotCreated(name, _) => {
                 Diagnostic::new(Kind::NotFound, "unknown_workspace").run(format!("integ workspace create {name}"))
             }
             Self::Exists(_) => Diagnostic::new(Kind::Usage, "workspace_exists").run("integ workspace list"),
@@ -109,7 +109,7 @@ impl Remedy for WorkspaceError {
 pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
     match args.command {
         WorkspaceCommand::List => {
-            ui.show(&Listing { workspaces: names(&app.folders), current: app.workspace.to_string() })?;
+            ui.show(&WorkspaceListView { workspaces: names(&app.folders), current: app.workspace.to_string() })?;
         }
         WorkspaceCommand::Create { name } => {
             let name = WorkspaceName::from_str(&name)?;
@@ -117,9 +117,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
             if folder.exists() {
                 return Err(WorkspaceError::Exists(name).into());
             }
-            let made = app.access().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
+            let made = app.vault_opener().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
             ui.note(&format!("Made the workspace {name}. `integ -w {name} connect …` works in it."));
-            if let Some(custody) = made.identity_made {
+            if let Some(custody) = made.new_identity_location {
                 ui.note(&super::vault::identity_made(app, custody));
             }
         }
@@ -135,7 +135,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
 
 /// Who chose the workspace that a command works in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChosenBy {
+pub(super) enum WorkspaceSource {
     /// `--workspace` or `INTEG_WORKSPACE`.
     User,
     Project,
@@ -144,16 +144,16 @@ pub(super) enum ChosenBy {
 
 /// Refuses a workspace that was named and is not there: to commands that read it would look like an empty one. Only the
 /// user's own word for this command makes a workspace. The default one is there from the beginning, as it were.
-pub(super) fn ensure_exists(app: &App, chosen_by: ChosenBy, makes: bool) -> Result<(), WorkspaceError> {
+pub(super) fn ensure_exists(app: &App, chosen_by: WorkspaceSource, makes: bool) -> Result<(), WorkspaceError> {
     let name = &app.workspace;
     if *name == WorkspaceName::default() || app.folders.workspace(name).exists() {
         return Ok(());
     }
     match (chosen_by, makes) {
-        (ChosenBy::User, true) => Ok(()),
-        (ChosenBy::User, false) => Err(WorkspaceError::Unknown(name.clone())),
-        (ChosenBy::Project, _) => Err(WorkspaceError::NotMade(name.clone(), ".integ.toml")),
-        (ChosenBy::Settings, _) => Err(WorkspaceError::NotMade(name.clone(), "config.toml")),
+        (WorkspaceSource::User, true) => Ok(()),
+        (WorkspaceSource::User, false) => Err(WorkspaceError::NotFound(name.clone())),
+        (WorkspaceSource::Project, _) => Err(WorkspaceError::NotCreated(name.clone(), ".integ.toml")),
+        (WorkspaceSource::Settings, _) => Err(WorkspaceError::NotCreated(name.clone(), "config.toml")),
     }
 }
 
@@ -168,14 +168,14 @@ pub(super) fn names(folders: &Folders) -> Vec<String> {
     names
 }
 
-fn details(app: &App, name: &WorkspaceName) -> Result<Details> {
+fn details(app: &App, name: &WorkspaceName) -> Result<WorkspaceView> {
     let folder = app.folders.workspace(name);
     if !folder.exists() {
-        return Err(WorkspaceError::Unknown(name.clone()).into());
+        return Err(WorkspaceError::NotFound(name.clone()).into());
     }
-    let opened = app.access().open(&folder, IfAbsent::Fail)?;
+    let opened = app.vault_opener().open(&folder, IfAbsent::Fail)?;
     let names = opened.store.connections().names()?;
-    Ok(Details {
+    Ok(WorkspaceView {
         workspace: name.to_string(),
         folder: folder.display().to_string(),
         connections: names.into_iter().map(|name| name.to_string()).collect(),
@@ -189,14 +189,14 @@ fn details(app: &App, name: &WorkspaceName) -> Result<Details> {
 fn delete(app: &App, ui: &Ui, name: &WorkspaceName, yes: bool) -> Result<u8> {
     let folder = app.folders.workspace(name);
     if !folder.exists() {
-        return Err(WorkspaceError::Unknown(name.clone()).into());
+        return Err(WorkspaceError::NotFound(name.clone()).into());
     }
     vault::check_destroyable(&folder)?;
     // A vault that does not open any more can be deleted all the same; what it holds cannot be named then.
     let content = details(app, name).map_or_else(
         |_| "It does not open, so that nobody can say what is in it".to_owned(),
         |details| {
-            let Details { connections, apps, endpoints, subscriptions, .. } = details;
+            let WorkspaceView { connections, apps, endpoints, subscriptions, .. } = details;
             let connections = connections.len();
             let held = format!("It holds {connections} connections, {apps} apps and {endpoints} endpoints");
             match subscriptions {
@@ -214,27 +214,27 @@ fn delete(app: &App, ui: &Ui, name: &WorkspaceName, yes: bool) -> Result<u8> {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    forget_entries(app, &folder);
+    delete_keyring_entries(app, &folder);
     vault::destroy(&folder)?;
     ui.note(&format!("Deleted the workspace {name}."));
     Ok(0)
 }
 
 /// Takes the workspace's tokens out of the OS keyring, as far as that can be done.
-fn forget_entries(app: &App, folder: &std::path::Path) {
-    let Ok(opened) = app.access().open(folder, IfAbsent::Fail) else { return };
+fn delete_keyring_entries(app: &App, folder: &std::path::Path) {
+    let Ok(opened) = app.vault_opener().open(folder, IfAbsent::Fail) else { return };
     let Ok(connections) = opened.store.connections().list() else { return };
     for connection in connections {
-        let _ = app.custodian().forget(&opened.store, &connection);
+        let _ = app.token_vault().remove(&opened.store, &connection);
     }
 }
 
 /// Whether the identity is one that integ keeps itself.
-pub(super) fn custody_word(custody: Custody) -> &'static str {
+pub(super) fn location_name(custody: IdentityLocation) -> &'static str {
     match custody {
-        Custody::Given => "environment",
-        Custody::Keyring => "keyring",
-        Custody::File => "file",
-        Custody::Passphrase => "passphrase",
+        IdentityLocation::Environment => "environment",
+        IdentityLocation::Keyring => "keyring",
+        IdentityLocation::File => "file",
+        IdentityLocation::EncryptedFile => "passphrase",
     }
 }

@@ -8,24 +8,24 @@ use ipnet::IpNet;
 
 /// A host by its name, or a block of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allowed {
+pub enum AllowedAddress {
     /// In lower case, ASCII, without a dot at its end. Wherever it resolves to is allowed.
     Host(String),
     Network(IpNet),
 }
 
-impl Allowed {
+impl AllowedAddress {
     /// Whether a host is allowed by its name, as [`url::Url`] writes it.
-    pub fn names(&self, host: &str) -> bool {
+    pub fn matches_host(&self, host: &str) -> bool {
         matches!(self, Self::Host(name) if name.eq_ignore_ascii_case(host.trim_end_matches('.')))
     }
 
-    pub fn holds(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         matches!(self, Self::Network(network) if network.contains(&address))
     }
 }
 
-impl FromStr for Allowed {
+impl FromStr for AllowedAddress {
     type Err = ();
 
     /// An address, a block such as `10.1.0.0/16`, or the name of one host; no wildcards.
@@ -46,7 +46,7 @@ impl FromStr for Allowed {
     }
 }
 
-impl fmt::Display for Allowed {
+impl fmt::Display for AllowedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(name) => f.write_str(name),
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn hosts_addresses_and_blocks_are_read_and_written() {
-        let round = |text: &str| Allowed::from_str(text).map(|allowed| allowed.to_string());
+        let round = |text: &str| AllowedAddress::from_str(text).map(|allowed| allowed.to_string());
         for (given, kept) in [
             ("127.0.0.1", "127.0.0.1"),
             ("10.1.0.0/16", "10.1.0.0/16"),

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Config, ConfigError, IdentityCustody, TokenCustody};
+use super::{Config, ConfigError, IdentityStorage, TokenStorage};
 use crate::model::WorkspaceName;
-use crate::near::near;
+use crate::near::closest;
 use crate::{duration, files, size};
 
 /// One setting: its name, what it does, and how it is read and written.
 #[derive(Debug)]
-pub struct Key {
+pub struct ConfigKey {
     pub name: &'static str,
     pub purpose: &'static str,
     pub expected: &'static str,
@@ -22,7 +22,7 @@ pub struct Key {
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
 }
 
-impl Key {
+impl ConfigKey {
     /// Whether the file may also write it as an array.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.name, "http.allow" | "notify.on")
@@ -30,63 +30,63 @@ impl Key {
 }
 
 /// All settings, in the order in which they are shown.
-pub const KEYS: &[Key] = &[
-    Key {
+pub const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         name: "workspace",
         purpose: "The workspace used when none is named",
         expected: "a workspace's name",
         get: |config| Some(config.workspace.clone()),
         set: |config, text| WorkspaceName::from_str(text).ok().map(|name| config.workspace = name.to_string()),
     },
-    Key {
+    ConfigKey {
         name: "vault.identity",
         purpose: "Where a new identity is kept",
         expected: "auto, keyring, file or passphrase",
         get: |config| {
             Some(
                 match config.vault.identity {
-                    IdentityCustody::Auto => "auto",
-                    IdentityCustody::Keyring => "keyring",
-                    IdentityCustody::File => "file",
-                    IdentityCustody::Passphrase => "passphrase",
+                    IdentityStorage::Auto => "auto",
+                    IdentityStorage::Keyring => "keyring",
+                    IdentityStorage::File => "file",
+                    IdentityStorage::Passphrase => "passphrase",
                 }
                 .to_owned(),
             )
         },
         set: |config, text| {
             config.vault.identity = match text {
-                "auto" => IdentityCustody::Auto,
-                "keyring" => IdentityCustody::Keyring,
-                "file" => IdentityCustody::File,
-                "passphrase" => IdentityCustody::Passphrase,
+                "auto" => IdentityStorage::Auto,
+                "keyring" => IdentityStorage::Keyring,
+                "file" => IdentityStorage::File,
+                "passphrase" => IdentityStorage::Passphrase,
                 _ => return None,
             };
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "vault.tokens",
         purpose: "Where the tokens of new connections are kept",
         expected: "store or keyring",
         get: |config| {
             Some(
                 match config.vault.tokens {
-                    TokenCustody::Store => "store",
-                    TokenCustody::Keyring => "keyring",
+                    TokenStorage::Store => "store",
+                    TokenStorage::Keyring => "keyring",
                 }
                 .to_owned(),
             )
         },
         set: |config, text| {
             config.vault.tokens = match text {
-                "store" => TokenCustody::Store,
-                "keyring" => TokenCustody::Keyring,
+                "store" => TokenStorage::Store,
+                "keyring" => TokenStorage::Keyring,
                 _ => return None,
             };
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "vault.passphrase_command",
         purpose: "A command that prints the passphrase of the identity file",
         expected: "a command",
@@ -96,14 +96,14 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "connect.timeout",
         purpose: "How long a person may take to consent",
         expected: "a time such as 90s or 5m",
-        get: |config| Some(duration::show(config.connect.timeout)),
+        get: |config| Some(duration::format(config.connect.timeout)),
         set: |config, text| positive(text).map(|timeout| config.connect.timeout = timeout),
     },
-    Key {
+    ConfigKey {
         name: "connect.port",
         purpose: "The port of the loopback listener; 0 takes any free one",
         expected: "a port, or 0",
@@ -113,32 +113,32 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "http.timeout",
         purpose: "For one request, from the connection to the last byte",
         expected: "a time such as 10s",
-        get: |config| Some(duration::show(config.http.timeout)),
+        get: |config| Some(duration::format(config.http.timeout)),
         set: |config, text| positive(text).map(|timeout| config.http.timeout = timeout),
     },
-    Key {
+    ConfigKey {
         name: "http.largest_answer",
         purpose: "The largest answer of a service that is read",
         expected: "a size from 1MiB to 4GiB, such as 64MiB",
-        get: |config| Some(size::show(config.http.largest_answer)),
+        get: |config| Some(size::format(config.http.max_response_bytes)),
         set: |config, text| {
             let bytes = size::parse(text).filter(|bytes| (1 << 20..=4 << 30).contains(bytes))?;
-            config.http.largest_answer = bytes;
+            config.http.max_response_bytes = bytes;
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "http.allow",
         purpose: "What URLs of yours may lead to although it is no public address",
         expected: "hosts, addresses and blocks, as in \"hooks.internal, 10.1.0.0/16\"",
         get: |config| join(config.http.allow.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|allow| config.http.allow = allow),
     },
-    Key {
+    ConfigKey {
         name: "notify.command",
         purpose: "A command to run when a connection breaks or works again",
         expected: "a command",
@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "notify.url",
         purpose: "Where to send a signed POST then",
         expected: "an https URL without a password",
@@ -159,7 +159,7 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "notify.secret_file",
         purpose: "The file with the secret that signs it; INTEG_NOTIFY_SECRET is taken first",
         expected: "an absolute path",
@@ -171,28 +171,28 @@ pub const KEYS: &[Key] = &[
             (text.is_empty() || config.notify.secret_file.is_some()).then_some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "notify.timeout",
         purpose: "How long the command and the POST may each take",
         expected: "a time such as 10s",
-        get: |config| Some(duration::show(config.notify.timeout)),
+        get: |config| Some(duration::format(config.notify.timeout)),
         set: |config, text| positive(text).map(|timeout| config.notify.timeout = timeout),
     },
-    Key {
+    ConfigKey {
         name: "notify.on",
         purpose: "Which changes to tell of",
         expected: "some of needs_reauth, failure, recovery and endpoint_disabled",
         get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
         set: |config, text| list(text).map(|on| config.notify.on = on),
     },
-    Key {
+    ConfigKey {
         name: "webhooks.keep",
         purpose: "How long events are kept once they were processed",
         expected: "a time of at least 3d, for so long services send again",
-        get: |config| Some(duration::show(config.webhooks.keep)),
-        set: |config, text| days(text, 3).map(|keep| config.webhooks.keep = keep),
+        get: |config| Some(duration::format(config.webhooks.retention)),
+        set: |config, text| days(text, 3).map(|keep| config.webhooks.retention = keep),
     },
-    Key {
+    ConfigKey {
         name: "webhooks.max_body",
         purpose: "The largest webhook body that is taken; each connector has a limit of its own if this is not set",
         expected: "a size from 1MiB to 1024MiB, such as 25MiB",
@@ -203,12 +203,12 @@ pub const KEYS: &[Key] = &[
             (text.is_empty() || config.webhooks.max_body_mib.is_some()).then_some(())
         },
     },
-    Key {
+    ConfigKey {
         name: "endpoints.keep",
         purpose: "How long messages are kept once they were delivered or given up",
         expected: "a time of at least 1d",
-        get: |config| Some(duration::show(config.endpoints.keep)),
-        set: |config, text| days(text, 1).map(|keep| config.endpoints.keep = keep),
+        get: |config| Some(duration::format(config.endpoints.retention)),
+        set: |config, text| days(text, 1).map(|keep| config.endpoints.retention = keep),
     },
 ];
 
@@ -244,21 +244,21 @@ fn positive(text: &str) -> Option<Duration> {
 }
 
 /// The setting that `name` was probably meant to be.
-pub(super) fn likely(name: &str) -> Option<&'static str> {
-    near(name, KEYS.iter().map(|key| key.name))
+pub(super) fn closest_key(name: &str) -> Option<&'static str> {
+    closest(name, KEYS.iter().map(|key| key.name))
 }
 
 /// Sets one key of the file at `path`, which is made where it is missing; comments and order stay.
 ///
 /// # Errors
-/// [`ConfigError::UnknownKey`] and [`ConfigError::Value`] before anything is written; [`ConfigError::Invalid`] where the
+/// [`ConfigError::UnknownKey`] and [`ConfigError::InvalidValue`] before anything is written; [`ConfigError::Syntax`] where the
 /// file does not parse, so that nothing of it is lost.
 pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
     let key = KEYS
         .iter()
         .find(|key| key.name == name)
-        .ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), likely: likely(name) })?;
-    (key.set)(&mut Config::default(), value).ok_or_else(|| ConfigError::Value {
+        .ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), likely: closest_key(name) })?;
+    (key.set)(&mut Config::default(), value).ok_or_else(|| ConfigError::InvalidValue {
         key: key.name,
         value: value.to_owned(),
         expected: key.expected,
@@ -266,7 +266,7 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
     files::check_parents(path)?;
     super::load(path)?;
     let text = files::read_trusted_text(path, super::LARGEST)?.unwrap_or_default();
-    let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), line: 1, message };
+    let invalid = |message: String| ConfigError::Syntax { path: path.to_owned(), line: 1, message };
     let mut document = toml_edit::DocumentMut::from_str(&text).map_err(|error| invalid(error.message().to_owned()))?;
     let new = match i64::from_str(value) {
         Ok(number) if key.name == "connect.port" => toml_edit::Value::from(number),
@@ -320,7 +320,7 @@ mod tests {
             set(&path, "vault.token", "store"),
             Err(ConfigError::UnknownKey { likely: Some("vault.tokens"), .. })
         ));
-        assert!(matches!(set(&path, "vault.tokens", "paper"), Err(ConfigError::Value { .. })));
+        assert!(matches!(set(&path, "vault.tokens", "paper"), Err(ConfigError::InvalidValue { .. })));
         assert!(!path.exists());
     }
 

@@ -8,15 +8,15 @@ use crate::{files, nesting};
 /// The settings of the file at `path`, and the defaults for what it does not say. A missing file is an empty one.
 ///
 /// # Errors
-/// [`ConfigError::Untrusted`] if others could have changed the file, [`ConfigError::Invalid`] for the first mistake in it.
+/// [`ConfigError::Untrusted`] if others could have changed the file, [`ConfigError::Syntax`] for the first mistake in it.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let Some(text) = files::read_trusted_text(path, super::LARGEST)? else { return Ok(Config::default()) };
-    parse(&text).map_err(|(line, message)| ConfigError::Invalid { path: path.to_owned(), line, message })
+    parse(&text).map_err(|(line, message)| ConfigError::Syntax { path: path.to_owned(), line, message })
 }
 
 fn parse(text: &str) -> Result<Config, (usize, String)> {
     let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
-    if let Some(offset) = nesting::too_deep(text) {
+    if let Some(offset) = nesting::find_too_deep(text) {
         return Err((line_at(offset), nesting::TOO_DEEP.to_owned()));
     }
     let document = toml::de::DeTable::parse(text)
@@ -35,7 +35,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
             continue;
         }
         let key = KEYS.iter().find(|key| key.name == path).ok_or_else(|| {
-            let likely = super::edit::likely(&path).map_or(String::new(), |key| format!(", did you mean {key}?"));
+            let likely = super::edit::closest_key(&path).map_or(String::new(), |key| format!(", did you mean {key}?"));
             (name.span().start, format!("{path} is not a setting{likely}"))
         })?;
         let text = match value.get_ref() {
@@ -58,7 +58,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{IdentityCustody, TokenCustody};
+    use crate::config::{IdentityStorage, TokenStorage};
     use crate::model::Transition;
 
     #[test]
@@ -71,8 +71,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.workspace, "team");
-        assert_eq!(config.vault.identity, IdentityCustody::File);
-        assert_eq!(config.vault.tokens, TokenCustody::Keyring);
+        assert_eq!(config.vault.identity, IdentityStorage::File);
+        assert_eq!(config.vault.tokens, TokenStorage::Keyring);
         assert_eq!(config.connect.timeout.as_secs(), 90);
         assert_eq!(config.connect.port, Some(8400));
         assert_eq!(config.http.timeout.as_secs(), 5);

@@ -3,8 +3,8 @@
 //! Settings hold no secrets, and may lie on a read-only mount: nothing but `integ config set` writes them.
 
 mod allow;
+mod directories;
 mod edit;
-mod folders;
 mod load;
 mod project;
 
@@ -14,11 +14,11 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
-pub use allow::Allowed;
-pub use edit::{KEYS, Key, set};
-pub use folders::Folders;
+pub use allow::AllowedAddress;
+pub use directories::Folders;
+pub use edit::{ConfigKey, KEYS, set};
 pub use load::load;
-pub use project::{Project, ProjectError};
+pub use project::{ProjectConfig, ProjectError};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
@@ -37,36 +37,36 @@ pub struct Config {
     pub http: HttpConfig,
     pub notify: NotifyConfig,
     pub webhooks: WebhooksConfig,
-    pub endpoints: KeepConfig,
+    pub endpoints: RetentionConfig,
 }
 
 /// `[webhooks]`: what is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebhooksConfig {
     /// For how long events are kept once they were processed.
-    pub keep: Duration,
+    pub retention: Duration,
     /// The largest body in MiB; each connector's own limit where absent.
     pub max_body_mib: Option<u32>,
 }
 
 /// `[endpoints]`: for how long what is done with is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeepConfig {
-    pub keep: Duration,
+pub struct RetentionConfig {
+    pub retention: Duration,
 }
 
 /// `[vault]`: how new vaults are made. One that exists keeps what it was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultConfig {
-    pub identity: IdentityCustody,
-    pub tokens: TokenCustody,
+    pub identity: IdentityStorage,
+    pub tokens: TokenStorage,
     /// A command, split as a shell splits words, that prints the identity file's passphrase.
     pub passphrase_command: Option<String>,
 }
 
 /// Where the identity lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentityCustody {
+pub enum IdentityStorage {
     /// The OS keyring where one answers within 2 s, else a file; chosen once, at creation.
     Auto,
     Keyring,
@@ -76,7 +76,7 @@ pub enum IdentityCustody {
 
 /// Where the secrets of connections live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenCustody {
+pub enum TokenStorage {
     Store,
     Keyring,
 }
@@ -96,9 +96,9 @@ pub struct HttpConfig {
     /// For one request, from the connection to the last byte.
     pub timeout: Duration,
     /// Bytes of a service's answer, decompressed.
-    pub largest_answer: usize,
+    pub max_response_bytes: usize,
     /// What the user's own URLs may lead to although it is no public address.
-    pub allow: Vec<Allowed>,
+    pub allow: Vec<AllowedAddress>,
 }
 
 /// `[notify]`: whom to tell when a connection begins or ceases to work.
@@ -117,18 +117,18 @@ pub struct NotifyConfig {
 
 impl Default for Config {
     fn default() -> Self {
-        let month = KeepConfig { keep: Duration::from_secs(30 * 86_400) };
+        let month = RetentionConfig { retention: Duration::from_secs(30 * 86_400) };
         Self {
-            webhooks: WebhooksConfig { keep: month.keep, max_body_mib: None },
+            webhooks: WebhooksConfig { retention: month.retention, max_body_mib: None },
             endpoints: month,
             workspace: "default".to_owned(),
             vault: VaultConfig {
-                identity: IdentityCustody::Auto,
-                tokens: TokenCustody::Store,
+                identity: IdentityStorage::Auto,
+                tokens: TokenStorage::Store,
                 passphrase_command: None,
             },
             connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
-            http: HttpConfig { timeout: Duration::from_secs(30), largest_answer: 64 << 20, allow: Vec::new() },
+            http: HttpConfig { timeout: Duration::from_secs(30), max_response_bytes: 64 << 20, allow: Vec::new() },
             notify: NotifyConfig {
                 command: None,
                 url: None,
@@ -149,13 +149,13 @@ pub enum ConfigError {
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}: {message}", path.display())]
-    Invalid { path: PathBuf, line: usize, message: String },
+    Syntax { path: PathBuf, line: usize, message: String },
     #[error("INTEG_HOME is {}, and only a shell expands ~", .0.display())]
-    Tilde(PathBuf),
+    UnexpandedTilde(PathBuf),
     #[error("{key} is not a setting")]
     UnknownKey { key: String, likely: Option<&'static str> },
     #[error("{value:?} is not a value of {key}: {expected}")]
-    Value { key: &'static str, value: String, expected: &'static str },
+    InvalidValue { key: &'static str, value: String, expected: &'static str },
 }
 
 impl Remedy for ConfigError {
@@ -163,7 +163,7 @@ impl Remedy for ConfigError {
         match self {
             Self::NoHome => Diagnostic::new(Kind::Failed, "no_home")
                 .hint(Hint::new("set INTEG_HOME to a folder, as in", "INTEG_HOME=~/.integ integ status")),
-            Self::Tilde(home) => {
+            Self::UnexpandedTilde(home) => {
                 let rest = home.strip_prefix("~").unwrap_or(home);
                 Diagnostic::new(Kind::Usage, "invalid_home")
                     .run(format!("export INTEG_HOME=\"$HOME/{}\"", rest.display()))
@@ -179,7 +179,7 @@ impl Remedy for ConfigError {
             }
             .run("integ config path"),
             Self::Untrusted(error) => error.diagnostic(),
-            Self::Invalid { path, .. } => Diagnostic::new(Kind::Usage, "invalid_config")
+            Self::Syntax { path, .. } => Diagnostic::new(Kind::Usage, "invalid_config")
                 .hint(Hint::new(format!("edit {}; this lists every setting:", path.display()), "integ config show")),
             Self::UnknownKey { likely: None, .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_config").run("integ config show")
@@ -187,7 +187,7 @@ impl Remedy for ConfigError {
             Self::UnknownKey { likely: Some(key), .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_config").run(format!("integ config set {key} VALUE"))
             }
-            Self::Value { key, .. } => {
+            Self::InvalidValue { key, .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_config").run(format!("integ config set {key} VALUE"))
             }
         }

@@ -25,13 +25,13 @@ const LARGEST: u64 = 64 * 1024;
 
 /// What the project's file says; nothing if there is none.
 #[derive(Clone, Debug, Default)]
-pub struct Project {
+pub struct ProjectConfig {
     path: PathBuf,
     pub workspace: Option<String>,
     /// Names of the project's own for connections: `tracker = "jira@work"`.
     connections: BTreeMap<String, String>,
     /// Those of them that are the id of a connector.
-    taken: BTreeSet<String>,
+    shadowed_connectors: BTreeSet<String>,
     announce: Option<fn(&str)>,
     announced: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -39,7 +39,7 @@ pub struct Project {
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct ProjectFile {
     #[serde(default)]
     workspace: Option<String>,
     #[serde(default)]
@@ -51,30 +51,30 @@ pub enum ProjectError {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("{} gives the name {alias:?} to {target:?}, and {alias} is a connector already", path.display())]
-    Shadows { path: PathBuf, alias: String, target: String },
+    AliasConflict { path: PathBuf, alias: String, target: String },
     #[error("workspace {workspace:?}, which {} chooses, does not exist", path.display())]
-    NoWorkspace { path: PathBuf, workspace: WorkspaceName },
+    WorkspaceNotFound { path: PathBuf, workspace: WorkspaceName },
 }
 
 impl Remedy for ProjectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Name(error) => error.diagnostic(),
-            Self::Shadows { path, .. } => {
-                Diagnostic::new(Kind::Usage, "name_taken").run(format!("${{EDITOR:-vi}} {}", files::quoted(path)))
+            Self::AliasConflict { path, .. } => {
+                Diagnostic::new(Kind::Usage, "name_taken").run(format!("${{EDITOR:-vi}} {}", files::shell_quoted(path)))
             }
-            Self::NoWorkspace { workspace, .. } => {
+            Self::WorkspaceNotFound { workspace, .. } => {
                 Diagnostic::new(Kind::NotFound, "no_such_workspace").run(format!("integ workspace create {workspace}"))
             }
         }
     }
 }
 
-impl Project {
+impl ProjectConfig {
     /// The nearest file, from the working directory upward.
     ///
     /// # Errors
-    /// [`ConfigError::Untrusted`] if another user owns the file or others can write to it, [`ConfigError::Invalid`].
+    /// [`ConfigError::Untrusted`] if another user owns the file or others can write to it, [`ConfigError::Syntax`].
     pub fn find() -> Result<Self, ConfigError> {
         let Ok(folder) = std::env::current_dir() else { return Ok(Self::default()) };
         let paths = folder.ancestors().map(|folder| folder.join(NAME));
@@ -88,14 +88,14 @@ impl Project {
     #[must_use]
     pub fn with(self, announce: Option<fn(&str)>, is_connector: impl Fn(&str) -> bool) -> Self {
         let taken = self.connections.keys().filter(|alias| is_connector(alias)).cloned().collect();
-        Self { announce, taken, ..self }
+        Self { announce, shadowed_connectors: taken, ..self }
     }
 
     /// The workspace that the file chooses in place of the `usual` one; absent if it changes nothing.
     ///
     /// # Errors
-    /// [`ProjectError::Name`]; [`ProjectError::NoWorkspace`] if it must exist and does not.
-    pub fn workspace_in_place_of(
+    /// [`ProjectError::Name`]; [`ProjectError::WorkspaceNotFound`] if it must exist and does not.
+    pub fn resolve_workspace(
         &self,
         usual: &str,
         folders: &Folders,
@@ -104,9 +104,9 @@ impl Project {
         let Some(named) = self.workspace.as_deref().filter(|named| *named != usual) else { return Ok(None) };
         let workspace = WorkspaceName::from_str(named)?;
         if must_exist && !folders.workspace(&workspace).is_dir() {
-            return Err(ProjectError::NoWorkspace { path: self.path.clone(), workspace });
+            return Err(ProjectError::WorkspaceNotFound { path: self.path.clone(), workspace });
         }
-        self.say(format!("Using workspace {workspace}, which {} chooses.", self.path.display()));
+        self.announce(format!("Using workspace {workspace}, which {} chooses.", self.path.display()));
         Ok(Some(workspace))
     }
 
@@ -118,20 +118,20 @@ impl Project {
     /// The connection that a word on the command line means.
     ///
     /// # Errors
-    /// [`ProjectError::Name`], [`ProjectError::Shadows`].
+    /// [`ProjectError::Name`], [`ProjectError::AliasConflict`].
     pub fn resolve(&self, word: &str) -> Result<ConnectionName, ProjectError> {
         let Some(target) = self.connections.get(word) else { return Ok(ConnectionName::from_str(word)?) };
-        if self.taken.contains(word) {
+        if self.shadowed_connectors.contains(word) {
             let (alias, target) = (word.to_owned(), target.clone());
-            return Err(ProjectError::Shadows { path: self.path.clone(), alias, target });
+            return Err(ProjectError::AliasConflict { path: self.path.clone(), alias, target });
         }
         let name = ConnectionName::from_str(target)?;
-        self.say(format!("Using {name} for {word}, as {} says.", self.path.display()));
+        self.announce(format!("Using {name} for {word}, as {} says.", self.path.display()));
         Ok(name)
     }
 
     /// Announces a change, once.
-    fn say(&self, text: String) {
+    fn announce(&self, text: String) {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(announce) = self.announce.filter(|_| !announced.contains(&text)) {
             announce(&text);
@@ -140,20 +140,20 @@ impl Project {
     }
 }
 
-fn read(path: &Path) -> Result<Project, ConfigError> {
+fn read(path: &Path) -> Result<ProjectConfig, ConfigError> {
     let text = files::read_owned_text(path, LARGEST)?;
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Project, ConfigError> {
+fn parse(path: &Path, text: &str) -> Result<ProjectConfig, ConfigError> {
     let invalid = |offset: usize, message: &str| {
         let line = text[..offset.min(text.len())].matches('\n').count() + 1;
-        ConfigError::Invalid { path: path.to_owned(), line, message: message.to_owned() }
+        ConfigError::Syntax { path: path.to_owned(), line, message: message.to_owned() }
     };
-    if let Some(offset) = nesting::too_deep(text) {
+    if let Some(offset) = nesting::find_too_deep(text) {
         return Err(invalid(offset, nesting::TOO_DEEP));
     }
-    let document: Document = toml::from_str(text)
+    let document: ProjectFile = toml::from_str(text)
         .map_err(|error: toml::de::Error| invalid(error.span().map_or(0, |span| span.start), error.message()))?;
     // With an "@" it would be the name of a connection; of another character no command line would be safe.
     let plain = |alias: &str| alias.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !alias.is_empty();
@@ -161,8 +161,8 @@ fn parse(path: &Path, text: &str) -> Result<Project, ConfigError> {
         let message = format!("connections.{alias:?}: a name has letters, digits, '-' and '_' alone");
         return Err(invalid(text.find(alias.as_str()).unwrap_or(0), &message));
     }
-    let Document { workspace, connections } = document;
-    Ok(Project { path: path.to_owned(), workspace, connections, ..Project::default() })
+    let ProjectFile { workspace, connections } = document;
+    Ok(ProjectConfig { path: path.to_owned(), workspace, connections, ..ProjectConfig::default() })
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(project.resolve("slack").unwrap().to_string(), "slack");
         for table in ["[vault]\npassphrase_command", "[notify]\ncommand", "[notify]\nurl", "[http]\nallow"] {
             let mistake = parse(path, &format!("\n{table} = \"x\""));
-            assert!(matches!(mistake, Err(ConfigError::Invalid { line: 2, .. })), "{table}");
+            assert!(matches!(mistake, Err(ConfigError::Syntax { line: 2, .. })), "{table}");
         }
     }
 
@@ -187,11 +187,11 @@ mod tests {
         let path = Path::new(NAME);
         let project = parse(path, "[connections]\nslack = \"stripe\"\ntracker = \"jira\"\n").unwrap();
         let project = project.with(None, |id| id == "slack");
-        assert!(matches!(project.resolve("slack"), Err(ProjectError::Shadows { .. })));
+        assert!(matches!(project.resolve("slack"), Err(ProjectError::AliasConflict { .. })));
         assert_eq!(project.resolve("tracker").unwrap().to_string(), "jira");
         for alias in ["slack@work", "", "a b", "\\u001b[2J"] {
             let text = format!("[connections]\n\"{alias}\" = \"jira\"\n");
-            assert!(matches!(parse(path, &text), Err(ConfigError::Invalid { .. })), "{alias}");
+            assert!(matches!(parse(path, &text), Err(ConfigError::Syntax { .. })), "{alias}");
         }
     }
 }

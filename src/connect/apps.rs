@@ -1,10 +1,10 @@
 //! Which OAuth client a flow uses: what was given, the workspace's app, the global one, the environment's.
 
 use crate::clock::Timestamp;
-use crate::connector::AppServer;
+use crate::connector::AuthorizationServer;
 use crate::env;
 use crate::error::Result;
-use crate::model::Client;
+use crate::model::ClientCredentials;
 use crate::runtime::App;
 use crate::secret::Secret;
 use crate::store::{self, Store};
@@ -19,13 +19,13 @@ pub enum AppSource {
 
 /// A client that is registered for a connector.
 #[derive(Debug)]
-pub struct Registered {
-    pub client: Client,
+pub struct RegisteredApp {
+    pub client: ClientCredentials,
     pub source: AppSource,
     /// When it was stored; absent for the environment's.
     pub updated_at: Option<Timestamp>,
     /// It was registered without a server, and belongs to the first one that it is used at.
-    pub unassigned: bool,
+    pub is_unassigned: bool,
 }
 
 /// Returns the client registered for a connector at a server: the workspace's, then the global one, then
@@ -34,36 +34,36 @@ pub struct Registered {
 ///
 /// # Errors
 /// The vault's.
-pub fn find_client(app: &App, connector: &str, server: Option<&AppServer>) -> Result<Option<Registered>> {
+pub fn find_client(app: &App, connector: &str, server: Option<&AuthorizationServer>) -> Result<Option<RegisteredApp>> {
     let workspace = if app.has_vault() { Some(app.store()?) } else { None };
     for (store, source) in [(workspace, AppSource::Workspace), (app.global_store()?, AppSource::Global)] {
         let Some(store) = store else { continue };
-        let mut apps = store.apps().of(connector)?;
+        let mut apps = store.apps().for_connector(connector)?;
         let url = server.map(|server| server.url.as_str());
         let exact = apps.iter().position(|app| app.server.as_deref() == url);
         let unassigned = exact.is_none();
         let is_open = server.is_some_and(|server| !server.has_default);
         let found = exact.or_else(|| apps.iter().position(|app| is_open && app.server.is_none()));
         if let Some(index) = found {
-            let store::App { client, updated_at, .. } = apps.swap_remove(index);
-            return Ok(Some(Registered { client, source, updated_at: Some(updated_at), unassigned }));
+            let store::OAuthApp { client, updated_at, .. } = apps.swap_remove(index);
+            return Ok(Some(RegisteredApp { client, source, updated_at: Some(updated_at), is_unassigned: unassigned }));
         }
     }
     let prefix = connector.to_ascii_uppercase().replace('-', "_");
-    if let Some(AppServer { param, value, .. }) = server {
-        let named = env::named(&format!("{prefix}_{}", param.to_ascii_uppercase()));
+    if let Some(AuthorizationServer { param, value, .. }) = server {
+        let named = env::var_named(&format!("{prefix}_{}", param.to_ascii_uppercase()));
         let bare = |url: &str| url.trim().trim_end_matches('/').to_owned();
         if named.is_none_or(|named| bare(&named) != bare(value)) {
             return Ok(None);
         }
     }
-    let id = env::named(&format!("{prefix}_CLIENT_ID")).map(|id| id.trim().to_owned());
-    let secret = env::named(&format!("{prefix}_CLIENT_SECRET")).map(Secret::trimmed);
-    let found = id.map(|id| Registered {
-        client: Client { id, secret },
+    let id = env::var_named(&format!("{prefix}_CLIENT_ID")).map(|id| id.trim().to_owned());
+    let secret = env::var_named(&format!("{prefix}_CLIENT_SECRET")).map(Secret::trimmed);
+    let found = id.map(|id| RegisteredApp {
+        client: ClientCredentials { id, secret },
         source: AppSource::Environment,
         updated_at: None,
-        unassigned: false,
+        is_unassigned: false,
     });
     Ok(found)
 }
@@ -72,7 +72,7 @@ pub fn find_client(app: &App, connector: &str, server: Option<&AppServer>) -> Re
 ///
 /// # Errors
 /// The vault's.
-pub(super) fn assign(app: &App, connector: &str, source: AppSource, server: &AppServer) -> Result<()> {
+pub(super) fn assign(app: &App, connector: &str, source: AppSource, server: &AuthorizationServer) -> Result<()> {
     let store: Option<&Store> = match source {
         AppSource::Workspace => Some(app.store()?),
         AppSource::Global => app.global_store()?,

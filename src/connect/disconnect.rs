@@ -3,24 +3,24 @@
 use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Remedy, Result};
-use crate::model::{Client, Connection, ConnectionName, Standing};
-use crate::oauth::access::{lock, reconnect_command};
-use crate::oauth::revoke::{Revoked, revoke};
-use crate::oauth::{OAuthError, Offers, Party};
+use crate::model::{ClientCredentials, Connection, ConnectionName, GrantStatus};
+use crate::oauth::refresh::{lock_grant, reconnect_command};
+use crate::oauth::revoke::{RevocationResult, revoke};
+use crate::oauth::{AuthCapabilities, OAuthClient, OAuthError};
 use crate::runtime::App;
-use crate::vault::Loaded;
+use crate::vault::ConnectionWithGrant;
 
 /// What became of the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum DisconnectResult {
     Revoked,
-    AlreadyGone,
+    AlreadyRevoked,
     /// The vendor has no way to revoke it: it lives until the user ends it there.
-    StillLive,
+    NotRevocable,
     /// It is a key of the user's own, which integ has no right to destroy.
-    KeyKept,
+    KeyNotRevoked,
     /// It was only forgotten here, as asked.
-    Local,
+    LocalOnly,
 }
 
 /// Why the grant is still live at the vendor; the connection is kept.
@@ -36,7 +36,7 @@ impl Remedy for DisconnectError {
     fn diagnostic(&self) -> Diagnostic {
         let local = format!("integ disconnect {} --local", self.connection);
         let forget = "forget it here, and end it in the service's own settings:";
-        let hint = self.source.hint_for(self.connection.connector(), &self.reconnect, &Offers::default());
+        let hint = self.source.hint_for(self.connection.connector(), &self.reconnect, &AuthCapabilities::default());
         let text = hint.map_or(forget.to_owned(), |hint| format!("{hint}; or {forget}"));
         self.source.diagnostic().hint(Hint::new(text, local)).connection(&self.connection)
     }
@@ -47,35 +47,35 @@ impl Remedy for DisconnectError {
 ///
 /// # Errors
 /// What keeps the grant from being revoked, or the store's.
-pub async fn disconnect(app: &App, connection: Connection, local: bool) -> Result<Ended> {
-    let _lock = lock(app, &connection).await?;
+pub async fn disconnect(app: &App, connection: Connection, local: bool) -> Result<DisconnectResult> {
+    let _lock = lock_grant(app, &connection).await?;
     let name = connection.name.clone();
-    let ended = if local { Ended::Local } else { end(app, &name).await? };
+    let ended = if local { DisconnectResult::LocalOnly } else { revoke_grant(app, &name).await? };
     let connection = app.connection(&name)?;
-    if let Some(left) = app.custodian().forget(app.store()?, &connection)? {
+    if let Some(left) = app.token_vault().remove(app.store()?, &connection)? {
         tracing::warn!(error = %left, "an entry of the OS keyring could not be deleted");
     }
     Ok(ended)
 }
 
-async fn end(app: &App, name: &ConnectionName) -> Result<Ended> {
-    let Some(Loaded { connection, grant, .. }) = app.custodian().load(app.store()?, name)? else {
-        return Ok(Ended::AlreadyGone);
+async fn revoke_grant(app: &App, name: &ConnectionName) -> Result<DisconnectResult> {
+    let Some(ConnectionWithGrant { connection, grant, .. }) = app.token_vault().load(app.store()?, name)? else {
+        return Ok(DisconnectResult::AlreadyRevoked);
     };
-    if connection.standing == Standing::Disconnected {
-        return Ok(Ended::AlreadyGone);
+    if connection.grant_status == GrantStatus::Disconnected {
+        return Ok(DisconnectResult::AlreadyRevoked);
     }
     let session = app.session(connection)?;
     if session.auth.oauth2.is_none() {
-        return Ok(Ended::KeyKept);
+        return Ok(DisconnectResult::KeyNotRevoked);
     }
-    let client = grant.client.clone().unwrap_or(Client { id: String::new(), secret: None });
+    let client = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let reconnect = reconnect_command(&session.connection);
     let failed = |source| DisconnectError { connection: name.clone(), reconnect: reconnect.clone(), source };
-    let party = Party::of(&session, app, client, None).await.map_err(failed)?;
+    let party = OAuthClient::for_session(&session, app, client, None).await.map_err(failed)?;
     Ok(match revoke(&party, &grant).await.map_err(failed)? {
-        Revoked::Done => Ended::Revoked,
-        Revoked::AlreadyGone => Ended::AlreadyGone,
-        Revoked::Unsupported => Ended::StillLive,
+        RevocationResult::Revoked => DisconnectResult::Revoked,
+        RevocationResult::AlreadyRevoked => DisconnectResult::AlreadyRevoked,
+        RevocationResult::Unsupported => DisconnectResult::NotRevocable,
     })
 }

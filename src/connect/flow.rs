@@ -3,69 +3,73 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ConnectError, Connected, Conversation, Question, Wish, follow_up, key, oauth};
-use crate::connector::{Auth, Connector, GrantKind, Param, read_param, scopes};
+use super::{ConnectError, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth};
+use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param, scopes};
 use crate::error::Result;
-use crate::health::{self, Outcome};
+use crate::health::{self, HealthOutcome};
 use crate::http::Route;
-use crate::model::{Account, Connection, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing};
-use crate::oauth::Offers;
+use crate::model::{
+    Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod,
+};
+use crate::oauth::AuthCapabilities;
 use crate::runtime::{App, Session, live_route};
 use crate::store::{NewConnection, Store};
-use crate::vault::Loaded;
+use crate::vault::ConnectionWithGrant;
 use crate::{duration, sandbox};
 
 /// One run of `integ connect`: what is at hand, what is wished for, and who can be asked.
-pub(super) struct Flow<'a> {
+pub(super) struct ConnectFlow<'a> {
     pub(super) app: &'a App,
-    pub(super) wish: &'a Wish,
-    pub(super) talk: &'a dyn Conversation,
+    pub(super) request: &'a ConnectRequest,
+    pub(super) prompter: &'a dyn Prompter,
     /// The connection of this name, if it is connected to the same place: what is not said anew stays as it was.
-    pub(super) before: Option<Loaded>,
+    pub(super) previous: Option<ConnectionWithGrant>,
     /// What hints may name of the way that was chosen.
-    pub(super) offers: Offers,
+    pub(super) capabilities: AuthCapabilities,
 }
 
 /// Connects an account. What is granted is kept before anything else is done with it.
 ///
 /// # Errors
 /// Whatever stops the flow; nothing is then changed in the vault.
-pub async fn connect(app: &App, wish: &Wish, talk: &dyn Conversation) -> Result<Connected> {
+pub async fn connect(app: &App, wish: &ConnectRequest, talk: &dyn Prompter) -> Result<ConnectResult> {
     let connector = app.catalogue.get(&wish.connector)?;
     let name = ConnectionName::new(&connector.id, wish.account.as_deref())?;
     // Before anybody consents to anything: is there a place to keep it?
     let store = app.store_or_new()?;
     store.ensure_writable()?;
     let mode = wish.mode();
-    ensure_free(store, wish, &name)?;
+    ensure_name_available(store, wish, &name)?;
     // Tokens that the keyring does not give are no reason not to connect anew.
-    let before = app.custodian().load(store, &name).ok().flatten();
-    let before = before.filter(|before| before.connection.is_at(mode, wish.origin.as_ref()));
-    let mut flow = Flow { app, wish, talk, before, offers: Offers::default() };
+    let before = app.token_vault().load(store, &name).ok().flatten();
+    let before = before.filter(|before| before.connection.has_target(mode, wish.origin.as_ref()));
+    let mut flow =
+        ConnectFlow { app, request: wish, prompter: talk, previous: before, capabilities: AuthCapabilities::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
-    flow.offers = Offers::of(auth);
-    let params = flow.params(&connector, auth_name, auth)?;
-    let route = match (&wish.origin, wish.sandbox) {
+    flow.capabilities = AuthCapabilities::from_auth(auth);
+    let params = flow.resolve_params(&connector, auth_name, auth)?;
+    let route = match (&wish.origin, wish.is_sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
         (None, false) => live_route(&connector, auth_name, auth, &params),
     };
-    let connection = flow.unsaved(name, auth_name, params);
+    let connection = flow.draft_connection(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
     let grant = match (&auth.oauth2, &auth.fragment) {
         (Some(rules), _) if wish.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
-        (_, Some(fragment)) if wish.token.is_none() => oauth::fragment_grant(&flow, &mut session, fragment).await?,
-        _ => key::grant(&flow, &session)?,
+        (_, Some(fragment)) if wish.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
+        _ => api_key::grant(&flow, &session)?,
     };
-    keep(app, wish, session, grant, flow.before).await
+    save_connection(app, wish, session, grant, flow.previous).await
 }
 
 /// A name that belongs to a live connection is not for another place, and that is said before anybody consents.
-fn ensure_free(store: &Store, wish: &Wish, name: &ConnectionName) -> Result<()> {
+fn ensure_name_available(store: &Store, wish: &ConnectRequest, name: &ConnectionName) -> Result<()> {
     let mode = wish.mode();
-    let is_free = |existing: &Connection| existing.is_at(mode, wish.origin.as_ref()) || existing.gives_way_to(mode);
+    let is_free =
+        |existing: &Connection| existing.has_target(mode, wish.origin.as_ref()) || existing.is_replaceable_by(mode);
     let Some(existing) = store.connections().find(name)?.filter(|existing| !is_free(existing)) else { return Ok(()) };
-    let word = if wish.sandbox { "sandbox" } else { "other" };
+    let word = if wish.is_sandbox { "sandbox" } else { "other" };
     let base = name.account().map_or_else(|| word.to_owned(), |account| format!("{account}-{word}"));
     let mut account = base.clone();
     for number in 2.. {
@@ -75,52 +79,58 @@ fn ensure_free(store: &Store, wish: &Wish, name: &ConnectionName) -> Result<()> 
         }
         account = format!("{base}-{number}");
     }
-    let command = Wish {
+    let command = ConnectRequest {
         connector: wish.connector.clone(),
         account: Some(account),
         auth: wish.auth.clone(),
         origin: wish.origin.clone(),
-        sandbox: wish.sandbox,
-        ..Wish::default()
+        is_sandbox: wish.is_sandbox,
+        ..ConnectRequest::default()
     };
-    let place = existing.place().map(|place| format!(" ({place})")).unwrap_or_default();
-    Err(ConnectError::NameTaken { name: name.clone(), place, command: command.requested().command }.into())
+    let place = existing.target().map(|place| format!(" ({place})")).unwrap_or_default();
+    Err(ConnectError::NameTaken { name: name.clone(), target: place, command: command.command().command }.into())
 }
 
-impl Flow<'_> {
+impl ConnectFlow<'_> {
     /// The way the user named, the one taken before, or the first that fits what was asked for.
-    fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c Auth)> {
-        let wish = self.wish;
+    fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c AuthMethod)> {
+        let wish = self.request;
         if wish.auth.is_some() {
-            return Ok(connector.auth(wish.auth.as_deref())?);
+            return Ok(connector.auth_method(wish.auth.as_deref())?);
         }
-        let grants = |auth: &Auth, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
-        let fits = |auth: &Auth| {
+        let grants = |auth: &AuthMethod, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
+        let fits = |auth: &AuthMethod| {
             if wish.device {
-                grants(auth, GrantKind::DeviceCode)
+                grants(auth, GrantType::DeviceCode)
             } else if wish.client_credentials {
-                grants(auth, GrantKind::ClientCredentials)
+                grants(auth, GrantType::ClientCredentials)
             } else {
                 wish.token.is_none() || !auth.fields.is_empty()
             }
         };
-        let before = self.before.as_ref().and_then(|before| connector.auth.get_key_value(&before.connection.auth));
+        let before = self.previous.as_ref().and_then(|before| connector.auth.get_key_value(&before.connection.auth));
         let mut ways = before.into_iter().chain(&connector.auth);
         match ways.find(|(_, auth)| fits(auth)) {
             Some((name, auth)) => Ok((name.as_str(), auth)),
             // A token of an OAuth-only service can be pasted too: it then lives as long as it lives.
-            None if wish.token.is_some() => Ok(connector.auth(None)?),
+            None if wish.token.is_some() => Ok(connector.auth_method(None)?),
             None => {
                 let what = if wish.device { "the device code grant" } else { "the client credentials grant" };
-                Err(ConnectError::NotOffered { requested: wish.requested(), what }.into())
+                Err(ConnectError::UnsupportedGrant { command: wish.command(), grant: what }.into())
             }
         }
     }
 
     /// The parameters of the way: those given, the sandbox's own, the defaults, and for the rest the user is asked.
-    fn params(&self, connector: &Connector, auth_name: &str, auth: &Auth) -> Result<BTreeMap<String, String>> {
-        let mut params = if self.wish.sandbox { sandbox::sandbox_params(connector, auth) } else { BTreeMap::new() };
-        if let Some(before) = &self.before {
+    fn resolve_params(
+        &self,
+        connector: &Connector,
+        auth_name: &str,
+        auth: &AuthMethod,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut params =
+            if self.request.is_sandbox { sandbox::sandbox_params(connector, auth) } else { BTreeMap::new() };
+        if let Some(before) = &self.previous {
             let still_known = before
                 .connection
                 .params
@@ -128,12 +138,12 @@ impl Flow<'_> {
                 .filter(|(name, _)| connector.params(auth).any(|(known, _)| known == *name));
             params.extend(still_known.map(|(name, value)| (name.clone(), value.clone())));
         }
-        params.extend(given_params(connector, auth_name, auth, self.wish)?);
+        params.extend(explicit_params(connector, auth_name, auth, self.request)?);
         for (name, param) in connector.params(auth) {
             if let Some(value) = params.get(name) {
                 if !param.choices.is_empty() && !param.choices.contains(value) {
-                    return Err(ConnectError::BadChoice {
-                        requested: self.wish.requested(),
+                    return Err(ConnectError::InvalidChoice {
+                        command: self.request.command(),
                         name: name.clone(),
                         value: value.clone(),
                         choices: param.choices.clone(),
@@ -143,45 +153,45 @@ impl Flow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                let value = self.ask_param(name, param)?;
-                params.insert(name.clone(), read(connector, auth_name, auth, self.wish, name, &value)?);
+                let value = self.prompt_param(name, param)?;
+                params.insert(name.clone(), parse_given_param(connector, auth_name, auth, self.request, name, &value)?);
             }
         }
         Ok(params)
     }
 
-    fn ask_param(&self, name: &str, param: &Param) -> Result<String, ConnectError> {
-        if !self.talk.is_interactive() {
+    fn prompt_param(&self, name: &str, param: &Param) -> Result<String, ConnectError> {
+        if !self.prompter.is_interactive() {
             return Err(ConnectError::MissingParam {
-                requested: self.wish.requested(),
+                command: self.request.command(),
                 name: name.to_owned(),
                 prompt: param.prompt.clone(),
             });
         }
         if !param.choices.is_empty() {
-            return Ok(param.choices[self.talk.choose(&param.prompt, &param.choices)?].clone());
+            return Ok(param.choices[self.prompter.select(&param.prompt, &param.choices)?].clone());
         }
         let missing = format!("--param {name}=VALUE");
         let example = param.example.as_deref();
-        let question = Question::Text { prompt: &param.prompt, example, secret: false, missing: &missing };
-        Ok(self.talk.ask(&question)?.expose().clone())
+        let question = PromptQuestion::Text { prompt: &param.prompt, example, is_secret: false, flag_hint: &missing };
+        Ok(self.prompter.prompt(&question)?.expose().clone())
     }
 
     /// The connection as it will be, to build requests with before it is kept.
-    fn unsaved(&self, name: ConnectionName, auth: &str, params: BTreeMap<String, String>) -> Connection {
+    fn draft_connection(&self, name: ConnectionName, auth: &str, params: BTreeMap<String, String>) -> Connection {
         Connection {
             id: ConnectionId(0),
             name,
-            mode: if self.wish.sandbox { Mode::Sandbox } else { Mode::Live },
+            mode: if self.request.is_sandbox { ConnectionMode::Sandbox } else { ConnectionMode::Live },
             auth: auth.to_owned(),
-            origin: self.wish.origin.clone(),
+            origin: self.request.origin.clone(),
             params,
-            kept: BTreeMap::new(),
+            metadata: BTreeMap::new(),
             account: None,
-            scopes_asked: Vec::new(),
+            scopes_requested: Vec::new(),
             scopes_granted: None,
-            standing: Standing::Active,
-            reason: None,
+            grant_status: GrantStatus::Active,
+            status_reason: None,
             connected_at: self.app.clock.now(),
             expiry: Expiry::default(),
             last_check: None,
@@ -192,35 +202,37 @@ impl Flow<'_> {
 }
 
 /// What `--param` gives. What is no secret of a key may be given so too; it is kept with the key, not here.
-fn given_params(
+fn explicit_params(
     connector: &Connector,
     auth_name: &str,
-    auth: &Auth,
-    wish: &Wish,
+    auth: &AuthMethod,
+    wish: &ConnectRequest,
 ) -> Result<BTreeMap<String, String>, ConnectError> {
     let chooses = auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref()).map(|follow_up| &follow_up.choose_by);
     let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
     let declared = connector.params(auth).map(|(name, _)| name);
     let known: Vec<String> = declared.chain(chooses).chain(open_fields).cloned().collect();
     if let Some(name) = wish.params.keys().find(|name| !known.contains(name)) {
-        return Err(ConnectError::UnknownParam { requested: wish.requested(), name: name.clone(), known });
+        return Err(ConnectError::UnknownParam { command: wish.command(), name: name.clone(), known });
     }
     let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
-    kept_here.map(|(name, value)| Ok((name.clone(), read(connector, auth_name, auth, wish, name, value)?))).collect()
+    kept_here
+        .map(|(name, value)| Ok((name.clone(), parse_given_param(connector, auth_name, auth, wish, name, value)?)))
+        .collect()
 }
 
 /// Reads a value as it was typed for a parameter: [`read_param`].
-pub(super) fn read(
+pub(super) fn parse_given_param(
     connector: &Connector,
     auth_name: &str,
-    auth: &Auth,
-    wish: &Wish,
+    auth: &AuthMethod,
+    wish: &ConnectRequest,
     name: &str,
     given: &str,
 ) -> Result<String, ConnectError> {
     let param = connector.params(auth).find(|(known, _)| *known == name).map(|(_, param)| param);
-    read_param(connector, auth_name, auth, name, given).map_err(|expected| ConnectError::BadParam {
-        requested: wish.requested(),
+    parse_param(connector, auth_name, auth, name, given).map_err(|expected| ConnectError::InvalidParam {
+        command: wish.command(),
         name: name.into(),
         value: given.into(),
         expected,
@@ -229,37 +241,37 @@ pub(super) fn read(
 }
 
 /// Keeps the grant. A name that belongs to another account already is left to it.
-async fn keep(
+async fn save_connection(
     app: &App,
-    wish: &Wish,
+    wish: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
-    before: Option<Loaded>,
-) -> Result<Connected> {
+    before: Option<ConnectionWithGrant>,
+) -> Result<ConnectResult> {
     let store = app.store()?;
     let mut warnings = Vec::new();
     let existing = store.connections().find(&session.connection.name)?;
-    let taken =
-        existing.filter(|existing| existing.is_at(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
+    let taken = existing
+        .filter(|existing| existing.has_target(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
     let mut account = None;
-    let has_userinfo = session.connection.kept.contains_key(USERINFO);
+    let has_userinfo = session.connection.metadata.contains_key(USERINFO);
     if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
-        let (report, _) = health::look(app, &session, &grant).await?;
-        if has_userinfo && report.outcome == Outcome::NeedsReauth {
+        let (report, _) = health::probe_grant(app, &session, &grant).await?;
+        if has_userinfo && report.outcome == HealthOutcome::NeedsReauth {
             // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
             // endpoint says nothing of this grant, and is not asked again.
-            session.connection.kept.remove(USERINFO);
+            session.connection.metadata.remove(USERINFO);
         }
-        if report.outcome == Outcome::NeedsReauth && !session.auth.fields.is_empty() {
+        if report.outcome == HealthOutcome::NeedsReauth && !session.auth.fields.is_empty() {
             // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
-            let why = report.detail.unwrap_or_default();
-            return Err(ConnectError::KeyRefused { requested: wish.requested(), why }.into());
+            let why = report.error_message.unwrap_or_default();
+            return Err(ConnectError::KeyRejected { command: wish.command(), why }.into());
         }
         account = report.account.filter(|_| report.outcome.is_healthy());
         if let (Some(existing), Some(found)) = (taken, &account)
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = free_name(app, wish, &session.connection.name, found)?;
+            let name = available_name(app, wish, &session.connection.name, found)?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -270,38 +282,38 @@ async fn keep(
     }
     let connection = session.connection;
     if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        warnings.extend(dropped(wish, &before.connection, &connection.scopes_asked));
-        warnings.extend(keep_refresh_token(&mut grant, &before, &connection, account.as_ref()));
+        warnings.extend(dropped_scopes_warning(wish, &before.connection, &connection.scopes_requested));
+        warnings.extend(reuse_refresh_token(&mut grant, &before, &connection, account.as_ref()));
     }
-    warnings.extend(ends(&connection.name, &grant));
+    warnings.extend(expiry_warning(&connection.name, &grant));
     let new = NewConnection {
         name: connection.name.clone(),
         mode: connection.mode,
         auth: connection.auth,
         origin: connection.origin,
         params: connection.params,
-        kept: connection.kept,
+        metadata: connection.metadata,
         account: connection.account,
-        scopes_asked: connection.scopes_asked,
+        scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
         connected_at: app.clock.now(),
     };
     let existing = store.connections().find(&new.name)?;
     let follow_up = session.auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref());
     if let (Some(existing), Some(follow_up)) = (&existing, follow_up)
-        && existing.is_at(new.mode, new.origin.as_ref())
-        && let Some(before) = follow_up::identity(follow_up, &existing.kept)
-        && follow_up::identity(follow_up, &new.kept).is_some_and(|now| now != before)
+        && existing.has_target(new.mode, new.origin.as_ref())
+        && let Some(before) = follow_up::resource_id(follow_up, &existing.metadata)
+        && follow_up::resource_id(follow_up, &new.metadata).is_some_and(|now| now != before)
     {
         warnings.push(format!(
             "{} was connected to another {}; its records and cursors are still those of that one",
             new.name, follow_up.choose_by
         ));
     }
-    let elsewhere = existing.filter(|found| !found.is_at(new.mode, new.origin.as_ref()));
-    let (_, warning) = app.custodian().connect(store, &new, &grant)?;
+    let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
+    let (_, warning) = app.token_vault().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
-        let place = removed.place().unwrap_or_default();
+        let place = removed.target().unwrap_or_default();
         format!(
             "the connection {} ({place}) was removed with its records, cursors, events, schedules and webhooks",
             removed.name
@@ -310,19 +322,19 @@ async fn keep(
     warnings.extend(warning.map(|warning| warning.to_string()));
     let report = health::check(app, &new.name).await?;
     if !report.outcome.is_healthy() {
-        let why = report.detail.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
+        let why = report.error_message.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
         warnings.push(format!("it is connected, but its first check failed: {why}"));
     }
-    warnings.extend(unlisted(&session.connector, &new.scopes_asked));
+    warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = app.connection(&new.name)?;
-    Ok(Connected { connection, missing_scopes: report.missing_scopes, warnings })
+    Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
 }
 
 /// Keeps the refresh token of a grant that the same account gave to the same client before: some servers give one with the
 /// first consent alone, and it stays good. Says so if it does.
-fn keep_refresh_token(
+fn reuse_refresh_token(
     grant: &mut Grant,
-    before: &Loaded,
+    before: &ConnectionWithGrant,
     connection: &Connection,
     account: Option<&Account>,
 ) -> Option<String> {
@@ -331,38 +343,43 @@ fn keep_refresh_token(
         && client(grant) == client(&before.grant)
         && connection.auth == before.connection.auth;
     // One that was refused, or whose answer was lost, may be dead.
-    let is_good = before.connection.standing == Standing::Active && before.stored.presented.is_none();
-    if grant.renewal != Renewal::None || !before.grant.renewal.has_refresh_token() || !is_same || !is_good {
+    let is_good =
+        before.connection.grant_status == GrantStatus::Active && before.stored_grant.refresh_attempt.is_none();
+    if grant.refresh_method != RefreshMethod::None
+        || !before.grant.refresh_method.has_refresh_token()
+        || !is_same
+        || !is_good
+    {
         return None;
     }
     grant.refresh_token = before.grant.refresh_token.clone();
     grant.refresh_expires_at = before.grant.refresh_expires_at;
-    grant.renewal = before.grant.renewal;
+    grant.refresh_method = before.grant.refresh_method;
     Some("the service gave no new refresh token; the one from before is kept".to_owned())
 }
 
 /// Says when a grant ends that nothing can renew.
-fn ends(name: &ConnectionName, grant: &Grant) -> Option<String> {
-    let lifetime = grant.lifetime().filter(|_| !grant.refreshable())?;
-    let lifetime = duration::show(Duration::from_secs(lifetime.into()));
+fn expiry_warning(name: &ConnectionName, grant: &Grant) -> Option<String> {
+    let lifetime = grant.lifetime().filter(|_| !grant.is_refreshable())?;
+    let lifetime = duration::format(Duration::from_secs(lifetime.into()));
     Some(format!("the service gave no refresh token: {name} must be reconnected in {lifetime}"))
 }
 
 /// Says which scopes `--scope` leaves out that the connection was asked for before.
-fn dropped(wish: &Wish, before: &Connection, asked: &[String]) -> Option<String> {
+fn dropped_scopes_warning(wish: &ConnectRequest, before: &Connection, asked: &[String]) -> Option<String> {
     let dropped: Vec<&str> =
-        before.scopes_asked.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
+        before.scopes_requested.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
     if wish.scopes.is_empty() || dropped.is_empty() {
         return None;
     }
-    let command = scopes::adding(&wish.requested().command, &dropped);
+    let command = scopes::add_scope_command(&wish.command().command, &dropped);
     Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
 }
 /// The value that discovery gives for the health check of OpenID servers.
 pub(super) const USERINFO: &str = "userinfo_endpoint";
 
 /// Scopes that the connector does not list: a slip, or newer than its file.
-fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {
+fn unlisted_scopes_warning(connector: &Connector, asked: &[String]) -> Option<String> {
     let strange: Vec<&str> =
         asked.iter().filter(|scope| !connector.scopes.contains_key(*scope)).map(String::as_str).collect();
     if strange.is_empty() || connector.scopes.is_empty() {
@@ -373,7 +390,12 @@ fn unlisted(connector: &Connector, asked: &[String]) -> Option<String> {
 }
 
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
-fn free_name(app: &App, wish: &Wish, name: &ConnectionName, account: &Account) -> Result<ConnectionName> {
+fn available_name(
+    app: &App,
+    wish: &ConnectRequest,
+    name: &ConnectionName,
+    account: &Account,
+) -> Result<ConnectionName> {
     let text = account.name.as_deref().unwrap_or(&account.id);
     let mut slug: String = text
         .to_lowercase()
@@ -389,7 +411,7 @@ fn free_name(app: &App, wish: &Wish, name: &ConnectionName, account: &Account) -
         let candidate = ConnectionName::new(name.connector(), Some(&label))?;
         let existing = app.store()?.connections().find(&candidate)?;
         let same = |existing: &Connection| {
-            existing.is_at(wish.mode(), wish.origin.as_ref())
+            existing.has_target(wish.mode(), wish.origin.as_ref())
                 && existing.account.as_ref().is_none_or(|known| known.id == account.id)
         };
         if existing.is_none_or(|existing| same(&existing)) {

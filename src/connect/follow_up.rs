@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use super::flow::Flow;
-use super::{ConnectError, Wish};
+use super::flow::ConnectFlow;
+use super::{ConnectError, ConnectRequest};
 use crate::connector::FollowUp;
 use crate::error::Result;
 use crate::model::Grant;
 use crate::runtime::Session;
 
 /// The follow-up call, and the choice where it lists several.
-pub(super) async fn choose(
-    flow: &Flow<'_>,
+pub(super) async fn select_resource(
+    flow: &ConnectFlow<'_>,
     session: &Session,
     follow_up: &FollowUp,
     grant: &Grant,
 ) -> Result<BTreeMap<String, String>> {
-    let Flow { app, wish, talk, .. } = flow;
-    let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::NothingGranted)?;
+    let ConnectFlow { app, request: wish, prompter: talk, .. } = flow;
+    let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::EmptyGrant)?;
     let request = session.request_to("GET", &url, grant)?;
     let response = app.http.send(request, &session.route).await?;
     if !response.is_success() {
@@ -40,71 +40,71 @@ pub(super) async fn choose(
         items.iter().map(|item| follow_up.label.text(item).unwrap_or_else(|| "(unnamed)".to_owned())).collect();
     let param = follow_up.choose_by.clone();
     // The connection stays at its place: scripts would otherwise write into another one under the same name.
-    let before = flow.before.as_ref().filter(|before| before.connection.auth == session.connection.auth);
-    let before = before.and_then(|before| identity(follow_up, &before.connection.kept));
+    let before = flow.previous.as_ref().filter(|before| before.connection.auth == session.connection.auth);
+    let before = before.and_then(|before| resource_id(follow_up, &before.connection.metadata));
     let chosen = match (wish.params.get(&param), items.len()) {
-        (_, 0) => return Err(ConnectError::NothingGranted.into()),
+        (_, 0) => return Err(ConnectError::EmptyGrant.into()),
         (Some(given), _) => {
             let fits = |index: &usize| {
                 labels[*index].eq_ignore_ascii_case(given)
-                    || kept(items[*index]).values().any(|value| same_place(value, given))
+                    || kept(items[*index]).values().any(|value| matches_resource(value, given))
             };
             let found = (0..items.len()).find(fits);
             found.ok_or_else(|| ConnectError::UnknownChoice {
-                requested: wish.requested(),
-                given: given.clone(),
+                command: wish.command(),
+                value: given.clone(),
                 param,
                 labels: labels.clone(),
             })?
         }
         (None, _) if before.is_some() => {
-            let same = |index: &usize| before == identity(follow_up, &kept(items[*index]));
+            let same = |index: &usize| before == resource_id(follow_up, &kept(items[*index]));
             let found = (0..items.len()).find(same);
             found.ok_or_else(|| {
-                let kept = flow.before.as_ref().map(|before| &before.connection.kept);
+                let kept = flow.previous.as_ref().map(|before| &before.connection.metadata);
                 let shown = kept.and_then(|kept| follow_up.keep.keys().filter_map(|name| kept.get(name)).next_back());
-                ConnectError::SiteTaken {
-                    requested: wish.requested(),
-                    before: shown.cloned().unwrap_or_default().into(),
+                ConnectError::ResourceNotGranted {
+                    command: wish.command(),
+                    current: shown.cloned().unwrap_or_default().into(),
                     param: param.into(),
                     labels: labels.clone(),
-                    other: other_command(wish).into(),
+                    command_for_new_name: other_command(wish).into(),
                 }
             })?
         }
         (None, 1) => 0,
         (None, _) if talk.is_interactive() => {
-            talk.choose("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
+            talk.select("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
         }
         (None, _) => {
-            return Err(ConnectError::Choice { requested: wish.requested(), param, labels }.into());
+            return Err(ConnectError::ChoiceRequired { command: wish.command(), param, labels }.into());
         }
     };
     Ok(kept(items[chosen]))
 }
 
 /// What says that two items are the same: the first of the kept values, which is the id.
-pub(super) fn identity(follow_up: &FollowUp, kept: &BTreeMap<String, String>) -> Option<String> {
+pub(super) fn resource_id(follow_up: &FollowUp, kept: &BTreeMap<String, String>) -> Option<String> {
     kept.get(follow_up.keep.keys().next()?).cloned()
 }
 
 /// The command that connects under a name that is free for another place.
-fn other_command(wish: &Wish) -> String {
+fn other_command(wish: &ConnectRequest) -> String {
     let account = wish.account.as_ref().map_or_else(|| "other".to_owned(), |account| format!("{account}-other"));
-    Wish {
+    ConnectRequest {
         connector: wish.connector.clone(),
         account: Some(account),
         auth: wish.auth.clone(),
         origin: wish.origin.clone(),
-        sandbox: wish.sandbox,
-        ..Wish::default()
+        is_sandbox: wish.is_sandbox,
+        ..ConnectRequest::default()
     }
-    .requested()
+    .command()
     .command
 }
 
 /// Whether a kept value is what the user typed: in any case, with or without a slash at its end, or its host alone.
-fn same_place(value: &str, given: &str) -> bool {
+fn matches_resource(value: &str, given: &str) -> bool {
     let host = Url::parse(value).ok().and_then(|url| url.host_str().map(str::to_owned));
     value.trim_end_matches('/').eq_ignore_ascii_case(given.trim_end_matches('/'))
         || host.is_some_and(|host| host.eq_ignore_ascii_case(given))

@@ -1,13 +1,13 @@
 //! Connecting an account and letting it go: from a connector and a person to a grant in the vault, and back.
 
+mod api_key;
 mod apps;
+mod callback;
 mod disconnect;
 mod flow;
 mod follow_up;
-mod key;
 mod oauth;
-mod redirect;
-mod talk;
+mod prompter;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,20 +17,20 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
-pub use apps::{AppSource, Registered, find_client};
-pub use disconnect::{Ended, disconnect};
+pub use apps::{AppSource, RegisteredApp, find_client};
+pub use disconnect::{DisconnectResult, disconnect};
 pub use flow::connect;
-pub use talk::{AskError, Conversation, Event, Question};
+pub use prompter::{ConnectEvent, PromptError, PromptQuestion, Prompter};
 
-use crate::connector::AppServer;
+use crate::connector::AuthorizationServer;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::{Client, Connection, ConnectionName, Mode, connect_command};
-use crate::oauth::{OAuthError, Offers, listener};
+use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, connect_command};
+use crate::oauth::{AuthCapabilities, OAuthError, callback_listener};
 use crate::secret::Secret;
 
 /// What the user asks of `integ connect`.
 #[derive(Debug, Default)]
-pub struct Wish {
+pub struct ConnectRequest {
     pub connector: String,
     pub account: Option<String>,
     /// The way of authenticating; the connector's usual one where absent.
@@ -43,37 +43,37 @@ pub struct Wish {
     pub device: bool,
     pub client_credentials: bool,
     /// The callback URL is pasted: nothing is listened on.
-    pub paste: bool,
-    pub redirect: listener::Wish,
+    pub is_paste: bool,
+    pub redirect: callback_listener::RedirectOptions,
     pub open_browser: bool,
     /// A token or a key is read instead of asking the vendor for one.
     pub token: Option<Secret>,
-    pub client: Option<Client>,
+    pub client: Option<ClientCredentials>,
     pub origin: Option<Url>,
-    pub sandbox: bool,
+    pub is_sandbox: bool,
     pub timeout: Duration,
 }
 
 /// The service that is to be connected, and the command that asks for it as it was asked for: what hints are made of, so
 /// that none leads from the sandbox to the real service, or from one origin to another.
 #[derive(Clone, Debug)]
-pub struct Requested {
+pub struct ConnectCommand {
     pub connector: String,
     pub command: String,
 }
 
-impl fmt::Display for Requested {
+impl fmt::Display for ConnectCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.connector)
     }
 }
 
-impl Wish {
-    pub fn mode(&self) -> Mode {
-        if self.sandbox { Mode::Sandbox } else { Mode::Live }
+impl ConnectRequest {
+    pub fn mode(&self) -> ConnectionMode {
+        if self.is_sandbox { ConnectionMode::Sandbox } else { ConnectionMode::Live }
     }
 
-    fn requested(&self) -> Requested {
+    fn command(&self) -> ConnectCommand {
         let connector = self.connector.clone();
         let name = ConnectionName::new(&connector, self.account.as_deref());
         let mut command = name.map_or_else(
@@ -83,13 +83,13 @@ impl Wish {
         if let Some(auth) = self.auth.as_ref().and_then(|auth| shlex::try_quote(auth).ok()) {
             command.push_str(&format!(" --auth {auth}"));
         }
-        Requested { connector, command }
+        ConnectCommand { connector, command }
     }
 }
 
 /// A connection that was made.
 #[derive(Debug)]
-pub struct Connected {
+pub struct ConnectResult {
     pub connection: Connection,
     pub missing_scopes: Vec<String>,
     /// Things that went otherwise than asked, in sentences.
@@ -99,62 +99,74 @@ pub struct Connected {
 /// Why no connection came of it, beside what OAuth and the vault say.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    #[error("{requested} needs a client id: no app is registered with integ")]
-    NoApp { requested: Requested },
-    #[error("{requested} needs a client id: no app is registered with integ for {}", server.value)]
-    NoAppAt { requested: Requested, server: Box<AppServer> },
-    #[error("{requested} needs a client secret, and none was given")]
-    NoSecret { requested: Requested },
-    #[error("{requested} needs a value for {name}: {prompt}")]
-    MissingParam { requested: Requested, name: String, prompt: String },
-    #[error("{requested} has no parameter {name:?}")]
-    UnknownParam { requested: Requested, name: String, known: Vec<String> },
+    #[error("{command} needs a client id: no app is registered with integ")]
+    MissingApp { command: ConnectCommand },
+    #[error("{command} needs a client id: no app is registered with integ for {}", server.value)]
+    MissingAppForServer { command: ConnectCommand, server: Box<AuthorizationServer> },
+    #[error("{command} needs a client secret, and none was given")]
+    MissingClientSecret { command: ConnectCommand },
+    #[error("{command} needs a value for {name}: {prompt}")]
+    MissingParam { command: ConnectCommand, name: String, prompt: String },
+    #[error("{command} has no parameter {name:?}")]
+    UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
     #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
-    BadChoice { requested: Requested, name: String, value: String, choices: Vec<String> },
+    InvalidChoice { command: ConnectCommand, name: String, value: String, choices: Vec<String> },
     #[error("invalid value {value:?} for {name}: it must be {expected}")]
-    BadParam { requested: Requested, name: Box<str>, value: Box<str>, expected: &'static str, example: Option<String> },
-    #[error("this is not {prompt} of {requested}: {why}")]
-    BadKey { requested: Requested, prompt: String, why: String },
-    #[error("{requested} refused the key: {why}")]
-    KeyRefused { requested: Requested, why: String },
-    #[error("{requested} does not offer {what}")]
-    NotOffered { requested: Requested, what: &'static str },
+    InvalidParam {
+        command: ConnectCommand,
+        name: Box<str>,
+        value: Box<str>,
+        expected: &'static str,
+        example: Option<String>,
+    },
+    #[error("this is not {prompt} of {command}: {why}")]
+    InvalidKey { command: ConnectCommand, prompt: String, why: String },
+    #[error("{command} refused the key: {why}")]
+    KeyRejected { command: ConnectCommand, why: String },
+    #[error("{command} does not offer {grant}")]
+    UnsupportedGrant { command: ConnectCommand, grant: &'static str },
     #[error(
-        "--allow-peer is not possible with {requested}: its sign-in has no PKCE, so that other users could take it over"
+        "--allow-peer is not possible with {command}: its sign-in has no PKCE, so that other users could take it over"
     )]
-    PeerCheckNeeded { requested: Requested },
-    #[error("{requested} takes only https redirect URIs")]
-    HttpsOnly { requested: Requested },
+    PeerCheckRequired { command: ConnectCommand },
+    #[error("{command} takes only https redirect URIs")]
+    HttpsRedirectRequired { command: ConnectCommand },
     #[error("the grant covers several: {}", labels.join(", "))]
-    Choice { requested: Requested, param: String, labels: Vec<String> },
+    ChoiceRequired { command: ConnectCommand, param: String, labels: Vec<String> },
     #[error("the grant covers nothing that could be connected")]
-    NothingGranted,
-    #[error("{given:?} is none of {}", labels.join(", "))]
-    UnknownChoice { requested: Requested, given: String, param: String, labels: Vec<String> },
-    #[error("{requested} is connected to {before}, which this grant does not cover: it covers {}", labels.join(", "))]
-    SiteTaken { requested: Requested, before: Box<str>, param: Box<str>, labels: Vec<String>, other: Box<str> },
+    EmptyGrant,
+    #[error("{value:?} is none of {}", labels.join(", "))]
+    UnknownChoice { command: ConnectCommand, value: String, param: String, labels: Vec<String> },
+    #[error("{command} is connected to {current}, which this grant does not cover: it covers {}", labels.join(", "))]
+    ResourceNotGranted {
+        command: ConnectCommand,
+        current: Box<str>,
+        param: Box<str>,
+        labels: Vec<String>,
+        command_for_new_name: Box<str>,
+    },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
-    #[error("the name {name} is taken by a live connection{place}")]
-    NameTaken { name: ConnectionName, place: String, command: String },
+    #[error("the name {name} is taken by a live connection{target}")]
+    NameTaken { name: ConnectionName, target: String, command: String },
     #[error("the sandbox's consent page did not lead back: status {status}")]
-    NoConsent { status: u16 },
+    SandboxConsentFailed { status: u16 },
     #[error("the pasted text is not a callback URL of this sign-in")]
-    BadPaste,
-    #[error("{requested} could not be connected")]
-    OAuth { requested: Requested, offers: Offers, source: Box<OAuthError> },
+    InvalidCallback,
+    #[error("{command} could not be connected")]
+    OAuth { command: ConnectCommand, offers: AuthCapabilities, source: Box<OAuthError> },
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Prompt(#[from] PromptError),
 }
 
 impl Remedy for ConnectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::NoApp { requested: Requested { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
+Self::MissingApp { command: ConnectCommand { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
 format!("`integ connector setup {connector}` says how to register one and what to run then; try it without:"),
 format!("integ connect {connector} --sandbox"),
 )),
-Self::NoAppAt { requested, server } => {
+Self::MissingAppForServer { command: requested, server } => {
 let value = shlex::try_quote(&server.value).map_or("VALUE".into(), Cow::into_owned);
 Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
 "register one there, then",
@@ -164,62 +176,62 @@ requested.connector, server.param
 ),
 ))
 }
-Self::NoSecret { requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
+Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
 .run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
-Self::MissingParam { requested, name, .. } => {
+Self::MissingParam { command: requested, name, .. } => {
 Diagnostic::new(Kind::Usage, "missing_param").run(format!("{} --param {name}=VALUE", requested.command))
 }
-Self::UnknownParam { requested, known, .. } => Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
+Self::UnknownParam { command: requested, known, .. } => Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
 Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
 None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
 }),
-Self::BadChoice { requested, name, choices, .. } => {
+Self::InvalidChoice { command: requested, name, choices, .. } => {
 let choice = choices.first().map_or("VALUE", String::as_str);
 Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={choice}", requested.command))
 }
-Self::BadParam { requested, name, example, .. } => {
+Self::InvalidParam { command: requested, name, example, .. } => {
 let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
 let example = example.as_deref().unwrap_or("VALUE");
 Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={example}", requested.command))
 }
-Self::BadKey { requested, .. } => Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command)),
-Self::KeyRefused { requested, .. } => {
+Self::InvalidKey { command: requested, .. } => Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command)),
+Self::KeyRejected { command: requested, .. } => {
 Diagnostic::new(Kind::AuthNeeded, "key_refused").run(format!("{} --with-token", requested.command))
 }
-Self::NotOffered { requested, .. } => {
+Self::UnsupportedGrant { command: requested, .. } => {
 Diagnostic::new(Kind::Usage, "not_offered").run(format!("integ connector show {}", requested.connector))
 }
-Self::HttpsOnly { requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed").hint(Hint::new(
+Self::HttpsRedirectRequired { command: requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed").hint(Hint::new(
 "bring a tunnel to a port of yours:",
 format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
 )),
-Self::PeerCheckNeeded { requested } => {
+Self::PeerCheckRequired { command: requested } => {
 Diagnostic::new(Kind::Usage, "peer_check_needed").run(format!("{} --paste", requested.command))
 }
-Self::Choice { requested, param, labels } | Self::UnknownChoice { requested, param, labels, .. } => {
+Self::ChoiceRequired { command: requested, param, labels } | Self::UnknownChoice { command: requested, param, labels, .. } => {
 Diagnostic::new(Kind::Usage, "choice_needed").run(format!("{} --param {param}={}", requested.command, first_quoted(labels)))
 }
-Self::SiteTaken { param, labels, other, .. } => Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
+Self::ResourceNotGranted { param, labels, command_for_new_name: other, .. } => Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
 "connect the other one under a name of its own:",
 format!("{other} --param {param}={}", first_quoted(labels)),
 )),
-Self::NothingGranted => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
+Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
 Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
 Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
-Self::NoConsent { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
+Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
 .hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
-Self::NoConsent { .. } => Diagnostic::new(Kind::Failed, "no_consent")
+Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "no_consent")
 .hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
 Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
-Self::BadPaste => Diagnostic::new(Kind::Usage, "invalid_callback")
+Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
 .hint(Hint::text("paste the whole address that the browser shows after you have consented")),
-Self::OAuth { requested, offers, source } => {
+Self::OAuth { command: requested, offers, source } => {
 let found = source.diagnostic_for(&requested.connector, &requested.command, offers);
 // Nothing is there yet that could be connected again.
-let is_refused = matches!(**source, OAuthError::Refused { .. });
+let is_refused = matches!(**source, OAuthError::InvalidGrant { .. });
 Diagnostic { code: if is_refused { "refused" } else { found.code }, ..found }
 }
-Self::Ask(error) => error.diagnostic(),
+Self::Prompt(error) => error.diagnostic(),
 }
     }
 }

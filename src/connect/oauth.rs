@@ -2,115 +2,121 @@
 
 use std::collections::BTreeMap;
 
-use super::flow::{Flow, USERINFO};
-use super::redirect::Redirection;
-use super::talk::Interrupted;
-use super::{AppSource, ConnectError, Event, Question, Registered, apps, find_client, follow_up};
-use crate::connector::scopes::{self, Asked};
-use crate::connector::{AppServer, ClientSecretRule, Fragment, GrantKind, OAuth2, ScopeRule, app_server};
+use super::callback::CallbackMethod;
+use super::flow::{ConnectFlow, USERINFO};
+use super::prompter::ConnectInterrupted;
+use super::{AppSource, ConnectError, ConnectEvent, PromptQuestion, RegisteredApp, apps, find_client, follow_up};
+use crate::connector::scopes::{self, RequestedScopes};
+use crate::connector::{
+    AuthorizationServer, ClientSecretPolicy, GrantType, ImplicitFlow, OAuth2, ScopeRule, authorization_server,
+};
 use crate::env;
 use crate::error::Result;
-use crate::model::{Client, Grant, Renewal};
-use crate::oauth::access::{after, current_client};
+use crate::model::{ClientCredentials, Grant, RefreshMethod};
 use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
-use crate::oauth::lifetime::lifetime;
-use crate::oauth::start::Handover;
-use crate::oauth::{OAuthError, Party, Tokens, device};
+use crate::oauth::lifetime::token_lifetime;
+use crate::oauth::refresh::{add_seconds, current_client};
+use crate::oauth::start_page::StartPageServer;
+use crate::oauth::{OAuthClient, OAuthError, Tokens, device};
 use crate::runtime::Session;
 use crate::sandbox;
 
 /// Runs the grant that the wish names, else the connector's usual one, and notes in the session what came with it.
-pub(super) async fn grant(flow: &Flow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
-    let kind = if flow.wish.device {
-        GrantKind::DeviceCode
-    } else if flow.wish.client_credentials {
-        GrantKind::ClientCredentials
+pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
+    let kind = if flow.request.device {
+        GrantType::DeviceCode
+    } else if flow.request.client_credentials {
+        GrantType::ClientCredentials
     } else {
-        rules.grants.first().copied().unwrap_or(GrantKind::AuthorizationCode)
+        rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode)
     };
     let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret))?;
-    let named = flow.named_scopes(rules);
-    let mut asked = scopes::to_ask(&rules.scope, &named);
-    let for_people = rules.grants.iter().any(|kind| *kind != GrantKind::ClientCredentials);
-    if kind == GrantKind::ClientCredentials && for_people && named.is_empty() {
+    let named = flow.requested_scopes(rules);
+    let mut asked = scopes::requested(&rules.scope, &named);
+    let for_people = rules.grants.iter().any(|kind| *kind != GrantType::ClientCredentials);
+    if kind == GrantType::ClientCredentials && for_people && named.is_empty() {
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }
     let redirect = match kind {
-        GrantKind::AuthorizationCode => Some(flow.redirection(&rules.redirect, session)?),
-        GrantKind::DeviceCode | GrantKind::ClientCredentials => None,
+        GrantType::AuthorizationCode => Some(flow.callback_method(&rules.redirect, session)?),
+        GrantType::DeviceCode | GrantType::ClientCredentials => None,
     };
     let view = session.clone();
-    let redirect_uri = redirect.as_ref().map(Redirection::uri);
-    let party = Party::of(&view, flow.app, client.clone(), redirect_uri).await;
-    let party = party.map_err(|error| flow.failed(error))?;
+    let redirect_uri = redirect.as_ref().map(CallbackMethod::uri);
+    let party = OAuthClient::for_session(&view, flow.app, client.clone(), redirect_uri).await;
+    let party = party.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.app, &session.connector.id, source, &server)?;
     }
-    if rules.issuer.is_some() && flow.named_scopes(rules).is_empty() {
-        scopes::leave_out_unlisted(&mut asked, &rules.scope, &party.endpoints.scopes);
+    if rules.issuer.is_some() && flow.requested_scopes(rules).is_empty() {
+        scopes::retain_listed(&mut asked, &rules.scope, &party.server.scopes_supported);
     }
     let connection = &mut session.connection;
-    connection.scopes_asked = asked.values().flatten().cloned().collect();
+    connection.scopes_requested = asked.values().flatten().cloned().collect();
     let tokens = match redirect {
         Some(redirect) => {
-            let (tokens, callback) = by_code(flow, &view, &party, redirect, &asked).await?;
+            let (tokens, callback) = authorization_code_grant(flow, &view, &party, redirect, &asked).await?;
             let kept = rules.callback_keep.iter();
             let found =
                 kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
-            connection.kept.extend(found);
+            connection.metadata.extend(found);
             tokens
         }
-        None if kind == GrantKind::DeviceCode => by_device(flow, &party, &asked).await?,
-        None => party.client_credentials(&connection.scopes_asked).await.map_err(|error| flow.failed(error))?,
+        None if kind == GrantType::DeviceCode => device_code_grant(flow, &party, &asked).await?,
+        None => party
+            .request_client_credentials_token(&connection.scopes_requested)
+            .await
+            .map_err(|error| flow.oauth_error(error))?,
     };
     // There is no user to ask about where a client stands for itself.
-    let userinfo = party.endpoints.userinfo.as_ref().filter(|_| kind != GrantKind::ClientCredentials);
-    connection.kept.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
-    connection.kept.extend(tokens.kept.clone());
-    if let (true, Some(param)) = (party.falls_back.get(), &rules.client_auth_param) {
+    let userinfo = party.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
+    connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
+    connection.metadata.extend(tokens.metadata.clone());
+    if let (true, Some(param)) = (party.uses_post_fallback.get(), &rules.client_auth_param) {
         // What the server took is shown again by each refresh.
-        connection.kept.insert(param.clone(), "post".to_owned());
+        connection.metadata.insert(param.clone(), "post".to_owned());
     }
     connection.account.clone_from(&tokens.account);
     connection.scopes_granted = tokens.scopes.clone();
-    let grant = flow.grant_of(tokens, client, kind);
+    let grant = flow.grant_from_tokens(tokens, client, kind);
     if let Some(declared) = &rules.follow_up {
-        let kept = follow_up::choose(flow, session, declared, &grant).await?;
-        session.connection.kept.extend(kept);
+        let kept = follow_up::select_resource(flow, session, declared, &grant).await?;
+        session.connection.metadata.extend(kept);
     }
     Ok(grant)
 }
 
-async fn by_code(
-    flow: &Flow<'_>,
+async fn authorization_code_grant(
+    flow: &ConnectFlow<'_>,
     session: &Session,
-    party: &Party<'_>,
-    redirect: Redirection,
-    asked: &Asked,
+    party: &OAuthClient<'_>,
+    redirect: CallbackMethod,
+    asked: &RequestedScopes,
 ) -> Result<(Tokens, Callback)> {
-    let pending = authorize::request(party, redirect.uri(), asked).map_err(|error| flow.failed(error))?;
-    let (callback, browser) = flow.receive(redirect, &pending, "code", session).await?;
+    let pending =
+        authorize::authorization_request(party, redirect.uri(), asked).map_err(|error| flow.oauth_error(error))?;
+    let (callback, browser) = flow.receive_callback(redirect, &pending, "code", session).await?;
     let exchanged = party.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
     if let Some(browser) = browser {
         let outcome = match &exchanged {
             Ok(_) => connected(session),
             Err(_) => format!("{} was not connected. The terminal shows why.", session.connector.name),
         };
-        browser.tell(&outcome).await;
+        browser.show_outcome(&outcome).await;
     }
-    Ok((exchanged.map_err(|error| flow.failed(error))?, callback))
+    Ok((exchanged.map_err(|error| flow.oauth_error(error))?, callback))
 }
 
 fn connected(session: &Session) -> String {
     format!("{} is connected. You can close this page and go back to the terminal.", session.connector.name)
 }
 
-async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<Tokens> {
-    let authorization = device::start(party, asked).await.map_err(|error| flow.failed(error))?;
+async fn device_code_grant(flow: &ConnectFlow<'_>, party: &OAuthClient<'_>, asked: &RequestedScopes) -> Result<Tokens> {
+    let authorization = device::request_device_code(party, asked).await.map_err(|error| flow.oauth_error(error))?;
     let complete = authorization.verification_uri_complete.as_ref();
-    flow.talk.tell(&Event::Device {
+    flow.prompter.notify(&ConnectEvent::DeviceCode {
         verification_uri: authorization.verification_uri.as_str(),
         verification_uri_complete: complete.map(url::Url::as_str),
         user_code: &authorization.user_code,
@@ -118,33 +124,37 @@ async fn by_device(flow: &Flow<'_>, party: &Party<'_>, asked: &Asked) -> Result<
     });
     let page = complete.unwrap_or(&authorization.verification_uri);
     // Lives until the flow has ended. Where it cannot be served no browser is opened: the page has been printed.
-    let openable = flow.wish.open_browser && authorize::check_openable(page).is_ok();
-    let handover = openable.then(|| Handover::start(page)).and_then(Result::ok);
+    let openable = flow.request.open_browser && authorize::check_openable(page).is_ok();
+    let handover = openable.then(|| StartPageServer::start(page)).and_then(Result::ok);
     if let Some(handover) = &handover {
-        flow.talk.open_browser(handover.url());
+        flow.prompter.open_browser(handover.url());
     }
     tokio::select! {
-        tokens = device::poll(party, &authorization, flow.wish.timeout) => Ok(tokens.map_err(|error| flow.failed(error))?),
-        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        tokens = device::poll(party, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
+        _ = tokio::signal::ctrl_c() => Err(ConnectInterrupted.into()),
     }
 }
 
 /// A token that the vendor hands to the browser in the redirect's fragment.
-pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragment: &Fragment) -> Result<Grant> {
-    let (client, unassigned) = flow.client(session, GrantKind::AuthorizationCode, None)?;
+pub(super) async fn implicit_grant(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    fragment: &ImplicitFlow,
+) -> Result<Grant> {
+    let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None)?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.app, &session.connector.id, source, &server)?;
     }
-    let asked = scopes::to_ask(&fragment.scope, &flow.with_added(&fragment.scope, &flow.wish.scopes));
-    session.connection.scopes_asked = asked.values().flatten().cloned().collect();
-    let redirect = flow.redirection(&fragment.redirect, session)?;
+    let asked = scopes::requested(&fragment.scope, &flow.with_added(&fragment.scope, &flow.request.scopes));
+    session.connection.scopes_requested = asked.values().flatten().cloned().collect();
+    let redirect = flow.callback_method(&fragment.redirect, session)?;
     let mut values = session.values(None);
     values.set("client_id", &client.id);
-    let pending = authorize::fragment_request(fragment, &values, &session.route, redirect.uri(), &asked);
-    let pending = pending.map_err(|error| flow.failed(error))?;
-    let (callback, browser) = flow.receive(redirect, &pending, &fragment.token, session).await?;
+    let pending = authorize::implicit_request(fragment, &values, &session.route, redirect.uri(), &asked);
+    let pending = pending.map_err(|error| flow.oauth_error(error))?;
+    let (callback, browser) = flow.receive_callback(redirect, &pending, &fragment.token, session).await?;
     if let Some(browser) = browser {
-        browser.tell(&connected(session)).await;
+        browser.show_outcome(&connected(session)).await;
     }
     Ok(Grant {
         access_token: callback.code,
@@ -154,24 +164,28 @@ pub(super) async fn fragment_grant(flow: &Flow<'_>, session: &mut Session, fragm
         issued_at: flow.app.clock.now(),
         expires_at: None,
         refresh_expires_at: None,
-        renewal: Renewal::None,
+        refresh_method: RefreshMethod::None,
     })
 }
 
-impl Flow<'_> {
+impl ConnectFlow<'_> {
     /// An error of the protocol, with the connector whose flow it ended.
-    pub(super) fn failed(&self, source: OAuthError) -> ConnectError {
-        ConnectError::OAuth { requested: self.wish.requested(), offers: self.offers.clone(), source: Box::new(source) }
+    pub(super) fn oauth_error(&self, source: OAuthError) -> ConnectError {
+        ConnectError::OAuth {
+            command: self.request.command(),
+            offers: self.capabilities.clone(),
+            source: Box::new(source),
+        }
     }
 
-    fn grant_of(&self, tokens: Tokens, client: Client, kind: GrantKind) -> Grant {
+    fn grant_from_tokens(&self, tokens: Tokens, client: ClientCredentials, kind: GrantType) -> Grant {
         let now = self.app.clock.now();
-        let expires_at = lifetime(&tokens, None, now).and_then(|seconds| after(now, seconds));
+        let expires_at = token_lifetime(&tokens, None, now).and_then(|seconds| add_seconds(now, seconds));
         Grant {
-            renewal: match (kind, &tokens.refresh_token) {
-                (GrantKind::ClientCredentials, _) => Renewal::ClientCredentials,
-                (_, Some(_)) => Renewal::RefreshToken,
-                (_, None) => Renewal::None,
+            refresh_method: match (kind, &tokens.refresh_token) {
+                (GrantType::ClientCredentials, _) => RefreshMethod::ClientCredentials,
+                (_, Some(_)) => RefreshMethod::RefreshToken,
+                (_, None) => RefreshMethod::None,
             },
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
@@ -179,7 +193,7 @@ impl Flow<'_> {
             client: Some(client),
             issued_at: now,
             expires_at,
-            refresh_expires_at: tokens.refresh_lifetime.and_then(|seconds| after(now, seconds)),
+            refresh_expires_at: tokens.refresh_expires_in.and_then(|seconds| add_seconds(now, seconds)),
         }
     }
 
@@ -188,24 +202,25 @@ impl Flow<'_> {
     fn client(
         &self,
         session: &Session,
-        kind: GrantKind,
-        rule: Option<ClientSecretRule>,
-    ) -> Result<(Client, Option<(AppSource, AppServer)>)> {
+        kind: GrantType,
+        rule: Option<ClientSecretPolicy>,
+    ) -> Result<(ClientCredentials, Option<(AppSource, AuthorizationServer)>)> {
         let Session { connector, auth, connection, .. } = session;
-        let server = app_server(connector, auth, &connection.params);
+        let server = authorization_server(connector, auth, &connection.params);
         let mut unassigned = None;
-        let found = match &self.wish.client {
+        let found = match &self.request.client {
             Some(client) => Some(client.clone()),
-            None if self.wish.sandbox => {
+            None if self.request.is_sandbox => {
                 let (id, secret) = sandbox::sandbox_client(connector, &self.app.sandbox_seed()?);
-                Some(Client { id, secret: Some(secret) })
+                Some(ClientCredentials { id, secret: Some(secret) })
             }
             None => {
                 let registered = find_client(self.app, &connector.id, server.as_ref())?;
-                match self.own_client(session, server.as_ref(), registered.as_ref())? {
+                match self.previous_client(session, server.as_ref(), registered.as_ref())? {
                     Some(own) => Some(own),
                     None => registered.map(|found| {
-                        unassigned = server.clone().filter(|_| found.unassigned).map(|server| (found.source, server));
+                        unassigned =
+                            server.clone().filter(|_| found.is_unassigned).map(|server| (found.source, server));
                         found.client
                     }),
                 }
@@ -213,48 +228,48 @@ impl Flow<'_> {
         };
         let mut client = match found {
             Some(client) => client,
-            None if self.talk.is_interactive() => self.ask_client()?,
+            None if self.prompter.is_interactive() => self.prompt_client()?,
             None => {
-                let requested = self.wish.requested();
+                let requested = self.request.command();
                 return Err(match server {
-                    Some(server) => ConnectError::NoAppAt { requested, server: Box::new(server) },
-                    None => ConnectError::NoApp { requested },
+                    Some(server) => ConnectError::MissingAppForServer { command: requested, server: Box::new(server) },
+                    None => ConnectError::MissingApp { command: requested },
                 }
                 .into());
             }
         };
         if client.id.is_empty() {
-            return Err(ConnectError::NoApp { requested: self.wish.requested() }.into());
+            return Err(ConnectError::MissingApp { command: self.request.command() }.into());
         }
-        if client.secret.is_none() && !self.wish.sandbox {
+        if client.secret.is_none() && !self.request.is_sandbox {
             client.secret = env::secret(&env::CLIENT_SECRET);
         }
         let required = match rule {
             None => false,
-            Some(ClientSecretRule::Required) => true,
-            Some(ClientSecretRule::Optional) => kind == GrantKind::ClientCredentials,
-            Some(ClientSecretRule::OptionalForDevice) => kind != GrantKind::DeviceCode,
+            Some(ClientSecretPolicy::Required) => true,
+            Some(ClientSecretPolicy::Optional) => kind == GrantType::ClientCredentials,
+            Some(ClientSecretPolicy::OptionalForDevice) => kind != GrantType::DeviceCode,
         };
         if required && client.secret.is_none() {
-            return Err(ConnectError::NoSecret { requested: self.wish.requested() }.into());
+            return Err(ConnectError::MissingClientSecret { command: self.request.command() }.into());
         }
         Ok((client, unassigned))
     }
 
     /// The client that the connection was made with, with the secret that it has today; absent where the connection is to
     /// lead to another server now, and where an app was registered for the same server since.
-    fn own_client(
+    fn previous_client(
         &self,
         session: &Session,
-        server: Option<&AppServer>,
-        registered: Option<&Registered>,
-    ) -> Result<Option<Client>> {
-        let Some(before) = &self.before else { return Ok(None) };
+        server: Option<&AuthorizationServer>,
+        registered: Option<&RegisteredApp>,
+    ) -> Result<Option<ClientCredentials>> {
+        let Some(before) = &self.previous else { return Ok(None) };
         let Session { connector, auth, .. } = session;
         let is_newer = registered.is_some_and(|app| {
-            !app.unassigned && app.updated_at.is_some_and(|updated_at| updated_at > before.connection.connected_at)
+            !app.is_unassigned && app.updated_at.is_some_and(|updated_at| updated_at > before.connection.connected_at)
         });
-        let known = app_server(connector, auth, &before.connection.params);
+        let known = authorization_server(connector, auth, &before.connection.params);
         let same_server = known.as_ref().map(|known| &known.url) == server.map(|server| &server.url);
         if before.grant.client.is_none() || is_newer || !same_server {
             return Ok(None);
@@ -264,30 +279,32 @@ impl Flow<'_> {
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has
     /// several lists, what was kept does not say which scope was in which.
-    fn named_scopes(&self, rules: &OAuth2) -> Vec<String> {
-        let named = match &self.before {
-            Some(before) if self.wish.scopes.is_empty() && rules.scope.also.is_empty() => {
-                &before.connection.scopes_asked
+    fn requested_scopes(&self, rules: &OAuth2) -> Vec<String> {
+        let named = match &self.previous {
+            Some(before) if self.request.scopes.is_empty() && rules.scope.also.is_empty() => {
+                &before.connection.scopes_requested
             }
-            _ => &self.wish.scopes,
+            _ => &self.request.scopes,
         };
         self.with_added(&rules.scope, named)
     }
 
     fn with_added(&self, rule: &ScopeRule, named: &[String]) -> Vec<String> {
-        let added = &self.wish.added_scopes;
+        let added = &self.request.added_scopes;
         if added.is_empty() {
             return named.to_vec();
         }
-        let before = self.before.as_ref().map(|before| &before.connection.scopes_asked);
-        let base = if self.wish.scopes.is_empty() { before.map_or(&[][..], Vec::as_slice) } else { named };
-        scopes::to_add(rule, base, added)
+        let before = self.previous.as_ref().map(|before| &before.connection.scopes_requested);
+        let base = if self.request.scopes.is_empty() { before.map_or(&[][..], Vec::as_slice) } else { named };
+        scopes::extended(rule, base, added)
     }
 
-    fn ask_client(&self) -> Result<Client, ConnectError> {
-        let ask = |prompt, secret, missing| self.talk.ask(&Question::Text { prompt, example: None, secret, missing });
+    fn prompt_client(&self) -> Result<ClientCredentials, ConnectError> {
+        let ask = |prompt, secret, missing| {
+            self.prompter.prompt(&PromptQuestion::Text { prompt, example: None, is_secret: secret, flag_hint: missing })
+        };
         let id = ask("Client ID of your app", false, "--client-id ID")?;
         let secret = ask("Client secret (empty for none)", true, "--client-secret-file FILE")?;
-        Ok(Client { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
+        Ok(ClientCredentials { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
     }
 }

@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::host::HostPart;
-use super::{Auth, Connector, Template, parts, variable};
+use super::hosts::HostTemplate;
+use super::{AuthMethod, Connector, Template, credential_parts, env_variable_name};
 
 /// The most hosts that one template may expand to. `validate` refuses a file with more: a list that nobody reads hides hosts.
-pub(super) const MOST_HOSTS: usize = 64;
+pub(super) const MAX_HOSTS: usize = 64;
 
 /// All that a connector file can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +45,9 @@ impl Capabilities {
         let id = &connector.id;
         Self {
             hosts: hosts(connector),
-            variables: parts(connector)
+            variables: credential_parts(connector)
                 .iter()
-                .map(|part| variable(id, part))
+                .map(|part| env_variable_name(id, part))
                 .collect::<BTreeSet<_>>()
                 .into_iter()
                 .collect(),
@@ -57,7 +57,7 @@ impl Capabilities {
     }
 
     /// What these have that `former` has not, one line each.
-    pub fn added_to(&self, former: &Self) -> Vec<String> {
+    pub fn added_since(&self, former: &Self) -> Vec<String> {
         let mut added = Vec::new();
         let mut add = |what: &str, now: Vec<&String>, before: Vec<&String>| {
             added.extend(now.into_iter().filter(|item| !before.contains(item)).map(|item| format!("{what} {item}")));
@@ -100,7 +100,11 @@ fn secrets(connector: &Connector) -> Vec<String> {
 
 /// Every URL template that requests of one authentication method are made from, with what it is for; paths that follow the
 /// API's base are left out.
-pub fn urls<'c>(connector: &'c Connector, name: &str, auth: &'c Auth) -> Vec<(&'c Template, &'static str)> {
+pub fn url_templates<'c>(
+    connector: &'c Connector,
+    name: &str,
+    auth: &'c AuthMethod,
+) -> Vec<(&'c Template, &'static str)> {
     let mut urls: Vec<(&Template, &str)> = Vec::new();
     let mut add = |url: Option<&'c Template>, purpose| urls.extend(url.map(|url| (url, purpose)));
     add(auth.base.as_ref().or(connector.api.base.as_ref()), "API");
@@ -146,8 +150,8 @@ fn hosts(connector: &Connector) -> Vec<HostUse> {
     type Uses<'c> = IndexMap<&'static str, Vec<&'c str>>;
     let mut hosts: IndexMap<(String, Option<String>), Uses<'_>> = IndexMap::new();
     for (name, auth) in &connector.auth {
-        for (template, purpose) in urls(connector, name, auth) {
-            for found in expand(connector, auth, template) {
+        for (template, purpose) in url_templates(connector, name, auth) {
+            for found in expand_hosts(connector, auth, template) {
                 let methods = hosts.entry(found).or_default().entry(purpose).or_default();
                 if !methods.contains(&name.as_str()) {
                     methods.push(name);
@@ -181,7 +185,7 @@ fn hosts(connector: &Connector) -> Vec<HostUse> {
 }
 
 /// The values that a file itself gives to each name: defaults, choices, and what follows from choices.
-pub(super) fn known_values<'c>(connector: &'c Connector, auth: &'c Auth) -> BTreeMap<&'c str, Vec<&'c str>> {
+pub(super) fn known_values<'c>(connector: &'c Connector, auth: &'c AuthMethod) -> BTreeMap<&'c str, Vec<&'c str>> {
     let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, param) in connector.params(auth) {
         values.entry(name).or_default().extend(param.default.iter().chain(&param.choices).map(String::as_str));
@@ -197,23 +201,23 @@ pub(super) fn known_values<'c>(connector: &'c Connector, auth: &'c Auth) -> BTre
 }
 
 /// How many hosts a template expands to.
-pub(super) fn combinations(connector: &Connector, auth: &Auth, template: &Template) -> usize {
+pub(super) fn host_count(connector: &Connector, auth: &AuthMethod, template: &Template) -> usize {
     let values = known_values(connector, auth);
     let count = |name: &str| values.get(name).map_or(1, |known| known.len() + 1);
-    HostPart::of(template).names().map(count).fold(1, usize::saturating_mul)
+    HostTemplate::of(template).placeholders().map(count).fold(1, usize::saturating_mul)
 }
 
 /// Every host that a template leads to, with who decides an open part.
 ///
 /// A parameter with choices is closed. One with a default alone is both: the default is named, and the user may give
 /// another.
-fn expand(connector: &Connector, auth: &Auth, template: &Template) -> Vec<(String, Option<String>)> {
+fn expand_hosts(connector: &Connector, auth: &AuthMethod, template: &Template) -> Vec<(String, Option<String>)> {
     let (texts, deciders) = expansion(connector, auth, template);
     let decided_by = (!deciders.is_empty()).then(|| deciders.join(", "));
     let mut found = Vec::new();
     for text in texts {
         let decided_by = decided_by.clone().filter(|_| text.contains(['{', '*']));
-        let one = (shown(&text), decided_by);
+        let one = (display_host(&text), decided_by);
         if !found.contains(&one) {
             found.push(one);
         }
@@ -222,16 +226,16 @@ fn expand(connector: &Connector, auth: &Auth, template: &Template) -> Vec<(Strin
 }
 
 /// The scheme and host of every URL that a template can become, braces and patterns left for what is open.
-pub(super) fn expanded(connector: &Connector, auth: &Auth, template: &Template) -> Vec<String> {
+pub(super) fn expand_origins(connector: &Connector, auth: &AuthMethod, template: &Template) -> Vec<String> {
     expansion(connector, auth, template).0
 }
 
-fn expansion(connector: &Connector, auth: &Auth, template: &Template) -> (Vec<String>, Vec<String>) {
-    let part = HostPart::of(template);
+fn expansion(connector: &Connector, auth: &AuthMethod, template: &Template) -> (Vec<String>, Vec<String>) {
+    let part = HostTemplate::of(template);
     let values = known_values(connector, auth);
     let mut texts = vec![part.text().to_owned()];
     let mut deciders = Vec::new();
-    for name in part.names() {
+    for name in part.placeholders() {
         let open = format!("{{{name}}}");
         let param = connector.params(auth).find(|(known, _)| *known == name).map(|(_, param)| param);
         let known = values.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -247,13 +251,13 @@ fn expansion(connector: &Connector, auth: &Auth, template: &Template) -> (Vec<St
             });
         }
         let fill = |text: &String| replacements.iter().map(|value| text.replace(&open, value)).collect::<Vec<_>>();
-        texts = texts.iter().flat_map(fill).take(MOST_HOSTS).collect();
+        texts = texts.iter().flat_map(fill).take(MAX_HOSTS).collect();
     }
     (texts, deciders)
 }
 
 /// The host of a URL or of the beginning of one, as it is asked for; what is open keeps its braces.
-fn shown(text: &str) -> String {
+fn display_host(text: &str) -> String {
     let bare = text.strip_prefix("https://").unwrap_or(text);
     match Url::parse(text) {
         Ok(url) if !bare.contains(['{', '*']) && url.has_host() => host_and_port(&url),

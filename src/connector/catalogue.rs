@@ -8,9 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::pin::{Pin, sha256};
-use super::{Connector, ConnectorError, LARGEST, validate};
-use crate::near::{near, suggest_or_list};
+use super::pin::{Pin, sha256_hex};
+use super::{Connector, ConnectorError, MAX_CONNECTOR_BYTES, validate};
+use crate::near::{closest, did_you_mean_or_list};
 use crate::{files, nesting};
 
 macro_rules! embedded {
@@ -49,26 +49,26 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
 ];
 
 /// What several services of one vendor share.
-const VENDORS: &[(&str, &str)] = &[
+const BASE_FILES: &[(&str, &str)] = &[
     ("google", include_str!("../../connectors/vendors/google.toml")),
     ("microsoft", include_str!("../../connectors/vendors/microsoft.toml")),
 ];
 
 /// Lists of which a file says its own part and the vendor's holds beside it.
-const ADD_UP: &[&str] = &["errors", "unsure"];
+const CONCATENATED_KEYS: &[&str] = &["errors", "unsure"];
 
 /// Characters of an id: far more than any service's name, far fewer than a file's name may have.
-pub(super) const LONGEST_ID: usize = 64;
+pub(super) const MAX_ID_LENGTH: usize = 64;
 
 /// How often a file is read again that an installation may be replacing.
-const READS: usize = 8;
+const MAX_READ_ATTEMPTS: usize = 8;
 
 /// Where a connector's file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConnectorSource {
     BuiltIn,
     /// Written by the user: it has no pin, and it cannot take the place of a built-in one.
-    Own(PathBuf),
+    UserFile(PathBuf),
     /// Looked at and pinned by `integ connector install`.
     Installed {
         path: PathBuf,
@@ -76,11 +76,11 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl ConnectorSource {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::BuiltIn => None,
-            Self::Own(path) | Self::Installed { path, .. } => Some(path),
+            Self::UserFile(path) | Self::Installed { path, .. } => Some(path),
         }
     }
 
@@ -88,7 +88,7 @@ impl Source {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::BuiltIn => "built-in",
-            Self::Own(_) => "own",
+            Self::UserFile(_) => "own",
             Self::Installed { .. } => "installed",
         }
     }
@@ -115,23 +115,23 @@ impl Catalogue {
     }
 
     /// Whether a connector has this id. No connector is parsed.
-    pub fn has(&self, id: &str) -> bool {
-        built_in(id).is_some() || (is_id(id) && std::fs::symlink_metadata(self.file_of(id)).is_ok())
+    pub fn contains(&self, id: &str) -> bool {
+        built_in(id).is_some() || (is_valid_id(id) && std::fs::symlink_metadata(self.path_of(id)).is_ok())
     }
 
     /// Where the user's connector of this id lies, if there is one.
-    pub fn file_of(&self, id: &str) -> PathBuf {
+    pub fn path_of(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.toml"))
     }
 
-    pub(super) fn pin_of(&self, id: &str) -> PathBuf {
+    pub(super) fn pin_path_of(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.pin.json"))
     }
 
     /// The ids of all connectors, sorted, with where each comes from. No connector is parsed.
-    pub fn ids(&self) -> Vec<(String, Source)> {
-        let mut ids: BTreeMap<String, Source> =
-            BUILT_IN.iter().map(|(id, _)| ((*id).to_owned(), Source::BuiltIn)).collect();
+    pub fn ids(&self) -> Vec<(String, ConnectorSource)> {
+        let mut ids: BTreeMap<String, ConnectorSource> =
+            BUILT_IN.iter().map(|(id, _)| ((*id).to_owned(), ConnectorSource::BuiltIn)).collect();
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
@@ -139,12 +139,14 @@ impl Catalogue {
                 continue;
             };
             let id = id.to_owned();
-            let pin = Pin::read(&self.pin_of(&id));
+            let pin = Pin::read(&self.pin_path_of(&id));
             let source = match (&pin, ids.contains_key(&id)) {
-                (Ok(Some(pin)), true) if pin.replaces_built_in => Source::Installed { path, replaces_built_in: true },
+                (Ok(Some(pin)), true) if pin.replaces_built_in => {
+                    ConnectorSource::Installed { path, replaces_built_in: true }
+                }
                 (_, true) => continue,
-                (Ok(None), false) => Source::Own(path),
-                (_, false) => Source::Installed { path, replaces_built_in: false },
+                (Ok(None), false) => ConnectorSource::UserFile(path),
+                (_, false) => ConnectorSource::Installed { path, replaces_built_in: false },
             };
             ids.insert(id, source);
         }
@@ -155,11 +157,11 @@ impl Catalogue {
     /// that the user wrote, whose lists need no approval.
     ///
     /// # Errors
-    /// [`ConnectorError::Pin`] for a pin that cannot be read, and the errors of [`Self::text`].
+    /// [`ConnectorError::InvalidPin`] for a pin that cannot be read, and the errors of [`Self::text`].
     pub fn approved_variables(&self, id: &str) -> Result<Option<Vec<String>>, ConnectorError> {
-        let (_, Source::Installed { .. }) = self.text(id)? else { return Ok(None) };
-        let path = self.pin_of(id);
-        let pin = Pin::read(&path).map_err(|source| ConnectorError::Pin { id: id.to_owned(), path, source })?;
+        let (_, ConnectorSource::Installed { .. }) = self.text(id)? else { return Ok(None) };
+        let path = self.pin_path_of(id);
+        let pin = Pin::read(&path).map_err(|source| ConnectorError::InvalidPin { id: id.to_owned(), path, source })?;
         Ok(Some(pin.map(|pin| pin.capabilities.variables).unwrap_or_default()))
     }
 
@@ -167,7 +169,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`ConnectorError::Unknown`] with the likely one, [`ConnectorError::Invalid`] with the first mistake,
-    /// [`ConnectorError::Changed`] for an installed one that is not what was installed.
+    /// [`ConnectorError::ChecksumMismatch`] for an installed one that is not what was installed.
     pub fn get(&self, id: &str) -> Result<Connector, ConnectorError> {
         let (text, source) = self.text(id)?;
         let invalid =
@@ -186,58 +188,58 @@ impl Catalogue {
     /// The text of a connector's file.
     ///
     /// # Errors
-    /// [`ConnectorError::Unknown`], [`ConnectorError::Untrusted`], [`ConnectorError::Pin`], [`ConnectorError::Changed`].
-    pub fn text(&self, id: &str) -> Result<(String, Source), ConnectorError> {
+    /// [`ConnectorError::Unknown`], [`ConnectorError::Untrusted`], [`ConnectorError::InvalidPin`], [`ConnectorError::ChecksumMismatch`].
+    pub fn text(&self, id: &str) -> Result<(String, ConnectorSource), ConnectorError> {
         let built_in = built_in(id);
         if let Some(found) = self.file(id, built_in.is_some())? {
             return Ok(found);
         }
         match built_in {
-            Some(text) => Ok((text.to_owned(), Source::BuiltIn)),
-            None => Err(ConnectorError::Unknown { id: id.to_owned(), likely: self.likely(id) }),
+            Some(text) => Ok((text.to_owned(), ConnectorSource::BuiltIn)),
+            None => Err(ConnectorError::Unknown { id: id.to_owned(), suggestion: self.suggest(id) }),
         }
     }
 
     /// The user's file of an id, if it counts: in the place of a built-in one it must be pinned as such.
-    fn file(&self, id: &str, built_in: bool) -> Result<Option<(String, Source)>, ConnectorError> {
-        if !is_id(id) {
+    fn file(&self, id: &str, built_in: bool) -> Result<Option<(String, ConnectorSource)>, ConnectorError> {
+        if !is_valid_id(id) {
             return Ok(None);
         }
-        let path = self.file_of(id);
+        let path = self.path_of(id);
         let mut last_pin = None;
-        for _ in 0..READS {
-            files::check_trusted(&self.pin_of(id))?;
-            let pin = Pin::read(&self.pin_of(id)).map_err(|source| ConnectorError::Pin {
+        for _ in 0..MAX_READ_ATTEMPTS {
+            files::check_trusted(&self.pin_path_of(id))?;
+            let pin = Pin::read(&self.pin_path_of(id)).map_err(|source| ConnectorError::InvalidPin {
                 id: id.to_owned(),
-                path: self.pin_of(id),
+                path: self.pin_path_of(id),
                 source,
             })?;
             if built_in && !pin.as_ref().is_some_and(|pin| pin.replaces_built_in) {
                 return Ok(None);
             }
-            let Some(text) = files::read_trusted_text(&path, LARGEST as u64)? else { return Ok(None) };
+            let Some(text) = files::read_trusted_text(&path, MAX_CONNECTOR_BYTES as u64)? else { return Ok(None) };
             match pin {
-                None => return Ok(Some((text, Source::Own(path)))),
-                Some(pin) if pin.admits(&sha256(text.as_bytes())) => {
-                    return Ok(Some((text, Source::Installed { path, replaces_built_in: built_in })));
+                None => return Ok(Some((text, ConnectorSource::UserFile(path)))),
+                Some(pin) if pin.matches(&sha256_hex(text.as_bytes())) => {
+                    return Ok(Some((text, ConnectorSource::Installed { path, replaces_built_in: built_in })));
                 }
                 // An installation wrote both between the two reads, unless the pin stays what it was.
                 Some(pin) if last_pin.as_ref() == Some(&pin) => break,
                 Some(pin) => last_pin = Some(pin),
             }
         }
-        Err(ConnectorError::Changed { id: id.to_owned(), path })
+        Err(ConnectorError::ChecksumMismatch { id: id.to_owned(), path })
     }
 
-    fn likely(&self, id: &str) -> Option<String> {
+    fn suggest(&self, id: &str) -> Option<String> {
         let ids = self.ids();
-        near(id, ids.iter().map(|(known, _)| known.as_str())).map(str::to_owned)
+        closest(id, ids.iter().map(|(known, _)| known.as_str())).map(str::to_owned)
     }
 }
 
 /// An id becomes a file's name and a part of connections' names: nothing that is none may leave the folder.
-pub(super) fn is_id(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.len())
+pub(super) fn is_valid_id(id: &str) -> bool {
+    (1..=MAX_ID_LENGTH).contains(&id.len())
         && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
@@ -251,66 +253,66 @@ pub(super) fn built_in(id: &str) -> Option<&'static str> {
 /// # Errors
 /// The first thing that does not fit the model; [`validate()`] says all, and where.
 pub fn parse(text: &str) -> Result<Connector, String> {
-    if nesting::too_deep(text).is_some() {
+    if nesting::find_too_deep(text).is_some() {
         return Err(nesting::TOO_DEEP.to_owned());
     }
     let own = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
     let document = inherit(own).map_err(|unknown| unknown.message)?;
-    read(document).map_err(|error| error.message().to_owned())
+    deserialize(document).map_err(|error| error.message().to_owned())
 }
 
 /// The connector that a parsed document describes.
-pub(super) fn read(document: Spanned<DeTable<'_>>) -> Result<Connector, toml::de::Error> {
+pub(super) fn deserialize(document: Spanned<DeTable<'_>>) -> Result<Connector, toml::de::Error> {
     Connector::deserialize(toml::de::Deserializer::from(document))
 }
 
 /// A file names a vendor that is none.
-pub(super) struct UnknownVendor {
+pub(super) struct UnknownConnector {
     pub(super) offset: usize,
     pub(super) message: String,
 }
 
 /// Lays the file's keys over those of its vendor. What is inherited stands where the file names the vendor.
-pub(super) fn inherit(own: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, UnknownVendor> {
+pub(super) fn inherit(own: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, UnknownConnector> {
     let Some((key, value)) = own.get_ref().get_key_value("vendor") else { return Ok(own) };
     let DeValue::String(vendor) = value.get_ref() else { return Ok(own) };
-    let Some((_, text)) = VENDORS.iter().find(|(name, _)| name == vendor) else {
-        let known = suggest_or_list(vendor, VENDORS.iter().map(|(name, _)| *name));
+    let Some((_, text)) = BASE_FILES.iter().find(|(name, _)| name == vendor) else {
+        let known = did_you_mean_or_list(vendor, BASE_FILES.iter().map(|(name, _)| *name));
         let message = format!("there is no vendor {vendor:?}{known}");
-        return Err(UnknownVendor { offset: value.span().start, message });
+        return Err(UnknownConnector { offset: value.span().start, message });
     };
     // Compiled in, and parsed by a test: nothing of it is broken.
     let (shared, _) = DeTable::parse_recoverable(text);
-    let shared = placed_table(shared.into_inner(), &key.span());
-    Ok(Spanned::new(own.span(), overlay(shared, own.into_inner())))
+    let shared = table_with_span(shared.into_inner(), &key.span());
+    Ok(Spanned::new(own.span(), merge_tables(shared, own.into_inner())))
 }
 
 /// A table with all of it standing in one place.
-fn placed_table(table: DeTable<'static>, span: &Range<usize>) -> DeTable<'static> {
+fn table_with_span(table: DeTable<'static>, span: &Range<usize>) -> DeTable<'static> {
     let mut placed = DeTable::new();
     for (key, value) in table {
-        placed.insert(Spanned::new(span.clone(), key.into_inner()), self::placed(value.into_inner(), span));
+        placed.insert(Spanned::new(span.clone(), key.into_inner()), self::with_span(value.into_inner(), span));
     }
     placed
 }
 
-fn placed(value: DeValue<'static>, span: &Range<usize>) -> Spanned<DeValue<'static>> {
+fn with_span(value: DeValue<'static>, span: &Range<usize>) -> Spanned<DeValue<'static>> {
     let value = match value {
-        DeValue::Table(table) => DeValue::Table(placed_table(table, span)),
+        DeValue::Table(table) => DeValue::Table(table_with_span(table, span)),
         DeValue::Array(items) => {
-            DeValue::Array(items.into_iter().map(|item| placed(item.into_inner(), span)).collect())
+            DeValue::Array(items.into_iter().map(|item| with_span(item.into_inner(), span)).collect())
         }
         plain => plain,
     };
     Spanned::new(span.clone(), value)
 }
 
-fn overlay<'i>(base: DeTable<'i>, mut own: DeTable<'i>) -> DeTable<'i> {
+fn merge_tables<'i>(base: DeTable<'i>, mut own: DeTable<'i>) -> DeTable<'i> {
     let mut merged = DeTable::new();
     for (key, below) in base {
         match own.remove_entry(key.get_ref().as_ref()) {
             Some((key, above)) => {
-                let value = lay(key.get_ref(), above, below);
+                let value = merge_value(key.get_ref(), above, below);
                 merged.insert(key, value);
             }
             None => {
@@ -324,12 +326,12 @@ fn overlay<'i>(base: DeTable<'i>, mut own: DeTable<'i>) -> DeTable<'i> {
     merged
 }
 
-fn lay<'i>(key: &str, above: Spanned<DeValue<'i>>, below: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
+fn merge_value<'i>(key: &str, above: Spanned<DeValue<'i>>, below: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
     let span = above.span();
     let value = match (above.into_inner(), below.into_inner()) {
-        (DeValue::Table(above), DeValue::Table(below)) => DeValue::Table(overlay(below, above)),
+        (DeValue::Table(above), DeValue::Table(below)) => DeValue::Table(merge_tables(below, above)),
         // The first rule that fits decides, so that the file's own come first.
-        (DeValue::Array(above), DeValue::Array(below)) if ADD_UP.contains(&key) => {
+        (DeValue::Array(above), DeValue::Array(below)) if CONCATENATED_KEYS.contains(&key) => {
             DeValue::Array(above.into_iter().chain(below).collect())
         }
         (above, _) => above,
@@ -357,7 +359,7 @@ mod tests {
 
     #[test]
     fn every_vendor_is_parsed_without_a_mistake() {
-        for (name, text) in VENDORS {
+        for (name, text) in BASE_FILES {
             DeTable::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

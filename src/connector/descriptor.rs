@@ -7,7 +7,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Action, ActionParam, Auth, Connector, Covered, Param, ParamKind, Proof, Scheme, Stream};
+use super::{
+    Action, ActionParam, AuthMethod, Connector, Param, ParamKind, SignatureAlgorithm, SignatureScheme, SignedPart,
+    Stream,
+};
 
 /// The version of the descriptor's shape.
 pub const VERSION: u32 = 1;
@@ -25,7 +28,7 @@ pub struct Descriptor {
     pub scopes: Vec<ScopeDescriptor>,
     pub actions: Vec<ActionDescriptor>,
     pub triggers: Vec<TriggerDescriptor>,
-    pub webhook_proofs: Vec<ProofDescriptor>,
+    pub webhook_proofs: Vec<SignatureDescriptor>,
     pub streams: Vec<StreamDescriptor>,
 }
 
@@ -77,10 +80,10 @@ pub struct TriggerDescriptor {
 
 /// One way in which a webhook request proves whose it is.
 #[derive(Debug, Serialize)]
-pub struct ProofDescriptor {
-    pub scheme: Scheme,
+pub struct SignatureDescriptor {
+    pub scheme: SignatureAlgorithm,
     /// Which parts of the event it covers: `body`, `id`, `type`, `time`, `url`.
-    pub covers: Vec<Covered>,
+    pub covers: Vec<SignedPart>,
     /// Whether the service is asked before an event counts as verified.
     pub confirmed: bool,
 }
@@ -113,7 +116,7 @@ pub fn descriptor(connector: &Connector) -> Descriptor {
         category: connector.category.as_str(),
         description: connector.description.clone(),
         docs: connector.docs.clone(),
-        auth: connector.auth.iter().map(|(name, auth)| way(connector, name, auth)).collect(),
+        auth: connector.auth.iter().map(|(name, auth)| describe_auth_method(connector, name, auth)).collect(),
         scopes: connector
             .scopes
             .iter()
@@ -123,7 +126,7 @@ pub fn descriptor(connector: &Connector) -> Descriptor {
                 includes: scope.detail().map(|detail| detail.includes.clone()).unwrap_or_default(),
             })
             .collect(),
-        actions: connector.actions.iter().map(|(name, action)| describe(connector, name, action)).collect(),
+        actions: connector.actions.iter().map(|(name, action)| describe_action(connector, name, action)).collect(),
         triggers: connector
             .events
             .iter()
@@ -134,23 +137,23 @@ pub fn descriptor(connector: &Connector) -> Descriptor {
             })
             .collect(),
         webhook_proofs: proofs(connector),
-        streams: connector.streams.iter().map(|(name, stream)| list(connector, name, stream)).collect(),
+        streams: connector.streams.iter().map(|(name, stream)| describe_stream(connector, name, stream)).collect(),
     }
 }
 
-fn proofs(connector: &Connector) -> Vec<ProofDescriptor> {
+fn proofs(connector: &Connector) -> Vec<SignatureDescriptor> {
     let Some(rules) = &connector.webhook else { return Vec::new() };
-    let one = |proof: &Proof| {
+    let one = |proof: &SignatureScheme| {
         let covers = rules.coverage(proof);
-        let confirmed = rules.confirm.is_some() && !covers.covers(Covered::Body);
-        ProofDescriptor { scheme: proof.scheme, covers: covers.parts, confirmed }
+        let confirmed = rules.confirm.is_some() && !covers.covers(SignedPart::Body);
+        SignatureDescriptor { scheme: proof.scheme, covers: covers.parts, confirmed }
     };
     rules.proofs.iter().map(one).collect()
 }
 
-fn list(connector: &Connector, name: &str, stream: &Stream) -> StreamDescriptor {
+fn describe_stream(connector: &Connector, name: &str, stream: &Stream) -> StreamDescriptor {
     let ways = if stream.auth.is_empty() { connector.auth.keys().cloned().collect() } else { stream.auth.clone() };
-    let (properties, required) = given(stream.params.iter());
+    let (properties, required) = param_properties(stream.params.iter());
     StreamDescriptor {
         name: name.to_owned(),
         about: stream.about.clone(),
@@ -169,7 +172,7 @@ fn list(connector: &Connector, name: &str, stream: &Stream) -> StreamDescriptor 
 }
 
 /// The properties of a JSON Schema for what a user gives, and those that must be given.
-fn given<'c>(params: impl Iterator<Item = (&'c String, &'c Param)>) -> (Map<String, Value>, Vec<String>) {
+fn param_properties<'c>(params: impl Iterator<Item = (&'c String, &'c Param)>) -> (Map<String, Value>, Vec<String>) {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, param) in params {
@@ -191,8 +194,8 @@ fn given<'c>(params: impl Iterator<Item = (&'c String, &'c Param)>) -> (Map<Stri
     (properties, required)
 }
 
-fn way(connector: &Connector, name: &str, auth: &Auth) -> AuthDescriptor {
-    let (mut properties, mut required) = given(connector.params(auth));
+fn describe_auth_method(connector: &Connector, name: &str, auth: &AuthMethod) -> AuthDescriptor {
+    let (mut properties, mut required) = param_properties(connector.params(auth));
     for (name, field) in &auth.fields {
         // `writeOnly` is how JSON Schema says that a value is given and never shown.
         let schema = json!({ "type": "string", "description": field.prompt, "writeOnly": field.secret });
@@ -216,7 +219,7 @@ fn object(properties: &Map<String, Value>, required: &[String]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-fn describe(connector: &Connector, name: &str, action: &Action) -> ActionDescriptor {
+fn describe_action(connector: &Connector, name: &str, action: &Action) -> ActionDescriptor {
     let ways = if action.auth.is_empty() { connector.auth.keys().cloned().collect() } else { action.auth.clone() };
     let keyed = action.idempotency.is_some() || connector.api.idempotency.is_some();
     ActionDescriptor {
@@ -228,7 +231,7 @@ fn describe(connector: &Connector, name: &str, action: &Action) -> ActionDescrip
         scopes: action.scopes.clone(),
         input: input(action),
         output: action.result.iter().map(|(name, at)| (name.clone(), at.to_string())).collect(),
-        idempotent: keyed || !action.method.creates(),
+        idempotent: keyed || !action.method.is_non_idempotent(),
     }
 }
 

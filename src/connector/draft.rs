@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::catalogue::{built_in, is_id};
-use super::plain::without_hidden;
-use super::{Catalogue, InstallError, Mistake, Template, validate};
+use super::catalogue::{built_in, is_valid_id};
+use super::charset::strip_hidden;
+use super::{Catalogue, FileDiagnostic, InstallError, Template, validate};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files;
 
 /// What a new connector file shall say.
 #[derive(Clone, Debug, Default)]
-pub struct Draft {
+pub struct ConnectorDraft {
     pub id: String,
     pub name: String,
     pub category: String,
@@ -27,15 +27,15 @@ pub struct Draft {
     pub params: Vec<DraftParam>,
     pub base: Option<String>,
     /// How the API writes names, where not in snake_case.
-    pub names: Option<&'static str>,
+    pub param_case: Option<&'static str>,
     /// The ways of authenticating, the usual one first.
-    pub ways: Vec<DraftWay>,
+    pub auth: Vec<DraftAuth>,
     /// Scopes and what they are for.
     pub scopes: Vec<(String, String)>,
     pub health: Option<DraftHealth>,
     pub actions: Vec<DraftAction>,
     /// What nobody has confirmed.
-    pub unsure: Vec<String>,
+    pub unverified: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,17 +47,17 @@ pub struct DraftParam {
 }
 
 #[derive(Clone, Debug)]
-pub struct DraftWay {
+pub struct DraftAuth {
     pub name: String,
     pub label: String,
     pub setup_url: Option<String>,
-    pub kind: WayKind,
+    pub kind: DraftAuthKind,
 }
 
 #[derive(Clone, Debug)]
-pub enum WayKind {
+pub enum DraftAuthKind {
     /// Fields that the user pastes, and how requests carry them; a bearer token where nothing says.
-    Key {
+    ApiKey {
         fields: Vec<DraftField>,
         headers: Vec<(String, String)>,
         query: Vec<(String, String)>,
@@ -66,7 +66,7 @@ pub enum WayKind {
     OAuth2(Box<DraftOAuth2>),
 }
 
-impl WayKind {
+impl DraftAuthKind {
     /// A name and a password (RFC 7617).
     pub fn basic() -> Self {
         let field = |name: &str, prompt: &str, secret| DraftField {
@@ -76,7 +76,7 @@ impl WayKind {
             prefixes: Vec::new(),
         };
         let fields = vec![field("username", "Name", false), field("password", "Password", true)];
-        Self::Key { fields, headers: Vec::new(), query: Vec::new(), basic: true }
+        Self::ApiKey { fields, headers: Vec::new(), query: Vec::new(), basic: true }
     }
 }
 
@@ -114,7 +114,7 @@ pub struct DraftHealth {
 #[derive(Clone, Debug)]
 pub struct DraftAction {
     pub name: String,
-    pub about: String,
+    pub description: String,
     pub method: &'static str,
     pub path: String,
     pub scopes: Vec<String>,
@@ -127,10 +127,10 @@ pub struct DraftAction {
 #[derive(Clone, Debug)]
 pub struct DraftActionParam {
     pub name: String,
-    pub about: String,
+    pub description: String,
     pub kind: &'static str,
     pub required: bool,
-    pub place: Option<&'static str>,
+    pub location: Option<&'static str>,
     pub to: Option<String>,
     pub choices: Vec<String>,
 }
@@ -138,9 +138,9 @@ pub struct DraftActionParam {
 #[derive(Debug, Error)]
 pub enum DraftError {
     #[error("{id:?} cannot be the id of a connector: use lower-case letters, digits and '-', a letter or digit first")]
-    Id { id: String },
-    #[error("what was given makes no valid connector:{}", mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
-    Invalid { mistakes: Vec<Mistake> },
+    InvalidId { id: String },
+    #[error("what was given makes no valid connector:{}", diagnostics.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
+    Invalid { diagnostics: Vec<FileDiagnostic> },
     #[error("there is a file already: {}", path.display())]
     Exists { path: PathBuf },
     #[error("the connector {id} is built in, so that a file of your own would not count")]
@@ -148,7 +148,7 @@ pub enum DraftError {
     #[error("the connector {id} is installed")]
     Installed { id: String },
     #[error(transparent)]
-    Turn(#[from] InstallError),
+    Lock(#[from] InstallError),
     #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: std::io::Error },
 }
@@ -156,8 +156,8 @@ pub enum DraftError {
 impl Remedy for DraftError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Id { .. } => Diagnostic::new(Kind::Usage, "invalid_connector").run("integ connector new acme"),
-            Self::Invalid { mistakes } => {
+            Self::InvalidId { .. } => Diagnostic::new(Kind::Usage, "invalid_connector").run("integ connector new acme"),
+            Self::Invalid { diagnostics: mistakes } => {
                 let hint = if mistakes.iter().any(|mistake| mistake.key.ends_with(".issuer")) {
                     let connect = "integ connect oidc --issuer URL";
                     Some(Hint::new("for a server on this machine no file is needed:", connect))
@@ -174,7 +174,7 @@ impl Remedy for DraftError {
             Self::Installed { id } => {
                 Diagnostic::new(Kind::Usage, "connector_exists").run(format!("integ connector remove {id}"))
             }
-            Self::Turn(error) => error.diagnostic(),
+            Self::Lock(error) => error.diagnostic(),
             Self::Write { .. } => {
                 Diagnostic::new(Kind::Failed, "io").hint(Hint::text("write elsewhere with --output FILE"))
             }
@@ -202,31 +202,32 @@ fn flag_of(key: &str) -> Option<&'static str> {
     flags.into_iter().find(|(end, _)| key.ends_with(end)).map(|(_, flag)| flag)
 }
 
-impl Draft {
+impl ConnectorDraft {
     /// The file, valid.
     ///
     /// # Errors
-    /// [`DraftError::Id`], [`DraftError::Invalid`].
-    pub fn file(&self) -> Result<String, DraftError> {
-        if !is_id(&self.id) {
-            return Err(DraftError::Id { id: self.id.clone() });
+    /// [`DraftError::InvalidId`], [`DraftError::Invalid`].
+    pub fn to_toml(&self) -> Result<String, DraftError> {
+        if !is_valid_id(&self.id) {
+            return Err(DraftError::InvalidId { id: self.id.clone() });
         }
         let text = self.text();
         let mistakes = validate(&text);
-        if mistakes.is_empty() { Ok(text) } else { Err(DraftError::Invalid { mistakes }) }
+        if mistakes.is_empty() { Ok(text) } else { Err(DraftError::Invalid { diagnostics: mistakes }) }
     }
 
     /// Asks for what stands in braces in the API's base and the endpoints, where nothing does so yet.
-    pub fn ask_for_open_names(&mut self) {
-        let oauth2 = self.ways.iter().filter_map(|way| match &way.kind {
-            WayKind::OAuth2(oauth2) => Some(oauth2),
-            WayKind::Key { .. } => None,
+    pub fn add_missing_params(&mut self) {
+        let oauth2 = self.auth.iter().filter_map(|way| match &way.kind {
+            DraftAuthKind::OAuth2(oauth2) => Some(oauth2),
+            DraftAuthKind::ApiKey { .. } => None,
         });
         let urls = oauth2.flat_map(|oauth2| {
             [&oauth2.issuer, &oauth2.authorize_url, &oauth2.token_url, &oauth2.device_url, &oauth2.revoke_url]
         });
         let templates = urls.chain([&self.base]).flatten().filter_map(|url| Template::parse(url).ok());
-        let names: Vec<String> = templates.flat_map(|url| url.names().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let names: Vec<String> =
+            templates.flat_map(|url| url.placeholders().map(str::to_owned).collect::<Vec<_>>()).collect();
         for name in names {
             if !self.params.iter().any(|param| param.name == name) {
                 let prompt = sentence(&name);
@@ -244,43 +245,43 @@ impl Draft {
             ("description", &self.description),
             ("docs", &self.docs),
         ] {
-            line(&mut out, key, value);
+            write_pair(&mut out, key, value);
         }
-        if !self.unsure.is_empty() {
-            put(&mut out, &format!("unsure = {}", list(&self.unsure)));
+        if !self.unverified.is_empty() {
+            write_line(&mut out, &format!("unsure = {}", list(&self.unverified)));
         }
         for param in &self.params {
-            put(&mut out, &format!("\n[params.{}]", key(&param.name)));
-            line(&mut out, "prompt", &param.prompt);
+            write_line(&mut out, &format!("\n[params.{}]", key(&param.name)));
+            write_pair(&mut out, "prompt", &param.prompt);
             if let Some(default) = &param.default {
-                line(&mut out, "default", default);
+                write_pair(&mut out, "default", default);
             }
             if !param.choices.is_empty() {
-                put(&mut out, &format!("choices = {}", list(&param.choices)));
+                write_line(&mut out, &format!("choices = {}", list(&param.choices)));
             }
         }
         if let Some(base) = &self.base {
-            put(&mut out, "\n[api]");
-            line(&mut out, "base", base);
-            if let Some(names) = self.names {
-                line(&mut out, "names", names);
+            write_line(&mut out, "\n[api]");
+            write_pair(&mut out, "base", base);
+            if let Some(names) = self.param_case {
+                write_pair(&mut out, "names", names);
             }
         }
-        self.ways.iter().for_each(|way| write_way(&mut out, way));
+        self.auth.iter().for_each(|way| write_auth_method(&mut out, way));
         if !self.scopes.is_empty() {
-            put(&mut out, "\n[scopes]");
+            write_line(&mut out, "\n[scopes]");
             for (scope, purpose) in &self.scopes {
-                line(&mut out, &key(scope), purpose);
+                write_pair(&mut out, &key(scope), purpose);
             }
         }
         if let Some(health) = &self.health {
-            put(&mut out, "\n[health]");
-            line(&mut out, "path", &health.path);
+            write_line(&mut out, "\n[health]");
+            write_pair(&mut out, "path", &health.path);
             let account = [("id", &health.account_id), ("name", &health.account_name)];
             let account: Vec<(String, String)> =
                 account.into_iter().filter_map(|(name, pointer)| Some((name.to_owned(), pointer.clone()?))).collect();
             if !account.is_empty() {
-                put(&mut out, &format!("account = {}", table(&account)));
+                write_line(&mut out, &format!("account = {}", table(&account)));
             }
         }
         self.actions.iter().for_each(|action| write_action(&mut out, action));
@@ -288,15 +289,15 @@ impl Draft {
     }
 }
 
-fn write_way(out: &mut String, way: &DraftWay) {
+fn write_auth_method(out: &mut String, way: &DraftAuth) {
     let at = format!("auth.{}", key(&way.name));
-    put(out, &format!("\n[{at}]"));
-    line(out, "label", &way.label);
+    write_line(out, &format!("\n[{at}]"));
+    write_pair(out, "label", &way.label);
     if let Some(url) = &way.setup_url {
-        line(out, "setup_url", url);
+        write_pair(out, "setup_url", url);
     }
     match &way.kind {
-        WayKind::Key { fields, headers, query, basic } => {
+        DraftAuthKind::ApiKey { fields, headers, query, basic } => {
             let mut send = Vec::new();
             if !headers.is_empty() {
                 send.push(format!("headers = {}", table(headers)));
@@ -308,32 +309,32 @@ fn write_way(out: &mut String, way: &DraftWay) {
                 send.push("basic = { username = \"{username}\", password = \"{password}\" }".to_owned());
             }
             if !send.is_empty() {
-                put(out, &format!("send = {{ {} }}", send.join(", ")));
+                write_line(out, &format!("send = {{ {} }}", send.join(", ")));
             }
             for field in fields {
-                put(out, &format!("\n[{at}.fields.{}]", key(&field.name)));
-                line(out, "prompt", &field.prompt);
+                write_line(out, &format!("\n[{at}.fields.{}]", key(&field.name)));
+                write_pair(out, "prompt", &field.prompt);
                 if !field.secret {
-                    put(out, "secret = false");
+                    write_line(out, "secret = false");
                 }
                 if !field.prefixes.is_empty() {
-                    put(out, &format!("prefixes = {}", list(&field.prefixes)));
+                    write_line(out, &format!("prefixes = {}", list(&field.prefixes)));
                 }
             }
         }
-        WayKind::OAuth2(oauth2) => write_oauth2(out, &at, oauth2),
+        DraftAuthKind::OAuth2(oauth2) => write_oauth2(out, &at, oauth2),
     }
 }
 
 fn write_oauth2(out: &mut String, at: &str, oauth2: &DraftOAuth2) {
     out.push('\n');
     if !oauth2.discovered.is_empty() {
-        put(out, "# What the issuer publishes, which integ asks for by itself:");
-        oauth2.discovered.iter().for_each(|found| put(out, &format!("#   {found}")));
+        write_line(out, "# What the issuer publishes, which integ asks for by itself:");
+        oauth2.discovered.iter().for_each(|found| write_line(out, &format!("#   {found}")));
     }
-    put(out, &format!("[{at}.oauth2]"));
+    write_line(out, &format!("[{at}.oauth2]"));
     if oauth2.grants != ["authorization_code"] {
-        put(out, &format!("grants = {}", list(&oauth2.grants)));
+        write_line(out, &format!("grants = {}", list(&oauth2.grants)));
     }
     for (name, url) in [
         ("issuer", &oauth2.issuer),
@@ -343,53 +344,53 @@ fn write_oauth2(out: &mut String, at: &str, oauth2: &DraftOAuth2) {
         ("device_url", &oauth2.device_url),
     ] {
         if let Some(url) = url {
-            line(out, name, url);
+            write_pair(out, name, url);
         }
     }
     if oauth2.client_auth_post {
-        line(out, "client_auth", "post");
+        write_pair(out, "client_auth", "post");
     }
     if let Some(url) = &oauth2.revoke_url {
-        put(out, &format!("revoke = {{ url = {} }}", quoted(url)));
+        write_line(out, &format!("revoke = {{ url = {} }}", quoted(url)));
     }
     if !oauth2.default_scopes.is_empty() {
-        put(out, &format!("scope = {{ default = {} }}", list(&oauth2.default_scopes)));
+        write_line(out, &format!("scope = {{ default = {} }}", list(&oauth2.default_scopes)));
     }
 }
 
 fn write_action(out: &mut String, action: &DraftAction) {
     let at = format!("actions.{}", key(&action.name));
-    put(out, &format!("\n[{at}]"));
-    line(out, "about", &action.about);
+    write_line(out, &format!("\n[{at}]"));
+    write_pair(out, "about", &action.description);
     if action.method != "POST" {
-        line(out, "method", action.method);
+        write_pair(out, "method", action.method);
     }
-    line(out, "path", &action.path);
+    write_pair(out, "path", &action.path);
     if !action.scopes.is_empty() {
-        put(out, &format!("scopes = {}", list(&action.scopes)));
+        write_line(out, &format!("scopes = {}", list(&action.scopes)));
     }
     if let Some(body) = action.body {
-        line(out, "body", body);
+        write_pair(out, "body", body);
     }
     if action.status != 200 {
-        put(out, &format!("status = {}", action.status));
+        write_line(out, &format!("status = {}", action.status));
     }
     if !action.result.is_empty() {
-        put(out, &format!("result = {}", table(&action.result)));
+        write_line(out, &format!("result = {}", table(&action.result)));
     }
     if action.params.is_empty() {
         return;
     }
-    put(out, &format!("\n[{at}.params]"));
+    write_line(out, &format!("\n[{at}.params]"));
     for param in &action.params {
-        let mut parts = vec![format!("about = {}", quoted(&param.about))];
+        let mut parts = vec![format!("about = {}", quoted(&param.description))];
         if param.kind != "string" {
             parts.push(format!("type = {}", quoted(param.kind)));
         }
         if param.required {
             parts.push("required = true".to_owned());
         }
-        if let Some(place) = param.place {
+        if let Some(place) = param.location {
             parts.push(format!("in = {}", quoted(place)));
         }
         if let Some(to) = &param.to {
@@ -398,23 +399,23 @@ fn write_action(out: &mut String, action: &DraftAction) {
         if !param.choices.is_empty() {
             parts.push(format!("choices = {}", list(&param.choices)));
         }
-        put(out, &format!("{} = {{ {} }}", key(&param.name), parts.join(", ")));
+        write_line(out, &format!("{} = {{ {} }}", key(&param.name), parts.join(", ")));
     }
 }
 
-fn put(out: &mut String, text: &str) {
+fn write_line(out: &mut String, text: &str) {
     // Writing into a String does not fail.
     let _ = writeln!(out, "{text}");
 }
 
-fn line(out: &mut String, key: &str, value: &str) {
-    put(out, &format!("{key} = {}", quoted(value)));
+fn write_pair(out: &mut String, key: &str, value: &str) {
+    write_line(out, &format!("{key} = {}", quoted(value)));
 }
 
 /// A TOML string on one line, without characters that no file may hold.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
-    for c in without_hidden(text).chars() {
+    for c in strip_hidden(text).chars() {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -470,10 +471,10 @@ impl Catalogue {
             return write(path.to_owned());
         }
         self.vacant(id, replace)?;
-        let _turn = self.hold()?;
+        let _turn = self.lock()?;
         // Again, now that nobody else can come between.
         self.vacant(id, replace)?;
-        write(self.file_of(id))
+        write(self.path_of(id))
     }
 
     /// Whether a file of the user's own may be kept under an id.
@@ -482,17 +483,17 @@ impl Catalogue {
     /// [`DraftError`] for an id that is none, and for whatever has it.
     pub fn vacant(&self, id: &str, replace: bool) -> Result<(), DraftError> {
         let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if !is_id(id) {
-            return Err(DraftError::Id { id: id.to_owned() });
+        if !is_valid_id(id) {
+            return Err(DraftError::InvalidId { id: id.to_owned() });
         }
         if built_in(id).is_some() {
             return Err(DraftError::BuiltIn { id: id.to_owned() });
         }
         // A pin holds the file to what was installed: a text of one's own under it would be refused.
-        if exists(&self.pin_of(id)) {
+        if exists(&self.pin_path_of(id)) {
             return Err(DraftError::Installed { id: id.to_owned() });
         }
-        let path = self.file_of(id);
+        let path = self.path_of(id);
         if exists(&path) && !replace { Err(DraftError::Exists { path }) } else { Ok(()) }
     }
 }
@@ -501,19 +502,19 @@ impl Catalogue {
 mod tests {
     use super::*;
 
-    fn draft() -> Draft {
-        Draft {
+    fn draft() -> ConnectorDraft {
+        ConnectorDraft {
             id: "acme".to_owned(),
             name: "Acme \"Boards\"\\".to_owned(),
             category: "projects".to_owned(),
             description: "Boards\nand \u{1b}[31mcards.".to_owned(),
             docs: "https://acme.example/docs".to_owned(),
             base: Some("https://{team}.acme.example/api".to_owned()),
-            ways: vec![DraftWay {
+            ways: vec![DraftAuth {
                 name: "key".to_owned(),
                 label: "API key".to_owned(),
                 setup_url: None,
-                kind: WayKind::Key {
+                kind: DraftAuthKind::ApiKey {
                     fields: vec![DraftField {
                         name: "key".to_owned(),
                         prompt: "Key".to_owned(),
@@ -576,6 +577,6 @@ mod tests {
             "{error}"
         );
         draft.id = "../evil".to_owned();
-        assert!(matches!(draft.file(), Err(DraftError::Id { .. })));
+        assert!(matches!(draft.file(), Err(DraftError::InvalidId { .. })));
     }
 }

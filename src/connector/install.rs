@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::catalogue::{LONGEST_ID, built_in, is_id, parse};
-use super::pin::{Pin, sha256};
-use super::{Capabilities, Catalogue, Connector, Mistake, validate};
+use super::catalogue::{MAX_ID_LENGTH, built_in, is_valid_id, parse};
+use super::pin::{Pin, sha256_hex};
+use super::{Capabilities, Catalogue, Connector, FileDiagnostic, validate};
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::{self, TrustError};
 
 /// Bytes of a connector's file. The longest of those built in has a twentieth of it.
-pub const LARGEST: usize = 1024 * 1024;
+pub const MAX_CONNECTOR_BYTES: usize = 1024 * 1024;
 
 /// A file that is valid and not installed yet.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct InstallCandidate {
     pub connector: Connector,
     /// Where it comes from, as it is shown and kept.
     pub source: String,
@@ -32,11 +32,11 @@ pub struct Candidate {
 
 /// What stands at an id before something is installed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Free,
+pub enum ExistingConnector {
+    None,
     BuiltIn,
     /// A file that the user wrote.
-    Own(PathBuf),
+    UserFile(PathBuf),
     /// An installed one and where it came from.
     Installed {
         source: String,
@@ -47,24 +47,24 @@ pub enum Taken {
 
 #[derive(Debug, Error)]
 pub enum InstallError {
-    #[error("{from} is larger than a connector file can be: {LARGEST} bytes")]
-    TooLarge { from: String },
-    #[error("{from} is not a connector file:{}", lines(mistakes))]
-    Invalid { from: String, path: Option<PathBuf>, mistakes: Vec<Mistake> },
+    #[error("{source_name} is larger than a connector file can be: {MAX_CONNECTOR_BYTES} bytes")]
+    TooLarge { source_name: String },
+    #[error("{source_name} is not a connector file:{}", lines(diagnostics))]
+    Invalid { source_name: String, path: Option<PathBuf>, diagnostics: Vec<FileDiagnostic> },
     #[error(
-        "{id:?} cannot be the id of a connector: at most {LONGEST_ID} letters, digits and '-', a letter or digit first"
+        "{id:?} cannot be the id of a connector: at most {MAX_ID_LENGTH} letters, digits and '-', a letter or digit first"
     )]
-    Id { id: String },
-    #[error("the SHA-256 of {from} is {found}, not {expected}")]
-    OtherText { from: String, expected: String, found: String },
+    InvalidId { id: String },
+    #[error("the SHA-256 of {source_name} is {found}, not {expected}")]
+    ChecksumMismatch { source_name: String, expected: String, found: String },
     #[error("the connector {id} is built in")]
-    BuiltIn { id: String, from: String },
-    #[error("the connector {id} is installed already, from {source_of_it}")]
-    Installed { id: String, source_of_it: String, from: String },
+    ReplacesBuiltIn { id: String, source_name: String },
+    #[error("the connector {id} is installed already, from {installed_from}")]
+    AlreadyInstalled { id: String, installed_from: String, source_name: String },
     #[error("there is a connector {id} already, one of your own: {}", path.display())]
-    Own { id: String, path: PathBuf, from: String },
+    UserFileExists { id: String, path: PathBuf, source_name: String },
     #[error("the connector {id} is built in and cannot be removed")]
-    Permanent { id: String },
+    CannotRemoveBuiltIn { id: String },
     #[error("the connector {id} is a file of your own, which no command removes")]
     NotInstalled { id: String, path: PathBuf },
     #[error("no connector {id:?} is installed")]
@@ -76,7 +76,7 @@ pub enum InstallError {
 }
 
 /// One mistake a line. A key of a hostile file may hold line breaks, which would look like lines of ours.
-fn lines(mistakes: &[Mistake]) -> String {
+fn lines(mistakes: &[FileDiagnostic]) -> String {
     let harmless = |text: String| text.replace(|c: char| c.is_control(), "\u{fffd}");
     mistakes.iter().map(|mistake| format!("\n  {}", harmless(mistake.to_string()))).collect()
 }
@@ -85,20 +85,22 @@ impl Remedy for InstallError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "too_large"),
-            Self::Id { .. } | Self::Invalid { path: None, .. } => Diagnostic::new(Kind::Failed, "invalid_connector"),
+            Self::InvalidId { .. } | Self::Invalid { path: None, .. } => {
+                Diagnostic::new(Kind::Failed, "invalid_connector")
+            }
             Self::Invalid { path: Some(path), .. } => Diagnostic::new(Kind::Failed, "invalid_connector")
                 .run(format!("integ connector validate {}", path.display())),
-            Self::OtherText { .. } => Diagnostic::new(Kind::Failed, "sha256_mismatch")
+            Self::ChecksumMismatch { .. } => Diagnostic::new(Kind::Failed, "sha256_mismatch")
                 .hint(Hint::text("do not trust it before the one who gave you the SHA-256 has explained why")),
-            Self::BuiltIn { from, .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
+            Self::ReplacesBuiltIn { source_name: from, .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
                 .hint(Hint::new("to put yours in its place:", format!("integ connector install {from} --replace"))),
-            Self::Permanent { id } => Diagnostic::new(Kind::Usage, "built_in_connector").hint(Hint::new(
+            Self::CannotRemoveBuiltIn { id } => Diagnostic::new(Kind::Usage, "built_in_connector").hint(Hint::new(
                 format!("to use another in its place, install a file whose id is {id}:"),
                 "integ connector install FILE --replace",
             )),
-            Self::Installed { from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
+            Self::AlreadyInstalled { source_name: from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
                 .run(format!("integ connector install {from} --replace")),
-            Self::Own { from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
+            Self::UserFileExists { source_name: from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
                 .hint(Hint::new("to give yours up:", format!("integ connector install {from} --replace"))),
             Self::NotInstalled { path, .. } => {
                 Diagnostic::new(Kind::Usage, "not_installed").run(format!("rm {}", path.display()))
@@ -113,37 +115,41 @@ impl Remedy for InstallError {
     }
 }
 
-impl Candidate {
+impl InstallCandidate {
     /// Checks what was read from `source`; `path` is its file, where it is one. `expected` is the SHA-256 that it must
     /// have, in hex.
     ///
     /// # Errors
     /// [`InstallError`] with every mistake that it has.
-    pub fn check(
+    pub fn validate(
         bytes: Vec<u8>,
         source: &str,
         path: Option<&Path>,
         expected: Option<&str>,
     ) -> Result<Self, InstallError> {
         let from = source.to_owned();
-        if bytes.len() > LARGEST {
-            return Err(InstallError::TooLarge { from });
+        if bytes.len() > MAX_CONNECTOR_BYTES {
+            return Err(InstallError::TooLarge { source_name: from });
         }
-        let found = sha256(&bytes);
+        let found = sha256_hex(&bytes);
         // First of all: of another text than the expected one nothing else matters.
         if let Some(expected) = expected.map(str::to_ascii_lowercase).filter(|expected| *expected != found) {
-            return Err(InstallError::OtherText { from, expected, found });
+            return Err(InstallError::ChecksumMismatch { source_name: from, expected, found });
         }
-        let invalid = |mistakes| InstallError::Invalid { from: from.clone(), path: path.map(Path::to_owned), mistakes };
-        let whole = |message: String| vec![Mistake { line: 0, key: String::new(), message }];
+        let invalid = |mistakes| InstallError::Invalid {
+            source_name: from.clone(),
+            path: path.map(Path::to_owned),
+            diagnostics: mistakes,
+        };
+        let whole = |message: String| vec![FileDiagnostic { line: 0, key: String::new(), message }];
         let text = String::from_utf8(bytes).map_err(|_| invalid(whole("it is not text in UTF-8".to_owned())))?;
         let mistakes = validate(&text);
         if !mistakes.is_empty() {
             return Err(invalid(mistakes));
         }
         let connector = parse(&text).map_err(|message| invalid(whole(message)))?;
-        if !is_id(&connector.id) {
-            return Err(InstallError::Id { id: connector.id });
+        if !is_valid_id(&connector.id) {
+            return Err(InstallError::InvalidId { id: connector.id });
         }
         Ok(Self { connector, source: from, sha256: found, text })
     }
@@ -154,51 +160,62 @@ impl Catalogue {
     ///
     /// # Errors
     /// Without `replace`, [`InstallError`] for whatever stands there.
-    pub fn admit(&self, candidate: &Candidate, replace: bool) -> Result<Taken, InstallError> {
+    pub fn check_install(
+        &self,
+        candidate: &InstallCandidate,
+        replace: bool,
+    ) -> Result<ExistingConnector, InstallError> {
         let id = candidate.connector.id.clone();
         let from = candidate.source.clone();
-        let taken = self.taken(&id);
+        let taken = self.existing(&id);
         match &taken {
             _ if replace => {}
-            Taken::Free => {}
-            Taken::BuiltIn => return Err(InstallError::BuiltIn { id, from }),
-            Taken::Own(path) => return Err(InstallError::Own { id, path: path.clone(), from }),
-            Taken::Installed { source, .. } => {
-                return Err(InstallError::Installed { id, source_of_it: source.clone(), from });
+            ExistingConnector::None => {}
+            ExistingConnector::BuiltIn => return Err(InstallError::ReplacesBuiltIn { id, source_name: from }),
+            ExistingConnector::UserFile(path) => {
+                return Err(InstallError::UserFileExists { id, path: path.clone(), source_name: from });
+            }
+            ExistingConnector::Installed { source, .. } => {
+                return Err(InstallError::AlreadyInstalled { id, installed_from: source.clone(), source_name: from });
             }
         }
         Ok(taken)
     }
 
-    fn taken(&self, id: &str) -> Taken {
-        let path = self.file_of(id);
+    fn existing(&self, id: &str) -> ExistingConnector {
+        let path = self.path_of(id);
         // A link that leads nowhere stands there too.
         let stands = fs::symlink_metadata(&path).is_ok();
-        match Pin::read(&self.pin_of(id)) {
+        match Pin::read(&self.pin_path_of(id)) {
             Ok(Some(pin)) if stands && (pin.replaces_built_in || built_in(id).is_none()) => {
-                Taken::Installed { source: pin.source, sha256: pin.sha256, capabilities: pin.capabilities }
+                ExistingConnector::Installed { source: pin.source, sha256: pin.sha256, capabilities: pin.capabilities }
             }
-            _ if built_in(id).is_some() => Taken::BuiltIn,
-            _ if stands => Taken::Own(path),
-            _ => Taken::Free,
+            _ if built_in(id).is_some() => ExistingConnector::BuiltIn,
+            _ if stands => ExistingConnector::UserFile(path),
+            _ => ExistingConnector::None,
         }
     }
 
     /// Puts a candidate into the user's folder, of mode 0600, and its pin beside it.
     ///
     /// # Errors
-    /// As [`Catalogue::admit`], and [`InstallError::Write`].
-    pub fn install(&self, candidate: &Candidate, replace: bool, now: Timestamp) -> Result<PathBuf, InstallError> {
+    /// As [`Catalogue::check_install`], and [`InstallError::Write`].
+    pub fn install(
+        &self,
+        candidate: &InstallCandidate,
+        replace: bool,
+        now: Timestamp,
+    ) -> Result<PathBuf, InstallError> {
         let id = &candidate.connector.id;
-        let _turn = self.hold()?;
-        let taken = self.admit(candidate, replace)?;
-        self.sweep();
-        let (path, pin_path) = (self.file_of(id), self.pin_of(id));
+        let _turn = self.lock()?;
+        let taken = self.check_install(candidate, replace)?;
+        self.remove_temporary_files();
+        let (path, pin_path) = (self.path_of(id), self.pin_path_of(id));
         let mut pin = Pin {
             id: id.clone(),
             source: candidate.source.clone(),
             sha256: candidate.sha256.clone(),
-            former_sha256: self.installed_text(id).map(|text| sha256(&text)),
+            former_sha256: self.installed_text(id).map(|text| sha256_hex(&text)),
             installed_at: now,
             replaces_built_in: built_in(id).is_some(),
             capabilities: Capabilities::of(&candidate.connector),
@@ -208,7 +225,7 @@ impl Catalogue {
             move |source| InstallError::Write { path, source }
         };
         let write_file = || files::write_atomic(&path, candidate.text.as_bytes()).map_err(at(&path));
-        if taken == Taken::BuiltIn {
+        if taken == ExistingConnector::BuiltIn {
             // No file counts before a built-in one without a pin that says so: the pin is what puts it in effect.
             write_file()?;
             pin.write(&pin_path).map_err(at(&pin_path))?;
@@ -233,11 +250,11 @@ impl Catalogue {
     /// # Errors
     /// [`InstallError`] for what is not installed, [`InstallError::Write`].
     pub fn remove(&self, id: &str) -> Result<(), InstallError> {
-        let _turn = self.hold()?;
-        self.removable(id)?;
-        self.sweep();
+        let _turn = self.lock()?;
+        self.check_removable(id)?;
+        self.remove_temporary_files();
         // The pin last: a file without one would pass for the user's own.
-        for path in [self.file_of(id), self.pin_of(id)] {
+        for path in [self.path_of(id), self.pin_path_of(id)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(InstallError::Write { path, source }),
@@ -252,24 +269,24 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`InstallError`] that says what there is instead.
-    pub fn removable(&self, id: &str) -> Result<(), InstallError> {
+    pub fn check_removable(&self, id: &str) -> Result<(), InstallError> {
         let id = id.to_owned();
         let unknown = || InstallError::Unknown { id: id.clone() };
-        if !is_id(&id) {
+        if !is_valid_id(&id) {
             return Err(unknown());
         }
-        match self.taken(&id) {
-            Taken::Installed { .. } => Ok(()),
+        match self.existing(&id) {
+            ExistingConnector::Installed { .. } => Ok(()),
             // A pin that cannot be read makes its connector unusable: that can be mended by removing it.
-            _ if Pin::read(&self.pin_of(&id)).is_err() => Ok(()),
-            Taken::BuiltIn => Err(InstallError::Permanent { id }),
-            Taken::Own(path) => Err(InstallError::NotInstalled { id, path }),
-            Taken::Free => Err(unknown()),
+            _ if Pin::read(&self.pin_path_of(&id)).is_err() => Ok(()),
+            ExistingConnector::BuiltIn => Err(InstallError::CannotRemoveBuiltIn { id }),
+            ExistingConnector::UserFile(path) => Err(InstallError::NotInstalled { id, path }),
+            ExistingConnector::None => Err(unknown()),
         }
     }
 
     /// The turn of this process, for as long as the file is open.
-    pub(super) fn hold(&self) -> Result<File, InstallError> {
+    pub(super) fn lock(&self) -> Result<File, InstallError> {
         let path = self.folder().join(".lock");
         files::check_parents(&path)?;
         let held = files::create_private_folder(self.folder()).and_then(|()| {
@@ -281,7 +298,7 @@ impl Catalogue {
     }
 
     /// Removes what killed installations left half written. To be called while the turn is held.
-    pub(super) fn sweep(&self) {
+    pub(super) fn remove_temporary_files(&self) {
         for entry in fs::read_dir(self.folder()).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();

@@ -5,52 +5,52 @@
 
 mod capability;
 mod catalogue;
-mod coverage;
+mod charset;
 mod descriptor;
 mod draft;
-mod host;
+mod env_variables;
+mod hosts;
 mod install;
 mod model;
 mod openapi;
 mod paging;
+mod param_input;
 mod pin;
-mod plain;
 mod pointer;
 mod schema;
+mod schema_check;
 pub mod scopes;
 mod search;
 mod semantic;
-mod setup;
-mod shape;
+mod setup_guide;
+mod signature_coverage;
 mod syntax;
 mod template;
-mod typed;
 mod validate;
-mod variables;
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use capability::{Capabilities, HostUse, urls};
-pub use catalogue::{BUILT_IN, Catalogue, Source, parse};
-pub use coverage::{Coverage, Covered};
+pub use capability::{Capabilities, HostUse, url_templates};
+pub use catalogue::{BUILT_IN, Catalogue, ConnectorSource, parse};
+pub use charset::is_shell_safe;
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
-pub use draft::{Draft, DraftError, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
-pub use host::HostPart;
-pub use install::{Candidate, InstallError, LARGEST, Taken};
+pub use draft::{ConnectorDraft, DraftAuth, DraftAuthKind, DraftError, DraftField, DraftHealth, DraftOAuth2, sentence};
+pub use env_variables::{CLIENT_ID, auth_method_parts, credential_parts, env_variable_name, is_dangerous_variable};
+pub use hosts::HostTemplate;
+pub use install::{ExistingConnector, InstallCandidate, InstallError, MAX_CONNECTOR_BYTES};
 pub use model::*;
-pub use openapi::{Description, LARGEST_DESCRIPTION, Offer, OpenApiError};
+pub use openapi::{MAX_OPENAPI_BYTES, OpenApiDescription, OpenApiError, OperationSummary};
 pub use paging::first_page;
-pub use plain::is_shell_safe;
+pub use param_input::{AuthorizationServer, authorization_server, issuer_from_url, parse_param};
 pub use pointer::Pointer;
 pub use schema::json_schema;
-pub use search::{Found, Hit, search};
-pub use setup::{Ask, Setup, SetupKind, setup};
+pub use search::{SearchHit, SearchMatch, search};
+pub use setup_guide::{SetupGuide, SetupKind, SetupPrompt, setup};
+pub use signature_coverage::{SignatureCoverage, SignedPart};
 pub use template::{Template, TemplateError, Values, fill_document};
-pub use typed::{AppServer, app_server, issuer_of, read_param};
-pub use validate::{Mistake, validate};
-pub use variables::{CLIENT_ID, parts, parts_of, steers, variable};
+pub use validate::{FileDiagnostic, validate};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
@@ -74,39 +74,41 @@ pub const CATEGORIES: [&str; 12] = [
 #[derive(Debug, Error)]
 pub enum ConnectorError {
     #[error("there is no connector {id:?}")]
-    Unknown { id: String, likely: Option<String> },
+    Unknown { id: String, suggestion: Option<String> },
     #[error("connector {id:?} is not valid: {first}")]
     Invalid { id: String, first: String, path: Option<PathBuf> },
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error("{} is not the file that was installed: its SHA-256 differs from the one pinned then", path.display())]
-    Changed { id: String, path: PathBuf },
+    ChecksumMismatch { id: String, path: PathBuf },
     #[error("the pin {} cannot be read", path.display())]
-    Pin { id: String, path: PathBuf, source: std::io::Error },
+    InvalidPin { id: String, path: PathBuf, source: std::io::Error },
     #[error("{connector} has no way of authenticating called {auth:?}")]
-    UnknownAuth { connector: String, auth: String, known: Vec<String> },
+    UnknownAuthMethod { connector: String, auth: String, known: Vec<String> },
 }
 
 impl Remedy for ConnectorError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unknown { likely, .. } => Diagnostic::new(Kind::NotFound, "unknown_connector").hint(match likely {
-                Some(id) => Hint::new(format!("did you mean {id}? list them all:"), "integ connector list"),
-                None => Hint::run("integ connector list"),
-            }),
+            Self::Unknown { suggestion: likely, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_connector").hint(match likely {
+                    Some(id) => Hint::new(format!("did you mean {id}? list them all:"), "integ connector list"),
+                    None => Hint::run("integ connector list"),
+                })
+            }
             Self::Invalid { path, id, .. } => {
                 let file = path.as_ref().map_or_else(|| id.clone(), |path| path.display().to_string());
                 Diagnostic::new(Kind::Failed, "invalid_connector").run(format!("integ connector validate {file}"))
             }
             Self::Untrusted(error) => error.diagnostic(),
-            Self::Changed { path, .. } => Diagnostic::new(Kind::Failed, "changed_connector").hint(Hint::new(
+            Self::ChecksumMismatch { path, .. } => Diagnostic::new(Kind::Failed, "changed_connector").hint(Hint::new(
                 "look at what it says now, then",
                 format!("integ connector install {} --replace", path.display()),
             )),
-            Self::Pin { id, .. } => {
+            Self::InvalidPin { id, .. } => {
                 Diagnostic::new(Kind::Failed, "invalid_pin").run(format!("integ connector remove {id}"))
             }
-            Self::UnknownAuth { connector, known, .. } => {
+            Self::UnknownAuthMethod { connector, known, .. } => {
                 let auth = known.first().map_or("NAME", String::as_str);
                 Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("integ connect {connector} --auth {auth}"))
             }
@@ -118,13 +120,13 @@ impl Connector {
     /// The way of authenticating called `name`; the usual one where none is named.
     ///
     /// # Errors
-    /// [`ConnectorError::UnknownAuth`].
-    pub fn auth(&self, name: Option<&str>) -> Result<(&str, &Auth), ConnectorError> {
+    /// [`ConnectorError::UnknownAuthMethod`].
+    pub fn auth_method(&self, name: Option<&str>) -> Result<(&str, &AuthMethod), ConnectorError> {
         let found = match name {
             Some(name) => self.auth.get_key_value(name),
             None => self.auth.first(),
         };
-        found.map(|(key, auth)| (key.as_str(), auth)).ok_or_else(|| ConnectorError::UnknownAuth {
+        found.map(|(key, auth)| (key.as_str(), auth)).ok_or_else(|| ConnectorError::UnknownAuthMethod {
             connector: self.id.clone(),
             auth: name.unwrap_or_default().to_owned(),
             known: self.auth.keys().cloned().collect(),
@@ -132,12 +134,12 @@ impl Connector {
     }
 
     /// The parameters of one way of authenticating: the connector's, then its own.
-    pub fn params<'a>(&'a self, auth: &'a Auth) -> impl Iterator<Item = (&'a String, &'a Param)> {
+    pub fn params<'a>(&'a self, auth: &'a AuthMethod) -> impl Iterator<Item = (&'a String, &'a Param)> {
         self.params.iter().chain(&auth.params)
     }
 
     /// Adds the values that follow from choices.
-    pub fn add_given(&self, auth: &Auth, values: &mut Values) {
+    pub fn add_derived_values(&self, auth: &AuthMethod, values: &mut Values) {
         for (name, param) in self.params(auth) {
             let given = values.get(name).and_then(|choice| param.gives.get(choice));
             values.extend(given.into_iter().flatten());
@@ -145,33 +147,33 @@ impl Connector {
     }
 
     /// How an action's body is written; a GET has none, and what a DELETE says goes into the query unless it says otherwise.
-    pub fn body(&self, action: &Action) -> ActionBody {
+    pub fn body_format(&self, action: &Action) -> ActionBody {
         match (action.method, action.body) {
-            (Method::Get, _) | (Method::Delete, None) => ActionBody::None,
+            (HttpMethod::Get, _) | (HttpMethod::Delete, None) => ActionBody::None,
             (_, Some(body)) => body,
             (_, None) => self.api.body,
         }
     }
 
     /// Where a parameter of an action goes; absent for the path.
-    pub fn place(&self, action: &Action, name: &str, param: &ActionParam) -> Option<Place> {
-        if action.path.names().any(|known| known == name) {
+    pub fn param_location(&self, action: &Action, name: &str, param: &ActionParam) -> Option<ParamLocation> {
+        if action.path.placeholders().any(|known| known == name) {
             return None;
         }
-        let usual = match self.body(action) {
-            ActionBody::Query | ActionBody::None => Place::Query,
-            ActionBody::Json | ActionBody::Form | ActionBody::Multipart | ActionBody::Related => Place::Body,
+        let usual = match self.body_format(action) {
+            ActionBody::Query | ActionBody::None => ParamLocation::Query,
+            ActionBody::Json | ActionBody::Form | ActionBody::Multipart | ActionBody::Related => ParamLocation::Body,
         };
         Some(param.place.unwrap_or(usual))
     }
 
     /// Where in its place a parameter goes: in the body as it points, elsewhere its first part is the name.
     pub fn wire_name(&self, name: &str, param: &ActionParam) -> Pointer {
-        param.to.clone().unwrap_or_else(|| Pointer::member(&self.api.names.write(name)))
+        param.to.clone().unwrap_or_else(|| Pointer::from_member(&self.api.names.apply(name)))
     }
 
     /// The health check of one way of authenticating.
-    pub fn health<'a>(&'a self, auth: &'a Auth) -> Option<&'a Health> {
+    pub fn health<'a>(&'a self, auth: &'a AuthMethod) -> Option<&'a Health> {
         auth.health.as_ref().or(self.health.as_ref())
     }
 }
@@ -185,7 +187,7 @@ impl Stream {
     }
 }
 
-impl Auth {
+impl AuthMethod {
     /// The field that `integ token` prints.
     pub fn token_field(&self) -> Option<&str> {
         let first_secret = || self.fields.iter().find(|(_, field)| field.secret).map(|(name, _)| name.as_str());

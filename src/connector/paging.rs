@@ -1,8 +1,8 @@
 //! Facts about the paging of lists that clients and the sandbox share.
 
-use super::{PageKind, Pages};
+use super::{Pagination, PaginationKind};
 
 /// Returns the number of the first page, or its offset.
-pub fn first_page(pages: &Pages) -> u64 {
-    pages.first.map_or_else(|| u64::from(pages.kind == PageKind::Page), u64::from)
+pub fn first_page(pages: &Pagination) -> u64 {
+    pages.first.map_or_else(|| u64::from(pages.kind == PaginationKind::Page), u64::from)
 }

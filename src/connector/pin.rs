@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::{files, hex};
 
 /// In bytes. A pin lists the capabilities of a file, which is at most 1 MiB.
-const LARGEST_PIN: u64 = 4 * 1024 * 1024;
+const MAX_PIN_BYTES: u64 = 4 * 1024 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pin {
@@ -41,7 +41,7 @@ impl Pin {
     /// # Errors
     /// The I/O error; one of the kind `InvalidData` for what is no pin.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = files::read_regular(path, LARGEST_PIN);
+        let bytes = files::read_regular(path, MAX_PIN_BYTES);
         let bytes = bytes.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()
     }
@@ -54,12 +54,12 @@ impl Pin {
         files::write_atomic(path, text.as_bytes())
     }
 
-    pub(super) fn admits(&self, sha256: &str) -> bool {
+    pub(super) fn matches(&self, sha256: &str) -> bool {
         self.sha256 == sha256 || self.former_sha256.as_deref() == Some(sha256)
     }
 }
 
 /// In lower-case hex.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes))
 }

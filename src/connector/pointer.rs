@@ -37,17 +37,17 @@ impl Pointer {
     }
 
     /// To a member at the top.
-    pub fn member(name: &str) -> Self {
+    pub fn from_member(name: &str) -> Self {
         Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
     }
 
     /// The names on the way, outermost first.
     pub fn tokens(&self) -> impl Iterator<Item = String> {
-        self.parts().map(Cow::into_owned)
+        self.segments().map(Cow::into_owned)
     }
 
     /// The same, where they are only looked at.
-    pub fn parts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+    pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.0.split('/').skip(1).map(|token| match token.contains('~') {
             true => Cow::Owned(token.replace("~1", "/").replace("~0", "~")),
             false => Cow::Borrowed(token),
@@ -60,7 +60,7 @@ impl Pointer {
 
     /// The value in a text that was checked, found without a tree; absent where it is null.
     pub fn find_in<'t>(&self, json: Json<'t>) -> Option<Json<'t>> {
-        let found = self.parts().try_fold(json, |at, name| at.get(&name))?;
+        let found = self.segments().try_fold(json, |at, name| at.get(&name))?;
         (!found.is_null()).then_some(found)
     }
 
@@ -81,7 +81,7 @@ impl Pointer {
     }
 
     /// Puts a value where the pointer points, making the objects and arrays on the way.
-    pub fn put(&self, document: &mut Value, new: Value) {
+    pub fn set(&self, document: &mut Value, new: Value) {
         let mut at = document;
         for name in self.tokens() {
             // Samples are small; an index over this is a name.

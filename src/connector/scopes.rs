@@ -7,13 +7,13 @@ use indexmap::IndexMap;
 use crate::connector::{Connector, ScopeRule};
 
 /// The scopes to ask for, by the parameter that carries them.
-pub type Asked = IndexMap<String, Vec<String>>;
+pub type RequestedScopes = IndexMap<String, Vec<String>>;
 
 /// What to ask for: what the user named, else the connector's defaults, and what it always needs. `PARAM=SCOPE` names one
 /// of a further list of the connector. One word may name several scopes (`repo,gist`, `"openid email"`).
-pub fn to_ask(rule: &ScopeRule, named: &[String]) -> Asked {
+pub fn requested(rule: &ScopeRule, named: &[String]) -> RequestedScopes {
     let named: &[String] = &named.iter().flat_map(|word| each(rule, word)).collect::<Vec<_>>();
-    let mut asked = Asked::new();
+    let mut asked = RequestedScopes::new();
     if !rule.param.is_empty() {
         let main: Vec<String> = named.iter().filter(|scope| split(rule, scope).is_none()).cloned().collect();
         let named_any = !main.is_empty();
@@ -36,7 +36,7 @@ pub fn to_ask(rule: &ScopeRule, named: &[String]) -> Asked {
 }
 
 /// Returns a `connect` command that asks for these scopes beside those that the connection has.
-pub fn adding<S: AsRef<str>>(connect: &str, scopes: &[S]) -> String {
+pub fn add_scope_command<S: AsRef<str>>(connect: &str, scopes: &[S]) -> String {
     let mut command = connect.to_owned();
     for scope in scopes {
         command.push_str(&format!(" --add-scope {}", shlex::try_quote(scope.as_ref()).unwrap_or_default()));
@@ -56,7 +56,7 @@ fn each(rule: &ScopeRule, word: &str) -> Vec<String> {
 
 /// What the user adds to what was asked for before, or to the defaults. Where a request has several lists, what was asked
 /// for before does not say which scope was in which: those of the further lists' defaults are taken to be theirs.
-pub fn to_add(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<String> {
+pub fn extended(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<String> {
     let defaults = || {
         let further =
             rule.also.iter().flat_map(|(param, list)| list.iter().map(move |scope| format!("{param}={scope}")));
@@ -77,7 +77,7 @@ const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Leaves out OpenID's scopes that the metadata does not list: some servers refuse what they do not know. Of a server that
 /// lists nothing only `offline_access` is not expected. Other scopes stay: a server need not list them.
-pub fn leave_out_unlisted(asked: &mut Asked, rule: &ScopeRule, listed: &[String]) {
+pub fn retain_listed(asked: &mut RequestedScopes, rule: &ScopeRule, listed: &[String]) {
     let is_known = |scope: &str| match listed {
         [] => scope != OFFLINE_ACCESS,
         _ => listed.iter().any(|known| known == scope),
@@ -175,8 +175,8 @@ mod tests {
             ..ScopeRule::default()
         };
         let asked = |listed: &[&str]| {
-            let mut asked = to_ask(&rule, &[]);
-            leave_out_unlisted(&mut asked, &rule, &list(listed));
+            let mut asked = requested(&rule, &[]);
+            retain_listed(&mut asked, &rule, &list(listed));
             asked["scope"].join(" ")
         };
         assert_eq!(asked(&["openid", "email", "offline_access"]), "openid email offline_access orders phone");
@@ -192,9 +192,9 @@ mod tests {
             also: IndexMap::from([("user_scope".to_owned(), list(&["u"]))]),
             ..ScopeRule::default()
         };
-        let asked = to_ask(&rule, &[]);
+        let asked = requested(&rule, &[]);
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["a", "offline"]), &list(&["u"])));
-        let asked = to_ask(&rule, &list(&["b", "user_scope=v", "b"]));
+        let asked = requested(&rule, &list(&["b", "user_scope=v", "b"]));
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b", "offline"]), &list(&["v"])));
     }
 
@@ -206,23 +206,24 @@ mod tests {
             ..ScopeRule::default()
         };
         for named in [&["b,c"][..], &["b c"], &[" b , c,"], &["b", "c"], &["b,b\tc\n"]] {
-            assert_eq!(to_ask(&rule, &list(named))["scope"], ["b", "c"], "{named:?}");
+            assert_eq!(requested(&rule, &list(named))["scope"], ["b", "c"], "{named:?}");
         }
-        let asked = to_ask(&rule, &list(&["user_scope=v,w", "b"]));
+        let asked = requested(&rule, &list(&["user_scope=v,w", "b"]));
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b"]), &list(&["v", "w"])));
-        assert_eq!(to_ask(&rule, &list(&[" ", ","])), to_ask(&rule, &[]), "nothing is named");
+        assert_eq!(requested(&rule, &list(&[" ", ","])), requested(&rule, &[]), "nothing is named");
         let colons = "https://www.googleapis.com/auth/drive";
-        assert_eq!(to_ask(&rule, &list(&[colons]))["scope"], [colons]);
+        assert_eq!(requested(&rule, &list(&[colons]))["scope"], [colons]);
     }
 
     #[test]
     fn field_30_a_scope_that_is_added_keeps_the_others() {
         let rule = ScopeRule { default: list(&["a"]), always: list(&["offline"]), ..ScopeRule::default() };
-        let added = |before: &[&str]| to_ask(&rule, &to_add(&rule, &list(before), &list(&["x,y"])))["scope"].clone();
+        let added =
+            |before: &[&str]| requested(&rule, &extended(&rule, &list(before), &list(&["x,y"])))["scope"].clone();
         assert_eq!(added(&["b", "offline"]), ["b", "offline", "x", "y"]);
         assert_eq!(added(&[]), ["a", "x", "y", "offline"]);
         let two = ScopeRule { also: IndexMap::from([("user_scope".to_owned(), list(&["u"]))]), ..rule };
-        let asked = to_ask(&two, &to_add(&two, &list(&["b", "u"]), &list(&["user_scope=v"])));
+        let asked = requested(&two, &extended(&two, &list(&["b", "u"]), &list(&["user_scope=v"])));
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b", "offline"]), &list(&["u", "v"])));
     }
 }

@@ -4,7 +4,7 @@ use super::Connector;
 
 /// Where a word was found, the most telling first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum SearchField {
     Id,
     Name,
     Category,
@@ -15,7 +15,7 @@ pub enum Place {
     Scope,
 }
 
-impl Place {
+impl SearchField {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -45,34 +45,35 @@ impl Place {
 
 /// One thing of a connector that words were found in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub place: Place,
+pub struct SearchMatch {
+    pub field: SearchField,
     /// The action's or the scope's name; the text itself elsewhere.
     pub name: String,
     /// What the action or the scope is for.
-    pub about: Option<String>,
+    pub description: Option<String>,
 }
 
 /// A connector that holds every word.
 #[derive(Clone, Debug)]
-pub struct Hit<'c> {
+pub struct SearchHit<'c> {
     pub connector: &'c Connector,
     /// The most telling first.
-    pub matches: Vec<Found>,
+    pub matches: Vec<SearchMatch>,
     score: u32,
 }
 
 /// The connectors in which every word is found somewhere, the best first. Letters count whatever their case.
-pub fn search<'c>(connectors: impl IntoIterator<Item = &'c Connector>, words: &[String]) -> Vec<Hit<'c>> {
+pub fn search<'c>(connectors: impl IntoIterator<Item = &'c Connector>, words: &[String]) -> Vec<SearchHit<'c>> {
     // A phrase in quotes is as good as its words.
     let words: Vec<String> = words.iter().flat_map(|word| word.split_whitespace()).map(str::to_lowercase).collect();
-    let mut hits: Vec<Hit<'c>> = connectors.into_iter().filter_map(|connector| look(connector, &words)).collect();
+    let mut hits: Vec<SearchHit<'c>> =
+        connectors.into_iter().filter_map(|connector| match_connector(connector, &words)).collect();
     hits.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.connector.id.cmp(&b.connector.id)));
     hits
 }
 
-fn look<'c>(connector: &'c Connector, words: &[String]) -> Option<Hit<'c>> {
-    let things = things(connector);
+fn match_connector<'c>(connector: &'c Connector, words: &[String]) -> Option<SearchHit<'c>> {
+    let things = searchable_fields(connector);
     let mut total = 0;
     let mut found: Vec<(u32, usize)> = Vec::new();
     for word in words {
@@ -88,41 +89,48 @@ fn look<'c>(connector: &'c Connector, words: &[String]) -> Option<Hit<'c>> {
     }
     found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let matches = found.into_iter().map(|(_, index)| things[index].clone()).collect();
-    Some(Hit { connector, matches, score: total })
+    Some(SearchHit { connector, matches, score: total })
 }
 
-fn things(connector: &Connector) -> Vec<Found> {
-    let plain = |place, text: &str| Found { place, name: text.to_owned(), about: None };
-    let named = |place, name: &str, about: &str| Found { place, name: name.to_owned(), about: Some(about.to_owned()) };
+fn searchable_fields(connector: &Connector) -> Vec<SearchMatch> {
+    let plain = |place, text: &str| SearchMatch { field: place, name: text.to_owned(), description: None };
+    let named = |place, name: &str, about: &str| SearchMatch {
+        field: place,
+        name: name.to_owned(),
+        description: Some(about.to_owned()),
+    };
     let category = format!("{:?}", connector.category).to_lowercase();
     let mut things = vec![
-        plain(Place::Id, &connector.id),
-        plain(Place::Name, &connector.name),
-        plain(Place::Category, &category),
-        plain(Place::Description, &connector.description),
+        plain(SearchField::Id, &connector.id),
+        plain(SearchField::Name, &connector.name),
+        plain(SearchField::Category, &category),
+        plain(SearchField::Description, &connector.description),
     ];
-    things.extend(connector.actions.iter().map(|(name, action)| named(Place::Action, name, &action.about)));
-    things.extend(connector.streams.iter().map(|(name, stream)| named(Place::Stream, name, &stream.about)));
-    things.extend(connector.events.iter().map(|(name, event)| named(Place::Event, name, &event.about)));
-    things.extend(connector.scopes.iter().map(|(name, scope)| named(Place::Scope, name, scope.purpose())));
+    things.extend(connector.actions.iter().map(|(name, action)| named(SearchField::Action, name, &action.about)));
+    things.extend(connector.streams.iter().map(|(name, stream)| named(SearchField::Stream, name, &stream.about)));
+    things.extend(connector.events.iter().map(|(name, event)| named(SearchField::Event, name, &event.about)));
+    things.extend(connector.scopes.iter().map(|(name, scope)| named(SearchField::Scope, name, scope.purpose())));
     things
 }
 
 /// How well a thing holds a word in lower case: as a whole, as a word, as the beginning of one, as a part, or nearly.
-fn score(thing: &Found, word: &str) -> u32 {
-    let weight = thing.place.weight();
+fn score(thing: &SearchMatch, word: &str) -> u32 {
+    let weight = thing.field.weight();
     let text = thing.name.to_lowercase();
-    let in_name = quality(&text, word);
-    let in_about = thing.about.as_ref().map_or(0, |about| quality(&about.to_lowercase(), word));
+    let in_name = match_quality(&text, word);
+    let in_about = thing.description.as_ref().map_or(0, |about| match_quality(&about.to_lowercase(), word));
     let best = in_name.max(in_about.saturating_sub(1));
-    if best == 0 && matches!(thing.place, Place::Id | Place::Name) && strsim::jaro_winkler(&text, word) > 0.9 {
+    if best == 0
+        && matches!(thing.field, SearchField::Id | SearchField::Name)
+        && strsim::jaro_winkler(&text, word) > 0.9
+    {
         // A slip of the finger finds the service, after all that hold the word itself.
         return weight / 20;
     }
     weight * best / 10
 }
 
-fn quality(text: &str, word: &str) -> u32 {
+fn match_quality(text: &str, word: &str) -> u32 {
     if text == word {
         return 20;
     }
@@ -169,7 +177,8 @@ mod tests {
     fn what_scopes_are_for_is_found_and_shown() {
         let slack = parse(include_str!("../../connectors/slack.toml")).unwrap();
         let hits = search([&slack], &["reactions".to_owned()]);
-        let found = |name: &str| hits[0].matches.iter().any(|found| found.place == Place::Scope && found.name == name);
+        let found =
+            |name: &str| hits[0].matches.iter().any(|found| found.place == SearchField::Scope && found.name == name);
         assert!(found("reactions:read") && found("reactions:write"), "{hits:?}");
     }
 }

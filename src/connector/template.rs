@@ -21,11 +21,11 @@ use crate::secret::Secret;
 #[schemars(with = "String", extend("format" = Template::FORMAT))]
 pub struct Template {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(String),
     Name(String),
 }
@@ -35,17 +35,17 @@ pub enum TemplateError {
     #[error("'{{' at character {0} is never closed; write '{{{{' for a brace")]
     Unclosed(usize),
     #[error("'}}' at character {0} closes nothing; write '}}}}' for a brace")]
-    Unopened(usize),
+    UnmatchedClose(usize),
     #[error("{{{0}}} is not a name: use lower-case letters, digits and '_'")]
-    Name(String),
+    InvalidName(String),
     #[error("nothing gives {{{0}}} a value")]
-    Missing(String),
+    MissingValue(String),
     #[error("{0:?} is not an http or https URL")]
-    Url(String),
+    InvalidUrl(String),
     #[error("the value of {{{0}}} holds a line break")]
     LineBreak(String),
     #[error("the value of {{{0}}} is empty or dots, which would name another path")]
-    Segment(String),
+    InvalidPathSegment(String),
 }
 
 /// The values that templates may name. Those of a kind that is secret stay wrapped until a request is built.
@@ -83,7 +83,7 @@ impl Template {
         while let Some((at, c)) = chars.next() {
             match c {
                 '{' | '}' if chars.next_if(|(_, next)| *next == c).is_some() => literal.push(c),
-                '}' => return Err(TemplateError::Unopened(at + 1)),
+                '}' => return Err(TemplateError::UnmatchedClose(at + 1)),
                 '{' => {
                     let mut name = String::new();
                     loop {
@@ -95,47 +95,47 @@ impl Template {
                     }
                     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
                     if name.is_empty() || !name.chars().all(valid) {
-                        return Err(TemplateError::Name(name));
+                        return Err(TemplateError::InvalidName(name));
                     }
                     if !literal.is_empty() {
-                        parts.push(Part::Literal(std::mem::take(&mut literal)));
+                        parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
                     }
-                    parts.push(Part::Name(name));
+                    parts.push(TemplatePart::Name(name));
                 }
                 c => literal.push(c),
             }
         }
         if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
+            parts.push(TemplatePart::Literal(literal));
         }
         Ok(Self { text: text.to_owned(), parts })
     }
 
     /// The names it uses, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Name(name) => Some(name.as_str()),
-            Part::Literal(_) => None,
+            TemplatePart::Name(name) => Some(name.as_str()),
+            TemplatePart::Literal(_) => None,
         })
     }
 
     /// The first two names with nothing between them, whose values nobody can tell apart again.
-    pub fn adjacent(&self) -> Option<(&str, &str)> {
+    pub fn adjacent_placeholders(&self) -> Option<(&str, &str)> {
         self.parts.windows(2).find_map(|pair| match pair {
-            [Part::Name(first), Part::Name(second)] => Some((first.as_str(), second.as_str())),
+            [TemplatePart::Name(first), TemplatePart::Name(second)] => Some((first.as_str(), second.as_str())),
             _ => None,
         })
     }
 
     /// Whether every name has a value.
     pub fn is_complete(&self, values: &Values) -> bool {
-        self.names().all(|name| values.get(name).is_some())
+        self.placeholders().all(|name| values.get(name).is_some())
     }
 
     /// The text with its values, for bodies and headers.
     ///
     /// # Errors
-    /// [`TemplateError::Missing`]; [`TemplateError::LineBreak`] for a value that would end a header.
+    /// [`TemplateError::MissingValue`]; [`TemplateError::LineBreak`] for a value that would end a header.
     pub fn fill(&self, values: &Values) -> Result<String, TemplateError> {
         self.fill_with(values, |_, value| Cow::Borrowed(value))
     }
@@ -143,14 +143,14 @@ impl Template {
     /// The bytes with its values, for what is signed: a body is any bytes.
     ///
     /// # Errors
-    /// [`TemplateError::Missing`].
+    /// [`TemplateError::MissingValue`].
     pub fn fill_bytes<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, [u8]>>) -> Result<Vec<u8>, TemplateError> {
         let mut out = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Name(name) => {
-                    out.extend_from_slice(&value(name).ok_or_else(|| TemplateError::Missing(name.clone()))?);
+                TemplatePart::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                TemplatePart::Name(name) => {
+                    out.extend_from_slice(&value(name).ok_or_else(|| TemplateError::MissingValue(name.clone()))?);
                 }
             }
         }
@@ -158,12 +158,12 @@ impl Template {
     }
 
     /// What a text holds in the place of the template's one name; absent where the text is of another form.
-    pub fn read<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let literal = |part: Option<&Part>| match part {
-            Some(Part::Literal(text)) => Some(text.clone()),
+    pub fn extract<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let literal = |part: Option<&TemplatePart>| match part {
+            Some(TemplatePart::Literal(text)) => Some(text.clone()),
             _ => None,
         };
-        let at = self.parts.iter().position(|part| matches!(part, Part::Name(_)))?;
+        let at = self.parts.iter().position(|part| matches!(part, TemplatePart::Name(_)))?;
         if at > 1 || self.parts.len() > at + 2 {
             return None;
         }
@@ -175,28 +175,28 @@ impl Template {
     /// The URL with its values, each encoded for its place.
     ///
     /// # Errors
-    /// [`TemplateError::Url`] where no http or https URL comes out of it, [`TemplateError::Missing`].
+    /// [`TemplateError::InvalidUrl`] where no http or https URL comes out of it, [`TemplateError::MissingValue`].
     pub fn fill_url(&self, values: &Values) -> Result<Url, TemplateError> {
         let text = self.fill_path(values)?;
         match Url::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            _ => Err(TemplateError::Url(self.text.clone())),
+            _ => Err(TemplateError::InvalidUrl(self.text.clone())),
         }
     }
 
     /// The part of a URL with its values, each encoded for its place.
     ///
     /// # Errors
-    /// [`TemplateError::Missing`]; [`TemplateError::Segment`] for a value that would name another path.
+    /// [`TemplateError::MissingValue`]; [`TemplateError::InvalidPathSegment`] for a value that would name another path.
     pub fn fill_path(&self, values: &Values) -> Result<String, TemplateError> {
         // A URL's parser goes up at `..` even where it is percent-encoded, and a path without a part is another path.
         let elsewhere = |value: &str| value.is_empty() || value.bytes().all(|byte| byte == b'.');
-        let name = self.names().find(|name| values.get(name).is_some_and(elsewhere));
+        let name = self.placeholders().find(|name| values.get(name).is_some_and(elsewhere));
         if let Some(name) = name {
-            return Err(TemplateError::Segment(name.to_owned()));
+            return Err(TemplateError::InvalidPathSegment(name.to_owned()));
         }
         // Where no path follows, a URL is sent and signed as it was typed: `/token` and `/token/` are two paths.
-        let path_follows = matches!(self.parts.get(1), Some(Part::Literal(text)) if text.starts_with('/'));
+        let path_follows = matches!(self.parts.get(1), Some(TemplatePart::Literal(text)) if text.starts_with('/'));
         self.fill_with(values, |before, value| match before {
             "" if path_follows => Cow::Borrowed(value.trim_end_matches('/')),
             "" => Cow::Borrowed(value),
@@ -206,12 +206,12 @@ impl Template {
 
     /// The scheme, host and port that it leads to, whatever stands in its path; absent where it is a path alone, or names
     /// a value before its path that is not there.
-    pub fn host(&self, values: &Values) -> Option<Url> {
+    pub fn origin(&self, values: &Values) -> Option<Url> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Name(name) => match values.get(name) {
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Name(name) => match values.get(name) {
                     Some(value) if text.is_empty() => text.push_str(value),
                     Some(value) => text.push_str(&encode(value)),
                     None => break,
@@ -225,8 +225,8 @@ impl Template {
         let slashes = text.match_indices('/').nth(2).map(|(at, _)| at);
         let whole = slashes.is_some()
             || self.parts.iter().all(|part| match part {
-                Part::Literal(_) => true,
-                Part::Name(name) => values.get(name).is_some(),
+                TemplatePart::Literal(_) => true,
+                TemplatePart::Name(name) => values.get(name).is_some(),
             });
         let url = Url::parse(&text[..slashes.unwrap_or(text.len())]).ok()?;
         (whole && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
@@ -240,9 +240,9 @@ impl Template {
         let mut out = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(text) => out.push_str(text),
-                Part::Name(name) => {
-                    let value = values.get(name).ok_or_else(|| TemplateError::Missing(name.clone()))?;
+                TemplatePart::Literal(text) => out.push_str(text),
+                TemplatePart::Name(name) => {
+                    let value = values.get(name).ok_or_else(|| TemplateError::MissingValue(name.clone()))?;
                     if value.contains(['\r', '\n', '\0']) {
                         return Err(TemplateError::LineBreak(name.clone()));
                     }
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn says_where_it_is_wrong() {
         assert_eq!(Template::parse("ab{c").unwrap_err(), TemplateError::Unclosed(3));
-        assert_eq!(Template::parse("a}").unwrap_err(), TemplateError::Unopened(2));
-        assert_eq!(Template::parse("{A b}").unwrap_err(), TemplateError::Name("A b".to_owned()));
+        assert_eq!(Template::parse("a}").unwrap_err(), TemplateError::UnmatchedClose(2));
+        assert_eq!(Template::parse("{A b}").unwrap_err(), TemplateError::InvalidName("A b".to_owned()));
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         let template = Template::parse("https://api.example.com/repos/{repo}/issues").unwrap();
         for hostile in ["..", ".", ""] {
             let filled = template.fill_url(&values(&[("repo", hostile)]));
-            assert_eq!(filled.unwrap_err(), TemplateError::Segment("repo".to_owned()), "{hostile:?}");
+            assert_eq!(filled.unwrap_err(), TemplateError::InvalidPathSegment("repo".to_owned()), "{hostile:?}");
         }
         let url = template.fill_url(&values(&[("repo", "%2e%2e/..")])).unwrap();
         assert_eq!(url.path(), "/repos/%252e%252e%2F../issues");

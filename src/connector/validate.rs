@@ -9,12 +9,12 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{catalogue, plain, schema, semantic, shape, syntax};
+use super::{catalogue, charset, schema, schema_check, semantic, syntax};
 use crate::nesting;
 
 /// One mistake of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct FileDiagnostic {
     /// From 1.
     pub line: usize,
     /// The dotted path of the key, as in `auth.oauth.oauth2.token_url`; empty where the TOML itself is broken.
@@ -22,7 +22,7 @@ pub struct Mistake {
     pub message: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for FileDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         if !self.key.is_empty() {
@@ -33,37 +33,39 @@ impl fmt::Display for Mistake {
 }
 
 /// All mistakes of a connector file, in the order of their lines; none for a valid one.
-pub fn validate(text: &str) -> Vec<Mistake> {
-    let lines = Lines::of(text);
-    if let Some(offset) = nesting::too_deep(text) {
+pub fn validate(text: &str) -> Vec<FileDiagnostic> {
+    let lines = LineIndex::of(text);
+    if let Some(offset) = nesting::find_too_deep(text) {
         let message = nesting::TOO_DEEP.to_owned();
-        return vec![Mistake { line: lines.at(offset), key: String::new(), message }];
+        return vec![FileDiagnostic { line: lines.line_at(offset), key: String::new(), message }];
     }
     let (document, broken) = DeTable::parse_recoverable(text);
     let found = if broken.is_empty() { check(&document) } else { syntax::explain(text, &broken, &lines) };
-    let mut mistakes: Vec<Mistake> =
-        found.into_iter().map(|(offset, key, message)| Mistake { line: lines.at(offset), key, message }).collect();
+    let mut mistakes: Vec<FileDiagnostic> = found
+        .into_iter()
+        .map(|(offset, key, message)| FileDiagnostic { line: lines.line_at(offset), key, message })
+        .collect();
     mistakes.sort_by_key(|mistake| mistake.line);
     mistakes
 }
 
 /// The mistakes of a file whose TOML is right.
-fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
+fn check(own: &Spanned<DeTable<'_>>) -> schema_check::SchemaViolations {
     let root = schema::json_schema();
     let document = match catalogue::inherit(own.clone()) {
         Ok(document) => document,
         Err(unknown) => {
-            let mut found = shape::check(own.get_ref(), root, false);
+            let mut found = schema_check::check(own.get_ref(), root, false);
             found.push((unknown.offset, "vendor".to_owned(), unknown.message));
             return found;
         }
     };
-    let mut found = shape::check(document.get_ref(), root, true);
-    hidden(own.get_ref(), &mut found);
+    let mut found = schema_check::check(document.get_ref(), root, true);
+    check_hidden_characters(own.get_ref(), &mut found);
     if !found.is_empty() {
         return found;
     }
-    match catalogue::read(document.clone()) {
+    match catalogue::deserialize(document.clone()) {
         Ok(connector) => {
             for (key, message) in semantic::check(&connector) {
                 found.push((offset_of(document.get_ref(), &key), key, message));
@@ -79,9 +81,9 @@ fn check(own: &Spanned<DeTable<'_>>) -> shape::Found {
 }
 
 /// Finds texts and keys with characters that steer a terminal or are not seen: what is shown of a file must be what it says.
-fn hidden(table: &DeTable<'_>, found: &mut shape::Found) {
+fn check_hidden_characters(table: &DeTable<'_>, found: &mut schema_check::SchemaViolations) {
     let mut say = |offset: usize, text: &str| {
-        if let Some(c) = plain::first_hidden(text) {
+        if let Some(c) = charset::first_hidden_char(text) {
             let message = format!("holds U+{:04X}, which is not shown as a character", u32::from(c));
             found.push((offset, String::new(), message));
         }
@@ -107,15 +109,15 @@ fn texts(value: &Spanned<DeValue<'_>>, say: &mut impl FnMut(usize, &str)) {
 }
 
 /// Where each line of a text begins.
-pub(super) struct Lines(Vec<usize>);
+pub(super) struct LineIndex(Vec<usize>);
 
-impl Lines {
+impl LineIndex {
     fn of(text: &str) -> Self {
         Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect())
     }
 
     /// The line of a byte, from 1.
-    pub(super) fn at(&self, offset: usize) -> usize {
+    pub(super) fn line_at(&self, offset: usize) -> usize {
         self.0.partition_point(|begin| *begin <= offset) + 1
     }
 }

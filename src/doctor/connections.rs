@@ -2,44 +2,44 @@
 
 use std::collections::HashMap;
 
-use super::{Finding, Surroundings};
+use super::{DoctorContext, Finding};
 use crate::connector::scopes;
 use crate::connector::{Catalogue, Connector, validate};
 use crate::error::Remedy;
 use crate::files;
-use crate::health::{Status, Summary, status_of};
-use crate::model::{Connection, Mode};
-use crate::oauth::access::reconnect_command;
+use crate::health::{ConnectionStatus, StatusSummary, status_of};
+use crate::model::{Connection, ConnectionMode};
+use crate::oauth::refresh::reconnect_command;
 
 /// More of one kind are counted, not listed.
-const MOST_LISTED: usize = 10;
+const MAX_LISTED: usize = 10;
 
 /// A token that ends within so long, and that nobody can refresh, is worth a word.
 const SOON_SECS: i64 = 7 * 86_400;
 
 /// A larger file is no connector.
-const LARGEST_FILE: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
-pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Finding> {
+pub(super) fn check_connections(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {
     let now = around.clock.now();
     let catalogue = around.catalogue();
     let mut connectors: HashMap<&str, Option<Connector>> = HashMap::new();
-    let mut summary = Summary::default();
+    let mut summary = StatusSummary::default();
     let (mut broken, mut weak) = (Vec::new(), Vec::new());
     for connection in connections {
         let name = connection.name.to_string();
         let (status, reason) = status_of(connection, now);
-        summary.count(status);
+        summary.add(status);
         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         let message = format!("{name} is in the state {}{why}", status.as_str());
         match status {
-            Status::NeedsReauth | Status::Disconnected => {
+            ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => {
                 broken.push(Finding::problem("connections", message, Some(reconnect_command(connection))));
             }
-            Status::Error => {
+            ConnectionStatus::Error => {
                 broken.push(Finding::problem("connections", message, Some(format!("integ test {name}"))));
             }
-            Status::Active | Status::Expiring => {}
+            ConnectionStatus::Active | ConnectionStatus::Expiring => {}
         }
         let id = connection.name.connector();
         let connector = connectors.entry(id).or_insert_with(|| catalogue.get(id).ok());
@@ -48,29 +48,31 @@ pub(super) fn look(connections: &[Connection], around: &Surroundings) -> Vec<Fin
             broken.push(Finding::problem("connections", message, Some(format!("integ connector validate {id}"))));
             continue;
         };
-        let missing = scopes::missing(connector, &connection.scopes_asked, connection.scopes_granted.as_deref());
+        let missing = scopes::missing(connector, &connection.scopes_requested, connection.scopes_granted.as_deref());
         if !missing.is_empty() {
             let message = format!("{name} was not granted {}", missing.join(", "));
             weak.push(Finding::warning("connections", message, reconnect_command(connection)));
         }
         let expiry = &connection.expiry;
-        if let Some(at) = expiry.presented_at.filter(|_| status != Status::NeedsReauth) {
+        if let Some(at) = expiry.refresh_started_at.filter(|_| status != ConnectionStatus::NeedsReauth) {
             let message = format!("{name}: a refresh was started at {at} and its answer is not stored");
             weak.push(Finding::warning("connections", message, format!("integ refresh {name}")));
         }
-        if let Some(left) = expiry.left(now).filter(|left| !expiry.refreshable && (1..SOON_SECS).contains(left)) {
+        if let Some(left) =
+            expiry.remaining_secs(now).filter(|left| !expiry.is_refreshable && (1..SOON_SECS).contains(left))
+        {
             let message = format!("{name} ends in {} h and cannot be refreshed", left / 3600);
             weak.push(Finding::warning("connections", message, reconnect_command(connection)));
         }
     }
-    let sandbox = connections.iter().filter(|connection| connection.mode == Mode::Sandbox).count();
+    let sandbox = connections.iter().filter(|connection| connection.mode == ConnectionMode::Sandbox).count();
     let mut findings = vec![Finding::ok("connections", counted(&summary, sandbox))];
-    findings.extend(short(broken));
-    findings.extend(short(weak));
+    findings.extend(truncate_findings(broken));
+    findings.extend(truncate_findings(weak));
     findings
 }
 
-fn counted(summary: &Summary, sandbox: usize) -> String {
+fn counted(summary: &StatusSummary, sandbox: usize) -> String {
     if summary.total == 0 {
         return "none yet: `integ connect slack --sandbox` makes one".to_owned();
     }
@@ -87,19 +89,19 @@ fn counted(summary: &Summary, sandbox: usize) -> String {
 }
 
 /// The first of many, and how many there are beside them.
-fn short(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let further = findings.len().saturating_sub(MOST_LISTED);
+fn truncate_findings(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let further = findings.len().saturating_sub(MAX_LISTED);
     if further > 0 {
-        findings.truncate(MOST_LISTED);
-        let level = findings[0].level;
+        findings.truncate(MAX_LISTED);
+        let level = findings[0].severity;
         let message = format!("and {further} further ones");
-        findings.push(Finding { check: "connections", level, message, mend: Some("integ status".to_owned()) });
+        findings.push(Finding { check: "connections", severity: level, message, fix: Some("integ status".to_owned()) });
     }
     findings
 }
 
 /// Whether every file that the user installed is a connector.
-pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
+pub(super) fn check_connectors(around: &DoctorContext) -> Vec<Finding> {
     let catalogue: Catalogue = around.catalogue();
     let ids = catalogue.ids();
     let total = ids.len();
@@ -108,8 +110,8 @@ pub(super) fn connectors(around: &Surroundings) -> Vec<Finding> {
     for (id, source) in ids {
         let Some(path) = source.path() else { continue };
         installed += 1;
-        let fix = || Some(format!("integ connector validate {}", files::quoted(path)));
-        match files::read_trusted_text(path, LARGEST_FILE) {
+        let fix = || Some(format!("integ connector validate {}", files::shell_quoted(path)));
+        match files::read_trusted_text(path, MAX_FILE_SIZE) {
             Err(error) => findings.push(Finding::failure("connectors", error)),
             Ok(None) => {
                 findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), fix()));

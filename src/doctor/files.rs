@@ -3,28 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Finding, Network, Surroundings};
+use super::{DoctorContext, Finding, NetworkAccess};
 use crate::clock::Clock;
-use crate::config::{self, Config, Folders, Project};
+use crate::config::{self, Config, Folders, ProjectConfig};
 use crate::env;
-use crate::files::{self, quoted};
+use crate::files::{self, shell_quoted};
 use crate::model::WorkspaceName;
 
 /// Less than this, and the next write may fail.
-const LEAST_SPACE: u64 = 16 << 20;
+const MIN_FREE_SPACE: u64 = 16 << 20;
 
 /// Less than this will not last.
-const LITTLE_SPACE: u64 = 256 << 20;
+const LOW_FREE_SPACE: u64 = 256 << 20;
 
 /// What was found, and what the further checks work with; none where there is no home at all.
-pub(super) fn look(workspace: Option<String>, network: Network) -> (Vec<Finding>, Option<Surroundings>) {
+pub(super) fn check_files(workspace: Option<String>, network: NetworkAccess) -> (Vec<Finding>, Option<DoctorContext>) {
     let folders = match Folders::from_env() {
         Ok(folders) => folders,
         Err(error) => return (vec![Finding::failure("folders", error)], None),
     };
     let mut findings = folder_findings(&folders);
     findings.extend(home());
-    findings.push(space(folders.data()));
+    findings.push(check_disk_space(folders.data()));
     let file = folders.config_file();
     let config = match config::load(&file) {
         Ok(config) => {
@@ -37,16 +37,16 @@ pub(super) fn look(workspace: Option<String>, network: Network) -> (Vec<Finding>
             Config::default()
         }
     };
-    let project = Project::find().unwrap_or_else(|error| {
+    let project = ProjectConfig::find().unwrap_or_else(|error| {
         findings.push(Finding::failure("settings", error));
-        Project::default()
+        ProjectConfig::default()
     });
     let named = workspace.or(project.workspace).unwrap_or_else(|| config.workspace.clone());
     let workspace = WorkspaceName::from_str(&named).unwrap_or_else(|error| {
         findings.push(Finding::failure("settings", error));
         WorkspaceName::default()
     });
-    (findings, Some(Surroundings { folders, config, workspace, clock: Clock::system(), network }))
+    (findings, Some(DoctorContext { folders, config, workspace, clock: Clock::system(), network }))
 }
 
 fn folder_findings(folders: &Folders) -> Vec<Finding> {
@@ -61,7 +61,7 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     // Of a folder that holds the others there is one finding.
     findings.dedup_by(|a, b| a.message == b.message);
     if data.exists() && !is_writable(data) {
-        let show = format!("ls -ld {0}; df {0}", quoted(data));
+        let show = format!("ls -ld {0}; df {0}", shell_quoted(data));
         findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
     }
     // A user without an entry in the system's list of users has a home such as /nonexistent.
@@ -80,10 +80,10 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
 
 /// What is wrong with `HOME`, if integ's folders are below it: a user of a container or a service often has none.
 fn home() -> Option<Finding> {
-    if env::os(&env::INTEG_HOME).is_some() {
+    if env::var_os(&env::INTEG_HOME).is_some() {
         return None;
     }
-    let home = env::os(&env::HOME).map(PathBuf::from)?;
+    let home = env::var_os(&env::HOME).map(PathBuf::from)?;
     let wrong = match std::fs::metadata(&home) {
         _ if !home.is_absolute() => "is not an absolute path",
         Ok(metadata) if metadata.is_dir() => return None,
@@ -109,17 +109,17 @@ fn is_writable(folder: &Path) -> bool {
     std::fs::metadata(folder).is_ok_and(|metadata| !metadata.permissions().readonly())
 }
 
-fn space(data: &Path) -> Finding {
+fn check_disk_space(data: &Path) -> Finding {
     let existing = data.ancestors().find(|folder| folder.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    let mend = format!("df -h {}", quoted(&existing));
+    let mend = format!("df -h {}", shell_quoted(&existing));
     match free(&existing) {
-        Some(free) if free < LEAST_SPACE => {
-            Finding::problem("disk", format!("{} is left where the vaults are", size(free)), Some(mend))
+        Some(free) if free < MIN_FREE_SPACE => {
+            Finding::problem("disk", format!("{} is left where the vaults are", format_size(free)), Some(mend))
         }
-        Some(free) if free < LITTLE_SPACE => {
-            Finding::warning("disk", format!("{} is left where the vaults are", size(free)), mend)
+        Some(free) if free < LOW_FREE_SPACE => {
+            Finding::warning("disk", format!("{} is left where the vaults are", format_size(free)), mend)
         }
-        Some(free) => Finding::ok("disk", format!("{} free", size(free))),
+        Some(free) => Finding::ok("disk", format!("{} free", format_size(free))),
         None => Finding::ok("disk", "the file system does not say how much is free"),
     }
 }
@@ -137,7 +137,7 @@ fn free(_: &Path) -> Option<u64> {
 }
 
 /// Bytes in the unit that fits: `512 B`, `3.4 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(super) fn format_size(bytes: u64) -> String {
     let (mut whole, mut tenths, mut unit) = (bytes, 0, "B");
     for next in ["KiB", "MiB", "GiB", "TiB"] {
         if whole < 1024 {
@@ -157,8 +157,8 @@ mod tests {
         for (bytes, shown) in
             [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (3_650_722_201, "3.3 GiB")]
         {
-            assert_eq!(size(bytes), shown);
+            assert_eq!(format_size(bytes), shown);
         }
-        assert_eq!(size(u64::MAX), "16777215 TiB");
+        assert_eq!(format_size(u64::MAX), "16777215 TiB");
     }
 }

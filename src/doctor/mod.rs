@@ -7,9 +7,9 @@
 
 mod connections;
 mod files;
-mod hooks;
-mod machine;
-mod online;
+mod network;
+mod notify;
+mod system;
 mod vault;
 
 use std::sync::Arc;
@@ -31,20 +31,20 @@ const ONLINE_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum Severity {
     Ok,
     /// It works, and may not for long, or not everywhere.
     Warning,
     /// Something does not work.
-    Problem,
+    Error,
 }
 
-impl Level {
+impl Severity {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
-            Self::Problem => "problem",
+            Self::Error => "problem",
         }
     }
 }
@@ -54,23 +54,23 @@ impl Level {
 pub struct Finding {
     /// What was looked at: `vault`, `browser`.
     pub check: &'static str,
-    pub level: Level,
+    pub severity: Severity,
     pub message: String,
     /// The command that mends it, or the one thing to do.
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
     fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, level: Level::Ok, message: message.into(), mend: None }
+        Self { check, severity: Severity::Ok, message: message.into(), fix: None }
     }
 
     fn warning(check: &'static str, message: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, level: Level::Warning, message: message.into(), mend: Some(mend.into()) }
+        Self { check, severity: Severity::Warning, message: message.into(), fix: Some(mend.into()) }
     }
 
     fn problem(check: &'static str, message: impl Into<String>, mend: Option<String>) -> Self {
-        Self { check, level: Level::Problem, message: message.into(), mend }
+        Self { check, severity: Severity::Error, message: message.into(), fix: mend }
     }
 
     /// A failure of another module, with its own hint.
@@ -82,69 +82,69 @@ impl Finding {
 
 /// Whether the network may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    Leave,
+pub enum NetworkAccess {
+    Offline,
     /// The hosts of existing connections are looked up and connected to. No credential is sent.
-    Ask,
+    Online,
 }
 
 /// What the checks work with.
 #[derive(Debug)]
-struct Surroundings {
+struct DoctorContext {
     folders: Folders,
     config: Config,
     workspace: WorkspaceName,
     clock: Clock,
-    network: Network,
+    network: NetworkAccess,
 }
 
-impl Surroundings {
+impl DoctorContext {
     fn catalogue(&self) -> Catalogue {
         Catalogue::new(&self.folders.connectors())
     }
 }
 
-type Group = fn(&Surroundings) -> Vec<Finding>;
+type CheckGroup = fn(&DoctorContext) -> Vec<Finding>;
 
 /// Looks at everything. `workspace` is what the command line names.
-pub fn examine(workspace: Option<String>, network: Network) -> Vec<Finding> {
+pub fn run_checks(workspace: Option<String>, network: NetworkAccess) -> Vec<Finding> {
     let watch = Stopwatch::start();
-    let deadline = if network == Network::Ask { DEADLINE + ONLINE_DEADLINE } else { DEADLINE };
+    let deadline = if network == NetworkAccess::Online { DEADLINE + ONLINE_DEADLINE } else { DEADLINE };
     let left = || deadline.saturating_sub(watch.elapsed());
-    let mut findings = vec![machine::version()];
+    let mut findings = vec![system::version()];
     let Some((found, around)) =
-        started(move || files::look(workspace, network)).and_then(|files| files.recv_timeout(left()).ok())
+        spawn_check(move || files::check_files(workspace, network)).and_then(|files| files.recv_timeout(left()).ok())
     else {
-        findings.push(silent("folders", deadline));
+        findings.push(timeout_finding("folders", deadline));
         return findings;
     };
     findings.extend(found);
-    let groups: &[(&'static str, Group)] = &[
-        ("keyring", machine::keyring),
-        ("vault", vault::look),
-        ("connectors", connections::connectors),
-        ("notify", hooks::look),
+    let groups: &[(&'static str, CheckGroup)] = &[
+        ("keyring", system::keyring),
+        ("vault", vault::check_vault),
+        ("connectors", connections::check_connectors),
+        ("notify", notify::check_notify),
     ];
     // All of them at once: they wait for different things.
     let running: Vec<_> = around.map(Arc::new).map_or_else(Vec::new, |around| {
-        let start = |(name, group): &(&'static str, Group)| {
+        let start = |(name, group): &(&'static str, CheckGroup)| {
             let (around, group) = (Arc::clone(&around), *group);
-            (*name, started(move || group(&around)))
+            (*name, spawn_check(move || group(&around)))
         };
         groups.iter().map(start).collect()
     });
     for (name, answers) in running {
         match answers.and_then(|answers| answers.recv_timeout(left()).ok()) {
             Some(found) => findings.extend(found),
-            None => findings.push(silent(name, deadline)),
+            None => findings.push(timeout_finding(name, deadline)),
         }
     }
-    findings.extend(machine::look());
+    findings.extend(system::check_system());
     findings
 }
 
 /// Runs it in a thread, which is left behind if it never comes back.
-fn started<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<mpsc::Receiver<T>> {
+fn spawn_check<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<mpsc::Receiver<T>> {
     let (answer, answers) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().name("doctor".to_owned()).spawn(move || {
         let _ = answer.send(work());
@@ -152,7 +152,7 @@ fn started<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Opti
     spawned.ok().map(|_| answers)
 }
 
-fn silent(check: &'static str, deadline: Duration) -> Finding {
+fn timeout_finding(check: &'static str, deadline: Duration) -> Finding {
     let message = format!("this check did not end within {} s", deadline.as_secs());
     let mend = match check {
         "vault" => "see who holds it: `fuser \"$(integ config path --jq .workspaces)\"/*/lock`",
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn what_never_comes_back_is_left_behind() {
-        let answers = started(|| thread::sleep(Duration::from_secs(60))).unwrap();
+        let answers = spawn_check(|| thread::sleep(Duration::from_secs(60))).unwrap();
         assert!(answers.recv_timeout(Duration::from_millis(10)).is_err());
-        assert!(Level::Ok < Level::Warning && Level::Warning < Level::Problem);
+        assert!(Severity::Ok < Severity::Warning && Severity::Warning < Severity::Error);
     }
 }

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io;
 
-use super::{Finding, Network, Surroundings, connections, files, online};
+use super::{DoctorContext, Finding, NetworkAccess, connections, files, network};
 use crate::clock::Timestamp;
 use crate::config::VaultConfig;
 use crate::secret::Secret;
 use crate::store::{Store, StoreError};
-use crate::vault::{Access, Custody, Given, IfAbsent, Keyring, PassphraseSource, Prompt, VaultError};
+use crate::vault::{
+    IdentityEnvironment, IdentityLocation, IfAbsent, Keyring, PassphrasePrompt, PassphraseSource, VaultError,
+    VaultOpener,
+};
 
 /// A clock may be this far behind what another machine or a moment ago has noted.
 const CLOCK_SLACK_SECS: i64 = 120;
@@ -17,38 +20,39 @@ const CLOCK_SLACK_SECS: i64 = 120;
 const EARLIEST: i64 = 1_735_689_600;
 
 /// The doctor asks nobody.
-struct Nobody;
+struct NoPassphraseSource;
 
-impl PassphraseSource for Nobody {
-    fn ask(&self, _: Prompt) -> io::Result<Option<Secret>> {
+impl PassphraseSource for NoPassphraseSource {
+    fn ask(&self, _: PassphrasePrompt) -> io::Result<Option<Secret>> {
         Ok(None)
     }
 }
 
-pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
+pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     let mut findings = Vec::new();
     let folder = around.folders.workspace(&around.workspace);
     // A command that prints the passphrase may ask for it, as a pinentry does.
     let config = VaultConfig { passphrase_command: None, ..around.config.vault.clone() };
-    let given = Given { passphrase_command: None, ..Given::from_env() };
-    let access = Access::new(&around.folders, &config, &Nobody).with(given, Keyring::default());
+    let given = IdentityEnvironment { passphrase_command: None, ..IdentityEnvironment::from_env() };
+    let access =
+        VaultOpener::new(&around.folders, &config, &NoPassphraseSource).with_environment(given, Keyring::default());
     let exists = folder.join("vault.age").exists() || folder.join("vault.db").exists();
     match access.identity() {
         Ok(Some((identity, custody))) => {
             let place = match custody {
-                Custody::Given => "given by the environment",
-                Custody::Keyring => "in the OS keyring",
-                Custody::File => "in a file of yours alone",
-                Custody::Passphrase => "in a file under a passphrase",
+                IdentityLocation::Environment => "given by the environment",
+                IdentityLocation::Keyring => "in the OS keyring",
+                IdentityLocation::File => "in a file of yours alone",
+                IdentityLocation::EncryptedFile => "in a file under a passphrase",
             };
             findings.push(Finding::ok("identity", format!("{place}: {}", identity.recipient())));
         }
         Ok(None) if exists => {
-            findings.push(Finding::failure("identity", VaultError::IdentityMissing(around.folders.identity())));
+            findings.push(Finding::failure("identity", VaultError::MissingIdentity(around.folders.identity())));
             return findings;
         }
         Ok(None) => findings.push(Finding::ok("identity", "none yet; the first `integ connect` makes one")),
-        Err(VaultError::NoPassphrase) => {
+        Err(VaultError::MissingPassphrase) => {
             let message = "it is under a passphrase, which is not asked for here: the vault was not opened";
             findings.push(Finding::warning("identity", message, "integ vault status, which asks"));
             return findings;
@@ -76,8 +80,8 @@ pub(super) fn look(around: &Surroundings) -> Vec<Finding> {
     findings
 }
 
-fn store(store: &Store, around: &Surroundings) -> Vec<Finding> {
-    let mut findings = vec![whole(store, around)];
+fn store(store: &Store, around: &DoctorContext) -> Vec<Finding> {
+    let mut findings = vec![check_integrity(store, around)];
     if store.is_read_only() {
         findings.push(Finding::failure("store", StoreError::ReadOnlyNewer));
     }
@@ -89,12 +93,12 @@ fn store(store: &Store, around: &Surroundings) -> Vec<Finding> {
         )),
         _ => {}
     }
-    findings.push(clock(store.newest().ok().flatten(), around.clock.now()));
+    findings.push(clock(store.last_activity().ok().flatten(), around.clock.now()));
     match store.connections().list() {
         Ok(list) => {
-            findings.extend(connections::look(&list, around));
-            if around.network == Network::Ask {
-                findings.extend(online::look(&list, around));
+            findings.extend(connections::check_connections(&list, around));
+            if around.network == NetworkAccess::Online {
+                findings.extend(network::check_network(&list, around));
             }
         }
         Err(error) => findings.push(Finding::failure("connections", error)),
@@ -102,10 +106,10 @@ fn store(store: &Store, around: &Surroundings) -> Vec<Finding> {
     findings
 }
 
-fn whole(store: &Store, around: &Surroundings) -> Finding {
+fn check_integrity(store: &Store, around: &DoctorContext) -> Finding {
     let folder = around.folders.workspace(&around.workspace);
     let bytes = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
-    let size = files::size(bytes("vault.db") + bytes("vault.db-wal"));
+    let size = files::format_size(bytes("vault.db") + bytes("vault.db-wal"));
     match store.quick_check().and_then(|()| store.schema_version()) {
         Ok(version) => Finding::ok("store", format!("whole, schema {version}, {size}")),
         Err(error) => Finding::failure("store", error),
@@ -128,15 +132,15 @@ fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::doctor::Severity;
 
     #[test]
     fn a_clock_that_was_set_back_is_found() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let now = 1_800_000_000;
-        assert_eq!(clock(None, at(now)).level, Level::Ok);
-        assert_eq!(clock(Some(at(now + 120)), at(now)).level, Level::Ok);
-        assert_eq!(clock(Some(at(now + 121)), at(now)).level, Level::Problem);
-        assert_eq!(clock(None, at(0)).level, Level::Problem);
+        assert_eq!(clock(None, at(now)).level, Severity::Ok);
+        assert_eq!(clock(Some(at(now + 120)), at(now)).level, Severity::Ok);
+        assert_eq!(clock(Some(at(now + 121)), at(now)).level, Severity::Error);
+        assert_eq!(clock(None, at(0)).level, Severity::Error);
     }
 }

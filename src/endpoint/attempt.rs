@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::schedule::{Outcome, Whom};
+use super::schedule::{DeliveryOutcome, RetryScope};
 use crate::clock::{Clock, RunningLimit, Stopwatch, Timestamp};
 use crate::config::Config;
-use crate::connector::Rate;
+use crate::connector::RateLimits;
 use crate::error::on_one_line;
-use crate::http::egress::Guard;
+use crate::http::egress::EgressGuard;
 use crate::http::{Client, Request, Response, Route};
 use crate::secret::{REDACTED, Secret};
 use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
 use crate::store::Endpoint;
-use crate::store::outbox::{Attempt, Message};
+use crate::store::outbox::{DeliveryAttempt, Message};
 
 /// Of an answer so much is kept, for the log.
 const KEPT_BYTES: usize = 1024;
@@ -21,46 +21,46 @@ const KEPT_BYTES: usize = 1024;
 const MOST_READ_BYTES: usize = 1024 * 1024;
 
 /// The longest that an endpoint may be given.
-pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes attempts; one for each worker.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(super) struct DeliverySender {
     client: Client,
     clock: Clock,
 }
 
-impl Sender {
+impl DeliverySender {
     pub(super) fn new(config: &Config, clock: Clock) -> Self {
-        let guard = Guard::new(&config.http.allow);
-        Self { client: Client::guarded(LONGEST_TIMEOUT, guard).keeping(KEPT_BYTES, MOST_READ_BYTES), clock }
+        let guard = EgressGuard::new(&config.http.allow);
+        Self { client: Client::guarded(MAX_TIMEOUT, guard).with_max_retained(KEPT_BYTES, MOST_READ_BYTES), clock }
     }
 
     /// Sends a message to an endpoint. Every end of it is an outcome.
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &Message) -> (Attempt, Outcome) {
+    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &Message) -> (DeliveryAttempt, DeliveryOutcome) {
         let stopwatch = Stopwatch::start();
-        let started_at = self.clock.precise();
-        let mut attempt = Attempt { started_at, ..Attempt::default() };
+        let started_at = self.clock.now_millis();
+        let mut attempt = DeliveryAttempt { started_at, ..DeliveryAttempt::default() };
         let outcome = match signed(endpoint, message, started_at) {
             Ok(request) => {
-                attempt.request_headers = shown(&request);
+                attempt.request_headers = redacted_headers(&request);
                 let sending = self.client.send(request, &Route::Live);
-                match RunningLimit::new(endpoint.rules.timeout).wait(sending).await {
-                    Some(Ok(response)) => answered(&mut attempt, &response, self.clock.now()),
+                match RunningLimit::new(endpoint.policy.timeout).wait(sending).await {
+                    Some(Ok(response)) => classify_response(&mut attempt, &response, self.clock.now()),
                     Some(Err(error)) => {
                         attempt.error = Some(on_one_line(&error));
-                        Outcome::Failed
+                        DeliveryOutcome::Failed
                     }
                     None => {
-                        let limit = crate::duration::show(endpoint.rules.timeout);
+                        let limit = crate::duration::format(endpoint.policy.timeout);
                         attempt.error = Some(format!("no complete answer within {limit}"));
-                        Outcome::Failed
+                        DeliveryOutcome::Failed
                     }
                 }
             }
             Err(why) => {
                 attempt.error = Some(why);
-                Outcome::Failed
+                DeliveryOutcome::Failed
             }
         };
         attempt.duration = stopwatch.elapsed();
@@ -82,7 +82,7 @@ fn signed(endpoint: &Endpoint, message: &Message, at: Timestamp) -> Result<Reque
 }
 
 /// The headers as the log may have them.
-fn shown(request: &Request) -> Vec<(String, String)> {
+fn redacted_headers(request: &Request) -> Vec<(String, String)> {
     let header = |(name, value): &(String, Secret)| {
         let value = if name == SIGNATURE_HEADER { REDACTED.to_owned() } else { value.expose().clone() };
         (name.clone(), value)
@@ -91,21 +91,21 @@ fn shown(request: &Request) -> Vec<(String, String)> {
     request.headers.iter().map(header).chain(kind).collect()
 }
 
-fn answered(attempt: &mut Attempt, response: &Response, now: Timestamp) -> Outcome {
+fn classify_response(attempt: &mut DeliveryAttempt, response: &Response, now: Timestamp) -> DeliveryOutcome {
     attempt.response_status = Some(response.status);
     attempt.response_body = Some(response.body.clone());
     if response.is_success() {
-        return Outcome::Accepted;
+        return DeliveryOutcome::Accepted;
     }
     let redirect = (300..400).contains(&response.status);
     let why = if redirect { ": redirects are not followed" } else { "" };
     attempt.error = Some(format!("status {}{why}", response.status));
-    match (response.status, response.retry_after(&Rate::default(), now)) {
-        (410, _) => Outcome::Gone,
+    match (response.status, response.retry_after(&RateLimits::default(), now)) {
+        (410, _) => DeliveryOutcome::Gone,
         (status, Some(after)) => {
-            let whom = if matches!(status, 429 | 503) { Whom::Endpoint } else { Whom::Delivery };
-            Outcome::Later { after, whom }
+            let whom = if matches!(status, 429 | 503) { RetryScope::Endpoint } else { RetryScope::Delivery };
+            DeliveryOutcome::RetryAfter { after, scope: whom }
         }
-        (_, None) => Outcome::Failed,
+        (_, None) => DeliveryOutcome::Failed,
     }
 }

@@ -4,24 +4,24 @@ use serde_json::Value;
 
 use super::EndpointError;
 use crate::model::{EventPattern, EventType};
-use crate::store::{KnownType, Store};
+use crate::store::{EventTypeDefinition, Store};
 
 /// Holds data against the sample of their type: each member of the sample is there, of the same JSON type; of a list each
 /// item is as its first. Types that are not in the catalogue, and those without a sample, take anything.
 ///
 /// # Errors
-/// [`EndpointError::Shape`] with every place that differs.
+/// [`EndpointError::SchemaMismatch`] with every place that differs.
 pub fn check(store: &Store, kind: &EventType, data: &[u8]) -> Result<(), EndpointError> {
     let known = store.event_types().list()?.into_iter().find(|known| known.kind == kind.as_str());
     let Some(sample) = known.and_then(|known| known.sample) else { return Ok(()) };
-    let data: Value = serde_json::from_slice(data).map_err(|source| EndpointError::Data { source })?;
+    let data: Value = serde_json::from_slice(data).map_err(|source| EndpointError::InvalidJson { source })?;
     let mut problems = Vec::new();
     compare("", &sample, &data, &mut problems);
-    if problems.is_empty() { Ok(()) } else { Err(EndpointError::Shape { kind: kind.to_string(), problems }) }
+    if problems.is_empty() { Ok(()) } else { Err(EndpointError::SchemaMismatch { kind: kind.to_string(), problems }) }
 }
 
 /// The patterns that no type of the catalogue fits; none where there is no catalogue.
-pub fn unknown<'p>(types: &[KnownType], patterns: &'p [EventPattern]) -> Vec<&'p EventPattern> {
+pub fn unknown<'p>(types: &[EventTypeDefinition], patterns: &'p [EventPattern]) -> Vec<&'p EventPattern> {
     let kinds: Vec<EventType> = types.iter().filter_map(|known| known.kind.parse().ok()).collect();
     if kinds.is_empty() {
         return Vec::new();

@@ -8,50 +8,50 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::schedule::USUAL_ATTEMPTS;
-use super::{EndpointError, LONGEST_TIMEOUT};
+use super::schedule::DEFAULT_ATTEMPTS;
+use super::{EndpointError, MAX_TIMEOUT};
 use crate::clock::{self, Timestamp};
 use crate::config::Config;
 use crate::error::Result;
-use crate::http::egress::Guard;
+use crate::http::egress::EgressGuard;
 use crate::http::{HttpError, Route};
 use crate::model::Budget;
 use crate::model::EventPattern;
 use crate::runtime::App;
 use crate::secret::Secret;
-use crate::store::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing, Store};
+use crate::store::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId, Store};
 
-const USUAL_TTL: Duration = Duration::from_secs(3 * 86_400);
-const USUAL_TIMEOUT: Duration = Duration::from_secs(15);
+const DEFAULT_TTL: Duration = Duration::from_secs(3 * 86_400);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is to be changed of an endpoint, or asked of a new one; what is absent stays.
 #[derive(Clone, Debug, Default)]
-pub struct Change {
+pub struct EndpointChange {
     pub url: Option<Url>,
     pub events: Option<Vec<EventPattern>>,
     pub description: Option<String>,
-    pub policy: Option<Policy>,
-    pub most_attempts: Option<u32>,
+    pub policy: Option<BackoffPolicy>,
+    pub max_attempts: Option<u32>,
     pub ttl: Option<Duration>,
     pub timeout: Option<Duration>,
     pub rate: Option<Budget>,
 }
 
-impl Change {
+impl EndpointChange {
     fn check(&self, config: &Config) -> Result<(), EndpointError> {
-        let rule = |what, given, expected| Err(EndpointError::Rule { what, given, expected });
+        let rule = |what, given, expected| Err(EndpointError::InvalidSetting { what, value: given, expected });
         if let Some(url) = &self.url {
             check_url(url, config)?;
         }
-        if let Some(attempts) = self.most_attempts.filter(|attempts| !(1..=50).contains(attempts)) {
+        if let Some(attempts) = self.max_attempts.filter(|attempts| !(1..=50).contains(attempts)) {
             return rule("--attempts", attempts.to_string(), "1 to 50");
         }
         let month = Duration::from_secs(30 * 86_400);
         if let Some(ttl) = self.ttl.filter(|ttl| ttl.is_zero() || *ttl > month) {
-            return rule("--ttl", crate::duration::show(ttl), "1s to 30d");
+            return rule("--ttl", crate::duration::format(ttl), "1s to 30d");
         }
-        if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > LONGEST_TIMEOUT) {
-            return rule("--timeout", crate::duration::show(timeout), "1s to 60s");
+        if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > MAX_TIMEOUT) {
+            return rule("--timeout", crate::duration::format(timeout), "1s to 60s");
         }
         Ok(())
     }
@@ -64,11 +64,11 @@ impl Change {
         }
         set(&mut endpoint.url, self.url.as_ref());
         set(&mut endpoint.events, self.events.as_ref());
-        set(&mut endpoint.rules.policy, self.policy.as_ref());
-        set(&mut endpoint.rules.most_attempts, self.most_attempts.as_ref());
-        set(&mut endpoint.rules.ttl, self.ttl.as_ref());
-        set(&mut endpoint.rules.timeout, self.timeout.as_ref());
-        endpoint.rules.rate = self.rate.or(endpoint.rules.rate);
+        set(&mut endpoint.policy.backoff, self.policy.as_ref());
+        set(&mut endpoint.policy.max_attempts, self.max_attempts.as_ref());
+        set(&mut endpoint.policy.ttl, self.ttl.as_ref());
+        set(&mut endpoint.policy.timeout, self.timeout.as_ref());
+        endpoint.policy.rate = self.rate.or(endpoint.policy.rate);
         // An empty text takes the description away.
         let description = self.description.clone().map(|text| Some(text).filter(|text| !text.is_empty()));
         endpoint.description = description.unwrap_or(endpoint.description.take());
@@ -79,18 +79,18 @@ impl Change {
 ///
 /// # Errors
 /// [`EndpointError`].
-pub fn add(app: &App, url: &Url, change: &Change) -> Result<(Endpoint, Secret)> {
+pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
     check_url(url, &app.config)?;
     change.check(&app.config)?;
-    let rules = Rules {
-        policy: Policy::Exponential,
-        most_attempts: USUAL_ATTEMPTS,
-        ttl: USUAL_TTL,
-        timeout: USUAL_TIMEOUT,
+    let rules = DeliveryPolicy {
+        backoff: BackoffPolicy::Exponential,
+        max_attempts: DEFAULT_ATTEMPTS,
+        ttl: DEFAULT_TTL,
+        timeout: DEFAULT_TIMEOUT,
         rate: None,
     };
     let secret = new_secret();
-    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), rules, app.clock.precise());
+    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), rules, app.clock.now_millis());
     change.apply(&mut endpoint);
     app.store_or_new()?.endpoints().add(&endpoint)?;
     Ok((endpoint, secret))
@@ -99,9 +99,9 @@ pub fn add(app: &App, url: &Url, change: &Change) -> Result<(Endpoint, Secret)> 
 /// The endpoint of this id.
 ///
 /// # Errors
-/// [`EndpointError::NoEndpoint`].
+/// [`EndpointError::EndpointNotFound`].
 pub fn find(app: &App, id: &str) -> Result<Endpoint> {
-    let unknown = || EndpointError::NoEndpoint(id.to_owned());
+    let unknown = || EndpointError::EndpointNotFound(id.to_owned());
     if !app.has_vault() {
         return Err(unknown().into());
     }
@@ -111,7 +111,7 @@ pub fn find(app: &App, id: &str) -> Result<Endpoint> {
 
 /// # Errors
 /// [`EndpointError`].
-pub fn update(app: &App, id: &str, change: &Change) -> Result<Endpoint> {
+pub fn update(app: &App, id: &str, change: &EndpointChange) -> Result<Endpoint> {
     change.check(&app.config)?;
     changed(app, id, |endpoint| change.apply(endpoint))
 }
@@ -136,9 +136,9 @@ pub fn set_enabled(app: &App, id: &str, enabled: bool) -> Result<Endpoint> {
     let now = app.clock.now();
     changed(app, id, |endpoint| {
         if enabled {
-            endpoint.standing = Standing::default();
-        } else if endpoint.standing.disabled.is_none() {
-            endpoint.standing.disabled = Some((DisabledReason::User, now));
+            endpoint.health = EndpointHealth::default();
+        } else if endpoint.health.disabled.is_none() {
+            endpoint.health.disabled = Some((DisabledReason::User, now));
         }
     })
 }
@@ -147,7 +147,7 @@ pub fn set_enabled(app: &App, id: &str, enabled: bool) -> Result<Endpoint> {
 /// [`EndpointError`].
 pub fn remove(store: &Store, endpoint: &Endpoint) -> Result<(), EndpointError> {
     let removed = store.endpoints().remove(&endpoint.id)?;
-    if removed { Ok(()) } else { Err(EndpointError::NoEndpoint(endpoint.id.to_string())) }
+    if removed { Ok(()) } else { Err(EndpointError::EndpointNotFound(endpoint.id.to_string())) }
 }
 
 /// A new signing secret: `whsec_` and 32 random bytes.
@@ -159,12 +159,12 @@ pub fn new_secret() -> Secret {
 fn changed(app: &App, id: &str, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
     let id = find(app, id)?.id;
     let changed = app.store()?.endpoints().update(&id, change)?;
-    Ok(changed.ok_or_else(|| EndpointError::NoEndpoint(id.to_string()))?)
+    Ok(changed.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?)
 }
 
 /// Refuses what could never be sent to. A name is judged again whenever it is resolved.
 fn check_url(url: &Url, config: &Config) -> Result<(), EndpointError> {
-    let wrong = |why| EndpointError::Url(crate::http::redact_url(url, &[]), why);
+    let wrong = |why| EndpointError::InvalidUrl(crate::http::redact_url(url, &[]), why);
     if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
         return Err(wrong("it is no http URL"));
     }
@@ -175,6 +175,6 @@ fn check_url(url: &Url, config: &Config) -> Result<(), EndpointError> {
         return Err(wrong("a fragment is never sent"));
     }
     Route::Live.resolve(url)?;
-    Guard::new(&config.http.allow).check(url).map_err(HttpError::from)?;
+    EgressGuard::new(&config.http.allow).check(url).map_err(HttpError::from)?;
     Ok(())
 }

@@ -20,10 +20,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use attempt::LONGEST_TIMEOUT;
-pub use manage::{Change, add, find, new_secret, remove, rotate, set_enabled, update};
-pub use send::{Bulk, Order, Outgoing, order, retry, retry_all, send};
-pub use worker::{Attempted, Summary, Until, Work, deliver, wait};
+pub use attempt::MAX_TIMEOUT;
+pub use manage::{EndpointChange, add, find, new_secret, remove, rotate, set_enabled, update};
+pub use send::{MessageDraft, RetryFilter, SentMessage, draft, retry, retry_all, send};
+pub use worker::{CompletedAttempt, DeliveryScope, DeliverySummary, StopCondition, deliver, wait};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;
@@ -33,35 +33,35 @@ use crate::store::{EndpointId, StoreError};
 #[derive(Debug, Error)]
 pub enum EndpointError {
     #[error("there is no endpoint {0}")]
-    NoEndpoint(String),
+    EndpointNotFound(String),
     #[error("{0:?} is no delivery's id: dlv_…")]
-    DeliveryId(String),
+    InvalidDeliveryId(String),
     #[error("there is no delivery {0}")]
-    NoDelivery(DeliveryId),
+    DeliveryNotFound(DeliveryId),
     #[error("{0} cannot be an endpoint: {1}")]
-    Url(String, &'static str),
+    InvalidUrl(String, &'static str),
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("{0} is disabled, and nothing is sent to it")]
     Disabled(EndpointId),
-    #[error("{what} is {given}, and may be {expected}")]
-    Rule { what: &'static str, given: String, expected: &'static str },
+    #[error("{what} is {value}, and may be {expected}")]
+    InvalidSetting { what: &'static str, value: String, expected: &'static str },
     #[error("the data are no JSON")]
-    Data { source: serde_json::Error },
+    InvalidJson { source: serde_json::Error },
     #[error("the data are not as those of {kind}: {}", problems.join("; "))]
-    Shape { kind: String, problems: Vec<String> },
+    SchemaMismatch { kind: String, problems: Vec<String> },
     #[error("there is no event type {0}")]
-    NoType(String),
+    UnknownEventType(String),
     #[error("the data cannot be read")]
     Read { source: std::io::Error },
-    #[error("the message would have {size} bytes, more than {most}")]
-    TooLarge { size: usize, most: usize },
+    #[error("the message would have {size} bytes, more than {limit}")]
+    TooLarge { size: usize, limit: usize },
     #[error("{0:?} is no message's id: letters, digits, - and _")]
-    MessageId(String),
+    InvalidMessageId(String),
     #[error("a message {0} was sent before, with another type or other data")]
-    Conflict(String),
+    DuplicateMessageId(String),
     #[error("another process delivers in this workspace")]
-    Busy,
+    AlreadyRunning,
     #[error("{} cannot be locked", path.display())]
     Lock { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -71,27 +71,39 @@ pub enum EndpointError {
 impl Remedy for EndpointError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoEndpoint(_) => Diagnostic::new(Kind::NotFound, "unknown_endpoint").run("integ endpoint list"),
-            Self::NoDelivery(_) => Diagnostic::new(Kind::NotFound, "unknown_delivery").run("integ endpoint deliveries"),
-            Self::Url(..) => Diagnostic::new(Kind::Usage, "invalid_url").run("integ endpoint add https://HOST/PATH"),
+            Self::EndpointNotFound(_) => Diagnostic::new(Kind::NotFound, "unknown_endpoint").run("integ endpoint list"),
+            Self::DeliveryNotFound(_) => {
+                Diagnostic::new(Kind::NotFound, "unknown_delivery").run("integ endpoint deliveries")
+            }
+            Self::InvalidUrl(..) => {
+                Diagnostic::new(Kind::Usage, "invalid_url").run("integ endpoint add https://HOST/PATH")
+            }
             Self::Http(error) => error.diagnostic(),
             Self::Disabled(id) => {
                 Diagnostic::new(Kind::Failed, "endpoint_disabled").run(format!("integ endpoint enable {id}"))
             }
-            Self::Rule { .. } => Diagnostic::new(Kind::Usage, "invalid_rule").run("integ endpoint add --help"),
-            Self::Data { .. } => Diagnostic::new(Kind::Usage, "invalid_json").hint(send_json()),
-            Self::Shape { .. } => Diagnostic::new(Kind::Usage, "invalid_data").run("integ endpoint event list"),
-            Self::NoType(_) => Diagnostic::new(Kind::NotFound, "unknown_event_type").run("integ endpoint event list"),
+            Self::InvalidSetting { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_rule").run("integ endpoint add --help")
+            }
+            Self::InvalidJson { .. } => Diagnostic::new(Kind::Usage, "invalid_json").hint(send_json()),
+            Self::SchemaMismatch { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_data").run("integ endpoint event list")
+            }
+            Self::UnknownEventType(_) => {
+                Diagnostic::new(Kind::NotFound, "unknown_event_type").run("integ endpoint event list")
+            }
             Self::Read { .. } => Diagnostic::new(Kind::Failed, "io").hint(send_json()),
             Self::TooLarge { .. } => Diagnostic::new(Kind::Usage, "message_too_large").hint(send_json()),
-            Self::MessageId(_) => {
+            Self::InvalidMessageId(_) => {
                 Diagnostic::new(Kind::Usage, "invalid_message_id").hint(Hint::text("leave --id out for a new one"))
             }
-            Self::DeliveryId(_) => Diagnostic::new(Kind::Usage, "invalid_delivery_id").run("integ endpoint deliveries"),
-            Self::Conflict(id) => {
+            Self::InvalidDeliveryId(_) => {
+                Diagnostic::new(Kind::Usage, "invalid_delivery_id").run("integ endpoint deliveries")
+            }
+            Self::DuplicateMessageId(id) => {
                 Diagnostic::new(Kind::Failed, "message_conflict").run(format!("integ endpoint deliveries {id}"))
             }
-            Self::Busy => Diagnostic::new(Kind::Temporary, "busy")
+            Self::AlreadyRunning => Diagnostic::new(Kind::Temporary, "busy")
                 .hint(Hint::new("try again when it has ended; see what it does:", "integ endpoint deliveries")),
             Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io").run("integ config path"),
             Self::Store(error) => error.diagnostic(),

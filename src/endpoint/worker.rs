@@ -16,33 +16,35 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::EndpointError;
-use super::attempt::Sender;
-use super::schedule::{self, Course, LONGEST_WAIT, Outcome};
+use super::attempt::DeliverySender;
+use super::schedule::{self, DeliveryOutcome, DeliveryProgress, MAX_WAIT};
 use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::files;
-use crate::http::Pace;
-use crate::notify::Notice;
+use crate::http::RateLimiter;
+use crate::notify::Notification;
 use crate::runtime::App;
-use crate::store::outbox::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Message, Recorded};
+use crate::store::outbox::{
+    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, Message, RecordedAttempt,
+};
 use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
-const PLACES: usize = 8;
-const PLACES_OF_SLOW: usize = 4;
+const MAX_CONCURRENT: usize = 8;
+const MAX_CONCURRENT_SLOW: usize = 4;
 
 /// Attempts at a time of all endpoints that answer at once, and of all others. Together they stay below the number of
 /// files that a process may have open, and of threads that resolve names.
-const ALL_PLACES: usize = 250;
+const MAX_CONCURRENT_TOTAL: usize = 250;
 
 /// An endpoint whose last answer took longer, or that has not answered for so long, is slow.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// How soon is seen what another process has sent.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What else is looked after, and how often.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A delivery that was put off by a clock that was set back comes within this.
 const SPREAD: Duration = Duration::from_secs(300);
@@ -51,98 +53,98 @@ const SPREAD: Duration = Duration::from_secs(300);
 const PRUNED_TOGETHER: usize = 1000;
 
 /// How long attempts may go on when the worker is told to end.
-const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a store that cannot be written is left alone, and how often it may refuse a worker that is to end by itself.
-const STORE_RESTS: Duration = Duration::from_secs(1);
-const MOST_REFUSALS: u32 = 5;
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_STORE_FAILURES: u32 = 5;
 
 /// What is to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Work {
+pub enum DeliveryScope {
     All,
     /// The deliveries of one message.
     Message(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum StopCondition {
     /// Nothing is due at this moment.
     Idle,
     /// Told to end.
-    Told,
+    Stopped,
 }
 
 /// One attempt and what it led to.
 #[derive(Debug)]
-pub struct Attempted {
-    pub recorded: Recorded,
-    pub attempt: Attempt,
+pub struct CompletedAttempt {
+    pub recorded: RecordedAttempt,
+    pub attempt: DeliveryAttempt,
 }
 
 /// What became of the deliveries that were tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct DeliverySummary {
     pub delivered: u64,
     pub failed: u64,
     pub dead: u64,
 }
 
-struct Worker<'a> {
+struct DeliveryWorker<'a> {
     app: &'a App,
     store: &'a Store,
     clock: &'a Clock,
-    sender: Arc<Sender>,
-    work: &'a Work,
-    lanes: Vec<Lane>,
+    sender: Arc<DeliverySender>,
+    scope: &'a DeliveryScope,
+    queues: Vec<EndpointQueue>,
     /// Which lane is asked first, so that none always is.
     first: usize,
-    running: JoinSet<(Attempt, Outcome)>,
-    places: HashMap<Id, (EndpointId, DeliveryId)>,
-    unrecorded: Vec<(DeliveryId, Attempt, Outcome)>,
-    refusals: u32,
-    tidied: Option<Stopwatch>,
-    summary: Summary,
+    running: JoinSet<(DeliveryAttempt, DeliveryOutcome)>,
+    in_flight: HashMap<Id, (EndpointId, DeliveryId)>,
+    unrecorded: Vec<(DeliveryId, DeliveryAttempt, DeliveryOutcome)>,
+    store_failures: u32,
+    last_pruned: Option<Stopwatch>,
+    summary: DeliverySummary,
 }
 
 /// What concerns one endpoint.
-struct Lane {
+struct EndpointQueue {
     endpoint: Endpoint,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     running: HashMap<DeliveryId, Stopwatch>,
-    slow: bool,
+    is_slow: bool,
     /// Whether more may be due.
-    look: bool,
+    may_have_due: bool,
     /// How long its rate makes it wait.
-    paced: Option<Duration>,
+    rate_limited_for: Option<Duration>,
 }
 
 /// Delivers what is due until it is told to end, or nothing is due. `told` hears of each attempt once it is recorded.
 ///
 /// # Errors
-/// [`EndpointError::Busy`] where another process delivers; [`EndpointError::Store`].
+/// [`EndpointError::AlreadyRunning`] where another process delivers; [`EndpointError::Store`].
 pub async fn deliver(
     app: &App,
-    work: &Work,
-    until: Until,
+    work: &DeliveryScope,
+    until: StopCondition,
     stop: impl Future<Output = ()>,
-    mut told: impl FnMut(&Attempted),
-) -> crate::error::Result<Summary> {
+    mut told: impl FnMut(&CompletedAttempt),
+) -> crate::error::Result<DeliverySummary> {
     let _lock = lock(app)?;
-    let mut worker = Worker {
+    let mut worker = DeliveryWorker {
         app,
         store: app.store()?,
         clock: &app.clock,
-        sender: Arc::new(Sender::new(&app.config, app.clock.clone())),
-        work,
-        lanes: Vec::new(),
+        sender: Arc::new(DeliverySender::new(&app.config, app.clock.clone())),
+        scope: work,
+        queues: Vec::new(),
         first: 0,
         running: JoinSet::new(),
-        places: HashMap::new(),
+        in_flight: HashMap::new(),
         unrecorded: Vec::new(),
-        refusals: 0,
-        tidied: None,
-        summary: Summary::default(),
+        store_failures: 0,
+        last_pruned: None,
+        summary: DeliverySummary::default(),
     };
     worker.run(until, stop, &mut told).await?;
     Ok(worker.summary)
@@ -161,10 +163,10 @@ pub async fn wait(app: &App, message: &str, most: Duration) -> crate::error::Res
         if deliveries.iter().all(tried) || waiting.elapsed() > most {
             return Ok(deliveries);
         }
-        let work = Work::Message(message.to_owned());
-        match deliver(app, &work, Until::Idle, std::future::pending(), |_| {}).await {
+        let work = DeliveryScope::Message(message.to_owned());
+        match deliver(app, &work, StopCondition::Idle, std::future::pending(), |_| {}).await {
             Ok(_) => {}
-            Err(error) if error.code() == EndpointError::Busy.code() => {}
+            Err(error) if error.code() == EndpointError::AlreadyRunning.code() => {}
             Err(error) => return Err(error),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -180,37 +182,37 @@ fn lock(app: &App) -> Result<File, EndpointError> {
     let file = files::open_or_create_private(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(EndpointError::Busy),
+        Err(std::fs::TryLockError::WouldBlock) => Err(EndpointError::AlreadyRunning),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
-impl Worker<'_> {
+impl DeliveryWorker<'_> {
     async fn run(
         &mut self,
-        until: Until,
+        until: StopCondition,
         stop: impl Future<Output = ()>,
-        told: &mut impl FnMut(&Attempted),
+        told: &mut impl FnMut(&CompletedAttempt),
     ) -> Result<(), EndpointError> {
         tokio::pin!(stop);
         let mut looked: Option<Stopwatch> = None;
         loop {
-            let pause = match self.look(&mut looked).and_then(|()| self.begin()) {
+            let pause = match self.find_due(&mut looked).and_then(|()| self.start_attempts()) {
                 Ok(pause) => pause,
                 // A disk that is full now may have room later; a vault that is damaged stays so.
-                Err(EndpointError::Store(error)) if until == Until::Told && error.kind() != Kind::Vault => {
-                    self.refused(error, until).await?;
-                    Some(LOOK_AGAIN)
+                Err(EndpointError::Store(error)) if until == StopCondition::Stopped && error.kind() != Kind::Vault => {
+                    self.handle_store_error(error, until).await?;
+                    Some(POLL_INTERVAL)
                 }
                 Err(error) => return Err(error),
             };
             let idle = self.running.is_empty() && self.unrecorded.is_empty() && pause.is_none();
-            if until == Until::Idle && idle {
+            if until == StopCondition::Idle && idle {
                 return Ok(());
             }
-            let pause = pause.map_or(LOOK_AGAIN, |pause| pause.min(LOOK_AGAIN));
+            let pause = pause.map_or(POLL_INTERVAL, |pause| pause.min(POLL_INTERVAL));
             tokio::select! {
-                Some(ended) = self.running.join_next_with_id() => self.end(ended),
+                Some(ended) = self.running.join_next_with_id() => self.finish_attempt(ended),
                 () = tokio::time::sleep(pause) => {}
                 () = &mut stop => break,
             }
@@ -218,74 +220,80 @@ impl Worker<'_> {
         }
         let ending = async {
             while let Some(ended) = self.running.join_next_with_id().await {
-                self.end(ended);
+                self.finish_attempt(ended);
             }
         };
         // What does not end in time is sent again by the next worker.
-        let _ = tokio::time::timeout(LAST_ATTEMPTS, ending).await;
-        self.record(Until::Idle, told).await
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await;
+        self.record(StopCondition::Idle, told).await
     }
 
     /// Reads the endpoints anew from time to time, where anything is due.
-    fn look(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
-        if looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
+    fn find_due(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
+        if looked.is_some_and(|looked| looked.elapsed() < POLL_INTERVAL) {
             return Ok(());
         }
         *looked = Some(Stopwatch::start());
-        let now = self.clock.precise();
-        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
-            self.tidied = Some(Stopwatch::start());
-            self.store.outbox().rein_in(now, LONGEST_WAIT, SPREAD)?;
-            let before = now.checked_sub(self.app.config.endpoints.keep).unwrap_or(Timestamp::MIN);
+        let now = self.clock.now_millis();
+        if self.last_pruned.is_none_or(|tidied| tidied.elapsed() >= PRUNE_INTERVAL) {
+            self.last_pruned = Some(Stopwatch::start());
+            self.store.outbox().clamp_due_times(now, MAX_WAIT, SPREAD)?;
+            let before = now.checked_sub(self.app.config.endpoints.retention).unwrap_or(Timestamp::MIN);
             if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
                 // There are more: they are not left for a minute.
-                self.tidied = None;
+                self.last_pruned = None;
             }
         }
         if self.store.outbox().next_due()?.is_none_or(|due| due > now) {
             return Ok(());
         }
-        let mut known: HashMap<EndpointId, Lane> =
-            self.lanes.drain(..).map(|lane| (lane.endpoint.id.clone(), lane)).collect();
+        let mut known: HashMap<EndpointId, EndpointQueue> =
+            self.queues.drain(..).map(|lane| (lane.endpoint.id.clone(), lane)).collect();
         for endpoint in self.store.endpoints().list()? {
             let lane = match known.remove(&endpoint.id) {
-                Some(lane) if lane.endpoint.rules.rate == endpoint.rules.rate => Lane { endpoint, look: true, ..lane },
-                Some(lane) => Lane { running: lane.running, slow: lane.slow, ..Lane::new(endpoint) },
-                None => Lane::new(endpoint),
+                Some(lane) if lane.endpoint.policy.rate == endpoint.policy.rate => {
+                    EndpointQueue { endpoint, may_have_due: true, ..lane }
+                }
+                Some(lane) => {
+                    EndpointQueue { running: lane.running, is_slow: lane.is_slow, ..EndpointQueue::new(endpoint) }
+                }
+                None => EndpointQueue::new(endpoint),
             };
-            self.lanes.push(lane);
+            self.queues.push(lane);
         }
         Ok(())
     }
 
     /// Begins what is due and has a place. Absent: there is nothing to begin; else how long to wait for it at most.
-    fn begin(&mut self) -> Result<Option<Duration>, EndpointError> {
-        let now = self.clock.precise();
+    fn start_attempts(&mut self) -> Result<Option<Duration>, EndpointError> {
+        let now = self.clock.now_millis();
         let mut taken = [0, 0];
-        for lane in &self.lanes {
+        for lane in &self.queues {
             taken[usize::from(lane.is_slow())] += lane.running.len();
         }
         let mut pause = None;
-        let count = self.lanes.len();
+        let count = self.queues.len();
         self.first = (self.first + 1) % count.max(1);
         let mut order: Vec<usize> = (self.first..count).chain(0..self.first).collect();
         // Those that answer at once are not kept waiting while others are read.
-        order.sort_by_key(|index| self.lanes[*index].is_slow());
+        order.sort_by_key(|index| self.queues[*index].is_slow());
         let mut messages = HashMap::new();
         for index in order {
-            let lane = &self.lanes[index];
-            if !lane.look || lane.rests(now) {
+            let lane = &self.queues[index];
+            if !lane.may_have_due || lane.is_paused(now) {
                 continue;
             }
             let slow = lane.is_slow();
-            let own = if slow { PLACES_OF_SLOW } else { PLACES };
-            let free = own.saturating_sub(lane.running.len()).min(ALL_PLACES.saturating_sub(taken[usize::from(slow)]));
+            let own = if slow { MAX_CONCURRENT_SLOW } else { MAX_CONCURRENT };
+            let free = own
+                .saturating_sub(lane.running.len())
+                .min(MAX_CONCURRENT_TOTAL.saturating_sub(taken[usize::from(slow)]));
             if free > 0 {
                 taken[usize::from(slow)] += self.fill(index, free, now, &mut messages)?;
             }
-            let lane = &self.lanes[index];
-            if lane.look {
-                let wait = lane.paced.unwrap_or(LOOK_AGAIN);
+            let lane = &self.queues[index];
+            if lane.may_have_due {
+                let wait = lane.rate_limited_for.unwrap_or(POLL_INTERVAL);
                 pause = Some(pause.map_or(wait, |pause: Duration| pause.min(wait)));
             }
         }
@@ -300,12 +308,12 @@ impl Worker<'_> {
         now: Timestamp,
         messages: &mut HashMap<String, Arc<Message>>,
     ) -> Result<usize, EndpointError> {
-        let lane = &mut self.lanes[index];
+        let lane = &mut self.queues[index];
         let outbox = self.store.outbox();
-        let due = match self.work {
+        let due = match self.scope {
             // Those that run are due as well, and found first.
-            Work::All => outbox.due(&lane.endpoint.id, now, lane.running.len() + free)?,
-            Work::Message(message) => {
+            DeliveryScope::All => outbox.due(&lane.endpoint.id, now, lane.running.len() + free)?,
+            DeliveryScope::Message(message) => {
                 let filter = DeliveryFilter {
                     endpoint: Some(lane.endpoint.id.clone()),
                     message: Some(message.clone()),
@@ -318,20 +326,20 @@ impl Worker<'_> {
             }
         };
         let mut due: Vec<Delivery> = due.into_iter().filter(|one| !lane.running.contains_key(&one.id)).collect();
-        lane.look = due.len() >= free;
-        lane.paced = None;
+        lane.may_have_due = due.len() >= free;
+        lane.rate_limited_for = None;
         due.truncate(free);
         let (late, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|delivery| delivery.expires_at <= now);
         if !late.is_empty() {
             let late: Vec<DeliveryId> = late.iter().map(|delivery| delivery.id).collect();
-            outbox.give_up(&late, "its time to live was over")?;
+            outbox.mark_dead(&late, "its time to live was over")?;
             self.summary.dead += late.len() as u64;
-            lane.look = true;
+            lane.may_have_due = true;
         }
         let mut begun = 0;
         for delivery in due {
-            if let Some(wait) = lane.pace.take(1, now) {
-                (lane.look, lane.paced) = (true, Some(wait));
+            if let Some(wait) = lane.rate_limiter.take(1, now) {
+                (lane.may_have_due, lane.rate_limited_for) = (true, Some(wait));
                 break;
             }
             let message = match messages.entry(delivery.message) {
@@ -344,27 +352,30 @@ impl Worker<'_> {
             lane.running.insert(delivery.id, Stopwatch::start());
             let (sender, endpoint) = (Arc::clone(&self.sender), lane.endpoint.clone());
             let task = self.running.spawn(async move { sender.attempt(&endpoint, &message).await });
-            self.places.insert(task.id(), (delivery.endpoint, delivery.id));
+            self.in_flight.insert(task.id(), (delivery.endpoint, delivery.id));
             begun += 1;
         }
         Ok(begun)
     }
 
     /// Takes what has ended, and all that has ended beside it.
-    fn end(&mut self, ended: Result<(Id, (Attempt, Outcome)), JoinError>) {
+    fn finish_attempt(&mut self, ended: Result<(Id, (DeliveryAttempt, DeliveryOutcome)), JoinError>) {
         let mut next = Some(ended);
         while let Some(ended) = next {
             let (id, result) = match ended {
                 Ok((id, result)) => (id, Some(result)),
                 Err(error) => (error.id(), None),
             };
-            if let Some((endpoint, delivery)) = self.places.remove(&id) {
+            if let Some((endpoint, delivery)) = self.in_flight.remove(&id) {
                 let (attempt, outcome) = result.unwrap_or_else(|| {
                     let error = Some("the attempt could not be made".to_owned());
-                    (Attempt { started_at: self.clock.precise(), error, ..Attempt::default() }, Outcome::Failed)
+                    (
+                        DeliveryAttempt { started_at: self.clock.now_millis(), error, ..DeliveryAttempt::default() },
+                        DeliveryOutcome::Failed,
+                    )
                 });
-                if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.endpoint.id == endpoint) {
-                    lane.slow = outcome != Outcome::Accepted || attempt.duration > SLOW;
+                if let Some(lane) = self.queues.iter_mut().find(|lane| lane.endpoint.id == endpoint) {
+                    lane.is_slow = outcome != DeliveryOutcome::Accepted || attempt.duration > SLOW;
                 }
                 self.unrecorded.push((delivery, attempt, outcome));
             }
@@ -374,25 +385,29 @@ impl Worker<'_> {
 
     /// Records what has ended. Until that is done a delivery keeps its place: a store that cannot be written stops the
     /// sending, and makes nothing go out twice.
-    async fn record(&mut self, until: Until, told: &mut impl FnMut(&Attempted)) -> Result<(), EndpointError> {
+    async fn record(
+        &mut self,
+        until: StopCondition,
+        told: &mut impl FnMut(&CompletedAttempt),
+    ) -> Result<(), EndpointError> {
         if self.unrecorded.is_empty() {
             return Ok(());
         }
-        let now = self.clock.precise();
-        let recorded = self.store.outbox().record(&self.unrecorded, |endpoint, delivery, outcome| {
-            let course = Course { attempts: delivery.attempts, expires_at: delivery.expires_at };
+        let now = self.clock.now_millis();
+        let recorded = self.store.outbox().record_attempts(&self.unrecorded, |endpoint, delivery, outcome| {
+            let course = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
             let random = u64::from_be_bytes(clock::random::<8>());
-            schedule::judge(&endpoint.rules, endpoint.standing, course, *outcome, now, random)
+            schedule::next_state(&endpoint.policy, endpoint.health, course, *outcome, now, random)
         });
         let recorded = match recorded {
             Ok(recorded) => recorded,
-            Err(error) => return self.refused(error, until).await,
+            Err(error) => return self.handle_store_error(error, until).await,
         };
-        self.refusals = 0;
-        let mut attempts: HashMap<DeliveryId, Attempt> = HashMap::new();
+        self.store_failures = 0;
+        let mut attempts: HashMap<DeliveryId, DeliveryAttempt> = HashMap::new();
         for (id, attempt, _) in self.unrecorded.drain(..) {
-            for lane in &mut self.lanes {
-                lane.look |= lane.running.remove(&id).is_some();
+            for lane in &mut self.queues {
+                lane.may_have_due |= lane.running.remove(&id).is_some();
             }
             attempts.insert(id, attempt);
         }
@@ -402,59 +417,66 @@ impl Worker<'_> {
                 DeliveryStatus::Dead => self.summary.dead += 1,
                 DeliveryStatus::Failed | DeliveryStatus::Pending => self.summary.failed += 1,
             }
-            if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.endpoint.id == recorded.delivery.endpoint) {
+            if let Some(lane) = self.queues.iter_mut().find(|lane| lane.endpoint.id == recorded.delivery.endpoint) {
                 // A pause that it asked for holds from here on.
-                lane.endpoint.standing = recorded.standing;
+                lane.endpoint.health = recorded.endpoint_health;
             }
-            if let Some(reason) = recorded.disabled {
-                tell_of_disabled(self.app, &recorded.delivery.endpoint, reason);
+            if let Some(reason) = recorded.disabled_reason {
+                notify_disabled(self.app, &recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
-                told(&Attempted { recorded, attempt });
+                told(&CompletedAttempt { recorded, attempt });
             }
         }
         Ok(())
     }
 
     /// The store could not be written: it is tried again.
-    async fn refused(&mut self, error: StoreError, until: Until) -> Result<(), EndpointError> {
-        self.refusals += 1;
-        if until == Until::Idle && self.refusals >= MOST_REFUSALS {
+    async fn handle_store_error(&mut self, error: StoreError, until: StopCondition) -> Result<(), EndpointError> {
+        self.store_failures += 1;
+        if until == StopCondition::Idle && self.store_failures >= MAX_STORE_FAILURES {
             return Err(error.into());
         }
-        if self.refusals == 1 {
+        if self.store_failures == 1 {
             let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
             tracing::warn!("nothing is sent until the store can be written: {error}{hint}");
         }
-        tokio::time::sleep(STORE_RESTS).await;
+        tokio::time::sleep(STORE_RETRY_DELAY).await;
         Ok(())
     }
 }
 
 /// The notice of it, by the one process that recorded it; the reason is kept, and `endpoint list` shows it.
-fn tell_of_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
+fn notify_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
     let why = match reason {
         DisabledReason::Gone => "it answered 410",
         DisabledReason::Failing => "it has done nothing but fail for five days",
         DisabledReason::User => "you said so",
     };
-    app.tell(Notice::disabled(&id.to_string(), why, &app.workspace, app.clock.now()));
+    app.notify(Notification::disabled(&id.to_string(), why, &app.workspace, app.clock.now()));
     tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }
 
-impl Lane {
+impl EndpointQueue {
     fn new(endpoint: Endpoint) -> Self {
-        let pace = Pace::new(endpoint.rules.rate);
-        let slow = endpoint.standing.failing_since.is_some();
-        Self { endpoint, pace, running: HashMap::new(), slow, look: true, paced: None }
+        let pace = RateLimiter::new(endpoint.policy.rate);
+        let slow = endpoint.health.failing_since.is_some();
+        Self {
+            endpoint,
+            rate_limiter: pace,
+            running: HashMap::new(),
+            is_slow: slow,
+            may_have_due: true,
+            rate_limited_for: None,
+        }
     }
 
     fn is_slow(&self) -> bool {
-        self.slow || self.running.values().any(|since| since.elapsed() > SLOW)
+        self.is_slow || self.running.values().any(|since| since.elapsed() > SLOW)
     }
 
-    fn rests(&self, now: Timestamp) -> bool {
-        let standing = &self.endpoint.standing;
+    fn is_paused(&self, now: Timestamp) -> bool {
+        let standing = &self.endpoint.health;
         standing.disabled.is_some() || standing.paused_until.is_some_and(|until| until > now)
     }
 }

@@ -6,24 +6,24 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use crate::clock::Timestamp;
-use crate::json::{Json, Type};
+use crate::json::{Json, JsonType};
 
 /// The members at the top of a record, each as it was written.
 pub(super) type Members<'r> = HashMap<Cow<'r, str>, Json<'r>>;
 
 /// The members of a record; none of one that is not an object.
 pub(super) fn members(json: &str) -> Members<'_> {
-    Json::checked(json).members().collect()
+    Json::from_validated(json).members().collect()
 }
 
 /// The members of all records that were looked at, in the order in which they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Columns(pub IndexMap<String, Types>);
+pub struct Columns(pub IndexMap<String, JsonTypes>);
 
 impl Columns {
     /// Looks at a record.
     pub fn add(&mut self, json: &str) {
-        for (name, value) in Json::checked(json).members() {
+        for (name, value) in Json::from_validated(json).members() {
             match self.0.get_mut(name.as_ref()) {
                 Some(types) => types.add(value),
                 None => self.0.entry(name.into_owned()).or_default().add(value),
@@ -34,7 +34,7 @@ impl Columns {
 
 /// The JSON types that a member's values have, null aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Types {
+pub struct JsonTypes {
     /// A text that is not a time.
     pub text: bool,
     /// A text that is a time as RFC 3339 writes it.
@@ -46,36 +46,36 @@ pub struct Types {
     /// A number that neither 64 bits nor an `f64` hold to the last digit.
     pub large: bool,
     pub number: bool,
-    pub truth: bool,
+    pub boolean: bool,
     pub object: bool,
-    pub list: bool,
+    pub array: bool,
 }
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnType {
     Text,
     Integer,
     Number,
-    Truth,
+    Boolean,
     /// JSON, as it was written.
     Json,
 }
 
-impl Types {
+impl JsonTypes {
     fn add(&mut self, json: Json<'_>) {
         match json.kind() {
-            Type::Null => {}
-            Type::String if is_time(json.as_str()) => self.time = true,
-            Type::String => self.text = true,
-            Type::Bool => self.truth = true,
-            Type::Object => self.object = true,
-            Type::Array => self.list = true,
-            Type::Number if json.as_str().contains(['.', 'e', 'E']) => {
+            JsonType::Null => {}
+            JsonType::String if is_time(json.as_str()) => self.time = true,
+            JsonType::String => self.text = true,
+            JsonType::Bool => self.boolean = true,
+            JsonType::Object => self.object = true,
+            JsonType::Array => self.array = true,
+            JsonType::Number if json.as_str().contains(['.', 'e', 'E']) => {
                 self.number = true;
                 self.large |= !is_exact(json.as_str());
             }
-            Type::Number => match json.as_str().parse::<i64>() {
+            JsonType::Number => match json.as_str().parse::<i64>() {
                 // There is no -0 among integers.
                 Ok(0) if json.as_str().starts_with('-') => self.number = true,
                 Ok(_) => {
@@ -97,29 +97,29 @@ impl Types {
     }
 
     /// The column that holds all of them. One that was never more than null is one of text.
-    pub fn kind(self) -> Kind {
-        if self.object || self.list || self.large {
-            return Kind::Json;
+    pub fn column_type(self) -> ColumnType {
+        if self.object || self.array || self.large {
+            return ColumnType::Json;
         }
-        match (self.any_text(), self.integer, self.number, self.truth) {
-            (_, false, false, false) => Kind::Text,
-            (false, false, false, true) => Kind::Truth,
-            (false, true, false, false) => Kind::Integer,
-            (false, _, true, false) if !self.wide => Kind::Number,
-            _ => Kind::Json,
+        match (self.any_text(), self.integer, self.number, self.boolean) {
+            (_, false, false, false) => ColumnType::Text,
+            (false, false, false, true) => ColumnType::Boolean,
+            (false, true, false, false) => ColumnType::Integer,
+            (false, _, true, false) if !self.wide => ColumnType::Number,
+            _ => ColumnType::Json,
         }
     }
 
     /// The names that JSON Schema has for them.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
+    pub fn json_schema_types(self) -> impl Iterator<Item = &'static str> {
         // An integer is a number, and says more where nothing else is there.
         let integer = (self.integer || self.large) && !self.number;
         let all = [
             (self.object, "object"),
-            (self.list, "array"),
+            (self.array, "array"),
             (integer, "integer"),
             (self.number, "number"),
-            (self.truth, "boolean"),
+            (self.boolean, "boolean"),
             (self.any_text() || self == Self::default(), "string"),
         ];
         all.into_iter().filter_map(|(is_there, name)| is_there.then_some(name))
@@ -158,28 +158,31 @@ fn digits(number: &str) -> Option<(bool, String, i64)> {
 mod tests {
     use super::*;
 
-    fn types(values: &[&str]) -> Types {
-        let mut types = Types::default();
-        values.iter().for_each(|value| types.add(Json::checked(value)));
+    fn types(values: &[&str]) -> JsonTypes {
+        let mut types = JsonTypes::default();
+        values.iter().for_each(|value| types.add(Json::from_validated(value)));
         types
     }
 
     #[test]
     fn a_column_is_of_the_type_that_all_its_values_have() {
-        assert_eq!(types(&["\"a\"", "null"]).kind(), Kind::Text);
-        assert_eq!(types(&["null"]).kind(), Kind::Text);
-        assert_eq!(types(&["1", "-9223372036854775808"]).kind(), Kind::Integer);
-        assert_eq!(types(&["1", "2.5", "1e3"]).kind(), Kind::Number);
-        assert_eq!(types(&["true", "false"]).kind(), Kind::Truth);
-        assert_eq!(types(&["1.10", "0.10e1", "-0", "-0.0", "1e22", "123", "100E-2", "5e-324"]).kind(), Kind::Number);
-        assert_eq!(types(&["9007199254740993"]).kind(), Kind::Integer);
+        assert_eq!(types(&["\"a\"", "null"]).kind(), ColumnType::Text);
+        assert_eq!(types(&["null"]).kind(), ColumnType::Text);
+        assert_eq!(types(&["1", "-9223372036854775808"]).kind(), ColumnType::Integer);
+        assert_eq!(types(&["1", "2.5", "1e3"]).kind(), ColumnType::Number);
+        assert_eq!(types(&["true", "false"]).kind(), ColumnType::Boolean);
+        assert_eq!(
+            types(&["1.10", "0.10e1", "-0", "-0.0", "1e22", "123", "100E-2", "5e-324"]).kind(),
+            ColumnType::Number
+        );
+        assert_eq!(types(&["9007199254740993"]).kind(), ColumnType::Integer);
         for inexact in [&["0.1234567890123456789"][..], &["1e400"], &["1e-400"], &["9007199254740993", "1.5"]] {
-            assert_eq!(types(inexact).kind(), Kind::Json, "{inexact:?}");
+            assert_eq!(types(inexact).kind(), ColumnType::Json, "{inexact:?}");
         }
         for mixed in
             [&["1", "\"1\""][..], &["true", "1"], &["true", "\"\""], &["{}"], &["[]"], &["9223372036854775808"]]
         {
-            assert_eq!(types(mixed).kind(), Kind::Json, "{mixed:?}");
+            assert_eq!(types(mixed).kind(), ColumnType::Json, "{mixed:?}");
         }
     }
 
@@ -196,7 +199,7 @@ mod tests {
     fn texts_that_are_all_times_are_times() {
         let times = ["\"2026-11-28T10:00:00Z\"", "null", "\"2026-11-28T10:00:00.123456+01:00\""];
         assert!(types(&times).is_time());
-        assert_eq!(types(&times).kind(), Kind::Text);
+        assert_eq!(types(&times).kind(), ColumnType::Text);
         for text in ["", "2026-11-28", "2026-11-28T10:00:00", "2026-11-28 10:00:00Z", "2026-13-28T10:00:00Z", "x"] {
             assert!(!types(&[times[0], &format!("{text:?}")]).is_time(), "{text}");
         }
@@ -209,6 +212,6 @@ mod tests {
         columns.add(r#"{"c":true,"a":"x"}"#);
         columns.add("7");
         assert_eq!(columns.0.keys().collect::<Vec<_>>(), ["b", "a", "c"]);
-        assert_eq!(columns.0["a"].kind(), Kind::Text);
+        assert_eq!(columns.0["a"].kind(), ColumnType::Text);
     }
 }

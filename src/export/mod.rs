@@ -4,5 +4,5 @@ mod columns;
 mod parquet;
 pub mod singer;
 
-pub use columns::{Columns, Types};
+pub use columns::{Columns, JsonTypes};
 pub use parquet::{ParquetError, ParquetFile};

@@ -3,18 +3,18 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use ::parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
-use ::parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, Int64Type};
-use ::parquet::errors::ParquetError as Source;
-use ::parquet::file::properties::WriterProperties;
-use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use ::parquet::schema::types::Type;
+use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::errors::ParquetError as Source;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::Type;
 use thiserror::Error;
 
-use super::columns::{Columns, Kind, members};
+use super::columns::{ColumnType, Columns, members};
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind as ErrorKind, Remedy};
-use crate::json::{Json, Type as JsonType};
+use crate::json::{Json, JsonType};
 use crate::store::StoredRecord;
 
 /// Records' text in a row group, which is held in memory until it is written.
@@ -25,7 +25,7 @@ pub enum ParquetError {
     #[error("the file cannot be written")]
     Write { source: Source },
     #[error("{name:?} of a record is no longer what it was: the stream is being synced")]
-    Changed { name: String },
+    RecordChanged { name: String },
 }
 
 impl From<Source> for ParquetError {
@@ -55,7 +55,7 @@ impl Remedy for ParquetError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Write { .. } => Diagnostic::new(ErrorKind::Failed, "io"),
-            Self::Changed { .. } => Diagnostic::new(ErrorKind::Temporary, "changed_meanwhile")
+            Self::RecordChanged { .. } => Diagnostic::new(ErrorKind::Temporary, "changed_meanwhile")
                 .hint(Hint::new("try again when no sync of it is running:", "integ job list")),
         }
     }
@@ -124,16 +124,20 @@ impl<W: Write + Send> ParquetFile<W> {
         put::<Int64Type, _>(&mut group, times(|record| record.deleted_at))?;
         for (name, types) in &self.columns.0 {
             let cells = parsed.iter().map(|members| members.get(name.as_str()).copied());
-            match types.kind() {
-                Kind::Text => {
+            match types.column_type() {
+                ColumnType::Text => {
                     put::<ByteArrayType, _>(&mut group, read(name, cells, |cell| Some(cell.string()?.as_ref().into()))?)
                 }
-                Kind::Json => {
+                ColumnType::Json => {
                     put::<ByteArrayType, _>(&mut group, read(name, cells, |cell| Some(cell.as_str().into()))?)
                 }
-                Kind::Integer => put::<Int64Type, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?),
-                Kind::Number => put::<DoubleType, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?),
-                Kind::Truth => put::<BoolType, _>(&mut group, read(name, cells, truth)?),
+                ColumnType::Integer => {
+                    put::<Int64Type, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?)
+                }
+                ColumnType::Number => {
+                    put::<DoubleType, _>(&mut group, read(name, cells, |cell| cell.as_str().parse().ok())?)
+                }
+                ColumnType::Boolean => put::<BoolType, _>(&mut group, read(name, cells, truth)?),
             }?;
         }
         put::<ByteArrayType, _>(&mut group, of_all(|record| &record.json))?;
@@ -157,11 +161,11 @@ fn schema(columns: &Columns) -> Result<Type, Source> {
         field("_deleted_at", Physical::INT64, time, Repetition::OPTIONAL)?,
     ];
     for (name, types) in &columns.0 {
-        let (physical, logical) = match types.kind() {
-            Kind::Text | Kind::Json => (Physical::BYTE_ARRAY, text.clone()),
-            Kind::Integer => (Physical::INT64, None),
-            Kind::Number => (Physical::DOUBLE, None),
-            Kind::Truth => (Physical::BOOLEAN, None),
+        let (physical, logical) = match types.column_type() {
+            ColumnType::Text | ColumnType::Json => (Physical::BYTE_ARRAY, text.clone()),
+            ColumnType::Integer => (Physical::INT64, None),
+            ColumnType::Number => (Physical::DOUBLE, None),
+            ColumnType::Boolean => (Physical::BOOLEAN, None),
         };
         fields.push(field(name, physical, logical, Repetition::OPTIONAL)?);
     }
@@ -187,7 +191,7 @@ fn read<'r, T>(
     cells: impl Iterator<Item = Option<Json<'r>>>,
     read: impl Fn(Json<'r>) -> Option<T>,
 ) -> Result<Vec<Option<T>>, ParquetError> {
-    let changed = || ParquetError::Changed { name: name.to_owned() };
+    let changed = || ParquetError::RecordChanged { name: name.to_owned() };
     let cells = cells.map(|cell| cell.filter(|cell| !cell.is_null()));
     cells.map(|cell| cell.map(|cell| read(cell).ok_or_else(changed)).transpose()).collect()
 }

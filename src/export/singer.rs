@@ -21,12 +21,12 @@ const DELETED_AT: &str = "_sdc_deleted_at";
 const KEY: &str = "_key";
 
 /// Records that are taken from the store at once, and about as many between two states.
-const AT_ONCE: u32 = 1_000;
+const PAGE_SIZE: u32 = 1_000;
 
 /// The value of a STATE message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct SingerState {
     /// The store that the versions are of, and the connection in it.
     pub store: String,
     pub connection: String,
@@ -41,7 +41,7 @@ pub struct Bookmark {
     pub version: u64,
 }
 
-impl State {
+impl SingerState {
     /// The last state among the lines that a target wrote; absent where there is none. A line that was cut off as it was
     /// written is none.
     ///
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// Whether the versions mean something to this store.
-    pub fn is_of(&self, store: &Store, connection: &str) -> Result<bool, StoreError> {
+    pub fn belongs_to(&self, store: &Store, connection: &str) -> Result<bool, StoreError> {
         let sequence = store.meta()?.sequence;
         let is_known = self.bookmarks.values().all(|bookmark| bookmark.version <= sequence);
         Ok(is_known && self.store == store.vault_id() && self.connection == connection)
@@ -71,27 +71,27 @@ impl State {
 }
 
 /// A stream that is sent.
-pub struct Source<'a> {
+pub struct SingerStream<'a> {
     pub store: &'a Store,
     pub id: StreamId,
     pub name: &'a str,
     pub stream: &'a Stream,
 }
 
-impl Source<'_> {
+impl SingerStream<'_> {
     /// Hands over the messages of what changed after the state, and moves it on. False of `each` ends it.
     ///
     /// # Errors
     /// Those of the store and of `each`.
     pub fn send<E: From<StoreError>>(
         &self,
-        state: &mut State,
+        state: &mut SingerState,
         mut each: impl FnMut(&str) -> Result<bool, E>,
     ) -> Result<bool, E> {
         let since = state.bookmarks.get(self.name).copied().unwrap_or_default().version;
         let mut last = None;
         loop {
-            let page = self.store.records().changes(self.id, since, last, AT_ONCE)?;
+            let page = self.store.records().changes(self.id, since, last, PAGE_SIZE)?;
             let Some(end) = page.last() else { break };
             if last.is_none() && !each(&self.schema()?)? {
                 return Ok(false);
@@ -121,7 +121,7 @@ impl Source<'_> {
         let mut columns = Columns::default();
         let mut last: Option<(u64, RecordId)> = None;
         loop {
-            let page = self.store.records().changes(self.id, 0, last, AT_ONCE)?;
+            let page = self.store.records().changes(self.id, 0, last, PAGE_SIZE)?;
             let Some(end) = page.last() else { break };
             last = Some((end.version, end.id));
             page.iter().for_each(|record| columns.add(&record.json));
@@ -132,7 +132,8 @@ impl Source<'_> {
             properties.insert(KEY.to_owned(), json!({ "type": "string" }));
         }
         for (name, types) in columns.0 {
-            let (is_time, types) = (types.is_time(), std::iter::once("null").chain(types.names()).collect::<Vec<_>>());
+            let (is_time, types) =
+                (types.is_time(), std::iter::once("null").chain(types.json_schema_types()).collect::<Vec<_>>());
             let mut schema = json!({ "type": types });
             if types.contains(&"array") {
                 schema["items"] = json!({});
@@ -193,14 +194,14 @@ mod tests {
     fn the_last_whole_line_of_a_target_counts() {
         let line =
             |version: u64| format!(r#"{{"store":"s","connection":"c","bookmarks":{{"a":{{"version":{version}}}}}}}"#);
-        let version = |text: &str| State::last(text).unwrap().map(|state| state.bookmarks["a"].version);
+        let version = |text: &str| SingerState::last(text).unwrap().map(|state| state.bookmarks["a"].version);
         assert_eq!(version(&format!("{}\n{}\n", line(1), line(2))), Some(2));
         assert_eq!(version(&format!("{}\n{}\n{{\"sto", line(1), line(2))), Some(2));
         assert_eq!(version(" \n"), None);
-        let pretty = serde_json::to_string_pretty(&State::last(&line(3)).unwrap()).unwrap();
+        let pretty = serde_json::to_string_pretty(&SingerState::last(&line(3)).unwrap()).unwrap();
         assert_eq!(version(&pretty), Some(3));
         assert_eq!(version("{\"sto"), None);
-        assert!(State::last("{}\n{").is_err());
+        assert!(SingerState::last("{}\n{").is_err());
     }
 
     #[test]

@@ -9,16 +9,16 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::owner;
-use super::trust::{Located, TrustError, is_mounted, judge, locate};
+use super::trust::{ResolvedPath, TrustError, check_permissions, is_mounted, resolve_trusted};
 
 /// Reads a file that integ acts upon: settings, connectors, pins. Absent if there is none.
 ///
 /// # Errors
 /// [`TrustError`] if others could have changed it, it is no regular file, or is larger than `limit` bytes.
 pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TrustError> {
-    let Some(found) = locate(path)? else { return Ok(None) };
+    let Some(found) = resolve_trusted(path)? else { return Ok(None) };
     let (file, metadata) = open_regular(&found.path, &found.metadata)?;
-    judge(&found.path, &metadata)?;
+    check_permissions(&found.path, &metadata)?;
     read_all(file, &metadata, &found.path, limit).map(Some)
 }
 
@@ -40,10 +40,10 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>
     if is_descriptor(path) {
         return read_descriptor(path, limit).map(|bytes| Some(Zeroizing::new(bytes)));
     }
-    let Some(found) = locate(path)? else { return Ok(None) };
+    let Some(found) = resolve_trusted(path)? else { return Ok(None) };
     let (file, metadata) = open_regular(&found.path, &found.metadata)?;
-    judge(&found.path, &metadata)?;
-    let found = Located { metadata, ..found };
+    check_permissions(&found.path, &metadata)?;
+    let found = ResolvedPath { metadata, ..found };
     if !is_mounted(&found) {
         owner::check_readers(&found.path, &found.metadata)?;
     }
@@ -57,8 +57,8 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>
 /// Those of [`read_trusted_text`], of the file alone; also if it is missing.
 pub fn read_owned_text(path: &Path, limit: u64) -> Result<String, TrustError> {
     owner::check_owner(path, &std::fs::symlink_metadata(path).map_err(TrustError::at(path))?)?;
-    let (file, metadata) = open_real(path)?;
-    judge(path, &metadata)?;
+    let (file, metadata) = open_resolved(path)?;
+    check_permissions(path, &metadata)?;
     let bytes = read_all(file, &metadata, path, limit)?;
     String::from_utf8(bytes).map_err(|_| TrustError::NotText(path.to_owned()))
 }
@@ -68,7 +68,7 @@ pub fn read_owned_text(path: &Path, limit: u64) -> Result<String, TrustError> {
 /// # Errors
 /// [`TrustError`] if it is no regular file or larger than `limit` bytes.
 pub fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TrustError> {
-    match open_real(path) {
+    match open_resolved(path) {
         Ok((file, metadata)) => read_all(file, &metadata, path, limit).map(Some),
         Err(TrustError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -76,7 +76,7 @@ pub fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TrustErr
 }
 
 /// Opens a regular file behind whatever links lead to it.
-fn open_real(path: &Path) -> Result<(File, Metadata), TrustError> {
+fn open_resolved(path: &Path) -> Result<(File, Metadata), TrustError> {
     let metadata = std::fs::metadata(path).map_err(TrustError::at(path))?;
     if !metadata.is_file() {
         return Err(TrustError::NotAFile(path.to_owned()));
@@ -88,15 +88,15 @@ fn open_real(path: &Path) -> Result<(File, Metadata), TrustError> {
 ///
 /// # Errors
 /// The I/O error; one of the kind `FileTooLarge` after `limit` bytes.
-pub fn read_given(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    read_to(File::open(path)?, limit)
+pub fn read_user_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_limited(File::open(path)?, limit)
 }
 
 /// Reads to the end of a stream.
 ///
 /// # Errors
 /// The I/O error; one of the kind `FileTooLarge` after `limit` bytes.
-pub fn read_to(stream: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+pub fn read_limited(stream: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than allowed shows that there is more.
     stream.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -111,7 +111,7 @@ fn read_all(file: File, metadata: &Metadata, path: &Path, limit: u64) -> Result<
     if metadata.len() > limit {
         return Err(too_large());
     }
-    read_to(file, limit).map_err(|error| match error.kind() {
+    read_limited(file, limit).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => too_large(),
         _ => TrustError::at(path)(error),
     })
@@ -151,7 +151,7 @@ fn read_descriptor(path: &Path, limit: u64) -> Result<Vec<u8>, TrustError> {
     if is_device || metadata.is_dir() {
         return Err(TrustError::NotAFile(path.to_owned()));
     }
-    read_to(file, limit).map_err(|error| match error.kind() {
+    read_limited(file, limit).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => TrustError::TooLarge { path: path.to_owned(), limit },
         _ => TrustError::at(path)(error),
     })

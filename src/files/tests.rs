@@ -102,7 +102,7 @@ fn what_is_no_regular_file_is_refused_at_once_and_what_is_too_large_is_not_read(
     assert_eq!(open_or_create_private(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     assert!(matches!(read_trusted(&path, 3), Err(TrustError::TooLarge { limit: 3, .. })));
     assert_eq!(read_trusted(&path, 4).unwrap().unwrap(), b"text");
-    assert_eq!(read_given(Path::new("/dev/zero"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(read_user_file(Path::new("/dev/zero"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
 }
 
 #[test]

@@ -63,40 +63,46 @@ impl Remedy for TrustError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::ForeignOwner { path, .. } if owner::is_root() => {
-                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chown root {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chown root {}", shell_quoted(path)))
             }
             Self::ForeignOwner { path, .. } => {
-                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("sudo chown \"$USER\" {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("sudo chown \"$USER\" {}", shell_quoted(path)))
             }
             Self::Writable { path, owner } => {
                 let sudo = if owner::is_ours(*owner) { "" } else { "sudo " };
-                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("{sudo}chmod go-w {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("{sudo}chmod go-w {}", shell_quoted(path)))
             }
             Self::Readable { path } => {
-                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chmod 600 {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("chmod 600 {}", shell_quoted(path)))
             }
             Self::TooManyLinks(path) => {
-                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("namei -l {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "unsafe_file").run(format!("namei -l {}", shell_quoted(path)))
             }
-            Self::NotAFile(path) => Diagnostic::new(Kind::Failed, "not_a_file").run(format!("ls -ld {}", quoted(path))),
+            Self::NotAFile(path) => {
+                Diagnostic::new(Kind::Failed, "not_a_file").run(format!("ls -ld {}", shell_quoted(path)))
+            }
             Self::TooLarge { path, .. } => {
-                Diagnostic::new(Kind::Failed, "too_large").run(format!("ls -ld {}", quoted(path)))
+                Diagnostic::new(Kind::Failed, "too_large").run(format!("ls -ld {}", shell_quoted(path)))
             }
-            Self::NotText(path) => Diagnostic::new(Kind::Failed, "not_text").run(format!("file {}", quoted(path))),
-            Self::Read { path, .. } => Diagnostic::new(Kind::Failed, "io").run(format!("ls -ld {}", quoted(path))),
+            Self::NotText(path) => {
+                Diagnostic::new(Kind::Failed, "not_text").run(format!("file {}", shell_quoted(path)))
+            }
+            Self::Read { path, .. } => {
+                Diagnostic::new(Kind::Failed, "io").run(format!("ls -ld {}", shell_quoted(path)))
+            }
         }
     }
 }
 
 /// A path as a shell takes it.
-pub fn quoted(path: &Path) -> String {
+pub fn shell_quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     shlex::try_quote(&text).map_or_else(|_| format!("{text:?}"), std::borrow::Cow::into_owned)
 }
 
 /// A file or folder that was found at the end of a path, and that all folders and links on the way to are trusted.
 #[derive(Debug)]
-pub(super) struct Located {
+pub(super) struct ResolvedPath {
     /// Without symbolic links.
     pub path: PathBuf,
     pub metadata: Metadata,
@@ -107,8 +113,8 @@ pub(super) struct Located {
 /// # Errors
 /// [`TrustError`] that names the first path that others could change.
 pub fn check_trusted(path: &Path) -> Result<bool, TrustError> {
-    match locate(path)? {
-        Some(found) => judge(&found.path, &found.metadata).map(|()| true),
+    match resolve_trusted(path)? {
+        Some(found) => check_permissions(&found.path, &found.metadata).map(|()| true),
         None => Ok(false),
     }
 }
@@ -119,8 +125,8 @@ pub fn check_trusted(path: &Path) -> Result<bool, TrustError> {
 /// [`TrustError`] that names the first folder that others could change.
 pub fn check_parents(path: &Path) -> Result<(), TrustError> {
     let absolute = std::path::absolute(path).map_err(TrustError::at(path))?;
-    absolute.parent().map_or(Ok(()), |parent| match locate(parent)? {
-        Some(found) if found.metadata.is_dir() => judge_folder(&found.path, &found.metadata),
+    absolute.parent().map_or(Ok(()), |parent| match resolve_trusted(parent)? {
+        Some(found) if found.metadata.is_dir() => check_folder_permissions(&found.path, &found.metadata),
         _ => Ok(()),
     })
 }
@@ -131,8 +137,8 @@ pub fn check_parents(path: &Path) -> Result<(), TrustError> {
 /// # Errors
 /// [`TrustError`] of the folders above it.
 pub fn is_mounted_secret(path: &Path) -> Result<bool, TrustError> {
-    Ok(locate(path)?.is_some_and(|found| {
-        found.metadata.is_file() && judge(&found.path, &found.metadata).is_ok() && is_mounted(&found)
+    Ok(resolve_trusted(path)?.is_some_and(|found| {
+        found.metadata.is_file() && check_permissions(&found.path, &found.metadata).is_ok() && is_mounted(&found)
     }))
 }
 
@@ -141,30 +147,30 @@ pub fn is_mounted_secret(path: &Path) -> Result<bool, TrustError> {
 /// # Errors
 /// [`TrustError`] of the folders above it.
 pub fn is_mounted_folder(path: &Path) -> Result<bool, TrustError> {
-    Ok(locate(path)?.is_some_and(|found| {
-        found.metadata.is_dir() && judge_folder(&found.path, &found.metadata).is_ok() && is_mounted(&found)
+    Ok(resolve_trusted(path)?.is_some_and(|found| {
+        found.metadata.is_dir() && check_folder_permissions(&found.path, &found.metadata).is_ok() && is_mounted(&found)
     }))
 }
 
-pub(super) fn is_mounted(found: &Located) -> bool {
+pub(super) fn is_mounted(found: &ResolvedPath) -> bool {
     owner::is_roots(&found.metadata) && owner::is_on_read_only_mount(&found.path)
 }
 
 /// Judges a file or folder itself.
-pub(super) fn judge(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
+pub(super) fn check_permissions(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
     owner::check_owner(path, metadata)?;
     owner::check_writers(path, metadata)
 }
 
 /// Judges a folder above a trusted path.
-fn judge_folder(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
+fn check_folder_permissions(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
     owner::check_folder_owner(path, metadata)?;
     if owner::is_sticky(metadata) { Ok(()) } else { owner::check_writers(path, metadata) }
 }
 
 /// Walks a path from `/`, one component after the other, through links. Every folder and link on the way is judged; what is
 /// at the end is not. Absent if there is nothing.
-pub(super) fn locate(path: &Path) -> Result<Option<Located>, TrustError> {
+pub(super) fn resolve_trusted(path: &Path) -> Result<Option<ResolvedPath>, TrustError> {
     let absolute = std::path::absolute(path).map_err(TrustError::at(path))?;
     let mut at = PathBuf::new();
     let mut pending: Vec<OsString> = Vec::new();
@@ -173,7 +179,7 @@ pub(super) fn locate(path: &Path) -> Result<Option<Located>, TrustError> {
     loop {
         let Some(component) = pending.pop() else {
             let metadata = fs::symlink_metadata(&at).map_err(TrustError::at(&at))?;
-            return Ok(Some(Located { path: at, metadata }));
+            return Ok(Some(ResolvedPath { path: at, metadata }));
         };
         if component == ".." {
             at.pop();
@@ -201,9 +207,9 @@ pub(super) fn locate(path: &Path) -> Result<Option<Located>, TrustError> {
             }
             push(&mut pending, &target);
         } else if pending.is_empty() {
-            return Ok(Some(Located { path: next, metadata }));
+            return Ok(Some(ResolvedPath { path: next, metadata }));
         } else if metadata.is_dir() {
-            judge_folder(&next, &metadata)?;
+            check_folder_permissions(&next, &metadata)?;
             CHECKED.lock().unwrap_or_else(PoisonError::into_inner).insert(next.clone());
             at = next;
         } else {

@@ -5,32 +5,32 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use crate::api::{self, Answer, Patience, SendError, Token};
+use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
 use crate::clock::Stopwatch;
 use crate::connector::{ErrorClass, Health, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
-use crate::model::{Account, Connection, ConnectionName, Grant, Standing};
-use crate::oauth::access::{self, Want};
+use crate::model::{Account, Connection, ConnectionName, Grant, GrantStatus};
 use crate::oauth::id_token;
+use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{App, Session};
-use crate::store::{Finding, StoreError};
+use crate::store::{CheckRecord, StoreError};
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 
 /// Tries of a check that finds the vendor unavailable.
-const TRIES: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// A longer wait than this is left to the user.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum HealthOutcome {
     Healthy,
     /// The vendor knows the token and does not let it make this call.
-    Limited,
+    RateLimited,
     /// The connector has no check for this way of authenticating.
     Unchecked,
     /// The vendor refused the token, and a refresh did not help.
@@ -40,11 +40,11 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl HealthOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
-            Self::Limited => "limited",
+            Self::RateLimited => "limited",
             Self::Unchecked => "unchecked",
             Self::NeedsReauth => "needs_reauth",
             Self::Temporary => "temporary",
@@ -53,15 +53,15 @@ impl Outcome {
     }
 
     pub fn is_healthy(self) -> bool {
-        matches!(self, Self::Healthy | Self::Limited | Self::Unchecked)
+        matches!(self, Self::Healthy | Self::RateLimited | Self::Unchecked)
     }
 }
 
 /// What a check found.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct HealthReport {
     pub connection: ConnectionName,
-    pub outcome: Outcome,
+    pub outcome: HealthOutcome,
     /// Of the vendor's call alone, the last one where there were several.
     pub duration: Option<Duration>,
     pub account: Option<Account>,
@@ -69,7 +69,7 @@ pub struct Report {
     /// The HTTP status of the vendor's answer.
     pub http_status: Option<u16>,
     /// What was wrong.
-    pub detail: Option<String>,
+    pub error_message: Option<String>,
     pub hint: Option<String>,
 }
 
@@ -77,10 +77,14 @@ pub struct Report {
 ///
 /// # Errors
 /// Only what stops all of them: an unhealthy connection is a report.
-pub async fn check_all(app: &App, names: &[ConnectionName], mut done: impl FnMut(&Report)) -> Result<Vec<Report>> {
+pub async fn check_all(
+    app: &App,
+    names: &[ConnectionName],
+    mut done: impl FnMut(&HealthReport),
+) -> Result<Vec<HealthReport>> {
     let checks = names.iter().enumerate().map(async |(index, name)| (index, check(app, name).await));
-    let mut running = stream::iter(checks).buffer_unordered(AT_ONCE);
-    let mut reports: Vec<Option<Report>> = vec![None; names.len()];
+    let mut running = stream::iter(checks).buffer_unordered(MAX_CONCURRENT);
+    let mut reports: Vec<Option<HealthReport>> = vec![None; names.len()];
     while let Some((index, report)) = running.next().await {
         let report = report?;
         done(&report);
@@ -93,16 +97,16 @@ pub async fn check_all(app: &App, names: &[ConnectionName], mut done: impl FnMut
 ///
 /// # Errors
 /// The store's errors and unknown connections; whatever is wrong with the connection itself is in the report.
-pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
-    let loaded = match access::grant(app, name, Want::Usable).await {
+pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
+    let loaded = match refresh::fresh_grant(app, name, Freshness::Usable).await {
         // Its token may be good until it ends: what is checked is the connection.
-        Ok(found) if found.connection.standing == Standing::NeedsReauth => {
-            return unusable(name, access::needs_reauth(&found.connection, None).into());
+        Ok(found) if found.connection.grant_status == GrantStatus::NeedsReauth => {
+            return unusable_report(name, refresh::needs_reauth_error(&found.connection, None).into());
         }
         Ok(found) => found,
-        Err(error) => return unusable(name, error),
+        Err(error) => return unusable_report(name, error),
     };
-    let token = Token::from(&loaded);
+    let token = GrantToken::from(&loaded);
     let session = match app.session(loaded.connection) {
         Ok(session) => session,
         // A connector that was removed or broken is the trouble of its connections, not of all the others.
@@ -112,7 +116,7 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
         Err(error) => return Err(error),
     };
     let found = probe(app, &session, token).await?;
-    keep(app, &session, &found)?;
+    save_account(app, &session, &found)?;
     Ok(found.report)
 }
 
@@ -120,125 +124,131 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<Report> {
 ///
 /// # Errors
 /// As [`check`].
-pub async fn look(app: &App, session: &Session, grant: &Grant) -> Result<(Report, Option<Vec<String>>)> {
-    let found = probe(app, session, Token { grant: grant.clone(), generation: 0 }).await?;
-    Ok((found.report, found.granted))
+pub async fn probe_grant(app: &App, session: &Session, grant: &Grant) -> Result<(HealthReport, Option<Vec<String>>)> {
+    let found = probe(app, session, GrantToken { grant: grant.clone(), generation: 0 }).await?;
+    Ok((found.report, found.granted_scopes))
 }
 
 /// The report of a connection that could not even be used; what stops a check from being one, the vault or the files,
 /// stays an error.
-fn unusable(name: &ConnectionName, error: Error) -> Result<Report> {
+fn unusable_report(name: &ConnectionName, error: Error) -> Result<HealthReport> {
     let outcome = match error.kind() {
         Kind::Vault | Kind::NotFound | Kind::Interrupted | Kind::Usage => return Err(error),
-        Kind::AuthNeeded => Outcome::NeedsReauth,
-        Kind::Temporary => Outcome::Temporary,
-        _ => Outcome::Failed,
+        Kind::AuthNeeded => HealthOutcome::NeedsReauth,
+        Kind::Temporary => HealthOutcome::Temporary,
+        _ => HealthOutcome::Failed,
     };
-    Ok(Report {
+    Ok(HealthReport {
         connection: name.clone(),
         outcome,
         duration: None,
         account: None,
         missing_scopes: Vec::new(),
         http_status: None,
-        detail: Some(error.on_one_line()),
+        error_message: Some(error.on_one_line()),
         hint: error.hint().map(|hint| hint.to_string()),
     })
 }
 
-fn without_connector(name: &ConnectionName, error: &Error) -> Report {
-    Report {
+fn without_connector(name: &ConnectionName, error: &Error) -> HealthReport {
+    HealthReport {
         connection: name.clone(),
-        outcome: Outcome::Failed,
+        outcome: HealthOutcome::Failed,
         duration: None,
         account: None,
         missing_scopes: Vec::new(),
         http_status: None,
-        detail: Some(error.message()),
+        error_message: Some(error.message()),
         hint: Some(format!("install it again, or `integ disconnect {name} --local`")),
     }
 }
 
 /// A report and the facts that the vendor's answer held.
-struct Found {
-    report: Report,
-    granted: Option<Vec<String>>,
+struct ProbeResult {
+    report: HealthReport,
+    granted_scopes: Option<Vec<String>>,
 }
 
-async fn probe(app: &App, session: &Session, mut token: Token) -> Result<Found> {
-    let mut found = Found {
-        report: Report {
+async fn probe(app: &App, session: &Session, mut token: GrantToken) -> Result<ProbeResult> {
+    let mut found = ProbeResult {
+        report: HealthReport {
             connection: session.connection.name.clone(),
-            outcome: Outcome::Unchecked,
+            outcome: HealthOutcome::Unchecked,
             duration: None,
             account: session.connection.account.clone(),
-            missing_scopes: missing(session, None),
+            missing_scopes: missing_scopes(session, None),
             http_status: None,
-            detail: None,
+            error_message: None,
             hint: None,
         },
-        granted: None,
+        granted_scopes: None,
     };
     let Some(health) = session.health() else { return Ok(found) };
     let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
     // A check is meant to do nothing: whatever its method, it may be repeated.
     let cost = session.connector.rate.cost_of(None);
-    let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };
+    let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_RETRY_DELAY, is_idempotent: true, cost };
     let stopwatch = Stopwatch::start();
     let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
     match api::send(app, session, &mut token, patience, build).await {
         Ok(answer) => {
             found.report.duration = Some(answer.duration);
-            judge(session, health, &answer, &mut found);
+            evaluate_response(session, health, &answer, &mut found);
         }
         Err(SendError::Http { error, .. }) => {
             let error = Error::from(error);
             found.report.duration = Some(stopwatch.elapsed());
-            found.report.outcome = if error.kind() == Kind::Temporary { Outcome::Temporary } else { Outcome::Failed };
-            found.report.detail = Some(error.message());
+            found.report.outcome =
+                if error.kind() == Kind::Temporary { HealthOutcome::Temporary } else { HealthOutcome::Failed };
+            found.report.error_message = Some(error.message());
             found.report.hint = error.hint().map(|hint| hint.to_string());
         }
-        Err(error) => found.report = unusable(&session.connection.name, error.into())?,
+        Err(error) => found.report = unusable_report(&session.connection.name, error.into())?,
     }
     Ok(found)
 }
 
 /// What the vendor's answer says of the connection.
-fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found) {
+fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, found: &mut ProbeResult) {
     let report = &mut found.report;
     let response = &answer.response;
     report.http_status = Some(response.status);
     let text = response.text();
     // A userinfo endpoint may answer with a signed token in place of JSON (OpenID Connect Core 1.0 section 5.3.2).
-    let claims = text.as_deref().ok().and_then(id_token::claims).map(|claims| claims.to_string());
+    let claims = text.as_deref().ok().and_then(id_token::decode_claims).map(|claims| claims.to_string());
     let read = match &claims {
-        Some(claims) => Json::check(claims),
-        None => text.as_deref().map_err(Clone::clone).and_then(Json::check),
+        Some(claims) => Json::validate(claims),
+        None => text.as_deref().map_err(Clone::clone).and_then(Json::validate),
     };
     let document = read.clone().unwrap_or(Json::NULL);
-    let said = || response.said(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
+    let said =
+        || response.error_message(&session.connector.api.message).map(|said| format!(": {said}")).unwrap_or_default();
     let holds = |(at, want): (&Pointer, &Value)| at.find_in(document).is_some_and(|found| found.equals(want));
     let unfulfilled = || !health.success.iter().all(holds);
-    let unreadable = || read.as_ref().err().filter(|_| api::is_meant_as_json(response, expects_json(health)));
-    let (outcome, detail) = match answer.class {
+    let unreadable = || read.as_ref().err().filter(|_| api::expects_json(response, expects_json(health)));
+    let (outcome, detail) = match answer.error_class {
         None if unreadable().is_some() => {
             let why = unreadable().map(ToString::to_string).unwrap_or_default();
-            (Outcome::Failed, Some(format!("cannot read the answer: {why}")))
+            (HealthOutcome::Failed, Some(format!("cannot read the answer: {why}")))
         }
-        None if unfulfilled() => (Outcome::Failed, Some(format!("the answer is not a success{}", said()))),
-        None => (Outcome::Healthy, None),
-        Some(ErrorClass::Auth) => (Outcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
-        Some(ErrorClass::Permission) => (Outcome::Limited, Some(format!("the token may not make this call{}", said()))),
-        Some(ErrorClass::RateLimit) => (Outcome::Temporary, Some(format!("rate limited (status {})", response.status))),
-        Some(ErrorClass::Retry) => (Outcome::Temporary, Some(format!("the vendor answered {}", response.status))),
+        None if unfulfilled() => (HealthOutcome::Failed, Some(format!("the answer is not a success{}", said()))),
+        None => (HealthOutcome::Healthy, None),
+        Some(ErrorClass::Auth) => (HealthOutcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
+        Some(ErrorClass::Permission) => {
+            (HealthOutcome::RateLimited, Some(format!("the token may not make this call{}", said())))
+        }
+        Some(ErrorClass::RateLimit) => {
+            (HealthOutcome::Temporary, Some(format!("rate limited (status {})", response.status)))
+        }
+        Some(ErrorClass::Retry) => (HealthOutcome::Temporary, Some(format!("the vendor answered {}", response.status))),
         Some(ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail) => {
-            (Outcome::Failed, Some(format!("the vendor answered {}{}", response.status, said())))
+            (HealthOutcome::Failed, Some(format!("the vendor answered {}{}", response.status, said())))
         }
     };
     report.outcome = outcome;
-    report.detail = detail;
-    report.hint = (outcome == Outcome::NeedsReauth).then(|| access::reconnect_command(&session.connection));
-    if outcome == Outcome::Healthy {
+    report.error_message = detail;
+    report.hint = (outcome == HealthOutcome::NeedsReauth).then(|| refresh::reconnect_command(&session.connection));
+    if outcome == HealthOutcome::Healthy {
         let id = health.account.id.as_ref().and_then(|at| at.text_in(document));
         let name = health.account.name.as_ref().and_then(|at| at.text_in(document));
         if let Some(id) = id.or_else(|| name.clone()) {
@@ -246,10 +256,10 @@ fn judge(session: &Session, health: &Health, answer: &Answer, found: &mut Found)
         }
     }
     let granted = health.scopes_header.as_ref().and_then(|name| response.header(name));
-    found.granted = granted.and_then(|text| {
+    found.granted_scopes = granted.and_then(|text| {
         scopes::granted(text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect())
     });
-    report.missing_scopes = missing(session, found.granted.as_deref());
+    report.missing_scopes = missing_scopes(session, found.granted_scopes.as_deref());
 }
 
 /// Whether a healthy answer has to be JSON, for something is looked for in it.
@@ -258,40 +268,40 @@ fn expects_json(health: &Health) -> bool {
 }
 
 /// The scopes asked for that are not granted, by what the vendor just said, else by what it said before.
-fn missing(session: &Session, granted: Option<&[String]>) -> Vec<String> {
+fn missing_scopes(session: &Session, granted: Option<&[String]>) -> Vec<String> {
     let connection = &session.connection;
-    scopes::missing(&session.connector, &connection.scopes_asked, granted.or(connection.scopes_granted.as_deref()))
+    scopes::missing(&session.connector, &connection.scopes_requested, granted.or(connection.scopes_granted.as_deref()))
 }
 
 /// Stores what was found. In a folder that cannot be written the report is all there is of it.
-fn keep(app: &App, session: &Session, found: &Found) -> Result<()> {
-    if found.report.outcome == Outcome::Unchecked {
+fn save_account(app: &App, session: &Session, found: &ProbeResult) -> Result<()> {
+    if found.report.outcome == HealthOutcome::Unchecked {
         return Ok(());
     }
-    match record(app, session, found) {
+    match record_result(app, session, found) {
         Err(error) if matches!(error.downcast_ref(), Some(StoreError::ReadOnly(_))) => {
             tracing::warn!("the check of {} is not stored: {}", session.connection.name, error.message());
         }
         recorded => recorded?,
     }
-    app.announce();
+    app.send_notifications();
     Ok(())
 }
 
-fn record(app: &App, session: &Session, found: &Found) -> Result<()> {
+fn record_result(app: &App, session: &Session, found: &ProbeResult) -> Result<()> {
     let report = &found.report;
     let connection: &Connection = &session.connection;
     let connections = app.store()?.connections();
     let healthy = report.outcome.is_healthy();
-    let why = report.detail.as_deref().unwrap_or(report.outcome.as_str());
+    let why = report.error_message.as_deref().unwrap_or(report.outcome.as_str());
     let finding = match report.outcome {
-        _ if healthy => Finding::Healthy,
-        Outcome::NeedsReauth => Finding::Refused(why),
-        _ => Finding::Failing(why),
+        _ if healthy => CheckRecord::Healthy,
+        HealthOutcome::NeedsReauth => CheckRecord::Unauthorized(why),
+        _ => CheckRecord::Failing(why),
     };
     connections.record_check(connection.id, app.clock.now(), finding)?;
-    if healthy && (report.account != connection.account || found.granted.is_some()) {
-        connections.record_facts(connection.id, report.account.as_ref(), found.granted.as_deref(), None)?;
+    if healthy && (report.account != connection.account || found.granted_scopes.is_some()) {
+        connections.update_metadata(connection.id, report.account.as_ref(), found.granted_scopes.as_deref(), None)?;
     }
     Ok(())
 }

@@ -4,5 +4,5 @@ mod check;
 pub mod junit;
 mod status;
 
-pub use check::{Outcome, Report, check, check_all, look};
-pub use status::{Status, Summary, status_of};
+pub use check::{HealthOutcome, HealthReport, check, check_all, probe_grant};
+pub use status::{ConnectionStatus, StatusSummary, status_of};

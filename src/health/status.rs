@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::duration::show;
-use crate::model::{Connection, Expiry, Standing};
-use crate::oauth::access::{Want, is_due};
+use crate::duration::format;
+use crate::model::{Connection, Expiry, GrantStatus};
+use crate::oauth::refresh::{Freshness, is_refresh_due};
 
 /// What `integ status` says of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConnectionStatus {
     Active,
     /// The token is inside two minutes of its end, or past it and not yet refused; or the refresh token ends soon.
     Expiring,
@@ -21,7 +21,7 @@ pub enum Status {
     Disconnected,
 }
 
-impl Status {
+impl ConnectionStatus {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -40,7 +40,7 @@ impl Status {
 
 /// How many there are of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct StatusSummary {
     pub total: usize,
     pub active: usize,
     pub expiring: usize,
@@ -49,20 +49,20 @@ pub struct Summary {
     pub disconnected: usize,
 }
 
-impl Summary {
-    pub fn count(&mut self, status: Status) {
+impl StatusSummary {
+    pub fn add(&mut self, status: ConnectionStatus) {
         self.total += 1;
         *match status {
-            Status::Active => &mut self.active,
-            Status::Expiring => &mut self.expiring,
-            Status::NeedsReauth => &mut self.needs_reauth,
-            Status::Error => &mut self.error,
-            Status::Disconnected => &mut self.disconnected,
+            ConnectionStatus::Active => &mut self.active,
+            ConnectionStatus::Expiring => &mut self.expiring,
+            ConnectionStatus::NeedsReauth => &mut self.needs_reauth,
+            ConnectionStatus::Error => &mut self.error,
+            ConnectionStatus::Disconnected => &mut self.disconnected,
         } += 1;
     }
 
     /// Whether all that is wrong is that a person must connect again.
-    pub fn needs_only_people(&self) -> bool {
+    pub fn needs_only_reauth(&self) -> bool {
         self.error == 0 && self.needs_reauth + self.disconnected > 0
     }
 
@@ -72,57 +72,60 @@ impl Summary {
 }
 
 /// The status and why it is not `active`. Pure.
-pub fn status_of(connection: &Connection, now: Timestamp) -> (Status, Option<String>) {
+pub fn status_of(connection: &Connection, now: Timestamp) -> (ConnectionStatus, Option<String>) {
     let expiry = &connection.expiry;
-    let expired = expiry.left(now).is_some_and(|left| left <= 0);
-    match connection.standing {
-        Standing::NeedsReauth => (Status::NeedsReauth, connection.reason.clone()),
-        Standing::Disconnected => (Status::Disconnected, connection.reason.clone()),
-        Standing::Active if expired && !expiry.refreshable => {
-            (Status::NeedsReauth, Some("the token has expired and cannot be refreshed".to_owned()))
+    let expired = expiry.remaining_secs(now).is_some_and(|left| left <= 0);
+    match connection.grant_status {
+        GrantStatus::NeedsReauth => (ConnectionStatus::NeedsReauth, connection.status_reason.clone()),
+        GrantStatus::Disconnected => (ConnectionStatus::Disconnected, connection.status_reason.clone()),
+        GrantStatus::Active if expired && !expiry.is_refreshable => {
+            (ConnectionStatus::NeedsReauth, Some("the token has expired and cannot be refreshed".to_owned()))
         }
-        Standing::Active if expiry.refresh_left(now).is_some_and(|left| left <= 0) => {
-            (Status::NeedsReauth, Some(grant_is_over(expiry, now)))
+        GrantStatus::Active if expiry.refresh_remaining_secs(now).is_some_and(|left| left <= 0) => {
+            (ConnectionStatus::NeedsReauth, Some(grant_expired_reason(expiry, now)))
         }
-        Standing::Active if connection.error_count > 0 => (Status::Error, connection.last_error.clone()),
-        Standing::Active if expiry.presented_at.is_some() => {
-            (Status::Expiring, Some("a refresh was started and its answer is not stored".to_owned()))
+        GrantStatus::Active if connection.error_count > 0 => (ConnectionStatus::Error, connection.last_error.clone()),
+        GrantStatus::Active if expiry.refresh_started_at.is_some() => {
+            (ConnectionStatus::Expiring, Some("a refresh was started and its answer is not stored".to_owned()))
         }
-        Standing::Active if is_due(expiry, Want::Usable, 1, now) => {
+        GrantStatus::Active if is_refresh_due(expiry, Freshness::Usable, 1, now) => {
             let reason = if expired {
                 "the token has expired; its next use refreshes it"
             } else {
                 "the token is about to expire"
             };
-            (Status::Expiring, Some(reason.to_owned()))
+            (ConnectionStatus::Expiring, Some(reason.to_owned()))
         }
-        Standing::Active => match ends_soon(expiry, now) {
-            Some(left) => {
-                (Status::Expiring, Some(format!("the refresh token expires in {}; reconnect before then", about(left))))
-            }
-            None => (Status::Active, None),
+        GrantStatus::Active => match expiring_in(expiry, now) {
+            Some(left) => (
+                ConnectionStatus::Expiring,
+                Some(format!("the refresh token expires in {}; reconnect before then", approximate_duration(left))),
+            ),
+            None => (ConnectionStatus::Active, None),
         },
     }
 }
 
-fn grant_is_over(expiry: &Expiry, now: Timestamp) -> String {
-    let left = expiry.left(now).filter(|left| *left > 0);
-    let still = left.map_or_else(String::new, |left| format!("; the access token is good for another {}", about(left)));
+fn grant_expired_reason(expiry: &Expiry, now: Timestamp) -> String {
+    let left = expiry.remaining_secs(now).filter(|left| *left > 0);
+    let still = left.map_or_else(String::new, |left| {
+        format!("; the access token is good for another {}", approximate_duration(left))
+    });
     format!("the refresh token has expired{still}")
 }
 
 /// Returns the seconds that the refresh token has left, if a person should know by now: a week before its end, or in the
 /// last quarter of a shorter life. Servers that give a new one at each refresh never get there while it is used.
-fn ends_soon(expiry: &Expiry, now: Timestamp) -> Option<i64> {
+fn expiring_in(expiry: &Expiry, now: Timestamp) -> Option<i64> {
     const WEEK_SECS: i64 = 7 * 86_400;
     let notice = expiry.refresh_lifetime().map_or(WEEK_SECS, |lifetime| WEEK_SECS.min(lifetime / 4));
-    expiry.refresh_left(now).filter(|left| *left < notice)
+    expiry.refresh_remaining_secs(now).filter(|left| *left < notice)
 }
 
 /// Seconds, in whole days, hours or minutes.
-fn about(seconds: i64) -> String {
+fn approximate_duration(seconds: i64) -> String {
     let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
-    show(Duration::from_secs((seconds / unit * unit).unsigned_abs()))
+    format(Duration::from_secs((seconds / unit * unit).unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -140,15 +143,18 @@ mod tests {
             refresh_expires_at: at(refresh),
             presented_at: None,
         };
-        let soon = |expiry: Expiry, now| ends_soon(&expiry, at(now).unwrap());
+        let soon = |expiry: Expiry, now| expiring_in(&expiry, at(now).unwrap());
         assert_eq!(soon(expiry(3600, 180 * DAY), 173 * DAY), None);
         assert_eq!(soon(expiry(3600, 180 * DAY), 174 * DAY), Some(6 * DAY));
         assert_eq!(soon(expiry(300, 1800), 1300), None, "a short life that each refresh renews");
         assert_eq!(soon(expiry(300, 1800), 1400), Some(400));
         assert_eq!(soon(Expiry { refresh_expires_at: None, ..expiry(300, 0) }, 1400), None);
         assert_eq!(soon(expiry(300, 1800), -1000), None, "issued under a fast clock");
-        assert_eq!((about(6 * DAY + 5), about(7_300), about(59)), ("6d".to_owned(), "2h".to_owned(), "59s".to_owned()));
-        let over = |now| grant_is_over(&expiry(3600, 60), at(now).unwrap());
+        assert_eq!(
+            (approximate_duration(6 * DAY + 5), approximate_duration(7_300), approximate_duration(59)),
+            ("6d".to_owned(), "2h".to_owned(), "59s".to_owned())
+        );
+        let over = |now| grant_expired_reason(&expiry(3600, 60), at(now).unwrap());
         assert_eq!(over(120), "the refresh token has expired; the access token is good for another 58m");
         assert_eq!(over(3600), "the refresh token has expired");
     }

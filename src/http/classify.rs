@@ -14,7 +14,7 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
     // Some vendors refuse in plain text: it counts as a JSON string. A page of records is read for a rule that asks alone.
     let text = LazyCell::new(|| {
         let text = response.text().unwrap_or_else(|_| String::from_utf8_lossy(&response.body));
-        if Json::check(&text).is_ok() { text } else { Cow::Owned(Value::from(text.into_owned()).to_string()) }
+        if Json::validate(&text).is_ok() { text } else { Cow::Owned(Value::from(text.into_owned()).to_string()) }
     });
     let fits = |rule: &&ErrorRule| {
         (rule.status.is_empty() || rule.status.contains(&response.status))
@@ -23,7 +23,8 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
                 .iter()
                 .all(|(name, want)| response.header(name).is_some_and(|got| want == "*" || got == want))
             && rule.body.iter().all(|(at, wants)| {
-                at.find_in(Json::checked(&text)).is_some_and(|got| wants.iter().any(|want| same(got, want)))
+                at.find_in(Json::from_validated(&text))
+                    .is_some_and(|got| wants.iter().any(|want| matches_value(got, want)))
             })
     };
     if let Some(rule) = rules.iter().find(fits) {
@@ -40,7 +41,7 @@ pub fn classify(rules: &[ErrorRule], response: &Response) -> Option<ErrorClass> 
     }
 }
 
-fn same(got: Json<'_>, want: &Value) -> bool {
+fn matches_value(got: Json<'_>, want: &Value) -> bool {
     match (got.string(), want.as_str().and_then(|want| want.strip_suffix('*'))) {
         (Some(got), Some(start)) => got.starts_with(start),
         _ => got.equals(want),

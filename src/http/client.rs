@@ -7,19 +7,19 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use super::egress::{Guard, Refusal};
-use super::{HttpError, Route, failure, redact_header, redact_url};
+use super::egress::{EgressGuard, EgressRefusal};
+use super::{HttpError, Route, redact_header, redact_url, transport_error};
 use crate::clock::{RunningLimit, Stopwatch};
-use crate::config::Allowed;
+use crate::config::AllowedAddress;
 use crate::connector::Pointer;
 use crate::json::{self, Json, JsonError};
 use crate::secret::Secret;
 
 /// The largest answer that is read, unless the request or the client says otherwise; a decompressed one counts in full.
-const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 10 * 1024 * 1024;
 
 /// Redirects followed for a request that allows any.
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 
 /// Until a connection is made; less where the whole request has less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,10 +32,10 @@ const USER_AGENT: &str = concat!("integ/", env!("CARGO_PKG_VERSION"));
 pub struct Client {
     timeout: Duration,
     /// How much of an answer is kept, and how much is read; one that is larger is an error.
-    kept: usize,
-    most_read: usize,
+    max_retained: usize,
+    max_read: usize,
     /// Where it may go; the URLs of a connector may go anywhere.
-    guard: Option<Guard>,
+    guard: Option<EgressGuard>,
     tls: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
     /// For hosts that a connector or an answer names: their addresses are checked before a connection is made.
@@ -50,11 +50,11 @@ pub struct Request {
     pub headers: Vec<(String, Secret)>,
     pub body: Option<Body>,
     /// Follows redirects that stay on the host. Never for requests that carry a grant.
-    pub follow: bool,
+    pub follows_redirects: bool,
     /// What must not be shown of the URL.
     pub secrets: Vec<Secret>,
     /// Bytes that the answer may have; `usize::MAX` for as many as the client reads.
-    pub largest: usize,
+    pub max_response_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -79,9 +79,9 @@ impl Request {
             url,
             headers: Vec::new(),
             body: None,
-            follow: false,
+            follows_redirects: false,
             secrets: Vec::new(),
-            largest: LARGEST_ANSWER,
+            max_response_bytes: MAX_RESPONSE_BYTES,
         }
     }
 
@@ -117,8 +117,8 @@ impl Client {
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
-            kept: usize::MAX,
-            most_read: LARGEST_ANSWER,
+            max_retained: usize::MAX,
+            max_read: MAX_RESPONSE_BYTES,
             guard: None,
             tls: OnceLock::new(),
             plain: OnceLock::new(),
@@ -127,20 +127,20 @@ impl Client {
     }
 
     /// For URLs that a user gave: nothing is sent but where the guard lets it, and proxies are not asked.
-    pub fn guarded(timeout: Duration, guard: Guard) -> Self {
+    pub fn guarded(timeout: Duration, guard: EgressGuard) -> Self {
         Self { guard: Some(guard), ..Self::new(timeout) }
     }
 
     /// Reads answers of up to so many bytes, where the request takes them.
     #[must_use]
-    pub fn reading(self, most_read: usize) -> Self {
-        Self { most_read, ..self }
+    pub fn with_max_read(self, most_read: usize) -> Self {
+        Self { max_read: most_read, ..self }
     }
 
     /// For answers of which the status says all: no more than `kept` bytes of one are held, however much is read.
     #[must_use]
-    pub fn keeping(self, kept: usize, most_read: usize) -> Self {
-        Self { kept, most_read, ..self }
+    pub fn with_max_retained(self, kept: usize, most_read: usize) -> Self {
+        Self { max_retained: kept, max_read: most_read, ..self }
     }
 
     /// Sends a request where the route says.
@@ -148,11 +148,12 @@ impl Client {
     /// # Errors
     /// [`HttpError`] where no complete answer came; an answer of any status is none.
     pub async fn send(&self, mut request: Request, route: &Route) -> Result<Response, HttpError> {
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let url = route.resolve(&request.url)?;
             let response = self.send_once(&request, url, route.is_checked(&request.url)).await?;
-            let target =
-                response.header("location").filter(|_| request.follow && (300..400).contains(&response.status));
+            let target = response
+                .header("location")
+                .filter(|_| request.follows_redirects && (300..400).contains(&response.status));
             match target.and_then(|target| request.url.join(target).ok()) {
                 // Only to the same host, and only as a plain repetition: credentials never travel on.
                 Some(next) if next.origin() == request.url.origin() && request.method == "GET" => request.url = next,
@@ -160,7 +161,7 @@ impl Client {
             }
         }
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        Err(HttpError::Unwritable { host, source: format!("more than {MOST_REDIRECTS} redirects").into() })
+        Err(HttpError::InvalidRequest { host, source: format!("more than {MAX_REDIRECTS} redirects").into() })
     }
 
     async fn send_once(&self, request: &Request, url: Url, checked: bool) -> Result<Response, HttpError> {
@@ -172,7 +173,7 @@ impl Client {
         }
         let stopwatch = Stopwatch::start();
         let unwritable =
-            |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Unwritable { host: host.clone(), source };
+            |source: Box<dyn std::error::Error + Send + Sync>| HttpError::InvalidRequest { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
         let mut builder = self.for_url(&url, checked)?.request(method, url);
@@ -196,11 +197,11 @@ impl Client {
             let error = error.without_url();
             tracing::debug!(url = shown, error = %error, "no answer");
             if let Some(refusal) = refusal(&error) {
-                if checked { HttpError::NotTyped(refusal) } else { HttpError::Forbidden(refusal) }
+                if checked { HttpError::SpecialAddress(refusal) } else { HttpError::EgressRefused(refusal) }
             } else if error.is_builder() {
                 unwritable(error.into())
             } else {
-                failure::explain(&error, host.clone(), origin.clone())
+                transport_error::explain(&error, host.clone(), origin.clone())
             }
         };
         let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
@@ -208,13 +209,13 @@ impl Client {
         let mut limit = RunningLimit::new(self.timeout);
         let mut answer = loop {
             let again = builder.try_clone();
-            let before = limit.left();
+            let before = limit.remaining();
             match (limit.wait(builder.send()).await.ok_or_else(too_late)?, again) {
                 // The connection's own timer ran while the process was stopped; nothing was sent yet.
                 (Err(error), Some(again))
                     if error.is_connect()
                         && error.is_timeout()
-                        && before.saturating_sub(limit.left()) < CONNECT_TIMEOUT / 2 =>
+                        && before.saturating_sub(limit.remaining()) < CONNECT_TIMEOUT / 2 =>
                 {
                     builder = again;
                 }
@@ -223,16 +224,16 @@ impl Client {
         };
         // What it says of its length is a hint, and not trusted beyond what is kept.
         let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        let mut body = Vec::with_capacity(said.min(self.kept).min(1 << 20));
+        let mut body = Vec::with_capacity(said.min(self.max_retained).min(1 << 20));
         let mut read = 0;
         while let Some(chunk) = limit.wait(answer.chunk()).await.ok_or_else(too_late)?.map_err(failed)? {
             read += chunk.len();
-            let most = request.largest.min(self.most_read);
+            let most = request.max_response_bytes.min(self.max_read);
             if read > most {
-                let setting = most == self.most_read && self.kept == usize::MAX;
-                return Err(HttpError::TooLarge { host: host.clone(), limit: most, setting });
+                let setting = most == self.max_read && self.max_retained == usize::MAX;
+                return Err(HttpError::TooLarge { host: host.clone(), limit: most, is_configurable: setting });
             }
-            body.extend_from_slice(&chunk[..chunk.len().min(self.kept - body.len())]);
+            body.extend_from_slice(&chunk[..chunk.len().min(self.max_retained - body.len())]);
         }
         let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
@@ -261,7 +262,7 @@ impl Client {
 }
 
 /// What the guard said, where it is why there is no connection.
-fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<EgressRefusal> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref().cloned())
 }
 
@@ -269,19 +270,19 @@ fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
 enum Resolver<'g> {
     System,
     /// A guard, and no proxy.
-    Guarded(&'g Guard),
+    Guarded(&'g EgressGuard),
     /// A guard that also admits the names of these proxies.
-    Checked(Vec<Allowed>),
+    Checked(Vec<AllowedAddress>),
 }
 
 /// The hosts of the environment's proxies. Behind a proxy it is the proxy that resolves a vendor's name, so that only
 /// literal addresses are checked here; the proxy's own name may well be one of this machine.
-fn proxies() -> Vec<Allowed> {
+fn proxies() -> Vec<AllowedAddress> {
     let host = |text: String| {
         let text = if text.contains("://") { text } else { format!("http://{text}") };
         Url::parse(&text).ok()?.host_str()?.parse().ok()
     };
-    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().filter_map(crate::env::named);
+    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().filter_map(crate::env::var_named);
     named.filter_map(host).collect()
 }
 
@@ -298,7 +299,7 @@ fn build(tls: bool, resolver: &Resolver<'_>) -> reqwest::Result<reqwest::Client>
             Resolver::System => builder,
             // A proxy would resolve the name by itself.
             Resolver::Guarded(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new((*guard).clone())),
-            Resolver::Checked(proxies) => builder.dns_resolver(std::sync::Arc::new(Guard::new(proxies))),
+            Resolver::Checked(proxies) => builder.dns_resolver(std::sync::Arc::new(EgressGuard::new(proxies))),
         }
     };
     if !tls {
@@ -331,11 +332,11 @@ impl Response {
 
     /// What the vendor says went wrong, in its words: at the first of these places that holds a text, else at the usual
     /// ones, else the beginning of a body that is plain text.
-    pub fn said(&self, places: &[Pointer]) -> Option<String> {
+    pub fn error_message(&self, places: &[Pointer]) -> Option<String> {
         const LONGEST: usize = 200;
         let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
         let text = self.text().ok()?;
-        let Ok(document) = Json::check(&text) else {
+        let Ok(document) = Json::validate(&text) else {
             let text = text.trim();
             return (!text.is_empty() && !text.starts_with('<')).then(|| cut(text));
         };
@@ -348,7 +349,7 @@ impl Response {
     /// The body as text, by its byte-order mark, its declared charset or its shape.
     ///
     /// # Errors
-    /// [`JsonError::Charset`].
+    /// [`JsonError::UnknownCharset`].
     pub fn text(&self) -> Result<Cow<'_, str>, JsonError> {
         json::decode(&self.body, self.header("content-type").and_then(json::charset))
     }

@@ -13,9 +13,9 @@ pub enum DownloadError {
     #[error("{host} answered {status}")]
     Status { host: String, status: u16 },
     #[error("{host} sends to another place: {target}")]
-    Elsewhere { host: String, target: String },
+    Redirected { host: String, target: String },
     #[error("the URL holds a name or a password")]
-    Credentials,
+    CredentialsInUrl,
 }
 
 impl Remedy for DownloadError {
@@ -27,9 +27,9 @@ impl Remedy for DownloadError {
             }
             Self::Status { status: 404 | 410, .. } => Diagnostic::new(Kind::NotFound, "download_failed"),
             Self::Status { .. } => Diagnostic::new(Kind::Failed, "download_failed"),
-            Self::Elsewhere { target, .. } => Diagnostic::new(Kind::Failed, "redirected")
+            Self::Redirected { target, .. } => Diagnostic::new(Kind::Failed, "redirected")
                 .hint(Hint::text(format!("if you trust that place, name it yourself: {target}"))),
-            Self::Credentials => Diagnostic::new(Kind::Usage, "credentials_in_url")
+            Self::CredentialsInUrl => Diagnostic::new(Kind::Usage, "credentials_in_url")
                 .hint(Hint::text("save the file with a program that keeps them, and name the file")),
         }
     }
@@ -42,16 +42,16 @@ impl Remedy for DownloadError {
 /// [`DownloadError`].
 pub async fn download(http: &Client, url: &Url, largest: usize) -> Result<Vec<u8>, DownloadError> {
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(DownloadError::Credentials);
+        return Err(DownloadError::CredentialsInUrl);
     }
     let mut request = Request::new("GET", url.clone());
-    request.follow = true;
-    request.largest = largest;
+    request.follows_redirects = true;
+    request.max_response_bytes = largest;
     let host = url.host_str().unwrap_or_default().to_owned();
     let response = http.send(request, &Route::Live).await?;
     let target = response.header("location").filter(|_| (300..400).contains(&response.status));
     match target.and_then(|target| url.join(target).ok()) {
-        Some(target) => Err(DownloadError::Elsewhere { host, target: redact_url(&target, &[]) }),
+        Some(target) => Err(DownloadError::Redirected { host, target: redact_url(&target, &[]) }),
         None if response.is_success() => Ok(response.body),
         None => Err(DownloadError::Status { host, status: response.status }),
     }

@@ -18,21 +18,21 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
 use url::{Host, Url};
 
-use crate::config::Allowed;
+use crate::config::AllowedAddress;
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AddressClass {
     /// A public host, as far as the address tells.
     Public,
-    Special(Purpose),
+    Special(AddressPurpose),
 }
 
 /// Why an address is not a public host's, in the words of the registries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purpose(&'static str);
+pub struct AddressPurpose(&'static str);
 
-impl fmt::Display for Purpose {
+impl fmt::Display for AddressPurpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
@@ -97,7 +97,7 @@ const IPV6: &[(Ipv6Net, &str)] = &[
 const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 0, 3);
 
 /// What an address is for. Pure.
-pub fn judge(address: IpAddr) -> Verdict {
+pub fn classify(address: IpAddr) -> AddressClass {
     let purpose = match address {
         IpAddr::V4(address) => IPV4.iter().find(|(block, _)| block.contains(&address)).map(|(_, purpose)| *purpose),
         IpAddr::V6(address) => {
@@ -105,85 +105,85 @@ pub fn judge(address: IpAddr) -> Verdict {
             known.or_else(|| (!GLOBAL_UNICAST.contains(&address)).then_some("not given out to hosts (RFC 4291)"))
         }
     };
-    purpose.map_or(Verdict::Public, |purpose| Verdict::Special(Purpose(purpose)))
+    purpose.map_or(AddressClass::Public, |purpose| AddressClass::Special(AddressPurpose(purpose)))
 }
 
 /// An address that the guard does not let through.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{address} is {purpose}", if *host == address.to_string() { String::new() } else { format!("{host} leads to an address that is not public: ") })]
-pub struct Refusal {
+pub struct EgressRefusal {
     pub host: String,
     pub address: IpAddr,
-    pub purpose: Purpose,
+    pub purpose: AddressPurpose,
 }
 
 /// Decides about hosts, and finds their addresses.
 #[derive(Clone)]
-pub struct Guard {
-    allow: Arc<[Allowed]>,
+pub struct EgressGuard {
+    allow: Arc<[AllowedAddress]>,
     resolver: Arc<dyn Resolve>,
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for EgressGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("allow", &self.allow).finish_non_exhaustive()
     }
 }
 
-impl Guard {
+impl EgressGuard {
     /// With the setting `http.allow`, and the system's resolver.
-    pub fn new(allow: &[Allowed]) -> Self {
-        Self::resolving_by(allow, Arc::new(System))
+    pub fn new(allow: &[AllowedAddress]) -> Self {
+        Self::resolving_by(allow, Arc::new(SystemResolver))
     }
 
-    fn resolving_by(allow: &[Allowed], resolver: Arc<dyn Resolve>) -> Self {
+    fn resolving_by(allow: &[AllowedAddress], resolver: Arc<dyn Resolve>) -> Self {
         Self { allow: allow.into(), resolver }
     }
 
     /// Judges a host that is an address; a name is judged when it is resolved.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn check(&self, url: &Url) -> Result<(), Refusal> {
+    /// [`EgressRefusal`].
+    pub fn check(&self, url: &Url) -> Result<(), EgressRefusal> {
         match url.host() {
-            Some(Host::Ipv4(address)) => self.admit(&address.to_string(), &[address.into()]),
-            Some(Host::Ipv6(address)) => self.admit(&address.to_string(), &[address.into()]),
+            Some(Host::Ipv4(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
+            Some(Host::Ipv6(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
             Some(Host::Domain(_)) | None => Ok(()),
         }
     }
 
     /// Whether the host may be called at these addresses: at all of them, or not at all.
-    fn admit(&self, host: &str, addresses: &[IpAddr]) -> Result<(), Refusal> {
-        if self.allow.iter().any(|allowed| allowed.names(host)) {
+    fn check_addresses(&self, host: &str, addresses: &[IpAddr]) -> Result<(), EgressRefusal> {
+        if self.allow.iter().any(|allowed| allowed.matches_host(host)) {
             return Ok(());
         }
         for address in addresses {
-            if let Verdict::Special(purpose) = judge(*address)
-                && !self.allow.iter().any(|allowed| allowed.holds(*address))
+            if let AddressClass::Special(purpose) = classify(*address)
+                && !self.allow.iter().any(|allowed| allowed.contains(*address))
             {
-                return Err(Refusal { host: host.to_owned(), address: *address, purpose });
+                return Err(EgressRefusal { host: host.to_owned(), address: *address, purpose });
             }
         }
         Ok(())
     }
 }
 
-impl Resolve for Guard {
+impl Resolve for EgressGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, host) = (self.clone(), name.as_str().to_owned());
         Box::pin(async move {
             let found: Vec<_> = guard.resolver.resolve(name).await?.collect();
             let addresses: Vec<IpAddr> = found.iter().map(std::net::SocketAddr::ip).collect();
-            guard.admit(&host, &addresses)?;
+            guard.check_addresses(&host, &addresses)?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
 
 /// `getaddrinfo`, on a thread of the runtime's.
-struct System;
+struct SystemResolver;
 
-impl Resolve for System {
+impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
@@ -193,9 +193,9 @@ impl Resolve for System {
 }
 
 /// Every block that is refused, with its purpose: for the manual.
-pub fn blocks() -> impl Iterator<Item = (IpNet, Purpose)> {
-    let v4 = IPV4.iter().map(|(block, purpose)| (IpNet::V4(*block), Purpose(purpose)));
-    v4.chain(IPV6.iter().map(|(block, purpose)| (IpNet::V6(*block), Purpose(purpose))))
+pub fn blocks() -> impl Iterator<Item = (IpNet, AddressPurpose)> {
+    let v4 = IPV4.iter().map(|(block, purpose)| (IpNet::V4(*block), AddressPurpose(purpose)));
+    v4.chain(IPV6.iter().map(|(block, purpose)| (IpNet::V6(*block), AddressPurpose(purpose))))
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ fn a_listener_of_this_machine_is_reached_only_where_it_is_allowed() {
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("http://{host}:{port}/");
         let refused = send(Guard::new(&[]), &url).unwrap_err();
-        assert!(matches!(refused, HttpError::Forbidden(Refusal { .. })), "{refused:?}");
+        assert!(matches!(refused, HttpError::EgressRefused(Refusal { .. })), "{refused:?}");
         assert!(reached.lock().unwrap().is_empty());
     }
     assert_eq!(send(Guard::new(&allow(&["127.0.0.0/8"])), &format!("http://127.1:{port}/")).unwrap(), 204);
@@ -245,7 +245,7 @@ fn fault_076_the_address_that_was_checked_is_the_one_that_is_called() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let post = || client.send(Request::new("POST", Url::parse(&url).unwrap()), &Route::Live);
     assert_eq!(runtime.block_on(post()).unwrap().status, 204);
-    assert!(matches!(runtime.block_on(post()), Err(HttpError::Forbidden(_))));
+    assert!(matches!(runtime.block_on(post()), Err(HttpError::EgressRefused(_))));
     assert_eq!(reached.lock().unwrap().len(), 2);
 }
 
@@ -255,7 +255,7 @@ fn fault_077_one_private_answer_among_public_ones_refuses_the_host() {
     for answers in [["127.0.0.1", "93.184.216.34"], ["93.184.216.34", "127.0.0.1"]] {
         let resolver = Rebinding::new(&[&answers]);
         let refused = send(Guard::resolving_by(&[], resolver), &format!("http://localhost:{port}/")).unwrap_err();
-        let HttpError::Forbidden(refusal) = refused else { panic!("{refused:?}") };
+        let HttpError::EgressRefused(refusal) = refused else { panic!("{refused:?}") };
         assert_eq!(refusal.address, "127.0.0.1".parse::<IpAddr>().unwrap());
     }
     assert!(reached.lock().unwrap().is_empty());

@@ -15,11 +15,11 @@ use thiserror::Error;
 use super::peer;
 
 /// How many ports are tried for one that is free at both addresses.
-const MOST_TRIES: usize = 32;
+const MAX_TRIES: usize = 32;
 
 /// Which addresses a port is bound at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addresses {
+pub enum ListenAddresses {
     /// What a name such as `localhost` may lead to: both families, as far as the machine has them.
     Both,
     /// One address and nothing else.
@@ -28,12 +28,12 @@ pub enum Addresses {
 
 /// A user of this machine, with the name that /etc/passwd has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct OsAccount {
     pub uid: u32,
     pub name: Option<String>,
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for OsAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "user {name} (uid {})", self.uid),
@@ -47,7 +47,7 @@ impl fmt::Display for Account {
 #[error("cannot listen on {address}{}", holder.as_ref().map_or_else(String::new, |holder| format!(": {holder} listens there")))]
 pub struct BindError {
     pub address: SocketAddr,
-    pub holder: Option<Account>,
+    pub holder: Option<OsAccount>,
     #[source]
     pub source: io::Error,
 }
@@ -63,10 +63,10 @@ impl BindError {
 ///
 /// # Errors
 /// [`BindError`] names the address that cannot be had. IPv6 is left out where the machine has none.
-pub fn bind(addresses: Addresses, port: u16) -> Result<Vec<TcpListener>, BindError> {
+pub fn bind(addresses: ListenAddresses, port: u16) -> Result<Vec<TcpListener>, BindError> {
     let ip = match addresses {
-        Addresses::Only(ip) => return Ok(vec![listen(SocketAddr::new(ip, port))?]),
-        Addresses::Both => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ListenAddresses::Only(ip) => return Ok(vec![listen(SocketAddr::new(ip, port))?]),
+        ListenAddresses::Both => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let mut tries = 0;
     loop {
@@ -78,7 +78,7 @@ pub fn bind(addresses: Addresses, port: u16) -> Result<Vec<TcpListener>, BindErr
             Ok(second) => Ok(vec![first, second]),
             Err(error) if is_absent(&error.source) => Ok(vec![first]),
             // A free port of the one family may be taken in the other.
-            Err(error) if port == 0 && error.source.kind() == io::ErrorKind::AddrInUse && tries < MOST_TRIES => {
+            Err(error) if port == 0 && error.source.kind() == io::ErrorKind::AddrInUse && tries < MAX_TRIES => {
                 continue;
             }
             Err(error) => Err(error),
@@ -107,24 +107,24 @@ mod tests {
 
     #[test]
     fn a_port_is_free_at_both_addresses_or_at_neither() {
-        let both = bind(Addresses::Both, 0).unwrap();
+        let both = bind(ListenAddresses::Both, 0).unwrap();
         let port = both[0].local_addr().unwrap().port();
         assert!(both.iter().all(|one| one.local_addr().unwrap().ip().is_loopback()));
         for held in &both {
             let ip = held.local_addr().unwrap().ip();
-            let error = bind(Addresses::Only(ip), port).unwrap_err();
+            let error = bind(ListenAddresses::Only(ip), port).unwrap_err();
             assert_eq!(error.address, SocketAddr::new(ip, port));
             assert!(error.to_string().contains(&error.address.to_string()), "{error}");
         }
         drop(both);
-        bind(Addresses::Both, port).unwrap();
+        bind(ListenAddresses::Both, port).unwrap();
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_error_names_who_listens() {
-        let held = bind(Addresses::Both, 0).unwrap();
-        let error = bind(Addresses::Both, held[0].local_addr().unwrap().port()).unwrap_err();
+        let held = bind(ListenAddresses::Both, 0).unwrap();
+        let error = bind(ListenAddresses::Both, held[0].local_addr().unwrap().port()).unwrap_err();
         assert_eq!(error.holder.unwrap().uid, rustix::process::geteuid().as_raw());
     }
 

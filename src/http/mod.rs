@@ -1,32 +1,32 @@
 //! HTTP: outgoing requests with their limits and redaction, and the small bounded server for loopback listeners.
 
+mod allowed_hosts;
 mod classify;
 mod client;
 mod download;
 pub mod egress;
-mod failure;
 pub mod loopback;
-mod pace;
 pub mod peer;
-mod reach;
+mod rate_limit;
 mod redact;
 mod retry;
 mod route;
 pub mod serve;
+mod transport_error;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
+pub use allowed_hosts::{AllowedHosts, HostTrust, is_localhost, matches as host_matches};
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
-pub use failure::Distrust;
-pub use pace::Pace;
-pub use reach::{Reach, Trust, is_localhost, matches as host_matches};
+pub use rate_limit::RateLimiter;
 pub use redact::{redact_header, redact_url, scrub};
-pub use retry::{Attempt, LONGEST_RETRY_AFTER, SHORTEST_RETRY_AFTER, backoff, pause};
+pub use retry::{MAX_RETRY_AFTER, MIN_RETRY_AFTER, RetryAttempt, backoff, pause};
 pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
+pub use transport_error::CertificateProblem;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::size;
@@ -38,30 +38,30 @@ pub enum HttpError {
     #[error("{host} could not be reached: {reason}")]
     Connect { host: String, origin: String, reason: String },
     #[error("the certificate of {host} is not trusted: {distrust}")]
-    Certificate { host: String, origin: String, distrust: Distrust },
+    Certificate { host: String, origin: String, distrust: CertificateProblem },
     #[error("no TLS connection to {host} could be made: {reason}")]
     Tls { host: String, origin: String, reason: String },
     #[error("{host} did not answer within {} s", after.as_secs())]
     Timeout { host: String, after: Duration },
     #[error("the connection to {host} broke before the answer was complete: {reason}")]
-    Broken { host: String, reason: String },
-    #[error("the answer of {host} is larger than {}", size::show(*limit))]
+    ConnectionLost { host: String, reason: String },
+    #[error("the answer of {host} is larger than {}", size::format(*limit))]
     TooLarge {
         host: String,
         limit: usize,
         /// Whether the limit is that of the settings.
-        setting: bool,
+        is_configurable: bool,
     },
     #[error("{url} is not https, and {host} is not this machine")]
     Insecure { url: String, host: String },
     #[error("URLs of yours may lead to public addresses alone, and {0}")]
-    Forbidden(#[from] egress::Refusal),
+    EgressRefused(#[from] egress::EgressRefusal),
     #[error("the connector does not declare the host {host}")]
     Undeclared { host: String },
     #[error("{0}, and only a host that you type yourself may be one")]
-    NotTyped(egress::Refusal),
+    SpecialAddress(egress::EgressRefusal),
     #[error("the request to {host} cannot be written")]
-    Unwritable { host: String, source: Box<dyn std::error::Error + Send + Sync> },
+    InvalidRequest { host: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("no HTTP client can be made")]
     Client { source: reqwest::Error },
 }
@@ -70,7 +70,7 @@ impl HttpError {
     /// Whether the peer may have acted on the request without our having its answer. An answer that is too large is
     /// one: nothing that is worth keeping is that long.
     pub fn may_have_been_used(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Broken { .. })
+        matches!(self, Self::Timeout { .. } | Self::ConnectionLost { .. })
     }
 
     /// Whether the peer has answered, with more than is taken.
@@ -84,10 +84,10 @@ impl Remedy for HttpError {
         match self {
             Self::Connect { origin, .. } => Diagnostic::new(Kind::Temporary, "network")
                 .hint(Hint::new("check the network and any HTTPS_PROXY, then try again:", format!("curl -I {origin}"))),
-            Self::Certificate { distrust: Distrust::Time { .. }, .. } => {
+            Self::Certificate { distrust: CertificateProblem::ValidityPeriod { .. }, .. } => {
                 Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new("check the clock:", "date"))
             }
-            Self::Certificate { origin, distrust: Distrust::UnknownAuthority, .. } => {
+            Self::Certificate { origin, distrust: CertificateProblem::UnknownAuthority, .. } => {
                 Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new(
                     "set SSL_CERT_FILE to a PEM file with that authority's certificate, then check with",
                     format!("curl -I {origin}"),
@@ -97,19 +97,19 @@ impl Remedy for HttpError {
             Self::Tls { origin, .. } => Diagnostic::new(Kind::Failed, "tls").hint(presented(origin)),
             Self::Timeout { .. } => Diagnostic::new(Kind::Temporary, "timeout")
                 .hint(Hint::new("try again, or give it longer:", "integ config set http.timeout 60s")),
-            Self::Broken { .. } => Diagnostic::new(Kind::Temporary, "network").hint(Hint::text("try again")),
-            Self::TooLarge { limit, setting: true, .. } => Diagnostic::new(Kind::Failed, "answer_too_large")
-                .run(format!("integ config set http.largest_answer {}", size::show(limit.saturating_mul(4)))),
+            Self::ConnectionLost { .. } => Diagnostic::new(Kind::Temporary, "network").hint(Hint::text("try again")),
+            Self::TooLarge { limit, is_configurable: true, .. } => Diagnostic::new(Kind::Failed, "answer_too_large")
+                .run(format!("integ config set http.largest_answer {}", size::format(limit.saturating_mul(4)))),
             Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "answer_too_large"),
             Self::Insecure { .. } => Diagnostic::new(Kind::Usage, "insecure_url")
                 .hint(Hint::text("use an https URL; plain http is for 127.0.0.1 and localhost only")),
-            Self::Forbidden(refusal) => Diagnostic::new(Kind::Usage, "egress_refused").hint(Hint::new(
+            Self::EgressRefused(refusal) => Diagnostic::new(Kind::Usage, "egress_refused").hint(Hint::new(
                 "if it is meant to be called:",
                 format!("integ config set http.allow {}", refusal.host),
             )),
-            Self::NotTyped(_) => Diagnostic::new(Kind::Usage, "egress_refused"),
+            Self::SpecialAddress(_) => Diagnostic::new(Kind::Usage, "egress_refused"),
             Self::Undeclared { .. } => Diagnostic::new(Kind::Usage, "undeclared_host"),
-            Self::Unwritable { .. } | Self::Client { .. } => Diagnostic::new(Kind::Failed, "http"),
+            Self::InvalidRequest { .. } | Self::Client { .. } => Diagnostic::new(Kind::Failed, "http"),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::io::BufRead;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::loopback::Account;
+use super::loopback::OsAccount;
 
 /// A list can miss a row that moves while it is read: it is read again this often, after this wait.
 const TRIES: usize = 5;
@@ -21,18 +21,18 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(40);
 
 /// Both ends of an accepted connection; a request has it among its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct SocketPair {
     pub local: SocketAddr,
     pub remote: SocketAddr,
 }
 
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum PeerOwner {
     /// A process of the user who runs this one, or of root.
-    Own,
+    CurrentUser,
     /// A process of another user.
-    Other(Account),
+    OtherUser(OsAccount),
     /// No process that this system lists: another namespace, a proxy of a container, or a socket that was closed.
     Unknown,
     /// This system is not asked.
@@ -40,27 +40,31 @@ pub enum Peer {
 }
 
 /// Finds out who is at the other end.
-pub async fn identify(ends: Ends) -> Peer {
+pub async fn identify(ends: SocketPair) -> PeerOwner {
     if !cfg!(target_os = "linux") {
-        return Peer::Unchecked;
+        return PeerOwner::Unchecked;
     }
     for number in 0..TRIES {
         if number > 0 {
             tokio::time::sleep(BETWEEN_TRIES).await;
         }
         // The kernel takes milliseconds to write the list of a large machine.
-        let found = tokio::task::spawn_blocking(move || find(|row| row.is_peer_of(ends), ends.remote)).await;
+        let found = tokio::task::spawn_blocking(move || find_uid(|row| row.is_peer_of(ends), ends.remote)).await;
         if let Ok(Some(uid)) = found {
-            return if uid == own_uid() || uid == 0 { Peer::Own } else { Peer::Other(account(uid)) };
+            return if uid == own_uid() || uid == 0 {
+                PeerOwner::CurrentUser
+            } else {
+                PeerOwner::OtherUser(account(uid))
+            };
         }
     }
-    Peer::Unknown
+    PeerOwner::Unknown
 }
 
 /// Who listens at an address, by itself or by a wildcard.
-pub(super) fn listener_at(address: SocketAddr) -> Option<Account> {
-    let wildcard = |row: &Row| row.local.ip().is_unspecified() && row.local.port() == address.port();
-    find(|row| row.state == State::Listening && (row.local == address || wildcard(row)), address).map(account)
+pub(super) fn listener_at(address: SocketAddr) -> Option<OsAccount> {
+    let wildcard = |row: &SocketEntry| row.local.ip().is_unspecified() && row.local.port() == address.port();
+    find_uid(|row| row.state == SocketState::Listening && (row.local == address || wildcard(row)), address).map(account)
 }
 
 #[cfg(unix)]
@@ -74,26 +78,26 @@ fn own_uid() -> u32 {
 }
 
 /// The owner of the first row that fits. An IPv4 address may be listed as IPv6, where the program asked for both.
-fn find(fits: impl Fn(&Row) -> bool, address: SocketAddr) -> Option<u32> {
+fn find_uid(fits: impl Fn(&SocketEntry) -> bool, address: SocketAddr) -> Option<u32> {
     let lists: &[&str] = if address.is_ipv4() { &["/proc/net/tcp", "/proc/net/tcp6"] } else { &["/proc/net/tcp6"] };
     lists.iter().find_map(|list| {
         let rows = std::io::BufReader::new(std::fs::File::open(list).ok()?);
-        rows.lines().map_while(Result::ok).filter_map(|line| Row::parse(&line)).find(&fits).map(|row| row.uid)
+        rows.lines().map_while(Result::ok).filter_map(|line| SocketEntry::parse(&line)).find(&fits).map(|row| row.uid)
     })
 }
 
-fn account(uid: u32) -> Account {
+fn account(uid: u32) -> OsAccount {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
-    Account { uid, name }
+    OsAccount { uid, name }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SocketState {
     Established,
     Listening,
     Other,
@@ -101,31 +105,31 @@ enum State {
 
 /// A line of /proc/net/tcp or tcp6 (proc_pid_net(5)).
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+struct SocketEntry {
     local: SocketAddr,
     remote: SocketAddr,
-    state: State,
+    state: SocketState,
     uid: u32,
     inode: u64,
 }
 
-impl Row {
+impl SocketEntry {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace().skip(1);
         let (local, remote) = (address(words.next()?)?, address(words.next()?)?);
         let state = match words.next()? {
-            "01" => State::Established,
-            "0A" => State::Listening,
-            _ => State::Other,
+            "01" => SocketState::Established,
+            "0A" => SocketState::Listening,
+            _ => SocketState::Other,
         };
         let uid = words.nth(3)?.parse().ok()?;
         let inode = words.nth(1)?.parse().ok()?;
         Some(Self { local, remote, state, uid, inode })
     }
 
-    fn is_peer_of(&self, ends: Ends) -> bool {
+    fn is_peer_of(&self, ends: SocketPair) -> bool {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        self.state == State::Established
+        self.state == SocketState::Established
             && self.inode != 0
             && canonical(self.local) == canonical(ends.remote)
             && canonical(self.remote) == canonical(ends.local)
@@ -165,31 +169,34 @@ mod tests {
     const SIX: &str = "   1: 00000000000000000000000001000000:A83E 00000000000000000000000001000000:E923 01 \
                        00000000:00000000 00:00000000 00000000 61002        0 52823 2 x 20 0 0 10 -1";
 
-    fn ends(ip: &str) -> Ends {
+    fn ends(ip: &str) -> SocketPair {
         let ip: IpAddr = ip.parse().unwrap();
-        Ends { local: SocketAddr::new(ip, 0xE923), remote: SocketAddr::new(ip, 0xA83E) }
+        SocketPair { local: SocketAddr::new(ip, 0xE923), remote: SocketAddr::new(ip, 0xA83E) }
     }
 
     #[cfg(target_endian = "little")]
     #[test]
     fn the_row_of_the_peer_is_found_in_both_lists() {
         for (line, ip) in [(CLIENT, "127.0.0.1"), (MAPPED, "127.0.0.1"), (SIX, "::1")] {
-            let row = Row::parse(line).unwrap();
+            let row = SocketEntry::parse(line).unwrap();
             assert!(row.is_peer_of(ends(ip)), "{row:?}");
             assert_eq!(row.uid, 61002);
-            let Ends { local, remote } = ends(ip);
-            assert!(!row.is_peer_of(Ends { local: remote, remote: local }), "our own end is not the peer's");
+            let SocketPair { local, remote } = ends(ip);
+            assert!(!row.is_peer_of(SocketPair { local: remote, remote: local }), "our own end is not the peer's");
         }
     }
 
     #[cfg(target_endian = "little")]
     #[test]
     fn a_closed_socket_is_nobodys_although_the_list_says_root() {
-        let row = Row::parse(CLOSED).unwrap();
-        assert_eq!((row.uid, row.state), (0, State::Other));
+        let row = SocketEntry::parse(CLOSED).unwrap();
+        assert_eq!((row.uid, row.state), (0, SocketState::Other));
         assert!(!row.is_peer_of(ends("127.0.0.1")));
         let waiting = CLIENT.replace("61002        0 51812", "    0        0 0");
-        assert!(!Row::parse(&waiting).unwrap().is_peer_of(ends("127.0.0.1")), "not accepted yet: no process has it");
+        assert!(
+            !SocketEntry::parse(&waiting).unwrap().is_peer_of(ends("127.0.0.1")),
+            "not accepted yet: no process has it"
+        );
     }
 
     #[test]
@@ -201,7 +208,7 @@ mod tests {
             "0: 01:1 02:2 01 a b c 1 0 1",
             "0: é0000000:1 x",
         ] {
-            assert_eq!(Row::parse(line), None, "{line}");
+            assert_eq!(SocketEntry::parse(line), None, "{line}");
         }
     }
 
@@ -213,10 +220,10 @@ mod tests {
             let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };
             let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (server, remote) = listener.accept().unwrap();
-            let ends = Ends { local: server.local_addr().unwrap(), remote };
-            assert_eq!(runtime.block_on(identify(ends)), Peer::Own);
-            let stranger = Ends { remote: SocketAddr::new(remote.ip(), 1), ..ends };
-            assert_eq!(runtime.block_on(identify(stranger)), Peer::Unknown);
+            let ends = SocketPair { local: server.local_addr().unwrap(), remote };
+            assert_eq!(runtime.block_on(identify(ends)), PeerOwner::CurrentUser);
+            let stranger = SocketPair { remote: SocketAddr::new(remote.ip(), 1), ..ends };
+            assert_eq!(runtime.block_on(identify(stranger)), PeerOwner::Unknown);
         }
     }
 }

@@ -3,37 +3,37 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::connector::{Rate, RetryHint, RetryUnit};
+use crate::connector::{RateLimits, RetryHint, RetryUnit};
 
 use super::Response;
 
 /// One of several tries, from 0.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt(pub u32);
+pub struct RetryAttempt(pub u32);
 
 /// The first wait is up to this; each further one up to twice the last.
 const FIRST_MS: u64 = 500;
 const LONGEST_MS: u64 = 20_000;
 
 /// The longest wait that a vendor's answer can ask for.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The least that an answer's hint is taken to ask for: limiters round down, and clocks differ.
-pub const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
+pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Returns how long to wait before the next try: as long as the vendor asks. If it asks for no more than the shortest
 /// wait, backoff adds to it, so that a limiter that keeps saying "0" is not asked every second.
-pub fn pause(attempt: Attempt, hinted: Option<Duration>, random: u64) -> Duration {
+pub fn pause(attempt: RetryAttempt, hinted: Option<Duration>, random: u64) -> Duration {
     let backoff = backoff(attempt, random);
     match hinted {
-        Some(hint) if hint > SHORTEST_RETRY_AFTER => hint,
+        Some(hint) if hint > MIN_RETRY_AFTER => hint,
         Some(hint) => hint.max(backoff),
         None => backoff,
     }
 }
 
 /// Full-jitter backoff: a random part of a ceiling that doubles; `random` is any number.
-pub fn backoff(attempt: Attempt, random: u64) -> Duration {
+pub fn backoff(attempt: RetryAttempt, random: u64) -> Duration {
     let ceiling = FIRST_MS.saturating_mul(1 << attempt.0.min(16)).min(LONGEST_MS);
     Duration::from_millis(random % (ceiling + 1))
 }
@@ -44,7 +44,7 @@ impl Response {
     ///
     /// While the primary limit has requests left, the header that says when it is full again says nothing about this
     /// answer: a secondary limit (GitHub's, for bursts) refused the request.
-    pub fn retry_after(&self, rate: &Rate, now: Timestamp) -> Option<Duration> {
+    pub fn retry_after(&self, rate: &RateLimits, now: Timestamp) -> Option<Duration> {
         let has_requests_left = rate.requests_left(self).is_some_and(|left| left >= 1.0);
         let applies = |hint: &&RetryHint| !(has_requests_left && hint.is_reset());
         let hinted = rate.retry_hints.iter().filter(applies).find_map(|hint| {
@@ -71,9 +71,7 @@ impl Response {
             Some((date.as_second() - now.as_second()) as f64)
         };
         let seconds = hinted.or_else(plain).filter(|seconds| seconds.is_finite())?;
-        Some(Duration::from_secs_f64(
-            seconds.clamp(SHORTEST_RETRY_AFTER.as_secs_f64(), LONGEST_RETRY_AFTER.as_secs_f64()),
-        ))
+        Some(Duration::from_secs_f64(seconds.clamp(MIN_RETRY_AFTER.as_secs_f64(), MAX_RETRY_AFTER.as_secs_f64())))
     }
 }
 
@@ -84,7 +82,7 @@ impl RetryHint {
     }
 }
 
-impl Rate {
+impl RateLimits {
     /// Returns how many requests the primary limit has left, if the answer says so.
     pub(super) fn requests_left(&self, response: &Response) -> Option<f64> {
         response.header(self.remaining.as_ref()?)?.trim().parse().ok()
@@ -110,7 +108,7 @@ mod tests {
             unit,
         };
         let seconds = |response: &Response, hints: &[RetryHint]| {
-            let rate = Rate { retry_hints: hints.to_vec(), ..Rate::default() };
+            let rate = RateLimits { retry_hints: hints.to_vec(), ..Rate::default() };
             response.retry_after(&rate, now).map(|wait| wait.as_secs())
         };
         assert_eq!(seconds(&response(&[("Retry-After", "3")]), &[]), Some(3));
@@ -130,7 +128,7 @@ mod tests {
     fn a_secondary_limit_does_not_wait_for_the_reset_of_the_primary_one() {
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         let hint = |name: &str, unit| RetryHint { header: Some(name.to_owned()), body: None, unit };
-        let rate = Rate {
+        let rate = RateLimits {
             retry_hints: vec![
                 hint("retry-after", RetryUnit::Seconds),
                 hint("x-ratelimit-reset", RetryUnit::EpochSeconds),
@@ -149,16 +147,16 @@ mod tests {
     #[test]
     fn a_hint_of_no_time_waits_a_second_and_then_longer() {
         let seconds = Duration::from_secs;
-        assert_eq!(pause(Attempt(0), Some(seconds(1)), 0), seconds(1));
-        assert_eq!(pause(Attempt(4), Some(seconds(1)), 7_000), seconds(7));
-        assert_eq!(pause(Attempt(4), Some(seconds(2)), 7_000), seconds(2));
-        assert_eq!(pause(Attempt(0), None, 200), Duration::from_millis(200));
+        assert_eq!(pause(RetryAttempt(0), Some(seconds(1)), 0), seconds(1));
+        assert_eq!(pause(RetryAttempt(4), Some(seconds(1)), 7_000), seconds(7));
+        assert_eq!(pause(RetryAttempt(4), Some(seconds(2)), 7_000), seconds(2));
+        assert_eq!(pause(RetryAttempt(0), None, 200), Duration::from_millis(200));
     }
 
     proptest! {
         #[test]
         fn backoff_is_bounded(attempt in 0u32..1000, random: u64) {
-            prop_assert!(backoff(Attempt(attempt), random) <= Duration::from_millis(LONGEST_MS));
+            prop_assert!(backoff(RetryAttempt(attempt), random) <= Duration::from_millis(LONGEST_MS));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::HttpError;
-use super::reach::{Reach, Trust};
+use super::allowed_hosts::{AllowedHosts, HostTrust};
 
 /// The origin that stands for the sandbox where a URL is shown or must be given.
 pub const SANDBOX_ORIGIN: &str = "https://sandbox.invalid";
@@ -16,7 +16,7 @@ pub enum Route {
     /// To a URL that the user typed or that another guard judges.
     Live,
     /// To a vendor: only to the hosts that the connector declares.
-    Vendor(Arc<Reach>),
+    Vendor(Arc<AllowedHosts>),
     /// `--origin`: an emulator or a recording proxy.
     Origin(Url),
     /// The emulation inside this process.
@@ -42,14 +42,14 @@ impl Route {
             return Err(Self::insecure(&url));
         }
         if let Self::Vendor(reach) = self {
-            reach.admit(&url)?;
+            reach.check(&url)?;
         }
         Ok(url)
     }
 
     /// The URL as it may be shown: where it leads. The address of the sandbox, which is another in every process, is
     /// written as [`SANDBOX_ORIGIN`].
-    pub fn shown(&self, url: &Url) -> Url {
+    pub fn display_url(&self, url: &Url) -> Url {
         let sandbox = Url::parse(SANDBOX_ORIGIN).ok();
         let route = match (self, sandbox) {
             (Self::Sandbox(_), Some(origin)) => &Self::Sandbox(origin),
@@ -60,7 +60,7 @@ impl Route {
 
     /// Whether names are checked when they are resolved: those that the user did not type.
     pub(super) fn is_checked(&self, url: &Url) -> bool {
-        matches!(self, Self::Vendor(reach) if !matches!(reach.admit(url), Ok(Trust::Typed)))
+        matches!(self, Self::Vendor(reach) if !matches!(reach.check(url), Ok(HostTrust::UserProvided)))
     }
 
     /// Whether requests go to the vendor itself.

@@ -26,22 +26,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::peer::Ends;
+use super::peer::SocketPair;
 
-const LARGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The largest body where no gate allows more.
-pub const LARGEST_BODY: usize = 1024 * 1024;
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const MOST_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 256;
 
 /// What a body may take of memory without asking, and what all that are larger share, in KiB.
 const SMALL_BODY: usize = 64 * 1024;
 const LARGE_BODIES_KIB: usize = 12 * 1024;
 
 /// Bytes of a body that must come in a second, after the first ten seconds.
-const SLOWEST: u64 = 256 * 1024;
+const MIN_BODY_BYTES_PER_SEC: u64 = 256 * 1024;
 
-pub type Answer = Response<Full<Bytes>>;
+pub type FullResponse = Response<Full<Bytes>>;
 
 /// A running server; dropping it closes the port and every connection.
 #[derive(Debug)]
@@ -55,17 +55,17 @@ pub struct Server {
 
 impl Server {
     /// Serves on the listeners, of which there is at least one, with a handler that gets the request with its whole body,
-    /// and [`Ends`] among its extensions.
+    /// and [`SocketPair`] among its extensions.
     ///
     /// # Errors
     /// The I/O error where a listener cannot be used.
     pub fn start<H, F>(listeners: Vec<std::net::TcpListener>, handler: H) -> io::Result<Self>
     where
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = FullResponse> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let handle = move |request: Request<Result<Bytes, Unread>>| {
+        let handle = move |request: Request<Result<Bytes, BodyReadError>>| {
             let handler = Arc::clone(&handler);
             async move {
                 let (head, body) = request.into_parts();
@@ -75,7 +75,7 @@ impl Server {
                 }
             }
         };
-        Self::start_with_gate(listeners, LARGEST_BODY, |_| std::future::ready(Ok(LARGEST_BODY)), handle)
+        Self::start_with_gate(listeners, MAX_BODY_BYTES, |_| std::future::ready(Ok(MAX_BODY_BYTES)), handle)
     }
 
     /// Serves with a gate that sees each request before its body is read. It says how large the body may be, never more than
@@ -92,9 +92,9 @@ impl Server {
     ) -> io::Result<Self>
     where
         G: Fn(&Parts) -> GF + Send + Sync + 'static,
-        GF: Future<Output = Result<usize, Answer>> + Send + 'static,
-        H: Fn(Request<Result<Bytes, Unread>>) -> F + Send + Sync + 'static,
-        F: Future<Output = Answer> + Send + 'static,
+        GF: Future<Output = Result<usize, FullResponse>> + Send + 'static,
+        H: Fn(Request<Result<Bytes, BodyReadError>>) -> F + Send + Sync + 'static,
+        F: Future<Output = FullResponse> + Send + 'static,
     {
         let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
         let ready = |listener: std::net::TcpListener| {
@@ -129,27 +129,27 @@ impl Drop for Server {
 }
 
 /// Aborts the connection's task when the server goes.
-struct Open(AbortHandle);
+struct ConnectionTask(AbortHandle);
 
-impl Drop for Open {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// The next connection at any of the listeners.
-async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, Ends)> {
+async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketPair)> {
     let accepting = listeners.iter().map(|listener| Box::pin(listener.accept()));
     let (stream, remote) = select_all(accepting).await.0?;
     let local = stream.local_addr()?;
-    Ok((stream, Ends { local, remote }))
+    Ok((stream, SocketPair { local, remote }))
 }
 
 /// What answers requests.
 struct Service<G, H> {
     gate: G,
     handler: H,
-    /// KiB of large bodies that may still be read, and of those larger than [`LARGEST_BODY`]: one of the largest at a time.
+    /// KiB of large bodies that may still be read, and of those larger than [`MAX_BODY_BYTES`]: one of the largest at a time.
     large: Arc<Semaphore>,
     huge: Arc<Semaphore>,
 }
@@ -161,11 +161,11 @@ async fn accept<G, GF, H, F>(
     busy: mpsc::Sender<Infallible>,
 ) where
     G: Fn(&Parts) -> GF + Send + Sync + 'static,
-    GF: Future<Output = Result<usize, Answer>> + Send + 'static,
-    H: Fn(Request<Result<Bytes, Unread>>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    GF: Future<Output = Result<usize, FullResponse>> + Send + 'static,
+    H: Fn(Request<Result<Bytes, BodyReadError>>) -> F + Send + Sync + 'static,
+    F: Future<Output = FullResponse> + Send + 'static,
 {
-    let mut open: VecDeque<Open> = VecDeque::new();
+    let mut open: VecDeque<ConnectionTask> = VecDeque::new();
     loop {
         let accepted = tokio::select! {
             accepted = next(&listeners) => accepted,
@@ -178,7 +178,7 @@ async fn accept<G, GF, H, F>(
             continue;
         };
         open.retain(|connection| !connection.0.is_finished());
-        if open.len() >= MOST_CONNECTIONS {
+        if open.len() >= MAX_CONNECTIONS {
             open.pop_front();
         }
         let service = Arc::clone(&service);
@@ -190,7 +190,7 @@ async fn accept<G, GF, H, F>(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(LARGEST_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let (mut closing, busy) = (closing.clone(), busy.clone());
         let task = tokio::spawn(async move {
@@ -203,7 +203,7 @@ async fn accept<G, GF, H, F>(
             }
             let _ = connection.await;
         });
-        open.push_back(Open(task.abort_handle()));
+        open.push_back(ConnectionTask(task.abort_handle()));
     }
     drop((listeners, busy));
     // Dropping the connections would cut off what they are still answering: they stay until the server goes.
@@ -212,20 +212,20 @@ async fn accept<G, GF, H, F>(
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum BodyReadError {
     /// It is larger than this many bytes.
-    Large(usize),
-    Slow,
-    Crowded,
+    TooLarge(usize),
+    TooSlow,
+    Overloaded,
 }
 
-impl Unread {
+impl BodyReadError {
     /// The usual answer.
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> FullResponse {
         match self {
-            Self::Large(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
-            Self::Slow => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
-            Self::Crowded => {
+            Self::TooLarge(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
+            Self::TooSlow => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
+            Self::Overloaded => {
                 let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "Too many large requests at once.");
                 answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
                 answer
@@ -237,17 +237,17 @@ impl Unread {
 impl<G, GF, H, F> Service<G, H>
 where
     G: Fn(&Parts) -> GF,
-    GF: Future<Output = Result<usize, Answer>>,
-    H: Fn(Request<Result<Bytes, Unread>>) -> F,
-    F: Future<Output = Answer>,
+    GF: Future<Output = Result<usize, FullResponse>>,
+    H: Fn(Request<Result<Bytes, BodyReadError>>) -> F,
+    F: Future<Output = FullResponse>,
 {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>) -> FullResponse {
         let (head, body) = request.into_parts();
         let most = match (self.gate)(&head).await {
             Ok(most) => most,
             Err(answer) => {
                 // Read to its end, or the peer would lose the answer with the connection.
-                if body.size_hint().lower() <= LARGEST_BODY as u64 {
+                if body.size_hint().lower() <= MAX_BODY_BYTES as u64 {
                     let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
                 }
                 return answer;
@@ -255,7 +255,7 @@ where
         };
         // One that says how long it is need not be read to be refused.
         if body.size_hint().lower() > most as u64 {
-            return (self.handler)(Request::from_parts(head, Err(Unread::Large(most)))).await;
+            return (self.handler)(Request::from_parts(head, Err(BodyReadError::TooLarge(most)))).await;
         }
         match self.read(body, most).await {
             // What it took of the budget is given back once it is answered.
@@ -264,34 +264,35 @@ where
         }
     }
 
-    async fn read(&self, mut body: Incoming, most: usize) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
+    async fn read(&self, mut body: Incoming, most: usize) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), BodyReadError> {
         let mut begun = tokio::time::Instant::now();
         let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY.min(most));
         loop {
             let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            let deadline = begun + HEAD_TIMEOUT + Duration::from_millis(length.saturating_mul(1000) / SLOWEST);
+            let deadline =
+                begun + HEAD_TIMEOUT + Duration::from_millis(length.saturating_mul(1000) / MIN_BODY_BYTES_PER_SEC);
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(Unread::Slow),
+                Err(_) => return Err(BodyReadError::TooSlow),
                 Ok(None) => return Ok((Bytes::from(bytes), taken)),
                 // What goes wrong on one connection is the peer's affair.
-                Ok(Some(Err(_))) => return Err(Unread::Slow),
+                Ok(Some(Err(_))) => return Err(BodyReadError::TooSlow),
                 Ok(Some(Ok(frame))) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
             let needed = bytes.len() + data.len();
             if needed > most {
-                return Err(Unread::Large(most));
+                return Err(BodyReadError::TooLarge(most));
             }
             if needed > allowed {
                 // All that it says it will be, so that no two wait for each other's rest. One that does not say it takes the
                 // budgets one after the other, and none of those of the second waits for the first.
-                let step = if needed > LARGEST_BODY { most } else { LARGEST_BODY.min(most) };
+                let step = if needed > MAX_BODY_BYTES { most } else { MAX_BODY_BYTES.min(most) };
                 let rest = body.size_hint().upper();
                 let whole = rest.map_or(step, |rest| needed + usize::try_from(rest).unwrap_or(0)).clamp(needed, most);
-                let budget = if whole > LARGEST_BODY { &self.huge } else { &self.large };
+                let budget = if whole > MAX_BODY_BYTES { &self.huge } else { &self.large };
                 let kib = u32::try_from((whole - allowed).div_ceil(1024)).unwrap_or(u32::MAX);
                 let waiting = tokio::time::timeout_at(deadline, Arc::clone(budget).acquire_many_owned(kib));
-                let Ok(Ok(permit)) = waiting.await else { return Err(Unread::Crowded) };
+                let Ok(Ok(permit)) = waiting.await else { return Err(BodyReadError::Overloaded) };
                 taken.push(permit);
                 // It was this side that let it wait.
                 begun = tokio::time::Instant::now();
@@ -308,19 +309,19 @@ async fn discard(mut body: Incoming) {
     let mut length = 0;
     while let Some(Ok(frame)) = body.frame().await {
         length += frame.data_ref().map_or(0, Bytes::len);
-        if length > LARGEST_BODY {
+        if length > MAX_BODY_BYTES {
             return;
         }
     }
 }
 
 /// A text answer that no browser keeps, frames, sniffs or refers from.
-pub fn plain(status: StatusCode, text: &str) -> Answer {
+pub fn plain(status: StatusCode, text: &str) -> FullResponse {
     page(status, "text/plain; charset=utf-8", text, "default-src 'none'")
 }
 
 /// An answer with the headers that keep a page inert: no store, no referrer, no frame, and the given content policy.
-pub fn page(status: StatusCode, content_type: &str, body: &str, content_policy: &str) -> Answer {
+pub fn page(status: StatusCode, content_type: &str, body: &str, content_policy: &str) -> FullResponse {
     let mut answer = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     *answer.status_mut() = status;
     for (name, value) in [

@@ -16,12 +16,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::worker::Worker;
-pub(crate) use self::worker::{ARGUMENT, serve};
+pub(crate) use self::worker::{WORKER_ARGUMENT, serve};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::{self, Json, without_lone_surrogates};
 
 /// The longest expression.
-const LONGEST_TEXT: usize = 8 << 10;
+const MAX_EXPRESSION_BYTES: usize = 8 << 10;
 
 /// The stack on which an expression is parsed, and evaluated where it is not plain.
 const STACK: usize = 256 << 20;
@@ -37,29 +37,29 @@ const MOST_OUTPUT: usize = 64 << 20;
 #[derive(Debug, Error)]
 pub enum JqError {
     #[error("invalid jq expression {expression:?}: {what} at character {at}")]
-    Expression { expression: String, what: String, at: usize },
+    InvalidExpression { expression: String, what: String, at: usize },
     #[error("the jq expression is longer than {most} bytes")]
     TooLong { most: usize },
     #[error("the jq expression failed: {0}")]
     Failed(String),
     #[error("the jq expression did not finish within {seconds} s")]
-    Time { seconds: u64 },
+    Timeout { seconds: u64 },
     #[error("the jq expression recurses too deeply or needs more than {mebibytes} MiB of memory")]
-    Memory { mebibytes: u64 },
+    OutOfMemory { mebibytes: u64 },
     #[error("the results of the jq expression are larger than {mebibytes} MiB")]
-    Output { mebibytes: usize },
+    OutputTooLarge { mebibytes: usize },
     #[error("the process that evaluates jq expressions could not be started")]
-    Worker { source: std::io::Error },
+    WorkerStart { source: std::io::Error },
 }
 
 impl Remedy for JqError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::TooLong { .. } | Self::Time { .. } | Self::Memory { .. } | Self::Output { .. } => {
+            Self::TooLong { .. } | Self::Timeout { .. } | Self::OutOfMemory { .. } | Self::OutputTooLarge { .. } => {
                 Diagnostic::new(Kind::Usage, "jq_limit")
                     .hint(Hint::text("print the JSON with --json and process it with another program"))
             }
-            Self::Expression { .. } => {
+            Self::InvalidExpression { .. } => {
                 Diagnostic::new(Kind::Usage, "jq").hint(Hint::text("see https://jqlang.org/manual"))
             }
             _ => Diagnostic::new(Kind::Usage, "jq")
@@ -73,11 +73,11 @@ pub struct Expression {
     text: String,
     /// Absent where it is not known to be cheap.
     here: Option<Compiled>,
-    worker: RefCell<State>,
+    worker: RefCell<WorkerState>,
 }
 
 /// Of the worker: what had to be stopped is not tried again, for the next document would take as long.
-enum State {
+enum WorkerState {
     Idle,
     Running(Worker),
     Stopped(JqError),
@@ -90,14 +90,14 @@ impl std::fmt::Debug for Expression {
 }
 impl Expression {
     /// # Errors
-    /// [`JqError::Expression`] and [`JqError::TooLong`].
+    /// [`JqError::InvalidExpression`] and [`JqError::TooLong`].
     pub fn parse(text: &str) -> Result<Self, JqError> {
-        if text.len() > LONGEST_TEXT {
-            return Err(JqError::TooLong { most: LONGEST_TEXT });
+        if text.len() > MAX_EXPRESSION_BYTES {
+            return Err(JqError::TooLong { most: MAX_EXPRESSION_BYTES });
         }
         if plain::is_plain(text) {
             let here = Some(Compiled::new(text)?);
-            return Ok(Self { text: text.to_owned(), here, worker: RefCell::new(State::Idle) });
+            return Ok(Self { text: text.to_owned(), here, worker: RefCell::new(WorkerState::Idle) });
         }
         // Whether it is right is seen at once, and on a stack that brackets inside brackets do not use up.
         let parsed = std::thread::scope(|scope| {
@@ -108,9 +108,9 @@ impl Expression {
         match parsed {
             Ok(Ok(parsed)) => parsed?,
             Ok(Err(_)) => return Err(JqError::invalid(text, "too many levels".to_owned(), 0)),
-            Err(source) => return Err(JqError::Worker { source }),
+            Err(source) => return Err(JqError::WorkerStart { source }),
         }
-        Ok(Self { text: text.to_owned(), here: None, worker: RefCell::new(State::Idle) })
+        Ok(Self { text: text.to_owned(), here: None, worker: RefCell::new(WorkerState::Idle) })
     }
 
     /// Its results as JSON texts.
@@ -118,16 +118,16 @@ impl Expression {
     /// # Errors
     /// [`JqError`].
     pub fn results(&self, value: &Value) -> Result<Vec<String>, JqError> {
-        self.results_of(&value.to_string())
+        self.results_for_text(&value.to_string())
     }
 
     /// Its results, for a document as it was written. Numbers that the expression does not calculate with keep their digits.
     ///
     /// # Errors
     /// [`JqError`].
-    pub fn results_of(&self, document: &str) -> Result<Vec<String>, JqError> {
+    pub fn results_for_text(&self, document: &str) -> Result<Vec<String>, JqError> {
         let document = without_lone_surrogates(document);
-        let extent = Json::checked(&document).extent();
+        let extent = Json::from_validated(&document).extent();
         match &self.here {
             Some(compiled) if extent.levels <= DEEPEST_HERE && extent.longest_number <= LONGEST_NUMBER_HERE => {
                 let mut results = Vec::new();
@@ -143,13 +143,13 @@ impl Expression {
     }
 
     /// Whether any of its results is neither false nor null, as `select` judges. What fails lets nothing through.
-    pub fn admits(&self, value: &Value) -> bool {
+    pub fn matches(&self, value: &Value) -> bool {
         let results = self.results(value).unwrap_or_default();
         results.iter().any(|result| !matches!(result.as_str(), "false" | "null"))
     }
 }
 
-impl State {
+impl WorkerState {
     fn results(&mut self, text: &str, document: &str) -> Result<Vec<String>, JqError> {
         if matches!(self, Self::Idle) {
             *self = Self::Running(Worker::start(text)?);
@@ -159,7 +159,7 @@ impl State {
             Self::Stopped(error) => return Err(error.again()),
             Self::Idle => Ok(Vec::new()),
         };
-        if let Err(error @ (JqError::Time { .. } | JqError::Memory { .. })) = &result {
+        if let Err(error @ (JqError::Timeout { .. } | JqError::OutOfMemory { .. })) = &result {
             *self = Self::Stopped(error.again());
         }
         result
@@ -170,14 +170,14 @@ impl JqError {
     /// `at` is in bytes; a person counts characters, from 1.
     fn invalid(expression: &str, what: String, at: usize) -> Self {
         let at = expression.get(..at).unwrap_or_default().chars().count() + 1;
-        Self::Expression { expression: expression.to_owned(), what, at }
+        Self::InvalidExpression { expression: expression.to_owned(), what, at }
     }
 
     /// The same limit, met once more.
     fn again(&self) -> Self {
         match self {
-            Self::Time { seconds } => Self::Time { seconds: *seconds },
-            Self::Memory { mebibytes } => Self::Memory { mebibytes: *mebibytes },
+            Self::Timeout { seconds } => Self::Timeout { seconds: *seconds },
+            Self::OutOfMemory { mebibytes } => Self::OutOfMemory { mebibytes: *mebibytes },
             other => Self::Failed(other.to_string()),
         }
     }
@@ -200,12 +200,12 @@ impl Compiled {
                 Some(load::Error::Io(_)) | None => None,
             }
             .unwrap_or(("an expression", text));
-            JqError::invalid(text, format!("expected {what}"), place(text, found))
+            JqError::invalid(text, format!("expected {what}"), offset_of(text, found))
         })?;
         Compiler::default().with_funs(functions).compile(modules).map(Self).map_err(|errors| {
             let undefined = errors.first().and_then(|(_, errors)| errors.first());
             let (what, name) = undefined.map_or(("name", text), |(name, kind)| (kind.as_str(), *name));
-            JqError::invalid(text, format!("undefined {what} `{name}`"), place(text, name))
+            JqError::invalid(text, format!("undefined {what} `{name}`"), offset_of(text, name))
         })
     }
 
@@ -219,7 +219,7 @@ impl Compiled {
             let text = result.map_err(|error| failed(&error))?.to_string();
             printed += text.len();
             if printed > MOST_OUTPUT {
-                return Err(JqError::Output { mebibytes: MOST_OUTPUT >> 20 });
+                return Err(JqError::OutputTooLarge { mebibytes: MOST_OUTPUT >> 20 });
             }
             if !take(text) {
                 break;
@@ -230,7 +230,7 @@ impl Compiled {
 }
 
 /// Where a part of a text begins, in bytes.
-fn place(text: &str, part: &str) -> usize {
+fn offset_of(text: &str, part: &str) -> usize {
     (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize).filter(|at| *at <= text.len()).unwrap_or_default()
 }
 
@@ -244,14 +244,14 @@ thread_local! {
 /// # Errors
 /// [`JqError`].
 pub fn run(expression: &str, value: &Value) -> Result<String, JqError> {
-    run_on(expression, &value.to_string())
+    run_text(expression, &value.to_string())
 }
 
 /// [`run`], for a document as it was written.
 ///
 /// # Errors
 /// [`JqError`].
-pub fn run_on(expression: &str, document: &str) -> Result<String, JqError> {
+pub fn run_text(expression: &str, document: &str) -> Result<String, JqError> {
     let known = LAST
         .with_borrow(|last| last.as_ref().filter(|(text, _)| text == expression).map(|(_, known)| Rc::clone(known)));
     let compiled = match known {
@@ -263,7 +263,7 @@ pub fn run_on(expression: &str, document: &str) -> Result<String, JqError> {
         }
     };
     let mut out = String::new();
-    for text in compiled.results_of(document)? {
+    for text in compiled.results_for_text(document)? {
         // A JSON string is printed as what it says.
         out.push_str(&serde_json::from_str::<String>(&text).unwrap_or(text));
         out.push('\n');
@@ -291,7 +291,7 @@ mod tests {
             assert_eq!(run(text, &value).unwrap_err().to_string(), says);
         }
         assert!(matches!(run(".n | keys", &value), Err(JqError::Failed(_))));
-        assert!(matches!(run(&"-".repeat(LONGEST_TEXT + 1), &value), Err(JqError::TooLong { .. })));
+        assert!(matches!(run(&"-".repeat(MAX_EXPRESSION_BYTES + 1), &value), Err(JqError::TooLong { .. })));
     }
 
     #[test]
@@ -299,24 +299,24 @@ mod tests {
         let text =
             r#"{"a":1.10,"b":33066915805160912602000,"c":1e400,"d":[1E5,-7,0.1234567890123456789],"e":"\ud83d"}"#;
         for filter in [".", "[.] | .[0]"] {
-            let shown = run_on(filter, text).unwrap();
+            let shown = run_text(filter, text).unwrap();
             assert_eq!(shown.trim_end(), text.replace("\\ud83d", "\u{fffd}"), "{filter}");
         }
         assert_eq!(
-            run_on(".a, .b, .c, .d[0], .e", text).unwrap(),
+            run_text(".a, .b, .c, .d[0], .e", text).unwrap(),
             "1.10\n33066915805160912602000\n1e400\n1E5\n\u{fffd}\n"
         );
-        assert_eq!(run_on(".a + 1", text).unwrap(), "2.1\n");
-        assert_eq!(run_on(".", " {\n\"a\" : 1 }\n").unwrap(), "{\"a\":1}\n");
+        assert_eq!(run_text(".a + 1", text).unwrap(), "2.1\n");
+        assert_eq!(run_text(".", " {\n\"a\" : 1 }\n").unwrap(), "{\"a\":1}\n");
     }
 
     #[test]
     fn brackets_inside_brackets_do_not_use_up_the_stack() {
         for (open, close) in [("[", "]"), ("(", ")"), ("-", ""), ("try ", ""), ("if ", "")] {
-            let times = LONGEST_TEXT / (open.len() + close.len()) - 1;
+            let times = MAX_EXPRESSION_BYTES / (open.len() + close.len()) - 1;
             let text = format!("{}1{}", open.repeat(times), close.repeat(times));
             let parsed = Expression::parse(&text);
-            assert!(parsed.is_ok() || matches!(parsed, Err(JqError::Expression { .. })), "{open}");
+            assert!(parsed.is_ok() || matches!(parsed, Err(JqError::InvalidExpression { .. })), "{open}");
         }
     }
 }

@@ -60,7 +60,7 @@ const LITERAL: &[&str] =
 
 /// What a term gives: one value at most, or any number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Gives {
+enum OutputCount {
     One,
     Many,
 }
@@ -76,22 +76,22 @@ pub(super) fn is_plain(text: &str) -> bool {
 }
 
 /// Absent where the term is not known to be cheap.
-fn gives(term: &Term<&str>, doublings: &mut u32) -> Option<Gives> {
+fn gives(term: &Term<&str>, doublings: &mut u32) -> Option<OutputCount> {
     match term {
-        Term::Id | Term::Num(_) => Some(Gives::One),
+        Term::Id | Term::Num(_) => Some(OutputCount::One),
         Term::Str(None, parts) => {
             // Each stream inside a text multiplies the others.
             let mut terms =
                 parts.iter().filter_map(|part| if let StrPart::Term(term) = part { Some(term) } else { None });
-            terms.try_fold(Gives::One, |so_far, term| one_of(so_far, gives(term, doublings)?))
+            terms.try_fold(OutputCount::One, |so_far, term| one_of(so_far, gives(term, doublings)?))
         }
         Term::Arr(inner) => {
             if let Some(inner) = inner {
                 gives(inner, doublings)?;
             }
-            Some(Gives::One)
+            Some(OutputCount::One)
         }
-        Term::Obj(members) => members.iter().try_fold(Gives::One, |so_far, (key, value)| {
+        Term::Obj(members) => members.iter().try_fold(OutputCount::One, |so_far, (key, value)| {
             let so_far = one_of(so_far, gives(key, doublings)?)?;
             value.as_ref().map_or(Some(so_far), |value| one_of(so_far, gives(value, doublings)?))
         }),
@@ -99,12 +99,12 @@ fn gives(term: &Term<&str>, doublings: &mut u32) -> Option<Gives> {
         Term::BinOp(left, op, right) => binary(left, op, right, doublings),
         Term::TryCatch(inner, None) => gives(inner, doublings),
         Term::IfThenElse(cases, last) => {
-            let mut all = Gives::One;
+            let mut all = OutputCount::One;
             for (condition, then) in cases {
                 single(condition, doublings)?;
                 all = either(all, gives(then, doublings)?);
             }
-            let last = last.as_ref().map_or(Some(Gives::One), |last| gives(last, doublings))?;
+            let last = last.as_ref().map_or(Some(OutputCount::One), |last| gives(last, doublings))?;
             Some(either(all, last))
         }
         Term::Call(name, arguments) => call(name, arguments, doublings),
@@ -113,7 +113,7 @@ fn gives(term: &Term<&str>, doublings: &mut u32) -> Option<Gives> {
             for (part, _) in &path.0 {
                 match part {
                     Part::Index(index) => single(index, doublings)?,
-                    Part::Range(None, None) => all = Gives::Many,
+                    Part::Range(None, None) => all = OutputCount::Many,
                     Part::Range(from, to) => {
                         from.iter().chain(to).try_for_each(|end| single(end, doublings))?;
                     }
@@ -125,14 +125,14 @@ fn gives(term: &Term<&str>, doublings: &mut u32) -> Option<Gives> {
     }
 }
 
-fn binary(left: &Term<&str>, op: &BinaryOp<&str>, right: &Term<&str>, doublings: &mut u32) -> Option<Gives> {
+fn binary(left: &Term<&str>, op: &BinaryOp<&str>, right: &Term<&str>, doublings: &mut u32) -> Option<OutputCount> {
     match op {
         BinaryOp::Pipe(None) | BinaryOp::Alt => Some(either(gives(left, doublings)?, gives(right, doublings)?)),
         BinaryOp::Comma => {
             *doublings += 1;
             gives(left, doublings)?;
             gives(right, doublings)?;
-            Some(Gives::Many)
+            Some(OutputCount::Many)
         }
         BinaryOp::Math(Math::Add) => {
             *doublings += 1;
@@ -145,36 +145,36 @@ fn binary(left: &Term<&str>, op: &BinaryOp<&str>, right: &Term<&str>, doublings:
     }
 }
 
-fn call(name: &str, arguments: &[Term<&str>], doublings: &mut u32) -> Option<Gives> {
+fn call(name: &str, arguments: &[Term<&str>], doublings: &mut u32) -> Option<OutputCount> {
     match arguments {
-        [] if FUNCTIONS.contains(&name) => Some(Gives::One),
+        [] if FUNCTIONS.contains(&name) => Some(OutputCount::One),
         [argument] if EACH.contains(&name) => {
             let given = gives(argument, doublings)?;
-            Some(if name == "map" { Gives::One } else { given })
+            Some(if name == "map" { OutputCount::One } else { given })
         }
-        [argument] if BY.contains(&name) => single(argument, doublings).map(|()| Gives::One),
-        [Term::Num(_)] if LITERAL.contains(&name) => Some(Gives::One),
+        [argument] if BY.contains(&name) => single(argument, doublings).map(|()| OutputCount::One),
+        [Term::Num(_)] if LITERAL.contains(&name) => Some(OutputCount::One),
         [Term::Str(None, parts)] if LITERAL.contains(&name) => {
-            parts.iter().all(|part| !matches!(part, StrPart::Term(_))).then_some(Gives::One)
+            parts.iter().all(|part| !matches!(part, StrPart::Term(_))).then_some(OutputCount::One)
         }
         _ => None,
     }
 }
 
 fn single(term: &Term<&str>, doublings: &mut u32) -> Option<()> {
-    (gives(term, doublings)? == Gives::One).then_some(())
+    (gives(term, doublings)? == OutputCount::One).then_some(())
 }
 
 /// Two streams side by side give every pair: no more than one may be a stream.
-fn one_of(one: Gives, other: Gives) -> Option<Gives> {
+fn one_of(one: OutputCount, other: OutputCount) -> Option<OutputCount> {
     match (one, other) {
-        (Gives::Many, Gives::Many) => None,
+        (OutputCount::Many, OutputCount::Many) => None,
         _ => Some(either(one, other)),
     }
 }
 
-fn either(one: Gives, other: Gives) -> Gives {
-    if one == Gives::Many { one } else { other }
+fn either(one: OutputCount, other: OutputCount) -> OutputCount {
+    if one == OutputCount::Many { one } else { other }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A process of its own for expressions that are not known to end: jq is a whole language, which can recurse until a stack
 //! is used up, fill the memory and run for ever, and nothing but a process can be made to stop.
 //!
-//! The worker is the same program, started with [`ARGUMENT`] and an empty environment. It reads JSON, one text a line: the
+//! The worker is the same program, started with [`WORKER_ARGUMENT`] and an empty environment. It reads JSON, one text a line: the
 //! expression first, then documents. To each document it answers with its results, one a line behind `=`, and ends with a
 //! line `.`, with `!` and why it failed, or with `#` where they are too large.
 
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Compiled, JqError, LONGEST_TEXT, MOST_OUTPUT, STACK};
+use super::{Compiled, JqError, MAX_EXPRESSION_BYTES, MOST_OUTPUT, STACK};
 
 /// The only argument of the process that evaluates; no command has this name.
-pub(crate) const ARGUMENT: &str = "__jq";
+pub(crate) const WORKER_ARGUMENT: &str = "__jq";
 
 /// How long the worker may think about one document.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -35,9 +35,9 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn start(expression: &str) -> Result<Self, JqError> {
-        let failed = |source: io::Error| JqError::Worker { source };
+        let failed = |source: io::Error| JqError::WorkerStart { source };
         let mut command = crate::program::command(program().map_err(failed)?);
-        command.arg(ARGUMENT).env_clear().current_dir("/");
+        command.arg(WORKER_ARGUMENT).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A Ctrl-C at the terminal is not its affair: it ends when its stdin does.
         #[cfg(unix)]
@@ -63,7 +63,7 @@ impl Worker {
             match line.split_at_checked(1) {
                 Some(("=", result)) if read > 0 => results.push(result.to_owned()),
                 Some((".", _)) => return Ok(results),
-                Some(("#", _)) => return Err(JqError::Output { mebibytes: MOST_OUTPUT >> 20 }),
+                Some(("#", _)) => return Err(JqError::OutputTooLarge { mebibytes: MOST_OUTPUT >> 20 }),
                 Some(("!", why)) => return Err(JqError::Failed(why.to_owned())),
                 _ => return Err(self.why_it_ended()),
             }
@@ -73,8 +73,8 @@ impl Worker {
     fn why_it_ended(&mut self) -> JqError {
         let _ = self.child.kill();
         match self.child.wait().ok().and_then(|status| status.code()) {
-            Some(OUT_OF_TIME) => JqError::Time { seconds: LIMIT.as_secs() },
-            _ => JqError::Memory { mebibytes: MOST_MEMORY >> 20 },
+            Some(OUT_OF_TIME) => JqError::Timeout { seconds: LIMIT.as_secs() },
+            _ => JqError::OutOfMemory { mebibytes: MOST_MEMORY >> 20 },
         }
     }
 }
@@ -91,7 +91,7 @@ fn program() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
-/// What the process that is started with [`ARGUMENT`] does until its stdin ends.
+/// What the process that is started with [`WORKER_ARGUMENT`] does until its stdin ends.
 pub(crate) fn serve() {
     for (resource, most) in [(Resource::As, MOST_MEMORY), (Resource::Core, 0)] {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
@@ -154,4 +154,4 @@ fn watch(started: &std::sync::mpsc::Receiver<bool>) {
 }
 
 /// The longest text is short enough for the stack that it is parsed on.
-const _: () = assert!(STACK / LONGEST_TEXT >= 32 << 10);
+const _: () = assert!(STACK / MAX_EXPRESSION_BYTES >= 32 << 10);

@@ -5,7 +5,7 @@
 //! lost for that, so whatever comes from outside is read here:
 //!
 //! 1. [`decode()`] makes UTF-8 text of the bytes, by their byte-order mark, their declared charset or their shape.
-//! 2. [`Json::check`] checks the text once, without recursion. The result is a slice: values inside it are found without
+//! 2. [`Json::validate`] checks the text once, without recursion. The result is a slice: values inside it are found without
 //!    a tree, and are printed and stored as the service wrote them, digit for digit.
 //! 3. [`Json::value`] makes a [`Value`] where a program has to look at many places. Numbers keep their digits (the
 //!    `arbitrary_precision` feature of `serde_json`), half of a surrogate pair becomes U+FFFD.
@@ -14,11 +14,11 @@
 //! limits above, they take the member names that `serde_json` uses internally for something else than names.
 //!
 //! What is refused has a reason, a [`JsonError`]: text that is not JSON (`NaN`, comments, single quotes, control
-//! characters inside strings), more than [`MOST_LEVELS`] levels, a charset that is unknown.
+//! characters inside strings), more than [`MAX_DEPTH`] levels, a charset that is unknown.
 
 mod decode;
-mod scan;
 mod value;
+mod visit;
 mod write;
 
 use std::borrow::Cow;
@@ -27,12 +27,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use self::decode::decode;
-use self::scan::{Events, skip_space, value_end, walk};
+use self::visit::{JsonVisitor, skip_space, value_end, visit};
 pub use self::write::{minified, pretty, without_lone_surrogates};
 
 /// Levels of arrays and objects that a text may have. Values of this depth are dropped and written by recursion, which
 /// the stack of any thread has room for.
-pub const MOST_LEVELS: usize = 1_000;
+pub const MAX_DEPTH: usize = 1_000;
 
 /// Why a text is not read as JSON. Positions are bytes of the UTF-8 text, from 0.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -45,10 +45,10 @@ pub enum JsonError {
     Truncated { at: usize },
     #[error("it is not JSON: {what} at byte {at}")]
     Syntax { what: &'static str, at: usize },
-    #[error("it is nested deeper than {MOST_LEVELS} levels")]
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("its charset {charset:?} is unknown")]
-    Charset { charset: String },
+    UnknownCharset { charset: String },
 }
 
 impl JsonError {
@@ -62,7 +62,7 @@ impl JsonError {
 ///
 /// # Errors
 /// [`JsonError`].
-pub fn read(bytes: &[u8], charset: Option<&str>) -> Result<Value, JsonError> {
+pub fn parse_bytes(bytes: &[u8], charset: Option<&str>) -> Result<Value, JsonError> {
     parse(&decode(bytes, charset)?)
 }
 
@@ -89,7 +89,7 @@ pub struct Json<'t>(&'t str);
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
+pub enum JsonType {
     Null,
     Bool,
     Number,
@@ -114,13 +114,13 @@ impl<'t> Json<'t> {
     ///
     /// # Errors
     /// [`JsonError`].
-    pub fn check(text: &'t str) -> Result<Self, JsonError> {
-        walk(text, &mut ())?;
+    pub fn validate(text: &'t str) -> Result<Self, JsonError> {
+        visit(text, &mut ())?;
         Ok(Self(trimmed(text)))
     }
 
     /// Takes a text that was checked before it was stored. Another one gives wrong results, and never a panic.
-    pub fn checked(text: &'t str) -> Self {
+    pub fn from_validated(text: &'t str) -> Self {
         Self(trimmed(text))
     }
 
@@ -128,31 +128,31 @@ impl<'t> Json<'t> {
         self.0
     }
 
-    pub fn kind(self) -> Type {
+    pub fn kind(self) -> JsonType {
         match self.0.as_bytes().first() {
-            Some(b'{') => Type::Object,
-            Some(b'[') => Type::Array,
-            Some(b'"') => Type::String,
-            Some(b't' | b'f') => Type::Bool,
-            Some(b'-' | b'0'..=b'9') => Type::Number,
-            _ => Type::Null,
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
+            Some(b'"') => JsonType::String,
+            Some(b't' | b'f') => JsonType::Bool,
+            Some(b'-' | b'0'..=b'9') => JsonType::Number,
+            _ => JsonType::Null,
         }
     }
 
     pub fn is_null(self) -> bool {
-        self.kind() == Type::Null
+        self.kind() == JsonType::Null
     }
 
     /// The items of an array; none of any other value.
     pub fn items(self) -> impl Iterator<Item = Json<'t>> {
-        let mut parts = Parts::of(self.0, b'[');
+        let mut parts = JsonParts::of(self.0, b'[');
         std::iter::from_fn(move || parts.next_value())
     }
 
     /// The members of an object in the order in which they were written, a repeated name as often as it comes; none of
     /// any other value.
     pub fn members(self) -> impl Iterator<Item = (Cow<'t, str>, Json<'t>)> {
-        let mut parts = Parts::of(self.0, b'{');
+        let mut parts = JsonParts::of(self.0, b'{');
         std::iter::from_fn(move || {
             let name = parts.next_value()?;
             Some((name.string().unwrap_or_default(), parts.next_value()?))
@@ -162,15 +162,15 @@ impl<'t> Json<'t> {
     /// The last member of this name, which is the one that counts, or the item of this index.
     pub fn get(self, name: &str) -> Option<Json<'t>> {
         match self.kind() {
-            Type::Object => self.members().filter(|(known, _)| known == name).last().map(|(_, value)| value),
-            Type::Array => self.items().nth(index(name)?),
+            JsonType::Object => self.members().filter(|(known, _)| known == name).last().map(|(_, value)| value),
+            JsonType::Array => self.items().nth(index(name)?),
             _ => None,
         }
     }
 
     /// What a string says, half of a surrogate pair as U+FFFD; absent for any other value.
     pub fn string(self) -> Option<Cow<'t, str>> {
-        value::string(self.0, |_| Cow::Borrowed("\u{fffd}"))
+        value::unescape(self.0, |_| Cow::Borrowed("\u{fffd}"))
     }
 
     /// A string, a number or a truth value as text; an empty string counts as absent.
@@ -181,13 +181,13 @@ impl<'t> Json<'t> {
     /// [`text`](Self::text) in which half of a surrogate pair stays the escape that it is, so that two texts are equal
     /// only if they were written equal.
     pub fn exact_text(self) -> Option<Cow<'t, str>> {
-        self.scalar(value::string(self.0, |unit| Cow::Owned(format!("\\u{unit:04x}"))))
+        self.scalar(value::unescape(self.0, |unit| Cow::Owned(format!("\\u{unit:04x}"))))
     }
 
     fn scalar(self, string: Option<Cow<'t, str>>) -> Option<Cow<'t, str>> {
         match self.kind() {
-            Type::String => string.filter(|text| !text.is_empty()),
-            Type::Number | Type::Bool => Some(Cow::Borrowed(self.0)),
+            JsonType::String => string.filter(|text| !text.is_empty()),
+            JsonType::Number | JsonType::Bool => Some(Cow::Borrowed(self.0)),
             _ => None,
         }
     }
@@ -196,7 +196,7 @@ impl<'t> Json<'t> {
     pub fn equals(self, value: &Value) -> bool {
         match value {
             Value::String(text) => self.string().is_some_and(|said| said == text.as_str()),
-            Value::Number(number) => self.kind() == Type::Number && same_number(self.0, number.as_str()),
+            Value::Number(number) => self.kind() == JsonType::Number && same_number(self.0, number.as_str()),
             Value::Null => self.is_null(),
             Value::Bool(truth) => self.0 == if *truth { "true" } else { "false" },
             Value::Array(_) | Value::Object(_) => self.value() == *value,
@@ -209,8 +209,8 @@ impl<'t> Json<'t> {
     }
 
     pub fn extent(self) -> Extent {
-        let mut measure = Measure::default();
-        let _ = walk(self.0, &mut measure);
+        let mut measure = ExtentVisitor::default();
+        let _ = visit(self.0, &mut measure);
         measure.extent
     }
 }
@@ -233,12 +233,12 @@ fn index(name: &str) -> Option<usize> {
 }
 
 #[derive(Default)]
-struct Measure {
+struct ExtentVisitor {
     level: usize,
     extent: Extent,
 }
 
-impl Events for Measure {
+impl JsonVisitor for ExtentVisitor {
     fn begin(&mut self, _: bool) {
         self.level += 1;
         self.extent.levels = self.extent.levels.max(self.level);
@@ -256,12 +256,12 @@ impl Events for Measure {
 }
 
 /// The values at one level of a text that was checked, names among them.
-struct Parts<'t> {
+struct JsonParts<'t> {
     text: &'t str,
     at: usize,
 }
 
-impl<'t> Parts<'t> {
+impl<'t> JsonParts<'t> {
     fn of(text: &'t str, open: u8) -> Self {
         let is_open = text.as_bytes().first() == Some(&open);
         Self { text, at: if is_open { 1 } else { text.len() } }

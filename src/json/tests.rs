@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn check(text: &str) -> Result<&str, JsonError> {
-    Json::check(text).map(Json::as_str)
+    Json::validate(text).map(Json::as_str)
 }
 
 #[test]
@@ -15,8 +15,8 @@ fn valid_json_that_other_parsers_refuse_is_read() {
         assert_eq!(check(&format!(" \r\n\t{text} ")), Ok(text));
     }
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    assert!(check(&deep(MOST_LEVELS)).is_ok());
-    assert_eq!(check(&deep(MOST_LEVELS + 1)), Err(JsonError::TooDeep));
+    assert!(check(&deep(MAX_DEPTH)).is_ok());
+    assert_eq!(check(&deep(MAX_DEPTH + 1)), Err(JsonError::TooDeep));
     assert_eq!(check(&"[".repeat(10_000_000)), Err(JsonError::TooDeep));
 }
 
@@ -69,7 +69,7 @@ fn numbers_keep_their_digits_and_strings_say_what_they_say() {
     let said = |text: &str| parse(text).unwrap().as_str().unwrap().to_owned();
     assert_eq!(said(r#""a\/\b\f\n\r\t\"\\\u00e9\ud83d\ude00""#), "a/\u{8}\u{c}\n\r\t\"\\é😀");
     assert_eq!(said(r#""\ud83d \ude00\ud83d\ud83d\ude00""#), "\u{fffd} \u{fffd}\u{fffd}😀");
-    let exact = |text| Json::check(text).unwrap().exact_text().unwrap().into_owned();
+    let exact = |text| Json::validate(text).unwrap().exact_text().unwrap().into_owned();
     assert_eq!(exact(r#""a\ud83d""#), "a\\ud83d");
     assert_eq!(exact("1.10"), "1.10");
 }
@@ -84,15 +84,15 @@ fn names_that_serde_json_uses_itself_are_names() {
 
 #[test]
 fn members_and_items_are_found_without_a_tree() {
-    let json = Json::check(r#" {"a": [1, {"b": "}]"} , "x"], "c~/": {}, "a": [], "e\u0041": null } "#).unwrap();
+    let json = Json::validate(r#" {"a": [1, {"b": "}]"} , "x"], "c~/": {}, "a": [], "e\u0041": null } "#).unwrap();
     let names: Vec<_> = json.members().map(|(name, value)| (name.into_owned(), value.as_str())).collect();
     let expected = [("a", r#"[1, {"b": "}]"} , "x"]"#), ("c~/", "{}"), ("a", "[]"), ("eA", "null")];
     assert_eq!(names, expected.map(|(name, value)| (name.to_owned(), value)));
     assert_eq!(json.get("a").map(Json::as_str), Some("[]"));
     let items: Vec<_> = json.members().next().unwrap().1.items().map(Json::as_str).collect();
     assert_eq!(items, ["1", r#"{"b": "}]"}"#, r#""x""#]);
-    assert_eq!(Json::check("[5,6]").unwrap().get("1").map(Json::as_str), Some("6"));
-    assert_eq!(Json::check("[5,6]").unwrap().get("01"), None);
+    assert_eq!(Json::validate("[5,6]").unwrap().get("1").map(Json::as_str), Some("6"));
+    assert_eq!(Json::validate("[5,6]").unwrap().get("01"), None);
     assert_eq!((json.items().count(), Json::NULL.members().count()), (0, 0));
     assert_eq!(json.extent(), Extent { levels: 3, longest_number: 4 });
 }
@@ -100,7 +100,7 @@ fn members_and_items_are_found_without_a_tree() {
 #[test]
 fn values_of_the_greatest_depth_fit_a_small_stack() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        let text = format!("{}1{}", open.repeat(MOST_LEVELS), close.repeat(MOST_LEVELS));
+        let text = format!("{}1{}", open.repeat(MAX_DEPTH), close.repeat(MAX_DEPTH));
         let work = move || {
             let value = parse(&text).unwrap();
             assert_eq!(value.clone(), value);
@@ -134,7 +134,7 @@ fn bytes_are_read_by_mark_shape_and_charset() {
     assert_eq!(decode(b"\"Jos\xe9 \xc3\xa9\"", None).unwrap(), "\"José é\"");
     assert_eq!(decode(b"\"\x83\x65\"", Some("shift_jis")).unwrap(), "\"テ\"");
     assert_eq!(decode(b"\"\x1b$B%F\x1b(B\"", Some("iso-2022-jp")).unwrap(), "\"テ\"");
-    assert_eq!(decode(latin, Some("klingon")), Err(JsonError::Charset { charset: "klingon".to_owned() }));
+    assert_eq!(decode(latin, Some("klingon")), Err(JsonError::UnknownCharset { charset: "klingon".to_owned() }));
     assert_eq!(decode(b"1", Some("klingon")).unwrap(), "1");
     assert_eq!(charset("application/json; profile=x; Charset=\"ISO-8859-1\""), Some("ISO-8859-1"));
     assert_eq!(charset("application/json;charset="), None);
@@ -158,7 +158,7 @@ proptest! {
             prop_assert_eq!(ours.map_err(|error| error.to_string()).map(|value| value.to_string().replace("e+", "e")),
                 Ok(theirs.to_string().replace("e+", "e")));
         }
-        let json = Json::checked(&text);
+        let json = Json::from_validated(&text);
         let _ = (json.items().count(), json.members().count(), json.text(), json.get("0"), pretty(&text));
         let _ = (without_lone_surrogates(&text), minified(&text), json.value());
     }
@@ -175,6 +175,6 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), charset in "[a-z0-9-]{0,12}") {
         let _ = decode(&bytes, Some(&charset));
-        let _ = read(&bytes, None);
+        let _ = parse_bytes(&bytes, None);
     }
 }

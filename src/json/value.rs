@@ -5,51 +5,55 @@ use std::borrow::Cow;
 use serde_json::{Map, Number, Value};
 
 use super::JsonError;
-use super::scan::{Events, walk};
+use super::visit::{JsonVisitor, visit};
 
 /// Makes a tree of a text. Of a name that comes twice the last one counts.
 pub(super) fn build(text: &str) -> Result<Value, JsonError> {
-    let mut builder = Builder::default();
-    walk(text, &mut builder)?;
+    let mut builder = ValueBuilder::default();
+    visit(text, &mut builder)?;
     Ok(builder.whole)
 }
 
 #[derive(Default)]
-struct Builder {
-    open: Vec<Open>,
+struct ValueBuilder {
+    open: Vec<OpenContainer>,
     whole: Value,
 }
 
-enum Open {
+enum OpenContainer {
     Array(Vec<Value>),
     Object(Map<String, Value>, String),
 }
 
-impl Builder {
+impl ValueBuilder {
     fn put(&mut self, value: Value) {
         match self.open.last_mut() {
             None => self.whole = value,
-            Some(Open::Array(items)) => items.push(value),
-            Some(Open::Object(members, name)) => _ = members.insert(std::mem::take(name), value),
+            Some(OpenContainer::Array(items)) => items.push(value),
+            Some(OpenContainer::Object(members, name)) => _ = members.insert(std::mem::take(name), value),
         }
     }
 }
 
-impl Events for Builder {
+impl JsonVisitor for ValueBuilder {
     fn begin(&mut self, object: bool) {
-        self.open.push(if object { Open::Object(Map::new(), String::new()) } else { Open::Array(Vec::new()) });
+        self.open.push(if object {
+            OpenContainer::Object(Map::new(), String::new())
+        } else {
+            OpenContainer::Array(Vec::new())
+        });
     }
 
     fn end(&mut self, _: bool) {
         match self.open.pop() {
-            Some(Open::Array(items)) => self.put(Value::Array(items)),
-            Some(Open::Object(members, _)) => self.put(Value::Object(members)),
+            Some(OpenContainer::Array(items)) => self.put(Value::Array(items)),
+            Some(OpenContainer::Object(members, _)) => self.put(Value::Object(members)),
             None => {}
         }
     }
 
     fn name(&mut self, text: &str) {
-        if let Some(Open::Object(_, name)) = self.open.last_mut() {
+        if let Some(OpenContainer::Object(_, name)) = self.open.last_mut() {
             *name = replaced(text);
         }
     }
@@ -68,11 +72,11 @@ impl Events for Builder {
 }
 
 fn replaced(text: &str) -> String {
-    string(text, |_| Cow::Borrowed("\u{fffd}")).unwrap_or_default().into_owned()
+    unescape(text, |_| Cow::Borrowed("\u{fffd}")).unwrap_or_default().into_owned()
 }
 
 /// What a string in quotes says; `lone` writes half of a surrogate pair. Absent where it is not a string.
-pub(super) fn string(text: &str, lone: impl Fn(u16) -> Cow<'static, str>) -> Option<Cow<'_, str>> {
+pub(super) fn unescape(text: &str, lone: impl Fn(u16) -> Cow<'static, str>) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let Some(first) = inner.find('\\') else { return Some(Cow::Borrowed(inner)) };
     let mut said = String::with_capacity(inner.len());
@@ -82,8 +86,8 @@ pub(super) fn string(text: &str, lone: impl Fn(u16) -> Cow<'static, str>) -> Opt
         rest = &rest[at..];
         let length = match rest.as_bytes().get(1)? {
             b'u' => {
-                let (unit, length) = unit(rest)?;
-                match unit {
+                let (unicode_escape, length) = unicode_escape(rest)?;
+                match unicode_escape {
                     Ok(c) => said.push(c),
                     Err(half) => said.push_str(&lone(half)),
                 }
@@ -112,7 +116,7 @@ pub(super) fn string(text: &str, lone: impl Fn(u16) -> Cow<'static, str>) -> Opt
 }
 
 /// The character that `\u….` escapes at the beginning of a text stand for, or the half of one, and their length.
-pub(super) fn unit(text: &str) -> Option<(Result<char, u16>, usize)> {
+pub(super) fn unicode_escape(text: &str) -> Option<(Result<char, u16>, usize)> {
     let hex = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
     let first = hex(text)?;
     let second = text.get(6..).and_then(hex).filter(|_| (0xd800..0xdc00).contains(&first));

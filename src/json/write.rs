@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Events, string_end, walk};
-use super::value::unit;
+use super::value::unicode_escape;
+use super::visit::{JsonVisitor, string_end, visit};
 
 /// JSON without the space between its parts; strings keep theirs.
 pub fn minified(json: &str) -> Cow<'_, str> {
@@ -30,14 +30,14 @@ pub fn minified(json: &str) -> Cow<'_, str> {
 
 /// JSON with a line for each value, indented by two spaces. A text that is not JSON stays as it is.
 pub fn pretty(json: &str) -> String {
-    let mut lines = Lines { out: String::with_capacity(json.len() * 2), level: 0, first: true, named: false };
-    match walk(json, &mut lines) {
+    let mut lines = PrettyPrinter { out: String::with_capacity(json.len() * 2), level: 0, first: true, named: false };
+    match visit(json, &mut lines) {
         Ok(()) => lines.out,
         Err(_) => json.to_owned(),
     }
 }
 
-struct Lines {
+struct PrettyPrinter {
     out: String,
     level: usize,
     /// Whether the next value is the first of its container.
@@ -46,7 +46,7 @@ struct Lines {
     named: bool,
 }
 
-impl Lines {
+impl PrettyPrinter {
     /// What stands before a value or a name.
     fn lead(&mut self) {
         if std::mem::take(&mut self.named) {
@@ -63,7 +63,7 @@ impl Lines {
     }
 }
 
-impl Events for Lines {
+impl JsonVisitor for PrettyPrinter {
     fn begin(&mut self, object: bool) {
         self.lead();
         self.out.push(if object { '{' } else { '[' });
@@ -99,7 +99,7 @@ pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let (mut from, mut at) = (0, 0);
     while let Some(found) = memchr::memchr(b'\\', json.as_bytes().get(at..).unwrap_or_default()) {
         at += found;
-        at += match unit(&json[at..]) {
+        at += match unicode_escape(&json[at..]) {
             Some((Ok(_), length)) => length,
             Some((Err(_), length)) => {
                 kept.push_str(&json[from..at]);

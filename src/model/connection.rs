@@ -16,16 +16,16 @@ pub struct ConnectionId(pub i64);
 
 /// Whether the vendor is real or emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ConnectionMode {
     Live,
     Sandbox,
 }
 
-words!(Mode { Live => "live", Sandbox => "sandbox" });
+words!(ConnectionMode { Live => "live", Sandbox => "sandbox" });
 
 /// What the vendor last said of the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GrantStatus {
     Active,
     /// The vendor refused the grant: only a person can mend it.
     NeedsReauth,
@@ -33,7 +33,7 @@ pub enum Standing {
     Disconnected,
 }
 
-words!(Standing {
+words!(GrantStatus {
     Active => "active",
     NeedsReauth => "needs_reauth",
     Disconnected => "disconnected",
@@ -51,7 +51,7 @@ pub struct Account {
 pub struct Connection {
     pub id: ConnectionId,
     pub name: ConnectionName,
-    pub mode: Mode,
+    pub mode: ConnectionMode,
     /// Which of the connector's ways of authenticating: the key of its `[auth.*]` table.
     pub auth: String,
     /// Where all of the vendor's traffic is sent instead, paths kept.
@@ -59,14 +59,14 @@ pub struct Connection {
     /// What the user was asked for: subdomain, tenant, issuer.
     pub params: BTreeMap<String, String>,
     /// What was kept from the vendor's answers: `cloud_id`, `realm_id`.
-    pub kept: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
     pub account: Option<Account>,
-    pub scopes_asked: Vec<String>,
+    pub scopes_requested: Vec<String>,
     /// Absent where the vendor does not say.
     pub scopes_granted: Option<Vec<String>>,
-    pub standing: Standing,
+    pub grant_status: GrantStatus,
     /// Why it does not stand as active.
-    pub reason: Option<String>,
+    pub status_reason: Option<String>,
     pub connected_at: Timestamp,
     pub expiry: Expiry,
     pub last_check: Option<Check>,
@@ -78,36 +78,36 @@ pub struct Connection {
 impl Connection {
     /// Whether it leads to the same service: in the same mode, and with the same origin. Records, cursors and events of
     /// one place say nothing of another.
-    pub fn is_at(&self, mode: Mode, origin: Option<&Url>) -> bool {
+    pub fn has_target(&self, mode: ConnectionMode, origin: Option<&Url>) -> bool {
         self.mode == mode && self.origin.as_ref() == origin
     }
 
     /// Whether connecting the same name elsewhere may remove it. What a sandbox or a stand-in holds can be had again; the
     /// grant of a real account cannot, and trying something out must never cost one.
-    pub fn gives_way_to(&self, mode: Mode) -> bool {
-        self.mode == Mode::Sandbox || (self.origin.is_some() && mode == Mode::Live)
+    pub fn is_replaceable_by(&self, mode: ConnectionMode) -> bool {
+        self.mode == ConnectionMode::Sandbox || (self.origin.is_some() && mode == ConnectionMode::Live)
     }
 
     /// Where its traffic goes, if not to the vendor: said wherever the connection is shown.
-    pub fn place(&self) -> Option<String> {
+    pub fn target(&self) -> Option<String> {
         match (&self.origin, self.mode) {
             (Some(origin), _) => Some(format!("via {}", origin.as_str().trim_end_matches('/'))),
-            (None, Mode::Sandbox) => Some("sandbox".to_owned()),
-            (None, Mode::Live) => None,
+            (None, ConnectionMode::Sandbox) => Some("sandbox".to_owned()),
+            (None, ConnectionMode::Live) => None,
         }
     }
 }
 
 /// The command that connects an account of this name at the same place: mode and origin are kept.
-pub fn connect_command(name: &ConnectionName, mode: Mode, origin: Option<&Url>) -> String {
+pub fn connect_command(name: &ConnectionName, mode: ConnectionMode, origin: Option<&Url>) -> String {
     let mut command = format!("integ connect {}", name.connector());
     if let Some(account) = name.account() {
         command.push_str(&format!(" --as {account}"));
     }
     match (origin, mode) {
         (Some(origin), _) => command.push_str(&format!(" --origin {}", origin.as_str().trim_end_matches('/'))),
-        (None, Mode::Sandbox) => command.push_str(" --sandbox"),
-        (None, Mode::Live) => {}
+        (None, ConnectionMode::Sandbox) => command.push_str(" --sandbox"),
+        (None, ConnectionMode::Live) => {}
     }
     command
 }
@@ -121,20 +121,20 @@ pub fn reconnect_command(connection: &Connection) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     pub at: Timestamp,
-    pub healthy: bool,
+    pub passed: bool,
 }
 
 /// Whether a connection works, as far as is recorded. Coarser than what `integ status` says: hooks are told when this
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    Working,
+pub enum ConnectionHealth {
+    Healthy,
     /// The last check or refresh failed, and nothing says that the grant is to blame.
     Failing,
     /// The vendor refused the grant, at a refresh or at a check.
-    Refused,
+    Unauthorized,
     /// Revoked or forgotten at the vendor.
-    Gone,
+    Disconnected,
 }
 
 /// A change of a connection's condition, or of an endpoint's, that somebody may want to know of.
@@ -146,7 +146,7 @@ pub enum Transition {
     /// Of an endpoint: nothing is sent to it any more.
     EndpointDisabled,
     /// Of a stream: a sync would have marked too many records as deleted.
-    SweepHeld,
+    DeletesBlocked,
 }
 
 words!(Transition {
@@ -154,51 +154,51 @@ words!(Transition {
     Failure => "failure",
     Recovery => "recovery",
     EndpointDisabled => "endpoint_disabled",
-    SweepHeld => "sweep_held",
+    DeletesBlocked => "sweep_held",
 });
 
 impl Transition {
     /// What to call the way from one condition to another. A refused grant whose next check fails for another reason is
     /// no news: the failure says nothing of the grant.
-    pub fn between(before: Condition, after: Condition) -> Option<Self> {
+    pub fn between(before: ConnectionHealth, after: ConnectionHealth) -> Option<Self> {
         match (before, after) {
             (before, after) if before == after => None,
-            (_, Condition::Working) => Some(Self::Recovery),
-            (_, Condition::Refused) => Some(Self::NeedsReauth),
-            (Condition::Working, Condition::Failing) => Some(Self::Failure),
-            (_, Condition::Failing | Condition::Gone) => None,
+            (_, ConnectionHealth::Healthy) => Some(Self::Recovery),
+            (_, ConnectionHealth::Unauthorized) => Some(Self::NeedsReauth),
+            (ConnectionHealth::Healthy, ConnectionHealth::Failing) => Some(Self::Failure),
+            (_, ConnectionHealth::Failing | ConnectionHealth::Disconnected) => None,
         }
     }
 }
 
 /// What a health check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding<'a> {
+pub enum CheckRecord<'a> {
     Healthy,
     /// It failed for a reason that says nothing of the grant.
     Failing(&'a str),
     /// The vendor refused the token.
-    Refused(&'a str),
+    Unauthorized(&'a str),
 }
 
 /// A connection that has just been made at the vendor.
 #[derive(Clone, Debug)]
 pub struct NewConnection {
     pub name: ConnectionName,
-    pub mode: Mode,
+    pub mode: ConnectionMode,
     pub auth: String,
     pub origin: Option<Url>,
     pub params: BTreeMap<String, String>,
-    pub kept: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
     pub account: Option<Account>,
-    pub scopes_asked: Vec<String>,
+    pub scopes_requested: Vec<String>,
     pub scopes_granted: Option<Vec<String>>,
     pub connected_at: Timestamp,
 }
 
 /// A connection as it stands after a change of its condition.
 #[derive(Clone, Debug)]
-pub struct Changed {
+pub struct ConnectionTransition {
     pub connection: Connection,
     pub transition: Transition,
 }
@@ -213,9 +213,9 @@ mod tests {
             let origin = origin.map(|origin| origin.parse().unwrap());
             connect_command(&name.parse().unwrap(), mode, origin.as_ref())
         };
-        assert_eq!(command("slack", Mode::Live, None), "integ connect slack");
-        assert_eq!(command("slack@work", Mode::Sandbox, None), "integ connect slack --as work --sandbox");
+        assert_eq!(command("slack", ConnectionMode::Live, None), "integ connect slack");
+        assert_eq!(command("slack@work", ConnectionMode::Sandbox, None), "integ connect slack --as work --sandbox");
         let origin = Some("http://127.0.0.1:9/");
-        assert_eq!(command("slack", Mode::Live, origin), "integ connect slack --origin http://127.0.0.1:9");
+        assert_eq!(command("slack", ConnectionMode::Live, origin), "integ connect slack --origin http://127.0.0.1:9");
     }
 }

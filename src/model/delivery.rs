@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::endpoint::{DisabledReason, EndpointId, Standing};
+use super::endpoint::{DisabledReason, EndpointHealth, EndpointId};
 use super::words::words;
 use crate::clock::Timestamp;
 
@@ -62,9 +62,9 @@ pub struct Delivery {
 
 /// What became of a message that was to be sent.
 #[derive(Clone, Debug)]
-pub enum Sent {
+pub enum MessageInsertResult {
     /// It and its deliveries are durable. Disabled endpoints that would have wanted it get none.
-    Stored { disabled: Vec<EndpointId> },
+    Stored { disabled_endpoints: Vec<EndpointId> },
     /// The same message is known; nothing is sent again.
     Duplicate,
     /// Its id is known with another type or other data; nothing was stored.
@@ -73,7 +73,7 @@ pub enum Sent {
 
 /// One attempt, as the log keeps it.
 #[derive(Clone, Debug, Default)]
-pub struct Attempt {
+pub struct DeliveryAttempt {
     pub started_at: Timestamp,
     pub duration: Duration,
     /// Without the signature's value.
@@ -86,21 +86,21 @@ pub struct Attempt {
 
 /// What an attempt leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct DeliveryUpdate {
     pub status: DeliveryStatus,
     /// When it is to be tried again; absent where it is not.
     pub due_at: Option<Timestamp>,
-    pub standing: Standing,
+    pub endpoint_health: EndpointHealth,
 }
 
 /// A delivery and its endpoint after an attempt was recorded.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedAttempt {
     pub delivery: Delivery,
     /// How the endpoint stands then.
-    pub standing: Standing,
+    pub endpoint_health: EndpointHealth,
     /// What it was disabled for by this attempt.
-    pub disabled: Option<DisabledReason>,
+    pub disabled_reason: Option<DisabledReason>,
 }
 
 /// Which deliveries are asked for.

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::budget::Budget;
 use super::event_type::EventPattern;
-use super::secrets::Secrets;
+use super::secrets::RotatingSecrets;
 use super::words::words;
 use crate::clock::{self, Timestamp};
 use crate::secret::Secret;
@@ -45,14 +45,14 @@ impl fmt::Display for EndpointId {
 
 /// How the waits between attempts grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum BackoffPolicy {
     Exponential,
     Linear,
     /// There is one attempt.
     None,
 }
 
-words!(Policy { Exponential => "exponential", Linear => "linear", None => "none" });
+words!(BackoffPolicy { Exponential => "exponential", Linear => "linear", None => "none" });
 
 /// Why nothing is sent to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +69,9 @@ words!(DisabledReason { User => "user", Gone => "gone", Failing => "failing" });
 
 /// By which rules it is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    pub policy: Policy,
-    pub most_attempts: u32,
+pub struct DeliveryPolicy {
+    pub backoff: BackoffPolicy,
+    pub max_attempts: u32,
     /// For how long a delivery is worth to be tried.
     pub ttl: Duration,
     /// For one attempt, from the connection to the last byte.
@@ -81,7 +81,7 @@ pub struct Rules {
 
 /// How an endpoint stands, as its answers have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct EndpointHealth {
     pub disabled: Option<(DisabledReason, Timestamp)>,
     /// When the failures began of which none was followed by a success.
     pub failing_since: Option<Timestamp>,
@@ -97,23 +97,23 @@ pub struct Endpoint {
     pub description: Option<String>,
     /// None is all.
     pub events: Vec<EventPattern>,
-    pub rules: Rules,
-    pub standing: Standing,
+    pub policy: DeliveryPolicy,
+    pub health: EndpointHealth,
     pub created_at: Timestamp,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: RotatingSecrets,
 }
 
 impl Endpoint {
-    pub fn new(url: Url, secret: Secret, rules: Rules, created_at: Timestamp) -> Self {
+    pub fn new(url: Url, secret: Secret, rules: DeliveryPolicy, created_at: Timestamp) -> Self {
         Self {
             id: EndpointId::random(),
             url,
             description: None,
             events: Vec::new(),
-            rules,
-            standing: Standing::default(),
+            policy: rules,
+            health: EndpointHealth::default(),
             created_at,
-            secrets: Secrets::one(secret),
+            secrets: RotatingSecrets::one(secret),
         }
     }
 

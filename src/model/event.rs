@@ -29,33 +29,33 @@ words!(EventStatus {
 
 /// Whether it is proved that the vendor sent an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventProof {
+pub enum EventVerification {
     Verified,
     /// The service signs nothing: only who knows the URL can send.
     Unsigned,
     /// The signature covers too little, and the vendor is still to be asked. Nobody handles it until then.
-    Asking,
+    Unconfirmed,
     /// The vendor says that it did not send it.
-    Refused,
+    Rejected,
 }
 
-words!(EventProof {
+words!(EventVerification {
     Verified => "verified",
     Unsigned => "unsigned",
-    Asking => "asking",
-    Refused => "refused",
+    Unconfirmed => "asking",
+    Rejected => "refused",
 });
 
-impl EventProof {
+impl EventVerification {
     /// Whether what the event says may be acted upon.
-    pub fn may_be_handled(self) -> bool {
+    pub fn is_trusted(self) -> bool {
         matches!(self, Self::Verified | Self::Unsigned)
     }
 }
 
 /// One request that was taken, with its events.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct InboundDelivery {
     pub connection: ConnectionId,
     pub received_at: Timestamp,
     pub headers: Vec<(String, String)>,
@@ -63,9 +63,9 @@ pub struct Delivery {
     pub query: String,
     pub body: Vec<u8>,
     pub events: Vec<NewEvent>,
-    pub proof: EventProof,
+    pub verification: EventVerification,
     /// Whether anybody is to handle them.
-    pub handled: bool,
+    pub needs_handling: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -73,44 +73,44 @@ pub struct NewEvent {
     pub delivery_id: String,
     /// Whether the request named its delivery, or the connector says that equal bodies are one event. Equal signed bytes of
     /// two requests that name none are two events.
-    pub named: bool,
+    pub has_delivery_id: bool,
     /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
     pub digest: Option<[u8; 32]>,
     /// Of what was signed, where the signature does not cover the id.
-    pub signed: Option<[u8; 32]>,
+    pub signed_digest: Option<[u8; 32]>,
     pub kind: String,
     pub account: Option<String>,
     pub resource: Option<String>,
     pub actor: Option<String>,
     pub occurred_at: Option<Timestamp>,
     /// The event within a batch, as JSON.
-    pub item: Option<String>,
+    pub batch_item: Option<String>,
 }
 
 /// What became of an event that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum EventInsertResult {
     New(EventId),
     Duplicate(EventId),
     /// It came before and was dead: it waits to be handled again.
-    Restarted(EventId),
+    Requeued(EventId),
     /// Its id is known with another body: it was put aside.
     Conflict(EventId),
     /// So it is, and as many bodies as an event may have wait to be resolved: it was not stored.
-    Crowded(EventId),
+    TooManyConflicts(EventId),
     /// So it is, and of the other one the vendor is still to be asked: the vendor should send it again later.
-    Undecided(EventId),
+    Unconfirmed(EventId),
 }
 
-impl Taken {
+impl EventInsertResult {
     pub fn id(self) -> EventId {
         match self {
             Self::New(id)
             | Self::Duplicate(id)
-            | Self::Restarted(id)
+            | Self::Requeued(id)
             | Self::Conflict(id)
-            | Self::Crowded(id)
-            | Self::Undecided(id) => id,
+            | Self::TooManyConflicts(id)
+            | Self::Unconfirmed(id) => id,
         }
     }
 }
@@ -128,87 +128,87 @@ pub struct StoredEvent {
     pub occurred_at: Option<Timestamp>,
     pub received_at: Timestamp,
     pub status: EventStatus,
-    pub proof: EventProof,
+    pub verification: EventVerification,
     pub attempts: u32,
     pub last_error: Option<String>,
-    pub conflicts: u32,
+    pub conflict_count: u32,
 }
 
 /// The request of an event, byte for byte, and the event within it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct RawRequest {
     pub headers: Vec<(String, String)>,
     pub query: String,
     pub body: Vec<u8>,
-    pub item: Option<String>,
+    pub batch_item: Option<String>,
     /// Whether it is the first event of its request.
-    pub first: bool,
+    pub is_first_of_request: bool,
 }
 
 /// An event that waits to be handled.
 #[derive(Clone, Copy, Debug)]
-pub struct Waiting {
+pub struct QueuedEvent {
     pub id: EventId,
     pub due_at: Timestamp,
-    pub proof: EventProof,
+    pub verification: EventVerification,
     pub attempts: u32,
     /// The handlers that have done with it, as a set of bits.
-    pub done: u32,
+    pub completed_handlers: u32,
 }
 
 /// How an attempt to handle an event ended.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct AttemptResult {
     pub id: EventId,
     pub status: EventStatus,
     /// When it is tried again.
     pub due_at: Option<Timestamp>,
     pub error: Option<String>,
-    pub done: u32,
+    pub completed_handlers: u32,
 }
 
 /// Which events are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct EventFilter {
     pub connection: Option<ConnectionId>,
     pub status: Option<EventStatus>,
     /// Types or patterns, `charge.*`; all where empty.
     pub kinds: Vec<String>,
     /// Only those with other bodies under their id.
-    pub conflicts: bool,
+    pub only_conflicts: bool,
     pub since: Option<Timestamp>,
     pub limit: u32,
 }
 
 /// A body that came under the id of an event that has another.
 #[derive(Clone, Debug)]
-pub struct Conflict {
+pub struct EventConflict {
     pub kind: String,
     pub received_at: Timestamp,
-    pub proof: EventProof,
-    pub kept: Kept,
+    pub verification: EventVerification,
+    pub request: RawRequest,
 }
 
 /// Which of the bodies of one delivery id are events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holding {
+pub enum ConflictResolution {
     /// The one that came first: the others are removed.
-    Stored,
+    KeepFirst,
     /// The one of this number, counted from 1 in the order in which they came: it becomes an event, the others are removed,
     /// and the one that came first is not handled if it still waits.
-    Other(usize),
+    KeepNumber(usize),
     /// All: each becomes an event of its own.
-    All,
+    KeepAll,
 }
 
 /// What goes when its time is over.
 #[derive(Clone, Copy, Debug)]
-pub struct Pruning {
+pub struct PruneRequest {
     pub connection: ConnectionId,
     /// Those that were processed and came before this.
     pub before: Timestamp,
     /// The ids of deliveries stay, by which one that comes again is known: nothing else tells how old it is.
     pub keeps_ids: bool,
     /// Also those that are dead.
-    pub dead: bool,
+    pub include_dead: bool,
 }

@@ -17,8 +17,8 @@ pub struct EventType(String);
 pub enum EventPattern {
     All,
     /// With the dot at its end.
-    Below(String),
-    One(EventType),
+    Prefix(String),
+    Exact(EventType),
 }
 
 impl EventType {
@@ -51,8 +51,8 @@ impl EventPattern {
     pub fn matches(&self, kind: &EventType) -> bool {
         match self {
             Self::All => true,
-            Self::Below(prefix) => kind.0.starts_with(prefix.as_str()),
-            Self::One(one) => one == kind,
+            Self::Prefix(prefix) => kind.0.starts_with(prefix.as_str()),
+            Self::Exact(one) => one == kind,
         }
     }
 }
@@ -64,8 +64,8 @@ impl FromStr for EventPattern {
         let wrong = |_| format!("{text:?} is no pattern of events: invoice.paid, invoice.* or *");
         match text.strip_suffix(".*") {
             _ if text == "*" => Ok(Self::All),
-            Some(prefix) => EventType::from_str(prefix).map(|prefix| Self::Below(format!("{prefix}."))).map_err(wrong),
-            None => EventType::from_str(text).map(Self::One).map_err(wrong),
+            Some(prefix) => EventType::from_str(prefix).map(|prefix| Self::Prefix(format!("{prefix}."))).map_err(wrong),
+            None => EventType::from_str(text).map(Self::Exact).map_err(wrong),
         }
     }
 }
@@ -74,8 +74,8 @@ impl fmt::Display for EventPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("*"),
-            Self::Below(prefix) => write!(f, "{prefix}*"),
-            Self::One(one) => one.fmt(f),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Exact(one) => one.fmt(f),
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn matches_type(wanted: &str, kind: &str) -> bool {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct KnownType {
+pub struct EventTypeDefinition {
     pub kind: String,
     pub description: String,
     pub sample: Option<Value>,

@@ -12,11 +12,11 @@ pub struct Expiry {
     /// By the clock of this machine as it was then.
     pub issued_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
-    pub refreshable: bool,
+    pub is_refreshable: bool,
     /// When the refresh token ends, if the vendor says so.
     pub refresh_expires_at: Option<Timestamp>,
     /// When the grant was last presented for a refresh whose answer was never stored.
-    pub presented_at: Option<Timestamp>,
+    pub refresh_started_at: Option<Timestamp>,
 }
 
 impl Expiry {
@@ -25,7 +25,7 @@ impl Expiry {
     const LONGEST_LIFETIME_SECS: i64 = 366 * 86_400;
 
     /// Seconds that the access token was issued for.
-    pub fn lifetime(&self) -> Option<u32> {
+    pub fn lifetime_secs(&self) -> Option<u32> {
         let seconds = self.expires_at?.as_second() - self.issued_at?.as_second();
         u32::try_from(seconds).ok()
     }
@@ -33,7 +33,7 @@ impl Expiry {
     /// Returns the seconds that the refresh token has left, negative once it has expired; absent if no end is known.
     ///
     /// The end of one that was issued under a fast clock says nothing.
-    pub fn refresh_left(&self, now: Timestamp) -> Option<i64> {
+    pub fn refresh_remaining_secs(&self, now: Timestamp) -> Option<i64> {
         let end = self.refresh_expires_at?.as_second();
         let issued_at = self.issued_at.map_or(i64::MIN, Timestamp::as_second);
         let tolerance = i64::try_from(CLOCK_TOLERANCE.as_secs()).unwrap_or_default();
@@ -49,16 +49,16 @@ impl Expiry {
     ///
     /// Nothing is left of a token that was issued in the future: the clock was fast then, and nobody can say when the
     /// token really ends. Its stored end alone would keep it in use for years.
-    pub fn left(&self, now: Timestamp) -> Option<i64> {
+    pub fn remaining_secs(&self, now: Timestamp) -> Option<i64> {
         let mut end = self.expires_at?.as_second();
         if let Some(issued_at) = self.issued_at {
             // Of a short life, a tolerance of a minute would be most.
-            let quarter = i64::from(self.lifetime().unwrap_or_default() / 4);
+            let quarter = i64::from(self.lifetime_secs().unwrap_or_default() / 4);
             let tolerance = quarter.min(i64::try_from(CLOCK_TOLERANCE.as_secs()).unwrap_or_default());
             if issued_at.as_second() > now.as_second() + tolerance {
                 return Some(0);
             }
-            if self.refreshable {
+            if self.is_refreshable {
                 end = end.min(issued_at.as_second() + Self::LONGEST_LIFETIME_SECS);
             }
         }
@@ -68,7 +68,7 @@ impl Expiry {
 
 /// The OAuth client that a grant was issued to; a refresh token works for no other.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ClientCredentials {
     pub id: String,
     pub secret: Option<Secret>,
 }
@@ -81,17 +81,17 @@ pub struct Grant {
     pub refresh_token: Option<Secret>,
     /// Further secrets of the connection by the name that templates use: `user_token`, `account_sid`.
     pub fields: BTreeMap<String, Secret>,
-    pub client: Option<Client>,
+    pub client: Option<ClientCredentials>,
     pub issued_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub refresh_expires_at: Option<Timestamp>,
     /// How a new access token is had without a person.
-    pub renewal: Renewal,
+    pub refresh_method: RefreshMethod,
 }
 
 /// How a new access token is had without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
+pub enum RefreshMethod {
     /// Not at all: a key, or an OAuth answer without a refresh token.
     None,
     /// By a refresh token, which one use may use up.
@@ -101,14 +101,14 @@ pub enum Renewal {
     ClientCredentials,
 }
 
-words!(Renewal {
+words!(RefreshMethod {
     None => "none",
     RefreshToken => "refresh_token",
     ReusableRefreshToken => "reusable_refresh_token",
     ClientCredentials => "client_credentials",
 });
 
-impl Renewal {
+impl RefreshMethod {
     pub fn has_refresh_token(self) -> bool {
         matches!(self, Self::RefreshToken | Self::ReusableRefreshToken)
     }
@@ -121,28 +121,28 @@ impl Grant {
         u32::try_from(seconds).ok()
     }
 
-    pub fn refreshable(&self) -> bool {
-        self.renewal != Renewal::None
+    pub fn is_refreshable(&self) -> bool {
+        self.refresh_method != RefreshMethod::None
     }
 }
 
 /// Where the secrets of a connection are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SecretStorage {
     Store,
     Keyring,
 }
 
 /// That a grant was shown to the vendor, and no answer is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presented {
+pub struct RefreshAttempt {
     pub at: Timestamp,
 }
 
 /// Whether a write that names the generation it replaces was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Written {
+pub enum GrantWriteResult {
     /// The grant now has this generation.
     Done { generation: u64 },
     /// Another grant has taken its place; nothing was written.
@@ -153,25 +153,25 @@ pub enum Written {
 #[derive(Clone, Debug)]
 pub struct StoredGrant {
     pub generation: u64,
-    pub presented: Option<Presented>,
+    pub refresh_attempt: Option<RefreshAttempt>,
     /// It came from a backup, and a refresh since then may have used it up.
-    pub restored: bool,
+    pub is_from_backup: bool,
     /// Where it belongs. It may yet be in the store: see `grant`.
-    pub place: Place,
+    pub storage: SecretStorage,
     /// All of it, where its secrets are in the store.
     pub grant: Option<Grant>,
     /// What is not secret of it, to make it whole with what an entry of the OS keyring holds.
-    pub facts: Facts,
+    pub metadata: GrantMetadata,
 }
 
 /// What is not secret of a grant.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct GrantMetadata {
     pub client_id: Option<String>,
     pub issued_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub refresh_expires_at: Option<Timestamp>,
-    pub renewal: Renewal,
+    pub refresh_method: RefreshMethod,
 }
 
 #[cfg(test)]

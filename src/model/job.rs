@@ -1,7 +1,7 @@
 //! Jobs: runs of a sync, what each was to do, how it went, and what it brought.
 
 use super::name::ConnectionName;
-use super::record::{Counts, Traffic};
+use super::record::{RecordCounts, Traffic};
 use super::stream::StreamId;
 use super::words::words;
 use crate::clock::Timestamp;
@@ -11,7 +11,7 @@ pub struct JobId(pub i64);
 
 /// What a sync asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum SyncMode {
     /// What is new; all of it where there is no cursor yet.
     #[default]
     Incremental,
@@ -21,10 +21,10 @@ pub enum Mode {
     Backfill,
 }
 
-words!(Mode { Incremental => "incremental", Full => "full", Backfill => "backfill" });
+words!(SyncMode { Incremental => "incremental", Full => "full", Backfill => "backfill" });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobState {
+pub enum JobStatus {
     /// Under way, or cut off: a job does not know that its process died.
     Running,
     Done,
@@ -32,16 +32,16 @@ pub enum JobState {
     Skipped,
     Failed,
     /// The vendor's rate limit ended it.
-    Limited,
+    RateLimited,
     Cancelled,
 }
 
-words!(JobState {
+words!(JobStatus {
     Running => "running",
     Done => "done",
     Skipped => "skipped",
     Failed => "failed",
-    Limited => "limited",
+    RateLimited => "limited",
     Cancelled => "cancelled",
 });
 
@@ -49,7 +49,7 @@ words!(JobState {
 #[derive(Clone, Debug)]
 pub struct NewJob {
     pub stream: StreamId,
-    pub mode: Mode,
+    pub mode: SyncMode,
     pub since: Option<String>,
     pub until: Option<String>,
     pub started_at: Timestamp,
@@ -57,12 +57,12 @@ pub struct NewJob {
 
 /// How a job ended.
 #[derive(Clone, Debug)]
-pub struct EndedJob {
+pub struct JobResult {
     pub id: JobId,
-    pub state: JobState,
+    pub status: JobStatus,
     pub error: Option<String>,
     /// The error's code.
-    pub code: Option<String>,
+    pub error_code: Option<String>,
     pub resumes_at: Option<Timestamp>,
     /// What was asked without bringing a page.
     pub traffic: Traffic,
@@ -75,15 +75,15 @@ pub struct Job {
     pub connection: ConnectionName,
     pub stream_id: StreamId,
     pub stream: String,
-    pub mode: Mode,
-    pub state: JobState,
+    pub mode: SyncMode,
+    pub status: JobStatus,
     pub since: Option<String>,
     pub until: Option<String>,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub resumes_at: Option<Timestamp>,
-    pub counts: Counts,
+    pub counts: RecordCounts,
     pub traffic: Traffic,
     pub error: Option<String>,
-    pub code: Option<String>,
+    pub error_code: Option<String>,
 }

@@ -19,16 +19,16 @@ pub mod subscription;
 pub mod webhook;
 pub mod words;
 
-pub use app::App;
+pub use app::OAuthApp;
 pub use budget::Budget;
 pub use connection::{
-    Account, Changed, Check, Condition, Connection, ConnectionId, Finding, Mode, NewConnection, Standing, Transition,
-    connect_command, reconnect_command,
+    Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
+    GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
 pub use endpoint::{DisabledReason, Endpoint, EndpointId};
-pub use event::{EventId, EventProof, EventStatus};
-pub use event_type::{EventPattern, EventType, KnownType, matches_type};
-pub use grant::{Client, Expiry, Grant, Renewal, StoredGrant};
+pub use event::{EventId, EventStatus, EventVerification};
+pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_type};
+pub use grant::{ClientCredentials, Expiry, Grant, RefreshMethod, StoredGrant};
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use schedule::Schedule;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::job::JobId;
-use super::stream::{PartId, StreamId};
+use super::stream::{PartitionId, StreamId};
 use super::words::words;
 use crate::clock::Timestamp;
 
@@ -20,16 +20,16 @@ pub struct NewRecord {
     pub json: String,
     pub hash: Hash,
     /// It says of itself that it is gone.
-    pub deleted: bool,
+    pub is_deleted: bool,
 }
 
 /// Where a list stands once a page of it is kept.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum PageCheckpoint {
     /// Before its end; JSON.
-    Under(String),
+    InProgress(String),
     /// All of it is read, and `cursor` is where the next one begins.
-    End { cursor: Option<String>, parent_version: Option<u64> },
+    Complete { cursor: Option<String>, parent_version: Option<u64> },
     /// The same beside the incremental cursor, which stays.
     Backfill(Option<String>),
 }
@@ -39,42 +39,42 @@ pub enum Place {
 pub struct NewPage {
     pub job: JobId,
     pub stream: StreamId,
-    pub part: PartId,
+    pub partition: PartitionId,
     pub records: Vec<NewRecord>,
     /// The keys of records that were met and are known to be as they were.
-    pub known: Vec<String>,
+    pub unchanged_keys: Vec<String>,
     /// The keys of records that are gone.
-    pub gone: Vec<String>,
+    pub deleted_keys: Vec<String>,
     /// Whether what is not met is gone in the end.
-    pub sweeping: bool,
+    pub is_full_list: bool,
     /// It was read a moment ago: what is as it was is not counted twice.
-    pub again: bool,
-    pub place: Place,
+    pub is_verification_pass: bool,
+    pub checkpoint: PageCheckpoint,
     pub traffic: Traffic,
     pub now: Timestamp,
 }
 
 /// A record that the vendor sent by itself.
 #[derive(Clone, Debug)]
-pub struct Pushed {
+pub struct PushedRecord {
     pub stream: StreamId,
-    pub part: PartId,
+    pub partition: PartitionId,
     pub record: NewRecord,
     /// What it is newer by, as the vendor wrote it.
-    pub at: Option<String>,
+    pub cursor_value: Option<String>,
     /// When it was so.
-    pub told_at: Timestamp,
+    pub vendor_updated_at: Timestamp,
     pub now: Timestamp,
 }
 
 /// A record with the list that it belongs to, and when it was as it is kept.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct RecordSnapshot {
     pub record: StoredRecord,
-    pub part: PartId,
+    pub partition: PartitionId,
     pub as_of: Timestamp,
     /// What it was newer by when it was deleted, where an event said so.
-    pub deleted_as: Option<String>,
+    pub deleted_cursor: Option<String>,
 }
 
 /// What it took to get it.
@@ -87,14 +87,14 @@ pub struct Traffic {
 
 /// What became of the records that came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct RecordCounts {
     pub added: u64,
     pub changed: u64,
     pub deleted: u64,
     pub unchanged: u64,
 }
 
-impl std::ops::AddAssign for Counts {
+impl std::ops::AddAssign for RecordCounts {
     fn add_assign(&mut self, other: Self) {
         self.added += other.added;
         self.changed += other.changed;
@@ -105,13 +105,13 @@ impl std::ops::AddAssign for Counts {
 
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RecordChange {
     Added,
     Changed,
     Deleted,
 }
 
-words!(Change { Added => "added", Changed => "changed", Deleted => "deleted" });
+words!(RecordChange { Added => "added", Changed => "changed", Deleted => "deleted" });
 
 /// A record as it is kept.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ pub struct StoredRecord {
     pub key: String,
     pub json: String,
     pub version: u64,
-    pub(crate) added: u64,
+    pub(crate) added_version: u64,
     pub first_seen_at: Timestamp,
     pub changed_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
@@ -128,21 +128,21 @@ pub struct StoredRecord {
 
 impl StoredRecord {
     /// What happened to it since a version.
-    pub fn change(&self, since: u64) -> Change {
+    pub fn change(&self, since: u64) -> RecordChange {
         match self.deleted_at {
-            Some(_) => Change::Deleted,
-            None if self.added > since => Change::Added,
-            None => Change::Changed,
+            Some(_) => RecordChange::Deleted,
+            None if self.added_version > since => RecordChange::Added,
+            None => RecordChange::Changed,
         }
     }
 }
 
 /// A part whose full list was read to its end.
 #[derive(Clone, Debug)]
-pub struct FullList {
-    pub part: PartId,
+pub struct CompletedList {
+    pub partition: PartitionId,
     /// The store's version when the list began: what changed later came by another way, and is not missing from it.
-    pub begun: u64,
+    pub start_version: u64,
     /// Where the next list begins, and the version of the parent's record.
     pub cursor: Option<String>,
     pub parent_version: Option<u64>,
@@ -150,12 +150,12 @@ pub struct FullList {
 
 /// How a sweep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweep {
+pub enum SweepResult {
     Done {
         deleted: u64,
     },
     /// It would have taken more than half of the stream: nothing was deleted, and no cursor moved.
-    Held {
+    Blocked {
         missing: u64,
         known: u64,
     },

@@ -7,10 +7,10 @@ use crate::secret::Secret;
 
 /// The one in force comes first. Written as JSON with the values in clear: the store encrypts it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Secrets(Vec<Kept>);
+pub(crate) struct RotatingSecrets(Vec<RotatedSecret>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
+struct RotatedSecret {
     #[serde(serialize_with = "expose", deserialize_with = "conceal")]
     value: Secret,
     /// Unix seconds until which it is good; absent for the one in force.
@@ -20,7 +20,7 @@ struct Kept {
     replaced: Option<i64>,
 }
 
-impl Kept {
+impl RotatedSecret {
     /// An old secret that was replaced in the future is good no more: the clock was fast then, and its end is not known.
     fn is_good(&self, now: Timestamp) -> bool {
         let replaced = self.replaced.and_then(|at| Timestamp::from_second(at).ok());
@@ -37,9 +37,9 @@ fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Erro
     String::deserialize(deserializer).map(Secret::new)
 }
 
-impl Secrets {
+impl RotatingSecrets {
     pub(crate) fn one(secret: Secret) -> Self {
-        Self(vec![Kept { value: secret, until: None, replaced: None }])
+        Self(vec![RotatedSecret { value: secret, until: None, replaced: None }])
     }
 
     /// Those that are good now, the one in force first.
@@ -60,7 +60,7 @@ impl Secrets {
             old.replaced = old.replaced.or(Some(now.as_second()));
         }
         self.0.retain(|old| old.value.expose() != secret.expose() && old.is_good(now));
-        self.0.insert(0, Kept { value: secret, until: None, replaced: None });
+        self.0.insert(0, RotatedSecret { value: secret, until: None, replaced: None });
     }
 }
 
@@ -72,12 +72,12 @@ mod tests {
     fn attack_m9_an_old_secret_does_not_outlive_a_clock_that_was_fast() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let year = 365 * 86_400;
-        let mut secrets = Secrets::one(Secret::from("leaked"));
+        let mut secrets = RotatingSecrets::one(Secret::from("leaked"));
         secrets.rotate(Secret::from("new"), at(year + 3600), at(year));
-        let read = |secrets: &Secrets, now| {
-            serde_json::from_value::<Secrets>(serde_json::to_value(secrets).unwrap()).unwrap().current(at(now))
+        let read = |secrets: &RotatingSecrets, now| {
+            serde_json::from_value::<RotatingSecrets>(serde_json::to_value(secrets).unwrap()).unwrap().current(at(now))
         };
-        let good = |secrets: &Secrets, now| read(secrets, now).len();
+        let good = |secrets: &RotatingSecrets, now| read(secrets, now).len();
         assert_eq!(good(&secrets, year + 3599), 2);
         assert_eq!(good(&secrets, year + 3600), 1);
         assert_eq!(good(&secrets, 100), 1, "nobody wants it for a year");

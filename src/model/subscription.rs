@@ -21,31 +21,31 @@ impl std::fmt::Display for SubscriptionId {
 
 /// How far a subscription has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionState {
+pub enum SubscriptionStatus {
     /// The vendor was asked, and no answer is stored: nobody can say whether it has made one.
-    Asking,
+    Creating,
     Active,
     /// It is not wanted any more, and the vendor may have it still.
-    Ending,
+    Deleting,
 }
 
-words!(SubscriptionState { Asking => "asking", Active => "active", Ending => "ending" });
+words!(SubscriptionStatus { Creating => "asking", Active => "active", Deleting => "ending" });
 
 /// What the vendor is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct SubscriptionRequest {
     pub connection: ConnectionId,
     pub url: String,
     pub events: Vec<String>,
     /// The parameters of the action that the user gave.
-    pub given: BTreeMap<String, Value>,
-    pub nonce: String,
+    pub params: BTreeMap<String, Value>,
+    pub idempotency_key: String,
 }
 
 /// What the vendor answered.
 #[derive(Clone, Debug, Default)]
-pub struct Made {
-    pub kept: BTreeMap<String, String>,
+pub struct SubscriptionResult {
+    pub metadata: BTreeMap<String, String>,
     pub secret: Option<Secret>,
     pub expires_at: Option<Timestamp>,
 }
@@ -54,14 +54,14 @@ pub struct Made {
 pub struct Subscription {
     pub id: SubscriptionId,
     pub name: ConnectionName,
-    pub wanted: Wanted,
-    pub state: SubscriptionState,
-    pub kept: BTreeMap<String, String>,
+    pub request: SubscriptionRequest,
+    pub status: SubscriptionStatus,
+    pub metadata: BTreeMap<String, String>,
     pub created_at: Timestamp,
     pub renewed_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     /// When renewing or ending it was last tried in vain.
-    pub tried_at: Option<Timestamp>,
+    pub last_failed_at: Option<Timestamp>,
     /// How often, since it last worked.
     pub failures: u32,
     pub last_error: Option<String>,

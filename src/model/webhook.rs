@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::connection::ConnectionId;
-use super::secrets::Secrets;
+use super::secrets::RotatingSecrets;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
@@ -17,14 +17,14 @@ pub struct Webhook {
     /// The port of this machine that was last listened at.
     pub port: Option<u16>,
     pub params: BTreeMap<String, String>,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: RotatingSecrets,
     /// Those that vendors made for their subscriptions, the newest first.
-    pub(crate) subscribed: Vec<Secret>,
+    pub(crate) subscription_secrets: Vec<Secret>,
 }
 
 impl Webhook {
     /// The secrets that are good now, the one in force first.
     pub fn secrets(&self, now: Timestamp) -> Vec<Secret> {
-        self.subscribed.iter().cloned().chain(self.secrets.current(now)).collect()
+        self.subscription_secrets.iter().cloned().chain(self.secrets.current(now)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Hooks: telling the user's own programs that a connection broke, or works again, or that an endpoint was disabled.
 //!
-//! What to tell is decided by the store ([`crate::store::Changed`]): one process of many sees a change, once. Telling is
+//! What to tell is decided by the store ([`crate::store::ConnectionTransition`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
 //! own work, with no lock of ours held because of it, and the command waits for the last of them when its work is done.
 //!
@@ -23,23 +23,23 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::task::JoinSet;
 
-pub use notice::{Notice, VARIABLES};
+pub use notice::{Notification, VARIABLES};
 pub use post::signing_secret;
 
 use crate::clock::Stopwatch;
 use crate::config::{Config, NotifyConfig};
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::http::egress::Guard;
+use crate::http::egress::EgressGuard;
 use crate::http::{Client, HttpError};
 use crate::program::{self, ProgramError};
-use crate::signing::standard::SecretError;
+use crate::signing::standard::SigningSecretError;
 
 /// Hooks that run at the same time.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT: usize = 4;
 
 /// How long a hook that did not answer is left alone.
-const SILENCE: Duration = Duration::from_secs(60);
+const MUTE_DURATION: Duration = Duration::from_secs(60);
 
 /// Why somebody was not told.
 #[derive(Debug, Error)]
@@ -47,15 +47,15 @@ pub enum NotifyError {
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error("{what} did not answer within {after_secs} s")]
-    TooLong { what: String, after_secs: u64 },
+    TimedOut { what: String, after_secs: u64 },
     #[error("notify.url has no secret to sign with")]
     NoSecret,
     #[error("the secret of {origin} cannot be used: {source}")]
-    Secret { origin: String, source: SecretError },
+    InvalidSecret { origin: String, source: SigningSecretError },
     #[error(transparent)]
     SecretFile(#[from] TrustError),
     #[error("{} with the secret for notify.url is missing", path.display())]
-    SecretMissing { path: std::path::PathBuf },
+    SecretFileNotFound { path: std::path::PathBuf },
     #[error("{host} answered with status {status}")]
     Status { host: String, status: u16 },
     #[error(transparent)]
@@ -64,11 +64,11 @@ pub enum NotifyError {
 
 impl NotifyError {
     /// Whether the next attempt would as likely be waited for in vain.
-    fn is_silence(&self) -> bool {
+    fn is_unreachable(&self) -> bool {
         matches!(
             self,
-            Self::TooLong { .. }
-                | Self::Program(ProgramError::TooLong { .. })
+            Self::TimedOut { .. }
+                | Self::Program(ProgramError::TimedOut { .. })
                 | Self::Http(HttpError::Timeout { .. } | HttpError::Connect { .. })
         )
     }
@@ -77,21 +77,21 @@ impl NotifyError {
 impl Remedy for NotifyError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Program(ProgramError::Words) => {
+            Self::Program(ProgramError::InvalidQuoting) => {
                 Diagnostic::new(Kind::Usage, "invalid_config").run("integ config set notify.command COMMAND")
             }
-            Self::Program(ProgramError::Start { .. }) => {
+            Self::Program(ProgramError::Spawn { .. }) => {
                 Diagnostic::new(Kind::Failed, "notify_command").run("integ config set notify.command COMMAND")
             }
-            Self::Program(ProgramError::Ended { .. }) => Diagnostic::new(Kind::Failed, "notify_command"),
-            Self::TooLong { .. } | Self::Program(ProgramError::TooLong { .. }) => {
+            Self::Program(ProgramError::Failed { .. }) => Diagnostic::new(Kind::Failed, "notify_command"),
+            Self::TimedOut { .. } | Self::Program(ProgramError::TimedOut { .. }) => {
                 Diagnostic::new(Kind::Temporary, "notify_timeout").run("integ config set notify.timeout 30s")
             }
             Self::NoSecret => Diagnostic::new(Kind::Usage, "no_notify_secret").run(NEW_SECRET),
-            Self::Secret { .. } => {
+            Self::InvalidSecret { .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_notify_secret").hint(Hint::new("make another:", NEW_SECRET))
             }
-            Self::SecretMissing { .. } => {
+            Self::SecretFileNotFound { .. } => {
                 Diagnostic::new(Kind::Failed, "no_secret_file").run("integ config set notify.secret_file PATH")
             }
             Self::SecretFile(error) => error.diagnostic(),
@@ -110,23 +110,23 @@ pub struct Notifier {
     shared: Arc<Shared>,
     running: Mutex<JoinSet<()>>,
     /// Whose turn it is, of the changes of one connection.
-    turns: Mutex<HashMap<String, Arc<Turn<()>>>>,
+    locks: Mutex<HashMap<String, Arc<Turn<()>>>>,
 }
 
 struct Shared {
     config: NotifyConfig,
     http: Client,
     slots: Semaphore,
-    command: Hook,
-    url: Hook,
+    command: HookState,
+    url: HookState,
 }
 
 /// What became of one of the two ways so far.
 #[derive(Default)]
-struct Hook {
+struct HookState {
     /// When it last did not answer.
-    silent: Mutex<Option<Stopwatch>>,
-    untold: AtomicU32,
+    muted_since: Mutex<Option<Stopwatch>>,
+    skipped: AtomicU32,
 }
 
 impl std::fmt::Debug for Notifier {
@@ -138,31 +138,31 @@ impl std::fmt::Debug for Notifier {
 impl Notifier {
     pub fn new(config: &Config) -> Self {
         let shared = Shared {
-            http: Client::guarded(config.notify.timeout, Guard::new(&config.http.allow)),
+            http: Client::guarded(config.notify.timeout, EgressGuard::new(&config.http.allow)),
             config: config.notify.clone(),
-            slots: Semaphore::new(AT_ONCE),
-            command: Hook::default(),
-            url: Hook::default(),
+            slots: Semaphore::new(MAX_CONCURRENT),
+            command: HookState::default(),
+            url: HookState::default(),
         };
-        Self { shared: Arc::new(shared), running: Mutex::default(), turns: Mutex::default() }
+        Self { shared: Arc::new(shared), running: Mutex::default(), locks: Mutex::default() }
     }
 
     /// Whether anybody wants to know of this.
-    pub fn wants(&self, notice: &Notice) -> bool {
+    pub fn is_enabled_for(&self, notice: &Notification) -> bool {
         let config = &self.shared.config;
         config.on.contains(&notice.transition) && (config.command.is_some() || config.url.is_some())
     }
 
     /// Begins to tell; [`Self::finish`] waits. To be called inside the runtime.
-    pub fn tell(&self, notice: Notice) {
-        if !self.wants(&notice) {
+    pub fn notify(&self, notice: Notification) {
+        if !self.is_enabled_for(&notice) {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
             tracing::warn!(subject = notice.subject(), "a hook was not told: there is no runtime");
             return;
         };
-        let turn = Arc::clone(held(&self.turns).entry(notice.subject().to_owned()).or_default());
+        let turn = Arc::clone(held(&self.locks).entry(notice.subject().to_owned()).or_default());
         let shared = Arc::clone(&self.shared);
         let task = async move {
             let _turn = turn.lock().await;
@@ -186,7 +186,7 @@ impl Notifier {
             _ = tokio::signal::ctrl_c() => running.shutdown().await,
         }
         for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
-            let untold = hook.untold.swap(0, Ordering::Relaxed);
+            let untold = hook.skipped.swap(0, Ordering::Relaxed);
             if untold > 0 {
                 tracing::warn!("{name} was not tried for {untold} further changes, because it had not answered");
             }
@@ -195,7 +195,7 @@ impl Notifier {
 }
 
 impl Shared {
-    async fn deliver(&self, notice: &Notice) {
+    async fn deliver(&self, notice: &Notification) {
         let command = async {
             if let Some(command) = &self.config.command {
                 self.command.attempt(notice, self.run(command, notice)).await;
@@ -211,22 +211,22 @@ impl Shared {
 }
 
 impl Shared {
-    async fn run(&self, command: &str, notice: &Notice) -> Result<(), NotifyError> {
+    async fn run(&self, command: &str, notice: &Notification) -> Result<(), NotifyError> {
         let variables = notice.variables().into_iter().map(|(name, value)| (name.to_owned(), value));
         let input = format!("{}\n", notice.json());
         Ok(program::run(command, self.config.timeout, variables, input.as_bytes()).await?)
     }
 }
 
-impl Hook {
-    async fn attempt(&self, notice: &Notice, telling: impl Future<Output = Result<(), NotifyError>>) {
-        if held(&self.silent).is_some_and(|since| since.elapsed() < SILENCE) {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+impl HookState {
+    async fn attempt(&self, notice: &Notification, telling: impl Future<Output = Result<(), NotifyError>>) {
+        if held(&self.muted_since).is_some_and(|since| since.elapsed() < MUTE_DURATION) {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let Err(error) = telling.await else { return };
-        if error.is_silence() {
-            *held(&self.silent) = Some(Stopwatch::start());
+        if error.is_unreachable() {
+            *held(&self.muted_since) = Some(Stopwatch::start());
         }
         let error = Error::from(error);
         let why = error.on_one_line();

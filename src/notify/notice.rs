@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::model::{Connection, Mode, Standing, Transition, WorkspaceName};
-use crate::store::Changed;
+use crate::model::{Connection, ConnectionMode, GrantStatus, Transition, WorkspaceName};
+use crate::store::ConnectionTransition;
 
 /// The version of the JSON that hooks get.
 const FORMAT_VERSION: u32 = 1;
 
 /// A reason may quote a vendor's answer; what is longer is not worth an environment variable.
-const LONGEST_REASON: usize = 500;
+const MAX_REASON_CHARS: usize = 500;
 
 /// What a command has in its environment, and what each variable says.
 pub const VARIABLES: [(&str, &str); 9] = [
@@ -27,7 +27,7 @@ pub const VARIABLES: [(&str, &str); 9] = [
 
 /// One change of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct Notification {
     pub transition: Transition,
     pub connection: String,
     /// The endpoint that it is about; the connection is empty then.
@@ -36,7 +36,7 @@ pub struct Notice {
     pub stream: Option<String>,
     pub connector: String,
     pub workspace: String,
-    pub mode: Mode,
+    pub mode: ConnectionMode,
     /// As `integ status` says it.
     pub status: &'static str,
     /// Why it does not work; absent where it does.
@@ -44,9 +44,10 @@ pub struct Notice {
     pub at: Timestamp,
 }
 
-impl Notice {
-    pub fn new(changed: &Changed, workspace: &WorkspaceName, at: Timestamp) -> Self {
-        let Connection { name, mode, standing, reason, last_error, .. } = &changed.connection;
+impl Notification {
+    pub fn new(changed: &ConnectionTransition, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        let Connection { name, mode, grant_status: standing, status_reason: reason, last_error, .. } =
+            &changed.connection;
         let works = changed.transition == Transition::Recovery;
         let reason = reason.as_ref().or(last_error.as_ref()).filter(|_| !works);
         Self {
@@ -58,12 +59,12 @@ impl Notice {
             workspace: workspace.to_string(),
             mode: *mode,
             status: match standing {
-                Standing::NeedsReauth => "needs_reauth",
-                Standing::Disconnected => "disconnected",
-                Standing::Active if works => "active",
-                Standing::Active => "error",
+                GrantStatus::NeedsReauth => "needs_reauth",
+                GrantStatus::Disconnected => "disconnected",
+                GrantStatus::Active if works => "active",
+                GrantStatus::Active => "error",
             },
-            reason: reason.map(|reason| harmless(reason)),
+            reason: reason.map(|reason| sanitize(reason)),
             at,
         }
     }
@@ -77,15 +78,15 @@ impl Notice {
             stream: None,
             connector: String::new(),
             workspace: workspace.to_string(),
-            mode: Mode::Live,
+            mode: ConnectionMode::Live,
             status: "disabled",
-            reason: Some(harmless(why)),
+            reason: Some(sanitize(why)),
             at,
         }
     }
 
     /// That a sync of a stream would have marked too many records as deleted.
-    pub fn sweep_held(
+    pub fn deletes_blocked(
         connection: &Connection,
         stream: &str,
         why: &str,
@@ -93,7 +94,7 @@ impl Notice {
         at: Timestamp,
     ) -> Self {
         Self {
-            transition: Transition::SweepHeld,
+            transition: Transition::DeletesBlocked,
             connection: connection.name.to_string(),
             endpoint: None,
             stream: Some(stream.to_owned()),
@@ -101,7 +102,7 @@ impl Notice {
             workspace: workspace.to_string(),
             mode: connection.mode,
             status: "failed",
-            reason: Some(harmless(why)),
+            reason: Some(sanitize(why)),
             at,
         }
     }
@@ -132,8 +133,8 @@ impl Notice {
     /// has it (section "Payload structure").
     pub fn json(&self) -> Value {
         let mode = match self.mode {
-            Mode::Live => "live",
-            Mode::Sandbox => "sandbox",
+            ConnectionMode::Live => "live",
+            ConnectionMode::Sandbox => "sandbox",
         };
         if let Some(endpoint) = &self.endpoint {
             return json!({
@@ -171,8 +172,8 @@ impl Notice {
 }
 
 /// One line without control characters, which an environment can hold and a log can show.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_REASON).collect()
+fn sanitize(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -181,20 +182,20 @@ mod tests {
 
     #[test]
     fn a_reason_is_one_short_line() {
-        assert_eq!(harmless("a\0b\r\n\u{1b}[31mc\u{9b}"), "a b   [31mc ");
-        assert_eq!(harmless(&"é".repeat(9999)).chars().count(), LONGEST_REASON);
+        assert_eq!(sanitize("a\0b\r\n\u{1b}[31mc\u{9b}"), "a b   [31mc ");
+        assert_eq!(sanitize(&"é".repeat(9999)).chars().count(), MAX_REASON_CHARS);
     }
 
     #[test]
     fn every_variable_is_in_the_json_as_well() {
-        let notice = Notice {
+        let notice = Notification {
             transition: Transition::NeedsReauth,
             connection: "slack@work".to_owned(),
             endpoint: None,
             stream: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),
-            mode: Mode::Sandbox,
+            mode: ConnectionMode::Sandbox,
             status: "needs_reauth",
             reason: Some("invalid_grant".to_owned()),
             at: Timestamp::from_second(1_795_000_000).unwrap(),

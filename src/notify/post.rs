@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Notice, NotifyError};
+use super::{Notification, NotifyError};
 use crate::clock::RunningLimit;
 use crate::config::NotifyConfig;
 use crate::env;
@@ -23,18 +23,23 @@ pub fn signing_secret(config: &NotifyConfig) -> Result<SigningSecret, NotifyErro
         (env::NOTIFY_SECRET.name.to_owned(), secret)
     } else {
         let path = config.secret_file.as_ref().ok_or(NotifyError::NoSecret)?;
-        let missing = || NotifyError::SecretMissing { path: path.clone() };
+        let missing = || NotifyError::SecretFileNotFound { path: path.clone() };
         let bytes = files::read_secret(path, LARGEST_SECRET)?.ok_or_else(missing)?;
         (path.display().to_string(), Secret::trimmed(String::from_utf8_lossy(&bytes).into_owned()))
     };
-    SigningSecret::parse(&text).map_err(|source| NotifyError::Secret { origin, source })
+    SigningSecret::parse(&text).map_err(|source| NotifyError::InvalidSecret { origin, source })
 }
 
 /// Sends the notice, once. Only a 2xx is an acknowledgement; a redirect is a failure (fault 78).
 ///
 /// # Errors
 /// [`NotifyError`].
-pub(super) async fn send(config: &NotifyConfig, http: &Client, url: &Url, notice: &Notice) -> Result<(), NotifyError> {
+pub(super) async fn send(
+    config: &NotifyConfig,
+    http: &Client,
+    url: &Url,
+    notice: &Notification,
+) -> Result<(), NotifyError> {
     let secret = signing_secret(config)?;
     let id = MessageId::random();
     let body = notice.json().to_string().into_bytes();
@@ -46,7 +51,7 @@ pub(super) async fn send(config: &NotifyConfig, http: &Client, url: &Url, notice
         .body("application/json", body);
     let host = url.host_str().unwrap_or_default().to_owned();
     let mut limit = RunningLimit::new(config.timeout);
-    let too_long = || NotifyError::TooLong { what: host.clone(), after_secs: config.timeout.as_secs() };
+    let too_long = || NotifyError::TimedOut { what: host.clone(), after_secs: config.timeout.as_secs() };
     let response = limit.wait(http.send(request, &Route::Live)).await.ok_or_else(too_long)??;
     if response.is_success() { Ok(()) } else { Err(NotifyError::Status { host, status: response.status }) }
 }

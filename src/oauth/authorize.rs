@@ -3,19 +3,19 @@
 use oauth2::{CsrfToken, PkceCodeChallenge};
 use url::Url;
 
-use super::callback::Expected;
-use super::{OAuthError, Party};
-use crate::connector::scopes::Asked;
-use crate::connector::{Fragment, Pkce, Values};
+use super::callback::ExpectedCallback;
+use super::{OAuthClient, OAuthError};
+use crate::connector::scopes::RequestedScopes;
+use crate::connector::{ImplicitFlow, Pkce, Values};
 use crate::secret::Secret;
 
 /// A request that waits for its callback.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingAuthorization {
     /// What the person opens.
     pub url: Url,
     pub redirect_uri: String,
-    pub expected: Expected,
+    pub expected: ExpectedCallback,
     /// The PKCE verifier; absent where the vendor does not know PKCE.
     pub verifier: Option<Secret>,
 }
@@ -23,16 +23,20 @@ pub struct Pending {
 /// A fresh `state` and a fresh S256 verifier of 43 characters go into every request.
 ///
 /// # Errors
-/// [`OAuthError::NoEndpoint`], [`OAuthError::Template`], [`OAuthError::NoS256`] where the metadata rules S256 out.
-pub fn request(party: &Party<'_>, redirect_uri: &str, asked: &Asked) -> Result<Pending, OAuthError> {
+/// [`OAuthError::MissingEndpoint`], [`OAuthError::Template`], [`OAuthError::S256Unsupported`] where the metadata rules S256 out.
+pub fn authorization_request(
+    party: &OAuthClient<'_>,
+    redirect_uri: &str,
+    asked: &RequestedScopes,
+) -> Result<PendingAuthorization, OAuthError> {
     let rules = party.rules;
-    let mut url = party.endpoints.authorize.clone().ok_or(OAuthError::NoEndpoint("authorize"))?;
-    let state = fresh_state();
+    let mut url = party.server.authorization_endpoint.clone().ok_or(OAuthError::MissingEndpoint("authorize"))?;
+    let state = random_state();
     let verifier = uses_pkce(party).then(PkceCodeChallenge::new_random_sha256);
-    if let (Some(_), Some(methods)) = (&verifier, &party.endpoints.pkce_methods)
+    if let (Some(_), Some(methods)) = (&verifier, &party.server.code_challenge_methods)
         && !methods.iter().any(|method| method == "S256")
     {
-        return Err(OAuthError::NoS256 { plain: methods.iter().any(|method| method == "plain") });
+        return Err(OAuthError::S256Unsupported { plain: methods.iter().any(|method| method == "plain") });
     }
     {
         let mut query = url.query_pairs_mut();
@@ -44,26 +48,26 @@ pub fn request(party: &Party<'_>, redirect_uri: &str, asked: &Asked) -> Result<P
         if let Some((challenge, _)) = &verifier {
             query.append_pair("code_challenge", challenge.as_str()).append_pair("code_challenge_method", "S256");
         }
-        for (name, value) in party.filled(&rules.authorize_params)? {
+        for (name, value) in party.fill_params(&rules.authorize_params)? {
             // A vendor's own value of a standard parameter stands in its place.
             if name != "response_type" {
                 query.append_pair(&name, &value);
             }
         }
     }
-    Ok(Pending {
+    Ok(PendingAuthorization {
         url: party.route.resolve(&url)?,
         redirect_uri: redirect_uri.to_owned(),
-        expected: Expected {
+        expected: ExpectedCallback {
             state,
-            issuer: party.endpoints.issuer.clone(),
-            issuer_required: party.endpoints.sends_issuer,
+            issuer: party.server.issuer.clone(),
+            is_iss_required: party.server.supports_iss_parameter,
         },
         verifier: verifier.map(|(_, verifier)| Secret::new(verifier.into_secret())),
     })
 }
 
-fn uses_pkce(party: &Party<'_>) -> bool {
+fn uses_pkce(party: &OAuthClient<'_>) -> bool {
     match party.pkce {
         Pkce::Always => true,
         Pkce::PublicOnly => party.client.secret.is_none(),
@@ -76,17 +80,17 @@ fn uses_pkce(party: &Party<'_>) -> bool {
 ///
 /// # Errors
 /// [`OAuthError::Template`].
-pub fn fragment_request(
-    fragment: &Fragment,
+pub fn implicit_request(
+    fragment: &ImplicitFlow,
     values: &Values,
     route: &crate::http::Route,
     redirect_uri: &str,
-    asked: &Asked,
-) -> Result<Pending, OAuthError> {
+    asked: &RequestedScopes,
+) -> Result<PendingAuthorization, OAuthError> {
     let mut url = fragment.authorize_url.fill_url(values)?;
-    let state = fresh_state();
+    let state = random_state();
     let mut target =
-        Url::parse(redirect_uri).map_err(|_| crate::connector::TemplateError::Url(redirect_uri.to_owned()))?;
+        Url::parse(redirect_uri).map_err(|_| crate::connector::TemplateError::InvalidUrl(redirect_uri.to_owned()))?;
     target.query_pairs_mut().append_pair("state", state.expose());
     {
         let mut query = url.query_pairs_mut();
@@ -98,16 +102,16 @@ pub fn fragment_request(
         }
         query.append_pair(&fragment.redirect_param, target.as_str());
     }
-    Ok(Pending {
+    Ok(PendingAuthorization {
         url: route.resolve(&url)?,
         redirect_uri: redirect_uri.to_owned(),
-        expected: Expected { state, issuer: None, issuer_required: false },
+        expected: ExpectedCallback { state, issuer: None, is_iss_required: false },
         verifier: None,
     })
 }
 
 /// 256 bits from the operating system.
-fn fresh_state() -> Secret {
+fn random_state() -> Secret {
     let token = CsrfToken::new_random_len(32);
     Secret::new(token.into_secret())
 }
@@ -115,16 +119,16 @@ fn fresh_state() -> Secret {
 /// A command must never be started with a URL that a shell or a browser could take for something else (fault 12).
 ///
 /// # Errors
-/// [`OAuthError::Malformed`] for anything but https, or http on this machine.
+/// [`OAuthError::MalformedResponse`] for anything but https, or http on this machine.
 pub fn check_openable(url: &Url) -> Result<(), OAuthError> {
     let safe =
         crate::http::Route::Live.resolve(url).is_ok() && !url.as_str().contains(['\'', '"', '`', '\\', ' ', '\n']);
     if safe {
         Ok(())
     } else {
-        Err(OAuthError::Malformed {
+        Err(OAuthError::MalformedResponse {
             endpoint: "the metadata",
-            why: "its authorization URL is not safe to open".to_owned(),
+            reason: "its authorization URL is not safe to open".to_owned(),
         })
     }
 }
@@ -135,41 +139,46 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::connector::{OAuth2, Rate};
+    use crate::connector::{OAuth2, RateLimits};
     use crate::http::Route;
-    use crate::model::Client;
-    use crate::oauth::Endpoints;
+    use crate::model::ClientCredentials;
+    use crate::oauth::ServerMetadata;
     use serde::Deserialize;
 
-    fn with_party<T>(toml: &str, secret: bool, methods: Option<&[&str]>, check: impl FnOnce(&Party<'_>) -> T) -> T {
+    fn with_party<T>(
+        toml: &str,
+        secret: bool,
+        methods: Option<&[&str]>,
+        check: impl FnOnce(&OAuthClient<'_>) -> T,
+    ) -> T {
         let rules = OAuth2::deserialize(toml.parse::<toml::Table>().unwrap()).unwrap();
         let authorize = Some(Url::parse("https://as.example/authorize?tenant=1").unwrap());
         let http = crate::http::Client::new(std::time::Duration::from_secs(1));
         let pkce_methods = methods.map(|methods| methods.iter().map(|method| (*method).to_owned()).collect());
-        check(&Party {
+        check(&OAuthClient {
             rules: &rules,
-            rate: &Rate::default(),
-            endpoints: Endpoints { authorize, pkce_methods, ..Endpoints::default() },
+            rate: &RateLimits::default(),
+            endpoints: ServerMetadata { authorize, pkce_methods, ..Endpoints::default() },
             pkce: rules.pkce,
             client_auth: None,
             falls_back: std::cell::Cell::new(false),
             values: Values::default(),
-            client: Client { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
+            client: ClientCredentials { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
             http: &http,
             route: Route::Live,
             clock: &Clock::system(),
         })
     }
 
-    fn query(pending: &Pending) -> BTreeMap<String, String> {
+    fn query(pending: &PendingAuthorization) -> BTreeMap<String, String> {
         pending.url.query_pairs().into_owned().collect()
     }
 
     #[test]
     fn fault_009_pkce_is_s256_and_fresh() {
         with_party("", true, None, |party| {
-            let one = request(party, "http://127.0.0.1:1/callback", &Asked::new()).unwrap();
-            let two = request(party, "http://127.0.0.1:1/callback", &Asked::new()).unwrap();
+            let one = authorization_request(party, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
+            let two = authorization_request(party, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
             let verifier = one.verifier.as_ref().unwrap().expose();
             assert!((43..=128).contains(&verifier.len()), "{}", verifier.len());
             assert_ne!(verifier, two.verifier.unwrap().expose());
@@ -185,8 +194,11 @@ mod tests {
     fn fault_010_metadata_without_s256_is_refused() {
         for (methods, is_plain) in [(&["plain"][..], true), (&[], false)] {
             with_party("", true, Some(methods), |party| {
-                let refused = request(party, "http://127.0.0.1:1/", &Asked::new());
-                assert!(matches!(refused, Err(OAuthError::NoS256 { plain }) if plain == is_plain), "{methods:?}");
+                let refused = authorization_request(party, "http://127.0.0.1:1/", &RequestedScopes::new());
+                assert!(
+                    matches!(refused, Err(OAuthError::S256Unsupported { plain }) if plain == is_plain),
+                    "{methods:?}"
+                );
             });
         }
     }
@@ -194,8 +206,9 @@ mod tests {
     #[test]
     fn a_vendor_that_turns_public_by_pkce_gets_it_only_without_a_secret() {
         let rules = "pkce = \"public_only\"";
-        let verifier =
-            |party: &Party<'_>| request(party, "http://localhost:1/", &Asked::new()).unwrap().verifier.is_some();
+        let verifier = |party: &OAuthClient<'_>| {
+            authorization_request(party, "http://localhost:1/", &RequestedScopes::new()).unwrap().verifier.is_some()
+        };
         assert!(!with_party(rules, true, None, verifier));
         assert!(with_party(rules, false, None, verifier));
     }

@@ -14,29 +14,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::dialect::{self, Purpose};
-use super::{Endpoints, OAuthError, Tokens, discovery};
+use super::quirks::{self, TokenRequestKind};
+use super::{OAuthError, ServerMetadata, Tokens, discovery};
 use crate::clock::Clock;
-use crate::connector::{ClientAuth, OAuth2, Pkce, Rate, Values};
+use crate::connector::{ClientAuth, OAuth2, Pkce, RateLimits, Values};
 use crate::http::{self, Route};
-use crate::model::Client;
+use crate::model::ClientCredentials;
 use crate::runtime::{App, Session};
 use crate::secret::Secret;
 
 /// What every request of one flow shares.
 #[derive(Debug)]
-pub struct Party<'a> {
+pub struct OAuthClient<'a> {
     pub rules: &'a OAuth2,
-    pub rate: &'a Rate,
-    pub endpoints: Endpoints,
+    pub rate: &'a RateLimits,
+    pub server: ServerMetadata,
     /// What templates of further parameters and headers may name.
     pub values: Values,
-    pub client: Client,
+    pub client: ClientCredentials,
     pub pkce: Pkce,
     /// How the user wants the secret sent, whatever the metadata lists.
     pub client_auth: Option<ClientAuth>,
     /// The server refused the secret in a header and took it in the body.
-    pub falls_back: Cell<bool>,
+    pub uses_post_fallback: Cell<bool>,
     pub http: &'a http::Client,
     pub route: Route,
     pub clock: &'a Clock,
@@ -44,18 +44,18 @@ pub struct Party<'a> {
 
 /// The vendor's whole answer, carried through the crate's parser.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+struct NormalizedFields {
     answer: Value,
 }
 
-impl ExtraTokenFields for Answer {}
+impl ExtraTokenFields for NormalizedFields {}
 
-type TokenResponse = StandardTokenResponse<Answer, BasicTokenType>;
+type TokenResponse = StandardTokenResponse<NormalizedFields, BasicTokenType>;
 
-type OAuthClient<TokenUrl = EndpointNotSet> = oauth2::Client<
+type TokenEndpointClient<TokenUrl = EndpointNotSet> = oauth2::Client<
     BasicErrorResponse,
     TokenResponse,
-    oauth2::StandardTokenIntrospectionResponse<Answer, BasicTokenType>,
+    oauth2::StandardTokenIntrospectionResponse<NormalizedFields, BasicTokenType>,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
     EndpointNotSet,
@@ -65,24 +65,24 @@ type OAuthClient<TokenUrl = EndpointNotSet> = oauth2::Client<
     TokenUrl,
 >;
 
-impl<'a> Party<'a> {
+impl<'a> OAuthClient<'a> {
     /// The OAuth side of a session for a client, with its endpoints found.
     ///
     /// # Errors
     /// [`OAuthError`] where discovery fails or an endpoint is no URL.
-    pub async fn of(
+    pub async fn for_session(
         session: &'a Session,
         app: &'a App,
-        client: Client,
+        client: ClientCredentials,
         redirect_uri: Option<&str>,
     ) -> Result<Self, OAuthError> {
-        let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::NoEndpoint("token"))?;
+        let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::MissingEndpoint("token"))?;
         let mut values = session.values(None);
         values.set("client_id", &client.id);
         if let Some(redirect_uri) = redirect_uri {
             values.set("redirect_uri", redirect_uri);
         }
-        let mut endpoints = Endpoints::declared(rules, &values)?;
+        let mut endpoints = ServerMetadata::declared(rules, &values)?;
         if let Some(issuer) = &rules.issuer {
             let issuer = issuer.fill_path(&values)?;
             endpoints = discovery::discover(&app.http, &session.route, &issuer, endpoints).await?;
@@ -93,10 +93,10 @@ impl<'a> Party<'a> {
         Ok(Self {
             client_auth,
             pkce,
-            falls_back: Cell::new(false),
+            uses_post_fallback: Cell::new(false),
             rules,
             rate: &session.connector.rate,
-            endpoints,
+            server: endpoints,
             values,
             client,
             http: &app.http,
@@ -106,7 +106,7 @@ impl<'a> Party<'a> {
     }
 }
 
-impl Party<'_> {
+impl OAuthClient<'_> {
     /// Exchanges an authorization code (RFC 6749 section 4.1.3). A code is used once: no request is repeated that the
     /// server may have acted on.
     ///
@@ -118,8 +118,8 @@ impl Party<'_> {
         redirect_uri: &str,
         verifier: Option<&Secret>,
     ) -> Result<Tokens, OAuthError> {
-        let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| self.unwritable(error))?;
-        self.authenticated(async || {
+        let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| self.request_error(error))?;
+        self.with_client_auth_fallback(async || {
             let client = self.oauth_client(self.token_url()?);
             let mut request = client
                 .exchange_code(AuthorizationCode::new(code.expose().clone()))
@@ -127,11 +127,11 @@ impl Party<'_> {
             if let Some(verifier) = verifier {
                 request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
             }
-            for (name, value) in self.filled(&self.rules.token_params)? {
+            for (name, value) in self.fill_params(&self.rules.token_params)? {
                 request = request.add_extra_param(name, value);
             }
-            let transport = Transport::new(self, Purpose::Grant);
-            self.finish(request.request_async(&transport).await, &transport)
+            let transport = Transport::new(self, TokenRequestKind::InitialGrant);
+            self.parse_token_response(request.request_async(&transport).await, &transport)
         })
         .await
     }
@@ -140,18 +140,18 @@ impl Party<'_> {
     ///
     /// # Errors
     /// [`OAuthError`].
-    pub async fn client_credentials(&self, scopes: &[String]) -> Result<Tokens, OAuthError> {
-        self.authenticated(async || {
+    pub async fn request_client_credentials_token(&self, scopes: &[String]) -> Result<Tokens, OAuthError> {
+        self.with_client_auth_fallback(async || {
             let client = self.oauth_client(self.token_url()?);
             let mut request = client.exchange_client_credentials();
             if !self.rules.scope.param.is_empty() {
                 request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
             }
-            for (name, value) in self.filled(&self.rules.token_params)? {
+            for (name, value) in self.fill_params(&self.rules.token_params)? {
                 request = request.add_extra_param(name, value);
             }
-            let transport = Transport::new(self, Purpose::Grant);
-            self.finish(request.request_async(&transport).await, &transport)
+            let transport = Transport::new(self, TokenRequestKind::InitialGrant);
+            self.parse_token_response(request.request_async(&transport).await, &transport)
         })
         .await
     }
@@ -160,18 +160,18 @@ impl Party<'_> {
     /// presented.
     ///
     /// # Errors
-    /// [`OAuthError::Refused`] where the grant is dead; anything else says nothing of it.
+    /// [`OAuthError::InvalidGrant`] where the grant is dead; anything else says nothing of it.
     pub async fn refresh(&self, refresh_token: &Secret) -> Result<Tokens, OAuthError> {
         let token = RefreshToken::new(refresh_token.expose().clone());
-        self.authenticated(async || {
-            let url = self.endpoints.refresh.as_ref().map_or_else(|| self.token_url(), Ok)?;
+        self.with_client_auth_fallback(async || {
+            let url = self.server.refresh_endpoint.as_ref().map_or_else(|| self.token_url(), Ok)?;
             let client = self.oauth_client(url);
             let mut request = client.exchange_refresh_token(&token);
-            for (name, value) in self.filled(&self.rules.refresh_params)? {
+            for (name, value) in self.fill_params(&self.rules.refresh_params)? {
                 request = request.add_extra_param(name, value);
             }
-            let transport = Transport::new(self, Purpose::Refresh);
-            self.finish(request.request_async(&transport).await, &transport)
+            let transport = Transport::new(self, TokenRequestKind::Refresh);
+            self.parse_token_response(request.request_async(&transport).await, &transport)
         })
         .await
     }
@@ -179,37 +179,40 @@ impl Party<'_> {
     /// Makes a request that shows the client's secret, and once more with the secret in the body where the server refused
     /// it in a header and its metadata lists both. Some servers do not undo the encoding that RFC 6749 section 2.3.1 wants
     /// in a header. A client that is refused has used nothing up.
-    pub(super) async fn authenticated<T>(&self, ask: impl AsyncFn() -> Result<T, OAuthError>) -> Result<T, OAuthError> {
+    pub(super) async fn with_client_auth_fallback<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, OAuthError>,
+    ) -> Result<T, OAuthError> {
         let first = ask().await;
-        let is_refused = matches!(&first, Err(OAuthError::Rejected { code, .. }) if code == "invalid_client");
+        let is_refused = matches!(&first, Err(OAuthError::ErrorResponse { code, .. }) if code == "invalid_client");
         let may_post = self.client_auth.is_none()
-            && self.endpoints.takes_post
+            && self.server.supports_client_secret_post
             && self.client_auth() == ClientAuth::Basic
             && self.secret().is_some();
         if !(is_refused && may_post) {
             return first;
         }
-        self.falls_back.set(true);
+        self.uses_post_fallback.set(true);
         let second = ask().await;
-        self.falls_back.set(second.is_ok());
+        self.uses_post_fallback.set(second.is_ok());
         match second {
             // The server's word on the usual way is the one to show.
-            Err(OAuthError::Rejected { code, .. }) if code == "invalid_client" => first,
+            Err(OAuthError::ErrorResponse { code, .. }) if code == "invalid_client" => first,
             second => second,
         }
     }
 
     pub(super) fn token_url(&self) -> Result<&Url, OAuthError> {
-        self.endpoints.token.as_ref().ok_or(OAuthError::NoEndpoint("token"))
+        self.server.token_endpoint.as_ref().ok_or(OAuthError::MissingEndpoint("token"))
     }
 
     /// How the client shows its secret: as the user says, else as the connector says unless the server's metadata rules
     /// that out.
     pub(super) fn client_auth(&self) -> ClientAuth {
-        if self.falls_back.get() {
+        if self.uses_post_fallback.get() {
             return ClientAuth::Post;
         }
-        self.client_auth.or(self.endpoints.client_auth).unwrap_or(self.rules.client_auth)
+        self.client_auth.or(self.server.client_auth).unwrap_or(self.rules.client_auth)
     }
 
     /// The client's secret, if it is sent at all.
@@ -217,8 +220,8 @@ impl Party<'_> {
         self.client.secret.as_ref().filter(|_| self.client_auth() != ClientAuth::None)
     }
 
-    fn oauth_client(&self, token_url: &Url) -> OAuthClient<EndpointSet> {
-        let mut client = OAuthClient::new(ClientId::new(self.client.id.clone()))
+    fn oauth_client(&self, token_url: &Url) -> TokenEndpointClient<EndpointSet> {
+        let mut client = TokenEndpointClient::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(TokenUrl::from_url(token_url.clone()))
             .set_auth_type(match self.client_auth() {
                 ClientAuth::Basic => AuthType::BasicAuth,
@@ -230,52 +233,53 @@ impl Party<'_> {
         client
     }
 
-    pub(super) fn filled(
+    pub(super) fn fill_params(
         &self,
         params: &indexmap::IndexMap<String, crate::connector::Template>,
     ) -> Result<Vec<(String, String)>, OAuthError> {
         params.iter().map(|(name, value)| Ok((name.clone(), value.fill(&self.values)?))).collect()
     }
 
-    fn unwritable(&self, error: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
-        let host = self.endpoints.token.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
-        OAuthError::Http(http::HttpError::Unwritable { host, source: Box::new(error) })
+    fn request_error(&self, error: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
+        let host = self.server.token_endpoint.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        OAuthError::Http(http::HttpError::InvalidRequest { host, source: Box::new(error) })
     }
 
-    fn finish(
+    fn parse_token_response(
         &self,
-        result: Result<TokenResponse, TokenError>,
+        result: Result<TokenResponse, TokenRequestError>,
         transport: &Transport<'_>,
     ) -> Result<Tokens, OAuthError> {
         match result {
-            Ok(response) => dialect::tokens(self.rules, transport.purpose, &response.extra_fields().answer),
+            Ok(response) => quirks::parse_tokens(self.rules, transport.purpose, &response.extra_fields().answer),
             Err(error) => Err(self.error(error)),
         }
     }
 
-    fn error(&self, error: TokenError) -> OAuthError {
+    fn error(&self, error: TokenRequestError) -> OAuthError {
         match error {
             RequestTokenError::ServerResponse(response) => {
                 let code = response.error();
-                dialect::refusal(self.rules, code.as_ref(), response.error_description().map(String::as_str))
+                quirks::classify_error(self.rules, code.as_ref(), response.error_description().map(String::as_str))
             }
             RequestTokenError::Request(TransportError(error)) => error,
-            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-                OAuthError::Malformed { endpoint: "the token endpoint", why: "it is not an OAuth answer".to_owned() }
-            }
+            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => OAuthError::MalformedResponse {
+                endpoint: "the token endpoint",
+                reason: "it is not an OAuth answer".to_owned(),
+            },
         }
     }
 
     /// Sends a form to an OAuth endpoint as the crate wrote it, in the vendor's dialect.
     pub(super) async fn post(&self, request: HttpRequest) -> Result<http::Response, OAuthError> {
         let (head, form) = request.into_parts();
-        let url = Url::parse(&head.uri.to_string()).map_err(|error| self.unwritable(error))?;
-        let (content_type, body) = dialect::body(self.rules, &form);
+        let url = Url::parse(&head.uri.to_string()).map_err(|error| self.request_error(error))?;
+        let (content_type, body) = quirks::encode_body(self.rules, &form);
         let mut request = http::Request::new("POST", url).header("accept", Secret::from("application/json"));
         if let Some(authorization) = head.headers.get("authorization").and_then(|value| value.to_str().ok()) {
             request = request.header("authorization", Secret::from(authorization));
         }
-        for (name, value) in self.filled(&self.rules.token_headers)? {
+        for (name, value) in self.fill_params(&self.rules.token_headers)? {
             request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
             request = request.header(&name, Secret::new(value));
         }
@@ -283,7 +287,7 @@ impl Party<'_> {
     }
 }
 
-type TokenError = RequestTokenError<TransportError, BasicErrorResponse>;
+type TokenRequestError = RequestTokenError<TransportError, BasicErrorResponse>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the request failed")]
@@ -291,24 +295,24 @@ pub(super) struct TransportError(#[source] pub(super) OAuthError);
 
 /// Carries the crate's requests over our client. Never follows a redirect (fault 22).
 pub(super) struct Transport<'a> {
-    party: &'a Party<'a>,
-    purpose: Purpose,
+    client: &'a OAuthClient<'a>,
+    purpose: TokenRequestKind,
 }
 
 impl<'a> Transport<'a> {
-    pub(super) fn new(party: &'a Party<'a>, purpose: Purpose) -> Self {
-        Self { party, purpose }
+    pub(super) fn new(party: &'a OAuthClient<'a>, purpose: TokenRequestKind) -> Self {
+        Self { client: party, purpose }
     }
 
-    async fn carry(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let party = self.party;
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+        let party = self.client;
         let response = party.post(request).await.map_err(TransportError)?;
         let now = party.clock.now();
-        let (status, document) =
-            dialect::standard(party.rules, party.rate, self.purpose, &response, now).map_err(TransportError)?;
+        let (status, document) = quirks::normalize_response(party.rules, party.rate, self.purpose, &response, now)
+            .map_err(TransportError)?;
         let body = if status == 200 {
             // The crate checks what the standard demands; the tokens are read from the whole answer.
-            let tokens = dialect::tokens(party.rules, self.purpose, &document).map_err(TransportError)?;
+            let tokens = quirks::parse_tokens(party.rules, self.purpose, &document).map_err(TransportError)?;
             json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "answer": document })
         } else {
             document
@@ -324,6 +328,6 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.carry(request))
+        Box::pin(self.send(request))
     }
 }

@@ -7,17 +7,17 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::dialect::{self, Purpose};
-use super::{OAuthError, Party, Tokens};
+use super::quirks::{self, TokenRequestKind};
+use super::{OAuthClient, OAuthError, Tokens};
 use crate::clock::Stopwatch;
 use crate::connector::ClientAuth;
-use crate::connector::scopes::Asked;
+use crate::connector::scopes::RequestedScopes;
 use crate::http::HttpError;
 use crate::secret::Secret;
 
 /// What a person is shown, and what polling needs.
 #[derive(Debug)]
-pub struct Authorization {
+pub struct DeviceAuthorizationResponse {
     pub user_code: String,
     pub verification_uri: Url,
     pub verification_uri_complete: Option<Url>,
@@ -30,32 +30,38 @@ pub struct Authorization {
 ///
 /// # Errors
 /// [`OAuthError`].
-pub async fn start(party: &Party<'_>, asked: &Asked) -> Result<Authorization, OAuthError> {
-    let url = party.endpoints.device.as_ref().ok_or(OAuthError::NoEndpoint("device"))?;
+pub async fn request_device_code(
+    party: &OAuthClient<'_>,
+    asked: &RequestedScopes,
+) -> Result<DeviceAuthorizationResponse, OAuthError> {
+    let url = party.server.device_authorization_endpoint.as_ref().ok_or(OAuthError::MissingEndpoint("device"))?;
     let mut form = vec![];
     for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
         form.push((param.clone(), scopes.join(&party.rules.scope.separator)));
     }
     let document = party
-        .authenticated(async || {
-            let response = party.post(authenticated(party, url, form.clone())).await?;
+        .with_client_auth_fallback(async || {
+            let response = party.post(authenticated_request(party, url, form.clone())).await?;
             let now = party.clock.now();
-            let (status, document) = dialect::standard(party.rules, party.rate, Purpose::Grant, &response, now)?;
-            if status == 200 { Ok(document) } else { Err(refused(party, &document)) }
+            let (status, document) =
+                quirks::normalize_response(party.rules, party.rate, TokenRequestKind::InitialGrant, &response, now)?;
+            if status == 200 { Ok(document) } else { Err(poll_error(party, &document)) }
         })
         .await?;
-    let document = dialect::device_answer(&document);
+    let document = quirks::normalize_device_response(&document);
     let text =
         |name: &str| document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let need = |name: &'static str| {
-        text(name)
-            .ok_or_else(|| OAuthError::Malformed { endpoint: "the device endpoint", why: format!("it has no {name}") })
+        text(name).ok_or_else(|| OAuthError::MalformedResponse {
+            endpoint: "the device endpoint",
+            reason: format!("it has no {name}"),
+        })
     };
     let seconds = |name: &str| Duration::from_secs(document.get(name).and_then(Value::as_u64).unwrap_or(5));
-    Ok(Authorization {
+    Ok(DeviceAuthorizationResponse {
         user_code: need("user_code")?,
-        verification_uri: web_page(&need("verification_uri")?)?,
-        verification_uri_complete: text("verification_uri_complete").as_deref().map(web_page).transpose()?,
+        verification_uri: parse_web_url(&need("verification_uri")?)?,
+        verification_uri_complete: text("verification_uri_complete").as_deref().map(parse_web_url).transpose()?,
         expires_in: seconds("expires_in"),
         device_code: Secret::new(need("device_code")?),
         interval: seconds("interval"),
@@ -64,11 +70,13 @@ pub async fn start(party: &Party<'_>, asked: &Asked) -> Result<Authorization, OA
 
 /// A page that a person is told to open, in the vendor's words: a web page and nothing else, for a file, a script or a
 /// program's own scheme would act on this machine.
-fn web_page(text: &str) -> Result<Url, OAuthError> {
+fn parse_web_url(text: &str) -> Result<Url, OAuthError> {
     let page = Url::parse(text).ok().filter(|page| matches!(page.scheme(), "https" | "http") && page.has_host());
-    page.filter(|page| page.username().is_empty() && page.password().is_none()).ok_or_else(|| OAuthError::Malformed {
-        endpoint: "the device endpoint",
-        why: "its verification URI is not the URL of a web page".to_owned(),
+    page.filter(|page| page.username().is_empty() && page.password().is_none()).ok_or_else(|| {
+        OAuthError::MalformedResponse {
+            endpoint: "the device endpoint",
+            reason: "its verification URI is not the URL of a web page".to_owned(),
+        }
     })
 }
 
@@ -76,73 +84,92 @@ fn web_page(text: &str) -> Result<Url, OAuthError> {
 /// that gets no answer doubles the wait.
 ///
 /// # Errors
-/// [`OAuthError::Denied`], [`OAuthError::DeviceExpired`], or whatever else the token endpoint says.
-pub async fn poll(party: &Party<'_>, authorization: &Authorization, limit: Duration) -> Result<Tokens, OAuthError> {
+/// [`OAuthError::Denied`], [`OAuthError::DeviceCodeExpired`], or whatever else the token endpoint says.
+pub async fn poll(
+    party: &OAuthClient<'_>,
+    authorization: &DeviceAuthorizationResponse,
+    limit: Duration,
+) -> Result<Tokens, OAuthError> {
     let stopwatch = Stopwatch::start();
     let limit = authorization.expires_in.min(limit);
     let mut interval = authorization.interval;
     loop {
         if stopwatch.elapsed() + interval > limit {
             tokio::time::sleep(limit.saturating_sub(stopwatch.elapsed())).await;
-            return Err(OAuthError::DeviceExpired);
+            return Err(OAuthError::DeviceCodeExpired);
         }
         tokio::time::sleep(interval).await;
         match poll_once(party, authorization).await {
-            Ok(Polled::Granted(tokens)) => return Ok(*tokens),
-            Ok(Polled::Pending) => {}
-            Ok(Polled::SlowDown) => interval += Duration::from_secs(5),
-            Err(OAuthError::Http(HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Broken { .. }))
-            | Err(OAuthError::Temporary { after: None, .. }) => {
-                interval = (interval * 2).min(dialect::LONGEST_POLL_WAIT);
+            Ok(PollResult::Granted(tokens)) => return Ok(*tokens),
+            Ok(PollResult::Pending) => {}
+            Ok(PollResult::SlowDown) => interval += Duration::from_secs(5),
+            Err(OAuthError::Http(
+                HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::ConnectionLost { .. },
+            ))
+            | Err(OAuthError::ServerUnavailable { retry_after: None, .. }) => {
+                interval = (interval * 2).min(quirks::MAX_POLL_INTERVAL);
             }
-            Err(OAuthError::Temporary { after: Some(after), .. }) => {
-                interval = interval.max(after).min(dialect::LONGEST_POLL_WAIT);
+            Err(OAuthError::ServerUnavailable { retry_after: Some(after), .. }) => {
+                interval = interval.max(after).min(quirks::MAX_POLL_INTERVAL);
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-enum Polled {
+enum PollResult {
     Granted(Box<Tokens>),
     Pending,
     SlowDown,
 }
 
-async fn poll_once(party: &Party<'_>, authorization: &Authorization) -> Result<Polled, OAuthError> {
+async fn poll_once(
+    party: &OAuthClient<'_>,
+    authorization: &DeviceAuthorizationResponse,
+) -> Result<PollResult, OAuthError> {
     let mut form = vec![
         ("grant_type".to_owned(), "urn:ietf:params:oauth:grant-type:device_code".to_owned()),
         ("device_code".to_owned(), authorization.device_code.expose().clone()),
     ];
-    form.extend(party.filled(&party.rules.token_params)?);
-    let response = party.post(authenticated(party, party.token_url()?, form)).await?;
-    let (status, document) = dialect::standard(party.rules, party.rate, Purpose::Grant, &response, party.clock.now())?;
+    form.extend(party.fill_params(&party.rules.token_params)?);
+    let response = party.post(authenticated_request(party, party.token_url()?, form)).await?;
+    let (status, document) = quirks::normalize_response(
+        party.rules,
+        party.rate,
+        TokenRequestKind::InitialGrant,
+        &response,
+        party.clock.now(),
+    )?;
     if status == 200 {
-        return Ok(Polled::Granted(Box::new(dialect::tokens(party.rules, Purpose::Grant, &document)?)));
+        return Ok(PollResult::Granted(Box::new(quirks::parse_tokens(
+            party.rules,
+            TokenRequestKind::InitialGrant,
+            &document,
+        )?)));
     }
     match document.get("error").and_then(Value::as_str) {
-        Some("authorization_pending") => Ok(Polled::Pending),
-        Some("slow_down") => Ok(Polled::SlowDown),
+        Some("authorization_pending") => Ok(PollResult::Pending),
+        Some("slow_down") => Ok(PollResult::SlowDown),
         // The latter is of servers that follow an early draft.
-        Some("expired_token" | "code_expired") => Err(OAuthError::DeviceExpired),
-        _ => Err(refused(party, &document)),
+        Some("expired_token" | "code_expired") => Err(OAuthError::DeviceCodeExpired),
+        _ => Err(poll_error(party, &document)),
     }
 }
 
-fn refused(party: &Party<'_>, document: &Value) -> OAuthError {
+fn poll_error(party: &OAuthClient<'_>, document: &Value) -> OAuthError {
     let text = |name: &str| document.get(name).and_then(Value::as_str);
     let code = text("error").unwrap_or("unknown_error");
     // The latter is Microsoft's.
     if matches!(code, "access_denied" | "authorization_declined") {
-        let description = text("error_description").and_then(super::Described::new);
+        let description = text("error_description").and_then(super::ErrorDescription::new);
         return OAuthError::Denied { code: code.to_owned(), description };
     }
-    dialect::refusal(party.rules, code, text("error_description"))
+    quirks::classify_error(party.rules, code, text("error_description"))
 }
 
 /// A form with the client's credentials as the vendor takes them. The device flow of the crate fixes its own timing and
 /// answers; its client authentication is repeated here in five lines (RFC 6749 section 2.3.1).
-fn authenticated(party: &Party<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
+fn authenticated_request(party: &OAuthClient<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
     let mut request = HttpRequest::default();
     let basic = party.client_auth() == ClientAuth::Basic;
     match party.secret() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use super::{Endpoints, OAuthError};
+use super::{OAuthError, ServerMetadata};
 use crate::connector::ClientAuth;
 use crate::http::{Client, HttpError, Request, Response, Route};
 
@@ -11,15 +11,16 @@ use crate::http::{Client, HttpError, Request, Response, Route};
 /// documents, each with endpoints that the other lacks.
 ///
 /// # Errors
-/// [`OAuthError::Discovery`] where none has metadata, or where it names another issuer (RFC 8414 section 3.3);
-/// [`OAuthError::Unavailable`] where a place may have it later.
+/// [`OAuthError::InvalidMetadata`] where none has metadata, or where it names another issuer (RFC 8414 section 3.3);
+/// [`OAuthError::DiscoveryUnavailable`] where a place may have it later.
 pub async fn discover(
     http: &Client,
     route: &Route,
     issuer: &str,
-    declared: Endpoints,
-) -> Result<Endpoints, OAuthError> {
-    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why, named: None };
+    declared: ServerMetadata,
+) -> Result<ServerMetadata, OAuthError> {
+    let unusable =
+        |why: String| OAuthError::InvalidMetadata { issuer: issuer.to_owned(), reason: why, metadata_issuer: None };
     let url = Url::parse(issuer).map_err(|error| unusable(error.to_string()))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(unusable("an issuer has neither a query nor a fragment".to_owned()));
@@ -27,25 +28,25 @@ pub async fn discover(
     let mut tried = Vec::new();
     let mut is_temporary = false;
     let mut refused = None;
-    let mut found: Option<Endpoints> = None;
-    for (index, place) in places(&url).into_iter().enumerate() {
+    let mut found: Option<ServerMetadata> = None;
+    for (index, place) in metadata_urls(&url).into_iter().enumerate() {
         // Beside OAuth's document OpenID's is asked for what is missing; the other places are those of other servers.
-        if found.as_ref().is_some_and(|found| index > 1 || found.is_whole()) {
+        if found.as_ref().is_some_and(|found| index > 1 || found.is_complete()) {
             break;
         }
         let mut request = Request::new("GET", place.clone());
-        request.follow = true;
+        request.follows_redirects = true;
         let response = match http.send(request, route).await {
             Ok(response) => response,
             Err(_) if found.is_some() => break,
-            Err(HttpError::Broken { .. }) => {
+            Err(HttpError::ConnectionLost { .. }) => {
                 is_temporary = true;
                 tried.push(format!("{place} gave no whole answer"));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        match metadata(&response).map(|document| read(route, issuer, &document)) {
+        match metadata(&response).map(|document| parse_metadata(route, issuer, &document)) {
             Some(Ok(endpoints)) => {
                 found = Some(found.map_or_else(|| endpoints.clone(), |found| found.or(endpoints.clone())));
             }
@@ -60,14 +61,14 @@ pub async fn discover(
         (Some(found), _) => Ok(declared.or(found)),
         (None, Some(error)) => Err(error),
         (None, None) if is_temporary => {
-            Err(OAuthError::Unavailable { issuer: issuer.to_owned(), why: tried.join("; ") })
+            Err(OAuthError::DiscoveryUnavailable { issuer: issuer.to_owned(), reason: tried.join("; ") })
         }
         (None, None) => Err(unusable(tried.join("; "))),
     }
 }
 
 /// RFC 8414 puts the well-known part between host and path, OpenID after the path; servers serve one, the other or both.
-fn places(issuer: &Url) -> Vec<Url> {
+fn metadata_urls(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let at = |path: String| {
         let mut url = issuer.clone();
@@ -89,18 +90,19 @@ fn metadata(response: &Response) -> Option<Value> {
     response.json().filter(|document| response.is_success() && document.get("issuer").is_some_and(Value::is_string))
 }
 
-fn read(route: &Route, issuer: &str, document: &Value) -> Result<Endpoints, OAuthError> {
-    let unusable = |why: String| OAuthError::Discovery { issuer: issuer.to_owned(), why, named: None };
+fn parse_metadata(route: &Route, issuer: &str, document: &Value) -> Result<ServerMetadata, OAuthError> {
+    let unusable =
+        |why: String| OAuthError::InvalidMetadata { issuer: issuer.to_owned(), reason: why, metadata_issuer: None };
     let named = document["issuer"].as_str().unwrap_or_default();
     let is_shared = is_shared_tenant(issuer, named);
     // Compared as text: RFC 8414 section 3.3 knows no normalization. Only what a person types may differ by a last slash.
     if named.trim_end_matches('/') != issuer.trim_end_matches('/') && !is_shared {
         let host = |text: &str| Url::parse(text).ok().map(|url| url.origin());
         let same_host = host(named).is_some_and(|named| Some(named) == host(issuer));
-        return Err(OAuthError::Discovery {
+        return Err(OAuthError::InvalidMetadata {
             issuer: issuer.to_owned(),
-            why: format!("it names the issuer {named:?}"),
-            named: same_host.then(|| named.to_owned()),
+            reason: format!("it names the issuer {named:?}"),
+            metadata_issuer: same_host.then(|| named.to_owned()),
         });
     }
     let url = |name: &str| match document.get(name).and_then(Value::as_str) {
@@ -116,21 +118,22 @@ fn read(route: &Route, issuer: &str, document: &Value) -> Result<Endpoints, OAut
     };
     let methods = document.get("code_challenge_methods_supported").and_then(Value::as_array);
     let scopes = document.get("scopes_supported").and_then(Value::as_array).into_iter().flatten();
-    Ok(Endpoints {
-        scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
+    Ok(ServerMetadata {
+        scopes_supported: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
         // Which tenant answers is known only once somebody has signed in.
         issuer: (!is_shared).then(|| named.to_owned()),
-        sends_issuer: !is_shared
+        supports_iss_parameter: !is_shared
             && document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
-        authorize: url("authorization_endpoint")?,
-        token: url("token_endpoint")?,
-        refresh: None,
-        device: url("device_authorization_endpoint")?,
-        revoke: url("revocation_endpoint")?,
-        userinfo: url("userinfo_endpoint")?,
+        authorization_endpoint: url("authorization_endpoint")?,
+        token_endpoint: url("token_endpoint")?,
+        refresh_endpoint: None,
+        device_authorization_endpoint: url("device_authorization_endpoint")?,
+        revocation_endpoint: url("revocation_endpoint")?,
+        userinfo_endpoint: url("userinfo_endpoint")?,
         client_auth: client_auth(document),
-        takes_post: lists(document, "client_secret_post"),
-        pkce_methods: methods.map(|methods| methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        supports_client_secret_post: supports_auth_method(document, "client_secret_post"),
+        code_challenge_methods: methods
+            .map(|methods| methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
     })
 }
 
@@ -144,14 +147,15 @@ fn is_shared_tenant(issuer: &str, named: &str) -> bool {
         && matches!(parts.as_slice(), [(tenant, placeholder)] if is_shared(tenant) && *placeholder == "{tenantid}")
 }
 
-fn lists(document: &Value, method: &str) -> bool {
+fn supports_auth_method(document: &Value, method: &str) -> bool {
     let listed = document.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
     listed.is_some_and(|listed| listed.iter().any(|listed| listed == method))
 }
 
 /// Basic unless only post is listed (RFC 8414 section 2: Basic where nothing is).
 fn client_auth(document: &Value) -> Option<ClientAuth> {
-    (lists(document, "client_secret_post") && !lists(document, "client_secret_basic")).then_some(ClientAuth::Post)
+    (supports_auth_method(document, "client_secret_post") && !supports_auth_method(document, "client_secret_basic"))
+        .then_some(ClientAuth::Post)
 }
 
 #[cfg(test)]
@@ -184,9 +188,9 @@ mod tests {
     #[test]
     fn fault_006_metadata_of_another_issuer_is_refused() {
         let document = |issuer: &str| json!({ "issuer": issuer, "token_endpoint": "https://as.example/token" });
-        let result = |named: &str| read(&Route::Live, "https://as.example", &document(named));
+        let result = |named: &str| parse_metadata(&Route::Live, "https://as.example", &document(named));
         for other in ["https://evil.example", "https://AS.example", "http://as.example", "https://as.example/x", ""] {
-            assert!(matches!(result(other), Err(OAuthError::Discovery { .. })), "{other}");
+            assert!(matches!(result(other), Err(OAuthError::InvalidMetadata { .. })), "{other}");
         }
         // A person types no slash at the end; what the server says is then what `iss` is compared with.
         assert_eq!(result("https://as.example/").unwrap().issuer.as_deref(), Some("https://as.example/"));
@@ -196,16 +200,17 @@ mod tests {
     fn fault_012_endpoints_that_are_not_https_are_refused() {
         for bad in ["file:///etc/passwd", "-x", "$(id)", "http://as.example/token", "javascript:1"] {
             let document = json!({ "issuer": "https://as.example", "token_endpoint": bad });
-            assert!(read(&Route::Live, "https://as.example", &document).is_err(), "{bad}");
+            assert!(parse_metadata(&Route::Live, "https://as.example", &document).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn declared_endpoints_win() {
-        let declared = Endpoints { token: Some(Url::parse("https://x.example/t").unwrap()), ..Endpoints::default() };
+        let declared =
+            ServerMetadata { token: Some(Url::parse("https://x.example/t").unwrap()), ..Endpoints::default() };
         let document = json!({ "issuer": "https://as.example", "token_endpoint": "https://as.example/token",
             "code_challenge_methods_supported": ["plain"] });
-        let endpoints = declared.or(read(&Route::Live, "https://as.example", &document).unwrap());
+        let endpoints = declared.or(parse_metadata(&Route::Live, "https://as.example", &document).unwrap());
         assert_eq!(endpoints.token.unwrap().as_str(), "https://x.example/t");
         assert_eq!(endpoints.pkce_methods.unwrap(), ["plain"]);
     }
@@ -222,7 +227,7 @@ mod tests {
             assert!(!is_shared_tenant(issuer, named), "{issuer}");
         }
         let document = json!({ "issuer": named, "authorization_response_iss_parameter_supported": true });
-        let endpoints = read(&Route::Live, "https://login.example/common/v2.0", &document).unwrap();
+        let endpoints = parse_metadata(&Route::Live, "https://login.example/common/v2.0", &document).unwrap();
         assert_eq!((endpoints.issuer, endpoints.sends_issuer), (None, false));
     }
 }

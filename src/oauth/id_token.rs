@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::model::Account;
 
 /// Returns the claims of a signed JWT, without a check of its signature; absent for an encrypted one and for other texts.
-pub fn claims(jwt: &str) -> Option<Value> {
+pub fn decode_claims(jwt: &str) -> Option<Value> {
     let mut parts = jwt.trim().split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -21,8 +21,8 @@ pub fn claims(jwt: &str) -> Option<Value> {
 }
 
 /// Returns the account that a token answer's ID token names.
-pub fn account(answer: &Value) -> Option<Account> {
-    let claims = claims(answer.get("id_token")?.as_str()?)?;
+pub fn parse_account(answer: &Value) -> Option<Account> {
+    let claims = decode_claims(answer.get("id_token")?.as_str()?)?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let name = text("email").or_else(|| text("preferred_username")).or_else(|| text("name"));
     Some(Account { id: text("sub")?, name })
@@ -39,9 +39,9 @@ mod tests {
         let token = |claims: &Value| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let answer = json!({ "id_token": token(&json!({ "sub": "u1", "preferred_username": "ann" })) });
         let named = Account { id: "u1".to_owned(), name: Some("ann".to_owned()) };
-        assert_eq!(account(&answer), Some(named));
+        assert_eq!(parse_account(&answer), Some(named));
         for id_token in ["", "a.b", "a.b.c", "a.b.c.d.e", "e30.W10.x", token(&json!({ "email": "a@b.c" })).as_str()] {
-            assert_eq!(account(&json!({ "id_token": id_token })), None, "{id_token:?}");
+            assert_eq!(parse_account(&json!({ "id_token": id_token })), None, "{id_token:?}");
         }
     }
 }

@@ -9,28 +9,28 @@ use super::Tokens;
 use crate::clock::Timestamp;
 
 /// Ten years: what a token that claims to live longer is taken to live.
-const LONGEST_LIFETIME_SECS: f64 = 315_360_000.0;
+const MAX_LIFETIME_SECS: f64 = 315_360_000.0;
 
 /// Returns the seconds that a token given now lives: by the answer, by the token itself if it is a JWT, else as long as
 /// the former token of the grant. Absent if nothing says.
-pub fn lifetime(tokens: &Tokens, former: Option<u32>, now: Timestamp) -> Option<u32> {
-    tokens.lifetime.or_else(|| of_jwt(tokens.access_token.expose(), now)).or(former)
+pub fn token_lifetime(tokens: &Tokens, former: Option<u32>, now: Timestamp) -> Option<u32> {
+    tokens.expires_in.or_else(|| jwt_lifetime(tokens.access_token.expose(), now)).or(former)
 }
 
 /// Reads a lifetime however it is written: a number, a string of one, a fraction. Zero and less mean that nothing is said;
 /// what is absurdly long is taken for ten years.
-pub(super) fn seconds(value: Option<&Value>) -> Option<u32> {
+pub(super) fn parse_seconds(value: Option<&Value>) -> Option<u32> {
     let number = match value? {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    bounded(number)
+    clamp_seconds(number)
 }
 
-fn bounded(number: f64) -> Option<u32> {
+fn clamp_seconds(number: f64) -> Option<u32> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the clamp")]
-    (number >= 1.0).then(|| number.min(LONGEST_LIFETIME_SECS) as u32)
+    (number >= 1.0).then(|| number.min(MAX_LIFETIME_SECS) as u32)
 }
 
 /// The times of a JWT (RFC 7519 section 4.1): seconds since 1970, whole or not.
@@ -44,7 +44,7 @@ struct Claims {
 /// Returns the seconds that a JWT has left. Its signature is for the service to check: a wrong time here only moves a
 /// refresh. If this machine's clock says that the token is over already, the clock is wrong, and the token lives as long
 /// as it was issued for.
-fn of_jwt(token: &str, now: Timestamp) -> Option<u32> {
+fn jwt_lifetime(token: &str, now: Timestamp) -> Option<u32> {
     let mut parts = token.split('.');
     let (_, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || signature.is_empty() {
@@ -56,8 +56,8 @@ fn of_jwt(token: &str, now: Timestamp) -> Option<u32> {
     let left = claims.exp - now.as_second() as f64;
     let issued_for = claims.iat.map(|iat| claims.exp - iat);
     match issued_for {
-        Some(issued_for) if left < 1.0 || left > issued_for => bounded(issued_for),
-        _ => bounded(left),
+        Some(issued_for) if left < 1.0 || left > issued_for => clamp_seconds(issued_for),
+        _ => clamp_seconds(left),
     }
 }
 
@@ -86,10 +86,10 @@ mod tests {
             (r#"{"iat":1}"#, None),
             ("not json", None),
         ] {
-            assert_eq!(of_jwt(&jwt(claims), now), expected, "{claims}");
+            assert_eq!(jwt_lifetime(&jwt(claims), now), expected, "{claims}");
         }
         for opaque in ["", "a.b", "a.b.c", "e30.e30.", "e30.eyJleHAiOjEwMDA2MDB9.c.d.e", "ya29.a0AfH6SMBx.y"] {
-            assert_eq!(of_jwt(opaque, now), None, "{opaque}");
+            assert_eq!(jwt_lifetime(opaque, now), None, "{opaque}");
         }
     }
 }

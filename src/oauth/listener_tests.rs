@@ -171,7 +171,7 @@ fn fault_041_a_taken_port_is_said_and_any_other_is_taken_where_none_must_be() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let wish = Wish { port: Some(port), ..Wish::default() };
-    assert!(matches!(Bound::bind(&Redirect::default(), &wish), Err(OAuthError::Listener { .. })));
+    assert!(matches!(Bound::bind(&Redirect::default(), &wish), Err(OAuthError::Bind { .. })));
     Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
 }
 

@@ -3,18 +3,18 @@
 use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
-use super::{OAuthError, Party};
-use crate::connector::{BodyFormat, ClientAuth, Revoke, RevokeAuth, Template};
+use super::{OAuthClient, OAuthError};
+use crate::connector::{BodyFormat, ClientAuth, Revocation, RevocationAuth, Template};
 use crate::http::{self, Request};
 use crate::model::Grant;
 use crate::secret::Secret;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revoked {
-    Done,
+pub enum RevocationResult {
+    Revoked,
     /// There was nothing left to revoke, which is as good (RFC 7009 section 2.2).
-    AlreadyGone,
+    AlreadyRevoked,
     /// The vendor has no way: the user removes the app in the vendor's own settings.
     Unsupported,
 }
@@ -23,36 +23,39 @@ pub enum Revoked {
 ///
 /// # Errors
 /// [`OAuthError`]: the grant is then still live.
-pub async fn revoke(party: &Party<'_>, grant: &Grant) -> Result<Revoked, OAuthError> {
+pub async fn revoke(party: &OAuthClient<'_>, grant: &Grant) -> Result<RevocationResult, OAuthError> {
     let standard;
-    let rule = match (&party.rules.revoke, &party.endpoints.revoke) {
+    let rule = match (&party.rules.revoke, &party.server.revocation_endpoint) {
         (Some(rule), _) if rule.url.is_complete(&party.values) => rule,
         (_, Some(found)) => {
             // A URL may hold braces only percent-encoded, so that it is a template of itself.
-            standard = Revoke::standard(Template::parse(found.as_str())?);
+            standard = Revocation::rfc7009(Template::parse(found.as_str())?);
             &standard
         }
-        _ => return Ok(Revoked::Unsupported),
+        _ => return Ok(RevocationResult::Unsupported),
     };
     let response = party.http.send(request(party, rule, grant)?, &party.route).await?;
     if response.status == 429 || response.status >= 500 {
         let after = response.retry_after(party.rate, party.clock.now());
-        return Err(OAuthError::Temporary { status: response.status, after });
+        return Err(OAuthError::ServerUnavailable { status: response.status, retry_after: after });
     }
     let document = response.json().unwrap_or_default();
     let code = party.rules.answer.error.text(&document).unwrap_or_default();
     if rule.gone.contains(&code) || rule.gone_status.contains(&response.status) || code == "invalid_token" {
-        return Ok(Revoked::AlreadyGone);
+        return Ok(RevocationResult::AlreadyRevoked);
     }
     if response.is_success() && rule.success.iter().all(|(at, want)| at.find(&document) == Some(want)) {
-        return Ok(Revoked::Done);
+        return Ok(RevocationResult::Revoked);
     }
     let description = party.rules.answer.error_description.text(&document);
     let code = if code.is_empty() { format!("status {}", response.status) } else { code };
-    Err(OAuthError::Rejected { code, description: description.and_then(|text| super::Described::new(&text)) })
+    Err(OAuthError::ErrorResponse {
+        code,
+        description: description.and_then(|text| super::ErrorDescription::new(&text)),
+    })
 }
 
-fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, OAuthError> {
+fn request(party: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> Result<Request, OAuthError> {
     let mut values = party.values.clone();
     values.set("access_token", grant.access_token.expose());
     if let Some(refresh_token) = &grant.refresh_token {
@@ -66,7 +69,7 @@ fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, O
     for (name, template) in &rule.params {
         params.push((name.clone(), template.fill(&values)?));
     }
-    if rule.params.is_empty() && rule.auth != RevokeAuth::Bearer {
+    if rule.params.is_empty() && rule.auth != RevocationAuth::Bearer {
         // Revoking the refresh token ends the whole grant (RFC 7009 section 2.1).
         let (token, hint) = match &grant.refresh_token {
             Some(token) => (token, "refresh_token"),
@@ -83,21 +86,21 @@ fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, O
     let secret = party.client.secret.as_ref();
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     match (rule.auth, secret) {
-        (RevokeAuth::Bearer, _) => {
+        (RevocationAuth::Bearer, _) => {
             let value = Secret::new(format!("Bearer {}", grant.access_token.expose()));
             request = request.header("authorization", value);
         }
-        (RevokeAuth::Secret, Some(secret)) => {
+        (RevocationAuth::Secret, Some(secret)) => {
             request = request.header("authorization", Secret::new(format!("Bearer {}", secret.expose())));
         }
-        (RevokeAuth::Basic, Some(secret)) => {
+        (RevocationAuth::Basic, Some(secret)) => {
             request = request.header("authorization", http::basic(&party.client.id, secret.expose()));
         }
-        (RevokeAuth::Client, Some(secret)) if party.client_auth() == ClientAuth::Basic => {
+        (RevocationAuth::Client, Some(secret)) if party.client_auth() == ClientAuth::Basic => {
             let value = http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
             request = request.header("authorization", value);
         }
-        (RevokeAuth::Client, _) => {
+        (RevocationAuth::Client, _) => {
             let secret = party.secret();
             let own = [("client_id", Some(&party.client.id)), ("client_secret", secret.map(Secret::expose))];
             for (name, value) in own {
@@ -106,7 +109,7 @@ fn request(party: &Party<'_>, rule: &Revoke, grant: &Grant) -> Result<Request, O
                 params.extend(value.map(|value| (name.to_owned(), value.clone())));
             }
         }
-        (RevokeAuth::Basic | RevokeAuth::Secret | RevokeAuth::None, _) => {}
+        (RevocationAuth::Basic | RevocationAuth::Secret | RevocationAuth::None, _) => {}
     }
     Ok(match rule.body {
         BodyFormat::Form => {

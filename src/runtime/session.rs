@@ -3,7 +3,7 @@
 use thiserror::Error;
 use url::Url;
 
-use crate::connector::{Auth, Connector, Health, Stream, Template, TemplateError, Values};
+use crate::connector::{AuthMethod, Connector, Health, Stream, Template, TemplateError, Values};
 use crate::error::{Diagnostic, Kind, Remedy};
 use crate::http::{Request, Route, basic};
 use crate::model::{Connection, Grant, reconnect_command};
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 pub struct Session {
     pub connection: Connection,
     pub connector: Connector,
-    pub auth: Auth,
+    pub auth: AuthMethod,
     pub route: Route,
 }
 
@@ -23,12 +23,12 @@ pub enum SessionError {
     #[error("{connection} cannot be used: the connector's file leaves a value open")]
     Template { connection: String, reconnect: String, source: TemplateError },
     #[error("{connection} has no API base, so that {path:?} leads nowhere")]
-    NoBase { connection: String, reconnect: String, path: String },
+    MissingBaseUrl { connection: String, reconnect: String, path: String },
 }
 
 impl Remedy for SessionError {
     fn diagnostic(&self) -> Diagnostic {
-        let (Self::Template { connection, reconnect, .. } | Self::NoBase { connection, reconnect, .. }) = self;
+        let (Self::Template { connection, reconnect, .. } | Self::MissingBaseUrl { connection, reconnect, .. }) = self;
         Diagnostic::new(Kind::Failed, "missing_value")
             .run(format!("{reconnect} --param NAME=VALUE"))
             .connection(connection)
@@ -38,7 +38,7 @@ impl Remedy for SessionError {
 impl Session {
     /// What templates may name: what the user gave, what was kept, and the grant's secrets.
     pub fn values(&self, grant: Option<&Grant>) -> Values {
-        values(&self.connector, &self.auth, &self.connection, grant)
+        template_values(&self.connector, &self.auth, &self.connection, grant)
     }
 
     /// A path of the connector's file with its values; absent where it names one that nobody gave.
@@ -50,7 +50,7 @@ impl Session {
         if !path.is_complete(&values) {
             return Ok(None);
         }
-        path.fill_path(&values).map(Some).map_err(|source| self.open_value(source))
+        path.fill_path(&values).map(Some).map_err(|source| self.template_error(source))
     }
 
     /// An API request that carries the connection's credentials, to a path after the API's base or a whole URL.
@@ -61,8 +61,8 @@ impl Session {
         let mut request = self.anonymous_request(method, path, grant)?;
         let values = self.values(Some(grant));
         for (name, value) in self.auth.send.iter().flat_map(|send| &send.query) {
-            let name = fill_name(name, &values).map_err(|source| self.open_value(source))?;
-            let value = value.fill(&values).map_err(|source| self.open_value(source))?;
+            let name = fill_name(name, &values).map_err(|source| self.template_error(source))?;
+            let value = value.fill(&values).map_err(|source| self.template_error(source))?;
             request.url.query_pairs_mut().append_pair(&name, &value);
         }
         request.headers.extend(self.credential_headers(grant)?);
@@ -75,11 +75,11 @@ impl Session {
     /// [`SessionError`].
     pub fn anonymous_request(&self, method: &'static str, path: &str, grant: &Grant) -> Result<Request, SessionError> {
         let values = self.values(Some(grant));
-        let failed = |source| self.open_value(source);
+        let failed = |source| self.template_error(source);
         let url = self.url(path, &values)?;
         let mut request = Request::new(method, url).header("accept", Secret::from("application/json"));
         // A page of records may be as large as the settings allow.
-        request.largest = usize::MAX;
+        request.max_response_bytes = usize::MAX;
         for (name, value) in &self.connector.api.query {
             let name = fill_name(name, &values).map_err(failed)?;
             request.url.query_pairs_mut().append_pair(&name, &value.fill(&values).map_err(failed)?);
@@ -93,23 +93,23 @@ impl Session {
             request = request.body("application/x-www-form-urlencoded", Vec::new());
         }
         request.secrets = std::iter::once(grant.access_token.clone()).chain(grant.fields.values().cloned()).collect();
-        request.follow = method == "GET";
+        request.follows_redirects = method == "GET";
         Ok(request)
     }
 
     /// The URL of a path of the API; one that is a URL stays as it is.
     fn url(&self, path: &str, values: &Values) -> Result<Url, SessionError> {
-        let wrong = || self.open_value(TemplateError::Url(path.to_owned()));
+        let wrong = || self.template_error(TemplateError::InvalidUrl(path.to_owned()));
         if path.starts_with("https://") || path.starts_with("http://") {
             return Url::parse(path).map_err(|_| wrong());
         }
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
-        let base = base.filter(|base| base.is_complete(values)).ok_or_else(|| SessionError::NoBase {
+        let base = base.filter(|base| base.is_complete(values)).ok_or_else(|| SessionError::MissingBaseUrl {
             connection: self.connection.name.to_string(),
             reconnect: reconnect_command(&self.connection),
             path: path.to_owned(),
         })?;
-        let base = base.fill_path(values).map_err(|source| self.open_value(source))?;
+        let base = base.fill_path(values).map_err(|source| self.template_error(source))?;
         Url::parse(&format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))).map_err(|_| wrong())
     }
 
@@ -123,7 +123,7 @@ impl Session {
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let health = self.health().map(|health| &health.path);
         let own = |template: &Template| {
-            let host = template.host(&values)?;
+            let host = template.origin(&values)?;
             Some(host.origin() == url.origin())
         };
         if let Route::Origin(origin) | Route::Sandbox(origin) = &self.route
@@ -134,7 +134,7 @@ impl Session {
         actions.chain(streams).chain(base).chain(health).any(|template| own(template) == Some(true))
     }
 
-    fn open_value(&self, source: TemplateError) -> SessionError {
+    fn template_error(&self, source: TemplateError) -> SessionError {
         SessionError::Template {
             connection: self.connection.name.to_string(),
             reconnect: reconnect_command(&self.connection),
@@ -152,7 +152,7 @@ impl Session {
             return Ok(vec![("authorization".to_owned(), bearer)]);
         };
         let values = self.values(Some(grant));
-        let failed = |source| self.open_value(source);
+        let failed = |source| self.template_error(source);
         let mut headers = Vec::new();
         for (name, value) in &send.headers {
             let value = value.fill(&values).map_err(failed)?;
@@ -174,7 +174,12 @@ impl Session {
 
 /// What templates may name of a connection that nothing is sent for: what the user gave, what was kept, and the grant's
 /// secrets.
-pub fn values(connector: &Connector, auth: &Auth, connection: &Connection, grant: Option<&Grant>) -> Values {
+pub fn template_values(
+    connector: &Connector,
+    auth: &AuthMethod,
+    connection: &Connection,
+    grant: Option<&Grant>,
+) -> Values {
     let mut values = Values::default();
     for (name, param) in connector.params(auth) {
         if let Some(default) = &param.default {
@@ -182,8 +187,8 @@ pub fn values(connector: &Connector, auth: &Auth, connection: &Connection, grant
         }
     }
     values.extend(&connection.params);
-    connector.add_given(auth, &mut values);
-    values.extend(&connection.kept);
+    connector.add_derived_values(auth, &mut values);
+    values.extend(&connection.metadata);
     if let Some(grant) = grant {
         values.set("access_token", grant.access_token.expose());
         for (name, value) in &grant.fields {

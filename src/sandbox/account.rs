@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::address::{ORIGIN, declared};
-use super::pattern::{marked, opening};
-use super::signed::field_value;
-use crate::connector::{Auth, Connector, Field, Param, Pointer, Stream};
+use super::pattern::{leading_placeholder, mark_placeholders};
+use super::routes::{ORIGIN, declared_routes};
+use super::token::field_value;
+use crate::connector::{AuthMethod, Connector, CredentialField, Param, Pointer, Stream};
 use crate::hex;
 use crate::secret::Secret;
 
@@ -14,8 +14,8 @@ pub(super) const SECOND_NAME: &str = "Sandbox two";
 pub(super) const EMAIL: &str = "sandbox@example.com";
 
 /// The parameters of a connection to the sandbox: those that a user must give, and every URL of an endpoint.
-pub fn sandbox_params(connector: &Connector, auth: &Auth) -> BTreeMap<String, String> {
-    let urls = urls(connector, auth);
+pub fn sandbox_params(connector: &Connector, auth: &AuthMethod) -> BTreeMap<String, String> {
+    let urls = emulated_urls(connector, auth);
     let value = |name: &str, param: &Param| match urls.get(name) {
         Some(url) => Some(url.clone()),
         None if param.optional => None,
@@ -28,9 +28,9 @@ pub fn sandbox_params(connector: &Connector, auth: &Auth) -> BTreeMap<String, St
 }
 
 /// The key that the emulated vendor accepts, field by field, in the shape that the fields ask for.
-pub fn sandbox_fields(connector: &Connector, auth: &Auth, seed: &[u8]) -> BTreeMap<String, Secret> {
+pub fn sandbox_fields(connector: &Connector, auth: &AuthMethod, seed: &[u8]) -> BTreeMap<String, Secret> {
     let digits = |name: &str| hex::encode(&field_value(seed, &connector.id, &auth.label, name)[..16]);
-    let urls = urls(connector, auth);
+    let urls = emulated_urls(connector, auth);
     let value = |name: &String, field| match urls.get(name) {
         Some(url) => format!("{url}/{}", digits(name)),
         None => field_text(field, &digits(name)),
@@ -49,7 +49,7 @@ pub fn sandbox_webhook_seed(connector: &Connector, seed: &[u8], purpose: &str) -
     field_value(seed, &connector.id, "webhook", purpose)
 }
 
-fn field_text(field: &Field, digits: &str) -> String {
+fn field_text(field: &CredentialField, digits: &str) -> String {
     let prefix = field.prefixes.first().map_or("", String::as_str);
     let needed = field.contains.as_deref().filter(|needed| !prefix.contains(needed));
     match needed {
@@ -63,11 +63,11 @@ fn field_text(field: &Field, digits: &str) -> String {
 }
 
 /// The values that open a URL, wherever they come from: the parameters and the kept values that are URLs.
-pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, String> {
+pub(super) fn emulated_urls(connector: &Connector, auth: &AuthMethod) -> BTreeMap<String, String> {
     let mut urls = BTreeMap::new();
-    for declared in declared(connector, auth) {
-        if let Some((name, rest)) = opening(&declared.url) {
-            let path = if rest.is_empty() { declared.own_path() } else { "" };
+    for declared_routes in declared_routes(connector, auth) {
+        if let Some((name, rest)) = leading_placeholder(&declared_routes.url) {
+            let path = if rest.is_empty() { declared_routes.default_path() } else { "" };
             urls.entry(name.to_owned()).or_insert_with(|| format!("{ORIGIN}{path}"));
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, Strin
     for template in
         [issuer, auth.base.as_ref(), connector.api.base.as_ref()].into_iter().flatten().chain(actions).chain(streams)
     {
-        if let Some((name, _)) = opening(&marked(template)) {
+        if let Some((name, _)) = leading_placeholder(&mark_placeholders(template)) {
             urls.entry(name.to_owned()).or_insert_with(|| ORIGIN.to_owned());
         }
     }
@@ -86,23 +86,23 @@ pub(super) fn urls(connector: &Connector, auth: &Auth) -> BTreeMap<String, Strin
 
 /// The account that a credential belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Account {
-    First,
-    Second,
+pub(super) enum SandboxAccount {
+    Primary,
+    Secondary,
 }
 
-impl Account {
+impl SandboxAccount {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::First => NAME,
-            Self::Second => SECOND_NAME,
+            Self::Primary => NAME,
+            Self::Secondary => SECOND_NAME,
         }
     }
 
     fn number(self) -> u8 {
         match self {
-            Self::First => 1,
-            Self::Second => 2,
+            Self::Primary => 1,
+            Self::Secondary => 2,
         }
     }
 
@@ -113,16 +113,16 @@ impl Account {
     }
 
     /// What a value is that a connector keeps under `name`.
-    pub(super) fn kept(self, connector: &Connector, auth: &Auth, name: &str) -> String {
-        if let Some(url) = urls(connector, auth).get(name) {
+    pub(super) fn metadata_value(self, connector: &Connector, auth: &AuthMethod, name: &str) -> String {
+        if let Some(url) = emulated_urls(connector, auth).get(name) {
             return url.clone();
         }
-        let word = |pointer: &Option<Pointer>| pointer.as_ref().map(|pointer| words(&pointer.to_string()));
+        let word = |pointer: &Option<Pointer>| pointer.as_ref().map(|pointer| normalize_name(&pointer.to_string()));
         let identity = connector.health(auth).map(|health| &health.account);
-        if identity.and_then(|identity| word(&identity.id)) == Some(words(name)) {
+        if identity.and_then(|identity| word(&identity.id)) == Some(normalize_name(name)) {
             return self.id("T");
         }
-        if identity.and_then(|identity| word(&identity.name)) == Some(words(name)) {
+        if identity.and_then(|identity| word(&identity.name)) == Some(normalize_name(name)) {
             return self.name().to_owned();
         }
         match name.rsplit('_').next().unwrap_or(name) {
@@ -135,6 +135,6 @@ impl Account {
 }
 
 /// A name or pointer with everything between its words alike: `/team/id` and `team_id` say the same.
-fn words(text: &str) -> String {
+fn normalize_name(text: &str) -> String {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }

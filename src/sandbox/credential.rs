@@ -1,27 +1,27 @@
 //! Whether a call of the API shows a credential as the connector says it is sent, and a good one.
 
 use super::fault::FaultKind;
-use super::pattern::{Captures, Pattern};
-use super::signed::{Claims, TokenKind};
-use super::state::{Standing, State};
-use super::vendor::{Vendor, Visit};
-use crate::connector::{Basic, ErrorClass, Send, Template, Values};
+use super::pattern::{PathParams, TemplatePattern};
+use super::state::{SandboxState, TokenStatus};
+use super::token::{TokenClaims, TokenKind};
+use super::vendor_emulator::{RequestContext, VendorEmulator};
+use crate::connector::{BasicCredentials, CredentialPlacement, ErrorClass, Template, Values};
 
 /// Why a credential is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unaccepted {
+pub(super) enum CredentialError {
     Missing,
-    Unknown,
+    Invalid,
     Expired,
     Revoked,
 }
 
-impl Unaccepted {
+impl CredentialError {
     /// The word by which vendors' error codes name it.
-    fn word(self) -> &'static str {
+    fn error_hint(self) -> &'static str {
         match self {
             Self::Missing => "not_authed",
-            Self::Unknown => "invalid",
+            Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
@@ -29,75 +29,86 @@ impl Unaccepted {
 }
 
 /// A credential that is accepted.
-pub(super) enum Credential {
-    Token(Claims),
-    Key,
+pub(super) enum AcceptedCredential {
+    Token(TokenClaims),
+    ApiKey,
 }
 
-impl Vendor {
-    pub(super) fn credential(&self, visit: &Visit<'_>, state: &mut State) -> Result<Credential, Unaccepted> {
+impl VendorEmulator {
+    pub(super) fn credential(
+        &self,
+        visit: &RequestContext<'_>,
+        state: &mut SandboxState,
+    ) -> Result<AcceptedCredential, CredentialError> {
         let mut found = None;
-        for captures in self.shown(visit)? {
+        for captures in self.presented_values(visit)? {
             for (name, value) in &captures {
-                if let Some(credential) = self.judge(name, value)? {
+                if let Some(credential) = self.verify_value(name, value)? {
                     found = Some(credential);
                 }
             }
         }
-        match (found.ok_or(Unaccepted::Missing)?, visit.trouble) {
-            (Credential::Key, Some(FaultKind::ExpiredGrant)) => Err(Unaccepted::Expired),
-            (Credential::Key, Some(FaultKind::RevokedGrant)) => Err(Unaccepted::Revoked),
-            (Credential::Key, _) => Ok(Credential::Key),
-            (Credential::Token(claims), trouble) => {
+        match (found.ok_or(CredentialError::Missing)?, visit.fault) {
+            (AcceptedCredential::ApiKey, Some(FaultKind::ExpiredGrant)) => Err(CredentialError::Expired),
+            (AcceptedCredential::ApiKey, Some(FaultKind::RevokedGrant)) => Err(CredentialError::Revoked),
+            (AcceptedCredential::ApiKey, _) => Ok(AcceptedCredential::ApiKey),
+            (AcceptedCredential::Token(claims), trouble) => {
                 match trouble {
                     Some(FaultKind::RevokedGrant) => state.revoke(&claims.grant),
-                    Some(FaultKind::ExpiredGrant) => state.record(&claims.grant).expired_serial = state.serial,
+                    Some(FaultKind::ExpiredGrant) => state.grant_mut(&claims.grant).expired_serial = state.serial,
                     _ => {}
                 }
-                match state.standing(&claims, visit.now) {
-                    Standing::Good => Ok(Credential::Token(claims)),
-                    Standing::Expired => Err(Unaccepted::Expired),
-                    Standing::Revoked => Err(Unaccepted::Revoked),
+                match state.token_status(&claims, visit.now) {
+                    TokenStatus::Valid => Ok(AcceptedCredential::Token(claims)),
+                    TokenStatus::Expired => Err(CredentialError::Expired),
+                    TokenStatus::Revoked => Err(CredentialError::Revoked),
                 }
             }
         }
     }
 
     /// A header's or parameter's name, which may be a template over what the user was asked for.
-    fn named(&self, name: &str) -> String {
+    fn fill_name(&self, name: &str) -> String {
         let mut values = Values::default();
         values.extend(&self.params);
         Template::parse(name).and_then(|name| name.fill(&values)).unwrap_or_else(|_| name.to_owned())
     }
 
     /// What the request gives to each place that the connector declares.
-    fn shown(&self, visit: &Visit<'_>) -> Result<Vec<Captures>, Unaccepted> {
-        let mut shown = vec![visit.captures.clone()];
+    fn presented_values(&self, visit: &RequestContext<'_>) -> Result<Vec<PathParams>, CredentialError> {
+        let mut shown = vec![visit.path_params.clone()];
         let Some(send) = &self.auth.send else {
             // Where the token is part of the path, no header repeats it.
-            let in_path = visit.captures.keys().any(|name| self.is_credential(name));
+            let in_path = visit.path_params.keys().any(|name| self.is_credential(name));
             if !in_path {
                 shown.push(bearer(visit)?);
             }
             return Ok(shown);
         };
-        self.sent(send, visit, &mut shown)?;
+        self.read_placement(send, visit, &mut shown)?;
         Ok(shown)
     }
 
-    fn sent(&self, send: &Send, visit: &Visit<'_>, shown: &mut Vec<Captures>) -> Result<(), Unaccepted> {
-        let read = |template: &Template, text: &str| Pattern::of(template).read(text).ok_or(Unaccepted::Unknown);
+    fn read_placement(
+        &self,
+        send: &CredentialPlacement,
+        visit: &RequestContext<'_>,
+        shown: &mut Vec<PathParams>,
+    ) -> Result<(), CredentialError> {
+        let read = |template: &Template, text: &str| {
+            TemplatePattern::of(template).match_text(text).ok_or(CredentialError::Invalid)
+        };
         for (name, template) in &send.headers {
-            let name = &self.named(name);
-            shown.push(read(template, visit.request.header(name).ok_or(Unaccepted::Missing)?)?);
+            let name = &self.fill_name(name);
+            shown.push(read(template, visit.request.header(name).ok_or(CredentialError::Missing)?)?);
         }
         let query = visit.request.query_params();
         for (name, template) in &send.query {
-            let name = &self.named(name);
-            shown.push(read(template, query.get(name).ok_or(Unaccepted::Missing)?)?);
+            let name = &self.fill_name(name);
+            shown.push(read(template, query.get(name).ok_or(CredentialError::Missing)?)?);
         }
-        if let Some(Basic { username, password }) = &send.basic {
-            let (user, secret) = visit.request.basic().ok_or(Unaccepted::Missing)?;
+        if let Some(BasicCredentials { username, password }) = &send.basic {
+            let (user, secret) = visit.request.basic().ok_or(CredentialError::Missing)?;
             shown.push(read(username, &user)?);
             shown.push(read(password, &secret)?);
         }
@@ -117,12 +128,12 @@ impl Vendor {
     }
 
     /// Judges one value that a request shows; absent where it is no credential.
-    fn judge(&self, name: &str, value: &str) -> Result<Option<Credential>, Unaccepted> {
+    fn verify_value(&self, name: &str, value: &str) -> Result<Option<AcceptedCredential>, CredentialError> {
         if self.is_key() {
             let field = if name == "access_token" { self.auth.token_field().unwrap_or(name) } else { name };
             return match self.fields.get(field) {
-                Some(right) if right.expose() == value => Ok(Some(Credential::Key)),
-                Some(_) => Err(Unaccepted::Unknown),
+                Some(right) if right.expose() == value => Ok(Some(AcceptedCredential::ApiKey)),
+                Some(_) => Err(CredentialError::Invalid),
                 None => Ok(None),
             };
         }
@@ -131,13 +142,16 @@ impl Vendor {
             name if self.is_user_token(name) => TokenKind::User,
             _ => return Ok(None),
         };
-        self.signer.open(kind, value).map(|claims| Some(Credential::Token(claims))).ok_or(Unaccepted::Unknown)
+        self.signer
+            .verify(kind, value)
+            .map(|claims| Some(AcceptedCredential::Token(claims)))
+            .ok_or(CredentialError::Invalid)
     }
 
     /// The vendor's answer to a credential that it does not accept.
-    pub(super) fn unaccepted(&self, why: Unaccepted) -> super::Reply {
+    pub(super) fn reject_credential(&self, why: CredentialError) -> super::SandboxResponse {
         let success = self.success();
-        let reply = self.by_rule(ErrorClass::Auth, 401, why.word(), &success);
+        let reply = self.error_response(ErrorClass::Auth, 401, why.error_hint(), &success);
         // RFC 6750 section 3.
         if reply.status == 401 {
             reply.with_header("www-authenticate", "Bearer error=\"invalid_token\"")
@@ -148,11 +162,11 @@ impl Vendor {
 }
 
 /// The token of RFC 6750 section 2.1.
-fn bearer(visit: &Visit<'_>) -> Result<Captures, Unaccepted> {
-    let header = visit.request.header("authorization").ok_or(Unaccepted::Missing)?;
-    let (scheme, token) = header.split_once(' ').ok_or(Unaccepted::Unknown)?;
+fn bearer(visit: &RequestContext<'_>) -> Result<PathParams, CredentialError> {
+    let header = visit.request.header("authorization").ok_or(CredentialError::Missing)?;
+    let (scheme, token) = header.split_once(' ').ok_or(CredentialError::Invalid)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Unaccepted::Unknown);
+        return Err(CredentialError::Invalid);
     }
-    Ok(Captures::from([("access_token".to_owned(), token.to_owned())]))
+    Ok(PathParams::from([("access_token".to_owned(), token.to_owned())]))
 }

@@ -5,16 +5,16 @@
 
 use serde_json::json;
 
-use super::address::VERIFICATION_PATH;
-use super::answer::Refusal;
-use super::client::Client;
-use super::exchange::{Issue, split};
-use super::message::{Params, Reply};
-use super::page;
-use super::signed::{Claims, TokenKind};
-use super::state::{Decision, Device, State};
-use super::vendor::{Vendor, Visit};
-use crate::connector::{ClientSecretRule, GrantKind, OAuth2};
+use super::client_auth::AuthenticatedClient;
+use super::html;
+use super::message::{RequestParams, SandboxResponse};
+use super::response::OAuthErrorResponse;
+use super::routes::VERIFICATION_PATH;
+use super::state::{ConsentDecision, DeviceAuthorization, SandboxState};
+use super::token::{TokenClaims, TokenKind};
+use super::token_endpoint::{TokenIssuance, split_scopes};
+use super::vendor_emulator::{RequestContext, VendorEmulator};
+use crate::connector::{ClientSecretPolicy, GrantType, OAuth2};
 
 /// Seconds between polls. The standard's default is five; here nobody need wait.
 const INTERVAL_SECS: i64 = 1;
@@ -28,14 +28,18 @@ const LIFETIME_SECS: i64 = 900;
 /// Letters that no one mistakes for another and that spell no word (RFC 8628 section 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 
-impl Vendor {
-    pub(super) fn device(&self, visit: &Visit<'_>, state: &mut State) -> Result<Reply, Refusal> {
+impl VendorEmulator {
+    pub(super) fn device(
+        &self,
+        visit: &RequestContext<'_>,
+        state: &mut SandboxState,
+    ) -> Result<SandboxResponse, OAuthErrorResponse> {
         let Some(oauth2) = &self.auth.oauth2 else {
-            return Err(Refusal::request("there is no device grant"));
+            return Err(OAuthErrorResponse::invalid_request("there is no device grant"));
         };
-        state.forget_old(visit.now);
+        state.prune_expired(visit.now);
         let params = self.body(visit, oauth2.token_body)?;
-        let client = self.client(visit.request, &params, oauth2.client_auth)?;
+        let client = self.authenticate_client(visit.request, &params, oauth2.client_auth)?;
         let grant = self.new_grant(state);
         let serial = state.next_serial();
         let expires = visit.now.saturating_add(LIFETIME_SECS);
@@ -44,8 +48,8 @@ impl Vendor {
             .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
             .collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
-        let scopes = params.get(&oauth2.scope.param).map(|text| split(oauth2, text)).unwrap_or_default();
-        let device_code = self.signer.seal(&Claims {
+        let scopes = params.get(&oauth2.scope.param).map(|text| split_scopes(oauth2, text)).unwrap_or_default();
+        let device_code = self.signer.sign(&TokenClaims {
             kind: TokenKind::Device,
             grant: grant.clone(),
             serial,
@@ -62,21 +66,21 @@ impl Vendor {
         });
         state.devices.insert(
             grant,
-            Device {
+            DeviceAuthorization {
                 user_code: user_code.clone(),
                 client: client.id,
                 scopes,
                 polls: 0,
                 polled_at: None,
                 interval_secs: INTERVAL_SECS,
-                decision: Decision::Waiting,
+                decision: ConsentDecision::Waiting,
                 expires,
             },
         );
         // The page is where the request came to: its Host is the emulator's own authority, which the emulator checked.
         let host = visit.request.header("host").unwrap_or("127.0.0.1");
         let verification = format!("http://{host}{VERIFICATION_PATH}");
-        Ok(Reply::json(
+        Ok(SandboxResponse::json(
             200,
             &json!({
                 "device_code": device_code,
@@ -92,90 +96,91 @@ impl Vendor {
     pub(super) fn exchange_device(
         &self,
         oauth2: &OAuth2,
-        visit: &Visit<'_>,
-        params: &Params,
-        client: Client,
-        state: &mut State,
-    ) -> Result<Reply, Refusal> {
-        if !oauth2.grants.contains(&GrantKind::DeviceCode) && oauth2.issuer.is_none() {
-            return Err(Refusal::new("unsupported_grant_type", "the vendor has no device grant"));
+        visit: &RequestContext<'_>,
+        params: &RequestParams,
+        client: AuthenticatedClient,
+        state: &mut SandboxState,
+    ) -> Result<SandboxResponse, OAuthErrorResponse> {
+        if !oauth2.grants.contains(&GrantType::DeviceCode) && oauth2.issuer.is_none() {
+            return Err(OAuthErrorResponse::new("unsupported_grant_type", "the vendor has no device grant"));
         }
         let client = match oauth2.client_secret {
-            ClientSecretRule::Required => client.confidential()?,
-            ClientSecretRule::Optional | ClientSecretRule::OptionalForDevice => client,
+            ClientSecretPolicy::Required => client.require_confidential()?,
+            ClientSecretPolicy::Optional | ClientSecretPolicy::OptionalForDevice => client,
         };
-        let code = params.get("device_code").ok_or_else(|| Refusal::request("device_code is missing"))?;
-        let claims = self.signer.open(TokenKind::Device, code);
-        let unknown = || Refusal::grant("there is no such device code");
+        let code =
+            params.get("device_code").ok_or_else(|| OAuthErrorResponse::invalid_request("device_code is missing"))?;
+        let claims = self.signer.verify(TokenKind::Device, code);
+        let unknown = || OAuthErrorResponse::invalid_grant("there is no such device code");
         let claims = claims.filter(|claims| claims.client == client.id).ok_or_else(unknown)?;
         if claims.is_expired(visit.now) {
-            return Err(Refusal::new("expired_token", "the device code has expired"));
+            return Err(OAuthErrorResponse::new("expired_token", "the device code has expired"));
         }
         let device = state.devices.get_mut(&claims.grant).ok_or_else(unknown)?;
         poll(device, visit.now)?;
-        device.decision = Decision::Used;
+        device.decision = ConsentDecision::Used;
         let scopes = device.scopes.clone();
-        let issue = Issue {
+        let issue = TokenIssuance {
             grant: claims.grant,
             client: &client,
-            refresh: self.first_refresh(oauth2, &scopes),
+            refresh_token: self.initial_refresh_token(oauth2, &scopes),
             scopes,
-            also: false,
-            several: false,
+            has_additional_scopes: false,
+            has_second_account: false,
             generation: 0,
         };
         Ok(self.issue(oauth2, visit, &issue, state))
     }
 
     /// The page on which a person allows or denies a device.
-    pub(super) fn verification(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+    pub(super) fn verification(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let params = visit.request.query_params();
         let Some(user_code) = params.get("user_code") else {
-            return page::user_code(&self.connector.name, None);
+            return html::user_code(&self.connector.name, None);
         };
         let typed = user_code.trim().to_ascii_uppercase();
-        let waits = |device: &&mut Device| device.user_code == typed && device.expires > visit.now;
+        let waits = |device: &&mut DeviceAuthorization| device.user_code == typed && device.expires > visit.now;
         let Some(device) = state.devices.values_mut().find(waits) else {
-            return page::user_code(&self.connector.name, Some("No device waits with this code."));
+            return html::user_code(&self.connector.name, Some("No device waits with this code."));
         };
-        match (device.decision, params.get(page::DECISION)) {
-            (Decision::Waiting, Some("allow")) => {
-                device.decision = Decision::Allowed;
-                page::message(&self.connector.name, 200, "Allowed", "The device is connected in a moment.")
+        match (device.decision, params.get(html::DECISION_PARAM)) {
+            (ConsentDecision::Waiting, Some("allow")) => {
+                device.decision = ConsentDecision::Allowed;
+                html::message(&self.connector.name, 200, "Allowed", "The device is connected in a moment.")
             }
-            (Decision::Waiting, Some(_)) => {
-                device.decision = Decision::Denied;
-                page::message(&self.connector.name, 200, "Denied", "The device gets no access.")
+            (ConsentDecision::Waiting, Some(_)) => {
+                device.decision = ConsentDecision::Denied;
+                html::message(&self.connector.name, 200, "Denied", "The device gets no access.")
             }
-            (Decision::Waiting, None) => page::consent(&page::Consent {
+            (ConsentDecision::Waiting, None) => html::consent(&html::ConsentPage {
                 service: &self.connector.name,
                 client: &device.client,
                 scopes: self.purposes(&device.scopes),
-                also: Vec::new(),
-                offers_second: false,
-                hidden: vec![("user_code", &device.user_code)],
-                returns_to: None,
+                additional_scopes: Vec::new(),
+                offers_second_account: false,
+                hidden_fields: vec![("user_code", &device.user_code)],
+                redirect_uri: None,
             }),
-            _ => page::message(&self.connector.name, 200, "Done", "This device was decided on already."),
+            _ => html::message(&self.connector.name, 200, "Done", "This device was decided on already."),
         }
     }
 }
 
 /// Counts a poll; good once the device is allowed.
-fn poll(device: &mut Device, now: i64) -> Result<(), Refusal> {
+fn poll(device: &mut DeviceAuthorization, now: i64) -> Result<(), OAuthErrorResponse> {
     let too_early = device.polled_at.is_some_and(|last| now.saturating_sub(last) < device.interval_secs);
     device.polled_at = Some(now);
     if too_early {
         device.interval_secs = device.interval_secs.saturating_add(SLOW_DOWN_SECS);
-        return Err(Refusal::new("slow_down", "polled before the interval was over"));
+        return Err(OAuthErrorResponse::new("slow_down", "polled before the interval was over"));
     }
     device.polls = device.polls.saturating_add(1);
     match device.decision {
-        Decision::Denied => Err(Refusal::new("access_denied", "the person denied it")),
-        Decision::Used => Err(Refusal::grant("the device code was used before")),
-        Decision::Waiting if device.polls < 2 => {
-            Err(Refusal::new("authorization_pending", "nobody has allowed it yet"))
+        ConsentDecision::Denied => Err(OAuthErrorResponse::new("access_denied", "the person denied it")),
+        ConsentDecision::Used => Err(OAuthErrorResponse::invalid_grant("the device code was used before")),
+        ConsentDecision::Waiting if device.polls < 2 => {
+            Err(OAuthErrorResponse::new("authorization_pending", "nobody has allowed it yet"))
         }
-        Decision::Waiting | Decision::Allowed => Ok(()),
+        ConsentDecision::Waiting | ConsentDecision::Allowed => Ok(()),
     }
 }

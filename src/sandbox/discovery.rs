@@ -3,13 +3,13 @@
 use serde_json::json;
 use url::Url;
 
-use super::account::urls;
-use super::address::{Endpoint, declared};
-use super::message::Reply;
-use super::vendor::Vendor;
-use crate::connector::{ClientAuth, GrantKind, Template, Values};
+use super::account::emulated_urls;
+use super::message::SandboxResponse;
+use super::routes::{EmulatedEndpoint, declared_routes};
+use super::vendor_emulator::VendorEmulator;
+use crate::connector::{ClientAuth, GrantType, Template, Values};
 
-impl Vendor {
+impl VendorEmulator {
     /// The issuer, character by character as the connection names it (RFC 9207 section 2.4 compares it so).
     pub(super) fn issuer(&self) -> Option<String> {
         let template = self.auth.oauth2.as_ref()?.issuer.as_ref()?;
@@ -18,20 +18,21 @@ impl Vendor {
 
     fn values(&self) -> Values {
         let mut values = Values::default();
-        values.extend(&urls(&self.connector, &self.auth)).extend(&self.params);
+        values.extend(&emulated_urls(&self.connector, &self.auth)).extend(&self.params);
         values
     }
 
-    pub(super) fn discovery(&self) -> Reply {
+    pub(super) fn discovery(&self) -> SandboxResponse {
         let (Some(issuer), Some(oauth2)) = (self.issuer(), &self.auth.oauth2) else {
-            return Reply::json(404, &json!({"error": "not_found"}));
+            return SandboxResponse::json(404, &json!({"error": "not_found"}));
         };
         let origin = Url::parse(&issuer).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
         let values = self.values();
-        let at = |endpoint: Endpoint, template: Option<&Template>| match template.map(|url| url.fill_url(&values)) {
-            Some(Ok(url)) => url.to_string(),
-            _ => format!("{origin}{}", endpoint.own_path()),
-        };
+        let at =
+            |endpoint: EmulatedEndpoint, template: Option<&Template>| match template.map(|url| url.fill_url(&values)) {
+                Some(Ok(url)) => url.to_string(),
+                _ => format!("{origin}{}", endpoint.default_path()),
+            };
         let client_auth = match oauth2.client_auth {
             ClientAuth::Basic => "client_secret_basic",
             ClientAuth::Post => "client_secret_post",
@@ -40,17 +41,17 @@ impl Vendor {
         let device_grant = "urn:ietf:params:oauth:grant-type:device_code";
         let mut grants = vec!["refresh_token", device_grant];
         grants.extend(oauth2.grants.iter().filter_map(|grant| match grant {
-            GrantKind::AuthorizationCode => Some("authorization_code"),
-            GrantKind::ClientCredentials => Some("client_credentials"),
-            GrantKind::DeviceCode => None,
+            GrantType::AuthorizationCode => Some("authorization_code"),
+            GrantType::ClientCredentials => Some("client_credentials"),
+            GrantType::DeviceCode => None,
         }));
         let scopes: Vec<&String> = self.connector.scopes.keys().chain(&oauth2.scope.default).collect();
         let mut document = json!({
             "issuer": issuer,
-            "authorization_endpoint": at(Endpoint::Authorize, oauth2.authorize_url.as_ref()),
-            "token_endpoint": at(Endpoint::Token, oauth2.token_url.as_ref()),
-            "device_authorization_endpoint": at(Endpoint::Device, oauth2.device_url.as_ref()),
-            "revocation_endpoint": at(Endpoint::Revoke, oauth2.revoke.as_ref().map(|revoke| &revoke.url)),
+            "authorization_endpoint": at(EmulatedEndpoint::Authorize, oauth2.authorize_url.as_ref()),
+            "token_endpoint": at(EmulatedEndpoint::Token, oauth2.token_url.as_ref()),
+            "device_authorization_endpoint": at(EmulatedEndpoint::Device, oauth2.device_url.as_ref()),
+            "revocation_endpoint": at(EmulatedEndpoint::Revoke, oauth2.revoke.as_ref().map(|revoke| &revoke.url)),
             "userinfo_endpoint": format!("{origin}/userinfo"),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
@@ -66,12 +67,12 @@ impl Vendor {
             document["scopes_supported"] = json!(scopes);
         }
         // A vendor whose endpoints the file fixes may lack some of these: only what is served is announced.
-        let served = declared(&self.connector, &self.auth);
-        if !served.iter().any(|declared| declared.endpoint == Endpoint::Authorize)
+        let served = declared_routes(&self.connector, &self.auth);
+        if !served.iter().any(|declared| declared.endpoint == EmulatedEndpoint::Authorize)
             && let Some(members) = document.as_object_mut()
         {
             members.remove("authorization_endpoint");
         }
-        Reply::json(200, &document)
+        SandboxResponse::json(200, &document)
     }
 }

@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::Endpoint;
-use super::state::State;
+use super::routes::EmulatedEndpoint;
+use super::state::SandboxState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,7 +46,7 @@ impl FaultKind {
         Self::RepeatedCursor,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
             Self::ExpiredGrant => "expired_grant",
@@ -63,7 +63,7 @@ impl FaultKind {
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -71,10 +71,10 @@ impl FromStr for FaultKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::name).join(", ");
+        let names = || Self::ALL.map(Self::as_str).join(", ");
         Self::ALL
             .into_iter()
-            .find(|kind| kind.name() == text)
+            .find(|kind| kind.as_str() == text)
             .ok_or_else(|| format!("{text:?} is no fault of the sandbox; there are {}", names()))
     }
 }
@@ -85,7 +85,7 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Which requests meet it; every call of the API where absent, but no page.
     #[serde(default)]
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<EmulatedEndpoint>,
     /// How many requests still meet it; all of them where absent.
     #[serde(default)]
     pub times: Option<u32>,
@@ -105,20 +105,23 @@ impl Fault {
         Self { kind, endpoint: None, times: None, after: 0, seconds: None, met: 0 }
     }
 
-    fn fits(&self, met: Meets) -> bool {
-        let Meets { endpoint, shows, streams, goes_on } = met;
-        let page = matches!(endpoint, Endpoint::Authorize | Endpoint::Verification);
+    fn applies_to(&self, met: FaultTarget) -> bool {
+        let FaultTarget { endpoint, credential: shows, is_stream: streams, is_continuation: goes_on } = met;
+        let page = matches!(endpoint, EmulatedEndpoint::Authorize | EmulatedEndpoint::Verification);
         let here = match self.endpoint {
             None => !page,
             // Where refreshing has its own URL, that is a part of the token endpoint.
-            Some(Endpoint::Token) => matches!(endpoint, Endpoint::Token | Endpoint::Refresh),
-            Some(Endpoint::Stream) => streams,
+            Some(EmulatedEndpoint::Token) => matches!(endpoint, EmulatedEndpoint::Token | EmulatedEndpoint::Refresh),
+            Some(EmulatedEndpoint::Stream) => streams,
             Some(only) => only == endpoint,
         };
         here && match self.kind {
-            FaultKind::RevokedGrant => shows != Shows::Nothing,
+            FaultKind::RevokedGrant => shows != PresentedCredential::None,
             // A refresh is what mends an expired token: it fails only where it is asked for by name.
-            FaultKind::ExpiredGrant => shows == Shows::Access || (shows == Shows::Refresh && self.endpoint.is_some()),
+            FaultKind::ExpiredGrant => {
+                shows == PresentedCredential::AccessToken
+                    || (shows == PresentedCredential::RefreshToken && self.endpoint.is_some())
+            }
             FaultKind::ExpiredCursor => goes_on,
             FaultKind::RepeatedCursor => streams,
             FaultKind::RateLimit
@@ -132,23 +135,23 @@ impl Fault {
 
 /// What decides which faults a request meets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meets {
-    pub(super) endpoint: Endpoint,
-    pub(super) shows: Shows,
+pub(super) struct FaultTarget {
+    pub(super) endpoint: EmulatedEndpoint,
+    pub(super) credential: PresentedCredential,
     /// Whether a stream answers it, and whether it goes on from what an answer gave.
-    pub(super) streams: bool,
-    pub(super) goes_on: bool,
+    pub(super) is_stream: bool,
+    pub(super) is_continuation: bool,
 }
 
 /// What of a grant a request shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shows {
-    Nothing,
-    Access,
-    Refresh,
+pub(super) enum PresentedCredential {
+    None,
+    AccessToken,
+    RefreshToken,
 }
 
-impl State {
+impl SandboxState {
     pub fn add_fault(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
@@ -163,10 +166,10 @@ impl State {
     }
 
     /// The fault that this request meets, as it was before.
-    pub(super) fn meet_fault(&mut self, meets: Meets) -> Option<Fault> {
+    pub(super) fn take_fault(&mut self, meets: FaultTarget) -> Option<Fault> {
         self.faults.retain(|fault| fault.times != Some(0));
         let at = self.faults.iter_mut().position(|fault| {
-            let fits = fault.fits(meets);
+            let fits = fault.applies_to(meets);
             let spared = fits && fault.after > 0;
             fault.after -= u32::from(spared);
             fits && !spared

@@ -2,76 +2,78 @@
 
 use serde_json::{Value, json};
 
-use super::account::{Account, EMAIL};
-use super::credential::{Credential, Unaccepted};
-use super::message::Reply;
-use super::state::State;
-use super::vendor::{Vendor, Visit, with_success};
+use super::account::{EMAIL, SandboxAccount};
+use super::credential::{AcceptedCredential, CredentialError};
+use super::message::SandboxResponse;
+use super::state::SandboxState;
+use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
 
-impl Vendor {
-    pub(super) fn health(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+impl VendorEmulator {
+    pub(super) fn health(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let credential = match self.credential(visit, state) {
             Ok(credential) => credential,
-            Err(why) => return self.unaccepted(why),
+            Err(why) => return self.reject_credential(why),
         };
         let account = self.account_of(visit);
         let health = self.connector.health(&self.auth);
-        let mut document = with_success(&self.success(), true);
+        let mut document = success_document(&self.success(), true);
         if visit.request.path == "/userinfo" {
             // The claims of OpenID Connect Core section 5.1 that identify a person.
             document = json!({"sub": account.id("T"), "name": account.name(), "email": EMAIL});
         }
         if let Some(health) = health {
             if let Some(pointer) = &health.account.name {
-                pointer.put(&mut document, json!(account.name()));
+                pointer.set(&mut document, json!(account.name()));
             }
             if let Some(pointer) = &health.account.id {
-                pointer.put(&mut document, json!(account.id("T")));
+                pointer.set(&mut document, json!(account.id("T")));
             }
         }
-        let reply = Reply::json(200, &document);
+        let reply = SandboxResponse::json(200, &document);
         match (health.and_then(|health| health.scopes_header.as_ref()), credential, &self.auth.oauth2) {
-            (Some(header), Credential::Token(claims), Some(oauth2)) => {
-                reply.with_header(header, &self.reported(oauth2, &claims.scopes))
+            (Some(header), AcceptedCredential::Token(claims), Some(oauth2)) => {
+                reply.with_header(header, &self.reported_scopes(oauth2, &claims.scopes))
             }
             _ => reply,
         }
     }
 
     /// The second account's calls name it in their path.
-    fn account_of(&self, visit: &Visit<'_>) -> Account {
+    fn account_of(&self, visit: &RequestContext<'_>) -> SandboxAccount {
         let follow_up = self.auth.oauth2.as_ref().and_then(|oauth2| oauth2.follow_up.as_ref());
         let second = |name: &String| {
-            let value = visit.captures.get(name);
-            value.is_some_and(|value| *value == Account::Second.kept(&self.connector, &self.auth, name))
+            let value = visit.path_params.get(name);
+            value.is_some_and(|value| {
+                *value == SandboxAccount::Secondary.metadata_value(&self.connector, &self.auth, name)
+            })
         };
         let names_second = follow_up.is_some_and(|follow_up| follow_up.keep.keys().any(second));
-        if names_second { Account::Second } else { Account::First }
+        if names_second { SandboxAccount::Secondary } else { SandboxAccount::Primary }
     }
 
     /// One account, or two where the consent covers a second or the connection's parameters say which one to take.
-    pub(super) fn follow_up(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+    pub(super) fn follow_up(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let credential = match self.credential(visit, state) {
             Ok(credential) => credential,
-            Err(why) => return self.unaccepted(why),
+            Err(why) => return self.reject_credential(why),
         };
         let Some(follow_up) = self.auth.oauth2.as_ref().and_then(|oauth2| oauth2.follow_up.as_ref()) else {
             return self.other(visit, state);
         };
-        let consented = matches!(&credential, Credential::Token(claims) if claims.several);
-        let accounts: &[Account] = if consented || self.params.contains_key(&follow_up.choose_by) {
-            &[Account::First, Account::Second]
+        let consented = matches!(&credential, AcceptedCredential::Token(claims) if claims.several);
+        let accounts: &[SandboxAccount] = if consented || self.params.contains_key(&follow_up.choose_by) {
+            &[SandboxAccount::Primary, SandboxAccount::Secondary]
         } else {
-            &[Account::First]
+            &[SandboxAccount::Primary]
         };
         let items: Vec<Value> = accounts
             .iter()
             .map(|account| {
                 let mut item = json!({});
                 for (name, pointer) in &follow_up.keep {
-                    pointer.put(&mut item, json!(account.kept(&self.connector, &self.auth, name)));
+                    pointer.set(&mut item, json!(account.metadata_value(&self.connector, &self.auth, name)));
                 }
-                follow_up.label.put(&mut item, json!(account.name()));
+                follow_up.label.set(&mut item, json!(account.name()));
                 item
             })
             .collect();
@@ -79,16 +81,16 @@ impl Vendor {
         if let Some(pointer) = &follow_up.items {
             let list = document;
             document = json!({});
-            pointer.put(&mut document, list);
+            pointer.set(&mut document, list);
         }
-        Reply::json(200, &document)
+        SandboxResponse::json(200, &document)
     }
 
     /// A call that the file does not describe: nothing is known of its answer, but a bad credential is refused first.
-    pub(super) fn other(&self, visit: &Visit<'_>, state: &mut State) -> Reply {
+    pub(super) fn other(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         match self.credential(visit, state) {
-            Err(why) if why != Unaccepted::Missing => self.unaccepted(why),
-            _ => Reply::json(
+            Err(why) if why != CredentialError::Missing => self.reject_credential(why),
+            _ => SandboxResponse::json(
                 404,
                 &json!({"error": "not_found", "error_description": "sandbox: the connector's file describes no such call"}),
             ),

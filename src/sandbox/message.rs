@@ -10,14 +10,14 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::connector::Pointer;
-use crate::http::serve::{self, Answer, Method, StatusCode, header};
+use crate::http::serve::{self, FullResponse, Method, StatusCode, header};
 
 /// What no answer but a page needs: nothing may be loaded or run.
-const INERT: &str = "default-src 'none'; frame-ancestors 'none'";
+const NO_CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// A request as the emulated vendor sees it.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct SandboxRequest {
     pub method: Method,
     /// Percent-encoded, as it came.
     pub path: String,
@@ -27,7 +27,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-impl Request {
+impl SandboxRequest {
     /// The value of the header, where it came once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -37,8 +37,8 @@ impl Request {
         }
     }
 
-    pub(super) fn query_params(&self) -> Params {
-        Params::parse(self.query.as_bytes())
+    pub(super) fn query_params(&self) -> RequestParams {
+        RequestParams::parse(self.query.as_bytes())
     }
 
     /// All values of a name in the query.
@@ -52,12 +52,12 @@ impl Request {
     }
 
     /// The parameters of a form.
-    pub(super) fn form(&self) -> Params {
-        Params::parse(&self.body)
+    pub(super) fn form(&self) -> RequestParams {
+        RequestParams::parse(&self.body)
     }
 
     /// The scalar members of a JSON object; absent where the body is none.
-    pub(super) fn json(&self) -> Option<Params> {
+    pub(super) fn json(&self) -> Option<RequestParams> {
         let Ok(Value::Object(members)) = serde_json::from_slice(&self.body) else { return None };
         let scalar = |value: Value| match value {
             Value::String(text) => Some(text),
@@ -65,7 +65,7 @@ impl Request {
             Value::Bool(truth) => Some(truth.to_string()),
             _ => None,
         };
-        Some(Params(members.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))).collect()))
+        Some(RequestParams(members.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))).collect()))
     }
 
     /// User name and password of HTTP Basic (RFC 7617), as they came.
@@ -80,7 +80,7 @@ impl Request {
     }
 }
 
-impl From<hyper::Request<Bytes>> for Request {
+impl From<hyper::Request<Bytes>> for SandboxRequest {
     fn from(request: hyper::Request<Bytes>) -> Self {
         let (head, body) = request.into_parts();
         let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -96,9 +96,9 @@ impl From<hyper::Request<Bytes>> for Request {
 
 /// Named values in the order in which they came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+pub(super) struct RequestParams(Vec<(String, String)>);
 
-impl Params {
+impl RequestParams {
     fn parse(encoded: &[u8]) -> Self {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
@@ -121,10 +121,10 @@ impl Params {
 
 /// What the emulated vendor answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct SandboxResponse {
     pub status: u16,
     pub content_type: &'static str,
-    pub content_policy: String,
+    pub content_security_policy: String,
     /// Beside those that every answer has.
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -132,10 +132,17 @@ pub struct Reply {
     pub delay: Duration,
 }
 
-impl Reply {
+impl SandboxResponse {
     fn new(status: u16, content_type: &'static str, body: String) -> Self {
-        let content_policy = INERT.to_owned();
-        Self { status, content_type, content_policy, headers: Vec::new(), body, delay: Duration::ZERO }
+        let content_policy = NO_CONTENT_POLICY.to_owned();
+        Self {
+            status,
+            content_type,
+            content_security_policy: content_policy,
+            headers: Vec::new(),
+            body,
+            delay: Duration::ZERO,
+        }
     }
 
     pub(super) fn json(status: u16, document: &Value) -> Self {
@@ -143,7 +150,7 @@ impl Reply {
     }
 
     /// This answer with another's members laid over its own.
-    pub(super) fn overlaid(mut self, above: &Self) -> Self {
+    pub(super) fn merged_with(mut self, above: &Self) -> Self {
         let members = |reply: &Self| serde_json::from_str::<serde_json::Map<String, Value>>(&reply.body).ok();
         if let (Some(mut own), Some(more)) = (members(&self), members(above)) {
             own.extend(more);
@@ -174,19 +181,19 @@ impl Reply {
     }
 
     /// A success that is none: whatever body under whatever type.
-    pub(super) fn broken(content_type: &'static str, body: &str) -> Self {
+    pub(super) fn malformed(content_type: &'static str, body: &str) -> Self {
         Self::new(200, content_type, body.to_owned())
     }
 
     /// This answer's members over another's, of which the values at some places do not count.
-    pub(super) fn laid_over<'p>(mut self, below: &Self, without: impl Iterator<Item = &'p Pointer>) -> Self {
+    pub(super) fn merged_onto<'p>(mut self, below: &Self, without: impl Iterator<Item = &'p Pointer>) -> Self {
         let members = |reply: &Self| serde_json::from_str::<serde_json::Map<String, Value>>(&reply.body).ok();
         if let (Some(own), Some(mut all)) = (members(&self), members(below)) {
             all.extend(own.clone());
             let (own, mut all) = (Value::Object(own), Value::Object(all));
             for at in without.filter(|at| at.find(&own).is_none()) {
                 if at.find(&all).is_some() {
-                    at.put(&mut all, Value::Null);
+                    at.set(&mut all, Value::Null);
                 }
             }
             self.body = all.to_string();
@@ -195,14 +202,14 @@ impl Reply {
     }
 
     /// This answer without its second half.
-    pub(super) fn cut(mut self) -> Self {
+    pub(super) fn truncated(mut self) -> Self {
         let middle = (0..=self.body.len() / 2).rev().find(|at| self.body.is_char_boundary(*at));
         self.body.truncate(middle.unwrap_or_default());
         self
     }
 
     pub(super) fn html(status: u16, body: String, content_policy: String) -> Self {
-        Self { content_policy, ..Self::new(status, "text/html; charset=utf-8", body) }
+        Self { content_security_policy: content_policy, ..Self::new(status, "text/html; charset=utf-8", body) }
     }
 
     pub(super) fn redirect(to: &Url) -> Self {
@@ -214,10 +221,10 @@ impl Reply {
         self
     }
 
-    pub(super) fn into_answer(self) -> Answer {
+    pub(super) fn into_http_response(self) -> FullResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer: hyper::Response<Full<Bytes>> =
-            serve::page(status, self.content_type, &self.body, &self.content_policy);
+            serve::page(status, self.content_type, &self.body, &self.content_security_policy);
         for (name, value) in &self.headers {
             // A value that no header can hold came from the request: the answer goes without it.
             if let (Ok(name), Ok(value)) =

@@ -1,7 +1,7 @@
 //! The sandbox: an emulation of every connector's vendor, built from the connector's file alone.
 //!
-//! [`Vendor`] is pure: a request, the [`State`] and the time go in, a [`Reply`] comes out. [`Emulator`] puts it on a port
-//! of this machine and keeps the state through a [`Storage`]. A connector that a user writes has a sandbox at once,
+//! [`VendorEmulator`] is pure: a request, the [`SandboxState`] and the time go in, a [`SandboxResponse`] comes out. [`EmulatorServer`] puts it on a port
+//! of this machine and keeps the state through a [`SandboxStorage`]. A connector that a user writes has a sandbox at once,
 //! because nothing here knows any vendor by name.
 //!
 //! Invariants:
@@ -11,45 +11,45 @@
 //!   or revoked, codes that were used, devices that wait, faults to come. Without it every good token is good.
 //! - The records of streams follow from the file, the seed and the ticks of time that the state counts; nothing that a
 //!   request does changes them, but for those that it says it is done with.
-//! - What actions create is kept in a [`Life`], which ends with the emulator. An object that nobody created is taken for one
+//! - What actions create is kept in a [`SessionObjects`], which ends with the emulator. An object that nobody created is taken for one
 //!   that was there before; one that was deleted is gone.
 //! - No value of a request reaches a page or a redirect unescaped, and a redirect URI that a vendor of this kind would not
 //!   register is never redirected to.
 
 mod account;
 mod action;
-mod address;
-mod answer;
+mod action_call;
 mod authorize;
-mod client;
+mod client_auth;
 mod credential;
 mod device;
 mod discovery;
-mod emulator;
-mod exchange;
 mod fault;
-mod given;
 mod health;
-mod life;
+mod html;
 mod message;
-mod page;
+mod objects;
 mod pattern;
-mod published;
-mod revoke;
-mod signed;
+mod response;
+mod revocation;
+mod routes;
+mod server;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod vendor;
+mod token;
+mod token_endpoint;
+mod vendor_emulator;
+mod verification_keys;
 
 pub use account::{sandbox_client, sandbox_fields, sandbox_params, sandbox_webhook_seed};
-pub use address::Endpoint;
 pub use authorize::approve_url;
-pub use emulator::{Emulator, Running, Storage};
 pub use fault::{Fault, FaultKind};
-pub use life::Life;
-pub use message::{Reply, Request};
-pub use published::rsa_key;
-pub use state::State;
-pub use vendor::Vendor;
+pub use message::{SandboxRequest, SandboxResponse};
+pub use objects::SessionObjects;
+pub use routes::EmulatedEndpoint;
+pub use server::{EmulatorServer, RunningEmulator, SandboxStorage};
+pub use state::SandboxState;
+pub use vendor_emulator::VendorEmulator;
+pub use verification_keys::rsa_key;

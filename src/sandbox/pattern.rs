@@ -9,35 +9,35 @@ const OPEN: char = '\u{E000}';
 const CLOSE: char = '\u{E001}';
 
 /// The values that a text gives to the names of a pattern.
-pub(super) type Captures = BTreeMap<String, String>;
+pub(super) type PathParams = BTreeMap<String, String>;
 
 /// The text of a template with its names marked, its doubled braces undone.
-pub(super) fn marked(template: &Template) -> String {
+pub(super) fn mark_placeholders(template: &Template) -> String {
     let mut values = Values::default();
-    for name in template.names() {
+    for name in template.placeholders() {
         values.set(name, &format!("{OPEN}{name}{CLOSE}"));
     }
     template.fill(&values).unwrap_or_default()
 }
 
 /// The name that a marked text opens with, and what follows it.
-pub(super) fn opening(marked: &str) -> Option<(&str, &str)> {
+pub(super) fn leading_placeholder(marked: &str) -> Option<(&str, &str)> {
     marked.strip_prefix(OPEN)?.split_once(CLOSE)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     Literal(String),
     Name(String),
 }
 
 /// A path or a header's value with places for values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Part>);
+pub(super) struct TemplatePattern(Vec<PatternPart>);
 
-impl Pattern {
+impl TemplatePattern {
     pub(super) fn of(template: &Template) -> Self {
-        Self::parse(&marked(template))
+        Self::parse(&mark_placeholders(template))
     }
 
     pub(super) fn parse(marked: &str) -> Self {
@@ -45,47 +45,47 @@ impl Pattern {
         let mut rest = marked;
         while let Some((literal, tail)) = rest.split_once(OPEN) {
             if !literal.is_empty() {
-                parts.push(Part::Literal(literal.to_owned()));
+                parts.push(PatternPart::Literal(literal.to_owned()));
             }
             let (name, tail) = tail.split_once(CLOSE).unwrap_or((tail, ""));
-            parts.push(Part::Name(name.to_owned()));
+            parts.push(PatternPart::Name(name.to_owned()));
             rest = tail;
         }
         if !rest.is_empty() {
-            parts.push(Part::Literal(rest.to_owned()));
+            parts.push(PatternPart::Literal(rest.to_owned()));
         }
         Self(parts)
     }
 
     /// The values of a whole text; absent where it does not fit.
-    pub(super) fn read(&self, text: &str) -> Option<Captures> {
+    pub(super) fn match_text(&self, text: &str) -> Option<PathParams> {
         self.scan(text, |value| Some(value.to_owned()))
     }
 
     /// The values of a path, each within one segment of it and percent-decoded.
-    pub(super) fn read_path(&self, path: &str) -> Option<Captures> {
+    pub(super) fn match_path(&self, path: &str) -> Option<PathParams> {
         self.scan(path, |value| if value.contains('/') { None } else { decode(value) })
     }
 
     /// One pass without turning back: a value ends where the literal after it first stands, or, before the last literal,
     /// where the text ends with it.
-    fn scan(&self, text: &str, take: impl Fn(&str) -> Option<String>) -> Option<Captures> {
-        let mut captures = Captures::new();
+    fn scan(&self, text: &str, take: impl Fn(&str) -> Option<String>) -> Option<PathParams> {
+        let mut captures = PathParams::new();
         let mut rest = text;
         for (at, part) in self.0.iter().enumerate() {
             let name = match part {
-                Part::Literal(literal) => {
+                PatternPart::Literal(literal) => {
                     rest = rest.strip_prefix(literal.as_str())?;
                     continue;
                 }
-                Part::Name(name) => name,
+                PatternPart::Name(name) => name,
             };
             let end = match &self.0[at + 1..] {
                 [] => rest.len(),
-                [Part::Literal(last)] => rest.strip_suffix(last.as_str())?.len(),
-                [Part::Literal(next), ..] => rest.find(next.as_str())?,
+                [PatternPart::Literal(last)] => rest.strip_suffix(last.as_str())?.len(),
+                [PatternPart::Literal(next), ..] => rest.find(next.as_str())?,
                 // Nothing parts two names that touch: the first takes one character.
-                [Part::Name(_), ..] => rest.chars().next().map_or(0, char::len_utf8),
+                [PatternPart::Name(_), ..] => rest.chars().next().map_or(0, char::len_utf8),
             };
             if end == 0 {
                 return None;
@@ -123,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    fn pattern(template: &str) -> Pattern {
-        Pattern::of(&Template::parse(template).unwrap())
+    fn pattern(template: &str) -> TemplatePattern {
+        TemplatePattern::of(&Template::parse(template).unwrap())
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         let captures = pattern("/a/{site}/x/{id}.json").read_path("/a/s/x/b.json.json").unwrap();
         assert_eq!((captures["site"].as_str(), captures["id"].as_str()), ("s", "b.json"));
         assert_eq!(pattern("Bearer {access_token}").read("Bearer a b").unwrap()["access_token"], "a b");
-        assert_eq!(pattern("{{x}}").read("{x}"), Some(Captures::new()));
+        assert_eq!(pattern("{{x}}").read("{x}"), Some(PathParams::new()));
     }
 
     proptest! {

@@ -10,42 +10,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fault::Fault;
-use super::signed::Claims;
+use super::token::TokenClaims;
 use crate::clock::Timestamp;
 
 /// Seconds a record of a used code or a waiting device is kept past its end: a late second use is still recognised.
-const KEEP_SECS: i64 = 3600;
+const RETENTION_SECS: i64 = 3600;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub struct SandboxState {
     /// How many tokens, codes and ids there were: each next one follows from the seed and this number.
     pub(super) serial: u64,
     /// Grants whose code was used, with the time when the code ends.
     pub(super) spent: BTreeMap<String, i64>,
-    pub(super) grants: BTreeMap<String, GrantRecord>,
-    pub(super) devices: BTreeMap<String, Device>,
+    pub(super) grants: BTreeMap<String, GrantState>,
+    pub(super) devices: BTreeMap<String, DeviceAuthorization>,
     pub(super) faults: Vec<Fault>,
-    pub(super) streams: Streams,
+    pub(super) streams: StreamState,
     /// Events that were sent by webhooks, the oldest first, as far as somebody may ask about them.
-    pub(super) sent: Vec<Sent>,
+    pub(super) sent: Vec<SentEvent>,
 }
 
 /// An event that was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sent {
+pub(super) struct SentEvent {
     /// What it is asked about with.
     pub(super) params: BTreeMap<String, Value>,
     pub(super) event: Value,
 }
 
 /// Events that are remembered; they are asked about at once.
-const MOST_SENT: usize = 256;
+const MAX_SENT_EVENTS: usize = 256;
 
 /// What became of the streams' records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Streams {
+pub(super) struct StreamState {
     /// Unix seconds when they were first asked for: what was there then is older.
     born: Option<i64>,
     /// How many ticks passed at which Unix second.
@@ -59,7 +59,7 @@ pub(super) struct Streams {
 /// What became of a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct GrantRecord {
+pub(super) struct GrantState {
     /// The generation of the refresh token that still works.
     pub(super) generation: u32,
     pub(super) revoked: bool,
@@ -69,7 +69,7 @@ pub(super) struct GrantRecord {
 
 /// A device that waits for a person (RFC 8628).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Device {
+pub(super) struct DeviceAuthorization {
     pub(super) user_code: String,
     pub(super) client: String,
     pub(super) scopes: Vec<String>,
@@ -77,13 +77,13 @@ pub(super) struct Device {
     /// Unix seconds.
     pub(super) polled_at: Option<i64>,
     pub(super) interval_secs: i64,
-    pub(super) decision: Decision,
+    pub(super) decision: ConsentDecision,
     pub(super) expires: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Decision {
+pub(super) enum ConsentDecision {
     Waiting,
     Allowed,
     Denied,
@@ -93,18 +93,18 @@ pub(super) enum Decision {
 
 /// How the state judges a token whose signature is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Good,
+pub(super) enum TokenStatus {
+    Valid,
     Expired,
     Revoked,
 }
 
-impl Streams {
-    pub(super) fn begin(&mut self, now: i64) {
+impl StreamState {
+    pub(super) fn start(&mut self, now: i64) {
         self.born.get_or_insert(now);
     }
 
-    pub(super) fn born(&self) -> i64 {
+    pub(super) fn started_at(&self) -> i64 {
         self.born.unwrap_or_default()
     }
 
@@ -132,18 +132,18 @@ impl Streams {
     }
 }
 
-impl State {
+impl SandboxState {
     /// Remembers an event that the vendor sends, with the parameters that it is asked about with.
-    pub fn note_sent(&mut self, params: impl IntoIterator<Item = (String, Value)>, event: Value) {
-        let excess = (self.sent.len() + 1).saturating_sub(MOST_SENT);
+    pub fn record_sent_event(&mut self, params: impl IntoIterator<Item = (String, Value)>, event: Value) {
+        let excess = (self.sent.len() + 1).saturating_sub(MAX_SENT_EVENTS);
         self.sent.drain(..excess);
-        self.sent.push(Sent { params: params.into_iter().collect(), event });
+        self.sent.push(SentEvent { params: params.into_iter().collect(), event });
     }
 
     /// Lets time pass for the streams: each tick adds, changes or deletes a few records. Gives all ticks so far.
     pub fn advance(&mut self, ticks: u32, now: Timestamp) -> u32 {
         let now = now.as_second();
-        self.streams.begin(now);
+        self.streams.start(now);
         match self.streams.advances.last_mut() {
             // A clock that was set back makes no record older.
             Some((at, count)) if *at >= now => *count = count.saturating_add(ticks),
@@ -162,28 +162,28 @@ impl State {
         self.serial
     }
 
-    pub(super) fn standing(&self, claims: &Claims, now: i64) -> Standing {
+    pub(super) fn token_status(&self, claims: &TokenClaims, now: i64) -> TokenStatus {
         let record = self.grants.get(&claims.grant);
         if record.is_some_and(|record| record.revoked) {
-            Standing::Revoked
+            TokenStatus::Revoked
         } else if claims.is_expired(now) || record.is_some_and(|record| claims.serial <= record.expired_serial) {
-            Standing::Expired
+            TokenStatus::Expired
         } else {
-            Standing::Good
+            TokenStatus::Valid
         }
     }
 
-    pub(super) fn record(&mut self, grant: &str) -> &mut GrantRecord {
+    pub(super) fn grant_mut(&mut self, grant: &str) -> &mut GrantState {
         self.grants.entry(grant.to_owned()).or_default()
     }
 
     pub(super) fn revoke(&mut self, grant: &str) {
-        self.record(grant).revoked = true;
+        self.grant_mut(grant).revoked = true;
     }
 
     /// Drops what nothing can ask about any more.
-    pub(super) fn forget_old(&mut self, now: i64) {
-        self.spent.retain(|_, expires| expires.saturating_add(KEEP_SECS) > now);
-        self.devices.retain(|_, device| device.expires.saturating_add(KEEP_SECS) > now);
+    pub(super) fn prune_expired(&mut self, now: i64) {
+        self.spent.retain(|_, expires| expires.saturating_add(RETENTION_SECS) > now);
+        self.devices.retain(|_, device| device.expires.saturating_add(RETENTION_SECS) > now);
     }
 }

@@ -2,12 +2,12 @@
 
 use url::form_urlencoded;
 
-use crate::connector::Webhook;
-use crate::model::event::Kept;
+use crate::connector::WebhookDefinition;
+use crate::model::event::RawRequest;
 
 /// One webhook request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct WebhookRequest {
     pub method: String,
     /// The URL that the vendor calls, with its query, as it is registered there: some sign it.
     pub url: String,
@@ -17,7 +17,7 @@ pub struct Request {
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header<'r> {
+pub enum HeaderLookup<'r> {
     Absent,
     One(&'r str),
     /// The same header twice: which of them was signed nobody can say.
@@ -29,7 +29,7 @@ const MOST_HEADERS: usize = 64;
 const MOST_HEADER_BYTES: usize = 8 * 1024;
 
 /// The headers that are stored: those that the connector's file names first, then the others as far as they fit.
-pub(crate) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(String, String)> {
+pub(crate) fn capped(rules: &WebhookDefinition, headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let named = rules.header_names();
     let is_named = |name: &str| {
         name.eq_ignore_ascii_case("content-type") || named.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -49,20 +49,20 @@ pub(crate) fn capped(rules: &Webhook, headers: Vec<(String, String)>) -> Vec<(St
 }
 
 /// The query string without what proves the request by itself: a token in it is of no use later, as in a header.
-pub(crate) fn public_query(rules: &Webhook, query: &str) -> String {
+pub(crate) fn public_query(rules: &WebhookDefinition, query: &str) -> String {
     let tokens: Vec<&str> = rules
         .proofs
         .iter()
-        .filter(|proof| !proof.scheme.signs())
+        .filter(|proof| !proof.scheme.signs_request())
         .filter_map(|proof| proof.signature.query.as_deref())
         .collect();
     let is_token = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| tokens.contains(&&*name));
     query.split('&').filter(|pair| !is_token(pair)).collect::<Vec<_>>().join("&")
 }
 
-impl Request {
+impl WebhookRequest {
     /// A stored request. Of its URL the query alone is known.
-    pub fn stored(kept: &Kept) -> Self {
+    pub fn from_raw(kept: &RawRequest) -> Self {
         let url = if kept.query.is_empty() { String::new() } else { format!("?{}", kept.query) };
         Self { method: "POST".to_owned(), url, headers: kept.headers.clone(), body: kept.body.clone() }
     }
@@ -72,20 +72,20 @@ impl Request {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-encoding"))
     }
 
-    pub fn header(&self, name: &str) -> Header<'_> {
+    pub fn header(&self, name: &str) -> HeaderLookup<'_> {
         let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
-            (None, _) => Header::Absent,
-            (Some((_, value)), None) => Header::One(value),
-            (Some(_), Some(_)) => Header::Several,
+            (None, _) => HeaderLookup::Absent,
+            (Some((_, value)), None) => HeaderLookup::One(value),
+            (Some(_), Some(_)) => HeaderLookup::Several,
         }
     }
 
     /// The header's value, where it came once.
-    pub fn one(&self, name: &str) -> Option<&str> {
+    pub fn single_header(&self, name: &str) -> Option<&str> {
         match self.header(name) {
-            Header::One(value) => Some(value),
-            Header::Absent | Header::Several => None,
+            HeaderLookup::One(value) => Some(value),
+            HeaderLookup::Absent | HeaderLookup::Several => None,
         }
     }
 
@@ -115,7 +115,7 @@ impl Request {
     }
 
     pub fn is_form(&self) -> bool {
-        self.one("content-type")
+        self.single_header("content-type")
             .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))
     }
 }

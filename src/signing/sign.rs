@@ -6,18 +6,20 @@ use ring::signature::KeyPair;
 use ring::{digest, hmac, signature};
 use serde_json::{Value, json};
 
-use super::request::Request;
+use super::request::WebhookRequest;
 use super::rsa::{KEY_ID, RsaKey};
-use super::verify::{Judged, Keys, Refused, base, proof_of, secret_keys};
+use super::verify::{ParsedRequest, SigningContext, VerifyError, find_scheme, secret_keys, signing_input};
 use crate::clock::Timestamp;
-use crate::connector::{Carrier, Encoding, EventShape, Pointer, Proof, Scheme, TimeUnit, Values};
+use crate::connector::{
+    Encoding, EventSelectors, Pointer, SignatureAlgorithm, SignatureLocation, SignatureScheme, TimeUnit, Values,
+};
 use crate::hex;
 
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.
 #[derive(Clone, Debug, Default)]
-pub struct VendorKeys {
+pub struct EmulatorKeys {
     /// The seed of an Ed25519 key.
     pub ed25519_seed: Option<Secret<Vec<u8>>>,
     /// An RSA key, which only the sandbox's vendor gives away.
@@ -28,16 +30,16 @@ pub struct VendorKeys {
 /// are several signatures, as while one is replaced by another.
 ///
 /// # Errors
-/// [`Refused`] for what is missing.
+/// [`VerifyError`] for what is missing.
 pub fn sign(
-    proof: &Proof,
-    shape: &EventShape,
-    request: &mut Request,
+    proof: &SignatureScheme,
+    shape: &EventSelectors,
+    request: &mut WebhookRequest,
     document: &mut Value,
-    keys: &Keys,
-    vendor: &VendorKeys,
+    keys: &SigningContext,
+    vendor: &EmulatorKeys,
     at: Timestamp,
-) -> Result<(), Refused> {
+) -> Result<(), VerifyError> {
     if let Some(name) = &proof.body_hash {
         request.set_query(name, &hex::encode(digest::digest(&digest::SHA256, &request.body).as_ref()));
     }
@@ -46,7 +48,7 @@ pub fn sign(
         TimeUnit::Milliseconds => at.as_millisecond().to_string(),
         TimeUnit::Date => at.to_string(),
     });
-    let mut written: Vec<(&Carrier, &str, String)> = Vec::new();
+    let mut written: Vec<(&SignatureLocation, &str, String)> = Vec::new();
     if let (Some(rule), Some(text)) = (&proof.timestamp, &timestamp) {
         written.push((&rule.place, "timestamp", text.clone()));
     }
@@ -59,61 +61,70 @@ pub fn sign(
 
 /// The proof by which a request of this kind would be signed: the one whose signature it carries already, else the first
 /// that fits it and that there is a key for: what is made by a weaker one is the receiver's to refuse.
-pub fn proof_for<'p>(proofs: &'p [Proof], request: &Request, document: &Value, keys: &Keys) -> Option<&'p Proof> {
-    let judged = Judged { request, document, items: std::slice::from_ref(document) };
+pub fn proof_for<'p>(
+    proofs: &'p [SignatureScheme],
+    request: &WebhookRequest,
+    document: &Value,
+    keys: &SigningContext,
+) -> Option<&'p SignatureScheme> {
+    let judged = ParsedRequest { request, document, items: std::slice::from_ref(document) };
     let fitting = || {
-        let fits = |proof: &&Proof| {
+        let fits = |proof: &&SignatureScheme| {
             let Some(mut when) = proof.when.clone() else { return true };
             // The hash that the URL will hold is written with the signature, and stands for a body that is no form.
             let hashed = proof.body_hash.as_ref().is_some_and(|name| when.query.shift_remove(name).is_some());
-            !(hashed && request.is_form()) && when.holds(request, document)
+            !(hashed && request.is_form()) && when.matches(request, document)
         };
         proofs.iter().filter(fits)
     };
-    let usable = |proof: &&Proof| proof.needs_fetched_key() || secret_keys(proof, keys).is_ok();
-    proof_of(proofs, &judged).or_else(|| fitting().find(usable)).or_else(|| fitting().next())
+    let usable = |proof: &&SignatureScheme| proof.needs_fetched_key() || secret_keys(proof, keys).is_ok();
+    find_scheme(proofs, &judged).or_else(|| fitting().find(usable)).or_else(|| fitting().next())
 }
 
 fn signatures(
-    proof: &Proof,
-    request: &Request,
+    proof: &SignatureScheme,
+    request: &WebhookRequest,
     document: &Value,
-    keys: &Keys,
-    vendor: &VendorKeys,
+    keys: &SigningContext,
+    vendor: &EmulatorKeys,
     timestamp: Option<&str>,
     at: Timestamp,
-) -> Result<Vec<String>, Refused> {
-    let judged = Judged { request, document, items: std::slice::from_ref(document) };
-    let message = |secret: Option<&Secret>| base(proof, &judged, document, &keys.values, secret, timestamp);
+) -> Result<Vec<String>, VerifyError> {
+    let judged = ParsedRequest { request, document, items: std::slice::from_ref(document) };
+    let message = |secret: Option<&Secret>| signing_input(proof, &judged, document, &keys.values, secret, timestamp);
     let encoded = |bytes: &[u8]| match proof.encoding {
         Encoding::Hex => hex::encode(bytes),
         Encoding::Base64 => STANDARD.encode(bytes),
     };
-    let missing = |what: &str| Refused::Missing(what.to_owned());
+    let missing = |what: &str| VerifyError::MissingInput(what.to_owned());
     match proof.scheme {
-        Scheme::Ed25519 => {
+        SignatureAlgorithm::Ed25519 => {
             let seed = vendor.ed25519_seed.as_ref().ok_or_else(|| missing("the vendor's private key"))?;
-            let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| Refused::NoSecret)?;
+            let pair =
+                signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| VerifyError::NoSecret)?;
             Ok(vec![encoded(pair.sign(&message(None)?).as_ref())])
         }
-        Scheme::RsaSha256 => Ok(vec![encoded(&rsa(vendor, &message(None)?)?)]),
-        Scheme::JwtRs256 => {
+        SignatureAlgorithm::RsaSha256 => Ok(vec![encoded(&rsa(vendor, &message(None)?)?)]),
+        SignatureAlgorithm::JwtRs256 => {
             let head = json!({ "alg": "RS256", "typ": "JWT", "kid": KEY_ID });
             let part = unsigned_token(&head, proof, &keys.values, at)?;
             let signature = rsa(vendor, part.as_bytes())?;
             Ok(vec![format!("{part}.{}", URL_SAFE_NO_PAD.encode(signature))])
         }
-        Scheme::JwtHs256 => {
+        SignatureAlgorithm::JwtHs256 => {
             let part = unsigned_token(&json!({ "alg": "HS256", "typ": "JWT" }), proof, &keys.values, at)?;
             let (_, key) = secret_keys(proof, keys)?.swap_remove(0);
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
             Ok(vec![format!("{part}.{}", URL_SAFE_NO_PAD.encode(tag))])
         }
-        Scheme::Token => {
+        SignatureAlgorithm::Token => {
             let (_, key) = secret_keys(proof, keys)?.swap_remove(0);
-            Ok(vec![String::from_utf8(key).map_err(|_| Refused::NoSecret)?])
+            Ok(vec![String::from_utf8(key).map_err(|_| VerifyError::NoSecret)?])
         }
-        Scheme::HmacSha1 | Scheme::HmacSha256 | Scheme::HmacSha512 | Scheme::Sha256 => {
+        SignatureAlgorithm::HmacSha1
+        | SignatureAlgorithm::HmacSha256
+        | SignatureAlgorithm::HmacSha512
+        | SignatureAlgorithm::Sha256 => {
             let one = |(secret, key): &(Secret, Vec<u8>)| {
                 let message = message(Some(secret))?;
                 Ok(encoded(&tag(proof.scheme, key, &message)))
@@ -126,28 +137,33 @@ fn signatures(
     }
 }
 
-fn tag(scheme: Scheme, key: &[u8], message: &[u8]) -> Vec<u8> {
+fn tag(scheme: SignatureAlgorithm, key: &[u8], message: &[u8]) -> Vec<u8> {
     let algorithm = match scheme {
-        Scheme::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        Scheme::HmacSha512 => hmac::HMAC_SHA512,
-        Scheme::Sha256 => return digest::digest(&digest::SHA256, message).as_ref().to_vec(),
+        SignatureAlgorithm::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        SignatureAlgorithm::HmacSha512 => hmac::HMAC_SHA512,
+        SignatureAlgorithm::Sha256 => return digest::digest(&digest::SHA256, message).as_ref().to_vec(),
         _ => hmac::HMAC_SHA256,
     };
     hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
 }
 
-fn rsa(vendor: &VendorKeys, message: &[u8]) -> Result<Vec<u8>, Refused> {
-    let key = vendor.rsa.as_ref().ok_or_else(|| Refused::Missing("the vendor's private key".to_owned()))?;
-    key.sign(message).ok_or(Refused::NoSecret)
+fn rsa(vendor: &EmulatorKeys, message: &[u8]) -> Result<Vec<u8>, VerifyError> {
+    let key = vendor.rsa.as_ref().ok_or_else(|| VerifyError::MissingInput("the vendor's private key".to_owned()))?;
+    key.sign(message).ok_or(VerifyError::NoSecret)
 }
 
 /// Head and claims of a token that says what the rule wants.
-fn unsigned_token(head: &Value, proof: &Proof, values: &Values, at: Timestamp) -> Result<String, Refused> {
+fn unsigned_token(
+    head: &Value,
+    proof: &SignatureScheme,
+    values: &Values,
+    at: Timestamp,
+) -> Result<String, VerifyError> {
     const LIFETIME_SECS: i64 = 3600;
     let mut claims = json!({ "iat": at.as_second(), "exp": at.as_second().saturating_add(LIFETIME_SECS) });
     if let Some(rule) = &proof.jwt {
         let fill = |template: &crate::connector::Template| {
-            template.fill(values).map_err(|error| Refused::Missing(error.to_string()))
+            template.fill(values).map_err(|error| VerifyError::MissingInput(error.to_string()))
         };
         if let Some(issuer) = rule.issuers.first() {
             claims["iss"] = json!(issuer);
@@ -165,7 +181,12 @@ fn unsigned_token(head: &Value, proof: &Proof, values: &Values, at: Timestamp) -
 }
 
 /// Writes the parts where they belong; those of one header stand in it together.
-fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written: &[(&Carrier, &str, String)]) {
+fn put(
+    shape: &EventSelectors,
+    request: &mut WebhookRequest,
+    document: &mut Value,
+    written: &[(&SignatureLocation, &str, String)],
+) {
     let mut done: Vec<(&str, Vec<String>, &str)> = Vec::new();
     for (carrier, name, text) in written {
         let text = match &carrier.format {
@@ -184,7 +205,7 @@ fn put(shape: &EventShape, request: &mut Request, document: &mut Value, written:
         } else if let Some(query) = &carrier.query {
             request.set_query(query, &text);
         } else if let Some(at) = &carrier.at {
-            change_items(&shape.items, document, &mut |item| at.put(item, json!(text)));
+            change_items(&shape.items, document, &mut |item| at.set(item, json!(text)));
             request.body = document.to_string().into_bytes();
         }
     }

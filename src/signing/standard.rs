@@ -30,7 +30,7 @@ pub const SIGNATURE_HEADER: &str = "webhook-signature";
 pub const TOLERANCE_SECS: i64 = 300;
 
 /// Section "Signing secret": between 24 and 64 bytes. A longer one is no weaker.
-const LEAST_SECRET_BYTES: usize = 24;
+const MIN_SECRET_BYTES: usize = 24;
 
 const PREFIX: &str = "whsec_";
 
@@ -74,37 +74,37 @@ impl fmt::Debug for SigningSecret {
 pub struct MessageId(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum SecretError {
+pub enum SigningSecretError {
     #[error("it is not whsec_ and base64")]
-    Form,
-    #[error("it is shorter than {LEAST_SECRET_BYTES} bytes")]
-    Short,
+    Malformed,
+    #[error("it is shorter than {MIN_SECRET_BYTES} bytes")]
+    TooShort,
 }
 
 /// Why a message is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refused {
+pub enum StandardVerifyError {
     #[error("its id is empty or holds a character that ids do not have")]
-    Id,
+    InvalidId,
     #[error("its timestamp is no number of seconds")]
-    Timestamp,
+    InvalidTimestamp,
     #[error("its timestamp is over {TOLERANCE_SECS} s away")]
-    Stale,
+    TimestampOutOfTolerance,
     #[error("none of its signatures is right")]
-    Signature,
+    SignatureMismatch,
 }
 
 impl SigningSecret {
     /// Reads `whsec_…`, also with a version before it, unpadded and in URL-safe base64.
     ///
     /// # Errors
-    /// [`SecretError`], also for a secret that is too short to be one.
-    pub fn parse(text: &Secret) -> Result<Self, SecretError> {
-        let bytes = Zeroizing::new(key_bytes(text.expose()).ok_or(SecretError::Form)?);
-        if bytes.len() < LEAST_SECRET_BYTES {
-            return Err(SecretError::Short);
+    /// [`SigningSecretError`], also for a secret that is too short to be one.
+    pub fn parse(text: &Secret) -> Result<Self, SigningSecretError> {
+        let bytes = Zeroizing::new(key_bytes(text.expose()).ok_or(SigningSecretError::Malformed)?);
+        if bytes.len() < MIN_SECRET_BYTES {
+            return Err(SigningSecretError::TooShort);
         }
-        Hmac::new_from_slice(&bytes).map(Self).map_err(|_| SecretError::Form)
+        Hmac::new_from_slice(&bytes).map(Self).map_err(|_| SigningSecretError::Malformed)
     }
 
     fn keyed(&self, id: &str, timestamp: i64, body: &[u8]) -> Hmac<Sha256> {
@@ -122,11 +122,11 @@ impl MessageId {
     }
 
     /// # Errors
-    /// [`Refused::Id`] for anything but ASCII letters, digits, `_` and `-`.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    /// [`StandardVerifyError::InvalidId`] for anything but ASCII letters, digits, `_` and `-`.
+    pub fn parse(text: &str) -> Result<Self, StandardVerifyError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let valid = (1..=256).contains(&text.len()) && text.chars().all(plain);
-        if valid { Ok(Self(text.to_owned())) } else { Err(Refused::Id) }
+        if valid { Ok(Self(text.to_owned())) } else { Err(StandardVerifyError::InvalidId) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -148,7 +148,7 @@ pub fn sign(secrets: &[SigningSecret], id: &MessageId, at: Timestamp, body: &[u8
 /// constant time, and before the timestamp is judged, so that a forger learns nothing of this clock.
 ///
 /// # Errors
-/// [`Refused`].
+/// [`StandardVerifyError`].
 pub fn verify(
     secrets: &[SigningSecret],
     id: &str,
@@ -156,23 +156,27 @@ pub fn verify(
     signatures: &str,
     body: &[u8],
     now: Timestamp,
-) -> Result<MessageId, Refused> {
+) -> Result<MessageId, StandardVerifyError> {
     let id = MessageId::parse(id)?;
     let digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds: i64 = timestamp.parse().ok().filter(|_| digits).ok_or(Refused::Timestamp)?;
+    let seconds: i64 = timestamp.parse().ok().filter(|_| digits).ok_or(StandardVerifyError::InvalidTimestamp)?;
     // `007` would be another text for the same number, and what was signed is the text.
     if seconds.to_string() != timestamp {
-        return Err(Refused::Timestamp);
+        return Err(StandardVerifyError::InvalidTimestamp);
     }
     let given = signatures.split(' ').filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok());
     let right = |signature: &Vec<u8>| {
         secrets.iter().any(|secret| secret.keyed(id.as_str(), seconds, body).verify_slice(signature).is_ok())
     };
     if !given.into_iter().any(|signature| right(&signature)) {
-        return Err(Refused::Signature);
+        return Err(StandardVerifyError::SignatureMismatch);
     }
     let apart = seconds.checked_sub(now.as_second()).and_then(i64::checked_abs);
-    if apart.is_none_or(|apart| apart > TOLERANCE_SECS) { Err(Refused::Stale) } else { Ok(id) }
+    if apart.is_none_or(|apart| apart > TOLERANCE_SECS) {
+        Err(StandardVerifyError::TimestampOutOfTolerance)
+    } else {
+        Ok(id)
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +200,7 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn check(timestamp: &str, signatures: &str, now: i64) -> Result<MessageId, Refused> {
+    fn check(timestamp: &str, signatures: &str, now: i64) -> Result<MessageId, StandardVerifyError> {
         verify(&[secret(SECRET)], ID, timestamp, signatures, BODY, at(now))
     }
 
@@ -219,20 +223,23 @@ mod tests {
     fn fault_059_a_signature_is_whole_and_of_a_known_version_or_nothing() {
         let now = TIMESTAMP.to_string();
         for end in 0..SIGNATURE.len() {
-            assert_eq!(check(&now, &SIGNATURE[..end], TIMESTAMP), Err(Refused::Signature), "{end}");
+            assert_eq!(check(&now, &SIGNATURE[..end], TIMESTAMP), Err(StandardVerifyError::SignatureMismatch), "{end}");
         }
         for bad in
             [SIGNATURE.replace("v1,", "v2,"), SIGNATURE.replace("v1,", ""), format!("{SIGNATURE}="), "v1,".into()]
         {
-            assert_eq!(check(&now, &bad, TIMESTAMP), Err(Refused::Signature), "{bad}");
+            assert_eq!(check(&now, &bad, TIMESTAMP), Err(StandardVerifyError::SignatureMismatch), "{bad}");
         }
         let mut digest = STANDARD.decode(&SIGNATURE[3..]).unwrap();
         for bit in 0..digest.len() * 8 {
             digest[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(check(&now, &format!("v1,{}", STANDARD.encode(&digest)), TIMESTAMP), Err(Refused::Signature));
+            assert_eq!(
+                check(&now, &format!("v1,{}", STANDARD.encode(&digest)), TIMESTAMP),
+                Err(StandardVerifyError::SignatureMismatch)
+            );
             digest[bit / 8] ^= 1 << (bit % 8);
         }
-        assert_eq!(verify(&[], ID, &now, SIGNATURE, BODY, at(TIMESTAMP)), Err(Refused::Signature));
+        assert_eq!(verify(&[], ID, &now, SIGNATURE, BODY, at(TIMESTAMP)), Err(StandardVerifyError::SignatureMismatch));
     }
 
     #[test]
@@ -247,10 +254,10 @@ mod tests {
             let signature =
                 format!("v1,{}", STANDARD.encode(secrets[0].keyed(ID, extreme, BODY).finalize().into_bytes()));
             let found = verify(&secrets, id.as_str(), &extreme.to_string(), &signature, BODY, at(TIMESTAMP));
-            assert_eq!(found, Err(Refused::Stale), "{extreme}");
+            assert_eq!(found, Err(StandardVerifyError::TimestampOutOfTolerance), "{extreme}");
         }
         for bad in ["", "+1", "-1", "1.0", "1e9", " 1", "01", "99999999999999999999", "-9223372036854775808", "١"] {
-            assert_eq!(check(bad, SIGNATURE, TIMESTAMP), Err(Refused::Timestamp), "{bad:?}");
+            assert_eq!(check(bad, SIGNATURE, TIMESTAMP), Err(StandardVerifyError::InvalidTimestamp), "{bad:?}");
         }
     }
 
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn fault_063_and_064_an_id_has_no_dot_and_a_body_is_bytes() {
         for bad in ["", "a.1", "a b", "a\n", "é", &"a".repeat(257)] {
-            assert_eq!(MessageId::parse(bad), Err(Refused::Id), "{bad:?}");
+            assert_eq!(MessageId::parse(bad), Err(StandardVerifyError::InvalidId), "{bad:?}");
         }
         let (id, secrets) = (MessageId::random(), [secret(SECRET)]);
         for body in [&b""[..], b"\xff\xfe\x00", b" {} \r\n"] {
@@ -299,7 +306,7 @@ mod tests {
                 verify(&secrets, id.as_str(), &seconds.to_string(), &signature, body, at(seconds))
             };
             prop_assert!(verify(seconds, &body).is_ok());
-            prop_assert_eq!(verify(seconds - 1, &body), Err(Refused::Signature));
+            prop_assert_eq!(verify(seconds - 1, &body), Err(StandardVerifyError::SignatureMismatch));
             prop_assert_eq!(verify(seconds, &other).is_ok(), other == body);
         }
     }

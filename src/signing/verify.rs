@@ -1,6 +1,6 @@
 //! One rule of a connector's file, both ways: whether a request is the vendor's, and a request as the vendor would sign it.
 //!
-//! Pure but for what is fetched: a certificate or a key set is given in [`Trust`]. Signatures are judged before
+//! Pure but for what is fetched: a certificate or a key set is given in [`VerificationKeys`]. Signatures are judged before
 //! timestamps, in constant time, over the raw bytes; encodings are read strictly, so that one signature has one text.
 
 use std::borrow::Cow;
@@ -13,18 +13,19 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use super::request::{Header, Request};
+use super::request::{HeaderLookup, WebhookRequest};
 use super::standard;
 use crate::clock::Timestamp;
 use crate::connector::{
-    Carrier, Condition, Encoding, Find, KeyEncoding, Proof, Scheme, Template, TimeUnit, TimestampRule, Values,
+    Condition, Encoding, KeyEncoding, SignatureAlgorithm, SignatureLocation, SignatureScheme, Template, TimeUnit,
+    TimestampRule, ValueSelector, Values,
 };
 use crate::hex;
 use crate::secret::Secret;
 
 /// What a proof is judged with.
 #[derive(Clone, Debug, Default)]
-pub struct Keys {
+pub struct SigningContext {
     /// The secrets in force: several while one is replaced by another.
     pub secrets: Vec<Secret>,
     /// The connection's and the webhook's further values.
@@ -33,7 +34,7 @@ pub struct Keys {
 
 /// What was fetched from the vendor to judge by.
 #[derive(Clone, Debug, Default)]
-pub struct Trust {
+pub struct VerificationKeys {
     /// Of the certificate: its public key, as DER of a `SubjectPublicKeyInfo`'s key bits, checked to be the vendor's.
     pub certificate_key: Option<Vec<u8>>,
     /// RSA keys of a JSON Web Key Set by their id: modulus and exponent.
@@ -42,73 +43,73 @@ pub struct Trust {
 
 /// Why a request is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refused {
+pub enum VerifyError {
     #[error("it carries no signature of any kind that the connector knows")]
-    Unproven,
+    Unsigned,
     #[error("the header {0} came more than once")]
-    Repeated(String),
+    RepeatedHeader(String),
     #[error("no secret is kept to check it with")]
     NoSecret,
     #[error("what is needed to check it is missing: {0}")]
-    Missing(String),
+    MissingInput(String),
     #[error("its signature is not written as the vendor writes it")]
-    Form,
+    MalformedSignature,
     #[error("none of its signatures is right")]
-    Signature,
+    SignatureMismatch,
     #[error("its timestamp is no time")]
-    Timestamp,
+    InvalidTimestamp,
     #[error("its timestamp is {0} s away")]
-    Stale(u64),
+    TimestampOutOfTolerance(u64),
     #[error("its body is not the one whose hash the URL holds")]
-    BodyHash,
+    BodyHashMismatch,
     #[error("its token says otherwise: {0}")]
-    Claims(&'static str),
+    ClaimsMismatch(&'static str),
 }
 
-impl Refused {
+impl VerifyError {
     /// A word for logs and JSON.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Unproven => "unproven",
-            Self::Repeated(_) => "repeated_header",
+            Self::Unsigned => "unproven",
+            Self::RepeatedHeader(_) => "repeated_header",
             Self::NoSecret => "no_secret",
-            Self::Missing(_) => "missing",
-            Self::Form => "form",
-            Self::Signature => "signature",
-            Self::Timestamp => "timestamp",
-            Self::Stale(_) => "stale",
-            Self::BodyHash => "body_hash",
-            Self::Claims(_) => "claims",
+            Self::MissingInput(_) => "missing",
+            Self::MalformedSignature => "form",
+            Self::SignatureMismatch => "signature",
+            Self::InvalidTimestamp => "timestamp",
+            Self::TimestampOutOfTolerance(_) => "stale",
+            Self::BodyHashMismatch => "body_hash",
+            Self::ClaimsMismatch(_) => "claims",
         }
     }
 }
 
 /// A request with its body read once.
-pub struct Judged<'a> {
-    pub request: &'a Request,
+pub struct ParsedRequest<'a> {
+    pub request: &'a WebhookRequest,
     /// The body as JSON, or a form as an object; null where it is neither.
     pub document: &'a Value,
     /// The events of a batch; the whole document where it is none.
     pub items: &'a [Value],
 }
 
-impl<'a> Judged<'a> {
+impl<'a> ParsedRequest<'a> {
     /// A request whose body was not parsed, for proofs that do not look into it.
-    pub fn unread(request: &'a Request) -> Self {
+    pub fn without_body(request: &'a WebhookRequest) -> Self {
         Self { request, document: &Value::Null, items: &[Value::Null] }
     }
 }
 
 impl Condition {
     /// Whether all of it holds of a request.
-    pub(crate) fn holds(&self, request: &Request, document: &Value) -> bool {
-        let method = self.method.is_none_or(|method| method.name() == request.method);
+    pub(crate) fn matches(&self, request: &WebhookRequest, document: &Value) -> bool {
+        let method = self.method.is_none_or(|method| method.as_str() == request.method);
         let fits = |want: &str, got: &str| want == "*" || want == got;
         method
             && self.headers.iter().all(|(name, want)| match want.strip_suffix('*') {
                 // `application/json*` fits what follows too.
-                Some(start) => request.one(name).is_some_and(|got| got.starts_with(start)),
-                None => request.one(name) == Some(want),
+                Some(start) => request.single_header(name).is_some_and(|got| got.starts_with(start)),
+                None => request.single_header(name) == Some(want),
             })
             && self.query.iter().all(|(name, want)| request.query(name).is_some_and(|got| fits(want, &got)))
             && self.body.iter().all(|(at, wants)| {
@@ -118,18 +119,18 @@ impl Condition {
     }
 }
 
-impl Find {
-    pub(crate) fn fits(&self, judged: &Judged<'_>, item: &Value) -> bool {
-        self.when.as_ref().is_none_or(|when| when.holds(judged.request, item))
+impl ValueSelector {
+    pub(crate) fn matches(&self, judged: &ParsedRequest<'_>, item: &Value) -> bool {
+        self.when.as_ref().is_none_or(|when| when.matches(judged.request, item))
     }
 
     /// The value as text.
-    pub(crate) fn text(&self, judged: &Judged<'_>, item: &Value) -> Option<String> {
-        if !self.fits(judged, item) {
+    pub(crate) fn text(&self, judged: &ParsedRequest<'_>, item: &Value) -> Option<String> {
+        if !self.matches(judged, item) {
             return None;
         }
         if let Some(name) = &self.header {
-            return judged.request.one(name).map(str::to_owned);
+            return judged.request.single_header(name).map(str::to_owned);
         }
         if let Some(name) = &self.query {
             return judged.request.query(name);
@@ -147,14 +148,14 @@ impl Find {
     }
 }
 
-impl Carrier {
+impl SignatureLocation {
     /// Everything that stands here in the form of this kind; absent where the place itself is.
-    fn read(&self, judged: &Judged<'_>, item: &Value) -> Result<Option<Vec<String>>, Refused> {
+    fn read(&self, judged: &ParsedRequest<'_>, item: &Value) -> Result<Option<Vec<String>>, VerifyError> {
         let text = if let Some(name) = &self.header {
             match judged.request.header(name) {
-                Header::Absent => return Ok(None),
-                Header::Several => return Err(Refused::Repeated(name.clone())),
-                Header::One(text) => text.to_owned(),
+                HeaderLookup::Absent => return Ok(None),
+                HeaderLookup::Several => return Err(VerifyError::RepeatedHeader(name.clone())),
+                HeaderLookup::One(text) => text.to_owned(),
             }
         } else if let Some(name) = &self.query {
             let Some(text) = judged.request.query(name) else { return Ok(None) };
@@ -168,15 +169,15 @@ impl Carrier {
             None => vec![&text],
         };
         let read = |part: &&str| match &self.format {
-            Some(format) => format.read(part).map(str::to_owned),
+            Some(format) => format.extract(part).map(str::to_owned),
             None => Some((*part).to_owned()),
         };
         Ok(Some(parts.iter().filter_map(read).collect()))
     }
 
-    fn is_there(&self, judged: &Judged<'_>) -> bool {
+    fn is_there(&self, judged: &ParsedRequest<'_>) -> bool {
         match (&self.header, &self.query) {
-            (Some(name), _) => judged.request.header(name) != Header::Absent,
+            (Some(name), _) => judged.request.header(name) != HeaderLookup::Absent,
             (_, Some(name)) => judged.request.query(name).is_some(),
             _ => judged.items.iter().any(|item| self.at.as_ref().is_some_and(|at| at.find(item).is_some())),
         }
@@ -185,60 +186,72 @@ impl Carrier {
 
 /// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be had
 /// the request is refused, and no weaker proof beside it is asked.
-pub fn proof_of<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<&'p Proof> {
-    proof_at(proofs, judged).map(|(_, proof)| proof)
+pub fn find_scheme<'p>(proofs: &'p [SignatureScheme], judged: &ParsedRequest<'_>) -> Option<&'p SignatureScheme> {
+    find_scheme_indexed(proofs, judged).map(|(_, proof)| proof)
 }
 
 /// The same, with its place in the file.
-pub(crate) fn proof_at<'p>(proofs: &'p [Proof], judged: &Judged<'_>) -> Option<(usize, &'p Proof)> {
+pub(crate) fn find_scheme_indexed<'p>(
+    proofs: &'p [SignatureScheme],
+    judged: &ParsedRequest<'_>,
+) -> Option<(usize, &'p SignatureScheme)> {
     proofs.iter().enumerate().find(|(_, proof)| {
-        let fits = proof.when.as_ref().is_none_or(|when| when.holds(judged.request, judged.document));
+        let fits = proof.when.as_ref().is_none_or(|when| when.matches(judged.request, judged.document));
         fits && proof.signature.is_there(judged)
     })
 }
 
 /// The time that a request says, in Unix seconds; absent where the proof wants none.
-pub(crate) fn said_time(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Option<Result<i64, Refused>> {
+pub(crate) fn claimed_timestamp(
+    proof: &SignatureScheme,
+    judged: &ParsedRequest<'_>,
+    item: &Value,
+) -> Option<Result<i64, VerifyError>> {
     let rule = proof.timestamp.as_ref()?;
-    Some(said(rule, judged, item).map(|(_, seconds)| seconds))
+    Some(read_timestamp(rule, judged, item).map(|(_, seconds)| seconds))
 }
 
 /// How many signatures of the proof's form a request carries.
-pub(crate) fn signatures(proof: &Proof, judged: &Judged<'_>, item: &Value) -> Result<usize, Refused> {
+pub(crate) fn count_signatures(
+    proof: &SignatureScheme,
+    judged: &ParsedRequest<'_>,
+    item: &Value,
+) -> Result<usize, VerifyError> {
     Ok(proof.signature.read(judged, item)?.map_or(0, |found| found.len()))
 }
 
 /// Whether a request is the vendor's, by the first proof that it fits.
 ///
 /// # Errors
-/// [`Refused`].
+/// [`VerifyError`].
 pub fn verify(
-    proofs: &[Proof],
-    judged: &Judged<'_>,
-    keys: &Keys,
-    trust: &Trust,
+    proofs: &[SignatureScheme],
+    judged: &ParsedRequest<'_>,
+    keys: &SigningContext,
+    trust: &VerificationKeys,
     now: Timestamp,
-) -> Result<(), Refused> {
-    let proof = proof_of(proofs, judged).ok_or(Refused::Unproven)?;
+) -> Result<(), VerifyError> {
+    let proof = find_scheme(proofs, judged).ok_or(VerifyError::Unsigned)?;
     if let Some(name) = &proof.body_hash {
-        let given = judged.request.query(name).ok_or(Refused::BodyHash)?;
+        let given = judged.request.query(name).ok_or(VerifyError::BodyHashMismatch)?;
         let right = hex::encode(digest::digest(&digest::SHA256, &judged.request.body).as_ref());
         if !bool::from(given.as_bytes().ct_eq(right.as_bytes())) {
-            return Err(Refused::BodyHash);
+            return Err(VerifyError::BodyHashMismatch);
         }
     }
     // What stands in each item must be right in each item.
     let whole = std::slice::from_ref(judged.document);
     let items = if proof.signature.at.is_some() { judged.items } else { whole };
     if items.is_empty() {
-        return Err(Refused::Unproven);
+        return Err(VerifyError::Unsigned);
     }
-    let check =
-        |judged: &Judged<'_>| items.iter().try_for_each(|item| Check { proof, judged, item, keys, trust, now }.run());
+    let check = |judged: &ParsedRequest<'_>| {
+        items.iter().try_for_each(|item| SignatureVerifier { proof, judged, item, keys, trust, now }.run())
+    };
     match check(judged) {
-        Err(Refused::Signature) if proof.any_port => {
-            let url = other_port(&judged.request.url).ok_or(Refused::Signature)?;
-            check(&Judged { request: &Request { url, ..judged.request.clone() }, ..*judged })
+        Err(VerifyError::SignatureMismatch) if proof.any_port => {
+            let url = toggle_default_port(&judged.request.url).ok_or(VerifyError::SignatureMismatch)?;
+            check(&ParsedRequest { request: &WebhookRequest { url, ..judged.request.clone() }, ..*judged })
         }
         checked => checked,
     }
@@ -246,26 +259,31 @@ pub fn verify(
 
 /// What a repetition of this request is known by beside its id: the bytes that were signed. `place` is the event's among
 /// those of the request.
-pub(crate) fn signed_digest(proof: &Proof, judged: &Judged<'_>, values: &Values, place: usize) -> Option<[u8; 32]> {
+pub(crate) fn signed_digest(
+    proof: &SignatureScheme,
+    judged: &ParsedRequest<'_>,
+    values: &Values,
+    place: usize,
+) -> Option<[u8; 32]> {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&place.to_be_bytes());
     let timestamp = match &proof.timestamp {
-        Some(rule) => Some(said(rule, judged, judged.document).ok()?.0),
+        Some(rule) => Some(read_timestamp(rule, judged, judged.document).ok()?.0),
         None => None,
     };
     // Without the secret, which changes while the bytes of the vendor stay.
     let nobody = Secret::from("");
-    context.update(&base(proof, judged, judged.document, values, Some(&nobody), timestamp.as_deref()).ok()?);
+    context.update(&signing_input(proof, judged, judged.document, values, Some(&nobody), timestamp.as_deref()).ok()?);
     context.finish().as_ref().try_into().ok()
 }
 
 /// The time that a request says, as it is written.
-pub(crate) fn signed_moment(proof: &Proof, judged: &Judged<'_>) -> Option<String> {
-    said(proof.timestamp.as_ref()?, judged, judged.document).ok().map(|(text, _)| text)
+pub(crate) fn timestamp_text(proof: &SignatureScheme, judged: &ParsedRequest<'_>) -> Option<String> {
+    read_timestamp(proof.timestamp.as_ref()?, judged, judged.document).ok().map(|(text, _)| text)
 }
 
 /// The URL without its port, or with its scheme's where it has none. Read as text: it is what was signed.
-fn other_port(url: &str) -> Option<String> {
+fn toggle_default_port(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     // The colons of an IPv6 address stand in brackets.
@@ -279,37 +297,41 @@ fn other_port(url: &str) -> Option<String> {
 }
 
 /// The timestamp as it is written, and in Unix seconds.
-fn said(rule: &TimestampRule, judged: &Judged<'_>, item: &Value) -> Result<(String, i64), Refused> {
+fn read_timestamp(
+    rule: &TimestampRule,
+    judged: &ParsedRequest<'_>,
+    item: &Value,
+) -> Result<(String, i64), VerifyError> {
     let found = rule.place.read(judged, item)?.unwrap_or_default();
-    let [text] = found.as_slice() else { return Err(Refused::Timestamp) };
+    let [text] = found.as_slice() else { return Err(VerifyError::InvalidTimestamp) };
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = || text.parse::<i64>().ok().filter(|_| digits).ok_or(Refused::Timestamp);
+    let number = || text.parse::<i64>().ok().filter(|_| digits).ok_or(VerifyError::InvalidTimestamp);
     let seconds = match rule.unit {
         TimeUnit::Seconds => number()?,
         TimeUnit::Milliseconds => number()? / 1000,
-        TimeUnit::Date => text.parse::<Timestamp>().map_err(|_| Refused::Timestamp)?.as_second(),
+        TimeUnit::Date => text.parse::<Timestamp>().map_err(|_| VerifyError::InvalidTimestamp)?.as_second(),
     };
     Ok((text.clone(), seconds))
 }
 
 /// One proof of one request.
-struct Check<'a> {
-    proof: &'a Proof,
-    judged: &'a Judged<'a>,
+struct SignatureVerifier<'a> {
+    proof: &'a SignatureScheme,
+    judged: &'a ParsedRequest<'a>,
     item: &'a Value,
-    keys: &'a Keys,
-    trust: &'a Trust,
+    keys: &'a SigningContext,
+    trust: &'a VerificationKeys,
     now: Timestamp,
 }
 
-impl Check<'_> {
-    fn run(&self) -> Result<(), Refused> {
-        let given = self.proof.signature.read(self.judged, self.item)?.ok_or(Refused::Unproven)?;
+impl SignatureVerifier<'_> {
+    fn run(&self) -> Result<(), VerifyError> {
+        let given = self.proof.signature.read(self.judged, self.item)?.ok_or(VerifyError::Unsigned)?;
         if given.is_empty() {
-            return Err(Refused::Form);
+            return Err(VerifyError::MalformedSignature);
         }
         let timestamp = match &self.proof.timestamp {
-            Some(rule) => Some(said(rule, self.judged, self.item)?),
+            Some(rule) => Some(read_timestamp(rule, self.judged, self.item)?),
             None => None,
         };
         self.signed(&given, timestamp.as_ref().map(|(text, _)| text.as_str()))?;
@@ -318,70 +340,78 @@ impl Check<'_> {
         {
             let away = at.abs_diff(self.now.as_second());
             if away > u64::from(tolerance) {
-                return Err(Refused::Stale(away));
+                return Err(VerifyError::TimestampOutOfTolerance(away));
             }
         }
         Ok(())
     }
 
-    fn signed(&self, given: &[String], timestamp: Option<&str>) -> Result<(), Refused> {
+    fn signed(&self, given: &[String], timestamp: Option<&str>) -> Result<(), VerifyError> {
         match self.proof.scheme {
-            Scheme::RsaSha256 => {
-                let key = self.trust.certificate_key.as_ref().ok_or(Refused::Missing("certificate".to_owned()))?;
-                let message = base(self.proof, self.judged, self.item, &self.keys.values, None, timestamp)?;
+            SignatureAlgorithm::RsaSha256 => {
+                let key =
+                    self.trust.certificate_key.as_ref().ok_or(VerifyError::MissingInput("certificate".to_owned()))?;
+                let message = signing_input(self.proof, self.judged, self.item, &self.keys.values, None, timestamp)?;
                 let key = signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key);
                 self.any(given, |given| key.verify(&message, given).is_ok())
             }
-            Scheme::JwtRs256 | Scheme::JwtHs256 => {
+            SignatureAlgorithm::JwtRs256 | SignatureAlgorithm::JwtHs256 => {
                 super::jwt::verify(self.proof, given, self.keys, self.trust, self.now)
             }
-            Scheme::Token => {
+            SignatureAlgorithm::Token => {
                 let keys = self.secret_keys()?;
-                let same = |given: &String| keys.iter().any(|(_, key)| same(given.as_bytes(), key));
-                if given.iter().any(same) { Ok(()) } else { Err(Refused::Signature) }
+                let same = |given: &String| keys.iter().any(|(_, key)| constant_time_eq(given.as_bytes(), key));
+                if given.iter().any(same) { Ok(()) } else { Err(VerifyError::SignatureMismatch) }
             }
-            Scheme::HmacSha1 | Scheme::HmacSha256 | Scheme::HmacSha512 | Scheme::Sha256 | Scheme::Ed25519 => {
+            SignatureAlgorithm::HmacSha1
+            | SignatureAlgorithm::HmacSha256
+            | SignatureAlgorithm::HmacSha512
+            | SignatureAlgorithm::Sha256
+            | SignatureAlgorithm::Ed25519 => {
                 for (secret, key) in self.secret_keys()? {
                     let message =
-                        base(self.proof, self.judged, self.item, &self.keys.values, Some(&secret), timestamp)?;
-                    let right = |given: &[u8]| is_right(self.proof.scheme, &key, &message, given);
+                        signing_input(self.proof, self.judged, self.item, &self.keys.values, Some(&secret), timestamp)?;
+                    let right = |given: &[u8]| is_valid_signature(self.proof.scheme, &key, &message, given);
                     match self.any(given, right) {
-                        Err(Refused::Signature) => {}
+                        Err(VerifyError::SignatureMismatch) => {}
                         judged => return judged,
                     }
                 }
-                Err(Refused::Signature)
+                Err(VerifyError::SignatureMismatch)
             }
         }
     }
 
     /// Whether any of the signatures, decoded, is right.
-    fn any(&self, given: &[String], right: impl Fn(&[u8]) -> bool) -> Result<(), Refused> {
+    fn any(&self, given: &[String], right: impl Fn(&[u8]) -> bool) -> Result<(), VerifyError> {
         let decoded: Vec<Vec<u8>> = given.iter().filter_map(|text| decode(self.proof.encoding, text)).collect();
         match decoded.as_slice() {
-            [] => Err(Refused::Form),
+            [] => Err(VerifyError::MalformedSignature),
             all if all.iter().any(|given| right(given)) => Ok(()),
-            _ => Err(Refused::Signature),
+            _ => Err(VerifyError::SignatureMismatch),
         }
     }
 
     /// Each secret in force with the bytes of its key. An empty one proves nothing.
-    fn secret_keys(&self) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
+    fn secret_keys(&self) -> Result<Vec<(Secret, Vec<u8>)>, VerifyError> {
         secret_keys(self.proof, self.keys)
     }
 }
 
-pub(crate) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec<u8>)>, Refused> {
+pub(crate) fn secret_keys(
+    proof: &SignatureScheme,
+    keys: &SigningContext,
+) -> Result<Vec<(Secret, Vec<u8>)>, VerifyError> {
     let mut found = Vec::new();
     let whole = Template::parse("{secret}").ok();
-    let Some(template) = proof.key.as_ref().or(whole.as_ref()) else { return Err(Refused::NoSecret) };
-    let fixed = !template.names().any(|name| name == "secret");
+    let Some(template) = proof.key.as_ref().or(whole.as_ref()) else { return Err(VerifyError::NoSecret) };
+    let fixed = !template.placeholders().any(|name| name == "secret");
     let none = [Secret::from("")];
     let secrets = if fixed { none.as_slice() } else { keys.secrets.as_slice() };
     for secret in secrets {
         let mut values = keys.values.clone();
         values.set("secret", secret.expose());
-        let text = template.fill(&values).map_err(|_| Refused::NoSecret)?;
+        let text = template.fill(&values).map_err(|_| VerifyError::NoSecret)?;
         let key = match proof.key_encoding {
             KeyEncoding::Utf8 => Some(text.into_bytes()),
             KeyEncoding::Hex => hex::decode(&text),
@@ -389,37 +419,42 @@ pub(crate) fn secret_keys(proof: &Proof, keys: &Keys) -> Result<Vec<(Secret, Vec
         };
         found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
     }
-    if found.is_empty() { Err(Refused::NoSecret) } else { Ok(found) }
+    if found.is_empty() { Err(VerifyError::NoSecret) } else { Ok(found) }
 }
 
-fn is_right(scheme: Scheme, key: &[u8], message: &[u8], given: &[u8]) -> bool {
+fn is_valid_signature(scheme: SignatureAlgorithm, key: &[u8], message: &[u8], given: &[u8]) -> bool {
     match scheme {
-        Scheme::HmacSha1 => {
+        SignatureAlgorithm::HmacSha1 => {
             hmac::verify(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), message, given).is_ok()
         }
-        Scheme::HmacSha256 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, given).is_ok(),
-        Scheme::HmacSha512 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA512, key), message, given).is_ok(),
-        Scheme::Sha256 => digest::digest(&digest::SHA256, message).as_ref().ct_eq(given).into(),
-        Scheme::Ed25519 => signature::UnparsedPublicKey::new(&signature::ED25519, key).verify(message, given).is_ok(),
-        Scheme::RsaSha256 | Scheme::JwtRs256 | Scheme::JwtHs256 | Scheme::Token => false,
+        SignatureAlgorithm::HmacSha256 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, given).is_ok(),
+        SignatureAlgorithm::HmacSha512 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA512, key), message, given).is_ok(),
+        SignatureAlgorithm::Sha256 => digest::digest(&digest::SHA256, message).as_ref().ct_eq(given).into(),
+        SignatureAlgorithm::Ed25519 => {
+            signature::UnparsedPublicKey::new(&signature::ED25519, key).verify(message, given).is_ok()
+        }
+        SignatureAlgorithm::RsaSha256
+        | SignatureAlgorithm::JwtRs256
+        | SignatureAlgorithm::JwtHs256
+        | SignatureAlgorithm::Token => false,
     }
 }
 
 /// Compares texts of any lengths in constant time.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     let hashed = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
     hashed(a).as_ref().ct_eq(hashed(b).as_ref()).into()
 }
 
 /// The bytes that are signed. Those of the body alone are not copied: bodies may be large.
-pub(crate) fn base<'r>(
-    proof: &Proof,
-    judged: &Judged<'r>,
+pub(crate) fn signing_input<'r>(
+    proof: &SignatureScheme,
+    judged: &ParsedRequest<'r>,
     item: &Value,
     values: &Values,
     secret: Option<&Secret>,
     timestamp: Option<&str>,
-) -> Result<Cow<'r, [u8]>, Refused> {
+) -> Result<Cow<'r, [u8]>, VerifyError> {
     let request = judged.request;
     let Some(template) = &proof.base else { return Ok(Cow::Borrowed(&request.body)) };
     let owned = |text: String| Some(Cow::Owned(text.into_bytes()));
@@ -436,7 +471,7 @@ pub(crate) fn base<'r>(
             None => owned(values.get(name)?.to_owned()),
         },
     });
-    filled.map(Cow::Owned).map_err(|error| Refused::Missing(error.to_string()))
+    filled.map(Cow::Owned).map_err(|error| VerifyError::MissingInput(error.to_string()))
 }
 
 /// A form's names, each with its value, sorted and written without anything between them.

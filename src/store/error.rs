@@ -23,11 +23,11 @@ impl std::error::Error for SqliteError {}
 
 /// A value in the store that this program would not have written.
 #[derive(Debug, Error)]
-pub enum Malformed {
+pub enum MalformedValue {
     #[error("{0} is not a time")]
     Time(i64),
     #[error("{0:?} is not one of the words that its column takes")]
-    Word(String),
+    EnumValue(String),
     #[error("a JSON column does not parse")]
     Json(#[source] serde_json::Error),
     #[error("a connection's name or address does not parse")]
@@ -39,12 +39,12 @@ pub enum StoreError {
     #[error("the store is damaged")]
     Damaged(#[source] SqliteError),
     #[error("the store is damaged: {0}")]
-    Check(String),
+    IntegrityCheck(String),
     /// Somebody else added it: integ makes its schema by itself.
     #[error("the store holds the {kind} {name:?}, {problem}")]
     ForeignSchema { kind: String, name: String, problem: &'static str },
     #[error("the store holds what this version cannot read")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] MalformedValue),
     /// Another key's, or damaged in its first page: the two cannot be told apart.
     #[error("the store does not open with its key: it is another vault's, or damaged")]
     WrongKey(#[source] SqliteError),
@@ -68,7 +68,7 @@ pub enum StoreError {
     #[error("the store cannot be read or written")]
     Io(#[from] io::Error),
     #[error("there is no such connection any more")]
-    NoConnection,
+    ConnectionNotFound,
     #[error("the name {0} is taken by a live connection")]
     NameTaken(ConnectionName),
     #[error("this SQLite, {0}, is older than 3.51.3 and may lose writes")]
@@ -111,7 +111,7 @@ impl From<rusqlite::Error> for StoreError {
 impl Remedy for StoreError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Damaged(_) | Self::Check(_) | Self::Malformed(_) => {
+            Self::Damaged(_) | Self::IntegrityCheck(_) | Self::Malformed(_) => {
                 Diagnostic::new(Kind::Vault, "vault_damaged").hint(check_or_restore())
             }
             // Nothing of it can be trusted, so nothing of it is to be carried over.
@@ -128,7 +128,7 @@ impl Remedy for StoreError {
             }
             Self::Busy(_) => Diagnostic::new(Kind::Temporary, "vault_busy")
                 .hint(Hint::new("try again; this says whether the store answers:", "integ vault status")),
-            Self::NoConnection => Diagnostic::new(Kind::NotFound, "no_such_connection").run("integ status"),
+            Self::ConnectionNotFound => Diagnostic::new(Kind::NotFound, "no_such_connection").run("integ status"),
             Self::NameTaken(_) => Diagnostic::new(Kind::Usage, "name_taken").run("integ status"),
             Self::DiskFull(_) => Diagnostic::new(Kind::Failed, "disk_full")
                 .hint(Hint::new("free some space; this shows which disk is full:", "df -h")),

@@ -3,32 +3,35 @@
 mod error;
 mod sqlite;
 
-pub use error::{Malformed, SqliteError, StoreError};
+pub use error::{MalformedValue, SqliteError, StoreError};
 pub use sqlite::*;
 
-pub use crate::model::app::App;
-pub use crate::model::connection::{Changed, Finding, NewConnection};
-pub use crate::model::endpoint::{DisabledReason, Endpoint, EndpointId, Policy, Rules, Standing};
+pub use crate::model::app::OAuthApp;
+pub use crate::model::connection::{CheckRecord, ConnectionTransition, NewConnection};
+pub use crate::model::endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
 pub use crate::model::event::{
-    Conflict, Delivery, Ended, EventId, EventProof, EventStatus, Filter, Holding, Kept, NewEvent, Pruning, StoredEvent,
-    Taken, Waiting,
+    AttemptResult, ConflictResolution, EventConflict, EventFilter, EventId, EventInsertResult, EventStatus,
+    EventVerification, InboundDelivery, NewEvent, PruneRequest, QueuedEvent, RawRequest, StoredEvent,
 };
-pub use crate::model::event_type::KnownType;
-pub use crate::model::grant::{Place, Presented, StoredGrant, Written};
-pub use crate::model::job::{EndedJob, Job, JobId, JobState, Mode, NewJob};
+pub use crate::model::event_type::EventTypeDefinition;
+pub use crate::model::grant::{GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant};
+pub use crate::model::job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use crate::model::record::{
-    Change, Counts, FullList, Hash, Known, NewPage, NewRecord, Place as PagePlace, Pushed, RecordId, StoredRecord,
-    Sweep, Traffic,
+    CompletedList, Hash, NewPage, NewRecord, PageCheckpoint as PagePlace, PushedRecord, RecordChange, RecordCounts,
+    RecordId, RecordSnapshot, StoredRecord, SweepResult, Traffic,
 };
 pub use crate::model::schedule::Schedule;
-pub use crate::model::stream::{FormerCursor, Given, Part, PartId, StoredStream, StreamId};
-pub use crate::model::subscription::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
+pub use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
+pub use crate::model::subscription::{
+    Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus,
+};
 pub use crate::model::webhook::Webhook;
 
 pub mod outbox {
     pub use super::sqlite::Outbox;
     pub use crate::model::delivery::{
-        Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded, Sent, Verdict,
+        Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
+        RecordedAttempt,
     };
     pub use crate::model::message::Message;
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::connector::Pointer;
-use crate::json::{Json, JsonError, Type, minified};
+use crate::json::{Json, JsonError, JsonType, minified};
 
 /// A document of which the outermost level is read once, and what is deeper when it is asked for.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl<'d> Document<'d> {
     /// # Errors
     /// [`JsonError`].
     pub(super) fn parse(text: &'d str) -> Result<Self, JsonError> {
-        Json::check(text).map(Self::of)
+        Json::validate(text).map(Self::of)
     }
 
     pub(super) fn of(json: Json<'d>) -> Self {
@@ -36,7 +36,7 @@ impl<'d> Document<'d> {
     /// Every value at a place, in which a part `*` stands for all items of a list or members of an object. Nulls are left
     /// out.
     pub(super) fn all(&self, at: &Pointer) -> Vec<Json<'d>> {
-        let tokens: Vec<Cow<'_, str>> = at.parts().collect();
+        let tokens: Vec<Cow<'_, str>> = at.segments().collect();
         let mut found = Vec::new();
         if tokens.is_empty() {
             found.push(self.json);
@@ -65,7 +65,7 @@ impl<'d> Document<'d> {
     ///
     /// # Errors
     /// [`NotAList`] for a place that is not there or holds anything else.
-    pub(super) fn records(&self, places: &[Pointer]) -> Result<Found<'d>, NotAList> {
+    pub(super) fn records(&self, places: &[Pointer]) -> Result<RecordList<'d>, NotAList> {
         let mut items = Vec::new();
         if places.is_empty() {
             items = self.top.only_list()?;
@@ -75,11 +75,11 @@ impl<'d> Document<'d> {
         }
         let all = items.len();
         items.retain(|record| !record.is_null());
-        Ok(Found { nulls: all - items.len(), records: items })
+        Ok(RecordList { nulls: all - items.len(), records: items })
     }
 
     fn collect_records(&self, at: &Pointer, items: &mut Vec<Json<'d>>) -> Result<(), NotAList> {
-        let tokens: Vec<Cow<'_, str>> = at.parts().collect();
+        let tokens: Vec<Cow<'_, str>> = at.segments().collect();
         let wrong = |found: &'static str| NotAList { at: Some(at.clone()), found };
         if tokens.is_empty() {
             match &self.top {
@@ -128,7 +128,7 @@ impl<'d> Document<'d> {
 
 /// The records that an answer holds.
 #[derive(Debug)]
-pub(super) struct Found<'d> {
+pub(super) struct RecordList<'d> {
     pub(super) records: Vec<Json<'d>>,
     /// Items of the list that are null.
     pub(super) nulls: usize,
@@ -152,17 +152,17 @@ impl NotAList {
 
 fn scalar_name(json: Json<'_>) -> &'static str {
     match json.kind() {
-        Type::Null => "null",
-        Type::String => "a string",
-        Type::Bool => "a truth value",
+        JsonType::Null => "null",
+        JsonType::String => "a string",
+        JsonType::Bool => "a truth value",
         _ => "a number",
     }
 }
 
 fn level(json: Json<'_>) -> Level<'_> {
     match json.kind() {
-        Type::Array => Level::List(json.items().collect()),
-        Type::Object => Level::Object(json.members().collect()),
+        JsonType::Array => Level::List(json.items().collect()),
+        JsonType::Object => Level::Object(json.members().collect()),
         _ => Level::Scalar,
     }
 }
@@ -213,7 +213,7 @@ impl<'d> Level<'d> {
             Self::Object(members) => members,
             Self::Scalar => return Err(wrong("a single value")),
         };
-        let mut lists = members.iter().filter(|(_, value)| value.kind() == Type::Array);
+        let mut lists = members.iter().filter(|(_, value)| value.kind() == JsonType::Array);
         match (lists.next(), lists.next()) {
             (Some((_, list)), None) => Ok(list.items().collect()),
             (None, _) => Err(wrong("no list")),

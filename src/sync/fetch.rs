@@ -7,43 +7,44 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use super::SyncError;
-use super::ask::List;
+use super::checkpoint::{self, Checkpoint};
 use super::document::Document;
-use super::list::Reader;
-use super::plan::{self, Progress};
-use super::record::{self, Pulled};
-use super::walk::SIDE_BY_SIDE;
+use super::pager::CONCURRENT_PAGES;
+use super::record::{self, ParsedRecord};
+use super::request::ListRequestBuilder;
+use super::stream_reader::StreamReader;
 use crate::api::{
-    self, Answer, Listed, Patience, SendError, Token, Turn, all_turns, falls_short, greatest, hash_of, next_page,
+    self, ApiResponse, GrantToken, PageContext, PageToken, RetryLimits, SendError, hash_of, is_incomplete, max_id,
+    next_page, remaining_pages,
 };
 use crate::clock::{self, Timestamp};
-use crate::connector::{ErrorClass, Gone, Incremental, PageKind, Pointer, Skip};
+use crate::connector::{DeletionMarker, ErrorClass, Incremental, PaginationKind, Pointer, SkipRule};
 use crate::error::{Error, Result};
-use crate::http::{Attempt, Request, Response, pause};
+use crate::http::{Request, Response, RetryAttempt, pause};
 use crate::json::{Json, JsonError};
 use crate::model::ConnectionName;
 use crate::runtime::AppError;
 use crate::store::Traffic;
-use crate::vault::Opened;
+use crate::vault::OpenVault;
 
 /// Tries of a request.
-const TRIES: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// A longer wait ends the run in order.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A page that was fetched.
-pub(super) struct Fetched {
-    pub(super) records: Vec<Pulled>,
-    pub(super) known: Vec<String>,
-    pub(super) gone: Vec<String>,
-    pub(super) page: plan::Page,
+pub(super) struct FetchedPage {
+    pub(super) records: Vec<ParsedRecord>,
+    pub(super) unchanged_keys: Vec<String>,
+    pub(super) deleted_keys: Vec<String>,
+    pub(super) page: checkpoint::PageSummary,
     pub(super) traffic: Traffic,
 }
 
 /// A page as it came, read at its outermost level.
-pub(super) struct Sheet<'d> {
-    answer: &'d Answer,
+pub(super) struct PageResponse<'d> {
+    answer: &'d ApiResponse,
     document: Document<'d>,
     raw: Vec<Json<'d>>,
     nulls: usize,
@@ -51,7 +52,7 @@ pub(super) struct Sheet<'d> {
 }
 
 /// Why an answer is not a page of a list.
-enum Unread {
+enum PageParseError {
     /// If it was cut off on its way, it may come whole the next time.
     NotJson(JsonError),
     /// The service is still working on it (202).
@@ -60,16 +61,16 @@ enum Unread {
     Skipped,
 }
 
-impl Sheet<'_> {
+impl PageResponse<'_> {
     /// What the rules of paging make of it; `id` is the record's that they go on from.
-    fn listed<T>(&self, progress: &Progress, id: Option<String>, rule: impl FnOnce(&Listed<'_>) -> T) -> T {
-        rule(&Listed {
+    fn listed<T>(&self, progress: &Checkpoint, id: Option<String>, rule: impl FnOnce(&PageContext<'_>) -> T) -> T {
+        rule(&PageContext {
             url: &self.answer.url,
-            turn: progress.turn.as_ref(),
-            link: self.answer.response.header("link"),
+            page_token: progress.turn.as_ref(),
+            link_header: self.answer.response.header("link"),
             find: &|at| self.document.find(at),
             count: self.count(),
-            seen: progress.seen + self.count(),
+            total_seen: progress.seen + self.count(),
             id,
         })
     }
@@ -81,45 +82,50 @@ impl Sheet<'_> {
 }
 
 /// Why a page did not come.
-pub(super) enum Trouble {
+pub(super) enum PageFetchError {
     /// The vendor no longer knows the place: that of a page, or where the list began.
     Expired {
         page: bool,
     },
     Skipped,
     /// The writer ended, and says why.
-    Stopped,
+    WriterStopped,
     Failed(Error),
 }
 
-impl<E: Into<Error>> From<E> for Trouble {
+impl<E: Into<Error>> From<E> for PageFetchError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
 impl Error {
-    pub(super) fn into_trouble(self) -> Trouble {
-        Trouble::Failed(self)
+    pub(super) fn into_fetch_error(self) -> PageFetchError {
+        PageFetchError::Failed(self)
     }
 }
 
-impl Reader<'_> {
+impl StreamReader<'_> {
     /// Asks for a page.
-    pub(super) async fn ask(&self, list: &List<'_>, progress: &Progress, token: &mut Token) -> Result<Answer, Trouble> {
+    pub(super) async fn ask(
+        &self,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        token: &mut GrantToken,
+    ) -> Result<ApiResponse, PageFetchError> {
         self.send(token, |grant| list.page(progress, grant)).await
     }
 
     /// Gets a page and has it understood; `ahead` is the first answer where it was asked for already.
     pub(super) async fn page<T>(
         &self,
-        list: &List<'_>,
-        progress: &Progress,
-        token: &mut Token,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        token: &mut GrantToken,
         resumed: bool,
-        mut ahead: Option<Result<Answer, Trouble>>,
-        understand: impl AsyncFnOnce(Sheet<'_>, &mut Token) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        mut ahead: Option<Result<ApiResponse, PageFetchError>>,
+        understand: impl AsyncFnOnce(PageResponse<'_>, &mut GrantToken) -> Result<T, PageFetchError>,
+    ) -> Result<T, PageFetchError> {
         let mut traffic = Traffic::default();
         let mut attempt = 0;
         loop {
@@ -128,77 +134,77 @@ impl Reader<'_> {
                 None => self.ask(list, progress, token).await,
             };
             let judged = answered.and_then(|answer| {
-                traffic.add(weigh(&answer));
-                self.judge(&answer, progress, resumed)?;
+                traffic.add(traffic_of(&answer));
+                self.check_response(&answer, progress, resumed)?;
                 Ok(answer)
             });
-            let answer = judged.inspect_err(|_| self.count_beside(traffic))?;
+            let answer = judged.inspect_err(|_| self.add_unpaged_traffic(traffic))?;
             let text = answer.response.text();
-            let text = text.as_deref().map_err(|error| Unread::NotJson(error.clone()));
-            let unread = match text.and_then(|text| self.sheet(list, progress, &answer, text, traffic)) {
+            let text = text.as_deref().map_err(|error| PageParseError::NotJson(error.clone()));
+            let unread = match text.and_then(|text| self.parse_response(list, progress, &answer, text, traffic)) {
                 Ok(sheet) => return understand(sheet, token).await,
                 Err(unread) => unread,
             };
             let hinted = answer.response.retry_after(&self.session.connector.rate, self.app.clock.now());
-            let is_last = attempt + 1 == TRIES || hinted.is_some_and(|wait| wait > LONGEST_WAIT);
+            let is_last = attempt + 1 == MAX_ATTEMPTS || hinted.is_some_and(|wait| wait > MAX_WAIT);
             let may_help = match &unread {
-                Unread::NotJson(error) => error.is_temporary(),
-                Unread::NotReady => true,
-                Unread::NotAList(_) | Unread::Skipped => false,
+                PageParseError::NotJson(error) => error.is_temporary(),
+                PageParseError::NotReady => true,
+                PageParseError::NotAList(_) | PageParseError::Skipped => false,
             };
             if may_help && !is_last {
                 traffic.retries += 1;
-                let wait = pause(Attempt(attempt), hinted, u64::from_ne_bytes(clock::random()));
+                let wait = pause(RetryAttempt(attempt), hinted, u64::from_ne_bytes(clock::random()));
                 self.app.clock.sleep(wait).await;
                 attempt += 1;
                 continue;
             }
-            self.count_beside(traffic);
-            let error = |make: fn(ConnectionName, String) -> SyncError| self.error(make).into_trouble();
+            self.add_unpaged_traffic(traffic);
+            let error = |make: fn(ConnectionName, String) -> SyncError| self.error(make).into_fetch_error();
             return Err(match unread {
-                Unread::NotJson(source) => {
-                    self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_trouble()
+                PageParseError::NotJson(source) => self
+                    .error(|connection, stream| SyncError::NotJson { connection, stream, source })
+                    .into_fetch_error(),
+                PageParseError::NotReady => error(|connection, stream| SyncError::NotReady { connection, stream }),
+                PageParseError::NotAList(why) => {
+                    self.error(|connection, stream| SyncError::NotAList { connection, stream, why }).into_fetch_error()
                 }
-                Unread::NotReady => error(|connection, stream| SyncError::NotReady { connection, stream }),
-                Unread::NotAList(why) => {
-                    self.error(|connection, stream| SyncError::NotAList { connection, stream, why }).into_trouble()
-                }
-                Unread::Skipped => Trouble::Skipped,
+                PageParseError::Skipped => PageFetchError::Skipped,
             });
         }
     }
 
     /// Finds the list in an answer that no rule calls a failure. Only what is plainly a list is read as one: what a list
     /// does not hold counts as deleted.
-    fn sheet<'d>(
+    fn parse_response<'d>(
         &self,
-        list: &List<'_>,
-        progress: &Progress,
-        answer: &'d Answer,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        answer: &'d ApiResponse,
         text: &'d str,
         traffic: Traffic,
-    ) -> Result<Sheet<'d>, Unread> {
+    ) -> Result<PageResponse<'d>, PageParseError> {
         let response = &answer.response;
         if response.status == 202 {
-            return Err(Unread::NotReady);
+            return Err(PageParseError::NotReady);
         }
         let refuse = |why: String| {
-            let is_skipped = self.stream.skip.iter().any(|skip| fits(skip, response));
-            if is_skipped { Unread::Skipped } else { Unread::NotAList(why) }
+            let is_skipped = self.stream.skip.iter().any(|skip| matches_skip(skip, response));
+            if is_skipped { PageParseError::Skipped } else { PageParseError::NotAList(why) }
         };
         if response.body.iter().all(u8::is_ascii_whitespace) {
             return Err(refuse(format!("an empty answer of status {}", response.status)));
         }
-        let document = Document::parse(text).map_err(Unread::NotJson)?;
-        let places = self.places(list, progress);
+        let document = Document::parse(text).map_err(PageParseError::NotJson)?;
+        let places = self.record_pointers(list, progress);
         let api = &self.session.connector.api;
         // A connector that says what a success looks like has had that looked at already.
-        let is_record = places.iter().any(|at| at.parts().next().is_none());
+        let is_record = places.iter().any(|at| at.segments().next().is_none());
         if api.success.is_empty()
             && !is_record
             && let Some(member) = document.error_member()
         {
-            let said = response.said(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
+            let said = response.error_message(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
             return Err(refuse(format!("an error in the member `{member}`{said}")));
         }
         let is_empty = || self.stream.empty.iter().any(|(at, values)| document.holds(at, values));
@@ -212,16 +218,16 @@ impl Reader<'_> {
                 }
                 Err(absent) if absent.is_absent() && is_empty() => {}
                 Err(wrong) => {
-                    let said = response.said(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
+                    let said = response.error_message(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
                     return Err(refuse(format!("{wrong}{said}")));
                 }
             }
         }
-        Ok(Sheet { answer, document, raw, nulls, traffic })
+        Ok(PageResponse { answer, document, raw, nulls, traffic })
     }
 
     /// When the vendor read what it answers, at the earliest: by its own clock where it tells it (RFC 9110 section 6.6.1).
-    fn read_at(&self, answer: &Answer) -> Timestamp {
+    fn read_at(&self, answer: &ApiResponse) -> Timestamp {
         let told = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
         let answered = told.map_or_else(|| self.app.clock.now(), |told| told.timestamp());
         // In whole seconds, as the date is.
@@ -230,7 +236,7 @@ impl Reader<'_> {
     }
 
     /// Where an answer holds records.
-    fn places(&self, list: &List<'_>, progress: &Progress) -> Vec<Pointer> {
+    fn record_pointers(&self, list: &ListRequestBuilder<'_>, progress: &Checkpoint) -> Vec<Pointer> {
         let changes = self.stream.token.as_ref().filter(|_| progress.since.is_some());
         match (changes, list.pages().and_then(|pages| pages.records.clone())) {
             (Some(token), _) if !token.records.is_empty() => token.records.clone(),
@@ -241,16 +247,27 @@ impl Reader<'_> {
 
     /// The turns of all further pages, where the vendor says how many there are and a page does not depend on the one
     /// before it.
-    pub(super) fn turns(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Option<Vec<Turn>> {
-        let pages = list.pages().filter(|_| progress.turn.is_none() && self.is_foreseeable(list, progress))?;
-        sheet.listed(progress, None, |listed| all_turns(pages, listed)).filter(|turns| turns.len() > 1)
+    pub(super) fn remaining_pages(
+        &self,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        sheet: &PageResponse<'_>,
+    ) -> Option<Vec<PageToken>> {
+        let pages = list.pages().filter(|_| progress.turn.is_none() && self.can_prefetch(list, progress))?;
+        sheet.listed(progress, None, |listed| remaining_pages(pages, listed)).filter(|turns| turns.len() > 1)
     }
 
     /// How to ask for the next page, where that follows from what is known before this one's records are looked at.
-    pub(super) fn foreseen(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Option<Turn> {
+    pub(super) fn prefetchable_page(
+        &self,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        sheet: &PageResponse<'_>,
+    ) -> Option<PageToken> {
         let pages = list.pages();
-        let by_record = pages.is_some_and(|pages| matches!(pages.kind, PageKind::LastRecord | PageKind::MaxRecord));
-        if by_record || !self.is_foreseeable(list, progress) {
+        let by_record =
+            pages.is_some_and(|pages| matches!(pages.kind, PaginationKind::LastRecord | PaginationKind::MaxRecord));
+        if by_record || !self.can_prefetch(list, progress) {
             return None;
         }
         // What is wrong with it is said when the page is understood.
@@ -258,7 +275,7 @@ impl Reader<'_> {
     }
 
     /// Whether a page may be asked for before the one before it was understood and kept.
-    fn is_foreseeable(&self, list: &List<'_>, progress: &Progress) -> bool {
+    fn can_prefetch(&self, list: &ListRequestBuilder<'_>, progress: &Checkpoint) -> bool {
         let rule = self.stream.incremental.as_ref();
         // A list that is asked for anew after so many records, or that ends where nothing is new, turns by its records.
         let ends_by_records = |rule: &Incremental| rule.newest_first && progress.since.is_some();
@@ -268,41 +285,46 @@ impl Reader<'_> {
     }
 
     /// What a page says: its records, and how the list goes on.
-    pub(super) async fn understand(
+    pub(super) async fn parse_page(
         &self,
-        list: &List<'_>,
-        progress: &Progress,
-        sheet: Sheet<'_>,
-        token: &Token,
-    ) -> Result<Fetched, Trouble> {
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        sheet: PageResponse<'_>,
+        token: &GrantToken,
+    ) -> Result<FetchedPage, PageFetchError> {
         let mut traffic = sheet.traffic;
         let fetched = match self.fetched(list, progress, &sheet) {
-            Ok(fetched) => self.complete(list, progress, token, fetched, &mut traffic).await,
+            Ok(fetched) => self.fetch_details(list, progress, token, fetched, &mut traffic).await,
             Err(trouble) => Err(trouble),
         };
         match fetched {
-            Ok(fetched) => Ok(Fetched { traffic, ..fetched }),
+            Ok(fetched) => Ok(FetchedPage { traffic, ..fetched }),
             Err(trouble) => {
-                self.count_beside(traffic);
+                self.add_unpaged_traffic(traffic);
                 Err(trouble)
             }
         }
     }
 
-    fn fetched(&self, list: &List<'_>, progress: &Progress, sheet: &Sheet<'_>) -> Result<Fetched, Trouble> {
-        let Sheet { answer, document, raw, nulls, .. } = sheet;
+    fn fetched(
+        &self,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        sheet: &PageResponse<'_>,
+    ) -> Result<FetchedPage, PageFetchError> {
+        let PageResponse { answer, document, raw, nulls, .. } = sheet;
         let stream = self.stream;
         let pages = list.pages();
         let count = sheet.count();
         let token = stream.token.as_ref();
-        let keyless = |record::Keyless(at)| {
-            self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
+        let keyless = |record::MissingKey(at)| {
+            self.error(|connection, stream| SyncError::MissingKey { connection, stream, at }).into_fetch_error()
         };
         let mut records = record::records(stream, raw, &list.added()?, self.hasher).map_err(keyless)?;
         let is_change_feed = token.is_some() && progress.since.is_some();
         let gone = token.filter(|_| is_change_feed).and_then(|token| token.gone.as_ref());
-        let gone_at = |gone: &Gone| gone.at.iter().flat_map(|at| document.all(at)).collect::<Vec<_>>();
-        let gone = gone.map(|gone| record::gone_keys(gone, &gone_at(gone))).unwrap_or_default();
+        let gone_at = |gone: &DeletionMarker| gone.at.iter().flat_map(|at| document.all(at)).collect::<Vec<_>>();
+        let gone = gone.map(|gone| record::deleted_keys(gone, &gone_at(gone))).unwrap_or_default();
         let met = if is_change_feed {
             // One record may change many times in it: the whole page tells it from others.
             let texts: Vec<&str> = raw.iter().map(|record| record.as_str()).collect();
@@ -312,14 +334,14 @@ impl Reader<'_> {
             let nulls = (*nulls > 0).then(|| hash_of("null"));
             records.iter().map(|pulled| hash_of(&pulled.record.key)).chain(nulls).collect()
         };
-        let ids = |at| records.iter().rev().filter_map(move |pulled: &Pulled| pulled.text(at));
+        let ids = |at| records.iter().rev().filter_map(move |pulled: &ParsedRecord| pulled.text(at));
         let id = pages.and_then(|pages| {
             let at = pages.id.as_ref()?;
-            if pages.kind == PageKind::MaxRecord { greatest(ids(at)) } else { ids(at).next() }
+            if pages.kind == PaginationKind::MaxRecord { max_id(ids(at)) } else { ids(at).next() }
         });
         let high = records
             .iter()
-            .filter_map(|pulled| pulled.at.clone())
+            .filter_map(|pulled| pulled.cursor.clone())
             .reduce(|one, other| if other.0 > one.0 { other } else { one });
         // A list that began with a token of its own takes none from its pages.
         let token = token.filter(|token| token.first.is_none() || progress.since.is_some());
@@ -329,55 +351,56 @@ impl Reader<'_> {
             _ => None,
         });
         let ties = stream.incremental.as_ref().and_then(|rule| rule.ties.as_ref());
-        let second_key = ties.and_then(|ties| greatest(ids(&ties.at)));
+        let second_key = ties.and_then(|ties| max_id(ids(&ties.at)));
         let next = sheet.listed(progress, id, |listed| next_page(pages, listed)).map_err(|source| {
-            self.error(|connection, stream| SyncError::Paging { connection, stream, source }).into_trouble()
+            self.error(|connection, stream| SyncError::Paging { connection, stream, source }).into_fetch_error()
         })?;
-        let falls_short = pages.is_some_and(|pages| sheet.listed(progress, None, |listed| falls_short(pages, listed)));
+        let falls_short =
+            pages.is_some_and(|pages| sheet.listed(progress, None, |listed| is_incomplete(pages, listed)));
         let omitted = list.omitted()?;
         if !omitted.is_empty() {
             records.retain(|pulled| !pulled.holds_any(&omitted));
         }
         let read_at = Some(self.read_at(answer));
-        Ok(Fetched {
-            page: plan::Page {
+        Ok(FetchedPage {
+            page: checkpoint::PageSummary {
                 count,
                 is_partial: *nulls > 0 || (next.is_none() && falls_short),
-                records: met,
+                record_hashes: met,
                 is_repeated: false,
                 second_key,
-                high,
-                next,
-                token: next_token,
+                max_cursor: high,
+                next_page: next,
+                sync_token: next_token,
                 read_at,
             },
             records,
-            known: Vec::new(),
-            gone,
+            unchanged_keys: Vec::new(),
+            deleted_keys: gone,
             traffic: Traffic::default(),
         })
     }
 
     /// Fetches each record of which the list has only the name.
-    async fn complete(
+    async fn fetch_details(
         &self,
-        list: &List<'_>,
-        progress: &Progress,
-        token: &Token,
-        mut fetched: Fetched,
+        list: &ListRequestBuilder<'_>,
+        progress: &Checkpoint,
+        token: &GrantToken,
+        mut fetched: FetchedPage,
         traffic: &mut Traffic,
-    ) -> Result<Fetched, Trouble> {
+    ) -> Result<FetchedPage, PageFetchError> {
         let Some(detail) = &self.stream.detail else { return Ok(fetched) };
         let mut listed = std::mem::take(&mut fetched.records);
         if detail.once && (self.stream.token.is_none() || progress.since.is_none()) {
             let keys: Vec<String> = listed.iter().map(|pulled| pulled.record.key.clone()).collect();
             let id = self.id;
-            let known = self.in_store(move |opened| Ok(opened.store.records().known(id, &keys)?)).await?;
+            let known = self.in_store(move |opened| Ok(opened.store.records().exist(id, &keys)?)).await?;
             let mut known = known.into_iter();
             listed.retain(|pulled| {
                 let is_known = known.next() == Some(true);
                 if is_known {
-                    fetched.known.push(pulled.record.key.clone());
+                    fetched.unchanged_keys.push(pulled.record.key.clone());
                 }
                 !is_known
             });
@@ -393,21 +416,21 @@ impl Reader<'_> {
                     (pulled.record.key, answer)
                 }
             })
-            .buffered(SIDE_BY_SIDE);
+            .buffered(CONCURRENT_PAGES);
         while let Some((key, answer)) = details.next().await {
             let answer = answer?;
-            traffic.add(weigh(&answer));
+            traffic.add(traffic_of(&answer));
             if matches!(answer.response.status, 404 | 410) {
-                fetched.gone.push(key);
+                fetched.deleted_keys.push(key);
                 continue;
             }
-            self.judge(&answer, &Progress::default(), false)?;
+            self.check_response(&answer, &Checkpoint::default(), false)?;
             let text = answer.response.text();
-            let json = text.as_deref().map_err(Clone::clone).and_then(Json::check).map_err(|source| {
-                self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_trouble()
+            let json = text.as_deref().map_err(Clone::clone).and_then(Json::validate).map_err(|source| {
+                self.error(|connection, stream| SyncError::NotJson { connection, stream, source }).into_fetch_error()
             })?;
-            let pulled = record::record(self.stream, json, &added, self.hasher).map_err(|record::Keyless(at)| {
-                self.error(|connection, stream| SyncError::Keyless { connection, stream, at }).into_trouble()
+            let pulled = record::record(self.stream, json, &added, self.hasher).map_err(|record::MissingKey(at)| {
+                self.error(|connection, stream| SyncError::MissingKey { connection, stream, at }).into_fetch_error()
             })?;
             fetched.records.push(pulled);
         }
@@ -416,56 +439,61 @@ impl Reader<'_> {
 
     pub(super) async fn send(
         &self,
-        token: &mut Token,
+        token: &mut GrantToken,
         build: impl Fn(&crate::model::Grant) -> Result<Request>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<ApiResponse, PageFetchError> {
         let cost = self.session.connector.rate.cost_of(self.stream.cost);
-        let patience = Patience { tries: TRIES, longest_wait: LONGEST_WAIT, repeatable: true, cost };
+        let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: true, cost };
         match api::send(self.app, self.session, token, patience, build).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Http { error, tries }) => {
-                self.count_beside(Traffic { requests: tries.into(), retries: u64::from(tries - 1), bytes: 0 });
+                self.add_unpaged_traffic(Traffic { requests: tries.into(), retries: u64::from(tries - 1), bytes: 0 });
                 Err(error.into())
             }
-            Err(SendError::Paced(paced)) => Err(self.limited(paced.resumes_at).into_trouble()),
-            Err(error) => Err(Trouble::Failed(error.into())),
+            Err(SendError::RateLimited(paced)) => Err(self.rate_limit_error(paced.resumes_at).into_fetch_error()),
+            Err(error) => Err(PageFetchError::Failed(error.into())),
         }
     }
 
     /// What an answer that is no success means.
-    pub(super) fn judge(&self, answer: &Answer, progress: &Progress, resumed: bool) -> Result<(), Trouble> {
-        let Some(class) = answer.class else { return Ok(()) };
+    pub(super) fn check_response(
+        &self,
+        answer: &ApiResponse,
+        progress: &Checkpoint,
+        resumed: bool,
+    ) -> Result<(), PageFetchError> {
+        let Some(class) = answer.error_class else { return Ok(()) };
         let response = &answer.response;
         let in_token = self.stream.token.as_ref().is_some_and(|_| progress.since.is_some());
         let expired = self.stream.token.as_ref().is_some_and(|token| token.expired.contains(&response.status));
         let has_place = progress.turn.is_some() || progress.since.is_some();
         if (class == ErrorClass::CursorExpired && has_place) || (in_token && expired) {
-            return Err(Trouble::Expired { page: progress.turn.is_some() });
+            return Err(PageFetchError::Expired { page: progress.turn.is_some() });
         }
         // A page that was good for another process may have ended since.
         if resumed && matches!(class, ErrorClass::Fail | ErrorClass::NotFound) {
-            return Err(Trouble::Expired { page: progress.turn.is_some() });
+            return Err(PageFetchError::Expired { page: progress.turn.is_some() });
         }
         if class == ErrorClass::RateLimit {
             let now = self.app.clock.now();
-            let wait = response.retry_after(&self.session.connector.rate, now).unwrap_or(LONGEST_WAIT);
-            return Err(self.limited(now.checked_add(wait).unwrap_or(Timestamp::MAX)).into_trouble());
+            let wait = response.retry_after(&self.session.connector.rate, now).unwrap_or(MAX_WAIT);
+            return Err(self.rate_limit_error(now.checked_add(wait).unwrap_or(Timestamp::MAX)).into_fetch_error());
         }
-        if self.stream.skip.iter().any(|skip| fits(skip, response)) {
-            return Err(Trouble::Skipped);
+        if self.stream.skip.iter().any(|skip| matches_skip(skip, response)) {
+            return Err(PageFetchError::Skipped);
         }
         let what = format!("the list of {}", self.name);
-        Err(api::refused(self.session, &what, class, response).into())
+        Err(api::refusal_error(self.session, &what, class, response).into())
     }
 
-    fn limited(&self, resumes_at: Timestamp) -> Error {
-        SyncError::Limited { connection: self.connection().clone(), resumes_at }.into()
+    fn rate_limit_error(&self, resumes_at: Timestamp) -> Error {
+        SyncError::RateLimited { connection: self.connection().clone(), resumes_at }.into()
     }
 
     /// The store blocks, and the network goes on meanwhile.
     pub(super) async fn in_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Opened) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&OpenVault) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let opened = Arc::clone(self.opened);
         let done = tokio::task::spawn_blocking(move || work(&opened)).await;
@@ -473,16 +501,16 @@ impl Reader<'_> {
     }
 }
 
-pub(super) fn weigh(answer: &Answer) -> Traffic {
+pub(super) fn traffic_of(answer: &ApiResponse) -> Traffic {
     let bytes = answer.response.body.len() as u64;
-    Traffic { requests: answer.tries.into(), retries: u64::from(answer.tries.saturating_sub(1)), bytes }
+    Traffic { requests: answer.attempts.into(), retries: u64::from(answer.attempts.saturating_sub(1)), bytes }
 }
 
-fn fits(skip: &Skip, response: &Response) -> bool {
+fn matches_skip(skip: &SkipRule, response: &Response) -> bool {
     if !skip.status.is_empty() && !skip.status.contains(&response.status) {
         return false;
     }
     let text = response.text().unwrap_or_default();
-    let document = Json::check(&text).unwrap_or(Json::NULL);
+    let document = Json::validate(&text).unwrap_or(Json::NULL);
     skip.body.iter().all(|(at, values)| record::holds(document, at, values))
 }

@@ -12,32 +12,32 @@
 //! - What is gone is told by a full list alone, and only when each of its pages was read.
 //! - One process at a time syncs a stream.
 
-mod ask;
+mod checkpoint;
+mod cursor_value;
 mod document;
 mod fetch;
-mod list;
-mod moment;
-mod order;
+pub mod ingest;
 mod page;
-mod parts;
-mod plan;
-pub mod push;
+mod pager;
+mod partition;
 mod record;
+mod request;
 mod run;
 mod schedule;
+mod selection;
+mod stream_reader;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use thiserror::Error;
 
+pub use cursor_value::CursorValue;
 pub use document::NotAList;
-pub use list::Watch;
-pub use moment::Moment;
-pub use order::{Order, find_stream};
 pub use page::{PageError, read_page};
-pub use run::{Outcome, Planned, Report, check, is_running, run};
-pub use schedule::{Rule, RuleError};
+pub use run::{PlannedStream, SyncOutcome, SyncReport, dry_run, is_running, run};
+pub use schedule::{ScheduleRule, ScheduleRuleError};
+pub use selection::{SyncRequest, find_stream};
+pub use stream_reader::SyncObserver;
 
 use crate::api::PagingError;
 use crate::clock::Timestamp;
@@ -51,19 +51,19 @@ pub enum SyncError {
     #[error("{connection} has nothing that can be synced")]
     NoStreams { connection: ConnectionName },
     #[error("{connector} has no stream {stream:?}")]
-    UnknownStream { connector: String, stream: String, likely: Option<String> },
+    UnknownStream { connector: String, stream: String, suggestion: Option<String> },
     #[error("{connection}/{stream} needs {}", missing.join(", "))]
     MissingParams { connection: ConnectionName, stream: String, missing: Vec<String> },
     #[error("{connection}/{stream} takes no parameter {param:?}")]
-    UnknownParam { connection: ConnectionName, stream: String, param: String, likely: Option<String> },
+    UnknownParam { connection: ConnectionName, stream: String, param: String, suggestion: Option<String> },
     #[error("{connection}/{stream} cannot be asked for a stretch of time: {why}")]
-    NoBackfill { connection: ConnectionName, stream: String, why: &'static str },
+    BackfillUnsupported { connection: ConnectionName, stream: String, why: &'static str },
     #[error("{connection}/{stream} is being synced by another process")]
-    Busy { connection: ConnectionName, stream: String },
+    AlreadyRunning { connection: ConnectionName, stream: String },
     #[error("the rate limit of {connection} is used up; resumes at {resumes_at}")]
-    Limited { connection: ConnectionName, resumes_at: Timestamp },
+    RateLimited { connection: ConnectionName, resumes_at: Timestamp },
     #[error("the service repeats pages of {connection}/{stream} or ignores which page it is asked for")]
-    Repeated { connection: ConnectionName, stream: String },
+    RepeatedPage { connection: ConnectionName, stream: String },
     #[error("the answer for {connection}/{stream} is not a list: it has {why}")]
     NotAList { connection: ConnectionName, stream: String, why: String },
     #[error("the service is still preparing {connection}/{stream} (202)")]
@@ -74,13 +74,13 @@ pub enum SyncError {
         "{missing} of {known} records of {connection}/{stream} are missing from the service's list; none was marked as \
          deleted"
     )]
-    SweepHeld { connection: ConnectionName, stream: String, missing: u64, known: u64, job: i64 },
+    DeletesBlocked { connection: ConnectionName, stream: String, missing: u64, known: u64, job: i64 },
     #[error("the service keeps losing the place in the list of {connection}/{stream}")]
-    PlaceLost { connection: ConnectionName, stream: String },
+    PageTokenExpired { connection: ConnectionName, stream: String },
     #[error("cannot read an answer for {connection}/{stream}")]
     NotJson { connection: ConnectionName, stream: String, source: JsonError },
     #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
-    Keyless { connection: ConnectionName, stream: String, at: Pointer },
+    MissingKey { connection: ConnectionName, stream: String, at: Pointer },
     #[error("the sync of {connection}/{stream} was cancelled")]
     Cancelled { connection: ConnectionName, stream: String },
     #[error("the lock {path} cannot be had")]
@@ -93,7 +93,7 @@ impl Remedy for SyncError {
             Self::NoStreams { connection } => Diagnostic::new(Kind::NotFound, "no_streams")
                 .run(format!("integ connector show {}", connection.connector()))
                 .connection(connection),
-            Self::UnknownStream { likely: Some(likely), .. } => {
+            Self::UnknownStream { suggestion: Some(likely), .. } => {
                 Diagnostic::new(Kind::NotFound, "unknown_stream").hint(Hint::text(format!("did you mean {likely}?")))
             }
             Self::UnknownStream { connector, .. } => Diagnostic::new(Kind::NotFound, "unknown_stream")
@@ -104,31 +104,33 @@ impl Remedy for SyncError {
                     .run(format!("integ sync {connection}/{stream}{params}"))
                     .connection(connection)
             }
-            Self::UnknownParam { connection, stream, likely, .. } => {
+            Self::UnknownParam { connection, stream, suggestion: likely, .. } => {
                 let param = likely.as_ref().map(|likely| format!(" -p {likely}=VALUE")).unwrap_or_default();
                 Diagnostic::new(Kind::Usage, "invalid_parameters")
                     .run(format!("integ sync {connection}/{stream}{param}"))
                     .connection(connection)
             }
-            Self::NoBackfill { connection, stream, .. } => Diagnostic::new(Kind::Usage, "no_backfill")
+            Self::BackfillUnsupported { connection, stream, .. } => Diagnostic::new(Kind::Usage, "no_backfill")
                 .run(format!("integ sync {connection}/{stream} --mode full"))
                 .connection(connection),
-            Self::Busy { connection, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+            Self::AlreadyRunning { connection, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
                 .run(format!("integ job list {connection}"))
                 .connection(connection),
-            Self::Limited { connection, .. } => Diagnostic::new(Kind::Temporary, "rate_limited")
+            Self::RateLimited { connection, .. } => Diagnostic::new(Kind::Temporary, "rate_limited")
                 .hint(Hint::new("go on from there then:", format!("integ sync {connection}")))
                 .connection(connection),
-            Self::Repeated { connection, .. } => Diagnostic::new(Kind::Failed, "repeated_page").connection(connection),
+            Self::RepeatedPage { connection, .. } => {
+                Diagnostic::new(Kind::Failed, "repeated_page").connection(connection)
+            }
             Self::NotAList { connection, .. } => Diagnostic::new(Kind::Failed, "not_a_list").connection(connection),
             Self::NotReady { connection, .. } => {
                 Diagnostic::new(Kind::Temporary, "not_ready").hint(Hint::text("try again later")).connection(connection)
             }
             Self::Paging { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_page").connection(connection),
-            Self::SweepHeld { connection, job, .. } => Diagnostic::new(Kind::Failed, "sweep_held")
+            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Failed, "sweep_held")
                 .run(format!("integ job retry {job} --allow-deletes"))
                 .connection(connection),
-            Self::PlaceLost { connection, .. } => Diagnostic::new(Kind::Temporary, "place_lost")
+            Self::PageTokenExpired { connection, .. } => Diagnostic::new(Kind::Temporary, "place_lost")
                 .hint(Hint::text("try again later"))
                 .connection(connection),
             Self::NotJson { connection, source, .. } if source.is_temporary() => {
@@ -139,7 +141,7 @@ impl Remedy for SyncError {
             Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer")
                 .run(format!("integ test {connection}"))
                 .connection(connection),
-            Self::Keyless { connection, .. } => {
+            Self::MissingKey { connection, .. } => {
                 Diagnostic::new(Kind::Failed, "record_without_key").connection(connection)
             }
             Self::Cancelled { connection, .. } => Diagnostic::new(Kind::Failed, "cancelled").connection(connection),

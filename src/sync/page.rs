@@ -28,6 +28,6 @@ pub fn read_page(stream: &Stream, body: &[u8]) -> Result<Vec<NewRecord>, PageErr
     let document = Document::parse(&text)?;
     let raw = document.records(&stream.records)?.records;
     let records = record::records(stream, &raw, &IndexMap::new(), RecordHasher::new(""));
-    let records = records.map_err(|record::Keyless(at)| PageError::MissingKey(at))?;
+    let records = records.map_err(|record::MissingKey(at)| PageError::MissingKey(at))?;
     Ok(records.into_iter().map(|pulled| pulled.record).collect())
 }

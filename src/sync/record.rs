@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::cursor_value::CursorValue;
 use super::document::Document;
-use super::moment::Moment;
-use crate::connector::{Gone, Pointer, Stream};
+use crate::connector::{DeletionMarker, Pointer, Stream};
 use crate::json::{self, Json, minified};
 use crate::store::{NewRecord, RecordHasher};
 
@@ -16,13 +16,13 @@ const ROW: &str = "_row";
 
 /// A record with what the sync goes on by.
 #[derive(Clone, Debug)]
-pub(super) struct Pulled {
+pub(super) struct ParsedRecord {
     pub(super) record: NewRecord,
     /// What it is newer by, and how the vendor wrote that.
-    pub(super) at: Option<(Moment, String)>,
+    pub(super) cursor: Option<(CursorValue, String)>,
 }
 
-impl Pulled {
+impl ParsedRecord {
     pub(super) fn document(&self) -> Value {
         json::parse(&self.record.json).unwrap_or_default()
     }
@@ -35,24 +35,24 @@ impl Pulled {
 
     /// What stands at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
-        at.text_in(Json::checked(&self.record.json))
+        at.text_in(Json::from_validated(&self.record.json))
     }
 }
 
 /// A record that nothing tells from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keyless(pub Pointer);
+pub(super) struct MissingKey(pub Pointer);
 
 /// The records of a list in a stream's shape; `added` are the members that each is given.
 ///
 /// # Errors
-/// [`Keyless`].
+/// [`MissingKey`].
 pub(super) fn records(
     stream: &Stream,
     raw: &[Json<'_>],
     added: &IndexMap<String, String>,
     hasher: RecordHasher,
-) -> Result<Vec<Pulled>, Keyless> {
+) -> Result<Vec<ParsedRecord>, MissingKey> {
     if stream.table {
         return rows(raw).map(|row| finish(stream, row, added, hasher)).collect();
     }
@@ -70,18 +70,18 @@ pub(super) fn records(
 /// One record in a stream's shape.
 ///
 /// # Errors
-/// [`Keyless`].
+/// [`MissingKey`].
 pub(super) fn record(
     stream: &Stream,
     raw: Json<'_>,
     added: &IndexMap<String, String>,
     hasher: RecordHasher,
-) -> Result<Pulled, Keyless> {
+) -> Result<ParsedRecord, MissingKey> {
     finish(stream, minified(raw.as_str()).into_owned(), added, hasher)
 }
 
 /// The keys of records that an answer tells are gone; `raw` is what stands at the places.
-pub(super) fn gone_keys(gone: &Gone, raw: &[Json<'_>]) -> Vec<String> {
+pub(super) fn deleted_keys(gone: &DeletionMarker, raw: &[Json<'_>]) -> Vec<String> {
     let documents = raw.iter().map(|raw| Document::of(*raw));
     documents
         .filter(|document| gone.when.iter().all(|(at, values)| document.holds(at, values)))
@@ -99,27 +99,27 @@ fn finish(
     json: String,
     added: &IndexMap<String, String>,
     hasher: RecordHasher,
-) -> Result<Pulled, Keyless> {
+) -> Result<ParsedRecord, MissingKey> {
     let json = with_added(json, added);
     // Read at its outermost level, and deeper only where something is looked for.
-    let document = Document::of(Json::checked(&json));
-    let row = [Pointer::member(ROW)];
+    let document = Document::of(Json::from_validated(&json));
+    let row = [Pointer::from_member(ROW)];
     let key = key(if stream.key.is_empty() { &row } else { &stream.key }, &document)?;
     let holds_any = |rules: &IndexMap<Pointer, Vec<Value>>| rules.iter().any(|(at, values)| document.holds(at, values));
     let deleted = holds_any(&stream.deleted) && !holds_any(&stream.deleted_unless);
     let at = stream.incremental.as_ref().and_then(|rule| {
         let value = document.find(&rule.at)?;
         let text = Pointer::default().text(&value)?;
-        Some((Moment::of(&rule.format, &value)?, text))
+        Some((CursorValue::from_json(&rule.format, &value)?, text))
     });
     let hash = hasher.hash(&json);
-    Ok(Pulled { record: NewRecord { key, json, hash, deleted }, at })
+    Ok(ParsedRecord { record: NewRecord { key, json, hash, is_deleted: deleted }, cursor: at })
 }
 
 /// A record with the members that it is given, at its end, where it is an object and has none of that name.
 fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
     for (name, value) in added {
-        if Document::of(Json::checked(&json)).lacks(name) {
+        if Document::of(Json::from_validated(&json)).lacks(name) {
             json.pop();
             let comma = if json == "{" { "" } else { "," };
             json.push_str(&format!("{comma}{}:{}}}", json!(name), json!(value)));
@@ -129,12 +129,12 @@ fn with_added(mut json: String, added: &IndexMap<String, String>) -> String {
 }
 
 /// One part as it is, several as a JSON list.
-fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, Keyless> {
+fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, MissingKey> {
     let mut texts = Vec::with_capacity(parts.len());
     for at in parts {
         // Two keys that are written differently are two records, also where half of a surrogate pair is all they differ by.
         let part = document.all(at).first().and_then(|found| found.exact_text());
-        texts.push(part.ok_or_else(|| Keyless(at.clone()))?.into_owned());
+        texts.push(part.ok_or_else(|| MissingKey(at.clone()))?.into_owned());
     }
     match texts.len() {
         1 => Ok(texts.swap_remove(0)),
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn table(text: &str) -> Vec<String> {
-        rows(&Json::check(text).unwrap().items().collect::<Vec<_>>()).collect()
+        rows(&Json::validate(text).unwrap().items().collect::<Vec<_>>()).collect()
     }
 
     #[test]

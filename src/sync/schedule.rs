@@ -12,21 +12,21 @@ use crate::duration;
 
 /// A schedule's rule.
 #[derive(Clone, Debug)]
-pub enum Rule {
+pub enum ScheduleRule {
     Every(Duration),
     /// Five fields, in a time zone: the machine's unless the expression ends with another.
     Cron(String, Box<Crontab>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RuleError {
+pub enum ScheduleRuleError {
     #[error("after `every` comes a time of at least a minute, as in `every 15m`")]
     Every,
     #[error("{0}")]
     Cron(String),
 }
 
-impl Rule {
+impl ScheduleRule {
     /// The first time after `now`, within `jitter_secs` after the rule's own; `random` says where.
     pub fn next(&self, now: Timestamp, jitter_secs: u32, random: u64) -> Timestamp {
         let next = match self {
@@ -39,32 +39,32 @@ impl Rule {
 
     /// A stored next time, unless it is later than the rule allows: then it was written while the clock was fast, and the
     /// rule's own next time takes its place.
-    pub fn bounded(&self, stored: Timestamp, jitter_secs: u32, now: Timestamp) -> Timestamp {
+    pub fn clamp_next(&self, stored: Timestamp, jitter_secs: u32, now: Timestamp) -> Timestamp {
         let latest = self.next(now, 0, 0).checked_add(Duration::from_secs(jitter_secs.into()));
         stored.min(latest.unwrap_or(Timestamp::MAX))
     }
 }
 
-impl FromStr for Rule {
-    type Err = RuleError;
+impl FromStr for ScheduleRule {
+    type Err = ScheduleRuleError;
 
-    fn from_str(text: &str) -> Result<Self, RuleError> {
+    fn from_str(text: &str) -> Result<Self, ScheduleRuleError> {
         let text = text.trim();
         if let Some(every) = text.strip_prefix("every ") {
-            let every = duration::parse(every).filter(|every| every.as_secs() >= 60).ok_or(RuleError::Every)?;
+            let every = duration::parse(every).filter(|every| every.as_secs() >= 60).ok_or(ScheduleRuleError::Every)?;
             return Ok(Self::Every(every));
         }
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::System;
-        let cron = parse_crontab_with(text, options).map_err(|error| RuleError::Cron(error.to_string()))?;
+        let cron = parse_crontab_with(text, options).map_err(|error| ScheduleRuleError::Cron(error.to_string()))?;
         Ok(Self::Cron(text.to_owned(), Box::new(cron)))
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for ScheduleRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Every(every) => write!(f, "every {}", duration::show(*every)),
+            Self::Every(every) => write!(f, "every {}", duration::format(*every)),
             Self::Cron(text, _) => f.write_str(text),
         }
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn next(rule: &str, now: &str) -> String {
-        rule.parse::<Rule>().unwrap().next(now.parse().unwrap(), 0, 0).to_string()
+        rule.parse::<ScheduleRule>().unwrap().next(now.parse().unwrap(), 0, 0).to_string()
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(next("0 6 * * 1-5 UTC", "2026-11-20T10:00:00Z"), "2026-11-23T06:00:00Z");
         assert_eq!(next("30 2 * * * Europe/Berlin", "2026-11-20T10:00:00Z"), "2026-11-21T01:30:00Z");
         for wrong in ["", "every", "every 5s", "every day", "61 * * * *", "* * *", "0 6 * * * Nowhere/None"] {
-            assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ScheduleRule>().is_err(), "{wrong}");
         }
     }
 
@@ -93,7 +93,7 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = at("2026-11-20T10:00:07Z");
         for (rule, latest) in [("every 15m", "2026-11-20T10:16:07Z"), ("0 6 * * * UTC", "2026-11-21T06:01:00Z")] {
-            let rule: Rule = rule.parse().unwrap();
+            let rule: ScheduleRule = rule.parse().unwrap();
             assert_eq!(rule.bounded(at("2027-11-20T10:00:00Z"), 60, now), at(latest));
             assert_eq!(rule.bounded(at(latest), 60, now), at(latest));
             assert_eq!(rule.bounded(at("2026-11-20T10:05:00Z"), 60, now), at("2026-11-20T10:05:00Z"));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn jitter_is_added_and_never_more_than_was_said() {
-        let rule: Rule = "every 1h".parse().unwrap();
+        let rule: ScheduleRule = "every 1h".parse().unwrap();
         let now = Timestamp::UNIX_EPOCH;
         for random in [0, 1, 59, 60, 61, u64::MAX] {
             let late = rule.next(now, 60, random).as_second() - 3600;

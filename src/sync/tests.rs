@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::moment::Moment;
-use super::plan::{Goal, Page, Progress, Step, Tie, advance, begin, goes_on, is_sweeping, until_text};
-use crate::api::Turn;
+use super::checkpoint::{
+    Checkpoint, PageSummary, ReadGoal, Step, TieBreak, first_checkpoint, is_resumable, is_sweeping, next_step,
+    until_text,
+};
+use super::cursor_value::CursorValue;
+use crate::api::PageToken;
 use crate::clock::Timestamp;
 use crate::connector::{CursorFormat, Incremental, Stream};
-use crate::store::Mode;
+use crate::store::SyncMode;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -26,66 +29,66 @@ fn numbered(rest: &str) -> Stream {
     stream(&format!("incremental = {{ at = \"/n\", format = \"integer\", query = {{ from = \"{{since}}\" }}{rest} }}"))
 }
 
-fn page(high: Option<i64>, count: usize, next: Option<u64>) -> Page {
-    let high = high.map(|high| (Moment::Number(high.into()), high.to_string()));
-    Page { count, high, next: next.map(Turn::Count), ..Page::default() }
+fn page(high: Option<i64>, count: usize, next: Option<u64>) -> PageSummary {
+    let high = high.map(|high| (CursorValue::Number(high.into()), high.to_string()));
+    PageSummary { count, high, next: next.map(PageToken::Count), ..Page::default() }
 }
 
-fn more(step: Step) -> Progress {
+fn more(step: Step) -> Checkpoint {
     match step {
-        Step::More(progress) => *progress,
-        Step::End { cursor, .. } => panic!("it ended at {cursor:?}"),
+        Step::Continue(progress) => *progress,
+        Step::Complete { cursor, .. } => panic!("it ended at {cursor:?}"),
     }
 }
 
 fn end(step: Step) -> Option<String> {
     match step {
-        Step::End { cursor, .. } => cursor,
-        Step::More(progress) => panic!("it goes on with {progress:?}"),
+        Step::Complete { cursor, .. } => cursor,
+        Step::Continue(progress) => panic!("it goes on with {progress:?}"),
     }
 }
 
-fn full() -> Goal {
-    Goal { mode: Mode::Full, ..Goal::default() }
+fn full() -> ReadGoal {
+    ReadGoal { mode: SyncMode::Full, ..Goal::default() }
 }
 
 #[test]
 fn a_list_begins_at_the_cursor_and_ends_at_the_greatest_that_was_met() {
     let stream = numbered("");
-    let first = begin(&stream, &Goal::default(), None, now());
+    let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
     assert_eq!((first.since.as_deref(), first.full), (None, false));
-    let second = more(advance(&stream, first, None, page(Some(20), 10, Some(2))));
-    assert_eq!((second.turn.clone(), second.seen, second.high.as_deref()), (Some(Turn::Count(2)), 10, Some("20")));
+    let second = more(next_step(&stream, first, None, page(Some(20), 10, Some(2))));
+    assert_eq!((second.turn.clone(), second.seen, second.high.as_deref()), (Some(PageToken::Count(2)), 10, Some("20")));
     // A page of less is no reason to go back.
-    assert_eq!(end(advance(&stream, second, None, page(Some(9), 4, None))).as_deref(), Some("20"));
-    let again = begin(&stream, &Goal::default(), Some("20"), now());
+    assert_eq!(end(next_step(&stream, second, None, page(Some(9), 4, None))).as_deref(), Some("20"));
+    let again = first_checkpoint(&stream, &ReadGoal::default(), Some("20"), now());
     assert_eq!(again.since.as_deref(), Some("20"));
     for high in [None, Some(7), Some(20)] {
-        assert_eq!(end(advance(&stream, again.clone(), Some("20"), page(high, 1, None))).as_deref(), Some("20"));
+        assert_eq!(end(next_step(&stream, again.clone(), Some("20"), page(high, 1, None))).as_deref(), Some("20"));
     }
 }
 
 #[test]
 fn a_list_that_moves_is_asked_for_anew_from_its_newest() {
     let stream = numbered(", restart_after = 20");
-    let first = begin(&stream, &Goal::default(), Some("5"), now());
-    let second = more(advance(&stream, first, Some("5"), page(Some(8), 10, Some(2))));
-    assert_eq!((second.since.as_deref(), second.turn.clone()), (Some("5"), Some(Turn::Count(2))));
-    let anew = more(advance(&stream, second, Some("5"), page(Some(9), 10, Some(3))));
+    let first = first_checkpoint(&stream, &ReadGoal::default(), Some("5"), now());
+    let second = more(next_step(&stream, first, Some("5"), page(Some(8), 10, Some(2))));
+    assert_eq!((second.since.as_deref(), second.turn.clone()), (Some("5"), Some(PageToken::Count(2))));
+    let anew = more(next_step(&stream, second, Some("5"), page(Some(9), 10, Some(3))));
     assert_eq!((anew.since.as_deref(), anew.turn.clone(), anew.seen), (Some("9"), None, 0));
     // More records of one moment than are read before a restart: only the pages lead on.
-    let stuck = more(advance(&stream, anew, Some("5"), page(Some(9), 20, Some(2))));
-    assert_eq!((stuck.since.as_deref(), stuck.turn.clone(), stuck.seen), (Some("9"), Some(Turn::Count(2)), 20));
-    let beyond = more(advance(&stream, stuck, Some("5"), page(Some(10), 10, Some(3))));
+    let stuck = more(next_step(&stream, anew, Some("5"), page(Some(9), 20, Some(2))));
+    assert_eq!((stuck.since.as_deref(), stuck.turn.clone(), stuck.seen), (Some("9"), Some(PageToken::Count(2)), 20));
+    let beyond = more(next_step(&stream, stuck, Some("5"), page(Some(10), 10, Some(3))));
     assert_eq!((beyond.since.as_deref(), beyond.turn), (Some("10"), None));
 }
 
 #[test]
 fn a_list_that_was_asked_for_anew_is_still_all_of_it() {
     let stream = numbered(", restart_after = 10");
-    let progress = begin(&stream, &full(), Some("5"), now());
+    let progress = first_checkpoint(&stream, &full(), Some("5"), now());
     assert!(is_sweeping(&stream, &progress, &full()));
-    let anew = more(advance(&stream, progress, Some("5"), page(Some(9), 10, Some(2))));
+    let anew = more(next_step(&stream, progress, Some("5"), page(Some(9), 10, Some(2))));
     assert_eq!(anew.since.as_deref(), Some("9"));
     // Another process goes on from here.
     assert!(is_sweeping(&stream, &anew, &full()), "what it does not hold is gone");
@@ -94,16 +97,16 @@ fn a_list_that_was_asked_for_anew_is_still_all_of_it() {
 #[test]
 fn the_newest_first_are_read_until_nothing_is_new() {
     let stream = numbered(", newest_first = true, lookback = 2");
-    let first = begin(&stream, &Goal::default(), Some("50"), now());
-    let second = more(advance(&stream, first.clone(), Some("50"), page(Some(90), 10, Some(2))));
-    let third = more(advance(&stream, second, Some("50"), page(Some(48), 10, Some(3))));
-    assert_eq!(end(advance(&stream, third, Some("50"), page(Some(47), 10, Some(4)))).as_deref(), Some("90"));
+    let first = first_checkpoint(&stream, &ReadGoal::default(), Some("50"), now());
+    let second = more(next_step(&stream, first.clone(), Some("50"), page(Some(90), 10, Some(2))));
+    let third = more(next_step(&stream, second, Some("50"), page(Some(48), 10, Some(3))));
+    assert_eq!(end(next_step(&stream, third, Some("50"), page(Some(47), 10, Some(4)))).as_deref(), Some("90"));
     // A page that says nothing of its age, and a first list, are read to the end.
-    more(advance(&stream, first, Some("50"), page(None, 10, Some(2))));
-    let whole = begin(&stream, &Goal::default(), None, now());
-    more(advance(&stream, whole, None, page(Some(1), 10, Some(2))));
-    let full = begin(&stream, &full(), Some("50"), now());
-    more(advance(&stream, full, Some("50"), page(Some(1), 10, Some(2))));
+    more(next_step(&stream, first, Some("50"), page(None, 10, Some(2))));
+    let whole = first_checkpoint(&stream, &ReadGoal::default(), None, now());
+    more(next_step(&stream, whole, None, page(Some(1), 10, Some(2))));
+    let full = first_checkpoint(&stream, &full(), Some("50"), now());
+    more(next_step(&stream, full, Some("50"), page(Some(1), 10, Some(2))));
 }
 
 #[test]
@@ -111,16 +114,21 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     let rule = "incremental = { at = \"/at\", query = { from = \"{since}\", to = \"{until}\" }, window_secs = 86400, \
                 earliest_secs = 250000 }";
     let stream = stream(rule);
-    let mut progress = begin(&stream, &Goal::default(), None, now());
-    assert!(!is_sweeping(&stream, &progress, &Goal::default()), "nobody lists what is older");
+    let mut progress = first_checkpoint(&stream, &ReadGoal::default(), None, now());
+    assert!(!is_sweeping(&stream, &progress, &ReadGoal::default()), "nobody lists what is older");
     let mut covered = vec![(progress.since.clone().unwrap(), progress.until.clone().unwrap())];
     // A page in the middle of a window stays in it.
-    let next = more(advance(&stream, progress.clone(), None, Page { next: Some(Turn::Count(2)), ..Page::default() }));
+    let next = more(next_step(
+        &stream,
+        progress.clone(),
+        None,
+        PageSummary { next: Some(PageToken::Count(2)), ..Page::default() },
+    ));
     assert_eq!((&next.since, &next.until), (&progress.since, &progress.until));
     let cursor = loop {
-        match advance(&stream, progress, None, Page::default()) {
-            Step::More(next) => progress = *next,
-            Step::End { cursor, .. } => break cursor,
+        match next_step(&stream, progress, None, PageSummary::default()) {
+            Step::Continue(next) => progress = *next,
+            Step::Complete { cursor, .. } => break cursor,
         }
         covered.push((progress.since.clone().unwrap(), progress.until.clone().unwrap()));
     };
@@ -131,16 +139,16 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     assert_eq!(cursor.as_deref(), Some(NOW), "an empty list has been looked at, too");
     // A cursor that a fast clock has put into the future would hide a year of records: all is listed again.
     let fast = Some("2027-11-20T12:00:00Z");
-    let mut again = begin(&stream, &Goal::default(), fast, now());
+    let mut again = first_checkpoint(&stream, &ReadGoal::default(), fast, now());
     assert_eq!(again.since.as_deref(), Some("2026-11-17T14:33:20Z"));
     let corrected = loop {
-        match advance(&stream, again, fast, Page::default()) {
-            Step::More(next) => again = *next,
-            Step::End { cursor, .. } => break cursor,
+        match next_step(&stream, again, fast, PageSummary::default()) {
+            Step::Continue(next) => again = *next,
+            Step::Complete { cursor, .. } => break cursor,
         }
     };
     assert_eq!(corrected.as_deref(), Some(NOW));
-    let later = begin(&stream, &Goal::default(), Some(NOW), "2026-11-20T13:00:00Z".parse().unwrap());
+    let later = first_checkpoint(&stream, &ReadGoal::default(), Some(NOW), "2026-11-20T13:00:00Z".parse().unwrap());
     assert_eq!((later.since.as_deref(), later.until.as_deref()), (Some(NOW), Some("2026-11-20T13:00:00Z")));
 }
 
@@ -148,16 +156,17 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
 fn a_backfill_knows_only_its_own_bounds() {
     let stream = stream("incremental = { at = \"/at\", query = { from = \"{since}\" }, until = { to = \"{until}\" } }");
     let time = |text: &str| Some(text.parse().unwrap());
-    let goal = Goal { mode: Mode::Backfill, since: time("2026-01-01T00:00:00Z"), until: time("2026-02-01T00:00:00Z") };
-    let progress = begin(&stream, &goal, Some("2026-11-01T00:00:00Z"), now());
+    let goal =
+        ReadGoal { mode: SyncMode::Backfill, since: time("2026-01-01T00:00:00Z"), until: time("2026-02-01T00:00:00Z") };
+    let progress = first_checkpoint(&stream, &goal, Some("2026-11-01T00:00:00Z"), now());
     assert_eq!(progress.since.as_deref(), Some("2026-01-01T00:00:00Z"));
     assert_eq!(progress.until.as_deref(), Some("2026-02-01T00:00:00Z"));
     assert!(!is_sweeping(&stream, &progress, &goal));
-    let open = Goal { until: None, ..goal.clone() };
-    assert_eq!(begin(&stream, &open, None, now()).until, None);
+    let open = ReadGoal { until: None, ..goal.clone() };
+    assert_eq!(first_checkpoint(&stream, &open, None, now()).until, None);
     // What was cut off is not taken for another stretch.
-    let kept = more(advance(&stream, progress, None, page(None, 1, Some(2))));
-    let fresh = |since: &str, until: &str| Goal { since: time(since), until: time(until), ..goal.clone() };
+    let kept = more(next_step(&stream, progress, None, page(None, 1, Some(2))));
+    let fresh = |since: &str, until: &str| ReadGoal { since: time(since), until: time(until), ..goal.clone() };
     for (goal, expected) in [
         (goal.clone(), true),
         (fresh("2026-01-01T00:00:07Z", "2026-02-01T00:00:00Z"), true),
@@ -165,35 +174,40 @@ fn a_backfill_knows_only_its_own_bounds() {
         (fresh("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"), false),
         (open, false),
     ] {
-        assert_eq!(goes_on(&goal, &kept, &begin(&stream, &goal, None, now())), expected, "{goal:?}");
+        assert_eq!(is_resumable(&goal, &kept, &first_checkpoint(&stream, &goal, None, now())), expected, "{goal:?}");
     }
 }
 
 #[test]
 fn a_token_is_the_last_that_a_list_gave() {
     let stream = stream("token = { at = \"/next\", query = { since = \"{token}\" } }");
-    let told = |token: Option<&str>, next: Option<u64>| Page { token: token.map(str::to_owned), ..page(None, 5, next) };
-    let first = begin(&stream, &Goal::default(), None, now());
-    assert!(is_sweeping(&stream, &first, &Goal::default()));
-    let second = more(advance(&stream, first, None, told(Some("early"), Some(2))));
-    assert_eq!(end(advance(&stream, second.clone(), None, told(Some("late"), None))).as_deref(), Some("late"));
-    assert_eq!(end(advance(&stream, second, None, told(None, None))).as_deref(), Some("early"));
-    let changes = begin(&stream, &Goal::default(), Some("late"), now());
+    let told =
+        |token: Option<&str>, next: Option<u64>| PageSummary { token: token.map(str::to_owned), ..page(None, 5, next) };
+    let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
+    assert!(is_sweeping(&stream, &first, &ReadGoal::default()));
+    let second = more(next_step(&stream, first, None, told(Some("early"), Some(2))));
+    assert_eq!(end(next_step(&stream, second.clone(), None, told(Some("late"), None))).as_deref(), Some("late"));
+    assert_eq!(end(next_step(&stream, second, None, told(None, None))).as_deref(), Some("early"));
+    let changes = first_checkpoint(&stream, &ReadGoal::default(), Some("late"), now());
     assert_eq!(changes.since.as_deref(), Some("late"));
-    assert!(!is_sweeping(&stream, &changes, &Goal::default()));
+    assert!(!is_sweeping(&stream, &changes, &ReadGoal::default()));
     // An answer without one leaves what there was.
-    assert_eq!(end(advance(&stream, changes, Some("late"), told(None, None))).as_deref(), Some("late"));
-    assert_eq!(begin(&stream, &full(), Some("late"), now()).since, None);
+    assert_eq!(end(next_step(&stream, changes, Some("late"), told(None, None))).as_deref(), Some("late"));
+    assert_eq!(first_checkpoint(&stream, &full(), Some("late"), now()).since, None);
 }
 
 #[test]
 fn only_what_lists_everything_may_sweep() {
     let plain = stream("");
-    assert!(is_sweeping(&plain, &begin(&plain, &Goal::default(), None, now()), &Goal::default()));
+    assert!(is_sweeping(&plain, &first_checkpoint(&plain, &ReadGoal::default(), None, now()), &ReadGoal::default()));
     let forgets = stream("forgets = true");
-    assert!(!is_sweeping(&forgets, &begin(&forgets, &full(), None, now()), &full()));
+    assert!(!is_sweeping(&forgets, &first_checkpoint(&forgets, &full(), None, now()), &full()));
     let filtered = numbered("");
-    assert!(!is_sweeping(&filtered, &begin(&filtered, &Goal::default(), Some("5"), now()), &Goal::default()));
+    assert!(!is_sweeping(
+        &filtered,
+        &first_checkpoint(&filtered, &ReadGoal::default(), Some("5"), now()),
+        &ReadGoal::default()
+    ));
 }
 
 #[test]
@@ -204,7 +218,10 @@ fn times_are_written_as_requests_want_them() {
     };
     let odd = "2026-11-20T10:00:00.120+0100";
     let since_text = |rule: &Incremental, since: &str, restarted: bool| {
-        super::plan::since_text(rule, &Progress { since: Some(since.to_owned()), restarted, ..Progress::default() })
+        super::checkpoint::since_text(
+            rule,
+            &Checkpoint { since: Some(since.to_owned()), restarted, ..Progress::default() },
+        )
     };
     assert_eq!(since_text(&rule(""), odd, false).as_deref(), Some(odd), "as the vendor wrote it");
     assert_eq!(since_text(&rule(", lookback = 60"), odd, false).as_deref(), Some("2026-11-20T08:59:00.12Z"));
@@ -225,7 +242,7 @@ struct Moving {
 
 impl Moving {
     /// A page by number, as of now.
-    fn page(&self, since: Option<&str>, number: u64, size: usize) -> (Vec<usize>, Page) {
+    fn page(&self, since: Option<&str>, number: u64, size: usize) -> (Vec<usize>, PageSummary) {
         let since: i64 = since.map_or(i64::MIN, |since| since.parse().unwrap());
         let mut listed: Vec<(i64, usize)> =
             self.records.iter().enumerate().filter(|(_, at)| **at >= since).map(|(key, at)| (*at, key)).collect();
@@ -241,8 +258,8 @@ impl Moving {
 #[test]
 fn a_cursor_ends_where_the_reading_began() {
     let stream = stream(r#"incremental = { at = "/at", query = { since = "{since}" } }"#);
-    let at = |text: &str| (Moment::read(&CursorFormat::Rfc3339, text).unwrap(), text.to_owned());
-    let read = |high: &str, read_at: &str, next| Page {
+    let at = |text: &str| (CursorValue::parse(&CursorFormat::Rfc3339, text).unwrap(), text.to_owned());
+    let read = |high: &str, read_at: &str, next| PageSummary {
         count: 1,
         high: Some(at(high)),
         next,
@@ -250,16 +267,16 @@ fn a_cursor_ends_where_the_reading_began() {
         ..Page::default()
     };
     let ended = |cursor: Option<&str>, first: &str, second: &str| {
-        let begun = begin(&stream, &Goal::default(), cursor, now());
-        let Step::More(next) =
-            advance(&stream, begun, cursor, read(first, "2026-11-20T11:00:00Z", Some(Turn::Count(2))))
+        let begun = first_checkpoint(&stream, &ReadGoal::default(), cursor, now());
+        let Step::Continue(next) =
+            next_step(&stream, begun, cursor, read(first, "2026-11-20T11:00:00Z", Some(PageToken::Count(2))))
         else {
             panic!("there is another page")
         };
         // A later page was read later, and another process may read it.
-        match advance(&stream, kept(&next), cursor, read(second, "2026-11-20T11:05:00Z", None)) {
-            Step::End { cursor, .. } => cursor.unwrap(),
-            Step::More(_) => panic!("there is no other page"),
+        match next_step(&stream, kept(&next), cursor, read(second, "2026-11-20T11:05:00Z", None)) {
+            Step::Complete { cursor, .. } => cursor.unwrap(),
+            Step::Continue(_) => panic!("there is no other page"),
         }
     };
     // What changed on the first page while the second was read is older than what was met there.
@@ -275,31 +292,31 @@ fn a_moment_with_more_records_than_a_list_holds_is_listed_by_the_second_key() {
         ", restart_after = 4, lookback = 10, ties = { at = \"/id\", from = \"0\", query = { equal = \"{since}\" }, \
          past = { query = { above = \"{since}\" } } }",
     );
-    let at = |high: i64, id: &str, next: bool| Page {
+    let at = |high: i64, id: &str, next: bool| PageSummary {
         second_key: Some(id.to_owned()),
         ..page(Some(high), 2, next.then_some(2))
     };
-    let begun = begin(&stream, &Goal::default(), Some("50"), now());
+    let begun = first_checkpoint(&stream, &ReadGoal::default(), Some("50"), now());
     // The lookback is taken once: from 40 to 45, of which there are more than four.
-    let next = more(advance(&stream, begun, Some("50"), at(45, "2", true)));
-    let next = more(advance(&stream, next, Some("50"), at(45, "4", true)));
+    let next = more(next_step(&stream, begun, Some("50"), at(45, "2", true)));
+    let next = more(next_step(&stream, next, Some("50"), at(45, "4", true)));
     assert_eq!((next.since.as_deref(), &next.turn, next.restarted), (Some("45"), &None, true));
-    let next = more(advance(&stream, next, Some("50"), at(45, "2", true)));
-    let next = more(advance(&stream, kept(&next), Some("50"), at(45, "4", true)));
-    assert_eq!(next.tie, Some(Tie::Within { after: "0".to_owned(), met: None }));
-    let next = more(advance(&stream, next, Some("50"), at(45, "9", true)));
-    let next = more(advance(&stream, next, Some("50"), at(45, "10", true)));
-    assert_eq!(next.tie, Some(Tie::Within { after: "10".to_owned(), met: None }), "as a number");
-    let next = more(advance(&stream, kept(&next), Some("50"), at(45, "12", false)));
-    assert_eq!((next.tie.clone(), next.since.as_deref(), &next.turn), (Some(Tie::Past), Some("45"), &None));
-    let next = more(advance(&stream, next, Some("50"), at(47, "1", true)));
-    let next = more(advance(&stream, next, Some("50"), at(60, "3", true)));
+    let next = more(next_step(&stream, next, Some("50"), at(45, "2", true)));
+    let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "4", true)));
+    assert_eq!(next.tie, Some(TieBreak::Within { after: "0".to_owned(), met: None }));
+    let next = more(next_step(&stream, next, Some("50"), at(45, "9", true)));
+    let next = more(next_step(&stream, next, Some("50"), at(45, "10", true)));
+    assert_eq!(next.tie, Some(TieBreak::Within { after: "10".to_owned(), met: None }), "as a number");
+    let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "12", false)));
+    assert_eq!((next.tie.clone(), next.since.as_deref(), &next.turn), (Some(TieBreak::Past), Some("45"), &None));
+    let next = more(next_step(&stream, next, Some("50"), at(47, "1", true)));
+    let next = more(next_step(&stream, next, Some("50"), at(60, "3", true)));
     assert_eq!((next.tie.clone(), next.since.as_deref()), (None, Some("60")));
-    assert_eq!(end(advance(&stream, next, Some("50"), at(61, "5", false))).as_deref(), Some("61"));
+    assert_eq!(end(next_step(&stream, next, Some("50"), at(61, "5", false))).as_deref(), Some("61"));
 }
 
 /// What a process that goes on finds of what another left.
-fn kept(progress: &Progress) -> Progress {
+fn kept(progress: &Checkpoint) -> Checkpoint {
     serde_json::from_str(&serde_json::to_string(progress).unwrap()).unwrap()
 }
 
@@ -315,15 +332,15 @@ proptest! {
         let restart = restart.map(|most| format!(", restart_after = {most}")).unwrap_or_default();
         let stream = numbered(&format!(", newest_first = {newest_first}, lookback = {lookback}{restart}"));
         let cursor = cursor.map(|cursor| cursor.to_string());
-        let mut progress = begin(&stream, &Goal::default(), cursor.as_deref(), now());
+        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), cursor.as_deref(), now());
         let mut greatest: Option<i64> = cursor.as_deref().map(|cursor| cursor.parse().unwrap());
         let mut since = greatest;
         let last = pages.len() - 1;
-        for (index, (high, count, goes_on)) in pages.into_iter().enumerate() {
+        for (index, (high, count, is_resumable)) in pages.into_iter().enumerate() {
             greatest = greatest.max(high);
-            let next = (goes_on && index < last).then_some(index as u64 + 2);
-            match advance(&stream, kept(&progress), cursor.as_deref(), page(high, count, next)) {
-                Step::More(after) => {
+            let next = (is_resumable && index < last).then_some(index as u64 + 2);
+            match next_step(&stream, kept(&progress), cursor.as_deref(), page(high, count, next)) {
+                Step::Continue(after) => {
                     prop_assert!(next.is_some());
                     let begins: Option<i64> = after.since.as_deref().map(|since| since.parse().unwrap());
                     // What was asked for before, with the lookback that is taken once.
@@ -334,7 +351,7 @@ proptest! {
                     since = begins;
                     progress = *after;
                 }
-                Step::End { cursor: reached, .. } => {
+                Step::Complete { cursor: reached, .. } => {
                     let reached: Option<i64> = reached.map(|reached| reached.parse().unwrap());
                     prop_assert_eq!(reached, greatest);
                     break;
@@ -355,23 +372,23 @@ proptest! {
         ));
         let base = now().as_second();
         let cursor = since.map(|since| (base - since).to_string());
-        let mut progress = begin(&stream, &Goal::default(), cursor.as_deref(), now());
+        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), cursor.as_deref(), now());
         let mut greatest = base;
         let mut highs = highs.into_iter();
         let reached = loop {
             let high = highs.next().flatten().map(|high| base + high);
             greatest = greatest.max(high.unwrap_or(i64::MIN));
-            let moment = high.map(|high| (Moment::read(&CursorFormat::Unix, &high.to_string()).unwrap(), high.to_string()));
-            let page = Page { count: 1, high: moment, ..Page::default() };
+            let moment = high.map(|high| (CursorValue::parse(&CursorFormat::Unix, &high.to_string()).unwrap(), high.to_string()));
+            let page = PageSummary { count: 1, high: moment, ..Page::default() };
             let (from, to) = (progress.since.clone().unwrap(), progress.until.clone().unwrap());
             let length = to.parse::<i64>().unwrap() - from.parse::<i64>().unwrap();
             prop_assert!((0..=i64::from(window)).contains(&length));
-            match advance(&stream, kept(&progress), cursor.as_deref(), page) {
-                Step::More(next) => {
+            match next_step(&stream, kept(&progress), cursor.as_deref(), page) {
+                Step::Continue(next) => {
                     prop_assert_eq!(next.since.as_ref(), Some(&to), "no gap");
                     progress = *next;
                 }
-                Step::End { cursor, .. } => break cursor.unwrap(),
+                Step::Complete { cursor, .. } => break cursor.unwrap(),
             }
         };
         prop_assert_eq!(reached.parse::<i64>().unwrap(), greatest);
@@ -389,12 +406,12 @@ proptest! {
         let clock = count as i64 / alike;
         let mut vendor = Moving { records: (0..count as i64).map(|key| key / alike).collect(), clock };
         let mut store = vec![None; count];
-        let mut progress = begin(&stream, &Goal::default(), None, now());
+        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), None, now());
         let (mut touches, mut cuts) = (touches.into_iter(), cuts.into_iter());
         let mut asked = BTreeSet::new();
         loop {
             let number = match &progress.turn {
-                Some(Turn::Count(number)) => *number,
+                Some(PageToken::Count(number)) => *number,
                 _ => 1,
             };
             prop_assert!(asked.insert((progress.since.clone(), number)), "the same page twice");
@@ -406,9 +423,9 @@ proptest! {
             if cuts.next() == Some(true) {
                 progress = kept(&progress);
             }
-            match advance(&stream, progress, None, page) {
-                Step::More(next) => progress = *next,
-                Step::End { cursor, .. } => {
+            match next_step(&stream, progress, None, page) {
+                Step::Continue(next) => progress = *next,
+                Step::Complete { cursor, .. } => {
                     let newest = vendor.records.iter().max().unwrap();
                     prop_assert!(cursor.unwrap().parse::<i64>().unwrap() <= *newest);
                     break;

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::access::put_in_place;
-use super::identity::{self, Identity, Unopened};
-use super::layout::{Hold, Layout, State};
-use super::replace::Replacement;
-use super::seal::Seal;
-use super::{Access, Custodian, Custody, Prompt, Vault, VaultError, passphrase};
+use super::identity::{self, DecryptFailure, Identity};
+use super::opener::install_store;
+use super::sealed_key::SealedKey;
+use super::store_replacement::StoreReplacement;
+use super::vault_files::{LockMode, VaultFiles, VaultState};
+use super::{IdentityLocation, PassphrasePrompt, TokenVault, Vault, VaultError, VaultOpener, passphrase};
 use crate::clock::Timestamp;
 use crate::files;
 use crate::secret::Secret;
-use crate::store::{Restored, Snapshot, Store};
+use crate::store::{BackupContents, Snapshot, Store};
 
 /// A backup is held in memory, twice; a larger one is a matter for `age` and `sqlite3`.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -38,14 +38,14 @@ pub enum BackupKey {
 ///
 /// # Errors
 /// [`VaultError::InvalidRecipient`], [`VaultError::Keyring`], [`VaultError::Store`].
-pub fn backup(store: &Store, custodian: &Custodian, key: &BackupKey) -> Result<Vec<u8>, VaultError> {
-    let snapshot = store.snapshot(&custodian.entrusted(store)?)?;
+pub fn backup(store: &Store, custodian: &TokenVault, key: &BackupKey) -> Result<Vec<u8>, VaultError> {
+    let snapshot = store.snapshot(&custodian.keyring_grants(store)?)?;
     match key {
         BackupKey::Recipients(recipients) if recipients.is_empty() => Err(VaultError::InvalidRecipient(String::new())),
         BackupKey::Recipients(recipients) => {
             identity::encrypt(&snapshot, recipients.iter().map(String::as_str)).map_err(VaultError::InvalidRecipient)
         }
-        BackupKey::Passphrase(passphrase) if passphrase.is_empty() => Err(VaultError::PassphraseEmpty),
+        BackupKey::Passphrase(passphrase) if passphrase.is_empty() => Err(VaultError::EmptyPassphrase),
         BackupKey::Passphrase(passphrase) => Ok(identity::encrypt_with_passphrase(&snapshot, passphrase)),
     }
 }
@@ -60,11 +60,11 @@ pub enum Overwrite {
 /// Looks whether a file can be written at `path`, before anybody is asked for anything.
 ///
 /// # Errors
-/// [`VaultError::OutputExists`], [`VaultError::NotAFile`], [`VaultError::NoFolder`].
+/// [`VaultError::OutputExists`], [`VaultError::NotAFile`], [`VaultError::FolderNotFound`].
 pub fn check_output(path: &Path, overwrite: Overwrite) -> Result<(), VaultError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        return Err(VaultError::NoFolder(folder.to_owned()));
+        return Err(VaultError::FolderNotFound(folder.to_owned()));
     }
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -101,17 +101,17 @@ pub fn write_output(path: &Path, contents: &[u8], overwrite: Overwrite) -> Resul
 pub struct OpenedBackup {
     snapshot: Snapshot,
     /// What opened it, unless a passphrase did.
-    identity: Option<(Identity, Custody)>,
+    identity: Option<(Identity, IdentityLocation)>,
 }
 
 /// A backup that was restored.
 #[derive(Debug)]
-pub struct Restoration {
-    pub restored: Restored,
+pub struct RestoreResult {
+    pub contents: BackupContents,
     /// Where the identity is kept, if this call made it.
-    pub identity_made: Option<Custody>,
+    pub new_identity_location: Option<IdentityLocation>,
     /// Where the identity is kept that the workspace is now sealed to.
-    pub custody: Custody,
+    pub identity_location: IdentityLocation,
 }
 
 impl OpenedBackup {
@@ -119,25 +119,29 @@ impl OpenedBackup {
     ///
     /// # Errors
     /// [`VaultError::Store`].
-    pub fn contents(&self) -> Result<Restored, VaultError> {
+    pub fn contents(&self) -> Result<BackupContents, VaultError> {
         Ok(self.snapshot.contents()?)
     }
 }
 
-impl Access<'_> {
+impl VaultOpener<'_> {
     /// Opens the backup at `path`, or on standard input for `-`, and checks all of it. Nothing is changed.
     ///
     /// # Errors
-    /// [`VaultError::BackupUnreadable`], [`VaultError::BackupNeedsIdentity`], [`VaultError::WrongPassphrase`], and those
+    /// [`VaultError::InvalidBackup`], [`VaultError::BackupNeedsIdentity`], [`VaultError::WrongPassphrase`], and those
     /// of the store.
     pub fn open_backup(&self, path: &Path) -> Result<OpenedBackup, VaultError> {
         let sealed = read(path)?;
-        let unreadable = |why| VaultError::BackupUnreadable { path: path.to_owned(), why };
+        let unreadable = |why| VaultError::InvalidBackup { path: path.to_owned(), reason: why };
         if identity::is_passphrase_encrypted(&sealed) {
-            let passphrase = passphrase::obtain(self.passphrase_command(), self.ask, Prompt::Backup)?;
+            let passphrase = passphrase::read_passphrase(
+                self.passphrase_command(),
+                self.passphrase_source,
+                PassphrasePrompt::OpenBackup,
+            )?;
             let snapshot =
                 identity::decrypt_with_passphrase(&sealed, &passphrase).map_err(|unopened| match unopened {
-                    Unopened::NotForThis => VaultError::WrongPassphrase(path.to_owned()),
+                    DecryptFailure::WrongKey => VaultError::WrongPassphrase(path.to_owned()),
                     other => unreadable(other.why()),
                 })?;
             return Ok(OpenedBackup { snapshot: Snapshot::read(&snapshot)?, identity: None });
@@ -152,11 +156,11 @@ impl Access<'_> {
     /// the vendors may have replaced them since.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`], and those of the store: nothing has changed then.
-    pub fn restore(&self, folder: &Path, backup: OpenedBackup, now: Timestamp) -> Result<Restoration, VaultError> {
-        let layout = Layout::new(folder);
-        let lock = layout.hold(Hold::Shared)?;
-        let present = lock.is_some() && layout.state()? == State::Present;
+    /// [`VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
+    pub fn restore(&self, folder: &Path, backup: OpenedBackup, now: Timestamp) -> Result<RestoreResult, VaultError> {
+        let layout = VaultFiles::new(folder);
+        let lock = layout.lock(LockMode::Shared)?;
+        let present = lock.is_some() && layout.state()? == VaultState::Present;
         drop(lock);
         let OpenedBackup { snapshot, identity } = backup;
         let (identity, custody, identity_made) = match identity {
@@ -165,45 +169,49 @@ impl Access<'_> {
                 Some((identity, custody)) => (identity, custody, None),
                 None => {
                     let (identity, made) = self.identity_or_new(now)?;
-                    (identity, made.unwrap_or(Custody::File), made)
+                    (identity, made.unwrap_or(IdentityLocation::File), made)
                 }
             },
         };
         if present {
-            let vault = Vault { layout, identity, custody };
-            return Ok(Restoration { restored: vault.restore_over(&snapshot, now)?, identity_made, custody });
+            let vault = Vault { files: layout, identity, identity_location: custody };
+            return Ok(RestoreResult {
+                contents: vault.restore_over(&snapshot, now)?,
+                new_identity_location: identity_made,
+                identity_location: custody,
+            });
         }
-        let seal = Seal::new(&layout, &identity, now);
+        let seal = SealedKey::new(&layout, &identity, now);
         layout.create()?;
-        let _lock = layout.hold(Hold::Alone)?;
-        if layout.state()? == State::Present {
-            return Err(VaultError::NotEmpty);
+        let _lock = layout.lock(LockMode::Exclusive)?;
+        if layout.state()? == VaultState::Present {
+            return Err(VaultError::WorkspaceNotEmpty);
         }
-        layout.sweep();
-        let temporary = files::temporary_beside(&layout.store());
+        layout.remove_temporary_files();
+        let temporary = files::temporary_beside(&layout.store_path());
         let (restored, sequence) = snapshot.restore(&temporary, &seal.key, 0, now).inspect_err(|_| {
-            layout.sweep();
-            let _ = fs::remove_file(layout.lock());
+            layout.remove_temporary_files();
+            let _ = fs::remove_file(layout.lock_path());
             let _ = fs::remove_dir(folder);
         })?;
-        seal.write(&layout.seal())?;
-        put_in_place(&layout, &temporary, &seal.key, sequence)?;
-        Ok(Restoration { restored, identity_made, custody })
+        seal.write(&layout.sealed_key_path())?;
+        install_store(&layout, &temporary, &seal.key, sequence)?;
+        Ok(RestoreResult { contents: restored, new_identity_location: identity_made, identity_location: custody })
     }
 }
 
 impl Vault {
-    fn restore_over(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Restored, VaultError> {
-        let replacement = Replacement::begin(self)?;
-        let old = replacement.old()?;
+    fn restore_over(&self, snapshot: &Snapshot, now: Timestamp) -> Result<BackupContents, VaultError> {
+        let replacement = StoreReplacement::begin(self)?;
+        let old = replacement.open_old()?;
         if !old.is_empty()? {
-            return Err(VaultError::NotEmpty);
+            return Err(VaultError::WorkspaceNotEmpty);
         }
         let sequence = old.meta()?.sequence;
-        let (restored, sequence) = snapshot.restore(&replacement.path, &replacement.key, sequence, now)?;
+        let (restored, sequence) = snapshot.restore(&replacement.new_store, &replacement.new_key, sequence, now)?;
         old.close()?;
-        replacement.seal_both()?;
-        replacement.swap(sequence)?;
+        replacement.seal_both_keys()?;
+        replacement.install(sequence)?;
         replacement.finish()?;
         Ok(restored)
     }
@@ -216,7 +224,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         _ => Box::new(File::open(path).map_err(VaultError::at(path))?),
     };
     source.take(SIZE_LIMIT + 1).read_to_end(&mut sealed).map_err(VaultError::at(path))?;
-    let unreadable = |why| VaultError::BackupUnreadable { path: PathBuf::from(path), why };
+    let unreadable = |why| VaultError::InvalidBackup { path: PathBuf::from(path), reason: why };
     if sealed.len() as u64 > SIZE_LIMIT {
         return Err(unreadable("it is larger than 1 GiB"));
     }

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug, Error)]
 pub enum VaultError {
     #[error("there is no vault in {}", .0.display())]
-    Absent(PathBuf),
+    NotFound(PathBuf),
     #[error("{} is a symbolic link", .0.display())]
     Symlink(PathBuf),
     #[error("{} is not a file", .0.display())]
@@ -21,69 +21,69 @@ pub enum VaultError {
     #[error("{} belongs to another user", .0.display())]
     ForeignOwner(PathBuf),
     #[error("{} can be read or written by others", path.display())]
-    WideRights { path: PathBuf, mode: &'static str },
+    InsecurePermissions { path: PathBuf, mode: &'static str },
     #[error("{} is on {file_system}, whose locks cannot be relied on", path.display())]
     NetworkFileSystem { path: PathBuf, file_system: &'static str },
     #[error("another integ process holds {}", .0.display())]
-    Busy(PathBuf),
+    Locked(PathBuf),
     #[error("cannot use {}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("the store {} is missing", .0.display())]
-    StoreMissing(PathBuf),
+    MissingStore(PathBuf),
     #[error("the key file {} is missing", .0.display())]
-    SealMissing(PathBuf),
-    #[error("{} is damaged: {why}", path.display())]
-    SealDamaged { path: PathBuf, why: &'static str },
+    MissingSealedKey(PathBuf),
+    #[error("{} is damaged: {reason}", path.display())]
+    DamagedSealedKey { path: PathBuf, reason: &'static str },
     #[error("{} is not sealed to this identity, {recipient}", path.display())]
-    NotSealedToUs { path: PathBuf, recipient: String },
+    NotARecipient { path: PathBuf, recipient: String },
     #[error("the identity that opens the vaults is missing from {}", .0.display())]
-    IdentityMissing(PathBuf),
-    #[error("{origin} is not an age identity: {why}")]
-    IdentityInvalid { origin: String, why: &'static str },
+    MissingIdentity(PathBuf),
+    #[error("{origin} is not an age identity: {reason}")]
+    InvalidIdentity { origin: String, reason: &'static str },
     #[error("{} asks for 2^{required} rounds of scrypt, more than any honest file", path.display())]
     ExcessiveWork { path: PathBuf, required: u8 },
     #[error("the passphrase does not open {}", .0.display())]
     WrongPassphrase(PathBuf),
     #[error("a passphrase is needed and nobody can be asked")]
-    NoPassphrase,
+    MissingPassphrase,
     #[error("the two passphrases differ")]
     PassphraseMismatch,
     #[error("a passphrase cannot be empty")]
-    PassphraseEmpty,
-    #[error("the passphrase command failed: {why}")]
-    PassphraseCommand { why: String, source: Option<io::Error> },
+    EmptyPassphrase,
+    #[error("the passphrase command failed: {reason}")]
+    PassphraseCommand { reason: String, source: Option<io::Error> },
     #[error("the passphrase cannot be asked for")]
-    Ask(#[source] io::Error),
+    PassphrasePrompt(#[source] io::Error),
     #[error("the OS keyring does not give the identity")]
     Keyring(#[from] KeyringError),
     #[error("the identity is given by {0}, so integ does not keep it")]
-    IdentityGiven(&'static str),
+    IdentityFromEnvironment(&'static str),
     #[error("{0:?} is not an age recipient (age1…)")]
     InvalidRecipient(String),
     #[error("{0} is a recipient already")]
-    KnownRecipient(String),
+    DuplicateRecipient(String),
     #[error("{0} is not a recipient of this vault")]
-    NoSuchRecipient(String),
+    RecipientNotFound(String),
     #[error("{0} is the only recipient: without it nobody could open the vault")]
     LastRecipient(String),
     #[error("{0} is this user's own: without it this user could not open the vault")]
     OwnRecipient(String),
-    #[error("{} cannot be read as a backup: {why}", path.display())]
-    BackupUnreadable { path: PathBuf, why: &'static str },
+    #[error("{} cannot be read as a backup: {reason}", path.display())]
+    InvalidBackup { path: PathBuf, reason: &'static str },
     #[error("{} is encrypted to an identity, and this machine has none", .0.display())]
     BackupNeedsIdentity(PathBuf),
-    #[error("{} is the workspace {made_as:?}: its folder was renamed or swapped", folder.display())]
-    Moved { folder: PathBuf, made_as: String },
+    #[error("{} is the workspace {sealed_workspace:?}: its folder was renamed or swapped", folder.display())]
+    WorkspaceMismatch { folder: PathBuf, sealed_workspace: String },
     #[error("{} holds files that integ did not make: {}", folder.display(), names.join(", "))]
     ForeignFiles { folder: PathBuf, names: Vec<String> },
     #[error("{} exists already", .0.display())]
     OutputExists(PathBuf),
     #[error("there is no folder {}", .0.display())]
-    NoFolder(PathBuf),
+    FolderNotFound(PathBuf),
     #[error("another identity, {kept}, is kept already in {}", path.display())]
     IdentityExists { path: PathBuf, kept: String },
     #[error("the workspace is not empty, and a backup would replace what it holds")]
-    NotEmpty,
+    WorkspaceNotEmpty,
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error(transparent)]
@@ -101,7 +101,7 @@ impl VaultError {
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::Absent(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
+Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
 "`integ connect CONNECTOR` makes it; list the workspaces there are:",
 "integ workspace list",
 )),
@@ -109,12 +109,12 @@ Self::Symlink(path) => Diagnostic::new(Kind::Vault, "unsafe_file")
 .run(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path))),
 Self::NotAFile(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("ls -ld {}", quoted(path))),
 Self::ForeignOwner(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("sudo chown \"$USER\" {}", quoted(path))),
-Self::WideRights { path, mode } => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("chmod {mode} {}", quoted(path))),
+Self::InsecurePermissions { path, mode } => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("chmod {mode} {}", quoted(path))),
 Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system").hint(Hint::new(
 "set INTEG_HOME for good, as in",
 "INTEG_HOME=/a/folder/on/a/local/disk integ status",
 )),
-Self::Busy(path) => Diagnostic::new(Kind::Temporary, "vault_busy").hint(Hint::new(
+Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy").hint(Hint::new(
 "wait or stop it, as `integ serve`; find it with",
 format!("fuser {}", quoted(path)),
 )),
@@ -124,18 +124,18 @@ io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kin
 _ => Diagnostic::new(Kind::Failed, "io"),
 }
 .run(format!("ls -ld {}", quoted(path))),
-Self::StoreMissing(_) | Self::SealMissing(_) | Self::SealDamaged { .. } => Diagnostic::new(Kind::Vault, "vault_damaged")
+Self::MissingStore(_) | Self::MissingSealedKey(_) | Self::DamagedSealedKey { .. } => Diagnostic::new(Kind::Vault, "vault_damaged")
 .hint(Hint::new("put the file back, or", "integ -w NEW vault restore BACKUP.age")),
-Self::NotSealedToUs { recipient, .. } => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(Hint::new(
+Self::NotARecipient { recipient, .. } => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(Hint::new(
 format!(
 "one who can open it may add this identity with `integ vault recipients add {recipient}`; or give the \
 identity that it is sealed to:"
 ),
 "INTEG_IDENTITY_FILE=FILE integ vault status",
 )),
-Self::IdentityInvalid { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
+Self::InvalidIdentity { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
 Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work").hint(name_identity()),
-Self::IdentityMissing(_) => Diagnostic::new(Kind::Vault, "vault_locked").hint(name_identity()),
+Self::MissingIdentity(_) => Diagnostic::new(Kind::Vault, "vault_locked").hint(name_identity()),
 Self::BackupNeedsIdentity(path) => Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::new(
 "give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
 format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
@@ -143,16 +143,16 @@ format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
 Self::WrongPassphrase(_) => {
 Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::text("run it again and type the passphrase again"))
 }
-Self::NoPassphrase | Self::PassphraseCommand { .. } | Self::Ask(_) => Diagnostic::new(Kind::Vault, "vault_locked")
+Self::MissingPassphrase | Self::PassphraseCommand { .. } | Self::PassphrasePrompt(_) => Diagnostic::new(Kind::Vault, "vault_locked")
 .run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"),
 Self::Keyring(error) => error.diagnostic(),
 Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
 Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
 .hint(Hint::text("run it again and type the same passphrase twice")),
-Self::PassphraseEmpty => {
+Self::EmptyPassphrase => {
 Diagnostic::new(Kind::Usage, "passphrase_empty").hint(Hint::text("run it again and type a passphrase"))
 }
-Self::Moved { folder, made_as } => {
+Self::WorkspaceMismatch { folder, sealed_workspace: made_as } => {
 let back = folder.with_file_name(made_as);
 Diagnostic::new(Kind::Vault, "workspace_moved").run(match back.exists() {
 true => format!("ls -l {}", quoted(folder.parent().unwrap_or(folder))),
@@ -161,24 +161,24 @@ false => format!("mv {} {}", quoted(folder), quoted(&back)),
 }
 Self::ForeignFiles { folder, .. } => Diagnostic::new(Kind::Failed, "foreign_files").run(format!("ls -lA {}", quoted(folder))),
 Self::OutputExists(path) => Diagnostic::new(Kind::Usage, "file_exists").run(format!("ls -l {}", quoted(path))),
-Self::NoFolder(path) => Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path))),
+Self::FolderNotFound(path) => Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path))),
 Self::IdentityExists { path, .. } => Diagnostic::new(Kind::Usage, "identity_exists").run(format!("mv {0} {0}.old", quoted(path))),
-Self::IdentityGiven(variable) => Diagnostic::new(Kind::Usage, "identity_given").run(format!("unset {variable}")),
+Self::IdentityFromEnvironment(variable) => Diagnostic::new(Kind::Usage, "identity_given").run(format!("unset {variable}")),
 Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
 "`age-keygen -y FILE` prints that of another identity; this prints your own:",
 "integ vault status",
 )),
-Self::KnownRecipient(_) => Diagnostic::new(Kind::Usage, "known_recipient").run("integ vault recipients"),
-Self::NoSuchRecipient(_) => Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients"),
+Self::DuplicateRecipient(_) => Diagnostic::new(Kind::Usage, "known_recipient").run("integ vault recipients"),
+Self::RecipientNotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients"),
 Self::LastRecipient(_) => Diagnostic::new(Kind::Usage, "recipient_needed").run("integ vault recipients add RECIPIENT"),
 Self::OwnRecipient(recipient) => {
 Diagnostic::new(Kind::Usage, "recipient_needed").run(format!("integ vault recipients remove {recipient} --own"))
 }
-Self::BackupUnreadable { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup").hint(Hint::new(
+Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup").hint(Hint::new(
 "give an identity that opens it:",
 format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
 )),
-Self::NotEmpty => Diagnostic::new(Kind::Usage, "workspace_not_empty").run("integ -w NEW vault restore BACKUP.age"),
+Self::WorkspaceNotEmpty => Diagnostic::new(Kind::Usage, "workspace_not_empty").run("integ -w NEW vault restore BACKUP.age"),
 Self::Store(error) => error.diagnostic(),
 }
     }

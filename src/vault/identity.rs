@@ -63,18 +63,18 @@ impl fmt::Debug for Identity {
 
 /// Why an age file does not open. The library's own error is not kept: its text would advise another program's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unopened {
+pub(super) enum DecryptFailure {
     Damaged(&'static str),
     /// Encrypted to others, to a passphrase where a key was expected, or the other way round.
-    NotForThis,
+    WrongKey,
     ExcessiveWork(u8),
 }
 
-impl From<DecryptError> for Unopened {
+impl From<DecryptError> for DecryptFailure {
     fn from(error: DecryptError) -> Self {
         match error {
             DecryptError::NoMatchingKeys | DecryptError::KeyDecryptionFailed | DecryptError::DecryptionFailed => {
-                Self::NotForThis
+                Self::WrongKey
             }
             DecryptError::ExcessiveWork { required, .. } => Self::ExcessiveWork(required),
             DecryptError::InvalidHeader | DecryptError::InvalidMac => Self::Damaged("its header is not intact"),
@@ -84,11 +84,11 @@ impl From<DecryptError> for Unopened {
     }
 }
 
-impl Unopened {
+impl DecryptFailure {
     pub(super) fn why(self) -> &'static str {
         match self {
             Self::Damaged(why) => why,
-            Self::NotForThis => "it is encrypted to someone else",
+            Self::WrongKey => "it is encrypted to someone else",
             Self::ExcessiveWork(_) => "its passphrase asks for too much work",
         }
     }
@@ -105,22 +105,22 @@ pub(super) fn is_passphrase_encrypted(bytes: &[u8]) -> bool {
 }
 
 /// Opens an age file that is encrypted to the identity.
-pub(super) fn decrypt(bytes: &[u8], identity: &Identity) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+pub(super) fn decrypt(bytes: &[u8], identity: &Identity) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     open(bytes, &identity.0)
 }
 
 /// Opens an age file that is encrypted to the passphrase.
-pub(super) fn decrypt_with_passphrase(bytes: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+pub(super) fn decrypt_with_passphrase(bytes: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let mut identity = scrypt::Identity::new(SecretString::from(passphrase.expose().as_str()));
     identity.set_max_work_factor(MAX_WORK_FACTOR);
     open(bytes, &identity)
 }
 
-fn open(bytes: &[u8], identity: &dyn age::Identity) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+fn open(bytes: &[u8], identity: &dyn age::Identity) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let mut reader = Decryptor::new_buffered(bytes)?.decrypt(std::iter::once(identity))?;
     // As large as the file, so that the plaintext is never moved and left behind.
     let mut plaintext = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    reader.read_to_end(&mut plaintext).map_err(|_| Unopened::Damaged("its content is not intact"))?;
+    reader.read_to_end(&mut plaintext).map_err(|_| DecryptFailure::Damaged("its content is not intact"))?;
     Ok(plaintext)
 }
 
@@ -184,11 +184,11 @@ mod tests {
         let passphrase = Secret::from("correct horse");
         let sealed = encrypt_with_passphrase(b"x", &passphrase);
         assert_eq!(decrypt_with_passphrase(&sealed, &passphrase).unwrap().as_slice(), b"x");
-        assert_eq!(decrypt_with_passphrase(&sealed, &Secret::from("wrong")), Err(Unopened::NotForThis));
+        assert_eq!(decrypt_with_passphrase(&sealed, &Secret::from("wrong")), Err(DecryptFailure::WrongKey));
         let header = String::from_utf8_lossy(&sealed[..80]).into_owned();
         let costly = header.replacen(" 17\n", " 24\n", 1);
         let costly = [costly.as_bytes(), &sealed[80..]].concat();
-        assert_eq!(decrypt_with_passphrase(&costly, &passphrase), Err(Unopened::ExcessiveWork(24)));
+        assert_eq!(decrypt_with_passphrase(&costly, &passphrase), Err(DecryptFailure::ExcessiveWork(24)));
     }
 
     #[test]
@@ -198,9 +198,9 @@ mod tests {
         let mut sealed = encrypt(b"key", recipients.iter().map(String::as_str)).unwrap();
         assert_eq!(decrypt(&sealed, &ours).unwrap().as_slice(), b"key");
         assert_eq!(decrypt(&sealed, &theirs).unwrap().as_slice(), b"key");
-        assert_eq!(decrypt(&sealed, &stranger), Err(Unopened::NotForThis));
+        assert_eq!(decrypt(&sealed, &stranger), Err(DecryptFailure::WrongKey));
         let last = sealed.len() - 1;
         sealed[last] ^= 1;
-        assert!(matches!(decrypt(&sealed, &ours), Err(Unopened::Damaged(_))));
+        assert!(matches!(decrypt(&sealed, &ours), Err(DecryptFailure::Damaged(_))));
     }
 }

@@ -29,54 +29,54 @@ const DIALOG_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug, Error)]
 pub enum KeyringError {
     #[error("no OS keyring answers here")]
-    NoService(#[source] keyring_core::Error),
+    Unavailable(#[source] keyring_core::Error),
     #[error("the OS keyring is locked, or was never set up")]
     Locked(#[source] keyring_core::Error),
-    #[error("the OS keyring did not answer within {} s; it may be waiting for a dialog to be answered", after.as_secs())]
-    Hung { after: Duration },
+    #[error("the OS keyring did not answer within {} s; it may be waiting for a dialog to be answered", timeout.as_secs())]
+    TimedOut { timeout: Duration },
     #[error("the OS keyring holds no entry {0:?}")]
-    Absent(String),
+    EntryNotFound(String),
     #[error("the OS keyring refused")]
-    Refused(#[source] keyring_core::Error),
+    Rejected(#[source] keyring_core::Error),
 }
 
 impl Remedy for KeyringError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::NoService(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
+Self::Unavailable(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
 "log in to a desktop session, or start one:",
 "dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock --components=secrets; integ status'",
 )),
 Self::Locked(_) => Diagnostic::new(Kind::Vault, "keyring_locked")
 .hint(Hint::new("unlock it in the desktop's password manager, then", "integ vault status")),
-Self::Hung { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
+Self::TimedOut { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
 "answer its dialog (KeePassXC asks each time unless \"Confirm when passwords are retrieved by clients\" is off \
 in its Secret Service settings), then",
 "integ vault status",
 )),
-Self::Absent(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
+Self::EntryNotFound(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
 .hint(Hint::new("give a copy of the identity:", "INTEG_IDENTITY_FILE=FILE integ vault status")),
-Self::Refused(_) => Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ"),
+Self::Rejected(_) => Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ"),
 }
     }
 }
 
-type Connect = Arc<dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync>;
+type KeyringConnector = Arc<dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync>;
 
 /// The keyring of the user who runs this. Copies share one connection.
 #[derive(Clone)]
 pub struct Keyring {
-    shared: Arc<Shared>,
+    shared: Arc<KeyringState>,
     /// Somebody at a terminal can answer the keyring's dialogs.
-    attended: bool,
+    is_attended: bool,
 }
 
-struct Shared {
-    connect: Connect,
-    labels: Labels,
+struct KeyringState {
+    connect: KeyringConnector,
+    labels: LabelSupport,
     store: Mutex<Option<Arc<CredentialStore>>>,
     /// How long it was waited for without an answer.
-    hung: Mutex<Option<Duration>>,
+    timed_out_after: Mutex<Option<Duration>>,
 }
 
 impl fmt::Debug for Keyring {
@@ -88,44 +88,47 @@ impl fmt::Debug for Keyring {
 impl Default for Keyring {
     fn default() -> Self {
         // Only Secret Service has labels; elsewhere the entry is shown by its service and user.
-        Self::connecting_by(Arc::new(platform), if cfg!(target_os = "linux") { Labels::Shown } else { Labels::Unknown })
+        Self::with_connector(
+            Arc::new(platform),
+            if cfg!(target_os = "linux") { LabelSupport::Supported } else { LabelSupport::Unsupported },
+        )
     }
 }
 
 /// Whether the keyring takes a label for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Labels {
-    Shown,
-    Unknown,
+enum LabelSupport {
+    Supported,
+    Unsupported,
 }
 
 /// What went wrong, and when.
-enum Failure {
-    Connecting(keyring_core::Error),
-    Calling(keyring_core::Error),
+enum KeyringFailure {
+    Connect(keyring_core::Error),
+    Call(keyring_core::Error),
 }
 
 impl Keyring {
-    fn connecting_by(connect: Connect, labels: Labels) -> Self {
-        let shared = Shared { connect, labels, store: Mutex::new(None), hung: Mutex::new(None) };
-        Self { shared: Arc::new(shared), attended: false }
+    fn with_connector(connect: KeyringConnector, labels: LabelSupport) -> Self {
+        let shared = KeyringState { connect, labels, store: Mutex::new(None), timed_out_after: Mutex::new(None) };
+        Self { shared: Arc::new(shared), is_attended: false }
     }
 
     /// With somebody at a terminal who can answer the keyring's dialogs, or nobody.
     #[must_use]
-    pub fn attended_if(self, attended: bool) -> Self {
-        Self { attended, ..self }
+    pub fn with_attended(self, attended: bool) -> Self {
+        Self { is_attended: attended, ..self }
     }
 
     pub(super) fn is_attended(&self) -> bool {
-        self.attended
+        self.is_attended
     }
 
     /// The same keyring as the next command finds it: on a connection of its own, with nobody to answer dialogs. Some
     /// keyrings (KeePassXC) give an entry without a question to the connection that wrote it, and to no other.
     #[must_use]
-    pub(super) fn as_found_later(&self) -> Self {
-        Self::connecting_by(Arc::clone(&self.shared.connect), self.shared.labels)
+    pub(super) fn reconnected(&self) -> Self {
+        Self::with_connector(Arc::clone(&self.shared.connect), self.shared.labels)
     }
 
     /// A keyring for tests, which answers as `store` does.
@@ -139,7 +142,7 @@ impl Keyring {
     pub(super) fn over_each(
         connect: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
     ) -> Self {
-        Self::connecting_by(Arc::new(connect), Labels::Unknown)
+        Self::with_connector(Arc::new(connect), LabelSupport::Unsupported)
     }
 
     /// A keyring for tests that nothing answers for.
@@ -152,12 +155,12 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub fn reach(&self) -> Result<(), KeyringError> {
+    pub fn check(&self) -> Result<(), KeyringError> {
         self.call("", |_| Ok(()))
     }
 
     /// # Errors
-    /// [`KeyringError::Absent`] where there is no such entry, and others.
+    /// [`KeyringError::EntryNotFound`] where there is no such entry, and others.
     pub fn get(&self, user: &str) -> Result<Secret, KeyringError> {
         self.call(user, {
             let user = user.to_owned();
@@ -175,7 +178,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`].
     pub fn set(&self, user: &str, secret: &Secret, label: &str) -> Result<(), KeyringError> {
-        let label = (self.shared.labels == Labels::Shown).then(|| label.to_owned());
+        let label = (self.shared.labels == LabelSupport::Supported).then(|| label.to_owned());
         let (owner, secret) = (user.to_owned(), secret.clone());
         self.call(user, move |store| entry(store, &owner, label.as_deref())?.set_secret(secret.expose().as_bytes()))
     }
@@ -187,7 +190,7 @@ impl Keyring {
     pub fn delete(&self, user: &str) -> Result<(), KeyringError> {
         let owner = user.to_owned();
         match self.call(user, move |store| entry(store, &owner, None)?.delete_credential()) {
-            Err(KeyringError::Absent(_)) => Ok(()),
+            Err(KeyringError::EntryNotFound(_)) => Ok(()),
             result => result,
         }
     }
@@ -198,22 +201,22 @@ impl Keyring {
         user: &str,
         ask: impl FnOnce(&CredentialStore) -> keyring_core::Result<T> + Send + 'static,
     ) -> Result<T, KeyringError> {
-        let hung = || self.shared.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        let hung = || self.shared.timed_out_after.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(after) = *hung() {
-            return Err(KeyringError::Hung { after });
+            return Err(KeyringError::TimedOut { timeout: after });
         }
         let (answer, answered) = mpsc::sync_channel(1);
         let shared = Arc::clone(&self.shared);
         let spawned = thread::Builder::new().name("keyring".to_owned()).spawn(move || {
-            let result = shared.connected().and_then(|store| ask(&*store).map_err(Failure::Calling));
+            let result = shared.connected().and_then(|store| ask(&*store).map_err(KeyringFailure::Call));
             let _ = answer.send(result);
         });
         if let Err(error) = spawned {
-            return Err(KeyringError::Refused(keyring_core::Error::PlatformFailure(Box::new(error))));
+            return Err(KeyringError::Rejected(keyring_core::Error::PlatformFailure(Box::new(error))));
         }
         let mut after = TIMEOUT;
         let mut result = answered.recv_timeout(TIMEOUT);
-        if self.attended && matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
+        if self.is_attended && matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
             tracing::warn!("the OS keyring is waiting: answer its dialog, or press Ctrl-C");
             after = DIALOG_TIMEOUT;
             result = answered.recv_timeout(DIALOG_TIMEOUT);
@@ -223,31 +226,31 @@ impl Keyring {
             Ok(Err(failure)) => Err(classify(failure, user)),
             Err(_) => {
                 *hung() = Some(after);
-                Err(KeyringError::Hung { after })
+                Err(KeyringError::TimedOut { timeout: after })
             }
         }
     }
 }
 
-impl Shared {
-    fn connected(&self) -> Result<Arc<CredentialStore>, Failure> {
+impl KeyringState {
+    fn connected(&self) -> Result<Arc<CredentialStore>, KeyringFailure> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         match &*store {
             Some(store) => Ok(Arc::clone(store)),
             None => {
-                let connected = (self.connect)().map_err(Failure::Connecting)?;
+                let connected = (self.connect)().map_err(KeyringFailure::Connect)?;
                 Ok(Arc::clone(store.insert(connected)))
             }
         }
     }
 }
 
-fn classify(failure: Failure, user: &str) -> KeyringError {
+fn classify(failure: KeyringFailure, user: &str) -> KeyringError {
     match failure {
-        Failure::Connecting(error) => KeyringError::NoService(error),
-        Failure::Calling(keyring_core::Error::NoEntry) => KeyringError::Absent(user.to_owned()),
-        Failure::Calling(error @ keyring_core::Error::NoStorageAccess(_)) => KeyringError::Locked(error),
-        Failure::Calling(error) => KeyringError::Refused(error),
+        KeyringFailure::Connect(error) => KeyringError::Unavailable(error),
+        KeyringFailure::Call(keyring_core::Error::NoEntry) => KeyringError::EntryNotFound(user.to_owned()),
+        KeyringFailure::Call(error @ keyring_core::Error::NoStorageAccess(_)) => KeyringError::Locked(error),
+        KeyringFailure::Call(error) => KeyringError::Rejected(error),
     }
 }
 
@@ -283,7 +286,7 @@ mod tests {
     #[test]
     fn entries_are_written_read_and_deleted() {
         let keyring = Keyring::over(keyring_core::mock::Store::new().unwrap());
-        assert!(matches!(keyring.get("a"), Err(KeyringError::Absent(_))));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::EntryNotFound(_))));
         keyring.set("a", &Secret::from("one"), "label").unwrap();
         keyring.set("a", &Secret::from("two"), "label").unwrap();
         assert_eq!(keyring.get("a").unwrap().expose(), "two");
@@ -298,7 +301,7 @@ mod tests {
             Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
         };
         let unattended = Keyring::over_each(slow).reach().unwrap_err();
-        assert!(matches!(unattended, KeyringError::Hung { after: TIMEOUT }));
+        assert!(matches!(unattended, KeyringError::TimedOut { after: TIMEOUT }));
         assert!(unattended.hint().unwrap().text.contains("KeePassXC"));
         Keyring::over_each(slow).attended_if(true).reach().unwrap();
     }
@@ -311,9 +314,9 @@ mod tests {
         };
         let keyring = Keyring::over_each(never);
         let waiting = crate::clock::Stopwatch::start();
-        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung { .. })));
-        assert!(matches!(keyring.get("a"), Err(KeyringError::Hung { .. })));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
+        assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(waiting.elapsed() < Duration::from_secs(4));
-        assert!(matches!(Keyring::none().reach(), Err(KeyringError::NoService(_))));
+        assert!(matches!(Keyring::none().reach(), Err(KeyringError::Unavailable(_))));
     }
 }

@@ -15,30 +15,32 @@
 //!
 //! This module knows keys and files. What a connection means it does not know, and SQL is `store`'s.
 
-mod access;
 mod backup;
-mod custody;
 mod error;
 mod identity;
 mod identity_file;
+mod identity_transfer;
 mod keyring;
-mod layout;
+mod opener;
 mod passphrase;
-mod replace;
-mod seal;
+mod sealed_key;
+mod store_replacement;
 #[cfg(test)]
 mod tests;
-mod transfer;
+mod token_vault;
+mod vault_files;
 
-pub use access::{Access, IfAbsent, Opened, RemoveOwn, Vault, check_destroyable, destroy, open};
 pub use backup::{
-    BackupKey, OpenedBackup, Overwrite, Restoration, STANDARD_STREAM, backup, check_output, write_output,
+    BackupKey, OpenedBackup, Overwrite, RestoreResult, STANDARD_STREAM, backup, check_output, write_output,
 };
-pub use custody::{Custodian, CustodyError, Loaded, Moved, Saved, Warning};
 pub use error::VaultError;
 pub use identity::Identity;
-pub use identity_file::{Custody, Given};
+pub use identity_file::{IdentityEnvironment, IdentityLocation};
+pub use identity_transfer::{ExportProtection, ImportedIdentity};
 pub use keyring::{Keyring, KeyringError};
-pub use passphrase::{New, PassphraseSource, Prompt};
-pub use seal::Recipient;
-pub use transfer::{Imported, Protection};
+pub use opener::{IfAbsent, OpenVault, SelfRemoval, Vault, VaultOpener, check_destroyable, destroy, open};
+pub use passphrase::{NewPassphrase, PassphrasePrompt, PassphraseSource};
+pub use sealed_key::Recipient;
+pub use token_vault::{
+    ConnectionWithGrant, GrantSaveResult, KeyringWarning, TokenMoveCounts, TokenVault, TokenVaultError,
+};

@@ -11,24 +11,24 @@ use crate::secret::Secret;
 
 /// What a passphrase is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
+pub enum PassphrasePrompt {
     /// To open the identity file.
-    Open,
+    OpenIdentity,
     /// To open a backup.
-    Backup,
+    OpenBackup,
     /// To protect something from now on.
-    Choose(New),
+    New(NewPassphrase),
     /// The chosen one again.
     Repeat,
 }
 
 /// What a new passphrase protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum New {
+pub enum NewPassphrase {
     /// The identity file.
     Identity,
     /// A copy of the identity.
-    Export,
+    IdentityExport,
     Backup,
 }
 
@@ -38,7 +38,7 @@ pub trait PassphraseSource {
     ///
     /// # Errors
     /// The I/O error of the terminal.
-    fn ask(&self, prompt: Prompt) -> io::Result<Option<Secret>>;
+    fn ask(&self, prompt: PassphrasePrompt) -> io::Result<Option<Secret>>;
 
     /// Whether somebody is there, who can also answer a dialog of the OS keyring.
     fn is_attended(&self) -> bool {
@@ -47,30 +47,34 @@ pub trait PassphraseSource {
 }
 
 /// The passphrase for `prompt`: what the command prints, else what [`PassphraseSource`] answers.
-pub(super) fn obtain(
+pub(super) fn read_passphrase(
     command: Option<&str>,
     source: &dyn PassphraseSource,
-    prompt: Prompt,
+    prompt: PassphrasePrompt,
 ) -> Result<Secret, VaultError> {
     match command {
         Some(command) => run(command),
-        None => source.ask(prompt).map_err(VaultError::Ask)?.ok_or(VaultError::NoPassphrase),
+        None => source.ask(prompt).map_err(VaultError::PassphrasePrompt)?.ok_or(VaultError::MissingPassphrase),
     }
 }
 
 /// A new passphrase, asked for twice unless a command prints it.
-pub(super) fn choose(command: Option<&str>, source: &dyn PassphraseSource, what: New) -> Result<Secret, VaultError> {
-    let chosen = obtain(command, source, Prompt::Choose(what))?;
+pub(super) fn new_passphrase(
+    command: Option<&str>,
+    source: &dyn PassphraseSource,
+    what: NewPassphrase,
+) -> Result<Secret, VaultError> {
+    let chosen = read_passphrase(command, source, PassphrasePrompt::New(what))?;
     if chosen.is_empty() {
-        return Err(VaultError::PassphraseEmpty);
+        return Err(VaultError::EmptyPassphrase);
     }
-    let repeated = command.is_some() || obtain(None, source, Prompt::Repeat)? == chosen;
+    let repeated = command.is_some() || read_passphrase(None, source, PassphrasePrompt::Repeat)? == chosen;
     if repeated { Ok(chosen) } else { Err(VaultError::PassphraseMismatch) }
 }
 
 /// Runs the command, without a shell, and takes its output without the newline at its end.
 fn run(command: &str) -> Result<Secret, VaultError> {
-    let failed = |why: &str| VaultError::PassphraseCommand { why: why.to_owned(), source: None };
+    let failed = |why: &str| VaultError::PassphraseCommand { reason: why.to_owned(), source: None };
     let words = shlex::split(command).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| failed("its words cannot be told apart; a quote may be missing"))?;
     let output = program::command(&words[0])
@@ -78,7 +82,7 @@ fn run(command: &str) -> Result<Secret, VaultError> {
         .stdin(Stdio::inherit())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| VaultError::PassphraseCommand { why: format!("{:?}", words[0]), source: Some(error) })?;
+        .map_err(|error| VaultError::PassphraseCommand { reason: format!("{:?}", words[0]), source: Some(error) })?;
     let printed = Zeroizing::new(output.stdout);
     if !output.status.success() {
         return Err(failed(&output.status.to_string()));

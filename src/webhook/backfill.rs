@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::event;
 use super::receive;
-use super::setup::Setup;
-use super::subscription::filled;
-use crate::api::{self, Input, Order};
+use super::settings::WebhookSettings;
+use super::subscription::fill_params;
+use crate::api::{self, ActionCall, Input};
 use crate::clock::Timestamp;
 use crate::connector::{Backfill, TimeUnit, Values};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
@@ -21,13 +21,13 @@ use crate::http::Response;
 use crate::jq::Expression;
 use crate::model::ConnectionName;
 use crate::runtime::App;
-use crate::signing::request::Request;
-use crate::signing::verify::Judged;
-use crate::store::{SubscriptionState, Taken};
+use crate::signing::request::WebhookRequest;
+use crate::signing::verify::ParsedRequest;
+use crate::store::{EventInsertResult, SubscriptionStatus};
 
 /// What is asked for.
 #[derive(Debug)]
-pub struct Wish<'a> {
+pub struct BackfillRequest<'a> {
     pub since: Timestamp,
     pub until: Timestamp,
     /// At most so many events that were not known.
@@ -40,38 +40,40 @@ pub struct Wish<'a> {
 
 /// An event that the vendor told of.
 #[derive(Debug)]
-pub struct Found {
-    pub event: event::Event,
+pub struct BackfilledEvent {
+    pub event: event::ParsedEvent,
     /// Absent where nothing was kept of it because that was not wanted.
-    pub taken: Option<Taken>,
-    pub known: bool,
+    pub inserted: Option<EventInsertResult>,
+    pub is_duplicate: bool,
 }
 
 #[derive(Debug, Error)]
 pub enum BackfillError {
     #[error("{connector} has no list of what {connection} missed that integ knows")]
-    None { connection: ConnectionName, connector: String },
+    Unsupported { connection: ConnectionName, connector: String },
     #[error("{connection} cannot be asked so: {problem}")]
-    Input { connection: ConnectionName, problem: String },
+    InvalidParameters { connection: ConnectionName, problem: String },
     #[error("the vendor knows what happened for {reach} only")]
-    TooFar { connection: ConnectionName, reach: String },
+    TooFarBack { connection: ConnectionName, reach: String },
     #[error("the list of {connection} is not where its connector says")]
-    Shape { connection: ConnectionName },
+    MalformedResponse { connection: ConnectionName },
 }
 
 impl Remedy for BackfillError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::None { connection, .. } => Diagnostic::new(Kind::NotFound, "no_backfill")
+            Self::Unsupported { connection, .. } => Diagnostic::new(Kind::NotFound, "no_backfill")
                 .hint(Hint::new("list what can be asked by hand:", format!("integ call {connection}")))
                 .connection(connection),
-            Self::Input { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
+            Self::InvalidParameters { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
                 .run(format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"))
                 .connection(connection),
-            Self::TooFar { connection, reach } => Diagnostic::new(Kind::Usage, "too_far_back")
+            Self::TooFarBack { connection, reach } => Diagnostic::new(Kind::Usage, "too_far_back")
                 .run(format!("integ webhook backfill {connection} --since {reach}"))
                 .connection(connection),
-            Self::Shape { connection } => Diagnostic::new(Kind::Failed, "vendor_answer").connection(connection),
+            Self::MalformedResponse { connection } => {
+                Diagnostic::new(Kind::Failed, "vendor_answer").connection(connection)
+            }
         }
     }
 }
@@ -84,27 +86,27 @@ impl Remedy for BackfillError {
 pub async fn backfill(
     app: &App,
     name: &ConnectionName,
-    wish: &Wish<'_>,
-    mut told: impl FnMut(&Found) -> Result<()>,
+    wish: &BackfillRequest<'_>,
+    mut told: impl FnMut(&BackfilledEvent) -> Result<()>,
 ) -> Result<()> {
-    let setup = Setup::of(app, name)?;
-    let none = || BackfillError::None { connection: name.clone(), connector: setup.connector.id.clone() };
+    let setup = WebhookSettings::load(app, name)?;
+    let none = || BackfillError::Unsupported { connection: name.clone(), connector: setup.connector.id.clone() };
     let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
     if let Some(reach) = rules.reach_secs
         && app.clock.now().as_second().saturating_sub(wish.since.as_second()) > i64::from(reach)
     {
-        let reach = crate::duration::show(std::time::Duration::from_secs(u64::from(reach)));
-        return Err(BackfillError::TooFar { connection: name.clone(), reach }.into());
+        let reach = crate::duration::format(std::time::Duration::from_secs(u64::from(reach)));
+        return Err(BackfillError::TooFarBack { connection: name.clone(), reach }.into());
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
     let mut left = wish.limit.unwrap_or(u64::MAX);
-    for input in asked(app, &setup, &rules, wish)? {
+    for input in build_inputs(app, &setup, &rules, wish)? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
-        let order = Order { connection: name, action: &rules.action, input: &input, key: None };
+        let order = ActionCall { connection: name, action: &rules.action, input: &input, idempotency_key: None };
         let page = async |response: &Response| -> Result<ControlFlow<()>> {
             let document = response.json().unwrap_or_default();
-            let shape = || BackfillError::Shape { connection: name.clone() };
+            let shape = || BackfillError::MalformedResponse { connection: name.clone() };
             if !response.is_success() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -123,11 +125,11 @@ pub async fn backfill(
                     continue;
                 }
                 let whole = match &rules.each {
-                    Some(_) => whole(app, &setup, &rules, &input, item).await?,
+                    Some(_) => fetch_full_event(app, &setup, &rules, &input, item).await?,
                     None => item.clone(),
                 };
-                for found in take(app, &setup, &rules, &expression, &whole, wish)? {
-                    left = left.saturating_sub(u64::from(!found.known));
+                for found in insert_event(app, &setup, &rules, &expression, &whole, wish)? {
+                    left = left.saturating_sub(u64::from(!found.is_duplicate));
                     told(&found)?;
                 }
             }
@@ -140,31 +142,36 @@ pub async fn backfill(
 }
 
 /// The parameters of each list to ask for: one for each subscription that makes a difference.
-fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<Vec<Input>> {
+fn build_inputs(
+    app: &App,
+    setup: &WebhookSettings,
+    rules: &Backfill,
+    wish: &BackfillRequest<'_>,
+) -> Result<Vec<Input>> {
     let (_, action) = api::find_action(&setup.connector, &rules.action)?;
     let mut lists: Vec<Input> = Vec::new();
     let mut problem = None;
     let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
-    let rows = rows.iter().filter(|row| row.state == SubscriptionState::Active).map(Some);
+    let rows = rows.iter().filter(|row| row.status == SubscriptionStatus::Active).map(Some);
     for row in rows.chain([None]) {
         if row.is_none() && !lists.is_empty() {
             break;
         }
         let mut values = setup.keys.values.clone();
-        offer(&mut values, wish);
+        add_values(&mut values, wish);
         if let Some(row) = row {
-            values.extend(&row.kept);
+            values.extend(&row.metadata);
         }
         let params = rules.params.iter().filter(|(name, _)| !wish.input.has(name));
         let params = params.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut input: Input = match filled(&params, &values) {
+        let mut input: Input = match fill_params(&params, &values) {
             Ok(input) => input,
             Err(why) => {
                 problem = Some(why);
                 continue;
             }
         };
-        let more = row.iter().flat_map(|row| &row.wanted.given).filter(|(name, _)| {
+        let more = row.iter().flat_map(|row| &row.request.params).filter(|(name, _)| {
             action.params.contains_key(*name) && !rules.params.contains_key(*name) && !wish.input.has(name)
         });
         input.values.extend(more.map(|(name, value)| (name.clone(), value.clone())));
@@ -178,12 +185,12 @@ fn asked(app: &App, setup: &Setup, rules: &Backfill, wish: &Wish<'_>) -> Result<
         }
     }
     match problem.filter(|_| lists.is_empty()) {
-        Some(problem) => Err(BackfillError::Input { connection: setup.name().clone(), problem }.into()),
+        Some(problem) => Err(BackfillError::InvalidParameters { connection: setup.name().clone(), problem }.into()),
         None => Ok(lists),
     }
 }
 
-fn offer(values: &mut Values, wish: &Wish<'_>) {
+fn add_values(values: &mut Values, wish: &BackfillRequest<'_>) {
     for (name, at) in [("since", wish.since), ("until", wish.until)] {
         values.set(name, &at.as_second().to_string());
         values.set(&format!("{name}_ms"), &at.as_millisecond().to_string());
@@ -193,30 +200,36 @@ fn offer(values: &mut Values, wish: &Wish<'_>) {
 }
 
 /// An item with all that the vendor knows of it.
-async fn whole(app: &App, setup: &Setup, rules: &Backfill, shared: &Input, item: &Value) -> Result<Value> {
+async fn fetch_full_event(
+    app: &App,
+    setup: &WebhookSettings,
+    rules: &Backfill,
+    shared: &Input,
+    item: &Value,
+) -> Result<Value> {
     let Some(each) = &rules.each else { return Ok(item.clone()) };
     let (_, action) = api::find_action(&setup.connector, &each.action)?;
     let of_item = each.params.iter().filter_map(|(name, at)| Some((name.clone(), at.find(item)?.clone())));
     let shared =
         shared.values.iter().filter(|(name, _)| action.params.contains_key(*name) && !each.params.contains_key(*name));
     let input = of_item.chain(shared.map(|(name, value)| (name.clone(), value.clone()))).collect();
-    let order = Order { connection: setup.name(), action: &each.action, input: &input, key: None };
+    let order = ActionCall { connection: setup.name(), action: &each.action, input: &input, idempotency_key: None };
     let done = api::call(app, &order).await?;
-    if let Some(class) = done.answer.class {
-        return Err(api::refused(&done.session, &each.action, class, &done.answer.response).into());
+    if let Some(class) = done.response.error_class {
+        return Err(api::refusal_error(&done.session, &each.action, class, &done.response.response).into());
     }
-    Ok(done.answer.response.json().unwrap_or_default())
+    Ok(done.response.response.json().unwrap_or_default())
 }
 
 /// Takes the events of an item.
-fn take(
+fn insert_event(
     app: &App,
-    setup: &Setup,
+    setup: &WebhookSettings,
     rules: &Backfill,
     expression: &Expression,
     item: &Value,
-    wish: &Wish<'_>,
-) -> Result<Vec<Found>> {
+    wish: &BackfillRequest<'_>,
+) -> Result<Vec<BackfilledEvent>> {
     let webhook = setup.rules()?;
     let events = app.store()?.events();
     let mut found = Vec::new();
@@ -224,9 +237,9 @@ fn take(
         if matches!(body.as_str(), "null" | "false" | "\"\"") {
             continue;
         }
-        let mut request = Request {
+        let mut request = WebhookRequest {
             method: "POST".to_owned(),
-            url: setup.url(setup.kept.port.unwrap_or(super::setup::DEFAULT_PORT))?.to_string(),
+            url: setup.url(setup.stored.port.unwrap_or(super::settings::DEFAULT_PORT))?.to_string(),
             headers: Vec::new(),
             body: body.into_bytes(),
         };
@@ -237,7 +250,7 @@ fn take(
             }
         }
         for (name, at) in &rules.headers {
-            if request.one(name).is_none()
+            if request.single_header(name).is_none()
                 && let Some(text) = at.text(item)
             {
                 request.set_header(name, &text);
@@ -250,26 +263,26 @@ fn take(
         }
         let Ok(document) = event::document(&webhook.event, &request) else { continue };
         let Ok(items) = event::items(&webhook.event, &document) else { continue };
-        let judged = Judged { request: &request, document: &document, items: &items };
-        if super::handshake::of(&webhook.handshakes, &judged).is_some() {
+        let judged = ParsedRequest { request: &request, document: &document, items: &items };
+        if super::handshake::find(&webhook.handshakes, &judged).is_some() {
             continue;
         }
-        let read = |(place, item)| event::read(&webhook.event, &judged, place, item, app.clock.precise());
-        let read: Vec<event::Event> = items.iter().enumerate().map(read).collect();
+        let read = |(place, item)| event::parse_event(&webhook.event, &judged, place, item, app.clock.now_millis());
+        let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
         if wish.dry_run {
             for event in read {
                 let known = events.find(setup.connection.id, &event.delivery_id)?.is_some();
-                found.push(Found { event, taken: None, known });
+                found.push(BackfilledEvent { event, inserted: None, is_duplicate: known });
             }
             continue;
         }
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
-        let delivery = receive::fetched(setup.connection.id, request, texts, app.clock.precise());
-        let taken = events.take(&[delivery])?.into_iter().flatten();
+        let delivery = receive::fetched(setup.connection.id, request, texts, app.clock.now_millis());
+        let taken = events.insert(&[delivery])?.into_iter().flatten();
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
-            let known = !matches!(taken, Taken::New(_));
-            Found { event, taken: Some(taken), known }
+            let known = !matches!(taken, EventInsertResult::New(_));
+            BackfilledEvent { event, inserted: Some(taken), is_duplicate: known }
         }));
     }
     Ok(found)

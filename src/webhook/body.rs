@@ -7,16 +7,16 @@ use std::io::Read;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
-use super::event::Unreadable;
-use crate::connector::Webhook;
-use crate::json::{self, Json, Type};
-use crate::signing::request::Request;
+use super::event::RequestParseError;
+use crate::connector::WebhookDefinition;
+use crate::json::{self, Json, JsonType};
+use crate::signing::request::WebhookRequest;
 
 /// Bytes that a body whose sender is known may have once it is decompressed.
-pub(super) const LARGEST_DECODED: usize = 64 * 1024 * 1024;
+pub(super) const MAX_DECODED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The same of a body that must be read before anything proves it.
-pub(super) const LARGEST_UNPROVEN: usize = 1024 * 1024;
+pub(super) const MAX_UNVERIFIED_BYTES: usize = 1024 * 1024;
 
 /// The content of a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub(super) enum Content<'r> {
 /// Decodes the body of a request.
 ///
 /// # Errors
-/// [`Unreadable::Large`] where it is larger than `most` bytes once it is decompressed.
-pub(super) fn content(request: &Request, most: usize) -> Result<Content<'_>, Unreadable> {
+/// [`RequestParseError::TooLarge`] where it is larger than `most` bytes once it is decompressed.
+pub(super) fn content(request: &WebhookRequest, most: usize) -> Result<Content<'_>, RequestParseError> {
     let Some(bytes) = decompressed(request, most)? else { return Ok(Content::Bytes(Cow::Borrowed(&request.body))) };
-    let content_type = request.one("content-type").unwrap_or_default();
+    let content_type = request.single_header("content-type").unwrap_or_default();
     let by_xml = declared_by_xml(&bytes);
     let charset = json::charset(content_type).or(by_xml.as_deref());
     Ok(match bytes {
@@ -46,13 +46,13 @@ pub(super) fn content(request: &Request, most: usize) -> Result<Content<'_>, Unr
 
 /// The JSON of a body letter by letter, where the event is that and no part of it: numbers keep their digits, and texts the
 /// escapes that no [`Value`] can hold.
-pub(super) fn exact_json(rules: &Webhook, request: &Request) -> Option<String> {
+pub(super) fn exact_json(rules: &WebhookDefinition, request: &WebhookRequest) -> Option<String> {
     if request.is_form() || rules.event.base64.is_some() || !rules.event.items.is_empty() {
         return None;
     }
-    let Ok(Content::Text(text)) = content(request, LARGEST_DECODED) else { return None };
-    let json = Json::check(&text).ok()?;
-    (json.kind() != Type::String).then(|| json.as_str().to_owned())
+    let Ok(Content::Text(text)) = content(request, MAX_DECODED_BYTES) else { return None };
+    let json = Json::validate(&text).ok()?;
+    (json.kind() != JsonType::String).then(|| json.as_str().to_owned())
 }
 
 /// The pairs of a form in their order. Names and values are in the form's character set, which few senders say: what is not
@@ -111,7 +111,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 }
 
 /// The body without its content encodings (RFC 9110 section 8.4); absent where one is not known, or the body is not in it.
-fn decompressed(request: &Request, most: usize) -> Result<Option<Cow<'_, [u8]>>, Unreadable> {
+fn decompressed(request: &WebhookRequest, most: usize) -> Result<Option<Cow<'_, [u8]>>, RequestParseError> {
     let named = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
     let codings: Vec<String> =
         named.flat_map(|(_, value)| value.split(',')).map(|coding| coding.trim().to_ascii_lowercase()).collect();
@@ -137,13 +137,13 @@ fn decompressed(request: &Request, most: usize) -> Result<Option<Cow<'_, [u8]>>,
 }
 
 /// All that a decoder gives; absent where its input is damaged.
-fn bounded(decoder: impl Read, most: usize) -> Result<Option<Vec<u8>>, Unreadable> {
+fn bounded(decoder: impl Read, most: usize) -> Result<Option<Vec<u8>>, RequestParseError> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     if decoder.take(limit).read_to_end(&mut bytes).is_err() {
         return Ok(None);
     }
-    if bytes.len() > most { Err(Unreadable::Large) } else { Ok(Some(bytes)) }
+    if bytes.len() > most { Err(RequestParseError::TooLarge) } else { Ok(Some(bytes)) }
 }
 
 /// The character set that an XML document declares.
@@ -179,9 +179,9 @@ mod tests {
 
     use super::*;
 
-    fn request(headers: &[(&str, &str)], body: &[u8]) -> Request {
+    fn request(headers: &[(&str, &str)], body: &[u8]) -> WebhookRequest {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Request { method: "POST".to_owned(), url: String::new(), headers, body: body.to_vec() }
+        WebhookRequest { method: "POST".to_owned(), url: String::new(), headers, body: body.to_vec() }
     }
 
     fn text(content_type: &str, body: &[u8]) -> String {
@@ -222,7 +222,7 @@ mod tests {
         for (coding, body) in bodies {
             let request = request(&[("Content-Encoding", coding)], &body);
             assert_eq!(content(&request, 600), Ok(Content::Text(Cow::Owned(plain.clone()))), "{coding}");
-            assert_eq!(content(&request, 599), Err(Unreadable::Large), "{coding}");
+            assert_eq!(content(&request, 599), Err(RequestParseError::TooLarge), "{coding}");
         }
         let sent = request(&[("Content-Encoding", "gzip")], plain.as_bytes());
         assert_eq!(

@@ -12,22 +12,22 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::event;
-use super::listen::Seen;
-use super::receive::{Target, payload};
-use crate::api::{self, Input, Order, SendError};
+use super::listen::ListenEvent;
+use super::receive::{ReceiveTarget, payload};
+use crate::api::{self, ActionCall, Input, SendError};
 use crate::clock::Stopwatch;
-use crate::connector::{Confirm, ErrorClass, Find, Pointer, Values, Webhook};
+use crate::connector::{ErrorClass, EventConfirmation, Pointer, ValueSelector, Values, WebhookDefinition};
 use crate::error::{Error, Kind};
 use crate::http::Response;
 use crate::model::ConnectionName;
 use crate::runtime::App;
-use crate::signing::request::Request;
-use crate::signing::verify::Judged;
-use crate::store::{EventId, EventProof, Kept, StoreError};
-use crate::vault::Opened;
+use crate::signing::request::WebhookRequest;
+use crate::signing::verify::ParsedRequest;
+use crate::store::{EventId, EventVerification, RawRequest, StoreError};
+use crate::vault::OpenVault;
 
 /// Events that are looked at together.
-const TOGETHER: u32 = 1024;
+const BATCH_SIZE: u32 = 1024;
 
 /// How long the vendor is left alone after it could not say: a second, and twice as long each time.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -41,11 +41,11 @@ const LATE: u32 = 5;
 
 /// What the vendor said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
-    Yes,
-    No(String),
+enum Confirmation {
+    Confirmed,
+    Mismatch(String),
     /// It knows of none, and may be late.
-    NotThere(String),
+    NotFound(String),
     /// It could not be asked.
     Unknown(String),
 }
@@ -53,25 +53,25 @@ enum Verdict {
 /// Asks about the events of one connection.
 pub(super) struct Confirmer<'a> {
     pub(super) app: &'a App,
-    pub(super) target: Arc<Target>,
-    pub(super) rules: Confirm,
-    pub(super) opened: Arc<Opened>,
+    pub(super) target: Arc<ReceiveTarget>,
+    pub(super) rules: EventConfirmation,
+    pub(super) opened: Arc<OpenVault>,
     /// Called when something has come.
-    pub(super) came: Arc<Notify>,
+    pub(super) event_arrived: Arc<Notify>,
     /// Called when something may be handled.
     pub(super) wake: Option<Arc<Notify>>,
-    pub(super) told: mpsc::Sender<Seen>,
+    pub(super) events: mpsc::Sender<ListenEvent>,
     /// Held so long as this asks: no second process does.
     pub(super) _lock: File,
 }
 
 /// How often one event was asked about, and when last.
-struct Tries {
+struct RetryState {
     number: u32,
     last: Stopwatch,
 }
 
-impl Tries {
+impl RetryState {
     /// How long to wait until it may be asked about again.
     fn left(&self) -> Duration {
         let wait = Duration::from_secs(1 << self.number.saturating_sub(1).min(10)).min(LONGEST_WAIT);
@@ -81,23 +81,27 @@ impl Tries {
 
 impl Confirmer<'_> {
     /// Asks until it is told to stop.
-    pub(super) async fn work(&self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let mut tries = HashMap::new();
         while !*stop.borrow() {
-            if let Err(error) = self.round(&mut tries, &stop).await {
+            if let Err(error) = self.confirm_due(&mut tries, &stop).await {
                 tracing::warn!("events of {} cannot be confirmed now: {error}", self.target.name);
             }
             tokio::select! {
-                () = self.came.notified() => {}
+                () = self.event_arrived.notified() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 _ = stop.changed() => {}
             }
         }
     }
 
-    async fn round(&self, tries: &mut HashMap<EventId, Tries>, stop: &watch::Receiver<bool>) -> Result<(), StoreError> {
+    async fn confirm_due(
+        &self,
+        tries: &mut HashMap<EventId, RetryState>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
         let connection = self.target.connection;
-        let unproved = self.with_store(move |opened| opened.store.events().unproved(connection, TOGETHER)).await?;
+        let unproved = self.with_store(move |opened| opened.store.events().unconfirmed(connection, BATCH_SIZE)).await?;
         tries.retain(|id, _| unproved.contains(id));
         for id in unproved {
             if *stop.borrow() {
@@ -106,25 +110,27 @@ impl Confirmer<'_> {
             if tries.get(&id).is_some_and(|tries| !tries.left().is_zero()) {
                 continue;
             }
-            let read = move |opened: &Opened| {
+            let read = move |opened: &OpenVault| {
                 let events = opened.store.events();
-                Ok((events.get(id)?, events.kept(id)?))
+                Ok((events.get(id)?, events.raw_request(id)?))
             };
             let (Some(event), Some(kept)) = self.with_store(read).await? else { continue };
-            let verdict = self.ask(&kept).await;
+            let verdict = self.confirm(&kept).await;
             let number = tries.get(&id).map_or(1, |tries| tries.number + 1);
-            tries.insert(id, Tries { number, last: Stopwatch::start() });
+            tries.insert(id, RetryState { number, last: Stopwatch::start() });
             let (proof, error) = match &verdict {
-                Verdict::Yes => (EventProof::Verified, None),
-                Verdict::No(why) => (EventProof::Refused, Some(why.clone())),
-                Verdict::NotThere(why) if number > LATE => (EventProof::Refused, Some(why.clone())),
-                Verdict::NotThere(why) | Verdict::Unknown(why) => (EventProof::Asking, Some(why.clone())),
+                Confirmation::Confirmed => (EventVerification::Verified, None),
+                Confirmation::Mismatch(why) => (EventVerification::Rejected, Some(why.clone())),
+                Confirmation::NotFound(why) if number > LATE => (EventVerification::Rejected, Some(why.clone())),
+                Confirmation::NotFound(why) | Confirmation::Unknown(why) => {
+                    (EventVerification::Unconfirmed, Some(why.clone()))
+                }
             };
             let noted = error.clone();
-            self.with_store(move |opened| opened.store.events().prove(id, proof, noted.as_deref())).await?;
-            if proof == EventProof::Asking {
+            self.with_store(move |opened| opened.store.events().set_verification(id, proof, noted.as_deref())).await?;
+            if proof == EventVerification::Unconfirmed {
                 // Who cannot be reached now is not asked about all the others.
-                if matches!(verdict, Verdict::Unknown(_)) && number > 1 {
+                if matches!(verdict, Confirmation::Unknown(_)) && number > 1 {
                     return Ok(());
                 }
                 continue;
@@ -132,40 +138,48 @@ impl Confirmer<'_> {
             if let Some(wake) = &self.wake {
                 wake.notify_one();
             }
-            let (connection, verified) = (self.target.name.clone(), proof == EventProof::Verified);
-            let _ = self.told.send(Seen::Confirmed { connection, id, kind: event.kind, verified, error }).await;
+            let (connection, verified) = (self.target.name.clone(), proof == EventVerification::Verified);
+            let _ =
+                self.events.send(ListenEvent::Confirmed { connection, id, kind: event.kind, verified, error }).await;
         }
         Ok(())
     }
 
-    async fn ask(&self, kept: &Kept) -> Verdict {
+    async fn confirm(&self, kept: &RawRequest) -> Confirmation {
         let values = self.target.keys.lock().unwrap_or_else(PoisonError::into_inner).values.clone();
         let input = match input(&self.rules, &self.target.rules, kept, &values) {
             Ok(input) => input,
-            Err(why) => return Verdict::No(why),
+            Err(why) => return Confirmation::Mismatch(why),
         };
-        let order = Order { connection: &self.target.name, action: &self.rules.action, input: &input, key: None };
-        let done = match api::attempt(self.app, &order).await {
+        let order = ActionCall {
+            connection: &self.target.name,
+            action: &self.rules.action,
+            input: &input,
+            idempotency_key: None,
+        };
+        let done = match api::try_call(self.app, &order).await {
             Ok(done) => done,
             // What the event says cannot even be asked about.
-            Err(SendError::Build(error)) if is_of_the_event(&error) => return Verdict::No(error.message()),
-            Err(error) => return Verdict::Unknown(Error::from(error).message()),
+            Err(SendError::Build(error)) if is_of_the_event(&error) => return Confirmation::Mismatch(error.message()),
+            Err(error) => return Confirmation::Unknown(Error::from(error).message()),
         };
-        match done.answer.class {
-            None => judge(&self.rules, &received(&self.target.rules, kept), &done.answer.response, &self.target.name),
+        match done.response.error_class {
+            None => {
+                compare(&self.rules, &received(&self.target.rules, kept), &done.response.response, &self.target.name)
+            }
             Some(ErrorClass::NotFound | ErrorClass::Fail) => {
-                Verdict::NotThere(format!("{} does not know the event", self.target.connector))
+                Confirmation::NotFound(format!("{} does not know the event", self.target.connector))
             }
             Some(class) => {
-                let error = api::refused(&done.session, &self.rules.action, class, &done.answer.response);
-                Verdict::Unknown(Error::from(error).message())
+                let error = api::refusal_error(&done.session, &self.rules.action, class, &done.response.response);
+                Confirmation::Unknown(Error::from(error).message())
             }
         }
     }
 
     async fn with_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Opened) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&OpenVault) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let opened = Arc::clone(&self.opened);
         let done = tokio::task::spawn_blocking(move || work(&opened)).await;
@@ -179,15 +193,20 @@ fn is_of_the_event(error: &Error) -> bool {
 }
 
 /// The event as it was received.
-fn received(rules: &Webhook, kept: &Kept) -> Value {
-    payload(rules, &Request::stored(kept), kept.item.as_deref())
+fn received(rules: &WebhookDefinition, kept: &RawRequest) -> Value {
+    payload(rules, &WebhookRequest::from_raw(kept), kept.batch_item.as_deref())
 }
 
 /// What the vendor is asked with.
-fn input(confirm: &Confirm, rules: &Webhook, kept: &Kept, values: &Values) -> Result<Input, String> {
-    let (request, item) = (Request::stored(kept), received(rules, kept));
+fn input(
+    confirm: &EventConfirmation,
+    rules: &WebhookDefinition,
+    kept: &RawRequest,
+    values: &Values,
+) -> Result<Input, String> {
+    let (request, item) = (WebhookRequest::from_raw(kept), received(rules, kept));
     let document = event::document(&rules.event, &request).unwrap_or_default();
-    let judged = Judged { request: &request, document: &document, items: std::slice::from_ref(&item) };
+    let judged = ParsedRequest { request: &request, document: &document, items: std::slice::from_ref(&item) };
     Ok(params(confirm, &judged, &item, values)?.into_iter().collect())
 }
 
@@ -196,8 +215,8 @@ fn input(confirm: &Confirm, rules: &Webhook, kept: &Kept, values: &Values) -> Re
 /// # Errors
 /// What the event or the connection lacks.
 pub(crate) fn params(
-    confirm: &Confirm,
-    judged: &Judged<'_>,
+    confirm: &EventConfirmation,
+    judged: &ParsedRequest<'_>,
     item: &Value,
     values: &Values,
 ) -> Result<Vec<(String, Value)>, String> {
@@ -214,27 +233,31 @@ pub(crate) fn params(
     of_request.chain(of_values).collect()
 }
 
-fn value_at(find: &Find, judged: &Judged<'_>, item: &Value) -> Option<Value> {
+fn value_at(find: &ValueSelector, judged: &ParsedRequest<'_>, item: &Value) -> Option<Value> {
     let place = |at: &Pointer, document: &Value| at.find(document).cloned();
     match (&find.at, &find.body) {
-        (Some(at), _) if find.fits(judged, item) => place(at, item),
-        (_, Some(at)) if find.fits(judged, item) => place(at, judged.document),
+        (Some(at), _) if find.matches(judged, item) => place(at, item),
+        (_, Some(at)) if find.matches(judged, item) => place(at, judged.document),
         _ => find.text(judged, item).map(Value::String),
     }
 }
 
-fn judge(confirm: &Confirm, event: &Value, response: &Response, name: &ConnectionName) -> Verdict {
-    let Some(answer) = response.json() else { return Verdict::Unknown(format!("the answer to {name} is not JSON")) };
+fn compare(confirm: &EventConfirmation, event: &Value, response: &Response, name: &ConnectionName) -> Confirmation {
+    let Some(answer) = response.json() else {
+        return Confirmation::Unknown(format!("the answer to {name} is not JSON"));
+    };
     for (at, wanted) in &confirm.holds {
         if !at.find(&answer).is_some_and(|found| wanted.contains(found)) {
-            return Verdict::No(format!("the vendor says {} at {at}", at.text(&answer).unwrap_or_default()));
+            return Confirmation::Mismatch(format!("the vendor says {} at {at}", at.text(&answer).unwrap_or_default()));
         }
     }
-    let Some(at) = &confirm.event else { return Verdict::Yes };
-    let Some(known) = at.find(&answer) else { return Verdict::Unknown(format!("the answer holds no event at {at}")) };
+    let Some(at) = &confirm.event else { return Confirmation::Confirmed };
+    let Some(known) = at.find(&answer) else {
+        return Confirmation::Unknown(format!("the answer holds no event at {at}"));
+    };
     match difference(event, known) {
-        None => Verdict::Yes,
-        Some(place) => Verdict::No(format!("the vendor's event says otherwise at \"{place}\"")),
+        None => Confirmation::Confirmed,
+        Some(place) => Confirmation::Mismatch(format!("the vendor's event says otherwise at \"{place}\"")),
     }
 }
 

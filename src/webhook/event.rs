@@ -13,19 +13,19 @@ use thiserror::Error;
 
 use super::body::{self, Content};
 use crate::clock::Timestamp;
-use crate::connector::{EqualBodies, EventShape, Find, TimeUnit};
+use crate::connector::{DuplicateBodyPolicy, EventSelectors, TimeUnit, ValueSelector};
 use crate::hex;
 use crate::json;
-use crate::signing::request::Request;
-use crate::signing::verify::Judged;
+use crate::signing::request::WebhookRequest;
+use crate::signing::verify::ParsedRequest;
 
 /// An event in integ's own terms.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub struct ParsedEvent {
     /// What the vendor knows the delivery by; a hash where it has no name for it.
     pub delivery_id: String,
     /// Whether the request names the delivery, or the connector says that equal bodies are one event.
-    pub named: bool,
+    pub has_stable_id: bool,
     pub kind: String,
     pub account: Option<String>,
     pub time: Option<Timestamp>,
@@ -34,24 +34,28 @@ pub struct Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Unreadable {
+pub enum RequestParseError {
     #[error("its list of events is not where the connector says")]
-    Items,
+    MissingItems,
     #[error("its body is too large once it is decompressed")]
-    Large,
+    TooLarge,
 }
 
 /// The document of a request: its JSON, its form as an object, null for an empty body, and any other text as a text. What is
 /// no text at all is an object whose `base64` holds it.
 ///
 /// # Errors
-/// [`Unreadable::Large`].
-pub fn document(shape: &EventShape, request: &Request) -> Result<Value, Unreadable> {
-    document_within(shape, request, body::LARGEST_DECODED)
+/// [`RequestParseError::TooLarge`].
+pub fn document(shape: &EventSelectors, request: &WebhookRequest) -> Result<Value, RequestParseError> {
+    document_within(shape, request, body::MAX_DECODED_BYTES)
 }
 
 /// The same of a body that may have so many bytes once it is decompressed.
-pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize) -> Result<Value, Unreadable> {
+pub(super) fn document_within(
+    shape: &EventSelectors,
+    request: &WebhookRequest,
+    most: usize,
+) -> Result<Value, RequestParseError> {
     if request.body.is_empty() {
         return Ok(Value::Null);
     }
@@ -60,7 +64,7 @@ pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize
         Content::Bytes(bytes) => return Ok(serde_json::json!({ "base64": STANDARD.encode(bytes) })),
     };
     let mut document = if request.is_form() {
-        let form = body::form_object(body::form(&text, request.one("content-type").unwrap_or_default()));
+        let form = body::form_object(body::form(&text, request.single_header("content-type").unwrap_or_default()));
         let field = shape.form_field.as_ref().and_then(|name| form.get(name)?.as_str());
         field.and_then(|text| json::parse(text).ok()).unwrap_or(Value::Object(form))
     } else {
@@ -70,9 +74,9 @@ pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize
     if let Some(at) = &shape.base64
         && let Some(text) = at.text(&document)
         && let Ok(bytes) = STANDARD.decode(text)
-        && let Ok(inner) = json::read(&bytes, None)
+        && let Ok(inner) = json::parse_bytes(&bytes, None)
     {
-        at.put(&mut document, inner);
+        at.set(&mut document, inner);
     }
     Ok(document)
 }
@@ -80,52 +84,59 @@ pub(super) fn document_within(shape: &EventShape, request: &Request, most: usize
 /// The events of a document.
 ///
 /// # Errors
-/// [`Unreadable::Items`].
-pub fn items<'d>(shape: &EventShape, document: &'d Value) -> Result<Cow<'d, [Value]>, Unreadable> {
+/// [`RequestParseError::MissingItems`].
+pub fn items<'d>(shape: &EventSelectors, document: &'d Value) -> Result<Cow<'d, [Value]>, RequestParseError> {
     let mut found = Cow::Borrowed(slice::from_ref(document));
     for at in &shape.items {
-        let lists = found.iter().map(|item| at.find(item).and_then(Value::as_array).ok_or(Unreadable::Items));
+        let lists =
+            found.iter().map(|item| at.find(item).and_then(Value::as_array).ok_or(RequestParseError::MissingItems));
         found = lists.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().cloned().collect();
     }
     Ok(found)
 }
 
 /// RFC 3339; without an offset it is UTC.
-fn date(text: &str) -> Option<Timestamp> {
+fn parse_time(text: &str) -> Option<Timestamp> {
     let civil = || Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     text.parse().ok().or_else(civil)
 }
 
 /// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
-pub fn read(shape: &EventShape, judged: &Judged<'_>, place: usize, item: &Value, received: Timestamp) -> Event {
-    let ids: Vec<&Find> = shape.id.iter().collect();
-    read_by(shape, &Ids { places: &ids, moment: "" }, judged, place, item, received)
-}
-
-/// How the delivery of an event is identified.
-pub(super) struct Ids<'a> {
-    /// The places that its id is read from.
-    pub(super) places: &'a [&'a Find],
-    /// What tells two requests apart that name no delivery and have the same body: the time that is signed, else the time at
-    /// which it came. Empty where equal bodies are to have one id.
-    pub(super) moment: &'a str,
-}
-
-/// The same, by these ids.
-pub(super) fn read_by(
-    shape: &EventShape,
-    ids: &Ids<'_>,
-    judged: &Judged<'_>,
+pub fn parse_event(
+    shape: &EventSelectors,
+    judged: &ParsedRequest<'_>,
     place: usize,
     item: &Value,
     received: Timestamp,
-) -> Event {
-    let text = |places: &[Find]| places.iter().find_map(|find| find.text(judged, item));
-    let part = |find: &&Find| match find.received {
-        true => find.fits(judged, item).then(|| received.as_second().to_string()),
+) -> ParsedEvent {
+    let ids: Vec<&ValueSelector> = shape.id.iter().collect();
+    parse_event_with(shape, &DeliveryIdSource { sources: &ids, timestamp: "" }, judged, place, item, received)
+}
+
+/// How the delivery of an event is identified.
+pub(super) struct DeliveryIdSource<'a> {
+    /// The places that its id is read from.
+    pub(super) sources: &'a [&'a ValueSelector],
+    /// What tells two requests apart that name no delivery and have the same body: the time that is signed, else the time at
+    /// which it came. Empty where equal bodies are to have one id.
+    pub(super) timestamp: &'a str,
+}
+
+/// The same, by these ids.
+pub(super) fn parse_event_with(
+    shape: &EventSelectors,
+    ids: &DeliveryIdSource<'_>,
+    judged: &ParsedRequest<'_>,
+    place: usize,
+    item: &Value,
+    received: Timestamp,
+) -> ParsedEvent {
+    let text = |places: &[ValueSelector]| places.iter().find_map(|find| find.text(judged, item));
+    let part = |find: &&ValueSelector| match find.received {
+        true => find.matches(judged, item).then(|| received.as_second().to_string()),
         false => find.text(judged, item),
     };
-    let joined = |parts: &[&Find], separator: &str| {
+    let joined = |parts: &[&ValueSelector], separator: &str| {
         let mut found: Vec<String> = parts.iter().filter_map(part).collect();
         // Some vendors say the same in two places, of which older versions have one.
         found.dedup();
@@ -140,7 +151,7 @@ pub(super) fn read_by(
             TimeUnit::Date => None,
         }
         // A newer version of a vendor's events may write dates where the older one has numbers.
-        .or_else(|| date(&text))
+        .or_else(|| parse_time(&text))
     });
     let kind = joined(&shape.kind.iter().collect::<Vec<_>>(), ".").unwrap_or_else(|| "event".to_owned());
     // What is equal within a body is not one event, nor are equal bodies at two times, unless the connector says so. What
@@ -150,15 +161,15 @@ pub(super) fn read_by(
         for part in [kind.as_bytes(), &[0], place.to_string().as_bytes(), &[0], &judged.request.body] {
             context.update(part);
         }
-        if shape.equal_bodies == EqualBodies::Each && !ids.moment.is_empty() {
+        if shape.equal_bodies == DuplicateBodyPolicy::Each && !ids.timestamp.is_empty() {
             context.update(&[0]);
-            context.update(ids.moment.as_bytes());
+            context.update(ids.timestamp.as_bytes());
         }
         format!("sha256:{}", hex::encode(context.finish().as_ref()))
     };
-    let id = joined(ids.places, ":");
-    Event {
-        named: id.is_some() || shape.equal_bodies == EqualBodies::One,
+    let id = joined(ids.sources, ":");
+    ParsedEvent {
+        has_stable_id: id.is_some() || shape.equal_bodies == DuplicateBodyPolicy::One,
         delivery_id: id.unwrap_or_else(hash),
         kind,
         account: text(&shape.account),

@@ -9,27 +9,27 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use super::answers::HandlerAnswer;
 use super::body::{self, Content};
+use super::handler_responses::HandlerResponse;
 use super::receive::payload;
-use super::send::Sender;
+use super::send::WebhookSender;
 use super::view::EventView;
 use crate::config::Config;
-use crate::connector::Webhook;
+use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
 use crate::jq::Expression;
 use crate::json;
 use crate::model::matches_type;
 use crate::program::{self, ProgramError};
-use crate::signing::request::Request;
-use crate::store::{Kept, StoredEvent};
-use crate::sync::push::{Pusher, Told};
+use crate::signing::request::WebhookRequest;
+use crate::store::{RawRequest, StoredEvent};
+use crate::sync::ingest::{EventIngest, IngestResult};
 
 /// How long a handler may take over one event.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of what a command prints that can be an answer.
-const MOST_PRINTED: usize = 1024 * 1024;
+const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// What the user wants done, and with which events.
 #[derive(Debug)]
@@ -40,21 +40,21 @@ pub struct Handlers {
     /// What it tells of a stream goes into the store.
     pub sync: bool,
     /// What the command prints, or the receiver answers, is the answer to the service.
-    pub answers: bool,
-    pub choice: Choice,
-    sender: Sender,
+    pub returns_response: bool,
+    pub selection: EventSelection,
+    sender: WebhookSender,
 }
 
 /// Which events are shown and handled; all where nothing is said.
 #[derive(Debug, Default)]
-pub struct Choice {
-    pub kinds: Vec<String>,
+pub struct EventSelection {
+    pub types: Vec<String>,
     pub filter: Option<Expression>,
 }
 
 /// One of the handlers; the number is its bit in what is kept of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum HandlerStep {
     Append = 1,
     Exec = 2,
     Forward = 4,
@@ -63,15 +63,15 @@ enum Step {
 
 /// What became of an event that did not fail.
 #[derive(Debug)]
-pub(super) enum Handled {
+pub(super) enum HandleOutcome {
     /// With what is to be answered, where the user wants that.
-    Done(Option<HandlerAnswer>),
+    Done(Option<HandlerResponse>),
     /// Nobody listens where it is to be sent on: that is no failure of this event's. What else is to be done was done.
     Unreachable(HandleError),
     /// It is not one of those that the user wants.
-    NotChosen,
+    Filtered,
     /// The stream is being synced by another process: nothing was done yet.
-    NotNow,
+    Deferred,
 }
 
 #[derive(Debug, Error)]
@@ -88,24 +88,24 @@ pub enum HandleError {
     Sync(String),
 }
 
-impl Choice {
-    pub fn admits(&self, event: &Value) -> bool {
+impl EventSelection {
+    pub fn matches(&self, event: &Value) -> bool {
         let kind = event["type"].as_str().unwrap_or_default();
-        let named = self.kinds.is_empty() || self.kinds.iter().any(|known| matches_type(known, kind));
-        named && self.filter.as_ref().is_none_or(|filter| filter.admits(event))
+        let named = self.types.is_empty() || self.types.iter().any(|known| matches_type(known, kind));
+        named && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
     }
 }
 
 impl Handlers {
-    pub fn new(config: &Config, choice: Choice) -> Self {
+    pub fn new(config: &Config, choice: EventSelection) -> Self {
         Self {
             exec: None,
             forward: None,
             append: None,
             sync: false,
-            answers: false,
-            choice,
-            sender: Sender::new(config, TIMEOUT),
+            returns_response: false,
+            selection: choice,
+            sender: WebhookSender::new(config, TIMEOUT),
         }
     }
 
@@ -121,40 +121,40 @@ impl Handlers {
     pub(super) async fn handle(
         &self,
         event: &StoredEvent,
-        kept: &Kept,
-        rules: &Webhook,
-        pusher: Option<&Pusher<'_>>,
+        kept: &RawRequest,
+        rules: &WebhookDefinition,
+        pusher: Option<&EventIngest<'_>>,
         done: &mut u32,
-    ) -> Result<Handled, HandleError> {
-        let request = Request::stored(kept);
-        let payload = payload(rules, &request, kept.item.as_deref());
+    ) -> Result<HandleOutcome, HandleError> {
+        let request = WebhookRequest::from_raw(kept);
+        let payload = payload(rules, &request, kept.batch_item.as_deref());
         let document = EventView::stored(event, Some(&payload)).document();
-        if !self.choice.admits(&document) {
-            return Ok(Handled::NotChosen);
+        if !self.selection.matches(&document) {
+            return Ok(HandleOutcome::Filtered);
         }
         let exact = body::exact_json(rules, &request);
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
         // First, so that a program that is run finds what it told of in the store.
-        for step in [Step::Sync, Step::Append, Step::Exec, Step::Forward] {
+        for step in [HandlerStep::Sync, HandlerStep::Append, HandlerStep::Exec, HandlerStep::Forward] {
             if *done & step as u32 != 0 {
                 continue;
             }
             let result = match step {
-                Step::Sync => match sync(pusher, event, &payload).await {
-                    Ok(Told::Busy) => return Ok(Handled::NotNow),
-                    Ok(Told::Done) => Ok(()),
+                HandlerStep::Sync => match sync(pusher, event, &payload).await {
+                    Ok(IngestResult::RetryLater) => return Ok(HandleOutcome::Deferred),
+                    Ok(IngestResult::Done) => Ok(()),
                     Err(error) => Err(error),
                 },
-                Step::Append => self.append(&line(&document, exact.as_deref())),
-                Step::Exec => self
+                HandlerStep::Append => self.append(&line(&document, exact.as_deref())),
+                HandlerStep::Exec => self
                     .exec(event, kept, &input(&request, kept, &payload, exact.as_deref()))
                     .await
                     .map(|answered| answer = answered),
                 // A batch is one request: it is sent on once.
-                Step::Forward if kept.first => {
+                HandlerStep::Forward if kept.is_first_of_request => {
                     self.forward(&request).await.map(|answered| answer = answered.or(answer.take()))
                 }
-                Step::Forward => Ok(()),
+                HandlerStep::Forward => Ok(()),
             };
             match result {
                 Ok(()) => *done |= step as u32,
@@ -166,8 +166,8 @@ impl Handlers {
         }
         match (failed, unreachable) {
             (Some(error), _) => Err(error),
-            (None, Some(error)) => Ok(Handled::Unreachable(error)),
-            (None, None) => Ok(Handled::Done(answer)),
+            (None, Some(error)) => Ok(HandleOutcome::Unreachable(error)),
+            (None, None) => Ok(HandleOutcome::Done(answer)),
         }
     }
 
@@ -177,43 +177,52 @@ impl Handlers {
     }
 
     /// Runs the command with the payload on its stdin; what it printed is the answer, where one is wanted.
-    async fn exec(&self, event: &StoredEvent, kept: &Kept, input: &[u8]) -> Result<Option<HandlerAnswer>, HandleError> {
+    async fn exec(
+        &self,
+        event: &StoredEvent,
+        kept: &RawRequest,
+        input: &[u8],
+    ) -> Result<Option<HandlerResponse>, HandleError> {
         let Some(command) = &self.exec else { return Ok(None) };
         let variables = variables(event, kept);
-        if !self.answers {
+        if !self.returns_response {
             program::run(command, TIMEOUT, variables, input).await?;
             return Ok(None);
         }
-        let printed = program::output(command, TIMEOUT, variables, input, MOST_PRINTED).await?;
+        let printed = program::output(command, TIMEOUT, variables, input, MAX_OUTPUT_BYTES).await?;
         let body = String::from_utf8_lossy(&printed).into_owned();
-        Ok((!body.is_empty()).then_some(HandlerAnswer { status: 200, content_type: None, body }))
+        Ok((!body.is_empty()).then_some(HandlerResponse { status: 200, content_type: None, body }))
     }
 
-    async fn forward(&self, request: &Request) -> Result<Option<HandlerAnswer>, HandleError> {
+    async fn forward(&self, request: &WebhookRequest) -> Result<Option<HandlerResponse>, HandleError> {
         let Some(url) = &self.forward else { return Ok(None) };
         let answer = self.sender.send(url, request).await?;
         if answer.is_success() {
             let body = String::from_utf8_lossy(&answer.response.body).into_owned();
             let content_type = answer.response.header("content-type").map(str::to_owned);
-            return Ok(self.answers.then_some(HandlerAnswer { status: answer.status, content_type, body }));
+            return Ok(self.returns_response.then_some(HandlerResponse { status: answer.status, content_type, body }));
         }
         let url = crate::http::redact_url(url, &[]);
         Err(HandleError::Status { url, status: answer.status })
     }
 }
 
-async fn sync(pusher: Option<&Pusher<'_>>, event: &StoredEvent, payload: &Value) -> Result<Told, HandleError> {
-    let Some(pusher) = pusher else { return Ok(Told::Done) };
-    pusher.tell(event, payload).await.map_err(|error| HandleError::Sync(error.message()))
+async fn sync(
+    pusher: Option<&EventIngest<'_>>,
+    event: &StoredEvent,
+    payload: &Value,
+) -> Result<IngestResult, HandleError> {
+    let Some(pusher) = pusher else { return Ok(IngestResult::Done) };
+    pusher.ingest(event, payload).await.map_err(|error| HandleError::Sync(error.message()))
 }
 
 /// Returns what a command gets on stdin: JSON as the service wrote it, text as it is, and anything else byte for byte.
-fn input(request: &Request, kept: &Kept, payload: &Value, exact: Option<&str>) -> Vec<u8> {
+fn input(request: &WebhookRequest, kept: &RawRequest, payload: &Value, exact: Option<&str>) -> Vec<u8> {
     if let Some(exact) = exact {
         return exact.as_bytes().to_vec();
     }
-    match (body::content(request, body::LARGEST_DECODED), payload) {
-        (Ok(Content::Bytes(bytes)), _) if kept.item.is_none() => bytes.into_owned(),
+    match (body::content(request, body::MAX_DECODED_BYTES), payload) {
+        (Ok(Content::Bytes(bytes)), _) if kept.batch_item.is_none() => bytes.into_owned(),
         (_, Value::String(text)) => text.clone().into_bytes(),
         (_, other) => other.to_string().into_bytes(),
     }
@@ -242,7 +251,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 }
 
 /// What a program is told beside the payload; no secret is among it.
-fn variables(event: &StoredEvent, kept: &Kept) -> Vec<(String, String)> {
+fn variables(event: &StoredEvent, kept: &RawRequest) -> Vec<(String, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let time = event.occurred_at.unwrap_or(event.received_at).to_string();
     let values = [

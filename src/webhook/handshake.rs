@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::connector::{Handshake, Values};
 use crate::secret::Secret;
-use crate::signing::verify::{Judged, same};
+use crate::signing::verify::{ParsedRequest, constant_time_eq};
 
 /// What a handshake is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HandshakeResponse {
     pub status: u16,
     pub content_type: &'static str,
     pub body: String,
@@ -17,16 +17,16 @@ pub struct Answer {
 }
 
 /// The handshake that a request is.
-pub fn of<'h>(handshakes: &'h [Handshake], judged: &Judged<'_>) -> Option<&'h Handshake> {
-    handshakes.iter().find(|handshake| handshake.when.holds(judged.request, judged.document))
+pub fn find<'h>(handshakes: &'h [Handshake], judged: &ParsedRequest<'_>) -> Option<&'h Handshake> {
+    handshakes.iter().find(|handshake| handshake.when.matches(judged.request, judged.document))
 }
 
 /// The answer to it. Pure: what is captured is kept by the caller.
-pub fn answer(handshake: &Handshake, judged: &Judged<'_>, values: &Values) -> Answer {
-    let empty = |status| Answer { status, content_type: "text/plain", body: String::new(), captured: None };
+pub fn answer(handshake: &Handshake, judged: &ParsedRequest<'_>, values: &Values) -> HandshakeResponse {
+    let empty = |status| HandshakeResponse { status, content_type: "text/plain", body: String::new(), captured: None };
     for (name, want) in &handshake.check {
         let right = match (judged.request.query(name), want.fill(values)) {
-            (Some(given), Ok(want)) => !want.is_empty() && same(given.as_bytes(), want.as_bytes()),
+            (Some(given), Ok(want)) => !want.is_empty() && constant_time_eq(given.as_bytes(), want.as_bytes()),
             _ => false,
         };
         if !right {
@@ -41,5 +41,5 @@ pub fn answer(handshake: &Handshake, judged: &Judged<'_>, values: &Values) -> An
         (None, Some(document)) => ("application/json", document.to_string()),
         (None, None) => ("text/plain; charset=utf-8", String::new()),
     };
-    Answer { content_type, body, captured, ..empty(handshake.status) }
+    HandshakeResponse { content_type, body, captured, ..empty(handshake.status) }
 }

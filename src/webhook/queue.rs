@@ -7,46 +7,46 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::answers::{Answers, HandlerAnswer};
-use super::handle::{HandleError, Handled, Handlers};
-use super::listen::Seen;
+use super::handle::{HandleError, HandleOutcome, Handlers};
+use super::handler_responses::{HandlerResponse, HandlerResponses};
+use super::listen::ListenEvent;
 use crate::clock::{self, Clock};
-use crate::connector::Webhook;
+use crate::connector::WebhookDefinition;
 use crate::error::on_one_line;
 use crate::files;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
-use crate::store::{Ended, EventId, EventStatus, Kept, StoreError, StoredEvent, Waiting};
-use crate::sync::push::Pusher;
-use crate::vault::Opened;
+use crate::store::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoreError, StoredEvent};
+use crate::sync::ingest::EventIngest;
+use crate::vault::OpenVault;
 
 /// What another process brings back, or has failed, is seen after so long.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events that are read at once.
-const TOGETHER: u32 = 64;
+const BATCH_SIZE: u32 = 64;
 
 /// The first wait after a failure; each further one is twice the last.
 const FIRST_WAIT_SECS: u64 = 1;
-const LONGEST_WAIT_SECS: u64 = 300;
+const MAX_WAIT_SECS: u64 = 300;
 
 /// The queue of one connection.
-pub(super) struct Queue<'a> {
+pub(super) struct HandlerQueue<'a> {
     pub(super) connection: ConnectionId,
     pub(super) name: ConnectionName,
-    pub(super) rules: Webhook,
-    pub(super) opened: Arc<Opened>,
+    pub(super) rules: WebhookDefinition,
+    pub(super) opened: Arc<OpenVault>,
     pub(super) clock: Clock,
     pub(super) handlers: &'a Handlers,
-    pub(super) pusher: Option<Pusher<'a>>,
-    pub(super) most_attempts: u32,
+    pub(super) pusher: Option<EventIngest<'a>>,
+    pub(super) max_attempts: u32,
     /// Called when something has come.
     pub(super) wake: Arc<Notify>,
-    pub(super) told: mpsc::Sender<Seen>,
+    pub(super) events: mpsc::Sender<ListenEvent>,
     /// Where answers go that services wait for.
-    pub(super) answers: Option<Arc<Answers>>,
+    pub(super) answers: Option<Arc<HandlerResponses>>,
     /// How often in a row nobody was there to send an event to.
-    pub(super) unreached: Cell<u32>,
+    pub(super) unreachable_count: Cell<u32>,
     /// Held so long as this handles the connection's events: no second process does.
     pub(super) _lock: File,
 }
@@ -63,19 +63,19 @@ pub(super) fn lock(app: &App, work: &str, connection: ConnectionId) -> std::io::
     }
 }
 
-impl Queue<'_> {
+impl HandlerQueue<'_> {
     /// Handles until it is told to stop; what is begun is finished.
-    pub(super) async fn work(&self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            let until = match self.round(&stop).await {
+            let until = match self.process_due(&stop).await {
                 Ok(until) => until,
                 Err(error) => {
                     tracing::warn!("events of {} cannot be handled now: {error}", self.name);
                     None
                 }
             };
-            let is_paused = self.unreached.get() > 0;
-            let wait = until.map_or(LOOK_AGAIN, |until| if is_paused { until } else { until.min(LOOK_AGAIN) });
+            let is_paused = self.unreachable_count.get() > 0;
+            let wait = until.map_or(POLL_INTERVAL, |until| if is_paused { until } else { until.min(POLL_INTERVAL) });
             tokio::select! {
                 () = self.wake.notified(), if !is_paused => {}
                 () = tokio::time::sleep(wait) => {}
@@ -85,18 +85,18 @@ impl Queue<'_> {
     }
 
     /// Handles what is due, and says how long the next one still waits.
-    async fn round(&self, stop: &watch::Receiver<bool>) -> Result<Option<Duration>, StoreError> {
+    async fn process_due(&self, stop: &watch::Receiver<bool>) -> Result<Option<Duration>, StoreError> {
         loop {
-            let waiting = self.with_store(|opened, id| opened.store.events().waiting(id, TOGETHER)).await?;
+            let waiting = self.with_store(|opened, id| opened.store.events().queued(id, BATCH_SIZE)).await?;
             if waiting.is_empty() {
                 return Ok(None);
             }
             for waiting in waiting {
                 // It keeps its place until the vendor has said whether it sent it.
-                if !waiting.proof.may_be_handled() {
+                if !waiting.verification.is_trusted() {
                     return Ok(None);
                 }
-                let now = self.clock.precise();
+                let now = self.clock.now_millis();
                 let due_at = clock::due_at(waiting.due_at, wait_after(waiting.attempts), now);
                 if due_at > now {
                     let millis = due_at.as_millisecond() - now.as_millisecond();
@@ -105,9 +105,9 @@ impl Queue<'_> {
                 if *stop.borrow() {
                     return Ok(None);
                 }
-                let was_done = self.one(waiting).await?;
-                if self.unreached.get() > 0 {
-                    return Ok(Some(pause_after(self.unreached.get())));
+                let was_done = self.process(waiting).await?;
+                if self.unreachable_count.get() > 0 {
+                    return Ok(Some(pause_after(self.unreachable_count.get())));
                 }
                 if !was_done {
                     break;
@@ -117,84 +117,90 @@ impl Queue<'_> {
     }
 
     /// Whether the next one may follow: one that failed holds up those behind it.
-    async fn one(&self, waiting: Waiting) -> Result<bool, StoreError> {
-        let read = move |opened: &Opened, _| {
+    async fn process(&self, waiting: QueuedEvent) -> Result<bool, StoreError> {
+        let read = move |opened: &OpenVault, _| {
             let events = opened.store.events();
-            Ok((events.get(waiting.id)?, events.kept(waiting.id)?))
+            Ok((events.get(waiting.id)?, events.raw_request(waiting.id)?))
         };
-        let (Some(event), Some(kept)): (Option<StoredEvent>, Option<Kept>) = self.with_store(read).await? else {
+        let (Some(event), Some(kept)): (Option<StoredEvent>, Option<RawRequest>) = self.with_store(read).await? else {
             return Ok(true);
         };
-        let mut done = waiting.done;
+        let mut done = waiting.completed_handlers;
         let pusher = self.pusher.as_ref();
         let result = self.handlers.handle(&event, &kept, &self.rules, pusher, &mut done).await;
-        if matches!(result, Ok(Handled::NotNow)) {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        if matches!(result, Ok(HandleOutcome::Deferred)) {
+            tokio::time::sleep(POLL_INTERVAL).await;
             return Ok(false);
         }
         let result = match result {
-            Ok(Handled::Unreachable(error)) => {
+            Ok(HandleOutcome::Unreachable(error)) => {
                 self.answer(event.id, None);
-                self.pause(&event, done, &error).await?;
+                self.postpone(&event, done, &error).await?;
                 return Ok(false);
             }
             result => result,
         };
-        if self.unreached.replace(0) > 0 {
-            let _ = self.told.send(Seen::Resumed { connection: self.name.clone() }).await;
+        if self.unreachable_count.replace(0) > 0 {
+            let _ = self.events.send(ListenEvent::Resumed { connection: self.name.clone() }).await;
         }
         let attempts = waiting.attempts.saturating_add(1);
-        let chosen = !matches!(result, Ok(Handled::NotChosen));
+        let chosen = !matches!(result, Ok(HandleOutcome::Filtered));
         let (error, answer) = match result {
-            Ok(Handled::Done(answer)) => (None, answer),
+            Ok(HandleOutcome::Done(answer)) => (None, answer),
             Ok(_) => (None, None),
             Err(error) => (Some(on_one_line(&error)), None),
         };
         let status = match &error {
             None => EventStatus::Processed,
-            Some(_) if attempts >= self.most_attempts => EventStatus::Dead,
+            Some(_) if attempts >= self.max_attempts => EventStatus::Dead,
             Some(_) => EventStatus::Failed,
         };
         let due_at = (status == EventStatus::Failed).then(|| {
-            let now = self.clock.precise();
+            let now = self.clock.now_millis();
             now.checked_add(wait_after(attempts)).unwrap_or(now)
         });
-        let ended = Ended { id: event.id, status, due_at, error: error.clone(), done };
+        let ended = AttemptResult { id: event.id, status, due_at, error: error.clone(), completed_handlers: done };
         // What was handled must be known to be, or it would be handled again.
         while let Err(failure) = self
             .with_store({
                 let ended = ended.clone();
-                move |opened, _| opened.store.events().record(std::slice::from_ref(&ended))
+                move |opened, _| opened.store.events().record_attempts(std::slice::from_ref(&ended))
             })
             .await
         {
             tracing::warn!("the end of event {} cannot be noted yet: {failure}", event.id.0);
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        let seen =
-            Seen::Handled { connection: self.name.clone(), id: event.id, kind: event.kind, status, attempts, error };
+        let seen = ListenEvent::Handled {
+            connection: self.name.clone(),
+            id: event.id,
+            kind: event.kind,
+            status,
+            attempts,
+            error,
+        };
         self.answer(waiting.id, answer);
         if chosen {
-            let _ = self.told.send(seen).await;
+            let _ = self.events.send(seen).await;
         }
         Ok(status != EventStatus::Failed)
     }
 
-    fn answer(&self, event: EventId, answer: Option<HandlerAnswer>) {
+    fn answer(&self, event: EventId, answer: Option<HandlerResponse>) {
         if let Some(answers) = &self.answers {
-            answers.give(event, answer);
+            answers.put(event, answer);
         }
     }
 
     /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
-    async fn pause(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
+    async fn postpone(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
         let (id, error) = (event.id, on_one_line(error));
         let noted = error.clone();
-        self.with_store(move |opened, _| opened.store.events().pause(id, done, &noted)).await?;
-        let unreached = self.unreached.get().saturating_add(1);
-        self.unreached.set(unreached);
+        self.with_store(move |opened, _| opened.store.events().record_progress(id, done, &noted)).await?;
+        let unreached = self.unreachable_count.get().saturating_add(1);
+        self.unreachable_count.set(unreached);
         if unreached == 1 {
-            let _ = self.told.send(Seen::Paused { connection: self.name.clone(), id, error }).await;
+            let _ = self.events.send(ListenEvent::Paused { connection: self.name.clone(), id, error }).await;
         }
         Ok(())
     }
@@ -202,7 +208,7 @@ impl Queue<'_> {
     /// The store blocks; the requests go on meanwhile.
     async fn with_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Opened, ConnectionId) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&OpenVault, ConnectionId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (opened, id) = (Arc::clone(&self.opened), self.connection);
         let done = tokio::task::spawn_blocking(move || work(&opened, id)).await;
@@ -219,7 +225,7 @@ fn pause_after(unreached: u32) -> Duration {
 /// How long an event waits that has failed so often; one that has just come does not wait. Pure.
 fn wait_after(attempts: u32) -> Duration {
     let doubled = attempts.checked_sub(1).map_or(0, |failures| FIRST_WAIT_SECS.saturating_mul(1 << failures.min(16)));
-    Duration::from_secs(doubled.min(LONGEST_WAIT_SECS))
+    Duration::from_secs(doubled.min(MAX_WAIT_SECS))
 }
 
 #[cfg(test)]

@@ -11,22 +11,25 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
-use super::event::Unreadable;
-use super::inbox::{Inbox, NotTaken};
-use super::trust::TrustStore;
-use super::{body, event, fetch, handshake};
+use super::event::RequestParseError;
+use super::event_writer::{EventWriteError, EventWriter};
+use super::verification_keys::VerificationKeyStore;
+use super::{body, event, fetch_keys, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
-use crate::connector::{Condition, Covered, Handshake, Scheme, Webhook};
-use crate::http::serve::{LARGEST_BODY, Unread};
+use crate::connector::{Condition, Handshake, SignatureAlgorithm, SignedPart, WebhookDefinition};
+use crate::http::serve::{BodyReadError, MAX_BODY_BYTES};
 use crate::http::{self, Route};
 use crate::model::{ConnectionId, ConnectionName};
 use crate::secret::Secret;
-use crate::signing::request::{Request, capped, public_query};
-use crate::signing::verify::{Judged, Keys, Refused, Trust, proof_at, same, signed_digest, signed_moment, verify};
-use crate::store::{Delivery, EventProof, NewEvent, Taken};
+use crate::signing::request::{WebhookRequest, capped, public_query};
+use crate::signing::verify::{
+    ParsedRequest, SigningContext, VerificationKeys, VerifyError, constant_time_eq, find_scheme_indexed, signed_digest,
+    timestamp_text, verify,
+};
+use crate::store::{EventInsertResult, EventVerification, InboundDelivery, NewEvent};
 
 /// A connection that webhooks are received for.
-pub struct Target {
+pub struct ReceiveTarget {
     pub connection: ConnectionId,
     pub name: ConnectionName,
     pub connector: String,
@@ -34,21 +37,21 @@ pub struct Target {
     pub path: String,
     /// What the vendor calls, without a query; some sign it.
     pub public_url: Url,
-    pub rules: Webhook,
-    pub keys: Mutex<Keys>,
+    pub rules: WebhookDefinition,
+    pub keys: Mutex<SigningContext>,
     /// When they were last read from the store.
-    pub read: Mutex<Stopwatch>,
+    pub keys_read_at: Mutex<Stopwatch>,
     /// What the vendor's own pages are fetched through.
     pub route: Route,
     /// Whether anybody handles its events.
-    pub handled: bool,
+    pub has_handlers: bool,
     /// The largest body that is taken, in bytes.
     pub max_body: usize,
 }
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct WebhookResponse {
     pub status: u16,
     pub content_type: String,
     pub body: String,
@@ -56,59 +59,59 @@ pub struct Reply {
 
 /// What a request turned out to be, for whoever watches.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum ReceiveOutcome {
     Received {
         connection: ConnectionName,
-        events: Vec<Received>,
+        events: Vec<ReceivedEvent>,
     },
     Handshake {
         connection: ConnectionName,
         captured: bool,
     },
-    Refused {
+    Rejected {
         connection: ConnectionName,
-        why: Refused,
+        error: VerifyError,
     },
     Unreadable {
         connection: ConnectionName,
         /// `unreadable`, `too_large`, `too_slow` or `crowded`.
         reason: &'static str,
-        why: String,
+        error: String,
     },
     /// It was good, and could not be kept.
-    NotTaken {
+    NotStored {
         connection: ConnectionName,
-        why: String,
+        error: String,
     },
     /// Nobody is there at this path.
-    Unknown,
+    UnknownUrl,
 }
 
 /// An event that was taken.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedEvent {
     pub event: NewEvent,
     /// The request, where what is shown is chosen by what it says.
-    pub source: Option<Arc<Request>>,
+    pub source: Option<Arc<WebhookRequest>>,
     pub received_at: Timestamp,
-    pub taken: Taken,
+    pub inserted: EventInsertResult,
     /// Whether it is proved that the vendor sent it.
     pub verified: bool,
 }
 
-type Capture = dyn Fn(&Target, &Secret) -> Result<(), String> + Send + Sync;
-type Recall = dyn Fn(&Target) + Send + Sync;
+type SecretSink = dyn Fn(&ReceiveTarget, &Secret) -> Result<(), String> + Send + Sync;
+type KeyReloader = dyn Fn(&ReceiveTarget) + Send + Sync;
 
 /// What is refused is judged again by the keys of the store, unless those were read so recently: a vendor may call while
 /// another process has just put a secret in force.
-pub const STALE: Duration = Duration::from_millis(100);
+pub const KEY_RELOAD_MIN_AGE: Duration = Duration::from_millis(100);
 
 /// Receives for any number of connections.
 pub struct Receiver {
-    targets: HashMap<String, Vec<Arc<Target>>>,
-    inbox: Inbox,
+    targets: HashMap<String, Vec<Arc<ReceiveTarget>>>,
+    writer: EventWriter,
     clock: Clock,
-    trusted: TrustStore,
+    key_store: VerificationKeyStore,
     /// Bodies that are parsed before anything is proved: a few small ones at once, and large ones one after another, which
     /// keep no small one waiting.
     parsing_small: Semaphore,
@@ -116,13 +119,13 @@ pub struct Receiver {
     /// Whether what is shown is chosen by what events say.
     is_filtered: bool,
     /// Keeps a secret that a handshake brought.
-    capture: Box<Capture>,
+    store_secret: Box<SecretSink>,
     /// Reads the keys of a target anew.
-    recall: Box<Recall>,
+    reload_keys: Box<KeyReloader>,
 }
 
 /// A request that is answered without a proof brings a token and little else.
-const LARGEST_HANDSHAKE: usize = 64 * 1024;
+const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
 
 /// How long most services wait for an answer.
 const USUAL_TIMEOUT_SECS: u32 = 10;
@@ -132,28 +135,28 @@ pub const PREFIX: &str = "/webhooks/";
 
 impl Receiver {
     pub fn new(
-        targets: Vec<Arc<Target>>,
-        inbox: Inbox,
+        targets: Vec<Arc<ReceiveTarget>>,
+        inbox: EventWriter,
         clock: Clock,
         http: http::Client,
         is_filtered: bool,
-        capture: impl Fn(&Target, &Secret) -> Result<(), String> + Send + Sync + 'static,
-        recall: impl Fn(&Target) + Send + Sync + 'static,
+        capture: impl Fn(&ReceiveTarget, &Secret) -> Result<(), String> + Send + Sync + 'static,
+        recall: impl Fn(&ReceiveTarget) + Send + Sync + 'static,
     ) -> Self {
-        let mut by_connector: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
+        let mut by_connector: HashMap<String, Vec<Arc<ReceiveTarget>>> = HashMap::new();
         for target in targets {
             by_connector.entry(target.connector.clone()).or_default().push(target);
         }
         Self {
             targets: by_connector,
-            inbox,
+            writer: inbox,
             clock,
-            trusted: TrustStore::new(http),
+            key_store: VerificationKeyStore::new(http),
             parsing_small: Semaphore::new(4),
             parsing_large: Semaphore::new(1),
             is_filtered,
-            capture: Box::new(capture),
-            recall: Box::new(recall),
+            store_secret: Box::new(capture),
+            reload_keys: Box::new(recall),
         }
     }
 
@@ -162,25 +165,30 @@ impl Receiver {
     ///
     /// # Errors
     /// The answer, and what became of it. Otherwise the bytes that its body may have.
-    pub async fn admit(&self, path: &str, query: &str, mut head: Request) -> Result<usize, (Reply, Outcome)> {
-        let Some(target) = self.target(path) else { return Err((empty(404), Outcome::Unknown)) };
+    pub async fn admit(
+        &self,
+        path: &str,
+        query: &str,
+        mut head: WebhookRequest,
+    ) -> Result<usize, (WebhookResponse, ReceiveOutcome)> {
+        let Some(target) = self.target(path) else { return Err((empty(404), ReceiveOutcome::UnknownUrl)) };
         head.url = called_url(&target.public_url, path, query);
-        if target.rules.proofs.is_empty() || target.rules.proofs_read_body() {
+        if target.rules.proofs.is_empty() || target.rules.signatures_need_body() {
             return Ok(target.max_body);
         }
-        match self.fetched(&target, &Judged::unread(&head)).await {
-            Err(why) if !may_shake_hands(&target.rules, &head) => Err((empty(401), refused(&target, why))),
+        match self.fetched(&target, &ParsedRequest::without_body(&head)).await {
+            Err(why) if !may_be_handshake(&target.rules, &head) => Err((empty(401), refused(&target, why))),
             _ => Ok(target.max_body),
         }
     }
 
     /// The bytes of the largest body that any connection takes.
     pub fn max_body(&self) -> usize {
-        self.targets.values().flatten().map(|target| target.max_body).max().unwrap_or(LARGEST_BODY)
+        self.targets.values().flatten().map(|target| target.max_body).max().unwrap_or(MAX_BODY_BYTES)
     }
 
     /// How long the answer to a request may wait for its handler: half a second less than the service waits.
-    pub fn answer_within(&self, path: &str) -> Duration {
+    pub fn response_timeout(&self, path: &str) -> Duration {
         let Some(target) = self.target(path) else { return Duration::ZERO };
         // What the service must confirm first is not handled in time.
         if target.rules.confirm.is_some() {
@@ -191,59 +199,69 @@ impl Receiver {
     }
 
     /// What became of a request whose body was not read.
-    pub fn unread(&self, path: &str, unread: Unread) -> Outcome {
-        let Some(target) = self.target(path) else { return Outcome::Unknown };
+    pub fn body_error(&self, path: &str, unread: BodyReadError) -> ReceiveOutcome {
+        let Some(target) = self.target(path) else { return ReceiveOutcome::UnknownUrl };
         let (reason, why) = match unread {
-            Unread::Large(most) => (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024))),
-            Unread::Slow => ("too_slow", "its body did not arrive in time".to_owned()),
-            Unread::Crowded => ("crowded", "too many large requests came at once".to_owned()),
+            BodyReadError::TooLarge(most) => {
+                (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
+            }
+            BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
+            BodyReadError::Overloaded => ("crowded", "too many large requests came at once".to_owned()),
         };
-        Outcome::Unreadable { connection: target.name.clone(), reason, why }
+        ReceiveOutcome::Unreadable { connection: target.name.clone(), reason, error: why }
     }
 
     /// Answers a request. `path` is the request's own, `query` what follows its question mark. It is judged before its body
     /// is parsed, and nothing that was parsed outlives an await: a tree takes many times the room of its text.
-    pub async fn receive(&self, path: &str, query: &str, mut request: Request) -> (Reply, Outcome) {
-        let Some(target) = self.target(path) else { return (empty(404), Outcome::Unknown) };
+    pub async fn receive(
+        &self,
+        path: &str,
+        query: &str,
+        mut request: WebhookRequest,
+    ) -> (WebhookResponse, ReceiveOutcome) {
+        let Some(target) = self.target(path) else { return (empty(404), ReceiveOutcome::UnknownUrl) };
         request.url = called_url(&target.public_url, path, query);
-        let proven = self.prove(&target, &request).await;
+        let proven = self.verify(&target, &request).await;
         if let Err(why) = &proven
-            && (!may_shake_hands(&target.rules, &request) || request.body.len() > LARGEST_HANDSHAKE)
+            && (!may_be_handshake(&target.rules, &request) || request.body.len() > MAX_HANDSHAKE_BYTES)
         {
             return (empty(401), refused(&target, why.clone()));
         }
         // Large documents are parsed one at a time, even if they come from different services.
-        let is_ready = matches!(proven, Ok(Some(_))) && request.body.len() <= LARGEST_BODY && !request.is_encoded();
+        let is_ready = matches!(proven, Ok(Some(_))) && request.body.len() <= MAX_BODY_BYTES && !request.is_encoded();
         let turn = if is_ready { None } else { Some(self.parsing(&request).await) };
         let delivery = match self.read(&target, request, proven) {
             Ok(delivery) => delivery,
             Err(answered) => return *answered,
         };
         drop(turn);
-        self.take(&target, delivery).await
+        self.store(&target, delivery).await
     }
 
     /// The events of a request, or its answer where it brings none.
     fn read(
         &self,
-        target: &Target,
-        request: Request,
-        proven: Result<Option<usize>, Refused>,
-    ) -> Result<Delivery, Box<(Reply, Outcome)>> {
+        target: &ReceiveTarget,
+        request: WebhookRequest,
+        proven: Result<Option<usize>, VerifyError>,
+    ) -> Result<InboundDelivery, Box<(WebhookResponse, ReceiveOutcome)>> {
         let rules = &target.rules;
         let refuse = |status, reason, why: String| {
-            Box::new((empty(status), Outcome::Unreadable { connection: target.name.clone(), reason, why }))
+            Box::new((
+                empty(status),
+                ReceiveOutcome::Unreadable { connection: target.name.clone(), reason, error: why },
+            ))
         };
         let unreadable = |status, why: String| refuse(status, "unreadable", why);
-        let most = if proven.is_ok() { body::LARGEST_DECODED } else { body::LARGEST_UNPROVEN };
+        let most = if proven.is_ok() { body::MAX_DECODED_BYTES } else { body::MAX_UNVERIFIED_BYTES };
         let document = event::document_within(&rules.event, &request, most).map_err(|error| match error {
-            Unreadable::Large => refuse(413, TOO_LARGE, error.to_string()),
-            Unreadable::Items => unreadable(400, error.to_string()),
+            RequestParseError::TooLarge => refuse(413, TOO_LARGE, error.to_string()),
+            RequestParseError::MissingItems => unreadable(400, error.to_string()),
         })?;
         // What the vendor sends in a shape that the connector does not know is an event all the same.
         let items = event::items(&rules.event, &document).unwrap_or(Cow::Borrowed(std::slice::from_ref(&document)));
-        let judged = Judged { request: &request, document: &document, items: &items };
-        let handshake = handshake::of(&rules.handshakes, &judged);
+        let judged = ParsedRequest { request: &request, document: &document, items: &items };
+        let handshake = handshake::find(&rules.handshakes, &judged);
         let unsigned = handshake.is_some_and(|handshake| !handshake.signed);
         let proof = match proven {
             Err(why) if !unsigned => return Err(Box::new((empty(401), refused(target, why)))),
@@ -251,151 +269,182 @@ impl Receiver {
             Ok(proof) => proof.and_then(|index| rules.proofs.get(index)),
         };
         if let Some(handshake) = handshake {
-            return Err(Box::new(self.shake_hands(target, handshake, &judged)));
+            return Err(Box::new(self.answer_handshake(target, handshake, &judged)));
         }
         // Whoever opens the URL in a browser sends no event.
         if request.method != "POST" {
             return Err(unreadable(405, "it is no POST".to_owned()));
         }
-        let now = self.clock.precise();
-        let (ids, coverage) = (rules.id_places(proof), proof.map(|proof| rules.coverage(proof)));
+        let now = self.clock.now_millis();
+        let (ids, coverage) = (rules.id_selectors(proof), proof.map(|proof| rules.coverage(proof)));
         let values = keys(target).values;
-        let timed = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.covers(Covered::Time)));
-        let moment = timed.and_then(|proof| signed_moment(proof, &judged));
+        let timed = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.covers(SignedPart::Time)));
+        let moment = timed.and_then(|proof| timestamp_text(proof, &judged));
         let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
-        let ids = event::Ids { places: &ids, moment: &moment };
+        let ids = event::DeliveryIdSource { sources: &ids, timestamp: &moment };
         let events = items.iter().enumerate().map(|(place, item)| {
             let text = matches!(&items, Cow::Owned(_)).then(|| item.to_string());
-            let read = event::read_by(&rules.event, &ids, &judged, place, item, now);
-            let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.by_signed_bytes));
+            let read = event::parse_event_with(&rules.event, &ids, &judged, place, item, now);
+            let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.dedupes_by_signed_bytes));
             let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, place));
-            NewEvent { signed, ..new_event(read, text, &request.body) }
+            NewEvent { signed_digest: signed, ..new_event(read, text, &request.body) }
         });
         let events: Vec<NewEvent> = events.collect();
         let state = match &coverage {
-            None => EventProof::Unsigned,
-            Some(coverage) if rules.confirm.is_some() && !coverage.covers(Covered::Body) => EventProof::Asking,
-            Some(_) => EventProof::Verified,
+            None => EventVerification::Unsigned,
+            Some(coverage) if rules.confirm.is_some() && !coverage.covers(SignedPart::Body) => {
+                EventVerification::Unconfirmed
+            }
+            Some(_) => EventVerification::Verified,
         };
         drop(items);
-        let delivery = delivery(target.connection, target.handled, request, events, now);
+        let delivery = delivery(target.connection, target.has_handlers, request, events, now);
         let query = public_query(rules, &delivery.query);
-        Ok(Delivery { proof: state, headers: capped(rules, delivery.headers), query, ..delivery })
+        Ok(InboundDelivery { verification: state, headers: capped(rules, delivery.headers), query, ..delivery })
     }
 
-    fn shake_hands(&self, target: &Target, handshake: &Handshake, judged: &Judged<'_>) -> (Reply, Outcome) {
+    fn answer_handshake(
+        &self,
+        target: &ReceiveTarget,
+        handshake: &Handshake,
+        judged: &ParsedRequest<'_>,
+    ) -> (WebhookResponse, ReceiveOutcome) {
         let mut answer = handshake::answer(handshake, judged, &keys(target).values);
-        if answer.status == 403 && self.is_recalled(target) {
+        if answer.status == 403 && self.reload_keys(target) {
             answer = handshake::answer(handshake, judged, &keys(target).values);
         }
-        let captured = answer.captured.as_ref().is_some_and(|secret| self.keep(target, secret));
-        let reply = Reply { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
-        (reply, Outcome::Handshake { connection: target.name.clone(), captured })
+        let captured = answer.captured.as_ref().is_some_and(|secret| self.store_secret(target, secret));
+        let reply =
+            WebhookResponse { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
+        (reply, ReceiveOutcome::Handshake { connection: target.name.clone(), captured })
     }
 
     /// Puts the events into the store, and answers once they are there for good.
-    async fn take(&self, target: &Target, delivery: Delivery) -> (Reply, Outcome) {
+    async fn store(&self, target: &ReceiveTarget, delivery: InboundDelivery) -> (WebhookResponse, ReceiveOutcome) {
         let connection = target.name.clone();
-        let not_taken = |connection, why: String| (empty(503), Outcome::NotTaken { connection, why });
-        match self.inbox.take(delivery).await {
+        let not_taken = |connection, why: String| (empty(503), ReceiveOutcome::NotStored { connection, error: why });
+        match self.writer.insert(delivery).await {
             Ok((delivery, taken)) => {
-                if taken.iter().any(|taken| matches!(taken, Taken::Undecided(_))) {
+                if taken.iter().any(|taken| matches!(taken, EventInsertResult::Unconfirmed(_))) {
                     let why = "another body came under its id, and the vendor is still being asked about that";
                     return not_taken(connection, why.to_owned());
                 }
-                if let Some(Taken::Crowded(id)) = taken.iter().find(|taken| matches!(taken, Taken::Crowded(_))) {
+                if let Some(EventInsertResult::TooManyConflicts(id)) =
+                    taken.iter().find(|taken| matches!(taken, EventInsertResult::TooManyConflicts(_)))
+                {
                     let id = id.0;
                     let why =
                         format!("too many other bodies came under its id; hint: integ webhook resolve {id} --keep all");
                     return not_taken(connection, why);
                 }
-                let (received_at, verified) = (delivery.received_at, delivery.proof == EventProof::Verified);
+                let (received_at, verified) =
+                    (delivery.received_at, delivery.verification == EventVerification::Verified);
                 let mut events = Vec::with_capacity(delivery.events.len());
                 let source = self.is_filtered.then(|| {
                     let (url, method) = (format!("?{}", delivery.query), "POST".to_owned());
-                    Arc::new(Request { method, url, headers: delivery.headers, body: delivery.body })
+                    Arc::new(WebhookRequest { method, url, headers: delivery.headers, body: delivery.body })
                 });
                 for (event, taken) in delivery.events.into_iter().zip(taken) {
-                    events.push(Received { event, source: source.clone(), received_at, taken, verified });
+                    events.push(ReceivedEvent {
+                        event,
+                        source: source.clone(),
+                        received_at,
+                        inserted: taken,
+                        verified,
+                    });
                 }
-                (accepted(&target.rules), Outcome::Received { connection, events })
+                (accepted(&target.rules), ReceiveOutcome::Received { connection, events })
             }
-            Err(NotTaken::Full) => not_taken(connection, "more come than can be written".to_owned()),
-            Err(NotTaken::Store(why)) => not_taken(connection, why),
+            Err(EventWriteError::QueueFull) => not_taken(connection, "more come than can be written".to_owned()),
+            Err(EventWriteError::Store(why)) => not_taken(connection, why),
         }
     }
 
     /// The target of a path, `/webhooks/CONNECTOR/SECRET`, which may stand below a path of the user's proxy and end with a
     /// slash. The secret is compared in constant time.
-    fn target(&self, path: &str) -> Option<Arc<Target>> {
+    fn target(&self, path: &str) -> Option<Arc<ReceiveTarget>> {
         let (_, own) = path.rsplit_once(PREFIX)?;
         let (connector, secret) = own.strip_suffix('/').unwrap_or(own).split_once('/')?;
         let targets = self.targets.get(connector)?;
-        targets.iter().find(|target| same(target.path.as_bytes(), secret.as_bytes())).cloned()
+        targets.iter().find(|target| constant_time_eq(target.path.as_bytes(), secret.as_bytes())).cloned()
     }
 
     /// Whether a request is the vendor's, and by which proof. A vendor that signs nothing is known by the URL alone, which
     /// nobody else was told.
-    async fn prove(&self, target: &Target, request: &Request) -> Result<Option<usize>, Refused> {
+    async fn verify(&self, target: &ReceiveTarget, request: &WebhookRequest) -> Result<Option<usize>, VerifyError> {
         let rules = &target.rules;
         if rules.proofs.is_empty() {
             return Ok(None);
         }
-        if !rules.proofs_read_body() {
-            let judged = Judged::unread(request);
+        if !rules.signatures_need_body() {
+            let judged = ParsedRequest::without_body(request);
             let (index, trust) = self.fetched(target, &judged).await?;
-            return self.judge(target, &judged, &trust).map(|()| Some(index));
+            return self.check_signature(target, &judged, &trust).map(|()| Some(index));
         }
         // The proof looks into the body: parsed twice rather than held while something is fetched.
         let (index, scheme, url) = {
             let _turn = self.parsing(request).await;
-            parsed(rules, request, |judged| chosen(rules, judged))?
+            parsed(rules, request, |judged| select_scheme(rules, judged))?
         };
-        let trust = self.trust(target, scheme, url).await?;
+        let trust = self.verification_keys(target, scheme, url).await?;
         let _turn = self.parsing(request).await;
-        parsed(rules, request, |judged| self.judge(target, judged, &trust)).map(|()| Some(index))
+        parsed(rules, request, |judged| self.check_signature(target, judged, &trust)).map(|()| Some(index))
     }
 
     /// The proof that judges a request, with what must be fetched for it.
-    async fn fetched(&self, target: &Target, judged: &Judged<'_>) -> Result<(usize, Arc<Trust>), Refused> {
-        let (index, scheme, url) = chosen(&target.rules, judged)?;
-        Ok((index, self.trust(target, scheme, url).await?))
+    async fn fetched(
+        &self,
+        target: &ReceiveTarget,
+        judged: &ParsedRequest<'_>,
+    ) -> Result<(usize, Arc<VerificationKeys>), VerifyError> {
+        let (index, scheme, url) = select_scheme(&target.rules, judged)?;
+        Ok((index, self.verification_keys(target, scheme, url).await?))
     }
 
     /// A turn to parse a body of which nothing is proved.
-    async fn parsing(&self, request: &Request) -> Option<SemaphorePermit<'_>> {
-        let small = request.body.len() <= LARGEST_HANDSHAKE && !request.is_encoded();
+    async fn parsing(&self, request: &WebhookRequest) -> Option<SemaphorePermit<'_>> {
+        let small = request.body.len() <= MAX_HANDSHAKE_BYTES && !request.is_encoded();
         let turns = if small { &self.parsing_small } else { &self.parsing_large };
         turns.acquire().await.ok()
     }
 
-    async fn trust(&self, target: &Target, scheme: Scheme, url: Option<Url>) -> Result<Arc<Trust>, Refused> {
+    async fn verification_keys(
+        &self,
+        target: &ReceiveTarget,
+        scheme: SignatureAlgorithm,
+        url: Option<Url>,
+    ) -> Result<Arc<VerificationKeys>, VerifyError> {
         let Some(url) = url else { return Ok(Arc::default()) };
         // Apart, so that no connection keeps room for what few proofs need.
-        Box::pin(self.trusted.get(scheme, &url, &target.route, self.clock.now())).await
+        Box::pin(self.key_store.get(scheme, &url, &target.route, self.clock.now())).await
     }
 
-    fn judge(&self, target: &Target, judged: &Judged<'_>, trust: &Trust) -> Result<(), Refused> {
+    fn check_signature(
+        &self,
+        target: &ReceiveTarget,
+        judged: &ParsedRequest<'_>,
+        trust: &VerificationKeys,
+    ) -> Result<(), VerifyError> {
         let judge = || verify(&target.rules.proofs, judged, &keys(target), trust, self.clock.now());
-        judge().or_else(|why| if self.is_recalled(target) { judge() } else { Err(why) })
+        judge().or_else(|why| if self.reload_keys(target) { judge() } else { Err(why) })
     }
 
     /// Whether the keys were read anew.
-    fn is_recalled(&self, target: &Target) -> bool {
-        let mut read = target.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.elapsed() < STALE {
+    fn reload_keys(&self, target: &ReceiveTarget) -> bool {
+        let mut read = target.keys_read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.elapsed() < KEY_RELOAD_MIN_AGE {
             return false;
         }
         *read = Stopwatch::start();
         drop(read);
-        (self.recall)(target);
+        (self.reload_keys)(target);
         true
     }
 
     /// A secret is taken only where there is none: nobody can put another in its place from outside.
-    fn keep(&self, target: &Target, secret: &Secret) -> bool {
+    fn store_secret(&self, target: &ReceiveTarget, secret: &Secret) -> bool {
         let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !keys.secrets.is_empty() || (self.capture)(target, secret).is_err() {
+        if !keys.secrets.is_empty() || (self.store_secret)(target, secret).is_err() {
             return false;
         }
         keys.secrets.push(secret.clone());
@@ -404,46 +453,50 @@ impl Receiver {
 }
 
 /// The proof that a request is judged by, and where that fetches from.
-fn chosen(rules: &Webhook, judged: &Judged<'_>) -> Result<(usize, Scheme, Option<Url>), Refused> {
-    let (index, proof) = proof_at(&rules.proofs, judged).ok_or(Refused::Unproven)?;
-    let url = proof.needs_fetched_key().then(|| fetch::address(proof, judged)).transpose()?;
+fn select_scheme(
+    rules: &WebhookDefinition,
+    judged: &ParsedRequest<'_>,
+) -> Result<(usize, SignatureAlgorithm, Option<Url>), VerifyError> {
+    let (index, proof) = find_scheme_indexed(&rules.proofs, judged).ok_or(VerifyError::Unsigned)?;
+    let url = proof.needs_fetched_key().then(|| fetch_keys::address(proof, judged)).transpose()?;
     Ok((index, proof.scheme, url))
 }
 
 /// The most values of a body that must be parsed before anything proves it. Vendors that prove an event by a token in its
 /// body send some tens.
-const MOST_UNPROVEN_VALUES: usize = 100_000;
+const MAX_UNVERIFIED_VALUES: usize = 100_000;
 
 /// Does something with a parsed body, which is gone when this returns.
 fn parsed<T>(
-    rules: &Webhook,
-    request: &Request,
-    work: impl FnOnce(&Judged<'_>) -> Result<T, Refused>,
-) -> Result<T, Refused> {
+    rules: &WebhookDefinition,
+    request: &WebhookRequest,
+    work: impl FnOnce(&ParsedRequest<'_>) -> Result<T, VerifyError>,
+) -> Result<T, VerifyError> {
     // A value takes some 70 bytes of memory once it is parsed: a body of zeros would take forty times its size.
     let separators = request.body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
-    if separators > MOST_UNPROVEN_VALUES {
-        return Err(Refused::Form);
+    if separators > MAX_UNVERIFIED_VALUES {
+        return Err(VerifyError::MalformedSignature);
     }
-    let document = event::document_within(&rules.event, request, body::LARGEST_UNPROVEN).map_err(|_| Refused::Form)?;
+    let document = event::document_within(&rules.event, request, body::MAX_UNVERIFIED_BYTES)
+        .map_err(|_| VerifyError::MalformedSignature)?;
     let items = event::items(&rules.event, &document);
     let whole = std::slice::from_ref(&document);
-    work(&Judged { request, document: &document, items: items.as_deref().unwrap_or(whole) })
+    work(&ParsedRequest { request, document: &document, items: items.as_deref().unwrap_or(whole) })
 }
 
 /// Whether a request may be one of those that need no proof, as far as can be told without its body.
-fn may_shake_hands(rules: &Webhook, request: &Request) -> bool {
+fn may_be_handshake(rules: &WebhookDefinition, request: &WebhookRequest) -> bool {
     rules.handshakes.iter().filter(|handshake| !handshake.signed).any(|handshake| {
         let head = Condition { body: IndexMap::new(), ..handshake.when.clone() };
-        head.holds(request, &Value::Null)
+        head.matches(request, &Value::Null)
     })
 }
 
-fn refused(target: &Target, why: Refused) -> Outcome {
-    Outcome::Refused { connection: target.name.clone(), why }
+fn refused(target: &ReceiveTarget, why: VerifyError) -> ReceiveOutcome {
+    ReceiveOutcome::Rejected { connection: target.name.clone(), error: why }
 }
 
-fn keys(target: &Target) -> Keys {
+fn keys(target: &ReceiveTarget) -> SigningContext {
     target.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -458,12 +511,12 @@ fn called_url(registered: &Url, path: &str, query: &str) -> String {
     format!("{plain}{slash}{mark}{query}")
 }
 
-fn empty(status: u16) -> Reply {
-    Reply { status, content_type: "text/plain; charset=utf-8".to_owned(), body: String::new() }
+fn empty(status: u16) -> WebhookResponse {
+    WebhookResponse { status, content_type: "text/plain; charset=utf-8".to_owned(), body: String::new() }
 }
 
-fn accepted(rules: &Webhook) -> Reply {
-    Reply {
+fn accepted(rules: &WebhookDefinition) -> WebhookResponse {
+    WebhookResponse {
         status: rules.reply.status,
         content_type: rules.reply.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
         body: rules.reply.body.clone().unwrap_or_default(),
@@ -477,10 +530,10 @@ const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorizati
 /// its ids alone tell what came.
 pub(super) fn fetched(
     connection: ConnectionId,
-    request: Request,
-    read: Vec<(event::Event, Option<String>)>,
+    request: WebhookRequest,
+    read: Vec<(event::ParsedEvent, Option<String>)>,
     now: Timestamp,
-) -> Delivery {
+) -> InboundDelivery {
     let new = |(event, item)| NewEvent { digest: None, ..new_event(event, item, &request.body) };
     let events = read.into_iter().map(new);
     let events = events.collect();
@@ -490,38 +543,47 @@ pub(super) fn fetched(
 fn delivery(
     connection: ConnectionId,
     handled: bool,
-    request: Request,
+    request: WebhookRequest,
     events: Vec<NewEvent>,
     now: Timestamp,
-) -> Delivery {
+) -> InboundDelivery {
     let mut headers = request.headers;
     headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
     let query = request.url.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
-    let proof = EventProof::Verified;
-    Delivery { connection, received_at: now, headers, query, body: request.body, events, proof, handled }
+    let proof = EventVerification::Verified;
+    InboundDelivery {
+        connection,
+        received_at: now,
+        headers,
+        query,
+        body: request.body,
+        events,
+        verification: proof,
+        needs_handling: handled,
+    }
 }
 
 /// `item` is the event within a batch; else it is the whole body.
-fn new_event(event: event::Event, item: Option<String>, body: &[u8]) -> NewEvent {
+fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> NewEvent {
     let mut hash = [0; 32];
     let text = item.as_ref().map_or(body, String::as_bytes);
     hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
     NewEvent {
         delivery_id: event.delivery_id,
-        named: event.named,
+        has_delivery_id: event.has_stable_id,
         digest: Some(hash),
-        signed: None,
+        signed_digest: None,
         kind: event.kind,
         account: event.account,
         resource: event.resource,
         actor: event.actor,
         occurred_at: event.time,
-        item,
+        batch_item: item,
     }
 }
 
 /// The events of a request that was kept, read anew.
-pub fn payload(rules: &Webhook, request: &Request, item: Option<&str>) -> Value {
+pub fn payload(rules: &WebhookDefinition, request: &WebhookRequest, item: Option<&str>) -> Value {
     match item {
         Some(text) => crate::json::parse(text).unwrap_or_default(),
         None => event::document(&rules.event, request).unwrap_or_default(),

@@ -7,14 +7,14 @@ use serde_json::Value;
 use url::Url;
 
 use super::event;
-use super::send::{Answered, Sender};
-use super::setup::Setup;
+use super::send::{TimedResponse, WebhookSender};
+use super::settings::WebhookSettings;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::HttpError;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
-use crate::signing::request::Request;
+use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{proof_for, sign};
 use crate::store::EventId;
 
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which events go where.
 #[derive(Debug)]
-pub struct Replay<'a> {
+pub struct ReplayRequest<'a> {
     pub connection: Option<ConnectionId>,
     pub since: Timestamp,
     pub to: &'a Url,
@@ -31,47 +31,52 @@ pub struct Replay<'a> {
 
 /// One request that was sent again.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct ReplayResult {
     pub id: EventId,
     pub connection: ConnectionName,
     pub kind: String,
     pub delivery_id: String,
     /// Whether it carries a signature of now; else those that it came with.
-    pub signed_anew: bool,
-    pub answer: Result<Answered, HttpError>,
+    pub is_resigned: bool,
+    pub response: Result<TimedResponse, HttpError>,
 }
 
 /// Sends them, one after another; a batch goes as the one request that it was.
 ///
 /// # Errors
 /// The vault's, and those of `told`.
-pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed) -> Result<()>) -> Result<()> {
+pub async fn replay(
+    app: &App,
+    wish: &ReplayRequest<'_>,
+    mut told: impl FnMut(&ReplayResult) -> Result<()>,
+) -> Result<()> {
     if !app.has_vault() {
         return Ok(());
     }
-    let sender = Sender::new(&app.config, TIMEOUT);
+    let sender = WebhookSender::new(&app.config, TIMEOUT);
     let events = app.store()?.events();
-    let mut setups: HashMap<ConnectionName, Option<Setup>> = HashMap::new();
+    let mut setups: HashMap<ConnectionName, Option<WebhookSettings>> = HashMap::new();
     let mut after = EventId(0);
     loop {
         let page = events.after(after, wish.connection, wish.since)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.id;
         // What the vendor did not confirm is not sent on under a signature of now.
-        for event in page.into_iter().filter(|event| event.proof.may_be_handled()) {
-            let Some(kept) = events.kept(event.id)?.filter(|kept| kept.first) else { continue };
-            let setup =
-                setups.entry(event.connection.clone()).or_insert_with(|| Setup::of(app, &event.connection).ok());
-            let mut request = Request::stored(&kept);
+        for event in page.into_iter().filter(|event| event.verification.is_trusted()) {
+            let Some(kept) = events.raw_request(event.id)?.filter(|kept| kept.is_first_of_request) else { continue };
+            let setup = setups
+                .entry(event.connection.clone())
+                .or_insert_with(|| WebhookSettings::load(app, &event.connection).ok());
+            let mut request = WebhookRequest::from_raw(&kept);
             request.url = joined(wish.to, &kept.query);
-            let signed_anew = setup.as_ref().is_some_and(|setup| sign_anew(setup, &mut request, app.clock.now()));
-            let replayed = Replayed {
+            let signed_anew = setup.as_ref().is_some_and(|setup| resign(setup, &mut request, app.clock.now()));
+            let replayed = ReplayResult {
                 id: event.id,
-                answer: sender.send(wish.to, &only_own_query(&request, wish.to)).await,
+                response: sender.send(wish.to, &only_own_query(&request, wish.to)).await,
                 connection: event.connection,
                 kind: event.kind,
                 delivery_id: event.delivery_id,
-                signed_anew,
+                is_resigned: signed_anew,
             };
             told(&replayed)?;
         }
@@ -79,7 +84,7 @@ pub async fn replay(app: &App, wish: &Replay<'_>, mut told: impl FnMut(&Replayed
 }
 
 /// Signs by the secret in force, as of now; whether that could be. A body is never changed.
-fn sign_anew(setup: &Setup, request: &mut Request, now: Timestamp) -> bool {
+fn resign(setup: &WebhookSettings, request: &mut WebhookRequest, now: Timestamp) -> bool {
     let Ok(rules) = setup.rules() else { return false };
     let mut document = event::document(&rules.event, request).unwrap_or(Value::Null);
     let Some(proof) = proof_for(&rules.proofs, request, &document, &setup.keys) else { return false };
@@ -103,11 +108,11 @@ fn joined(to: &Url, query: &str) -> String {
 }
 
 /// The request with the query that it came with and what its signature put there: the receiver's own stands in its URL.
-fn only_own_query(request: &Request, to: &Url) -> Request {
+fn only_own_query(request: &WebhookRequest, to: &Url) -> WebhookRequest {
     let added = request.url.strip_prefix(to.as_str()).map(|rest| rest.trim_start_matches(['?', '&']).to_owned());
     let url = match added {
         Some(added) if !added.is_empty() => format!("?{added}"),
         _ => String::new(),
     };
-    Request { url, ..request.clone() }
+    WebhookRequest { url, ..request.clone() }
 }

@@ -4,39 +4,40 @@
 //! good, without its content: nothing else would tell a request that somebody repeats from a new one (fault 65).
 
 use crate::clock::Timestamp;
-use crate::connector::Webhook;
+use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::model::{Connection, ConnectionId};
 use crate::runtime::App;
-use crate::store::{Pruning, Store, StoreError};
+use crate::store::{PruneRequest, Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.
-const TOGETHER: u32 = 200;
+const BATCH_SIZE: u32 = 200;
 
 /// What there is to remove of one connection at a moment.
-pub fn pruning(connection: ConnectionId, rules: &Webhook, before: Timestamp) -> Pruning {
-    let dated =
-        |proof: &crate::connector::Proof| proof.timestamp.as_ref().is_some_and(|rule| rule.tolerance_secs.is_some());
+pub fn pruning(connection: ConnectionId, rules: &WebhookDefinition, before: Timestamp) -> PruneRequest {
+    let dated = |proof: &crate::connector::SignatureScheme| {
+        proof.timestamp.as_ref().is_some_and(|rule| rule.tolerance_secs.is_some())
+    };
     let keeps_ids = rules.proofs.is_empty() || !rules.proofs.iter().all(dated);
-    Pruning { connection, before, keeps_ids, dead: false }
+    PruneRequest { connection, before, keeps_ids, include_dead: false }
 }
 
 /// Removes some of it; whether there may be more.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn prune_some(store: &Store, pruning: &Pruning) -> Result<(usize, bool), StoreError> {
-    let pruned = store.events().prune(pruning, TOGETHER)?;
-    Ok((pruned, pruned == TOGETHER as usize))
+pub fn prune_some(store: &Store, pruning: &PruneRequest) -> Result<(usize, bool), StoreError> {
+    let pruned = store.events().prune(pruning, BATCH_SIZE)?;
+    Ok((pruned, pruned == BATCH_SIZE as usize))
 }
 
 /// What became of a connection's events.
 #[derive(Debug)]
-pub struct Pruned {
+pub struct PruneResult {
     pub connection: Connection,
     pub events: u64,
     /// Whether the ids of the deliveries were kept.
-    pub keeps_ids: bool,
+    pub are_ids_retained: bool,
 }
 
 /// Removes what came before a time, of one connection or of all; with `dead` also what was given up. Where `dry_run` it is
@@ -50,7 +51,7 @@ pub fn prune(
     before: Timestamp,
     dead: bool,
     dry_run: bool,
-) -> Result<Vec<Pruned>> {
+) -> Result<Vec<PruneResult>> {
     let mut done = Vec::new();
     if !app.has_vault() {
         return Ok(done);
@@ -63,10 +64,10 @@ pub fn prune(
         let Ok(connector) = app.catalogue.get(connection.name.connector()) else { continue };
         let Some(rules) = &connector.webhook else { continue };
         let (mut events, processed) = (0, pruning(connection.id, rules, before));
-        let kinds = [processed, Pruning { dead: true, ..processed }];
+        let kinds = [processed, PruneRequest { include_dead: true, ..processed }];
         for pruning in kinds.iter().take(if dead { 2 } else { 1 }) {
             if dry_run {
-                events += store.events().count_old(pruning)?;
+                events += store.events().count_prunable(pruning)?;
                 continue;
             }
             loop {
@@ -77,7 +78,7 @@ pub fn prune(
                 }
             }
         }
-        done.push(Pruned { connection, events, keeps_ids: processed.keeps_ids });
+        done.push(PruneResult { connection, events, are_ids_retained: processed.keeps_ids });
     }
     Ok(done)
 }

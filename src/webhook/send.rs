@@ -7,10 +7,10 @@ use url::Url;
 
 use crate::clock::Stopwatch;
 use crate::config::Config;
-use crate::http::egress::Guard;
+use crate::http::egress::EgressGuard;
 use crate::http::{self, Client, HttpError, Response, Route, is_loopback};
 use crate::secret::Secret;
-use crate::signing::request::Request;
+use crate::signing::request::WebhookRequest;
 
 /// Headers that are of one connection alone.
 const OF_THE_CONNECTION: &[&str] = &[
@@ -28,28 +28,28 @@ const OF_THE_CONNECTION: &[&str] = &[
 
 /// Sends to this machine, and through the egress guard to https URLs elsewhere.
 #[derive(Debug)]
-pub struct Sender {
-    here: Client,
-    elsewhere: Client,
+pub struct WebhookSender {
+    loopback: Client,
+    remote: Client,
 }
 
 /// What a receiver answered.
 #[derive(Clone, Debug)]
-pub struct Answered {
+pub struct TimedResponse {
     pub status: u16,
     pub duration: Duration,
     /// Of its body, no more than `MOST_KEPT` bytes.
     pub response: Response,
 }
 
-impl Answered {
+impl TimedResponse {
     pub fn is_success(&self) -> bool {
         self.response.is_success()
     }
 
     /// What it says went wrong.
-    pub fn said(&self) -> Option<String> {
-        self.response.said(&[])
+    pub fn error_message(&self) -> Option<String> {
+        self.response.error_message(&[])
     }
 
     /// Its body as JSON, else as a text; absent where it is empty.
@@ -63,12 +63,12 @@ impl Answered {
 const MOST_KEPT: usize = 1024 * 1024;
 const MOST_READ: usize = 10 * 1024 * 1024;
 
-impl Sender {
+impl WebhookSender {
     pub fn new(config: &Config, timeout: Duration) -> Self {
-        let elsewhere = Client::guarded(timeout, Guard::new(&config.http.allow));
+        let elsewhere = Client::guarded(timeout, EgressGuard::new(&config.http.allow));
         Self {
-            here: Client::new(timeout).keeping(MOST_KEPT, MOST_READ),
-            elsewhere: elsewhere.keeping(MOST_KEPT, MOST_READ),
+            loopback: Client::new(timeout).with_max_retained(MOST_KEPT, MOST_READ),
+            remote: elsewhere.with_max_retained(MOST_KEPT, MOST_READ),
         }
     }
 
@@ -76,7 +76,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`HttpError`] where no answer came.
-    pub async fn send(&self, to: &Url, request: &Request) -> Result<Answered, HttpError> {
+    pub async fn send(&self, to: &Url, request: &WebhookRequest) -> Result<TimedResponse, HttpError> {
         let mut url = to.clone();
         if let Some((_, query)) = request.url.split_once('?') {
             let before = url.query().map(|before| format!("{before}&")).unwrap_or_default();
@@ -92,9 +92,9 @@ impl Sender {
             }
         }
         let sent = sent.body(content_type, request.body.clone());
-        let client = if is_loopback(to) { &self.here } else { &self.elsewhere };
+        let client = if is_loopback(to) { &self.loopback } else { &self.remote };
         let stopwatch = Stopwatch::start();
         let response = client.send(sent, &Route::Live).await?;
-        Ok(Answered { status: response.status, duration: stopwatch.elapsed(), response })
+        Ok(TimedResponse { status: response.status, duration: stopwatch.elapsed(), response })
     }
 }

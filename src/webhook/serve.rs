@@ -7,27 +7,27 @@ use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
-use super::answers::Answers;
-use super::listen::{ListenError, Seen};
-use super::receive::{Outcome, Receiver, Reply};
+use super::handler_responses::HandlerResponses;
+use super::listen::{ListenError, ListenEvent};
+use super::receive::{ReceiveOutcome, Receiver, WebhookResponse};
 use crate::error::Result;
-use crate::http::loopback::{self, Addresses, BindError};
-use crate::http::serve::{Answer, Server, StatusCode, Unread, page, plain};
-use crate::signing::request::Request;
-use crate::store::{EventId, Taken};
+use crate::http::loopback::{self, BindError, ListenAddresses};
+use crate::http::serve::{BodyReadError, FullResponse, Server, StatusCode, page, plain};
+use crate::signing::request::WebhookRequest;
+use crate::store::{EventId, EventInsertResult};
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
 pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
     match further {
         // All addresses of the machine, those of `localhost` among them.
-        Some(all) if all.is_unspecified() => loopback::bind(Addresses::Only(all), port),
+        Some(all) if all.is_unspecified() => loopback::bind(ListenAddresses::Only(all), port),
         Some(one) if !one.is_loopback() => {
-            let mut listeners = loopback::bind(Addresses::Both, port)?;
+            let mut listeners = loopback::bind(ListenAddresses::Both, port)?;
             let port = port_of(&listeners).unwrap_or(port);
-            listeners.extend(loopback::bind(Addresses::Only(one), port)?);
+            listeners.extend(loopback::bind(ListenAddresses::Only(one), port)?);
             Ok(listeners)
         }
-        _ => loopback::bind(Addresses::Both, port),
+        _ => loopback::bind(ListenAddresses::Both, port),
     }
 }
 
@@ -35,8 +35,8 @@ pub(super) fn serve(
     listeners: Vec<TcpListener>,
     port: u16,
     receiver: Receiver,
-    told: mpsc::Sender<Seen>,
-    answers: Option<Arc<Answers>>,
+    told: mpsc::Sender<ListenEvent>,
+    answers: Option<Arc<HandlerResponses>>,
 ) -> Result<Server> {
     let receiver = Arc::new(receiver);
     let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
@@ -53,7 +53,7 @@ pub(super) fn serve(
             match receiver.admit(path, query, read(&head, Vec::new())).await {
                 Ok(most) => Ok(most),
                 Err((reply, outcome)) => {
-                    let _ = told.send(Seen::Request(outcome)).await;
+                    let _ = told.send(ListenEvent::Request(outcome)).await;
                     Err(answer(&reply))
                 }
             }
@@ -63,12 +63,12 @@ pub(super) fn serve(
     let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
         let (receiver, told, answers) = (Arc::clone(&receiver), told.clone(), answers.clone());
         async move {
-            let (head, body): (Parts, Result<Bytes, Unread>) = request.into_parts();
+            let (head, body): (Parts, Result<Bytes, BodyReadError>) = request.into_parts();
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
             let body = match body {
                 Ok(body) => body,
                 Err(unread) => {
-                    let _ = told.send(Seen::Request(receiver.unread(path, unread))).await;
+                    let _ = told.send(ListenEvent::Request(receiver.body_error(path, unread))).await;
                     return unread.answer();
                 }
             };
@@ -76,9 +76,9 @@ pub(super) fn serve(
             let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
             let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
             // The screen may have been closed; the vendor gets its answer anyway.
-            let _ = told.send(Seen::Request(outcome)).await;
+            let _ = told.send(ListenEvent::Request(outcome)).await;
             if let Some((answers, event)) = waited
-                && let Some(given) = answers.take(event, receiver.answer_within(path)).await
+                && let Some(given) = answers.wait_for(event, receiver.response_timeout(path)).await
             {
                 reply.status = given.status;
                 reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
@@ -91,10 +91,10 @@ pub(super) fn serve(
 }
 
 /// The event whose handler's answer is the answer to its request.
-fn awaited(outcome: &Outcome) -> Option<EventId> {
-    let Outcome::Received { events, .. } = outcome else { return None };
+fn awaited(outcome: &ReceiveOutcome) -> Option<EventId> {
+    let ReceiveOutcome::Received { events, .. } = outcome else { return None };
     let first = events.first()?;
-    matches!(first.taken, Taken::New(_) | Taken::Restarted(_)).then(|| first.taken.id())
+    matches!(first.inserted, EventInsertResult::New(_) | EventInsertResult::Requeued(_)).then(|| first.inserted.id())
 }
 
 /// The content type of what a command printed: JSON where it is, else the connector's.
@@ -104,9 +104,9 @@ fn kind_of(text: &str, usual: &str) -> String {
     if is_json { "application/json" } else { usual }.to_owned()
 }
 
-fn read(head: &Parts, body: Vec<u8>) -> Request {
+fn read(head: &Parts, body: Vec<u8>) -> WebhookRequest {
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Request {
+    WebhookRequest {
         method: head.method.to_string(),
         url: String::new(),
         headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
@@ -114,7 +114,7 @@ fn read(head: &Parts, body: Vec<u8>) -> Request {
     }
 }
 
-fn answer(reply: &Reply) -> Answer {
+fn answer(reply: &WebhookResponse) -> FullResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }

@@ -7,16 +7,16 @@ use thiserror::Error;
 
 use super::event;
 use crate::clock::Timestamp;
-use crate::connector::{Connector, Pointer, Sample, TemplateError, Values, Webhook, fill_document};
+use crate::connector::{Connector, Pointer, SampleRequest, TemplateError, Values, WebhookDefinition, fill_document};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::near::near;
-use crate::signing::request::Request;
-use crate::signing::sign::{VendorKeys, proof_for, sign};
-use crate::signing::verify::{Keys, Refused};
+use crate::near::closest;
+use crate::signing::request::WebhookRequest;
+use crate::signing::sign::{EmulatorKeys, proof_for, sign};
+use crate::signing::verify::{SigningContext, VerifyError};
 
 /// One event to be made.
 #[derive(Debug)]
-pub struct Wish<'a> {
+pub struct SimulateRequest<'a> {
     /// The type, one of the connector's events.
     pub event: &'a str,
     /// Where it goes; as the vendor signs it.
@@ -45,7 +45,7 @@ pub enum SimulateError {
     #[error("the sample of {event} is not JSON")]
     Json { connector: String, event: String, source: serde_json::Error },
     #[error("{event} cannot be signed")]
-    Sign { event: String, source: Refused },
+    Sign { event: String, source: VerifyError },
 }
 
 impl Remedy for SimulateError {
@@ -66,7 +66,7 @@ impl Remedy for SimulateError {
                 Diagnostic::new(Kind::Failed, "invalid_sample").hint(list_events(connector))
             }
             Self::Sign { source, .. } => Diagnostic::new(Kind::Usage, "cannot_sign").maybe_hint(
-                matches!(source, Refused::NoSecret)
+                matches!(source, VerifyError::NoSecret)
                     .then(|| Hint::text("give it with --secret-file FILE, or INTEG_WEBHOOK_SECRET")),
             ),
         }
@@ -81,7 +81,7 @@ fn list_events(connector: &str) -> Hint {
 ///
 /// # Errors
 /// [`SimulateError::NoWebhook`].
-pub fn webhook(connector: &Connector) -> Result<&Webhook, SimulateError> {
+pub fn webhook(connector: &Connector) -> Result<&WebhookDefinition, SimulateError> {
     connector.webhook.as_ref().ok_or_else(|| SimulateError::NoWebhook { connector: connector.id.clone() })
 }
 
@@ -91,17 +91,17 @@ pub fn webhook(connector: &Connector) -> Result<&Webhook, SimulateError> {
 /// [`SimulateError`].
 pub fn simulate(
     connector: &Connector,
-    wish: &Wish<'_>,
-    keys: &Keys,
-    vendor: &VendorKeys,
-) -> Result<Request, SimulateError> {
+    wish: &SimulateRequest<'_>,
+    keys: &SigningContext,
+    vendor: &EmulatorKeys,
+) -> Result<WebhookRequest, SimulateError> {
     let rules = webhook(connector)?;
     let sample = sample(connector, wish.event)?;
     let values = values(wish, keys);
     let failed =
         |source| SimulateError::Template { connector: connector.id.clone(), event: wish.event.to_owned(), source };
     let mut request =
-        Request { method: "POST".to_owned(), url: wish.url.to_owned(), headers: Vec::new(), body: Vec::new() };
+        WebhookRequest { method: "POST".to_owned(), url: wish.url.to_owned(), headers: Vec::new(), body: Vec::new() };
     for (name, template) in rules.sample.query.iter().chain(&sample.query) {
         request.set_query(name, &template.fill(&values).map_err(failed)?);
     }
@@ -122,12 +122,12 @@ pub fn simulate(
     Ok(request)
 }
 
-fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c Sample, SimulateError> {
+fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c SampleRequest, SimulateError> {
     let with_sample = || connector.events.iter().filter_map(|(known, event)| Some((known, event.sample.as_ref()?)));
     if let Some((_, sample)) = with_sample().find(|(known, _)| *known == name) {
         return Ok(sample);
     }
-    let likely = near(name, with_sample().map(|(known, _)| known.as_str()));
+    let likely = closest(name, with_sample().map(|(known, _)| known.as_str()));
     Err(SimulateError::UnknownEvent {
         connector: connector.id.clone(),
         event: name.to_owned(),
@@ -135,7 +135,7 @@ fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c Sample, Simula
     })
 }
 
-fn values(wish: &Wish<'_>, keys: &Keys) -> Values {
+fn values(wish: &SimulateRequest<'_>, keys: &SigningContext) -> Values {
     let mut values = keys.values.clone();
     let id = wish.id;
     let group = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
@@ -153,10 +153,10 @@ fn values(wish: &Wish<'_>, keys: &Keys) -> Values {
 /// Writes the body, and gives its usual content type.
 fn body(
     connector: &str,
-    request: &mut Request,
-    sample: &Sample,
+    request: &mut WebhookRequest,
+    sample: &SampleRequest,
     inner: Option<&Pointer>,
-    wish: &Wish<'_>,
+    wish: &SimulateRequest<'_>,
     values: &Values,
 ) -> Result<Option<&'static str>, SimulateError> {
     let failed =
@@ -173,13 +173,13 @@ fn body(
         let mut document = fill_document(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
         for (at, value) in wish.set {
             let value = as_there(at.find(&document), value);
-            at.put(&mut document, value);
+            at.set(&mut document, value);
         }
         // What receivers read as base64 stands in the sample as it is.
         if let Some(at) = inner
             && let Some(inner) = at.find(&document).filter(|inner| inner.is_object()).map(Value::to_string)
         {
-            at.put(&mut document, Value::String(STANDARD.encode(inner)));
+            at.set(&mut document, Value::String(STANDARD.encode(inner)));
         }
         request.body = document.to_string().into_bytes();
         return Ok(JSON);
@@ -191,7 +191,7 @@ fn body(
         }
         let mut document = Value::Object(form);
         for (at, value) in wish.set {
-            at.put(&mut document, value.clone());
+            at.set(&mut document, value.clone());
         }
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in document.as_object().into_iter().flatten() {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::receive::Received;
+use super::receive::ReceivedEvent;
 use crate::model::ConnectionName;
-use crate::store::{EventProof, StoredEvent};
+use crate::store::{EventVerification, StoredEvent};
 
 /// Times are RFC 3339.
 #[derive(Debug, Serialize)]
@@ -40,14 +40,14 @@ impl<'a> EventView<'a> {
             actor: event.actor.as_deref(),
             time: event.occurred_at.map(|at| at.to_string()),
             received_at: event.received_at.to_string(),
-            verified: event.proof == EventProof::Verified,
+            verified: event.verification == EventVerification::Verified,
             payload,
         }
     }
 
     /// One that has just come.
-    pub fn received(connection: &ConnectionName, received: &'a Received, payload: Option<&'a Value>) -> Self {
-        let Received { event, received_at, taken, verified, .. } = received;
+    pub fn received(connection: &ConnectionName, received: &'a ReceivedEvent, payload: Option<&'a Value>) -> Self {
+        let ReceivedEvent { event, received_at, inserted: taken, verified, .. } = received;
         Self {
             id: taken.id().0,
             connection: connection.to_string(),

@@ -6,17 +6,17 @@ use std::process::ExitCode;
 
 use integ::clock::Clock;
 use integ::config::{Config, Folders};
-use integ::model::{ConnectionName, Grant, Mode, Renewal, WorkspaceName};
+use integ::model::{ConnectionMode, ConnectionName, Grant, RefreshMethod, WorkspaceName};
 use integ::secret::Secret;
-use integ::store::{NewConnection, Place};
-use integ::vault::{self, IfAbsent, PassphraseSource, Prompt};
+use integ::store::{NewConnection, SecretStorage};
+use integ::vault::{self, IfAbsent, PassphrasePrompt, PassphraseSource};
 
 const CONNECTORS: [&str; 8] = ["slack", "github", "gmail", "google-calendar", "jira", "notion", "stripe", "telegram"];
 
 struct Nobody;
 
 impl PassphraseSource for Nobody {
-    fn ask(&self, _: Prompt) -> io::Result<Option<Secret>> {
+    fn ask(&self, _: PassphrasePrompt) -> io::Result<Option<Secret>> {
         Ok(None)
     }
 }
@@ -34,14 +34,14 @@ fn fill(count: usize) -> integ::error::Result<()> {
     let now = Clock::system().now();
     let folder = folders.workspace(&WorkspaceName::default());
     let mut config = Config::default().vault;
-    config.identity = integ::config::IdentityCustody::File;
+    config.identity = integ::config::IdentityStorage::File;
     let opened = vault::open(&folders, &folder, &config, &Nobody, IfAbsent::Create { now })?;
     for number in 0..count {
         let connector = CONNECTORS[number % CONNECTORS.len()];
         let name = ConnectionName::new(connector, Some(&format!("account-{number}")))?;
         let new = NewConnection {
             name,
-            mode: Mode::Live,
+            mode: ConnectionMode::Live,
             auth: "oauth".to_owned(),
             origin: None,
             params: BTreeMap::new(),
@@ -57,11 +57,11 @@ fn fill(count: usize) -> integ::error::Result<()> {
             fields: BTreeMap::new(),
             client: None,
             issued_at: now,
-            expires_at: integ::oauth::access::after(now, 3600),
+            expires_at: integ::oauth::refresh::add_seconds(now, 3600),
             refresh_expires_at: None,
-            renewal: Renewal::RefreshToken,
+            renewal: RefreshMethod::RefreshToken,
         };
-        opened.store.connections().connect(&new, &grant, Place::Store)?;
+        opened.store.connections().connect(&new, &grant, SecretStorage::Store)?;
     }
     Ok(())
 }

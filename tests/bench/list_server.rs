@@ -15,7 +15,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use integ::http::serve::{Answer, Request, Response, Server};
+use integ::http::serve::{FullResponse, Request, Response, Server};
 use url::form_urlencoded;
 
 const PER_PAGE: u64 = 100;
@@ -53,7 +53,7 @@ fn main() -> std::io::Result<()> {
 }
 
 impl Service {
-    async fn answer(self: Arc<Self>, request: Request<hyper::body::Bytes>) -> Answer {
+    async fn answer(self: Arc<Self>, request: Request<hyper::body::Bytes>) -> FullResponse {
         let path = request.uri().path();
         let query = |name: &str| {
             let pairs = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
@@ -146,7 +146,7 @@ fn record(id: u64, list: &mut String) -> Result<(), std::fmt::Error> {
     Ok(())
 }
 
-fn answer(status: u16, link: Option<String>, body: String) -> Answer {
+fn answer(status: u16, link: Option<String>, body: String) -> FullResponse {
     let mut answer = Response::builder().status(status).header("content-type", "application/json");
     if let Some(link) = link {
         answer = answer.header("link", link);

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
-use integ::model::{Account, ConnectionName, Grant, Mode, Renewal};
+use integ::model::{Account, ConnectionMode, ConnectionName, Grant, RefreshMethod};
 use integ::secret::Secret;
-use integ::store::{NewConnection, Place};
+use integ::store::{NewConnection, SecretStorage};
 
 use crate::harness::{Home, INTEG, finish, has_program, needs};
 use crate::vault::{connect_key, open};
@@ -21,7 +21,7 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
     for number in 0..count {
         let new = NewConnection {
             name: ConnectionName::new("slack", Some(&format!("account-{number:04}"))).unwrap(),
-            mode: Mode::Live,
+            mode: ConnectionMode::Live,
             auth: "oauth".to_owned(),
             origin: None,
             params: std::collections::BTreeMap::new(),
@@ -39,9 +39,9 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
             issued_at: now,
             expires_at: None,
             refresh_expires_at: None,
-            renewal: Renewal::None,
+            renewal: RefreshMethod::None,
         };
-        store.connections().connect(&new, &grant, Place::Store).unwrap();
+        store.connections().connect(&new, &grant, SecretStorage::Store).unwrap();
     }
 }
 

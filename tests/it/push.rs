@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use integ::connector::{Catalogue, Connector};
-use integ::webhook::simulate::{Wish, simulate};
+use integ::webhook::simulate::{SimulateRequest, simulate};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -21,7 +21,7 @@ pub fn send(home: &Home, name: &str, url: &Url, event: &str, body: &Value) {
     let connector: Connector = Catalogue::new(std::path::Path::new("/nonexistent")).get(name).unwrap();
     let body = body.to_string();
     let id = format!("{:032x}", SENT.fetch_add(1, Ordering::Relaxed));
-    let wish = Wish {
+    let wish = SimulateRequest {
         event,
         url: url.as_str(),
         number: 1,

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use integ::clock::Timestamp;
-use integ::store::{Delivery, Ended, EventProof, EventStatus, NewEvent, Taken};
+use integ::store::{AttemptResult, Delivery, EventInsertResult, EventStatus, EventVerification, NewEvent};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -427,7 +427,7 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
 }
 
 /// An event that came so many days ago.
-fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Taken {
+fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> EventInsertResult {
     let store = crate::vault::open(home);
     let connection = store.connections().find(&name.parse().unwrap()).unwrap().unwrap().id;
     let event = NewEvent {
@@ -451,7 +451,7 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ta
         query,
         body,
         events: vec![event],
-        proof: EventProof::Verified,
+        proof: EventVerification::Verified,
         handled,
     };
     store.events().take(&[delivery]).unwrap()[0][0]
@@ -465,7 +465,8 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
         came(&home, name, "new", 20, false);
         came(&home, name, "waits", 40, true);
         let dead = came(&home, name, "dead", 40, true).id();
-        let ended = Ended { id: dead, status: EventStatus::Dead, due_at: None, error: Some("no".to_owned()), done: 0 };
+        let ended =
+            AttemptResult { id: dead, status: EventStatus::Dead, due_at: None, error: Some("no".to_owned()), done: 0 };
         crate::vault::open(&home).events().record(&[ended]).unwrap();
     }
     let rehearsed = home.json("webhook prune --dry-run");
@@ -488,8 +489,8 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
         )
     );
     // GitHub signs no time: what comes again is known for good, though its content is gone.
-    assert!(matches!(came(&home, "github", "old", 0, false), Taken::Duplicate(_)));
-    assert!(matches!(came(&home, "stripe", "old", 0, false), Taken::New(_)));
+    assert!(matches!(came(&home, "github", "old", 0, false), EventInsertResult::Duplicate(_)));
+    assert!(matches!(came(&home, "stripe", "old", 0, false), EventInsertResult::New(_)));
     let id = events(&home, "github")[0]["id"].as_i64().unwrap();
     for line in [format!("webhook show {id} --json"), format!("webhook retry {id} --json")] {
         let ran = home.run(&line);

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integ::config::{Config, Folders};
-use integ::model::Client;
+use integ::model::ClientCredentials;
 use integ::secret::Secret;
-use integ::store::{App, Key, Store};
-use integ::vault::{Access, Given, IfAbsent, Keyring, PassphraseSource, Prompt};
+use integ::store::{OAuthApp, Store, StoreKey};
+use integ::vault::{IdentityEnvironment, IfAbsent, Keyring, PassphrasePrompt, PassphraseSource, VaultOpener};
 
 use crate::harness::{Home, Running, files, holds};
 
@@ -21,7 +21,7 @@ const CLIENT_SECRET: &str = "MARKERCLIENTSECRET55";
 struct Nobody;
 
 impl PassphraseSource for Nobody {
-    fn ask(&self, _: Prompt) -> std::io::Result<Option<Secret>> {
+    fn ask(&self, _: PassphrasePrompt) -> std::io::Result<Option<Secret>> {
         Ok(None)
     }
 }
@@ -29,7 +29,7 @@ impl PassphraseSource for Nobody {
 /// Opens the store of a home in this process.
 pub fn open(home: &Home) -> Store {
     let (folders, config) = (Folders::under(home.path()), Config::default().vault);
-    let access = Access::new(&folders, &config, &Nobody).with(Given::default(), Keyring::default());
+    let access = VaultOpener::new(&folders, &config, &Nobody).with(IdentityEnvironment::default(), Keyring::default());
     access.open(&home.workspace(), IfAbsent::Fail).unwrap().store
 }
 
@@ -157,10 +157,11 @@ fn nothing_of_a_connection_can_be_read_from_any_file() {
     let mut emulation = Running::start(home.command(["sandbox", "run", "slack", "--json"]));
     emulation.line();
     let store = open(&home);
-    let client = Client { id: "markerlateclient".to_owned(), secret: Some(Secret::from("MARKERLATESECRET")) };
+    let client =
+        ClientCredentials { id: "markerlateclient".to_owned(), secret: Some(Secret::from("MARKERLATESECRET")) };
     store
         .apps()
-        .set(&App {
+        .set(&OAuthApp {
             connector: "notion".to_owned(),
             server: None,
             client,
@@ -288,8 +289,8 @@ fn fault_044a_a_flipped_bit_in_the_log_is_reported() {
     // The writes of a process that was killed: in the log, and nowhere else.
     let store = open(&known.home);
     for number in 0..3 {
-        let client = Client { id: format!("client{number}"), secret: None };
-        let app = App {
+        let client = ClientCredentials { id: format!("client{number}"), secret: None };
+        let app = OAuthApp {
             connector: "notion".to_owned(),
             server: None,
             client,
@@ -351,7 +352,7 @@ fn the_key_in_the_key_file_is_the_one_of_the_store() {
     let home = Home::new();
     connect_key(&home, ACCOUNT, TOKEN);
     let key = store_key(&home);
-    assert!(Key::from_hex(&key).is_some());
+    assert!(StoreKey::from_hex(&key).is_some());
     let sqlite = open_store(&home);
     let account: String = sqlite.query_row("SELECT account FROM connections", [], |row| row.get(0)).unwrap();
     assert_eq!(account, ACCOUNT);

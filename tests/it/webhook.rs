@@ -9,10 +9,10 @@ use std::time::Duration;
 use integ::clock::Timestamp;
 use integ::connector::{Catalogue, Connector};
 use integ::secret::Secret;
-use integ::signing::request::Request;
-use integ::signing::sign::VendorKeys;
-use integ::signing::verify::Keys;
-use integ::webhook::simulate::{Wish, simulate};
+use integ::signing::request::WebhookRequest;
+use integ::signing::sign::EmulatorKeys;
+use integ::signing::verify::SigningContext;
+use integ::webhook::simulate::{SimulateRequest, simulate};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use url::Url;
@@ -71,31 +71,31 @@ pub fn home(connections: &[&str]) -> Home {
 /// What makes a connector's events, by the secret that the connection has.
 pub struct Maker {
     connector: Connector,
-    pub keys: Keys,
+    pub keys: SigningContext,
 }
 
 impl Maker {
     pub fn of(home: &Home, name: &str) -> Self {
         let connector = Catalogue::new(Path::new("/nonexistent")).get(name).unwrap();
         let secret = home.ok(&format!("webhook secret {name} --print-secret"));
-        let keys = Keys { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
+        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
         Self { connector, keys }
     }
 
     /// A signed event; one id is one delivery.
-    pub fn make(&self, event: &str, url: &Url, id: &str) -> Request {
+    pub fn make(&self, event: &str, url: &Url, id: &str) -> WebhookRequest {
         self.make_at(event, url, id, Timestamp::now())
     }
 
-    pub fn make_at(&self, event: &str, url: &Url, id: &str, at: Timestamp) -> Request {
+    pub fn make_at(&self, event: &str, url: &Url, id: &str, at: Timestamp) -> WebhookRequest {
         let url = url.as_str();
-        let wish = Wish { event, url, number: 1, id, set: &[], data: None, now: at, signed_at: None };
-        simulate(&self.connector, &wish, &self.keys, &VendorKeys::default()).unwrap()
+        let wish = SimulateRequest { event, url, number: 1, id, set: &[], data: None, now: at, signed_at: None };
+        simulate(&self.connector, &wish, &self.keys, &EmulatorKeys::default()).unwrap()
     }
 }
 
 /// Posts a request; absent where nobody answers.
-pub fn post(url: &Url, request: &Request) -> Option<u16> {
+pub fn post(url: &Url, request: &WebhookRequest) -> Option<u16> {
     let mut stream = TcpStream::connect(&*url.socket_addrs(|| None).ok()?).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];

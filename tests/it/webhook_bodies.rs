@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use integ::clock::{self, Timestamp};
 use integ::connector::Catalogue;
-use integ::signing::request::Request;
+use integ::signing::request::WebhookRequest;
 use integ::store::EventId;
 use serde_json::{Value, json};
 use url::Url;
@@ -167,15 +167,15 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// What one scheme is sent with.
 struct Sending<'s> {
     scheme: &'s Scheme,
-    sample: Request,
+    sample: WebhookRequest,
     key: Value,
     most: usize,
 }
 
 /// A request with a random body, not yet signed, and the id of its delivery.
-fn random_request(dice: &mut Dice, sending: &Sending<'_>, largest: bool) -> (String, Request) {
+fn random_request(dice: &mut Dice, sending: &Sending<'_>, largest: bool) -> (String, WebhookRequest) {
     let (body, kind, coding) = body(dice, sending.scheme, sending.most, largest);
-    let mut request = Request { body, ..sending.sample.clone() };
+    let mut request = WebhookRequest { body, ..sending.sample.clone() };
     request.headers.retain(|(name, _)| !["content-type", "webhook-id"].contains(&name.to_ascii_lowercase().as_str()));
     let id = format!("msg_{:016x}", dice.roll());
     for (name, value) in [("Content-Type", kind), ("Content-Encoding", coding)] {
@@ -192,7 +192,7 @@ fn random_request(dice: &mut Dice, sending: &Sending<'_>, largest: bool) -> (Str
 }
 
 /// Sends a request that must be taken, and returns the line of its event.
-fn taken(url: &Url, request: &Request, listening: &mut Listening, what: &dyn Fn(&str) -> String) -> Value {
+fn taken(url: &Url, request: &WebhookRequest, listening: &mut Listening, what: &dyn Fn(&str) -> String) -> Value {
     let status = post(url, request);
     assert!(status.is_some_and(|status| status / 100 == 2), "{}", what(&format!("{status:?}")));
     let line = listening.event();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use integ::clock::{self, Timestamp};
-use integ::signing::request::Request;
+use integ::signing::request::WebhookRequest;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -271,7 +271,7 @@ fn fault_070_large_endless_and_slow_bodies_are_refused_and_others_are_served() {
     write!(slow, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}content-length: 100\r\n\r\nabc", url.path()).unwrap();
     let headers = vec![("stripe-signature".to_owned(), "t=1,v1=00".to_owned())];
     let body = vec![b'x'; 4 * 1024 * 1024 + 1];
-    let large = Request { method: "POST".into(), url: String::new(), headers, body };
+    let large = WebhookRequest { method: "POST".into(), url: String::new(), headers, body };
     assert!(matches!(post(&url, &large), Some(413) | None), "a peer that is refused early may see a broken pipe");
     let mut announced = connect();
     write!(announced, "POST {} HTTP/1.1\r\nhost: x\r\n{signed}content-length: 99999999999\r\n\r\n", url.path())
@@ -299,7 +299,7 @@ fn fault_070_large_endless_and_slow_bodies_are_refused_and_others_are_served() {
     for path in ["/", "/webhooks/stripe/", "/webhooks/stripe/x", "/webhooks/nobody/x"] {
         let mut other = url.clone();
         other.set_path(path);
-        assert_eq!(post(&other, &Request { body: b"{}".to_vec(), ..large.clone() }), Some(404), "{path}");
+        assert_eq!(post(&other, &WebhookRequest { body: b"{}".to_vec(), ..large.clone() }), Some(404), "{path}");
     }
     home.ok("webhook simulate stripe charge.refunded");
     assert_eq!(rest_status(slow), 408);

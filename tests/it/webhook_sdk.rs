@@ -10,10 +10,10 @@ use std::process::Command;
 use integ::clock::Timestamp;
 use integ::connector::Catalogue;
 use integ::secret::Secret;
-use integ::signing::request::Request;
-use integ::signing::sign::{VendorKeys, sign};
-use integ::signing::verify::Keys;
-use integ::webhook::tamper::{Fault, tamper};
+use integ::signing::request::WebhookRequest;
+use integ::signing::sign::{EmulatorKeys, sign};
+use integ::signing::verify::SigningContext;
+use integ::webhook::corrupt::{Corruption, corrupt};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -220,10 +220,10 @@ impl World {
         let fault = match case {
             Case::Good | Case::OtherKey => None,
             // A token says nothing of the body.
-            Case::Tampered if scheme.name == "google" => Some(Fault::Signature),
-            Case::Tampered => Some(Fault::Body),
-            Case::Stale => Some(Fault::Timestamp),
-            Case::Ahead => Some(Fault::Future),
+            Case::Tampered if scheme.name == "google" => Some(Corruption::Signature),
+            Case::Tampered => Some(Corruption::Body),
+            Case::Stale => Some(Corruption::PastTimestamp),
+            Case::Ahead => Some(Corruption::FutureTimestamp),
         };
         let to = self.peer.hook(scheme);
         if let Some(version) = scheme.name.strip_prefix("hubspot-").filter(|version| *version != "v3") {
@@ -248,25 +248,25 @@ impl World {
     }
 
     /// HubSpot's older signatures, which no event is signed by alone: made by the same rule.
-    fn older(&self, scheme: &Scheme, version: &str, fault: Option<Fault>, to: &Url) -> Verdict {
-        if matches!(fault, Some(Fault::Timestamp | Fault::Future)) {
+    fn older(&self, scheme: &Scheme, version: &str, fault: Option<Corruption>, to: &Url) -> Verdict {
+        if matches!(fault, Some(Corruption::PastTimestamp | Corruption::FutureTimestamp)) {
             return NoTime;
         }
         let connector = Catalogue::new(Path::new("/nonexistent")).get("hubspot").unwrap();
         let rules = connector.webhook.as_ref().unwrap();
-        let of_version = |proof: &&integ::connector::Proof| {
+        let of_version = |proof: &&integ::connector::SignatureScheme| {
             proof.when.as_ref().is_some_and(|when| when.headers.values().any(|value| value == version))
         };
         let proof = rules.proofs.iter().find(of_version).unwrap();
         let secret = self.home.ok("webhook secret hubspot --print-secret");
-        let keys = Keys { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
+        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
         let mut request = self.sample(scheme, to);
         request.set_header("X-HubSpot-Signature-Version", version);
         let mut document = serde_json::from_slice(&request.body).unwrap();
-        sign(proof, &rules.event, &mut request, &mut document, &keys, &VendorKeys::default(), Timestamp::now())
+        sign(proof, &rules.event, &mut request, &mut document, &keys, &EmulatorKeys::default(), Timestamp::now())
             .unwrap();
         if let Some(fault) = fault {
-            tamper(fault, proof, &mut request, &document[0]);
+            corrupt(fault, proof, &mut request, &document[0]);
         }
         said(post(to, &request).map(u64::from))
     }
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// A sample as the vendor would send it, without anything that proves it.
-    pub fn sample(&self, scheme: &Scheme, url: &Url) -> Request {
+    pub fn sample(&self, scheme: &Scheme, url: &Url) -> WebhookRequest {
         let mut words = vec!["webhook", "simulate", scheme.from, scheme.event, "--dry-run", "--json"];
         if scheme.name == "discord" {
             words.extend(["--secret-file", "seed"]);
@@ -304,7 +304,7 @@ impl World {
         let called: Url = made["url"].as_str().unwrap().parse().unwrap();
         let mut url = url.clone();
         url.set_query(called.query());
-        Request {
+        WebhookRequest {
             method: "POST".to_owned(),
             url: url.to_string(),
             headers: headers.into_iter().filter(|(name, _)| !proves(name)).collect(),

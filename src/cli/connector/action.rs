@@ -10,13 +10,13 @@ use crate::connector::{Action, ActionDescriptor, Connector, descriptor};
 use crate::error::Result;
 
 #[derive(Serialize)]
-struct Shown {
+struct ActionDetailView {
     connector: String,
     #[serde(flatten)]
     action: ActionDescriptor,
 }
 
-impl View for Shown {
+impl View for ActionDetailView {
     fn text(&self, ui: &Ui) -> String {
         let action = &self.action;
         let mut out = vec![format!("{}: {}", action.name, action.about), format!("{} {}", action.method, action.path)];
@@ -63,7 +63,7 @@ pub(super) fn show(ui: &Ui, connector: &Connector, name: &str) -> Result<u8> {
     let (name, _): (&str, &Action) = api::find_action(connector, name)?;
     let actions = descriptor(connector).actions;
     if let Some(action) = actions.into_iter().find(|action| action.name == name) {
-        ui.show(&Shown { connector: connector.id.clone(), action })?;
+        ui.show(&ActionDetailView { connector: connector.id.clone(), action })?;
     }
     Ok(0)
 }

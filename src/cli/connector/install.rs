@@ -9,10 +9,10 @@ use serde::Serialize;
 use thiserror::Error;
 use url::Url;
 
-use super::super::table::{Text, table};
+use super::super::table::{TableCell, table};
 use super::super::ui::{Ui, View, escape};
 use super::users;
-use crate::connector::{Candidate, Capabilities, Connector, HostUse, LARGEST, Taken};
+use crate::connector::{Capabilities, Connector, ExistingConnector, HostUse, InstallCandidate, MAX_CONNECTOR_BYTES};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::download;
 use crate::runtime::App;
@@ -44,7 +44,7 @@ fn digest(text: &str) -> Result<String, String> {
 }
 
 #[derive(Serialize)]
-struct ScopeView {
+struct DefaultScopeView {
     auth: String,
     scope: String,
     purpose: Option<String>,
@@ -52,7 +52,7 @@ struct ScopeView {
 
 /// What a person must know before trusting a connector.
 #[derive(Serialize)]
-struct Trust {
+struct InstallReview {
     id: String,
     name: String,
     description: String,
@@ -60,7 +60,7 @@ struct Trust {
     sha256: String,
     #[serde(flatten)]
     capabilities: Capabilities,
-    default_scopes: Vec<ScopeView>,
+    default_scopes: Vec<DefaultScopeView>,
     /// What the file it replaces could not do.
     added: Vec<String>,
     /// What it takes the place of, in words.
@@ -70,26 +70,26 @@ struct Trust {
 }
 
 #[derive(Serialize)]
-struct Installed {
+struct InstallView {
     installed: String,
     file: String,
     #[serde(flatten)]
-    trust: Trust,
+    trust: InstallReview,
 }
 
-impl View for Installed {
+impl View for InstallView {
     fn text(&self, _ui: &Ui) -> String {
         format!("Installed {} from {}", self.installed, escape(&self.trust.source))
     }
 }
 
-impl Trust {
-    fn of(candidate: &Candidate, taken: &Taken, connections: Option<Vec<String>>) -> Self {
+impl InstallReview {
+    fn of(candidate: &InstallCandidate, taken: &ExistingConnector, connections: Option<Vec<String>>) -> Self {
         let connector = &candidate.connector;
         let capabilities = Capabilities::of(connector);
         let added = match taken {
-            Taken::Installed { capabilities: former, .. } => capabilities.added_to(former),
-            Taken::Free | Taken::BuiltIn | Taken::Own(_) => Vec::new(),
+            ExistingConnector::Installed { capabilities: former, .. } => capabilities.added_since(former),
+            ExistingConnector::None | ExistingConnector::BuiltIn | ExistingConnector::UserFile(_) => Vec::new(),
         };
         Self {
             id: connector.id.clone(),
@@ -101,10 +101,12 @@ impl Trust {
             default_scopes: default_scopes(connector),
             added,
             replaces: match taken {
-                Taken::Free => None,
-                Taken::BuiltIn => Some("the built-in connector".to_owned()),
-                Taken::Own(path) => Some(format!("your own {}, which is then lost", path.display())),
-                Taken::Installed { source, sha256, .. } => Some(format!("the one from {source}, SHA-256 {sha256}")),
+                ExistingConnector::None => None,
+                ExistingConnector::BuiltIn => Some("the built-in connector".to_owned()),
+                ExistingConnector::UserFile(path) => Some(format!("your own {}, which is then lost", path.display())),
+                ExistingConnector::Installed { source, sha256, .. } => {
+                    Some(format!("the one from {source}, SHA-256 {sha256}"))
+                }
             },
             connections,
         }
@@ -117,13 +119,13 @@ impl Trust {
             format!("  from     {}", escape(&self.source)),
             format!("  sha-256  {}", self.sha256),
         ];
-        let mut part = |heading: &str, rows: Vec<Vec<Text>>, headings: &[&str]| {
+        let mut part = |heading: &str, rows: Vec<Vec<TableCell>>, headings: &[&str]| {
             if !rows.is_empty() {
                 out.push(format!("{heading}:"));
                 out.extend(table(ui, headings, rows).lines().map(|line| format!("  {line}")));
             }
         };
-        let one = |text: &String| vec![Text::from(text.clone())];
+        let one = |text: &String| vec![TableCell::from(text.clone())];
         let host = |host: &HostUse| {
             let decided_by = host.decided_by.clone().unwrap_or_default();
             vec![host.host.clone().into(), host.uses.join(", ").into(), decided_by.into()]
@@ -131,7 +133,7 @@ impl Trust {
         let Capabilities { hosts, variables, scopes, secrets } = &self.capabilities;
         part("It talks to", hosts.iter().map(host).collect(), &["host", "for", ""]);
         part("`integ exec` sets, beside the token", variables.iter().map(one).collect(), &["variable"]);
-        let scope = |scope: &ScopeView| {
+        let scope = |scope: &DefaultScopeView| {
             let purpose = scope.purpose.clone().unwrap_or_else(|| "the file does not say what for".to_owned());
             vec![scope.scope.clone().into(), purpose.into(), scope.auth.clone().into()]
         };
@@ -155,7 +157,7 @@ impl Trust {
     }
 }
 
-fn default_scopes(connector: &Connector) -> Vec<ScopeView> {
+fn default_scopes(connector: &Connector) -> Vec<DefaultScopeView> {
     let mut views = Vec::new();
     for (name, auth) in &connector.auth {
         let rules = auth.oauth2.as_ref().map(|oauth2| &oauth2.scope);
@@ -163,14 +165,14 @@ fn default_scopes(connector: &Connector) -> Vec<ScopeView> {
         let Some(rules) = rules else { continue };
         for scope in rules.default.iter().chain(&rules.always).chain(rules.also.values().flatten()) {
             let purpose = connector.scopes.get(scope).map(|scope| scope.purpose().to_owned());
-            views.push(ScopeView { auth: name.clone(), scope: scope.clone(), purpose });
+            views.push(DefaultScopeView { auth: name.clone(), scope: scope.clone(), purpose });
         }
     }
     views
 }
 
 #[derive(Debug, Error)]
-pub(super) enum SourceError {
+pub(super) enum ConnectorSourceError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{given:?} is not a URL")]
@@ -179,7 +181,7 @@ pub(super) enum SourceError {
     TooLarge { from: String, largest: usize },
 }
 
-impl Remedy for SourceError {
+impl Remedy for ConnectorSourceError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -193,7 +195,7 @@ impl Remedy for SourceError {
 }
 
 /// A document that the user named by its path or its URL.
-pub(super) struct Document {
+pub(super) struct SourceFile {
     pub bytes: Vec<u8>,
     /// As it is shown and kept: an absolute path, or the URL without its query, which may hold a token.
     pub source: String,
@@ -204,46 +206,46 @@ pub(super) struct Document {
 /// Reads a file, or gets a URL, of at most `largest` bytes.
 ///
 /// # Errors
-/// [`SourceError`], and those of [`download`].
-pub(super) fn read(app: &App, given: &str, largest: usize) -> Result<Document> {
+/// [`ConnectorSourceError`], and those of [`download`].
+pub(super) fn read(app: &App, given: &str, largest: usize) -> Result<SourceFile> {
     if given.contains("://") {
-        let url = Url::parse(given).map_err(|source| SourceError::Url { given: given.to_owned(), source })?;
+        let url = Url::parse(given).map_err(|source| ConnectorSourceError::Url { given: given.to_owned(), source })?;
         let bytes = app.run(async { Ok(download(&app.http, &url, largest).await?) })?;
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
-        return Ok(Document { bytes, source: shown.to_string(), path: None, url: Some(url) });
+        return Ok(SourceFile { bytes, source: shown.to_string(), path: None, url: Some(url) });
     }
     let path = std::path::absolute(given).unwrap_or_else(|_| PathBuf::from(given));
     let bytes = read_file(&path, largest)?;
-    Ok(Document { bytes, source: path.display().to_string(), path: Some(path), url: None })
+    Ok(SourceFile { bytes, source: path.display().to_string(), path: Some(path), url: None })
 }
 
-fn read_file(path: &Path, largest: usize) -> Result<Vec<u8>, SourceError> {
-    let failed = |source| SourceError::Read { path: path.to_owned(), source };
+fn read_file(path: &Path, largest: usize) -> Result<Vec<u8>, ConnectorSourceError> {
+    let failed = |source| ConnectorSourceError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     // What has no end is no document: one byte more than allowed shows that.
     let limit = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() > largest {
-        return Err(SourceError::TooLarge { from: path.display().to_string(), largest });
+        return Err(ConnectorSourceError::TooLarge { from: path.display().to_string(), largest });
     }
     Ok(bytes)
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &InstallArgs) -> Result<u8> {
-    let document = read(app, &args.source, LARGEST)?;
+    let document = read(app, &args.source, MAX_CONNECTOR_BYTES)?;
     let candidate =
-        Candidate::check(document.bytes, &document.source, document.path.as_deref(), args.sha256.as_deref())?;
-    let taken = app.catalogue.admit(&candidate, args.replace)?;
-    let trust = Trust::of(&candidate, &taken, users(app, &candidate.connector.id));
+        InstallCandidate::validate(document.bytes, &document.source, document.path.as_deref(), args.sha256.as_deref())?;
+    let taken = app.catalogue.check_install(&candidate, args.replace)?;
+    let trust = InstallReview::of(&candidate, &taken, users(app, &candidate.connector.id));
     if !agreed(ui, &trust, args.yes)? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
     let file = app.catalogue.install(&candidate, args.replace, app.clock.now())?;
     let id = trust.id.clone();
-    ui.show(&Installed { installed: id.clone(), file: file.display().to_string(), trust })?;
+    ui.show(&InstallView { installed: id.clone(), file: file.display().to_string(), trust })?;
     ui.note(&format!(
         "Try `integ connect {id} --sandbox`; `integ connector setup {id}` says how to connect an account."
     ));
@@ -251,7 +253,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &InstallArgs) -> Result<u8> {
 }
 
 /// Everything is shown before the question, and also where nobody can be asked.
-fn agreed(ui: &Ui, trust: &Trust, yes: bool) -> Result<bool> {
+fn agreed(ui: &Ui, trust: &InstallReview, yes: bool) -> Result<bool> {
     let terminal = ui.terminal();
     if yes {
         if !ui.json {

@@ -4,10 +4,10 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
-use super::super::table::{Text, table};
+use super::super::table::{TableCell, table};
 use super::super::ui::{Ui, View};
 use super::{source_words, word};
-use crate::connector::{CATEGORIES, Source};
+use crate::connector::{CATEGORIES, ConnectorSource};
 use crate::error::{Error, Result};
 use crate::runtime::App;
 
@@ -20,7 +20,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Serialize)]
-struct Item {
+struct ConnectorSummaryView {
     id: String,
     name: String,
     category: String,
@@ -31,16 +31,16 @@ struct Item {
 }
 
 #[derive(Serialize)]
-struct Listing {
-    connectors: Vec<Item>,
+struct ConnectorListView {
+    connectors: Vec<ConnectorSummaryView>,
 }
 
-impl View for Listing {
+impl View for ConnectorListView {
     fn text(&self, ui: &Ui) -> String {
         // Where everything comes with integ, saying so of each would be noise.
         let with_source = self.connectors.iter().any(|item| item.source != "built-in");
-        let row = |item: &Item| -> Vec<Text> {
-            let mut row: Vec<Text> = vec![
+        let row = |item: &ConnectorSummaryView| -> Vec<TableCell> {
+            let mut row: Vec<TableCell> = vec![
                 item.id.clone().into(),
                 item.name.clone().into(),
                 item.auth.join(", ").into(),
@@ -60,7 +60,7 @@ impl View for Listing {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ListArgs) -> Result<u8> {
-    let item = |(id, source): (String, Source)| {
+    let item = |(id, source): (String, ConnectorSource)| {
         let (name, category, description, auth) = match app.catalogue.get(&id) {
             Ok(connector) => {
                 let auth = connector.auth.keys().cloned().collect();
@@ -69,15 +69,15 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ListArgs) -> Result<u8> {
             Err(error) => (id.clone(), "invalid".to_owned(), Error::from(error).message(), Vec::new()),
         };
         let replaces_built_in = source.replaces_built_in();
-        Item { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
+        ConnectorSummaryView { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
     };
-    let mut connectors: Vec<Item> = app.catalogue.ids().into_iter().map(item).collect();
+    let mut connectors: Vec<ConnectorSummaryView> = app.catalogue.ids().into_iter().map(item).collect();
     if let Some(category) = &args.category {
         connectors.retain(|item| item.category == *category);
     }
     if connectors.is_empty() {
         ui.note("No connector is of this category. `integ connector list` shows them all.");
     }
-    ui.show(&Listing { connectors })?;
+    ui.show(&ConnectorListView { connectors })?;
     Ok(0)
 }

@@ -29,7 +29,7 @@ pub(super) struct ConnectorArgs {
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
     List(list::ListArgs),
-    Show(show::ShowArgs),
+    Show(show::ConnectorShowArgs),
     Descriptor(descriptor::DescriptorArgs),
     /// The JSON Schema of connector files, for editors: `#:schema FILE` in a file's first line
     Schema,

@@ -20,7 +20,7 @@ pub(super) struct RemoveArgs {
 }
 
 #[derive(Serialize)]
-struct Removed {
+struct ConnectorRemovalView {
     removed: String,
     /// A built-in connector of this id is in effect again.
     built_in_again: bool,
@@ -28,7 +28,7 @@ struct Removed {
     connections: Option<Vec<String>>,
 }
 
-impl View for Removed {
+impl View for ConnectorRemovalView {
     fn text(&self, _ui: &Ui) -> String {
         let again = if self.built_in_again { "; the built-in one is in effect again" } else { "" };
         format!("Removed {}{again}", self.removed)
@@ -37,7 +37,7 @@ impl View for Removed {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &RemoveArgs) -> Result<u8> {
     let id = &args.connector;
-    app.catalogue.removable(id)?;
+    app.catalogue.check_removable(id)?;
     let built_in_again = BUILT_IN.iter().any(|(known, _)| known == id);
     let connections = users(app, id);
     let lost = lost(id, built_in_again, connections.as_deref());
@@ -49,7 +49,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RemoveArgs) -> Result<u8> {
     if args.yes && connections.as_ref().is_none_or(|names| !names.is_empty()) {
         ui.note(&lost);
     }
-    ui.show(&Removed { removed: id.clone(), built_in_again, connections })?;
+    ui.show(&ConnectorRemovalView { removed: id.clone(), built_in_again, connections })?;
     Ok(0)
 }
 

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::super::table::{Text, table};
+use super::super::table::{TableCell, table};
 use super::super::ui::{Ui, View};
 use super::word;
-use crate::connector::{Connector, Found, Hit, search};
+use crate::connector::{Connector, SearchHit, SearchMatch, search};
 use crate::error::{Error, Result};
 use crate::runtime::App;
 
@@ -30,7 +30,7 @@ struct MatchView {
 }
 
 #[derive(Serialize)]
-struct HitView {
+struct SearchHitView {
     id: String,
     name: String,
     category: String,
@@ -39,23 +39,24 @@ struct HitView {
 }
 
 #[derive(Serialize)]
-struct Results {
-    connectors: Vec<HitView>,
+struct SearchResultsView {
+    connectors: Vec<SearchHitView>,
 }
 
-impl View for Results {
+impl View for SearchResultsView {
     fn text(&self, ui: &Ui) -> String {
         if self.connectors.is_empty() {
             return String::new();
         }
-        let row =
-            |hit: &HitView| -> Vec<Text> { vec![hit.id.clone().into(), hit.name.clone().into(), matched(hit).into()] };
+        let row = |hit: &SearchHitView| -> Vec<TableCell> {
+            vec![hit.id.clone().into(), hit.name.clone().into(), matched(hit).into()]
+        };
         table(ui, &["connector", "service", "what matches"], self.connectors.iter().map(row).collect())
     }
 }
 
 /// The best matches. That its own name or id matches, the row shows by itself.
-fn matched(hit: &HitView) -> String {
+fn matched(hit: &SearchHitView) -> String {
     let told: Vec<String> = hit
         .matches
         .iter()
@@ -82,9 +83,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SearchArgs) -> Result<u8> {
             Err(error) => ui.warning(&format!("{id} was not searched: {}", Error::from(error).message())),
         }
     }
-    let connectors: Vec<HitView> = search(&connectors, &args.words).iter().map(view).collect();
+    let connectors: Vec<SearchHitView> = search(&connectors, &args.words).iter().map(view).collect();
     let none = connectors.is_empty();
-    ui.show(&Results { connectors })?;
+    ui.show(&SearchResultsView { connectors })?;
     if none {
         ui.note(
             "No connector has all of these words. `integ connector list` shows them all, `integ connector new` makes \
@@ -94,11 +95,14 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SearchArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn view(hit: &Hit<'_>) -> HitView {
+fn view(hit: &SearchHit<'_>) -> SearchHitView {
     let connector = hit.connector;
-    let found =
-        |found: &Found| MatchView { place: found.place.as_str(), name: found.name.clone(), about: found.about.clone() };
-    HitView {
+    let found = |found: &SearchMatch| MatchView {
+        place: found.field.as_str(),
+        name: found.name.clone(),
+        about: found.description.clone(),
+    };
+    SearchHitView {
         id: connector.id.clone(),
         name: connector.name.clone(),
         category: word(connector.category),

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::super::table::{Text, table};
+use super::super::table::{TableCell, table};
 use super::super::ui::{Tone, Ui, View, escape};
-use crate::connector::{Ask, Setup, SetupKind, setup};
+use crate::connector::{SetupGuide, SetupKind, SetupPrompt, setup};
 use crate::error::Result;
 use crate::runtime::App;
 
@@ -28,13 +28,13 @@ struct RedirectView {
 }
 
 #[derive(Serialize)]
-struct ScopeView {
+struct SetupScopeView {
     scope: String,
     purpose: Option<String>,
 }
 
 #[derive(Serialize)]
-struct AskView {
+struct SetupPromptView {
     name: String,
     prompt: String,
     secret: bool,
@@ -43,19 +43,19 @@ struct AskView {
 }
 
 #[derive(Serialize)]
-struct CommandView {
+struct SetupCommandView {
     command: String,
     why: String,
 }
 
 #[derive(Serialize)]
-struct WayView {
+struct AuthChoiceView {
     auth: String,
     label: String,
 }
 
 #[derive(Serialize)]
-struct Guide {
+struct SetupGuideView {
     connector: String,
     name: String,
     docs: String,
@@ -67,13 +67,13 @@ struct Guide {
     note: Option<String>,
     redirect_uris: Vec<RedirectView>,
     turn_on: Vec<&'static str>,
-    scopes: Vec<ScopeView>,
-    asks_for: Vec<AskView>,
-    commands: Vec<CommandView>,
-    other_ways: Vec<WayView>,
+    scopes: Vec<SetupScopeView>,
+    asks_for: Vec<SetupPromptView>,
+    commands: Vec<SetupCommandView>,
+    other_ways: Vec<AuthChoiceView>,
 }
 
-impl View for Guide {
+impl View for SetupGuideView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = vec![format!("{}: {} (--auth {})", escape(&self.name), escape(&self.label), self.auth)];
         out.push(String::new());
@@ -86,7 +86,7 @@ impl View for Guide {
         for line in self.note.iter().flat_map(|note| lines(note)) {
             out.push(format!("   {line}"));
         }
-        let mut rows = |heading: &str, headings: &[&str], rows: Vec<Vec<Text>>| {
+        let mut rows = |heading: &str, headings: &[&str], rows: Vec<Vec<TableCell>>| {
             if !rows.is_empty() {
                 out.push(format!("   {heading}:"));
                 out.extend(table(ui, headings, rows).lines().map(|line| format!("     {line}")));
@@ -105,13 +105,14 @@ impl View for Guide {
         );
         let ticks = self.turn_on.iter().map(|what| format!("   Turn on {what}."));
         out.extend(ticks);
-        let asks: Vec<&AskView> = self.asks_for.iter().collect();
+        let asks: Vec<&SetupPromptView> = self.asks_for.iter().collect();
         if !asks.is_empty() {
             out.push("2. Have at hand:".to_owned());
             out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
         }
         out.push(format!("{}. Then:", if self.asks_for.is_empty() { 2 } else { 3 }));
-        let command = |step: &CommandView| vec![step.command.clone().into(), Text(step.why.clone(), Some(Tone::Dim))];
+        let command =
+            |step: &SetupCommandView| vec![step.command.clone().into(), TableCell(step.why.clone(), Some(Tone::Dim))];
         let commands = table(ui, &["command", "what it does"], self.commands.iter().map(command).collect());
         out.extend(commands.lines().map(|line| format!("   {line}")));
         if !self.other_ways.is_empty() {
@@ -123,7 +124,7 @@ impl View for Guide {
     }
 }
 
-fn asked(ask: &AskView) -> String {
+fn asked(ask: &SetupPromptView) -> String {
     let marks = [
         ask.form.as_deref().map(escape),
         ask.optional.then(|| "optional".to_owned()),
@@ -141,15 +142,15 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SetupArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn guide(connector: String, name: String, docs: String, setup: Setup) -> Guide {
-    let ask = |ask: Ask| AskView {
+fn guide(connector: String, name: String, docs: String, setup: SetupGuide) -> SetupGuideView {
+    let ask = |ask: SetupPrompt| SetupPromptView {
         name: ask.name,
         prompt: ask.prompt,
         secret: ask.secret,
         optional: ask.optional,
-        form: ask.form,
+        form: ask.format_hint,
     };
-    Guide {
+    SetupGuideView {
         connector,
         name,
         docs,
@@ -162,14 +163,18 @@ fn guide(connector: String, name: String, docs: String, setup: Setup) -> Guide {
         setup_url: setup.url,
         note: setup.note,
         redirect_uris: setup
-            .redirects
+            .redirect_uris
             .into_iter()
             .map(|redirect| RedirectView { uri: redirect.uri, when: redirect.when })
             .collect(),
-        turn_on: setup.tick,
-        scopes: setup.scopes.into_iter().map(|(scope, purpose)| ScopeView { scope, purpose }).collect(),
-        asks_for: setup.asks.into_iter().map(ask).collect(),
-        commands: setup.commands.into_iter().map(|step| CommandView { command: step.command, why: step.why }).collect(),
-        other_ways: setup.others.into_iter().map(|(auth, label)| WayView { auth, label }).collect(),
+        turn_on: setup.settings,
+        scopes: setup.scopes.into_iter().map(|(scope, purpose)| SetupScopeView { scope, purpose }).collect(),
+        asks_for: setup.prompts.into_iter().map(ask).collect(),
+        commands: setup
+            .commands
+            .into_iter()
+            .map(|step| SetupCommandView { command: step.command, why: step.reason })
+            .collect(),
+        other_ways: setup.other_methods.into_iter().map(|(auth, label)| AuthChoiceView { auth, label }).collect(),
     }
 }

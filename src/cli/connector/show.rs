@@ -6,13 +6,13 @@ use serde::Serialize;
 use super::super::table::table;
 use super::super::ui::{Ui, View};
 use super::{source_words, word};
-use crate::connector::{Auth, Connector, Covered, Proof, Source};
+use crate::connector::{AuthMethod, Connector, ConnectorSource, SignatureScheme, SignedPart};
 use crate::error::Result;
 use crate::runtime::App;
 
 /// One connector: ways of authenticating, parameters, scopes, actions, streams; or one action or stream of it
 #[derive(Debug, Args)]
-pub(super) struct ShowArgs {
+pub(super) struct ConnectorShowArgs {
     #[arg(add = crate::cli::complete::connectors())]
     connector: String,
     #[arg(value_name = "ACTION|STREAM", add = crate::cli::complete::shown_actions())]
@@ -20,7 +20,7 @@ pub(super) struct ShowArgs {
 }
 
 #[derive(Serialize)]
-struct Way {
+struct AuthMethodView {
     auth: String,
     label: String,
     kind: &'static str,
@@ -28,11 +28,11 @@ struct Way {
     setup_url: Option<String>,
     redirect: Option<String>,
     default_scopes: Vec<String>,
-    asks_for: Vec<Asked>,
+    asks_for: Vec<AuthParamView>,
 }
 
 #[derive(Serialize)]
-struct Asked {
+struct AuthParamView {
     name: String,
     prompt: String,
     secret: bool,
@@ -42,7 +42,7 @@ struct Asked {
 }
 
 #[derive(Serialize)]
-struct ScopeView {
+struct DeclaredScopeView {
     scope: String,
     purpose: String,
 }
@@ -60,16 +60,16 @@ struct StreamView {
 }
 
 #[derive(Serialize)]
-struct ProofView {
+struct SignatureView {
     scheme: String,
-    covers: Vec<Covered>,
+    covers: Vec<SignedPart>,
     confirmed: bool,
     #[serde(skip)]
     words: String,
 }
 
 #[derive(Serialize)]
-struct Details {
+struct ConnectorDetailView {
     id: String,
     name: String,
     category: String,
@@ -78,17 +78,17 @@ struct Details {
     source: &'static str,
     replaces_built_in: bool,
     file: Option<String>,
-    ways: Vec<Way>,
-    scopes: Vec<ScopeView>,
+    ways: Vec<AuthMethodView>,
+    scopes: Vec<DeclaredScopeView>,
     actions: Vec<ActionView>,
     streams: Vec<StreamView>,
-    webhook_proofs: Vec<ProofView>,
+    webhook_proofs: Vec<SignatureView>,
     health: Option<String>,
     limits: Vec<String>,
     unsure: Vec<String>,
 }
 
-impl View for Details {
+impl View for ConnectorDetailView {
     fn text(&self, ui: &Ui) -> String {
         let mut out =
             vec![format!("{} ({}): {}", self.name, self.id, self.description), format!("Documentation: {}", self.docs)];
@@ -130,7 +130,7 @@ impl View for Details {
         }
         if !self.webhook_proofs.is_empty() {
             out.push(String::new());
-            let row = |proof: &ProofView| {
+            let row = |proof: &SignatureView| {
                 let asked = if proof.confirmed { "yes" } else { "no" };
                 vec![proof.scheme.clone().into(), proof.words.clone().into(), asked.to_owned().into()]
             };
@@ -147,7 +147,7 @@ impl View for Details {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
+pub(super) fn run(app: &App, ui: &Ui, args: &ConnectorShowArgs) -> Result<u8> {
     let connector = app.catalogue.get(&args.connector)?;
     if let Some(name) = &args.action
         && let Some(stream) = connector.streams.get(name)
@@ -162,8 +162,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn details(connector: &Connector, source: &Source) -> Details {
-    Details {
+fn details(connector: &Connector, source: &ConnectorSource) -> ConnectorDetailView {
+    ConnectorDetailView {
         source: source.as_str(),
         replaces_built_in: source.replaces_built_in(),
         file: source.path().map(|path| path.display().to_string()),
@@ -176,7 +176,7 @@ fn details(connector: &Connector, source: &Source) -> Details {
         scopes: connector
             .scopes
             .iter()
-            .map(|(scope, detail)| ScopeView { scope: scope.clone(), purpose: detail.purpose().to_owned() })
+            .map(|(scope, detail)| DeclaredScopeView { scope: scope.clone(), purpose: detail.purpose().to_owned() })
             .collect(),
         actions: connector
             .actions
@@ -195,22 +195,22 @@ fn details(connector: &Connector, source: &Source) -> Details {
     }
 }
 
-fn proofs(connector: &Connector) -> Vec<ProofView> {
+fn proofs(connector: &Connector) -> Vec<SignatureView> {
     let Some(rules) = &connector.webhook else { return Vec::new() };
-    let one = |proof: &Proof| {
+    let one = |proof: &SignatureScheme| {
         let covers = rules.coverage(proof);
-        ProofView {
+        SignatureView {
             scheme: word(proof.scheme),
-            words: covers.words(),
-            confirmed: rules.confirm.is_some() && !covers.covers(Covered::Body),
+            words: covers.describe(),
+            confirmed: rules.confirm.is_some() && !covers.covers(SignedPart::Body),
             covers: covers.parts,
         }
     };
     rules.proofs.iter().map(one).collect()
 }
 
-fn way(connector: &Connector, name: &str, auth: &Auth) -> Way {
-    let params = connector.params(auth).map(|(name, param)| Asked {
+fn way(connector: &Connector, name: &str, auth: &AuthMethod) -> AuthMethodView {
+    let params = connector.params(auth).map(|(name, param)| AuthParamView {
         name: name.clone(),
         prompt: param.prompt.clone(),
         secret: false,
@@ -218,7 +218,7 @@ fn way(connector: &Connector, name: &str, auth: &Auth) -> Way {
         choices: param.choices.clone(),
         optional: param.optional,
     });
-    let fields = auth.fields.iter().map(|(name, field)| Asked {
+    let fields = auth.fields.iter().map(|(name, field)| AuthParamView {
         name: name.clone(),
         prompt: field.prompt.clone(),
         secret: field.secret,
@@ -227,7 +227,7 @@ fn way(connector: &Connector, name: &str, auth: &Auth) -> Way {
         optional: false,
     });
     let oauth2 = auth.oauth2.as_ref();
-    Way {
+    AuthMethodView {
         auth: name.to_owned(),
         label: auth.label.clone(),
         kind: auth.kind(),

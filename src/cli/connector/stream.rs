@@ -8,14 +8,14 @@ use crate::connector::{Connector, Stream};
 use crate::error::Result;
 
 #[derive(Serialize)]
-struct ParamView {
+struct StreamParamView {
     name: String,
     about: String,
     needed: bool,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct StreamDetailView {
     connector: String,
     stream: String,
     about: String,
@@ -29,11 +29,11 @@ struct Shown {
     backfill: bool,
     parents: Vec<String>,
     /// What the user may give with -p: parameters, then the parent's values.
-    params: Vec<ParamView>,
+    params: Vec<StreamParamView>,
     events: Vec<String>,
 }
 
-impl View for Shown {
+impl View for StreamDetailView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = vec![format!("{}: {}", self.stream, self.about), format!("{} {}", self.method, self.path)];
         let new = match self.incremental {
@@ -53,7 +53,7 @@ impl View for Shown {
         out.extend(
             lines.into_iter().filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!("{what}: {text}")),
         );
-        let row = |param: &ParamView| {
+        let row = |param: &StreamParamView| {
             let need = if param.needed { "needed" } else { "" };
             vec![param.name.clone().into(), need.into(), param.about.clone().into()]
         };
@@ -70,14 +70,14 @@ impl View for Shown {
 /// # Errors
 /// Where it cannot be printed.
 pub(super) fn show(ui: &Ui, connector: &Connector, name: &str, stream: &Stream) -> Result<u8> {
-    let params = stream.params.iter().map(|(name, param)| ParamView {
+    let params = stream.params.iter().map(|(name, param)| StreamParamView {
         name: name.clone(),
         about: param.prompt.clone(),
         needed: !param.optional && param.default.is_none(),
     });
     let parent = stream.parents.first();
     let values = parent.into_iter().flat_map(|parent| {
-        parent.values.keys().map(|name| ParamView {
+        parent.values.keys().map(|name| StreamParamView {
             name: name.clone(),
             about: format!("in place of all records of {}", parent.stream),
             needed: false,
@@ -85,7 +85,7 @@ pub(super) fn show(ui: &Ui, connector: &Connector, name: &str, stream: &Stream) 
     });
     let told = connector.events.iter().filter(|(_, event)| event.sync.as_ref().is_some_and(|sync| sync.stream == name));
     let by_time = stream.incremental.as_ref().map(|_| "time");
-    ui.show(&Shown {
+    ui.show(&StreamDetailView {
         connector: connector.id.clone(),
         stream: name.to_owned(),
         about: stream.about.clone(),

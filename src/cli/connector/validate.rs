@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::super::ui::{Tone, Ui, View, escape};
-use crate::connector::{LARGEST, Mistake, validate};
+use crate::connector::{FileDiagnostic, MAX_CONNECTOR_BYTES, validate};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::runtime::App;
@@ -21,25 +21,25 @@ pub(super) struct ValidateArgs {
 }
 
 #[derive(Serialize)]
-struct MistakeView {
+struct DiagnosticView {
     line: usize,
     key: String,
     message: String,
 }
 
 #[derive(Serialize)]
-struct Validated {
+struct ValidationView {
     file: String,
     valid: bool,
-    mistakes: Vec<MistakeView>,
+    mistakes: Vec<DiagnosticView>,
 }
 
 #[derive(Serialize)]
-struct Validations {
-    files: Vec<Validated>,
+struct ValidationListView {
+    files: Vec<ValidationView>,
 }
 
-impl View for Validations {
+impl View for ValidationListView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = Vec::new();
         for file in &self.files {
@@ -57,12 +57,12 @@ impl View for Validations {
 
 #[derive(Debug, Error)]
 #[error("cannot read {}", path.display())]
-struct ReadError {
+struct ConnectorReadError {
     path: PathBuf,
     source: std::io::Error,
 }
 
-impl Remedy for ReadError {
+impl Remedy for ConnectorReadError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::NotFound, "io")
     }
@@ -72,7 +72,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ValidateArgs) -> Result<u8> {
     let files = validate_all(app, args.files)?;
     let valid = files.iter().filter(|file| file.valid).count();
     let total = files.len();
-    ui.show(&Validations { files })?;
+    ui.show(&ValidationListView { files })?;
     Ok(match valid {
         _ if valid == total => 0,
         0 => Kind::Failed.exit_code(),
@@ -80,25 +80,25 @@ pub(super) fn run(app: &App, ui: &Ui, args: ValidateArgs) -> Result<u8> {
     })
 }
 
-fn validate_all(app: &App, files: Vec<String>) -> Result<Vec<Validated>> {
+fn validate_all(app: &App, files: Vec<String>) -> Result<Vec<ValidationView>> {
     let files = if files.is_empty() { app.catalogue.ids().into_iter().map(|(id, _)| id).collect() } else { files };
     let mut validated = Vec::new();
     for file in files {
         let path = PathBuf::from(&file);
         let text = if file.ends_with(".toml") || path.is_file() {
-            let bytes = files::read_given(&path, LARGEST as u64);
+            let bytes = files::read_user_file(&path, MAX_CONNECTOR_BYTES as u64);
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
-            text.map_err(|source| ReadError { path, source })?
+            text.map_err(|source| ConnectorReadError { path, source })?
         } else {
             app.catalogue.text(&file)?.0
         };
-        let mistakes: Vec<Mistake> = validate(&text);
-        validated.push(Validated {
+        let mistakes: Vec<FileDiagnostic> = validate(&text);
+        validated.push(ValidationView {
             file,
             valid: mistakes.is_empty(),
             mistakes: mistakes
                 .into_iter()
-                .map(|mistake| MistakeView { line: mistake.line, key: mistake.key, message: mistake.message })
+                .map(|mistake| DiagnosticView { line: mistake.line, key: mistake.key, message: mistake.message })
                 .collect(),
         });
     }

@@ -10,7 +10,7 @@ use crate::endpoint::EndpointError;
 use crate::error::Result;
 use crate::model::EventType;
 use crate::runtime::App;
-use crate::store::KnownType;
+use crate::store::EventTypeDefinition;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
@@ -36,23 +36,23 @@ pub(super) enum EventCommand {
 }
 
 #[derive(Serialize)]
-struct TypeView {
+struct EventTypeView {
     event: String,
     description: String,
     sample: Option<Value>,
 }
 
 #[derive(Serialize)]
-struct Types {
-    events: Vec<TypeView>,
+struct EventTypeListView {
+    events: Vec<EventTypeView>,
 }
 
-impl View for Types {
+impl View for EventTypeListView {
     fn text(&self, ui: &Ui) -> String {
         if self.events.is_empty() {
             return "No event types. `integ endpoint event add invoice.paid` adds one.".to_owned();
         }
-        let row = |item: &TypeView| {
+        let row = |item: &EventTypeView| {
             let sample = if item.sample.is_some() { "checked" } else { "-" };
             vec![item.event.clone().into(), item.description.clone().into(), sample.into()]
         };
@@ -66,19 +66,26 @@ pub(super) fn run(app: &App, ui: &Ui, command: EventCommand) -> Result<()> {
             let sample = sample.as_deref().map(super::super::api::read_file).transpose();
             let sample = sample.map_err(|source| EndpointError::Read { source })?;
             let sample = sample.map(|bytes| serde_json::from_slice(&bytes)).transpose();
-            let sample = sample.map_err(|source| EndpointError::Data { source })?;
-            app.store_or_new()?.event_types().put(&KnownType { kind: kind.to_string(), description, sample })?;
+            let sample = sample.map_err(|source| EndpointError::InvalidJson { source })?;
+            app.store_or_new()?.event_types().put(&EventTypeDefinition {
+                kind: kind.to_string(),
+                description,
+                sample,
+            })?;
             ui.note(&format!("Added {kind}."));
         }
         EventCommand::List => {
             let known = if app.has_vault() { app.store()?.event_types().list()? } else { Vec::new() };
-            let view =
-                |known: KnownType| TypeView { event: known.kind, description: known.description, sample: known.sample };
-            ui.show(&Types { events: known.into_iter().map(view).collect() })?;
+            let view = |known: EventTypeDefinition| EventTypeView {
+                event: known.kind,
+                description: known.description,
+                sample: known.sample,
+            };
+            ui.show(&EventTypeListView { events: known.into_iter().map(view).collect() })?;
         }
         EventCommand::Remove { kind } => {
             if !app.has_vault() || !app.store()?.event_types().remove(kind.as_str())? {
-                return Err(EndpointError::NoType(kind.to_string()).into());
+                return Err(EndpointError::UnknownEventType(kind.to_string()).into());
             }
             ui.note(&format!("Removed {kind}."));
         }

@@ -9,18 +9,19 @@ use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
 use self::view::{
-    Changed, Deliveries, DeliveryView, Detail, EndpointView, Listing, OutgoingView, Pruned, Retried, attempted,
+    DeliveryDetailView, DeliveryListView, DeliveryRetryView, DeliveryView, EndpointChangeView, EndpointListView,
+    EndpointView, MessagePruneView, SentMessageView, attempted,
 };
 use super::complete::endpoints;
 use super::connect::time;
 use super::ui::Ui;
 use crate::clock::Timestamp;
-use crate::endpoint::{self, Bulk, Change, EndpointError, Until, Work};
+use crate::endpoint::{self, DeliveryScope, EndpointChange, EndpointError, RetryFilter, StopCondition};
 use crate::error::{Kind, Result};
 use crate::model::Budget;
 use crate::model::{EventPattern, EventType};
 use crate::runtime::App;
-use crate::store::Policy;
+use crate::store::BackoffPolicy;
 use crate::store::outbox::{DeliveryFilter, DeliveryId, DeliveryStatus};
 
 /// Send webhooks of your own: signed, retried, logged
@@ -47,7 +48,7 @@ enum EndpointCommand {
         #[arg(value_name = "URL")]
         url: Url,
         #[command(flatten)]
-        rules: RuleArgs,
+        rules: DeliveryPolicyArgs,
     },
     /// List the endpoints and how they stand
     List,
@@ -64,7 +65,7 @@ enum EndpointCommand {
         #[arg(long, value_name = "URL")]
         url: Option<Url>,
         #[command(flatten)]
-        rules: RuleArgs,
+        rules: DeliveryPolicyArgs,
     },
     /// Remove an endpoint with its deliveries
     Remove {
@@ -133,7 +134,7 @@ enum EndpointCommand {
         #[arg(value_name = "ENDPOINT|MSG|DELIVERY", add = endpoints())]
         of: Option<String>,
         #[arg(long, value_name = "STATUS")]
-        status: Option<StatusArg>,
+        status: Option<DeliveryStatusArg>,
         /// Begun no longer ago than this
         #[arg(long, value_name = "TIME", value_parser = time)]
         since: Option<Duration>,
@@ -154,7 +155,7 @@ enum EndpointCommand {
 }
 
 #[derive(Debug, Args)]
-struct RuleArgs {
+struct DeliveryPolicyArgs {
     /// Only these types: invoice.paid, invoice.*; repeatable
     #[arg(long, value_name = "PATTERN")]
     events: Vec<EventPattern>,
@@ -163,7 +164,7 @@ struct RuleArgs {
     rate: Option<Budget>,
     /// How the waits between attempts grow: exponential is 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h; linear 10 min more each time
     #[arg(long, value_name = "POLICY")]
-    policy: Option<PolicyArg>,
+    policy: Option<BackoffArg>,
     /// Attempts before a delivery is given up; 8 where not said
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
@@ -178,21 +179,21 @@ struct RuleArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum PolicyArg {
+enum BackoffArg {
     Exponential,
     Linear,
     None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum StatusArg {
+enum DeliveryStatusArg {
     Pending,
     Failed,
     Delivered,
     Dead,
 }
 
-impl StatusArg {
+impl DeliveryStatusArg {
     fn status(self) -> DeliveryStatus {
         match self {
             Self::Pending => DeliveryStatus::Pending,
@@ -203,18 +204,18 @@ impl StatusArg {
     }
 }
 
-impl RuleArgs {
-    fn change(self, url: Option<Url>) -> Change {
-        Change {
+impl DeliveryPolicyArgs {
+    fn change(self, url: Option<Url>) -> EndpointChange {
+        EndpointChange {
             url,
             events: Some(self.events).filter(|events| !events.is_empty()),
             description: self.description,
             policy: self.policy.map(|policy| match policy {
-                PolicyArg::Exponential => Policy::Exponential,
-                PolicyArg::Linear => Policy::Linear,
-                PolicyArg::None => Policy::None,
+                BackoffArg::Exponential => BackoffPolicy::Exponential,
+                BackoffArg::Linear => BackoffPolicy::Linear,
+                BackoffArg::None => BackoffPolicy::None,
             }),
-            most_attempts: self.attempts,
+            max_attempts: self.attempts,
             ttl: self.ttl,
             timeout: self.timeout,
             rate: self.rate,
@@ -240,32 +241,34 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
         EndpointCommand::Add { url, rules } => {
             let (endpoint, secret) = endpoint::add(app, &url, &rules.change(None))?;
             warn_of_types(app, ui, &endpoint.events)?;
-            ui.show(&Changed::with_secret(&endpoint, &secret, app.clock.now()))?;
+            ui.show(&EndpointChangeView::with_secret(&endpoint, &secret, app.clock.now()))?;
             ui.note("The secret is shown once. The receiver verifies with it, by any library of Standard Webhooks.");
         }
         EndpointCommand::List => {
             let endpoints = if app.has_vault() { app.store()?.endpoints().list()? } else { Vec::new() };
             let now = app.clock.now();
-            ui.show(&Listing { endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect() })?;
+            ui.show(&EndpointListView {
+                endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect(),
+            })?;
         }
         EndpointCommand::Show { id } => {
-            ui.show(&Changed::new(&endpoint::find(app, &id)?, app.clock.now()))?;
+            ui.show(&EndpointChangeView::new(&endpoint::find(app, &id)?, app.clock.now()))?;
         }
         EndpointCommand::Update { id, url, rules } => {
             let endpoint = endpoint::update(app, &id, &rules.change(url))?;
             warn_of_types(app, ui, &endpoint.events)?;
-            ui.show(&Changed::new(&endpoint, app.clock.now()))?;
+            ui.show(&EndpointChangeView::new(&endpoint, app.clock.now()))?;
         }
         EndpointCommand::Remove { id, yes } => return remove(app, ui, &id, yes),
         EndpointCommand::Rotate { id, overlap } => {
             let (endpoint, secret) = endpoint::rotate(app, &id, overlap)?;
-            ui.show(&Changed::with_secret(&endpoint, &secret, app.clock.now()))?;
+            ui.show(&EndpointChangeView::with_secret(&endpoint, &secret, app.clock.now()))?;
         }
         EndpointCommand::Enable { id } => {
-            ui.show(&Changed::new(&endpoint::set_enabled(app, &id, true)?, app.clock.now()))?;
+            ui.show(&EndpointChangeView::new(&endpoint::set_enabled(app, &id, true)?, app.clock.now()))?;
         }
         EndpointCommand::Disable { id } => {
-            ui.show(&Changed::new(&endpoint::set_enabled(app, &id, false)?, app.clock.now()))?;
+            ui.show(&EndpointChangeView::new(&endpoint::set_enabled(app, &id, false)?, app.clock.now()))?;
         }
         EndpointCommand::Send { kind, data, id, endpoint, wait } => {
             return send(app, ui, kind, data.as_deref(), id.as_deref(), endpoint.as_deref(), wait);
@@ -274,7 +277,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
         EndpointCommand::Prune { keep } => prune(app, ui, keep)?,
         EndpointCommand::Deliver { once } => return deliver(app, ui, once),
         EndpointCommand::Deliveries { of, status, since, limit } => {
-            let status = status.map(StatusArg::status);
+            let status = status.map(DeliveryStatusArg::status);
             let since = since.map(|since| ago(app, since));
             deliveries(app, ui, of.as_deref(), DeliveryFilter { status, since, limit, ..DeliveryFilter::default() })?;
         }
@@ -297,7 +300,7 @@ fn warn_of_types(app: &App, ui: &Ui, events: &[EventPattern]) -> Result<()> {
 
 fn prune(app: &App, ui: &Ui, keep: Option<Duration>) -> Result<()> {
     const TOGETHER: usize = 1000;
-    let before = ago(app, keep.unwrap_or(app.config.endpoints.keep));
+    let before = ago(app, keep.unwrap_or(app.config.endpoints.retention));
     let mut removed = 0;
     if app.has_vault() {
         loop {
@@ -308,7 +311,7 @@ fn prune(app: &App, ui: &Ui, keep: Option<Duration>) -> Result<()> {
             }
         }
     }
-    Ok(ui.show(&Pruned { removed })?)
+    Ok(ui.show(&MessagePruneView { removed })?)
 }
 
 fn ago(app: &App, since: Duration) -> Timestamp {
@@ -342,12 +345,12 @@ fn send(
     let only = only.map(|id| Ok::<_, crate::error::Error>(endpoint::find(app, id)?.id)).transpose()?;
     let store = app.store_or_new()?;
     endpoint::catalogue::check(store, &kind, data.as_deref().unwrap_or(b"{}"))?;
-    let order = endpoint::order(kind, data.as_deref().unwrap_or(b"{}"), id, only, app.clock.precise())?;
+    let order = endpoint::draft(kind, data.as_deref().unwrap_or(b"{}"), id, only, app.clock.now_millis())?;
     let mut outgoing = endpoint::send(store, &order)?;
     if wait {
         outgoing.deliveries = app.run(endpoint::wait(app, &outgoing.message, LONGEST_WAIT))?;
     }
-    ui.show(&OutgoingView::new(&outgoing, app.clock.now()))?;
+    ui.show(&SentMessageView::new(&outgoing, app.clock.now()))?;
     if !wait && !ui.json && outgoing.deliveries.iter().any(|delivery| delivery.status == DeliveryStatus::Pending) {
         ui.note("`integ endpoint deliver` sends it.");
     }
@@ -365,15 +368,15 @@ fn send(
 
 fn deliver(app: &App, ui: &Ui, once: bool) -> Result<u8> {
     app.store_or_new()?;
-    let until = if once { Until::Idle } else { Until::Told };
+    let until = if once { StopCondition::Idle } else { StopCondition::Stopped };
     let summary = app.run(async {
         // Listened for before anything is sent, so that an early Ctrl-C ends it as a late one does.
-        let stop = super::terminal::stop()?;
+        let stop = super::terminal::shutdown_signal()?;
         tokio::task::yield_now().await;
         if !once {
             ui.note("Sending what is due. Ctrl-C ends it.");
         }
-        endpoint::deliver(app, &Work::All, until, stop, |one| {
+        endpoint::deliver(app, &DeliveryScope::All, until, stop, |one| {
             // A jq expression that fails is no reason to stop sending.
             if ui.json {
                 let _ = ui.show_line(&attempted(one));
@@ -393,20 +396,20 @@ fn deliveries(app: &App, ui: &Ui, of: Option<&str>, mut filter: DeliveryFilter) 
     match of {
         Some(of) if of.starts_with("dlv_") => {
             let id = delivery_id(of)?;
-            let delivery = app.store()?.outbox().get(id)?.ok_or(EndpointError::NoDelivery(id))?;
+            let delivery = app.store()?.outbox().get(id)?.ok_or(EndpointError::DeliveryNotFound(id))?;
             let attempts = app.store()?.outbox().attempts(id)?;
-            return Ok(ui.show(&Detail::new(&delivery, &attempts, now))?);
+            return Ok(ui.show(&DeliveryDetailView::new(&delivery, &attempts, now))?);
         }
         Some(of) if of.starts_with("ep_") => filter.endpoint = Some(endpoint::find(app, of)?.id),
         Some(of) => filter.message = Some(of.to_owned()),
         None => {}
     }
     let found = if app.has_vault() { app.store()?.outbox().list(&filter)? } else { Vec::new() };
-    Ok(ui.show(&Deliveries { deliveries: found.iter().map(|one| DeliveryView::new(one, now)).collect() })?)
+    Ok(ui.show(&DeliveryListView { deliveries: found.iter().map(|one| DeliveryView::new(one, now)).collect() })?)
 }
 
 fn retry(app: &App, ui: &Ui, deliveries: &[String], failed: Option<&str>, since: Timestamp) -> Result<()> {
-    let now = app.clock.precise();
+    let now = app.clock.now_millis();
     let retried = match failed {
         None => {
             let ids = deliveries.iter().map(|id| delivery_id(id)).collect::<Result<Vec<_>, _>>()?;
@@ -415,12 +418,12 @@ fn retry(app: &App, ui: &Ui, deliveries: &[String], failed: Option<&str>, since:
         Some(endpoint) => {
             let endpoint = Some(endpoint).filter(|id| !id.is_empty());
             let endpoint = endpoint.map(|id| endpoint::find(app, id)).transpose()?.map(|endpoint| endpoint.id);
-            endpoint::retry_all(app.store()?, &Bulk { endpoint, since }, now)?
+            endpoint::retry_all(app.store()?, &RetryFilter { endpoint, since }, now)?
         }
     };
-    Ok(ui.show(&Retried { retried })?)
+    Ok(ui.show(&DeliveryRetryView { retried })?)
 }
 
 fn delivery_id(text: &str) -> Result<DeliveryId, EndpointError> {
-    text.parse().map_err(|_| EndpointError::DeliveryId(text.to_owned()))
+    text.parse().map_err(|_| EndpointError::InvalidDeliveryId(text.to_owned()))
 }

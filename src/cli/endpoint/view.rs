@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::table::{Text, relative, table};
+use crate::cli::table::{TableCell, relative, table};
 use crate::cli::ui::{Tone, Ui, View, escape};
 use crate::clock::Timestamp;
-use crate::endpoint::{Attempted, Outgoing};
+use crate::endpoint::{CompletedAttempt, SentMessage};
 use crate::model::EventPattern;
 use crate::secret::Secret;
 use crate::store::Endpoint;
-use crate::store::outbox::{Attempt, Delivery, DeliveryStatus};
+use crate::store::outbox::{Delivery, DeliveryAttempt, DeliveryStatus};
 
 /// An endpoint as `--json` shows it.
 #[derive(Serialize)]
@@ -38,8 +38,8 @@ pub(super) struct EndpointView {
 
 impl EndpointView {
     pub(super) fn new(endpoint: &Endpoint, now: Timestamp) -> Self {
-        let standing = &endpoint.standing;
-        let rules = &endpoint.rules;
+        let standing = &endpoint.health;
+        let rules = &endpoint.policy;
         let status = if standing.disabled.is_some() {
             "disabled"
         } else if standing.failing_since.is_some() {
@@ -66,8 +66,8 @@ impl EndpointView {
             disabled_at: standing.disabled.map(|(_, at)| at.to_string()),
             failing_since: standing.failing_since.map(|at| at.to_string()),
             paused_until: standing.paused_until.filter(|until| *until > now).map(|until| until.to_string()),
-            policy: rules.policy.as_str(),
-            attempts: rules.most_attempts,
+            policy: rules.backoff.as_str(),
+            attempts: rules.max_attempts,
             ttl: rules.ttl.as_secs(),
             timeout: rules.timeout.as_secs(),
             rate: rules.rate.map(|rate| format!("{}/{}", rate.units, unit(rate.secs))),
@@ -77,7 +77,7 @@ impl EndpointView {
         }
     }
 
-    fn status(&self) -> Text {
+    fn status(&self) -> TableCell {
         let tone = match self.status {
             "enabled" => Tone::Good,
             "failing" => Tone::Warn,
@@ -85,16 +85,16 @@ impl EndpointView {
         };
         let reason = self.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         let since = self.since.map(|since| format!(", {}", relative(since))).unwrap_or_default();
-        Text(format!("{}{reason}{since}", self.status), Some(tone))
+        TableCell(format!("{}{reason}{since}", self.status), Some(tone))
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct Listing {
+pub(super) struct EndpointListView {
     pub endpoints: Vec<EndpointView>,
 }
 
-impl View for Listing {
+impl View for EndpointListView {
     fn text(&self, ui: &Ui) -> String {
         if self.endpoints.is_empty() {
             return "No endpoints yet. `integ endpoint add https://HOST/PATH` adds one.".to_owned();
@@ -108,14 +108,14 @@ impl View for Listing {
 
 /// One endpoint; with its secret where that is new.
 #[derive(Serialize)]
-pub(super) struct Changed {
+pub(super) struct EndpointChangeView {
     #[serde(flatten)]
     endpoint: EndpointView,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
-impl Changed {
+impl EndpointChangeView {
     pub(super) fn new(endpoint: &Endpoint, now: Timestamp) -> Self {
         Self { endpoint: EndpointView::new(endpoint, now), secret: None }
     }
@@ -126,11 +126,11 @@ impl Changed {
     }
 }
 
-impl View for Changed {
+impl View for EndpointChangeView {
     fn text(&self, ui: &Ui) -> String {
         let one = &self.endpoint;
-        let time = |secs: u64| crate::duration::show(std::time::Duration::from_secs(secs));
-        let mut rows: Vec<Vec<Text>> = vec![
+        let time = |secs: u64| crate::duration::format(std::time::Duration::from_secs(secs));
+        let mut rows: Vec<Vec<TableCell>> = vec![
             vec!["endpoint".into(), one.endpoint.clone().into()],
             vec!["url".into(), one.url.clone().into()],
             vec!["status".into(), one.status()],
@@ -192,17 +192,17 @@ impl DeliveryView {
         }
     }
 
-    fn row(&self) -> Vec<Text> {
+    fn row(&self) -> Vec<TableCell> {
         vec![
             self.delivery.clone().into(),
             self.kind.clone().into(),
             self.endpoint.clone().into(),
-            Text(self.status.to_owned(), Some(self.tone)),
+            TableCell(self.status.to_owned(), Some(self.tone)),
             self.attempts.to_string().into(),
             self.next
                 .map_or_else(|| "-".to_owned(), |next| if next <= 0 { "now".to_owned() } else { relative(next) })
                 .into(),
-            Text(self.last_error.clone().unwrap_or_default(), Some(Tone::Dim)),
+            TableCell(self.last_error.clone().unwrap_or_default(), Some(Tone::Dim)),
         ]
     }
 }
@@ -219,11 +219,11 @@ fn tone(status: DeliveryStatus) -> Tone {
 }
 
 #[derive(Serialize)]
-pub(super) struct Deliveries {
+pub(super) struct DeliveryListView {
     pub deliveries: Vec<DeliveryView>,
 }
 
-impl View for Deliveries {
+impl View for DeliveryListView {
     fn text(&self, ui: &Ui) -> String {
         if self.deliveries.is_empty() {
             return "No such deliveries. `integ endpoint send TYPE` sends a message.".to_owned();
@@ -233,7 +233,7 @@ impl View for Deliveries {
 }
 
 #[derive(Serialize)]
-pub(super) struct OutgoingView {
+pub(super) struct SentMessageView {
     message: String,
     #[serde(rename = "type")]
     kind: String,
@@ -242,19 +242,19 @@ pub(super) struct OutgoingView {
     disabled_endpoints: Vec<String>,
 }
 
-impl OutgoingView {
-    pub(super) fn new(outgoing: &Outgoing, now: Timestamp) -> Self {
+impl SentMessageView {
+    pub(super) fn new(outgoing: &SentMessage, now: Timestamp) -> Self {
         Self {
             message: outgoing.message.clone(),
             kind: outgoing.kind.clone(),
-            duplicate: outgoing.duplicate,
+            duplicate: outgoing.is_duplicate,
             deliveries: outgoing.deliveries.iter().map(|one| DeliveryView::new(one, now)).collect(),
             disabled_endpoints: outgoing.disabled.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-impl View for OutgoingView {
+impl View for SentMessageView {
     fn text(&self, ui: &Ui) -> String {
         let known = if self.duplicate { ", which was sent before" } else { "" };
         if self.deliveries.is_empty() {
@@ -280,15 +280,15 @@ struct AttemptView {
 
 /// A delivery with its attempts.
 #[derive(Serialize)]
-pub(super) struct Detail {
+pub(super) struct DeliveryDetailView {
     #[serde(flatten)]
     delivery: DeliveryView,
     log: Vec<AttemptView>,
 }
 
-impl Detail {
-    pub(super) fn new(delivery: &Delivery, attempts: &[Attempt], now: Timestamp) -> Self {
-        let view = |attempt: &Attempt| AttemptView {
+impl DeliveryDetailView {
+    pub(super) fn new(delivery: &Delivery, attempts: &[DeliveryAttempt], now: Timestamp) -> Self {
+        let view = |attempt: &DeliveryAttempt| AttemptView {
             started_at: attempt.started_at.to_string(),
             duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
             request_headers: attempt.request_headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
@@ -301,7 +301,7 @@ impl Detail {
     }
 }
 
-impl View for Detail {
+impl View for DeliveryDetailView {
     fn text(&self, ui: &Ui) -> String {
         let row = |attempt: &AttemptView| {
             let status = attempt.response_status.map_or_else(|| "-".to_owned(), |status| status.to_string());
@@ -310,7 +310,7 @@ impl View for Detail {
                 status.into(),
                 format!("{} ms", attempt.duration_ms).into(),
                 attempt.error.clone().unwrap_or_default().into(),
-                Text(attempt.response_body.clone().unwrap_or_default(), Some(Tone::Dim)),
+                TableCell(attempt.response_body.clone().unwrap_or_default(), Some(Tone::Dim)),
             ]
         };
         let delivery = table(ui, &HEADINGS, vec![self.delivery.row()]);
@@ -320,29 +320,29 @@ impl View for Detail {
 }
 
 #[derive(Serialize)]
-pub(super) struct Pruned {
+pub(super) struct MessagePruneView {
     pub removed: usize,
 }
 
-impl View for Pruned {
+impl View for MessagePruneView {
     fn text(&self, _ui: &Ui) -> String {
         format!("{} messages were removed.", self.removed)
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct Retried {
+pub(super) struct DeliveryRetryView {
     pub retried: usize,
 }
 
-impl View for Retried {
+impl View for DeliveryRetryView {
     fn text(&self, _ui: &Ui) -> String {
         format!("{} deliveries are due again; `integ endpoint deliver` sends them.", self.retried)
     }
 }
 
 /// An attempt as a line of JSON.
-pub(super) fn attempted(one: &Attempted) -> Value {
+pub(super) fn attempted(one: &CompletedAttempt) -> Value {
     let delivery = &one.recorded.delivery;
     json!({
         "event": "attempted", "delivery": delivery.id.to_string(), "message": delivery.message,
@@ -350,12 +350,12 @@ pub(super) fn attempted(one: &Attempted) -> Value {
         "attempts": delivery.attempts, "response_status": one.attempt.response_status,
         "duration_ms": u64::try_from(one.attempt.duration.as_millis()).unwrap_or(u64::MAX),
         "next_attempt_at": delivery.due_at.map(|at| at.to_string()), "error": one.attempt.error,
-        "disabled": one.recorded.disabled.map(crate::store::DisabledReason::as_str),
+        "disabled": one.recorded.disabled_reason.map(crate::store::DisabledReason::as_str),
     })
 }
 
 /// An attempt as a line for people.
-pub(super) fn line(one: &Attempted) -> String {
+pub(super) fn line(one: &CompletedAttempt) -> String {
     let delivery = &one.recorded.delivery;
     let error = one.attempt.error.as_ref().map(|error| format!("  {}", escape(error))).unwrap_or_default();
     format!(

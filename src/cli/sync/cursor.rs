@@ -4,14 +4,14 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ArgumentError, Target, pairs};
+use super::{SyncArgumentError, SyncTarget, pairs};
 use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
 use crate::connector::CursorFormat;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::{Given, Part, StoredStream};
-use crate::sync::{Moment, find_stream};
+use crate::store::{Partition, StoredStream, StreamParams};
+use crate::sync::{CursorValue, find_stream};
 
 /// See where syncs stand, and put them elsewhere
 #[derive(Debug, Args)]
@@ -41,14 +41,14 @@ enum CursorCommand {
         #[arg(long, value_name = "N")]
         back: Option<usize>,
         #[command(flatten)]
-        part: PartArgs,
+        part: PartitionArgs,
     },
     /// Forget where a stream stands: the next sync lists all of it
     Clear {
         #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
         target: String,
         #[command(flatten)]
-        part: PartArgs,
+        part: PartitionArgs,
     },
     /// Print all cursors of a connection or a stream as JSON
     Export {
@@ -65,41 +65,41 @@ enum CursorCommand {
 }
 
 #[derive(Debug, Args)]
-struct PartArgs {
+struct PartitionArgs {
     /// Which of several lists: the values that its parent gives it
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct PartView {
-    list: Given,
+struct PartitionView {
+    list: StreamParams,
     cursor: Option<String>,
     synced_at: Option<String>,
     /// Whether a run was cut off, and goes on from its last page.
     under_way: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<Vec<FormerView>>,
+    history: Option<Vec<FormerCursorView>>,
     #[serde(skip)]
     synced_in: Option<i64>,
 }
 
 #[derive(Serialize)]
-struct FormerView {
+struct FormerCursorView {
     cursor: Option<String>,
     replaced_at: String,
 }
 
 #[derive(Serialize)]
-struct Cursors {
+struct CursorListView {
     connection: String,
     stream: String,
-    lists: Vec<PartView>,
+    lists: Vec<PartitionView>,
 }
 
-impl View for Cursors {
+impl View for CursorListView {
     fn text(&self, ui: &Ui) -> String {
-        let list = |given: &Given| {
+        let list = |given: &StreamParams| {
             let texts: Vec<String> = given.iter().map(|(name, value)| format!("{name}={value}")).collect();
             if texts.is_empty() { "all".to_owned() } else { texts.join(" ") }
         };
@@ -126,7 +126,7 @@ impl View for Cursors {
 /// Cursors on their way elsewhere. The shape is stable.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Exported {
+struct CursorExport {
     format_version: u32,
     connector: String,
     streams: Vec<ExportedStream>,
@@ -137,14 +137,14 @@ struct Exported {
 struct ExportedStream {
     stream: String,
     #[serde(default)]
-    params: Given,
-    lists: Vec<ExportedPart>,
+    params: StreamParams,
+    lists: Vec<ExportedPartition>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExportedPart {
-    list: Given,
+struct ExportedPartition {
+    list: StreamParams,
     cursor: Option<String>,
 }
 
@@ -159,49 +159,49 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
 }
 
 fn get(app: &App, ui: &Ui, word: &str, history: bool) -> Result<u8> {
-    let (target, stream) = Target::stored(app, ui, word)?;
+    let (target, stream) = SyncTarget::stored(app, ui, word)?;
     let streams = app.store()?.streams();
     let now = app.clock.now().as_second();
     let mut lists = Vec::new();
-    for part in streams.parts(stream.id)? {
-        let former = if history { Some(streams.history(part.id)?) } else { None };
-        let view = |former: crate::store::FormerCursor| FormerView {
+    for part in streams.partitions(stream.id)? {
+        let former = if history { Some(streams.cursor_history(part.id)?) } else { None };
+        let view = |former: crate::store::FormerCursor| FormerCursorView {
             cursor: former.cursor,
             replaced_at: former.replaced_at.to_string(),
         };
-        lists.push(PartView {
-            under_way: part.progress.is_some(),
+        lists.push(PartitionView {
+            under_way: part.checkpoint.is_some(),
             synced_at: part.synced_at.map(|at| at.to_string()),
             synced_in: part.synced_at.map(|at| at.as_second() - now),
             cursor: part.cursor,
-            list: part.given,
+            list: part.params,
             history: former.map(|former| former.into_iter().map(view).collect()),
         });
     }
-    ui.show(&Cursors { connection: target.connection.to_string(), stream: stream.name, lists })?;
+    ui.show(&CursorListView { connection: target.connection.to_string(), stream: stream.name, lists })?;
     Ok(0)
 }
 
 /// The lists of a stream that the arguments mean.
-fn chosen(app: &App, target: &Target, stream: &StoredStream, args: &PartArgs) -> Result<Vec<Part>> {
+fn chosen(app: &App, target: &SyncTarget, stream: &StoredStream, args: &PartitionArgs) -> Result<Vec<Partition>> {
     let wanted = pairs(&args.params)?;
-    let mut parts = app.store()?.streams().parts(stream.id)?;
-    parts.retain(|part| wanted.iter().all(|(name, value)| part.given.get(name) == Some(value)));
+    let mut parts = app.store()?.streams().partitions(stream.id)?;
+    parts.retain(|part| wanted.iter().all(|(name, value)| part.params.get(name) == Some(value)));
     if parts.is_empty() {
         let (connection, stream) = (target.connection.clone(), stream.name.clone());
-        return Err(ArgumentError::NoPart { connection, stream }.into());
+        return Err(SyncArgumentError::PartitionNotFound { connection, stream }.into());
     }
     Ok(parts)
 }
 
-fn set(app: &App, ui: &Ui, word: &str, cursor: Option<&str>, back: Option<usize>, args: &PartArgs) -> Result<u8> {
-    let (target, stream) = Target::stored(app, ui, word)?;
+fn set(app: &App, ui: &Ui, word: &str, cursor: Option<&str>, back: Option<usize>, args: &PartitionArgs) -> Result<u8> {
+    let (target, stream) = SyncTarget::stored(app, ui, word)?;
     let parts = chosen(app, &target, &stream, args)?;
     let [part] = parts.as_slice() else {
         let example =
-            parts[0].given.iter().map(|(name, value)| format!("-p {name}={value}")).collect::<Vec<_>>().join(" ");
+            parts[0].params.iter().map(|(name, value)| format!("-p {name}={value}")).collect::<Vec<_>>().join(" ");
         let (connection, stream) = (target.connection, stream.name);
-        return Err(ArgumentError::WhichPart { connection, stream, example }.into());
+        return Err(SyncArgumentError::AmbiguousPartition { connection, stream, example }.into());
     };
     let streams = app.store()?.streams();
     let cursor = match (cursor, back) {
@@ -210,10 +210,10 @@ fn set(app: &App, ui: &Ui, word: &str, cursor: Option<&str>, back: Option<usize>
             Some(cursor.to_owned())
         }
         (None, back) => {
-            let history = streams.history(part.id)?;
+            let history = streams.cursor_history(part.id)?;
             let at = back.unwrap_or(1).saturating_sub(1);
             let there = history.len();
-            history.into_iter().nth(at).ok_or(ArgumentError::NoHistory { there })?.cursor
+            history.into_iter().nth(at).ok_or(SyncArgumentError::NoHistory { there })?.cursor
         }
     };
     streams.set_cursor(part.id, cursor.as_deref(), app.clock.now())?;
@@ -223,11 +223,11 @@ fn set(app: &App, ui: &Ui, word: &str, cursor: Option<&str>, back: Option<usize>
 }
 
 /// Whether a text is of the form that the stream's records have; a token is the vendor's, and nobody knows its form.
-fn check(app: &App, target: &Target, stream: &StoredStream, cursor: &str) -> Result<()> {
+fn check(app: &App, target: &SyncTarget, stream: &StoredStream, cursor: &str) -> Result<()> {
     let connector = app.catalogue.get(target.connection.connector())?;
     let (_, declared) = find_stream(&connector, &stream.name)?;
     let Some(rule) = &declared.incremental else { return Ok(()) };
-    if Moment::read(&rule.format, cursor).is_some() {
+    if CursorValue::parse(&rule.format, cursor).is_some() {
         return Ok(());
     }
     let example = match rule.format {
@@ -239,11 +239,11 @@ fn check(app: &App, target: &Target, stream: &StoredStream, cursor: &str) -> Res
         CursorFormat::Integer | CursorFormat::Text | CursorFormat::Strftime(_) => "a number",
     };
     let (connection, stream, text) = (target.connection.clone(), stream.name.clone(), cursor.to_owned());
-    Err(ArgumentError::Cursor { connection, stream, text, example }.into())
+    Err(SyncArgumentError::Cursor { connection, stream, text, example }.into())
 }
 
-fn clear(app: &App, ui: &Ui, word: &str, args: &PartArgs) -> Result<u8> {
-    let (target, stream) = Target::stored(app, ui, word)?;
+fn clear(app: &App, ui: &Ui, word: &str, args: &PartitionArgs) -> Result<u8> {
+    let (target, stream) = SyncTarget::stored(app, ui, word)?;
     for part in chosen(app, &target, &stream, args)? {
         app.store()?.streams().set_cursor(part.id, None, app.clock.now())?;
     }
@@ -252,27 +252,27 @@ fn clear(app: &App, ui: &Ui, word: &str, args: &PartArgs) -> Result<u8> {
 }
 
 fn export(app: &App, ui: &Ui, word: &str) -> Result<u8> {
-    let target = Target::parse(ui, word)?;
+    let target = SyncTarget::parse(ui, word)?;
     let connection = app.connection(&target.connection)?;
     let streams = app.store()?.streams();
     let wanted = |stream: &StoredStream| target.stream.as_ref().is_none_or(|name| *name == stream.name);
     let mut exported = Vec::new();
     for stream in streams.list(connection.id)?.into_iter().filter(wanted) {
-        let parts = streams.parts(stream.id)?.into_iter();
-        let lists = parts.map(|part| ExportedPart { list: part.given, cursor: part.cursor }).collect();
+        let parts = streams.partitions(stream.id)?.into_iter();
+        let lists = parts.map(|part| ExportedPartition { list: part.params, cursor: part.cursor }).collect();
         exported.push(ExportedStream { stream: stream.name, params: stream.params, lists });
     }
     let connector = target.connection.connector().to_owned();
-    ui.show_document(&json!(Exported { format_version: 1, connector, streams: exported }).to_string())?;
+    ui.show_document(&json!(CursorExport { format_version: 1, connector, streams: exported }).to_string())?;
     Ok(0)
 }
 
 fn import(app: &App, ui: &Ui, word: &str, file: &str) -> Result<u8> {
     let name = ui.project.resolve(word)?;
     let connection = app.connection(&name)?;
-    let wrong = |source| ArgumentError::Import { path: file.to_owned(), source };
+    let wrong = |source| SyncArgumentError::Import { path: file.to_owned(), source };
     let bytes = crate::cli::api::read_file(file).map_err(|error| wrong(error.into()))?;
-    let exported: Exported = serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;
+    let exported: CursorExport = serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;
     if exported.connector != name.connector() || exported.format_version != 1 {
         let what = format!("it is of the connector {}, version {}", exported.connector, exported.format_version);
         return Err(wrong(what.into()).into());
@@ -288,7 +288,7 @@ fn import(app: &App, ui: &Ui, word: &str, file: &str) -> Result<u8> {
         let stream = streams.ensure(connection.id, &exported.stream)?;
         streams.set_params(stream.id, &exported.params)?;
         for list in exported.lists {
-            let part = streams.part(stream.id, &list.list, None)?;
+            let part = streams.ensure_partition(stream.id, &list.list, None)?;
             streams.set_cursor(part.id, list.cursor.as_deref(), app.clock.now())?;
             lists += 1;
         }

@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{ArgumentError, execute, grouped, show as show_reports};
-use crate::cli::table::{Text, relative, table};
+use super::{SyncArgumentError, execute, grouped, show as show_reports};
+use crate::cli::table::{TableCell, relative, table};
 use crate::cli::ui::{Tone, Ui, View};
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::{Counts, Job, JobId, JobState, Traffic};
-use crate::sync::{Order, is_running};
+use crate::store::{Job, JobId, JobStatus, RecordCounts, Traffic};
+use crate::sync::{SyncRequest, is_running};
 
 /// See how syncs went, repeat one, end one
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ struct JobView {
     seconds: Option<i64>,
     resumes_at: Option<String>,
     #[serde(flatten)]
-    counts: Counts,
+    counts: RecordCounts,
     #[serde(flatten)]
     traffic: Traffic,
     error: Option<String>,
@@ -64,7 +64,7 @@ struct JobView {
 }
 
 #[derive(Serialize)]
-struct Jobs {
+struct JobListView {
     jobs: Vec<JobView>,
 }
 
@@ -77,7 +77,7 @@ fn tone(state: &str) -> Option<Tone> {
     }
 }
 
-impl View for Jobs {
+impl View for JobListView {
     fn text(&self, ui: &Ui) -> String {
         if self.jobs.is_empty() {
             return "Nothing was synced yet. Try `integ sync`.".to_owned();
@@ -87,7 +87,7 @@ impl View for Jobs {
             vec![
                 job.id.to_string().into(),
                 format!("{}/{}", job.connection, job.stream).into(),
-                Text(job.state.to_owned(), tone(job.state)),
+                TableCell(job.state.to_owned(), tone(job.state)),
                 job.mode.into(),
                 relative(job.started_in).into(),
                 job.seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s")).into(),
@@ -100,9 +100,9 @@ impl View for Jobs {
 
 impl View for JobView {
     fn text(&self, ui: &Ui) -> String {
-        let mut rows: Vec<Vec<Text>> = vec![
+        let mut rows: Vec<Vec<TableCell>> = vec![
             vec!["stream".into(), format!("{}/{}", self.connection, self.stream).into()],
-            vec!["state".into(), Text(self.state.to_owned(), tone(self.state))],
+            vec!["state".into(), TableCell(self.state.to_owned(), tone(self.state))],
             vec!["mode".into(), self.mode.into()],
             vec!["began".into(), format!("{} ({})", self.started_at, relative(self.started_in)).into()],
         ];
@@ -134,14 +134,14 @@ impl View for JobView {
 fn view(app: &App, job: Job) -> JobView {
     let now = app.clock.now();
     // A job does not know that its process died: whoever holds the stream's lock is alive.
-    let cut_off = job.state == JobState::Running && !is_running(app, job.stream_id);
+    let cut_off = job.status == JobStatus::Running && !is_running(app, job.stream_id);
     let ended = job.ended_at.map(|at| at.as_second() - job.started_at.as_second());
     JobView {
         id: job.id.0,
         connection: job.connection.to_string(),
         stream: job.stream,
         mode: job.mode.as_str(),
-        state: if cut_off { "interrupted" } else { job.state.as_str() },
+        state: if cut_off { "interrupted" } else { job.status.as_str() },
         since: job.since,
         until: job.until,
         started_at: job.started_at.to_string(),
@@ -151,7 +151,7 @@ fn view(app: &App, job: Job) -> JobView {
         counts: job.counts,
         traffic: job.traffic,
         error: job.error,
-        code: job.code,
+        code: job.error_code,
         started_in: job.started_at.as_second() - now.as_second(),
     }
 }
@@ -164,7 +164,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
                 None => None,
             };
             let jobs = if app.has_vault() { app.store()?.jobs().list(connection, *limit)? } else { Vec::new() };
-            ui.show(&Jobs { jobs: jobs.into_iter().map(|job| view(app, job)).collect() })?;
+            ui.show(&JobListView { jobs: jobs.into_iter().map(|job| view(app, job)).collect() })?;
             Ok(0)
         }
         JobCommand::Show { id } => {
@@ -174,13 +174,13 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
         JobCommand::Retry { id, allow_deletes } => {
             let job = find(app, *id)?;
             let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
-            let order = Order {
+            let order = SyncRequest {
                 connection: job.connection,
                 streams: vec![job.stream],
                 mode: job.mode,
                 since: time(&job.since),
                 until: time(&job.until),
-                params: crate::store::Given::new(),
+                params: crate::store::StreamParams::new(),
                 allow_deletes: *allow_deletes,
             };
             let reports = execute(app, ui, &[order])?;
@@ -188,8 +188,8 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
         }
         JobCommand::Cancel { id } => {
             let job = find(app, *id)?;
-            if !is_running(app, job.stream_id) || !app.store()?.jobs().cancel(job.id)? {
-                return Err(ArgumentError::NotRunning { id: *id }.into());
+            if !is_running(app, job.stream_id) || !app.store()?.jobs().request_cancel(job.id)? {
+                return Err(SyncArgumentError::NotRunning { id: *id }.into());
             }
             ui.note(&format!("Job {id} ends after the page that it is at."));
             Ok(0)
@@ -199,5 +199,5 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
 
 fn find(app: &App, id: i64) -> Result<Job> {
     let job = if app.has_vault() { app.store()?.jobs().get(JobId(id))? } else { None };
-    job.ok_or_else(|| ArgumentError::NoJob { id }.into())
+    job.ok_or_else(|| SyncArgumentError::JobNotFound { id }.into())
 }

@@ -14,15 +14,15 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use thiserror::Error;
 
-use self::progress::Progress;
-use super::table::{Text, relative, table, table_of_numbers};
+use self::progress::ProgressDisplay;
+use super::table::{TableCell, relative, table, table_of_numbers};
 use super::ui::{Tone, Ui, View};
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::runtime::App;
-use crate::store::{Counts, Given, Mode, StoredStream, Traffic};
-use crate::sync::{self, Order, Outcome, Planned, Report};
+use crate::store::{RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
+use crate::sync::{self, PlannedStream, SyncOutcome, SyncReport, SyncRequest};
 
 /// Pull a service's data into the store: what is new of it
 ///
@@ -34,7 +34,7 @@ pub(super) struct SyncArgs {
     targets: Vec<String>,
     /// All of it, with what is gone; or a stretch of time, beside the cursor
     #[arg(long, value_name = "MODE", default_value = "incremental")]
-    mode: ModeArg,
+    mode: SyncModeArg,
     /// Where a backfill begins: 90s, 2h, 7d ago, or a date
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -55,42 +55,42 @@ pub(super) struct SyncArgs {
     dry_run: bool,
     /// Print what changed as messages for a program that loads them; `integ help sync` shows how
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["due", "dry_run"])]
-    to: Option<ToArg>,
+    to: Option<OutputTargetArg>,
     /// What that program printed last: only what changed after it is sent
     #[arg(long, value_name = "FILE", requires = "to")]
     state: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ToArg {
+enum OutputTargetArg {
     /// A target of the Singer specification
     Singer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ModeArg {
+enum SyncModeArg {
     Incremental,
     Full,
     Backfill,
 }
 
-impl From<ModeArg> for Mode {
-    fn from(mode: ModeArg) -> Self {
+impl From<SyncModeArg> for SyncMode {
+    fn from(mode: SyncModeArg) -> Self {
         match mode {
-            ModeArg::Incremental => Self::Incremental,
-            ModeArg::Full => Self::Full,
-            ModeArg::Backfill => Self::Backfill,
+            SyncModeArg::Incremental => Self::Incremental,
+            SyncModeArg::Full => Self::Full,
+            SyncModeArg::Backfill => Self::Backfill,
         }
     }
 }
 
 /// What is wrong with the arguments themselves, or names nothing.
 #[derive(Debug, Error)]
-enum ArgumentError {
+enum SyncArgumentError {
     #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
     Time { text: String },
     #[error("{text:?} is not NAME=VALUE")]
-    Pair { text: String },
+    InvalidPair { text: String },
     #[error("{text:?} names no stream: write CONNECTION/STREAM")]
     Target { text: String },
     #[error("--since and --until are for --mode backfill")]
@@ -98,13 +98,13 @@ enum ArgumentError {
     #[error("a backfill needs --since")]
     NoSince,
     #[error("--since is after --until")]
-    Backwards,
+    InvertedRange,
     #[error("{connection}/{stream} was never synced")]
     NeverSynced { connection: ConnectionName, stream: String },
     #[error("{connection}/{stream} has several lists, and none was named")]
-    WhichPart { connection: ConnectionName, stream: String, example: String },
+    AmbiguousPartition { connection: ConnectionName, stream: String, example: String },
     #[error("{connection}/{stream} has no such list")]
-    NoPart { connection: ConnectionName, stream: String },
+    PartitionNotFound { connection: ConnectionName, stream: String },
     #[error("{text:?} is no cursor of {connection}/{stream}: its records have {example}")]
     Cursor { connection: ConnectionName, stream: String, text: String, example: &'static str },
     #[error("there is no cursor so far back: {there} are kept")]
@@ -112,13 +112,13 @@ enum ArgumentError {
     #[error("{path:?} cannot be read as exported cursors")]
     Import { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("there is no job {id}")]
-    NoJob { id: i64 },
+    JobNotFound { id: i64 },
     #[error("job {id} is not running")]
     NotRunning { id: i64 },
     #[error("{text:?} is no schedule: {why}")]
     Schedule { text: String, why: String },
     #[error("{name} has no schedule")]
-    NoSchedule { name: String },
+    ScheduleNotFound { name: String },
     #[error("the output cannot be written")]
     Output { source: std::io::Error },
     #[error("a Singer tap is of one connection, and {there} are meant")]
@@ -131,33 +131,37 @@ enum ArgumentError {
     Terminal { target: String },
 }
 
-impl Remedy for ArgumentError {
+impl Remedy for SyncArgumentError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
-            Self::Pair { .. } | Self::NoBackfill | Self::Backwards => Diagnostic::new(Kind::Usage, "invalid_value"),
+            Self::InvalidPair { .. } | Self::NoBackfill | Self::InvertedRange => {
+                Diagnostic::new(Kind::Usage, "invalid_value")
+            }
             Self::NoSince => Diagnostic::new(Kind::Usage, "invalid_value")
                 .run("integ sync CONNECTION/STREAM --mode backfill --since 30d"),
             Self::Target { .. } => Diagnostic::new(Kind::Usage, "invalid_target"),
             Self::NeverSynced { connection, stream } => {
                 Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {connection}/{stream}"))
             }
-            Self::WhichPart { connection, stream, example } => Diagnostic::new(Kind::Usage, "ambiguous").hint(
+            Self::AmbiguousPartition { connection, stream, example } => Diagnostic::new(Kind::Usage, "ambiguous").hint(
                 Hint::new(format!("add {example}, or another of"), format!("integ cursor get {connection}/{stream}")),
             ),
-            Self::NoPart { connection, stream } => {
+            Self::PartitionNotFound { connection, stream } => {
                 Diagnostic::new(Kind::NotFound, "unknown_list").run(format!("integ cursor get {connection}/{stream}"))
             }
             Self::Cursor { .. } => Diagnostic::new(Kind::Usage, "invalid_cursor"),
             Self::NoHistory { .. } => Diagnostic::new(Kind::NotFound, "no_history"),
             Self::Import { .. } => Diagnostic::new(Kind::Usage, "invalid_import"),
-            Self::NoJob { .. } => Diagnostic::new(Kind::NotFound, "unknown_job").run("integ job list"),
+            Self::JobNotFound { .. } => Diagnostic::new(Kind::NotFound, "unknown_job").run("integ job list"),
             Self::NotRunning { .. } => Diagnostic::new(Kind::Failed, "not_running").run("integ job list"),
             Self::Schedule { .. } => Diagnostic::new(Kind::Usage, "invalid_schedule").hint(Hint::new(
                 "write a cron expression such as '0 6 * * 1-5', or an interval:",
                 "integ schedule set CONNECTION 'every 15m'",
             )),
-            Self::NoSchedule { .. } => Diagnostic::new(Kind::NotFound, "unknown_schedule").run("integ schedule list"),
+            Self::ScheduleNotFound { .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_schedule").run("integ schedule list")
+            }
             Self::Output { .. } | Self::ReadState { .. } => Diagnostic::new(Kind::Failed, "io"),
             Self::OneSource { .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_value").run("integ sync CONNECTION --to singer")
@@ -172,12 +176,12 @@ impl Remedy for ArgumentError {
 
 /// A connection, and the stream of it that is named, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
+struct SyncTarget {
     connection: ConnectionName,
     stream: Option<String>,
 }
 
-impl Target {
+impl SyncTarget {
     fn parse(ui: &Ui, word: &str) -> Result<Self> {
         let (connection, stream) = match word.split_once('/') {
             Some((connection, stream)) => (connection, Some(stream.to_owned())),
@@ -190,7 +194,7 @@ impl Target {
     fn stored(app: &App, ui: &Ui, word: &str) -> Result<(Self, StoredStream)> {
         let target = Self::parse(ui, word)?;
         let Some(stream) = target.stream.clone() else {
-            return Err(ArgumentError::Target { text: word.to_owned() }.into());
+            return Err(SyncArgumentError::Target { text: word.to_owned() }.into());
         };
         let connection = app.connection(&target.connection)?;
         if let Some(stored) = app.store()?.streams().find(connection.id, &stream)? {
@@ -199,19 +203,19 @@ impl Target {
         // One that the connector has not is another mistake.
         let connector = app.catalogue.get(target.connection.connector())?;
         sync::find_stream(&connector, &stream)?;
-        Err(ArgumentError::NeverSynced { connection: target.connection, stream }.into())
+        Err(SyncArgumentError::NeverSynced { connection: target.connection, stream }.into())
     }
 }
 
 /// A moment: so long ago, or a date.
-fn moment(app: &App, text: &str) -> Result<Timestamp, ArgumentError> {
-    crate::duration::moment(text, app.clock.now()).ok_or_else(|| ArgumentError::Time { text: text.to_owned() })
+fn parse_time(app: &App, text: &str) -> Result<Timestamp, SyncArgumentError> {
+    crate::duration::parse_time(text, app.clock.now()).ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
 }
 
-fn pairs(texts: &[String]) -> Result<Given, ArgumentError> {
+fn pairs(texts: &[String]) -> Result<StreamParams, SyncArgumentError> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(ArgumentError::Pair { text: text.clone() }),
+        _ => Err(SyncArgumentError::InvalidPair { text: text.clone() }),
     };
     texts.iter().map(pair).collect()
 }
@@ -220,9 +224,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SyncArgs) -> Result<u8> {
     if args.due {
         return schedule::run_due(app, ui);
     }
-    let orders = orders(app, ui, args)?;
+    let orders = sync_requests(app, ui, args)?;
     if args.dry_run {
-        return rehearse(app, ui, &orders);
+        return dry_run(app, ui, &orders);
     }
     if args.to.is_some() {
         return singer::run(app, ui, &orders, args.state.as_deref());
@@ -232,14 +236,16 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SyncArgs) -> Result<u8> {
 }
 
 /// What the arguments ask for, one order for each connection.
-fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
-    let time = |text: &Option<String>| text.as_deref().map(|text| moment(app, text)).transpose();
+fn sync_requests(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<SyncRequest>> {
+    let time = |text: &Option<String>| text.as_deref().map(|text| parse_time(app, text)).transpose();
     let (since, until) = (time(&args.since)?, time(&args.until)?);
     match args.mode {
-        ModeArg::Backfill if since.is_none() => return Err(ArgumentError::NoSince.into()),
-        ModeArg::Backfill if until.is_some() && until <= since => return Err(ArgumentError::Backwards.into()),
-        ModeArg::Incremental | ModeArg::Full if since.or(until).is_some() => {
-            return Err(ArgumentError::NoBackfill.into());
+        SyncModeArg::Backfill if since.is_none() => return Err(SyncArgumentError::NoSince.into()),
+        SyncModeArg::Backfill if until.is_some() && until <= since => {
+            return Err(SyncArgumentError::InvertedRange.into());
+        }
+        SyncModeArg::Incremental | SyncModeArg::Full if since.or(until).is_some() => {
+            return Err(SyncArgumentError::NoBackfill.into());
         }
         _ => {}
     }
@@ -254,7 +260,7 @@ fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
     }
     let mut whole = Vec::new();
     for word in &args.targets {
-        let target = Target::parse(ui, word)?;
+        let target = SyncTarget::parse(ui, word)?;
         app.connection(&target.connection)?;
         let streams = wanted.entry(target.connection.clone()).or_default();
         match target.stream {
@@ -266,7 +272,7 @@ fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
     for connection in whole {
         wanted.insert(connection, Vec::new());
     }
-    let order = |(connection, streams)| Order {
+    let order = |(connection, streams)| SyncRequest {
         connection,
         streams,
         mode: args.mode.into(),
@@ -279,30 +285,30 @@ fn orders(app: &App, ui: &Ui, args: &SyncArgs) -> Result<Vec<Order>> {
 }
 
 /// Runs orders one after the other; a connection that cannot be used is reported as its streams are.
-fn execute(app: &App, ui: &Ui, orders: &[Order]) -> Result<Vec<Report>> {
+fn execute(app: &App, ui: &Ui, orders: &[SyncRequest]) -> Result<Vec<SyncReport>> {
     let mut reports = Vec::new();
     for order in orders {
-        let progress = Progress::new(ui, &order.connection);
+        let progress = ProgressDisplay::new(ui, &order.connection);
         let result = app.run(sync::run(app, order, &progress));
         progress.finish();
         match result {
             Ok(done) => reports.extend(done),
             // The only one: its error is the command's.
             Err(error) if orders.len() == 1 => return Err(error),
-            Err(error) => reports.push(Report::failed(order, error)),
+            Err(error) => reports.push(SyncReport::failed(order, error)),
         }
     }
     Ok(reports)
 }
 
 #[derive(Serialize)]
-struct ReportView {
+struct SyncReportView {
     connection: String,
     stream: String,
     mode: &'static str,
     status: &'static str,
     #[serde(flatten)]
-    counts: Counts,
+    counts: RecordCounts,
     #[serde(flatten)]
     traffic: Traffic,
     /// Lists that the service did not give.
@@ -315,28 +321,28 @@ struct ReportView {
 }
 
 #[derive(Serialize)]
-struct Synced {
+struct SyncListView {
     workspace: String,
-    streams: Vec<ReportView>,
+    streams: Vec<SyncReportView>,
     #[serde(skip)]
     resumes_in: Option<i64>,
 }
 
-impl View for Synced {
+impl View for SyncListView {
     fn text(&self, ui: &Ui) -> String {
         if self.streams.is_empty() {
             return "Nothing to sync. Try `integ connect github --sandbox`, then `integ sync github`.".to_owned();
         }
-        let row = |view: &ReportView| {
+        let row = |view: &SyncReportView| {
             let tone = match view.status {
                 "done" => Tone::Good,
                 "limited" | "left" | "skipped" => Tone::Warn,
                 _ => Tone::Bad,
             };
-            let number = |number: u64| Text(grouped(number), (number == 0).then_some(Tone::Dim));
+            let number = |number: u64| TableCell(grouped(number), (number == 0).then_some(Tone::Dim));
             vec![
                 format!("{}/{}", view.connection, view.stream).into(),
-                Text(view.status.to_owned(), Some(tone)),
+                TableCell(view.status.to_owned(), Some(tone)),
                 number(view.counts.added),
                 number(view.counts.changed),
                 number(view.counts.deleted),
@@ -346,7 +352,7 @@ impl View for Synced {
             ]
         };
         let mut headings = vec!["stream", "status", "added", "changed", "deleted", "unchanged", "requests", "time"];
-        let mut rows: Vec<Vec<Text>> = self.streams.iter().map(row).collect();
+        let mut rows: Vec<Vec<TableCell>> = self.streams.iter().map(row).collect();
         // A name in two lines is worse than a number less.
         for spare in ["requests", "time", "unchanged"] {
             if ui.width.is_some_and(|width| width < needed(&headings, &rows))
@@ -361,7 +367,7 @@ impl View for Synced {
     }
 }
 
-impl Synced {
+impl SyncListView {
     /// Says what did not go as it should, beside the table.
     fn remark(&self, ui: &Ui) {
         for view in &self.streams {
@@ -388,7 +394,7 @@ impl Synced {
 }
 
 /// The columns that a table takes where nothing of it is broken.
-fn needed(headings: &[&str], rows: &[Vec<Text>]) -> usize {
+fn needed(headings: &[&str], rows: &[Vec<TableCell>]) -> usize {
     let column = |(at, heading): (usize, &&str)| {
         let cells = rows.iter().map(|row| row[at].0.chars().count());
         cells.chain([heading.len()]).max().unwrap_or_default() + 2
@@ -409,7 +415,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
+fn show(app: &App, ui: &Ui, reports: Vec<SyncReport>) -> Result<u8> {
     let code = exit_code(&reports);
     let synced = synced(app, reports);
     ui.show(&synced)?;
@@ -419,36 +425,36 @@ fn show(app: &App, ui: &Ui, reports: Vec<Report>) -> Result<u8> {
     Ok(code)
 }
 
-fn synced(app: &App, mut reports: Vec<Report>) -> Synced {
+fn synced(app: &App, mut reports: Vec<SyncReport>) -> SyncListView {
     // Not in the order in which they happened to end.
     reports.sort_by_cached_key(|report| (report.connection.to_string(), report.stream.clone()));
     let now = app.clock.now().as_second();
-    let resumes = |report: &Report| match report.outcome {
-        Outcome::Limited(at) => Some(at.as_second() - now),
+    let resumes = |report: &SyncReport| match report.outcome {
+        SyncOutcome::RateLimited(at) => Some(at.as_second() - now),
         _ => None,
     };
     let resumes_in = reports.iter().filter_map(resumes).max();
-    Synced { workspace: app.workspace.to_string(), streams: reports.into_iter().map(view).collect(), resumes_in }
+    SyncListView { workspace: app.workspace.to_string(), streams: reports.into_iter().map(view).collect(), resumes_in }
 }
 
-fn view(report: Report) -> ReportView {
+fn view(report: SyncReport) -> SyncReportView {
     let (error, resumes_at) = match &report.outcome {
-        Outcome::Failed(error) | Outcome::Left(error) => (Some(error), None),
-        Outcome::Limited(at) => (None, Some(at.to_string())),
-        Outcome::Done | Outcome::Skipped | Outcome::Cancelled => (None, None),
+        SyncOutcome::Failed(error) | SyncOutcome::NotStarted(error) => (Some(error), None),
+        SyncOutcome::RateLimited(at) => (None, Some(at.to_string())),
+        SyncOutcome::Done | SyncOutcome::Skipped | SyncOutcome::Cancelled => (None, None),
     };
     let (code, hint) =
         (error.map(|error| error.code().to_owned()), error.and_then(Error::hint).map(|hint| hint.to_string()));
     let error = error.map(Error::on_one_line);
-    ReportView {
+    SyncReportView {
         connection: report.connection.to_string(),
         stream: report.stream,
         mode: report.mode.as_str(),
         status: report.outcome.as_str(),
         counts: report.counts,
         traffic: report.traffic,
-        skipped: report.skipped,
-        seconds: (report.seconds * 1000.0).round() / 1000.0,
+        skipped: report.skipped_partitions,
+        seconds: (report.duration_secs * 1000.0).round() / 1000.0,
         resumes_at,
         error,
         code,
@@ -458,8 +464,8 @@ fn view(report: Report) -> ReportView {
 
 /// 0 where all that was begun is done, the kind of the failure where all of it failed alike, else that some did. What was
 /// left out or not given is a failure where nothing else of the connection was synced.
-fn exit_code(reports: &[Report]) -> u8 {
-    let is_idle = |outcome: &Outcome| matches!(outcome, Outcome::Left(_) | Outcome::Skipped);
+fn exit_code(reports: &[SyncReport]) -> u8 {
+    let is_idle = |outcome: &SyncOutcome| matches!(outcome, SyncOutcome::NotStarted(_) | SyncOutcome::Skipped);
     let idle: Vec<bool> = reports
         .iter()
         .map(|report| {
@@ -467,11 +473,11 @@ fn exit_code(reports: &[Report]) -> u8 {
             is_idle(&report.outcome) && !own.all(|other| is_idle(&other.outcome))
         })
         .collect();
-    let kind = |report: &Report| match &report.outcome {
-        Outcome::Done => None,
-        Outcome::Limited(_) => Some(Kind::Temporary),
-        Outcome::Cancelled | Outcome::Skipped => Some(Kind::Failed),
-        Outcome::Failed(error) | Outcome::Left(error) => Some(error.kind()),
+    let kind = |report: &SyncReport| match &report.outcome {
+        SyncOutcome::Done => None,
+        SyncOutcome::RateLimited(_) => Some(Kind::Temporary),
+        SyncOutcome::Cancelled | SyncOutcome::Skipped => Some(Kind::Failed),
+        SyncOutcome::Failed(error) | SyncOutcome::NotStarted(error) => Some(error.kind()),
     };
     let reports = || reports.iter().zip(&idle).filter(|(_, idle)| !**idle).map(|(report, _)| report);
     let begun = reports().count();
@@ -486,7 +492,7 @@ fn exit_code(reports: &[Report]) -> u8 {
 }
 
 #[derive(Serialize)]
-struct PlannedView {
+struct PlannedStreamView {
     connection: String,
     stream: String,
     mode: &'static str,
@@ -497,13 +503,13 @@ struct PlannedView {
 }
 
 #[derive(Serialize)]
-struct Rehearsed {
-    streams: Vec<PlannedView>,
+struct SyncPlanView {
+    streams: Vec<PlannedStreamView>,
 }
 
-impl View for Rehearsed {
+impl View for SyncPlanView {
     fn text(&self, ui: &Ui) -> String {
-        let row = |view: &PlannedView| {
+        let row = |view: &PlannedStreamView| {
             let asks = view.left.as_ref().map(|why| format!("left out: {why}"));
             let asks = asks.or_else(|| view.request.clone()).unwrap_or_else(|| "once its parents are known".to_owned());
             vec![
@@ -518,21 +524,21 @@ impl View for Rehearsed {
     }
 }
 
-fn rehearse(app: &App, ui: &Ui, orders: &[Order]) -> Result<u8> {
+fn dry_run(app: &App, ui: &Ui, orders: &[SyncRequest]) -> Result<u8> {
     let mut streams = Vec::new();
     for order in orders {
-        let planned = app.run(async { sync::check(app, order) })?;
-        let view = |planned: Planned| PlannedView {
+        let planned = app.run(async { sync::dry_run(app, order) })?;
+        let view = |planned: PlannedStream| PlannedStreamView {
             connection: order.connection.to_string(),
             stream: planned.stream,
             mode: planned.mode.as_str(),
-            lists: planned.parts,
+            lists: planned.partition_count,
             cursor: planned.cursor,
             request: planned.request,
-            left: planned.left,
+            left: planned.skip_reason,
         };
         streams.extend(planned.into_iter().map(view));
     }
-    ui.show(&Rehearsed { streams })?;
+    ui.show(&SyncPlanView { streams })?;
     Ok(0)
 }

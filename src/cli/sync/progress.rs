@@ -10,30 +10,30 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use super::super::ui::{Ui, progress_width};
 use super::grouped;
 use crate::model::ConnectionName;
-use crate::store::{Counts, Traffic};
-use crate::sync::{Outcome, Report, Watch};
+use crate::store::{RecordCounts, Traffic};
+use crate::sync::{SyncObserver, SyncOutcome, SyncReport};
 
 const REDRAW: Duration = Duration::from_millis(120);
 
 /// Lines beyond so many end with their stream, so that those that run stay in sight.
-const MOST_LINES: usize = 14;
+const MAX_LINES: usize = 14;
 
 /// A line for each stream that runs.
-pub(super) struct Progress<'a> {
+pub(super) struct ProgressDisplay<'a> {
     ui: &'a Ui,
     connection: &'a ConnectionName,
     bars: Option<MultiProgress>,
-    lines: Mutex<HashMap<String, Line>>,
+    lines: Mutex<HashMap<String, ProgressLine>>,
 }
 
-struct Line {
+struct ProgressLine {
     bar: ProgressBar,
-    figures: Arc<Mutex<Figures>>,
+    figures: Arc<Mutex<ProgressCounts>>,
 }
 
 /// What a line says.
 #[derive(Clone, Debug, Default)]
-struct Figures {
+struct ProgressCounts {
     name: String,
     records: u64,
     requests: u64,
@@ -47,7 +47,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressDisplay<'a> {
     pub(super) fn new(ui: &'a Ui, connection: &'a ConnectionName) -> Self {
         let bars = (ui.stderr_is_terminal && !ui.json && !ui.quiet).then(MultiProgress::new);
         Self { ui, connection, bars, lines: Mutex::default() }
@@ -60,7 +60,7 @@ impl<'a> Progress<'a> {
     }
 
     /// A line that is figured out anew whenever it is drawn, so that its rate is true while nothing comes.
-    fn style(&self, sign: &str, figures: &Arc<Mutex<Figures>>) -> Option<ProgressStyle> {
+    fn style(&self, sign: &str, figures: &Arc<Mutex<ProgressCounts>>) -> Option<ProgressStyle> {
         let width = progress_width().saturating_sub(SIGN);
         let figures = Arc::clone(figures);
         let line = move |state: &ProgressState, out: &mut dyn Write| {
@@ -75,7 +75,7 @@ impl<'a> Progress<'a> {
 /// The sign before a line, the space after it, and a column to spare.
 const SIGN: usize = 3;
 
-impl Figures {
+impl ProgressCounts {
     /// Never wider than `width`: what matters least is left out.
     fn line(&self, seconds: f64, width: usize) -> String {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown")]
@@ -103,20 +103,20 @@ impl Figures {
 /// The column of names.
 const NAME: usize = 28;
 
-impl Watch for Progress<'_> {
-    fn began(&self, stream: &str) {
+impl SyncObserver for ProgressDisplay<'_> {
+    fn stream_started(&self, stream: &str) {
         let Some(bars) = &self.bars else { return };
         let bar = bars.add(ProgressBar::new_spinner());
         let name = format!("{}/{stream}", self.connection);
-        let figures = Arc::new(Mutex::new(Figures { name, ..Figures::default() }));
+        let figures = Arc::new(Mutex::new(ProgressCounts { name, ..ProgressCounts::default() }));
         if let Some(style) = self.style("{spinner}", &figures) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(REDRAW);
-        locked(&self.lines).insert(stream.to_owned(), Line { bar, figures });
+        locked(&self.lines).insert(stream.to_owned(), ProgressLine { bar, figures });
     }
 
-    fn page(&self, stream: &str, counts: Counts, traffic: Traffic, left: Option<u64>) {
+    fn page_stored(&self, stream: &str, counts: RecordCounts, traffic: Traffic, left: Option<u64>) {
         let lines = locked(&self.lines);
         let Some(line) = lines.get(stream) else { return };
         let mut figures = locked(&line.figures);
@@ -133,20 +133,23 @@ impl Watch for Progress<'_> {
         }
     }
 
-    fn ended(&self, report: &Report) {
+    fn stream_finished(&self, report: &SyncReport) {
         let lines = locked(&self.lines);
         let (Some(line), Some(bars)) = (lines.get(&report.stream), &self.bars) else { return };
-        locked(&line.figures).took = Some(report.seconds);
+        locked(&line.figures).took = Some(report.duration_secs);
         let sign = match report.outcome {
-            Outcome::Done => "✓",
-            Outcome::Limited(_) | Outcome::Cancelled | Outcome::Skipped | Outcome::Left(_) => "!",
-            Outcome::Failed(_) => "✗",
+            SyncOutcome::Done => "✓",
+            SyncOutcome::RateLimited(_)
+            | SyncOutcome::Cancelled
+            | SyncOutcome::Skipped
+            | SyncOutcome::NotStarted(_) => "!",
+            SyncOutcome::Failed(_) => "✗",
         };
         if let Some(style) = self.style(sign, &line.figures) {
             line.bar.set_style(style);
         }
         line.bar.finish();
-        if lines.len() > MOST_LINES {
+        if lines.len() > MAX_LINES {
             bars.remove(&line.bar);
         }
     }
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_line_is_never_wider_than_the_terminal() {
-        let figures = Figures {
+        let figures = ProgressCounts {
             name: "salesforce@production/opportunity_line_items".to_owned(),
             records: 12_345_678,
             requests: 123_456,
@@ -170,7 +173,7 @@ mod tests {
             assert!(line.chars().count() <= width, "{width}: {line}");
         }
         assert_eq!(figures.line(60.0, 77), "salesforce@production/oppor… 12,345,678 records 205,761/s   99,999 left");
-        let early = Figures { name: "github/issues".to_owned(), ..Figures::default() };
+        let early = ProgressCounts { name: "github/issues".to_owned(), ..Figures::default() };
         assert_eq!(
             early.line(0.01, 77).trim_end(),
             "github/issues                        0 records                0 requests"

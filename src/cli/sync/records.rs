@@ -8,16 +8,16 @@ use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{ArgumentError, Target, moment};
-use crate::cli::ui::{Ui, escape, harmless_json, reader_has_gone};
+use super::{SyncArgumentError, SyncTarget, parse_time};
+use crate::cli::ui::{Ui, escape, harmless_json, is_reader_closed};
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
-use crate::json::{Json, Type};
+use crate::json::{Json, JsonType};
 use crate::runtime::App;
 use crate::store::{RecordId, StoredRecord, StreamId};
 
 /// Records that are taken from the store at once.
-const AT_ONCE: u32 = 500;
+const BATCH_SIZE: u32 = 500;
 
 /// Read what was pulled of a stream
 ///
@@ -28,7 +28,7 @@ pub(in crate::cli) struct RecordsArgs {
     #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
     target: String,
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
-    format: Format,
+    format: RecordFormat,
     /// What changed since a version, a time (2h, 7d) or a date
     #[arg(long, value_name = "VERSION|TIME")]
     since: Option<String>,
@@ -37,7 +37,7 @@ pub(in crate::cli) struct RecordsArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum RecordFormat {
     /// One record a line
     Jsonl,
     /// One list
@@ -49,22 +49,22 @@ enum Format {
 }
 
 /// Reads a stream page by page, so that memory stays flat.
-struct Reading<'a> {
+struct RecordReader<'a> {
     app: &'a App,
     stream: StreamId,
     since: Option<u64>,
     limit: usize,
 }
 
-impl Reading<'_> {
+impl RecordReader<'_> {
     /// Each record, until one says that it is enough.
     fn each(&self, mut each: impl FnMut(&StoredRecord) -> Result<bool>) -> Result<u8> {
         let records = self.app.store()?.records();
         let (mut last, mut left) = (None::<(u64, RecordId)>, self.limit);
         while left > 0 {
             let page = match self.since {
-                Some(since) => records.changes(self.stream, since, last, AT_ONCE)?,
-                None => records.list(self.stream, last.map_or(RecordId(0), |(_, id)| id), AT_ONCE)?,
+                Some(since) => records.changes(self.stream, since, last, BATCH_SIZE)?,
+                None => records.list(self.stream, last.map_or(RecordId(0), |(_, id)| id), BATCH_SIZE)?,
             };
             let Some(end) = page.last() else { break };
             last = Some((end.version, end.id));
@@ -80,28 +80,28 @@ impl Reading<'_> {
 }
 
 pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
-    let (_, stream) = Target::stored(app, ui, &args.target)?;
+    let (_, stream) = SyncTarget::stored(app, ui, &args.target)?;
     let since = match &args.since {
         None => None,
         Some(text) => Some(match text.parse() {
             Ok(version) => version,
-            Err(_) => app.store()?.records().version_at(stream.id, moment(app, text)?)?,
+            Err(_) => app.store()?.records().version_at(stream.id, parse_time(app, text)?)?,
         }),
     };
-    let reading = Reading { app, stream: stream.id, since, limit: args.limit.unwrap_or(usize::MAX) };
+    let reading = RecordReader { app, stream: stream.id, since, limit: args.limit.unwrap_or(usize::MAX) };
     if ui.json {
         return reading.each(|record| {
             ui.show_text(&described(record, since))?;
-            Ok(!reader_has_gone())
+            Ok(!is_reader_closed())
         });
     }
-    if args.format == Format::Parquet && ui.width.is_some() {
-        return Err(ArgumentError::Terminal { target: args.target.clone() }.into());
+    if args.format == RecordFormat::Parquet && ui.width.is_some() {
+        return Err(SyncArgumentError::Terminal { target: args.target.clone() }.into());
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.format {
-        Format::Jsonl => reading.each(|record| wrote(writeln!(out, "{}", line(ui, record, since)))),
-        Format::Json => {
+        RecordFormat::Jsonl => reading.each(|record| wrote(writeln!(out, "{}", line(ui, record, since)))),
+        RecordFormat::Json => {
             let mut separator = "[\n";
             reading.each(|record| {
                 wrote(write!(out, "{}{}", std::mem::replace(&mut separator, ",\n"), line(ui, record, since)))
@@ -109,8 +109,8 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> 
             let empty = if separator == "[\n" { "[" } else { "" };
             wrote(writeln!(out, "{empty}\n]")).map(|_| 0)
         }
-        Format::Csv => csv(ui, &reading, &mut out),
-        Format::Parquet => parquet(&reading),
+        RecordFormat::Csv => csv(ui, &reading, &mut out),
+        RecordFormat::Parquet => parquet(&reading),
     };
     written?;
     wrote(out.flush())?;
@@ -122,7 +122,7 @@ pub(super) fn wrote(result: io::Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(source) => Err(ArgumentError::Output { source }.into()),
+        Err(source) => Err(SyncArgumentError::Output { source }.into()),
     }
 }
 
@@ -151,7 +151,7 @@ fn described(record: &StoredRecord, since: Option<u64>) -> String {
 }
 
 /// Two readings: one for the names of the columns, one for the rows.
-fn csv(ui: &Ui, reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
+fn csv(ui: &Ui, reading: &RecordReader<'_>, out: &mut impl Write) -> Result<u8> {
     let shown = |text: String| if ui.width.is_some() { escape(&text) } else { text };
     let mut names = Vec::new();
     let mut known = BTreeSet::new();
@@ -183,7 +183,7 @@ fn csv(ui: &Ui, reading: &Reading<'_>, out: &mut impl Write) -> Result<u8> {
 }
 
 /// Two readings as well: one for the types of the columns.
-fn parquet(reading: &Reading<'_>) -> Result<u8> {
+fn parquet(reading: &RecordReader<'_>) -> Result<u8> {
     let mut columns = Columns::default();
     reading.each(|record| {
         columns.add(&record.json);
@@ -217,15 +217,15 @@ fn csv_error(error: csv::Error) -> io::Error {
 
 /// The members of a record, each as it was written; a record that is not an object is a member `_record`.
 fn members(record: &StoredRecord) -> IndexMap<Cow<'_, str>, Json<'_>> {
-    let json = Json::checked(&record.json);
-    if json.kind() == Type::Object { json.members().collect() } else { [(Cow::Borrowed("_record"), json)].into() }
+    let json = Json::from_validated(&record.json);
+    if json.kind() == JsonType::Object { json.members().collect() } else { [(Cow::Borrowed("_record"), json)].into() }
 }
 
 /// A text without its quotes, anything else as JSON; null is empty.
 fn cell(value: Json<'_>) -> String {
     match value.kind() {
-        Type::Null => String::new(),
-        Type::String => value.string().unwrap_or_default().into_owned(),
+        JsonType::Null => String::new(),
+        JsonType::String => value.string().unwrap_or_default().into_owned(),
         _ => value.as_str().to_owned(),
     }
 }

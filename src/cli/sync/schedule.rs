@@ -3,15 +3,15 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{ArgumentError, Target, execute, show};
+use super::{SyncArgumentError, SyncTarget, execute, show};
 use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
 use crate::clock::{Timestamp, random};
 use crate::duration;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::{Given, Mode, Schedule};
-use crate::sync::{Order, Rule, find_stream};
+use crate::store::{Schedule, StreamParams, SyncMode};
+use crate::sync::{ScheduleRule, SyncRequest, find_stream};
 
 /// Say what is synced when; `integ sync --due`, from your own cron, runs it
 #[derive(Debug, Args)]
@@ -56,11 +56,11 @@ struct ScheduleView {
 }
 
 #[derive(Serialize)]
-struct Schedules {
+struct ScheduleListView {
     schedules: Vec<ScheduleView>,
 }
 
-impl View for Schedules {
+impl View for ScheduleListView {
     fn text(&self, ui: &Ui) -> String {
         if self.schedules.is_empty() {
             return "No schedules. `integ schedule set github 'every 15m'` makes one.".to_owned();
@@ -98,14 +98,14 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &ScheduleArgs) -> Result<u8>
                 })
             };
             let found = if app.has_vault() { app.store()?.schedules().list()? } else { Vec::new() };
-            ui.show(&Schedules { schedules: found.into_iter().map(view).collect::<Result<_>>()? })?;
+            ui.show(&ScheduleListView { schedules: found.into_iter().map(view).collect::<Result<_>>()? })?;
             Ok(0)
         }
         ScheduleCommand::Remove { target: word } => {
-            let target = Target::parse(ui, word)?;
+            let target = SyncTarget::parse(ui, word)?;
             let connection = app.connection(&target.connection)?;
             if !app.store()?.schedules().remove(connection.id, target.stream.as_deref())? {
-                return Err(ArgumentError::NoSchedule { name: word.clone() }.into());
+                return Err(SyncArgumentError::ScheduleNotFound { name: word.clone() }.into());
             }
             ui.note(&format!("{word} is no longer synced by itself."));
             Ok(0)
@@ -114,7 +114,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &ScheduleArgs) -> Result<u8>
 }
 
 fn set(app: &App, ui: &Ui, word: &str, text: &str, jitter: Option<&str>) -> Result<u8> {
-    let target = Target::parse(ui, word)?;
+    let target = SyncTarget::parse(ui, word)?;
     let connection = app.connection(&target.connection)?;
     if let Some(stream) = &target.stream {
         find_stream(&app.catalogue.get(target.connection.connector())?, stream)?;
@@ -124,7 +124,7 @@ fn set(app: &App, ui: &Ui, word: &str, text: &str, jitter: Option<&str>) -> Resu
         None => 0,
         Some(text) => {
             let jitter = duration::parse(text).and_then(|jitter| u32::try_from(jitter.as_secs()).ok());
-            jitter.ok_or_else(|| ArgumentError::Time { text: text.to_owned() })?
+            jitter.ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })?
         }
     };
     let next = rule.next(app.clock.now(), jitter_secs, u64::from_ne_bytes(random()));
@@ -134,21 +134,21 @@ fn set(app: &App, ui: &Ui, word: &str, text: &str, jitter: Option<&str>) -> Resu
     Ok(0)
 }
 
-fn parse(text: &str) -> Result<Rule, ArgumentError> {
-    text.parse().map_err(|error: crate::sync::RuleError| ArgumentError::Schedule {
+fn parse(text: &str) -> Result<ScheduleRule, SyncArgumentError> {
+    text.parse().map_err(|error: crate::sync::ScheduleRuleError| SyncArgumentError::Schedule {
         text: text.to_owned(),
         why: error.to_string(),
     })
 }
 
 /// The next time of a schedule, which is never later than its rule allows.
-fn next_of(schedule: &Schedule, now: Timestamp) -> Result<Timestamp, ArgumentError> {
-    Ok(parse(&schedule.rule)?.bounded(schedule.next_at, schedule.jitter_secs, now))
+fn next_of(schedule: &Schedule, now: Timestamp) -> Result<Timestamp, SyncArgumentError> {
+    Ok(parse(&schedule.rule)?.clamp_next(schedule.next_at, schedule.jitter_secs, now))
 }
 
 /// Runs what is due. Whoever takes a schedule moves it on first, so that of several processes one runs it.
 pub(super) fn run_due(app: &App, ui: &Ui) -> Result<u8> {
-    let mut orders: Vec<Order> = Vec::new();
+    let mut orders: Vec<SyncRequest> = Vec::new();
     let now = app.clock.now();
     let found = if app.has_vault() { app.store()?.schedules().list()? } else { Vec::new() };
     for due in found {
@@ -156,14 +156,14 @@ pub(super) fn run_due(app: &App, ui: &Ui) -> Result<u8> {
         if next_at > now {
             // A time that follows from the present would never come if it were not kept.
             if next_at < due.next_at {
-                app.store()?.schedules().correct(&due, next_at)?;
+                app.store()?.schedules().set_next_at(&due, next_at)?;
             }
             continue;
         }
         let connection = app.connection(&due.connection)?;
         let next = parse(&due.rule)?.next(now, due.jitter_secs, u64::from_ne_bytes(random()));
         let schedules = app.store()?.schedules();
-        if !schedules.take(connection.id, due.stream.as_deref(), due.next_at, next, now)? {
+        if !schedules.claim(connection.id, due.stream.as_deref(), due.next_at, next, now)? {
             continue;
         }
         let order = orders.iter_mut().find(|order| order.connection == due.connection);
@@ -172,13 +172,13 @@ pub(super) fn run_due(app: &App, ui: &Ui) -> Result<u8> {
             (Some(order), None) => order.streams.clear(),
             (Some(order), Some(stream)) if !order.streams.is_empty() => order.streams.push(stream),
             (Some(_), Some(_)) => {}
-            (None, stream) => orders.push(Order {
+            (None, stream) => orders.push(SyncRequest {
                 connection: due.connection,
                 streams: stream.into_iter().collect(),
-                mode: Mode::Incremental,
+                mode: SyncMode::Incremental,
                 since: None,
                 until: None,
-                params: Given::new(),
+                params: StreamParams::new(),
                 allow_deletes: false,
             }),
         }

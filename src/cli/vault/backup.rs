@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::{Output, quoted};
+use super::output::{OutputFile, quoted};
 use crate::cli::ui::{Ui, escape};
 use crate::env;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::{Restored, RestoredConnection};
-use crate::vault::{BackupKey, Custody, Restoration, backup};
+use crate::store::{BackupConnection, BackupContents};
+use crate::vault::{BackupKey, IdentityLocation, RestoreResult, backup};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  integ vault backup backup.age\n  \
@@ -47,14 +47,14 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn run_backup(app: &App, ui: &Ui, args: BackupArgs) -> Result<u8> {
     let called = "vault backup";
-    let Some(output) = Output::new(ui, &args.file, args.force, called)? else {
+    let Some(output) = OutputFile::new(ui, &args.file, args.force, called)? else {
         ui.note("Nothing was written.");
         return Ok(1);
     };
     let by_identity = !args.passphrase && args.recipients.is_empty();
     let store = app.store()?;
     let key = backup_key(app, args.recipients, args.passphrase)?;
-    output.write(&backup(store, &app.custodian(), &key)?, called)?;
+    output.write(&backup(store, &app.token_vault(), &key)?, called)?;
     if let Some(file) = output.file() {
         ui.note(&format!("Wrote {file}. `age -d` and `sqlite3` open it."));
     }
@@ -68,17 +68,17 @@ pub(super) fn run_backup(app: &App, ui: &Ui, args: BackupArgs) -> Result<u8> {
 
 fn backup_key(app: &App, recipients: Vec<String>, passphrase: bool) -> Result<BackupKey> {
     if passphrase {
-        return Ok(BackupKey::Passphrase(app.access().choose_backup_passphrase()?));
+        return Ok(BackupKey::Passphrase(app.vault_opener().choose_backup_passphrase()?));
     }
     if !recipients.is_empty() {
         return Ok(BackupKey::Recipients(recipients));
     }
-    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    let vault = app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?;
     Ok(BackupKey::Recipients(vault.recipients()?.into_iter().map(|recipient| recipient.recipient).collect()))
 }
 
 pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> {
-    let access = app.access();
+    let access = app.vault_opener();
     let backup = access.open_backup(&args.file)?;
     if !args.yes {
         let mut what = vec![format!("This fills the workspace {} from {}:", app.workspace, args.file.display())];
@@ -90,7 +90,8 @@ pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> 
         }
     }
     let folder = app.folders.workspace(&app.workspace);
-    let Restoration { restored, identity_made, custody } = access.restore(&folder, backup, app.clock.now())?;
+    let RestoreResult { contents: restored, new_identity_location: identity_made, identity_location: custody } =
+        access.restore(&folder, backup, app.clock.now())?;
     ui.note(&format!("Restored into the workspace {}:", app.workspace));
     for line in lines(&restored) {
         ui.note(&line);
@@ -103,14 +104,14 @@ pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> 
     if let Some(custody) = identity_made {
         ui.note(&super::identity_made(app, custody));
     }
-    if custody == Custody::Given {
-        warn_of_given(app, ui)?;
+    if custody == IdentityLocation::Environment {
+        warn_of_environment_identity(app, ui)?;
     }
     Ok(0)
 }
 
 /// What a backup holds, and above all where it would send tokens and events. Escaped.
-fn lines(restored: &Restored) -> Vec<String> {
+fn lines(restored: &BackupContents) -> Vec<String> {
     let mut lines = vec![format!(
         "  {} connections, {} apps, {} endpoints and {} webhook subscriptions",
         restored.connections.len(),
@@ -131,8 +132,8 @@ fn lines(restored: &Restored) -> Vec<String> {
 }
 
 /// Where a connection's requests go, unless its connector alone says so.
-fn destination(connection: &RestoredConnection) -> Option<String> {
-    let RestoredConnection { name, mode, origin, params } = connection;
+fn destination(connection: &BackupConnection) -> Option<String> {
+    let BackupConnection { name, mode, origin, params } = connection;
     let origin = origin.iter().map(|origin| format!("sends its requests to {origin}"));
     let params = (!params.is_empty()).then(|| {
         let params: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -143,16 +144,16 @@ fn destination(connection: &RestoredConnection) -> Option<String> {
 }
 
 /// A workspace that was restored with an identity from the environment does not open without it.
-fn warn_of_given(app: &App, ui: &Ui) -> Result<()> {
-    let access = app.access();
+fn warn_of_environment_identity(app: &App, ui: &Ui) -> Result<()> {
+    let access = app.vault_opener();
     let Some((given, _)) = access.identity()? else { return Ok(()) };
-    let file = env::os(&env::IDENTITY_FILE).map(PathBuf::from);
+    let file = env::var_os(&env::IDENTITY_FILE).map(PathBuf::from);
     let workspace = &app.workspace;
-    let import = match (&file, env::os(&env::IDENTITY).is_some()) {
+    let import = match (&file, env::var_os(&env::IDENTITY).is_some()) {
         (Some(file), false) => format!("integ vault identity import {}", quoted(file)),
         _ => format!("printenv {} | integ vault identity import -", env::IDENTITY.name),
     };
-    match access.kept() {
+    match access.current_identity() {
         Ok(Some((kept, _))) if kept.recipient() == given.recipient() => {}
         Ok(Some((kept, _))) => ui.warning(&format!(
             "the identity of this machine does not open the workspace {workspace}. With the one that you gave just now, run \

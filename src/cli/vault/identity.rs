@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::output::Output;
+use super::output::OutputFile;
 use crate::cli::ui::Ui;
-use crate::cli::workspace::custody_word;
+use crate::cli::workspace::location_name;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::vault::{Protection, STANDARD_STREAM, VaultError};
+use crate::vault::{ExportProtection, STANDARD_STREAM, VaultError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum IdentityCommand {
@@ -43,28 +43,28 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
     match command {
         IdentityCommand::Export { file, passphrase, force } => {
             let called = "vault identity export";
-            let Some(output) = Output::new(ui, &file, force, called)? else {
+            let Some(output) = OutputFile::new(ui, &file, force, called)? else {
                 ui.note("Nothing was written.");
                 return Ok(1);
             };
-            let protection = if passphrase { Protection::Passphrase } else { Protection::None };
-            let exported = app.access().export_identity(protection, app.clock.now())?;
+            let protection = if passphrase { ExportProtection::Passphrase } else { ExportProtection::None };
+            let exported = app.vault_opener().export_identity(protection, app.clock.now())?;
             output.write(&exported, called)?;
             if let Some(file) = output.file() {
                 let protected = match protection {
-                    Protection::Passphrase => "Its passphrase opens it.",
-                    Protection::None => "Anyone with this file can open your vaults and backups.",
+                    ExportProtection::Passphrase => "Its passphrase opens it.",
+                    ExportProtection::None => "Anyone with this file can open your vaults and backups.",
                 };
                 ui.note(&format!("Wrote {file}. {protected} On another machine: `integ vault identity import FILE`."));
             }
         }
         IdentityCommand::Import { file } => {
             let bytes = read(&file)?;
-            let imported = app.access().import_identity(&file.display().to_string(), &bytes, app.clock.now())?;
+            let imported = app.vault_opener().import_identity(&file.display().to_string(), &bytes, app.clock.now())?;
             ui.note(&format!(
                 "This machine has the identity {} ({}).",
                 imported.recipient,
-                custody_word(imported.custody)
+                location_name(imported.location)
             ));
         }
     }

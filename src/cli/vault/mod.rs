@@ -11,12 +11,12 @@ use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Ui, View};
-use super::workspace::custody_word;
-use crate::config::TokenCustody;
+use super::workspace::location_name;
+use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::LostWrites;
-use crate::vault::{Custody, RemoveOwn};
+use crate::store::LostWritesPolicy;
+use crate::vault::{IdentityLocation, SelfRemoval};
 
 /// Look after the encrypted store and the keys that open it
 #[derive(Debug, Args)]
@@ -59,9 +59,9 @@ enum VaultCommand {
         accept: bool,
     },
     /// Move the tokens of every connection
-    MoveTokens { to: TokensTo },
+    MoveTokens { to: TokenStorageArg },
     /// Move the identity that opens the vaults
-    MoveIdentity { to: IdentityTo },
+    MoveIdentity { to: IdentityStorageArg },
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,13 +87,13 @@ enum RecipientCommand {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TokensTo {
+enum TokenStorageArg {
     Store,
     Keyring,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum IdentityTo {
+enum IdentityStorageArg {
     Keyring,
     File,
     Passphrase,
@@ -108,11 +108,11 @@ struct RecipientView {
 }
 
 #[derive(Serialize)]
-struct Recipients {
+struct RecipientListView {
     recipients: Vec<RecipientView>,
 }
 
-impl View for Recipients {
+impl View for RecipientListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |recipient: &RecipientView| {
             let whose = if recipient.own { "this identity".to_owned() } else { recipient.label.clone() };
@@ -123,7 +123,7 @@ impl View for Recipients {
 }
 
 #[derive(Serialize)]
-struct Status {
+struct VaultStatusView {
     workspace: String,
     folder: String,
     identity: &'static str,
@@ -140,7 +140,7 @@ struct Status {
     read_only: bool,
 }
 
-impl View for Status {
+impl View for VaultStatusView {
     fn text(&self, ui: &Ui) -> String {
         let mut rows = vec![
             ("workspace", self.workspace.clone()),
@@ -170,75 +170,75 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
         VaultCommand::Status => ui.show(&status(app)?)?,
         VaultCommand::Recipients { command } => return recipients(app, ui, command.unwrap_or(RecipientCommand::List)),
         VaultCommand::Rekey => {
-            app.access().vault(&folder)?.rekey()?;
+            app.vault_opener().open_without_store(&folder)?.rekey()?;
             ui.note("The store is encrypted under a fresh key.");
         }
         VaultCommand::Identity { command } => return identity::run(app, ui, command),
         VaultCommand::Backup(args) => return backup::run_backup(app, ui, args),
         VaultCommand::Restore(args) => return backup::run_restore(app, ui, &args),
         VaultCommand::Check { accept } => {
-            let lost = if accept { LostWrites::Accept } else { LostWrites::Refuse };
-            app.access().vault(&folder)?.check(lost)?;
+            let lost = if accept { LostWritesPolicy::Accept } else { LostWritesPolicy::Refuse };
+            app.vault_opener().open_without_store(&folder)?.check(lost)?;
             ui.note("Every page of the store is whole.");
         }
         VaultCommand::MoveTokens { to } => {
             let (to, place) = match to {
-                TokensTo::Store => (TokenCustody::Store, "the encrypted store"),
-                TokensTo::Keyring => (TokenCustody::Keyring, "the OS keyring"),
+                TokenStorageArg::Store => (TokenStorage::Store, "the encrypted store"),
+                TokenStorageArg::Keyring => (TokenStorage::Keyring, "the OS keyring"),
             };
-            let moved = app.custodian().move_tokens(app.store()?, to)?;
+            let moved = app.token_vault().move_tokens(app.store()?, to)?;
             ui.note(&format!(
                 "Moved the tokens of {} connections to {place}; {} were there.",
-                moved.moved, moved.there
+                moved.moved, moved.already_moved
             ));
             if app.config.vault.tokens != to {
-                let word = if to == TokenCustody::Store { "store" } else { "keyring" };
+                let word = if to == TokenStorage::Store { "store" } else { "keyring" };
                 ui.note(&format!("New connections follow the setting: `integ config set vault.tokens {word}`."));
             }
         }
         VaultCommand::MoveIdentity { to } => {
             let to = match to {
-                IdentityTo::Keyring => Custody::Keyring,
-                IdentityTo::File => Custody::File,
-                IdentityTo::Passphrase => Custody::Passphrase,
+                IdentityStorageArg::Keyring => IdentityLocation::Keyring,
+                IdentityStorageArg::File => IdentityLocation::File,
+                IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
-            app.access().move_identity(to, app.clock.now())?;
-            ui.note(&format!("The identity is now kept in: {}.", custody_word(to)));
+            app.vault_opener().move_identity(to, app.clock.now())?;
+            ui.note(&format!("The identity is now kept in: {}.", location_name(to)));
         }
     }
     Ok(0)
 }
 
 /// What to say, once, of an identity that was just made.
-pub(super) fn identity_made(app: &App, custody: Custody) -> String {
+pub(super) fn identity_made(app: &App, custody: IdentityLocation) -> String {
     match custody {
-        Custody::Keyring => "The key to your vaults is in the OS keyring. Save a copy elsewhere: \
+        IdentityLocation::Keyring => "The key to your vaults is in the OS keyring. Save a copy elsewhere: \
              `integ vault identity export identity.age --passphrase`."
             .to_owned(),
-        Custody::Passphrase => format!(
+        IdentityLocation::EncryptedFile => format!(
             "The key to your vaults is in {}, under your passphrase. Save a copy elsewhere: \
              `integ vault identity export identity.age --passphrase`.",
             app.folders.identity().display()
         ),
-        Custody::File => format!(
+        IdentityLocation::File => format!(
             "The key to your vaults is in {}, readable only by you. Save a copy elsewhere: \
              `integ vault identity export identity.age --passphrase`.",
             app.folders.identity().display()
         ),
-        Custody::Given => "The key to your vaults is the one from the environment.".to_owned(),
+        IdentityLocation::Environment => "The key to your vaults is the one from the environment.".to_owned(),
     }
 }
 
-fn status(app: &App) -> Result<Status> {
+fn status(app: &App) -> Result<VaultStatusView> {
     let store = app.store()?;
-    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    let vault = app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?;
     let meta = store.meta()?;
     let grants = store.grants().list()?;
     let in_keyring = grants.iter().filter(|(_, _, stored)| stored.grant.is_none()).count();
-    Ok(Status {
+    Ok(VaultStatusView {
         workspace: app.workspace.to_string(),
         folder: app.folders.workspace(&app.workspace).display().to_string(),
-        identity: custody_word(vault.custody()),
+        identity: location_name(vault.identity_location()),
         identity_file: app.folders.identity().display().to_string(),
         own_recipient: vault.own_recipient(),
         recipients: vault.recipients()?.len(),
@@ -253,7 +253,7 @@ fn status(app: &App) -> Result<Status> {
 }
 
 fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<u8> {
-    let vault = app.access().vault(&app.folders.workspace(&app.workspace))?;
+    let vault = app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?;
     match command {
         RecipientCommand::List => {
             let own = vault.own_recipient();
@@ -263,14 +263,14 @@ fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<u8> {
                 label: recipient.label,
                 added_at: recipient.added_at.to_string(),
             };
-            ui.show(&Recipients { recipients: vault.recipients()?.into_iter().map(view).collect() })?;
+            ui.show(&RecipientListView { recipients: vault.recipients()?.into_iter().map(view).collect() })?;
         }
         RecipientCommand::Add { recipient, label } => {
             vault.add_recipient(&recipient, &label, app.clock.now())?;
             ui.note(&format!("{recipient} can open the workspace {} now.", app.workspace));
         }
         RecipientCommand::Remove { recipient, own } => {
-            vault.remove_recipient(&recipient, if own { RemoveOwn::Allow } else { RemoveOwn::Refuse })?;
+            vault.remove_recipient(&recipient, if own { SelfRemoval::Allow } else { SelfRemoval::Refuse })?;
             ui.note(&format!("{recipient} is removed. It may have kept the key: `integ vault rekey` changes it."));
         }
     }

@@ -28,12 +28,12 @@ impl Remedy for OutputError {
 }
 
 /// Where a command writes to.
-pub(super) struct Output<'a> {
+pub(super) struct OutputFile<'a> {
     path: &'a Path,
     overwrite: Overwrite,
 }
 
-impl<'a> Output<'a> {
+impl<'a> OutputFile<'a> {
     /// Looks whether the file may be written, and asks if it replaces another. Absent if the user says no. `command` is
     /// what was called, for the hint.
     ///

@@ -7,9 +7,9 @@ use super::super::ui::{Ui, escape};
 use super::{input, since};
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::Taken;
-use crate::webhook::backfill::{Found, Wish, backfill};
-use crate::webhook::setup::Setup;
+use crate::store::EventInsertResult;
+use crate::webhook::backfill::{BackfillRequest, BackfilledEvent, backfill};
+use crate::webhook::settings::WebhookSettings;
 
 /// Ask the service for events that did not arrive, and take them in
 ///
@@ -37,10 +37,10 @@ pub(super) struct BackfillArgs {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
-    let setup = Setup::of(app, &name)?;
+    let setup = WebhookSettings::load(app, &name)?;
     let action = setup.rules()?.backfill.as_ref().map(|rules| rules.action.as_str());
     let input = input(&setup, action, &args.params, "backfill")?;
-    let wish = Wish {
+    let wish = BackfillRequest {
         since: since(app, &args.since)?,
         until: args.until.as_deref().map_or_else(|| Ok(app.clock.now()), |text| since(app, text))?,
         limit: args.limit,
@@ -49,11 +49,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
     };
     let (mut new, mut known) = (0u64, 0u64);
     let result = app.run(backfill(app, &name, &wish, |found| {
-        *(if found.known { &mut known } else { &mut new }) += 1;
+        *(if found.is_duplicate { &mut known } else { &mut new }) += 1;
         if ui.json {
             ui.show_line(&document(&name.to_string(), found))?;
-        } else if !found.known {
-            let id = found.taken.map(|taken| format!("{}  ", taken.id().0)).unwrap_or_default();
+        } else if !found.is_duplicate {
+            let id = found.inserted.map(|taken| format!("{}  ", taken.id().0)).unwrap_or_default();
             let resource = found.event.resource.as_deref().unwrap_or_default();
             ui.raw(&format!("{id}{}  {}\n", escape(&found.event.kind), escape(resource)));
         }
@@ -64,15 +64,15 @@ pub(super) fn run(app: &App, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
     result.map(|()| 0)
 }
 
-fn document(connection: &str, found: &Found) -> Value {
+fn document(connection: &str, found: &BackfilledEvent) -> Value {
     json!({
         "event": "backfilled",
         "connection": connection,
-        "id": found.taken.map(|taken: Taken| taken.id().0),
+        "id": found.inserted.map(|taken: EventInsertResult| taken.id().0),
         "type": found.event.kind,
         "delivery_id": found.event.delivery_id,
         "time": found.event.time.map(|at| at.to_string()),
         "resource": found.event.resource,
-        "duplicate": found.known,
+        "duplicate": found.is_duplicate,
     })
 }

@@ -4,18 +4,18 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::table::{Text, relative, table};
+use super::super::table::{TableCell, relative, table};
 use super::super::ui::{Tone, Ui, View, escape, harmless_json};
-use super::{ArgumentError, since};
-use crate::connector::{Scheme, Webhook};
+use super::{WebhookArgumentError, since};
+use crate::connector::{SignatureAlgorithm, WebhookDefinition};
 use crate::error::Result;
 use crate::http::scrub;
 use crate::runtime::App;
 use crate::secret::{REDACTED, Secret};
-use crate::signing::request::Request;
-use crate::store::{EventId, EventProof, EventStatus, Filter, Kept, StoredEvent};
+use crate::signing::request::WebhookRequest;
+use crate::store::{EventFilter, EventId, EventStatus, EventVerification, RawRequest, StoredEvent};
 use crate::webhook::receive::payload;
-use crate::webhook::setup::{Setup, rules};
+use crate::webhook::settings::{WebhookSettings, rules};
 use crate::webhook::view::EventView;
 
 /// The events that came, the newest first
@@ -24,7 +24,7 @@ pub(super) struct EventsArgs {
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
     #[arg(long, value_name = "STATUS")]
-    status: Option<StatusArg>,
+    status: Option<EventStatusArg>,
     /// Only events of these types; `charge.*` stands for all that begin so
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     kinds: Vec<String>,
@@ -40,7 +40,7 @@ pub(super) struct EventsArgs {
 
 /// One event: what it tells, and the request it came with
 #[derive(Debug, Args)]
-pub(super) struct ShowArgs {
+pub(super) struct EventShowArgs {
     pub(super) id: i64,
     /// The exact body alone
     #[arg(long, conflicts_with = "headers")]
@@ -51,26 +51,26 @@ pub(super) struct ShowArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum StatusArg {
+enum EventStatusArg {
     Pending,
     Processed,
     Failed,
     Dead,
 }
 
-impl From<StatusArg> for EventStatus {
-    fn from(status: StatusArg) -> Self {
+impl From<EventStatusArg> for EventStatus {
+    fn from(status: EventStatusArg) -> Self {
         match status {
-            StatusArg::Pending => Self::Pending,
-            StatusArg::Processed => Self::Processed,
-            StatusArg::Failed => Self::Failed,
-            StatusArg::Dead => Self::Dead,
+            EventStatusArg::Pending => Self::Pending,
+            EventStatusArg::Processed => Self::Processed,
+            EventStatusArg::Failed => Self::Failed,
+            EventStatusArg::Dead => Self::Dead,
         }
     }
 }
 
 #[derive(Serialize)]
-struct Listing(Vec<Value>, #[serde(skip)] Vec<Vec<String>>);
+struct EventListView(Vec<Value>, #[serde(skip)] Vec<Vec<String>>);
 
 fn tone(status: &str) -> Option<Tone> {
     match status {
@@ -81,7 +81,7 @@ fn tone(status: &str) -> Option<Tone> {
     }
 }
 
-impl View for Listing {
+impl View for EventListView {
     fn text(&self, ui: &Ui) -> String {
         if self.1.is_empty() {
             return "No events.".to_owned();
@@ -94,7 +94,7 @@ impl View for Listing {
         let headings = ["id", "type", "status", "came", "connection", "resource", "tries"];
         let row = |row: &Vec<String>| {
             let cells = row.iter().take(columns).enumerate();
-            cells.map(|(at, text)| Text(text.clone(), if at == 2 { tone(text) } else { None })).collect()
+            cells.map(|(at, text)| TableCell(text.clone(), if at == 2 { tone(text) } else { None })).collect()
         };
         table(ui, &headings[..columns], self.1.iter().map(row).collect())
     }
@@ -105,11 +105,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
         Some(word) => Some(app.connection(&ui.project.resolve(word)?)?.id),
         None => None,
     };
-    let filter = Filter {
+    let filter = EventFilter {
         connection,
         status: args.status.map(EventStatus::from),
         kinds: args.kinds.clone(),
-        conflicts: args.conflicts,
+        only_conflicts: args.conflicts,
         since: args.since.as_deref().map(|text| since(app, text)).transpose()?,
         limit: args.limit,
     };
@@ -132,16 +132,16 @@ pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
             event.attempts.to_string(),
         ]
     };
-    ui.show(&Listing(Vec::new(), found.iter().map(row).collect()))?;
+    ui.show(&EventListView(Vec::new(), found.iter().map(row).collect()))?;
     Ok(0)
 }
 
 /// The status in a table, where it matters more that nobody may act on the event.
 fn state(event: &StoredEvent) -> &'static str {
-    match event.proof {
-        EventProof::Asking => "unverified",
-        EventProof::Refused => "refused",
-        EventProof::Verified | EventProof::Unsigned => event.status.as_str(),
+    match event.verification {
+        EventVerification::Unconfirmed => "unverified",
+        EventVerification::Rejected => "refused",
+        EventVerification::Verified | EventVerification::Unsigned => event.status.as_str(),
     }
 }
 
@@ -149,18 +149,18 @@ fn state(event: &StoredEvent) -> &'static str {
 fn document(event: &StoredEvent, payload: Option<&Value>) -> Value {
     let mut document = EventView::stored(event, payload).document();
     document["status"] = json!(event.status.as_str());
-    document["proof"] = json!(event.proof.as_str());
+    document["proof"] = json!(event.verification.as_str());
     document["attempts"] = json!(event.attempts);
     document["error"] = json!(event.last_error);
-    document["conflicts"] = json!(event.conflicts);
+    document["conflicts"] = json!(event.conflict_count);
     document
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Shown(Value);
+struct EventDetailView(Value);
 
-impl View for Shown {
+impl View for EventDetailView {
     fn text(&self, _ui: &Ui) -> String {
         let word = |name: &str| match &self.0[name] {
             Value::String(text) if text.is_empty() => None,
@@ -207,15 +207,17 @@ impl View for Shown {
     }
 }
 
-pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
-    let missing = || ArgumentError::NoEvent { id: args.id };
+pub(super) fn show(app: &App, ui: &Ui, args: &EventShowArgs) -> Result<u8> {
+    let missing = || WebhookArgumentError::EventNotFound { id: args.id };
     if !app.has_vault() {
         return Err(missing().into());
     }
     let events = app.store()?.events();
     let id = EventId(args.id);
-    let (event, kept) =
-        (events.get(id)?.ok_or_else(missing)?, events.kept(id)?.ok_or(ArgumentError::Pruned { id: args.id })?);
+    let (event, kept) = (
+        events.get(id)?.ok_or_else(missing)?,
+        events.raw_request(id)?.ok_or(WebhookArgumentError::Pruned { id: args.id })?,
+    );
     if args.body {
         ui.show_bytes(&kept.body);
         return Ok(0);
@@ -229,12 +231,12 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
         }
         return Ok(0);
     }
-    let told = |kept: &Kept| payload(rules, &Request::stored(kept), kept.item.as_deref());
+    let told = |kept: &RawRequest| payload(rules, &WebhookRequest::from_raw(kept), kept.batch_item.as_deref());
     let others = events.conflicts(id)?;
     let others = others.iter().enumerate().map(|(index, other)| {
         json!({
             "number": index + 1, "type": other.kind, "received_at": other.received_at.to_string(),
-            "proof": other.proof.as_str(), "size": other.kept.body.len(), "payload": told(&other.kept),
+            "proof": other.verification.as_str(), "size": other.request.body.len(), "payload": told(&other.request),
         })
     });
     let mut shown = document(&event, Some(&told(&kept)));
@@ -243,18 +245,18 @@ pub(super) fn show(app: &App, ui: &Ui, args: &ShowArgs) -> Result<u8> {
     let pairs = headers.into_iter().map(|(name, value)| json!([name, value]));
     shown["headers"] = pairs.collect();
     shown["size"] = json!(kept.body.len());
-    ui.show(&Shown(shown))?;
+    ui.show(&EventDetailView(shown))?;
     Ok(0)
 }
 
 /// What must not be shown of the headers: some services send the secret itself.
 fn secrets(app: &App, event: &StoredEvent) -> Vec<Secret> {
-    Setup::of(app, &event.connection).map(|setup| setup.keys.secrets).unwrap_or_default()
+    WebhookSettings::load(app, &event.connection).map(|setup| setup.keys.secrets).unwrap_or_default()
 }
 
-fn headers(kept: &Kept, rules: &Webhook, secrets: &[Secret]) -> Vec<(String, String)> {
+fn headers(kept: &RawRequest, rules: &WebhookDefinition, secrets: &[Secret]) -> Vec<(String, String)> {
     // A token is the secret itself, also one that is no longer known.
-    let tokens = rules.proofs.iter().filter(|proof| proof.scheme == Scheme::Token);
+    let tokens = rules.proofs.iter().filter(|proof| proof.scheme == SignatureAlgorithm::Token);
     let tokens: Vec<&str> = tokens.filter_map(|proof| proof.signature.header.as_deref()).collect();
     let shown = |name: &str, value: &str| match tokens.iter().any(|token| token.eq_ignore_ascii_case(name)) {
         true => REDACTED.to_owned(),

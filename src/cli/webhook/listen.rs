@@ -11,23 +11,23 @@ use url::Url;
 
 use super::super::table::fitted;
 use super::super::ui::{Tone, Ui, escape};
-use super::ArgumentError;
-use super::events::{self, ShowArgs};
-use super::keys::{self, Key, Keys};
+use super::WebhookArgumentError;
+use super::events::{self, EventShowArgs};
+use super::keyboard::{self, KeyCommand, KeyboardInput};
 use super::local_url::receiver_url;
-use super::printer::{Line, Printer};
+use super::printer::{LinePrinter, OutputLine};
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
 use crate::model::ConnectionName;
 use crate::model::matches_type;
-use crate::near::near;
+use crate::near::closest;
 use crate::runtime::App;
-use crate::store::{EventId, EventStatus, Taken};
-use crate::webhook::handle::{Choice, Handlers};
-use crate::webhook::listen::{Listener, Plan, Seen};
-use crate::webhook::receive::{Outcome, Received};
-use crate::webhook::setup::DEFAULT_PORT;
+use crate::store::{EventId, EventInsertResult, EventStatus};
+use crate::webhook::handle::{EventSelection, Handlers};
+use crate::webhook::listen::{ListenEvent, ListenOptions, WebhookListener};
+use crate::webhook::receive::{ReceiveOutcome, ReceivedEvent};
+use crate::webhook::settings::DEFAULT_PORT;
 
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
 ///
@@ -84,35 +84,36 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         Route::Live.resolve(url)?;
     }
     let filter = args.filter.as_deref().map(Expression::parse).transpose()?;
-    let mut handlers = Handlers::new(&app.config, Choice { kinds: args.events, filter });
+    let mut handlers = Handlers::new(&app.config, EventSelection { types: args.events, filter });
     handlers.exec = args.exec;
     handlers.forward = args.forward_to;
     handlers.append = args.append;
     handlers.sync = args.sync;
-    handlers.answers = args.reply;
-    let plan = Plan {
+    handlers.returns_response = args.reply;
+    let plan = ListenOptions {
         connections: names,
         port: args.port,
         bind: args.bind,
         public_url: args.public_url,
         handlers,
-        most_attempts: args.attempts,
-        looks_after: true,
+        max_attempts: args.attempts,
+        runs_maintenance: true,
     };
     app.run(async {
         // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
         let stop = tokio::spawn(interrupted());
         tokio::task::yield_now().await;
-        let listener = Listener::start(app, &plan)?;
-        let keys = if ui.json || ui.width.is_none() || !ui.terminal().interactive { None } else { Keys::start() };
-        say_where(ui, &listener, args.print_secret, keys.is_some())?;
-        warn_of_unknown_types(ui, &listener, &plan.handlers.choice.kinds);
+        let listener = WebhookListener::start(app, &plan)?;
+        let keys =
+            if ui.json || ui.width.is_none() || !ui.terminal().interactive { None } else { KeyboardInput::start() };
+        print_listening(ui, &listener, args.print_secret, keys.is_some())?;
+        warn_of_unknown_types(ui, &listener, &plan.handlers.selection.types);
         let handles = !plan.handlers.is_empty();
-        let screen = Screen { ui, app, handles, printer: Printer::start(ui), seen: RefCell::default() };
+        let screen = ListenDisplay { ui, app, handles, printer: LinePrinter::start(ui), seen: RefCell::default() };
         let stopped = async {
             tokio::select! {
                 _ = stop => {}
-                () = screen.obey(keys) => {}
+                () = screen.handle_keys(keys) => {}
             }
         };
         listener.run(stopped, |seen| screen.show(seen)).await;
@@ -137,15 +138,15 @@ async fn interrupted() {
     }
 }
 
-fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -> Result<()> {
-    for (name, error) in &listener.left_out {
+fn print_listening(ui: &Ui, listener: &WebhookListener<'_>, print_secret: bool, keys: bool) -> Result<()> {
+    for (name, error) in &listener.skipped {
         let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
         ui.warning(&format!("{name} is left out: {}{hint}", error.message()));
     }
     for name in &listener.handled_elsewhere {
         ui.warning(&format!("another listener handles the events of {name}; here they are only received"));
     }
-    let addresses = listener.addresses()?;
+    let addresses = listener.urls()?;
     let secret = |name: &ConnectionName| {
         let setup = listener.setups.iter().find(|setup| setup.name() == name)?;
         Some(setup.keys.secrets.first()?.expose().clone())
@@ -173,7 +174,7 @@ fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -
     let example = addresses.first().map(|(name, ..)| format!("; `integ webhook simulate {name}` sends something"));
     ui.note(&format!("Ctrl-C ends it{}.", example.unwrap_or_default()));
     if keys {
-        ui.note(keys::HELP);
+        ui.note(keyboard::HELP);
     }
     ui.raw("\n");
     Ok(())
@@ -181,12 +182,12 @@ fn say_where(ui: &Ui, listener: &Listener<'_>, print_secret: bool, keys: bool) -
 
 /// Warns of types that no connection has: nothing would ever be handled. Types of a service that leaves them to its users are
 /// not known, so that only a likely slip is named.
-fn warn_of_unknown_types(ui: &Ui, listener: &Listener<'_>, wanted: &[String]) {
+fn warn_of_unknown_types(ui: &Ui, listener: &WebhookListener<'_>, wanted: &[String]) {
     let connectors = || listener.setups.iter().map(|setup| &setup.connector);
     let known: Vec<&str> = connectors().flat_map(|connector| connector.events.keys().map(String::as_str)).collect();
     let is_open = connectors().any(|connector| connector.actions.values().any(|action| action.anonymous));
     for kind in wanted.iter().filter(|kind| !known.iter().any(|known| matches_type(kind, known))) {
-        let likely = near(kind, known.iter().copied().filter(|known| !wanted.iter().any(|other| other == known)));
+        let likely = closest(kind, known.iter().copied().filter(|known| !wanted.iter().any(|other| other == known)));
         match likely {
             Some(likely) => ui.warning(&format!("no event type {kind:?} is known; did you mean {likely:?}?")),
             None if is_open => {}
@@ -200,7 +201,7 @@ fn warn_of_unknown_types(ui: &Ui, listener: &Listener<'_>, wanted: &[String]) {
 
 /// What was seen so far.
 #[derive(Default)]
-struct Tally {
+struct ListenCounts {
     received: u64,
     duplicates: u64,
     conflicts: u64,
@@ -215,32 +216,32 @@ struct Tally {
 }
 
 /// What is shown while it listens.
-struct Screen<'a> {
+struct ListenDisplay<'a> {
     ui: &'a Ui,
     app: &'a App,
     /// Whether anything is done with events here.
     handles: bool,
-    printer: Printer,
-    seen: RefCell<Tally>,
+    printer: LinePrinter,
+    seen: RefCell<ListenCounts>,
 }
 
-impl Screen<'_> {
+impl ListenDisplay<'_> {
     /// Does what the keys ask for until one ends it; for ever where there are none.
-    async fn obey(&self, keys: Option<Keys>) {
+    async fn handle_keys(&self, keys: Option<KeyboardInput>) {
         let Some(mut keys) = keys else { return std::future::pending().await };
         while let Some(key) = keys.next().await {
             let newest = self.seen.borrow().newest;
             let done = match key {
-                Key::Quit => return,
-                Key::Show(id) => id.or(newest).map(|id| {
-                    let shown = ShowArgs { id: id.0, body: false, headers: false };
+                KeyCommand::Quit => return,
+                KeyCommand::Show(id) => id.or(newest).map(|id| {
+                    let shown = EventShowArgs { id: id.0, body: false, headers: false };
                     events::show(self.app, self.ui, &shown)
                 }),
-                Key::Resend(_) if !self.handles => {
+                KeyCommand::Retry(_) if !self.handles => {
                     self.ui.note("Nothing is done with events here: see --sync, --exec, --forward-to and --append.");
                     continue;
                 }
-                Key::Resend(id) => id.or(newest).map(|id| self.resend(id)),
+                KeyCommand::Retry(id) => id.or(newest).map(|id| self.resend(id)),
             };
             match done {
                 Some(Err(error)) => self.ui.error(&error),
@@ -254,49 +255,51 @@ impl Screen<'_> {
 
     fn resend(&self, id: EventId) -> Result<u8> {
         let events = self.app.store()?.events();
-        if events.revive(&[id], self.app.clock.precise())? == 0 {
-            return Err(ArgumentError::NoEvent { id: id.0 }.into());
+        if events.requeue(&[id], self.app.clock.now_millis())? == 0 {
+            return Err(WebhookArgumentError::EventNotFound { id: id.0 }.into());
         }
         self.seen.borrow_mut().resent.insert(id);
         self.ui.note(&format!("Event {} will be handled again.", id.0));
         Ok(0)
     }
 
-    fn show(&self, seen: &Seen) {
+    fn show(&self, seen: &ListenEvent) {
         match seen {
-            Seen::Request(Outcome::Received { connection, events }) => {
+            ListenEvent::Request(ReceiveOutcome::Received { connection, events }) => {
                 for received in events {
                     self.received(connection, received);
                 }
             }
-            Seen::Request(Outcome::Handshake { connection, captured }) => {
+            ListenEvent::Request(ReceiveOutcome::Handshake { connection, captured }) => {
                 let document =
                     json!({ "event": "handshake", "connection": connection.to_string(), "captured": captured });
                 let what = if *captured { "the secret that it brought is kept" } else { "" };
                 self.line(&document, [&connection.to_string(), what, "", ""], "handshake", None);
             }
-            Seen::Request(Outcome::Refused { connection, why }) => {
-                self.refused(Some(connection), why.word(), &why.to_string());
+            ListenEvent::Request(ReceiveOutcome::Rejected { connection, error: why }) => {
+                self.refused(Some(connection), why.as_str(), &why.to_string());
             }
-            Seen::Request(Outcome::Unreadable { connection, reason, why }) => {
+            ListenEvent::Request(ReceiveOutcome::Unreadable { connection, reason, error: why }) => {
                 let hint =
                     if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
                 self.refused_because(Some(connection), reason, &format!("{why}{hint}"), true);
             }
-            Seen::Paused { connection, id, error } => self.paused(connection, *id, error),
-            Seen::Resumed { connection } => {
+            ListenEvent::Paused { connection, id, error } => self.paused(connection, *id, error),
+            ListenEvent::Resumed { connection } => {
                 let document = json!({ "event": "resumed", "connection": connection.to_string() });
                 self.line(&document, [&connection.to_string(), "", "", ""], "resumed", Some(Tone::Good));
             }
-            Seen::Request(Outcome::NotTaken { connection, why }) => {
+            ListenEvent::Request(ReceiveOutcome::NotStored { connection, error: why }) => {
                 tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {why}");
                 self.refused(Some(connection), "not_stored", why);
             }
-            Seen::Request(Outcome::Unknown) => self.refused(None, "unknown_url", "no connection has this URL"),
-            Seen::Confirmed { connection, id, kind, verified, error } => {
+            ListenEvent::Request(ReceiveOutcome::UnknownUrl) => {
+                self.refused(None, "unknown_url", "no connection has this URL")
+            }
+            ListenEvent::Confirmed { connection, id, kind, verified, error } => {
                 self.confirmed(connection, *id, kind, *verified, error.as_deref());
             }
-            Seen::Summary { connection, reason, count } => {
+            ListenEvent::Summary { connection, reason, count } => {
                 self.seen.borrow_mut().refused += count;
                 let name = connection.as_ref().map(ToString::to_string);
                 let document = json!({ "event": "refused", "connection": name, "reason": reason, "count": count });
@@ -304,7 +307,7 @@ impl Screen<'_> {
                 let what = format!("{count} more requests: {reason}");
                 self.line(&document, [&name, &what, "", ""], "refused", Some(Tone::Bad));
             }
-            Seen::Handled { connection, id, kind, status, attempts, error } => {
+            ListenEvent::Handled { connection, id, kind, status, attempts, error } => {
                 let (state, tone) = match status {
                     EventStatus::Processed => ("handled", Tone::Dim),
                     EventStatus::Dead => ("dead", Tone::Bad),
@@ -327,7 +330,7 @@ impl Screen<'_> {
                 if let Some(error) = error.as_ref().filter(|_| !self.ui.json) {
                     let width = self.width() - TIME - GAP;
                     let said = self.ui.paint(Tone::Dim, &fitted(&escape(error), width));
-                    self.printer.print(Line::Text(format!("{:1$}{said}", "", TIME + GAP)));
+                    self.printer.print(OutputLine::Text(format!("{:1$}{said}", "", TIME + GAP)));
                 }
             }
         }
@@ -352,16 +355,19 @@ impl Screen<'_> {
         self.line(&document, cells, event, Some(tone));
     }
 
-    fn received(&self, connection: &ConnectionName, received: &Received) {
-        let Received { event, taken, verified, .. } = received;
+    fn received(&self, connection: &ConnectionName, received: &ReceivedEvent) {
+        let ReceivedEvent { event, inserted: taken, verified, .. } = received;
         let (state, tone) = match taken {
-            Taken::New(_) if *verified => ("verified", Tone::Good),
-            Taken::New(_) => ("unverified", Tone::Warn),
-            Taken::Restarted(_) => ("again", Tone::Good),
-            Taken::Duplicate(_) => ("duplicate", Tone::Dim),
-            Taken::Conflict(_) | Taken::Crowded(_) | Taken::Undecided(_) => ("conflict", Tone::Warn),
+            EventInsertResult::New(_) if *verified => ("verified", Tone::Good),
+            EventInsertResult::New(_) => ("unverified", Tone::Warn),
+            EventInsertResult::Requeued(_) => ("again", Tone::Good),
+            EventInsertResult::Duplicate(_) => ("duplicate", Tone::Dim),
+            EventInsertResult::Conflict(_)
+            | EventInsertResult::TooManyConflicts(_)
+            | EventInsertResult::Unconfirmed(_) => ("conflict", Tone::Warn),
         };
-        let (is_new, is_conflict) = (matches!(taken, Taken::New(_)), matches!(taken, Taken::Conflict(_)));
+        let (is_new, is_conflict) =
+            (matches!(taken, EventInsertResult::New(_)), matches!(taken, EventInsertResult::Conflict(_)));
         let mut tally = self.seen.borrow_mut();
         tally.received += u64::from(is_new);
         tally.conflicts += u64::from(is_conflict);
@@ -371,13 +377,13 @@ impl Screen<'_> {
         let id = taken.id().0;
         let mut document = json!({
             "event": "received", "connection": connection.to_string(), "id": id, "type": event.kind,
-            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, Taken::Duplicate(_) | Taken::Restarted(_)),
+            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, EventInsertResult::Duplicate(_) | EventInsertResult::Requeued(_)),
         });
         if is_conflict {
             // The same id with another body: `webhook resolve` says which of them holds.
             document["conflict"] = json!(true);
         }
-        if matches!(taken, Taken::Restarted(_)) {
+        if matches!(taken, EventInsertResult::Requeued(_)) {
             document["restarted"] = json!(true);
         }
         let resource = event.resource.as_deref().unwrap_or_default();
@@ -402,18 +408,18 @@ impl Screen<'_> {
 
     fn line(&self, document: &Value, cells: [&str; 4], state: &str, tone: Option<Tone>) {
         if self.ui.json {
-            return self.printer.print(Line::Json(document.clone()));
+            return self.printer.print(OutputLine::Json(document.clone()));
         }
         let width = self.width();
         if self.seen.borrow_mut().head.replace(width) != Some(width) {
             let head = ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"];
-            self.printer.print(Line::Text(columns(self.ui, width, head, None)));
+            self.printer.print(OutputLine::Text(columns(self.ui, width, head, None)));
         }
         let time = self.app.clock.now().to_string();
         let time = time.get(11..19).unwrap_or_default();
         let [connection, kind, id, resource] = cells;
         let cells = [time, connection, kind, id, resource, state];
-        self.printer.print(Line::Text(columns(self.ui, width, cells, tone)));
+        self.printer.print(OutputLine::Text(columns(self.ui, width, cells, tone)));
     }
 
     fn width(&self) -> usize {
@@ -422,7 +428,7 @@ impl Screen<'_> {
 
     fn end(self) {
         self.printer.finish();
-        let Tally { received, duplicates, conflicts, refused, handled, dead, .. } = &*self.seen.borrow();
+        let ListenCounts { received, duplicates, conflicts, refused, handled, dead, .. } = &*self.seen.borrow();
         let mut text = format!("{received} received, {duplicates} again, {refused} refused");
         if *conflicts > 0 {
             text.push_str(&format!(", {conflicts} in conflict (`integ webhook events --conflicts`)"));

@@ -1,13 +1,13 @@
 //! `integ webhook`.
 
-mod address;
 mod backfill;
 mod events;
-mod keys;
+mod keyboard;
 mod listen;
 mod local_url;
 mod printer;
 mod prune;
+mod public_url;
 mod replay;
 mod resolve;
 mod secret;
@@ -21,11 +21,11 @@ use thiserror::Error;
 pub(super) use subscribe::SubscriptionView;
 
 use super::ui::Ui;
-use super::words::Words;
+use super::words::ParsedWords;
 use crate::api::{self, ApiError, Input, Parameters};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::App;
-use crate::webhook::setup::Setup;
+use crate::webhook::settings::WebhookSettings;
 
 /// Receive webhooks without losing one, see what came, and send events that nobody sent
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub(super) struct WebhookArgs {
 
 #[derive(Debug, Subcommand)]
 enum WebhookCommand {
-    Url(address::UrlArgs),
+    Url(public_url::UrlArgs),
     Secret(secret::SecretArgs),
     Listen(Box<listen::ListenArgs>),
     Simulate(Box<simulate::SimulateArgs>),
@@ -44,7 +44,7 @@ enum WebhookCommand {
     Subscribe(subscribe::SubscribeArgs),
     Unsubscribe(subscribe::UnsubscribeArgs),
     Events(events::EventsArgs),
-    Show(events::ShowArgs),
+    Show(events::EventShowArgs),
     Resolve(resolve::ResolveArgs),
     Retry(replay::RetryArgs),
     Replay(replay::ReplayArgs),
@@ -54,7 +54,7 @@ enum WebhookCommand {
 
 /// What is wrong with the arguments themselves.
 #[derive(Debug, Error)]
-enum ArgumentError {
+enum WebhookArgumentError {
     #[error("{path:?} cannot be read")]
     Read { path: String, source: std::io::Error },
     #[error("{path:?} is empty")]
@@ -66,22 +66,22 @@ enum ArgumentError {
     #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
     Time { text: String },
     #[error("the vendor makes the secret of {connection}: none of your own would be right")]
-    NotYours { connection: String },
+    VendorManagedSecret { connection: String },
     #[error("what comes for {connection} is proven without a secret of its own")]
-    NoSecretTaken { connection: String },
+    SecretUnsupported { connection: String },
     #[error("there is no event {id}")]
-    NoEvent { id: i64 },
+    EventNotFound { id: i64 },
     #[error("event {id} has no other body under its delivery id")]
     NoConflict { id: i64 },
     #[error("event {id} has {bodies} other bodies, and none of this number")]
-    NoBody { id: i64, bodies: u32 },
+    BodyNotFound { id: i64, bodies: u32 },
     #[error("the content of event {id} was removed: its time was over")]
     Pruned { id: i64 },
     #[error("{text:?} is no HTTP request")]
     Request { text: String },
 }
 
-impl Remedy for ArgumentError {
+impl Remedy for WebhookArgumentError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Read { .. } => Diagnostic::new(Kind::Usage, "io"),
@@ -94,16 +94,16 @@ impl Remedy for ArgumentError {
                 ))
             }
             Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
-            Self::NotYours { connection } => Diagnostic::new(Kind::Usage, "vendors_secret")
+            Self::VendorManagedSecret { connection } => Diagnostic::new(Kind::Usage, "vendors_secret")
                 .run(format!("integ webhook secret {connection} --set FILE")),
-            Self::NoSecretTaken { connection } => {
+            Self::SecretUnsupported { connection } => {
                 Diagnostic::new(Kind::Usage, "no_secret_taken").run(format!("integ webhook url {connection}"))
             }
-            Self::NoEvent { .. } => Diagnostic::new(Kind::NotFound, "unknown_event").run("integ webhook events"),
+            Self::EventNotFound { .. } => Diagnostic::new(Kind::NotFound, "unknown_event").run("integ webhook events"),
             Self::NoConflict { .. } => {
                 Diagnostic::new(Kind::NotFound, "no_conflict").run("integ webhook events --conflicts")
             }
-            Self::NoBody { id, .. } => {
+            Self::BodyNotFound { id, .. } => {
                 Diagnostic::new(Kind::NotFound, "unknown_body").run(format!("integ webhook show {id}"))
             }
             Self::Pruned { .. } => {
@@ -116,7 +116,7 @@ impl Remedy for ArgumentError {
 
 pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
     match args.command {
-        WebhookCommand::Url(args) => address::run(app, ui, &args),
+        WebhookCommand::Url(args) => public_url::run(app, ui, &args),
         WebhookCommand::Secret(args) => secret::run(app, ui, &args),
         WebhookCommand::Listen(args) => listen::run(app, ui, *args),
         WebhookCommand::Simulate(args) => simulate::run(app, ui, &args),
@@ -134,34 +134,37 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
 }
 
 /// The content of a file, or of stdin for `-`.
-fn read(path: &str) -> Result<Vec<u8>, ArgumentError> {
-    super::api::read_file(path).map_err(|source| ArgumentError::Read { path: path.to_owned(), source })
+fn read(path: &str) -> Result<Vec<u8>, WebhookArgumentError> {
+    super::api::read_file(path).map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
 }
 
 /// The same as a secret, with no white space around it.
-fn read_secret(path: &str) -> Result<crate::secret::Secret, ArgumentError> {
+fn read_secret(path: &str) -> Result<crate::secret::Secret, WebhookArgumentError> {
     let bytes = read(path)?;
-    let text = String::from_utf8(bytes).map_err(|error| ArgumentError::Read {
+    let text = String::from_utf8(bytes).map_err(|error| WebhookArgumentError::Read {
         path: path.to_owned(),
         source: std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()),
     })?;
     let secret = crate::secret::Secret::trimmed(text);
-    if secret.is_empty() { Err(ArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
+    if secret.is_empty() { Err(WebhookArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
 }
 
 /// The words of `-p` as parameters of one of the connector's actions; none if the connector names no action for it.
-fn input(setup: &Setup, action: Option<&str>, words: &[String], command: &str) -> Result<Input> {
+fn input(setup: &WebhookSettings, action: Option<&str>, words: &[String], command: &str) -> Result<Input> {
     let Some(action) = action else { return Ok(Input::default()) };
     let (name, action) = api::find_action(&setup.connector, action)?;
-    let Words { input, problems, .. } = Words::read(Parameters { action, names: setup.connector.api.names }, words);
+    let ParsedWords { input, problems, .. } =
+        ParsedWords::read(Parameters { action, names: setup.connector.api.names }, words);
     if problems.is_empty() {
         return Ok(input);
     }
     let usage = format!("integ webhook {command} {} -p NAME=VALUE", setup.name());
-    Err(ApiError::Input { connection: setup.name().clone(), action: name.to_owned(), problems, usage }.into())
+    Err(ApiError::InvalidParameters { connection: setup.name().clone(), action: name.to_owned(), problems, usage }
+        .into())
 }
 
 /// A moment: so long ago, or a date.
-fn since(app: &App, text: &str) -> Result<crate::clock::Timestamp, ArgumentError> {
-    crate::duration::moment(text, app.clock.now()).ok_or_else(|| ArgumentError::Time { text: text.to_owned() })
+fn since(app: &App, text: &str) -> Result<crate::clock::Timestamp, WebhookArgumentError> {
+    crate::duration::parse_time(text, app.clock.now())
+        .ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
 }

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::super::ui::Ui;
 
 /// Lines that wait; those beyond are counted, and their events are in the store.
-const MOST_WAITING: usize = 10_000;
+const QUEUE_CAPACITY: usize = 10_000;
 
 /// Lines that are written at once.
-const MOST_TOGETHER: usize = 1024;
+const MAX_BATCH: usize = 1024;
 
 /// After what was written: where many events come, this thread is not woken for each.
 const REST: Duration = Duration::from_millis(10);
@@ -22,36 +22,38 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Prints on a thread of its own.
 #[derive(Debug)]
-pub(super) struct Printer {
-    lines: SyncSender<Line>,
+pub(super) struct LinePrinter {
+    lines: SyncSender<OutputLine>,
     skipped: Arc<Mutex<u64>>,
     /// Says that the thread has ended.
     ended: Receiver<()>,
 }
 
 #[derive(Debug)]
-pub(super) enum Line {
+pub(super) enum OutputLine {
     Json(Value),
     Text(String),
 }
 
-impl Printer {
+impl LinePrinter {
     pub(super) fn start(ui: &Ui) -> Self {
-        let (lines, waiting) = sync_channel(MOST_WAITING);
+        let (lines, waiting) = sync_channel(QUEUE_CAPACITY);
         let (ending, ended) = sync_channel(1);
         let skipped = Arc::new(Mutex::new(0));
         let (ui, counted) = (ui.clone(), Arc::clone(&skipped));
         std::thread::spawn(move || {
             while let Ok(first) = waiting.recv() {
                 // What has come meanwhile is written with it: a line is no system call.
-                let lines = std::iter::once(first).chain(waiting.try_iter().take(MOST_TOGETHER - 1));
+                let lines = std::iter::once(first).chain(waiting.try_iter().take(MAX_BATCH - 1));
                 ui.raw(&lines.map(|line| text(&ui, &line)).collect::<String>());
                 let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
                 if count > 0 {
                     let line = if ui.json {
-                        Line::Json(json!({ "event": "skipped", "lines": count }))
+                        OutputLine::Json(json!({ "event": "skipped", "lines": count }))
                     } else {
-                        Line::Text(format!("… {count} lines are not shown; `integ webhook events` has the events"))
+                        OutputLine::Text(format!(
+                            "… {count} lines are not shown; `integ webhook events` has the events"
+                        ))
                     };
                     ui.raw(&text(&ui, &line));
                 }
@@ -62,7 +64,7 @@ impl Printer {
         Self { lines, skipped, ended }
     }
 
-    pub(super) fn print(&self, line: Line) {
+    pub(super) fn print(&self, line: OutputLine) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         }
@@ -76,12 +78,12 @@ impl Printer {
     }
 }
 
-fn text(ui: &Ui, line: &Line) -> String {
+fn text(ui: &Ui, line: &OutputLine) -> String {
     match line {
-        Line::Json(document) => ui.line(document).unwrap_or_else(|error| {
+        OutputLine::Json(document) => ui.line(document).unwrap_or_else(|error| {
             ui.warning(&error.to_string());
             String::new()
         }),
-        Line::Text(text) => format!("{text}\n"),
+        OutputLine::Text(text) => format!("{text}\n"),
     }
 }

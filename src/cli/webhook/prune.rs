@@ -30,7 +30,7 @@ pub(super) struct PruneArgs {
 }
 
 #[derive(Serialize)]
-struct One {
+struct ConnectionPruneView {
     connection: String,
     events: u64,
     /// Whether the ids of the deliveries stay.
@@ -38,15 +38,15 @@ struct One {
 }
 
 #[derive(Serialize)]
-struct Listing {
-    pruned: Vec<One>,
+struct PruneListView {
+    pruned: Vec<ConnectionPruneView>,
     dry_run: bool,
 }
 
-impl View for Listing {
+impl View for PruneListView {
     fn text(&self, _ui: &Ui) -> String {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
-        let line = |one: &One| {
+        let line = |one: &ConnectionPruneView| {
             let ids = if one.keeps_ids { "; the ids stay" } else { "" };
             format!("{}: {} events {verb}{ids}", one.connection, one.events)
         };
@@ -62,14 +62,14 @@ pub(super) fn run(app: &App, ui: &Ui, args: &PruneArgs) -> Result<u8> {
         Some(word) => Some(app.connection(&ui.project.resolve(word)?)?.id),
         None => None,
     };
-    let keep = args.keep.unwrap_or(app.config.webhooks.keep);
+    let keep = args.keep.unwrap_or(app.config.webhooks.retention);
     let before = app.clock.now().checked_sub(keep).unwrap_or(crate::clock::Timestamp::MIN);
     let pruned = prune(app, connection, before, args.dead, args.dry_run)?;
-    let one = |pruned: crate::webhook::retention::Pruned| One {
+    let one = |pruned: crate::webhook::retention::PruneResult| ConnectionPruneView {
         connection: pruned.connection.name.to_string(),
         events: pruned.events,
-        keeps_ids: pruned.keeps_ids,
+        keeps_ids: pruned.are_ids_retained,
     };
-    ui.show(&Listing { pruned: pruned.into_iter().map(one).collect(), dry_run: args.dry_run })?;
+    ui.show(&PruneListView { pruned: pruned.into_iter().map(one).collect(), dry_run: args.dry_run })?;
     Ok(0)
 }

@@ -7,12 +7,12 @@ use url::Url;
 
 use super::super::ui::{Ui, View, escape};
 use super::local_url::receiver_url;
-use super::{ArgumentError, since};
+use super::{WebhookArgumentError, since};
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::runtime::App;
 use crate::store::EventId;
-use crate::webhook::replay::{Replay, replay};
+use crate::webhook::replay::{ReplayRequest, replay};
 
 /// Have events handled again: by the listener that runs, or the next one
 #[derive(Debug, Args)]
@@ -35,11 +35,11 @@ pub(super) struct ReplayArgs {
 }
 
 #[derive(Serialize)]
-struct Retried {
+struct EventRetryView {
     retried: usize,
 }
 
-impl View for Retried {
+impl View for EventRetryView {
     fn text(&self, _ui: &Ui) -> String {
         let events = if self.retried == 1 { "event" } else { "events" };
         format!("{} {events} will be handled by `integ webhook listen`.", self.retried)
@@ -50,19 +50,19 @@ pub(super) fn retry(app: &App, ui: &Ui, args: &RetryArgs) -> Result<u8> {
     let ids: Vec<EventId> = args.ids.iter().copied().map(EventId).collect();
     let first = || args.ids.first().copied().unwrap_or_default();
     if !app.has_vault() {
-        return Err(ArgumentError::NoEvent { id: first() }.into());
+        return Err(WebhookArgumentError::EventNotFound { id: first() }.into());
     }
     let events = app.store()?.events();
     for id in &ids {
         if events.get(*id)?.is_none() {
-            return Err(ArgumentError::NoEvent { id: id.0 }.into());
+            return Err(WebhookArgumentError::EventNotFound { id: id.0 }.into());
         }
-        if events.kept(*id)?.is_none() {
-            return Err(ArgumentError::Pruned { id: id.0 }.into());
+        if events.raw_request(*id)?.is_none() {
+            return Err(WebhookArgumentError::Pruned { id: id.0 }.into());
         }
     }
-    let retried = events.revive(&ids, app.clock.precise())?;
-    ui.show(&Retried { retried })?;
+    let retried = events.requeue(&ids, app.clock.now_millis())?;
+    ui.show(&EventRetryView { retried })?;
     Ok(0)
 }
 
@@ -72,12 +72,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
         None => None,
     };
     Route::Live.resolve(&args.to)?;
-    let wish = Replay { connection, since: since(app, &args.since)?, to: &args.to };
+    let wish = ReplayRequest { connection, since: since(app, &args.since)?, to: &args.to };
     let (mut sent, mut failed) = (0_u32, 0_u32);
     app.run(replay(app, &wish, |replayed| {
         sent += 1;
         let (id, kind) = (replayed.id.0, &replayed.kind);
-        let outcome = match &replayed.answer {
+        let outcome = match &replayed.response {
             Ok(answer) => {
                 failed += u32::from(!answer.is_success());
                 answer.status.to_string()
@@ -88,11 +88,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
             }
         };
         if ui.json {
-            let status = replayed.answer.as_ref().ok().map(|answer| answer.status);
-            let error = replayed.answer.as_ref().err().map(ToString::to_string);
+            let status = replayed.response.as_ref().ok().map(|answer| answer.status);
+            let error = replayed.response.as_ref().err().map(ToString::to_string);
             return Ok(ui.show_line(&json!({
                 "event": "replayed", "id": id, "type": kind, "connection": replayed.connection.to_string(),
-                "delivery_id": replayed.delivery_id, "signed_anew": replayed.signed_anew, "status": status,
+                "delivery_id": replayed.delivery_id, "signed_anew": replayed.is_resigned, "status": status,
                 "error": error,
             }))?);
         }

@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use super::ArgumentError;
+use super::WebhookArgumentError;
 use crate::error::Result;
 use crate::runtime::App;
-use crate::store::{EventId, Holding};
+use crate::store::{ConflictResolution, EventId};
 
 /// Choose which bodies are events, if several came under one delivery id
 ///
@@ -28,21 +28,21 @@ pub(super) struct ResolveArgs {
     id: i64,
     /// `all` makes an event of each body, `stored` removes all but the first one, and a number keeps that body alone
     #[arg(long, value_name = "all|stored|N")]
-    keep: Keep,
+    keep: ResolutionArg,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Keep(Holding);
+struct ResolutionArg(ConflictResolution);
 
-impl FromStr for Keep {
+impl FromStr for ResolutionArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "all" => Ok(Self(Holding::All)),
-            "stored" => Ok(Self(Holding::Stored)),
+            "all" => Ok(Self(ConflictResolution::KeepAll)),
+            "stored" => Ok(Self(ConflictResolution::KeepFirst)),
             number => match number.parse() {
-                Ok(number @ 1..) => Ok(Self(Holding::Other(number))),
+                Ok(number @ 1..) => Ok(Self(ConflictResolution::KeepNumber(number))),
                 _ => Err(format!("{text:?} is neither `all`, `stored` nor the number of a body")),
             },
         }
@@ -50,13 +50,13 @@ impl FromStr for Keep {
 }
 
 #[derive(Serialize)]
-struct Resolved {
+struct ConflictResolutionView {
     id: i64,
     /// The events that were made.
     events: Vec<i64>,
 }
 
-impl View for Resolved {
+impl View for ConflictResolutionView {
     fn text(&self, _ui: &Ui) -> String {
         let ids: Vec<String> = self.events.iter().map(ToString::to_string).collect();
         match ids.as_slice() {
@@ -68,17 +68,17 @@ impl View for Resolved {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ResolveArgs) -> Result<u8> {
-    let missing = || ArgumentError::NoEvent { id: args.id };
+    let missing = || WebhookArgumentError::EventNotFound { id: args.id };
     if !app.has_vault() {
         return Err(missing().into());
     }
     let (events, id) = (app.store()?.events(), EventId(args.id));
     let event = events.get(id)?.ok_or_else(missing)?;
-    if event.conflicts == 0 {
-        return Err(ArgumentError::NoConflict { id: args.id }.into());
+    if event.conflict_count == 0 {
+        return Err(WebhookArgumentError::NoConflict { id: args.id }.into());
     }
-    let made = events.resolve(id, args.keep.0, app.clock.precise())?;
-    let made = made.ok_or(ArgumentError::NoBody { id: args.id, bodies: event.conflicts })?;
-    ui.show(&Resolved { id: args.id, events: made.iter().map(|id| id.0).collect() })?;
+    let made = events.resolve_conflict(id, args.keep.0, app.clock.now_millis())?;
+    let made = made.ok_or(WebhookArgumentError::BodyNotFound { id: args.id, bodies: event.conflict_count })?;
+    ui.show(&ConflictResolutionView { id: args.id, events: made.iter().map(|id| id.0).collect() })?;
     Ok(0)
 }

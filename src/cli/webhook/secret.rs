@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use super::{ArgumentError, read, read_secret};
+use super::{WebhookArgumentError, read, read_secret};
 use crate::error::Result;
 use crate::runtime::App;
-use crate::webhook::setup::{Setup, SetupError, fresh_secret, has_secret};
+use crate::webhook::settings::{WebhookSettings, WebhookSettingsError, generate_secret, has_secret};
 
 /// Keep the secret that a service signs with, and what else receiving needs
 ///
@@ -82,10 +82,10 @@ impl View for SecretView {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
-    let setup = Setup::of(app, &name)?;
+    let setup = WebhookSettings::load(app, &name)?;
     let webhooks = app.store()?.webhooks();
     if !args.param.is_empty() {
-        let mut params = setup.kept.params.clone();
+        let mut params = setup.stored.params.clone();
         for pair in &args.param {
             let (param, value) = param(&setup, pair)?;
             params.insert(param, value);
@@ -93,11 +93,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
         webhooks.set_params(setup.connection.id, &params)?;
     }
     if (args.rotate || args.set.is_some()) && !has_secret(setup.rules()?) {
-        return Err(ArgumentError::NoSecretTaken { connection: name.to_string() }.into());
+        return Err(WebhookArgumentError::SecretUnsupported { connection: name.to_string() }.into());
     }
     let fresh = if args.rotate {
-        let made = fresh_secret(setup.rules()?);
-        Some(made.ok_or_else(|| ArgumentError::NotYours { connection: name.to_string() })?)
+        let made = generate_secret(setup.rules()?);
+        Some(made.ok_or_else(|| WebhookArgumentError::VendorManagedSecret { connection: name.to_string() })?)
     } else {
         args.set.as_deref().map(read_secret).transpose()?
     };
@@ -105,20 +105,20 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
         let mut judged = setup.clone();
         judged.keys.secrets = vec![secret.clone()];
         // What else is missing may still be told.
-        if let Err(error @ SetupError::WeakSecret { .. }) = judged.check() {
+        if let Err(error @ WebhookSettingsError::WeakSecret { .. }) = judged.check() {
             return Err(error.into());
         }
         let overlap = args.overlap.or(args.rotate.then_some(OVERLAP));
         let now = app.clock.now();
         let until = overlap.and_then(|overlap| now.checked_add(overlap).ok()).unwrap_or(now);
         // One that served until now without being kept stays good as well.
-        let kept = !setup.kept.secrets(now).is_empty();
+        let kept = !setup.stored.secrets(now).is_empty();
         if let Some(old) = setup.keys.secrets.first().filter(|_| !kept && until > now) {
             webhooks.rotate_secret(setup.connection.id, old, until, now)?;
         }
         webhooks.rotate_secret(setup.connection.id, secret, until, now)?;
     }
-    let now = Setup::of(app, &name)?;
+    let now = WebhookSettings::load(app, &name)?;
     ui.show(&view(&now, args.print_secret)?)?;
     if args.rotate && !args.print_secret {
         ui.note(&format!("Enter it at the service: integ webhook secret {name} --print-secret"));
@@ -126,34 +126,35 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn view(setup: &Setup, print: bool) -> Result<SecretView> {
+fn view(setup: &WebhookSettings, print: bool) -> Result<SecretView> {
     let secret = setup.keys.secrets.first().filter(|_| print).map(|secret| secret.expose().clone());
     Ok(SecretView {
         connection: setup.name().to_string(),
-        source: setup.source.map(crate::webhook::setup::Source::word),
+        source: setup.source.map(crate::webhook::settings::SecretSource::as_str),
         in_force: setup.keys.secrets.len(),
         takes_secret: has_secret(setup.rules()?),
-        params: setup.kept.params.keys().cloned().collect(),
+        params: setup.stored.params.keys().cloned().collect(),
         secret,
     })
 }
 
 /// A value of the webhook's; a secret one comes by a file or stdin.
-fn param(setup: &Setup, pair: &str) -> Result<(String, String)> {
-    let (name, text) = pair.split_once('=').ok_or_else(|| ArgumentError::Pair { text: pair.to_owned() })?;
+fn param(setup: &WebhookSettings, pair: &str) -> Result<(String, String)> {
+    let (name, text) = pair.split_once('=').ok_or_else(|| WebhookArgumentError::Pair { text: pair.to_owned() })?;
     let rules = setup.rules()?;
     let known = || rules.params.keys().filter(|name| *name != "secret").cloned().collect();
-    let declared = rules.params.get(name).filter(|_| name != "secret").ok_or_else(|| SetupError::UnknownParam {
-        connector: setup.connector.id.clone(),
-        name: name.to_owned(),
-        known: known(),
-    })?;
+    let declared =
+        rules.params.get(name).filter(|_| name != "secret").ok_or_else(|| WebhookSettingsError::UnknownParam {
+            connector: setup.connector.id.clone(),
+            name: name.to_owned(),
+            known: known(),
+        })?;
     let file = text.strip_prefix('@').or((text == "-").then_some("-"));
     let value = match file {
         Some(path) => String::from_utf8_lossy(&read(path)?).trim().to_owned(),
         None if declared.secret => {
             let connection = setup.name().to_string();
-            return Err(ArgumentError::SecretFlag { connection, name: name.to_owned() }.into());
+            return Err(WebhookArgumentError::SecretFlag { connection, name: name.to_owned() }.into());
         }
         None => text.to_owned(),
     };

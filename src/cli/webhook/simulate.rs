@@ -11,19 +11,19 @@ use url::Url;
 use super::super::table::table;
 use super::super::ui::{Ui, View, escape, escape_lines};
 use super::local_url::receiver_url;
-use super::{ArgumentError, read, read_secret};
-use crate::connector::{Connector, Pointer, Scheme};
+use super::{WebhookArgumentError, read, read_secret};
+use crate::connector::{Connector, Pointer, SignatureAlgorithm};
 use crate::error::{Kind, Result};
 use crate::http::{HttpError, Route, is_loopback, scrub};
-use crate::model::{ConnectionName, Mode};
+use crate::model::{ConnectionMode, ConnectionName};
 use crate::runtime::App;
 use crate::secret::Secret;
-use crate::signing::sign::VendorKeys;
-use crate::signing::verify::Keys;
-use crate::webhook::send::Sender;
-use crate::webhook::setup::{self, DEFAULT_PORT, Setup, rules};
-use crate::webhook::tamper::Fault;
-use crate::webhook::volley::{Shot, Volley, any_number};
+use crate::signing::sign::EmulatorKeys;
+use crate::signing::verify::SigningContext;
+use crate::webhook::burst::{Burst, SentRequest, random_start};
+use crate::webhook::corrupt::Corruption;
+use crate::webhook::send::WebhookSender;
+use crate::webhook::settings::{self, DEFAULT_PORT, WebhookSettings, rules};
 use crate::{clock, env, hex};
 
 /// Send an event that the service did not send, signed as it would sign it
@@ -58,14 +58,14 @@ pub(super) struct SimulateArgs {
     rate: Option<f64>,
     /// Make them wrong
     #[arg(long, value_name = "FAULT")]
-    invalid: Option<FaultArg>,
+    invalid: Option<CorruptionArg>,
     /// Print the request and send nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FaultArg {
+enum CorruptionArg {
     /// Another signature
     Signature,
     /// Signed a day ago
@@ -78,14 +78,14 @@ enum FaultArg {
     Duplicate,
 }
 
-impl From<FaultArg> for Fault {
-    fn from(fault: FaultArg) -> Self {
+impl From<CorruptionArg> for Corruption {
+    fn from(fault: CorruptionArg) -> Self {
         match fault {
-            FaultArg::Signature => Self::Signature,
-            FaultArg::Timestamp => Self::Timestamp,
-            FaultArg::Future => Self::Future,
-            FaultArg::Body => Self::Body,
-            FaultArg::Duplicate => Self::Duplicate,
+            CorruptionArg::Signature => Self::Signature,
+            CorruptionArg::Timestamp => Self::PastTimestamp,
+            CorruptionArg::Future => Self::FutureTimestamp,
+            CorruptionArg::Body => Self::Body,
+            CorruptionArg::Duplicate => Self::Duplicate,
         }
     }
 }
@@ -99,29 +99,29 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Serialize)]
-struct EventItem {
+struct SampleEventView {
     event: String,
     about: String,
 }
 
 #[derive(Serialize)]
-struct Events {
+struct SampleEventListView {
     connector: String,
-    events: Vec<EventItem>,
+    events: Vec<SampleEventView>,
 }
 
-impl View for Events {
+impl View for SampleEventListView {
     fn text(&self, ui: &Ui) -> String {
-        let row = |item: &EventItem| vec![item.event.clone().into(), item.about.clone().into()];
+        let row = |item: &SampleEventView| vec![item.event.clone().into(), item.about.clone().into()];
         table(ui, &["event", "what"], self.events.iter().map(row).collect())
     }
 }
 
 /// Who seems to send: whose events, by which keys, to where.
-struct Origin {
+struct SimulationSource {
     connector: Connector,
-    keys: Keys,
-    vendor: VendorKeys,
+    keys: SigningContext,
+    vendor: EmulatorKeys,
     to: Option<Url>,
     signed_url: Option<Url>,
     /// Whether it is the vendor of a sandbox connection.
@@ -139,12 +139,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
     let to = match to {
         Some(to) => to,
         None => Url::from_str(&format!("http://127.0.0.1:{DEFAULT_PORT}/"))
-            .map_err(|_| ArgumentError::Pair { text: "--to".to_owned() })?,
+            .map_err(|_| WebhookArgumentError::Pair { text: "--to".to_owned() })?,
     };
     Route::Live.resolve(&to)?;
     let set = args.set.iter().map(|pair| setting(pair)).collect::<Result<Vec<_>, _>>()?;
     let data = args.data.as_deref().map(read).transpose()?;
-    let volley = Volley {
+    let volley = Burst {
         connector: &origin.connector,
         keys: &origin.keys,
         vendor: &origin.vendor,
@@ -154,29 +154,29 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
         set: &set,
         data: data.as_deref(),
         count: args.count,
-        first: any_number(),
+        first_number: random_start(),
         rate: args.rate,
-        fault: args.invalid.map(Fault::from),
+        corruption: args.invalid.map(Corruption::from),
         sandbox: Some(app).filter(|_| origin.is_sandbox && !args.dry_run),
     };
     if args.dry_run {
-        return rehearse(app, ui, &volley);
+        return dry_run(app, ui, &volley);
     }
     if args.to.is_none() && !ui.json {
         ui.note(&format!("To {to}"));
     }
-    app.run(fire(app, ui, &volley))
+    app.run(send_all(app, ui, &volley))
 }
 
-async fn fire(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
-    let sender = Sender::new(&app.config, TIMEOUT);
-    let refusal_wanted = volley.fault.is_some_and(Fault::is_refused);
+async fn send_all(app: &App, ui: &Ui, volley: &Burst<'_>) -> Result<u8> {
+    let sender = WebhookSender::new(&app.config, TIMEOUT);
+    let refusal_wanted = volley.corruption.is_some_and(Corruption::should_be_rejected);
     let (mut sent, mut wrong, mut unreached) = (0_u64, 0_u64, 0_u64);
     let mut nobody = None;
     volley
-        .fire(&sender, &app.clock, |shot| {
+        .send_all(&sender, &app.clock, |shot| {
             sent += 1;
-            match &shot.answer {
+            match &shot.response {
                 Ok(answer) if answer.is_success() == refusal_wanted => wrong += 1,
                 // A receiver that breaks has refused nothing.
                 Ok(answer) if refusal_wanted && answer.status >= 500 => wrong += 1,
@@ -205,9 +205,9 @@ async fn fire(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
     })
 }
 
-fn show(ui: &Ui, volley: &Volley<'_>, shot: &Shot) -> Result<()> {
-    let fault = volley.fault.map(Fault::word);
-    match &shot.answer {
+fn show(ui: &Ui, volley: &Burst<'_>, shot: &SentRequest) -> Result<()> {
+    let fault = volley.corruption.map(Corruption::as_str);
+    match &shot.response {
         Ok(answer) => {
             let millis = answer.duration.as_secs_f64() * 1000.0;
             if ui.json {
@@ -217,7 +217,7 @@ fn show(ui: &Ui, volley: &Volley<'_>, shot: &Shot) -> Result<()> {
                     "answer": answer.document(),
                 }))?;
             } else {
-                let said = answer.said().filter(|_| !answer.is_success());
+                let said = answer.error_message().filter(|_| !answer.is_success());
                 let said = said.map(|said| format!("  {}", escape(&said))).unwrap_or_default();
                 let word = if answer.is_success() { "taken" } else { "refused" };
                 ui.raw(&format!("{}  {} {word}  {millis:.1} ms{said}\n", volley.event, answer.status));
@@ -232,57 +232,58 @@ fn show(ui: &Ui, volley: &Volley<'_>, shot: &Shot) -> Result<()> {
     Ok(())
 }
 
-fn events(connector: &Connector) -> Result<Events> {
+fn events(connector: &Connector) -> Result<SampleEventListView> {
     rules(connector)?;
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
-    let item = |(event, known): (&String, &crate::connector::Event)| EventItem {
+    let item = |(event, known): (&String, &crate::connector::EventDefinition)| SampleEventView {
         event: event.clone(),
         about: known.about.clone(),
     };
-    Ok(Events { connector: connector.id.clone(), events: sampled.map(item).collect() })
+    Ok(SampleEventListView { connector: connector.id.clone(), events: sampled.map(item).collect() })
 }
 
-fn origin(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<Origin> {
+fn origin(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<SimulationSource> {
     let name = ui.project.resolve(&args.source)?;
     let given = args.secret_file.as_deref().map(read_secret).transpose()?;
     if let Some(mut setup) = connected(app, &name)? {
-        let port = setup.kept.port.unwrap_or(DEFAULT_PORT);
+        let port = setup.stored.port.unwrap_or(DEFAULT_PORT);
         let (to, signed_url) = (Some(setup.local_url(port)?), Some(setup.url(port)?));
         take_secret(&setup.connector, given, &mut setup.keys, &mut setup.vendor);
-        let is_sandbox = setup.connection.mode == Mode::Sandbox;
+        let is_sandbox = setup.connection.mode == ConnectionMode::Sandbox;
         let (keys, vendor) = (setup.keys, setup.vendor);
-        return Ok(Origin { connector: setup.connector, keys, vendor, to, signed_url, is_sandbox });
+        return Ok(SimulationSource { connector: setup.connector, keys, vendor, to, signed_url, is_sandbox });
     }
     let connector = app.catalogue.get(name.connector())?;
     let seed = if app.has_vault() { app.sandbox_seed()? } else { clock::random::<32>().to_vec() };
-    let known = given.is_some() || env::os(&env::WEBHOOK_SECRET).is_some();
-    let (mut keys, mut vendor) = setup::unconnected(&connector, &seed, env::secret(&env::WEBHOOK_SECRET))?;
+    let known = given.is_some() || env::var_os(&env::WEBHOOK_SECRET).is_some();
+    let (mut keys, mut vendor) =
+        settings::keys_without_connection(&connector, &seed, env::secret(&env::WEBHOOK_SECRET))?;
     take_secret(&connector, given, &mut keys, &mut vendor);
     if !known && !keys.secrets.is_empty() {
         ui.note("Signed with a secret that was made up: --secret-file or INTEG_WEBHOOK_SECRET gives the receiver's.");
     }
-    Ok(Origin { connector, keys, vendor, to: None, signed_url: None, is_sandbox: false })
+    Ok(SimulationSource { connector, keys, vendor, to: None, signed_url: None, is_sandbox: false })
 }
 
 /// The connection of this name; absent where it names a connector alone.
-fn connected(app: &App, name: &ConnectionName) -> Result<Option<Setup>> {
+fn connected(app: &App, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
     let known = app.has_vault() && app.store()?.connections().find(name)?.is_some();
-    if known || name.account().is_some() { Setup::of(app, name).map(Some) } else { Ok(None) }
+    if known || name.account().is_some() { WebhookSettings::load(app, name).map(Some) } else { Ok(None) }
 }
 
 /// Puts the secret of `--secret-file` in place of the others; of a key pair that is the private half.
-fn take_secret(connector: &Connector, given: Option<Secret>, keys: &mut Keys, vendor: &mut VendorKeys) {
+fn take_secret(connector: &Connector, given: Option<Secret>, keys: &mut SigningContext, vendor: &mut EmulatorKeys) {
     let Some(secret) = given else { return };
     let proofs = connector.webhook.iter().flat_map(|rules| &rules.proofs);
-    if proofs.into_iter().any(|proof| proof.scheme == Scheme::Ed25519) {
+    if proofs.into_iter().any(|proof| proof.scheme == SignatureAlgorithm::Ed25519) {
         vendor.ed25519_seed = hex::decode(secret.expose()).map(Secret::new);
     }
     keys.secrets = vec![secret];
 }
 
 /// `data.object.amount=500`, `/data/0=x`, `tags:=["a"]`.
-fn setting(pair: &str) -> Result<(Pointer, Value), ArgumentError> {
-    let wrong = || ArgumentError::Pair { text: pair.to_owned() };
+fn setting(pair: &str) -> Result<(Pointer, Value), WebhookArgumentError> {
+    let wrong = || WebhookArgumentError::Pair { text: pair.to_owned() };
     let (path, text) = pair.split_once('=').ok_or_else(wrong)?;
     let (path, value) = match path.strip_suffix(':') {
         Some(path) => (path, serde_json::from_str(text).map_err(|_| wrong())?),
@@ -297,14 +298,14 @@ fn setting(pair: &str) -> Result<(Pointer, Value), ArgumentError> {
 }
 
 #[derive(Serialize)]
-struct Rehearsed {
+struct SimulatedRequestView {
     method: String,
     url: String,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-impl View for Rehearsed {
+impl View for SimulatedRequestView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("{} {}", self.method, escape(&self.url))];
         lines.extend(self.headers.iter().map(|(name, value)| format!("{}: {}", escape(name), escape(value))));
@@ -314,14 +315,14 @@ impl View for Rehearsed {
 }
 
 /// The request as it would go, without the secret where that is what stands in it.
-fn rehearse(app: &App, ui: &Ui, volley: &Volley<'_>) -> Result<u8> {
-    let request = volley.make(1, &app.clock)?.request;
+fn dry_run(app: &App, ui: &Ui, volley: &Burst<'_>) -> Result<u8> {
+    let request = volley.build(1, &app.clock)?.request;
     let shown = |text: &str| scrub(text, &volley.keys.secrets);
     let mut url = volley.to.clone();
     if let Some((_, query)) = request.url.split_once('?') {
         url.set_query(Some(query));
     }
-    ui.show(&Rehearsed {
+    ui.show(&SimulatedRequestView {
         method: request.method.clone(),
         url: shown(url.as_str()),
         headers: request.headers.iter().map(|(name, value)| (name.clone(), shown(value))).collect(),

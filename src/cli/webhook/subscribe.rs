@@ -8,11 +8,11 @@ use super::super::ui::{Ui, View};
 use super::input;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::oauth::access;
+use crate::oauth::refresh;
 use crate::runtime::App;
 use crate::store::{Subscription, SubscriptionId};
-use crate::webhook::setup::Setup;
-use crate::webhook::subscription::{self, Request, lease};
+use crate::webhook::settings::WebhookSettings;
+use crate::webhook::subscription::{self, SubscribeOptions, lease};
 
 /// Register the connection's URL at the service, by its API
 ///
@@ -77,8 +77,8 @@ impl SubscriptionView {
         Self {
             id: row.id.0,
             status: lease.status,
-            events: row.wanted.events.clone(),
-            params: serde_json::json!(row.wanted.given),
+            events: row.request.events.clone(),
+            params: serde_json::json!(row.request.params),
             created_at: row.created_at.to_string(),
             expires_at: row.expires_at.map(|at| at.to_string()),
             renews_at: lease.renews_at.map(|at| at.to_string()),
@@ -112,7 +112,7 @@ impl SubscriptionView {
 }
 
 /// The subscriptions of a connection.
-pub(super) fn listed(app: &App, setup: &Setup) -> Result<Vec<SubscriptionView>> {
+pub(super) fn listed(app: &App, setup: &WebhookSettings) -> Result<Vec<SubscriptionView>> {
     let now = app.clock.now();
     let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
     Ok(rows.iter().map(|row| SubscriptionView::new(row, now)).collect())
@@ -137,21 +137,25 @@ impl View for SubscribedView {
 pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
     app.run(async {
-        let setup = Setup::of(app, &name)?;
+        let setup = WebhookSettings::load(app, &name)?;
         let action = setup.rules()?.subscribe.as_ref().map(|rules| rules.action.as_str());
         let input = input(&setup, action, &args.params, "subscribe")?;
-        let request = Request { url: args.url.as_deref(), events: &args.events, input: &input };
+        let request = SubscribeOptions { url: args.url.as_deref(), events: &args.events, input: &input };
         if args.dry_run {
-            let (session, request) = subscription::rehearse(app, &name, &request)?;
-            ui.show(&super::super::call::rehearsed(&session, &request, &access::load(app, &name)?.grant)?)?;
+            let (session, request) = subscription::dry_run(app, &name, &request)?;
+            ui.show(&super::super::call::request_preview(
+                &session,
+                &request,
+                &refresh::load_grant(app, &name)?.grant,
+            )?)?;
             return Ok(0);
         }
         warn_of_types(ui, &setup, &args.events);
         let done = subscription::subscribe(app, &name, &request).await?;
         ui.show(&SubscribedView {
             connection: name.to_string(),
-            url: done.subscription.wanted.url.clone(),
-            new: done.new,
+            url: done.subscription.request.url.clone(),
+            new: done.is_new,
             subscription: SubscriptionView::new(&done.subscription, app.clock.now()),
         })?;
         Ok(0)
@@ -159,7 +163,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
 }
 
 /// Types that the connector does not know are the vendor's to judge.
-fn warn_of_types(ui: &Ui, setup: &Setup, events: &[String]) {
+fn warn_of_types(ui: &Ui, setup: &WebhookSettings, events: &[String]) {
     let known = &setup.connector.events;
     for kind in events.iter().filter(|kind| !known.is_empty() && !kind.contains('*') && !known.contains_key(*kind)) {
         ui.warning(&format!("{kind} is none of the types that integ knows: `integ webhook url {}`", setup.name()));

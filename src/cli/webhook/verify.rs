@@ -6,15 +6,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View, escape};
-use super::{ArgumentError, read};
+use super::{WebhookArgumentError, read};
 use crate::clock::Timestamp;
-use crate::connector::{Coverage, Covered};
+use crate::connector::{SignatureCoverage, SignedPart};
 use crate::error::{Kind, Result};
 use crate::runtime::App;
-use crate::signing::request::Request;
-use crate::signing::verify::Refused;
-use crate::webhook::explain::{Explained, explain};
-use crate::webhook::setup::{DEFAULT_PORT, Setup};
+use crate::signing::request::WebhookRequest;
+use crate::signing::verify::VerifyError;
+use crate::webhook::explain::{VerificationReport, explain};
+use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings};
 
 /// Say whether a captured request is the service's, and if not, which part of it is wrong
 ///
@@ -44,14 +44,14 @@ pub(super) struct VerifyArgs {
 }
 
 #[derive(Serialize)]
-struct PartView {
+struct VerificationCheckView {
     part: &'static str,
     state: &'static str,
     says: String,
 }
 
 #[derive(Serialize)]
-struct EventView {
+struct ParsedEventView {
     #[serde(rename = "type")]
     kind: String,
     delivery_id: String,
@@ -59,24 +59,24 @@ struct EventView {
 }
 
 #[derive(Serialize)]
-struct Verified {
+struct VerificationView {
     connection: String,
     accepted: bool,
     reason: Option<&'static str>,
     message: Option<String>,
-    parts: Vec<PartView>,
+    parts: Vec<VerificationCheckView>,
     /// The parts of the event that the signature covers; absent where there is none.
-    covers: Option<Vec<Covered>>,
+    covers: Option<Vec<SignedPart>>,
     /// Whether the service is asked before the event counts as verified.
     confirmed_later: bool,
     /// What to run to judge a request that is right and old.
     hint: Option<String>,
     #[serde(skip)]
     covers_words: Option<String>,
-    events: Vec<EventView>,
+    events: Vec<ParsedEventView>,
 }
 
-impl View for Verified {
+impl View for VerificationView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![match &self.message {
             None => "Accepted".to_owned(),
@@ -103,17 +103,17 @@ impl View for Verified {
 
 pub(super) fn run(app: &App, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
     let name = ui.project.resolve(&args.connection)?;
-    let setup = Setup::of(app, &name)?;
-    let own = setup.url(setup.kept.port.unwrap_or(DEFAULT_PORT))?;
+    let setup = WebhookSettings::load(app, &name)?;
+    let own = setup.url(setup.stored.port.unwrap_or(DEFAULT_PORT))?;
     let mut request = match (&args.request, &args.headers, &args.body) {
         (Some(path), ..) => whole(&read(path)?)?,
-        (None, Some(head), Some(body)) => Request {
+        (None, Some(head), Some(body)) => WebhookRequest {
             method: args.method.to_ascii_uppercase(),
             url: String::new(),
             headers: headers(&String::from_utf8_lossy(&read(head)?)),
             body: read(body)?,
         },
-        _ => return Err(ArgumentError::Request { text: String::new() }.into()),
+        _ => return Err(WebhookArgumentError::Request { text: String::new() }.into()),
     };
     // What stands in a request is its path; what was called is known from elsewhere.
     request.url = match &args.url {
@@ -128,8 +128,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
         None => app.clock.now(),
     };
     let explained = app.run(explain(app, &setup, &request, now))?;
-    let code = if explained.refused.is_none() { 0 } else { Kind::Failed.exit_code() };
-    let hint = explained.signed_at.filter(|_| matches!(explained.refused, Some(Refused::Stale(_))));
+    let code = if explained.error.is_none() { 0 } else { Kind::Failed.exit_code() };
+    let hint = explained.signed_at.filter(|_| matches!(explained.error, Some(VerifyError::TimestampOutOfTolerance(_))));
     let hint = hint.map(|at| again(&name.to_string(), args, at));
     ui.show(&view(name.to_string(), explained, hint))?;
     Ok(code)
@@ -149,27 +149,29 @@ fn again(connection: &str, args: &VerifyArgs, at: Timestamp) -> String {
     format!("{command} --at {at}")
 }
 
-fn view(connection: String, explained: Explained, hint: Option<String>) -> Verified {
-    let parts = explained.parts.into_iter();
+fn view(connection: String, explained: VerificationReport, hint: Option<String>) -> VerificationView {
+    let parts = explained.checks.into_iter();
     let events = explained.events.into_iter();
-    Verified {
+    VerificationView {
         connection,
-        accepted: explained.refused.is_none(),
-        reason: explained.refused.as_ref().map(crate::signing::verify::Refused::word),
-        message: explained.refused.as_ref().map(ToString::to_string),
-        parts: parts.map(|part| PartView { part: part.name, state: part.state.word(), says: part.says }).collect(),
-        covers_words: explained.covers.as_ref().map(Coverage::words),
-        covers: explained.covers.map(|covers| covers.parts),
+        accepted: explained.error.is_none(),
+        reason: explained.error.as_ref().map(crate::signing::verify::VerifyError::as_str),
+        message: explained.error.as_ref().map(ToString::to_string),
+        parts: parts
+            .map(|part| VerificationCheckView { part: part.name, state: part.status.as_str(), says: part.detail })
+            .collect(),
+        covers_words: explained.coverage.as_ref().map(SignatureCoverage::describe),
+        covers: explained.coverage.map(|covers| covers.parts),
         confirmed_later: explained.is_confirmed_later,
         hint,
         events: events
-            .map(|event| EventView { kind: event.kind, delivery_id: event.delivery_id, resource: event.resource })
+            .map(|event| ParsedEventView { kind: event.kind, delivery_id: event.delivery_id, resource: event.resource })
             .collect(),
     }
 }
 
 /// A request as it stands on the wire; its body is every byte after the empty line.
-fn whole(bytes: &[u8]) -> Result<Request, ArgumentError> {
+fn whole(bytes: &[u8]) -> Result<WebhookRequest, WebhookArgumentError> {
     let ends =
         [&b"\r\n\r\n"[..], b"\n\n"].map(|end| (bytes.windows(end.len()).position(|window| window == end), end.len()));
     let end = ends.into_iter().filter_map(|(at, length)| Some((at?, length))).min();
@@ -181,9 +183,9 @@ fn whole(bytes: &[u8]) -> Result<Request, ArgumentError> {
     let (first, rest) = head.split_once('\n').unwrap_or((&head, ""));
     let mut words = first.split_whitespace();
     let (Some(method), Some(url)) = (words.next(), words.next()) else {
-        return Err(ArgumentError::Request { text: first.trim().chars().take(60).collect() });
+        return Err(WebhookArgumentError::Request { text: first.trim().chars().take(60).collect() });
     };
-    Ok(Request { method: method.to_owned(), url: url.to_owned(), headers: headers(rest), body: body.to_vec() })
+    Ok(WebhookRequest { method: method.to_owned(), url: url.to_owned(), headers: headers(rest), body: body.to_vec() })
 }
 
 fn headers(text: &str) -> Vec<(String, String)> {

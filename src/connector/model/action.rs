@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Method, Sample};
+use super::{HttpMethod, SampleRequest};
 use crate::connector::{Pointer, Template};
 
 /// Something that the service can be told to do, as `integ call` does it.
@@ -15,7 +15,7 @@ pub struct Action {
     /// One line.
     pub about: String,
     #[serde(default = "super::oauth2::post")]
-    pub method: Method,
+    pub method: HttpMethod,
     /// After the API's base, or a whole URL. `{name}` is a parameter of the action or a value of the connection.
     pub path: Template,
     /// The ways of authenticating that may do it; all where absent.
@@ -74,7 +74,7 @@ pub struct ActionParam {
     pub required: bool,
     /// Where it goes; absent: into the path where that names it, else into the body, or the query where there is none.
     #[serde(default, rename = "in")]
-    pub place: Option<Place>,
+    pub place: Option<ParamLocation>,
     /// Where in the body, or the name in the query or the header, in place of its own name written as the API writes names.
     #[serde(default)]
     pub to: Option<Pointer>,
@@ -134,7 +134,7 @@ impl ParamKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum ParamLocation {
     Query,
     Body,
     Header,
@@ -163,7 +163,7 @@ pub enum ActionBody {
 /// How the API writes the names of parameters, which connector files write as snake_case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Names {
+pub enum NameCase {
     #[default]
     Snake,
     Camel,
@@ -185,8 +185,8 @@ pub struct Idempotency {
 /// How a list is parted into pages.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Pages {
-    pub kind: PageKind,
+pub struct Pagination {
+    pub kind: PaginationKind,
     /// The list in an answer; where absent, the answer itself or the one list at its top.
     #[serde(default)]
     pub records: Option<Pointer>,
@@ -232,7 +232,7 @@ pub struct Pages {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum PageKind {
+pub enum PaginationKind {
     /// One answer holds it all.
     None,
     /// The `Link` header with `rel="next"` (RFC 8288).
@@ -256,7 +256,7 @@ pub enum PageKind {
 /// Something that the service tells of by a webhook.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Event {
+pub struct EventDefinition {
     /// One line.
     pub about: String,
     /// The scopes without which the service does not tell.
@@ -264,7 +264,7 @@ pub struct Event {
     pub scopes: Vec<String>,
     /// One as it comes over the wire, for `integ webhook simulate`.
     #[serde(default)]
-    pub sample: Option<Sample>,
+    pub sample: Option<SampleRequest>,
     /// What it says of a stream's record.
     #[serde(default)]
     pub sync: Option<EventSync>,
@@ -290,9 +290,9 @@ pub struct EventSync {
     pub values: IndexMap<String, Pointer>,
 }
 
-impl Names {
+impl NameCase {
     /// A snake_case name as the API writes it. Pure.
-    pub fn write(self, name: &str) -> String {
+    pub fn apply(self, name: &str) -> String {
         if self == Self::Snake {
             return name.to_owned();
         }

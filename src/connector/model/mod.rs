@@ -47,7 +47,7 @@ pub struct Connector {
     #[serde(default)]
     pub api: Api,
     /// The ways of authenticating, the usual one first.
-    pub auth: IndexMap<String, Auth>,
+    pub auth: IndexMap<String, AuthMethod>,
     /// The scopes there are, with a purpose each.
     #[serde(default)]
     pub scopes: IndexMap<String, Scope>,
@@ -58,7 +58,7 @@ pub struct Connector {
     #[serde(default)]
     pub errors: Vec<ErrorRule>,
     #[serde(default)]
-    pub rate: Rate,
+    pub rate: RateLimits,
     /// What the service can be told to do, by names such as `issues.create`.
     #[serde(default)]
     pub actions: IndexMap<String, Action>,
@@ -67,10 +67,10 @@ pub struct Connector {
     pub streams: IndexMap<String, Stream>,
     /// How it tells of events.
     #[serde(default)]
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<WebhookDefinition>,
     /// What the service tells of by webhooks, by the vendor's own names.
     #[serde(default)]
-    pub events: IndexMap<String, Event>,
+    pub events: IndexMap<String, EventDefinition>,
     /// Facts of this file that no source was found for.
     #[serde(default)]
     pub unsure: Vec<String>,
@@ -148,7 +148,7 @@ pub struct Api {
     pub query: IndexMap<String, Template>,
     /// How it writes the names of parameters.
     #[serde(default)]
-    pub names: Names,
+    pub names: NameCase,
     /// How bodies are written.
     #[serde(default)]
     pub body: ActionBody,
@@ -168,13 +168,13 @@ pub struct Api {
     pub idempotency: Option<Idempotency>,
     /// How lists are parted into pages, unless something else is said of one.
     #[serde(default)]
-    pub pages: Option<Pages>,
+    pub pages: Option<Pagination>,
 }
 
 /// One way of authenticating: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user pastes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Auth {
+pub struct AuthMethod {
     /// What it is called when the user chooses.
     pub label: String,
     /// Where the user gets the key or registers the app.
@@ -188,16 +188,16 @@ pub struct Auth {
     #[serde(default)]
     pub oauth2: Option<OAuth2>,
     #[serde(default)]
-    pub fragment: Option<Fragment>,
+    pub fragment: Option<ImplicitFlow>,
     /// Keys and what belongs to them, in the order in which they are asked for.
     #[serde(default)]
-    pub fields: IndexMap<String, Field>,
+    pub fields: IndexMap<String, CredentialField>,
     /// The field that `integ token` prints; the first secret one where absent.
     #[serde(default)]
     pub token: Option<String>,
     /// How requests carry the credentials; `Authorization: Bearer` with the token where absent.
     #[serde(default)]
-    pub send: Option<Send>,
+    pub send: Option<CredentialPlacement>,
     /// The health check of this way, in place of the connector's.
     #[serde(default)]
     pub health: Option<Health>,
@@ -206,7 +206,7 @@ pub struct Auth {
 /// A part of an API key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Field {
+pub struct CredentialField {
     pub prompt: String,
     /// False for what is no secret: an e-mail address, an account's id.
     #[serde(default = "yes")]
@@ -222,19 +222,19 @@ pub struct Field {
 /// How requests carry credentials. The names of headers and parameters are templates too.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Send {
+pub struct CredentialPlacement {
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
     /// HTTP Basic (RFC 7617).
     #[serde(default)]
-    pub basic: Option<Basic>,
+    pub basic: Option<BasicCredentials>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Basic {
+pub struct BasicCredentials {
     pub username: Template,
     pub password: Template,
 }
@@ -280,7 +280,7 @@ impl Scope {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Method {
+pub enum HttpMethod {
     #[default]
     Get,
     Post,
@@ -289,19 +289,19 @@ pub enum Method {
     Delete,
 }
 
-impl Method {
+impl HttpMethod {
     /// Whether a repetition may do its work twice (RFC 9110 section 9.2.2).
-    pub fn creates(self) -> bool {
+    pub fn is_non_idempotent(self) -> bool {
         matches!(self, Self::Post | Self::Patch)
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Patch => "PATCH",
-            Method::Delete => "DELETE",
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Delete => "DELETE",
         }
     }
 }
@@ -311,7 +311,7 @@ impl Method {
 #[serde(deny_unknown_fields)]
 pub struct Health {
     #[serde(default)]
-    pub method: Method,
+    pub method: HttpMethod,
     /// After the API's base, or a whole URL. One that names an optional parameter nobody gave is no check.
     pub path: Template,
     /// What must hold of an answer of status 200, beside `api.success`.
@@ -320,7 +320,7 @@ pub struct Health {
     pub success: IndexMap<Pointer, Value>,
     /// Whose account it is.
     #[serde(default)]
-    pub account: Identity,
+    pub account: AccountPointers,
     /// The header that lists the granted scopes.
     #[serde(default)]
     pub scopes_header: Option<String>,
@@ -328,7 +328,7 @@ pub struct Health {
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Identity {
+pub struct AccountPointers {
     pub id: Option<Pointer>,
     pub name: Option<Pointer>,
 }
@@ -369,7 +369,7 @@ pub enum ErrorClass {
 /// How the vendor limits requests.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rate {
+pub struct RateLimits {
     /// Where an answer says when to try again, in order.
     pub retry_hints: Vec<RetryHint>,
     /// What integ allows itself for each connection, so as to stay below the vendor's limit.
@@ -382,7 +382,7 @@ pub struct Rate {
     pub limits: Vec<String>,
 }
 
-impl Rate {
+impl RateLimits {
     /// What a request of an action or a stream takes of the budget.
     pub fn cost_of(&self, own: Option<u32>) -> u32 {
         own.or(self.cost).unwrap_or(1)

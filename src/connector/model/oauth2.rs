@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Method;
+use super::HttpMethod;
 use crate::connector::{Pointer, Template};
 
 /// OAuth 2.0 as this vendor speaks it.
@@ -16,7 +16,7 @@ use crate::connector::{Pointer, Template};
 pub struct OAuth2 {
     /// The grants there are, the usual one first.
     #[serde(default = "authorization_code")]
-    pub grants: Vec<GrantKind>,
+    pub grants: Vec<GrantType>,
     /// Finds the endpoints by discovery (RFC 8414, OpenID Connect Discovery); those given here win.
     #[serde(default)]
     pub issuer: Option<Template>,
@@ -32,7 +32,7 @@ pub struct OAuth2 {
     #[serde(default)]
     pub client_auth: ClientAuth,
     #[serde(default)]
-    pub client_secret: ClientSecretRule,
+    pub client_secret: ClientSecretPolicy,
     /// The parameter with which a user chooses `client_auth`, for connectors of any server; its choices are the values.
     #[serde(default)]
     pub client_auth_param: Option<String>,
@@ -64,14 +64,14 @@ pub struct OAuth2 {
     #[serde(default)]
     pub callback_keep: IndexMap<String, String>,
     #[serde(default)]
-    pub answer: TokenAnswer,
+    pub answer: TokenResponseShape,
     /// A call after the grant, whose answer holds values to keep, with a choice where it lists several.
     #[serde(default)]
     pub follow_up: Option<FollowUp>,
     #[serde(default)]
-    pub revoke: Option<Revoke>,
+    pub revoke: Option<Revocation>,
     #[serde(default)]
-    pub rotation: Rotation,
+    pub rotation: RefreshTokenRotation,
     /// The parameter by which a user says whether refresh tokens rotate, for servers that the file does not know.
     #[serde(default)]
     pub rotation_param: Option<String>,
@@ -79,15 +79,15 @@ pub struct OAuth2 {
 
 impl OAuth2 {
     /// Returns whether refresh tokens rotate, as the user said at `connect`, else as the file says.
-    pub fn rotation(&self, params: &BTreeMap<String, String>) -> Rotation {
+    pub fn rotation(&self, params: &BTreeMap<String, String>) -> RefreshTokenRotation {
         let said = self.rotation_param.as_ref().and_then(|param| params.get(param));
-        said.and_then(|word| Rotation::from_word(word)).unwrap_or(self.rotation)
+        said.and_then(|word| RefreshTokenRotation::from_name(word)).unwrap_or(self.rotation)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum GrantKind {
+pub enum GrantType {
     AuthorizationCode,
     DeviceCode,
     ClientCredentials,
@@ -116,7 +116,7 @@ impl ClientAuth {
 /// Whether an app has a client secret. A client without one is public and shows none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ClientSecretRule {
+pub enum ClientSecretPolicy {
     Required,
     #[default]
     Optional,
@@ -148,7 +148,7 @@ impl Pkce {
 impl OAuth2 {
     /// The rules with what the user chose by `client_auth_param` and `pkce_param`.
     #[must_use]
-    pub fn chosen<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Self {
+    pub fn with_choices<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Self {
         let of = |param: &Option<String>| param.as_deref().and_then(&value);
         Self {
             client_auth: of(&self.client_auth_param).and_then(ClientAuth::from_name).unwrap_or(self.client_auth),
@@ -222,7 +222,7 @@ pub enum LoopbackHost {
 /// Where a token answer holds what. The defaults are those of RFC 6749 section 5.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct TokenAnswer {
+pub struct TokenResponseShape {
     pub access_token: Pointer,
     pub refresh_token: Pointer,
     pub expires_in: Pointer,
@@ -249,7 +249,7 @@ pub struct TokenAnswer {
     pub lifetime_secs: Option<u32>,
 }
 
-impl Default for TokenAnswer {
+impl Default for TokenResponseShape {
     fn default() -> Self {
         let at = |path: &str| Pointer::parse(path).expect("a literal pointer is valid");
         Self {
@@ -291,12 +291,12 @@ pub struct FollowUp {
 /// How a grant is ended at the vendor (RFC 7009, or the vendor's own way).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Revoke {
+pub struct Revocation {
     pub url: Template,
     #[serde(default = "post")]
-    pub method: Method,
+    pub method: HttpMethod,
     #[serde(default)]
-    pub auth: RevokeAuth,
+    pub auth: RevocationAuth,
     #[serde(default)]
     pub body: BodyFormat,
     #[serde(default)]
@@ -316,13 +316,13 @@ pub struct Revoke {
     pub gone_status: Vec<u16>,
 }
 
-impl Revoke {
+impl Revocation {
     /// The standard's own way (RFC 7009 section 2.1) at an endpoint that discovery found.
-    pub fn standard(url: Template) -> Self {
+    pub fn rfc7009(url: Template) -> Self {
         Self {
             url,
-            method: Method::Post,
-            auth: RevokeAuth::Client,
+            method: HttpMethod::Post,
+            auth: RevocationAuth::Client,
             body: BodyFormat::Form,
             headers: IndexMap::new(),
             params: IndexMap::new(),
@@ -335,7 +335,7 @@ impl Revoke {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RevokeAuth {
+pub enum RevocationAuth {
     /// As at the token endpoint.
     #[default]
     Client,
@@ -350,7 +350,7 @@ pub enum RevokeAuth {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Rotation {
+pub enum RefreshTokenRotation {
     /// Each refresh gives a new refresh token, and the old one dies.
     Always,
     Never,
@@ -359,8 +359,8 @@ pub enum Rotation {
     Sometimes,
 }
 
-impl Rotation {
-    pub fn from_word(word: &str) -> Option<Self> {
+impl RefreshTokenRotation {
+    pub fn from_name(word: &str) -> Option<Self> {
         Some(match word {
             "always" => Self::Always,
             "never" => Self::Never,
@@ -373,7 +373,7 @@ impl Rotation {
 /// A token that comes back in the fragment of the redirect: the authorization page hands it to a script of ours.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Fragment {
+pub struct ImplicitFlow {
     pub authorize_url: Template,
     #[serde(default)]
     pub authorize_params: IndexMap<String, Template>,
@@ -387,10 +387,10 @@ pub struct Fragment {
     pub redirect: Redirect,
 }
 
-pub(super) fn post() -> Method {
-    Method::Post
+pub(super) fn post() -> HttpMethod {
+    HttpMethod::Post
 }
 
-fn authorization_code() -> Vec<GrantKind> {
-    vec![GrantKind::AuthorizationCode]
+fn authorization_code() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode]
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Method, Pages, Param};
+use super::{HttpMethod, Pagination, Param};
 use crate::connector::{Pointer, Template};
 
 /// A kind of record, as `integ sync` pulls it.
@@ -15,7 +15,7 @@ pub struct Stream {
     /// One line.
     pub about: String,
     #[serde(default)]
-    pub method: Method,
+    pub method: HttpMethod,
     /// After the API's base, or a whole URL. `{name}` is a value of the connection, a parameter of the stream or a value of
     /// the parent; here as in `query`, `headers` and `body`.
     pub path: Template,
@@ -75,7 +75,7 @@ pub struct Stream {
     pub forgets: bool,
     /// How the list is parted, in place of `api.pages`.
     #[serde(default)]
-    pub pages: Option<Pages>,
+    pub pages: Option<Pagination>,
     /// How to ask for what is new, by the time or the number of records.
     #[serde(default)]
     pub incremental: Option<Incremental>,
@@ -84,13 +84,13 @@ pub struct Stream {
     pub token: Option<SyncToken>,
     /// The streams whose records this one is listed for. The user may give all of `values` instead.
     #[serde(default)]
-    pub parents: Vec<Parent>,
+    pub parents: Vec<ParentStream>,
     /// The list tells only which records there are: how to fetch each.
     #[serde(default)]
-    pub detail: Option<Detail>,
+    pub detail: Option<DetailRequest>,
     /// Answers that mean that there is nothing to list here, or nothing for this account.
     #[serde(default)]
-    pub skip: Vec<Skip>,
+    pub skip: Vec<SkipRule>,
     /// What one request costs of `rate.budget`; `rate.cost` where absent.
     #[serde(default)]
     pub cost: Option<u32>,
@@ -134,7 +134,7 @@ pub struct Incremental {
     pub restart_after: Option<u32>,
     /// How to list a moment that more than `restart_after` records share, where the vendor ends a list there.
     #[serde(default)]
-    pub ties: Option<Ties>,
+    pub ties: Option<CursorTieBreak>,
     /// How much before the cursor is asked for again, once in a sync: in seconds, or in numbers.
     #[serde(default)]
     pub lookback: u32,
@@ -148,7 +148,7 @@ pub struct Incremental {
 /// Listing the records of one moment by a second key, and then what is newer than the moment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Ties {
+pub struct CursorTieBreak {
     /// The second key within a record: a number that no two records share.
     pub at: Pointer,
     /// What the first request carries as `{after}`.
@@ -161,13 +161,13 @@ pub struct Ties {
     #[serde(default)]
     pub body: Option<Value>,
     /// What requests for records newer than the moment `{since}` carry.
-    pub past: Past,
+    pub past: NewerThanQuery,
 }
 
 /// Asking for what is newer than a moment, without that moment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Past {
+pub struct NewerThanQuery {
     #[serde(default)]
     pub query: IndexMap<String, Template>,
     #[serde(default)]
@@ -218,10 +218,10 @@ pub struct SyncToken {
     pub records: Vec<Pointer>,
     /// Where that answer tells of records that are gone.
     #[serde(default)]
-    pub gone: Option<Gone>,
+    pub gone: Option<DeletionMarker>,
     /// Asked before a full list, for the token that later changes begin with.
     #[serde(default)]
-    pub first: Option<FirstToken>,
+    pub first: Option<InitialToken>,
     /// Statuses that say that the token is too old, beside the class `cursor_expired`.
     #[serde(default)]
     pub expired: Vec<u16>,
@@ -229,7 +229,7 @@ pub struct SyncToken {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FirstToken {
+pub struct InitialToken {
     pub path: Template,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
@@ -239,7 +239,7 @@ pub struct FirstToken {
 /// Records that are gone, told apart from the others.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Gone {
+pub struct DeletionMarker {
     pub at: Vec<Pointer>,
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
@@ -251,7 +251,7 @@ pub struct Gone {
 /// A stream whose records are each listed for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Parent {
+pub struct ParentStream {
     /// Another stream of the connector; this one itself for trees.
     pub stream: String,
     /// What templates may name, and where it is in the parent's record.
@@ -268,7 +268,7 @@ pub struct Parent {
 /// How one record is fetched.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Detail {
+pub struct DetailRequest {
     pub path: Template,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
@@ -282,7 +282,7 @@ pub struct Detail {
 /// An answer that is neither a list nor a failure.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Skip {
+pub struct SkipRule {
     /// Any of these HTTP statuses; any status where absent.
     #[serde(default)]
     pub status: Vec<u16>,

@@ -5,13 +5,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Pages;
+use super::Pagination;
 use crate::connector::{Pointer, Template};
 
 /// The webhooks of a service.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Webhook {
+pub struct WebhookDefinition {
     /// Where and how the URL is registered at the vendor.
     pub setup: String,
     /// What the user gives for it, by names that templates may use. `secret` is what the vendor signs with.
@@ -19,15 +19,15 @@ pub struct Webhook {
     pub params: IndexMap<String, WebhookParam>,
     /// What proves that a request is the vendor's: the first one that a request fits judges it alone.
     #[serde(default)]
-    pub proofs: Vec<Proof>,
+    pub proofs: Vec<SignatureScheme>,
     /// Requests that are no events: the first one that a request fits.
     #[serde(default)]
     pub handshakes: Vec<Handshake>,
     #[serde(default)]
-    pub event: EventShape,
+    pub event: EventSelectors,
     /// What a request that was taken is answered with.
     #[serde(default)]
-    pub reply: WebhookReply,
+    pub reply: WebhookAck,
     /// Seconds within which the vendor wants its answer.
     #[serde(default)]
     pub timeout_secs: Option<u32>,
@@ -38,16 +38,16 @@ pub struct Webhook {
     pub retry: String,
     /// What all samples have in common: headers and query.
     #[serde(default)]
-    pub sample: Sample,
+    pub sample: SampleRequest,
     /// How the URL is registered by the API.
     #[serde(default)]
-    pub subscribe: Option<Subscribe>,
+    pub subscribe: Option<SubscriptionCalls>,
     /// How what did not arrive is asked for.
     #[serde(default)]
     pub backfill: Option<Backfill>,
     /// How the vendor is asked whether an event is its own, where the signature does not cover the body.
     #[serde(default)]
-    pub confirm: Option<Confirm>,
+    pub confirm: Option<EventConfirmation>,
 }
 
 /// Ten times what most vendors send at most.
@@ -72,13 +72,13 @@ pub struct WebhookParam {
 /// How a request proves whose it is.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Proof {
-    pub scheme: Scheme,
+pub struct SignatureScheme {
+    pub scheme: SignatureAlgorithm,
     /// Which requests it judges; all that carry its header where absent.
     #[serde(default)]
     pub when: Option<Condition>,
     /// Where the signature, or the token itself, stands.
-    pub signature: Carrier,
+    pub signature: SignatureLocation,
     #[serde(default)]
     pub encoding: Encoding,
     /// The bytes that are signed. `{body}` is the raw body, `{url}` the one that the vendor calls, `{form}` the form's pairs
@@ -95,7 +95,7 @@ pub struct Proof {
     pub timestamp: Option<TimestampRule>,
     /// Further values of the request that `base` names.
     #[serde(default)]
-    pub values: IndexMap<String, Find>,
+    pub values: IndexMap<String, ValueSelector>,
     /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
     #[serde(default)]
     pub body_hash: Option<String>,
@@ -110,16 +110,16 @@ pub struct Proof {
     pub jwt: Option<JwtRule>,
 }
 
-impl Proof {
+impl SignatureScheme {
     /// Whether the key must be fetched from the vendor: a certificate, or an issuer's key set.
     pub fn needs_fetched_key(&self) -> bool {
-        matches!(self.scheme, Scheme::RsaSha256 | Scheme::JwtRs256)
+        matches!(self.scheme, SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::JwtRs256)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Scheme {
+pub enum SignatureAlgorithm {
     HmacSha1,
     HmacSha256,
     HmacSha512,
@@ -140,7 +140,7 @@ pub enum Scheme {
 /// Where something stands in a request, and how it is written there.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Carrier {
+pub struct SignatureLocation {
     #[serde(default)]
     pub header: Option<String>,
     #[serde(default)]
@@ -178,7 +178,7 @@ pub enum KeyEncoding {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampRule {
-    pub place: Carrier,
+    pub place: SignatureLocation,
     #[serde(default)]
     pub unit: TimeUnit,
     /// How far it may be from now, either way; absent: it is not judged.
@@ -199,7 +199,7 @@ pub enum TimeUnit {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateRule {
-    pub url: Find,
+    pub url: ValueSelector,
     pub hosts: Vec<String>,
 }
 
@@ -237,7 +237,7 @@ pub enum WebhookMethod {
 }
 
 impl WebhookMethod {
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
@@ -264,7 +264,7 @@ pub struct Handshake {
     pub status: u16,
     /// What it is answered with: a value of the request as plain text.
     #[serde(default)]
-    pub echo: Option<Find>,
+    pub echo: Option<ValueSelector>,
     /// Or this document.
     #[serde(default)]
     pub answer: Option<Value>,
@@ -273,7 +273,7 @@ pub struct Handshake {
 /// Where a value is found in a request. Takes exactly one, and `when`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Find {
+pub struct ValueSelector {
     pub header: Option<String>,
     pub query: Option<String>,
     /// In the event: the body, or an item of a batch.
@@ -293,24 +293,24 @@ pub struct Find {
 /// Where an event says what.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct EventShape {
+pub struct EventSelectors {
     /// A batch: the list of events, and within each of its items the list below, and so on.
     pub items: Vec<Pointer>,
     /// What the vendor knows a delivery by; several parts make one. Of a request that has none of them, see `equal_bodies`.
-    pub id: Vec<Find>,
+    pub id: Vec<ValueSelector>,
     /// What equal bodies are that come without an id.
-    pub equal_bodies: EqualBodies,
+    pub equal_bodies: DuplicateBodyPolicy,
     /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
     #[serde(rename = "type")]
-    pub kind: Vec<Find>,
+    pub kind: Vec<ValueSelector>,
     /// Of several places the first that is there, as of those below.
-    pub account: Vec<Find>,
-    pub time: Vec<Find>,
+    pub account: Vec<ValueSelector>,
+    pub time: Vec<ValueSelector>,
     pub time_unit: TimeUnit,
     /// What it is about.
-    pub resource: Vec<Find>,
+    pub resource: Vec<ValueSelector>,
     /// Who did it.
-    pub actor: Vec<Find>,
+    pub actor: Vec<ValueSelector>,
     /// The form's field that holds the event as JSON, where a body is a form.
     pub form_field: Option<String>,
     /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
@@ -320,7 +320,7 @@ pub struct EventShape {
 /// What equal bodies are that come without an id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EqualBodies {
+pub enum DuplicateBodyPolicy {
     /// An event each, told apart by the time that is signed, else by the time at which they come. A request that is sent again
     /// with the same signed time is the same event.
     #[default]
@@ -331,13 +331,13 @@ pub enum EqualBodies {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct WebhookReply {
+pub struct WebhookAck {
     pub status: u16,
     pub content_type: Option<String>,
     pub body: Option<String>,
 }
 
-impl Default for WebhookReply {
+impl Default for WebhookAck {
     fn default() -> Self {
         Self { status: 200, content_type: None, body: None }
     }
@@ -346,7 +346,7 @@ impl Default for WebhookReply {
 /// How the URL is registered by actions of the connector.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Subscribe {
+pub struct SubscriptionCalls {
     /// The action, and what integ gives to its parameters: templates over `{url}`, `{secret}`, `{id}` (a fresh one),
     /// `{expires_at}` and `{expires_at_ms}`. The user gives the others.
     pub action: String,
@@ -362,10 +362,10 @@ pub struct Subscribe {
     #[serde(default)]
     pub secret: Option<String>,
     #[serde(default)]
-    pub unsubscribe: Option<Call>,
+    pub unsubscribe: Option<SubscriptionCall>,
     /// What prolongs it; where absent, subscribing anew.
     #[serde(default)]
-    pub renew: Option<Call>,
+    pub renew: Option<SubscriptionCall>,
     /// How long it lasts.
     #[serde(default)]
     pub lease_secs: Option<u32>,
@@ -374,13 +374,13 @@ pub struct Subscribe {
     pub expires: Option<String>,
     /// What lists those there are, for a person who must look.
     #[serde(default)]
-    pub list: Option<Call>,
+    pub list: Option<SubscriptionCall>,
 }
 
 /// An action with what is given to it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Call {
+pub struct SubscriptionCall {
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
@@ -399,10 +399,10 @@ pub struct Backfill {
     pub params: IndexMap<String, Value>,
     /// How its list is parted into pages, in place of `api.pages`.
     #[serde(default)]
-    pub pages: Option<Pages>,
+    pub pages: Option<Pagination>,
     /// What is asked for each item of the list, where that does not hold the event itself.
     #[serde(default)]
-    pub each: Option<BackfillEach>,
+    pub each: Option<BackfillExpansion>,
     /// When an item was, where the list takes no times or takes them roughly.
     #[serde(default)]
     pub time: Option<Pointer>,
@@ -430,13 +430,13 @@ pub struct Backfill {
 /// How the vendor is asked whether it sent an event. Until it has said so, the event is unverified and nobody handles it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Confirm {
+pub struct EventConfirmation {
     /// The action that asks, called with the connection's own credentials. A definite "not found" is a no, once it has been
     /// repeated: vendors may send an event shortly before it can be fetched.
     pub action: String,
     /// The action's parameters, each with its place in the request; a place in the body gives the JSON value.
     #[serde(default)]
-    pub params: IndexMap<String, Find>,
+    pub params: IndexMap<String, ValueSelector>,
     /// Parameters that come from the webhook's own: templates, such as `{webhook_id}`.
     #[serde(default)]
     pub values: IndexMap<String, Template>,
@@ -451,7 +451,7 @@ pub struct Confirm {
 /// An action with values out of an item for its parameters.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BackfillEach {
+pub struct BackfillExpansion {
     pub action: String,
     pub params: IndexMap<String, Pointer>,
 }
@@ -461,7 +461,7 @@ pub struct BackfillEach {
 /// parameters.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Sample {
+pub struct SampleRequest {
     pub headers: IndexMap<String, Template>,
     pub query: IndexMap<String, Template>,
     /// The body as JSON. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes a number.

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::Description;
-use super::shape::Members;
+use super::OpenApiDescription;
+use super::schema::Members;
 use crate::connector::Pointer;
 use crate::connector::draft::DraftHealth;
 
 /// Last parts of paths that tell of the caller, the best first.
-const OWN: &[&str] = &[
+const ACCOUNT_PATHS: &[&str] = &[
     "me",
     "whoami",
     "myself",
@@ -25,10 +25,11 @@ const OWN: &[&str] = &[
 ];
 
 /// Members that are an account's id, the best first.
-const IDS: &[&str] = &["id", "uuid", "user_id", "userId", "account_id", "accountId", "sub", "gid", "login", "email"];
+const ACCOUNT_ID_MEMBERS: &[&str] =
+    &["id", "uuid", "user_id", "userId", "account_id", "accountId", "sub", "gid", "login", "email"];
 
 /// Members that are an account's name, the best first.
-const NAMES: &[&str] = &[
+const ACCOUNT_NAME_MEMBERS: &[&str] = &[
     "name",
     "display_name",
     "displayName",
@@ -44,7 +45,7 @@ const NAMES: &[&str] = &[
 /// Members that an answer is wrapped in.
 const WRAPPERS: &[&str] = &["data", "user", "account", "result", "me"];
 
-impl Description {
+impl OpenApiDescription {
     /// A GET that needs no parameter and that not everybody may make.
     pub(super) fn health(&self) -> Option<DraftHealth> {
         let fits = |path: &str, operation: &Value| {
@@ -58,7 +59,7 @@ impl Description {
             .collect();
         let rank = |path: &str| {
             let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
-            OWN.iter().position(|own| *own == last)
+            ACCOUNT_PATHS.iter().position(|own| *own == last)
         };
         let own = operations.iter().filter(|operation| rank(operation.path).is_some());
         let best = own.min_by_key(|operation| (rank(operation.path), operation.path.len()));
@@ -70,21 +71,21 @@ impl Description {
 
     fn account(&self, schema: &Value) -> (Option<String>, Option<String>) {
         let top = self.members(schema);
-        let wrapped = WRAPPERS.iter().filter_map(|wrapper| Some((*wrapper, top.known.get(wrapper)?)));
+        let wrapped = WRAPPERS.iter().filter_map(|wrapper| Some((*wrapper, top.properties.get(wrapper)?)));
         let nested = wrapped.map(|(wrapper, schema)| (format!("/{wrapper}"), self.members(schema)));
         let mut places = vec![(String::new(), self.members(schema))];
         places.extend(nested);
         let pick = |names: &[&str], at: &str, members: &Members<'_>| {
             let scalar = |schema| !["object", "array"].contains(&self.kind(schema));
             let find = |name: &&str| {
-                let mut known = members.known.iter();
+                let mut known = members.properties.iter();
                 known.find(|(known, schema)| known.eq_ignore_ascii_case(name) && scalar(schema))
             };
-            names.iter().find_map(find).map(|(name, _)| format!("{at}{}", Pointer::member(name)))
+            names.iter().find_map(find).map(|(name, _)| format!("{at}{}", Pointer::from_member(name)))
         };
         places
             .iter()
-            .map(|(at, known)| (pick(IDS, at, known), pick(NAMES, at, known)))
+            .map(|(at, known)| (pick(ACCOUNT_ID_MEMBERS, at, known), pick(ACCOUNT_NAME_MEMBERS, at, known)))
             .find(|(id, name)| id.is_some() || name.is_some())
             .unwrap_or_default()
     }

@@ -5,8 +5,8 @@
 
 mod health;
 mod operation;
+mod schema;
 mod security;
-mod shape;
 mod text;
 
 use serde_json::Value;
@@ -14,49 +14,48 @@ use thiserror::Error;
 use url::Url;
 
 use self::text::{no_full_stop, one_line, slug, snake};
-use super::draft::{Draft, DraftParam, WayKind};
+use super::draft::{ConnectorDraft, DraftAuthKind, DraftParam};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 /// Bytes of a description: the largest public ones have a third of it.
-pub const LARGEST_DESCRIPTION: usize = 32 * 1024 * 1024;
+pub const MAX_OPENAPI_BYTES: usize = 32 * 1024 * 1024;
 
 /// Values of a YAML description, which aliases count into: what a small text may grow to.
-const MOST_VALUES: usize = 4_000_000;
+const MAX_YAML_NODES: usize = 4_000_000;
 
 /// References that lead to references are followed so far.
-const MOST_HOPS: usize = 16;
+const MAX_REFERENCE_HOPS: usize = 16;
 
 /// Operations taken where the user names none.
-const FIRST_FEW: usize = 5;
+const DEFAULT_OPERATION_COUNT: usize = 5;
 
 #[derive(Debug, Error)]
 pub enum OpenApiError {
     #[error("it is neither JSON nor YAML")]
-    Syntax(#[source] Broken),
+    Syntax(#[source] OpenApiSyntaxError),
     #[error("it is no OpenAPI description: it has neither openapi nor swagger")]
-    NotOpenApi,
+    MissingVersion,
     #[error("there is no operation {id:?} in it")]
-    NoOperation { id: String, likely: Option<String> },
-    #[error("the operation {id:?} cannot be an action: {why}")]
-    Unfit { id: String, why: &'static str },
+    UnknownOperation { id: String, suggestion: Option<String> },
+    #[error("the operation {id:?} cannot be an action: {reason}")]
+    UnsupportedOperation { id: String, reason: &'static str },
 }
 
 /// What a parser says, in one line.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct Broken(String);
+pub struct OpenApiSyntaxError(String);
 
 impl Remedy for OpenApiError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Syntax(_) | Self::NotOpenApi => Diagnostic::new(Kind::Failed, "invalid_openapi"),
-            Self::NoOperation { likely, .. } => {
-                Diagnostic::new(Kind::Usage, "unknown_operation").hint(Hint::text(match likely {
+            Self::Syntax(_) | Self::MissingVersion => Diagnostic::new(Kind::Failed, "invalid_openapi"),
+            Self::UnknownOperation { suggestion: likely, .. } => Diagnostic::new(Kind::Usage, "unknown_operation")
+                .hint(Hint::text(match likely {
                     Some(likely) => format!("did you mean --action {likely}?"),
                     None => "name an operationId of the description with --action".to_owned(),
-                }))
-            }
-            Self::Unfit { .. } => {
+                })),
+            Self::UnsupportedOperation { .. } => {
                 Diagnostic::new(Kind::Usage, "unfit_operation").hint(Hint::text("leave it out, and write it by hand"))
             }
         }
@@ -65,44 +64,44 @@ impl Remedy for OpenApiError {
 
 /// A parsed description.
 #[derive(Debug)]
-pub struct Description {
+pub struct OpenApiDescription {
     root: Value,
     /// Where it was found, which relative URLs follow.
-    at: Option<Url>,
+    base_url: Option<Url>,
 }
 
 /// An operation that can be offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct OperationSummary {
     /// The operationId, or method and path where there is none.
     pub id: String,
-    pub about: String,
+    pub description: String,
     /// It creates something.
     pub creates: bool,
 }
 
-impl Description {
+impl OpenApiDescription {
     /// # Errors
-    /// [`OpenApiError::Syntax`], [`OpenApiError::NotOpenApi`].
+    /// [`OpenApiError::Syntax`], [`OpenApiError::MissingVersion`].
     pub fn parse(bytes: &[u8], at: Option<Url>) -> Result<Self, OpenApiError> {
         let root = match serde_json::from_slice::<Value>(bytes) {
             Ok(root) => root,
             // What begins like JSON is meant as such, whatever YAML would make of it.
             Err(error) if bytes.trim_ascii_start().starts_with(b"{") => {
-                return Err(OpenApiError::Syntax(Broken(error.to_string())));
+                return Err(OpenApiError::Syntax(OpenApiSyntaxError(error.to_string())));
             }
             Err(_) => yaml(bytes)?,
         };
         if root.get("openapi").is_none() && root.get("swagger").is_none() {
-            return Err(OpenApiError::NotOpenApi);
+            return Err(OpenApiError::MissingVersion);
         }
-        Ok(Self { root, at })
+        Ok(Self { root, base_url: at })
     }
 
     /// The value itself, or what its reference inside the document leads to.
     fn resolve<'v>(&'v self, value: &'v Value) -> &'v Value {
         let mut at = value;
-        for _ in 0..MOST_HOPS {
+        for _ in 0..MAX_REFERENCE_HOPS {
             let Some(reference) = at.get("$ref").and_then(Value::as_str) else { return at };
             let Some(found) = reference.strip_prefix('#').and_then(|pointer| {
                 // A pointer in a URL's fragment is percent-encoded (RFC 6901 section 6).
@@ -121,8 +120,8 @@ impl Description {
     }
 
     /// The operations there are, those that create things first.
-    pub fn offers(&self) -> Vec<Offer> {
-        let mut offers: Vec<Offer> = self.operations().filter_map(|operation| operation.offer()).collect();
+    pub fn summaries(&self) -> Vec<OperationSummary> {
+        let mut offers: Vec<OperationSummary> = self.operations().filter_map(|operation| operation.summary()).collect();
         offers.sort_by_key(|offer| !offer.creates);
         offers
     }
@@ -130,34 +129,36 @@ impl Description {
     /// A draft with the operations that were asked for as actions, or the first few that create things.
     ///
     /// # Errors
-    /// [`OpenApiError::NoOperation`], [`OpenApiError::Unfit`].
-    pub fn draft(&self, wanted: Option<&[String]>) -> Result<Draft, OpenApiError> {
+    /// [`OpenApiError::UnknownOperation`], [`OpenApiError::UnsupportedOperation`].
+    pub fn draft(&self, wanted: Option<&[String]>) -> Result<ConnectorDraft, OpenApiError> {
         let info = &self.root["info"];
         let name = info["title"].as_str().map(|title| one_line(title, 60)).unwrap_or_default();
         let name = trimmed_name(&name);
         let description = ["summary", "description"].iter().find_map(|key| info[*key].as_str());
         let description = description.map(|text| one_line(text, 120)).filter(|text| !text.is_empty());
-        let mut draft = Draft {
+        let mut draft = ConnectorDraft {
             id: slug(&name),
             description: description
                 .map_or_else(|| format!("The API of {name}."), |text| format!("{}.", no_full_stop(&text))),
             name,
             category: "generic".to_owned(),
             docs: self.docs().unwrap_or_default(),
-            ..Draft::default()
+            ..ConnectorDraft::default()
         };
         self.server(&mut draft);
-        let (ways, scopes) = self.ways();
-        (draft.ways, draft.scopes) = (ways, scopes);
+        let (ways, scopes) = self.auth_methods();
+        (draft.auth, draft.scopes) = (ways, scopes);
         draft.health = self.health();
         if let Some(health) = &draft.health {
-            draft.unsure.push(format!("Whether {} is a good check: it was guessed from the description.", health.path));
+            draft
+                .unverified
+                .push(format!("Whether {} is a good check: it was guessed from the description.", health.path));
         }
         let chosen = match wanted {
-            Some(ids) => self.named(ids)?,
+            Some(ids) => self.select(ids)?,
             None => {
-                let few = self.offers().into_iter().filter(|offer| offer.creates).take(FIRST_FEW);
-                self.named(&few.map(|offer| offer.id).collect::<Vec<_>>())?
+                let few = self.summaries().into_iter().filter(|offer| offer.creates).take(DEFAULT_OPERATION_COUNT);
+                self.select(&few.map(|offer| offer.id).collect::<Vec<_>>())?
             }
         };
         operation::add_actions(&mut draft, &chosen);
@@ -172,7 +173,7 @@ impl Description {
     }
 
     /// The API's base with its variables; https, else none.
-    fn server(&self, draft: &mut Draft) {
+    fn server(&self, draft: &mut ConnectorDraft) {
         if self.is_swagger() {
             draft.base = self.swagger_base();
             return;
@@ -203,7 +204,8 @@ impl Description {
         if url.starts_with("https://") {
             return Some(url.to_owned());
         }
-        let at = self.at.as_ref().filter(|at| at.scheme() == "https" && !url.contains("://") && !url.is_empty())?;
+        let at =
+            self.base_url.as_ref().filter(|at| at.scheme() == "https" && !url.contains("://") && !url.is_empty())?;
         // Braces are kept: they are variables.
         let joined = at.join(url).ok()?;
         Some(joined.to_string().replace("%7B", "{").replace("%7D", "}"))
@@ -214,7 +216,7 @@ impl Description {
         if schemes.is_some_and(|schemes| !schemes.iter().any(|scheme| scheme == "https")) {
             return None;
         }
-        let at = self.at.as_ref().filter(|at| at.scheme() == "https");
+        let at = self.base_url.as_ref().filter(|at| at.scheme() == "https");
         let found_at = at.and_then(|at| at.host_str()).map(str::to_owned);
         let host = self.root["host"].as_str().map(str::to_owned).or(found_at)?;
         let path = self.root["basePath"].as_str().unwrap_or_default().trim_end_matches('/');
@@ -223,17 +225,17 @@ impl Description {
 }
 
 fn yaml(bytes: &[u8]) -> Result<Value, OpenApiError> {
-    let broken = |why: String| OpenApiError::Syntax(Broken(one_line(&why, 200)));
+    let broken = |why: String| OpenApiError::Syntax(OpenApiSyntaxError(one_line(&why, 200)));
     let text = std::str::from_utf8(bytes).map_err(|error| broken(error.to_string()))?;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_nodes: MOST_VALUES,
-            max_events: MOST_VALUES * 2,
+            max_nodes: MAX_YAML_NODES,
+            max_events: MAX_YAML_NODES * 2,
         },
     };
     let root: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| broken(error.to_string()))?;
     // A text without any structure is YAML too.
-    if root.is_object() { Ok(root) } else { Err(OpenApiError::NotOpenApi) }
+    if root.is_object() { Ok(root) } else { Err(OpenApiError::MissingVersion) }
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -260,7 +262,7 @@ fn trimmed_name(title: &str) -> String {
 }
 
 /// Asks by default for what the actions and the check need, else for what only reads.
-fn choose_scopes(draft: &mut Draft) {
+fn choose_scopes(draft: &mut ConnectorDraft) {
     /// More would be asking for everything.
     const MOST: usize = 5;
     let mut needed: Vec<String> = draft.actions.iter().flat_map(|action| action.scopes.iter().cloned()).collect();
@@ -271,8 +273,8 @@ fn choose_scopes(draft: &mut Draft) {
     let order = |scope: &String| draft.scopes.iter().position(|(known, _)| known == scope);
     needed.sort_by_key(order);
     needed.dedup();
-    for way in &mut draft.ways {
-        if let WayKind::OAuth2(oauth2) = &mut way.kind {
+    for way in &mut draft.auth {
+        if let DraftAuthKind::OAuth2(oauth2) = &mut way.kind {
             oauth2.default_scopes.clone_from(&needed);
         }
     }

@@ -2,28 +2,28 @@
 
 use serde_json::Value;
 
-use super::shape::{is_json, json_schema};
+use super::schema::{is_json, json_schema};
 use super::text::{no_full_stop, one_line, snake};
-use super::{Description, Offer, OpenApiError};
-use crate::connector::draft::{Draft, DraftAction, DraftActionParam, WayKind, sentence};
-use crate::connector::{Names, Pointer};
-use crate::near::near;
+use super::{OpenApiDescription, OpenApiError, OperationSummary};
+use crate::connector::draft::{ConnectorDraft, DraftAction, DraftActionParam, DraftAuthKind, sentence};
+use crate::connector::{NameCase, Pointer};
+use crate::near::closest;
 
 const METHODS: [(&str, &str); 5] =
     [("get", "GET"), ("post", "POST"), ("put", "PUT"), ("patch", "PATCH"), ("delete", "DELETE")];
 
 /// Values of every connection, which a parameter cannot be called after.
-const TAKEN: &[&str] = &["access_token", "client_id", "client_secret", "refresh_token", "redirect_uri"];
+const RESERVED_NAMES: &[&str] = &["access_token", "client_id", "client_secret", "refresh_token", "redirect_uri"];
 
 /// How names of operations begin that create something.
-const CREATING: &[&str] = &["create", "add", "send", "insert", "new", "post", "publish", "upload", "place"];
+const CREATE_VERBS: &[&str] = &["create", "add", "send", "insert", "new", "post", "publish", "upload", "place"];
 
 /// Members of an answer that matter, as many as fit a line.
-const TELLING: &[&str] = &["id", "url", "html_url", "uri", "name", "status"];
+const RESULT_MEMBERS: &[&str] = &["id", "url", "html_url", "uri", "name", "status"];
 
 #[derive(Clone, Copy)]
 pub(super) struct Operation<'v> {
-    description: &'v Description,
+    description: &'v OpenApiDescription,
     pub(super) path: &'v str,
     pub(super) method: &'static str,
     pub(super) value: &'v Value,
@@ -38,13 +38,13 @@ struct Body<'v> {
 }
 
 /// An action and the API's own names of what it sends by query and body, by which the usual way of writing is found.
-pub(super) struct Chosen {
+pub(super) struct ImportedAction {
     action: DraftAction,
     /// Parameter by parameter; absent for those in the path.
-    names: Vec<Option<String>>,
+    wire_names: Vec<Option<String>>,
 }
 
-impl Description {
+impl OpenApiDescription {
     pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         let paths = self.root["paths"].as_object().into_iter().flatten();
         paths.flat_map(move |(path, item)| {
@@ -70,16 +70,16 @@ impl Description {
     }
 
     /// The operations of these ids, as actions.
-    pub(super) fn named(&self, ids: &[String]) -> Result<Vec<Chosen>, OpenApiError> {
-        ids.iter().map(|id| self.find(id)?.chosen()).collect()
+    pub(super) fn select(&self, ids: &[String]) -> Result<Vec<ImportedAction>, OpenApiError> {
+        ids.iter().map(|id| self.find(id)?.to_action()).collect()
     }
 
     fn find(&self, id: &str) -> Result<Operation<'_>, OpenApiError> {
         let found = self.operations().find(|operation| operation.id() == id);
         found.ok_or_else(|| {
             let ids: Vec<String> = self.operations().map(|operation| operation.id()).collect();
-            let likely = near(id, ids.iter().map(String::as_str)).map(str::to_owned);
-            OpenApiError::NoOperation { id: id.to_owned(), likely }
+            let likely = closest(id, ids.iter().map(String::as_str)).map(str::to_owned);
+            OpenApiError::UnknownOperation { id: id.to_owned(), suggestion: likely }
         })
     }
 }
@@ -96,15 +96,15 @@ impl<'v> Operation<'v> {
         told.unwrap_or_else(|| sentence(&snake(&self.id())))
     }
 
-    pub(super) fn offer(&self) -> Option<Offer> {
+    pub(super) fn summary(&self) -> Option<OperationSummary> {
         if self.value["deprecated"] == true || self.body().is_err() || !self.path.starts_with('/') {
             return None;
         }
         let id = self.id();
         let name = snake(id.rsplit(['/', '.']).next().unwrap_or(&id));
-        let called = CREATING.iter().any(|word| name.split('_').next() == Some(word));
+        let called = CREATE_VERBS.iter().any(|word| name.split('_').next() == Some(word));
         let creates = self.method == "POST" && (called || self.description.success(self.value).0 == 201);
-        Some(Offer { about: self.about(), creates, id })
+        Some(OperationSummary { description: self.about(), creates, id })
     }
 
     /// `pets.create` of `pets/create`, `create_pet` of `createPet`.
@@ -159,22 +159,25 @@ impl<'v> Operation<'v> {
             }
         };
         let schema = description.resolve(found.schema);
-        if !schema.is_null() && description.kind(schema) != "object" && description.members(schema).known.is_empty() {
+        if !schema.is_null()
+            && description.kind(schema) != "object"
+            && description.members(schema).properties.is_empty()
+        {
             return Err("its body is no object");
         }
         Ok(Some(Body { schema, ..found }))
     }
 
-    fn chosen(&self) -> Result<Chosen, OpenApiError> {
-        let unfit = |why| OpenApiError::Unfit { id: self.id(), why };
+    fn to_action(&self) -> Result<ImportedAction, OpenApiError> {
+        let unfit = |why| OpenApiError::UnsupportedOperation { id: self.id(), reason: why };
         let body = self.body().map_err(unfit)?;
         if !self.path.starts_with('/') || self.path.contains(['#', ' ']) {
             return Err(unfit("its path is not one"));
         }
-        let mut chosen = Chosen {
+        let mut chosen = ImportedAction {
             action: DraftAction {
                 name: self.name(),
-                about: self.about(),
+                description: self.about(),
                 method: self.method,
                 path: self.path.to_owned(),
                 scopes: self.scopes(),
@@ -187,7 +190,7 @@ impl<'v> Operation<'v> {
                 result: Vec::new(),
                 params: Vec::new(),
             },
-            names: Vec::new(),
+            wire_names: Vec::new(),
         };
         self.add_parameters(&mut chosen, body.is_some());
         if let Some(body) = &body {
@@ -196,9 +199,9 @@ impl<'v> Operation<'v> {
         let (status, schema) = self.description.success(self.value);
         chosen.action.status = status;
         let members = self.description.members(schema);
-        let find = |name: &&str| members.known.keys().find(|known| known.eq_ignore_ascii_case(name));
-        let telling = TELLING.iter().filter_map(find).take(3);
-        chosen.action.result = telling.map(|name| (snake(name), Pointer::member(name).to_string())).collect();
+        let find = |name: &&str| members.properties.keys().find(|known| known.eq_ignore_ascii_case(name));
+        let telling = RESULT_MEMBERS.iter().filter_map(find).take(3);
+        chosen.action.result = telling.map(|name| (snake(name), Pointer::from_member(name).to_string())).collect();
         if self.path_is_open(&chosen.action) {
             return Err(unfit("its path has a parameter that nothing describes"));
         }
@@ -208,7 +211,7 @@ impl<'v> Operation<'v> {
     fn path_is_open(&self, action: &DraftAction) -> bool {
         let template = crate::connector::Template::parse(&action.path);
         let known = |name: &str| action.params.iter().any(|param| param.name == name);
-        template.map_or(true, |template| !template.names().all(known))
+        template.map_or(true, |template| !template.placeholders().all(known))
     }
 
     /// What the operation's OAuth scheme wants.
@@ -221,7 +224,7 @@ impl<'v> Operation<'v> {
         first.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    fn add_parameters(&self, chosen: &mut Chosen, has_body: bool) {
+    fn add_parameters(&self, chosen: &mut ImportedAction, has_body: bool) {
         for parameter in self.description.parameters(self.path, self.value) {
             let Some(name) = parameter["name"].as_str() else { continue };
             // Version 2 has the type beside the name.
@@ -231,13 +234,13 @@ impl<'v> Operation<'v> {
             let original = match parameter["in"].as_str().unwrap_or_default() {
                 "path" => {
                     let open = format!("{{{name}}}");
-                    param.name = chosen.free(param.name);
+                    param.name = chosen.unique_name(param.name);
                     chosen.action.path = chosen.action.path.replace(&open, &format!("{{{}}}", param.name));
                     param.required = true;
                     None
                 }
                 "query" => {
-                    param.place = has_body.then_some("query");
+                    param.location = has_body.then_some("query");
                     Some(name)
                 }
                 // Those belong to the request itself; a connector's own headers stand in [api].
@@ -245,7 +248,7 @@ impl<'v> Operation<'v> {
                     continue;
                 }
                 "header" => {
-                    param.place = Some("header");
+                    param.location = Some("header");
                     Some(name)
                 }
                 "formData" => Some(name),
@@ -255,9 +258,9 @@ impl<'v> Operation<'v> {
         }
     }
 
-    fn add_members(&self, chosen: &mut Chosen, body: &Body<'v>) {
+    fn add_members(&self, chosen: &mut ImportedAction, body: &Body<'v>) {
         let members = self.description.members(body.schema);
-        for (name, member) in &members.known {
+        for (name, member) in &members.properties {
             let schema = self.description.resolve(member);
             if schema["readOnly"] == true || schema["deprecated"] == true {
                 continue;
@@ -275,7 +278,7 @@ impl<'v> Operation<'v> {
         let own = snake(name);
         let about = told["description"].as_str().map(|text| no_full_stop(&one_line(text, 90)));
         DraftActionParam {
-            about: about.filter(|text| !text.is_empty()).unwrap_or_else(|| sentence(&own)),
+            description: about.filter(|text| !text.is_empty()).unwrap_or_else(|| sentence(&own)),
             kind: self.description.kind(schema),
             choices: if self.description.kind(schema) == "string" {
                 self.description.choices(schema)
@@ -284,23 +287,23 @@ impl<'v> Operation<'v> {
             },
             name: own,
             required,
-            place: None,
+            location: None,
             to: None,
         }
     }
 }
 
-impl Chosen {
+impl ImportedAction {
     fn add(&mut self, mut param: DraftActionParam, original: Option<&str>) {
         if original.is_some() {
-            param.name = self.free(param.name);
+            param.name = self.unique_name(param.name);
         }
-        self.names.push(original.map(str::to_owned));
+        self.wire_names.push(original.map(str::to_owned));
         self.action.params.push(param);
     }
 
     /// A name that no other parameter of the action has.
-    fn free(&self, name: String) -> String {
+    fn unique_name(&self, name: String) -> String {
         let taken = |name: &str| self.action.params.iter().any(|param| param.name == name);
         if !taken(&name) {
             return name;
@@ -310,21 +313,22 @@ impl Chosen {
 }
 
 /// Puts the actions into the draft: the way in which most names are written becomes the API's, the others are spelt out.
-pub(super) fn add_actions(draft: &mut Draft, chosen: &[Chosen]) {
-    let taken = taken_names(draft);
-    let originals: Vec<&str> = chosen.iter().flat_map(|chosen| &chosen.names).flatten().map(String::as_str).collect();
-    let fits = |names: Names| originals.iter().filter(|name| names.write(&snake(name)) == **name).count();
-    let styles = [(Names::Snake, None), (Names::Camel, Some("camel")), (Names::Pascal, Some("pascal"))];
+pub(super) fn add_actions(draft: &mut ConnectorDraft, chosen: &[ImportedAction]) {
+    let taken = reserved_names(draft);
+    let originals: Vec<&str> =
+        chosen.iter().flat_map(|chosen| &chosen.wire_names).flatten().map(String::as_str).collect();
+    let fits = |names: NameCase| originals.iter().filter(|name| names.apply(&snake(name)) == **name).count();
+    let styles = [(NameCase::Snake, None), (NameCase::Camel, Some("camel")), (NameCase::Pascal, Some("pascal"))];
     let mut best = styles[0];
     for style in styles {
         if fits(style.0) > fits(best.0) {
             best = style;
         }
     }
-    draft.names = best.1;
+    draft.param_case = best.1;
     for chosen in chosen {
         let mut action = chosen.action.clone();
-        for (param, original) in action.params.iter_mut().zip(&chosen.names) {
+        for (param, original) in action.params.iter_mut().zip(&chosen.wire_names) {
             if taken.contains(&param.name) {
                 let own = format!("{}_value", param.name);
                 if original.is_none() {
@@ -332,8 +336,9 @@ pub(super) fn add_actions(draft: &mut Draft, chosen: &[Chosen]) {
                 }
                 param.name = own;
             }
-            let written = best.0.write(&param.name);
-            param.to = original.as_ref().filter(|name| **name != written).map(|name| Pointer::member(name).to_string());
+            let written = best.0.apply(&param.name);
+            param.to =
+                original.as_ref().filter(|name| **name != written).map(|name| Pointer::from_member(name).to_string());
         }
         // Those that must be given come first, what the path names before the others.
         let path = &action.path;
@@ -347,14 +352,14 @@ pub(super) fn add_actions(draft: &mut Draft, chosen: &[Chosen]) {
 }
 
 /// What a connection has values of already.
-fn taken_names(draft: &Draft) -> Vec<String> {
-    let mut taken: Vec<String> = TAKEN.iter().map(|name| (*name).to_owned()).collect();
+fn reserved_names(draft: &ConnectorDraft) -> Vec<String> {
+    let mut taken: Vec<String> = RESERVED_NAMES.iter().map(|name| (*name).to_owned()).collect();
     taken.extend(draft.params.iter().map(|param| param.name.clone()));
-    for way in &draft.ways {
+    for way in &draft.auth {
         match &way.kind {
-            WayKind::Key { fields, .. } => taken.extend(fields.iter().map(|field| field.name.clone())),
+            DraftAuthKind::ApiKey { fields, .. } => taken.extend(fields.iter().map(|field| field.name.clone())),
             // What discovery gives has names too.
-            WayKind::OAuth2(_) => taken.extend(["issuer".to_owned(), "userinfo_endpoint".to_owned()]),
+            DraftAuthKind::OAuth2(_) => taken.extend(["issuer".to_owned(), "userinfo_endpoint".to_owned()]),
         }
     }
     taken

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::Description;
+use super::OpenApiDescription;
 use super::text::{no_full_stop, one_line, slug, snake};
-use crate::connector::draft::{DraftField, DraftOAuth2, DraftWay, WayKind, sentence};
+use crate::connector::draft::{DraftAuth, DraftAuthKind, DraftField, DraftOAuth2, sentence};
 
 /// Where OpenID Connect Discovery puts a server's metadata, below its issuer.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 type Scopes = Vec<(String, String)>;
 
-impl Description {
+impl OpenApiDescription {
     fn schemes(&self) -> impl Iterator<Item = (&String, &Value)> {
         let schemes = if self.is_swagger() {
             &self.root["securityDefinitions"]
@@ -27,8 +27,8 @@ impl Description {
     }
 
     /// The ways, those that the document as a whole wants first, and the scopes that they know.
-    pub(super) fn ways(&self) -> (Vec<DraftWay>, Scopes) {
-        let mut ways: Vec<DraftWay> = Vec::new();
+    pub(super) fn auth_methods(&self) -> (Vec<DraftAuth>, Scopes) {
+        let mut ways: Vec<DraftAuth> = Vec::new();
         let mut scopes = Scopes::new();
         let mut done: Vec<&str> = Vec::new();
         let wanted = self.root["security"].as_array().into_iter().flatten().filter_map(Value::as_object);
@@ -41,12 +41,12 @@ impl Description {
                     ways.push(way);
                 }
             } else if let Some((name, scheme)) = named.first() {
-                ways.extend(self.way(name, scheme, &mut scopes));
+                ways.extend(self.auth_method(name, scheme, &mut scopes));
             }
             done.extend(named.iter().map(|(name, _)| name.as_str()));
         }
         for (name, scheme) in self.schemes().filter(|(name, _)| !done.contains(&name.as_str())) {
-            ways.extend(self.way(name, scheme, &mut scopes));
+            ways.extend(self.auth_method(name, scheme, &mut scopes));
         }
         let mut names: Vec<String> = Vec::new();
         for way in &mut ways {
@@ -58,36 +58,38 @@ impl Description {
         (ways, scopes)
     }
 
-    fn way(&self, name: &str, scheme: &Value, scopes: &mut Scopes) -> Option<DraftWay> {
+    fn auth_method(&self, name: &str, scheme: &Value, scopes: &mut Scopes) -> Option<DraftAuth> {
         let kind = match scheme["type"].as_str()? {
-            "oauth2" => WayKind::OAuth2(Box::new(self.oauth2(scheme, scopes)?)),
+            "oauth2" => DraftAuthKind::OAuth2(Box::new(self.oauth2(scheme, scopes)?)),
             "openIdConnect" => {
                 let url = scheme["openIdConnectUrl"].as_str()?;
                 let issuer = Some(url.strip_suffix(DISCOVERY)?.to_owned());
                 let grants = vec!["authorization_code"];
-                WayKind::OAuth2(Box::new(DraftOAuth2 { issuer, grants, ..DraftOAuth2::default() }))
+                DraftAuthKind::OAuth2(Box::new(DraftOAuth2 { issuer, grants, ..DraftOAuth2::default() }))
             }
-            "basic" => WayKind::basic(),
-            "http" if is(scheme, "scheme", "basic") => WayKind::basic(),
+            "basic" => DraftAuthKind::basic(),
+            "http" if is(scheme, "scheme", "basic") => DraftAuthKind::basic(),
             "http" if is(scheme, "scheme", "bearer") => {
                 key(vec![field("token", "Token", scheme)], Vec::new(), Vec::new())
             }
             "apiKey" => {
-                let carrier = carrier(scheme, "key")?;
+                let carrier = credential_params(scheme, "key")?;
                 let (headers, query) = carrier;
                 key(vec![field("key", "API key", scheme)], headers, query)
             }
             _ => return None,
         };
         let label = match &kind {
-            WayKind::OAuth2(_) => "OAuth".to_owned(),
-            WayKind::Key { basic: true, .. } => "Name and password (HTTP Basic)".to_owned(),
-            WayKind::Key { headers, query, .. } if headers.is_empty() && query.is_empty() => "Token".to_owned(),
-            WayKind::Key { .. } => "API key".to_owned(),
+            DraftAuthKind::OAuth2(_) => "OAuth".to_owned(),
+            DraftAuthKind::ApiKey { basic: true, .. } => "Name and password (HTTP Basic)".to_owned(),
+            DraftAuthKind::ApiKey { headers, query, .. } if headers.is_empty() && query.is_empty() => {
+                "Token".to_owned()
+            }
+            DraftAuthKind::ApiKey { .. } => "API key".to_owned(),
         };
         let slug = slug(name);
         let name = if slug.is_empty() { "key".to_owned() } else { slug };
-        Some(DraftWay { name, label, setup_url: None, kind })
+        Some(DraftAuth { name, label, setup_url: None, kind })
     }
 
     fn oauth2(&self, scheme: &Value, scopes: &mut Scopes) -> Option<DraftOAuth2> {
@@ -147,14 +149,14 @@ fn field(name: &str, prompt: &str, scheme: &Value) -> DraftField {
     }
 }
 
-fn key(fields: Vec<DraftField>, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> WayKind {
-    WayKind::Key { fields, headers, query, basic: false }
+fn key(fields: Vec<DraftField>, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> DraftAuthKind {
+    DraftAuthKind::ApiKey { fields, headers, query, basic: false }
 }
 
-type Carrier = (Vec<(String, String)>, Vec<(String, String)>);
+type CredentialParams = (Vec<(String, String)>, Vec<(String, String)>);
 
 /// The header or the query parameter of an API key; cookies are for browsers.
-fn carrier(scheme: &Value, field: &str) -> Option<Carrier> {
+fn credential_params(scheme: &Value, field: &str) -> Option<CredentialParams> {
     let name = scheme["name"].as_str().filter(|name| !name.is_empty())?.to_owned();
     // Names are templates, where a brace would open a value.
     let pair = vec![(name.replace('{', "{{").replace('}', "}}"), format!("{{{field}}}"))];
@@ -166,18 +168,18 @@ fn carrier(scheme: &Value, field: &str) -> Option<Carrier> {
 }
 
 /// Several API keys that go together.
-fn several(schemes: &[(&String, &Value)]) -> Option<DraftWay> {
+fn several(schemes: &[(&String, &Value)]) -> Option<DraftAuth> {
     let (mut fields, mut headers, mut query) = (Vec::new(), Vec::new(), Vec::new());
     for (name, scheme) in schemes {
         let field_name = snake(name);
         if scheme["type"] != "apiKey" {
             return None;
         }
-        let (header, parameter) = carrier(scheme, &field_name)?;
+        let (header, parameter) = credential_params(scheme, &field_name)?;
         headers.extend(header);
         query.extend(parameter);
         fields.push(field(&field_name, &sentence(&field_name), scheme));
     }
     let label = "API keys".to_owned();
-    Some(DraftWay { name: "keys".to_owned(), label, setup_url: None, kind: key(fields, headers, query) })
+    Some(DraftAuth { name: "keys".to_owned(), label, setup_url: None, kind: key(fields, headers, query) })
 }

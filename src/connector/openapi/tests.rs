@@ -7,14 +7,14 @@ use crate::connector::catalogue::parse;
 const PETS: &str = include_str!("../../../tests/openapi/pets.yaml");
 const CARDS: &str = include_str!("../../../tests/openapi/cards.json");
 
-fn draft(text: &str, actions: &[&str]) -> Draft {
+fn draft(text: &str, actions: &[&str]) -> ConnectorDraft {
     let ids: Vec<String> = actions.iter().map(|id| (*id).to_owned()).collect();
-    Description::parse(text.as_bytes(), None).unwrap().draft(Some(&ids)).unwrap()
+    OpenApiDescription::parse(text.as_bytes(), None).unwrap().draft(Some(&ids)).unwrap()
 }
 
 #[test]
 fn version_3_in_yaml_becomes_a_file_as_people_write_them() {
-    let description = Description::parse(PETS.as_bytes(), None).unwrap();
+    let description = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap();
     let first_few = description.draft(None).unwrap();
     insta::assert_snapshot!(first_few.file().unwrap(), @r#"
     id = "acme-pets"
@@ -164,31 +164,33 @@ fn version_2_in_json_becomes_a_file_as_people_write_them() {
 
 #[test]
 fn what_creates_something_is_offered_first() {
-    let offers = Description::parse(PETS.as_bytes(), None).unwrap().offers();
+    let offers = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap().offers();
     let ids: Vec<&str> = offers.iter().map(|offer| offer.id.as_str()).collect();
     assert_eq!(ids, ["createPet", "uploadPhoto", "listPets", "photos/delete-all", "getMe"]);
     // A body that is a list is none that parameters make.
-    assert!(Description::parse(CARDS.as_bytes(), None).unwrap().offers().iter().all(|offer| offer.id != "Cards.Raw"));
+    assert!(
+        OpenApiDescription::parse(CARDS.as_bytes(), None).unwrap().offers().iter().all(|offer| offer.id != "Cards.Raw")
+    );
 }
 
 #[test]
 fn unknown_and_unfit_operations_are_named() {
-    let pets = Description::parse(PETS.as_bytes(), None).unwrap();
+    let pets = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap();
     let unknown = pets.draft(Some(&["createpets".to_owned()])).unwrap_err();
     assert_eq!(unknown.hint().unwrap().to_string(), "did you mean --action createPet?");
-    let cards = Description::parse(CARDS.as_bytes(), None).unwrap();
+    let cards = OpenApiDescription::parse(CARDS.as_bytes(), None).unwrap();
     let unfit = cards.draft(Some(&["Cards.Raw".to_owned()])).unwrap_err();
-    assert!(matches!(unfit, OpenApiError::Unfit { .. }), "{unfit}");
+    assert!(matches!(unfit, OpenApiError::UnsupportedOperation { .. }), "{unfit}");
 }
 
 #[test]
 fn what_is_no_description_is_refused() {
-    let broken = |text: &str| Description::parse(text.as_bytes(), None).unwrap_err();
+    let broken = |text: &str| OpenApiDescription::parse(text.as_bytes(), None).unwrap_err();
     assert!(matches!(broken("{\"openapi\": "), OpenApiError::Syntax(_)));
     assert!(matches!(broken("a: [1\nb: 2"), OpenApiError::Syntax(_)));
-    assert!(matches!(broken("<!doctype html>"), OpenApiError::NotOpenApi | OpenApiError::Syntax(_)));
-    assert!(matches!(broken("{\"id\": 1}"), OpenApiError::NotOpenApi));
-    assert!(Description::parse(&[0xff, 0xfe], None).is_err());
+    assert!(matches!(broken("<!doctype html>"), OpenApiError::MissingVersion | OpenApiError::Syntax(_)));
+    assert!(matches!(broken("{\"id\": 1}"), OpenApiError::MissingVersion));
+    assert!(OpenApiDescription::parse(&[0xff, 0xfe], None).is_err());
     assert!(matches!(broken(&"[".repeat(100_000)), OpenApiError::Syntax(_)));
     // Aliases that multiply.
     let mut bomb = String::from("openapi: 3.0.0\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
@@ -206,15 +208,15 @@ fn references_that_lead_nowhere_or_round_end() {
         "paths": { "/x": { "post": { "operationId": "x", "requestBody": { "$ref": "#/components/a" } } } },
         "components": { "a": { "$ref": "#/components/b" }, "b": { "$ref": "#/components/a" } },
     });
-    let description = Description::parse(text.to_string().as_bytes(), None).unwrap();
-    assert!(matches!(description.draft(Some(&["x".to_owned()])), Err(OpenApiError::Unfit { .. })));
+    let description = OpenApiDescription::parse(text.to_string().as_bytes(), None).unwrap();
+    assert!(matches!(description.draft(Some(&["x".to_owned()])), Err(OpenApiError::UnsupportedOperation { .. })));
     let deep = json!({ "allOf": [{ "$ref": "#/components/schemas/A" }], "properties": { "a": { "type": "string" } } });
     let text = json!({
         "openapi": "3.1.0", "info": { "title": "Deep" }, "components": { "schemas": { "A": deep } },
         "paths": { "/x": { "post": { "operationId": "x", "requestBody": { "content": { "application/json": {
             "schema": { "$ref": "#/components/schemas/A" } } } } } } },
     });
-    let description = Description::parse(text.to_string().as_bytes(), None).unwrap();
+    let description = OpenApiDescription::parse(text.to_string().as_bytes(), None).unwrap();
     assert_eq!(description.draft(Some(&["x".to_owned()])).unwrap().actions[0].params.len(), 1);
 }
 
@@ -222,7 +224,7 @@ fn references_that_lead_nowhere_or_round_end() {
 fn relative_servers_follow_the_document() {
     let text = json!({ "openapi": "3.0.0", "info": { "title": "x" }, "servers": [{ "url": "/api/{v}" }] }).to_string();
     let at = Url::parse("https://acme.example/spec/openapi.json").unwrap();
-    let base = |at| Description::parse(text.as_bytes(), at).unwrap().draft(None).unwrap().base;
+    let base = |at| OpenApiDescription::parse(text.as_bytes(), at).unwrap().draft(None).unwrap().base;
     assert_eq!(base(Some(at)).as_deref(), Some("https://acme.example/api/{v}"));
     assert_eq!(base(None), None);
 }
@@ -247,7 +249,7 @@ proptest! {
                 "requestBody": { "required": required, "content": { "application/json": { "schema": schema } } } },
               "get": {} } },
         });
-        let description = Description::parse(text.to_string().as_bytes(), None).unwrap();
+        let description = OpenApiDescription::parse(text.to_string().as_bytes(), None).unwrap();
         let ids: Vec<String> = description.offers().into_iter().map(|offer| offer.id).collect();
         let mut draft = description.draft(Some(&ids)).unwrap();
         draft.id = "acme".to_owned();

@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::given::{Given, names_given};
-use super::{Found, has_base, no_choice, unlisted};
+use super::names::{NameScope, defined_names};
+use super::{Diagnostics, check_scopes_listed, has_base, not_a_choice};
 use crate::connector::{
-    Action, ActionBody, ActionParam, Connector, Idempotency, Method, PageKind, Pages, ParamKind, Place, Pointer,
+    Action, ActionBody, ActionParam, Connector, HttpMethod, Idempotency, Pagination, PaginationKind, ParamKind,
+    ParamLocation, Pointer,
 };
-use crate::near::suggest_or_list;
+use crate::near::did_you_mean_or_list;
 
 /// The parts that a MIME message is made of.
 pub(crate) const MESSAGE_PARTS: &[&str] =
     &["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references", "text", "html", "attach"];
 
-pub(super) fn check_all(connector: &Connector, found: &mut Found) {
+pub(super) fn check_all(connector: &Connector, found: &mut Diagnostics) {
     for (name, action) in &connector.actions {
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
         if name.is_empty() || !name.chars().all(valid) {
@@ -29,17 +30,17 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
     found.retain(|mistake| seen.insert(mistake.clone()));
 }
 
-fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
-    unlisted(connector, &format!("{key}.scopes"), &action.scopes, found);
+fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnostics) {
+    check_scopes_listed(connector, &format!("{key}.scopes"), &action.scopes, found);
     let mut say = |at: &str, message: String| found.push((format!("{key}.{at}"), message));
     for name in action.auth.iter().filter(|name| !connector.auth.contains_key(*name)) {
-        let known = suggest_or_list(name, connector.auth.keys().map(String::as_str));
+        let known = did_you_mean_or_list(name, connector.auth.keys().map(String::as_str));
         say("auth", format!("{name:?} is no way of authenticating{known}"));
     }
     for name in action.one_of.iter().flatten() {
         match action.params.get(name) {
             None => {
-                let known = suggest_or_list(name, action.params.keys().map(String::as_str));
+                let known = did_you_mean_or_list(name, action.params.keys().map(String::as_str));
                 say("one_of", format!("{name:?} is not a parameter of the action{known}"));
             }
             Some(param) if param.required => say("one_of", format!("{name:?} is required anyway")),
@@ -53,7 +54,7 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
         say("idempotency", "takes exactly one of header, query and body".to_owned());
     }
     check_body(connector, action, &mut say);
-    let body = connector.body(action);
+    let body = connector.body_format(action);
     for (name, param) in &action.params {
         check_param(action, body, name, param, &mut |at, message| say(&format!("params.{name}{at}"), message));
     }
@@ -61,7 +62,7 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
 }
 
 /// Its templates and names in each way of authenticating that may do it.
-fn check_templates(connector: &Connector, key: &str, action: &Action, found: &mut Found) {
+fn check_templates(connector: &Connector, key: &str, action: &Action, found: &mut Diagnostics) {
     let all = action.auth.is_empty();
     let ways: Vec<_> = connector
         .auth
@@ -69,19 +70,19 @@ fn check_templates(connector: &Connector, key: &str, action: &Action, found: &mu
         .map(|(name, auth)| (name.as_str(), auth))
         .filter(|(name, _)| all || action.auth.iter().any(|known| known == name))
         .collect();
-    let given: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| names_given(connector, auth)).collect();
+    let given: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| defined_names(connector, auth)).collect();
     for name in action.params.keys().filter(|name| given.contains(name.as_str())) {
         let message = "is a value of the connection already: call it otherwise".to_owned();
         found.push((format!("{key}.params.{name}"), message));
     }
-    let in_path: BTreeSet<&str> = action.path.names().collect();
+    let in_path: BTreeSet<&str> = action.path.placeholders().collect();
     let own: Vec<&str> = action.params.keys().map(String::as_str).filter(|name| in_path.contains(name)).collect();
     let based = ways.iter().all(|(_, auth)| has_base(connector, auth));
-    let mut given = Given::new(connector, ways, found);
+    let mut given = NameScope::new(connector, ways, found);
     given.add(&own);
     given.path(&format!("{key}.path"), &action.path, based);
-    given.all(&format!("{key}.query"), &action.query);
-    given.all(&format!("{key}.headers"), &action.headers);
+    given.templates(&format!("{key}.query"), &action.query);
+    given.templates(&format!("{key}.headers"), &action.headers);
 }
 
 pub(super) fn is_one(idempotency: &Idempotency) -> bool {
@@ -90,14 +91,14 @@ pub(super) fn is_one(idempotency: &Idempotency) -> bool {
 }
 
 fn check_body(connector: &Connector, action: &Action, say: &mut impl FnMut(&str, String)) {
-    let body = connector.body(action);
-    if action.method == Method::Get && action.body.is_some() {
+    let body = connector.body_format(action);
+    if action.method == HttpMethod::Get && action.body.is_some() {
         say("body", "a GET has none".to_owned());
     }
     if matches!(body, ActionBody::Query | ActionBody::None) && !action.fixed.is_empty() {
         say("fixed", "there is no body to hold it: use query".to_owned());
     }
-    let in_message = |param: &ActionParam| param.place == Some(Place::Message);
+    let in_message = |param: &ActionParam| param.place == Some(ParamLocation::Message);
     match &action.message {
         Some(_) if body != ActionBody::Json => {
             say("message", "a message goes into a JSON body".to_owned());
@@ -118,7 +119,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
     if name.is_empty() || !name.chars().all(valid) {
         say("", format!("{name:?} is not a name: use lower-case letters, digits and '_'"));
     }
-    let in_path = action.path.names().any(|known| known == name);
+    let in_path = action.path.placeholders().any(|known| known == name);
     if in_path && !param.required && param.default.is_none() {
         say("", "stands in the path: it must be required or have a default".to_owned());
     }
@@ -133,18 +134,19 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
         say(".repeat", "is for a form".to_owned());
     }
     let whole_name = |to: &Pointer| to.to_string().matches('/').count() == 1;
-    if matches!(param.place, Some(Place::Query | Place::Header)) && param.to.as_ref().is_some_and(|to| !whole_name(to))
+    if matches!(param.place, Some(ParamLocation::Query | ParamLocation::Header))
+        && param.to.as_ref().is_some_and(|to| !whole_name(to))
     {
         say(".to", "in a query or a header it is a name: \"/name\"".to_owned());
     }
-    if param.place == Some(Place::Body) && !in_path && matches!(body, ActionBody::Query | ActionBody::None) {
+    if param.place == Some(ParamLocation::Body) && !in_path && matches!(body, ActionBody::Query | ActionBody::None) {
         let message = match action.method {
-            Method::Get => "a GET has no body: leave it to the query",
+            HttpMethod::Get => "a GET has no body: leave it to the query",
             _ => "the action has no body: leave it to the query, or say body",
         };
         say(".in", message.to_owned());
     }
-    if param.place == Some(Place::Message) {
+    if param.place == Some(ParamLocation::Message) {
         if action.message.is_none() {
             say(".in", "the action says not where the message goes: add message".to_owned());
         }
@@ -153,7 +155,10 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
         }
     }
     let sends_files = matches!(body, ActionBody::Multipart | ActionBody::Related);
-    if matches!(param.kind, ParamKind::File | ParamKind::Files) && !sends_files && param.place != Some(Place::Message) {
+    if matches!(param.kind, ParamKind::File | ParamKind::Files)
+        && !sends_files
+        && param.place != Some(ParamLocation::Message)
+    {
         say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
     }
     for (at, template) in [(".wrap", &param.wrap), (".each", &param.each)] {
@@ -193,27 +198,27 @@ fn check_default(param: &ActionParam, default: &Value, say: &mut dyn FnMut(&str,
         && !param.choices.is_empty()
         && !param.choices.contains(text)
     {
-        say(".default", no_choice(text, &param.choices));
+        say(".default", not_a_choice(text, &param.choices));
     }
     if param.required {
         say(".default", "what is required has no default".to_owned());
     }
 }
 
-pub(super) fn check_pages(key: &str, pages: &Pages, found: &mut Found) {
+pub(super) fn check_pages(key: &str, pages: &Pagination, found: &mut Diagnostics) {
     let mut need = |name: &str, there: bool| {
         if !there {
             found.push((format!("{key}.{name}"), "is missing: this kind of paging needs it".to_owned()));
         }
     };
     match pages.kind {
-        PageKind::None | PageKind::LinkHeader | PageKind::Page | PageKind::Offset => {}
-        PageKind::NextUrl | PageKind::Links => need("next", pages.next.is_some()),
-        PageKind::Cursor => {
+        PaginationKind::None | PaginationKind::LinkHeader | PaginationKind::Page | PaginationKind::Offset => {}
+        PaginationKind::NextUrl | PaginationKind::Links => need("next", pages.next.is_some()),
+        PaginationKind::Cursor => {
             need("next", pages.next.is_some());
             need("param", pages.param.is_some());
         }
-        PageKind::LastRecord | PageKind::MaxRecord => {
+        PaginationKind::LastRecord | PaginationKind::MaxRecord => {
             need("param", pages.param.is_some());
             need("id", pages.id.is_some());
         }

@@ -2,7 +2,7 @@
 //! authenticating that lack an endpoint.
 
 mod action;
-mod given;
+mod names;
 mod stream;
 mod untrusted;
 mod webhook;
@@ -11,19 +11,19 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use self::given::{Given, is_https};
+use self::names::{NameScope, is_https};
 use super::{
-    Auth, ClientAuth, Connector, ErrorRule, GrantKind, Health, OAuth2, PageKind, Param, Pkce, Rotation, ScopeRule,
-    Send, Template,
+    AuthMethod, ClientAuth, Connector, CredentialPlacement, ErrorRule, GrantType, Health, OAuth2, PaginationKind,
+    Param, Pkce, RefreshTokenRotation, ScopeRule, Template,
 };
-use crate::near::suggest_or_list;
+use crate::near::did_you_mean_or_list;
 
 /// Keys and messages.
-type Found = Vec<(String, String)>;
+type Diagnostics = Vec<(String, String)>;
 
 /// What the values of a connector say together that cannot be.
-pub(super) fn check(connector: &Connector) -> Found {
-    let mut found = Found::new();
+pub(super) fn check(connector: &Connector) -> Diagnostics {
+    let mut found = Diagnostics::new();
     check_identity(connector, &mut found);
     for (name, param) in &connector.params {
         check_param(&format!("params.{name}"), param, &mut found);
@@ -34,7 +34,7 @@ pub(super) fn check(connector: &Connector) -> Found {
     check_api(connector, &mut found);
     check_scopes(connector, &mut found);
     if let Some(health) = &connector.health {
-        let ways = ways(connector, |auth| auth.health.is_none());
+        let ways = auth_methods(connector, |auth| auth.health.is_none());
         check_health(connector, "health.path", health, ways, &mut found);
     }
     for (index, rule) in connector.errors.iter().enumerate() {
@@ -58,7 +58,7 @@ pub(super) fn check(connector: &Connector) -> Found {
     found
 }
 
-fn check_identity(connector: &Connector, found: &mut Found) {
+fn check_identity(connector: &Connector, found: &mut Diagnostics) {
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if connector.id.is_empty() || !connector.id.chars().all(valid) {
         let message = format!("{:?} is not kebab-case: use lower-case letters, digits and '-'", connector.id);
@@ -73,11 +73,14 @@ fn check_identity(connector: &Connector, found: &mut Found) {
 }
 
 /// The ways of authenticating that something holds for.
-fn ways(connector: &Connector, holds: impl Fn(&Auth) -> bool) -> impl Iterator<Item = (&str, &Auth)> {
+fn auth_methods(
+    connector: &Connector,
+    holds: impl Fn(&AuthMethod) -> bool,
+) -> impl Iterator<Item = (&str, &AuthMethod)> {
     connector.auth.iter().filter(move |(_, auth)| holds(auth)).map(|(name, auth)| (name.as_str(), auth))
 }
 
-fn has_base(connector: &Connector, auth: &Auth) -> bool {
+fn has_base(connector: &Connector, auth: &AuthMethod) -> bool {
     auth.base.is_some() || connector.api.base.is_some()
 }
 
@@ -85,22 +88,22 @@ fn not_https(url: &str) -> String {
     format!("{url:?} is not an https URL")
 }
 
-fn no_choice(value: &str, choices: &[String]) -> String {
-    format!("{value:?} is none of the choices{}", suggest_or_list(value, choices.iter().map(String::as_str)))
+fn not_a_choice(value: &str, choices: &[String]) -> String {
+    format!("{value:?} is none of the choices{}", did_you_mean_or_list(value, choices.iter().map(String::as_str)))
 }
 
-fn check_param(key: &str, param: &Param, found: &mut Found) {
+fn check_param(key: &str, param: &Param, found: &mut Diagnostics) {
     if let Some(default) = &param.default
         && !param.choices.is_empty()
         && !param.choices.contains(default)
     {
-        found.push((format!("{key}.default"), no_choice(default, &param.choices)));
+        found.push((format!("{key}.default"), not_a_choice(default, &param.choices)));
     }
     if param.gives.is_empty() {
         return;
     }
     for choice in param.gives.keys().filter(|choice| !param.choices.contains(choice)) {
-        found.push((format!("{key}.gives.{choice}"), no_choice(choice, &param.choices)));
+        found.push((format!("{key}.gives.{choice}"), not_a_choice(choice, &param.choices)));
     }
     let names: BTreeSet<&String> = param.gives.values().flat_map(IndexMap::keys).collect();
     for choice in &param.choices {
@@ -112,7 +115,7 @@ fn check_param(key: &str, param: &Param, found: &mut Found) {
     }
 }
 
-fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found) {
+fn check_auth(connector: &Connector, name: &str, auth: &AuthMethod, found: &mut Diagnostics) {
     let key = format!("auth.{name}");
     let ways = [auth.oauth2.is_some(), auth.fragment.is_some(), !auth.fields.is_empty()];
     if ways.iter().filter(|way| **way).count() != 1 {
@@ -124,7 +127,7 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
     if let Some(token) = &auth.token
         && !auth.fields.contains_key(token)
     {
-        let known = suggest_or_list(token, auth.fields.keys().map(String::as_str));
+        let known = did_you_mean_or_list(token, auth.fields.keys().map(String::as_str));
         found.push((format!("{key}.token"), format!("{token:?} is not one of the fields{known}")));
     }
     if let Some(url) = auth.setup_url.as_ref().filter(|url| !is_https(url)) {
@@ -139,16 +142,16 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
         check_choice(connector, auth, &format!("{key}.client_auth_param"), &oauth2.client_auth_param, is_auth, found);
         let is_pkce = |choice: &str| Pkce::from_name(choice).is_some();
         check_choice(connector, auth, &format!("{key}.pkce_param"), &oauth2.pkce_param, is_pkce, found);
-        let is_rotation = |choice: &str| Rotation::from_word(choice).is_some();
+        let is_rotation = |choice: &str| RefreshTokenRotation::from_name(choice).is_some();
         check_choice(connector, auth, &format!("{key}.rotation_param"), &oauth2.rotation_param, is_rotation, found);
     }
-    let mut given = Given::new(connector, [(name, auth)], found);
+    let mut given = NameScope::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
         check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
     }
     if let Some(fragment) = &auth.fragment {
         given.url(&format!("{key}.fragment.authorize_url"), &fragment.authorize_url);
-        given.all(&format!("{key}.fragment.authorize_params"), &fragment.authorize_params);
+        given.templates(&format!("{key}.fragment.authorize_params"), &fragment.authorize_params);
     }
     if let Some(send) = &auth.send {
         check_send(&mut given, &format!("{key}.send"), send);
@@ -164,17 +167,17 @@ fn check_auth(connector: &Connector, name: &str, auth: &Auth, found: &mut Found)
 /// A parameter by which a user chooses a setting is declared, and offers its values alone.
 fn check_choice(
     connector: &Connector,
-    auth: &Auth,
+    auth: &AuthMethod,
     key: &str,
     name: &Option<String>,
     is_value: impl Fn(&str) -> bool,
-    found: &mut Found,
+    found: &mut Diagnostics,
 ) {
     let Some(name) = name else { return };
     match connector.params(auth).find(|(known, _)| *known == name) {
         None => {
             let known: Vec<&str> = connector.params(auth).map(|(known, _)| known.as_str()).collect();
-            let known = suggest_or_list(name, known);
+            let known = did_you_mean_or_list(name, known);
             found.push((key.to_owned(), format!("{name:?} is not a parameter{known}")));
         }
         Some((_, param)) if param.choices.is_empty() || !param.choices.iter().all(|choice| is_value(choice)) => {
@@ -184,9 +187,9 @@ fn check_choice(
     }
 }
 
-fn check_send(given: &mut Given<'_, '_>, key: &str, send: &Send) {
-    given.all(&format!("{key}.headers"), &send.headers);
-    given.all(&format!("{key}.query"), &send.query);
+fn check_send(given: &mut NameScope<'_, '_>, key: &str, send: &CredentialPlacement) {
+    given.templates(&format!("{key}.headers"), &send.headers);
+    given.templates(&format!("{key}.query"), &send.query);
     let headers = send.headers.iter().map(|(name, template)| (format!("{key}.headers.{name}"), template));
     let query = send.query.iter().map(|(name, template)| (format!("{key}.query.{name}"), template));
     let mut templates: Vec<(String, &Template)> = headers.chain(query).collect();
@@ -198,27 +201,27 @@ fn check_send(given: &mut Given<'_, '_>, key: &str, send: &Send) {
         }
     }
     for (key, template) in templates {
-        if let Some((first, second)) = template.adjacent() {
+        if let Some((first, second)) = template.adjacent_placeholders() {
             let message = format!("nothing parts {{{first}}} from {{{second}}}, so that nobody can tell them apart");
             given.found.push((key, message));
         }
     }
 }
 
-fn check_api(connector: &Connector, found: &mut Found) {
+fn check_api(connector: &Connector, found: &mut Diagnostics) {
     let api = &connector.api;
     if let Some(base) = &api.base {
-        Given::new(connector, ways(connector, |auth| auth.base.is_none()), found).base("api.base", base);
+        NameScope::new(connector, auth_methods(connector, |auth| auth.base.is_none()), found).base("api.base", base);
     }
-    let mut given = Given::new(connector, ways(connector, |_| true), found);
-    given.all("api.headers", &api.headers);
-    given.all("api.query", &api.query);
+    let mut given = NameScope::new(connector, auth_methods(connector, |_| true), found);
+    given.templates("api.headers", &api.headers);
+    given.templates("api.query", &api.query);
     if api.idempotency.as_ref().is_some_and(|idempotency| !action::is_one(idempotency)) {
         found.push(("api.idempotency".to_owned(), "takes exactly one of header, query and body".to_owned()));
     }
     if let Some(pages) = &api.pages {
         action::check_pages("api.pages", pages, found);
-        if matches!(pages.kind, PageKind::Page | PageKind::Offset) && pages.param.is_none() {
+        if matches!(pages.kind, PaginationKind::Page | PaginationKind::Offset) && pages.param.is_none() {
             let message = "is missing: only a stream's templates count without it".to_owned();
             found.push(("api.pages.param".to_owned(), message));
         }
@@ -226,9 +229,9 @@ fn check_api(connector: &Connector, found: &mut Found) {
 }
 
 /// Every scope that the file names is listed with its purpose, so that it can be shown before it is asked for.
-fn check_scopes(connector: &Connector, found: &mut Found) {
+fn check_scopes(connector: &Connector, found: &mut Diagnostics) {
     for (name, event) in &connector.events {
-        unlisted(connector, &format!("events.{name}.scopes"), &event.scopes, found);
+        check_scopes_listed(connector, &format!("events.{name}.scopes"), &event.scopes, found);
     }
     // A connector for any server knows no scopes, and lists none.
     if connector.scopes.is_empty() {
@@ -236,7 +239,7 @@ fn check_scopes(connector: &Connector, found: &mut Found) {
     }
     for (name, scope) in &connector.scopes {
         let includes = scope.detail().map_or(&[][..], |detail| &detail.includes);
-        unlisted(connector, &format!("scopes.{name}.includes"), includes, found);
+        check_scopes_listed(connector, &format!("scopes.{name}.includes"), includes, found);
     }
     for (name, auth) in &connector.auth {
         if let Some(oauth2) = &auth.oauth2 {
@@ -248,15 +251,15 @@ fn check_scopes(connector: &Connector, found: &mut Found) {
     }
 }
 
-fn check_scope_rule(connector: &Connector, key: &str, rule: &ScopeRule, found: &mut Found) {
-    unlisted(connector, &format!("{key}.default"), &rule.default, found);
-    unlisted(connector, &format!("{key}.always"), &rule.always, found);
+fn check_scope_rule(connector: &Connector, key: &str, rule: &ScopeRule, found: &mut Diagnostics) {
+    check_scopes_listed(connector, &format!("{key}.default"), &rule.default, found);
+    check_scopes_listed(connector, &format!("{key}.always"), &rule.always, found);
     for (param, scopes) in &rule.also {
-        unlisted(connector, &format!("{key}.also.{param}"), scopes, found);
+        check_scopes_listed(connector, &format!("{key}.also.{param}"), scopes, found);
     }
 }
 
-fn unlisted(connector: &Connector, key: &str, scopes: &[String], found: &mut Found) {
+fn check_scopes_listed(connector: &Connector, key: &str, scopes: &[String], found: &mut Diagnostics) {
     for scope in scopes.iter().filter(|scope| !connector.scopes.contains_key(*scope)) {
         let message = format!("{scope:?} is not among the connector's scopes: add it to [scopes] with its purpose");
         found.push((key.to_owned(), message));
@@ -267,22 +270,22 @@ fn check_health<'c>(
     connector: &'c Connector,
     key: &str,
     health: &'c Health,
-    ways: impl IntoIterator<Item = (&'c str, &'c Auth)>,
-    found: &mut Found,
+    ways: impl IntoIterator<Item = (&'c str, &'c AuthMethod)>,
+    found: &mut Diagnostics,
 ) {
     let ways: Vec<_> = ways.into_iter().collect();
     let based = ways.iter().all(|(_, auth)| has_base(connector, auth));
-    Given::new(connector, ways, found).path(key, &health.path, based);
+    NameScope::new(connector, ways, found).path(key, &health.path, based);
 }
 
-fn check_error_rule(key: &str, rule: &ErrorRule, found: &mut Found) {
+fn check_error_rule(key: &str, rule: &ErrorRule, found: &mut Diagnostics) {
     if rule.status.is_empty() && rule.headers.is_empty() && rule.body.is_empty() {
         let message = "fits every answer: say a status, a header or a place in the body".to_owned();
         found.push((key.to_owned(), message));
     }
 }
 
-fn check_oauth2(given: &mut Given<'_, '_>, key: &str, oauth2: &OAuth2) {
+fn check_oauth2(given: &mut NameScope<'_, '_>, key: &str, oauth2: &OAuth2) {
     let urls = [
         ("issuer", &oauth2.issuer),
         ("authorize_url", &oauth2.authorize_url),
@@ -302,26 +305,26 @@ fn check_oauth2(given: &mut Given<'_, '_>, key: &str, oauth2: &OAuth2) {
             }
         };
         need("token_url", &oauth2.token_url, "every grant needs it");
-        if oauth2.grants.contains(&GrantKind::AuthorizationCode) {
+        if oauth2.grants.contains(&GrantType::AuthorizationCode) {
             need("authorize_url", &oauth2.authorize_url, "the authorization code grant needs it");
         }
-        if oauth2.grants.contains(&GrantKind::DeviceCode) {
+        if oauth2.grants.contains(&GrantType::DeviceCode) {
             need("device_url", &oauth2.device_url, "the device code grant needs it");
         }
     }
     if oauth2.grants.is_empty() {
         given.found.push((format!("{key}.grants"), "needs at least one".to_owned()));
     }
-    given.all(&format!("{key}.authorize_params"), &oauth2.authorize_params);
-    given.all(&format!("{key}.token_params"), &oauth2.token_params);
-    given.all(&format!("{key}.refresh_params"), &oauth2.refresh_params);
-    given.all(&format!("{key}.token_headers"), &oauth2.token_headers);
+    given.templates(&format!("{key}.authorize_params"), &oauth2.authorize_params);
+    given.templates(&format!("{key}.token_params"), &oauth2.token_params);
+    given.templates(&format!("{key}.refresh_params"), &oauth2.refresh_params);
+    given.templates(&format!("{key}.token_headers"), &oauth2.token_headers);
     if let Some(follow_up) = &oauth2.follow_up {
         given.url(&format!("{key}.follow_up.url"), &follow_up.url);
     }
     if let Some(revoke) = &oauth2.revoke {
         given.url(&format!("{key}.revoke.url"), &revoke.url);
-        given.all(&format!("{key}.revoke.params"), &revoke.params);
-        given.all(&format!("{key}.revoke.headers"), &revoke.headers);
+        given.templates(&format!("{key}.revoke.params"), &revoke.params);
+        given.templates(&format!("{key}.revoke.headers"), &revoke.headers);
     }
 }

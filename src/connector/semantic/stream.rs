@@ -5,28 +5,30 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::given::{Given, names_given};
-use super::webhook::{SAMPLED, strings};
-use super::{Found, check_param, has_base, unlisted};
-use crate::connector::{Auth, Connector, CursorFormat, Incremental, Method, PageKind, Stream, SyncToken, Template};
-use crate::near::suggest_or_list;
+use super::names::{NameScope, defined_names};
+use super::webhook::{SAMPLE_NAMES, for_each_string};
+use super::{Diagnostics, check_param, check_scopes_listed, has_base};
+use crate::connector::{
+    AuthMethod, Connector, CursorFormat, HttpMethod, Incremental, PaginationKind, Stream, SyncToken, Template,
+};
+use crate::near::did_you_mean_or_list;
 
 /// What a paged list's templates may name.
-const PAGED: &[&str] = &["page", "offset", "size"];
+const PAGE_NAMES: &[&str] = &["page", "offset", "size"];
 
-pub(super) fn check_all(connector: &Connector, found: &mut Found) {
+pub(super) fn check_all(connector: &Connector, found: &mut Diagnostics) {
     for (name, stream) in &connector.streams {
         let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if name.is_empty() || !name.chars().all(valid) {
             let message = format!("{name:?} is not a name: use lower-case letters, digits and '_'");
             found.push((format!("streams.{name}"), message));
         }
-        Check { connector, key: format!("streams.{name}"), name, stream, found }.all();
+        StreamChecker { connector, key: format!("streams.{name}"), name, stream, found }.all();
     }
     for (name, event) in &connector.events {
         let Some(sync) = &event.sync else { continue };
         if !connector.streams.contains_key(&sync.stream) {
-            let known = suggest_or_list(&sync.stream, connector.streams.keys().map(String::as_str));
+            let known = did_you_mean_or_list(&sync.stream, connector.streams.keys().map(String::as_str));
             let message = format!("{:?} is not among the connector's streams{known}", sync.stream);
             found.push((format!("events.{name}.sync.stream"), message));
         }
@@ -43,30 +45,30 @@ pub(super) fn check_all(connector: &Connector, found: &mut Found) {
     }
 }
 
-struct Check<'c, 'f> {
+struct StreamChecker<'c, 'f> {
     connector: &'c Connector,
     key: String,
     name: &'c str,
     stream: &'c Stream,
-    found: &'f mut Found,
+    found: &'f mut Diagnostics,
 }
 
-impl<'c> Check<'c, '_> {
+impl<'c> StreamChecker<'c, '_> {
     fn say(&mut self, at: &str, message: impl Into<String>) {
         self.found.push((format!("{}.{at}", self.key), message.into()));
     }
 
     fn all(mut self) {
         let stream = self.stream;
-        unlisted(self.connector, &format!("{}.scopes", self.key), &stream.scopes, self.found);
+        check_scopes_listed(self.connector, &format!("{}.scopes", self.key), &stream.scopes, self.found);
         for name in stream.auth.iter().filter(|name| !self.connector.auth.contains_key(*name)) {
-            let known = suggest_or_list(name, self.connector.auth.keys().map(String::as_str));
+            let known = did_you_mean_or_list(name, self.connector.auth.keys().map(String::as_str));
             self.say("auth", format!("{name:?} is no way of authenticating{known}"));
         }
         for (name, param) in &stream.params {
             check_param(&format!("{}.params.{name}", self.key), param, self.found);
         }
-        if stream.body.is_some() && stream.method == Method::Get {
+        if stream.body.is_some() && stream.method == HttpMethod::Get {
             self.say("body", "a GET has none");
         }
         if stream.key.is_empty() && !stream.table {
@@ -79,7 +81,7 @@ impl<'c> Check<'c, '_> {
             super::action::check_pages(&format!("{}.pages", self.key), pages, self.found);
         }
         self.parents();
-        self.newness();
+        self.incremental_rules();
         self.templates();
         if let Some(sample) = &stream.sample {
             self.sample(sample);
@@ -103,9 +105,9 @@ impl<'c> Check<'c, '_> {
         for (index, parent) in self.stream.parents.iter().enumerate() {
             let at = format!("parents.{index}");
             if !self.connector.streams.contains_key(&parent.stream) {
-                let known = suggest_or_list(&parent.stream, self.connector.streams.keys().map(String::as_str));
+                let known = did_you_mean_or_list(&parent.stream, self.connector.streams.keys().map(String::as_str));
                 self.say(&format!("{at}.stream"), format!("{:?} is not among the streams{known}", parent.stream));
-            } else if parent.stream != self.name && self.reaches(&parent.stream, &mut BTreeSet::new()) {
+            } else if parent.stream != self.name && self.depends_on(&parent.stream, &mut BTreeSet::new()) {
                 let message =
                     format!("{:?} is listed for {:?} in its turn, and neither can begin", parent.stream, self.name);
                 self.say(&format!("{at}.stream"), message);
@@ -121,15 +123,15 @@ impl<'c> Check<'c, '_> {
     }
 
     /// Whether a stream is listed, in the end, for this one.
-    fn reaches<'s>(&'s self, from: &'s str, seen: &mut BTreeSet<&'s str>) -> bool {
+    fn depends_on<'s>(&'s self, from: &'s str, seen: &mut BTreeSet<&'s str>) -> bool {
         let parents = self.connector.streams.get(from).map(|stream| &stream.parents);
         parents.into_iter().flatten().any(|parent| {
             parent.stream == self.name
-                || (parent.stream != from && seen.insert(&parent.stream) && self.reaches(&parent.stream, seen))
+                || (parent.stream != from && seen.insert(&parent.stream) && self.depends_on(&parent.stream, seen))
         })
     }
 
-    fn newness(&mut self) {
+    fn incremental_rules(&mut self) {
         if self.stream.incremental.is_some() && self.stream.token.is_some() {
             self.say("token", "what is new is told by incremental or by token, not by both");
         }
@@ -181,7 +183,7 @@ impl<'c> Check<'c, '_> {
         if incremental.restart_after.is_some() && !filters {
             self.say("incremental.restart_after", "needs a filter to begin anew with: query or body");
         }
-        if incremental.body.is_some() && self.stream.method == Method::Get {
+        if incremental.body.is_some() && self.stream.method == HttpMethod::Get {
             self.say("incremental.body", "a GET has none");
         }
     }
@@ -189,7 +191,7 @@ impl<'c> Check<'c, '_> {
     fn templates(&mut self) {
         let stream = self.stream;
         let all = stream.auth.is_empty();
-        let ways: Vec<(&str, &Auth)> = self
+        let ways: Vec<(&str, &AuthMethod)> = self
             .connector
             .auth
             .iter()
@@ -202,47 +204,47 @@ impl<'c> Check<'c, '_> {
             .chain(stream.parents.first().into_iter().flat_map(|parent| parent.values.keys()))
             .map(String::as_str)
             .collect();
-        let taken: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| names_given(self.connector, auth)).collect();
+        let taken: BTreeSet<&str> = ways.iter().flat_map(|(_, auth)| defined_names(self.connector, auth)).collect();
         for name in own.iter().filter(|name| taken.contains(**name)) {
             self.say("params", format!("{name:?} is a value of the connection already: call it otherwise"));
         }
         let based = ways.iter().all(|(_, auth)| has_base(self.connector, auth));
         let key = self.key.clone();
-        let mut given = Given::new(self.connector, ways, self.found);
+        let mut given = NameScope::new(self.connector, ways, self.found);
         given.add(&own);
-        given.all(&format!("{key}.add"), &stream.add);
+        given.templates(&format!("{key}.add"), &stream.add);
         let omitted: Value = stream.omit.values().flatten().cloned().collect();
         body(&mut given, &format!("{key}.omit"), Some(&omitted));
         let paged = stream.pages.as_ref().or(self.connector.api.pages.as_ref());
-        if paged.is_some_and(|pages| matches!(pages.kind, PageKind::Page | PageKind::Offset)) {
-            given.add(PAGED);
+        if paged.is_some_and(|pages| matches!(pages.kind, PaginationKind::Page | PaginationKind::Offset)) {
+            given.add(PAGE_NAMES);
         }
         if stream.incremental.as_ref().is_some_and(|incremental| incremental.window_secs.is_some()) {
             given.add(&["since", "until"]);
         }
         given.path(&format!("{key}.path"), &stream.path, based);
-        given.all(&format!("{key}.query"), &stream.query);
-        given.all(&format!("{key}.headers"), &stream.headers);
+        given.templates(&format!("{key}.query"), &stream.query);
+        given.templates(&format!("{key}.headers"), &stream.headers);
         body(&mut given, &format!("{key}.body"), stream.body.as_ref());
         if let Some(detail) = &stream.detail {
             let names: Vec<&str> = detail.values.keys().map(String::as_str).collect();
             given.add(&names);
             given.path(&format!("{key}.detail.path"), &detail.path, based);
-            given.all(&format!("{key}.detail.query"), &detail.query);
+            given.templates(&format!("{key}.detail.query"), &detail.query);
         }
         if let Some(token) = &stream.token {
             check_token(&mut given, &format!("{key}.token"), token, based);
         }
         if let Some(incremental) = &stream.incremental {
             given.add(&["since", "until"]);
-            given.all(&format!("{key}.incremental.query"), &incremental.query);
-            given.all(&format!("{key}.incremental.until"), &incremental.until);
+            given.templates(&format!("{key}.incremental.query"), &incremental.query);
+            given.templates(&format!("{key}.incremental.until"), &incremental.until);
             body(&mut given, &format!("{key}.incremental.body"), incremental.body.as_ref());
             if let Some(ties) = &incremental.ties {
-                given.all(&format!("{key}.incremental.ties.past.query"), &ties.past.query);
+                given.templates(&format!("{key}.incremental.ties.past.query"), &ties.past.query);
                 body(&mut given, &format!("{key}.incremental.ties.past.body"), ties.past.body.as_ref());
                 given.add(&["after"]);
-                given.all(&format!("{key}.incremental.ties.query"), &ties.query);
+                given.templates(&format!("{key}.incremental.ties.query"), &ties.query);
                 body(&mut given, &format!("{key}.incremental.ties.body"), ties.body.as_ref());
             }
         }
@@ -255,12 +257,12 @@ impl<'c> Check<'c, '_> {
         };
         let parents = self.stream.parents.iter().flat_map(|parent| parent.values.keys());
         let known: BTreeSet<&str> =
-            SAMPLED.iter().copied().chain(parents.chain(self.stream.params.keys()).map(String::as_str)).collect();
+            SAMPLE_NAMES.iter().copied().chain(parents.chain(self.stream.params.keys()).map(String::as_str)).collect();
         let mut wrong = Vec::new();
-        strings(&document, &mut |text| match Template::parse(text) {
+        for_each_string(&document, &mut |text| match Template::parse(text) {
             Err(error) => wrong.push(error.to_string()),
             Ok(template) => {
-                let unknown = template.names().filter(|name| !known.contains(name));
+                let unknown = template.placeholders().filter(|name| !known.contains(name));
                 wrong.extend(unknown.map(|name| format!("nothing gives {{{name}}} a value")));
             }
         });
@@ -270,23 +272,23 @@ impl<'c> Check<'c, '_> {
     }
 }
 
-fn check_token(given: &mut Given<'_, '_>, key: &str, token: &SyncToken, based: bool) {
+fn check_token(given: &mut NameScope<'_, '_>, key: &str, token: &SyncToken, based: bool) {
     if let Some(first) = &token.first {
         given.path(&format!("{key}.first.path"), &first.path, based);
-        given.all(&format!("{key}.first.query"), &first.query);
+        given.templates(&format!("{key}.first.query"), &first.query);
     }
     given.add(&["token"]);
-    given.all(&format!("{key}.query"), &token.query);
+    given.templates(&format!("{key}.query"), &token.query);
     if let Some(path) = &token.path {
         given.path(&format!("{key}.path"), path, based);
     }
 }
 
 /// The strings of a body, which are templates.
-fn body(given: &mut Given<'_, '_>, key: &str, body: Option<&Value>) {
+fn body(given: &mut NameScope<'_, '_>, key: &str, body: Option<&Value>) {
     let mut templates = IndexMap::new();
     let Some(body) = body else { return };
-    strings(body, &mut |text| _ = templates.insert(text.to_owned(), Template::parse(text)));
+    for_each_string(body, &mut |text| _ = templates.insert(text.to_owned(), Template::parse(text)));
     for (_, template) in templates {
         match template {
             Ok(template) => given.template(key, &template),

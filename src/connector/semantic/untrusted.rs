@@ -3,16 +3,16 @@
 
 use url::{Host, Url};
 
-use super::Found;
-use crate::connector::capability::{MOST_HOSTS, combinations, expanded, urls};
-use crate::connector::host::is_pattern;
-use crate::connector::plain::{is_header_name, is_name, is_plain_word};
-use crate::connector::{Connector, Param, Template, parts, steers, variable};
+use super::Diagnostics;
+use crate::connector::capability::{MAX_HOSTS, expand_origins, host_count, url_templates};
+use crate::connector::charset::{is_header_name, is_name, is_safe_word};
+use crate::connector::hosts::is_host_pattern;
+use crate::connector::{Connector, Param, Template, credential_parts, env_variable_name, is_dangerous_variable};
 
 /// More of anything than a service needs, and than a person reads.
-const MOST: usize = 1000;
+const MAX_ITEMS: usize = 1000;
 
-pub(super) fn check(connector: &Connector, found: &mut Found) {
+pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
     check_variables(connector, found);
     check_names(connector, found);
     check_words(connector, found);
@@ -25,22 +25,22 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         ("scopes", connector.scopes.len()),
         ("auth", connector.auth.len()),
     ];
-    for (key, count) in counts.into_iter().filter(|(_, count)| *count > MOST) {
-        found.push((key.to_owned(), format!("has {count} entries; at most {MOST} are allowed")));
+    for (key, count) in counts.into_iter().filter(|(_, count)| *count > MAX_ITEMS) {
+        found.push((key.to_owned(), format!("has {count} entries; at most {MAX_ITEMS} are allowed")));
     }
 }
 
-fn check_variables(connector: &Connector, found: &mut Found) {
-    for part in parts(connector) {
-        let name = variable(&connector.id, &part);
-        if steers(&name) {
+fn check_variables(connector: &Connector, found: &mut Diagnostics) {
+    for part in credential_parts(connector) {
+        let name = env_variable_name(&connector.id, &part);
+        if is_dangerous_variable(&name) {
             let message = format!("`integ exec` would set {name} for {part}, and other programs act on that variable");
             found.push(("id".to_owned(), message));
         }
     }
 }
 
-fn check_names(connector: &Connector, found: &mut Found) {
+fn check_names(connector: &Connector, found: &mut Diagnostics) {
     let mut check = |key: String, name: &str| {
         if !is_name(name) {
             found.push((key, format!("{name:?} is not a name: use letters, digits, '.', '_' and '-'")));
@@ -66,9 +66,9 @@ fn check_names(connector: &Connector, found: &mut Found) {
     connector.streams.keys().for_each(|name| check(format!("streams.{name}"), name));
 }
 
-fn check_words(connector: &Connector, found: &mut Found) {
+fn check_words(connector: &Connector, found: &mut Diagnostics) {
     let mut check = |key: String, word: &str| {
-        if !is_plain_word(word) {
+        if !is_safe_word(word) {
             let message = format!(
                 "{word:?} has characters that a shell interprets: use letters, digits and . _ - / @ : = + ~ , %"
             );
@@ -94,7 +94,7 @@ fn check_words(connector: &Connector, found: &mut Found) {
 }
 
 /// A name or a value of a header that holds a line break would be a second header.
-fn check_headers(connector: &Connector, found: &mut Found) {
+fn check_headers(connector: &Connector, found: &mut Diagnostics) {
     let header =
         |key: &str, name: &String, value: &Template| (format!("{key}.{name}"), name.clone(), value.to_string());
     let mut all: Vec<_> =
@@ -120,19 +120,19 @@ fn check_headers(connector: &Connector, found: &mut Found) {
     }
 }
 
-fn check_hosts(connector: &Connector, found: &mut Found) {
+fn check_hosts(connector: &Connector, found: &mut Diagnostics) {
     for (name, patterns) in &connector.hosts {
-        for pattern in patterns.iter().filter(|pattern| !is_pattern(pattern)) {
+        for pattern in patterns.iter().filter(|pattern| !is_host_pattern(pattern)) {
             let message = format!("{pattern:?} is neither a host, nor `*.` and a domain, nor `*`");
             found.push((format!("hosts.{name}"), message));
         }
     }
     for (name, auth) in &connector.auth {
-        for (template, purpose) in urls(connector, name, auth) {
+        for (template, purpose) in url_templates(connector, name, auth) {
             let key = format!("auth.{name}");
-            if combinations(connector, auth, template) > MOST_HOSTS {
+            if host_count(connector, auth, template) > MAX_HOSTS {
                 let message = format!(
-                    "the URL for {purpose}, {template}, leads to more than {MOST_HOSTS} hosts: nobody can check them"
+                    "the URL for {purpose}, {template}, leads to more than {MAX_HOSTS} hosts: nobody can check them"
                 );
                 found.push((key, message));
                 continue;
@@ -142,7 +142,7 @@ fn check_hosts(connector: &Connector, found: &mut Found) {
             if !text.starts_with("https://") && !text.starts_with('{') {
                 continue;
             }
-            for text in expanded(connector, auth, template).iter().filter(|text| !text.contains(['{', '*'])) {
+            for text in expand_origins(connector, auth, template).iter().filter(|text| !text.contains(['{', '*'])) {
                 if let Some(why) = refused(text) {
                     found.push((key.clone(), format!("the URL for {purpose} leads to {text:?}, {why}")));
                 }

@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Found;
-use super::given::names_given;
+use super::Diagnostics;
+use super::names::defined_names;
 use crate::connector::{
-    Action, Carrier, Connector, Covered, Find, Handshake, ParamKind, Proof, Sample, Scheme, Template, Webhook,
+    Action, Connector, Handshake, ParamKind, SampleRequest, SignatureAlgorithm, SignatureLocation, SignatureScheme,
+    SignedPart, Template, ValueSelector, WebhookDefinition,
 };
 use crate::jq::Expression;
 
 /// What every base may name.
-const SIGNED: &[&str] = &["body", "url", "method", "form", "crc32", "timestamp", "secret"];
+const SIGNED_NAMES: &[&str] = &["body", "url", "method", "form", "crc32", "timestamp", "secret"];
 
 /// What samples may name.
-pub(crate) const SAMPLED: &[&str] = &["id", "uuid", "now", "now_ms", "now_date", "n"];
+pub(crate) const SAMPLE_NAMES: &[&str] = &["id", "uuid", "now", "now_ms", "now_date", "n"];
 
-pub(super) fn check(connector: &Connector, found: &mut Found) {
+pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
     let Some(webhook) = &connector.webhook else {
         if let Some(name) = connector.events.iter().find(|(_, event)| event.sample.is_some()).map(|(name, _)| name) {
             found.push((format!("events.{name}.sample"), "there is no [webhook] that says how it is sent".to_owned()));
@@ -29,9 +30,9 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
     }
     let given = given(connector, webhook);
     for (index, proof) in webhook.proofs.iter().enumerate() {
-        check_proof(&format!("webhook.proofs.{index}"), proof, webhook, &given, found);
+        check_signature(&format!("webhook.proofs.{index}"), proof, webhook, &given, found);
     }
-    for index in webhook.weaker() {
+    for index in webhook.weaker_signatures() {
         let message =
             "is weaker than another proof of the same bytes, which requests carry as well: remove it".to_owned();
         found.push((format!("webhook.proofs.{index}.scheme"), message));
@@ -54,7 +55,7 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
         ("actor", &shape.actor),
     ];
     for (name, find) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |find| (name, find))) {
-        check_find(&format!("webhook.event.{name}"), find, found);
+        check_selector(&format!("webhook.event.{name}"), find, found);
         if find.received && name != "id" {
             found.push((format!("webhook.event.{name}"), "received is a part of an id alone".to_owned()));
         }
@@ -63,7 +64,7 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
     check_subscribe(connector, webhook, found);
     check_backfill(connector, webhook, found);
     let mut sampled: BTreeSet<&str> = given.clone();
-    sampled.extend(SAMPLED);
+    sampled.extend(SAMPLE_NAMES);
     check_sample("webhook.sample", &webhook.sample, &sampled, found);
     for (name, event) in &connector.events {
         if let Some(sample) = &event.sample {
@@ -73,53 +74,59 @@ pub(super) fn check(connector: &Connector, found: &mut Found) {
 }
 
 /// What the webhook's parameters and the connection give, whichever way it is connected by.
-fn given<'c>(connector: &'c Connector, webhook: &'c Webhook) -> BTreeSet<&'c str> {
-    let ways = connector.auth.values().flat_map(|auth| names_given(connector, auth));
+fn given<'c>(connector: &'c Connector, webhook: &'c WebhookDefinition) -> BTreeSet<&'c str> {
+    let ways = connector.auth.values().flat_map(|auth| defined_names(connector, auth));
     ways.chain(webhook.params.keys().map(String::as_str)).collect()
 }
 
-fn names(key: &str, template: &Template, known: &BTreeSet<&str>, found: &mut Found) {
-    for name in template.names().filter(|name| !known.contains(name)) {
+fn names(key: &str, template: &Template, known: &BTreeSet<&str>, found: &mut Diagnostics) {
+    for name in template.placeholders().filter(|name| !known.contains(name)) {
         let there: Vec<&str> = known.iter().copied().collect();
         found.push((key.to_owned(), format!("nothing gives {{{name}}} a value; there are: {}", there.join(", "))));
     }
 }
 
-fn check_proof(key: &str, proof: &Proof, webhook: &Webhook, given: &BTreeSet<&str>, found: &mut Found) {
-    check_carrier(&format!("{key}.signature"), &proof.signature, "signature", found);
+fn check_signature(
+    key: &str,
+    proof: &SignatureScheme,
+    webhook: &WebhookDefinition,
+    given: &BTreeSet<&str>,
+    found: &mut Diagnostics,
+) {
+    check_location(&format!("{key}.signature"), &proof.signature, "signature", found);
     if let Some(rule) = &proof.timestamp {
-        check_carrier(&format!("{key}.timestamp.place"), &rule.place, "timestamp", found);
+        check_location(&format!("{key}.timestamp.place"), &rule.place, "timestamp", found);
     }
     for (name, find) in &proof.values {
-        check_find(&format!("{key}.values.{name}"), find, found);
+        check_selector(&format!("{key}.values.{name}"), find, found);
     }
     let mut known: BTreeSet<&str> = given.clone();
-    known.extend(SIGNED);
+    known.extend(SIGNED_NAMES);
     known.extend(proof.values.keys().map(String::as_str));
     if let Some(base) = &proof.base {
         names(&format!("{key}.base"), base, &known, found);
-        if proof.timestamp.is_none() && base.names().any(|name| name == "timestamp") {
+        if proof.timestamp.is_none() && base.placeholders().any(|name| name == "timestamp") {
             found.push((format!("{key}.timestamp"), "is missing: base names it".to_owned()));
         }
     }
-    let own = proof.key.as_ref().is_some_and(|template| !template.names().any(|name| name == "secret"));
-    let keyless = matches!(proof.scheme, Scheme::RsaSha256 | Scheme::JwtRs256);
+    let own = proof.key.as_ref().is_some_and(|template| !template.placeholders().any(|name| name == "secret"));
+    let keyless = matches!(proof.scheme, SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::JwtRs256);
     if !own && !keyless && !webhook.params.contains_key("secret") {
         let message = "is signed with {secret}, and webhook.params has no secret to ask for".to_owned();
         found.push((format!("{key}.key"), message));
     }
-    let wants = |there: bool, name: &str, found: &mut Found| {
+    let wants = |there: bool, name: &str, found: &mut Diagnostics| {
         if !there {
             found.push((format!("{key}.{name}"), "is missing: the scheme needs it".to_owned()));
         }
     };
     match proof.scheme {
-        Scheme::RsaSha256 => wants(proof.certificate.is_some(), "certificate", found),
-        Scheme::JwtRs256 => {
+        SignatureAlgorithm::RsaSha256 => wants(proof.certificate.is_some(), "certificate", found),
+        SignatureAlgorithm::JwtRs256 => {
             wants(proof.jwt.as_ref().is_some_and(|rule| rule.keys_url.is_some()), "jwt.keys_url", found);
         }
-        Scheme::Sha256 => {
-            let secret = proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "secret"));
+        SignatureAlgorithm::Sha256 => {
+            let secret = proof.base.as_ref().is_some_and(|base| base.placeholders().any(|name| name == "secret"));
             if !secret {
                 found.push((format!("{key}.base"), "a plain hash proves nothing without {secret} in it".to_owned()));
             }
@@ -128,20 +135,20 @@ fn check_proof(key: &str, proof: &Proof, webhook: &Webhook, given: &BTreeSet<&st
     }
 }
 
-fn check_carrier(key: &str, carrier: &Carrier, name: &str, found: &mut Found) {
+fn check_location(key: &str, carrier: &SignatureLocation, name: &str, found: &mut Diagnostics) {
     let places = [carrier.header.is_some(), carrier.query.is_some(), carrier.at.is_some()];
     if places.iter().filter(|there| **there).count() != 1 {
         found.push((key.to_owned(), "takes exactly one of header, query and at".to_owned()));
     }
     if let Some(format) = &carrier.format {
-        let named: Vec<&str> = format.names().collect();
+        let named: Vec<&str> = format.placeholders().collect();
         if named != [name] {
             found.push((format!("{key}.format"), format!("names {{{name}}} once and nothing else")));
         }
     }
 }
 
-fn check_find(key: &str, find: &Find, found: &mut Found) {
+fn check_selector(key: &str, find: &ValueSelector, found: &mut Diagnostics) {
     let places = [
         find.header.is_some(),
         find.query.is_some(),
@@ -159,7 +166,7 @@ fn check_find(key: &str, find: &Find, found: &mut Found) {
     }
 }
 
-fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, found: &mut Found) {
+fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, found: &mut Diagnostics) {
     let when = &handshake.when;
     if when.method.is_none() && when.headers.is_empty() && when.query.is_empty() && when.body.is_empty() {
         found.push((format!("{key}.when"), "fits every request: no event would ever come".to_owned()));
@@ -168,7 +175,7 @@ fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, fou
         names(&format!("{key}.check.{name}"), template, given, found);
     }
     if let Some(find) = &handshake.echo {
-        check_find(&format!("{key}.echo"), find, found);
+        check_selector(&format!("{key}.echo"), find, found);
         if handshake.answer.is_some() {
             found.push((format!("{key}.answer"), "an answer is an echo or a document, not both".to_owned()));
         }
@@ -176,13 +183,13 @@ fn check_handshake(key: &str, handshake: &Handshake, given: &BTreeSet<&str>, fou
 }
 
 /// Where a signature does not cover the body, the vendor must be asked whether it sent it.
-fn check_confirm(connector: &Connector, webhook: &Webhook, given: &BTreeSet<&str>, found: &mut Found) {
+fn check_confirm(connector: &Connector, webhook: &WebhookDefinition, given: &BTreeSet<&str>, found: &mut Diagnostics) {
     let Some(confirm) = &webhook.confirm else {
         let uncovered = webhook
             .proofs
             .iter()
             .enumerate()
-            .find(|(_, proof)| proof.scheme.signs() && !webhook.coverage(proof).covers(Covered::Body));
+            .find(|(_, proof)| proof.scheme.signs_request() && !webhook.coverage(proof).covers(SignedPart::Body));
         if let Some((index, _)) = uncovered {
             let message =
                 "does not sign the body: add [webhook.confirm], by which the service is asked whether it sent it";
@@ -214,14 +221,14 @@ fn check_confirm(connector: &Connector, webhook: &Webhook, given: &BTreeSet<&str
         found.push((format!("webhook.confirm.params.{name}"), format!("is missing: {} needs it", confirm.action)));
     }
     for (name, find) in &confirm.params {
-        check_find(&format!("webhook.confirm.params.{name}"), find, found);
+        check_selector(&format!("webhook.confirm.params.{name}"), find, found);
     }
     for (name, template) in &confirm.values {
         names(&format!("webhook.confirm.values.{name}"), template, given, found);
     }
 }
 
-fn check_subscribe(connector: &Connector, webhook: &Webhook, found: &mut Found) {
+fn check_subscribe(connector: &Connector, webhook: &WebhookDefinition, found: &mut Diagnostics) {
     let Some(subscribe) = &webhook.subscribe else { return };
     let further = [("unsubscribe", &subscribe.unsubscribe), ("renew", &subscribe.renew), ("list", &subscribe.list)];
     let further = further.into_iter().filter_map(|(name, call)| {
@@ -268,7 +275,7 @@ fn refuse_files<'a>(
     action: &str,
     declared: &Action,
     names: impl IntoIterator<Item = &'a String>,
-    found: &mut Found,
+    found: &mut Diagnostics,
 ) {
     let names: BTreeSet<&String> = names.into_iter().collect();
     for name in names.iter().filter(|name| takes_file(declared, name)) {
@@ -289,7 +296,7 @@ fn no_file(action: &str, name: &str) -> String {
     format!("{name:?} of {action} takes a file, and only a person can name one, with `integ call`")
 }
 
-fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
+fn check_backfill(connector: &Connector, webhook: &WebhookDefinition, found: &mut Diagnostics) {
     let Some(backfill) = &webhook.backfill else { return };
     let mut check = |key: &str, action: &str, names: Vec<&String>| {
         let Some(declared) = connector.actions.get(action) else {
@@ -313,7 +320,7 @@ fn check_backfill(connector: &Connector, webhook: &Webhook, found: &mut Found) {
     }
 }
 
-fn check_sample(key: &str, sample: &Sample, known: &BTreeSet<&str>, found: &mut Found) {
+fn check_sample(key: &str, sample: &SampleRequest, known: &BTreeSet<&str>, found: &mut Diagnostics) {
     for (name, template) in sample.headers.iter().chain(&sample.query).chain(&sample.form) {
         names(&format!("{key}.{name}"), template, known, found);
     }
@@ -324,7 +331,7 @@ fn check_sample(key: &str, sample: &Sample, known: &BTreeSet<&str>, found: &mut 
     if let Some(text) = &sample.json {
         match serde_json::from_str::<Value>(text) {
             Err(error) => found.push((format!("{key}.json"), format!("is not JSON: {error}"))),
-            Ok(document) => strings(&document, &mut |text| match Template::parse(text) {
+            Ok(document) => for_each_string(&document, &mut |text| match Template::parse(text) {
                 Ok(template) => names(&format!("{key}.json"), &template, known, found),
                 Err(error) => found.push((format!("{key}.json"), error.to_string())),
             }),
@@ -333,11 +340,11 @@ fn check_sample(key: &str, sample: &Sample, known: &BTreeSet<&str>, found: &mut 
 }
 
 /// Every text of a document.
-pub(super) fn strings(document: &Value, each: &mut impl FnMut(&str)) {
+pub(super) fn for_each_string(document: &Value, each: &mut impl FnMut(&str)) {
     match document {
         Value::String(text) => each(text),
-        Value::Array(items) => items.iter().for_each(|item| strings(item, each)),
-        Value::Object(members) => members.values().for_each(|item| strings(item, each)),
+        Value::Array(items) => items.iter().for_each(|item| for_each_string(item, each)),
+        Value::Object(members) => members.values().for_each(|item| for_each_string(item, each)),
         _ => {}
     }
 }

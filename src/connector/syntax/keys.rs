@@ -10,11 +10,11 @@ use toml_parser::parser::{Event, EventKind};
 const DEPTH: usize = super::DEPTH as usize;
 
 /// The paths of all keys, in the order of the text.
-pub(super) struct Keys {
+pub(super) struct KeyOffsets {
     by_offset: HashMap<usize, String>,
     /// Where a path first stands in full, and else where it first stands as a part of another.
     first: HashMap<String, usize>,
-    passed: HashMap<String, usize>,
+    implicit: HashMap<String, usize>,
 }
 
 /// What the text is within.
@@ -23,10 +23,10 @@ enum Frame {
     Array(String, usize),
 }
 
-impl Keys {
+impl KeyOffsets {
     pub(super) fn of(source: Source<'_>, events: &[Event]) -> Self {
-        let mut reader = Reader {
-            keys: Self { by_offset: HashMap::new(), first: HashMap::new(), passed: HashMap::new() },
+        let mut reader = KeyReader {
+            keys: Self { by_offset: HashMap::new(), first: HashMap::new(), implicit: HashMap::new() },
             frames: vec![Frame::Table(String::new())],
             arrays: HashMap::new(),
             dotted: Vec::new(),
@@ -39,16 +39,16 @@ impl Keys {
     }
 
     /// The path of the key at a place, and where it stands before that.
-    pub(super) fn stands_already(&self, offset: usize) -> Option<(&str, usize)> {
+    pub(super) fn first_definition(&self, offset: usize) -> Option<(&str, usize)> {
         let path = self.by_offset.get(&offset)?;
-        let places = [self.first.get(path), self.passed.get(path)];
+        let places = [self.first.get(path), self.implicit.get(path)];
         let first = places.into_iter().flatten().copied().find(|first| *first < offset)?;
         Some((path, first))
     }
 }
 
-struct Reader {
-    keys: Keys,
+struct KeyReader {
+    keys: KeyOffsets,
     frames: Vec<Frame>,
     /// How many tables each array of tables has so far.
     arrays: HashMap<String, usize>,
@@ -58,7 +58,7 @@ struct Reader {
     value: String,
 }
 
-impl Reader {
+impl KeyReader {
     fn read(&mut self, source: Source<'_>, event: &Event) {
         match event.kind() {
             // Deeper ones are refused for their depth.
@@ -127,7 +127,7 @@ impl Reader {
             } else if let Some(count) = self.arrays.get(&path).filter(|_| at < last) {
                 path.push_str(&format!(".{count}"));
             }
-            let places = if at == last { &mut self.keys.first } else { &mut self.keys.passed };
+            let places = if at == last { &mut self.keys.first } else { &mut self.keys.implicit };
             places.entry(path.clone()).or_insert(offset);
             self.keys.by_offset.insert(offset, path.clone());
         }

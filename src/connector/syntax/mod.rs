@@ -8,18 +8,18 @@ use crate::nesting;
 use toml_parser::parser::{Event, EventKind, RecursionGuard};
 use toml_parser::{ParseError, Source};
 
-use self::keys::Keys;
-use super::shape::Found;
-use super::validate::Lines;
+use self::keys::KeyOffsets;
+use super::schema_check::SchemaViolations;
+use super::validate::LineIndex;
 
 /// No deeper than the parser itself goes, so that no nesting is too much for the stack.
-const DEPTH: u32 = nesting::DEEPEST as u32;
+const DEPTH: u32 = nesting::MAX_DEPTH as u32;
 
 /// What the parser's errors mean to a person, in the order of the text and one for each line.
-pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &Lines) -> Found {
+pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &LineIndex) -> SchemaViolations {
     let source = Source::new(text);
     let (events, errors) = parse(source);
-    let keys = Keys::of(source, &events);
+    let keys = KeyOffsets::of(source, &events);
     let mut spans: Vec<_> = broken.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     for (span, message) in spans.iter_mut().filter(|(_, message)| is_open_text(message)) {
         // The parser means its end; what wants mending is where it begins.
@@ -29,7 +29,7 @@ pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &Lines) -> 
         }
     }
     spans.sort_by_key(|(span, _)| span.start);
-    let mut found = Found::new();
+    let mut found = SchemaViolations::new();
     let open = never_closed(&errors);
     if let Some((offset, _)) = open {
         // The rest of the file was read as a part of it.
@@ -38,22 +38,22 @@ pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &Lines) -> 
     let mut told = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for (span, message) in spans {
-        if !told.insert(lines.at(span.start)) {
+        if !told.insert(lines.line_at(span.start)) {
             continue;
         }
-        match keys.stands_already(span.start) {
+        match keys.first_definition(span.start) {
             Some((key, first)) if is_twice(message) => {
                 // What stands in a table that is there twice is there twice too.
                 if key.match_indices('.').all(|(at, _)| !twice.contains(&key[..at])) {
                     found.push((
                         span.start,
                         key.to_owned(),
-                        format!("stands here already, on line {}", lines.at(first)),
+                        format!("stands here already, on line {}", lines.line_at(first)),
                     ));
                     twice.insert(key);
                 }
             }
-            _ => found.push((span.start, String::new(), in_words(text, span.start, message))),
+            _ => found.push((span.start, String::new(), describe_error(text, span.start, message))),
         }
     }
     if let Some((offset, message)) = open {
@@ -105,7 +105,7 @@ fn is_twice(message: &str) -> bool {
 const MORE: &str = "there is more after the value: each key begins a line";
 
 /// What the parser says, in words for somebody who may not know TOML. What is not known here stays as it is.
-fn in_words(text: &str, offset: usize, message: &str) -> String {
+fn describe_error(text: &str, offset: usize, message: &str) -> String {
     let rest = text.get(offset..).unwrap_or_default();
     let line = text.get(..offset).map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
     let line = text.get(line..).and_then(|line| line.lines().next()).unwrap_or_default();

@@ -1,53 +1,54 @@
 //! The streams of the connector's file: each list answers from the file's sample, page by page and by what is new, and
-//! time passes for it by ticks of the [`State`].
+//! time passes for it by ticks of the [`SandboxState`].
 
-mod data;
 mod page;
-mod query;
+mod records;
+mod request;
 pub(super) mod time;
 
 use serde_json::{Value, json};
 
-use self::data::{Row, Set};
-use self::page::{LINKED, Mark, Order, Page, Turned};
-pub(super) use self::query::Ask;
-use self::query::DELTA;
-use super::account::{Account, urls};
-use super::address::ORIGIN;
-use super::credential::Credential;
+use self::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, Page, PageLinks, SortOrder};
+use self::records::{GeneratedRecord, RecordSet};
+use self::request::DELTA_TOKEN_PARAM;
+pub(super) use self::request::StreamRequest;
+use super::account::{SandboxAccount, emulated_urls};
+use super::credential::AcceptedCredential;
 use super::fault::FaultKind;
-use super::life::Life;
-use super::message::{Reply, Request};
-use super::state::State;
-use super::vendor::{Vendor, Visit, with_success};
-use crate::connector::{ErrorClass, PageKind, Pointer, Stream, SyncToken, Template, Values};
+use super::message::{SandboxRequest, SandboxResponse};
+use super::objects::SessionObjects;
+use super::routes::ORIGIN;
+use super::state::SandboxState;
+use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
+use crate::connector::{ErrorClass, PaginationKind, Pointer, Stream, SyncToken, Template, Values};
 
 /// What a path of a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum StreamRequestKind {
     List,
     /// Where a sync token lists changes at a path of its own.
     Changes,
     /// The first token.
-    First,
+    InitialToken,
     /// One record.
-    Detail,
+    Record,
 }
 
 /// A refusal of what a request says, in words.
-type Told<T> = Result<T, String>;
+type ResultWithMessage<T> = Result<T, String>;
 
-impl Vendor {
+impl VendorEmulator {
     /// The stream that a request asks, or why it fits none at this path. Absent where the path is no stream's.
-    pub(super) fn asked<'a>(&'a self, request: &Request) -> Option<Told<Ask<'a>>> {
-        let mut best: Option<Told<Ask<'a>>> = None;
-        for (name, role, captures) in self.places.streams(request) {
+    pub(super) fn match_stream<'a>(&'a self, request: &SandboxRequest) -> Option<ResultWithMessage<StreamRequest<'a>>> {
+        let mut best: Option<ResultWithMessage<StreamRequest<'a>>> = None;
+        for (name, role, captures) in self.routes.streams(request) {
             let Some((name, stream)) = self.connector.streams.get_key_value(name) else { continue };
-            let ask = Ask::read(&self.connector, name, stream, role, captures, request);
+            let ask = StreamRequest::read(&self.connector, name, stream, role, captures, request);
             let better = match (&best, &ask) {
                 (None | Some(Err(_)), _) => best.is_none() || ask.is_ok(),
                 (Some(Ok(best)), Ok(ask)) => {
-                    (best.in_path, usize::MAX - best.fits) > (ask.in_path, usize::MAX - ask.fits)
+                    (best.path_param_count, usize::MAX - best.matched_params)
+                        > (ask.path_param_count, usize::MAX - ask.matched_params)
                 }
                 (Some(Ok(_)), Err(_)) => false,
             };
@@ -62,22 +63,27 @@ impl Vendor {
     ///
     /// # Errors
     /// What the request says and the stream does not understand.
-    pub(super) fn stream(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &mut State) -> Told<Reply> {
+    pub(super) fn stream(
+        &self,
+        visit: &RequestContext<'_>,
+        ask: &StreamRequest<'_>,
+        state: &mut SandboxState,
+    ) -> ResultWithMessage<SandboxResponse> {
         match self.credential(visit, state) {
-            Err(why) => return Ok(self.unaccepted(why)),
-            Ok(Credential::Token(claims)) if !self.covers(&claims.scopes, &ask.stream.scopes) => {
-                return Ok(self.by_rule(ErrorClass::Permission, 403, "scope", &self.success()));
+            Err(why) => return Ok(self.reject_credential(why)),
+            Ok(AcceptedCredential::Token(claims)) if !self.has_scopes(&claims.scopes, &ask.stream.scopes) => {
+                return Ok(self.error_response(ErrorClass::Permission, 403, "scope", &self.success()));
             }
             Ok(_) => {}
         }
-        if visit.trouble == Some(FaultKind::ExpiredCursor) {
-            return Ok(self.lost(ask.stream));
+        if visit.fault == Some(FaultKind::ExpiredCursor) {
+            return Ok(self.cursor_expired(ask.stream));
         }
-        state.streams.begin(visit.now);
+        state.streams.start(visit.now);
         match ask.role {
-            Role::List | Role::Changes => self.list(visit, ask, state),
-            Role::Detail => self.detail(visit, ask, state),
-            Role::First => Ok(self.first(ask, state)),
+            StreamRequestKind::List | StreamRequestKind::Changes => self.list(visit, ask, state),
+            StreamRequestKind::Record => self.detail(visit, ask, state),
+            StreamRequestKind::InitialToken => Ok(self.initial_token(ask, state)),
         }
     }
 
@@ -85,57 +91,64 @@ impl Vendor {
     /// what the stream says, and what the stream does not understand is the action's.
     pub(super) fn stream_or_action(
         &self,
-        visit: &Visit<'_>,
-        ask: &Ask<'_>,
-        state: &mut State,
-        life: &mut Life,
-    ) -> Reply {
-        let is_good = |reply: &Reply| (200..300).contains(&reply.status);
+        visit: &RequestContext<'_>,
+        ask: &StreamRequest<'_>,
+        state: &mut SandboxState,
+        life: &mut SessionObjects,
+    ) -> SandboxResponse {
+        let is_good = |reply: &SandboxResponse| (200..300).contains(&reply.status);
         match self.stream(visit, ask, state) {
-            Err(problem) if visit.actions.is_empty() => self.complain(&problem),
-            Err(_) => self.act(visit, state, life),
+            Err(problem) if visit.actions.is_empty() => self.bad_request(&problem),
+            Err(_) => self.run_action(visit, state, life),
             Ok(reply) if visit.actions.is_empty() || !is_good(&reply) => reply,
             Ok(reply) => {
-                let action = self.act(visit, state, life);
+                let action = self.run_action(visit, state, life);
                 let places = ask.pages.iter().filter_map(|pages| pages.next.as_ref());
                 let places = places.chain(ask.stream.token.as_ref().map(|token| &token.at));
-                if is_good(&action) { reply.laid_over(&action, places) } else { reply }
+                if is_good(&action) { reply.merged_onto(&action, places) } else { reply }
             }
         }
     }
 
-    fn set<'a>(&'a self, ask: &Ask<'a>, state: &'a State) -> Told<Set<'a>> {
-        Set::new(&self.connector, &self.signer, &state.streams, ask.name, ask.part())
+    fn record_set<'a>(&'a self, ask: &StreamRequest<'a>, state: &'a SandboxState) -> ResultWithMessage<RecordSet<'a>> {
+        RecordSet::new(&self.connector, &self.signer, &state.streams, ask.name, ask.partition())
             .ok_or_else(|| format!("there is no stream {}", ask.name))
     }
 
     /// The place of an incremental sync is no longer known.
-    fn lost(&self, stream: &Stream) -> Reply {
+    fn cursor_expired(&self, stream: &Stream) -> SandboxResponse {
         match stream.token.as_ref().and_then(|token| token.expired.first()) {
-            Some(status) => Reply::json(*status, &json!({"error": "expired", "sandbox": "this token is too old"})),
-            None => self.by_rule(ErrorClass::CursorExpired, 410, "expired", &self.success()),
+            Some(status) => {
+                SandboxResponse::json(*status, &json!({"error": "expired", "sandbox": "this token is too old"}))
+            }
+            None => self.error_response(ErrorClass::CursorExpired, 410, "expired", &self.success()),
         }
     }
 
-    fn first(&self, ask: &Ask<'_>, state: &State) -> Reply {
-        let mut document = with_success(&self.success(), true);
+    fn initial_token(&self, ask: &StreamRequest<'_>, state: &SandboxState) -> SandboxResponse {
+        let mut document = success_document(&self.success(), true);
         if let Some(first) = ask.stream.token.as_ref().and_then(|token| token.first.as_ref()) {
-            first.at.put(&mut document, json!(page::token(&self.signer, ask.name, state.streams.tick())));
+            first.at.set(&mut document, json!(page::sync_token(&self.signer, ask.name, state.streams.tick())));
         }
-        Reply::json(200, &document)
+        SandboxResponse::json(200, &document)
     }
 
     /// The whole record; one below a parent that the path does not name is made up.
-    fn detail(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &State) -> Told<Reply> {
-        let not_found = || Ok(self.by_rule(ErrorClass::NotFound, 404, "not_found", &self.success()));
-        let (Some(detail), Ok(set)) = (&ask.stream.detail, self.set(ask, state)) else { return not_found() };
+    fn detail(
+        &self,
+        visit: &RequestContext<'_>,
+        ask: &StreamRequest<'_>,
+        state: &SandboxState,
+    ) -> ResultWithMessage<SandboxResponse> {
+        let not_found = || Ok(self.error_response(ErrorClass::NotFound, 404, "not_found", &self.success()));
+        let (Some(detail), Ok(set)) = (&ask.stream.detail, self.record_set(ask, state)) else { return not_found() };
         let wanted: Vec<(&Pointer, &str)> =
             detail.values.iter().filter_map(|(name, at)| Some((at, ask.values.get(name)?.as_str()))).collect();
         let rows = set.rows();
         let names = ask.stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
         let knows_parent = names.into_iter().all(|name| ask.values.contains_key(name));
         let mut record = match set.find(&rows, &wanted) {
-            Some(row) if row.is_gone() => return not_found(),
+            Some(row) if row.is_deleted() => return not_found(),
             Some(row) => set.record(&row),
             // An action takes one that nobody created for one that was there before.
             None if knows_parent && !visit.actions.is_empty() => return Err("there is no such record".to_owned()),
@@ -146,109 +159,124 @@ impl Vendor {
                 for (at, text) in wanted {
                     let number = at.find(&record).is_some_and(Value::is_number);
                     let value = text.parse::<i64>().ok().filter(|_| number).map_or_else(|| json!(text), Value::from);
-                    at.put(&mut record, value);
+                    at.set(&mut record, value);
                 }
                 record
             }
         };
         for (at, value) in self.success() {
-            at.put(&mut record, value);
+            at.set(&mut record, value);
         }
-        Ok(Reply::json(200, &record))
+        Ok(SandboxResponse::json(200, &record))
     }
 
-    fn list(&self, visit: &Visit<'_>, ask: &Ask<'_>, state: &mut State) -> Told<Reply> {
+    fn list(
+        &self,
+        visit: &RequestContext<'_>,
+        ask: &StreamRequest<'_>,
+        state: &mut SandboxState,
+    ) -> ResultWithMessage<SandboxResponse> {
         self.acknowledge(ask, state);
         let now = state.streams.tick();
-        let mark = ask.turn.as_deref().and_then(Mark::parse).filter(|mark| mark.stream == ask.name);
-        let since = match (&mark, &ask.token) {
+        let mark = ask.page_token.as_deref().and_then(EmulatedCursor::parse).filter(|mark| mark.stream == ask.name);
+        let since = match (&mark, &ask.sync_token) {
             (Some(mark), _) => mark.changes,
             (None, Some(token)) => match page::token_tick(&self.signer, ask.name, token) {
                 // The state was forgotten since: nobody knows any more what had changed by then.
                 Some(tick) if tick <= now => Some(tick),
-                _ => return Ok(self.lost(ask.stream)),
+                _ => return Ok(self.cursor_expired(ask.stream)),
             },
-            (None, None) if ask.role == Role::Changes => return Err("a token is missing".to_owned()),
+            (None, None) if ask.role == StreamRequestKind::Changes => return Err("a token is missing".to_owned()),
             (None, None) => None,
         };
         let tick = mark.as_ref().map_or(now, |mark| mark.tick);
-        let repeats = visit.trouble == Some(FaultKind::RepeatedCursor);
-        let set = self.set(ask, state)?;
-        let (rows, order) = match since {
+        let repeats = visit.fault == Some(FaultKind::RepeatedCursor);
+        let set = self.record_set(ask, state)?;
+        let (rows, sort_order) = match since {
             Some(since) => {
-                let changed =
-                    |row: &Row| row.last() > since && row.last() <= tick && (!row.is_gone() || row.created <= since);
-                (set.rows().into_iter().filter(changed).collect(), Order::Changed)
+                let changed = |row: &GeneratedRecord| {
+                    row.last_tick() > since
+                        && row.last_tick() <= tick
+                        && (!row.is_deleted() || row.created_tick <= since)
+                };
+                (set.rows().into_iter().filter(changed).collect(), SortOrder::Changed)
             }
-            None => self.listed(&set, ask, state, visit.request)?,
+            None => self.list_rows(&set, ask, state, visit.request)?,
         };
-        let turned = Turned { order, mark, tick, changes: since, repeats };
-        let page = page::cut(&set, ask, rows, &turned)?;
-        let mut document = with_success(&self.success(), true);
+        let turned = PageLinks { order: sort_order, cursor: mark, tick, changes_since: since, is_repeated: repeats };
+        let page = page::paginate(&set, ask, rows, &turned)?;
+        let mut document = success_document(&self.success(), true);
         let gone = ask.stream.token.as_ref().and_then(|token| token.gone.as_ref()).filter(|_| since.is_some());
-        let (dead, alive): (Vec<Row>, Vec<Row>) = page.rows.iter().partition(|row| row.is_gone() && since.is_some());
+        let (dead, alive): (Vec<GeneratedRecord>, Vec<GeneratedRecord>) =
+            page.rows.iter().partition(|row| row.is_deleted() && since.is_some());
         let markers = !ask.stream.deleted.is_empty() && gone.is_none();
         let mut items: Vec<Value> = alive.iter().map(|row| listed(&set, ask, row)).collect();
         if markers {
-            items.extend(dead.iter().map(|row| set.remains(row)));
+            items.extend(dead.iter().map(|row| set.tombstone(row)));
         }
         if ask.stream.table {
             items.insert(0, set.header());
         }
         let places = self.record_places(ask, since.is_some());
-        for (at, items) in places.iter().zip(parted(items, places.len())) {
-            page::place(&mut document, at, items);
+        for (at, items) in places.iter().zip(distribute(items, places.len())) {
+            page::insert_items(&mut document, at, items);
         }
         if let Some(gone) = gone {
-            let item = |row: &Row| {
+            let item = |row: &GeneratedRecord| {
                 let record = set.record(row);
                 let mut item = json!({});
                 for (at, values) in &gone.when {
-                    at.put(&mut item, values.first().filter(|value| *value != "*").cloned().unwrap_or(json!(true)));
+                    at.set(&mut item, values.first().filter(|value| *value != "*").cloned().unwrap_or(json!(true)));
                 }
                 for (own, told) in ask.stream.key.iter().zip(&gone.key) {
-                    told.put(&mut item, own.find(&record).cloned().unwrap_or_default());
+                    told.set(&mut item, own.find(&record).cloned().unwrap_or_default());
                 }
                 item
             };
-            for (at, items) in gone.at.iter().zip(parted(dead.iter().map(item).collect(), gone.at.len())) {
-                page::place(&mut document, at, items);
+            for (at, items) in gone.at.iter().zip(distribute(dead.iter().map(item).collect(), gone.at.len())) {
+                page::insert_items(&mut document, at, items);
             }
         }
-        Ok(self.paged(visit, ask, document, &page, &turned))
+        Ok(self.with_page_info(visit, ask, document, &page, &turned))
     }
 
     /// The records of a full list, or of one that asks by time.
-    fn listed(&self, set: &Set<'_>, ask: &Ask<'_>, state: &State, request: &Request) -> Told<(Vec<Row>, Order)> {
-        let (since, until) = ask.range()?;
+    fn list_rows(
+        &self,
+        set: &RecordSet<'_>,
+        ask: &StreamRequest<'_>,
+        state: &SandboxState,
+        request: &SandboxRequest,
+    ) -> ResultWithMessage<(Vec<GeneratedRecord>, SortOrder)> {
+        let (since, until) = ask.time_range()?;
         let acknowledged = state.streams.acknowledged(ask.name);
         let id = ask.pages.and_then(|pages| pages.id.as_ref());
-        let forgotten = |row: &Row| {
+        let forgotten = |row: &GeneratedRecord| {
             let number = |text: String| text.parse::<u64>().ok();
             let own = || number(id?.text(&set.record(row))?);
             acknowledged.is_some_and(|below| own().is_some_and(|own| own < below))
         };
         let tells = since.is_some() && !ask.stream.deleted.is_empty();
-        let fits = |row: &Row| {
-            (!row.is_gone() || tells)
-                && since.is_none_or(|since| row.moment >= since)
-                && until.is_none_or(|until| row.moment <= until)
+        let fits = |row: &GeneratedRecord| {
+            (!row.is_deleted() || tells)
+                && since.is_none_or(|since| row.cursor_value >= since)
+                && until.is_none_or(|until| row.cursor_value <= until)
                 && !forgotten(row)
         };
         let rows = set.rows().into_iter().filter(fits).collect();
-        Ok((rows, order(ask, request)))
+        Ok((rows, sort_order(ask, request)))
     }
 
     /// Asking from a place on tells some vendors that what is before it is done with.
-    fn acknowledge(&self, ask: &Ask<'_>, state: &mut State) {
+    fn acknowledge(&self, ask: &StreamRequest<'_>, state: &mut SandboxState) {
         let Some(pages) = ask.pages.filter(|pages| pages.acknowledges) else { return };
-        if let Some(turn) = ask.turn.as_deref().and_then(|turn| turn.parse::<u64>().ok()) {
+        if let Some(turn) = ask.page_token.as_deref().and_then(|turn| turn.parse::<u64>().ok()) {
             state.streams.acknowledge(ask.name, turn + u64::from(pages.plus == 0));
         }
     }
 
     /// Where the records are; where the file leaves it open, at the top, or in the one list there.
-    fn record_places(&self, ask: &Ask<'_>, changes: bool) -> Vec<Pointer> {
+    fn record_places(&self, ask: &StreamRequest<'_>, changes: bool) -> Vec<Pointer> {
         let of_changes = ask.stream.token.iter().filter(|_| changes).flat_map(|token| &token.records);
         let mut places: Vec<Pointer> = of_changes.cloned().collect();
         if places.is_empty() {
@@ -263,48 +291,55 @@ impl Vendor {
                 said.into_iter().any(Option::is_some)
             });
             let whole = !told && self.success().is_empty() && ask.stream.token.is_none();
-            places.extend(if whole { Pointer::parse("").ok() } else { Some(Pointer::member("items")) });
+            places.extend(if whole { Pointer::parse("").ok() } else { Some(Pointer::from_member("items")) });
         }
         places
     }
 
     /// The answer with what it says of its pages, and with the next token in the last one.
-    fn paged(&self, visit: &Visit<'_>, ask: &Ask<'_>, mut document: Value, page: &Page, turned: &Turned) -> Reply {
+    fn with_page_info(
+        &self,
+        visit: &RequestContext<'_>,
+        ask: &StreamRequest<'_>,
+        mut document: Value,
+        page: &Page,
+        turned: &PageLinks,
+    ) -> SandboxResponse {
         let query = &visit.request.query;
         let mut reply_link = None;
         if let Some(pages) = ask.pages {
-            let name = pages.param.as_deref().unwrap_or(LINKED);
+            let name = pages.param.as_deref().unwrap_or(DEFAULT_CURSOR_PARAM);
             let link = |next: &str| {
-                let origin = if pages.kind == PageKind::NextUrl && self.links_are_relative(ask.stream) {
+                let origin = if pages.kind == PaginationKind::NextUrl && self.links_are_relative(ask.stream) {
                     String::new()
                 } else {
-                    self.home(visit.request, &ask.stream.path)
+                    self.link_origin(visit.request, &ask.stream.path)
                 };
                 format!("{origin}{}?{}", visit.request.path, page::with_query(query, &[], name, next))
             };
-            page::tell(&mut document, pages, page, &link);
-            reply_link = page.next.as_ref().filter(|_| pages.kind == PageKind::LinkHeader).map(|next| link(next));
+            page::write_page_info(&mut document, pages, page, &link);
+            reply_link = page.next.as_ref().filter(|_| pages.kind == PaginationKind::LinkHeader).map(|next| link(next));
         }
         if let Some(token) = ask.stream.token.as_ref().filter(|_| page.next.is_none())
-            && (token.first.is_none() || turned.changes.is_some())
+            && (token.first.is_none() || turned.changes_since.is_some())
         {
-            token.at.put(&mut document, json!(self.next_token(visit.request, ask, token, turned.tick)));
+            token.at.set(&mut document, json!(self.next_token(visit.request, ask, token, turned.tick)));
         }
-        let reply = Reply::json(200, &document);
+        let reply = SandboxResponse::json(200, &document);
         match reply_link {
             Some(link) => reply.with_header("link", &format!("<{link}>; rel=\"next\"")),
             None => reply,
         }
     }
 
-    fn next_token(&self, request: &Request, ask: &Ask<'_>, token: &SyncToken, tick: u32) -> String {
-        let text = page::token(&self.signer, ask.name, tick);
+    fn next_token(&self, request: &SandboxRequest, ask: &StreamRequest<'_>, token: &SyncToken, tick: u32) -> String {
+        let text = page::sync_token(&self.signer, ask.name, tick);
         if !token.url {
             return text;
         }
-        let turning = ask.pages.and_then(|pages| pages.param.as_deref()).unwrap_or(LINKED);
-        let home = self.home(request, &ask.stream.path);
-        format!("{home}{}?{}", request.path, page::with_query(&request.query, &[turning], DELTA, &text))
+        let turning = ask.pages.and_then(|pages| pages.param.as_deref()).unwrap_or(DEFAULT_CURSOR_PARAM);
+        let home = self.link_origin(request, &ask.stream.path);
+        format!("{home}{}?{}", request.path, page::with_query(&request.query, &[turning], DELTA_TOKEN_PARAM, &text))
     }
 
     /// Vendors whose addresses differ from customer to customer give links without them.
@@ -315,8 +350,8 @@ impl Vendor {
     }
 
     /// The scheme and host of links: the vendor's own, which the route leads here, or the emulator's for other programs.
-    fn home(&self, request: &Request, path: &Template) -> String {
-        if self.serves_others
+    fn link_origin(&self, request: &SandboxRequest, path: &Template) -> String {
+        if self.serves_external_clients
             && let Some(host) = request.header("host")
         {
             return format!("http://{host}");
@@ -324,35 +359,35 @@ impl Vendor {
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let template = if path.to_string().starts_with('/') { base } else { Some(path) };
         let mut values = Values::default();
-        for name in template.into_iter().flat_map(Template::names) {
-            values.set(name, &Account::First.kept(&self.connector, &self.auth, name));
+        for name in template.into_iter().flat_map(Template::placeholders) {
+            values.set(name, &SandboxAccount::Primary.metadata_value(&self.connector, &self.auth, name));
         }
-        values.extend(&self.params).extend(&urls(&self.connector, &self.auth));
-        self.connector.add_given(&self.auth, &mut values);
+        values.extend(&self.params).extend(&emulated_urls(&self.connector, &self.auth));
+        self.connector.add_derived_values(&self.auth, &mut values);
         for (name, value) in &self.fields {
             values.set(name, value.expose());
         }
-        let host = template.and_then(|template| template.host(&values));
+        let host = template.and_then(|template| template.origin(&values));
         host.map_or_else(|| ORIGIN.to_owned(), |url| url.origin().ascii_serialization())
     }
 }
 
 /// A record as the list holds it: no more than what leads to its details, where there are such.
-fn listed(set: &Set<'_>, ask: &Ask<'_>, row: &Row) -> Value {
+fn listed(set: &RecordSet<'_>, ask: &StreamRequest<'_>, row: &GeneratedRecord) -> Value {
     let record = set.record(row);
     let Some(detail) = &ask.stream.detail else { return record };
     let at = ask.stream.incremental.as_ref().map(|incremental| &incremental.at);
     let mut short = json!({});
     for at in ask.stream.key.iter().chain(detail.values.values()).chain(at) {
         if let Some(value) = at.find(&record) {
-            at.put(&mut short, value.clone());
+            at.set(&mut short, value.clone());
         }
     }
     short
 }
 
 /// Items in so many turns.
-fn parted(items: Vec<Value>, places: usize) -> Vec<Vec<Value>> {
+fn distribute(items: Vec<Value>, places: usize) -> Vec<Vec<Value>> {
     let mut parts = vec![Vec::new(); places];
     for (index, item) in items.into_iter().enumerate() {
         parts[index % places.max(1)].push(item);
@@ -361,26 +396,26 @@ fn parted(items: Vec<Value>, places: usize) -> Vec<Vec<Value>> {
 }
 
 /// The order that the file, or the request in words, asks for.
-fn order(ask: &Ask<'_>, request: &Request) -> Order {
-    let Some(incremental) = &ask.stream.incremental else { return Order::Created };
-    let by_id = ask.pages.is_some_and(|pages| pages.kind == PageKind::MaxRecord);
+fn sort_order(ask: &StreamRequest<'_>, request: &SandboxRequest) -> SortOrder {
+    let Some(incremental) = &ask.stream.incremental else { return SortOrder::Created };
+    let by_id = ask.pages.is_some_and(|pages| pages.kind == PaginationKind::MaxRecord);
     if by_id {
-        return Order::Created;
+        return SortOrder::Created;
     }
     if incremental.newest_first {
-        return Order::NewestFirst;
+        return SortOrder::NewestFirst;
     }
     if incremental.restart_after.is_some() {
-        return Order::OldestFirst;
+        return SortOrder::OldestFirst;
     }
     let query: String = request.query_params().iter().map(|(_, value)| format!("{value} ")).collect();
     let said = (query + &String::from_utf8_lossy(&request.body)).to_lowercase();
     let says = |words: [&str; 2]| said.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word));
     if says(["desc", "descending"]) {
-        Order::NewestFirst
+        SortOrder::NewestFirst
     } else if says(["asc", "ascending"]) {
-        Order::OldestFirst
+        SortOrder::OldestFirst
     } else {
-        Order::Created
+        SortOrder::Created
     }
 }

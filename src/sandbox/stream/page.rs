@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use super::data::{Row, Set};
-use super::query::Ask;
-use crate::connector::{PageKind, Pages, Pointer};
-use crate::sandbox::signed::Signer;
+use super::records::{GeneratedRecord, RecordSet};
+use super::request::StreamRequest;
+use crate::connector::{Pagination, PaginationKind, Pointer};
+use crate::sandbox::token::TokenSigner;
 
 /// What the parameter of a link's cursor is called where the file does not say.
-pub(super) const LINKED: &str = "cursor";
+pub(super) const DEFAULT_CURSOR_PARAM: &str = "cursor";
 
-const MARK: &str = "sandbox-page-";
-const TOKEN: &str = "sandbox-sync-";
+const CURSOR_PREFIX: &str = "sandbox-page-";
+const SYNC_TOKEN_PREFIX: &str = "sandbox-sync-";
 
 /// The order in which a list comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SortOrder {
     /// As the records were created.
     Created,
     OldestFirst,
@@ -28,21 +28,21 @@ pub(super) enum Order {
     Changed,
 }
 
-impl Order {
-    pub(super) fn key(self, row: &Row) -> (i64, i64) {
+impl SortOrder {
+    pub(super) fn key(self, row: &GeneratedRecord) -> (i64, i64) {
         let index = row.index.cast_signed();
         match self {
             Self::Created => (0, index),
-            Self::OldestFirst => (row.moment, index),
-            Self::NewestFirst => (-row.moment, -index),
-            Self::Changed => (row.last().into(), index),
+            Self::OldestFirst => (row.cursor_value, index),
+            Self::NewestFirst => (-row.cursor_value, -index),
+            Self::Changed => (row.last_tick().into(), index),
         }
     }
 }
 
 /// A place in a list, as cursors hold it: what stands before it may come and go without moving the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct EmulatedCursor {
     #[serde(rename = "s")]
     pub(super) stream: String,
     /// The tick when the list began.
@@ -56,35 +56,38 @@ pub(super) struct Mark {
     pub(super) after: (i64, i64),
 }
 
-impl Mark {
+impl EmulatedCursor {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.strip_prefix(MARK)?).ok()?).ok()
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.strip_prefix(CURSOR_PREFIX)?).ok()?).ok()
     }
 
     fn text(&self) -> String {
-        format!("{MARK}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+        format!("{CURSOR_PREFIX}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
     }
 }
 
 /// The token for what changes after a tick. Only its tick is told: nobody gains by making one up.
-pub(super) fn token(signer: &Signer, stream: &str, tick: u32) -> String {
-    format!("{TOKEN}{tick}-{}", URL_SAFE_NO_PAD.encode(&signer.derive(&format!("sync {stream}"), tick.into())[..9]))
+pub(super) fn sync_token(signer: &TokenSigner, stream: &str, tick: u32) -> String {
+    format!(
+        "{SYNC_TOKEN_PREFIX}{tick}-{}",
+        URL_SAFE_NO_PAD.encode(&signer.derive(&format!("sync {stream}"), tick.into())[..9])
+    )
 }
 
 /// The tick of a token of this stream.
-pub(super) fn token_tick(signer: &Signer, stream: &str, text: &str) -> Option<u32> {
-    let tick = text.strip_prefix(TOKEN)?.split('-').next()?.parse().ok()?;
-    (token(signer, stream, tick) == text).then_some(tick)
+pub(super) fn token_tick(signer: &TokenSigner, stream: &str, text: &str) -> Option<u32> {
+    let tick = text.strip_prefix(SYNC_TOKEN_PREFIX)?.split('-').next()?.parse().ok()?;
+    (sync_token(signer, stream, tick) == text).then_some(tick)
 }
 
-pub(super) fn is_token(text: &str) -> bool {
-    text.starts_with(TOKEN)
+pub(super) fn is_sync_token(text: &str) -> bool {
+    text.starts_with(SYNC_TOKEN_PREFIX)
 }
 
 /// One page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<GeneratedRecord>,
     /// How many there are in all.
     pub(super) total: usize,
     pub(super) size: usize,
@@ -93,24 +96,29 @@ pub(super) struct Page {
 }
 
 /// Where a list is asked on from.
-pub(super) struct Turned {
-    pub(super) order: Order,
-    pub(super) mark: Option<Mark>,
+pub(super) struct PageLinks {
+    pub(super) order: SortOrder,
+    pub(super) cursor: Option<EmulatedCursor>,
     /// What its cursors say beside the place.
     pub(super) tick: u32,
-    pub(super) changes: Option<u32>,
+    pub(super) changes_since: Option<u32>,
     /// This page is to be told to follow itself.
-    pub(super) repeats: bool,
+    pub(super) is_repeated: bool,
 }
 
 /// Cuts the page out of the list that a request asks for.
 ///
 /// # Errors
 /// What its cursor, number or id leads to is not there.
-pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Turned) -> Result<Page, String> {
+pub(super) fn paginate(
+    set: &RecordSet<'_>,
+    ask: &StreamRequest<'_>,
+    mut rows: Vec<GeneratedRecord>,
+    turned: &PageLinks,
+) -> Result<Page, String> {
     rows.sort_by_key(|row| turned.order.key(row));
     let total = rows.len();
-    let Some(pages) = ask.pages.filter(|pages| pages.kind != PageKind::None) else {
+    let Some(pages) = ask.pages.filter(|pages| pages.kind != PaginationKind::None) else {
         return Ok(Page { rows, total, size: total.max(1), next: None });
     };
     let size = size(set, ask);
@@ -119,11 +127,12 @@ pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Tur
     if start > total.saturating_add(size) {
         return Err(format!("the list has only {total} records"));
     }
-    let start = if turned.repeats { start.saturating_sub(size) } else { start };
+    let start = if turned.is_repeated { start.saturating_sub(size) } else { start };
     let end = start.saturating_add(size).min(total);
-    let mark = |after| Mark { stream: ask.name.to_owned(), tick: turned.tick, changes: turned.changes, after };
-    let next = if turned.repeats {
-        Some(turned.mark.clone().unwrap_or_else(|| mark((i64::MIN, i64::MIN))))
+    let mark =
+        |after| EmulatedCursor { stream: ask.name.to_owned(), tick: turned.tick, changes: turned.changes_since, after };
+    let next = if turned.is_repeated {
+        Some(turned.cursor.clone().unwrap_or_else(|| mark((i64::MIN, i64::MIN))))
     } else {
         (end < total).then(|| mark(turned.order.key(&rows[end - 1])))
     };
@@ -132,32 +141,32 @@ pub(super) fn cut(set: &Set<'_>, ask: &Ask<'_>, mut rows: Vec<Row>, turned: &Tur
 }
 
 /// Vendors give less than is asked for.
-fn size(set: &Set<'_>, ask: &Ask<'_>) -> usize {
+fn size(set: &RecordSet<'_>, ask: &StreamRequest<'_>) -> usize {
     let most = if set.count > 200 { 100 } else { 10 };
     usize::try_from(ask.size.min(most)).unwrap_or(usize::MAX)
 }
 
 fn start(
-    set: &Set<'_>,
-    ask: &Ask<'_>,
-    pages: &Pages,
-    rows: &[Row],
-    turned: &Turned,
+    set: &RecordSet<'_>,
+    ask: &StreamRequest<'_>,
+    pages: &Pagination,
+    rows: &[GeneratedRecord],
+    turned: &PageLinks,
     size: usize,
 ) -> Result<usize, String> {
-    let Some(turn) = ask.turn.as_deref() else { return Ok(0) };
+    let Some(turn) = ask.page_token.as_deref() else { return Ok(0) };
     let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is no number"));
     let first = crate::connector::first_page(pages);
     let counted = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
     Ok(match pages.kind {
-        PageKind::Page => counted(number()?).saturating_mul(size),
-        PageKind::Offset => counted(number()?),
-        PageKind::LastRecord => {
+        PaginationKind::Page => counted(number()?).saturating_mul(size),
+        PaginationKind::Offset => counted(number()?),
+        PaginationKind::LastRecord => {
             let id = pages.id.as_ref().ok_or("the file does not say id")?;
             let last = set.find(&set.rows(), &[(id, turn)]).ok_or_else(|| format!("there is no record {turn:?}"))?;
             rows.partition_point(|row| turned.order.key(row) <= turned.order.key(&last))
         }
-        PageKind::MaxRecord => {
+        PaginationKind::MaxRecord => {
             let id = pages.id.as_ref().ok_or("the file does not say id")?;
             rows.partition_point(|row| {
                 let own = id.text(&set.record(row)).unwrap_or_default();
@@ -165,7 +174,7 @@ fn start(
                 if pages.plus == 0 { own <= asked } else { own < asked }
             })
         }
-        _ => match &turned.mark {
+        _ => match &turned.cursor {
             Some(mark) => rows.partition_point(|row| turned.order.key(row) <= mark.after),
             None => return Err(format!("{turn:?} is no cursor of the stream {}", ask.name)),
         },
@@ -173,7 +182,7 @@ fn start(
 }
 
 /// Puts items where the pointers say, each pointer with a part of them; `*` makes a group of every item.
-pub(super) fn place(document: &mut Value, at: &Pointer, items: Vec<Value>) {
+pub(super) fn insert_items(document: &mut Value, at: &Pointer, items: Vec<Value>) {
     let tokens: Vec<String> = at.tokens().collect();
     place_at(document, &tokens, items);
 }
@@ -224,10 +233,10 @@ fn member<'d>(document: &'d mut Value, tokens: &[String]) -> &'d mut Value {
 }
 
 /// What the answer says of the pages: whether there are more, how many there are, where the next is.
-pub(super) fn tell(document: &mut Value, pages: &Pages, page: &Page, link: &dyn Fn(&str) -> String) {
+pub(super) fn write_page_info(document: &mut Value, pages: &Pagination, page: &Page, link: &dyn Fn(&str) -> String) {
     let mut put = |at: &Option<Pointer>, value: Value| {
         if let Some(at) = at {
-            at.put(document, value);
+            at.set(document, value);
         }
     };
     put(&pages.more, json!(page.next.is_some()));
@@ -236,9 +245,9 @@ pub(super) fn tell(document: &mut Value, pages: &Pages, page: &Page, link: &dyn 
     put(&pages.total_pages, json!(page.total.div_ceil(page.size)));
     let Some(next) = &page.next else { return };
     match pages.kind {
-        PageKind::NextUrl => put(&pages.next, json!(link(next))),
-        PageKind::Links => put(&pages.next, json!([{ "rel": "self" }, { "rel": "next", "href": link(next) }])),
-        PageKind::Cursor => put(&pages.next, json!(next)),
+        PaginationKind::NextUrl => put(&pages.next, json!(link(next))),
+        PaginationKind::Links => put(&pages.next, json!([{ "rel": "self" }, { "rel": "next", "href": link(next) }])),
+        PaginationKind::Cursor => put(&pages.next, json!(next)),
         _ => {}
     }
 }

@@ -13,7 +13,12 @@ pub(super) fn is_time(format: &CursorFormat) -> bool {
 
 /// A time in Unix seconds, or a number, as a record holds it; `like` is what the sample has there. `part` tells records of
 /// one second apart, where nothing but their time does.
-pub(super) fn written(format: &CursorFormat, moment: i64, like: Option<&Value>, part: Option<u64>) -> Value {
+pub(super) fn format_cursor_value(
+    format: &CursorFormat,
+    moment: i64,
+    like: Option<&Value>,
+    part: Option<u64>,
+) -> Value {
     let time = Timestamp::from_second(moment).unwrap_or_default();
     let number = matches!(like, Some(Value::Number(_)));
     let counted = |count: i64| if number { json!(count) } else { json!(count.to_string()) };
@@ -43,7 +48,7 @@ pub(super) fn written(format: &CursorFormat, moment: i64, like: Option<&Value>, 
 }
 
 /// The first and the last moment that a text of a request stands for: a day is all of its seconds.
-pub(in crate::sandbox) fn span(format: &CursorFormat, text: &str) -> Option<(i64, i64)> {
+pub(in crate::sandbox) fn parse_time_range(format: &CursorFormat, text: &str) -> Option<(i64, i64)> {
     let one = |moment: i64| Some((moment, moment));
     match format {
         CursorFormat::Unix => one(text.split('.').next()?.parse().ok()?),
@@ -91,22 +96,27 @@ mod tests {
     fn what_is_written_is_read_again() {
         let moment = 1_790_000_000;
         for format in [CursorFormat::Rfc3339, CursorFormat::Rfc2822, CursorFormat::Unix, CursorFormat::UnixMs] {
-            let text = written(&format, moment, None, None);
-            assert_eq!(span(&format, text.as_str().unwrap()), Some((moment, moment)), "{format:?} {text}");
+            let text = format_cursor_value(&format, moment, None, None);
+            assert_eq!(parse_time_range(&format, text.as_str().unwrap()), Some((moment, moment)), "{format:?} {text}");
         }
-        assert_eq!(span(&CursorFormat::Integer, "17"), Some((17, 17)));
-        assert_eq!(span(&CursorFormat::Text, "0000000000000017"), Some((17, 17)));
+        assert_eq!(parse_time_range(&CursorFormat::Integer, "17"), Some((17, 17)));
+        assert_eq!(parse_time_range(&CursorFormat::Text, "0000000000000017"), Some((17, 17)));
     }
 
     #[test]
     fn a_coarse_time_is_all_of_its_seconds() {
-        let day = span(&CursorFormat::Date, "2026-09-21").unwrap();
+        let day = parse_time_range(&CursorFormat::Date, "2026-09-21").unwrap();
         assert_eq!(day.1 - day.0, 86_399);
-        let minute = span(&CursorFormat::Strftime("%Y-%m-%d %H:%M".to_owned()), "2026-09-21 13:33").unwrap();
+        let minute =
+            parse_time_range(&CursorFormat::Strftime("%Y-%m-%d %H:%M".to_owned()), "2026-09-21 13:33").unwrap();
         assert_eq!(minute, (1_789_997_580, 1_789_997_639));
-        let second = span(&CursorFormat::Strftime("%Y/%m/%d %H:%M:%S".to_owned()), "2026/09/21 13:33:20").unwrap();
+        let second =
+            parse_time_range(&CursorFormat::Strftime("%Y/%m/%d %H:%M:%S".to_owned()), "2026/09/21 13:33:20").unwrap();
         assert_eq!(second, (1_789_997_600, 1_789_997_600));
-        assert_eq!(span(&CursorFormat::Rfc3339, "2026-09-21T13:33:20.999Z"), Some((1_789_997_600, 1_789_997_600)));
-        assert_eq!(span(&CursorFormat::Rfc3339, "yesterday"), None);
+        assert_eq!(
+            parse_time_range(&CursorFormat::Rfc3339, "2026-09-21T13:33:20.999Z"),
+            Some((1_789_997_600, 1_789_997_600))
+        );
+        assert_eq!(parse_time_range(&CursorFormat::Rfc3339, "yesterday"), None);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::SEED;
-use super::{Bench, bearer, body, connector};
+use super::{TestEmulator, bearer, body, connector};
 use crate::sandbox::sandbox_fields;
 
 const BOARDS: &str = r#"
@@ -80,14 +80,14 @@ card_number = { about = "Card", type = "integer", required = true }
 "#;
 
 /// A client with a key.
-struct Client(Bench, String);
+struct ActionTestClient(TestEmulator, String);
 
-impl Client {
+impl ActionTestClient {
     fn new() -> Self {
         let connector = connector(BOARDS);
         let (_, auth) = connector.auth(Some("key")).unwrap();
         let token = sandbox_fields(&connector, auth, SEED)["token"].expose().clone();
-        Self(Bench::new(BOARDS, "key"), bearer(&token))
+        Self(TestEmulator::new(BOARDS, "key"), bearer(&token))
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], document: &Value) -> (u16, Value) {
@@ -101,7 +101,7 @@ impl Client {
 
 #[test]
 fn what_is_created_is_there_until_it_is_deleted() {
-    let mut client = Client::new();
+    let mut client = ActionTestClient::new();
     let (status, card) = client.ask("POST", "/boards/b/cards", &[], &json!({"title": "Buy milk", "points": 3}));
     assert_eq!((status, &card["title"], &card["points"]), (201, &json!("Buy milk"), &json!(3)));
     let number = card["number"].as_u64().expect("other actions take it as a whole number");
@@ -120,7 +120,7 @@ fn what_is_created_is_there_until_it_is_deleted() {
 
 #[test]
 fn a_repetition_by_its_key_creates_nothing_twice() {
-    let mut client = Client::new();
+    let mut client = ActionTestClient::new();
     let card = json!({"title": "Once"});
     let first = client.ask("POST", "/boards/b/cards", &[("idempotency-key", "k1")], &card);
     assert_eq!(client.ask("POST", "/boards/b/cards", &[("idempotency-key", "k1")], &card), first);
@@ -131,7 +131,7 @@ fn a_repetition_by_its_key_creates_nothing_twice() {
 
 #[test]
 fn parameters_are_checked_as_a_vendor_would() {
-    let mut client = Client::new();
+    let mut client = ActionTestClient::new();
     for (document, said) in [
         (json!({}), "title is missing"),
         (json!({"title": "x", "points": "3"}), "points is not of its type"),
@@ -148,7 +148,7 @@ fn parameters_are_checked_as_a_vendor_would() {
 
 #[test]
 fn a_token_without_the_scope_is_refused_by_the_files_own_rule() {
-    let mut bench = Bench::new(BOARDS, "oauth");
+    let mut bench = TestEmulator::new(BOARDS, "oauth");
     let form = |scope: &str| format!("grant_type=client_credentials&client_id=c&client_secret=s&scope={scope}");
     let mut create = |scope: &str| {
         let kind = [("content-type", "application/x-www-form-urlencoded")];

@@ -7,12 +7,12 @@ use super::*;
 
 const TOKEN: &str = "/login/oauth/access_token";
 
-fn start(bench: &mut Bench) -> Value {
+fn start(bench: &mut TestEmulator) -> Value {
     let headers = [("host", "127.0.0.1:7000")];
     body(&bench.form("/login/device/code", &headers, &[("client_id", "c1"), ("scope", "repo")]))
 }
 
-fn poll(bench: &mut Bench, code: &str) -> Value {
+fn poll(bench: &mut TestEmulator, code: &str) -> Value {
     let pairs =
         [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code), ("client_id", "c1")];
     body(&bench.form(TOKEN, &[("accept", "application/json")], &pairs))
@@ -20,7 +20,7 @@ fn poll(bench: &mut Bench, code: &str) -> Value {
 
 #[test]
 fn the_second_poll_is_allowed_and_a_code_works_once() {
-    let mut bench = Bench::new(CODE_HOST, "oauth");
+    let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let started = start(&mut bench);
     assert_eq!(started["verification_uri"], json!("http://127.0.0.1:7000/sandbox/device"));
     let code = text(&started, "/device_code");
@@ -39,7 +39,7 @@ fn the_second_poll_is_allowed_and_a_code_works_once() {
 
 #[test]
 fn fault_024_polling_too_fast_slows_down_for_good() {
-    let mut bench = Bench::new(CODE_HOST, "oauth");
+    let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let code = text(&start(&mut bench), "/device_code");
     assert_eq!(poll(&mut bench, &code)["error"], json!("authorization_pending"));
     assert_eq!(poll(&mut bench, &code)["error"], json!("slow_down"));
@@ -51,7 +51,7 @@ fn fault_024_polling_too_fast_slows_down_for_good() {
 
 #[test]
 fn fault_025_denied_and_expired_codes_stop() {
-    let mut bench = Bench::new(CODE_HOST, "oauth");
+    let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let started = start(&mut bench);
     let page = format!("/sandbox/device?user_code={}", text(&started, "/user_code"));
     let shown = bench.get(&page, &[]);
@@ -67,7 +67,7 @@ fn fault_025_denied_and_expired_codes_stop() {
 
 #[test]
 fn the_page_allows_at_once() {
-    let mut bench = Bench::new(CODE_HOST, "oauth");
+    let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let started = start(&mut bench);
     let page = format!("/sandbox/device?user_code={}", text(&started, "/user_code").to_lowercase());
     bench.get(&format!("{page}&sandbox_decision=allow"), &[]);

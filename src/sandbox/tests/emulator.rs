@@ -10,27 +10,27 @@ use super::connectors::SLACK;
 use super::*;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::sandbox::{Emulator, Fault, FaultKind, Running, Storage, sandbox_fields};
+use crate::sandbox::{EmulatorServer, Fault, FaultKind, RunningEmulator, SandboxStorage, sandbox_fields};
 
 #[derive(Default)]
-struct InMemory(Mutex<Value>);
+struct MemoryStorage(Mutex<Value>);
 
-impl Storage for InMemory {
+impl SandboxStorage for MemoryStorage {
     fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
         change(&mut self.0.lock().unwrap());
         Ok(())
     }
 }
 
-fn started(storage: &Arc<InMemory>) -> (Running, String) {
+fn started(storage: &Arc<MemoryStorage>) -> (RunningEmulator, String) {
     let slack = connector(SLACK);
     let (_, auth) = slack.auth(Some("bot-token")).unwrap();
     let token = sandbox_fields(&slack, auth, SEED)["token"].expose().clone();
-    let vendor = Vendor::new(&slack, Some("bot-token"), &BTreeMap::new(), SEED).unwrap();
-    (Emulator::start(vendor, Arc::clone(storage) as Arc<dyn Storage>, Clock::system()).unwrap(), token)
+    let vendor = VendorEmulator::new(&slack, Some("bot-token"), &BTreeMap::new(), SEED).unwrap();
+    (EmulatorServer::start(vendor, Arc::clone(storage) as Arc<dyn SandboxStorage>, Clock::system()).unwrap(), token)
 }
 
-async fn ask(running: &Running, host: &str, token: &str) -> String {
+async fn ask(running: &RunningEmulator, host: &str, token: &str) -> String {
     let (address, head) = (
         running.address(),
         format!(
@@ -50,8 +50,8 @@ async fn ask(running: &Running, host: &str, token: &str) -> String {
 
 #[tokio::test]
 async fn answers_on_loopback_and_remembers() {
-    let storage = Arc::new(InMemory::default());
-    let mut state = State::default();
+    let storage = Arc::new(MemoryStorage::default());
+    let mut state = SandboxState::default();
     state.add_fault(Fault { times: Some(1), ..Fault::new(FaultKind::ServerError) });
     *storage.0.lock().unwrap() = serde_json::to_value(&state).unwrap();
     let (running, token) = started(&storage);
@@ -66,6 +66,6 @@ async fn answers_on_loopback_and_remembers() {
 
 #[tokio::test]
 async fn fault_034_another_host_is_refused() {
-    let (running, token) = started(&Arc::new(InMemory::default()));
+    let (running, token) = started(&Arc::new(MemoryStorage::default()));
     assert!(ask(&running, "evil.example", &token).await.starts_with("HTTP/1.1 403"));
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::walk::{Walker, Wish};
-use super::{Bench, SEED};
+use super::pager::{ListQuery, TestPager};
+use super::{SEED, TestEmulator};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, CursorFormat, parse};
-use crate::sandbox::stream::time::span;
-use crate::sandbox::{Life, State, Vendor};
+use crate::sandbox::stream::time::parse_time_range;
+use crate::sandbox::{SandboxState, SessionObjects, VendorEmulator};
 
 /// The files that are compiled in, by their ids.
 fn connectors() -> Vec<Connector> {
@@ -17,16 +17,16 @@ fn connectors() -> Vec<Connector> {
     built_in.map(|(id, text)| parse(text).unwrap_or_else(|error| panic!("{id}: {error:?}"))).collect()
 }
 
-fn bench(connector: &Connector, auth: &str) -> Bench {
-    let vendor = Vendor::new(connector, Some(auth), &BTreeMap::new(), SEED).unwrap();
-    Bench { vendor, state: State::default(), life: Life::default(), now: 1_800_000_000 }
+fn bench(connector: &Connector, auth: &str) -> TestEmulator {
+    let vendor = VendorEmulator::new(connector, Some(auth), &BTreeMap::new(), SEED).unwrap();
+    TestEmulator { vendor, state: SandboxState::default(), life: SessionObjects::default(), now: 1_800_000_000 }
 }
 
 /// A walker of a stream, below the first record of each stream that it is listed for.
-fn walker(connector: &Connector, auth: &str, name: &str) -> Option<Walker> {
+fn walker(connector: &Connector, auth: &str, name: &str) -> Option<TestPager> {
     let stream = &connector.streams[name];
     let parent = stream.parents.iter().find(|parent| parent.stream != name);
-    let Some(parent) = parent else { return Some(Walker::new(bench(connector, auth), name, &[])) };
+    let Some(parent) = parent else { return Some(TestPager::new(bench(connector, auth), name, &[])) };
     let mut above = walker(connector, auth, &parent.stream)?;
     let wish = first_wish(&above);
     let records = above.walk(&wish).records;
@@ -57,19 +57,23 @@ fn walker(connector: &Connector, auth: &str, name: &str) -> Option<Walker> {
         .map(|(value, at)| (&**value, at.text(&record).unwrap_or_else(|| panic!("{name}: no {at} in {record}"))))
         .collect();
     let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, &**value)).collect();
-    Some(Walker::new(bench(connector, auth), name, &values))
+    Some(TestPager::new(bench(connector, auth), name, &values))
 }
 
 /// What is asked first: of lists that always say both ends, all that there is.
-fn first_wish(walker: &Walker) -> Wish {
+fn first_wish(walker: &TestPager) -> ListQuery {
     let incremental = walker.stream.incremental.as_ref();
-    let Some(window) = incremental.and_then(|incremental| incremental.window_secs) else { return Wish::default() };
+    let Some(window) = incremental.and_then(|incremental| incremental.window_secs) else { return ListQuery::default() };
     // The middle of what was there at first, as long as one list may be.
     let now = walker.bench.now;
-    Wish { since: Some(written(walker, now - i64::from(window))), until: Some(written(walker, now + 1)), token: None }
+    ListQuery {
+        since: Some(written(walker, now - i64::from(window))),
+        until: Some(written(walker, now + 1)),
+        token: None,
+    }
 }
 
-fn written(walker: &Walker, moment: i64) -> String {
+fn written(walker: &TestPager, moment: i64) -> String {
     let incremental = walker.stream.incremental.as_ref().unwrap();
     let format = incremental.write.as_ref().unwrap_or(&incremental.format);
     let time = Timestamp::from_second(moment).unwrap();
@@ -113,10 +117,10 @@ fn every_stream_lists_each_record_once() {
 }
 
 /// The greatest moment of some records, as requests write it.
-fn newest(walker: &Walker, records: &[Value]) -> Option<String> {
+fn newest(walker: &TestPager, records: &[Value]) -> Option<String> {
     let incremental = walker.stream.incremental.as_ref()?;
     let text = |record: &Value| incremental.at.text(record);
-    let moment = |text: &String| span(&incremental.format, text).map(|(moment, _)| moment);
+    let moment = |text: &String| parse_time_range(&incremental.format, text).map(|(moment, _)| moment);
     let newest = records.iter().filter_map(text).max_by_key(moment)?;
     let is_number = matches!(incremental.format, CursorFormat::Integer | CursorFormat::Text);
     Some(if is_number { newest } else { written(walker, moment(&newest)?) })
@@ -150,8 +154,8 @@ fn what_is_new_is_told_and_little_else() {
             let now = walker.bench.now;
             walker.state().advance(7, Timestamp::from_second(now).unwrap());
             let mut wish = match first.or(walked.token.take()) {
-                Some(token) => Wish::token(&token),
-                None => Wish::since(&newest(&walker, &walked.records).unwrap()),
+                Some(token) => ListQuery::token(&token),
+                None => ListQuery::since(&newest(&walker, &walked.records).unwrap()),
             };
             if stream.incremental.as_ref().is_some_and(|incremental| incremental.window_secs.is_some()) {
                 wish.until = Some(written(&walker, now));

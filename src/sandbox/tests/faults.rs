@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::connectors::{OIDC, PROJECTS, SLACK};
 use super::*;
-use crate::sandbox::{Endpoint, Fault, FaultKind, sandbox_fields};
+use crate::sandbox::{EmulatedEndpoint, Fault, FaultKind, sandbox_fields};
 
-fn connected() -> (Bench, String, String) {
-    let mut bench = Bench::new(OIDC, "oauth");
+fn connected() -> (TestEmulator, String, String) {
+    let mut bench = TestEmulator::new(OIDC, "oauth");
     let challenge = challenge();
     let pairs = [
         ("client_id", "c1"),
@@ -31,22 +31,22 @@ fn connected() -> (Bench, String, String) {
     (bench, text(&answer, "/access_token"), text(&answer, "/refresh_token"))
 }
 
-fn health(bench: &mut Bench, token: &str) -> Reply {
+fn health(bench: &mut TestEmulator, token: &str) -> SandboxResponse {
     bench.get("/userinfo", &[("authorization", &bearer(token))])
 }
 
-fn refresh(bench: &mut Bench, token: &str) -> Reply {
+fn refresh(bench: &mut TestEmulator, token: &str) -> SandboxResponse {
     bench.form("/token", &[], &[("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "c1")])
 }
 
-fn fault(kind: FaultKind, endpoint: Option<Endpoint>, times: Option<u32>) -> Fault {
+fn fault(kind: FaultKind, endpoint: Option<EmulatedEndpoint>, times: Option<u32>) -> Fault {
     Fault { endpoint, times, ..Fault::new(kind) }
 }
 
 #[test]
 fn faults_are_met_in_order_and_run_out() {
     let (mut bench, access, renewal) = connected();
-    bench.state.add_fault(fault(FaultKind::ServerError, Some(Endpoint::Health), Some(2)));
+    bench.state.add_fault(fault(FaultKind::ServerError, Some(EmulatedEndpoint::Health), Some(2)));
     bench.state.add_fault(fault(FaultKind::RateLimit, None, Some(1)));
     assert_eq!(health(&mut bench, &access).status, 503);
     assert_eq!(refresh(&mut bench, &renewal).status, 429);
@@ -75,7 +75,7 @@ fn an_expired_grant_is_mended_by_a_refresh() {
 #[test]
 fn a_revoked_grant_stays_revoked() {
     let (mut bench, access, renewal) = connected();
-    bench.state.add_fault(fault(FaultKind::RevokedGrant, Some(Endpoint::Token), Some(1)));
+    bench.state.add_fault(fault(FaultKind::RevokedGrant, Some(EmulatedEndpoint::Token), Some(1)));
     assert_eq!(health(&mut bench, &access).status, 200);
     assert_eq!(body(&refresh(&mut bench, &renewal))["error"], json!("invalid_grant"));
     assert_eq!(body(&refresh(&mut bench, &renewal))["error"], json!("invalid_grant"));
@@ -84,7 +84,7 @@ fn a_revoked_grant_stays_revoked() {
 
 #[test]
 fn rate_limits_look_as_the_file_says() {
-    let mut bench = Bench::new(PROJECTS, "key");
+    let mut bench = TestEmulator::new(PROJECTS, "key");
     bench.state.add_fault(Fault { seconds: Some(7), ..Fault::new(FaultKind::RateLimit) });
     let reply = bench.get("/rest/myself", &[]);
     assert_eq!(reply.status, 403);
@@ -92,7 +92,7 @@ fn rate_limits_look_as_the_file_says() {
     assert!(reply.headers.contains(&("x-remaining".to_owned(), "0".to_owned())));
     assert!(reply.headers.contains(&("x-reset".to_owned(), "1800000007".to_owned())));
 
-    let mut bench = Bench::new(SLACK, "bot-token");
+    let mut bench = TestEmulator::new(SLACK, "bot-token");
     bench.state.add_fault(Fault::new(FaultKind::RateLimit));
     let reply = bench.send("POST", "/api/auth.test", &[], "");
     assert_eq!((reply.status, body(&reply)), (429, json!({"ok": false, "error": "ratelimited"})));
@@ -105,7 +105,7 @@ fn slow_and_malformed_answers() {
     bench.state.add_fault(Fault { seconds: Some(9), ..fault(FaultKind::Slow, None, Some(1)) });
     let reply = health(&mut bench, &access);
     assert_eq!((reply.status, reply.delay), (200, Duration::from_secs(9)));
-    bench.state.add_fault(fault(FaultKind::Malformed, Some(Endpoint::Token), Some(2)));
+    bench.state.add_fault(fault(FaultKind::Malformed, Some(EmulatedEndpoint::Token), Some(2)));
     assert_eq!(health(&mut bench, &access).delay, Duration::ZERO);
     assert!(serde_json::from_str::<Value>(&refresh(&mut bench, &renewal).body).is_err());
     assert!(refresh(&mut bench, &renewal).content_type.starts_with("text/html"));
@@ -117,9 +117,10 @@ fn keys_meet_trouble_too() {
     let slack = connector(SLACK);
     let (_, auth) = slack.auth(Some("bot-token")).unwrap();
     let header = bearer(sandbox_fields(&slack, auth, SEED)["token"].expose());
-    let mut bench = Bench::new(SLACK, "bot-token");
+    let mut bench = TestEmulator::new(SLACK, "bot-token");
     bench.state.add_fault(fault(FaultKind::RevokedGrant, None, Some(1)));
-    let check = |bench: &mut Bench| body(&bench.send("POST", "/api/auth.test", &[("authorization", &header)], ""));
+    let check =
+        |bench: &mut TestEmulator| body(&bench.send("POST", "/api/auth.test", &[("authorization", &header)], ""));
     assert_eq!(check(&mut bench)["error"], json!("token_revoked"));
     assert_eq!(check(&mut bench)["ok"], json!(true));
 }
@@ -130,9 +131,9 @@ fn names_are_read_back() {
         assert_eq!(kind.name().parse(), Ok(kind));
         assert_eq!(serde_json::to_value(kind).unwrap(), json!(kind.name()));
     }
-    for endpoint in Endpoint::ALL {
+    for endpoint in EmulatedEndpoint::ALL {
         assert_eq!(endpoint.name().parse(), Ok(endpoint));
         assert_eq!(serde_json::to_value(endpoint).unwrap(), json!(endpoint.name()));
     }
-    assert!("any".parse::<Endpoint>().is_err());
+    assert!("any".parse::<EmulatedEndpoint>().is_err());
 }

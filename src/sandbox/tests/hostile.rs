@@ -9,7 +9,7 @@ const SCRIPT: &str = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>
 
 #[test]
 fn fault_037_html_in_any_parameter_is_inert() {
-    let mut bench = Bench::new(SLACK, "oauth");
+    let mut bench = TestEmulator::new(SLACK, "oauth");
     let good = [("client_id", "c1"), ("response_type", "code"), ("redirect_uri", REDIRECT), ("scope", "chat:write")];
     for hostile in ["client_id", "response_type", "scope", "state", "user_scope", "redirect_uri", "code_challenge"] {
         let mut pairs: Vec<(&str, &str)> = good.into_iter().filter(|(name, _)| *name != hostile).collect();
@@ -20,14 +20,14 @@ fn fault_037_html_in_any_parameter_is_inert() {
         assert!(reply.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])), "{hostile}");
         assert!(!reply.content_policy.contains("script-src") && reply.content_policy.contains("default-src 'none'"));
     }
-    let mut bench = Bench::new(CODE_HOST, "oauth");
+    let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let reply = bench.get(&format!("/sandbox/device?{}", encoded(&[("user_code", SCRIPT)])), &[]);
     assert!(!reply.body.contains("<script"), "{}", reply.body);
 }
 
 #[test]
 fn a_connectors_own_words_are_escaped() {
-    let mut bench = Bench::new(PROJECTS, "oauth");
+    let mut bench = TestEmulator::new(PROJECTS, "oauth");
     let pairs = [("client_id", "c1"), ("response_type", "code"), ("redirect_uri", REDIRECT), ("scope", "read")];
     let reply = bench.get(&format!("/authorize?{}", encoded(&pairs)), &[]);
     assert!(reply.body.contains("Read &lt;all&gt; &quot;projects&quot;"), "{}", reply.body);
@@ -37,7 +37,7 @@ fn a_connectors_own_words_are_escaped() {
 
 #[test]
 fn a_wrong_redirect_uri_is_never_redirected_to() {
-    let mut bench = Bench::new(SLACK, "oauth");
+    let mut bench = TestEmulator::new(SLACK, "oauth");
     for wrong in [
         "",
         "http://evil.example/callback",
@@ -74,12 +74,12 @@ fn a_wrong_redirect_uri_is_never_redirected_to() {
     assert_eq!(location(&bench.get(&format!("/oauth/v2/authorize?{twice}"), &[])), None);
     let no_client = encoded(&[("response_type", "code"), ("redirect_uri", REDIRECT)]);
     assert_eq!(bench.get(&format!("/oauth/v2/authorize?{no_client}"), &[]).status, 400);
-    assert_eq!(bench.state, State::default());
+    assert_eq!(bench.state, SandboxState::default());
 }
 
 #[test]
 fn errors_go_back_with_the_state() {
-    let mut bench = Bench::new(SLACK, "oauth");
+    let mut bench = TestEmulator::new(SLACK, "oauth");
     let pairs = [("client_id", "c1"), ("redirect_uri", REDIRECT), ("state", "s"), ("response_type", "token")];
     let answer = callback(&bench.get(&format!("/oauth/v2/authorize?{}", encoded(&pairs)), &[]));
     assert_eq!((answer["error"].as_str(), answer["state"].as_str()), ("unsupported_response_type", "s"));
@@ -100,9 +100,9 @@ fn errors_go_back_with_the_state() {
 
 #[test]
 fn a_changed_token_is_no_token() {
-    let bench = Bench::new(SLACK, "oauth");
-    let claims = crate::sandbox::signed::Claims {
-        kind: crate::sandbox::signed::TokenKind::Access,
+    let bench = TestEmulator::new(SLACK, "oauth");
+    let claims = crate::sandbox::token::TokenClaims {
+        kind: crate::sandbox::token::TokenKind::Access,
         grant: "g".to_owned(),
         serial: 1,
         client: "c1".to_owned(),
@@ -118,7 +118,7 @@ fn a_changed_token_is_no_token() {
     };
     let token = bench.vendor.signer.seal(&claims);
     assert_eq!(bench.vendor.signer.open(claims.kind, &token), Some(claims.clone()));
-    assert_eq!(bench.vendor.signer.open(crate::sandbox::signed::TokenKind::Refresh, &token), None);
+    assert_eq!(bench.vendor.signer.open(crate::sandbox::token::TokenKind::Refresh, &token), None);
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[at] ^= 1;
@@ -204,7 +204,7 @@ proptest! {
         let (toml, auth) = [
             (SLACK, "oauth"), (PROJECTS, "oauth"), (BOTS, "bot"), (OIDC, "oauth"), (CODE_HOST, "oauth"), (BOARDS, "token"),
         ][which];
-        let mut bench = Bench::new(toml, auth);
+        let mut bench = TestEmulator::new(toml, auth);
         bench.now = now;
         let pairs: Vec<(&str, &str)> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut headers = vec![("content-type", if json { "application/json" } else { "application/x-www-form-urlencoded" })];
@@ -227,7 +227,7 @@ proptest! {
     /// A state that something else wrote is judged without a panic.
     #[test]
     fn no_state_panics(serial in any::<u64>(), generation in any::<u32>(), expires in any::<i64>()) {
-        let mut bench = Bench::new(CODE_HOST, "oauth");
+        let mut bench = TestEmulator::new(CODE_HOST, "oauth");
         bench.state = serde_json::from_value(serde_json::json!({
             "serial": serial,
             "spent": {"g": expires},

@@ -6,18 +6,18 @@ mod device;
 mod emulator;
 mod every_stream;
 mod faults;
+mod grant_lifecycle;
 mod hostile;
-mod life;
+mod pager;
 mod streams;
-mod walk;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use url::Url;
 
-use super::signed::digest;
-use super::{Life, Reply, Request, State, Vendor, approve_url};
+use super::token::digest;
+use super::{SandboxRequest, SandboxResponse, SandboxState, SessionObjects, VendorEmulator, approve_url};
 use crate::clock::Timestamp;
 use crate::connector::Connector;
 use crate::http::serve::Method;
@@ -27,14 +27,14 @@ const REDIRECT: &str = "http://localhost:8910/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// A vendor with its state, and a client of it that knows nothing but requests.
-struct Bench {
-    vendor: Vendor,
-    state: State,
-    life: Life,
+struct TestEmulator {
+    vendor: VendorEmulator,
+    state: SandboxState,
+    life: SessionObjects,
     now: i64,
 }
 
-impl Bench {
+impl TestEmulator {
     fn new(toml: &str, auth: &str) -> Self {
         Self::with(toml, auth, &[])
     }
@@ -42,13 +42,13 @@ impl Bench {
     fn with(toml: &str, auth: &str, params: &[(&str, &str)]) -> Self {
         let params: BTreeMap<String, String> =
             params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let vendor = Vendor::new(&connector(toml), Some(auth), &params, SEED).unwrap();
-        Self { vendor, state: State::default(), life: Life::default(), now: 1_800_000_000 }
+        let vendor = VendorEmulator::new(&connector(toml), Some(auth), &params, SEED).unwrap();
+        Self { vendor, state: SandboxState::default(), life: SessionObjects::default(), now: 1_800_000_000 }
     }
 
-    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> SandboxResponse {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let request = Request {
+        let request = SandboxRequest {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
             path: path.to_owned(),
             query: query.to_owned(),
@@ -57,24 +57,24 @@ impl Bench {
         };
         let now = Timestamp::from_second(self.now).unwrap();
         // Through JSON and back, as between two commands.
-        let mut state: State = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
+        let mut state: SandboxState = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
         let reply = self.vendor.answer(&request, &mut state, &mut self.life, now);
         self.state = state;
         reply
     }
 
-    fn get(&mut self, url: &str, headers: &[(&str, &str)]) -> Reply {
+    fn get(&mut self, url: &str, headers: &[(&str, &str)]) -> SandboxResponse {
         self.send("GET", url, headers, "")
     }
 
-    fn form(&mut self, url: &str, headers: &[(&str, &str)], pairs: &[(&str, &str)]) -> Reply {
+    fn form(&mut self, url: &str, headers: &[(&str, &str)], pairs: &[(&str, &str)]) -> SandboxResponse {
         let body = encoded(pairs);
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/x-www-form-urlencoded"));
         self.send("POST", url, &headers, &body)
     }
 
-    fn json(&mut self, url: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+    fn json(&mut self, url: &str, headers: &[(&str, &str)], body: &Value) -> SandboxResponse {
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/json"));
         self.send("POST", url, &headers, &body.to_string())
@@ -104,17 +104,17 @@ fn path_and_query(url: &Url) -> String {
 }
 
 /// Where a reply redirects to.
-fn location(reply: &Reply) -> Option<&str> {
+fn location(reply: &SandboxResponse) -> Option<&str> {
     reply.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str())
 }
 
-fn callback(reply: &Reply) -> BTreeMap<String, String> {
+fn callback(reply: &SandboxResponse) -> BTreeMap<String, String> {
     let url = Url::parse(location(reply).unwrap_or_else(|| panic!("no redirect: {}", reply.body))).unwrap();
     assert!(url.as_str().starts_with(REDIRECT), "{url}");
     url.query_pairs().into_owned().collect()
 }
 
-fn body(reply: &Reply) -> Value {
+fn body(reply: &SandboxResponse) -> Value {
     serde_json::from_str(&reply.body).unwrap_or_else(|_| panic!("no JSON: {}", reply.body))
 }
 

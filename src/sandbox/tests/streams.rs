@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::walk::{Walker, Wish};
-use super::{Bench, body};
+use super::pager::{ListQuery, TestPager};
+use super::{TestEmulator, body};
 use crate::clock::Timestamp;
-use crate::sandbox::{Endpoint, Fault, FaultKind};
+use crate::sandbox::{EmulatedEndpoint, Fault, FaultKind};
 
 const FILE: &str = r#"
 id = "things"
@@ -24,23 +24,23 @@ path = "/me"
 account = { id = "/id" }
 "#;
 
-fn walker(streams: &str, name: &str) -> Walker {
-    Walker::new(Bench::new(&format!("{FILE}{streams}"), "key"), name, &[])
+fn walker(streams: &str, name: &str) -> TestPager {
+    TestPager::new(TestEmulator::new(&format!("{FILE}{streams}"), "key"), name, &[])
 }
 
 /// A walker of one stream `t` at `/things`, whose keys are `/id`.
-fn things(rest: &str) -> Walker {
+fn things(rest: &str) -> TestPager {
     walker(&format!("[streams.t]\nabout = \"x\"\npath = \"/things\"\nkey = [\"/id\"]\n{rest}"), "t")
 }
 
-fn advance(walker: &mut Walker, ticks: u32) {
+fn advance(walker: &mut TestPager, ticks: u32) {
     walker.bench.now += 3600;
     let now = Timestamp::from_second(walker.bench.now).unwrap();
     walker.state().advance(ticks, now);
 }
 
-fn fault(walker: &mut Walker, kind: FaultKind, after: u32) {
-    let fault = Fault { endpoint: Some(Endpoint::Stream), times: Some(1), after, ..Fault::new(kind) };
+fn fault(walker: &mut TestPager, kind: FaultKind, after: u32) {
+    let fault = Fault { endpoint: Some(EmulatedEndpoint::Stream), times: Some(1), after, ..Fault::new(kind) };
     walker.state().add_fault(fault);
 }
 
@@ -65,7 +65,7 @@ fn every_way_of_parting_lists_gives_each_record_once() {
     ] {
         let sample = r#"sample = '{"id": "{n}"}'"#;
         let mut walker = things(&format!("pages = {{ {rules} }}\n{sample}"));
-        let walked = walker.walk(&Wish::default());
+        let walked = walker.walk(&ListQuery::default());
         assert_eq!(walked.pages, pages, "{rules}");
         assert_eq!(walker.keys(&walked.records).len(), pages.iter().sum::<usize>(), "{rules}");
     }
@@ -78,14 +78,14 @@ fn a_cursor_of_a_body_and_an_offset_in_a_query_language() {
 body = { filter = { kind = "thing" }, page_size = 50 }
 pages = { kind = "cursor", next = "/next", param = "start", in_body = true, more = "/more", size_param = "page_size" }"#,
     );
-    let walked = posted.walk(&Wish::default());
+    let walked = posted.walk(&ListQuery::default());
     assert_eq!(walked.pages, [50, 50, 50, 50, 50]);
     assert_eq!(posted.keys(&walked.records).len(), 250);
     let mut asked = things(
         r#"query = { q = "SELECT * FROM Thing STARTPOSITION {offset} MAXRESULTS {size}" }
 pages = { kind = "offset", first = 1, size = 100, records = "/QueryResponse/Thing" }"#,
     );
-    let walked = asked.walk(&Wish::default());
+    let walked = asked.walk(&ListQuery::default());
     assert_eq!(walked.pages, [100, 100, 50, 0]);
     assert_eq!(asked.keys(&walked.records).len(), 250);
 }
@@ -109,10 +109,10 @@ key = ["/id"]
 sample = '{"id": "source-{n}"}'
 "#;
     for (name, id) in [("pages", "page-1"), ("sources", "source-1")] {
-        assert_eq!(walker(text, name).walk(&Wish::default()).records[0]["id"], id);
+        assert_eq!(walker(text, name).walk(&ListQuery::default()).records[0]["id"], id);
     }
     let mut other = walker(text, "pages");
-    let (url, _) = other.request(&Wish::default(), None);
+    let (url, _) = other.request(&ListQuery::default(), None);
     let reply = other.send("POST", &url, Some(&json!({"filter": {"value": "user"}})));
     assert_eq!(reply.status, 400, "{}", reply.body);
 }
@@ -132,18 +132,18 @@ fn time_is_asked_for_in_every_format_and_its_end_is_included() {
             "incremental = {{ at = \"/at\", format = \"{format}\", query = {{ from = \"{{since}}\" }} }}\n\
              query = {{ sort = \"at asc\" }}\nsample = '{{\"id\": \"{{n}}\", \"at\": \"{sample}\"}}'"
         ));
-        let all = walker.walk(&Wish::default()).records;
+        let all = walker.walk(&ListQuery::default()).records;
         let text = |record: &Value| record["at"].as_str().map_or_else(|| record["at"].to_string(), str::to_owned);
         let moments: Vec<String> = all.iter().map(text).collect();
         // Records of one moment lie over the edge of pages of ten.
         assert_eq!(moments[9], moments[10], "{format}");
         let since = &moments[20];
-        let newer = walker.walk(&Wish::since(since)).records;
+        let newer = walker.walk(&ListQuery::since(since)).records;
         let first = moments.iter().position(|moment| moment == since).unwrap();
         assert!(first < 20 && text(&newer[0]) == *since, "{format}: from {since} on");
         assert_eq!(newer.len(), all.len() - first, "{format}");
         advance(&mut walker, 3);
-        let newest = walker.walk(&Wish::since(moments.last().unwrap())).records;
+        let newest = walker.walk(&ListQuery::since(moments.last().unwrap())).records;
         let same = moments.iter().filter(|moment| Some(*moment) == moments.last()).count();
         assert!((4..=same + 6).contains(&newest.len()), "{format}: {} are new", newest.len());
     }
@@ -156,14 +156,14 @@ fn what_is_gone_is_marked_where_the_file_says_how() {
 deleted = { "/archived" = [true] }
 sample = '{"id": "{n}", "at": "{now_date}", "archived": false}'"#,
     );
-    let all = walker.walk(&Wish::default()).records;
+    let all = walker.walk(&ListQuery::default()).records;
     assert!(all.iter().all(|record| record["archived"] == false));
     advance(&mut walker, 3);
     let now = Timestamp::from_second(walker.bench.now).unwrap().to_string();
-    let news = walker.walk(&Wish::since(&now)).records;
+    let news = walker.walk(&ListQuery::since(&now)).records;
     assert_eq!(news.iter().filter(|record| record["archived"] == true).count(), 1);
     assert_eq!(news.len(), 7, "three are new, three changed and one is gone");
-    assert_eq!(walker.walk(&Wish::default()).records.len(), all.len() + 2);
+    assert_eq!(walker.walk(&ListQuery::default()).records.len(), all.len() + 2);
 }
 
 #[test]
@@ -175,20 +175,20 @@ token = { at = "/token", query = { since = "{token}" }, expired = [410] }
 deleted = { "/status" = ["cancelled"] }
 sample = '{"id": "{n}", "status": "open"}'"#,
     );
-    let token = walker.walk(&Wish::default()).token.unwrap();
-    assert!(walker.walk(&Wish::token(&token)).records.is_empty());
+    let token = walker.walk(&ListQuery::default()).token.unwrap();
+    assert!(walker.walk(&ListQuery::token(&token)).records.is_empty());
     advance(&mut walker, 6);
-    let news = walker.walk(&Wish::token(&token));
+    let news = walker.walk(&ListQuery::token(&token));
     assert_eq!(news.records.iter().filter(|record| record["status"] == "cancelled").count(), 2);
-    assert!(walker.walk(&Wish::token(&news.token.unwrap())).records.is_empty());
-    assert_eq!(walker.page(&Wish::token("stale"), None).0.status, 410);
-    let (mut url, _) = walker.request(&Wish::token(&token), None);
+    assert!(walker.walk(&ListQuery::token(&news.token.unwrap())).records.is_empty());
+    assert_eq!(walker.page(&ListQuery::token("stale"), None).0.status, 410);
+    let (mut url, _) = walker.request(&ListQuery::token(&token), None);
     url.set_query(Some(&format!("since={token}")));
     assert_eq!(walker.send("GET", &url, None).status, 400, "the first request said more");
     // Forgotten state knows no changes.
-    walker.bench.state = crate::sandbox::State::default();
+    walker.bench.state = crate::sandbox::SandboxState::default();
     advance(&mut walker, 1);
-    assert_eq!(walker.walk(&Wish::token(&token)).records.len(), 2);
+    assert_eq!(walker.walk(&ListQuery::token(&token)).records.len(), 2);
 }
 
 #[test]
@@ -205,12 +205,12 @@ records = ["/changes/*/thing"]
 gone = { at = ["/changes/*"], when = { "/removed" = [true] }, key = ["/thingId"] }"#,
     );
     let token = feed.first_token();
-    let all = feed.walk(&Wish::default());
+    let all = feed.walk(&ListQuery::default());
     assert_eq!((all.records.len(), all.token), (250, None));
     advance(&mut feed, 60);
-    let news = feed.walk(&Wish::token(&token));
+    let news = feed.walk(&ListQuery::token(&token));
     assert!(news.pages.len() > 1 && news.gone.len() >= 15, "{:?} {}", news.pages, news.gone.len());
-    let after = feed.walk(&Wish::default()).records;
+    let after = feed.walk(&ListQuery::default()).records;
     let mut store = feed.keys(&all.records);
     store.extend(feed.keys(&news.records));
     store.retain(|key| !news.gone.contains(key));
@@ -220,10 +220,10 @@ gone = { at = ["/changes/*"], when = { "/removed" = [true] }, key = ["/thingId"]
 query = { from = "2026-01-01" }
 token = { at = "/delta", url = true, expired = [410] }"#,
     );
-    let token = delta.walk(&Wish::default()).token.unwrap();
+    let token = delta.walk(&ListQuery::default()).token.unwrap();
     assert!(token.starts_with("https://api.things.example/v1/things?from=2026-01-01&deltatoken="), "{token}");
     advance(&mut delta, 2);
-    assert_eq!(delta.walk(&Wish::token(&token)).records.len(), 4);
+    assert_eq!(delta.walk(&ListQuery::token(&token)).records.len(), 4);
 }
 
 #[test]
@@ -242,11 +242,11 @@ parents = [{ stream = "boards", values = { board = "/id" } }]
 detail = { path = "/cards/{card}", values = { card = "/id" } }
 sample = '{"id": "{uuid}", "board_id": "{board}", "title": "Card {n}"}'
 "#;
-    let bench = || Bench::new(&format!("{FILE}{text}"), "key");
+    let bench = || TestEmulator::new(&format!("{FILE}{text}"), "key");
     let mut keys = std::collections::BTreeSet::new();
     for board in ["1", "2"] {
-        let mut cards = Walker::new(bench(), "cards", &[("board", board)]);
-        let records = cards.walk(&Wish::default()).records;
+        let mut cards = TestPager::new(bench(), "cards", &[("board", board)]);
+        let records = cards.walk(&ListQuery::default()).records;
         assert!(records[0].get("title").is_none(), "the list tells ids alone");
         keys.extend(cards.keys(&records));
         let whole = cards.detail(&records[3]);
@@ -262,8 +262,11 @@ fn what_was_acknowledged_is_forgotten() {
 pages = { kind = "max_record", param = "offset", id = "/id", plus = 1, acknowledges = true, size_param = "limit", size = 100 }
 sample = '{"id": "{n}"}'"#,
     );
-    assert_eq!(walker.walk(&Wish::default()).records.len(), 250);
-    assert!(walker.walk(&Wish::default()).records.is_empty(), "asking for the empty page acknowledged the last one");
+    assert_eq!(walker.walk(&ListQuery::default()).records.len(), 250);
+    assert!(
+        walker.walk(&ListQuery::default()).records.is_empty(),
+        "asking for the empty page acknowledged the last one"
+    );
 }
 
 #[test]
@@ -271,12 +274,12 @@ fn faults_of_lists() {
     let rules = "pages = { kind = \"cursor\", next = \"/next\", param = \"page\", records = \"/items\" }";
     let mut walker = things(rules);
     fault(&mut walker, FaultKind::ServerError, 1);
-    let wish = Wish::default();
+    let wish = ListQuery::default();
     let (first, _) = walker.page(&wish, None);
     assert_eq!(first.status, 200);
     assert_eq!(walker.page(&wish, None).0.status, 503, "the one after is met");
     let cursor = body(&first)["next"].as_str().unwrap().to_owned();
-    let turn = crate::api::Turn::Query("page".to_owned(), cursor.clone());
+    let turn = crate::api::PageToken::Query("page".to_owned(), cursor.clone());
     fault(&mut walker, FaultKind::ExpiredCursor, 0);
     assert_eq!(walker.page(&wish, None).0.status, 200, "the first page has no cursor");
     assert_eq!(walker.page(&wish, Some(&turn)).0.status, 410);
@@ -287,7 +290,7 @@ fn faults_of_lists() {
     assert!(cut.status == 200 && serde_json::from_str::<Value>(&cut.body).is_err() && cut.body.len() > 100);
     fault(&mut walker, FaultKind::RateLimit, 0);
     assert_eq!(walker.page(&wish, None).0.status, 429);
-    let turn = crate::api::Turn::Query("page".to_owned(), "made-up".to_owned());
+    let turn = crate::api::PageToken::Query("page".to_owned(), "made-up".to_owned());
     assert_eq!(walker.page(&wish, Some(&turn)).0.status, 400);
     assert_eq!(walker.bench.get("/v1/things", &[]).status, 401);
 }
@@ -296,6 +299,6 @@ fn faults_of_lists() {
 fn the_number_of_records_can_be_said() {
     let mut walker = things("pages = { kind = \"link_header\", size_param = \"limit\", size = 100 }");
     walker.state().set_records("t", 1234);
-    let walked = walker.walk(&Wish::default());
+    let walked = walker.walk(&ListQuery::default());
     assert_eq!((walked.pages.len(), walker.keys(&walked.records).len()), (13, 1234));
 }

@@ -1,7 +1,7 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
-use crate::model::app::App;
-use crate::model::grant::Client;
+use crate::model::app::OAuthApp;
+use crate::model::grant::ClientCredentials;
 use rusqlite::Row;
 
 use super::row::timestamp;
@@ -19,7 +19,7 @@ impl Apps<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<App>, StoreError> {
+    pub fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare(&format!("{SELECT} ORDER BY connector, server"))?;
             let mut rows = statement.query([])?;
@@ -35,7 +35,7 @@ impl Apps<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn of(&self, connector: &str) -> Result<Vec<App>, StoreError> {
+    pub fn for_connector(&self, connector: &str) -> Result<Vec<OAuthApp>, StoreError> {
         let mut apps = self.list()?;
         apps.retain(|app| app.connector == connector);
         Ok(apps)
@@ -45,7 +45,7 @@ impl Apps<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set(&self, app: &App) -> Result<(), StoreError> {
+    pub fn set(&self, app: &OAuthApp) -> Result<(), StoreError> {
         let secret = app.client.secret.as_ref().map(|secret| secret.expose().as_str());
         let server = app.server.as_deref().unwrap_or_default();
         self.0.write(|transaction| {
@@ -85,11 +85,11 @@ impl Apps<'_> {
     }
 }
 
-fn app(row: &Row<'_>) -> Result<App, StoreError> {
-    Ok(App {
+fn app(row: &Row<'_>) -> Result<OAuthApp, StoreError> {
+    Ok(OAuthApp {
         connector: row.get(0)?,
         server: Some(row.get::<_, String>(1)?).filter(|server| !server.is_empty()),
-        client: Client { id: row.get(2)?, secret: row.get::<_, Option<String>>(3)?.map(Secret::new) },
+        client: ClientCredentials { id: row.get(2)?, secret: row.get::<_, Option<String>>(3)?.map(Secret::new) },
         updated_at: timestamp(row.get(4)?)?,
     })
 }

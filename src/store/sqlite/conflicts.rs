@@ -1,35 +1,35 @@
 //! Events that came under the delivery id of another one with another body. They wait for a person to say which is right.
 
-use crate::model::event::{Conflict, Delivery, EventId, Holding, Kept, NewEvent};
+use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 use rusqlite::{Row, Transaction};
 
 use super::events::Events;
-use super::row::{from_json, word};
-use super::{Malformed, StoreError, event_keys};
+use super::row::{from_json, parse_word};
+use super::{MalformedValue, StoreError, event_keys};
 use crate::clock::Timestamp;
 
 /// Bodies that may wait for one event: repeated requests must not fill the disk with them.
-const MOST_WAITING: u32 = 8;
+const MAX_CONFLICTS: u32 = 8;
 
 /// What became of a body that was to be put aside.
-pub(super) enum Aside {
+pub(super) enum ConflictInsertResult {
     Stored,
-    /// [`MOST_WAITING`] others wait already.
+    /// [`MAX_CONFLICTS`] others wait already.
     Full,
 }
 
 /// Stores an event that came under the id of another, once.
-pub(super) fn put_aside(
+pub(super) fn insert_conflict(
     transaction: &Transaction<'_>,
     event: i64,
-    delivery: &Delivery,
+    delivery: &InboundDelivery,
     other: &NewEvent,
     headers: &str,
-) -> Result<Aside, StoreError> {
+) -> Result<ConflictInsertResult, StoreError> {
     let digest = other.digest.as_ref().map_or(&[][..], |digest| digest);
     let known = "SELECT EXISTS (SELECT 1 FROM conflicts WHERE event_id = ?1 AND digest = ?2)";
     if transaction.prepare_cached(known)?.query_row((event, digest), |row| row.get(0))? {
-        return Ok(Aside::Stored);
+        return Ok(ConflictInsertResult::Stored);
     }
     let sql = "INSERT INTO conflicts (event_id, received_at, digest, signed, proof, kind, account, resource, actor, \
                occurred_at, headers, query, body, item) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
@@ -38,8 +38,8 @@ pub(super) fn put_aside(
         event,
         delivery.received_at.as_millisecond(),
         digest,
-        other.signed,
-        delivery.proof.as_str(),
+        other.signed_digest,
+        delivery.verification.as_str(),
         other.kind,
         other.account,
         other.resource,
@@ -48,10 +48,10 @@ pub(super) fn put_aside(
         headers,
         delivery.query,
         delivery.body,
-        other.item,
-        MOST_WAITING,
+        other.batch_item,
+        MAX_CONFLICTS,
     ])?;
-    Ok(if stored == 0 { Aside::Full } else { Aside::Stored })
+    Ok(if stored == 0 { ConflictInsertResult::Full } else { ConflictInsertResult::Stored })
 }
 
 impl Events<'_> {
@@ -59,7 +59,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn conflicts(&self, id: EventId) -> Result<Vec<Conflict>, StoreError> {
+    pub fn conflicts(&self, id: EventId) -> Result<Vec<EventConflict>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT kind, received_at, proof, headers, query, body, item FROM conflicts WHERE event_id = ?1 \
                        ORDER BY id";
@@ -78,15 +78,20 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn resolve(&self, id: EventId, holding: Holding, now: Timestamp) -> Result<Option<Vec<EventId>>, StoreError> {
+    pub fn resolve_conflict(
+        &self,
+        id: EventId,
+        holding: ConflictResolution,
+        now: Timestamp,
+    ) -> Result<Option<Vec<EventId>>, StoreError> {
         self.0.write(|transaction| {
             let sql = "SELECT id FROM conflicts WHERE event_id = ?1 ORDER BY id";
             let mut statement = transaction.prepare_cached(sql)?;
             let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
             let chosen: &[i64] = match holding {
-                Holding::Stored => &[],
-                Holding::All => &waiting,
-                Holding::Other(number) => {
+                ConflictResolution::KeepFirst => &[],
+                ConflictResolution::KeepAll => &waiting,
+                ConflictResolution::KeepNumber(number) => {
                     let index = number.checked_sub(1);
                     let Some(one) = index.and_then(|index| waiting.get(index..=index)) else { return Ok(None) };
                     let sql = "UPDATE events SET status = 'processed', due_at = NULL, \
@@ -124,18 +129,18 @@ fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> R
     Ok(EventId(id))
 }
 
-fn conflict(row: &Row<'_>) -> Result<Conflict, StoreError> {
+fn conflict(row: &Row<'_>) -> Result<EventConflict, StoreError> {
     let at: i64 = row.get(1)?;
-    Ok(Conflict {
+    Ok(EventConflict {
         kind: row.get(0)?,
-        received_at: Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at))?,
-        proof: word(&row.get::<_, String>(2)?)?,
-        kept: Kept {
+        received_at: Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at))?,
+        verification: parse_word(&row.get::<_, String>(2)?)?,
+        request: RawRequest {
             headers: from_json(&row.get::<_, String>(3)?)?,
             query: row.get(4)?,
             body: row.get(5)?,
-            item: row.get(6)?,
-            first: true,
+            batch_item: row.get(6)?,
+            is_first_of_request: true,
         },
     })
 }

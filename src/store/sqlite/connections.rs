@@ -1,17 +1,19 @@
 //! Connections, with what is known of their grants' life.
 
-use crate::model::connection::{Account, Check, Connection, ConnectionId, Finding, Mode, NewConnection, Standing};
-use crate::model::grant::{Expiry, Grant, Place, Renewal, StoredGrant};
+use crate::model::connection::{
+    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, GrantStatus, NewConnection,
+};
+use crate::model::grant::{Expiry, Grant, RefreshMethod, SecretStorage, StoredGrant};
 use crate::model::name::ConnectionName;
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 use url::Url;
 
-use super::changes::Subject;
-use super::row::{from_json, timestamp, to_json, word};
+use super::row::{from_json, parse_word, timestamp, to_json};
 use super::sandbox::state_key;
-use super::{Malformed, Store, StoreError, grants};
+use super::transitions::ConnectionRef;
+use super::{MalformedValue, Store, StoreError, grants};
 use crate::clock::Timestamp;
 
 /// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
@@ -85,17 +87,17 @@ impl Connections<'_> {
     /// Records that an account was connected. One of the same name at the same place, which is mode and origin, keeps its id
     /// and all that hangs on it; its grant is replaced, its errors are forgotten. One at another place is removed with all
     /// that hangs on it in the same transaction, or [`StoreError::NameTaken`] where it must not be. A new one belongs into
-    /// `place`; where that is the keyring, the secrets are in the store all the same, until [`super::Grants::entrust`] says
+    /// `place`; where that is the keyring, the secrets are in the store all the same, until [`super::Grants::move_to_keyring`] says
     /// that they are in the keyring.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn connect(&self, new: &NewConnection, grant: &Grant, place: Place) -> Result<Connection, StoreError> {
-        let row = NewRow::of(new)?;
-        self.0.write_noting(Subject::Name(&new.name), |transaction| {
+    pub fn connect(&self, new: &NewConnection, grant: &Grant, place: SecretStorage) -> Result<Connection, StoreError> {
+        let row = ConnectionColumns::of(new)?;
+        self.0.write_tracked(ConnectionRef::Name(&new.name), |transaction| {
             let place = match remove_elsewhere(transaction, new)? {
                 // Where the keyring may hold an entry of this name, the new grant takes its place there.
-                Some(Place::Keyring) => Place::Keyring,
+                Some(SecretStorage::Keyring) => SecretStorage::Keyring,
                 _ => place,
             };
             let id: i64 = transaction.query_row(
@@ -126,11 +128,11 @@ impl Connections<'_> {
                 |row| row.get(0),
             )?;
             grants::replace(transaction, ConnectionId(id), grant, place)?;
-            find(transaction, &new.name, connection)?.ok_or(StoreError::NoConnection)
+            find(transaction, &new.name, connection)?.ok_or(StoreError::ConnectionNotFound)
         })
     }
 
-    /// Removes the connection and all that hangs on it; [`StoreError::NoConnection`] where it is gone already.
+    /// Removes the connection and all that hangs on it; [`StoreError::ConnectionNotFound`] where it is gone already.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -140,7 +142,12 @@ impl Connections<'_> {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn set_standing(&self, id: ConnectionId, standing: Standing, reason: Option<&str>) -> Result<(), StoreError> {
+    pub fn set_grant_status(
+        &self,
+        id: ConnectionId,
+        standing: GrantStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE connections SET standing = ?2, reason = ?3 WHERE id = ?1";
         self.update(sql, id, &[&standing.as_str(), &reason])
     }
@@ -150,11 +157,11 @@ impl Connections<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: Finding<'_>) -> Result<(), StoreError> {
+    pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: CheckRecord<'_>) -> Result<(), StoreError> {
         let (healthy, refused, error) = match finding {
-            Finding::Healthy => (true, false, None),
-            Finding::Failing(error) => (false, false, Some(error)),
-            Finding::Refused(error) => (false, true, Some(error)),
+            CheckRecord::Healthy => (true, false, None),
+            CheckRecord::Failing(error) => (false, false, Some(error)),
+            CheckRecord::Unauthorized(error) => (false, true, Some(error)),
         };
         let sql = "UPDATE connections SET checked_at = ?2, healthy = ?3, last_error = ?4,
                        error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
@@ -167,7 +174,7 @@ impl Connections<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record_facts(
+    pub fn update_metadata(
         &self,
         id: ConnectionId,
         account: Option<&Account>,
@@ -195,11 +202,11 @@ impl Connections<'_> {
     }
 
     fn update(&self, sql: &str, id: ConnectionId, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
-        self.0.write_noting(Subject::Id(id), |transaction| {
+        self.0.write_tracked(ConnectionRef::Id(id), |transaction| {
             let parameters: Vec<&dyn rusqlite::ToSql> =
                 std::iter::once(&id.0 as _).chain(values.iter().copied()).collect();
             match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
-                0 => Err(StoreError::NoConnection),
+                0 => Err(StoreError::ConnectionNotFound),
                 _ => Ok(()),
             }
         })
@@ -208,36 +215,36 @@ impl Connections<'_> {
 
 /// Removes the connection of the new one's name if it is at another place: nothing of one is ever seen by the other. Gives
 /// back where its secrets belonged.
-fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<Place>, StoreError> {
+fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<SecretStorage>, StoreError> {
     let found = find(transaction, &new.name, |row| Ok((connection(row)?, grants::stored(row)?)))?;
-    let Some((before, grant)) = found.filter(|(before, _)| !before.is_at(new.mode, new.origin.as_ref())) else {
+    let Some((before, grant)) = found.filter(|(before, _)| !before.has_target(new.mode, new.origin.as_ref())) else {
         return Ok(None);
     };
-    if !before.gives_way_to(new.mode) {
+    if !before.is_replaceable_by(new.mode) {
         return Err(StoreError::NameTaken(new.name.clone()));
     }
     transaction.execute("DELETE FROM connections WHERE id = ?1", [before.id.0])?;
     let sql = "DELETE FROM sandbox WHERE key = ?1 AND ?2 \
                AND NOT EXISTS (SELECT 1 FROM connections WHERE connector = ?3 AND mode = 'sandbox')";
     let connector = new.name.connector();
-    transaction.execute(sql, (state_key(connector), before.mode == Mode::Sandbox, connector))?;
-    Ok(grant.map(|grant| grant.place))
+    transaction.execute(sql, (state_key(connector), before.mode == ConnectionMode::Sandbox, connector))?;
+    Ok(grant.map(|grant| grant.storage))
 }
 
 /// The JSON columns of a new connection.
-struct NewRow {
+struct ConnectionColumns {
     params: String,
     kept: String,
     scopes_asked: String,
     scopes_granted: Option<String>,
 }
 
-impl NewRow {
+impl ConnectionColumns {
     fn of(new: &NewConnection) -> Result<Self, StoreError> {
         Ok(Self {
             params: to_json(&new.params)?,
-            kept: to_json(&new.kept)?,
-            scopes_asked: to_json(&new.scopes_asked)?,
+            kept: to_json(&new.metadata)?,
+            scopes_asked: to_json(&new.scopes_requested)?,
             scopes_granted: new.scopes_granted.as_ref().map(to_json).transpose()?,
         })
     }
@@ -271,7 +278,8 @@ pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Store
 fn name(row: &Row<'_>, first: usize) -> Result<ConnectionName, StoreError> {
     let account: String = row.get(first + 1)?;
     let account = Some(account.as_str()).filter(|account| !account.is_empty());
-    Ok(ConnectionName::new(row.get_ref(first)?.as_str().unwrap_or_default(), account).map_err(|_| Malformed::Name)?)
+    Ok(ConnectionName::new(row.get_ref(first)?.as_str().unwrap_or_default(), account)
+        .map_err(|_| MalformedValue::Name)?)
 }
 
 fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
@@ -281,33 +289,33 @@ fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
         Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
     };
     let vendor_name = optional(9)?;
-    let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| Malformed::Name)).transpose()?;
+    let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| MalformedValue::Name)).transpose()?;
     let (issued_at, expires_at) = (time(19)?, time(20)?);
-    let renewal = optional(21)?.map_or(Ok(Renewal::None), |text| word(&text))?;
+    let renewal = optional(21)?.map_or(Ok(RefreshMethod::None), |text| parse_word(&text))?;
     let presented: Option<u64> = row.get(26)?;
     let generation: Option<u64> = row.get(25)?;
     Ok(Connection {
         id: ConnectionId(row.get(0)?),
         name: name(row, 1)?,
-        mode: word(&text(3)?)?,
+        mode: parse_word(&text(3)?)?,
         auth: text(4)?,
         origin,
         params: from_json(&text(6)?)?,
-        kept: from_json(&text(7)?)?,
+        metadata: from_json(&text(7)?)?,
         account: optional(8)?.map(|id| Account { id, name: vendor_name }),
-        scopes_asked: from_json(&text(10)?)?,
+        scopes_requested: from_json(&text(10)?)?,
         scopes_granted: optional(11)?.as_deref().map(from_json).transpose()?,
-        standing: word(&text(12)?)?,
-        reason: optional(13)?,
+        grant_status: parse_word(&text(12)?)?,
+        status_reason: optional(13)?,
         connected_at: timestamp(row.get(14)?)?,
         expiry: Expiry {
             issued_at,
             expires_at,
-            refreshable: renewal != Renewal::None,
+            is_refreshable: renewal != RefreshMethod::None,
             refresh_expires_at: time(23)?.filter(|_| renewal.has_refresh_token()),
-            presented_at: if presented.is_some() && presented == generation { time(22)? } else { None },
+            refresh_started_at: if presented.is_some() && presented == generation { time(22)? } else { None },
         },
-        last_check: time(15)?.zip(row.get(16)?).map(|(at, healthy)| Check { at, healthy }),
+        last_check: time(15)?.zip(row.get(16)?).map(|(at, healthy)| Check { at, passed: healthy }),
         error_count: row.get(17)?,
         last_error: optional(18)?,
     })

@@ -1,7 +1,7 @@
 //! Where the user's own events are sent, by which rules, and how each endpoint stands.
 
 use crate::model::budget::Budget;
-use crate::model::endpoint::{Endpoint, EndpointId, Rules, Standing};
+use crate::model::endpoint::{DeliveryPolicy, Endpoint, EndpointHealth, EndpointId};
 use crate::model::event_type::EventPattern;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use url::Url;
 
-use super::row::{from_json, to_json, word};
-use super::{Malformed, Store, StoreError};
+use super::row::{from_json, parse_word, to_json};
+use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 
 /// The endpoints of a store.
@@ -89,7 +89,7 @@ pub(super) fn find(sqlite: &Connection, id: &EndpointId) -> Result<Option<Endpoi
 pub(super) fn put_standing(
     transaction: &Transaction<'_>,
     id: &EndpointId,
-    standing: &Standing,
+    standing: &EndpointHealth,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE endpoints SET disabled = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
                paused_until = ?6 WHERE id = ?1";
@@ -106,7 +106,7 @@ pub(super) fn put_standing(
 
 fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
     let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
-    let rules = &endpoint.rules;
+    let rules = &endpoint.policy;
     let sql = "INSERT INTO endpoints (id, url, description, events, secrets, policy, most_attempts, ttl, timeout, \
                rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
                ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, policy = ?6, \
@@ -119,8 +119,8 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             endpoint.description,
             to_json(&events)?,
             to_json(&endpoint.secrets)?,
-            rules.policy.as_str(),
-            rules.most_attempts,
+            rules.backoff.as_str(),
+            rules.max_attempts,
             rules.ttl.as_secs(),
             rules.timeout.as_secs(),
             rules.rate.map(|rate| rate.units),
@@ -128,11 +128,11 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             endpoint.created_at.as_millisecond(),
         ],
     )?;
-    put_standing(transaction, &endpoint.id, &endpoint.standing)
+    put_standing(transaction, &endpoint.id, &endpoint.health)
 }
 
-pub(super) fn millis(at: i64) -> Result<Timestamp, Malformed> {
-    Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at))
+pub(super) fn millis(at: i64) -> Result<Timestamp, MalformedValue> {
+    Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at))
 }
 
 fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
@@ -145,20 +145,20 @@ fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
         (Some(requests), Some(secs)) => Some(Budget { units: requests, secs, burst: None }),
         _ => None,
     };
-    let reason = row.get::<_, Option<String>>(11)?.map(|text| word(&text)).transpose()?;
+    let reason = row.get::<_, Option<String>>(11)?.map(|text| parse_word(&text)).transpose()?;
     Ok(Endpoint {
-        id: EndpointId::from_str(&row.get::<_, String>(0)?).map_err(Malformed::Word)?,
-        url: Url::parse(&url).map_err(|_| Malformed::Word(url))?,
+        id: EndpointId::from_str(&row.get::<_, String>(0)?).map_err(MalformedValue::EnumValue)?,
+        url: Url::parse(&url).map_err(|_| MalformedValue::EnumValue(url))?,
         description: row.get(2)?,
-        events: events.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Malformed::Word)?,
-        rules: Rules {
-            policy: word(&row.get::<_, String>(5)?)?,
-            most_attempts: row.get(6)?,
+        events: events.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(MalformedValue::EnumValue)?,
+        policy: DeliveryPolicy {
+            backoff: parse_word(&row.get::<_, String>(5)?)?,
+            max_attempts: row.get(6)?,
             ttl: Duration::from_secs(row.get(7)?),
             timeout: Duration::from_secs(row.get(8)?),
             rate,
         },
-        standing: Standing {
+        health: EndpointHealth {
             disabled: reason.zip(time(12)?),
             failing_since: time(13)?,
             last_failed_at: time(14)?,

@@ -18,7 +18,7 @@ use super::StoreError;
 
 /// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
 /// memory they are 2 MiB.
-const TOGETHER: usize = 65_536;
+const FLUSH_SIZE: usize = 65_536;
 
 /// The keys that are not in the table, as far as this process has read them.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct EventKeys {
 
 impl Default for EventKeys {
     fn default() -> Self {
-        Self { newest: BTreeSet::new(), keyed_to: 0, committed: 0, added: 0, limit: TOGETHER }
+        Self { newest: BTreeSet::new(), keyed_to: 0, committed: 0, added: 0, limit: FLUSH_SIZE }
     }
 }
 
@@ -136,7 +136,8 @@ mod tests {
     use super::*;
     use crate::clock::{self, Timestamp};
     use crate::store::{
-        Delivery, Ended, EventId, EventProof, EventStatus, Holding, Key, LostWrites, NewEvent, Pruning, Store, Taken,
+        AttemptResult, ConflictResolution, Delivery, EventId, EventInsertResult, EventStatus, EventVerification,
+        LostWritesPolicy, NewEvent, PruneRequest, Store, StoreKey,
     };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -161,17 +162,17 @@ mod tests {
             query: String::new(),
             body: b"{}".to_vec(),
             events: vec![event],
-            proof: EventProof::Verified,
+            proof: EventVerification::Verified,
             handled: false,
         }
     }
 
     /// As many processes as wanted that have one store open, and put keys into the table every so often.
     fn opened(folder: &tempfile::TempDir, processes: usize, limit: usize) -> (Vec<Store>, ConnectionId) {
-        let (path, key) = (folder.path().join("vault.db"), Key::random());
+        let (path, key) = (folder.path().join("vault.db"), StoreKey::random());
         Store::create(&path, &key, NOW).unwrap();
         let stores: Vec<Store> =
-            (0..processes).map(|_| Store::open(&path, &key, LostWrites::Refuse).unwrap()).collect();
+            (0..processes).map(|_| Store::open(&path, &key, LostWritesPolicy::Refuse).unwrap()).collect();
         for store in &stores {
             store.event_keys().limit = limit;
         }
@@ -194,14 +195,14 @@ mod tests {
             let (store, id) = (usize::from(store % 3), u64::from(u16::from_be_bytes([high, low]) % 700));
             let taken = stores[store].events().take(&[delivery(connection, id)]).unwrap()[0][0];
             match known.get(&id) {
-                Some(event) => assert_eq!(taken, Taken::Duplicate(*event), "round {round}, event {id}"),
-                None => assert_eq!(taken, Taken::New(taken.id()), "round {round}, event {id}"),
+                Some(event) => assert_eq!(taken, EventInsertResult::Duplicate(*event), "round {round}, event {id}"),
+                None => assert_eq!(taken, EventInsertResult::New(taken.id()), "round {round}, event {id}"),
             }
             known.insert(id, taken.id());
             if round % 500 == 499 {
                 // One is killed and starts anew; what it held in memory is gone.
                 let (path, key) = (folder.path().join("vault.db"), stores[store].key.clone());
-                stores[store] = Store::open(&path, &key, LostWrites::Refuse).unwrap();
+                stores[store] = Store::open(&path, &key, LostWritesPolicy::Refuse).unwrap();
             }
         }
         for (store, (id, event)) in stores.iter().cycle().zip(&known) {
@@ -230,20 +231,24 @@ mod tests {
         let (stores, connection) = opened(&folder, 2, 8);
         let take = |store: usize, delivery: Delivery| stores[store].events().take(&[delivery]).unwrap()[0][0];
         let first = take(0, signed(connection, 1, 1, 1));
-        assert_eq!(first, Taken::New(first.id()));
+        assert_eq!(first, EventInsertResult::New(first.id()));
         for id in 2..40 {
             // Keys go into the table meanwhile, and the other process reads them there.
             let store = usize::from(id % 2 == 0);
-            assert_eq!(take(store, signed(connection, id, 1, 1)), Taken::Duplicate(first.id()), "{id}");
+            assert_eq!(take(store, signed(connection, id, 1, 1)), EventInsertResult::Duplicate(first.id()), "{id}");
             take(store, delivery(connection, 1000 + id));
         }
-        assert_eq!(take(1, signed(connection, 50, 1, 2)), Taken::Conflict(first.id()), "another body is no event");
+        assert_eq!(
+            take(1, signed(connection, 50, 1, 2)),
+            EventInsertResult::Conflict(first.id()),
+            "another body is no event"
+        );
         // One that was fetched, and then came signed.
         let mut fetched = delivery(connection, 60);
         fetched.events[0].digest = None;
         let known = take(0, fetched);
-        assert_eq!(take(1, signed(connection, 60, 6, 6)), Taken::Duplicate(known.id()));
-        assert_eq!(take(0, signed(connection, 61, 6, 6)), Taken::Duplicate(known.id()));
+        assert_eq!(take(1, signed(connection, 60, 6, 6)), EventInsertResult::Duplicate(known.id()));
+        assert_eq!(take(0, signed(connection, 61, 6, 6)), EventInsertResult::Duplicate(known.id()));
     }
 
     #[test]
@@ -251,17 +256,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        let asking = |id: u64, body: u8| Delivery { proof: EventProof::Asking, ..signed(connection, id, body, body) };
+        let asking = |id: u64, body: u8| Delivery {
+            proof: EventVerification::Unconfirmed,
+            ..signed(connection, id, body, body)
+        };
         let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
         let forged = take(asking(1, 1));
         assert_eq!(events.unproved(connection, 10).unwrap(), [forged.id()]);
-        assert_eq!(take(asking(1, 2)), Taken::Undecided(forged.id()), "to be sent again");
-        events.prove(forged.id(), EventProof::Refused, Some("no")).unwrap();
+        assert_eq!(take(asking(1, 2)), EventInsertResult::Unconfirmed(forged.id()), "to be sent again");
+        events.prove(forged.id(), EventVerification::Rejected, Some("no")).unwrap();
         let genuine = take(asking(1, 2));
-        assert_eq!(genuine, Taken::New(genuine.id()));
-        events.prove(genuine.id(), EventProof::Verified, None).unwrap();
-        assert_eq!(take(asking(1, 2)), Taken::Duplicate(genuine.id()));
-        assert_eq!(take(asking(1, 1)), Taken::Duplicate(forged.id()), "what was refused is asked about no more");
+        assert_eq!(genuine, EventInsertResult::New(genuine.id()));
+        events.prove(genuine.id(), EventVerification::Verified, None).unwrap();
+        assert_eq!(take(asking(1, 2)), EventInsertResult::Duplicate(genuine.id()));
+        assert_eq!(
+            take(asking(1, 1)),
+            EventInsertResult::Duplicate(forged.id()),
+            "what was refused is asked about no more"
+        );
         let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.proof.as_str()));
         assert_eq!(status(forged.id()), Some(("dead", "refused")));
     }
@@ -275,21 +287,25 @@ mod tests {
         let take =
             |body: u8| events.take(&[Delivery { body: vec![body], ..signed(connection, 1, 1, body) }]).unwrap()[0][0];
         for body in [2, 2, 3, 4, 5, 6, 7, 8, 9, 3] {
-            assert_eq!(take(body), Taken::Conflict(first));
+            assert_eq!(take(body), EventInsertResult::Conflict(first));
         }
-        assert_eq!(take(10), Taken::Crowded(first), "it is to be sent again");
+        assert_eq!(take(10), EventInsertResult::TooManyConflicts(first), "it is to be sent again");
         assert_eq!(events.conflicts(first).unwrap().len(), 8);
-        assert_eq!(events.resolve(first, Holding::Other(9), NOW).unwrap(), None, "there is no such body");
-        let made = events.resolve(first, Holding::Other(2), NOW).unwrap().unwrap();
+        assert_eq!(
+            events.resolve(first, ConflictResolution::KeepNumber(9), NOW).unwrap(),
+            None,
+            "there is no such body"
+        );
+        let made = events.resolve(first, ConflictResolution::KeepNumber(2), NOW).unwrap().unwrap();
         assert_eq!(events.kept(made[0]).unwrap().unwrap().body, [3]);
         assert_eq!(events.get(first).unwrap().unwrap().status, EventStatus::Processed, "it is not handled any more");
-        assert_eq!(take(3), Taken::Duplicate(made[0]), "each body is known");
-        assert_eq!(take(1), Taken::Duplicate(first));
-        assert_eq!(take(11), Taken::Conflict(first));
-        let made = events.resolve(first, Holding::All, NOW).unwrap().unwrap();
-        assert_eq!((made.len(), take(11)), (1, Taken::Duplicate(made[0])));
+        assert_eq!(take(3), EventInsertResult::Duplicate(made[0]), "each body is known");
+        assert_eq!(take(1), EventInsertResult::Duplicate(first));
+        assert_eq!(take(11), EventInsertResult::Conflict(first));
+        let made = events.resolve(first, ConflictResolution::KeepAll, NOW).unwrap().unwrap();
+        assert_eq!((made.len(), take(11)), (1, EventInsertResult::Duplicate(made[0])));
         take(12);
-        assert_eq!(events.resolve(first, Holding::Stored, NOW).unwrap(), Some(Vec::new()));
+        assert_eq!(events.resolve(first, ConflictResolution::KeepFirst, NOW).unwrap(), Some(Vec::new()));
         assert!(events.conflicts(first).unwrap().is_empty());
     }
 
@@ -305,16 +321,16 @@ mod tests {
         };
         let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
         let (first, second) = (take(unnamed(1)), take(unnamed(2)));
-        assert_eq!((first, second), (Taken::New(first.id()), Taken::New(second.id())));
+        assert_eq!((first, second), (EventInsertResult::New(first.id()), EventInsertResult::New(second.id())));
         assert!(
-            matches!(take(signed(connection, 3, 1, 1)), Taken::Duplicate(_)),
+            matches!(take(signed(connection, 3, 1, 1)), EventInsertResult::Duplicate(_)),
             "an id that was added makes no event"
         );
         // One that named its delivery is known, also without that.
         let named = take(signed(connection, 4, 2, 1));
         let mut stripped = unnamed(5);
         stripped.events[0].signed = Some([2; 32]);
-        assert_eq!(take(stripped), Taken::Duplicate(named.id()));
+        assert_eq!(take(stripped), EventInsertResult::Duplicate(named.id()));
     }
 
     #[test]
@@ -325,11 +341,11 @@ mod tests {
         let sent = || Delivery { handled: true, ..signed(connection, 1, 1, 1) };
         let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
         let id = take(sent()).id();
-        assert_eq!(take(sent()), Taken::Duplicate(id), "it still waits");
+        assert_eq!(take(sent()), EventInsertResult::Duplicate(id), "it still waits");
         let error = Some("no".to_owned());
-        events.record(&[Ended { id, status: EventStatus::Dead, due_at: None, error, done: 1 }]).unwrap();
-        assert_eq!(take(Delivery { handled: false, ..sent() }), Taken::Duplicate(id), "nobody handles it");
-        assert_eq!(take(sent()), Taken::Restarted(id));
+        events.record(&[AttemptResult { id, status: EventStatus::Dead, due_at: None, error, done: 1 }]).unwrap();
+        assert_eq!(take(Delivery { handled: false, ..sent() }), EventInsertResult::Duplicate(id), "nobody handles it");
+        assert_eq!(take(sent()), EventInsertResult::Requeued(id));
         let waiting = events.waiting(connection, 10).unwrap();
         assert_eq!((waiting[0].attempts, waiting[0].done), (0, 1), "what was done is not done again");
     }
@@ -344,7 +360,10 @@ mod tests {
         let together =
             events.take(&[delivery(connection, 1), delivery(connection, 2), delivery(connection, 1)]).unwrap();
         let ids: Vec<EventId> = together.iter().map(|taken| taken[0].id()).collect();
-        assert_eq!(together.concat(), [Taken::New(ids[0]), Taken::New(ids[1]), Taken::Duplicate(ids[0])]);
+        assert_eq!(
+            together.concat(),
+            [EventInsertResult::New(ids[0]), EventInsertResult::New(ids[1]), EventInsertResult::Duplicate(ids[0])]
+        );
     }
 
     #[test]
@@ -355,9 +374,9 @@ mod tests {
         let all = || [delivery(connection, 1), delivery(connection, 2), delivery(connection, 3)];
         events.take(&all()).unwrap();
         let before = Timestamp::from_second(1).unwrap();
-        let pruned = events.prune(&Pruning { connection, before, keeps_ids: false, dead: false }, 10).unwrap();
+        let pruned = events.prune(&PruneRequest { connection, before, keeps_ids: false, dead: false }, 10).unwrap();
         let left = |sql: &str| stores[0].read(|sqlite| Ok(sqlite.query_row(sql, [], |row| row.get::<_, u32>(0))?));
         assert_eq!((pruned, left("SELECT count(*) FROM event_keys").unwrap()), (3, 0));
-        assert!(events.take(&all()).unwrap().concat().iter().all(|taken| matches!(taken, Taken::New(_))));
+        assert!(events.take(&all()).unwrap().concat().iter().all(|taken| matches!(taken, EventInsertResult::New(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! The types of the user's own events: what they are, and what their data look like.
 
-use crate::model::event_type::KnownType;
+use crate::model::event_type::EventTypeDefinition;
 use rusqlite::Row;
 
 use super::row::{from_json, to_json};
@@ -15,7 +15,7 @@ impl EventTypes<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<KnownType>, StoreError> {
+    pub fn list(&self) -> Result<Vec<EventTypeDefinition>, StoreError> {
         self.0.read(|sqlite| {
             let mut statement =
                 sqlite.prepare_cached("SELECT kind, description, sample FROM event_types ORDER BY kind")?;
@@ -32,7 +32,7 @@ impl EventTypes<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put(&self, known: &KnownType) -> Result<(), StoreError> {
+    pub fn put(&self, known: &EventTypeDefinition) -> Result<(), StoreError> {
         let sample = known.sample.as_ref().map(to_json).transpose()?;
         self.0.write(|transaction| {
             let sql = "INSERT INTO event_types (kind, description, sample) VALUES (?1, ?2, ?3) \
@@ -51,7 +51,11 @@ impl EventTypes<'_> {
     }
 }
 
-fn known(row: &Row<'_>) -> Result<KnownType, StoreError> {
+fn known(row: &Row<'_>) -> Result<EventTypeDefinition, StoreError> {
     let sample: Option<String> = row.get(2)?;
-    Ok(KnownType { kind: row.get(0)?, description: row.get(1)?, sample: sample.as_deref().map(from_json).transpose()? })
+    Ok(EventTypeDefinition {
+        kind: row.get(0)?,
+        description: row.get(1)?,
+        sample: sample.as_deref().map(from_json).transpose()?,
+    })
 }

@@ -2,15 +2,16 @@
 
 use crate::model::connection::ConnectionId;
 use crate::model::event::{
-    Delivery, Ended, EventId, EventProof, EventStatus, Filter, Kept, StoredEvent, Taken, Waiting,
+    AttemptResult, EventFilter, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery,
+    QueuedEvent, RawRequest, StoredEvent,
 };
 use crate::model::event_type::matches_type;
 use crate::model::name::ConnectionName;
 use rusqlite::{OptionalExtension, Row};
 
-use super::intake::{self, By};
-use super::row::word;
-use super::{Malformed, Store, StoreError, event_keys};
+use super::insert_events::{self, EventLookup};
+use super::row::parse_word;
+use super::{MalformedValue, Store, StoreError, event_keys};
 use crate::clock::Timestamp;
 
 /// The inbox of a store.
@@ -35,11 +36,11 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was taken then.
-    pub fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Taken>>, StoreError> {
+    pub fn insert(&self, deliveries: &[InboundDelivery]) -> Result<Vec<Vec<EventInsertResult>>, StoreError> {
         let mut keys = self.0.event_keys();
         let taken = self.0.write(|transaction| {
             keys.catch_up(transaction)?;
-            deliveries.iter().map(|delivery| intake::take(transaction, &mut keys, delivery)).collect()
+            deliveries.iter().map(|delivery| insert_events::take(transaction, &mut keys, delivery)).collect()
         });
         match taken {
             Ok(_) => keys.committed(),
@@ -59,7 +60,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn list(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn list(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
         self.0.read(|sqlite| {
             let sql = select!(
                 "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
@@ -70,7 +71,7 @@ impl Events<'_> {
             let mut rows = statement.query((
                 filter.connection.map(|id| id.0),
                 filter.status.map(EventStatus::as_str),
-                filter.conflicts,
+                filter.only_conflicts,
                 filter.since.map(Timestamp::as_millisecond),
             ))?;
             let wanted =
@@ -131,7 +132,8 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             keys.catch_up(sqlite)?;
             let ids = keys.find(sqlite, event_keys::key(connection, delivery))?;
-            Ok(intake::known(sqlite, &ids, connection, &By::Id(delivery), None)?.map(|known| EventId(known.id)))
+            Ok(insert_events::known(sqlite, &ids, connection, &EventLookup::Id(delivery), None)?
+                .map(|known| EventId(known.id)))
         })
     }
 
@@ -139,7 +141,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn kept(&self, id: EventId) -> Result<Option<Kept>, StoreError> {
+    pub fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL, e.query FROM events e \
                        LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
@@ -151,7 +153,13 @@ impl Events<'_> {
                 })
                 .optional()?;
             let Some((headers, Some(body), item, first, query)) = row else { return Ok(None) };
-            Ok(Some(Kept { headers: super::row::from_json(&headers)?, query, body, item, first }))
+            Ok(Some(RawRequest {
+                headers: super::row::from_json(&headers)?,
+                query,
+                body,
+                batch_item: item,
+                is_first_of_request: first,
+            }))
         })
     }
 
@@ -159,7 +167,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn waiting(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+    pub fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT id, due_at, attempts, done, proof FROM events \
                        WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
@@ -169,12 +177,12 @@ impl Events<'_> {
             while let Some(row) = rows.next()? {
                 let due_at: Option<i64> = row.get(1)?;
                 let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
-                found.push(Waiting {
+                found.push(QueuedEvent {
                     id: EventId(row.get(0)?),
                     due_at,
-                    proof: word(&row.get::<_, String>(4)?)?,
+                    verification: parse_word(&row.get::<_, String>(4)?)?,
                     attempts: row.get(2)?,
-                    done: row.get(3)?,
+                    completed_handlers: row.get(3)?,
                 });
             }
             Ok(found)
@@ -185,7 +193,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record(&self, ended: &[Ended]) -> Result<(), StoreError> {
+    pub fn record_attempts(&self, ended: &[AttemptResult]) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, done = ?5, attempts = attempts + 1 \
                        WHERE id = ?1";
@@ -196,7 +204,7 @@ impl Events<'_> {
                     ended.status.as_str(),
                     ended.due_at.map(Timestamp::as_millisecond),
                     &ended.error,
-                    ended.done,
+                    ended.completed_handlers,
                 ))?;
             }
             Ok(())
@@ -207,7 +215,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn pause(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
+    pub fn record_progress(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET done = ?2, last_error = ?3 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id.0, done, error))?;
@@ -219,7 +227,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn unproved(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
+    pub fn unconfirmed(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT id FROM events WHERE connection_id = ?1 AND proof = 'asking' AND headers <> '' \
                        ORDER BY id LIMIT ?2";
@@ -233,7 +241,12 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn prove(&self, id: EventId, proof: EventProof, error: Option<&str>) -> Result<(), StoreError> {
+    pub fn set_verification(
+        &self,
+        id: EventId,
+        proof: EventVerification,
+        error: Option<&str>,
+    ) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET proof = ?2, last_error = ?3, \
                        status = CASE ?2 WHEN 'refused' THEN 'dead' ELSE status END WHERE id = ?1 AND proof = 'asking'";
@@ -247,7 +260,7 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn revive(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
+    pub fn requeue(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2, \
                        proof = CASE proof WHEN 'refused' THEN 'asking' ELSE proof END WHERE id = ?1 AND headers <> ''";
@@ -264,10 +277,10 @@ impl Events<'_> {
 fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
     let account: String = row.get(2)?;
     let name = ConnectionName::new(&row.get::<_, String>(1)?, Some(account.as_str()).filter(|name| !name.is_empty()));
-    let millis = |at: i64| Timestamp::from_millisecond(at).map_err(|_| Malformed::Time(at));
+    let millis = |at: i64| Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at));
     Ok(StoredEvent {
         id: EventId(row.get(0)?),
-        connection: name.map_err(|_| Malformed::Name)?,
+        connection: name.map_err(|_| MalformedValue::Name)?,
         delivery_id: row.get(3)?,
         kind: row.get(4)?,
         account: row.get(5)?,
@@ -275,10 +288,10 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         actor: row.get(7)?,
         occurred_at: row.get::<_, Option<i64>>(8)?.map(millis).transpose()?,
         received_at: millis(row.get(9)?)?,
-        status: word(&row.get::<_, String>(10)?)?,
+        status: parse_word(&row.get::<_, String>(10)?)?,
         attempts: row.get(11)?,
         last_error: row.get(12)?,
-        conflicts: row.get(13)?,
-        proof: word(&row.get::<_, String>(14)?)?,
+        conflict_count: row.get(13)?,
+        verification: parse_word(&row.get::<_, String>(14)?)?,
     })
 }

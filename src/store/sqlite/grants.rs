@@ -1,11 +1,13 @@
 //! Grants: the secrets of connections, and what keeps a grant from being used twice.
 //!
 //! A grant has a generation, which grows with each new grant. Whoever writes one says which generation it replaces, and
-//! writes nothing if another was faster ([`Written::Superseded`]). A marker that is committed before a grant is
+//! writes nothing if another was faster ([`GrantWriteResult::Superseded`]). A marker that is committed before a grant is
 //! presented to the vendor says, after a crash, that the vendor may have used it up.
 
 use crate::model::connection::ConnectionId;
-use crate::model::grant::{Client, Facts, Grant, Place, Presented, StoredGrant, Written};
+use crate::model::grant::{
+    ClientCredentials, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant,
+};
 use crate::model::name::ConnectionName;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,9 +16,9 @@ use rusqlite::{Connection as Sqlite, Row, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::changes::Subject;
-use super::row::{from_json, timestamp, word};
-use super::{Malformed, Store, StoreError, connections};
+use super::row::{from_json, parse_word, timestamp};
+use super::transitions::ConnectionRef;
+use super::{MalformedValue, Store, StoreError, connections};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
@@ -26,7 +28,7 @@ pub struct Grants<'a>(pub(super) &'a Store);
 
 /// How secrets are written: the column `secrets`, and the entry of the OS keyring.
 #[derive(Serialize, Deserialize)]
-struct SecretsText<'a> {
+struct SecretsJson<'a> {
     /// The row and generation that an entry of the OS keyring belongs to; absent in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of: Option<(i64, u64)>,
@@ -51,32 +53,37 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn present(&self, id: ConnectionId, generation: u64, at: Timestamp) -> Result<Written, StoreError> {
+    pub fn begin_refresh(
+        &self,
+        id: ConnectionId,
+        generation: u64,
+        at: Timestamp,
+    ) -> Result<GrantWriteResult, StoreError> {
         let sql = "UPDATE grants SET presented_at = ?3, presented_generation = generation
                    WHERE connection_id = ?1 AND generation = ?2";
-        self.swap(sql, id, generation, &[&at.as_second()])
+        self.update_generation(sql, id, generation, &[&at.as_second()])
     }
 
     /// Takes the marker back: the grant certainly never reached the vendor.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn withdraw(&self, id: ConnectionId, generation: u64) -> Result<Written, StoreError> {
+    pub fn cancel_refresh(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
         let sql = "UPDATE grants SET presented_at = NULL, presented_generation = NULL
                    WHERE connection_id = ?1 AND generation = ?2";
-        self.swap(sql, id, generation, &[])
+        self.update_generation(sql, id, generation, &[])
     }
 
     /// Puts a new grant in place of the one of this generation; the marker goes, and the connection stands as active.
-    /// The secrets are in the store, wherever they belong: [`Self::entrust`] moves them on.
+    /// The secrets are in the store, wherever they belong: [`Self::move_to_keyring`] moves them on.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn renew(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<Written, StoreError> {
-        self.0.write_noting(Subject::Id(id), |transaction| {
+    pub fn replace(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<GrantWriteResult, StoreError> {
+        self.0.write_tracked(ConnectionRef::Id(id), |transaction| {
             let current = current_generation(transaction, id)?;
             if current != Some(generation) {
-                return Ok(Written::Superseded);
+                return Ok(GrantWriteResult::Superseded);
             }
             put(transaction, id, grant)?;
             transaction
@@ -85,7 +92,7 @@ impl Grants<'_> {
                      WHERE id = ?1",
                 )?
                 .execute([id.0])?;
-            Ok(Written::Done { generation: generation + 1 })
+            Ok(GrantWriteResult::Done { generation: generation + 1 })
         })
     }
 
@@ -93,25 +100,30 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn entrust(&self, id: ConnectionId, generation: u64) -> Result<Written, StoreError> {
+    pub fn move_to_keyring(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
         let sql = "UPDATE grants SET secrets = NULL, keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
-        self.swap(sql, id, generation, &[])
+        self.update_generation(sql, id, generation, &[])
     }
 
     /// Takes the secrets of this generation back from the OS keyring, whose entry may now be deleted.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn take_back(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<Written, StoreError> {
+    pub fn move_to_store(
+        &self,
+        id: ConnectionId,
+        generation: u64,
+        grant: &Grant,
+    ) -> Result<GrantWriteResult, StoreError> {
         let sql = "UPDATE grants SET secrets = ?3 WHERE connection_id = ?1 AND generation = ?2";
-        self.swap(sql, id, generation, &[&secrets_text(grant, None)?.as_str()])
+        self.update_generation(sql, id, generation, &[&secrets_text(grant, None)?.as_str()])
     }
 
     /// Notes for every grant that the OS keyring may hold an entry of it, before one is written.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn expect_entries(&self) -> Result<(), StoreError> {
+    pub fn mark_all_in_keyring(&self) -> Result<(), StoreError> {
         self.0.write(|transaction| Ok(transaction.execute("UPDATE grants SET keyring = 1", []).map(drop)?))
     }
 
@@ -119,7 +131,7 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn forget_entry(&self, id: ConnectionId) -> Result<(), StoreError> {
+    pub fn clear_in_keyring(&self, id: ConnectionId) -> Result<(), StoreError> {
         let sql = "UPDATE grants SET keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
         self.0.write(|transaction| Ok(transaction.execute(sql, [id.0]).map(drop)?))
     }
@@ -151,19 +163,19 @@ impl Grants<'_> {
     }
 
     /// Runs an update of the grant if it still is of this generation.
-    fn swap(
+    fn update_generation(
         &self,
         sql: &str,
         id: ConnectionId,
         generation: u64,
         values: &[&dyn rusqlite::ToSql],
-    ) -> Result<Written, StoreError> {
+    ) -> Result<GrantWriteResult, StoreError> {
         self.0.write(|transaction| {
             let key: [&dyn rusqlite::ToSql; 2] = [&id.0, &generation];
             let parameters: Vec<&dyn rusqlite::ToSql> = key.into_iter().chain(values.iter().copied()).collect();
             Ok(match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
-                0 => Written::Superseded,
-                _ => Written::Done { generation },
+                0 => GrantWriteResult::Superseded,
+                _ => GrantWriteResult::Done { generation },
             })
         })
     }
@@ -174,23 +186,23 @@ impl Grants<'_> {
 ///
 /// # Errors
 /// [`StoreError::Malformed`] if the entry is not one of ours.
-pub fn with_entry(stored: &StoredGrant, id: ConnectionId, entry: &str) -> Result<Option<Grant>, StoreError> {
-    let secrets: SecretsText<'_> = from_json(entry)?;
-    Ok((secrets.of == Some((id.0, stored.generation))).then(|| whole(&stored.facts, secrets)))
+pub fn from_keyring_entry(stored: &StoredGrant, id: ConnectionId, entry: &str) -> Result<Option<Grant>, StoreError> {
+    let secrets: SecretsJson<'_> = from_json(entry)?;
+    Ok((secrets.of == Some((id.0, stored.generation))).then(|| whole(&stored.metadata, secrets)))
 }
 
-fn whole(facts: &Facts, secrets: SecretsText<'_>) -> Grant {
+fn whole(facts: &GrantMetadata, secrets: SecretsJson<'_>) -> Grant {
     let secret = |text: Cow<'_, str>| Secret::new(text.into_owned());
     let client_secret = secrets.client_secret.map(secret);
     Grant {
         access_token: secret(secrets.access_token),
         refresh_token: secrets.refresh_token.map(secret),
         fields: secrets.fields.into_iter().map(|(name, value)| (name.into_owned(), secret(value))).collect(),
-        client: facts.client_id.clone().map(|id| Client { id, secret: client_secret }),
+        client: facts.client_id.clone().map(|id| ClientCredentials { id, secret: client_secret }),
         issued_at: facts.issued_at,
         expires_at: facts.expires_at,
         refresh_expires_at: facts.refresh_expires_at,
-        renewal: facts.renewal,
+        refresh_method: facts.refresh_method,
     }
 }
 
@@ -208,12 +220,12 @@ pub(super) fn replace(
     transaction: &Transaction<'_>,
     id: ConnectionId,
     grant: &Grant,
-    place: Place,
+    place: SecretStorage,
 ) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO grants (connection_id, secrets, keyring, issued_at, renewal, generation)
          VALUES (?1, '', ?2, 0, 'none', 0) ON CONFLICT (connection_id) DO NOTHING",
-        (id.0, place == Place::Keyring),
+        (id.0, place == SecretStorage::Keyring),
     )?;
     put(transaction, id, grant)
 }
@@ -235,7 +247,7 @@ fn put(transaction: &Transaction<'_>, id: ConnectionId, grant: &Grant) -> Result
             grant.issued_at.as_second(),
             grant.expires_at.map(Timestamp::as_second),
             grant.refresh_expires_at.map(Timestamp::as_second),
-            grant.renewal.as_str(),
+            grant.refresh_method.as_str(),
         ))?;
     Ok(())
 }
@@ -247,7 +259,7 @@ fn current_generation(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<u64>, 
 }
 
 fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<String>, StoreError> {
-    let text = SecretsText {
+    let text = SecretsJson {
         of,
         access_token: Cow::Borrowed(grant.access_token.expose()),
         refresh_token: grant.refresh_token.as_ref().map(|token| Cow::Borrowed(token.expose().as_str())),
@@ -262,7 +274,7 @@ fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<Strin
             .and_then(|client| client.secret.as_ref())
             .map(|secret| Cow::Borrowed(secret.expose().as_str())),
     };
-    Ok(Zeroizing::new(serde_json::to_string(&text).map_err(Malformed::Json)?))
+    Ok(Zeroizing::new(serde_json::to_string(&text).map_err(MalformedValue::Json)?))
 }
 
 /// Reads the grant's part of a row that `connections` selected; absent where the connection has none.
@@ -271,15 +283,15 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
     let time = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
     };
-    let facts = Facts {
+    let facts = GrantMetadata {
         client_id: row.get(24)?,
         issued_at: timestamp(row.get(19)?)?,
         expires_at: time(20)?,
         refresh_expires_at: time(23)?,
-        renewal: word(&row.get::<_, String>(21)?)?,
+        refresh_method: parse_word(&row.get::<_, String>(21)?)?,
     };
     let presented_generation: Option<u64> = row.get(26)?;
-    let presented = time(22)?.filter(|_| presented_generation == Some(generation)).map(|at| Presented { at });
+    let presented = time(22)?.filter(|_| presented_generation == Some(generation)).map(|at| RefreshAttempt { at });
     let secrets: Option<Zeroizing<String>> = row.get::<_, Option<String>>(29)?.map(Zeroizing::new);
     let grant = match &secrets {
         Some(text) => Some(whole(&facts, from_json(text)?)),
@@ -287,11 +299,11 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
     };
     Ok(Some(StoredGrant {
         generation,
-        presented,
-        restored: row.get(27)?,
-        place: if row.get(28)? { Place::Keyring } else { Place::Store },
+        refresh_attempt: presented,
+        is_from_backup: row.get(27)?,
+        storage: if row.get(28)? { SecretStorage::Keyring } else { SecretStorage::Store },
         grant,
-        facts,
+        metadata: facts,
     }))
 }
 

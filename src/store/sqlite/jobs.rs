@@ -1,18 +1,18 @@
 //! Runs of a sync: what each was to do, how it went, and what it brought.
 
 use crate::model::connection::ConnectionId;
-use crate::model::job::{EndedJob, Job, JobId, NewJob};
+use crate::model::job::{Job, JobId, JobResult, NewJob};
 use crate::model::name::ConnectionName;
-use crate::model::record::{Counts, Traffic};
+use crate::model::record::{RecordCounts, Traffic};
 use crate::model::stream::StreamId;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::row::{timestamp, word};
-use super::{Malformed, Store, StoreError};
+use super::row::{parse_word, timestamp};
+use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 
 /// Ended jobs that are kept of each stream.
-const MOST_KEPT: u32 = 100;
+const MAX_ENDED_JOBS: u32 = 100;
 
 /// The jobs of a store.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Jobs<'_> {
             transaction.execute(sql, (job.stream.0, job.started_at.as_second()))?;
             let sql = "DELETE FROM jobs WHERE stream_id = ?1 AND id NOT IN \
                        (SELECT id FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT ?2)";
-            transaction.execute(sql, (job.stream.0, MOST_KEPT - 1))?;
+            transaction.execute(sql, (job.stream.0, MAX_ENDED_JOBS - 1))?;
             let sql = "INSERT INTO jobs (stream_id, mode, state, since, until, started_at) \
                        VALUES (?1, ?2, 'running', ?3, ?4, ?5)";
             let started_at = job.started_at.as_second();
@@ -52,14 +52,14 @@ impl Jobs<'_> {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn end(&self, ended: &EndedJob) -> Result<(), StoreError> {
+    pub fn end(&self, ended: &JobResult) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE jobs SET state = ?2, error = ?3, code = ?4, resumes_at = ?5, ended_at = ?6 WHERE id = ?1";
             let resumes_at = ended.resumes_at.map(Timestamp::as_second);
             let ended_at = ended.ended_at.as_second();
-            let state = ended.state.as_str();
-            transaction.execute(sql, (ended.id.0, state, &ended.error, &ended.code, resumes_at, ended_at))?;
-            progress(transaction, ended.id, Counts::default(), ended.traffic)?;
+            let state = ended.status.as_str();
+            transaction.execute(sql, (ended.id.0, state, &ended.error, &ended.error_code, resumes_at, ended_at))?;
+            progress(transaction, ended.id, RecordCounts::default(), ended.traffic)?;
             Ok(())
         })
     }
@@ -68,7 +68,7 @@ impl Jobs<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn last_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
+    pub fn last_error_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT code FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT 1";
             let code: Option<Option<String>> = sqlite.query_row(sql, [stream.0], |row| row.get(0)).optional()?;
@@ -80,7 +80,7 @@ impl Jobs<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn cancel(&self, id: JobId) -> Result<bool, StoreError> {
+    pub fn request_cancel(&self, id: JobId) -> Result<bool, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE jobs SET cancel = 1 WHERE id = ?1 AND state = 'running'";
             Ok(transaction.execute(sql, [id.0])? == 1)
@@ -119,7 +119,7 @@ impl Jobs<'_> {
 pub(super) fn progress(
     transaction: &Transaction<'_>,
     job: JobId,
-    counts: Counts,
+    counts: RecordCounts,
     traffic: Traffic,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE jobs SET added = added + ?2, changed = changed + ?3, deleted = deleted + ?4, \
@@ -148,19 +148,24 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
     let time = |at: Option<i64>| at.map(timestamp).transpose();
     Ok(Job {
         id: JobId(row.get(0)?),
-        connection: name.map_err(|_| Malformed::Name)?,
+        connection: name.map_err(|_| MalformedValue::Name)?,
         stream_id: StreamId(row.get(3)?),
         stream: row.get(4)?,
-        mode: word(&row.get::<_, String>(5)?)?,
-        state: word(&row.get::<_, String>(6)?)?,
+        mode: parse_word(&row.get::<_, String>(5)?)?,
+        status: parse_word(&row.get::<_, String>(6)?)?,
         since: row.get(7)?,
         until: row.get(8)?,
         started_at: timestamp(row.get(9)?)?,
         ended_at: time(row.get(10)?)?,
         resumes_at: time(row.get(11)?)?,
-        counts: Counts { added: row.get(12)?, changed: row.get(13)?, deleted: row.get(14)?, unchanged: row.get(15)? },
+        counts: RecordCounts {
+            added: row.get(12)?,
+            changed: row.get(13)?,
+            deleted: row.get(14)?,
+            unchanged: row.get(15)?,
+        },
         traffic: Traffic { requests: row.get(16)?, retries: row.get(17)?, bytes: row.get(18)? },
         error: row.get(19)?,
-        code: row.get(20)?,
+        error_code: row.get(20)?,
     })
 }

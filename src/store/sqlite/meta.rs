@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn newest(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub fn last_activity(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT max(at) FROM (
                        SELECT created_at AS at FROM meta UNION ALL SELECT connected_at FROM connections
                        UNION ALL SELECT checked_at FROM connections UNION ALL SELECT issued_at FROM grants
@@ -67,7 +67,7 @@ pub(super) fn identify(connection: &Connection) -> Result<(u64, String), StoreEr
     connection
         .query_row("SELECT sequence, vault_id FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
-        .ok_or_else(|| StoreError::Check("its table `meta` is empty".to_owned()))
+        .ok_or_else(|| StoreError::IntegrityCheck("its table `meta` is empty".to_owned()))
 }
 
 pub(super) fn raise_sequence(transaction: &Transaction<'_>) -> Result<u64, StoreError> {

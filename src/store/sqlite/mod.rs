@@ -4,26 +4,25 @@
 //! - Callers see domain types, never rusqlite. One file of this module for each aggregate.
 //! - A write is one `BEGIN IMMEDIATE` transaction that is durable when the call returns (`synchronous=FULL`), and
 //!   raises `meta.sequence` by one; the number is then noted in a file beside the store, under the store's key, so that a
-//!   store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`Doubt`]).
+//!   store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`IntegrityWarning`]).
 //! - No transaction spans anything but SQL: what a closure does inside one is computing.
 //! - A store of a newer version is read, never written.
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
 mod apps;
-mod changes;
 mod checkpoint;
 mod conflicts;
 mod connections;
-mod copy;
 mod endpoints;
 mod event_keys;
 mod event_types;
 mod events;
+mod export;
 mod grants;
 mod hash;
-mod ids;
-mod intake;
+mod id_set;
+mod insert_events;
 mod jobs;
 mod meta;
 mod migrations;
@@ -42,6 +41,7 @@ mod subscriptions;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transitions;
 mod webhooks;
 
 use std::fs::File;
@@ -57,23 +57,23 @@ pub use connections::Connections;
 pub use endpoints::Endpoints;
 pub use event_types::EventTypes;
 pub use events::Events;
-pub use grants::{Grants, keyring_entry, with_entry};
+pub use grants::{Grants, from_keyring_entry, keyring_entry};
 pub use hash::RecordHasher;
 pub use jobs::Jobs;
 pub use meta::Meta;
-pub use open::{Key, LostWrites};
+pub use open::{LostWritesPolicy, StoreKey};
 pub use outbox::Outbox;
 pub use records::Records;
 pub use sandbox::{Sandbox, state_key};
 pub use schedules::Schedules;
-pub use sequence::Doubt;
-pub use snapshot::{Restored, RestoredConnection, Snapshot};
+pub use sequence::IntegrityWarning;
+pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 pub use streams::Streams;
 pub use subscriptions::Subscriptions;
 pub use webhooks::Webhooks;
 
-use super::{Malformed, StoreError};
-use crate::model::Changed;
+use super::{MalformedValue, StoreError};
+use crate::model::ConnectionTransition;
 
 /// The version of the SQLite underneath.
 pub fn sqlite_version() -> &'static str {
@@ -86,13 +86,13 @@ pub fn sqlite_version() -> &'static str {
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
-    key: Key,
+    key: StoreKey,
     /// The side files that note the sequence number of the last commit.
-    notes: sequence::Notes,
-    doubt: Option<Doubt>,
+    sequence_files: sequence::SequenceFiles,
+    doubt: Option<IntegrityWarning>,
     vault_id: String,
     read_only: bool,
-    changes: Mutex<Vec<Changed>>,
+    transitions: Mutex<Vec<ConnectionTransition>>,
     event_keys: Mutex<event_keys::EventKeys>,
     /// The vault's lock, let go after the connection is closed: fields are dropped in this order.
     lock: Option<File>,
@@ -100,7 +100,7 @@ pub struct Store {
 
 impl Store {
     /// Keeps a locked file open for as long as the store is.
-    pub fn hold(&mut self, lock: File) {
+    pub fn attach_lock(&mut self, lock: File) {
         self.lock = Some(lock);
     }
 
@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Why nobody can say whether the store has lost writes, if so.
-    pub fn doubt(&self) -> Option<&Doubt> {
+    pub fn integrity_warning(&self) -> Option<&IntegrityWarning> {
         self.doubt.as_ref()
     }
 
@@ -213,7 +213,7 @@ impl Store {
         let value = write(&transaction)?;
         let sequence = meta::raise_sequence(&transaction)?;
         transaction.commit()?;
-        self.notes.note(sequence);
+        self.sequence_files.note(sequence);
         Ok(value)
     }
 }

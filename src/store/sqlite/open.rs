@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::sequence::{Noted, Notes};
+use super::sequence::{SequenceFiles, SequenceReading};
 use super::{Store, StoreError, meta, migrations};
 use crate::clock::{self, Stopwatch, Timestamp};
 use crate::secret::Secret;
@@ -32,9 +32,9 @@ pub(super) const CIPHER: &str =
 /// The 256-bit key of a store, as 64 hexadecimal digits. Anything else SQLCipher would silently take for a passphrase,
 /// which is why no other form can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(Secret<String>);
+pub struct StoreKey(Secret<String>);
 
-impl Key {
+impl StoreKey {
     pub fn random() -> Self {
         let bytes = Zeroizing::new(clock::random::<32>());
         let mut hex = String::with_capacity(64);
@@ -63,7 +63,7 @@ impl Key {
 
 /// What to do with a store that lost committed writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostWrites {
+pub enum LostWritesPolicy {
     Refuse,
     /// Go on from what is left: the number noted beside the store is set back.
     Accept,
@@ -74,19 +74,29 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::WrongKey`], [`StoreError::Damaged`], [`StoreError::RolledBack`]…
-    pub fn open(path: &Path, key: &Key, lost: LostWrites) -> Result<Self, StoreError> {
-        Self::open_with(path, key, Notes::new(Self::sequence_file(path), key), lost)
+    pub fn open(path: &Path, key: &StoreKey, lost: LostWritesPolicy) -> Result<Self, StoreError> {
+        Self::open_with(path, key, SequenceFiles::new(Self::sequence_file(path), key), lost)
     }
 
     /// Opens the store with a second note of the number of its writes, at `outer`, outside its folder.
     ///
     /// # Errors
     /// Those of [`Self::open`].
-    pub fn open_noted(path: &Path, key: &Key, outer: PathBuf, lost: LostWrites) -> Result<Self, StoreError> {
-        Self::open_with(path, key, Notes::new(Self::sequence_file(path), key).and_outer(outer), lost)
+    pub fn open_with_outer_sequence(
+        path: &Path,
+        key: &StoreKey,
+        outer: PathBuf,
+        lost: LostWritesPolicy,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(path, key, SequenceFiles::new(Self::sequence_file(path), key).and_outer(outer), lost)
     }
 
-    fn open_with(path: &Path, key: &Key, notes: Notes, lost: LostWrites) -> Result<Self, StoreError> {
+    fn open_with(
+        path: &Path,
+        key: &StoreKey,
+        notes: SequenceFiles,
+        lost: LostWritesPolicy,
+    ) -> Result<Self, StoreError> {
         // Before the store, so that a write in between cannot make the store look old.
         let (inner, outer) = (notes.inner()?, notes.outer()?);
         let opened = patiently(|| verified(path, key)).map_err(|error| match error {
@@ -94,22 +104,22 @@ impl Store {
             error => error,
         })?;
         let noted = [inner, outer].into_iter().filter_map(|noted| match noted {
-            Noted::Number(number) => Some(number),
-            Noted::Absent | Noted::Forged => None,
+            SequenceReading::Number(number) => Some(number),
+            SequenceReading::Absent | SequenceReading::Forged => None,
         });
         let noted = noted.max().unwrap_or(0);
         let mut doubt = notes.doubt(inner, outer);
         match lost {
-            LostWrites::Refuse if opened.sequence < noted => {
+            LostWritesPolicy::Refuse if opened.sequence < noted => {
                 return Err(StoreError::RolledBack { found: opened.sequence, expected: noted });
             }
             // A store that nothing was ever written to, whose making was cut short before it was noted.
-            LostWrites::Refuse if opened.sequence == 0 && doubt.is_some() => {
+            LostWritesPolicy::Refuse if opened.sequence == 0 && doubt.is_some() => {
                 doubt = None;
                 let _ = notes.set(0);
             }
-            LostWrites::Refuse => {}
-            LostWrites::Accept => {
+            LostWritesPolicy::Refuse => {}
+            LostWritesPolicy::Accept => {
                 doubt = None;
                 notes.set(opened.sequence)?;
             }
@@ -118,11 +128,11 @@ impl Store {
             connection: opened.connection.into(),
             path: path.to_owned(),
             key: key.clone(),
-            notes,
+            sequence_files: notes,
             doubt,
             vault_id: opened.vault_id,
             read_only: opened.read_only,
-            changes: Mutex::default(),
+            transitions: Mutex::default(),
             event_keys: Mutex::default(),
             lock: None,
         })
@@ -132,15 +142,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn note(path: &Path, key: &Key, outer: PathBuf, sequence: u64) -> Result<(), StoreError> {
-        Ok(Notes::new(Self::sequence_file(path), key).and_outer(outer).set(sequence)?)
+    pub fn record_sequence(path: &Path, key: &StoreKey, outer: PathBuf, sequence: u64) -> Result<(), StoreError> {
+        Ok(SequenceFiles::new(Self::sequence_file(path), key).and_outer(outer).set(sequence)?)
     }
 
     /// Makes a new, empty store in a new file at `path`, which nobody else may know of yet.
     ///
     /// # Errors
     /// [`StoreError::Io`] where something stands at `path`, and others; a half-made file may be left.
-    pub fn create(path: &Path, key: &Key, now: Timestamp) -> Result<(), StoreError> {
+    pub fn create(path: &Path, key: &StoreKey, now: Timestamp) -> Result<(), StoreError> {
         crate::files::create_private(path)?;
         let mut connection = keyed(path, key)?;
         // Kept in the file's header, so that no later opening has to ask for it.
@@ -151,7 +161,7 @@ impl Store {
     }
 }
 
-struct Opened {
+struct OpenedFile {
     connection: Connection,
     sequence: u64,
     vault_id: String,
@@ -159,19 +169,19 @@ struct Opened {
 }
 
 /// A connection to the file at `path` under `key`, of which nothing has been read yet.
-pub(super) fn keyed(path: &Path, key: &Key) -> Result<Connection, StoreError> {
+pub(super) fn keyed(path: &Path, key: &StoreKey) -> Result<Connection, StoreError> {
     unlock(path, OpenFlags::SQLITE_OPEN_READ_WRITE, key)
 }
 
 /// A connection to a file that nobody writes: neither its log nor locks are looked at.
-fn keyed_immutable(path: &Path, key: &Key) -> Result<Connection, StoreError> {
+fn keyed_immutable(path: &Path, key: &StoreKey) -> Result<Connection, StoreError> {
     let mut uri = std::path::absolute(path)
         .and_then(|path| Url::from_file_path(path).map_err(|()| std::io::ErrorKind::InvalidFilename.into()))?;
     uri.set_query(Some("immutable=1"));
     unlock(Path::new(uri.as_str()), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI, key)
 }
 
-fn unlock(path: &Path, flags: OpenFlags, key: &Key) -> Result<Connection, StoreError> {
+fn unlock(path: &Path, flags: OpenFlags, key: &StoreKey) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version()));
     }
@@ -202,7 +212,7 @@ pub(super) fn limit_lengths(connection: &Connection) -> Result<(), StoreError> {
 const UNRELEASED: &str = "PRAGMA cipher_page_size = 4096; PRAGMA cipher_hmac_algorithm = HMAC_SHA512";
 
 /// Whether the store was made before any release.
-fn is_unreleased(path: &Path, key: &Key) -> bool {
+fn is_unreleased(path: &Path, key: &StoreKey) -> bool {
     let opened = keyed(path, key).and_then(|connection| {
         connection.execute_batch(UNRELEASED)?;
         migrations::version(&connection)
@@ -214,7 +224,7 @@ fn is_unreleased(path: &Path, key: &Key) -> bool {
 ///
 /// In a folder that cannot be written, SQLite cannot make the index of the log. It is not needed if the log holds nothing;
 /// a log that holds writes is never left out.
-fn verified(path: &Path, key: &Key) -> Result<Opened, StoreError> {
+fn verified(path: &Path, key: &StoreKey) -> Result<OpenedFile, StoreError> {
     match identified(keyed(path, key)?) {
         Err(StoreError::ReadOnly(source)) if has_log(path) => Err(StoreError::LogUnreadable(source)),
         Err(StoreError::ReadOnly(_)) => identified(keyed_immutable(path, key)?),
@@ -232,20 +242,20 @@ fn has_log(path: &Path) -> bool {
     }
 }
 
-fn identified(mut connection: Connection) -> Result<Opened, StoreError> {
+fn identified(mut connection: Connection) -> Result<OpenedFile, StoreError> {
     // Whoever only reads leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
     // act is not an fsync. `Store::write` takes this back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version = migrations::version(&connection)?;
     if version == 0 {
-        return Err(StoreError::Check("its file is empty".to_owned()));
+        return Err(StoreError::IntegrityCheck("its file is empty".to_owned()));
     }
     if version < migrations::LATEST {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         migrations::migrate(&mut connection)?;
     }
     let (sequence, vault_id) = meta::identify(&connection)?;
-    Ok(Opened { connection, sequence, vault_id, read_only: version > migrations::LATEST })
+    Ok(OpenedFile { connection, sequence, vault_id, read_only: version > migrations::LATEST })
 }
 
 /// Repeats an opening that met another process's opening, closing or recovery of the log: SQLite's own waiting does not
@@ -266,11 +276,11 @@ mod tests {
 
     #[test]
     fn a_key_is_64_hexadecimal_digits_and_nothing_else() {
-        let key = Key::random();
+        let key = StoreKey::random();
         assert_eq!(key.hex().len(), 64);
-        assert_eq!(Key::from_hex(key.hex()), Some(key.clone()));
-        assert_eq!(Key::from_hex(&key.hex()[1..]), None);
-        assert_eq!(Key::from_hex(&format!("{}'", &key.hex()[1..])), None);
+        assert_eq!(StoreKey::from_hex(key.hex()), Some(key.clone()));
+        assert_eq!(StoreKey::from_hex(&key.hex()[1..]), None);
+        assert_eq!(StoreKey::from_hex(&format!("{}'", &key.hex()[1..])), None);
         assert_eq!(format!("{key:?}"), "Key([redacted])");
     }
 
@@ -278,7 +288,7 @@ mod tests {
     fn the_defaults_of_the_build_are_the_durable_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.db");
-        let key = Key::random();
+        let key = StoreKey::random();
         Store::create(&path, &key, Timestamp::UNIX_EPOCH).unwrap();
         let connection = keyed(&path, &key).unwrap();
         let setting = |name: &str| -> String {
@@ -294,14 +304,14 @@ mod tests {
     fn a_store_of_before_any_release_is_called_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.db");
-        let key = Key::random();
+        let key = StoreKey::random();
         crate::files::create_private(&path).unwrap();
         let connection = keyed(&path, &key).unwrap();
         connection.execute_batch(UNRELEASED).unwrap();
         connection.pragma_update(None, "user_version", 5).unwrap();
         drop(connection);
-        let open = |key: &Key| Store::open(&path, key, LostWrites::Refuse).unwrap_err();
+        let open = |key: &StoreKey| Store::open(&path, key, LostWritesPolicy::Refuse).unwrap_err();
         assert!(matches!(open(&key), StoreError::Unreleased));
-        assert!(matches!(open(&Key::random()), StoreError::WrongKey(_)));
+        assert!(matches!(open(&StoreKey::random()), StoreError::WrongKey(_)));
     }
 }

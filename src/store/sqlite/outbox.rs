@@ -3,7 +3,10 @@
 //! A message and its deliveries are one commit. An attempt is recorded after its answer has come: whoever is killed in
 //! between finds the delivery as it was, and sends it again under the same id.
 
-use crate::model::delivery::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded, Sent, Verdict};
+use crate::model::delivery::{
+    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
+    RecordedAttempt,
+};
 use crate::model::endpoint::{Endpoint, EndpointId};
 use crate::model::event_type::EventType;
 use crate::model::message::Message;
@@ -13,8 +16,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::endpoints::{self, millis};
-use super::row::{from_json, to_json, word};
-use super::{Malformed, Store, StoreError};
+use super::row::{from_json, parse_word, to_json};
+use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 
 /// The outbox of a store.
@@ -37,18 +40,18 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was kept then.
-    pub fn send(
+    pub fn insert(
         &self,
         message: &Message,
         wants: impl Fn(&Endpoint) -> bool,
         same: impl FnOnce(&[u8]) -> bool,
-    ) -> Result<Sent, StoreError> {
+    ) -> Result<MessageInsertResult, StoreError> {
         self.0.write(|transaction| {
             let sql = "SELECT body FROM messages WHERE id = ?1";
             let known: Option<Vec<u8>> =
                 transaction.prepare_cached(sql)?.query_row([&message.id], |row| row.get(0)).optional()?;
             if let Some(known) = known {
-                return Ok(if same(&known) { Sent::Duplicate } else { Sent::Conflict });
+                return Ok(if same(&known) { MessageInsertResult::Duplicate } else { MessageInsertResult::Conflict });
             }
             let created_at = message.created_at.as_millisecond();
             transaction
@@ -59,14 +62,14 @@ impl Outbox<'_> {
             let mut insert = transaction.prepare_cached(sql)?;
             let mut disabled = Vec::new();
             for endpoint in endpoints::all(transaction)?.into_iter().filter(|endpoint| wants(endpoint)) {
-                if endpoint.standing.disabled.is_some() {
+                if endpoint.health.disabled.is_some() {
                     disabled.push(endpoint.id);
                 } else {
-                    let expires_at = later(message.created_at, endpoint.rules.ttl);
+                    let expires_at = later(message.created_at, endpoint.policy.ttl);
                     insert.execute((&message.id, endpoint.id.as_str(), created_at, expires_at.as_millisecond()))?;
                 }
             }
-            Ok(Sent::Stored { disabled })
+            Ok(MessageInsertResult::Stored { disabled_endpoints: disabled })
         })
     }
 
@@ -108,7 +111,7 @@ impl Outbox<'_> {
             let message = |row: &Row<'_>| -> Result<Message, StoreError> {
                 Ok(Message {
                     id: row.get(0)?,
-                    kind: EventType::from_str(&row.get::<_, String>(1)?).map_err(Malformed::Word)?,
+                    kind: EventType::from_str(&row.get::<_, String>(1)?).map_err(MalformedValue::EnumValue)?,
                     body: row.get(2)?,
                     created_at: millis(row.get(3)?)?,
                 })
@@ -121,7 +124,7 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+    pub fn attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT started_at, duration_ms, request_headers, response_status, response_body, error \
                        FROM attempts WHERE delivery_id = ?1 ORDER BY id";
@@ -129,7 +132,7 @@ impl Outbox<'_> {
             let mut rows = statement.query([id.0])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(Attempt {
+                found.push(DeliveryAttempt {
                     started_at: millis(row.get(0)?)?,
                     duration: Duration::from_millis(row.get(1)?),
                     request_headers: from_json(&row.get::<_, String>(2)?)?,
@@ -179,11 +182,11 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was recorded then.
-    pub fn record<T>(
+    pub fn record_attempts<T>(
         &self,
-        attempts: &[(DeliveryId, Attempt, T)],
-        mut judge: impl FnMut(&Endpoint, &Delivery, &T) -> Verdict,
-    ) -> Result<Vec<Recorded>, StoreError> {
+        attempts: &[(DeliveryId, DeliveryAttempt, T)],
+        mut judge: impl FnMut(&Endpoint, &Delivery, &T) -> DeliveryUpdate,
+    ) -> Result<Vec<RecordedAttempt>, StoreError> {
         self.0.write(|transaction| {
             let mut recorded = Vec::with_capacity(attempts.len());
             for (id, attempt, outcome) in attempts {
@@ -200,7 +203,7 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn give_up(&self, ids: &[DeliveryId], why: &str) -> Result<(), StoreError> {
+    pub fn mark_dead(&self, ids: &[DeliveryId], why: &str) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE deliveries SET status = 'dead', due_at = NULL, last_error = ?2 WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
@@ -215,7 +218,7 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn revive(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+    pub fn requeue(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2, last_error = NULL, \
                        expires_at = ?2 + 1000 * (SELECT ttl FROM endpoints e WHERE e.id = endpoint_id) WHERE id = ?1";
@@ -233,7 +236,7 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn revive_failed(&self, endpoint: &EndpointId, since: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
+    pub fn requeue_failed(&self, endpoint: &EndpointId, since: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?3, last_error = NULL, \
                        expires_at = ?3 + 1000 * (SELECT ttl FROM endpoints e WHERE e.id = endpoint_id) \
@@ -247,7 +250,7 @@ impl Outbox<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn rein_in(&self, now: Timestamp, longest: Duration, spread: Duration) -> Result<usize, StoreError> {
+    pub fn clamp_due_times(&self, now: Timestamp, longest: Duration, spread: Duration) -> Result<usize, StoreError> {
         let far = later(now, longest).as_millisecond();
         let any = self.0.read(|sqlite| {
             let sql = "SELECT EXISTS (SELECT 1 FROM endpoints e WHERE e.paused_until > ?1 OR \
@@ -304,9 +307,9 @@ fn record(
     transaction: &Transaction<'_>,
     endpoint: &Endpoint,
     delivery: Delivery,
-    attempt: &Attempt,
-    verdict: Verdict,
-) -> Result<Recorded, StoreError> {
+    attempt: &DeliveryAttempt,
+    verdict: DeliveryUpdate,
+) -> Result<RecordedAttempt, StoreError> {
     let sql = "INSERT INTO attempts (delivery_id, started_at, duration_ms, request_headers, response_status, \
                response_body, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     transaction.prepare_cached(sql)?.execute(params![
@@ -325,13 +328,13 @@ fn record(
         verdict.due_at.map(Timestamp::as_millisecond),
         &attempt.error,
     ))?;
-    if verdict.standing != endpoint.standing {
-        endpoints::put_standing(transaction, &endpoint.id, &verdict.standing)?;
+    if verdict.endpoint_health != endpoint.health {
+        endpoints::put_standing(transaction, &endpoint.id, &verdict.endpoint_health)?;
     }
-    let disabled = verdict.standing.disabled.filter(|_| endpoint.standing.disabled.is_none());
-    Ok(Recorded {
-        standing: verdict.standing,
-        disabled: disabled.map(|(reason, _)| reason),
+    let disabled = verdict.endpoint_health.disabled.filter(|_| endpoint.health.disabled.is_none());
+    Ok(RecordedAttempt {
+        endpoint_health: verdict.endpoint_health,
+        disabled_reason: disabled.map(|(reason, _)| reason),
         delivery: Delivery {
             status: verdict.status,
             attempts: delivery.attempts + 1,
@@ -360,8 +363,8 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         id: DeliveryId(row.get(0)?),
         message: row.get(1)?,
         kind: row.get(2)?,
-        endpoint: EndpointId::from_str(&row.get::<_, String>(3)?).map_err(Malformed::Word)?,
-        status: word(&row.get::<_, String>(4)?)?,
+        endpoint: EndpointId::from_str(&row.get::<_, String>(3)?).map_err(MalformedValue::EnumValue)?,
+        status: parse_word(&row.get::<_, String>(4)?)?,
         attempts: row.get(5)?,
         due_at: row.get::<_, Option<i64>>(6)?.map(millis).transpose()?,
         expires_at: millis(row.get(7)?)?,

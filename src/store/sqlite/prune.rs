@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::events::Events;
-use crate::model::event::{EventStatus, Pruning};
+use crate::model::event::{EventStatus, PruneRequest};
 
 impl Events<'_> {
     /// Removes events that were processed, some at a time; the number of them. A batch goes as a whole, once all of it
@@ -10,8 +10,8 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn prune(&self, pruning: &Pruning, most: u32) -> Result<usize, StoreError> {
-        let Pruning { connection, before, keeps_ids, dead } = *pruning;
+    pub fn prune(&self, pruning: &PruneRequest, most: u32) -> Result<usize, StoreError> {
+        let PruneRequest { connection, before, keeps_ids, include_dead: dead } = *pruning;
         let old: Vec<i64> = self.0.read(|sqlite| {
             let ready = "SELECT e.id FROM events e WHERE e.connection_id = ?1 AND e.received_at < ?2 \
                          AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = e.id) \
@@ -45,11 +45,11 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn count_old(&self, pruning: &Pruning) -> Result<u64, StoreError> {
+    pub fn count_prunable(&self, pruning: &PruneRequest) -> Result<u64, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT count(*) FROM events WHERE connection_id = ?1 AND received_at < ?2 AND headers <> '' \
                        AND status = ?3 AND NOT EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = events.id)";
-            let status = if pruning.dead { EventStatus::Dead } else { EventStatus::Processed };
+            let status = if pruning.include_dead { EventStatus::Dead } else { EventStatus::Processed };
             let parameters = (pruning.connection.0, pruning.before.as_millisecond(), status.as_str());
             Ok(sqlite.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
         })

@@ -3,12 +3,15 @@
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
 //! that wait for each other share.
 
-use crate::model::record::{Change, Counts, Known, NewPage, NewRecord, Place, Pushed, RecordId, StoredRecord};
-use crate::model::stream::{PartId, StreamId};
+use crate::model::record::{
+    NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot,
+    StoredRecord,
+};
+use crate::model::stream::{PartitionId, StreamId};
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 
-use super::ids::pack;
+use super::id_set::pack;
 use super::row::timestamp;
 use super::streams::keep_history;
 use super::{Store, StoreError};
@@ -22,9 +25,9 @@ pub struct Records<'a>(pub(super) &'a Store);
 
 /// Where a record belongs.
 #[derive(Clone, Copy)]
-struct Slot {
+struct RecordLocation {
     stream: StreamId,
-    part: PartId,
+    part: PartitionId,
     now: Timestamp,
     /// Whether it was met in a full list.
     sweeping: bool,
@@ -32,7 +35,7 @@ struct Slot {
 
 const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
 
-const WHOLE: &str = "records JOIN bodies ON record_id = id";
+const RECORDS_WITH_BODIES: &str = "records JOIN bodies ON record_id = id";
 
 impl Records<'_> {
     /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
@@ -40,12 +43,12 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was kept then.
-    pub fn commit(&self, pages: &[NewPage]) -> Result<(Counts, bool), StoreError> {
+    pub fn commit(&self, pages: &[NewPage]) -> Result<(RecordCounts, bool), StoreError> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
-            let (mut all, mut cancelled) = (Counts::default(), false);
+            let (mut all, mut cancelled) = (RecordCounts::default(), false);
             for page in pages {
-                let counts = keep(transaction, page, version)?;
+                let counts = store_page(transaction, page, version)?;
                 cancelled |= super::jobs::progress(transaction, page.job, counts, page.traffic)?;
                 all += counts;
             }
@@ -57,25 +60,26 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was kept then.
-    pub fn push(&self, pushed: &Pushed) -> Result<Option<Change>, StoreError> {
+    pub fn push(&self, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {
         self.0.write(|transaction| {
-            let slot = Slot { stream: pushed.stream, part: pushed.part, now: pushed.now, sweeping: false };
+            let slot =
+                RecordLocation { stream: pushed.stream, part: pushed.partition, now: pushed.now, sweeping: false };
             let version = next_version(transaction)?;
-            let (id, outcome) = put(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
+            let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
             let sql = "UPDATE records SET told_at = ?2, deleted_as = ?3 WHERE id = ?1";
-            let deleted_as = pushed.at.as_ref().filter(|_| pushed.record.deleted);
-            transaction.prepare_cached(sql)?.execute((id, pushed.told_at.as_millisecond(), deleted_as))?;
-            if !pushed.record.deleted {
+            let deleted_as = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
+            transaction.prepare_cached(sql)?.execute((id, pushed.vendor_updated_at.as_millisecond(), deleted_as))?;
+            if !pushed.record.is_deleted {
                 // A full list that was cut off may have gone past its place.
                 let sql = "INSERT INTO sightings (part_id, ids) \
                            SELECT id, ?2 FROM parts WHERE id = ?1 AND progress IS NOT NULL";
                 transaction.prepare_cached(sql)?.execute((slot.part.0, pack(&[id])))?;
             }
             Ok(match outcome {
-                Put::Added => Some(Change::Added),
-                Put::Changed => Some(Change::Changed),
-                Put::Deleted => Some(Change::Deleted),
-                Put::Unchanged => None,
+                UpsertResult::Added => Some(RecordChange::Added),
+                UpsertResult::Changed => Some(RecordChange::Changed),
+                UpsertResult::Deleted => Some(RecordChange::Deleted),
+                UpsertResult::Unchanged => None,
             })
         })
     }
@@ -84,10 +88,10 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<Known>, StoreError> {
+    pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
         self.0.read(|sqlite| {
             let sql = format!(
-                "SELECT {COLUMNS}, part_id, told_at, deleted_as FROM {WHOLE} WHERE stream_id = ?1 AND key = ?2"
+                "SELECT {COLUMNS}, part_id, told_at, deleted_as FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
             let mut rows = statement.query((stream.0, key))?;
@@ -96,7 +100,7 @@ impl Records<'_> {
             let told_at: Option<i64> = row.get(9)?;
             let told_at = told_at.and_then(|at| Timestamp::from_millisecond(at).ok());
             let as_of = told_at.unwrap_or(record.changed_at);
-            Ok(Some(Known { record, part: PartId(row.get(8)?), as_of, deleted_as: row.get(10)? }))
+            Ok(Some(RecordSnapshot { record, partition: PartitionId(row.get(8)?), as_of, deleted_cursor: row.get(10)? }))
         })
     }
 
@@ -104,7 +108,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn known(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
+    pub fn exist(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT 1 FROM records WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
             let mut statement = sqlite.prepare_cached(sql)?;
@@ -118,7 +122,7 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM {WHOLE} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
+            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
         );
         self.page(&sql, (stream.0, after.0, limit))
     }
@@ -136,7 +140,7 @@ impl Records<'_> {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
         let sql = format!(
-            "SELECT {COLUMNS} FROM {WHOLE} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
+            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
              ORDER BY version, id LIMIT ?4"
         );
         self.page(&sql, (stream.0, version, id.0, limit))
@@ -182,46 +186,46 @@ pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreEr
     Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
 }
 
-fn keep(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<Counts, StoreError> {
-    let mut counts = Counts::default();
-    let mut sighted = Vec::with_capacity(if page.sweeping { page.records.len() } else { 0 });
+fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<RecordCounts, StoreError> {
+    let mut counts = RecordCounts::default();
+    let mut sighted = Vec::with_capacity(if page.is_full_list { page.records.len() } else { 0 });
     let mut expects_new = true;
-    let slot = Slot { stream: page.stream, part: page.part, now: page.now, sweeping: page.sweeping };
+    let slot = RecordLocation { stream: page.stream, part: page.partition, now: page.now, sweeping: page.is_full_list };
     let mut statements = Statements::prepare(transaction)?;
     for record in &page.records {
-        let (id, outcome) = put(&mut statements, slot, record, version, expects_new)?;
-        expects_new = matches!(outcome, Put::Added);
+        let (id, outcome) = upsert(&mut statements, slot, record, version, expects_new)?;
+        expects_new = matches!(outcome, UpsertResult::Added);
         match outcome {
-            Put::Added => counts.added += 1,
-            Put::Changed => counts.changed += 1,
-            Put::Deleted => counts.deleted += 1,
-            Put::Unchanged => counts.unchanged += 1,
+            UpsertResult::Added => counts.added += 1,
+            UpsertResult::Changed => counts.changed += 1,
+            UpsertResult::Deleted => counts.deleted += 1,
+            UpsertResult::Unchanged => counts.unchanged += 1,
         }
-        if page.sweeping && !record.deleted {
+        if page.is_full_list && !record.is_deleted {
             sighted.push(id);
         }
     }
-    for key in &page.known {
+    for key in &page.unchanged_keys {
         let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
         let id = transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
         counts.unchanged += 1;
-        sighted.extend(id.filter(|_: &i64| page.sweeping));
+        sighted.extend(id.filter(|_: &i64| page.is_full_list));
     }
-    for key in &page.gone {
+    for key in &page.deleted_keys {
         counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
     }
     if !sighted.is_empty() {
         let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
-        transaction.prepare_cached(sql)?.execute((page.part.0, pack(&sighted)))?;
+        transaction.prepare_cached(sql)?.execute((page.partition.0, pack(&sighted)))?;
     }
-    if page.again {
+    if page.is_verification_pass {
         counts.unchanged = 0;
     }
-    place(transaction, page)?;
+    store_checkpoint(transaction, page)?;
     Ok(counts)
 }
 
-enum Put {
+enum UpsertResult {
     Added,
     Changed,
     Deleted,
@@ -251,16 +255,16 @@ impl<'t> Statements<'t> {
 }
 
 /// Most pages hold either new records or known ones: what the last one was says which statement to try first.
-fn put(
+fn upsert(
     statements: &mut Statements<'_>,
-    slot: Slot,
+    slot: RecordLocation,
     record: &NewRecord,
     version: u64,
     expects_new: bool,
-) -> Result<(i64, Put), StoreError> {
+) -> Result<(i64, UpsertResult), StoreError> {
     if expects_new && let Some(id) = insert(statements, slot, record, version)? {
         // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
-        return Ok((id, if record.deleted { Put::Unchanged } else { Put::Added }));
+        return Ok((id, if record.is_deleted { UpsertResult::Unchanged } else { UpsertResult::Added }));
     }
     let known: Option<(i64, Hash, bool, i64)> = statements
         .find
@@ -268,12 +272,15 @@ fn put(
         .optional()?;
     let Some((id, hash, was_deleted, part)) = known else {
         let id = insert(statements, slot, record, version)?;
-        return Ok((id.unwrap_or_default(), if record.deleted { Put::Unchanged } else { Put::Added }));
+        return Ok((
+            id.unwrap_or_default(),
+            if record.is_deleted { UpsertResult::Unchanged } else { UpsertResult::Added },
+        ));
     };
     let transaction = statements.transaction;
     let same_hash = hash == record.hash;
-    if record.deleted == was_deleted && (record.deleted || same_hash || says_the_same(transaction, id, record)?) {
-        if !same_hash && !record.deleted {
+    if record.is_deleted == was_deleted && (record.is_deleted || same_hash || says_the_same(transaction, id, record)?) {
+        if !same_hash && !record.is_deleted {
             let sql = "UPDATE records SET hash = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, record.hash))?;
         }
@@ -282,12 +289,12 @@ fn put(
             let sql = "UPDATE records SET part_id = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, slot.part.0))?;
         }
-        return Ok((id, Put::Unchanged));
+        return Ok((id, UpsertResult::Unchanged));
     }
-    if record.deleted {
+    if record.is_deleted {
         // What the vendor says of a record that is gone is little: what it was stays.
         delete(transaction, slot.stream, &record.key, version, slot.now)?;
-        return Ok((id, Put::Deleted));
+        return Ok((id, UpsertResult::Deleted));
     }
     let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
                deleted_as = NULL, told_at = NULL, added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
@@ -295,12 +302,12 @@ fn put(
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
     transaction.prepare_cached(sql)?.execute((id, &record.json))?;
-    Ok((id, if was_deleted { Put::Added } else { Put::Changed }))
+    Ok((id, if was_deleted { UpsertResult::Added } else { UpsertResult::Changed }))
 }
 
 fn insert(
     statements: &mut Statements<'_>,
-    slot: Slot,
+    slot: RecordLocation,
     record: &NewRecord,
     version: u64,
 ) -> Result<Option<i64>, StoreError> {
@@ -312,7 +319,7 @@ fn insert(
         record.hash,
         version,
         now,
-        record.deleted.then_some(now),
+        record.is_deleted.then_some(now),
     ))?;
     if inserted == 0 {
         return Ok(None);
@@ -343,19 +350,19 @@ fn delete(
     Ok(changed as u64)
 }
 
-fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError> {
-    let part = page.part.0;
-    match &page.place {
-        Place::Under(progress) => {
+fn store_checkpoint(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError> {
+    let part = page.partition.0;
+    match &page.checkpoint {
+        PageCheckpoint::InProgress(progress) => {
             let sql = "UPDATE parts SET progress = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((part, progress))?;
         }
-        Place::Backfill(progress) => {
+        PageCheckpoint::Backfill(progress) => {
             let sql = "UPDATE parts SET backfill = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((part, progress))?;
         }
-        Place::End { cursor, parent_version } => {
-            end_list(transaction, page.part, cursor.as_deref(), *parent_version, page.now)?;
+        PageCheckpoint::Complete { cursor, parent_version } => {
+            end_list(transaction, page.partition, cursor.as_deref(), *parent_version, page.now)?;
         }
     }
     Ok(())
@@ -364,7 +371,7 @@ fn place(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError
 /// Moves a part's cursor to where the next list begins.
 pub(super) fn end_list(
     transaction: &Transaction<'_>,
-    part: PartId,
+    part: PartitionId,
     cursor: Option<&str>,
     parent_version: Option<u64>,
     now: Timestamp,
@@ -385,7 +392,7 @@ fn stored(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
         key: row.get(1)?,
         json: row.get(2)?,
         version: row.get(3)?,
-        added: row.get(4)?,
+        added_version: row.get(4)?,
         first_seen_at: timestamp(row.get(5)?)?,
         changed_at: timestamp(row.get(6)?)?,
         deleted_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,

@@ -6,7 +6,7 @@ use crate::model::schedule::Schedule;
 use rusqlite::Row;
 
 use super::row::timestamp;
-use super::{Malformed, Store, StoreError};
+use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 
 /// The schedules of a store.
@@ -71,7 +71,7 @@ impl Schedules<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn correct(&self, schedule: &Schedule, next_at: Timestamp) -> Result<(), StoreError> {
+    pub fn set_next_at(&self, schedule: &Schedule, next_at: Timestamp) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE schedules SET next_at = ?4 WHERE stream = ?2 AND next_at = ?3 AND connection_id = \
                        (SELECT id FROM connections WHERE connector = ?1 AND account = ?5)";
@@ -88,7 +88,7 @@ impl Schedules<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn take(
+    pub fn claim(
         &self,
         connection: ConnectionId,
         stream: Option<&str>,
@@ -111,7 +111,7 @@ fn schedule(row: &Row<'_>) -> Result<Schedule, StoreError> {
     let account: String = row.get(1)?;
     let name = ConnectionName::new(&row.get::<_, String>(0)?, Some(account.as_str()).filter(|name| !name.is_empty()));
     Ok(Schedule {
-        connection: name.map_err(|_| Malformed::Name)?,
+        connection: name.map_err(|_| MalformedValue::Name)?,
         stream: Some(row.get::<_, String>(2)?).filter(|stream| !stream.is_empty()),
         rule: row.get(3)?,
         jitter_secs: row.get(4)?,

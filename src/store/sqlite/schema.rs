@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use super::{StoreError, migrations};
 
 /// Type and name of an object, and what defines it.
-type Objects = BTreeMap<(String, String), (String, Option<String>)>;
+type SchemaObjects = BTreeMap<(String, String), (String, Option<String>)>;
 
 /// Compares the schema with that of a new store of the same version.
 ///
@@ -34,15 +34,15 @@ pub(super) fn verify(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::ForeignSchema { kind: object.0.clone(), name: object.1.clone(), problem });
     }
     match expected.keys().find(|object| !found.contains_key(*object)) {
-        Some((kind, name)) => Err(StoreError::Check(format!("{kind} {name} is missing"))),
+        Some((kind, name)) => Err(StoreError::IntegrityCheck(format!("{kind} {name} is missing"))),
         None => Ok(()),
     }
 }
 
-fn objects(connection: &Connection) -> Result<Objects, StoreError> {
+fn objects(connection: &Connection) -> Result<SchemaObjects, StoreError> {
     let mut statement = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
     let mut rows = statement.query([])?;
-    let mut objects = Objects::new();
+    let mut objects = SchemaObjects::new();
     while let Some(row) = rows.next()? {
         let text = |index| -> Result<Option<String>, StoreError> {
             Ok(match row.get_ref(index)? {
@@ -54,7 +54,7 @@ fn objects(connection: &Connection) -> Result<Objects, StoreError> {
         let object = (text(0)?.unwrap_or_default(), text(1)?.unwrap_or_default());
         let definition = (text(2)?.unwrap_or_default(), text(3)?);
         if objects.insert(object.clone(), definition).is_some() {
-            return Err(StoreError::Check(format!("{} {} is there twice", object.0, object.1)));
+            return Err(StoreError::IntegrityCheck(format!("{} {} is there twice", object.0, object.1)));
         }
     }
     Ok(objects)
@@ -93,6 +93,6 @@ mod tests {
         }
         let connection = fresh();
         connection.execute_batch("DROP INDEX messages_age").unwrap();
-        assert!(matches!(verify(&connection).unwrap_err(), StoreError::Check(_)));
+        assert!(matches!(verify(&connection).unwrap_err(), StoreError::IntegrityCheck(_)));
     }
 }

@@ -21,14 +21,14 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
 
-use super::open::Key;
+use super::open::StoreKey;
 
 /// The number, little-endian, and HMAC-SHA256 of it.
 const LENGTH: usize = 8 + 32;
 
 /// What a note says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Noted {
+pub(super) enum SequenceReading {
     Absent,
     Number(u64),
     /// It was not written with this store's key.
@@ -37,7 +37,7 @@ pub(super) enum Noted {
 
 /// Why nobody can say whether the store has lost writes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Doubt {
+pub enum IntegrityWarning {
     #[error("{} is missing, so integ cannot tell whether the store lost its last writes", .0.display())]
     Missing(PathBuf),
     #[error("{} was not written with the key of this store, so integ cannot tell whether the store is an older copy", .0.display())]
@@ -46,7 +46,7 @@ pub enum Doubt {
 
 /// The notes of one store.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct SequenceFiles {
     inner: PathBuf,
     outer: Option<PathBuf>,
     mac: Hmac<Sha256>,
@@ -54,8 +54,8 @@ pub(super) struct Notes {
     written: AtomicU64,
 }
 
-impl Notes {
-    pub(super) fn new(inner: PathBuf, key: &Key) -> Self {
+impl SequenceFiles {
+    pub(super) fn new(inner: PathBuf, key: &StoreKey) -> Self {
         let derived = mac(key.hex().as_bytes()).chain_update(b"integ: sequence").finalize().into_bytes();
         Self { inner, outer: None, mac: mac(&derived), written: AtomicU64::new(0) }
     }
@@ -66,12 +66,12 @@ impl Notes {
         self
     }
 
-    pub(super) fn inner(&self) -> io::Result<Noted> {
+    pub(super) fn inner(&self) -> io::Result<SequenceReading> {
         self.read(&self.inner)
     }
 
-    pub(super) fn outer(&self) -> io::Result<Noted> {
-        self.outer.as_deref().map_or(Ok(Noted::Absent), |outer| self.read(outer))
+    pub(super) fn outer(&self) -> io::Result<SequenceReading> {
+        self.outer.as_deref().map_or(Ok(SequenceReading::Absent), |outer| self.read(outer))
     }
 
     /// Notes a committed write. What goes wrong here is left: the write is committed, and the next one notes more.
@@ -88,11 +88,11 @@ impl Notes {
         Ok(())
     }
 
-    pub(super) fn doubt(&self, noted: Noted, outer: Noted) -> Option<Doubt> {
+    pub(super) fn doubt(&self, noted: SequenceReading, outer: SequenceReading) -> Option<IntegrityWarning> {
         match (noted, outer, &self.outer) {
-            (Noted::Absent, ..) => Some(Doubt::Missing(self.inner.clone())),
-            (Noted::Forged, ..) => Some(Doubt::Forged(self.inner.clone())),
-            (_, Noted::Forged, Some(outer)) => Some(Doubt::Forged(outer.clone())),
+            (SequenceReading::Absent, ..) => Some(IntegrityWarning::Missing(self.inner.clone())),
+            (SequenceReading::Forged, ..) => Some(IntegrityWarning::Forged(self.inner.clone())),
+            (_, SequenceReading::Forged, Some(outer)) => Some(IntegrityWarning::Forged(outer.clone())),
             _ => None,
         }
     }
@@ -106,23 +106,23 @@ impl Notes {
         text
     }
 
-    fn parse(&self, bytes: &[u8]) -> Noted {
-        let Some((number, tag)) = bytes.split_first_chunk::<8>() else { return Noted::Forged };
+    fn parse(&self, bytes: &[u8]) -> SequenceReading {
+        let Some((number, tag)) = bytes.split_first_chunk::<8>() else { return SequenceReading::Forged };
         match self.mac.clone().chain_update(number).verify_slice(tag) {
-            Ok(()) => Noted::Number(u64::from_le_bytes(*number)),
-            Err(_) => Noted::Forged,
+            Ok(()) => SequenceReading::Number(u64::from_le_bytes(*number)),
+            Err(_) => SequenceReading::Forged,
         }
     }
 
     /// Reads without a lock, and with one only if what was read is half of two notes.
-    fn read(&self, path: &Path) -> io::Result<Noted> {
-        let mut file = match open(path, Rights::Read) {
+    fn read(&self, path: &Path) -> io::Result<SequenceReading> {
+        let mut file = match open(path, OpenMode::Read) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Noted::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SequenceReading::Absent),
             Err(error) => return Err(error),
         };
         match self.parse(&contents(&mut file)?) {
-            Noted::Forged => {}
+            SequenceReading::Forged => {}
             noted => return Ok(noted),
         }
         patiently(|| file.try_lock_shared())?;
@@ -131,10 +131,10 @@ impl Notes {
 
     /// A note that is missing or forged is left so, for the user to hear of it until it is accepted.
     fn raise(&self, path: &Path, sequence: u64) -> io::Result<()> {
-        let mut file = open(path, Rights::Write)?;
+        let mut file = open(path, OpenMode::Write)?;
         // Held for two system calls, unless its holder was stopped: then the note is left to the next write.
         patiently(|| file.try_lock())?;
-        if let Noted::Number(noted) = self.parse(&contents(&mut file)?)
+        if let SequenceReading::Number(noted) = self.parse(&contents(&mut file)?)
             && noted < sequence
         {
             file.seek(SeekFrom::Start(0))?;
@@ -144,12 +144,12 @@ impl Notes {
     }
 }
 
-impl Drop for Notes {
+impl Drop for SequenceFiles {
     fn drop(&mut self) {
         let written = self.written.load(Ordering::Relaxed);
         if let (Some(outer), 1..) = (&self.outer, written) {
             let _ = match self.read(outer) {
-                Ok(Noted::Absent) => crate::files::write_atomic(outer, &self.text(written)),
+                Ok(SequenceReading::Absent) => crate::files::write_atomic(outer, &self.text(written)),
                 _ => self.raise(outer, written),
             };
         }
@@ -169,15 +169,15 @@ fn contents(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rights {
+enum OpenMode {
     Read,
     Write,
 }
 
 /// Opens no link, and waits for no other end of a pipe.
-fn open(path: &Path, rights: Rights) -> io::Result<File> {
+fn open(path: &Path, rights: OpenMode) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(rights == Rights::Write);
+    options.read(true).write(rights == OpenMode::Write);
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;
@@ -210,23 +210,29 @@ mod tests {
     fn a_note_is_never_lowered_and_only_the_stores_key_writes_one() {
         let folder = tempfile::tempdir().unwrap();
         let (inner, outer) = (folder.path().join("sequence"), folder.path().join(".outer"));
-        let key = Key::random();
-        let notes = || Notes::new(inner.clone(), &key).and_outer(outer.clone());
-        assert_eq!(notes().inner().unwrap(), Noted::Absent);
+        let key = StoreKey::random();
+        let notes = || SequenceFiles::new(inner.clone(), &key).and_outer(outer.clone());
+        assert_eq!(notes().inner().unwrap(), SequenceReading::Absent);
         notes().set(0).unwrap();
         let writing = notes();
         writing.note(7);
         writing.note(3);
-        assert_eq!((writing.inner().unwrap(), writing.outer().unwrap()), (Noted::Number(7), Noted::Number(0)));
+        assert_eq!(
+            (writing.inner().unwrap(), writing.outer().unwrap()),
+            (SequenceReading::Number(7), SequenceReading::Number(0))
+        );
         drop(writing);
-        assert_eq!(notes().outer().unwrap(), Noted::Number(7));
-        assert_eq!(Notes::new(inner.clone(), &Key::random()).inner().unwrap(), Noted::Forged);
+        assert_eq!(notes().outer().unwrap(), SequenceReading::Number(7));
+        assert_eq!(SequenceFiles::new(inner.clone(), &StoreKey::random()).inner().unwrap(), SequenceReading::Forged);
         for forged in [b"abc".as_slice(), &[0xff; 8], &[0xff; LENGTH], &[0; LENGTH + 1], b""] {
             std::fs::write(&inner, forged).unwrap();
             notes().note(9);
-            assert_eq!(notes().inner().unwrap(), Noted::Forged, "{forged:?}");
+            assert_eq!(notes().inner().unwrap(), SequenceReading::Forged, "{forged:?}");
         }
         notes().set(2).unwrap();
-        assert_eq!((notes().inner().unwrap(), notes().outer().unwrap()), (Noted::Number(2), Noted::Number(2)));
+        assert_eq!(
+            (notes().inner().unwrap(), notes().outer().unwrap()),
+            (SequenceReading::Number(2), SequenceReading::Number(2))
+        );
     }
 }

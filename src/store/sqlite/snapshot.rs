@@ -14,8 +14,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Transaction, params_from_iter};
 use zeroize::Zeroizing;
 
-use super::copy::{first_line, sound};
-use super::open::{Key, keyed, limit_lengths};
+use super::export::{check_integrity, first_line};
+use super::open::{StoreKey, keyed, limit_lengths};
 use super::{StoreError, meta, migrations, schema};
 use crate::clock::Timestamp;
 
@@ -34,8 +34,8 @@ pub struct Snapshot {
 
 /// What a backup holds, for the user to see before and after: above all where tokens and events would be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    pub connections: Vec<RestoredConnection>,
+pub struct BackupContents {
+    pub connections: Vec<BackupConnection>,
     pub apps: u64,
     /// URLs that events are sent to.
     pub endpoints: Vec<String>,
@@ -47,7 +47,7 @@ pub struct Restored {
 
 /// A connection of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoredConnection {
+pub struct BackupConnection {
     pub name: String,
     pub mode: String,
     /// What takes the place of the connector's hosts.
@@ -60,29 +60,29 @@ impl Snapshot {
     /// Opens and checks the bytes of a plain SQLite file.
     ///
     /// # Errors
-    /// [`StoreError::Check`] unless it is a sound store, [`StoreError::ForeignSchema`] if it holds anything that integ
+    /// [`StoreError::IntegrityCheck`] unless it is a sound store, [`StoreError::ForeignSchema`] if it holds anything that integ
     /// does not make, [`StoreError::Newer`].
     pub fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         Self::open(bytes).map_err(damage)
     }
 
     fn open(bytes: &[u8]) -> Result<Self, StoreError> {
-        let no_store = || StoreError::Check("the backup does not hold a store".to_owned());
+        let no_store = || StoreError::IntegrityCheck("the backup does not hold a store".to_owned());
         if !bytes.starts_with(FILE_MAGIC) {
             return Err(no_store());
         }
         let mut source = Connection::open_in_memory()?;
         source.deserialize_read_exact("main", bytes, bytes.len(), true)?;
-        distrust(&source)?;
+        harden(&source)?;
         let version = migrations::version(&source).map_err(|_| no_store())?;
         if version == 0 {
             return Err(no_store());
         }
         schema::verify(&source)?;
-        sound(&source)?;
+        check_integrity(&source)?;
         let (sequence, _) = meta::identify(&source).map_err(|_| no_store())?;
         if sequence > LARGEST_COUNTER.unsigned_abs() {
-            return Err(StoreError::Check("its count of writes is out of range".to_owned()));
+            return Err(StoreError::IntegrityCheck("its count of writes is out of range".to_owned()));
         }
         Ok(Self { source, version })
     }
@@ -91,7 +91,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn contents(&self) -> Result<Restored, StoreError> {
+    pub fn contents(&self) -> Result<BackupContents, StoreError> {
         contents(&self.source).map_err(damage)
     }
 
@@ -99,18 +99,24 @@ impl Snapshot {
     /// keyring, and counts its writes on from `sequence` at least.
     ///
     /// # Errors
-    /// [`StoreError::Check`] for a row that does not fit; a half-made file may be left.
+    /// [`StoreError::IntegrityCheck`] for a row that does not fit; a half-made file may be left.
     pub fn restore(
         &self,
         path: &Path,
-        key: &Key,
+        key: &StoreKey,
         sequence: u64,
         now: Timestamp,
-    ) -> Result<(Restored, u64), StoreError> {
+    ) -> Result<(BackupContents, u64), StoreError> {
         self.copy(path, key, sequence, now).map_err(damage)
     }
 
-    fn copy(&self, path: &Path, key: &Key, sequence: u64, now: Timestamp) -> Result<(Restored, u64), StoreError> {
+    fn copy(
+        &self,
+        path: &Path,
+        key: &StoreKey,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<(BackupContents, u64), StoreError> {
         crate::files::create_private(path)?;
         let mut target = keyed(path, key)?;
         target.pragma_update(None, "journal_mode", "WAL")?;
@@ -128,7 +134,7 @@ impl Snapshot {
             target.query_row(set, (meta::new_vault_id(), now.as_second(), sequence), |row| row.get::<_, u64>(0))?;
         let restored = contents(&target)?;
         if let Some(table) = first_line(&target, "PRAGMA foreign_key_check")? {
-            return Err(StoreError::Check(format!("a row of {table} refers to one that is missing")));
+            return Err(StoreError::IntegrityCheck(format!("a row of {table} refers to one that is missing")));
         }
         target.close().map_err(|(_, error)| error)?;
         Ok((restored, sequence))
@@ -152,7 +158,7 @@ impl Snapshot {
                     .iter()
                     .any(|value| matches!(value, ValueRef::Text(text) if std::str::from_utf8(text).is_err()))
                 {
-                    return Err(StoreError::Check(format!("a text of {table} is not UTF-8")));
+                    return Err(StoreError::IntegrityCheck(format!("a text of {table} is not UTF-8")));
                 }
                 let values = values.into_iter().map(rusqlite::types::ToSqlOutput::Borrowed);
                 insert.execute(params_from_iter(values)).map_err(|error| misfit(table, error))?;
@@ -166,10 +172,10 @@ impl Snapshot {
         let mut select = self.source.prepare("SELECT name, seq FROM sqlite_sequence")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let out_of_range = |_| StoreError::Check("a counter is not a number".to_owned());
+            let out_of_range = |_| StoreError::IntegrityCheck("a counter is not a number".to_owned());
             let (name, counter): (String, i64) = (row.get(0).map_err(out_of_range)?, row.get(1).map_err(out_of_range)?);
             if !tables.contains(&name) {
-                return Err(StoreError::Check("a counter is of no table".to_owned()));
+                return Err(StoreError::IntegrityCheck("a counter is of no table".to_owned()));
             }
             let raise = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
             if target.execute(raise, (&name, counter))? == 0 {
@@ -179,13 +185,13 @@ impl Snapshot {
         let outside = "SELECT count(*) FROM sqlite_sequence WHERE seq NOT BETWEEN 0 AND ?1";
         match target.query_row(outside, [LARGEST_COUNTER], |row| row.get(0))? {
             0_u32 => Ok(()),
-            _ => Err(StoreError::Check("a counter is out of range".to_owned())),
+            _ => Err(StoreError::IntegrityCheck("a counter is out of range".to_owned())),
         }
     }
 }
 
 /// Switches off what a schema or a damaged page could make SQLite do.
-fn distrust(source: &Connection) -> Result<(), StoreError> {
+fn harden(source: &Connection) -> Result<(), StoreError> {
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -209,14 +215,14 @@ fn distrust(source: &Connection) -> Result<(), StoreError> {
     Ok(source.execute_batch("PRAGMA cell_size_check = ON; PRAGMA query_only = ON")?)
 }
 
-fn contents(connection: &Connection) -> Result<Restored, StoreError> {
+fn contents(connection: &Connection) -> Result<BackupContents, StoreError> {
     let mut statement =
         connection.prepare("SELECT connector, account, mode, origin, params FROM connections ORDER BY 1, 2")?;
     let mut rows = statement.query([])?;
     let mut connections = Vec::new();
     while let Some(row) = rows.next()? {
         let (connector, account): (String, String) = (row.get(0)?, row.get(1)?);
-        connections.push(RestoredConnection {
+        connections.push(BackupConnection {
             name: if account.is_empty() { connector } else { format!("{connector}@{account}") },
             mode: row.get(2)?,
             origin: row.get(3)?,
@@ -224,7 +230,7 @@ fn contents(connection: &Connection) -> Result<Restored, StoreError> {
         });
     }
     let urls = |sql: &str| names(connection, sql, "");
-    Ok(Restored {
+    Ok(BackupContents {
         connections,
         apps: connection.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))?,
         endpoints: urls("SELECT url FROM endpoints ORDER BY 1")?,
@@ -254,7 +260,7 @@ fn misfit(table: &str, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(
             rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch | rusqlite::ErrorCode::TooBig,
-        ) => StoreError::Check(format!("a row of {table} does not fit: {error}")),
+        ) => StoreError::IntegrityCheck(format!("a row of {table} does not fit: {error}")),
         _ => error.into(),
     }
 }

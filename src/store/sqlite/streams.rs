@@ -2,7 +2,7 @@
 
 use crate::model::connection::ConnectionId;
 use crate::model::record::RecordId;
-use crate::model::stream::{FormerCursor, Given, Part, PartId, StoredStream, StreamId};
+use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 use crate::clock::Timestamp;
 
 /// Former cursors that are kept of each part.
-const MOST_HISTORY: u32 = 20;
+const MAX_CURSOR_HISTORY: u32 = 20;
 
 /// The streams of a store.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,8 @@ impl Streams<'_> {
             transaction.execute(sql, (connection.0, name))?;
             Ok(())
         })?;
-        self.find(connection, name)?.ok_or_else(|| StoreError::Check(format!("the stream {name} was not kept")))
+        self.find(connection, name)?
+            .ok_or_else(|| StoreError::IntegrityCheck(format!("the stream {name} was not kept")))
     }
 
     /// # Errors
@@ -58,7 +59,7 @@ impl Streams<'_> {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn set_params(&self, stream: StreamId, params: &Given) -> Result<(), StoreError> {
+    pub fn set_params(&self, stream: StreamId, params: &StreamParams) -> Result<(), StoreError> {
         let params = to_json(params)?;
         self.0.write(|transaction| {
             transaction.execute("UPDATE streams SET params = ?2 WHERE id = ?1", (stream.0, params))?;
@@ -70,7 +71,12 @@ impl Streams<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn part(&self, stream: StreamId, given: &Given, parent: Option<RecordId>) -> Result<Part, StoreError> {
+    pub fn ensure_partition(
+        &self,
+        stream: StreamId,
+        given: &StreamParams,
+        parent: Option<RecordId>,
+    ) -> Result<Partition, StoreError> {
         let json = to_json(given)?;
         let find = || {
             self.0.read(|sqlite| {
@@ -93,12 +99,12 @@ impl Streams<'_> {
             Ok(())
         })?;
         let found = find()?.map(|(part, _)| part);
-        found.ok_or_else(|| StoreError::Check("a part of a stream was not kept".to_owned()))
+        found.ok_or_else(|| StoreError::IntegrityCheck("a part of a stream was not kept".to_owned()))
     }
 
     /// # Errors
     /// [`StoreError`].
-    pub fn parts(&self, stream: StreamId) -> Result<Vec<Part>, StoreError> {
+    pub fn partitions(&self, stream: StreamId) -> Result<Vec<Partition>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT id, given, parent_version, cursor, progress, backfill, synced_at FROM parts \
                        WHERE stream_id = ?1 ORDER BY id";
@@ -116,7 +122,7 @@ impl Streams<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_cursor(&self, part: PartId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
+    pub fn set_cursor(&self, part: PartitionId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             keep_history(transaction, part, now)?;
             let sql = "UPDATE parts SET cursor = ?2, progress = NULL, parent_version = NULL WHERE id = ?1";
@@ -130,7 +136,7 @@ impl Streams<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn history(&self, part: PartId) -> Result<Vec<FormerCursor>, StoreError> {
+    pub fn cursor_history(&self, part: PartitionId) -> Result<Vec<FormerCursor>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT cursor, replaced_at FROM cursor_history WHERE part_id = ?1 ORDER BY id DESC";
             let mut statement = sqlite.prepare_cached(sql)?;
@@ -161,7 +167,7 @@ impl Streams<'_> {
 /// Notes the present cursor among the former ones.
 pub(super) fn keep_history(
     transaction: &rusqlite::Transaction<'_>,
-    part: PartId,
+    part: PartitionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql =
@@ -169,18 +175,18 @@ pub(super) fn keep_history(
     transaction.prepare_cached(sql)?.execute((part.0, now.as_second()))?;
     let sql = "DELETE FROM cursor_history WHERE part_id = ?1 AND id NOT IN \
                (SELECT id FROM cursor_history WHERE part_id = ?1 ORDER BY id DESC LIMIT ?2)";
-    transaction.prepare_cached(sql)?.execute((part.0, MOST_HISTORY))?;
+    transaction.prepare_cached(sql)?.execute((part.0, MAX_CURSOR_HISTORY))?;
     Ok(())
 }
 
-fn part(row: &Row<'_>) -> Result<Part, StoreError> {
-    Ok(Part {
-        id: PartId(row.get(0)?),
-        given: from_json(&row.get::<_, String>(1)?)?,
+fn part(row: &Row<'_>) -> Result<Partition, StoreError> {
+    Ok(Partition {
+        id: PartitionId(row.get(0)?),
+        params: from_json(&row.get::<_, String>(1)?)?,
         parent_version: row.get(2)?,
         cursor: row.get(3)?,
-        progress: row.get(4)?,
-        backfill: row.get(5)?,
+        checkpoint: row.get(4)?,
+        backfill_checkpoint: row.get(5)?,
         synced_at: row.get::<_, Option<i64>>(6)?.map(timestamp).transpose()?,
     })
 }

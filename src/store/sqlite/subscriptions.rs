@@ -2,14 +2,14 @@
 
 use crate::model::connection::ConnectionId;
 use crate::model::name::ConnectionName;
-use crate::model::subscription::{Made, Subscription, SubscriptionId, Wanted};
+use crate::model::subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult};
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::changes::Subject;
-use super::row::{from_json, timestamp, to_json, word};
-use super::{Malformed, Store, StoreError};
+use super::row::{from_json, parse_word, timestamp, to_json};
+use super::transitions::ConnectionRef;
+use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 
 /// The subscriptions of a store.
@@ -59,7 +59,7 @@ impl Subscriptions<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn intend(&self, wanted: &Wanted, now: Timestamp) -> Result<SubscriptionId, StoreError> {
+    pub fn begin(&self, wanted: &SubscriptionRequest, now: Timestamp) -> Result<SubscriptionId, StoreError> {
         self.0.write(|transaction| {
             let sql = "INSERT INTO subscriptions (connection_id, status, url, events, given, nonce, created_at, renewed_at) \
                        VALUES (?1, 'asking', ?2, ?3, ?4, ?5, ?6, ?6)";
@@ -69,8 +69,8 @@ impl Subscriptions<'_> {
                     wanted.connection.0,
                     &wanted.url,
                     to_json(&wanted.events)?,
-                    to_json(&wanted.given)?,
-                    &wanted.nonce,
+                    to_json(&wanted.params)?,
+                    &wanted.idempotency_key,
                     now.as_second(),
                 ),
             )?;
@@ -83,23 +83,23 @@ impl Subscriptions<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn made(
+    pub fn activate(
         &self,
         subscription: &Subscription,
-        made: &Made,
+        made: &SubscriptionResult,
         params: &BTreeMap<String, String>,
         replaces: Option<SubscriptionId>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let connection = subscription.wanted.connection;
-        self.0.write_noting(Subject::Id(connection), |transaction| {
+        let connection = subscription.request.connection;
+        self.0.write_tracked(ConnectionRef::Id(connection), |transaction| {
             let sql = "UPDATE subscriptions SET status = 'active', kept = ?2, secret = coalesce(?3, secret), \
                        expires_at = ?4, renewed_at = ?5, failures = 0, last_error = NULL WHERE id = ?1";
             transaction.execute(
                 sql,
                 (
                     subscription.id.0,
-                    to_json(&made.kept)?,
+                    to_json(&made.metadata)?,
                     made.secret.as_ref().map(|secret| secret.expose().as_str()),
                     made.expires_at.map(Timestamp::as_second),
                     now.as_second(),
@@ -120,8 +120,8 @@ impl Subscriptions<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn failed(&self, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+    pub fn record_failure(&self, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
             let sql = "UPDATE subscriptions SET failures = failures + 1, last_error = ?2, tried_at = ?3 WHERE id = ?1";
             transaction.execute(sql, (subscription.id.0, why, now.as_second()))?;
             Ok(())
@@ -132,8 +132,8 @@ impl Subscriptions<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn end(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+    pub fn mark_deleting(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
             let sql = "UPDATE subscriptions SET status = 'ending', failures = 0, last_error = NULL WHERE id = ?1";
             transaction.execute(sql, [subscription.id.0])?;
             Ok(())
@@ -142,8 +142,8 @@ impl Subscriptions<'_> {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn forget(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.write_noting(Subject::Id(subscription.wanted.connection), |transaction| {
+    pub fn delete(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
             transaction.execute("DELETE FROM subscriptions WHERE id = ?1", [subscription.id.0])?;
             Ok(())
         })
@@ -164,21 +164,21 @@ fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
     let name = ConnectionName::new(&row.get::<_, String>(2)?, Some(account.as_str()).filter(|name| !name.is_empty()));
     Ok(Subscription {
         id: SubscriptionId(row.get(0)?),
-        name: name.map_err(|_| Malformed::Name)?,
-        state: word(&row.get::<_, String>(4)?)?,
-        wanted: Wanted {
+        name: name.map_err(|_| MalformedValue::Name)?,
+        status: parse_word(&row.get::<_, String>(4)?)?,
+        request: SubscriptionRequest {
             connection: ConnectionId(row.get(1)?),
             url: row.get(5)?,
             events: from_json(&row.get::<_, String>(6)?)?,
-            given: from_json(&row.get::<_, String>(7)?)?,
-            nonce: row.get(8)?,
+            params: from_json(&row.get::<_, String>(7)?)?,
+            idempotency_key: row.get(8)?,
         },
-        kept: from_json(&row.get::<_, String>(9)?)?,
+        metadata: from_json(&row.get::<_, String>(9)?)?,
         created_at: timestamp(row.get(10)?)?,
         renewed_at: timestamp(row.get(11)?)?,
         expires_at: row.get::<_, Option<i64>>(12)?.map(timestamp).transpose()?,
         failures: row.get(13)?,
         last_error: row.get(14)?,
-        tried_at: row.get::<_, Option<i64>>(15)?.map(timestamp).transpose()?,
+        last_failed_at: row.get::<_, Option<i64>>(15)?.map(timestamp).transpose()?,
     })
 }

@@ -1,18 +1,18 @@
 //! What is gone: what a full list did not meet, and what was listed for records that are gone.
 
 use crate::model::job::JobId;
-use crate::model::record::{Counts, FullList, Sweep, Traffic};
-use crate::model::stream::{PartId, StreamId};
+use crate::model::record::{CompletedList, RecordCounts, SweepResult, Traffic};
+use crate::model::stream::{PartitionId, StreamId};
 use rusqlite::{Connection, Transaction};
 
 use super::StoreError;
-use super::ids::{Bits, unpack};
+use super::id_set::{IdSet, unpack};
 use super::jobs::progress;
 use super::records::{Records, end_list, next_version};
 use crate::clock::Timestamp;
 
 /// Streams of so many records are swept whatever it takes.
-const MOST_UNASKED: u64 = 20;
+const UNGUARDED_RECORDS: u64 = 20;
 
 impl Records<'_> {
     /// Ends full lists of some parts of a stream: what was not met in them is gone, and so is all that was listed for
@@ -27,30 +27,30 @@ impl Records<'_> {
         &self,
         job: JobId,
         stream: StreamId,
-        listed: &[FullList],
+        listed: &[CompletedList],
         limit: Option<u64>,
         now: Timestamp,
-    ) -> Result<Sweep, StoreError> {
+    ) -> Result<SweepResult, StoreError> {
         if listed.is_empty() && self.0.read(|sqlite| Ok(orphans(sqlite, stream)?.is_empty()))? {
-            return Ok(Sweep::Done { deleted: 0 });
+            return Ok(SweepResult::Done { deleted: 0 });
         }
         self.0.write(|transaction| {
             let known = known(transaction, stream, listed)?;
             transaction.execute_batch("SAVEPOINT sweep")?;
-            let deleted = take(transaction, stream, listed, now)?;
+            let deleted = tombstone_missing(transaction, stream, listed, now)?;
             let before = limit.unwrap_or_default();
             let (taken, all) = (deleted + before, known + before);
-            if limit.is_some() && all > MOST_UNASKED && deleted > 0 && taken * 2 > all {
+            if limit.is_some() && all > UNGUARDED_RECORDS && deleted > 0 && taken * 2 > all {
                 transaction.execute_batch("ROLLBACK TO sweep; RELEASE sweep")?;
                 for read in listed {
-                    forget(transaction, read.part)?;
+                    forget(transaction, read.partition)?;
                 }
-                return Ok(Sweep::Held { missing: taken, known: all });
+                return Ok(SweepResult::Blocked { missing: taken, known: all });
             }
             transaction.execute_batch("RELEASE sweep")?;
-            let counts = Counts { deleted, ..Counts::default() };
+            let counts = RecordCounts { deleted, ..RecordCounts::default() };
             progress(transaction, job, counts, Traffic::default())?;
-            Ok(Sweep::Done { deleted })
+            Ok(SweepResult::Done { deleted })
         })
     }
 
@@ -58,7 +58,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn forget_list(&self, part: PartId) -> Result<(), StoreError> {
+    pub fn reset_list(&self, part: PartitionId) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             forget(transaction, part)?;
             transaction.execute("UPDATE parts SET backfill = NULL WHERE id = ?1", [part.0])?;
@@ -71,7 +71,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn begin_list(&self, part: PartId) -> Result<u64, StoreError> {
+    pub fn begin_list(&self, part: PartitionId) -> Result<u64, StoreError> {
         let (begun, met_before): (u64, bool) = self.0.read(|sqlite| {
             let sql = "SELECT sequence, EXISTS (SELECT 1 FROM sightings WHERE part_id = ?1) FROM meta";
             Ok(sqlite.prepare_cached(sql)?.query_row([part.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
@@ -87,14 +87,14 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn misses_any(&self, read: &FullList) -> Result<bool, StoreError> {
+    pub fn has_missing(&self, read: &CompletedList) -> Result<bool, StoreError> {
         self.0.read(|sqlite| Ok(!missing(sqlite, read)?.is_empty()))
     }
 }
 
 /// The records of a stream that were there before any of these lists began.
-fn known(sqlite: &Connection, stream: StreamId, listed: &[FullList]) -> Result<u64, StoreError> {
-    let begun = listed.iter().map(|read| read.begun).max().unwrap_or(u64::MAX);
+fn known(sqlite: &Connection, stream: StreamId, listed: &[CompletedList]) -> Result<u64, StoreError> {
+    let begun = listed.iter().map(|read| read.start_version).max().unwrap_or(u64::MAX);
     let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL AND added <= ?2";
     let begun = i64::try_from(begun).unwrap_or(i64::MAX);
     Ok(sqlite.prepare_cached(sql)?.query_row((stream.0, begun), |row| row.get(0))?)
@@ -102,17 +102,17 @@ fn known(sqlite: &Connection, stream: StreamId, listed: &[FullList]) -> Result<u
 
 /// Marks as gone what is missing from full lists, with all that was listed for it, and moves their cursors. The number of
 /// records that are gone by it.
-fn take(
+fn tombstone_missing(
     transaction: &Transaction<'_>,
     stream: StreamId,
-    listed: &[FullList],
+    listed: &[CompletedList],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let version = next_version(transaction)?;
     let mut gone = 0;
     for read in listed {
-        gone += bury(transaction, read, version, now)?;
-        end_list(transaction, read.part, read.cursor.as_deref(), read.parent_version, now)?;
+        gone += tombstone(transaction, read, version, now)?;
+        end_list(transaction, read.partition, read.cursor.as_deref(), read.parent_version, now)?;
     }
     // What is gone may itself have had lists, and so on down a tree.
     loop {
@@ -121,8 +121,8 @@ fn take(
             return Ok(gone);
         }
         for part in orphans {
-            let all = FullList { part, begun: u64::MAX, cursor: None, parent_version: None };
-            gone += bury(transaction, &all, version, now)?;
+            let all = CompletedList { partition: part, start_version: u64::MAX, cursor: None, parent_version: None };
+            gone += tombstone(transaction, &all, version, now)?;
             // The list of one that comes back is read from its beginning: nothing of it is there any more.
             let sql = "UPDATE parts SET progress = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute([part.0])?;
@@ -130,42 +130,42 @@ fn take(
     }
 }
 
-fn forget(transaction: &Transaction<'_>, part: PartId) -> Result<(), StoreError> {
+fn forget(transaction: &Transaction<'_>, part: PartitionId) -> Result<(), StoreError> {
     transaction.execute("UPDATE parts SET progress = NULL WHERE id = ?1", [part.0])?;
     transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
     Ok(())
 }
 
 /// The parts of records that are gone, as long as anything is left of them.
-fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartId>, StoreError> {
+fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, StoreError> {
     let sql = "SELECT p.id FROM parts p JOIN records r ON r.id = p.parent_id \
                WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.progress IS NOT NULL \
                OR p.parent_version IS NOT NULL \
                OR EXISTS (SELECT 1 FROM records x WHERE x.part_id = p.id AND x.deleted_at IS NULL))";
     let mut statement = sqlite.prepare_cached(sql)?;
-    let ids = statement.query_map([stream.0], |row| Ok(PartId(row.get(0)?)))?;
+    let ids = statement.query_map([stream.0], |row| Ok(PartitionId(row.get(0)?)))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
 /// Marks what a full list of a part did not meet as gone, and forgets what it met.
-fn bury(transaction: &Connection, read: &FullList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
+fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
     let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
     let mut update = transaction.prepare_cached(sql)?;
     for id in &missing {
         update.execute((id, version, now.as_second()))?;
     }
-    transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([read.part.0])?;
+    transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([read.partition.0])?;
     Ok(missing.len() as u64)
 }
 
 /// What is known of a part and was not met in a list of it.
-fn missing(sqlite: &Connection, read: &FullList) -> Result<Vec<i64>, StoreError> {
-    let met = met(sqlite, read.part)?;
+fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreError> {
+    let met = seen_ids(sqlite, read.partition)?;
     let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL AND version <= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
     // SQLite's integers end where i64's do.
-    let mut rows = statement.query((read.part.0, i64::try_from(read.begun).unwrap_or(i64::MAX)))?;
+    let mut rows = statement.query((read.partition.0, i64::try_from(read.start_version).unwrap_or(i64::MAX)))?;
     let mut missing = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
@@ -176,10 +176,10 @@ fn missing(sqlite: &Connection, read: &FullList) -> Result<Vec<i64>, StoreError>
     Ok(missing)
 }
 
-fn met(sqlite: &Connection, part: PartId) -> Result<Bits, StoreError> {
+fn seen_ids(sqlite: &Connection, part: PartitionId) -> Result<IdSet, StoreError> {
     let mut statement = sqlite.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
     let mut rows = statement.query([part.0])?;
-    let mut met = Bits::default();
+    let mut met = IdSet::default();
     while let Some(row) = rows.next()? {
         unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| met.add(id));
     }

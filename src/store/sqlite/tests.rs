@@ -10,25 +10,26 @@ use url::Url;
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
-use crate::model::app::App;
-use crate::model::connection::{Finding, NewConnection};
+use crate::model::app::OAuthApp;
+use crate::model::connection::{CheckRecord, NewConnection};
 use crate::model::delivery::DeliveryFilter;
-use crate::model::endpoint::{Endpoint, Policy, Rules};
-use crate::model::grant::{Place, Presented, Written};
+use crate::model::endpoint::{BackoffPolicy, DeliveryPolicy, Endpoint};
+use crate::model::grant::{GrantWriteResult, RefreshAttempt, SecretStorage};
 use crate::model::message::Message;
 use crate::model::{
-    Account, Check, Client, ConnectionId, ConnectionName, Expiry, Grant, Mode, Renewal, Standing, Transition,
+    Account, Check, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus,
+    RefreshMethod, Transition,
 };
 use crate::secret::Secret;
 
 struct Fixture {
     folder: TempDir,
-    key: Key,
+    key: StoreKey,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self { folder: tempfile::tempdir().unwrap(), key: Key::random() };
+        let fixture = Self { folder: tempfile::tempdir().unwrap(), key: StoreKey::random() };
         Store::create(&fixture.path(), &fixture.key, at(0)).unwrap();
         fixture
     }
@@ -38,7 +39,7 @@ impl Fixture {
     }
 
     fn open(&self) -> Store {
-        Store::open(&self.path(), &self.key, LostWrites::Refuse).unwrap()
+        Store::open(&self.path(), &self.key, LostWritesPolicy::Refuse).unwrap()
     }
 }
 
@@ -53,7 +54,7 @@ fn name(text: &str) -> ConnectionName {
 fn new_connection(text: &str) -> NewConnection {
     NewConnection {
         name: name(text),
-        mode: Mode::Live,
+        mode: ConnectionMode::Live,
         auth: "oauth2".to_owned(),
         origin: Some(Url::parse("http://127.0.0.1:9/x").unwrap()),
         params: BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]),
@@ -70,19 +71,22 @@ fn grant(token: &str) -> Grant {
         access_token: Secret::from(token),
         refresh_token: Some(Secret::from("refresh \"quoted\"\n")),
         fields: BTreeMap::from([("user_token".to_owned(), Secret::from("xoxp"))]),
-        client: Some(Client { id: "client".to_owned(), secret: Some(Secret::from("shh")) }),
+        client: Some(ClientCredentials { id: "client".to_owned(), secret: Some(Secret::from("shh")) }),
         issued_at: at(10),
         expires_at: Some(at(3610)),
         refresh_expires_at: Some(at(90_000)),
-        renewal: Renewal::RefreshToken,
+        renewal: RefreshMethod::RefreshToken,
     }
 }
 
 #[test]
 fn a_connection_and_its_grant_come_back_as_they_were() {
     let fixture = Fixture::new();
-    let made =
-        fixture.open().connections().connect(&new_connection("slack@work"), &grant("xoxb"), Place::Store).unwrap();
+    let made = fixture
+        .open()
+        .connections()
+        .connect(&new_connection("slack@work"), &grant("xoxb"), SecretStorage::Store)
+        .unwrap();
     let store = fixture.open();
     let (connection, stored) = store.connections().find_with_grant(&name("slack@work")).unwrap().unwrap();
     assert_eq!(format!("{connection:?}"), format!("{made:?}"));
@@ -104,8 +108,8 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
     assert_eq!(found.refresh_token.as_ref().unwrap().expose(), "refresh \"quoted\"\n");
     assert_eq!(found.fields["user_token"].expose(), "xoxp");
     assert_eq!(found.client.as_ref().unwrap().secret.as_ref().unwrap().expose(), "shh");
-    assert_eq!((found.refresh_expires_at, found.renewal), (Some(at(90_000)), Renewal::RefreshToken));
-    assert_eq!((stored.generation, stored.restored, stored.place), (1, false, Place::Store));
+    assert_eq!((found.refresh_expires_at, found.renewal), (Some(at(90_000)), RefreshMethod::RefreshToken));
+    assert_eq!((stored.generation, stored.restored, stored.place), (1, false, SecretStorage::Store));
     let shown = format!("{stored:?}{connection:?}", connection = store.connections().list().unwrap());
     assert!(!["xoxb", "xoxp", "shh", "quoted"].iter().any(|secret| shown.contains(secret)), "{shown}");
     assert!(store.connections().find(&name("slack")).unwrap().is_none());
@@ -121,27 +125,28 @@ fn attack_a2_another_place_begins_anew_and_a_live_connection_gives_way_to_nothin
         origin: origin.map(|origin| origin.parse().unwrap()),
         ..new_connection("slack")
     };
-    let connect = |mode, origin| store.connections().connect(&at_place(mode, origin), &grant("one"), Place::Store);
+    let connect =
+        |mode, origin| store.connections().connect(&at_place(mode, origin), &grant("one"), SecretStorage::Store);
     let schedules = || store.schedules().list().unwrap().len();
     let state = || store.sandbox().get(&state_key("slack")).unwrap();
     let begin = |id| store.schedules().set(id, None, "every 15m", 0, at(900)).unwrap();
-    let sandbox = connect(Mode::Sandbox, None).unwrap();
+    let sandbox = connect(ConnectionMode::Sandbox, None).unwrap();
     begin(sandbox.id);
     store.sandbox().put(&state_key("slack"), &serde_json::json!({ "serial": 1 })).unwrap();
-    assert_eq!(connect(Mode::Sandbox, None).unwrap().id, sandbox.id);
+    assert_eq!(connect(ConnectionMode::Sandbox, None).unwrap().id, sandbox.id);
     assert_eq!((schedules(), state().is_some()), (1, true), "the same place keeps everything");
 
-    let stand_in = connect(Mode::Live, Some("http://127.0.0.1:1")).unwrap();
+    let stand_in = connect(ConnectionMode::Live, Some("http://127.0.0.1:1")).unwrap();
     assert_ne!(stand_in.id, sandbox.id);
     assert_eq!((schedules(), state()), (0, None), "nothing of the sandbox is left");
     begin(stand_in.id);
-    let other = connect(Mode::Live, Some("http://127.0.0.1:2")).unwrap();
+    let other = connect(ConnectionMode::Live, Some("http://127.0.0.1:2")).unwrap();
     assert_eq!(schedules(), 0, "another origin is another place");
-    assert!(matches!(connect(Mode::Sandbox, None), Err(StoreError::NameTaken(_))));
-    let real = connect(Mode::Live, None).unwrap();
+    assert!(matches!(connect(ConnectionMode::Sandbox, None), Err(StoreError::NameTaken(_))));
+    let real = connect(ConnectionMode::Live, None).unwrap();
     assert_ne!(real.id, other.id);
     begin(real.id);
-    for (mode, origin) in [(Mode::Sandbox, None), (Mode::Live, Some("http://127.0.0.1:1"))] {
+    for (mode, origin) in [(ConnectionMode::Sandbox, None), (ConnectionMode::Live, Some("http://127.0.0.1:1"))] {
         assert!(matches!(connect(mode, origin), Err(StoreError::NameTaken(_))), "{mode:?} {origin:?}");
     }
     assert_eq!((store.connections().list().unwrap().len(), schedules()), (1, 1), "a refusal changes nothing");
@@ -151,21 +156,21 @@ fn attack_a2_another_place_begins_anew_and_a_live_connection_gives_way_to_nothin
 fn reconnecting_keeps_the_id_and_forgets_the_errors() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    let first = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
-    store.connections().record_check(first.id, at(20), Finding::Failing("HTTP 500")).unwrap();
+    let first = store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap();
+    store.connections().record_check(first.id, at(20), CheckRecord::Failing("HTTP 500")).unwrap();
     store.connections().record_failure(first.id, "timeout").unwrap();
-    store.connections().set_standing(first.id, Standing::NeedsReauth, Some("invalid_grant")).unwrap();
+    store.connections().set_standing(first.id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
     let failed = store.connections().find(&first.name).unwrap().unwrap();
     assert_eq!((failed.error_count, failed.last_error.as_deref()), (2, Some("timeout")));
-    assert_eq!((failed.standing, failed.reason.as_deref()), (Standing::NeedsReauth, Some("invalid_grant")));
+    assert_eq!((failed.standing, failed.reason.as_deref()), (GrantStatus::NeedsReauth, Some("invalid_grant")));
     assert_eq!(failed.last_check, Some(Check { at: at(20), healthy: false }));
 
-    let again = store.connections().connect(&new_connection("slack"), &grant("two"), Place::Store).unwrap();
-    assert_eq!((again.id, again.error_count, again.standing, again.reason), (first.id, 0, Standing::Active, None));
+    let again = store.connections().connect(&new_connection("slack"), &grant("two"), SecretStorage::Store).unwrap();
+    assert_eq!((again.id, again.error_count, again.standing, again.reason), (first.id, 0, GrantStatus::Active, None));
     assert_eq!(store.grants().get(first.id).unwrap().unwrap().generation, 2);
 
     store.connections().record_failure(first.id, "x").unwrap();
-    store.connections().record_check(first.id, at(30), Finding::Healthy).unwrap();
+    store.connections().record_check(first.id, at(30), CheckRecord::Healthy).unwrap();
     let scopes = ["a".to_owned()];
     let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
     store.connections().record_facts(first.id, Some(&account), Some(&scopes), None).unwrap();
@@ -178,32 +183,32 @@ fn reconnecting_keeps_the_id_and_forgets_the_errors() {
 fn a_change_is_seen_by_the_write_that_made_it_and_by_no_other() {
     let fixture = Fixture::new();
     let (ours, theirs) = (fixture.open(), fixture.open());
-    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
+    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
     let told = |store: &Store| store.take_changes().into_iter().map(|changed| changed.transition).collect::<Vec<_>>();
     let check = |store: &Store, finding| store.connections().record_check(id, at(20), finding).unwrap();
     assert_eq!(told(&ours), [], "a first connection is no news");
-    check(&ours, Finding::Healthy);
+    check(&ours, CheckRecord::Healthy);
     assert_eq!(told(&ours), []);
-    check(&ours, Finding::Failing("HTTP 500"));
-    check(&theirs, Finding::Failing("HTTP 500"));
+    check(&ours, CheckRecord::Failing("HTTP 500"));
+    check(&theirs, CheckRecord::Failing("HTTP 500"));
     ours.connections().record_failure(id, "timeout").unwrap();
     assert_eq!((told(&ours), told(&theirs)), (vec![Transition::Failure], vec![]));
     // A new token proves nothing of what the check found.
-    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), Written::Done { generation: 2 });
-    check(&theirs, Finding::Failing("HTTP 500"));
+    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
+    check(&theirs, CheckRecord::Failing("HTTP 500"));
     assert_eq!((told(&ours), told(&theirs)), (vec![], vec![]));
-    check(&theirs, Finding::Refused("401"));
-    check(&ours, Finding::Failing("HTTP 500"));
-    check(&ours, Finding::Refused("401"));
-    ours.connections().set_standing(id, Standing::NeedsReauth, Some("invalid_grant")).unwrap();
+    check(&theirs, CheckRecord::Unauthorized("401"));
+    check(&ours, CheckRecord::Failing("HTTP 500"));
+    check(&ours, CheckRecord::Unauthorized("401"));
+    ours.connections().set_standing(id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
     assert_eq!((told(&ours), told(&theirs)), (vec![], vec![Transition::NeedsReauth]), "refused once");
-    ours.connections().connect(&new_connection("slack"), &grant("three"), Place::Store).unwrap();
+    ours.connections().connect(&new_connection("slack"), &grant("three"), SecretStorage::Store).unwrap();
     let changed = ours.take_changes();
     assert_eq!(changed.iter().map(|changed| changed.transition).collect::<Vec<_>>(), [Transition::Recovery]);
-    assert_eq!((changed[0].connection.id, changed[0].connection.standing), (id, Standing::Active));
+    assert_eq!((changed[0].connection.id, changed[0].connection.standing), (id, GrantStatus::Active));
     // A refresh that failed is made up for by one that works.
     ours.connections().record_failure(id, "timeout").unwrap();
-    assert_eq!(ours.grants().renew(id, 3, &grant("four")).unwrap(), Written::Done { generation: 4 });
+    assert_eq!(ours.grants().renew(id, 3, &grant("four")).unwrap(), GrantWriteResult::Done { generation: 4 });
     assert_eq!(told(&ours), [Transition::Failure, Transition::Recovery]);
     // What is rolled back was never so.
     assert!(ours.connections().record_failure(ConnectionId(99), "x").is_err());
@@ -214,12 +219,12 @@ fn a_change_is_seen_by_the_write_that_made_it_and_by_no_other() {
 fn a_removed_connection_takes_its_grant_along_and_its_id_is_not_used_again() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    let first = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    let first = store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap();
     store.connections().remove(first.id).unwrap();
     assert!(store.grants().get(first.id).unwrap().is_none());
     let gone = store.connections().remove(first.id).unwrap_err();
     assert_eq!((gone.kind(), gone.code()), (Kind::NotFound, "no_such_connection"));
-    let second = store.connections().connect(&new_connection("slack"), &grant("two"), Place::Store).unwrap();
+    let second = store.connections().connect(&new_connection("slack"), &grant("two"), SecretStorage::Store).unwrap();
     assert!(second.id > first.id);
 }
 
@@ -227,27 +232,27 @@ fn a_removed_connection_takes_its_grant_along_and_its_id_is_not_used_again() {
 fn of_two_writers_of_one_generation_the_second_is_superseded() {
     let fixture = Fixture::new();
     let (ours, theirs) = (fixture.open(), fixture.open());
-    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
-    ours.connections().set_standing(id, Standing::NeedsReauth, Some("x")).unwrap();
-    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), Written::Done { generation: 2 });
-    assert_eq!(theirs.grants().renew(id, 1, &grant("late")).unwrap(), Written::Superseded);
-    assert_eq!(theirs.grants().present(id, 1, at(50)).unwrap(), Written::Superseded);
-    assert_eq!(theirs.grants().renew(ConnectionId(99), 1, &grant("x")).unwrap(), Written::Superseded);
+    let id = ours.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
+    ours.connections().set_standing(id, GrantStatus::NeedsReauth, Some("x")).unwrap();
+    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
+    assert_eq!(theirs.grants().renew(id, 1, &grant("late")).unwrap(), GrantWriteResult::Superseded);
+    assert_eq!(theirs.grants().present(id, 1, at(50)).unwrap(), GrantWriteResult::Superseded);
+    assert_eq!(theirs.grants().renew(ConnectionId(99), 1, &grant("x")).unwrap(), GrantWriteResult::Superseded);
     let stored = theirs.grants().get(id).unwrap().unwrap();
     assert_eq!(stored.grant.unwrap().access_token.expose(), "two");
-    assert_eq!(ours.connections().find(&name("slack")).unwrap().unwrap().standing, Standing::Active);
+    assert_eq!(ours.connections().find(&name("slack")).unwrap().unwrap().standing, GrantStatus::Active);
 }
 
 #[test]
 fn a_marker_says_that_a_grant_was_presented_until_its_answer_is_stored() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    let id = store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap().id;
+    let id = store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
     let marker = |store: &Store| store.grants().get(id).unwrap().unwrap().presented;
     let _ = store.grants().present(id, 1, at(50)).unwrap();
     drop(store);
     let store = fixture.open();
-    assert_eq!(marker(&store), Some(Presented { at: at(50) }));
+    assert_eq!(marker(&store), Some(RefreshAttempt { at: at(50) }));
     assert_eq!(store.connections().list().unwrap()[0].expiry.presented_at, Some(at(50)));
     let _ = store.grants().withdraw(id, 1).unwrap();
     assert_eq!(marker(&store), None);
@@ -261,9 +266,9 @@ fn apps_and_sandbox_entries_come_back() {
     let fixture = Fixture::new();
     let store = fixture.open();
     let set = |id: &str, secret: Option<&str>, server: Option<&str>, second| {
-        let client = Client { id: id.to_owned(), secret: secret.map(Secret::from) };
+        let client = ClientCredentials { id: id.to_owned(), secret: secret.map(Secret::from) };
         let server = server.map(str::to_owned);
-        store.apps().set(&App { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).unwrap();
+        store.apps().set(&OAuthApp { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).unwrap();
     };
     let ids = || -> Vec<String> { store.apps().of("oidc").unwrap().into_iter().map(|app| app.client.id).collect() };
     set("id", Some("s3cret"), None, 1);
@@ -298,13 +303,13 @@ fn every_write_raises_the_sequence_and_notes_it() {
     store.sandbox().put("a", &json!(1)).unwrap();
     store.sandbox().put("a", &json!(2)).unwrap();
     assert_eq!(store.meta().unwrap().sequence, 2);
-    assert_eq!(store.notes.inner().unwrap(), sequence::Noted::Number(2));
+    assert_eq!(store.notes.inner().unwrap(), sequence::SequenceReading::Number(2));
 }
 
 #[test]
 fn fault_054_a_newer_store_is_read_and_not_written() {
     let fixture = Fixture::new();
-    fixture.open().connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
+    fixture.open().connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap();
     fixture.open().connection().pragma_update(None, "user_version", migrations::LATEST + 1).unwrap();
     let store = fixture.open();
     assert!(store.is_read_only());
@@ -345,11 +350,11 @@ fn many_writers_at_once_lose_no_write_and_never_find_it_locked() {
 fn a_copy_under_another_key_and_a_snapshot_hold_the_same() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.connections().connect(&new_connection("slack"), &grant("one"), Place::Store).unwrap();
-    let (copy, other) = (fixture.folder.path().join("copy.db"), Key::random());
+    store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap();
+    let (copy, other) = (fixture.folder.path().join("copy.db"), StoreKey::random());
     store.export(&copy, &other).unwrap();
-    assert!(matches!(Store::open(&copy, &fixture.key, LostWrites::Refuse), Err(StoreError::WrongKey(_))));
-    let copied = Store::open(&copy, &other, LostWrites::Refuse).unwrap();
+    assert!(matches!(Store::open(&copy, &fixture.key, LostWritesPolicy::Refuse), Err(StoreError::WrongKey(_))));
+    let copied = Store::open(&copy, &other, LostWritesPolicy::Refuse).unwrap();
     assert_eq!((copied.connections().names().unwrap(), copied.meta().unwrap().sequence), (vec![name("slack")], 1));
 
     let snapshot = store.snapshot(&[]).unwrap();
@@ -357,7 +362,7 @@ fn a_copy_under_another_key_and_a_snapshot_hold_the_same() {
     let restored = fixture.folder.path().join("restored.db");
     let (counts, sequence) = Snapshot::read(&snapshot).unwrap().restore(&restored, &other, 40, at(99)).unwrap();
     assert_eq!((counts.connections.len(), counts.connections[0].name.as_str(), sequence), (1, "slack", 41));
-    let restored = Store::open(&restored, &other, LostWrites::Refuse).unwrap();
+    let restored = Store::open(&restored, &other, LostWritesPolicy::Refuse).unwrap();
     let meta = restored.meta().unwrap();
     assert_eq!((meta.sequence, meta.restored_at), (41, Some(at(99))));
     assert_ne!(restored.vault_id(), store.vault_id());
@@ -381,8 +386,8 @@ fn fault_045_a_full_disk_has_its_own_error() {
 }
 
 fn endpoint(store: &Store) -> Endpoint {
-    let rules = Rules {
-        policy: Policy::Exponential,
+    let rules = DeliveryPolicy {
+        policy: BackoffPolicy::Exponential,
         most_attempts: 8,
         ttl: std::time::Duration::from_secs(3600),
         timeout: std::time::Duration::from_secs(15),

@@ -1,7 +1,7 @@
 //! How webhooks reach a connection, and the secrets that prove them.
 
 use crate::model::connection::ConnectionId;
-use crate::model::secrets::Secrets;
+use crate::model::secrets::RotatingSecrets;
 use crate::model::webhook::Webhook;
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ impl Webhooks<'_> {
                 "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
             let mut statement = sqlite.prepare_cached(sql)?;
             let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
-            webhook.subscribed = secrets.collect::<Result<_, _>>()?;
+            webhook.subscription_secrets = secrets.collect::<Result<_, _>>()?;
             Ok(Some(webhook))
         })
     }
@@ -47,7 +47,7 @@ impl Webhooks<'_> {
             transaction.execute(sql, (id.0, path))?;
             Ok(())
         })?;
-        self.get(id)?.ok_or(StoreError::NoConnection)
+        self.get(id)?.ok_or(StoreError::ConnectionNotFound)
     }
 
     /// Puts a secret in force; the one before it stays good until `overlap_until`, which may be now.
@@ -65,7 +65,7 @@ impl Webhooks<'_> {
             let text: String =
                 transaction
                     .query_row("SELECT secrets FROM webhooks WHERE connection_id = ?1", [id.0], |row| row.get(0))?;
-            let mut secrets: Secrets = from_json(&text)?;
+            let mut secrets: RotatingSecrets = from_json(&text)?;
             secrets.rotate(secret.clone(), overlap_until, now);
             let sql = "UPDATE webhooks SET secrets = ?2 WHERE connection_id = ?1";
             transaction.execute(sql, (id.0, to_json(&secrets)?))?;
@@ -133,6 +133,6 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
         port: row.get(5)?,
         params: from_json(&row.get::<_, String>(3)?)?,
         secrets: from_json(&row.get::<_, String>(4)?)?,
-        subscribed: Vec::new(),
+        subscription_secrets: Vec::new(),
     })
 }

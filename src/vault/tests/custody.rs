@@ -3,7 +3,7 @@
 use keyring_core::api::{CredentialApi, CredentialStore, CredentialStoreApi};
 
 use super::*;
-use crate::store::Place;
+use crate::store::SecretStorage;
 
 /// A keyring that fails from the call of this number on, as a kill or a crash there would.
 #[derive(Debug)]
@@ -84,14 +84,14 @@ fn failing_after(inner: &Arc<keyring_core::mock::Store>, calls: usize) -> Keyrin
     Keyring::over(store)
 }
 
-fn three_connections(custodian: &Custodian, store: &Store) {
+fn three_connections(custodian: &TokenVault, store: &Store) {
     for (connector, token) in [("github", "t1"), ("notion", "t2"), ("slack", "t3")] {
         let (_, warning) = custodian.connect(store, &new_connection(connector), &grant(token)).unwrap();
         assert!(warning.is_none());
     }
 }
 
-fn tokens(custodian: &Custodian, store: &Store) -> Vec<String> {
+fn tokens(custodian: &TokenVault, store: &Store) -> Vec<String> {
     let names = store.connections().names().unwrap();
     let token = |name| custodian.load(store, name).unwrap().unwrap().grant.access_token.expose().clone();
     names.iter().map(token).collect()
@@ -99,23 +99,23 @@ fn tokens(custodian: &Custodian, store: &Store) -> Vec<String> {
 
 #[test]
 fn tokens_in_the_keyring_are_not_in_the_store() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let (store, keyring) = (home.open(), mock_keyring());
-    let custodian = Custodian::new(keyring.clone(), TokenCustody::Keyring);
+    let custodian = TokenVault::new(keyring.clone(), TokenStorage::Keyring);
     three_connections(&custodian, &store);
     let connection = store.connections().find(&name("slack")).unwrap().unwrap();
     let stored = store.grants().get(connection.id).unwrap().unwrap();
-    assert!(stored.grant.is_none() && stored.place == Place::Keyring);
+    assert!(stored.grant.is_none() && stored.place == SecretStorage::Keyring);
     assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"]);
 
     let saved = custodian.save(&store, &connection, stored.generation, &grant("t4")).unwrap();
-    assert!(matches!(saved, Saved::Renewed { generation: 2, warning: None }));
+    assert!(matches!(saved, GrantSaveResult::Saved { generation: 2, warning: None }));
     let late = custodian.save(&store, &connection, stored.generation, &grant("late")).unwrap();
-    assert!(matches!(late, Saved::Superseded));
+    assert!(matches!(late, GrantSaveResult::Superseded));
     assert_eq!(tokens(&custodian, &store)[2], "t4");
     assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
 
-    let nothing = Custodian::new(Keyring::none(), TokenCustody::Store).load(&store, &name("slack")).unwrap_err();
+    let nothing = TokenVault::new(Keyring::none(), TokenStorage::Store).load(&store, &name("slack")).unwrap_err();
     assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_absent"));
     let entry = format!("{}/slack", store.vault_id());
     let old = keyring.get(&entry).unwrap();
@@ -131,44 +131,47 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
 
 #[test]
 fn fault_051_a_keyring_that_fails_after_login_or_refresh_loses_no_token() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let store = home.open();
-    let broken = Custodian::new(Keyring::none(), TokenCustody::Keyring);
+    let broken = TokenVault::new(Keyring::none(), TokenStorage::Keyring);
     let (connection, warning) = broken.connect(&store, &new_connection("slack"), &grant("t1")).unwrap();
-    assert!(matches!(warning.unwrap().source, KeyringError::NoService(_)));
+    assert!(matches!(warning.unwrap().source, KeyringError::Unavailable(_)));
     assert_eq!(tokens(&broken, &store), ["t1"]);
     let saved = broken.save(&store, &connection, 1, &grant("t2")).unwrap();
-    assert!(matches!(saved, Saved::Renewed { warning: Some(_), .. }));
+    assert!(matches!(saved, GrantSaveResult::Saved { warning: Some(_), .. }));
     assert_eq!(tokens(&broken, &store), ["t2"]);
     // The next save finds the keyring well, and the token goes where it belongs.
-    let mended = Custodian::new(mock_keyring(), TokenCustody::Keyring);
-    assert!(matches!(mended.save(&store, &connection, 2, &grant("t3")).unwrap(), Saved::Renewed { warning: None, .. }));
+    let mended = TokenVault::new(mock_keyring(), TokenStorage::Keyring);
+    assert!(matches!(
+        mended.save(&store, &connection, 2, &grant("t3")).unwrap(),
+        GrantSaveResult::Saved { warning: None, .. }
+    ));
     assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
     assert_eq!(tokens(&mended, &store), ["t3"]);
 }
 
 #[test]
 fn a_move_of_tokens_that_stops_anywhere_loses_none_and_is_finished_by_another() {
-    for to in [TokenCustody::Keyring, TokenCustody::Store] {
-        let from = if to == TokenCustody::Keyring { TokenCustody::Store } else { TokenCustody::Keyring };
+    for to in [TokenStorage::Keyring, TokenStorage::Store] {
+        let from = if to == TokenStorage::Keyring { TokenStorage::Store } else { TokenStorage::Keyring };
         for calls in 0..7 {
-            let home = Home::new(IdentityCustody::File);
+            let home = Home::new(IdentityStorage::File);
             let (store, mock) = (home.open(), keyring_core::mock::Store::new().unwrap());
             let whole = || failing_after(&mock, 1000);
-            three_connections(&Custodian::new(whole(), from), &store);
-            let stopped = Custodian::new(failing_after(&mock, calls), from).move_tokens(&store, to);
-            assert_eq!(stopped.is_err(), calls < if to == TokenCustody::Keyring { 3 } else { 6 }, "{to:?} {calls}");
+            three_connections(&TokenVault::new(whole(), from), &store);
+            let stopped = TokenVault::new(failing_after(&mock, calls), from).move_tokens(&store, to);
+            assert_eq!(stopped.is_err(), calls < if to == TokenStorage::Keyring { 3 } else { 6 }, "{to:?} {calls}");
 
-            let custodian = Custodian::new(whole(), from);
+            let custodian = TokenVault::new(whole(), from);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
             let finished = custodian.move_tokens(&store, to).unwrap();
             assert_eq!(finished.moved + finished.there, 3);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
             for (_, name, stored) in store.grants().list().unwrap() {
                 let entry = whole().get(&format!("{}/{name}", store.vault_id()));
-                assert_eq!(entry.is_ok(), to == TokenCustody::Keyring, "{to:?} {calls} {name}");
-                assert_eq!(stored.grant.is_some(), to == TokenCustody::Store);
-                assert_eq!(stored.place == Place::Store, to == TokenCustody::Store);
+                assert_eq!(entry.is_ok(), to == TokenStorage::Keyring, "{to:?} {calls} {name}");
+                assert_eq!(stored.grant.is_some(), to == TokenStorage::Store);
+                assert_eq!(stored.place == SecretStorage::Store, to == TokenStorage::Store);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Vaults that are damaged, or not the ones they should be: an error that says so, and files left as they are.
 
 use super::*;
-use crate::store::LostWrites;
+use crate::store::LostWritesPolicy;
 
 /// Bytes of a page of the store.
 const PAGE: usize = 8192;
@@ -10,7 +10,7 @@ const PAGE: usize = 8192;
 fn verdict(home: &Home) -> Result<(), VaultError> {
     let folder = home.workspace("default");
     drop(home.access().open(&folder, IfAbsent::Fail)?);
-    home.access().vault(&folder)?.check(LostWrites::Refuse)
+    home.access().vault(&folder)?.check(LostWritesPolicy::Refuse)
 }
 
 /// Damages a file, expects a vault error that leaves it so, and mends it.
@@ -29,7 +29,7 @@ fn refused(home: &Home, file: &str, damage: impl FnOnce(&mut Vec<u8>), case: &st
 }
 
 fn filled() -> Home {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     fill(&home.open());
     verdict(&home).unwrap();
     assert_eq!(fs::metadata(home.file("vault.db-wal")).map_or(0, |log| log.len()), 0);
@@ -74,10 +74,10 @@ fn fault_044_a_missing_file_is_not_made_anew() {
     }
     let identity = fs::read(home.folders.identity()).unwrap();
     fs::remove_file(home.folders.identity()).unwrap();
-    assert!(matches!(home.failure(), VaultError::IdentityMissing(_)));
+    assert!(matches!(home.failure(), VaultError::MissingIdentity(_)));
     // Nor does another workspace get a new identity, which would open none of those there are.
     let other = home.access().open(&home.workspace("other"), CREATE).unwrap_err();
-    assert!(matches!(other, VaultError::IdentityMissing(_)));
+    assert!(matches!(other, VaultError::MissingIdentity(_)));
     fs::write(home.folders.identity(), identity).unwrap();
     set_mode(&home.folders.identity(), 0o600);
     verdict(&home).unwrap();
@@ -86,7 +86,7 @@ fn fault_044_a_missing_file_is_not_made_anew() {
 #[test]
 fn fault_044_a_wrong_key_is_found() {
     let home = filled();
-    let theirs = Home::new(IdentityCustody::File);
+    let theirs = Home::new(IdentityStorage::File);
     drop(theirs.open());
     let seal = fs::read(theirs.file("vault.age")).unwrap();
     assert_eq!(refused(&home, "vault.age", |bytes| *bytes = seal, "another's seal"), "vault_wrong_key");
@@ -95,7 +95,7 @@ fn fault_044_a_wrong_key_is_found() {
 }
 
 fn home_with_seal_of(home: &Home, theirs: &Home) -> Home {
-    let mixed = Home::new(IdentityCustody::File);
+    let mixed = Home::new(IdentityStorage::File);
     drop(mixed.open());
     for (from, file) in [(home, "vault.db"), (theirs, "vault.age")] {
         fs::copy(from.file(file), mixed.file(file)).unwrap();
@@ -148,7 +148,7 @@ fn fault_044a_lost_writes_of_a_damaged_log_are_found() {
     assert_eq!(fs::read(&log).unwrap(), frames);
     assert_eq!(verdict(&home).unwrap_err().code(), "vault_rolled_back");
 
-    home.access().vault(&folder).unwrap().check(LostWrites::Accept).unwrap();
+    home.access().vault(&folder).unwrap().check(LostWritesPolicy::Accept).unwrap();
     verdict(&home).unwrap();
     assert!(home.open().sandbox().get("count").unwrap().is_some());
 }

@@ -15,9 +15,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::{Folders, IdentityCustody, TokenCustody, VaultConfig};
+use crate::config::{Folders, IdentityStorage, TokenStorage, VaultConfig};
 use crate::error::{Hint, Kind, Remedy};
-use crate::model::{Client, ConnectionName, Grant, Mode, Renewal};
+use crate::model::{ClientCredentials, ConnectionMode, ConnectionName, Grant, RefreshMethod};
 use crate::secret::Secret;
 use crate::store::{NewConnection, Store};
 
@@ -28,7 +28,7 @@ const CREATE: IfAbsent = IfAbsent::Create { now: NOW };
 struct Answer(Option<&'static str>);
 
 impl PassphraseSource for Answer {
-    fn ask(&self, _: Prompt) -> io::Result<Option<Secret>> {
+    fn ask(&self, _: PassphrasePrompt) -> io::Result<Option<Secret>> {
         Ok(self.0.map(Secret::from))
     }
 }
@@ -43,19 +43,19 @@ struct Home {
 }
 
 impl Home {
-    fn new(identity: IdentityCustody) -> Self {
+    fn new(identity: IdentityStorage) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folders = Folders::under(&folder.path().join("home"));
-        let config = VaultConfig { identity, tokens: TokenCustody::Store, passphrase_command: None };
+        let config = VaultConfig { identity, tokens: TokenStorage::Store, passphrase_command: None };
         Self { _folder: folder, folders, config }
     }
 
-    fn access(&self) -> Access<'_> {
+    fn access(&self) -> VaultOpener<'_> {
         self.access_by(&NOBODY, Keyring::none())
     }
 
-    fn access_by<'a>(&'a self, ask: &'a dyn PassphraseSource, keyring: Keyring) -> Access<'a> {
-        Access::new(&self.folders, &self.config, ask).with(Given::default(), keyring)
+    fn access_by<'a>(&'a self, ask: &'a dyn PassphraseSource, keyring: Keyring) -> VaultOpener<'a> {
+        VaultOpener::new(&self.folders, &self.config, ask).with(IdentityEnvironment::default(), keyring)
     }
 
     fn workspace(&self, name: &str) -> PathBuf {
@@ -87,7 +87,7 @@ fn name(text: &str) -> ConnectionName {
 fn new_connection(text: &str) -> NewConnection {
     NewConnection {
         name: name(text),
-        mode: Mode::Live,
+        mode: ConnectionMode::Live,
         auth: "oauth2".to_owned(),
         origin: None,
         params: Default::default(),
@@ -104,11 +104,11 @@ fn grant(token: &str) -> Grant {
         access_token: Secret::from(token),
         refresh_token: Some(Secret::from("refresh")),
         fields: Default::default(),
-        client: Some(Client { id: "client".to_owned(), secret: Some(Secret::from("shh")) }),
+        client: Some(ClientCredentials { id: "client".to_owned(), secret: Some(Secret::from("shh")) }),
         issued_at: NOW,
         expires_at: None,
         refresh_expires_at: None,
-        renewal: Renewal::RefreshToken,
+        renewal: RefreshMethod::RefreshToken,
     }
 }
 
@@ -131,13 +131,13 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_vault_is_made_once_and_opened_after() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let absent = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap_err();
     assert_eq!((absent.kind(), absent.code()), (Kind::NotFound, "no_such_workspace"));
     assert!(!home.folders.data().exists());
 
     let made = home.access().open(&home.workspace("default"), CREATE).unwrap();
-    assert_eq!(made.identity_made, Some(Custody::File));
+    assert_eq!(made.identity_made, Some(IdentityLocation::File));
     made.store.sandbox().put("a", &json!(1)).unwrap();
     drop(made);
     let again = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap();
@@ -149,7 +149,7 @@ fn a_vault_is_made_once_and_opened_after() {
 
 #[test]
 fn a_vault_is_deleted_with_its_folder() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     drop(home.open());
     destroy(&home.workspace("default")).unwrap();
     assert!(!home.workspace("default").exists());
@@ -160,7 +160,7 @@ fn a_vault_is_deleted_with_its_folder() {
 fn fault_046_files_are_private_whatever_the_umask() {
     // The umask is the process's, so this is a process of its own: this test again, under `umask 000`.
     const CHILD: &str = "INTEG_TEST_UMASK";
-    if crate::env::named(CHILD).is_none() {
+    if crate::env::var_named(CHILD).is_none() {
         let test = std::env::current_exe().unwrap();
         let script = format!(
             "umask 000; exec '{}' --exact vault::tests::fault_046_files_are_private_whatever_the_umask",
@@ -171,7 +171,7 @@ fn fault_046_files_are_private_whatever_the_umask() {
         assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
         return;
     }
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     // The home itself was made by the test's own umask, as no user would have it.
     std::fs::set_permissions(home._folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let store = home.open();
@@ -185,7 +185,7 @@ fn fault_046_files_are_private_whatever_the_umask() {
 
 #[test]
 fn fault_046_files_that_others_could_touch_are_refused() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     drop(home.open());
     for path in [home.file("vault.db"), home.file("vault.age"), home.folders.identity()] {
         set_mode(&path, 0o644);
@@ -212,7 +212,7 @@ fn fault_046_files_that_others_could_touch_are_refused() {
 
 #[test]
 fn making_a_vault_that_was_cut_short_is_finished() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     drop(home.open());
     // As if the process had been killed after the key was sealed.
     for file in ["vault.db", "vault.db-wal", "vault.db-shm", "sequence"] {
@@ -227,8 +227,8 @@ fn making_a_vault_that_was_cut_short_is_finished() {
 
 #[test]
 fn many_processes_make_one_vault_with_one_identity() {
-    let home = Home::new(IdentityCustody::File);
-    let made: Vec<Option<Custody>> = std::thread::scope(|scope| {
+    let home = Home::new(IdentityStorage::File);
+    let made: Vec<Option<IdentityLocation>> = std::thread::scope(|scope| {
         let openings: Vec<_> = (0..64)
             .map(|number: u64| {
                 let home = &home;

@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use super::super::replace::Replacement;
-use super::super::seal::Seal;
+use super::super::sealed_key::SealedKey;
+use super::super::store_replacement::StoreReplacement;
 use super::*;
-use crate::store::{LostWrites, StoreError};
+use crate::store::{LostWritesPolicy, StoreError};
 
 /// Runs the steps of a rekey up to `last` and then lets go, as a kill does.
 fn rekey_up_to(vault: &Vault, last: usize) {
-    let replacement = Replacement::begin(vault).unwrap();
+    let replacement = StoreReplacement::begin(vault).unwrap();
     let sequence = if last >= 1 { replacement.copy().unwrap() } else { 0 };
     if last >= 2 {
         replacement.seal_both().unwrap();
@@ -22,21 +22,21 @@ fn rekey_up_to(vault: &Vault, last: usize) {
     }
 }
 
-fn save(store: &Store, custodian: &Custodian, file: &Path, key: &BackupKey) {
+fn save(store: &Store, custodian: &TokenVault, file: &Path, key: &BackupKey) {
     write_output(file, &backup(store, custodian, key).unwrap(), Overwrite::Refuse).unwrap();
 }
 
-fn restore(access: &Access<'_>, folder: &Path, file: &Path) -> Result<Restoration, VaultError> {
+fn restore(access: &VaultOpener<'_>, folder: &Path, file: &Path) -> Result<RestoreResult, VaultError> {
     access.restore(folder, access.open_backup(file)?, NOW)
 }
 
 #[test]
 fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
     for last in 0..=4 {
-        let home = Home::new(IdentityCustody::File);
+        let home = Home::new(IdentityStorage::File);
         fill(&home.open());
         let vault = home.access().vault(&home.workspace("default")).unwrap();
-        let seal = |vault: &Vault| Seal::read(&home.file("vault.age"), &vault.identity).unwrap();
+        let seal = |vault: &Vault| SealedKey::read(&home.file("vault.age"), &vault.identity).unwrap();
         let before = seal(&vault).key;
         rekey_up_to(&vault, last);
         fs::write(home.file(".vault.db.0123456789abcdef"), "what a kill leaves").unwrap();
@@ -47,19 +47,19 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
         drop(store);
         let after = seal(&vault);
         assert_eq!((after.key != before, after.previous), (last >= 3, None), "after step {last}");
-        vault.check(LostWrites::Refuse).unwrap();
+        vault.check(LostWritesPolicy::Refuse).unwrap();
 
         vault.rekey().unwrap();
         assert_eq!(home.open().sandbox().get("after").unwrap(), Some(json!(last)));
         assert!(!home.file(".vault.db.0123456789abcdef").exists());
-        let opened = Store::open(&home.file("vault.db"), &before, LostWrites::Refuse);
+        let opened = Store::open(&home.file("vault.db"), &before, LostWritesPolicy::Refuse);
         assert!(matches!(opened, Err(StoreError::WrongKey(_))), "the old key is worthless");
     }
 }
 
 #[test]
 fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let store = home.open();
     let vault = home.access().vault(&home.workspace("default")).unwrap();
     let friend = Identity::generate();
@@ -78,13 +78,13 @@ fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
 
 #[test]
 fn recipients_open_the_vault_until_they_are_removed() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     drop(home.open());
     let folder = home.workspace("default");
     let vault = home.access().vault(&folder).unwrap();
     let friend = Identity::generate();
     let as_friend = || {
-        let given = Given { identity: Some(friend.secret()), ..Given::default() };
+        let given = IdentityEnvironment { identity: Some(friend.secret()), ..Given::default() };
         home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail)
     };
     assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
@@ -94,16 +94,16 @@ fn recipients_open_the_vault_until_they_are_removed() {
     let code = |result: Result<(), VaultError>| result.unwrap_err().code();
     assert_eq!(code(vault.add_recipient(&friend.recipient(), "", NOW)), "known_recipient");
     assert_eq!(code(vault.add_recipient("age1nonsense", "", NOW)), "invalid_recipient");
-    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), RemoveOwn::Refuse)), "recipient_needed");
-    vault.remove_recipient(&friend.recipient(), RemoveOwn::Refuse).unwrap();
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Refuse)), "recipient_needed");
+    vault.remove_recipient(&friend.recipient(), SelfRemoval::Refuse).unwrap();
     assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
-    assert_eq!(code(vault.remove_recipient(&friend.recipient(), RemoveOwn::Refuse)), "no_such_recipient");
-    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), RemoveOwn::Allow)), "recipient_needed");
+    assert_eq!(code(vault.remove_recipient(&friend.recipient(), SelfRemoval::Refuse)), "no_such_recipient");
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Allow)), "recipient_needed");
 }
 
 #[test]
 fn recipients_added_at_once_are_all_kept() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     drop(home.open());
     let vault = home.access().vault(&home.workspace("default")).unwrap();
     std::thread::scope(|scope| {
@@ -116,9 +116,9 @@ fn recipients_added_at_once_are_all_kept() {
 
 #[test]
 fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let (store, keyring) = (home.open(), mock_keyring());
-    let custodian = Custodian::new(keyring.clone(), TokenCustody::Keyring);
+    let custodian = TokenVault::new(keyring.clone(), TokenStorage::Keyring);
     let (_, warning) = custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
     assert!(warning.is_none());
     let file = home.folders.data().join("backup.age");
@@ -127,17 +127,17 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     assert_eq!(mode(&file), 0o600);
 
     let new = home.workspace("new");
-    let Restoration { restored, identity_made, custody } = restore(&home.access(), &new, &file).unwrap();
+    let RestoreResult { restored, identity_made, custody } = restore(&home.access(), &new, &file).unwrap();
     assert_eq!((restored.connections.len(), restored.connections[0].name.as_str()), (1, "slack"));
-    assert_eq!((identity_made, custody), (None, Custody::File));
+    assert_eq!((identity_made, custody), (None, IdentityLocation::File));
     let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
     assert_eq!(opened.meta().unwrap().restored_at, Some(NOW));
     assert_eq!(opened.grants().restored().unwrap().len(), 1);
-    let nowhere = Custodian::new(Keyring::none(), TokenCustody::Store);
+    let nowhere = TokenVault::new(Keyring::none(), TokenStorage::Store);
     let loaded = nowhere.load(&opened, &name("slack")).unwrap().unwrap();
     assert_eq!((loaded.grant.access_token.expose().as_str(), loaded.stored.restored), ("xoxb", true));
     let saved = nowhere.save(&opened, &loaded.connection, loaded.stored.generation, &grant("fresh")).unwrap();
-    assert!(matches!(saved, Saved::Renewed { .. }));
+    assert!(matches!(saved, GrantSaveResult::Saved { .. }));
     assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored.restored);
     drop(opened);
 
@@ -150,9 +150,9 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
 
 #[test]
 fn a_backup_that_is_damaged_or_anothers_leaves_no_workspace_behind() {
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let store = home.open();
-    let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
+    let custodian = TokenVault::new(Keyring::none(), TokenStorage::Store);
     let (file, new) = (home.folders.data().join("backup.age"), home.workspace("new"));
     let passphrase = BackupKey::Passphrase(Secret::from("correct"));
     save(&store, &custodian, &file, &passphrase);
@@ -178,9 +178,9 @@ fn age_and_sqlite3_open_a_backup() {
         eprintln!("skipped: age and sqlite3 are not installed");
         return;
     }
-    let home = Home::new(IdentityCustody::File);
+    let home = Home::new(IdentityStorage::File);
     let (store, file) = (home.open(), home.folders.data().join("backup.age"));
-    let custodian = Custodian::new(Keyring::none(), TokenCustody::Store);
+    let custodian = TokenVault::new(Keyring::none(), TokenStorage::Store);
     custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
     let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
     save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));

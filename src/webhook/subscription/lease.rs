@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::ask::{self, Failure, Plan};
-use super::{SubscribeError, intend, is_usable, lock, make};
+use super::create as creation;
+use super::create::{PreparedSubscription, SubscribeFailure};
+use super::{SubscribeError, begin, create, is_usable, lock};
 use crate::clock::{Timestamp, is_from_fast_clock};
-use crate::connector::{ErrorClass, Subscribe};
+use crate::connector::{ErrorClass, SubscriptionCalls};
 use crate::error::Result;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
-use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState};
-use crate::webhook::setup::Setup;
+use crate::store::{Subscription, SubscriptionId, SubscriptionResult, SubscriptionStatus};
+use crate::webhook::settings::WebhookSettings;
 
 /// A lease is renewed when so much of it is left: a third, and two days at most.
 const LARGEST_MARGIN_SECS: i64 = 2 * 86_400;
@@ -24,7 +25,7 @@ const LONGEST_WAIT_SECS: i64 = 3600;
 
 /// How a subscription stands at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct SubscriptionLease {
     /// `active`, `expired`, `failing`, `asking`, `ending`.
     pub status: &'static str,
     pub renews_at: Option<Timestamp>,
@@ -35,7 +36,7 @@ pub struct Lease {
 
 /// What became of a subscription whose time had come.
 #[derive(Debug)]
-pub struct Renewed {
+pub struct RenewalResult {
     pub connection: ConnectionName,
     pub id: SubscriptionId,
     /// Until when it lasts now.
@@ -43,18 +44,18 @@ pub struct Renewed {
 }
 
 /// How a subscription stands. Pure.
-pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
+pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
     let (name, id) = (&row.name, row.id);
-    let plain = |status| Lease { status, renews_at: renews_at(row, now), is_problem: false, note: None };
-    match row.state {
-        SubscriptionState::Asking => Lease {
+    let plain = |status| SubscriptionLease { status, renews_at: renews_at(row, now), is_problem: false, note: None };
+    match row.status {
+        SubscriptionStatus::Creating => SubscriptionLease {
             note: Some((
                 format!("subscription {id} was cut off while the vendor was asked, and may be there"),
                 format!("integ webhook unsubscribe {name} {id}"),
             )),
             ..plain("asking")
         },
-        SubscriptionState::Ending => Lease {
+        SubscriptionStatus::Deleting => SubscriptionLease {
             note: row.last_error.as_ref().map(|why| {
                 (
                     format!("subscription {id} could not be ended: {why}"),
@@ -64,16 +65,16 @@ pub fn lease(row: &Subscription, now: Timestamp) -> Lease {
             renews_at: None,
             ..plain("ending")
         },
-        SubscriptionState::Active => {
+        SubscriptionStatus::Active => {
             let expired = row.expires_at.is_some_and(|at| at <= now);
             let fix = || format!("integ refresh {name}");
             let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
             if expired {
                 let text = format!("subscription {id} has expired: {}", why());
-                Lease { is_problem: true, note: Some((text, fix())), ..plain("expired") }
+                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain("expired") }
             } else if row.failures > 0 {
                 let text = format!("subscription {id} cannot be renewed: {}", why());
-                Lease { is_problem: true, note: Some((text, fix())), ..plain("failing") }
+                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain("failing") }
             } else {
                 plain("active")
             }
@@ -97,22 +98,26 @@ fn renews_at(row: &Subscription, now: Timestamp) -> Option<Timestamp> {
 fn is_due(row: &Subscription, now: Timestamp) -> bool {
     let wait = FIRST_WAIT_SECS.saturating_mul(1 << row.failures.saturating_sub(1).min(8)).min(LONGEST_WAIT_SECS);
     let rests = row.failures > 0
-        && row.tried_at.is_some_and(|at| {
+        && row.last_failed_at.is_some_and(|at| {
             let since = now.as_second().saturating_sub(at.as_second());
             (0..wait).contains(&since)
         });
-    let due = match row.state {
-        SubscriptionState::Active => renews_at(row, now).is_some_and(|at| at <= now),
-        SubscriptionState::Ending => true,
-        SubscriptionState::Asking => false,
+    let due = match row.status {
+        SubscriptionStatus::Active => renews_at(row, now).is_some_and(|at| at <= now),
+        SubscriptionStatus::Deleting => true,
+        SubscriptionStatus::Creating => false,
     };
     due && !rests
 }
 
 /// When it ends: by the vendor's word, else by the connector's.
-pub(super) fn expiry(rules: &Subscribe, result: &BTreeMap<String, String>, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn expiry(
+    rules: &SubscriptionCalls,
+    result: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let said = rules.expires.as_ref().and_then(|name| read_time(result.get(name)?)).filter(|at| *at > now);
-    said.or_else(|| crate::oauth::access::after(now, rules.lease_secs?))
+    said.or_else(|| crate::oauth::refresh::add_seconds(now, rules.lease_secs?))
 }
 
 /// RFC 3339, or Unix time in seconds or milliseconds. Pure.
@@ -131,7 +136,7 @@ fn read_time(text: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// The store's; a renewal that fails is in what comes back.
-pub async fn renew_due(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<Renewed>> {
+pub async fn renew_due(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
     renew(app, connections, is_due).await
 }
 
@@ -139,7 +144,7 @@ pub async fn renew_due(app: &App, connections: Option<&[ConnectionId]>) -> Resul
 ///
 /// # Errors
 /// The store's.
-pub async fn renew_all(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<Renewed>> {
+pub async fn renew_all(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
     renew(app, connections, |row, now| is_due(&Subscription { failures: 0, ..row.clone() }, now)).await
 }
 
@@ -147,111 +152,118 @@ async fn renew(
     app: &App,
     connections: Option<&[ConnectionId]>,
     due: impl Fn(&Subscription, Timestamp) -> bool,
-) -> Result<Vec<Renewed>> {
-    let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.wanted.connection));
+) -> Result<Vec<RenewalResult>> {
+    let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.request.connection));
     let rows = app.store()?.subscriptions().list(None)?;
     let mut renewed = Vec::new();
     for row in rows.into_iter().filter(|row| wanted(row) && due(row, app.clock.now())) {
-        let result = match one(app, &row, &due).await {
+        let result = match renew_one(app, &row, &due).await {
             Ok(None) => continue,
             Ok(Some(until)) => Ok(until),
             Err(error) => Err(error),
         };
-        app.announce();
-        renewed.push(Renewed { connection: row.name, id: row.id, result });
+        app.send_notifications();
+        renewed.push(RenewalResult { connection: row.name, id: row.id, result });
     }
     Ok(renewed)
 }
 
 /// Renews one, or ends it. Absent: another process has done it, or nobody can now.
-async fn one(
+async fn renew_one(
     app: &App,
     seen: &Subscription,
     due: &impl Fn(&Subscription, Timestamp) -> bool,
 ) -> Result<Option<Option<Timestamp>>> {
-    let setup = Setup::of(app, &seen.name)?;
+    let setup = WebhookSettings::load(app, &seen.name)?;
     if !is_usable(&setup) {
         return Ok(None);
     }
     let _lock = lock(app, &setup).await?;
     let subscriptions = app.store()?.subscriptions();
     let Some(row) = subscriptions.get(seen.id)?.filter(|row| due(row, app.clock.now())) else { return Ok(None) };
-    if row.state == SubscriptionState::Ending {
+    if row.status == SubscriptionStatus::Deleting {
         let over = row.expires_at.is_some_and(|at| at <= app.clock.now());
-        let ended = if over { Ok(()) } else { end(app, &setup, &row).await };
+        let ended = if over { Ok(()) } else { delete(app, &setup, &row).await };
         ended?;
-        subscriptions.forget(&row)?;
+        subscriptions.delete(&row)?;
         return Ok(None);
     }
-    let result = prolong(app, &setup, &row).await;
+    let result = renew_lease(app, &setup, &row).await;
     if let Err(error) = &result {
-        subscriptions.failed(&row, &error.on_one_line(), app.clock.now())?;
+        subscriptions.record_failure(&row, &error.on_one_line(), app.clock.now())?;
     }
     result.map(Some)
 }
 
-async fn prolong(app: &App, setup: &Setup, row: &Subscription) -> Result<Option<Timestamp>> {
+async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<Option<Timestamp>> {
     let subscriptions = app.store()?.subscriptions();
-    let plan = Plan::again(app, setup, row, &ask::fresh())?;
+    let plan = PreparedSubscription::for_renewal(app, setup, row, &creation::new_idempotency_key())?;
     let rules = plan.rules();
     let keep = |result: &BTreeMap<String, String>| -> Result<Option<Timestamp>> {
         let now = app.clock.now();
         let expires_at = expiry(rules, result, now);
-        let made = Made { kept: row.kept.clone(), secret: None, expires_at };
-        subscriptions.made(row, &made, &BTreeMap::new(), None, now)?;
+        let made = SubscriptionResult { metadata: row.metadata.clone(), secret: None, expires_at };
+        subscriptions.activate(row, &made, &BTreeMap::new(), None, now)?;
         Ok(expires_at)
     };
     if let Some(call) = &rules.renew {
-        let input = ask::input_of(app, setup, call, row)?;
-        match ask::ask(app, setup.name(), &call.action, &input, &plan.nonce).await {
+        let input = creation::input_of(app, setup, call, row)?;
+        match creation::send(app, setup.name(), &call.action, &input, &plan.idempotency_key).await {
             Ok(result) => return keep(&result),
             // The vendor has let it go: another one is made.
-            Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => {}
-            Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => return Err(error),
+            Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => {}
+            Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => return Err(error),
         }
-    } else if rules.unsubscribe.as_ref().is_none_or(|call| !ask::names_kept(call, rules)) {
+    } else if rules.unsubscribe.as_ref().is_none_or(|call| !creation::names_kept(call, rules)) {
         // There is one alone, and asking again prolongs it.
-        return match plan.ask(app, setup.name()).await {
+        return match plan.send(app, setup.name()).await {
             Ok(result) => keep(&result),
-            Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => Err(error),
+            Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => Err(error),
         };
     }
     // What an earlier attempt may have left ends by itself.
-    for left in subscriptions.list(Some(row.wanted.connection))? {
-        let same = left.wanted.url == row.wanted.url && left.wanted.given == row.wanted.given;
-        if left.state == SubscriptionState::Asking && same {
-            subscriptions.forget(&left)?;
+    for left in subscriptions.list(Some(row.request.connection))? {
+        let same = left.request.url == row.request.url && left.request.params == row.request.params;
+        if left.status == SubscriptionStatus::Creating && same {
+            subscriptions.delete(&left)?;
         }
     }
-    let fresh = intend(app, setup, &plan).await?;
-    let made = make(app, setup, &plan, &fresh, Some(row.id)).await?;
+    let fresh = begin(app, setup, &plan).await?;
+    let made = create(app, setup, &plan, &fresh, Some(row.id)).await?;
     // The old one is ended now, or at the next look, or by its own time.
     if let Some(old) = subscriptions.get(row.id)?
-        && end(app, setup, &old).await.is_ok()
+        && delete(app, setup, &old).await.is_ok()
     {
-        subscriptions.forget(&old)?;
+        subscriptions.delete(&old)?;
     }
     Ok(made.expires_at)
 }
 
 /// Tells the vendor that a subscription ends; one that is gone there has ended.
-pub(super) async fn end(app: &App, setup: &Setup, row: &Subscription) -> Result<()> {
+pub(super) async fn delete(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
     let subscriptions = app.store()?.subscriptions();
-    let not_ended =
-        |why: &str| SubscribeError::NotEnded { connection: setup.name().clone(), id: row.id, why: why.to_owned() };
-    if row.state == SubscriptionState::Asking {
-        return Err(not_ended(&format!("it is not known whether it is there; {}", ask::look(setup, row))).into());
+    let not_ended = |why: &str| SubscribeError::UnsubscribeFailed {
+        connection: setup.name().clone(),
+        id: row.id,
+        reason: why.to_owned(),
+    };
+    if row.status == SubscriptionStatus::Creating {
+        return Err(not_ended(&format!(
+            "it is not known whether it is there; {}",
+            creation::check_command(setup, row)
+        ))
+        .into());
     }
     let call = setup.rules()?.subscribe.as_ref().and_then(|rules| rules.unsubscribe.clone());
     let Some(call) = call else { return Err(not_ended("its connector names no action for that").into()) };
-    if row.state == SubscriptionState::Active {
-        subscriptions.end(row)?;
+    if row.status == SubscriptionStatus::Active {
+        subscriptions.mark_deleting(row)?;
     }
-    let input = ask::input_of(app, setup, &call, row)?;
-    match ask::ask(app, setup.name(), &call.action, &input, &ask::fresh()).await {
-        Ok(_) | Err(Failure::Refused { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
-        Err(Failure::Refused { error, .. } | Failure::Unknown(error)) => {
-            subscriptions.failed(row, &error.on_one_line(), app.clock.now())?;
+    let input = creation::input_of(app, setup, &call, row)?;
+    match creation::send(app, setup.name(), &call.action, &input, &creation::new_idempotency_key()).await {
+        Ok(_) | Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
+        Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => {
+            subscriptions.record_failure(row, &error.on_one_line(), app.clock.now())?;
             Err(error)
         }
     }
@@ -262,7 +274,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::store::Wanted;
+    use crate::store::SubscriptionRequest;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -272,14 +284,14 @@ mod tests {
         Subscription {
             id: SubscriptionId(3),
             name: "gmail".parse().unwrap(),
-            wanted: Wanted {
+            wanted: SubscriptionRequest {
                 connection: ConnectionId(1),
                 url: String::new(),
                 events: Vec::new(),
                 given: BTreeMap::new(),
                 nonce: String::new(),
             },
-            state: SubscriptionState::Active,
+            state: SubscriptionStatus::Active,
             kept: BTreeMap::new(),
             created_at: at(0),
             renewed_at: at(0),

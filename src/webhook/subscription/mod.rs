@@ -7,7 +7,7 @@
 //! 4. A row that says `asking` while nobody holds the lock is of a process that died in between. Where the vendor knows a
 //!    repetition, it is asked again under the same key; else a person must look, and is told where.
 
-mod ask;
+mod create;
 mod lease;
 
 use std::collections::BTreeMap;
@@ -20,25 +20,25 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-pub use ask::Plan;
-pub(super) use ask::filled;
-pub use lease::{Lease, Renewed, lease, renew_all, renew_due};
+pub use create::PreparedSubscription;
+pub(super) use create::fill_params;
+pub use lease::{RenewalResult, SubscriptionLease, lease, renew_all, renew_due};
 
-use super::handle::{Choice, Handlers};
-use super::listen::{self, Listener};
-use super::setup::{DEFAULT_PORT, Setup};
+use super::handle::{EventSelection, Handlers};
+use super::listen::{self, WebhookListener};
+use super::settings::{DEFAULT_PORT, WebhookSettings};
 use crate::api::Input;
 use crate::clock::Stopwatch;
 use crate::connector::Handshake;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::files;
-use crate::model::{ConnectionName, Mode, Standing};
+use crate::model::{ConnectionMode, ConnectionName, GrantStatus};
 use crate::runtime::App;
-use crate::store::{Made, Subscription, SubscriptionId, SubscriptionState, Wanted};
+use crate::store::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
 
 /// What a user wants to be told of.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct SubscribeOptions<'a> {
     /// What the vendor calls; kept for later.
     pub url: Option<&'a str>,
     pub events: &'a [String],
@@ -48,42 +48,42 @@ pub struct Request<'a> {
 
 /// A subscription that there is now.
 #[derive(Debug)]
-pub struct Subscribed {
+pub struct SubscribeResult {
     pub subscription: Subscription,
     /// Whether it was made by this.
-    pub new: bool,
+    pub is_new: bool,
 }
 
 #[derive(Debug, Error)]
 pub enum SubscribeError {
     #[error("integ cannot register the URL of {connection}: {setup}")]
-    ByHand { connection: ConnectionName, setup: String },
+    ManualSetup { connection: ConnectionName, setup: String },
     #[error("the vendor needs an address that it can reach, and none is known for {connection}")]
     NoPublicUrl { connection: ConnectionName },
     #[error("{connection} cannot be subscribed so: {}", problems.join("; "))]
-    Input { connection: ConnectionName, problems: Vec<String>, usage: String },
+    InvalidParameters { connection: ConnectionName, problems: Vec<String>, usage: String },
     #[error("{connection} takes no types of events: its own parameters say what it tells of")]
     NoEvents { connection: ConnectionName, usage: String },
     #[error("the vendor of {connection} makes no secret of ours, and none is known")]
     NoSecret { connection: ConnectionName },
     #[error("{connection} is subscribed already with other events ({})", events.join(", "))]
-    Otherwise { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
+    DifferentSubscription { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
     #[error(
         "the vendor was asked for a subscription of {connection} at {at}, and no answer is stored: it may be there"
     )]
-    Unknown { connection: ConnectionName, id: SubscriptionId, at: String, look: String },
-    #[error("it is not known whether the vendor has subscribed {connection}: {why}")]
-    Lost { connection: ConnectionName, id: SubscriptionId, why: String, look: String },
+    OutcomeUnknown { connection: ConnectionName, id: SubscriptionId, at: String, check_command: String },
+    #[error("it is not known whether the vendor has subscribed {connection}: {reason}")]
+    ResponseLost { connection: ConnectionName, id: SubscriptionId, reason: String, check_command: String },
     #[error("the answer of {action} names no {missing}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     NoResult { connection: ConnectionName, action: String, missing: String, said: Option<String> },
     #[error("{connection} has no subscription{}", id.map(|id| format!(" {}", id.0)).unwrap_or_default())]
-    None { connection: ConnectionName, id: Option<SubscriptionId> },
+    NotSubscribed { connection: ConnectionName, id: Option<SubscriptionId> },
     #[error("{connection} has several subscriptions: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Several { connection: ConnectionName, ids: Vec<SubscriptionId> },
-    #[error("subscription {id} of {connection} cannot be ended by integ: {why}")]
-    NotEnded { connection: ConnectionName, id: SubscriptionId, why: String },
+    #[error("subscription {id} of {connection} cannot be ended by integ: {reason}")]
+    UnsubscribeFailed { connection: ConnectionName, id: SubscriptionId, reason: String },
     #[error("another process has been subscribing {connection} for over {} s", after.as_secs())]
-    Held { connection: ConnectionName, after: Duration },
+    Locked { connection: ConnectionName, after: Duration },
     #[error("{} cannot be locked", path.display())]
     Lock { path: PathBuf, source: std::io::Error },
 }
@@ -91,19 +91,19 @@ pub enum SubscribeError {
 impl SubscribeError {
     fn name(&self) -> Option<&ConnectionName> {
         match self {
-            Self::ByHand { connection, .. }
+            Self::ManualSetup { connection, .. }
             | Self::NoPublicUrl { connection }
-            | Self::Input { connection, .. }
+            | Self::InvalidParameters { connection, .. }
             | Self::NoEvents { connection, .. }
             | Self::NoSecret { connection }
-            | Self::Otherwise { connection, .. }
-            | Self::Unknown { connection, .. }
-            | Self::Lost { connection, .. }
+            | Self::DifferentSubscription { connection, .. }
+            | Self::OutcomeUnknown { connection, .. }
+            | Self::ResponseLost { connection, .. }
             | Self::NoResult { connection, .. }
-            | Self::None { connection, .. }
+            | Self::NotSubscribed { connection, .. }
             | Self::Several { connection, .. }
-            | Self::NotEnded { connection, .. }
-            | Self::Held { connection, .. } => Some(connection),
+            | Self::UnsubscribeFailed { connection, .. }
+            | Self::Locked { connection, .. } => Some(connection),
             Self::Lock { .. } => None,
         }
     }
@@ -112,24 +112,24 @@ impl SubscribeError {
 impl Remedy for SubscribeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::ByHand { connection, .. } => Diagnostic::new(Kind::Failed, "subscribed_by_hand")
+            Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Failed, "subscribed_by_hand")
                 .hint(Hint::new("see what to enter at the vendor:", format!("integ webhook url {connection}"))),
             Self::NoPublicUrl { connection } => Diagnostic::new(Kind::Usage, "no_public_url")
                 .run(format!("integ webhook subscribe {connection} --url https://HOST")),
-            Self::Input { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
+            Self::InvalidParameters { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
             Self::NoEvents { usage, .. } => Diagnostic::new(Kind::Usage, "no_event_types").run(usage),
             Self::NoSecret { connection } => Diagnostic::new(Kind::Usage, "no_webhook_secret")
                 .run(format!("integ webhook secret {connection} --set -")),
-            Self::Otherwise { connection, id, .. } => Diagnostic::new(Kind::Failed, "subscribed_otherwise")
+            Self::DifferentSubscription { connection, id, .. } => Diagnostic::new(Kind::Failed, "subscribed_otherwise")
                 .run(format!("integ webhook unsubscribe {connection} {id}")),
-            Self::Unknown { connection, id, look, .. } => {
+            Self::OutcomeUnknown { connection, id, check_command: look, .. } => {
                 Diagnostic::new(Kind::Failed, "subscription_unknown").hint(forget_unknown(connection, *id, look))
             }
-            Self::Lost { connection, id, look, .. } => {
+            Self::ResponseLost { connection, id, check_command: look, .. } => {
                 Diagnostic::new(Kind::Temporary, "subscription_unknown").hint(forget_unknown(connection, *id, look))
             }
             Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_refused"),
-            Self::None { connection, .. } => {
+            Self::NotSubscribed { connection, .. } => {
                 Diagnostic::new(Kind::NotFound, "no_subscription").run(format!("integ webhook url {connection}"))
             }
             Self::Several { connection, ids } => {
@@ -139,11 +139,13 @@ impl Remedy for SubscribeError {
                     format!("integ webhook unsubscribe {connection} {first}"),
                 ))
             }
-            Self::NotEnded { connection, id, .. } => Diagnostic::new(Kind::Failed, "not_unsubscribed").hint(Hint::new(
-                "remove it at the vendor, then:",
-                format!("integ webhook unsubscribe {connection} {id} --local"),
-            )),
-            Self::Held { connection, .. } => {
+            Self::UnsubscribeFailed { connection, id, .. } => {
+                Diagnostic::new(Kind::Failed, "not_unsubscribed").hint(Hint::new(
+                    "remove it at the vendor, then:",
+                    format!("integ webhook unsubscribe {connection} {id} --local"),
+                ))
+            }
+            Self::Locked { connection, .. } => {
                 Diagnostic::new(Kind::Temporary, "locked_by_another").run(format!("integ webhook url {connection}"))
             }
             Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
@@ -161,56 +163,62 @@ fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -
 ///
 /// # Errors
 /// [`SubscribeError`], and those of [`crate::api::call`].
-pub async fn subscribe(app: &App, name: &ConnectionName, request: &Request<'_>) -> Result<Subscribed> {
+pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOptions<'_>) -> Result<SubscribeResult> {
     // Everything is checked before anything is kept.
-    let setup = prepared(app, name, request.url)?;
-    Plan::new(app, &setup, request, &ask::fresh())?;
+    let setup = prepare(app, name, request.url)?;
+    PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
     let _lock = lock(app, &setup).await?;
     let store = app.store()?;
-    if let (Some(base), Some(_)) = (&setup.kept.public_url, request.url) {
+    if let (Some(base), Some(_)) = (&setup.stored.public_url, request.url) {
         store.webhooks().set_public_url(setup.connection.id, Some(base))?;
     }
     // Read anew: another process may have made the secret meanwhile.
-    let setup = prepared(app, name, request.url)?;
-    let mut plan = Plan::new(app, &setup, request, &ask::fresh())?;
+    let setup = prepare(app, name, request.url)?;
+    let mut plan = PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
     let rows = store.subscriptions().list(Some(setup.connection.id))?;
-    let same = |row: &&Subscription| row.wanted.url == plan.url && row.wanted.given == plan.given;
-    if let Some(row) = rows.iter().filter(same).find(|row| row.state == SubscriptionState::Active) {
-        if row.wanted.events != plan.events {
-            let events = row.wanted.events.clone();
-            return Err(SubscribeError::Otherwise { connection: name.clone(), id: row.id, events }.into());
+    let same = |row: &&Subscription| row.request.url == plan.url && row.request.params == plan.params;
+    if let Some(row) = rows.iter().filter(same).find(|row| row.status == SubscriptionStatus::Active) {
+        if row.request.events != plan.events {
+            let events = row.request.events.clone();
+            return Err(SubscribeError::DifferentSubscription { connection: name.clone(), id: row.id, events }.into());
         }
-        return Ok(Subscribed { subscription: row.clone(), new: false });
+        return Ok(SubscribeResult { subscription: row.clone(), is_new: false });
     }
-    let cut_off = rows.iter().filter(same).find(|row| row.state == SubscriptionState::Asking).cloned();
+    let cut_off = rows.iter().filter(same).find(|row| row.status == SubscriptionStatus::Creating).cloned();
     let row = match cut_off {
-        Some(row) if plan.is_repeatable() && row.wanted.events == plan.events => {
-            plan = Plan::new(app, &setup, request, &row.wanted.nonce)?;
+        Some(row) if plan.is_repeatable() && row.request.events == plan.events => {
+            plan = PreparedSubscription::new(app, &setup, request, &row.request.idempotency_key)?;
             row
         }
         Some(row) => {
             let at = row.renewed_at.to_string();
-            let look = ask::look(&setup, &row);
-            return Err(SubscribeError::Unknown { connection: name.clone(), id: row.id, at, look }.into());
+            let look = create::check_command(&setup, &row);
+            return Err(SubscribeError::OutcomeUnknown {
+                connection: name.clone(),
+                id: row.id,
+                at,
+                check_command: look,
+            }
+            .into());
         }
-        None => intend(app, &setup, &plan).await?,
+        None => begin(app, &setup, &plan).await?,
     };
-    let subscription = answering(app, &setup, make(app, &setup, &plan, &row, None)).await?;
-    Ok(Subscribed { subscription, new: true })
+    let subscription = with_handshakes(app, &setup, create(app, &setup, &plan, &row, None)).await?;
+    Ok(SubscribeResult { subscription, is_new: true })
 }
 
 /// The request that would be sent, with its session; nothing is kept.
 ///
 /// # Errors
 /// Those of [`subscribe`].
-pub fn rehearse(
+pub fn dry_run(
     app: &App,
     name: &ConnectionName,
-    request: &Request<'_>,
+    request: &SubscribeOptions<'_>,
 ) -> Result<(crate::runtime::Session, crate::http::Request)> {
-    let setup = prepared(app, name, request.url)?;
-    let plan = Plan::new(app, &setup, request, &ask::fresh())?;
-    ask::rehearse(app, &setup, &plan)
+    let setup = prepare(app, name, request.url)?;
+    let plan = PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
+    create::dry_run(app, &setup, &plan)
 }
 
 /// Ends subscriptions at the vendor: the one that is named, the only one, or all. Where `local` only forgets them.
@@ -224,7 +232,7 @@ pub async fn unsubscribe(
     all: bool,
     local: bool,
 ) -> Result<Vec<Subscription>> {
-    let setup = Setup::of(app, name)?;
+    let setup = WebhookSettings::load(app, name)?;
     let _lock = lock(app, &setup).await?;
     let store = app.store()?;
     let mut rows = store.subscriptions().list(Some(setup.connection.id))?;
@@ -235,13 +243,13 @@ pub async fn unsubscribe(
         return Err(SubscribeError::Several { connection: name.clone(), ids }.into());
     }
     if rows.is_empty() && !all {
-        return Err(SubscribeError::None { connection: name.clone(), id }.into());
+        return Err(SubscribeError::NotSubscribed { connection: name.clone(), id }.into());
     }
     let mut ended = Vec::new();
     let mut first: Option<Error> = None;
     for row in rows {
-        let result = if local { Ok(()) } else { lease::end(app, &setup, &row).await };
-        match result.and_then(|()| Ok(store.subscriptions().forget(&row)?)) {
+        let result = if local { Ok(()) } else { lease::delete(app, &setup, &row).await };
+        match result.and_then(|()| Ok(store.subscriptions().delete(&row)?)) {
             Ok(()) => ended.push(row),
             Err(error) => _ = first.get_or_insert(error),
         }
@@ -250,34 +258,34 @@ pub async fn unsubscribe(
 }
 
 /// A connection's webhooks with the URL that is asked for.
-fn prepared(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<Setup> {
-    let mut setup = Setup::of(app, name)?;
+fn prepare(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
+    let mut setup = WebhookSettings::load(app, name)?;
     if setup.rules()?.subscribe.is_none() {
         let setup = setup.rules()?.setup.trim().to_owned();
-        return Err(SubscribeError::ByHand { connection: name.clone(), setup }.into());
+        return Err(SubscribeError::ManualSetup { connection: name.clone(), setup }.into());
     }
     if let Some(base) = url {
-        setup.kept.public_url = Some(setup.public_url(base)?.to_string());
+        setup.stored.public_url = Some(setup.public_url(base)?.to_string());
     }
     Ok(setup)
 }
 
 /// Does it while the vendor may call: some prove a URL before they answer. Where another process listens, it answers.
-async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn with_handshakes<T>(app: &App, setup: &WebhookSettings, work: impl Future<Output = Result<T>>) -> Result<T> {
     let proves = |handshake: &Handshake| !handshake.signed && handshake.capture.is_none();
-    if setup.connection.mode == Mode::Sandbox || !setup.rules()?.handshakes.iter().any(proves) {
+    if setup.connection.mode == ConnectionMode::Sandbox || !setup.rules()?.handshakes.iter().any(proves) {
         return work.await;
     }
-    let plan = listen::Plan {
+    let plan = listen::ListenOptions {
         connections: vec![setup.name().clone()],
-        port: setup.kept.port.unwrap_or(DEFAULT_PORT),
+        port: setup.stored.port.unwrap_or(DEFAULT_PORT),
         bind: None,
         public_url: None,
-        handlers: Handlers::new(&app.config, Choice::default()),
-        most_attempts: 1,
-        looks_after: false,
+        handlers: Handlers::new(&app.config, EventSelection::default()),
+        max_attempts: 1,
+        runs_maintenance: false,
     };
-    let listener = match Listener::start(app, &plan) {
+    let listener = match WebhookListener::start(app, &plan) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::debug!("nothing is listened for meanwhile: {}", error.message());
@@ -298,49 +306,55 @@ async fn answering<T>(app: &App, setup: &Setup, work: impl Future<Output = Resul
 }
 
 /// Commits what the vendor will sign with and that it is about to be asked.
-async fn intend(app: &App, setup: &Setup, plan: &Plan) -> Result<Subscription> {
+async fn begin(app: &App, setup: &WebhookSettings, plan: &PreparedSubscription) -> Result<Subscription> {
     let store = app.store()?;
-    if plan.keep(app, setup)? {
+    if plan.store_secrets(app, setup)? {
         // A listener that runs reads it anew within this.
-        tokio::time::sleep(super::receive::STALE * 3 / 2).await;
+        tokio::time::sleep(super::receive::KEY_RELOAD_MIN_AGE * 3 / 2).await;
     }
-    let wanted = Wanted {
+    let wanted = SubscriptionRequest {
         connection: setup.connection.id,
         url: plan.url.clone(),
         events: plan.events.clone(),
-        given: plan.given.clone(),
-        nonce: plan.nonce.clone(),
+        params: plan.params.clone(),
+        idempotency_key: plan.idempotency_key.clone(),
     };
-    let id = store.subscriptions().intend(&wanted, app.clock.now())?;
+    let id = store.subscriptions().begin(&wanted, app.clock.now())?;
     let row = store.subscriptions().get(id)?;
-    Ok(row.ok_or_else(|| SubscribeError::None { connection: setup.name().clone(), id: Some(id) })?)
+    Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: setup.name().clone(), id: Some(id) })?)
 }
 
 /// Asks the vendor, and keeps its answer.
-async fn make(
+async fn create(
     app: &App,
-    setup: &Setup,
-    plan: &Plan,
+    setup: &WebhookSettings,
+    plan: &PreparedSubscription,
     row: &Subscription,
     replaces: Option<SubscriptionId>,
 ) -> Result<Subscription> {
     let store = app.store()?;
     let name = setup.name();
     let rules = plan.rules();
-    let result = match plan.ask(app, name).await {
+    let result = match plan.send(app, name).await {
         Ok(result) => result,
-        Err(ask::Failure::Refused { error, .. }) => {
-            store.subscriptions().forget(row)?;
+        Err(create::SubscribeFailure::Rejected { error, .. }) => {
+            store.subscriptions().delete(row)?;
             return Err(error);
         }
-        Err(ask::Failure::Unknown(error)) => {
+        Err(create::SubscribeFailure::Unknown(error)) => {
             let why = error.on_one_line();
-            let look = ask::look(setup, row);
-            return Err(SubscribeError::Lost { connection: name.clone(), id: row.id, why, look }.into());
+            let look = create::check_command(setup, row);
+            return Err(SubscribeError::ResponseLost {
+                connection: name.clone(),
+                id: row.id,
+                reason: why,
+                check_command: look,
+            }
+            .into());
         }
     };
     if let Some(missing) = rules.keep.iter().chain(&rules.secret).find(|name| !result.contains_key(*name)) {
-        store.subscriptions().forget(row)?;
+        store.subscriptions().delete(row)?;
         let said = result.get("error").cloned();
         let (connection, action) = (name.clone(), rules.action.clone());
         return Err(SubscribeError::NoResult { connection, action, missing: missing.clone(), said }.into());
@@ -351,35 +365,35 @@ async fn make(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let now = app.clock.now();
-    let made = Made {
+    let made = SubscriptionResult {
         expires_at: lease::expiry(rules, &result, now),
         secret: rules.secret.as_ref().and_then(|name| result.get(name)).cloned().map(crate::secret::Secret::new),
-        kept: result.into_iter().filter(|(name, _)| rules.keep.contains(name)).collect(),
+        metadata: result.into_iter().filter(|(name, _)| rules.keep.contains(name)).collect(),
     };
-    store.subscriptions().made(row, &made, &params, replaces, now)?;
+    store.subscriptions().activate(row, &made, &params, replaces, now)?;
     let row = store.subscriptions().get(row.id)?;
-    Ok(row.ok_or_else(|| SubscribeError::None { connection: name.clone(), id: None })?)
+    Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: name.clone(), id: None })?)
 }
 
 /// How long another process is waited for beyond the time of its request.
-const PATIENCE: Duration = Duration::from_secs(90);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Waits until nobody else subscribes this connection. The system lets go of the lock when its holder ends.
-async fn lock(app: &App, setup: &Setup) -> Result<File> {
+async fn lock(app: &App, setup: &WebhookSettings) -> Result<File> {
     const LOOK_AGAIN: Duration = Duration::from_millis(10);
     let folder = app.folders.workspace(&app.workspace).join("locks");
     let path = folder.join(format!("subscriptions-{}.lock", setup.connection.id.0));
     let failed = |source| SubscribeError::Lock { path: path.clone(), source };
     files::create_private_folder(&folder).map_err(failed)?;
     let file = files::open_or_create_private(&path).map_err(failed)?;
-    let after = app.config.http.timeout + PATIENCE;
+    let after = app.config.http.timeout + LOCK_TIMEOUT;
     let waiting = Stopwatch::start();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if waiting.elapsed() < after => tokio::time::sleep(LOOK_AGAIN).await,
             Err(TryLockError::WouldBlock) => {
-                return Err(SubscribeError::Held { connection: setup.name().clone(), after }.into());
+                return Err(SubscribeError::Locked { connection: setup.name().clone(), after }.into());
             }
             Err(TryLockError::Error(source)) => return Err(failed(source).into()),
         }
@@ -387,9 +401,9 @@ async fn lock(app: &App, setup: &Setup) -> Result<File> {
 }
 
 /// Whether anything can be asked for a connection as it stands.
-fn is_usable(setup: &Setup) -> bool {
-    setup.connection.standing == Standing::Active
+fn is_usable(setup: &WebhookSettings) -> bool {
+    setup.connection.grant_status == GrantStatus::Active
 }
 
 /// What the user gave, as one document.
-type Given = BTreeMap<String, Value>;
+type SubscriptionParams = BTreeMap<String, Value>;

@@ -2,7 +2,7 @@
 //! `openssl`, whose keys were thrown away.
 
 use super::at;
-use crate::webhook::fetch::{Anchors, certificate_key, certificates};
+use crate::webhook::fetch_keys::{TrustAnchors, certificate_key, certificates};
 
 const ROOT: &str = include_str!("../../../tests/vectors/certificates/root.pem");
 const INTERMEDIATE: &str = include_str!("../../../tests/vectors/certificates/intermediate.pem");
@@ -12,15 +12,15 @@ const LEAF: &str = include_str!("../../../tests/vectors/certificates/leaf.pem");
 const VALID: i64 = 1_800_000_000;
 
 fn is_trusted(pem: &str, root: &str, now: i64) -> bool {
-    certificate_key(pem.as_bytes(), at(now), Anchors::Roots(&certificates(root.as_bytes()))).is_some()
+    certificate_key(pem.as_bytes(), at(now), TrustAnchors::Roots(&certificates(root.as_bytes()))).is_some()
 }
 
 #[test]
 fn a_chain_leads_to_a_root_and_is_valid_now() {
     let chain = [LEAF, INTERMEDIATE].concat();
     assert!(is_trusted(&chain, ROOT, VALID));
-    let key = certificate_key(chain.as_bytes(), at(VALID), Anchors::Roots(&certificates(ROOT.as_bytes())));
-    assert_eq!(key, certificate_key(LEAF.as_bytes(), at(VALID), Anchors::Itself), "the first one's key");
+    let key = certificate_key(chain.as_bytes(), at(VALID), TrustAnchors::Roots(&certificates(ROOT.as_bytes())));
+    assert_eq!(key, certificate_key(LEAF.as_bytes(), at(VALID), TrustAnchors::SelfSigned), "the first one's key");
     assert!(!is_trusted(LEAF, ROOT, VALID), "a link is missing");
     assert!(!is_trusted(&[INTERMEDIATE, LEAF].concat(), ROOT, VALID), "an authority signs no event");
     assert!(!is_trusted(&chain, LEAF, VALID), "the root is another");
@@ -31,7 +31,8 @@ fn a_chain_leads_to_a_root_and_is_valid_now() {
 
 #[test]
 fn what_was_changed_or_cut_off_is_no_certificate() {
-    let key = |pem: &str| certificate_key(pem.as_bytes(), at(VALID), Anchors::Roots(&certificates(ROOT.as_bytes())));
+    let key =
+        |pem: &str| certificate_key(pem.as_bytes(), at(VALID), TrustAnchors::Roots(&certificates(ROOT.as_bytes())));
     let right = key(&[LEAF, INTERMEDIATE].concat());
     let text: Vec<char> = LEAF.chars().collect();
     let body = "-----BEGIN CERTIFICATE-----\n".len()..text.len() - "\n-----END CERTIFICATE-----\n".len();

@@ -2,27 +2,27 @@
 
 use serde_json::json;
 
-use super::{NOW, Request, at, connectors, samples};
-use crate::connector::EventShape;
-use crate::signing::verify::Judged;
-use crate::webhook::event::{self, Event};
+use super::{NOW, WebhookRequest, at, connectors, samples};
+use crate::connector::EventSelectors;
+use crate::signing::verify::ParsedRequest;
+use crate::webhook::event::{self, ParsedEvent};
 
-fn shape(connector: &str) -> EventShape {
+fn shape(connector: &str) -> EventSelectors {
     connectors().into_iter().find(|known| known.id == connector).and_then(|known| known.webhook).unwrap().event
 }
 
-fn read(shape: &EventShape, request: &Request, received: i64) -> Vec<Event> {
+fn read(shape: &EventSelectors, request: &WebhookRequest, received: i64) -> Vec<ParsedEvent> {
     let document = event::document(shape, request).unwrap();
     let items = event::items(shape, &document).unwrap();
-    let judged = Judged { request, document: &document, items: &items };
-    let one = |(place, item)| event::read(shape, &judged, place, item, at(received));
+    let judged = ParsedRequest { request, document: &document, items: &items };
+    let one = |(place, item)| event::parse_event(shape, &judged, place, item, at(received));
     items.iter().enumerate().map(one).collect()
 }
 
 fn ids(connector: &str, body: &serde_json::Value, received: i64) -> Vec<String> {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     let url = "https://hooks.example.com/h".to_owned();
-    let request = Request { method: "POST".to_owned(), url, headers, body: body.to_string().into_bytes() };
+    let request = WebhookRequest { method: "POST".to_owned(), url, headers, body: body.to_string().into_bytes() };
     read(&shape(connector), &request, received).into_iter().map(|event| event.delivery_id).collect()
 }
 
@@ -44,7 +44,7 @@ fn what_has_no_id_is_known_by_its_body_and_its_place_in_it() {
 #[test]
 fn what_proves_a_request_is_no_part_of_its_id() {
     let shape = shape("salesforce");
-    let request = |token: &str| Request {
+    let request = |token: &str| WebhookRequest {
         method: "POST".to_owned(),
         url: format!("https://hooks.example.com/h?token={token}"),
         headers: Vec::new(),
@@ -71,7 +71,8 @@ fn a_date_without_an_offset_is_utc() {
     let time = |text: &str| {
         let body = json!({ "type": "x", "timestamp": text }).to_string().into_bytes();
         let url = "https://hooks.example.com/h".to_owned();
-        read(&shape("webhook"), &Request { method: "POST".to_owned(), url, headers: Vec::new(), body }, NOW)[0].time
+        read(&shape("webhook"), &WebhookRequest { method: "POST".to_owned(), url, headers: Vec::new(), body }, NOW)[0]
+            .time
     };
     assert_eq!(time("2023-11-14T22:13:20"), Some(at(NOW)));
     assert_eq!(time("2023-11-14T23:13:20+01:00"), Some(at(NOW)));

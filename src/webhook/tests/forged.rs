@@ -1,38 +1,38 @@
 //! What is simulated is taken, and nothing that differs from it is.
 
-use super::{NOW, Request, connectors, judge, published, sample, samples, trust};
+use super::{NOW, WebhookRequest, connectors, judge, published, sample, samples, trust};
 use crate::clock::{self, Timestamp};
-use crate::connector::{Connector, Proof};
+use crate::connector::{Connector, SignatureScheme};
 use crate::secret::Secret;
 use crate::signing::sign::proof_for;
-use crate::signing::verify::{Keys, Refused};
+use crate::signing::verify::{SigningContext, VerifyError};
+use crate::webhook::corrupt::{Corruption, corrupt, signed_at};
 use crate::webhook::event;
-use crate::webhook::tamper::{Fault, signed_at, tamper};
 
-fn proof<'c>(connector: &'c Connector, request: &Request) -> Option<&'c Proof> {
+fn proof<'c>(connector: &'c Connector, request: &WebhookRequest) -> Option<&'c SignatureScheme> {
     let rules = connector.webhook.as_ref().unwrap();
     let document = event::document(&rules.event, request).unwrap();
-    proof_for(&rules.proofs, request, &document, &Keys::default())
+    proof_for(&rules.proofs, request, &document, &SigningContext::default())
 }
 
-fn taken(connector: &Connector, request: &Request, keys: &Keys, now: i64) -> Result<(), Refused> {
+fn taken(connector: &Connector, request: &WebhookRequest, keys: &SigningContext, now: i64) -> Result<(), VerifyError> {
     judge(connector.webhook.as_ref().unwrap(), request, keys, &trust(connector), now)
 }
 
-fn covers_body(connector: &Connector, proof: &Proof) -> bool {
-    signed_at(Fault::Body, Some(proof), &connector.id, super::at(NOW)).is_ok()
+fn covers_body(connector: &Connector, proof: &SignatureScheme) -> bool {
+    signed_at(Corruption::Body, Some(proof), &connector.id, super::at(NOW)).is_ok()
 }
 
-fn names_form(proof: &Proof) -> bool {
+fn names_form(proof: &SignatureScheme) -> bool {
     proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "form"))
 }
 
-fn pairs(request: &Request) -> Vec<(String, String)> {
+fn pairs(request: &WebhookRequest) -> Vec<(String, String)> {
     url::form_urlencoded::parse(&request.body).into_owned().collect()
 }
 
 /// The headers that say who sent it and when, and what else is signed of them.
-fn proving_headers(proof: &Proof) -> Vec<String> {
+fn proving_headers(proof: &SignatureScheme) -> Vec<String> {
     let timestamp = proof.timestamp.as_ref().and_then(|rule| rule.place.header.clone());
     let signed = proof.values.values().filter_map(|find| find.header.clone());
     proof.signature.header.clone().into_iter().chain(timestamp).chain(signed).collect()
@@ -49,7 +49,7 @@ fn spoilt(text: &str) -> impl Iterator<Item = String> {
     cut.chain(turned)
 }
 
-fn changed_header(request: &Request, name: &str, value: &str) -> Request {
+fn changed_header(request: &WebhookRequest, name: &str, value: &str) -> WebhookRequest {
     let mut other = request.clone();
     for (_, text) in other.headers.iter_mut().filter(|(known, _)| known.eq_ignore_ascii_case(name)) {
         value.clone_into(text);
@@ -75,16 +75,21 @@ fn every_sample_of_every_connector_is_taken() {
 fn another_secret_is_refused_for_every_sample() {
     for connector in connectors() {
         let (keys, _, samples) = samples(&connector);
-        let (other, _) = crate::webhook::setup::unconnected(&connector, b"another seed", None).unwrap();
-        let none = Keys { secrets: Vec::new(), values: keys.values.clone() };
-        let empty = Keys { secrets: vec![Secret::from("")], values: keys.values.clone() };
+        let (other, _) = crate::webhook::settings::keys_without_connection(&connector, b"another seed", None).unwrap();
+        let none = SigningContext { secrets: Vec::new(), values: keys.values.clone() };
+        let empty = SigningContext { secrets: vec![Secret::from("")], values: keys.values.clone() };
         for (name, request) in samples {
             assert!(taken(&connector, &request, &other, NOW).is_err(), "{} {name}", connector.id);
             if keys.secrets.is_empty() {
                 continue;
             }
             for keys in [&none, &empty] {
-                assert_eq!(taken(&connector, &request, keys, NOW), Err(Refused::NoSecret), "{} {name}", connector.id);
+                assert_eq!(
+                    taken(&connector, &request, keys, NOW),
+                    Err(VerifyError::NoSecret),
+                    "{} {name}",
+                    connector.id
+                );
             }
         }
     }
@@ -94,8 +99,10 @@ fn another_secret_is_refused_for_every_sample() {
 fn fault_061_old_and_new_secrets_are_good_together() {
     for connector in connectors() {
         let (keys, _, samples) = samples(&connector);
-        let both =
-            Keys { secrets: [vec![Secret::from("another secret of before")], keys.secrets.clone()].concat(), ..keys };
+        let both = SigningContext {
+            secrets: [vec![Secret::from("another secret of before")], keys.secrets.clone()].concat(),
+            ..keys
+        };
         for (name, request) in samples {
             assert_eq!(taken(&connector, &request, &both, NOW), Ok(()), "{} {name}", connector.id);
         }
@@ -123,11 +130,11 @@ fn fault_064_every_bit_of_a_signed_body_counts() {
             flipped += 1;
         }
         for end in 0..request.body.len() {
-            let other = Request { body: request.body[..end].to_vec(), ..request.clone() };
+            let other = WebhookRequest { body: request.body[..end].to_vec(), ..request.clone() };
             assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} cut at {end}", connector.id);
         }
         for more in [&b" "[..], b"\n", b"\0", b"\xff"] {
-            let other = Request { body: [&request.body, more].concat(), ..request.clone() };
+            let other = WebhookRequest { body: [&request.body, more].concat(), ..request.clone() };
             assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} and {more:?}", connector.id);
         }
     }
@@ -167,7 +174,7 @@ fn fault_059_a_token_in_the_url_or_in_an_item_is_whole() {
                 let token = request.query(query).unwrap();
                 let (path, _) = request.url.split_once('?').unwrap();
                 for text in spoilt(&token) {
-                    let mut other = Request { url: path.to_owned(), ..request.clone() };
+                    let mut other = WebhookRequest { url: path.to_owned(), ..request.clone() };
                     other.set_query(query, &text);
                     assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name}: {text}", connector.id);
                 }
@@ -180,7 +187,7 @@ fn fault_059_a_token_in_the_url_or_in_an_item_is_whole() {
                     crate::signing::sign::change_items(&rules.event.items, &mut document, &mut |item| {
                         at.put(item, text.clone().into());
                     });
-                    let other = Request { body: document.to_string().into_bytes(), ..request.clone() };
+                    let other = WebhookRequest { body: document.to_string().into_bytes(), ..request.clone() };
                     assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name}: {text}", connector.id);
                 }
             } else {
@@ -199,12 +206,17 @@ fn another_vendors_key_is_refused() {
         let (keys, _, samples) = samples(&connector);
         let other = published(&connector, b"another seed");
         for (name, request) in samples {
-            if !proof(&connector, &request).is_some_and(Proof::needs_fetched_key) {
+            if !proof(&connector, &request).is_some_and(SignatureScheme::needs_fetched_key) {
                 continue;
             }
             let rules = connector.webhook.as_ref().unwrap();
             // The key set names its only key alike: it is the key itself that differs.
-            assert_eq!(judge(rules, &request, &keys, &other, NOW), Err(Refused::Signature), "{} {name}", connector.id);
+            assert_eq!(
+                judge(rules, &request, &keys, &other, NOW),
+                Err(VerifyError::SignatureMismatch),
+                "{} {name}",
+                connector.id
+            );
             count += 1;
         }
     }
@@ -276,13 +288,15 @@ fn what_is_made_wrong_on_purpose_is_refused() {
         let (keys, vendor, samples) = samples(&connector);
         for (name, request) in samples {
             let Some(proof) = proof(&connector, &request) else { continue };
-            for fault in [Fault::Signature, Fault::Timestamp, Fault::Future, Fault::Body] {
+            for fault in
+                [Corruption::Signature, Corruption::PastTimestamp, Corruption::FutureTimestamp, Corruption::Body]
+            {
                 let Ok(at) = signed_at(fault, Some(proof), &connector.id, super::at(NOW)) else { continue };
                 let mut request = sample(&connector, &name, &keys, &vendor, at.map_or(NOW, Timestamp::as_second));
                 let rules = connector.webhook.as_ref().unwrap();
                 let document = event::document(&rules.event, &request).unwrap();
                 let items = event::items(&rules.event, &document).unwrap();
-                tamper(fault, proof, &mut request, &items[0]);
+                corrupt(fault, proof, &mut request, &items[0]);
                 assert!(taken(&connector, &request, &keys, NOW).is_err(), "{} {name} {fault:?}", connector.id);
             }
         }
@@ -306,14 +320,14 @@ fn fault_063_ids_with_dots_are_no_other_deliverys() {
 #[test]
 fn whatever_comes_is_judged_without_a_panic() {
     for connector in connectors() {
-        let (keys, _) = crate::webhook::setup::unconnected(&connector, b"a seed", None).unwrap();
+        let (keys, _) = crate::webhook::settings::keys_without_connection(&connector, b"a seed", None).unwrap();
         let rules = connector.webhook.as_ref().unwrap();
         let names: Vec<String> = rules.proofs.iter().flat_map(proving_headers).collect();
         for _ in 0..200 {
             let noise = clock::random::<64>();
             let text: String = noise[..40].iter().map(|byte| char::from(32 + byte % 95)).collect();
             let headers = names.iter().enumerate().map(|(at, name)| (name.clone(), text[at.min(30)..].to_owned()));
-            let request = Request {
+            let request = WebhookRequest {
                 method: "POST".to_owned(),
                 url: format!("https://hooks.example.com/?token={text}&bodySHA256={text}"),
                 headers: headers.collect(),

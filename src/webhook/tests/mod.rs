@@ -12,15 +12,15 @@ use std::sync::Mutex;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::event;
-use super::fetch::{Anchors, certificate_key, json_keys};
-use super::setup::unconnected;
-use super::simulate::{Wish, simulate};
+use super::fetch_keys::{TrustAnchors, certificate_key, json_keys};
+use super::settings::keys_without_connection;
+use super::simulate::{SimulateRequest, simulate};
 use crate::clock::Timestamp;
-use crate::connector::{Catalogue, Connector, Webhook};
+use crate::connector::{Catalogue, Connector, WebhookDefinition};
 use crate::sandbox::rsa_key;
-use crate::signing::request::Request;
-use crate::signing::sign::VendorKeys;
-use crate::signing::verify::{Judged, Keys, Refused, Trust, verify};
+use crate::signing::request::WebhookRequest;
+use crate::signing::sign::EmulatorKeys;
+use crate::signing::verify::{ParsedRequest, SigningContext, VerificationKeys, VerifyError, verify};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -36,26 +36,32 @@ fn connectors() -> Vec<Connector> {
 }
 
 /// Judges a request as a receiver does.
-fn judge(rules: &Webhook, request: &Request, keys: &Keys, trust: &Trust, now: i64) -> Result<(), Refused> {
-    let document = event::document(&rules.event, request).map_err(|_| Refused::Form)?;
+fn judge(
+    rules: &WebhookDefinition,
+    request: &WebhookRequest,
+    keys: &SigningContext,
+    trust: &VerificationKeys,
+    now: i64,
+) -> Result<(), VerifyError> {
+    let document = event::document(&rules.event, request).map_err(|_| VerifyError::MalformedSignature)?;
     let items = event::items(&rules.event, &document).unwrap_or_else(|_| vec![document.clone()].into());
-    verify(&rules.proofs, &Judged { request, document: &document, items: &items }, keys, trust, at(now))
+    verify(&rules.proofs, &ParsedRequest { request, document: &document, items: &items }, keys, trust, at(now))
 }
 
 /// What the sandbox's vendor of this seed publishes: its key set and its certificate.
-fn published(connector: &Connector, seed: &[u8]) -> Trust {
-    let Some(key) = rsa_key(connector, seed) else { return Trust::default() };
+fn published(connector: &Connector, seed: &[u8]) -> VerificationKeys {
+    let Some(key) = rsa_key(connector, seed) else { return VerificationKeys::default() };
     let certificate = key.certificate().unwrap();
-    let certificate_key = certificate_key(certificate.as_bytes(), at(NOW), Anchors::Itself);
+    let certificate_key = certificate_key(certificate.as_bytes(), at(NOW), TrustAnchors::SelfSigned);
     assert!(certificate_key.is_some(), "{certificate}");
-    let live = self::certificate_key(certificate.as_bytes(), at(NOW), Anchors::Roots(TLS_SERVER_ROOT_CERTS));
+    let live = self::certificate_key(certificate.as_bytes(), at(NOW), TrustAnchors::Roots(TLS_SERVER_ROOT_CERTS));
     assert!(live.is_none(), "no public root vouches for it");
-    Trust { certificate_key, json_keys: json_keys(&key.key_set().unwrap()) }
+    VerificationKeys { certificate_key, json_keys: json_keys(&key.key_set().unwrap()) }
 }
 
 /// The same of [`SEED`], made once.
-fn trust(connector: &Connector) -> Trust {
-    static MADE: Mutex<Option<HashMap<String, Trust>>> = Mutex::new(None);
+fn trust(connector: &Connector) -> VerificationKeys {
+    static MADE: Mutex<Option<HashMap<String, VerificationKeys>>> = Mutex::new(None);
     let mut made = MADE.lock().unwrap();
     let made = made.get_or_insert_default();
     made.entry(connector.id.clone()).or_insert_with(|| published(connector, SEED)).clone()
@@ -64,16 +70,22 @@ fn trust(connector: &Connector) -> Trust {
 const SEED: &[u8] = b"a seed";
 
 /// The sandbox's keys of a connector, and each of its samples as it would be sent.
-fn samples(connector: &Connector) -> (Keys, VendorKeys, Vec<(String, Request)>) {
-    let (keys, vendor) = unconnected(connector, SEED, None).unwrap();
+fn samples(connector: &Connector) -> (SigningContext, EmulatorKeys, Vec<(String, WebhookRequest)>) {
+    let (keys, vendor) = keys_without_connection(connector, SEED, None).unwrap();
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
     let made = sampled.map(|(name, _)| (name.clone(), sample(connector, name, &keys, &vendor, NOW)));
     let made = made.collect();
     (keys, vendor, made)
 }
 
-fn sample(connector: &Connector, event: &str, keys: &Keys, vendor: &VendorKeys, signed_at: i64) -> Request {
-    let wish = Wish {
+fn sample(
+    connector: &Connector,
+    event: &str,
+    keys: &SigningContext,
+    vendor: &EmulatorKeys,
+    signed_at: i64,
+) -> WebhookRequest {
+    let wish = SimulateRequest {
         event,
         url: "https://hooks.example.com/webhooks/x/0123456789abcdef",
         number: 1,

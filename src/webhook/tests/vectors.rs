@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use super::{connectors, judge};
 use crate::secret::Secret;
-use crate::signing::request::Request;
-use crate::signing::verify::{Keys, Trust};
-use crate::webhook::fetch::{Anchors, certificate_key, json_keys};
+use crate::signing::request::WebhookRequest;
+use crate::signing::verify::{SigningContext, VerificationKeys};
+use crate::webhook::fetch_keys::{TrustAnchors, certificate_key, json_keys};
 
-fn request(vector: &Value) -> Request {
+fn request(vector: &Value) -> WebhookRequest {
     let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();
     let headers = vector["headers"].as_array().unwrap().iter();
     let pair = |pair: &Value| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned());
-    Request {
+    WebhookRequest {
         method: text("method"),
         url: text("url"),
         headers: headers.map(pair).collect(),
@@ -20,8 +20,8 @@ fn request(vector: &Value) -> Request {
     }
 }
 
-fn keys(vector: &Value) -> Keys {
-    let mut keys = Keys::default();
+fn keys(vector: &Value) -> SigningContext {
+    let mut keys = SigningContext::default();
     for (name, value) in vector["params"].as_object().unwrap() {
         let values: Vec<&str> = match value {
             Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
@@ -36,11 +36,13 @@ fn keys(vector: &Value) -> Keys {
     keys
 }
 
-fn trust(vector: &Value) -> Trust {
+fn trust(vector: &Value) -> VerificationKeys {
     let now = super::at(vector["at"].as_i64().unwrap());
     // Its certificate stands for itself: the chain is another test's.
-    let key = vector["certificate_pem"].as_str().and_then(|pem| certificate_key(pem.as_bytes(), now, Anchors::Itself));
-    Trust { certificate_key: key, json_keys: json_keys(&vector["jwks"]) }
+    let key = vector["certificate_pem"]
+        .as_str()
+        .and_then(|pem| certificate_key(pem.as_bytes(), now, TrustAnchors::SelfSigned));
+    VerificationKeys { certificate_key: key, json_keys: json_keys(&vector["jwks"]) }
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn every_connector_judges_as_its_vendors_libraries_do() {
             let now = vector["at"].as_i64().unwrap();
             let rules = connector.webhook.as_ref().unwrap();
             let found = judge(rules, &request(vector), &keys(vector), &trust(vector), now);
-            let word = found.as_ref().map_or_else(super::Refused::word, |()| "ok");
+            let word = found.as_ref().map_or_else(super::VerifyError::as_str, |()| "ok");
             if word != vector["verdict"] {
                 wrong.push(format!("{}: {}: {word}, not {}", connector.id, vector["about"], vector["verdict"]));
             }

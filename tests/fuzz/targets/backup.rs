@@ -5,14 +5,14 @@
 use std::sync::LazyLock;
 
 use integ::clock::Timestamp;
-use integ::store::{Key, LostWrites, Snapshot, Store};
+use integ::store::{StoreKey, LostWritesPolicy, Snapshot, Store};
 use libfuzzer_sys::fuzz_target;
 
 static GENUINE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = Folder::new("genuine");
-    let (path, key) = (folder.0.join("vault.db"), Key::random());
+    let (path, key) = (folder.0.join("vault.db"), StoreKey::random());
     Store::create(&path, &key, Timestamp::UNIX_EPOCH).expect("a new store");
-    let store = Store::open(&path, &key, LostWrites::Refuse).expect("the new store opens");
+    let store = Store::open(&path, &key, LostWritesPolicy::Refuse).expect("the new store opens");
     store.snapshot(&[]).expect("a snapshot").to_vec()
 });
 
@@ -41,10 +41,10 @@ fuzz_target!(|data: &[u8]| {
         *byte = *new;
     }
     let folder = Folder::new("restored");
-    let (path, key) = (folder.0.join("vault.db"), Key::random());
+    let (path, key) = (folder.0.join("vault.db"), StoreKey::random());
     let Ok(backup) = Snapshot::read(&snapshot) else { return };
     if backup.restore(&path, &key, 0, Timestamp::UNIX_EPOCH).is_ok() {
-        let store = Store::open(&path, &key, LostWrites::Refuse).expect("what was restored opens");
+        let store = Store::open(&path, &key, LostWritesPolicy::Refuse).expect("what was restored opens");
         store.check().expect("what was restored is sound");
     }
 });

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use integ::connector::{BUILT_IN, Stream, parse};
-use integ::json::{Json, Type};
+use integ::json::{Json, JsonType};
 use integ::sync::read_page;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let [which, body @ ..] = data else { return };
     let stream = &STREAMS[usize::from(*which) % STREAMS.len()];
     for record in read_page(stream, body).unwrap_or_default() {
-        let json = Json::check(&record.json).expect("a record is JSON");
-        assert!(json.kind() == Type::Object || stream.scalar.is_none(), "a record that is not an object");
+        let json = Json::validate(&record.json).expect("a record is JSON");
+        assert!(json.kind() == JsonType::Object || stream.scalar.is_none(), "a record that is not an object");
     }
 });

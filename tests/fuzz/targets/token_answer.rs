@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use integ::clock::Timestamp;
 use integ::connector::{BUILT_IN, Connector, parse};
 use integ::http::Response;
-use integ::oauth::dialect::{Purpose, standard, tokens};
+use integ::oauth::quirks::{TokenRequestKind, normalize_response, parse_tokens};
 use libfuzzer_sys::fuzz_target;
 
 static CONNECTORS: LazyLock<Vec<Connector>> =
@@ -20,14 +20,14 @@ fuzz_target!(|data: &[u8]| {
     let kind = ["application/json", "application/x-www-form-urlencoded", "text/plain", "text/html"][usize::from(form >> 3 & 3)];
     let response = Response::new(status, &[("content-type", kind)], body);
     for rules in connector.auth.values().filter_map(|auth| auth.oauth2.as_ref()) {
-        for purpose in [Purpose::Grant, Purpose::Refresh] {
-            let Ok((status, document)) = standard(rules, &connector.rate, purpose, &response, Timestamp::UNIX_EPOCH) else {
+        for purpose in [TokenRequestKind::InitialGrant, TokenRequestKind::Refresh] {
+            let Ok((status, document)) = normalize_response(rules, &connector.rate, purpose, &response, Timestamp::UNIX_EPOCH) else {
                 continue;
             };
             if status == 200
-                && let Ok(tokens) = tokens(rules, purpose, &document)
+                && let Ok(parse_tokens) = parse_tokens(rules, purpose, &document)
             {
-                let token = tokens.access_token.expose();
+                let token = parse_tokens.access_token.expose();
                 assert!(!token.chars().any(|c| c.is_control() || c.is_whitespace()), "a token that forges a header");
             }
         }

@@ -5,22 +5,22 @@
 use std::sync::LazyLock;
 
 use integ::clock::Timestamp;
-use integ::connector::{BUILT_IN, Webhook, parse};
-use integ::signing::verify::{Judged, Keys, Trust, verify};
-use integ::signing::request::Request;
+use integ::connector::{BUILT_IN, WebhookDefinition, parse};
+use integ::signing::verify::{ParsedRequest, SigningContext, VerificationKeys, verify};
+use integ::signing::request::WebhookRequest;
 use integ::webhook::{event, handshake};
 use libfuzzer_sys::fuzz_target;
 
-static WEBHOOKS: LazyLock<Vec<Webhook>> = LazyLock::new(|| {
+static WEBHOOKS: LazyLock<Vec<WebhookDefinition>> = LazyLock::new(|| {
     let connectors = BUILT_IN.iter().filter_map(|(_, text)| parse(text).ok());
     connectors.filter_map(|connector| connector.webhook).collect()
 });
 
-fn request(data: &[u8]) -> Request {
+fn request(data: &[u8]) -> WebhookRequest {
     let at = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
     let head = String::from_utf8_lossy(&data[..at]).into_owned();
     let headers = head.lines().filter_map(|line| line.split_once(':'));
-    Request {
+    WebhookRequest {
         method: "POST".to_owned(),
         url: format!("https://hooks.example.com/webhooks/x/y?{}", head.lines().next().unwrap_or_default()),
         headers: headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
@@ -35,12 +35,12 @@ fuzz_target!(|data: &[u8]| {
     let Ok(document) = event::document(&webhook.event, &request) else { return };
     let items = event::items(&webhook.event, &document);
     let whole = std::slice::from_ref(&document);
-    let judged = Judged { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
-    let keys = Keys { secrets: vec!["a secret that no input knows".into()], ..Keys::default() };
-    let _ = handshake::of(&webhook.handshakes, &judged);
-    let verified = verify(&webhook.proofs, &judged, &keys, &Trust::default(), Timestamp::UNIX_EPOCH);
+    let judged = ParsedRequest { request: &request, document: &document, items: items.as_deref().unwrap_or(whole) };
+    let keys = SigningContext { secrets: vec!["a secret that no input knows".into()], ..Keys::default() };
+    let _ = handshake::find(&webhook.handshakes, &judged);
+    let verified = verify(&webhook.proofs, &judged, &keys, &VerificationKeys::default(), Timestamp::UNIX_EPOCH);
     assert!(verified.is_err() || webhook.proofs.is_empty(), "a request without a signature was believed");
     for (place, item) in items.iter().flat_map(|items| items.iter().enumerate()) {
-        let _ = event::read(&webhook.event, &judged, place, item, Timestamp::UNIX_EPOCH);
+        let _ = event::parse_event(&webhook.event, &judged, place, item, Timestamp::UNIX_EPOCH);
     }
 });

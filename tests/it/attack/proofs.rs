@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use integ::clock::Timestamp;
 use integ::connector::{Catalogue, Connector, Values};
 use integ::sandbox::rsa_key;
-use integ::signing::request::Request;
-use integ::signing::sign::VendorKeys;
-use integ::signing::verify::Keys;
-use integ::webhook::simulate::{Wish, simulate};
+use integ::signing::request::WebhookRequest;
+use integ::signing::sign::EmulatorKeys;
+use integ::signing::verify::SigningContext;
+use integ::webhook::simulate::{SimulateRequest, simulate};
 use ring::hmac;
 use serde_json::{Value, json};
 use url::Url;
@@ -29,7 +29,7 @@ fn events(home: &Home, connection: &str) -> Vec<Value> {
 }
 
 /// The request under other ids: 300 that are made up, an empty one, none at all, two at once; then as another type.
-fn replays(original: &Request, id: &str, kind: Option<(&str, &str)>) -> Vec<Request> {
+fn replays(original: &WebhookRequest, id: &str, kind: Option<(&str, &str)>) -> Vec<WebhookRequest> {
     let mut all = Vec::new();
     for number in 0..300 {
         let mut replay = original.clone();
@@ -93,7 +93,7 @@ fn attack_m4_ids_beside_the_signed_one_make_no_further_event() {
     let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let headers = [("Content-Type", "application/json".to_owned()), ("X-Hub-Signature-256", format!("sha256={tag}"))];
     let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let original = Request { method: "POST".to_owned(), url: url.to_string(), headers, body };
+    let original = WebhookRequest { method: "POST".to_owned(), url: url.to_string(), headers, body };
     assert_eq!(post(&url, &original), Some(200));
     let first = listening.event();
     for (name, id) in [("webhook-id", "msg_1"), ("webhook-id", "msg_2"), ("svix-id", "msg_3")] {
@@ -204,8 +204,8 @@ struct PayPal {
     home: Home,
     vendor: Vendor,
     connector: Connector,
-    keys: Keys,
-    private: VendorKeys,
+    keys: SigningContext,
+    private: EmulatorKeys,
 }
 
 impl PayPal {
@@ -224,13 +224,13 @@ impl PayPal {
         home.ok(&format!("webhook secret paypal --param webhook_id={WEBHOOK_ID}"));
         let mut values = Values::default();
         values.set("webhook_id", WEBHOOK_ID);
-        let keys = Keys { secrets: Vec::new(), values };
-        let private = VendorKeys { rsa: Some(key), ..VendorKeys::default() };
+        let keys = SigningContext { secrets: Vec::new(), values };
+        let private = EmulatorKeys { rsa: Some(key), ..VendorKeys::default() };
         Self { home, vendor, connector, keys, private }
     }
 
     /// A request as PayPal sends it, with its event at PayPal.
-    fn genuine(&self, url: &Url, id: &str) -> Request {
+    fn genuine(&self, url: &Url, id: &str) -> WebhookRequest {
         let request = self.signed(url, id);
         let document: Value = serde_json::from_slice(&request.body).unwrap();
         let path = format!("{EVENTS}{}", document["id"].as_str().unwrap());
@@ -238,8 +238,8 @@ impl PayPal {
         request
     }
 
-    fn signed(&self, url: &Url, id: &str) -> Request {
-        let wish = Wish {
+    fn signed(&self, url: &Url, id: &str) -> WebhookRequest {
+        let wish = SimulateRequest {
             event: "PAYMENT.CAPTURE.COMPLETED",
             url: url.as_str(),
             number: 1,
@@ -291,14 +291,14 @@ fn with_crc(text: &str, filler: &str, wanted: u32) -> String {
 }
 
 /// Another event with the CRC of a captured one's body.
-fn forged(captured: &Request, id: &str) -> Request {
+fn forged(captured: &WebhookRequest, id: &str) -> WebhookRequest {
     let filler = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl";
     let text = format!(
         r#"{{"id":"{id}","create_time":"2026-01-02T03:04:05Z","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{{"id":"1","status":"COMPLETED","amount":{{"currency_code":"EUR","value":"1000000.00"}}}},"summary":"{filler}"}}"#
     );
     let body = with_crc(&text, filler, crc32fast::hash(&captured.body)).into_bytes();
     assert_eq!(crc32fast::hash(&body), crc32fast::hash(&captured.body));
-    Request { body, ..captured.clone() }
+    WebhookRequest { body, ..captured.clone() }
 }
 
 /// The lines that a handler wrote.
@@ -373,7 +373,7 @@ fn attack_m3_handlers_wait_while_paypal_cannot_be_reached() {
 }
 
 /// A forged request that names a certificate which takes long, with a body of this size.
-fn unproven(genuine: &Request, number: usize, size: usize) -> Request {
+fn unproven(genuine: &WebhookRequest, number: usize, size: usize) -> WebhookRequest {
     let mut forged = genuine.clone();
     forged.set_header("PAYPAL-CERT-URL", &format!("https://api.paypal.com/v1/notifications/certs/SLOW-{number}"));
     forged.set_header("PAYPAL-TRANSMISSION-ID", &format!("11111111-0000-4000-8000-{number:012}"));
@@ -459,7 +459,12 @@ fn attack_m5_a_flood_of_large_unproven_bodies_costs_little_memory_and_time() {
 
 /// 120 requests of 1 MiB that prove nothing, beside 20 genuine ones: what it cost in memory, and the longest answer.
 #[cfg(target_os = "linux")]
-fn flooded(pid: u32, url: &Url, forged: &Request, genuine: impl Fn(u32) -> Request) -> (u64, u64, Duration) {
+fn flooded(
+    pid: u32,
+    url: &Url,
+    forged: &WebhookRequest,
+    genuine: impl Fn(u32) -> WebhookRequest,
+) -> (u64, u64, Duration) {
     assert_eq!(post(url, &genuine(1000)).map(|status| status / 100), Some(2));
     let idle = kib(pid, "VmRSS:");
     let flood: Vec<_> = (0..120)
@@ -548,7 +553,7 @@ fn attack_m3_the_sandbox_says_of_events_what_it_sent() {
     let made = home.json("webhook simulate paypal PAYMENT.CAPTURE.COMPLETED --dry-run");
     let headers: Vec<(String, String)> = serde_json::from_value(made["headers"].clone()).unwrap();
     let body = made["body"].as_str().unwrap().as_bytes().to_vec();
-    let captured = Request { method: "POST".to_owned(), url: url.to_string(), headers, body };
+    let captured = WebhookRequest { method: "POST".to_owned(), url: url.to_string(), headers, body };
     let known = home.path().join("handled");
     let sent = handled(&known)[0]["payload"]["id"].as_str().unwrap().to_owned();
     assert_eq!(post(&url, &captured), Some(200));

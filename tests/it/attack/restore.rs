@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integ::error::{Kind, Remedy};
-use integ::store::{Key, LostWrites, Snapshot, Store};
+use integ::store::{LostWritesPolicy, Snapshot, Store, StoreKey};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
@@ -353,7 +353,7 @@ fn schema(connection: &Connection) -> Vec<(String, String, String, Option<String
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-fn opened(path: &Path, key: &Key) -> Connection {
+fn opened(path: &Path, key: &StoreKey) -> Connection {
     let connection = Connection::open(path).unwrap();
     let cipher = "PRAGMA cipher_default_hmac_algorithm = HMAC_SHA256; PRAGMA cipher_default_page_size = 8192";
     connection.execute_batch(cipher).unwrap();
@@ -371,7 +371,7 @@ fn attack_b3_a_file_format_that_sqlite_does_not_know_is_damage() {
     bytes[47] = 5;
     let target = folder.path().join("target.db");
     let now = integ::clock::Timestamp::UNIX_EPOCH;
-    let restored = Snapshot::read(&bytes).and_then(|snapshot| snapshot.restore(&target, &Key::random(), 0, now));
+    let restored = Snapshot::read(&bytes).and_then(|snapshot| snapshot.restore(&target, &StoreKey::random(), 0, now));
     let error = restored.map(drop).unwrap_err();
     assert!(matches!(error.kind(), Kind::Vault), "{error}: {:?}", error.code());
 }
@@ -385,7 +385,7 @@ fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
     victim.home.ok("connect slack --sandbox");
     victim.home.ok("sync slack");
     victim.home.ok("vault backup b.age --force");
-    let (plain, key, now) = (victim.plain(), Key::random(), integ::clock::Timestamp::UNIX_EPOCH);
+    let (plain, key, now) = (victim.plain(), StoreKey::random(), integ::clock::Timestamp::UNIX_EPOCH);
     let fresh = folder.path().join("fresh.db");
     Store::create(&fresh, &key, now).unwrap();
     let expected = schema(&opened(&fresh, &key));
@@ -405,7 +405,7 @@ fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
             Ok(_) => {
                 counts.set((restored + 1, refused));
                 prop_assert_eq!(&schema(&opened(&target, &key)), &expected);
-                let store = Store::open(&target, &key, LostWrites::Refuse).unwrap();
+                let store = Store::open(&target, &key, LostWritesPolicy::Refuse).unwrap();
                 store.check().unwrap();
             }
             Err(error) => {

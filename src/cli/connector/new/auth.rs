@@ -1,23 +1,25 @@
 //! The way of authenticating of a draft.
 
-use super::fill::needed;
-use super::{NewArgs, Ui, WayArg};
+use super::prompts::needed;
+use super::{AuthMethodArg, NewArgs, Ui};
 use url::Url;
 
 use crate::cli::terminal::Terminal;
-use crate::connect::{AskError, Conversation};
-use crate::connector::{ClientAuth, Draft, DraftField, DraftHealth, DraftOAuth2, DraftWay, WayKind, sentence};
+use crate::connect::{PromptError, Prompter};
+use crate::connector::{
+    ClientAuth, ConnectorDraft, DraftAuth, DraftAuthKind, DraftField, DraftHealth, DraftOAuth2, sentence,
+};
 use crate::error::Result;
 use crate::http::Route;
-use crate::oauth::{Endpoints, discovery};
-use crate::runtime::{App, typed_route};
+use crate::oauth::{ServerMetadata, discovery};
+use crate::runtime::{App, route_to};
 
-const WAYS: [(WayArg, &str); 5] = [
-    (WayArg::Bearer, "a key as Authorization: Bearer"),
-    (WayArg::Header, "a key in a header of its own"),
-    (WayArg::Query, "a key in the query"),
-    (WayArg::Basic, "name and password (HTTP Basic)"),
-    (WayArg::Oauth2, "OAuth 2.0"),
+const AUTH_METHODS: [(AuthMethodArg, &str); 5] = [
+    (AuthMethodArg::Bearer, "a key as Authorization: Bearer"),
+    (AuthMethodArg::Header, "a key in a header of its own"),
+    (AuthMethodArg::Query, "a key in the query"),
+    (AuthMethodArg::Basic, "name and password (HTTP Basic)"),
+    (AuthMethodArg::Oauth2, "OAuth 2.0"),
 ];
 
 /// The scopes of OpenID Connect and what they are for (Core 1.0 sections 5.4 and 11).
@@ -34,60 +36,60 @@ const OPENID: [(&str, &str); 6] = [
 const USUAL: usize = 4;
 
 /// # Errors
-/// [`AskError`], and those of discovery.
-pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Draft) -> Result<()> {
+/// [`PromptError`], and those of discovery.
+pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
     let terminal = ui.terminal();
-    let Some(way) = chosen(args, &terminal, !draft.ways.is_empty())? else {
-        for way in &mut draft.ways {
+    let Some(way) = chosen(args, &terminal, !draft.auth.is_empty())? else {
+        for way in &mut draft.auth {
             way.setup_url = way.setup_url.take().or_else(|| args.setup_url.clone());
         }
         return Ok(());
     };
     let kind = match way {
-        WayArg::Bearer => key(args, "Token", Vec::new(), Vec::new()),
-        WayArg::Header => {
+        AuthMethodArg::Bearer => key(args, "Token", Vec::new(), Vec::new()),
+        AuthMethodArg::Header => {
             let header = match &args.header {
                 Some(header) => header.clone(),
                 None => needed(&terminal, "Header", "--header NAME", "X-API-Key")?,
             };
             key(args, "API key", vec![(header, "{key}".to_owned())], Vec::new())
         }
-        WayArg::Query => {
+        AuthMethodArg::Query => {
             let parameter = match &args.parameter {
                 Some(parameter) => parameter.clone(),
                 None => needed(&terminal, "Query parameter", "--parameter NAME", "api_key")?,
             };
             key(args, "API key", Vec::new(), vec![(parameter, "{key}".to_owned())])
         }
-        WayArg::Basic => WayKind::basic(),
-        WayArg::Oauth2 => WayKind::OAuth2(Box::new(oauth2(app, args, &terminal, draft)?)),
+        AuthMethodArg::Basic => DraftAuthKind::basic(),
+        AuthMethodArg::Oauth2 => DraftAuthKind::OAuth2(Box::new(oauth2(app, args, &terminal, draft)?)),
     };
     let (name, label) = match way {
-        WayArg::Bearer => ("token", "Token"),
-        WayArg::Header | WayArg::Query => ("key", "API key"),
-        WayArg::Basic => ("basic", "Name and password (HTTP Basic)"),
-        WayArg::Oauth2 => ("oauth", "OAuth"),
+        AuthMethodArg::Bearer => ("token", "Token"),
+        AuthMethodArg::Header | AuthMethodArg::Query => ("key", "API key"),
+        AuthMethodArg::Basic => ("basic", "Name and password (HTTP Basic)"),
+        AuthMethodArg::Oauth2 => ("oauth", "OAuth"),
     };
     let setup_url = match &args.setup_url {
         Some(url) => url.clone(),
         None => terminal.line_or("Where users find the key or register the app (empty if unknown)", "")?,
     };
     let setup_url = Some(setup_url).filter(|url| !url.is_empty());
-    draft.ways = vec![DraftWay { name: name.to_owned(), label: label.to_owned(), setup_url, kind }];
+    draft.auth = vec![DraftAuth { name: name.to_owned(), label: label.to_owned(), setup_url, kind }];
     Ok(())
 }
 
 /// What the flags say or imply, else what the user chooses; absent where a description has told it.
-fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option<WayArg>, AskError> {
+fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option<AuthMethodArg>, PromptError> {
     let oauth2 = [&args.issuer, &args.authorize_url, &args.token_url, &args.device_url];
     let implied = if args.auth.is_some() {
         args.auth
     } else if oauth2.into_iter().any(Option::is_some) {
-        Some(WayArg::Oauth2)
+        Some(AuthMethodArg::Oauth2)
     } else if args.header.is_some() {
-        Some(WayArg::Header)
+        Some(AuthMethodArg::Header)
     } else if args.parameter.is_some() {
-        Some(WayArg::Query)
+        Some(AuthMethodArg::Query)
     } else {
         None
     };
@@ -96,24 +98,24 @@ fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option
     }
     if !terminal.interactive {
         let prompt = "the way of authenticating".to_owned();
-        return Err(AskError::NoTerminal { prompt, missing: "--auth bearer|header|query|basic|oauth2".to_owned() });
+        return Err(PromptError::NoTerminal { prompt, missing: "--auth bearer|header|query|basic|oauth2".to_owned() });
     }
-    let labels: Vec<String> = WAYS.iter().map(|(_, label)| (*label).to_owned()).collect();
-    Ok(Some(WAYS[terminal.choose("How do requests carry the credentials?", &labels)?].0))
+    let labels: Vec<String> = AUTH_METHODS.iter().map(|(_, label)| (*label).to_owned()).collect();
+    Ok(Some(AUTH_METHODS[terminal.select("How do requests carry the credentials?", &labels)?].0))
 }
 
-fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> WayKind {
+fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<(String, String)>) -> DraftAuthKind {
     let name = if headers.is_empty() && query.is_empty() { "token" } else { "key" };
     let prefixes = args.prefixes.clone();
     let field = DraftField { name: name.to_owned(), prompt: prompt.to_owned(), secret: true, prefixes };
-    WayKind::Key { fields: vec![field], headers, query, basic: false }
+    DraftAuthKind::ApiKey { fields: vec![field], headers, query, basic: false }
 }
 
-fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut Draft) -> Result<DraftOAuth2> {
+fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<DraftOAuth2> {
     let mut oauth2 = match &args.issuer {
         Some(issuer) => {
-            let route = Url::parse(issuer).map_or(Route::Live, |url| typed_route(&url));
-            let asked = async { Ok(discovery::discover(&app.http, &route, issuer, Endpoints::default()).await?) };
+            let route = Url::parse(issuer).map_or(Route::Live, |url| route_to(&url));
+            let asked = async { Ok(discovery::discover(&app.http, &route, issuer, ServerMetadata::default()).await?) };
             discovered(&app.run(asked)?, draft)
         }
         None => DraftOAuth2::default(),
@@ -140,22 +142,22 @@ fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut Draft) -> 
 }
 
 /// The file names the issuer, which integ asks for the endpoints at every sign-in: they may move, and `iss` is checked.
-fn discovered(endpoints: &Endpoints, draft: &mut Draft) -> DraftOAuth2 {
+fn discovered(endpoints: &ServerMetadata, draft: &mut ConnectorDraft) -> DraftOAuth2 {
     let named = [
-        ("authorize", &endpoints.authorize),
-        ("token", &endpoints.token),
-        ("device", &endpoints.device),
-        ("revoke", &endpoints.revoke),
-        ("userinfo", &endpoints.userinfo),
+        ("authorize", &endpoints.authorization_endpoint),
+        ("token", &endpoints.token_endpoint),
+        ("device", &endpoints.device_authorization_endpoint),
+        ("revoke", &endpoints.revocation_endpoint),
+        ("userinfo", &endpoints.userinfo_endpoint),
     ];
     let found = named.iter().filter_map(|(what, url)| Some(format!("{what} {}", url.as_ref()?)));
     let purpose = |scope: &str| OPENID.iter().find(|(known, _)| *known == scope).map(|(_, purpose)| *purpose);
-    for scope in &endpoints.scopes {
+    for scope in &endpoints.scopes_supported {
         if !draft.scopes.iter().any(|(known, _)| known == scope) {
             draft.scopes.push((scope.clone(), purpose(scope).map_or_else(|| sentence(scope), str::to_owned)));
         }
     }
-    if endpoints.userinfo.is_some() && draft.health.is_none() {
+    if endpoints.userinfo_endpoint.is_some() && draft.health.is_none() {
         draft.health = Some(DraftHealth {
             path: "{userinfo_endpoint}".to_owned(),
             account_id: Some("/sub".to_owned()),
@@ -164,13 +166,13 @@ fn discovered(endpoints: &Endpoints, draft: &mut Draft) -> DraftOAuth2 {
     }
     let usual = OPENID[..USUAL].iter().map(|(scope, _)| (*scope).to_owned());
     let mut grants = Vec::new();
-    grants.extend(endpoints.authorize.is_some().then_some("authorization_code"));
-    grants.extend(endpoints.device.is_some().then_some("device_code"));
+    grants.extend(endpoints.authorization_endpoint.is_some().then_some("authorization_code"));
+    grants.extend(endpoints.device_authorization_endpoint.is_some().then_some("device_code"));
     DraftOAuth2 {
         grants,
         issuer: endpoints.issuer.clone(),
         client_auth_post: endpoints.client_auth == Some(ClientAuth::Post),
-        default_scopes: usual.filter(|scope| endpoints.scopes.contains(scope)).collect(),
+        default_scopes: usual.filter(|scope| endpoints.scopes_supported.contains(scope)).collect(),
         discovered: found.collect(),
         ..DraftOAuth2::default()
     }
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn a_server_that_publishes_itself_needs_no_more_than_its_issuer() {
         let url = |path: &str| Some(Url::parse(&format!("https://login.acme.example{path}")).unwrap());
-        let endpoints = Endpoints {
+        let endpoints = ServerMetadata {
             issuer: Some("https://login.acme.example".to_owned()),
             authorize: url("/authorize"),
             token: url("/token"),
@@ -195,7 +197,7 @@ mod tests {
             scopes: ["openid", "email", "offline_access", "cards.read"].map(str::to_owned).into(),
             ..Endpoints::default()
         };
-        let mut draft = Draft {
+        let mut draft = ConnectorDraft {
             id: "acme".to_owned(),
             name: "Acme".to_owned(),
             category: "generic".to_owned(),
@@ -204,11 +206,11 @@ mod tests {
             ..Draft::default()
         };
         let oauth2 = discovered(&endpoints, &mut draft);
-        draft.ways.push(DraftWay {
+        draft.ways.push(DraftAuth {
             name: "oauth".to_owned(),
             label: "OAuth".to_owned(),
             setup_url: None,
-            kind: WayKind::OAuth2(Box::new(oauth2)),
+            kind: DraftAuthKind::OAuth2(Box::new(oauth2)),
         });
         let file = draft.file().unwrap();
         let (_, way) = file.split_once("\n\n").unwrap();

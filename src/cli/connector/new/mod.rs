@@ -1,7 +1,7 @@
 //! `integ connector new`.
 
 mod auth;
-mod fill;
+mod prompts;
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::ui::{Ui, View};
 use super::install::read;
-use crate::connector::{CATEGORIES, Description, Draft, LARGEST_DESCRIPTION, Pointer, WayKind};
+use crate::connector::{CATEGORIES, ConnectorDraft, DraftAuthKind, MAX_OPENAPI_BYTES, OpenApiDescription, Pointer};
 use crate::error::Result;
 use crate::runtime::App;
 
@@ -42,7 +42,7 @@ pub(in crate::cli) struct NewArgs {
     base: Option<String>,
     /// How requests carry the credentials
     #[arg(long, value_name = "WAY")]
-    auth: Option<WayArg>,
+    auth: Option<AuthMethodArg>,
     /// The header that takes the key
     #[arg(long, value_name = "NAME", conflicts_with = "parameter")]
     header: Option<String>,
@@ -101,7 +101,7 @@ fn pointer(text: &str) -> Result<String, String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WayArg {
+enum AuthMethodArg {
     /// A key as `Authorization: Bearer`
     Bearer,
     /// A key in a header of its own
@@ -115,7 +115,7 @@ enum WayArg {
 }
 
 #[derive(Serialize)]
-struct Written {
+struct DraftView {
     connector: String,
     file: String,
     ways: Vec<String>,
@@ -127,7 +127,7 @@ struct Written {
     next: Vec<String>,
 }
 
-impl View for Written {
+impl View for DraftView {
     fn text(&self, _ui: &Ui) -> String {
         let mut out = vec![format!("Wrote {}", super::super::ui::escape(&self.file))];
         let mut line = |what: &str, items: &[String]| {
@@ -146,10 +146,10 @@ impl View for Written {
 pub(super) fn run(app: &App, ui: &Ui, args: &NewArgs) -> Result<u8> {
     let mut draft = match &args.from_openapi {
         Some(given) => from_openapi(app, ui, given, &args.actions)?,
-        None => Draft::default(),
+        None => ConnectorDraft::default(),
     };
-    fill::complete(app, ui, args, &mut draft)?;
-    let text = draft.file()?;
+    prompts::complete(app, ui, args, &mut draft)?;
+    let text = draft.to_toml()?;
     if args.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
         ui.raw(&text);
         return Ok(0);
@@ -163,17 +163,17 @@ pub(super) fn run(app: &App, ui: &Ui, args: &NewArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn from_openapi(app: &App, ui: &Ui, given: &str, actions: &[String]) -> Result<Draft> {
-    let document = read(app, given, LARGEST_DESCRIPTION)?;
-    let description = Description::parse(&document.bytes, document.url)?;
+fn from_openapi(app: &App, ui: &Ui, given: &str, actions: &[String]) -> Result<ConnectorDraft> {
+    let document = read(app, given, MAX_OPENAPI_BYTES)?;
+    let description = OpenApiDescription::parse(&document.bytes, document.url)?;
     let wanted = match actions {
-        [] => fill::choose_actions(ui, &description.offers())?,
+        [] => prompts::choose_actions(ui, &description.summaries())?,
         actions => Some(actions.to_vec()),
     };
     Ok(description.draft(wanted.as_deref())?)
 }
 
-fn written(draft: &Draft, file: String, elsewhere: bool) -> Written {
+fn written(draft: &ConnectorDraft, file: String, elsewhere: bool) -> DraftView {
     let id = &draft.id;
     let mut next = vec![format!("integ connector validate {file}")];
     if elsewhere {
@@ -181,17 +181,17 @@ fn written(draft: &Draft, file: String, elsewhere: bool) -> Written {
     }
     next.push(format!("integ connect {id} --sandbox && integ test {id}"));
     next.push(format!("integ connector setup {id}"));
-    let scopes = draft.ways.iter().find_map(|way| match &way.kind {
-        WayKind::OAuth2(oauth2) => Some(oauth2.default_scopes.clone()),
-        WayKind::Key { .. } => None,
+    let scopes = draft.auth.iter().find_map(|way| match &way.kind {
+        DraftAuthKind::OAuth2(oauth2) => Some(oauth2.default_scopes.clone()),
+        DraftAuthKind::ApiKey { .. } => None,
     });
-    Written {
+    DraftView {
         connector: id.clone(),
         file,
-        ways: draft.ways.iter().map(|way| way.name.clone()).collect(),
+        ways: draft.auth.iter().map(|way| way.name.clone()).collect(),
         default_scopes: scopes.unwrap_or_default(),
         actions: draft.actions.iter().map(|action| action.name.clone()).collect(),
-        unsure: draft.unsure.clone(),
+        unsure: draft.unverified.clone(),
         next,
     }
 }

@@ -9,9 +9,9 @@ use integ::config::{Config, Folders};
 use integ::model::{ConnectionId, ConnectionName, WorkspaceName};
 use integ::runtime::{App, new_runtime};
 use integ::secret::Secret;
-use integ::store::{Given, Mode, RecordId};
-use integ::sync::{self, Order, Outcome, Watch};
-use integ::vault::{PassphraseSource, Prompt};
+use integ::store::{RecordId, StreamParams, SyncMode};
+use integ::sync::{self, SyncObserver, SyncOutcome, SyncRequest};
+use integ::vault::{PassphrasePrompt, PassphraseSource};
 use serde_json::{Value, json};
 
 use super::service::{Asked, Reply, Service, connected};
@@ -318,10 +318,10 @@ fn broken(fault: Fault) -> Option<Reply> {
 
 struct Nobody;
 
-impl Watch for Nobody {}
+impl SyncObserver for Nobody {}
 
 impl PassphraseSource for Nobody {
-    fn ask(&self, _: Prompt) -> std::io::Result<Option<Secret>> {
+    fn ask(&self, _: PassphrasePrompt) -> std::io::Result<Option<Secret>> {
         unreachable!("the identity is a file")
     }
 }
@@ -372,14 +372,14 @@ impl Engine {
         (Engine { app, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
     }
 
-    fn sync(&self, stream: &str, mode: Mode, allow_deletes: bool) -> sync::Report {
-        let order = Order {
+    fn sync(&self, stream: &str, mode: SyncMode, allow_deletes: bool) -> sync::SyncReport {
+        let order = SyncRequest {
             connection: "acme".parse::<ConnectionName>().unwrap(),
             streams: vec![stream.to_owned()],
             mode,
             since: None,
             until: None,
-            params: Given::new(),
+            params: StreamParams::new(),
             allow_deletes,
         };
         self.runtime.block_on(sync::run(&self.app, &order, &Nobody)).unwrap().remove(0)
@@ -427,7 +427,7 @@ fn field_01_02_03_random_endings_of_lists_delete_nothing_that_is_there_and_mark_
             Ending::Endless if matches!(kind, "none" | "page" | "offset" | "last" | "max") => Ending::Whole,
             ending => ending,
         };
-        let mode = if random.below(2) == 0 { Mode::Full } else { Mode::Incremental };
+        let mode = if random.below(2) == 0 { SyncMode::Full } else { SyncMode::Incremental };
         let (before, was_cut_off) = engine.known(kind);
         {
             let mut list = served[kind].lock().unwrap();
@@ -456,16 +456,16 @@ fn field_01_02_03_random_endings_of_lists_delete_nothing_that_is_there_and_mark_
         let wrongly: Vec<&usize> = before.intersection(&truth).filter(|id| !after.contains(id)).collect();
         assert!(wrongly.is_empty(), "{at}: {wrongly:?} are there: {report:?}");
         resumed += u64::from(was_cut_off);
-        if let Outcome::Failed(error) = &report.outcome
+        if let SyncOutcome::Failed(error) = &report.outcome
             && error.code() == "sweep_held"
         {
             held += 1;
             assert!(before.len() > 20 && before.is_subset(&after), "{at}: {report:?}");
         }
-        let is_held = matches!(&report.outcome, Outcome::Failed(error) if error.code() == "sweep_held");
+        let is_held = matches!(&report.outcome, SyncOutcome::Failed(error) if error.code() == "sweep_held");
         // A list that goes on where another run left it has what was there then: the next one is exact.
         if expected == Expected::Complete && (is_held || was_cut_off) {
-            assert!(is_held || matches!(report.outcome, Outcome::Done), "{at}: {report:?}");
+            assert!(is_held || matches!(report.outcome, SyncOutcome::Done), "{at}: {report:?}");
             let mut list = served[kind].lock().unwrap();
             (list.asked, list.cut) = (0, false);
             if matches!(ending, Ending::Broken(_)) {
@@ -477,14 +477,14 @@ fn field_01_02_03_random_endings_of_lists_delete_nothing_that_is_there_and_mark_
         }
         match expected {
             Expected::Complete => {
-                assert!(matches!(report.outcome, Outcome::Done), "{at}: {report:?}");
+                assert!(matches!(report.outcome, SyncOutcome::Done), "{at}: {report:?}");
                 complete += 1;
                 marked += before.difference(&after).count();
                 assert_eq!(after, truth, "{at}: {report:?}");
             }
             Expected::Failure => {
                 failed += 1;
-                assert!(matches!(report.outcome, Outcome::Failed(_)), "{at}: {report:?}");
+                assert!(matches!(report.outcome, SyncOutcome::Failed(_)), "{at}: {report:?}");
                 assert!(before.is_subset(&after), "{at}: {:?} were deleted", before.difference(&after));
             }
             Expected::NothingDeleted => assert!(before.is_subset(&after), "{at}: {:?}", before.difference(&after)),

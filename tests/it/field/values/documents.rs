@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
 use super::service::Service;
-use integ::json::{self, Json, MOST_LEVELS, minified, without_lone_surrogates};
+use integ::json::{self, Json, MAX_DEPTH, minified, without_lone_surrogates};
 
 /// Documents of one page.
 const DOCUMENTS: usize = 40;
@@ -154,7 +154,7 @@ fn as_jq_says(value: Value) -> Value {
 }
 
 fn said(document: &str) -> String {
-    let json = Json::checked(document);
+    let json = Json::from_validated(document);
     json.string()
         .map_or_else(|| if json.is_null() { String::new() } else { document.to_owned() }, std::borrow::Cow::into_owned)
 }
@@ -168,7 +168,7 @@ fn round(service: &Service, documents: &[String], charset: Charset) {
     let records: Vec<String> = documents.iter().enumerate().map(record).collect();
     let (content_type, text, bytes) = charset.encode(&format!("{{\"items\":[{}]}}", records.join(" ,\n")));
     service.answer_as("/v1/items", content_type, &bytes);
-    let page = Json::check(&text).unwrap();
+    let page = Json::validate(&text).unwrap();
     let sent: Vec<Sent> = page
         .get("items")
         .unwrap()
@@ -196,7 +196,7 @@ fn round(service: &Service, documents: &[String], charset: Charset) {
     wanted.sort_unstable();
     assert_eq!(found, wanted, "records");
     let list = records(&["--format", "json"]);
-    let mut found: Vec<&str> = Json::check(&list).unwrap().items().map(Json::as_str).collect();
+    let mut found: Vec<&str> = Json::validate(&list).unwrap().items().map(Json::as_str).collect();
     found.sort_unstable();
     assert_eq!(found, wanted, "a list");
 
@@ -206,7 +206,7 @@ fn round(service: &Service, documents: &[String], charset: Charset) {
             let end = format!(r#","record":{}}}"#, sent.record);
             let line =
                 lines.iter().find(|line| harmless(line, &end)).unwrap_or_else(|| panic!("{more:?} has no {end}"));
-            let key = Json::check(line).unwrap().get("key").unwrap();
+            let key = Json::validate(line).unwrap().get("key").unwrap();
             assert_eq!(key.string().unwrap(), sent.key, "{more:?}");
         }
     }
@@ -235,7 +235,7 @@ fn round(service: &Service, documents: &[String], charset: Charset) {
 /// Whether a line ends as said, but for characters that are escaped so that no terminal obeys them.
 fn harmless(line: &str, end: &str) -> bool {
     line.ends_with(end)
-        || Json::check(line).unwrap().get("record").unwrap().value()
+        || Json::validate(line).unwrap().get("record").unwrap().value()
             == json::parse(end.trim_start_matches(r#","record":"#).strip_suffix('}').unwrap()).unwrap()
 }
 

@@ -1,13 +1,13 @@
 //! Sign-in, tokens, connections, calls of vendors' APIs.
 
 use integ::api::{ApiError, PagingError};
-use integ::connect::{AskError, ConnectError, Requested};
-use integ::connector::{AppServer, ErrorClass, Pointer, TemplateError};
+use integ::connect::{ConnectCommand, ConnectError, PromptError};
+use integ::connector::{AuthorizationServer, ErrorClass, Pointer, TemplateError};
 use integ::http::HttpError;
 use integ::http::loopback::BindError;
 use integ::json::JsonError;
-use integ::oauth::access::AccessError;
-use integ::oauth::{Described, OAuthError, Offers};
+use integ::oauth::refresh::AccessTokenError;
+use integ::oauth::{AuthCapabilities, ErrorDescription, OAuthError};
 use integ::runtime::{AppError, SessionError};
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -18,11 +18,14 @@ fn taken() -> BindError {
 }
 
 fn template() -> TemplateError {
-    TemplateError::Missing("host".into())
+    TemplateError::MissingValue("host".into())
 }
 
 fn refused() -> OAuthError {
-    OAuthError::Refused { code: "invalid_grant".into(), description: Described::new("the token was revoked") }
+    OAuthError::InvalidGrant {
+        code: "invalid_grant".into(),
+        description: ErrorDescription::new("the token was revoked"),
+    }
 }
 
 fn unreachable() -> HttpError {
@@ -32,7 +35,7 @@ fn unreachable() -> HttpError {
 #[test]
 fn oauth() {
     let reconnect = || RECONNECT.to_owned();
-    let described = || Described::new("what the vendor says");
+    let described = || ErrorDescription::new("what the vendor says");
     let text = errors!(OAuthError {
         Denied => [
             E::Denied { code: "access_denied".into(), description: described() },
@@ -64,7 +67,7 @@ fn oauth() {
         DeviceExpired => [E::DeviceExpired],
         NoS256 => [E::NoS256 { plain: true }, E::NoS256 { plain: false }],
     });
-    let access = errors!(AccessError {
+    let access = errors!(AccessTokenError {
         NeedsReauth => [E::NeedsReauth { connection: slack(), reason: "invalid_grant".into(), reconnect: reconnect() }],
         Disconnected => [E::Disconnected { connection: slack(), reconnect: reconnect() }],
         Expired => [E::Expired { connection: slack(), reconnect: reconnect() }],
@@ -96,16 +99,20 @@ fn oauth() {
 
 #[test]
 fn connect() {
-    let requested = || Requested { connector: "slack".into(), command: RECONNECT.into() };
+    let requested = || ConnectCommand { connector: "slack".into(), command: RECONNECT.into() };
     let labels = || vec!["Acme".to_owned(), "Beta".to_owned()];
-    let server = AppServer {
+    let server = AuthorizationServer {
         url: "https://git.example.com/oauth/token".into(),
         param: "host".into(),
         value: "git.example.com".into(),
         has_default: true,
     };
-    let offers =
-        Offers { device: true, paste: true, pkce: Some("pkce".into()), client_auth: Some("client_auth".into()) };
+    let offers = AuthCapabilities {
+        device: true,
+        paste: true,
+        pkce: Some("pkce".into()),
+        client_auth: Some("client_auth".into()),
+    };
     let failed =
         |source| ConnectError::OAuth { requested: requested(), offers: offers.clone(), source: Box::new(source) };
     let text = errors!(ConnectError {
@@ -143,13 +150,13 @@ fn connect() {
         BadPaste => [E::BadPaste],
         OAuth => [
             failed(OAuthError::TimedOut { after: MINUTE }),
-            failed(OAuthError::Listener { source: taken() }),
-            failed(OAuthError::NoS256 { plain: true }),
-            failed(OAuthError::Rejected { code: "invalid_client".into(), description: None }),
+            failed(OAuthError::Bind { source: taken() }),
+            failed(OAuthError::S256Unsupported { plain: true }),
+            failed(OAuthError::ErrorResponse { code: "invalid_client".into(), description: None }),
         ],
-        Ask => [E::Ask(AskError::Nothing)],
+        Ask => [E::Ask(PromptError::Empty)],
     });
-    let ask = errors!(AskError {
+    let ask = errors!(PromptError {
         NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
         Nothing => [E::Nothing],
         TooLong => [E::TooLong { limit: 65_536 }],
@@ -226,15 +233,15 @@ fn api() {
             E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Truncated { at: 9 } },
             E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Syntax { what: "a comma is missing", at: 9 } },
             E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::TooDeep },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Charset { charset: "x".into() } },
+            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::UnknownCharset { charset: "x".into() } },
         ],
         Header => [E::Header { header: "nonsense".into() }],
         RepeatedPage => [E::RepeatedPage { connection: slack(), at: "/users".into() }],
         Paging => [
             paging(PagingError::Shape { at: at(), expected: "a text" }),
             paging(PagingError::Link { target: "next".into() }),
-            paging(PagingError::NoNext),
-            paging(PagingError::NoId { at: at() }),
+            paging(PagingError::MissingNext),
+            paging(PagingError::MissingRecordId { at: at() }),
         ],
     });
     assert_snap("errors_api", &text);

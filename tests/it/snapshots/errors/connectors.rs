@@ -1,14 +1,14 @@
 //! Connector files, drafts, installations, exports.
 
-use integ::connector::{ConnectorError, Description, DraftError, InstallError, Mistake, OpenApiError};
+use integ::connector::{ConnectorError, Diagnostic, DraftError, InstallError, OpenApiDescription, OpenApiError};
 use integ::export::ParquetError;
 use integ::files::TrustError;
 
 use super::{errors, io};
 use crate::snapshots::assert_snap;
 
-fn mistakes() -> Vec<Mistake> {
-    let mistake = |line, key: &str, message: &str| Mistake { line, key: key.into(), message: message.into() };
+fn mistakes() -> Vec<Diagnostic> {
+    let mistake = |line, key: &str, message: &str| Diagnostic { line, key: key.into(), message: message.into() };
     vec![mistake(3, "auth.key.label", "is missing"), mistake(7, "", "the text does not end")]
 }
 
@@ -58,7 +58,7 @@ fn connectors() {
         Write => [E::Write { path: path(), source: io() }],
     });
     let openapi = errors!(OpenApiError {
-        Syntax => [Description::parse(b"\t- {", None).err().unwrap()],
+        Syntax => [OpenApiDescription::parse(b"\t- {", None).err().unwrap()],
         NotOpenApi => [E::NotOpenApi],
         NoOperation => [
             E::NoOperation { id: "lst".into(), likely: Some("list".into()) },

@@ -5,27 +5,27 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use integ::config::{ConfigError, ProjectError};
+use integ::env_variables::VariableError;
 use integ::files::TrustError;
-use integ::http::egress::{Refusal, Verdict, judge};
-use integ::http::{Distrust, DownloadError, HttpError};
+use integ::http::egress::{AddressClass, EgressRefusal, classify};
+use integ::http::{CertificateProblem, DownloadError, HttpError};
 use integ::jq::JqError;
 use integ::model::NameError;
 use integ::notify::NotifyError;
 use integ::program::ProgramError;
-use integ::signing::standard::SecretError;
-use integ::variables::VariableError;
+use integ::signing::standard::SigningSecretError;
 
 use super::{MINUTE, errors, io, slack};
 use crate::snapshots::assert_snap;
 
-fn refusal(host: &str) -> Refusal {
+fn refusal(host: &str) -> EgressRefusal {
     let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-    let Verdict::Special(purpose) = judge(address) else { panic!("a private address") };
-    Refusal { host: host.to_owned(), address, purpose }
+    let AddressClass::Special(purpose) = classify(address) else { panic!("a private address") };
+    EgressRefusal { host: host.to_owned(), address, purpose }
 }
 
 fn unreachable() -> HttpError {
-    HttpError::Broken { host: "api.example".into(), reason: "it was reset".into() }
+    HttpError::ConnectionLost { host: "api.example".into(), reason: "it was reset".into() }
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn http() {
     let text = errors!(HttpError {
         Connect => [E::Connect { host: host.clone(), origin: origin.clone(), reason: "it refused the connection".into() }],
         Certificate => [
-            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::UnknownAuthority },
-            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::Time { text: "it has expired" } },
-            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::OtherName },
-            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: Distrust::Other("it is broken".into()) },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: CertificateProblem::UnknownAuthority },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: CertificateProblem::ValidityPeriod { text: "it has expired" } },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: CertificateProblem::NameMismatch },
+            E::Certificate { host: host.clone(), origin: origin.clone(), distrust: CertificateProblem::Other("it is broken".into()) },
         ],
         Tls => [E::Tls { host: host.clone(), origin, reason: "no common version".into() }],
         Timeout => [E::Timeout { host: host.clone(), after: MINUTE }],
@@ -106,16 +106,16 @@ fn jq() {
 fn notify() {
     let text = errors!(NotifyError {
         Program => [
-            E::Program(ProgramError::Words),
-            E::Program(ProgramError::Start { program: "hook".into(), source: io() }),
-            E::Program(ProgramError::Ended { program: "hook".into(), status: ExitStatus::from_raw(256), said: "no".into() }),
-            E::Program(ProgramError::TooLong { program: "hook".into(), after_secs: 10 }),
+            E::Program(ProgramError::InvalidQuoting),
+            E::Program(ProgramError::Spawn { program: "hook".into(), source: io() }),
+            E::Program(ProgramError::Failed { program: "hook".into(), status: ExitStatus::from_raw(256), said: "no".into() }),
+            E::Program(ProgramError::TimedOut { program: "hook".into(), after_secs: 10 }),
         ],
         TooLong => [E::TooLong { what: "hooks.example".into(), after_secs: 10 }],
         NoSecret => [E::NoSecret],
         Secret => [
-            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SecretError::Form },
-            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SecretError::Short },
+            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::Malformed },
+            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::TooShort },
         ],
         SecretFile => [E::SecretFile(TrustError::Readable { path: "/data/secret".into() })],
         SecretMissing => [E::SecretMissing { path: "/data/secret".into() }],

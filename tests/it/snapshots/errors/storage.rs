@@ -1,8 +1,8 @@
 //! The store, the vault, private files.
 
 use integ::files::TrustError;
-use integ::store::{Malformed, SqliteError, StoreError};
-use integ::vault::{CustodyError, KeyringError, VaultError};
+use integ::store::{MalformedValue, SqliteError, StoreError};
+use integ::vault::{KeyringError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -27,11 +27,11 @@ fn store() {
         Damaged => [sqlite(ffi::SQLITE_CORRUPT)],
         Check => [E::Check("row 3 missing from index".into())],
         ForeignSchema => [E::ForeignSchema { kind: "trigger".into(), name: "spy".into(), problem: "which integ did not make" }],
-        Malformed => [
-            E::Malformed(Malformed::Time(i64::MAX)),
-            E::Malformed(Malformed::Word("maybe".into())),
-            E::Malformed(Malformed::Json(serde_json::from_str::<u8>("{").unwrap_err())),
-            E::Malformed(Malformed::Name),
+        MalformedValue => [
+            E::Malformed(MalformedValue::Time(i64::MAX)),
+            E::Malformed(MalformedValue::EnumValue("maybe".into())),
+            E::Malformed(MalformedValue::Json(serde_json::from_str::<u8>("{").unwrap_err())),
+            E::Malformed(MalformedValue::Name),
         ],
         WrongKey => [sqlite(ffi::SQLITE_NOTADB)],
         Unreleased => [E::Unreleased],
@@ -78,7 +78,7 @@ fn vault() {
             E::PassphraseCommand { why: "it could not be run".into(), source: Some(io()) },
         ],
         Ask => [E::Ask(io())],
-        Keyring => [E::Keyring(KeyringError::Hung { after: MINUTE })],
+        Keyring => [E::Keyring(KeyringError::TimedOut { after: MINUTE })],
         IdentityGiven => [E::IdentityGiven("INTEG_IDENTITY")],
         InvalidRecipient => [E::InvalidRecipient("nonsense".into())],
         KnownRecipient => [E::KnownRecipient("age1me".into())],
@@ -103,10 +103,10 @@ fn vault() {
         Absent => [E::Absent("integ".into())],
         Refused => [E::Refused(keyring())],
     });
-    let custody = errors!(CustodyError {
-        Keyring => [E::Keyring { connection: slack(), source: KeyringError::Absent("slack@work".into()) }],
+    let custody = errors!(TokenVaultError {
+        Keyring => [E::Keyring { connection: slack(), source: KeyringError::EntryNotFound("slack@work".into()) }],
         Lost => [E::Lost { connection: slack(), reconnect: RECONNECT.into() }],
-        Store => [E::Store(StoreError::NoConnection)],
+        Store => [E::Store(StoreError::ConnectionNotFound)],
     });
     assert_snap("errors_vault", &(text + &keyring + &custody));
 }

@@ -2,14 +2,14 @@
 
 use integ::connector::TemplateError;
 use integ::http::loopback::BindError;
-use integ::signing::verify::Refused;
+use integ::signing::verify::VerifyError;
 use integ::store::SubscriptionId;
 use integ::webhook::backfill::BackfillError;
+use integ::webhook::corrupt::CorruptionError;
 use integ::webhook::listen::ListenError;
-use integ::webhook::setup::SetupError;
+use integ::webhook::settings::WebhookSettingsError;
 use integ::webhook::simulate::SimulateError;
 use integ::webhook::subscription::SubscribeError;
-use integ::webhook::tamper::TamperError;
 
 use super::{MINUTE, errors, io, slack};
 use crate::snapshots::assert_snap;
@@ -17,7 +17,7 @@ use crate::snapshots::assert_snap;
 fn receiving() -> String {
     let connection = || "slack@work".to_owned();
     let connector = || "slack".to_owned();
-    let setup = errors!(SetupError {
+    let setup = errors!(WebhookSettingsError {
         NoWebhook => [E::NoWebhook { connector: connector() }],
         MissingParam => [E::MissingParam { connection: connection(), name: "app".into(), prompt: "The app's id".into() }],
         NoSecret => [
@@ -57,22 +57,22 @@ fn simulating() -> String {
             E::UnknownEvent { connector: connector(), event: "mesage".into(), likely: Some(event()) },
             E::UnknownEvent { connector: connector(), event: "x".into(), likely: None },
         ],
-        Template => [E::Template { connector: connector(), event: event(), source: TemplateError::Missing("id".into()) }],
+        Template => [E::Template { connector: connector(), event: event(), source: TemplateError::MissingValue("id".into()) }],
         Json => [E::Json { connector: connector(), event: event(), source: serde_json::from_str::<u8>("{").unwrap_err() }],
         Sign => [
-            sign(Refused::Unproven),
-            sign(Refused::Repeated("x-signature".into())),
-            sign(Refused::NoSecret),
-            sign(Refused::Missing("the public key".into())),
-            sign(Refused::Form),
-            sign(Refused::Signature),
-            sign(Refused::Timestamp),
-            sign(Refused::Stale(600)),
-            sign(Refused::BodyHash),
-            sign(Refused::Claims("the audience")),
+            sign(VerifyError::Unsigned),
+            sign(VerifyError::RepeatedHeader("x-signature".into())),
+            sign(VerifyError::NoSecret),
+            sign(VerifyError::MissingInput("the public key".into())),
+            sign(VerifyError::MalformedSignature),
+            sign(VerifyError::SignatureMismatch),
+            sign(VerifyError::InvalidTimestamp),
+            sign(VerifyError::TimestampOutOfTolerance(600)),
+            sign(VerifyError::BodyHashMismatch),
+            sign(VerifyError::ClaimsMismatch("the audience")),
         ],
     });
-    let tamper = errors!(TamperError {
+    let tamper = errors!(CorruptionError {
         NoProof => [E::NoProof(connector())],
         NoTime => [E::NoTime(connector())],
         NoBody => [E::NoBody(connector())],

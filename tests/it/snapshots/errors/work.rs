@@ -34,7 +34,7 @@ fn sync() {
         Repeated => [E::Repeated { connection: slack(), stream: users() }],
         NotAList => [E::NotAList { connection: slack(), stream: users(), why: "a text".into() }],
         NotReady => [E::NotReady { connection: slack(), stream: users() }],
-        Paging => [E::Paging { connection: slack(), stream: users(), source: PagingError::NoNext }],
+        Paging => [E::Paging { connection: slack(), stream: users(), source: PagingError::MissingNext }],
         SweepHeld => [E::SweepHeld { connection: slack(), stream: users(), missing: 60, known: 100, job: 7 }],
         PlaceLost => [E::PlaceLost { connection: slack(), stream: users() }],
         NotJson => [E::NotJson { connection: slack(), stream: users(), source: JsonError::Html }],

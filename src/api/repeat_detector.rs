@@ -1,0 +1,129 @@
+//! Whether a list comes to its end: what was met of it so far, in bounded memory. Pure.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Pages in a row that hold only records met before. A list that changes while it is read may repeat some pages: each
+/// record that comes in at its front moves the others by one.
+const MAX_REPEATED_PAGES: u32 = 10;
+
+/// Pages in a row without any record. Services that filter what they have read give such pages.
+const MAX_EMPTY_PAGES: u32 = 1000;
+
+/// Records whose keys are remembered, twice: 16 bytes for each.
+const REMEMBERED: usize = 1 << 17;
+
+/// How a page relates to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageNovelty {
+    New,
+    Empty,
+    /// Every record of it was met before.
+    Repeated,
+}
+
+/// What was met of one list on the way from its beginning.
+#[derive(Debug, Default)]
+pub struct RepeatDetector {
+    /// Fingerprints of whole pages.
+    pages: HashSet<u64>,
+    recent: HashSet<u64>,
+    older: HashSet<u64>,
+    repeated: u32,
+    empty: u32,
+}
+
+impl RepeatDetector {
+    /// A trail that goes on behind a page with this fingerprint.
+    pub fn resume_after(page: Option<u64>) -> Self {
+        Self { pages: page.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Adds a page, given by the hashes of what tells its records from others.
+    pub fn add(&mut self, records: &[u64]) -> PageNovelty {
+        if records.is_empty() {
+            self.empty += 1;
+            return PageNovelty::Empty;
+        }
+        self.empty = 0;
+        let is_known_page = !self.pages.insert(fingerprint(records));
+        let is_known = |record: &u64| self.recent.contains(record) || self.older.contains(record);
+        let is_repeated = is_known_page || records.iter().all(is_known);
+        self.recent.extend(records);
+        if self.recent.len() > REMEMBERED {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.repeated = if is_repeated { self.repeated + 1 } else { 0 };
+        if is_repeated { PageNovelty::Repeated } else { PageNovelty::New }
+    }
+
+    /// Whether so many pages brought nothing new that the service must be repeating itself.
+    pub fn is_endless(&self) -> bool {
+        self.repeated >= MAX_REPEATED_PAGES || self.empty >= MAX_EMPTY_PAGES
+    }
+}
+
+/// The fingerprint of a page, in whatever order its records are.
+pub fn fingerprint(records: &[u64]) -> u64 {
+    records.iter().fold(records.len() as u64, |sum, record| sum.wrapping_add(*record))
+}
+
+/// The hash of what tells a record, or a request, from others.
+pub fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(keys: std::ops::Range<u32>) -> Vec<u64> {
+        keys.map(hash_of).collect()
+    }
+
+    #[test]
+    fn a_page_that_overlaps_is_new_and_one_that_brings_nothing_is_not() {
+        let mut trail = RepeatDetector::default();
+        assert_eq!(trail.add(&page(0..10)), PageNovelty::New);
+        assert_eq!(trail.add(&page(5..15)), PageNovelty::New);
+        assert_eq!(trail.add(&page(3..9)), PageNovelty::Repeated);
+        assert_eq!(trail.add(&[]), PageNovelty::Empty);
+        assert!(!trail.is_endless());
+        assert_eq!(
+            RepeatDetector::resume_after(Some(fingerprint(&page(0..3)))).add(&page(0..3)),
+            PageNovelty::Repeated
+        );
+    }
+
+    #[test]
+    fn a_list_that_repeats_itself_is_endless_after_a_few_pages() {
+        let mut trail = RepeatDetector::default();
+        let pages = (0..).take_while(|_| {
+            trail.add(&page(0..50));
+            !trail.is_endless()
+        });
+        assert_eq!(pages.count(), 10);
+        let mut trail = RepeatDetector::default();
+        for round in 0..3 {
+            trail.add(&page(0..50));
+            trail.add(&page(0..50));
+            trail.add(&page(round * 10..round * 10 + 60));
+        }
+        assert!(!trail.is_endless(), "what moves goes on");
+    }
+
+    #[test]
+    fn a_circle_of_any_size_is_noticed_and_memory_is_bounded() {
+        let mut trail = RepeatDetector::default();
+        for number in 0..4000 {
+            assert_eq!(trail.add(&page(number * 100..number * 100 + 100)), PageNovelty::New);
+        }
+        assert!(trail.recent.len() + trail.older.len() <= 2 * REMEMBERED + 100);
+        for number in 0..10 {
+            assert_eq!(trail.add(&page(number * 100..number * 100 + 100)), PageNovelty::Repeated);
+        }
+        assert!(trail.is_endless());
+    }
+}

@@ -1,0 +1,197 @@
+//! The arguments of every command. Each flag has an environment variable made from its name: `INTEG_JSON` for the global
+//! ones, `INTEG_CONNECT_TIMEOUT` for those of one command.
+
+use std::ffi::OsString;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::{
+    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, refresh,
+    sandbox, status, sync, test, token, vault, webhook, workspace,
+};
+
+pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
+    `connect --timeout` is INTEG_CONNECT_TIMEOUT.\n\
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 authentication needed, 5 try again, 6 unhealthy, 7 vault, \
+    8 some failed.";
+
+/// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
+#[derive(Debug, Parser)]
+#[command(name = "integ", version, propagate_version = true, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Option<CliCommand>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct GlobalArgs {
+    /// The workspace to work in
+    #[arg(short, long, global = true, value_name = "NAME", add = super::complete::workspaces())]
+    pub workspace: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Filter the JSON with a jq expression
+    #[arg(long, global = true, value_name = "EXPR")]
+    pub jq: Option<String>,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; -vv shows requests, without their secrets
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Never ask: fail and say what is missing
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorChoice {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CliCommand {
+    Connect(Box<connect::ConnectArgs>),
+    Disconnect(disconnect::DisconnectArgs),
+    Status(status::StatusArgs),
+    Refresh(refresh::RefreshArgs),
+    Test(test::TestArgs),
+    Token(token::TokenArgs),
+    Exec(exec::ExecArgs),
+    Api(api::ApiArgs),
+    Call(call::CallArgs),
+    Sync(Box<sync::SyncArgs>),
+    Records(sync::records::RecordsArgs),
+    Cursor(sync::cursor::CursorArgs),
+    Job(sync::job::JobArgs),
+    Schedule(sync::schedule::ScheduleArgs),
+    Endpoint(Box<endpoint::EndpointArgs>),
+    App(app::AppArgs),
+    Connector(connector::ConnectorArgs),
+    Webhook(webhook::WebhookArgs),
+    Sandbox(sandbox::SandboxArgs),
+    Workspace(workspace::WorkspaceArgs),
+    Vault(vault::VaultArgs),
+    Config(config::ConfigArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Help(help::HelpArgs),
+}
+
+/// The whole command, with a variable for every flag.
+pub fn command() -> clap::Command {
+    with_env_variables(Cli::command().after_help(format!("{AFTER_HELP}\n{}", help::topics())), "INTEG_")
+}
+
+/// The part of the whole that `integ token` needs. Scripts call it in loops, and making every other command's arguments
+/// would take longer than reading the store; a test holds the two to the same answers.
+#[derive(Debug, Parser)]
+#[command(name = "integ", version, propagate_version = true)]
+struct TokenCli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    Token(token::TokenArgs),
+}
+
+/// # Errors
+/// Clap's: usage mistakes, and the requests for help and version.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    parse_from(std::env::args_os().collect())
+}
+
+fn parse_from(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    if arguments.get(1).is_some_and(|word| word == "token") {
+        let part = with_env_variables(TokenCli::command(), "INTEG_").try_get_matches_from(&arguments);
+        // What the part does not take, the whole explains.
+        if let Ok(TokenCli { global, command: TokenCommand::Token(args) }) =
+            part.and_then(|matches| TokenCli::from_arg_matches(&matches))
+        {
+            return Ok(Cli { global, command: Some(CliCommand::Token(args)) });
+        }
+    }
+    let mut whole = command();
+    let matches = whole.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut whole))
+}
+
+fn with_env_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    let name_of = |word: &str| word.to_uppercase().replace('-', "_");
+    let prefix_of = |command: &clap::Command| format!("{prefix}{}_", name_of(command.get_name()));
+    command
+        .mut_args(|arg| {
+            let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
+            if matches!(long.as_str(), "help" | "version" | "yes") {
+                return arg;
+            }
+            let switch = matches!(arg.get_action(), ArgAction::SetTrue);
+            let arg = arg.env(format!("{prefix}{}", name_of(&long))).hide_env(true);
+            if switch { arg.value_parser(FalseyValueParser::new()) } else { arg }
+        })
+        .mut_subcommands(|command| {
+            let prefix = prefix_of(&command);
+            with_env_variables(command, &prefix)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_part_for_token_answers_as_the_whole_does() {
+        for line in
+            ["slack", "slack --min-ttl 5m --format env", "-w team slack --json", "slack -vv --no-input -q --jq .token"]
+        {
+            let words =
+                || ["integ", "token"].into_iter().chain(line.split(' ')).map(OsString::from).collect::<Vec<_>>();
+            let whole = Cli::from_arg_matches(&command().get_matches_from(words())).unwrap();
+            assert_eq!(format!("{:?}", parse_from(words()).unwrap()), format!("{whole:?}"), "{line}");
+        }
+        for line in ["", "slack --min-ttl soon", "slack --formt env", "--help", "a b"] {
+            let words = || {
+                ["integ", "token"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect::<Vec<_>>()
+            };
+            let whole = command().try_get_matches_from(words()).unwrap_err();
+            assert_eq!(parse_from(words()).unwrap_err().to_string(), whole.to_string(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_variable() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
+                let long = arg.get_long().unwrap();
+                assert!(
+                    arg.get_env().is_some() || ["help", "version", "yes"].contains(&long),
+                    "{} --{long}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
+}

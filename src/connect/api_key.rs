@@ -1,0 +1,101 @@
+//! Tokens and API keys that the user brings.
+
+use std::collections::BTreeMap;
+
+use super::flow::{ConnectFlow, parse_given_param};
+use super::{ConnectError, ConnectRequest, PromptError, PromptQuestion};
+use crate::connector::CredentialField;
+use crate::error::Result;
+use crate::model::{Grant, RefreshMethod};
+use crate::runtime::Session;
+use crate::sandbox;
+use crate::secret::Secret;
+
+/// A grant made of the fields of a key. The token given with `--with-token` is the one that `integ token` prints; what is
+/// no secret comes from `--param`; for the rest the user is asked.
+///
+/// # Errors
+/// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] where nobody can be asked.
+pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
+    let ConnectFlow { app, request: wish, prompter: talk, .. } = flow;
+    let auth = &session.auth;
+    let mut fields = if wish.is_sandbox && wish.token.is_none() {
+        sandbox::sandbox_fields(&session.connector, auth, &app.sandbox_seed()?)
+    } else {
+        BTreeMap::new()
+    };
+    let token_field = auth.token_field();
+    for (name, field) in &auth.fields {
+        if fields.contains_key(name) {
+            continue;
+        }
+        let given = match &wish.token {
+            Some(token) if token_field == Some(name) => Some(token.clone()),
+            _ => wish.params.get(name).map(|value| Secret::from(value.trim())),
+        };
+        let value = match given {
+            Some(value) => value,
+            None => {
+                let missing = if token_field == Some(name) {
+                    "--with-token and the key on stdin, or INTEG_TOKEN".to_owned()
+                } else {
+                    format!("--param {name}=VALUE")
+                };
+                let question = PromptQuestion::Text {
+                    prompt: &field.prompt,
+                    example: None,
+                    is_secret: field.secret,
+                    flag_hint: &missing,
+                };
+                talk.prompt(&question).map_err(ConnectError::from)?
+            }
+        };
+        let value = if field.secret {
+            value
+        } else {
+            let auth_name = &session.connection.auth;
+            Secret::new(parse_given_param(&session.connector, auth_name, auth, wish, name, value.expose())?)
+        };
+        check_key(wish, field, &value)?;
+        fields.insert(name.clone(), value);
+    }
+    let access_token = match token_field {
+        Some(name) => fields.get(name).cloned(),
+        None => wish.token.clone(),
+    };
+    let access_token = access_token.ok_or(ConnectError::Prompt(PromptError::Empty))?;
+    if token_field.is_none() {
+        check_key(wish, &bare_token(), &access_token)?;
+    }
+    Ok(Grant {
+        access_token,
+        refresh_token: None,
+        fields,
+        client: None,
+        issued_at: app.clock.now(),
+        expires_at: None,
+        refresh_expires_at: None,
+        refresh_method: RefreshMethod::None,
+    })
+}
+
+fn bare_token() -> CredentialField {
+    CredentialField { prompt: "a token".to_owned(), secret: true, prefixes: Vec::new(), contains: None }
+}
+
+/// Catches the wrong key before it is sent anywhere.
+fn check_key(wish: &ConnectRequest, field: &CredentialField, value: &Secret) -> Result<(), ConnectError> {
+    let text = value.expose();
+    let why = if text.is_empty() {
+        "it is empty".to_owned()
+    } else if text.chars().any(char::is_control) {
+        "it holds control characters or line breaks".to_owned()
+    } else if !field.prefixes.is_empty() && !field.prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+        format!("it does not start with {}", field.prefixes.join(" or "))
+    } else if let Some(part) = field.contains.as_ref().filter(|part| !text.contains(part.as_str())) {
+        format!("it does not hold {part:?}")
+    } else {
+        return Ok(());
+    };
+    Err(ConnectError::InvalidKey { command: wish.command(), prompt: field.prompt.clone(), why })
+}

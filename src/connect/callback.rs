@@ -1,0 +1,178 @@
+//! The way back from the consent page: a listener on this machine, or a person who pastes the address.
+
+use std::process::Child;
+use std::time::Duration;
+
+use url::Url;
+
+use super::flow::ConnectFlow;
+use super::prompter::ConnectInterrupted;
+use super::{ConnectError, ConnectEvent, PromptQuestion};
+use crate::clock::Stopwatch;
+use crate::connector::{LoopbackHost, Redirect};
+use crate::error::{Error, Result};
+use crate::http::{Request, Route};
+use crate::oauth::authorize::{self, PendingAuthorization};
+use crate::oauth::callback::{Callback, CallbackOutcome, check_callback, parse_pasted_query};
+use crate::oauth::callback_listener::{BoundListener, WaitingBrowser};
+use crate::runtime::Session;
+use crate::sandbox;
+
+/// The port in the redirect URI of a pasted callback, on which nothing listens.
+const PASTE_PORT: u16 = 8910;
+
+/// Where the callback comes to.
+pub(super) enum CallbackMethod {
+    Listen(BoundListener),
+    Paste(String),
+}
+
+impl CallbackMethod {
+    pub(super) fn uri(&self) -> &str {
+        match self {
+            Self::Listen(bound) => bound.redirect_uri(),
+            Self::Paste(uri) => uri,
+        }
+    }
+}
+
+/// Waits until no browser can be expected to open the page any more: its command has failed, or has ended and some time has
+/// passed in which a browser that it handed the page to would have opened it. Never ends once the page was opened.
+async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool) {
+    const HANDED_OVER: Duration = Duration::from_secs(5);
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    let Some(mut browser) = browser else { return };
+    let mut ended = None;
+    loop {
+        if visited() {
+            return std::future::pending().await;
+        }
+        match (browser.try_wait(), &ended) {
+            (Ok(None), _) => {}
+            (Ok(Some(status)), None) if status.success() => ended = Some(Stopwatch::start()),
+            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDED_OVER => {}
+            _ => return,
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+impl ConnectFlow<'_> {
+    pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
+        let wish = &self.request.redirect;
+        if declared.https && session.route.is_vendor() && wish.redirect_uri.is_none() {
+            return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
+        }
+        let mut declared = declared.clone();
+        if self.request.is_sandbox {
+            // No app is registered there, so that no port must be the registered one.
+            declared.port = None;
+        }
+        if self.request.is_paste {
+            let uri = wish.redirect_uri.as_ref().map_or_else(
+                || {
+                    let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
+                    format!("http://{host}:{}/callback", wish.port.or(declared.port).unwrap_or(PASTE_PORT))
+                },
+                ToString::to_string,
+            );
+            return Ok(CallbackMethod::Paste(uri));
+        }
+        Ok(CallbackMethod::Listen(BoundListener::bind(&declared, wish).map_err(|error| self.oauth_error(error))?))
+    }
+
+    /// Shows the URL, gets a browser or a person to it, and waits for the callback. `token` is the parameter that holds
+    /// what is waited for.
+    pub(super) async fn receive_callback(
+        &self,
+        redirect: CallbackMethod,
+        pending: &PendingAuthorization,
+        token: &str,
+        session: &Session,
+    ) -> Result<(Callback, Option<WaitingBrowser>)> {
+        authorize::check_openable(&pending.url).map_err(|error| self.oauth_error(error))?;
+        // Without PKCE anyone who knows `state` decides whose account is connected, and a code is worth as much to others.
+        let sandbox = matches!(session.route, Route::Sandbox(_));
+        if self.request.redirect.allow_peer && !self.request.is_paste && pending.verifier.is_none() && !sandbox {
+            return Err(ConnectError::PeerCheckRequired { command: self.request.command() }.into());
+        }
+        self.prompter.notify(&ConnectEvent::Authorize { url: &pending.url, redirect_uri: &pending.redirect_uri });
+        let bound = match redirect {
+            CallbackMethod::Paste(_) => return self.read_pasted_callback(pending, token),
+            CallbackMethod::Listen(bound) => bound,
+        };
+        let in_fragment = session.auth.fragment.is_some();
+        let listener = bound.listen(pending.expected.clone(), &pending.url, token, in_fragment);
+        let mut listener = listener.map_err(|error| self.oauth_error(error))?;
+        let start = listener.start_url();
+        let browser = self.request.open_browser.then(|| self.prompter.open_browser(start)).flatten();
+        let visited = listener.visit_probe();
+        let consent = async {
+            if !sandbox {
+                return std::future::pending().await;
+            }
+            wait_until_unvisited(browser, visited).await;
+            self.prompter.notify(&ConnectEvent::SandboxConsented);
+            self.approve_in_sandbox(pending, &session.route).await
+        };
+        let (result, reply) = tokio::select! {
+            received = listener.receive(self.request.timeout) => received,
+            // A sandbox that fails to consent ends the flow: nobody else will.
+            failed = consent => return Err(failed),
+            // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
+            _ = tokio::signal::ctrl_c() => return Err(ConnectInterrupted.into()),
+        };
+        let browser = reply.map(|reply| listener.into_waiting_browser(reply));
+        match result {
+            Ok(callback) => Ok((callback, browser)),
+            Err(error) => {
+                if let Some(browser) = browser {
+                    let outcome = format!("{} was not connected. The terminal shows why.", session.connector.name);
+                    browser.show_outcome(&outcome).await;
+                }
+                Err(self.oauth_error(error).into())
+            }
+        }
+    }
+
+    fn read_pasted_callback(
+        &self,
+        pending: &PendingAuthorization,
+        token: &str,
+    ) -> Result<(Callback, Option<WaitingBrowser>)> {
+        let pasted = self.prompter.prompt(&PromptQuestion::CallbackUrl).map_err(ConnectError::from)?;
+        let query = parse_pasted_query(pasted.expose()).ok_or(ConnectError::InvalidCallback)?;
+        match check_callback(&query, &pending.expected, token) {
+            CallbackOutcome::Complete(result) => Ok((result.map_err(|error| self.oauth_error(error))?, None)),
+            CallbackOutcome::Ignored(_) => Err(ConnectError::InvalidCallback.into()),
+        }
+    }
+
+    /// Follows the sandbox's consent page as a browser would: Allow, and the redirect to the listener. Ends where that fails.
+    async fn approve_in_sandbox(&self, pending: &PendingAuthorization, route: &Route) -> Error {
+        match self.submit_consent(pending, route).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    }
+
+    async fn submit_consent(&self, pending: &PendingAuthorization, route: &Route) -> Result<()> {
+        let allow = Request::new("GET", sandbox::approve_url(&pending.url));
+        let answer = self.app.http.send(allow, route).await?;
+        let target = answer.header("location").and_then(|target| Url::parse(target).ok());
+        let mut target = target.ok_or(ConnectError::SandboxConsentFailed { status: answer.status })?;
+        // What the listener's page does in a browser: a fragment is not sent.
+        if let Some(fragment) = target.fragment().map(str::to_owned) {
+            let query = target.query().map(|query| format!("{query}&{fragment}"));
+            target.set_query(Some(&query.unwrap_or(fragment)));
+            target.set_fragment(None);
+        }
+        // The listener answers after the exchange, and whoever waits for the callback ends this first: an answer that is read
+        // here is a refusal.
+        let answer = self.app.http.send(Request::new("GET", target), &Route::Live).await?;
+        if !answer.is_success() {
+            return Err(ConnectError::SandboxConsentFailed { status: answer.status }.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! What a flow says to a person and asks of one; the command line and the server each speak for themselves.
+
+use std::process::Child;
+
+use thiserror::Error;
+use url::Url;
+
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::secret::Secret;
+
+/// Something a person must see while a flow waits.
+#[derive(Debug)]
+pub enum ConnectEvent<'a> {
+    /// Open this. Always said before a browser is opened.
+    Authorize { url: &'a Url, redirect_uri: &'a str },
+    /// Enter this code there.
+    DeviceCode {
+        verification_uri: &'a str,
+        verification_uri_complete: Option<&'a str>,
+        user_code: &'a str,
+        expires_in: u64,
+    },
+    /// The sandbox's own consent page was answered in the person's place.
+    SandboxConsented,
+}
+
+/// Something that only a person knows.
+#[derive(Debug)]
+pub enum PromptQuestion<'a> {
+    /// A line of text; `secret` is not echoed.
+    Text { prompt: &'a str, example: Option<&'a str>, is_secret: bool, flag_hint: &'a str },
+    /// The callback URL.
+    CallbackUrl,
+}
+
+pub trait Prompter {
+    fn notify(&self, event: &ConnectEvent<'_>);
+
+    /// Opens a browser at a page of integ's own and returns its process; absent if none can be started. Many commands hand the
+    /// URL to a browser that runs already, and end. Other users can read the URL.
+    fn open_browser(&self, url: &Url) -> Option<Child>;
+
+    /// # Errors
+    /// [`PromptError`] where nobody can be asked.
+    fn prompt(&self, question: &PromptQuestion<'_>) -> Result<Secret, PromptError>;
+
+    /// Which of several, by index.
+    ///
+    /// # Errors
+    /// [`PromptError`] where nobody can be asked.
+    fn select(&self, prompt: &str, labels: &[String]) -> Result<usize, PromptError>;
+
+    /// Whether a person can be asked at all.
+    fn is_interactive(&self) -> bool;
+}
+
+#[derive(Debug, Error)]
+pub enum PromptError {
+    #[error("{prompt} is needed, and there is no terminal to ask at")]
+    NoTerminal { prompt: String, missing: String },
+    #[error("nothing was entered")]
+    Empty,
+    #[error("the input is longer than {limit} bytes")]
+    TooLong { limit: u64 },
+    #[error("the terminal cannot be read")]
+    Read { source: std::io::Error },
+}
+
+impl Remedy for PromptError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NoTerminal { missing, .. } => {
+                Diagnostic::new(Kind::Usage, "no_terminal").hint(Hint::text(format!("give it with {missing}")))
+            }
+            Self::Empty => Diagnostic::new(Kind::Usage, "nothing_entered"),
+            Self::TooLong { .. } => Diagnostic::new(Kind::Usage, "input_too_long"),
+            Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
+        }
+    }
+}
+
+/// The user ended the flow.
+#[derive(Debug, Error)]
+#[error("interrupted; nothing was connected")]
+pub(super) struct ConnectInterrupted;
+
+impl Remedy for ConnectInterrupted {
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Interrupted, "interrupted")
+    }
+}

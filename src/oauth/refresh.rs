@@ -1,0 +1,556 @@
+//! A grant that is good for as long as is asked: the one way to a token, and the one place that refreshes.
+//!
+//! The protocol, for any number of processes (faults 18 to 21, 105 to 107):
+//! 1. Under the connection's lock, which the operating system releases when its holder dies, the grant is read again: if
+//!    another process has renewed it meanwhile, that one is used.
+//! 2. A marker that the grant is being presented is committed. Then it is presented, once.
+//! 3. An answer is committed before anything else is done with it, and takes the marker away. So does proof that the
+//!    request never reached the vendor, or that the vendor answered without using the grant up.
+//! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
+//!    up is never presented again: the connection needs a person, and says why.
+
+mod token_error;
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use token_error::AccessTokenError;
+
+use super::lifetime::token_lifetime;
+use super::{OAuthClient, OAuthError, Tokens};
+use crate::clock::{RunningLimit, Stopwatch, Timestamp};
+use crate::connector::{AuthMethod, Connector, RefreshTokenRotation, authorization_server};
+use crate::error::{self, Error, Kind};
+use crate::files;
+pub use crate::model::reconnect_command;
+use crate::model::{ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod};
+use crate::runtime::App;
+use crate::store::GrantWriteResult;
+use crate::vault::{ConnectionWithGrant, GrantSaveResult};
+
+/// How long before its end a token counts as due, unless the caller says otherwise.
+pub const DEFAULT_MIN_TTL: Duration = Duration::from_secs(120);
+
+/// What a caller wants of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Good for two minutes, or a quarter of its life where that is shorter.
+    Usable,
+    /// Good for at least so long.
+    MinTtl(Duration),
+    /// As `Usable`, and a refresh that is due must succeed: a token that is still good does not stand in for it.
+    RefreshIfDue,
+    /// Another than the one of this generation: that one was refused, or the user asked for a refresh.
+    NewerThan { than: u64 },
+}
+
+/// Whether a grant is due for renewal. Pure.
+pub fn is_refresh_due(expiry: &Expiry, want: Freshness, generation: u64, now: Timestamp) -> bool {
+    let min_ttl = match want {
+        Freshness::NewerThan { than } => return generation <= than,
+        Freshness::MinTtl(min_ttl) => min_ttl,
+        Freshness::Usable | Freshness::RefreshIfDue => {
+            let quarter = expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
+            quarter.map_or(DEFAULT_MIN_TTL, |quarter| quarter.min(DEFAULT_MIN_TTL))
+        }
+    };
+    // A token whose last second has come is over, whatever is asked of it.
+    expiry.remaining_secs(now).is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
+}
+
+/// Whether a grant is good for what is wanted. Nothing is asked of anybody: no connector is parsed, no network used.
+///
+/// # Errors
+/// If a refresh cannot give a better one.
+pub fn is_fresh(app: &App, loaded: &ConnectionWithGrant, want: Freshness) -> Result<bool, AccessTokenError> {
+    let connection = &loaded.connection;
+    let name = || connection.name.clone();
+    match connection.grant_status {
+        GrantStatus::NeedsReauth if is_usable_after_lost_refresh(app, loaded, want) => {
+            let reason = connection.status_reason.as_deref().unwrap_or("a refresh failed");
+            warn_of_stale_token(app, connection, reason);
+            return Ok(true);
+        }
+        GrantStatus::NeedsReauth => return Err(needs_reauth_error(connection, None)),
+        GrantStatus::Disconnected => {
+            return Err(AccessTokenError::Disconnected {
+                connection: name(),
+                reconnect: reconnect_command(connection),
+            });
+        }
+        GrantStatus::Active => {}
+    }
+    let now = app.clock.now();
+    let expiry = &connection.expiry;
+    if !is_refresh_due(expiry, want, loaded.stored_grant.generation, now) {
+        warn_of_interrupted_refresh(app, loaded);
+        return Ok(true);
+    }
+    if expiry.is_refreshable {
+        // A token that is due by itself is refreshed all the same: the new one may last longer than the last one did.
+        return match want {
+            Freshness::MinTtl(wanted)
+                if !is_refresh_due(expiry, Freshness::Usable, loaded.stored_grant.generation, now) =>
+            {
+                ensure_long_enough(connection, wanted).map(|()| false)
+            }
+            _ => Ok(false),
+        };
+    }
+    let reconnect = || reconnect_command(connection);
+    if expiry.remaining_secs(now).is_some_and(|left| left <= 0) {
+        return Err(AccessTokenError::Expired { connection: name(), reconnect: reconnect() });
+    }
+    if matches!(want, Freshness::NewerThan { .. }) {
+        let is_key = !loaded.grant.fields.is_empty() && loaded.grant.client.is_none();
+        return Err(AccessTokenError::NotRefreshable { connection: name(), is_key, reconnect: reconnect() });
+    }
+    if let (Freshness::MinTtl(wanted), Some(left)) = (want, expiry.remaining_secs(now)) {
+        let lasts = Duration::from_secs(left.unsigned_abs());
+        let reconnect = reconnect();
+        return Err(AccessTokenError::LifetimeTooShort {
+            connection: name(),
+            lifetime: lasts,
+            min_ttl: wanted,
+            refreshable: false,
+            reconnect,
+        });
+    }
+    Ok(true)
+}
+
+/// Checks that the connection's tokens are issued for as long as is wanted, by the last one.
+fn ensure_long_enough(connection: &Connection, wanted: Duration) -> Result<(), AccessTokenError> {
+    match connection.expiry.lifetime_secs().map(|seconds| Duration::from_secs(seconds.into())) {
+        Some(lasts) if lasts < wanted => Err(AccessTokenError::LifetimeTooShort {
+            connection: connection.name.clone(),
+            lifetime: lasts,
+            min_ttl: wanted,
+            refreshable: true,
+            reconnect: reconnect_command(connection),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the access token is good although the answer to a refresh was lost. The refresh token may be used up, so that
+/// only a person can give a new grant; a grant that the vendor refused has no marker, and its token is not relied on.
+fn is_usable_after_lost_refresh(app: &App, loaded: &ConnectionWithGrant, want: Freshness) -> bool {
+    let left = loaded.connection.expiry.remaining_secs(app.clock.now());
+    let is_lost = loaded.stored_grant.refresh_attempt.is_some();
+    is_lost
+        && match want {
+            Freshness::Usable => left.is_none_or(|left| left > 0),
+            Freshness::MinTtl(min_ttl) => left.is_none_or(|left| left > 0 && left.unsigned_abs() >= min_ttl.as_secs()),
+            Freshness::RefreshIfDue | Freshness::NewerThan { .. } => false,
+        }
+}
+
+/// Says that a token is used until it ends, because no new one could be had.
+fn warn_of_stale_token(app: &App, connection: &Connection, why: &str) {
+    let name = &connection.name;
+    let left = connection.expiry.remaining_secs(app.clock.now());
+    let until = left.map_or_else(String::new, |left| format!(" for another {left} s"));
+    tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
+}
+
+/// Says that an earlier refresh was cut off, although the token at hand is still good: the next one may need a person.
+fn warn_of_interrupted_refresh(app: &App, loaded: &ConnectionWithGrant) {
+    let Some(presented) =
+        loaded.stored_grant.refresh_attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken)
+    else {
+        return;
+    };
+    // While somebody holds the lock, the answer may be on its way.
+    let path = lock_path(app, &loaded.connection);
+    let is_running = || matches!(File::open(path).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)));
+    if !is_running() {
+        let name = &loaded.connection.name;
+        let at = presented.at;
+        tracing::warn!(
+            "a refresh of {name} at {at} was cut off; if the grant was used up, {name} needs to be reconnected"
+        );
+    }
+}
+
+/// The error of a connection that only a person can make work, with the stored reason unless another one is given.
+pub fn needs_reauth_error(connection: &Connection, reason: Option<String>) -> AccessTokenError {
+    let reason = reason.or_else(|| connection.status_reason.clone());
+    AccessTokenError::NeedsReauth {
+        connection: connection.name.clone(),
+        reason: reason.unwrap_or_else(|| "the vendor refused the grant".to_owned()),
+        reconnect: reconnect_command(connection),
+    }
+}
+
+/// The connection with a grant that is as good as wanted, refreshed where it must be.
+///
+/// # Errors
+/// [`AccessTokenError`], or the vault's.
+pub async fn fresh_grant(app: &App, name: &ConnectionName, want: Freshness) -> error::Result<ConnectionWithGrant> {
+    let loaded = load_grant(app, name)?;
+    if is_fresh(app, &loaded, want)? {
+        return Ok(loaded);
+    }
+    match refresh_under_lock(app, name, &loaded.connection, want).await {
+        Ok(loaded) => {
+            if let Freshness::MinTtl(wanted) = want {
+                ensure_long_enough(&loaded.connection, wanted)?;
+            }
+            Ok(loaded)
+        }
+        Err(error) => fallback_grant(app, name, want, &error).ok_or(error),
+    }
+}
+
+/// The grant as it is after a refresh that failed, if its token is good until it ends. The refresh is tried again at the
+/// next use.
+fn fallback_grant(app: &App, name: &ConnectionName, want: Freshness, error: &Error) -> Option<ConnectionWithGrant> {
+    if want != Freshness::Usable || error.kind() == Kind::Interrupted {
+        return None;
+    }
+    let loaded = load_grant(app, name).ok()?;
+    let is_good = loaded.connection.expiry.remaining_secs(app.clock.now()).is_some_and(|left| left > 0)
+        && (loaded.connection.grant_status == GrantStatus::Active || is_usable_after_lost_refresh(app, &loaded, want));
+    if is_good {
+        let causes = error.causes();
+        let why = causes.into_iter().next().unwrap_or_else(|| error.message());
+        warn_of_stale_token(app, &loaded.connection, &why);
+    }
+    is_good.then_some(loaded)
+}
+
+/// Refreshes under the connection's lock, unless another process has done so meanwhile.
+async fn refresh_under_lock(
+    app: &App,
+    name: &ConnectionName,
+    connection: &Connection,
+    want: Freshness,
+) -> error::Result<ConnectionWithGrant> {
+    let lock = lock_grant(app, connection).await?;
+    let loaded = load_grant(app, name)?;
+    if is_fresh(app, &loaded, want)? {
+        return Ok(loaded);
+    }
+    // From here on Ctrl-C waits: an answer that is on its way must be stored.
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupted = false;
+    let mut renewal = std::pin::pin!(refresh_and_save(app, loaded));
+    let renewed = loop {
+        tokio::select! {
+            renewed = &mut renewal => break renewed,
+            _ = &mut interrupt, if !interrupted => interrupted = true,
+        }
+    };
+    // A hook may well ask for this very token.
+    drop(lock);
+    app.send_notifications();
+    if interrupted {
+        renewed?;
+        return Err(AccessTokenError::Interrupted { connection: name.clone() }.into());
+    }
+    renewed
+}
+
+/// The connection with its grant, as it stands.
+///
+/// # Errors
+/// Unknown connections, and the vault's errors.
+pub fn load_grant(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+    if app.has_vault()
+        && let Some(loaded) = app.token_vault().load(app.store()?, name)?
+    {
+        return Ok(loaded);
+    }
+    let connection = app.connection(name)?;
+    Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
+        .into())
+}
+
+async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
+    let ConnectionWithGrant { connection, grant: old, stored_grant: stored } = loaded;
+    let name = connection.name.clone();
+    let id = connection.id;
+    let session = app.session(connection)?;
+    let store = app.store()?;
+    let reconnect = reconnect_command(&session.connection);
+    let refresh_failed = |source: OAuthError| AccessTokenError::RefreshFailed {
+        connection: name.clone(),
+        reconnect: reconnect.clone(),
+        source: Box::new(source),
+    };
+    let rotation = session.auth.oauth2.as_ref().map(|rules| rules.rotation(&session.connection.params));
+    let repeatable = is_repeatable(old.refresh_method, rotation.unwrap_or_default());
+    if let Some(presented) = stored.refresh_attempt.filter(|_| !repeatable) {
+        let reason = format!(
+            "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
+            presented.at
+        );
+        store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
+        return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+    }
+    let client = current_client(app, &session.connector, &session.auth, &session.connection, &old)?;
+    let party = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    if stored.is_from_backup && old.refresh_token.is_some() {
+        tracing::warn!(
+            "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
+        );
+    }
+    if store.grants().begin_refresh(id, stored.generation, app.clock.now())? == GrantWriteResult::Superseded {
+        return reload_superseded(app, &name);
+    }
+    let result = match (old.refresh_method, &old.refresh_token) {
+        (RefreshMethod::ClientCredentials, _) => {
+            party.request_client_credentials_token(&session.connection.scopes_requested).await
+        }
+        (_, Some(refresh_token)) => party.refresh(refresh_token).await,
+        (_, None) => Err(OAuthError::MissingEndpoint("token")),
+    };
+    match result {
+        Ok(tokens) => {
+            let scopes =
+                tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
+            let kept: BTreeMap<_, _> =
+                session.connection.metadata.clone().into_iter().chain(tokens.metadata.clone()).collect();
+            let kept = (kept != session.connection.metadata).then_some(kept);
+            let grant = merge_tokens(&old, tokens, client, app.clock.now());
+            match app.token_vault().save(store, &session.connection, stored.generation, &grant)? {
+                GrantSaveResult::Superseded => return reload_superseded(app, &name),
+                GrantSaveResult::Saved { warning, .. } => {
+                    if let Some(warning) = warning {
+                        tracing::warn!(%warning, "tokens kept in the store");
+                    }
+                }
+            }
+            if scopes.is_some() || kept.is_some() {
+                store.connections().update_metadata(id, None, scopes.as_deref(), kept.as_ref())?;
+            }
+            load_grant(app, &name)
+        }
+        Err(error) => {
+            // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
+            let current = store.grants().get(id)?.map(|current| current.generation);
+            if current != Some(stored.generation) {
+                // Connected anew meanwhile: what became of the old grant says nothing of that one (fault 18).
+                return reload_superseded(app, &name);
+            }
+            let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
+            if used && !repeatable {
+                let reason = format!("{error}, after the grant had been sent; it may be used up and is not sent twice");
+                store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
+                return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+            }
+            let _ = store.grants().cancel_refresh(id, stored.generation)?;
+            if let OAuthError::InvalidGrant { .. } = &error {
+                let reason = error.reason();
+                store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
+                return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+            }
+            store.connections().record_failure(id, &format!("the last refresh failed: {}", error.reason()))?;
+            Err(refresh_failed(error).into())
+        }
+    }
+}
+
+/// Whether a refresh may be repeated whose answer was lost: nothing is used up by one. What was seen counts if the
+/// connector does not know.
+fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool {
+    match (renewal, rotation) {
+        (RefreshMethod::ClientCredentials, _) | (_, RefreshTokenRotation::Never) => true,
+        (_, RefreshTokenRotation::Always) => false,
+        (renewal, RefreshTokenRotation::Sometimes) => renewal == RefreshMethod::ReusableRefreshToken,
+    }
+}
+
+/// Somebody connected the account anew meanwhile: theirs is the grant.
+fn reload_superseded(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+    load_grant(app, name)
+}
+
+/// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
+/// that only the first answer holds. An omitted or impossible lifetime is that of the token itself, else the last one: a
+/// single slip of the vendor's must not make a token that never falls due.
+fn merge_tokens(old: &Grant, tokens: Tokens, client: ClientCredentials, now: Timestamp) -> Grant {
+    let lifetime = token_lifetime(&tokens, old.lifetime(), now);
+    let is_same = tokens.refresh_token.is_none() || tokens.refresh_token == old.refresh_token;
+    let mut fields = old.fields.clone();
+    fields.extend(tokens.secrets);
+    Grant {
+        access_token: tokens.access_token,
+        refresh_expires_at: match tokens.refresh_expires_in {
+            Some(seconds) => add_seconds(now, seconds),
+            None => old.refresh_expires_at.filter(|_| is_same),
+        },
+        refresh_token: tokens.refresh_token.or_else(|| old.refresh_token.clone()),
+        fields,
+        client: Some(client),
+        issued_at: now,
+        expires_at: lifetime.and_then(|seconds| add_seconds(now, seconds)),
+        refresh_method: match old.refresh_method {
+            RefreshMethod::RefreshToken | RefreshMethod::ReusableRefreshToken if is_same => {
+                RefreshMethod::ReusableRefreshToken
+            }
+            RefreshMethod::RefreshToken | RefreshMethod::ReusableRefreshToken => RefreshMethod::RefreshToken,
+            other => other,
+        },
+    }
+}
+
+/// The moment so many seconds after another.
+pub fn add_seconds(now: Timestamp, seconds: u32) -> Option<Timestamp> {
+    Timestamp::from_second(now.as_second().checked_add(i64::from(seconds))?).ok()
+}
+
+/// The client that the grant was issued to, with the secret that it has today at the connection's server.
+///
+/// # Errors
+/// The vault's errors.
+pub fn current_client(
+    app: &App,
+    connector: &Connector,
+    auth: &AuthMethod,
+    connection: &Connection,
+    grant: &Grant,
+) -> error::Result<ClientCredentials> {
+    let issued_to = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
+    let server = authorization_server(connector, auth, &connection.params).map(|server| server.url);
+    let mut stores = vec![app.store()?];
+    stores.extend(app.global_store()?);
+    for store in stores {
+        let apps = store.apps().for_connector(&connector.id)?;
+        let current = |found: &crate::store::OAuthApp| {
+            found.server == server && found.client.id == issued_to.id && found.client.secret.is_some()
+        };
+        if let Some(found) = apps.into_iter().find(current) {
+            return Ok(found.client);
+        }
+    }
+    Ok(issued_to)
+}
+
+fn lock_path(app: &App, connection: &Connection) -> PathBuf {
+    app.folders.workspace(&app.workspace).join("locks").join(format!("{}.lock", connection.id.0))
+}
+
+/// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
+/// request of its may take, and one that dies is followed at once.
+pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Result<File> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let limit = app.config.http.timeout + Duration::from_secs(15);
+    let path = lock_path(app, connection);
+    let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
+    let file = files::open_lock(&path).map_err(failed)?;
+    // Where the whole machine or container was paused, its holder needs time after the pause to come to its end.
+    let mut patience = RunningLimit::new(limit);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if !patience.is_over() => {
+                let slept = Stopwatch::start();
+                tokio::time::sleep(LOOK_AGAIN).await;
+                // Sleeping takes a little longer than asked, and that counts; a stop does not.
+                patience.spend(LOOK_AGAIN * 2, slept.elapsed());
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(AccessTokenError::LockTimeout {
+                    connection: connection.name.clone(),
+                    timeout: limit,
+                    path,
+                }
+                .into());
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_due_two_minutes_or_a_quarter_of_its_life_before_its_end() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let expiry = |issued_at, expires_at| Expiry {
+            issued_at: Timestamp::from_second(issued_at).ok(),
+            expires_at: Timestamp::from_second(expires_at).ok(),
+            refreshable: true,
+            ..Expiry::default()
+        };
+        let due = |left: i64, lifetime: u32, want| {
+            let expires_at = 1_000_000 + left;
+            is_refresh_due(&expiry(expires_at - i64::from(lifetime), expires_at), want, 1, now)
+        };
+        assert!(!due(120, 3600, Freshness::Usable));
+        assert!(due(119, 3600, Freshness::Usable));
+        assert!(!due(20, 60, Freshness::Usable), "a quarter of a minute");
+        assert!(due(14, 60, Freshness::Usable));
+        assert!(due(3000, 3600, Freshness::MinTtl(Duration::from_secs(3001))));
+        assert!(
+            due(0, 1, Freshness::Usable) && due(0, 3600, Freshness::MinTtl(Duration::ZERO)),
+            "its last second has come"
+        );
+        let endless = Expiry::default();
+        assert!(!is_refresh_due(&endless, Freshness::Usable, 1, now), "no known end");
+        assert!(is_refresh_due(&endless, Freshness::NewerThan { than: 1 }, 1, now));
+        assert!(!is_refresh_due(&endless, Freshness::NewerThan { than: 1 }, 2, now));
+        let fast = expiry(400_000_000, 400_003_600);
+        assert!(is_refresh_due(&fast, Freshness::Usable, 1, now), "issued while the clock was fast");
+        assert!(is_refresh_due(&fast, Freshness::MinTtl(Duration::ZERO), 1, now));
+    }
+
+    #[test]
+    fn fault_016_an_omitted_refresh_token_keeps_the_old_one() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let old = Grant {
+            access_token: "a".into(),
+            refresh_token: Some("r1".into()),
+            fields: [("user_token".to_owned(), "u".into())].into(),
+            client: None,
+            issued_at: now,
+            expires_at: add_seconds(now, 60),
+            refresh_expires_at: add_seconds(now, 900),
+            renewal: RefreshMethod::RefreshToken,
+        };
+        let tokens = |refresh: Option<&str>| Tokens {
+            access_token: "b".into(),
+            refresh_token: refresh.map(Into::into),
+            lifetime: None,
+            refresh_lifetime: None,
+            scopes: None,
+            kept: std::collections::BTreeMap::new(),
+            secrets: std::collections::BTreeMap::new(),
+            account: None,
+        };
+        let client = ClientCredentials { id: "c".to_owned(), secret: None };
+        let kept = renewed(&old, tokens(None), client.clone(), now);
+        assert_eq!(kept.renewal, RefreshMethod::ReusableRefreshToken);
+        assert_eq!(kept.refresh_token.unwrap().expose(), "r1");
+        assert_eq!((kept.fields.len(), kept.refresh_expires_at), (1, add_seconds(now, 900)));
+        let later = Timestamp::from_second(2_000_000).unwrap();
+        let rotated = renewed(&old, tokens(Some("r2")), client, later);
+        assert_eq!(rotated.expires_at, add_seconds(later, 60), "without a lifetime, the last one holds");
+        assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
+        assert_eq!((rotated.refresh_expires_at, rotated.renewal), (None, RefreshMethod::RefreshToken));
+        let same = renewed(&old, tokens(Some("r1")), ClientCredentials { id: "c".to_owned(), secret: None }, later);
+        assert_eq!(
+            (same.refresh_expires_at, same.renewal),
+            (old.refresh_expires_at, RefreshMethod::ReusableRefreshToken)
+        );
+    }
+
+    #[test]
+    fn field_18_a_refresh_is_repeated_if_nothing_is_used_up() {
+        for (renewal, rotation, repeatable) in [
+            (RefreshMethod::ClientCredentials, RefreshTokenRotation::Always, true),
+            (RefreshMethod::RefreshToken, RefreshTokenRotation::Never, true),
+            (RefreshMethod::RefreshToken, RefreshTokenRotation::Sometimes, false),
+            (RefreshMethod::ReusableRefreshToken, RefreshTokenRotation::Sometimes, true),
+            (RefreshMethod::ReusableRefreshToken, RefreshTokenRotation::Always, false),
+        ] {
+            assert_eq!(is_repeatable(renewal, rotation), repeatable, "{renewal:?} {rotation:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Errors of getting a token: the grant is refused, disconnected, expired, or being refreshed by another process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::duration::format;
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::files;
+use crate::model::ConnectionName;
+use crate::oauth::{AuthCapabilities, OAuthError};
+
+#[derive(Debug, Error)]
+pub enum AccessTokenError {
+    #[error("{connection} must be connected again: {reason}")]
+    NeedsReauth { connection: ConnectionName, reason: String, reconnect: String },
+    #[error("{connection} is disconnected")]
+    Disconnected { connection: ConnectionName, reconnect: String },
+    #[error("the token of {connection} has expired and cannot be refreshed")]
+    Expired { connection: ConnectionName, reconnect: String },
+    #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
+    NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
+    #[error(
+        "{} of {connection} {} {}, less than the {} that were asked for",
+        if *.refreshable { "the tokens" } else { "the token" },
+        if *.refreshable { "last" } else { "lasts another" },
+        format(*.lifetime),
+        format(*.min_ttl)
+    )]
+    LifetimeTooShort {
+        connection: ConnectionName,
+        lifetime: Duration,
+        min_ttl: Duration,
+        refreshable: bool,
+        reconnect: String,
+    },
+    #[error("{connection} could not be refreshed")]
+    RefreshFailed { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
+    #[error("another process has been refreshing {connection} for over {} s", timeout.as_secs())]
+    LockTimeout { connection: ConnectionName, timeout: Duration, path: PathBuf },
+    #[error(
+        "{connection} {} {}",
+        if files::is_read_only(source) { "must be refreshed, and integ cannot write" } else { "could not be locked at" },
+        path.display()
+    )]
+    Lock { connection: ConnectionName, path: PathBuf, source: std::io::Error },
+    #[error("interrupted; the refresh of {connection} was finished first")]
+    Interrupted { connection: ConnectionName },
+}
+
+impl AccessTokenError {
+    fn name(&self) -> &ConnectionName {
+        match self {
+            Self::NeedsReauth { connection, .. }
+            | Self::Disconnected { connection, .. }
+            | Self::Expired { connection, .. }
+            | Self::NotRefreshable { connection, .. }
+            | Self::LifetimeTooShort { connection, .. }
+            | Self::RefreshFailed { connection, .. }
+            | Self::LockTimeout { connection, .. }
+            | Self::Lock { connection, .. }
+            | Self::Interrupted { connection } => connection,
+        }
+    }
+}
+
+impl Remedy for AccessTokenError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NeedsReauth { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "needs_reauth").run(reconnect),
+            Self::Disconnected { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "disconnected").run(reconnect),
+            Self::Expired { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "expired").run(reconnect),
+            // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
+            Self::NotRefreshable { connection, is_key: true, .. } => {
+                Diagnostic::new(Kind::Failed, "not_refreshable").run(format!("integ test {connection}"))
+            }
+            Self::NotRefreshable { reconnect, .. } => Diagnostic::new(Kind::Failed, "not_refreshable").run(reconnect),
+            Self::RefreshFailed { connection, reconnect, source } => {
+                source.diagnostic_for(connection.connector(), reconnect, &AuthCapabilities::default())
+            }
+            Self::LockTimeout { path, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+                .hint(Hint::new("find the process that holds it:", format!("fuser {}", path.display()))),
+            Self::LifetimeTooShort { connection, lifetime: lasts, refreshable: true, .. } => {
+                Diagnostic::new(Kind::Temporary, "short_lived")
+                    .run(format!("integ token {connection} --min-ttl {}", format(*lasts)))
+            }
+            Self::LifetimeTooShort { reconnect, .. } => Diagnostic::new(Kind::Temporary, "short_lived").run(reconnect),
+            Self::Lock { connection, source, .. } if files::is_read_only(source) => Diagnostic::new(
+                Kind::Failed,
+                "read_only",
+            )
+            .hint(Hint::new("refresh it where its folder can be written:", format!("integ refresh {connection}"))),
+            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Interrupted { .. } => Diagnostic::new(Kind::Interrupted, "interrupted"),
+        }
+        .connection(self.name())
+    }
+}

@@ -1,0 +1,78 @@
+//! The hosts of a connector file, resolved for one connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::connector::{AuthMethod, Connector, HostTemplate, Values, url_templates};
+use crate::http::{AllowedHosts, Route};
+
+/// The route of a live connection: to the hosts of its connector file, with the parameters that the user gave, and nowhere
+/// else.
+///
+/// What an answer gives is not known yet. Values that are stored from answers must match what the file declares for them
+/// under `hosts`, so that the same route holds before and after the grant.
+pub fn live_route(
+    connector: &Connector,
+    auth_name: &str,
+    auth: &AuthMethod,
+    params: &BTreeMap<String, String>,
+) -> Route {
+    let mut values = Values::default();
+    let mut typed = Vec::new();
+    for (name, param) in connector.params(auth) {
+        if let Some(value) = params.get(name).or(param.default.as_ref()) {
+            values.set(name, value);
+            // A default or a choice is the file's word, also where the user confirmed it.
+            if param.default.as_ref() != Some(value) && !param.choices.contains(value) {
+                typed.push(name.as_str());
+            }
+        }
+    }
+    connector.add_derived_values(auth, &mut values);
+    let mut reach = AllowedHosts::default();
+    for (template, _) in url_templates(connector, auth_name, auth) {
+        let host = HostTemplate::of(template);
+        match template.origin(&values) {
+            Some(url) => {
+                reach.declare(&url);
+                if host.sole_placeholder().is_some_and(|name| typed.contains(&name)) {
+                    reach.allow_user_provided(&url);
+                }
+            }
+            None => add_pattern_host(connector, &host, &mut reach),
+        }
+    }
+    for url in connector.webhook_urls() {
+        reach.declare(&url);
+    }
+    if auth.oauth2.as_ref().is_some_and(|rules| rules.issuer.is_some()) {
+        patterns(connector, "issuer", &mut reach);
+    }
+    Route::Vendor(Arc::new(reach))
+}
+
+/// A host that an answer decides: what the file declares for it, or the literal suffix that every value keeps.
+fn add_pattern_host(connector: &Connector, host: &HostTemplate, reach: &mut AllowedHosts) {
+    for name in host.placeholders() {
+        patterns(connector, if name == "userinfo_endpoint" { "issuer" } else { name }, reach);
+    }
+    if let Some(suffix) = host.suffix() {
+        reach.pattern(&format!("*{suffix}"));
+    }
+}
+
+fn patterns(connector: &Connector, name: &str, reach: &mut AllowedHosts) {
+    for pattern in connector.hosts.get(name).into_iter().flatten() {
+        reach.pattern(pattern);
+    }
+}
+
+/// A route that also reaches a URL which the user typed, as in `--issuer`.
+pub fn route_to(url: &Url) -> Route {
+    let mut reach = AllowedHosts::default();
+    reach.allow_user_provided(url);
+    reach.pattern("*");
+    Route::Vendor(Arc::new(reach))
+}

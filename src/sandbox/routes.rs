@@ -1,0 +1,376 @@
+//! Where the emulated vendor is asked what: the paths of the connector's own templates, in the order that decides where
+//! two of them meet, and fixed paths of the sandbox for endpoints that the user or discovery names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::message::SandboxRequest;
+use super::pattern::{PathParams, TemplatePattern, leading_placeholder, mark_placeholders};
+use super::stream::StreamRequestKind;
+use crate::connector::{Action, AuthMethod, Connector, GrantType, HttpMethod, Template};
+
+/// The origin that stands for the sandbox in values that must be URLs; the route replaces it by the emulator's.
+pub(super) const ORIGIN: &str = crate::http::SANDBOX_ORIGIN;
+
+/// Where a person enters the user code of the device grant.
+pub(super) const VERIFICATION_PATH: &str = "/sandbox/device";
+
+/// What a request is for. Where two endpoints have the same path, the one named first here is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmulatedEndpoint {
+    Token,
+    /// Where refreshing has a URL of its own.
+    Refresh,
+    Device,
+    Revoke,
+    Discovery,
+    Authorize,
+    /// The page on which a person confirms a device.
+    Verification,
+    FollowUp,
+    Health,
+    /// An action of the connector's file.
+    Action,
+    /// A stream of it.
+    Stream,
+    /// Any other call of the API.
+    Other,
+}
+
+impl EmulatedEndpoint {
+    pub const ALL: [Self; 12] = [
+        Self::Token,
+        Self::Refresh,
+        Self::Device,
+        Self::Revoke,
+        Self::Discovery,
+        Self::Authorize,
+        Self::Verification,
+        Self::FollowUp,
+        Self::Health,
+        Self::Action,
+        Self::Stream,
+        Self::Other,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Refresh => "refresh",
+            Self::Device => "device",
+            Self::Revoke => "revoke",
+            Self::Discovery => "discovery",
+            Self::Authorize => "authorize",
+            Self::Verification => "verification",
+            Self::FollowUp => "follow_up",
+            Self::Health => "health",
+            Self::Action => "action",
+            Self::Stream => "stream",
+            Self::Other => "other",
+        }
+    }
+
+    /// Its path where the connector's file does not fix one.
+    pub(super) fn default_path(self) -> &'static str {
+        match self {
+            Self::Token | Self::Refresh => "/token",
+            Self::Device => "/device",
+            Self::Revoke => "/revoke",
+            Self::Discovery | Self::Action | Self::Stream | Self::Other => "",
+            Self::Authorize => "/authorize",
+            Self::Verification => VERIFICATION_PATH,
+            Self::FollowUp => "/accounts",
+            Self::Health => "/health",
+        }
+    }
+}
+
+impl fmt::Display for EmulatedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for EmulatedEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no endpoint of the sandbox; there are {}", names()))
+    }
+}
+
+/// An endpoint as the connector's file declares it.
+pub(super) struct DeclaredRoute {
+    pub(super) endpoint: EmulatedEndpoint,
+    pub(super) method: HttpMethod,
+    /// The marked template of its URL; empty where only the sandbox has a path for it.
+    pub(super) url: String,
+}
+
+impl DeclaredRoute {
+    /// The sandbox's own path for it: where discovery names the endpoint of OpenID Connect, that one's.
+    pub(super) fn default_path(&self) -> &'static str {
+        match leading_placeholder(&self.url) {
+            Some(("userinfo_endpoint", "")) => "/userinfo",
+            _ => self.endpoint.default_path(),
+        }
+    }
+}
+
+/// The endpoints of one way of authenticating, in the order that decides.
+pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<DeclaredRoute> {
+    let mut found = Vec::new();
+    let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url });
+    if let Some(oauth2) = &auth.oauth2 {
+        let url = |template: &Option<_>| template.as_ref().map(mark_placeholders).unwrap_or_default();
+        add(EmulatedEndpoint::Token, HttpMethod::Post, url(&oauth2.token_url));
+        if oauth2.refresh_url.is_some() {
+            add(EmulatedEndpoint::Refresh, HttpMethod::Post, url(&oauth2.refresh_url));
+        }
+        let discovered = oauth2.issuer.is_some();
+        if discovered || oauth2.grants.contains(&GrantType::DeviceCode) {
+            add(EmulatedEndpoint::Device, HttpMethod::Post, url(&oauth2.device_url));
+            add(EmulatedEndpoint::Verification, HttpMethod::Get, String::new());
+        }
+        match &oauth2.revoke {
+            Some(revoke) => add(EmulatedEndpoint::Revoke, revoke.method, mark_placeholders(&revoke.url)),
+            None if discovered => add(EmulatedEndpoint::Revoke, HttpMethod::Post, String::new()),
+            None => {}
+        }
+        if oauth2.grants.contains(&GrantType::AuthorizationCode) {
+            add(EmulatedEndpoint::Authorize, HttpMethod::Get, url(&oauth2.authorize_url));
+        }
+        if let Some(follow_up) = &oauth2.follow_up {
+            add(EmulatedEndpoint::FollowUp, HttpMethod::Get, mark_placeholders(&follow_up.url));
+        }
+    }
+    if let Some(fragment) = &auth.fragment {
+        add(EmulatedEndpoint::Authorize, HttpMethod::Get, mark_placeholders(&fragment.authorize_url));
+    }
+    if let Some(health) = connector.health(auth) {
+        let path = mark_placeholders(&health.path);
+        let base = auth.base.as_ref().or(connector.api.base.as_ref()).filter(|_| path.starts_with('/'));
+        add(EmulatedEndpoint::Health, health.method, base.map(mark_placeholders).unwrap_or_default() + &path);
+    }
+    found.sort_by_key(|declared| declared.endpoint);
+    found
+}
+
+/// Where one endpoint is.
+#[derive(Clone, Debug)]
+struct EmulatedRoute {
+    endpoint: EmulatedEndpoint,
+    method: HttpMethod,
+    path: TemplatePattern,
+    /// What stands in the URL's query and holds a value.
+    query: Vec<(String, TemplatePattern)>,
+}
+
+/// What a request asks for.
+pub(super) enum RouteMatch {
+    /// One endpoint, which may be an action as well.
+    Endpoint(EmulatedEndpoint, PathParams, Vec<(String, PathParams)>),
+    /// Any of these, the more particular first, with what the path gives to each.
+    Actions(Vec<(String, PathParams)>),
+    WrongMethod(HttpMethod),
+    Unknown,
+}
+
+/// The places of all endpoints, and of the actions and streams by their names.
+#[derive(Clone, Debug)]
+pub(super) struct RouteTable {
+    endpoints: Vec<EmulatedRoute>,
+    actions: Vec<NamedRoute>,
+    streams: Vec<(StreamRequestKind, NamedRoute)>,
+}
+
+/// Where an action or a stream is.
+#[derive(Clone, Debug)]
+struct NamedRoute {
+    name: String,
+    route: EmulatedRoute,
+    /// The value that its path opens with, which whoever calls the path shows to know.
+    url_param: Option<(String, String)>,
+}
+
+impl RouteTable {
+    pub(super) fn new(connector: &Connector, auth: &AuthMethod, params: &BTreeMap<String, String>) -> Self {
+        let mut places: Vec<EmulatedRoute> = declared_routes(connector, auth)
+            .iter()
+            .map(|declared| {
+                let (path, query) = path_of(&declared.url, declared.default_path(), params);
+                EmulatedRoute { endpoint: declared.endpoint, method: declared.method, path, query }
+            })
+            .collect();
+        if let Some(issuer) = auth.oauth2.as_ref().and_then(|oauth2| oauth2.issuer.as_ref()) {
+            let (path, _) = path_text(&mark_placeholders(issuer), "", params);
+            let path = path.trim_end_matches('/');
+            for known in [
+                format!("{path}/.well-known/openid-configuration"),
+                format!("/.well-known/openid-configuration{path}"),
+                format!("/.well-known/oauth-authorization-server{path}"),
+            ] {
+                places.push(EmulatedRoute::own(EmulatedEndpoint::Discovery, &known));
+            }
+            places.push(EmulatedRoute::own(EmulatedEndpoint::Health, "/userinfo"));
+        }
+        places.sort_by_key(|place| place.endpoint);
+        Self { endpoints: places, actions: actions(connector, auth, params), streams: streams(connector, auth, params) }
+    }
+
+    pub(super) fn find(&self, request: &SandboxRequest) -> RouteMatch {
+        let mut other_method = None;
+        let actions = self.fitting_actions(request);
+        for place in &self.endpoints {
+            if let Some(captures) = place.read(request) {
+                if place.method.as_str() == request.method.as_str() {
+                    return RouteMatch::Endpoint(place.endpoint, captures, actions);
+                }
+                other_method.get_or_insert(place.method);
+            }
+        }
+        if !actions.is_empty() {
+            return RouteMatch::Actions(actions);
+        }
+        other_method.map_or(RouteMatch::Unknown, RouteMatch::WrongMethod)
+    }
+
+    /// The streams whose paths a request fits.
+    pub(super) fn streams(&self, request: &SandboxRequest) -> Vec<(&str, StreamRequestKind, PathParams)> {
+        let fits = |(role, place): &(StreamRequestKind, NamedRoute)| Some((*role, place.read(request)?));
+        self.streams
+            .iter()
+            .filter_map(|entry| fits(entry).map(|(role, captures)| (&*entry.1.name, role, captures)))
+            .collect()
+    }
+
+    /// The actions that a request fits, the more particular first.
+    fn fitting_actions(&self, request: &SandboxRequest) -> Vec<(String, PathParams)> {
+        let fits = |place: &NamedRoute| Some((place.name.clone(), place.read(request)?));
+        let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
+        actions.sort_by_key(|(_, captures)| captures.len());
+        actions
+    }
+}
+
+/// The places of the streams that this way of authenticating may list.
+fn streams(
+    connector: &Connector,
+    auth: &AuthMethod,
+    params: &BTreeMap<String, String>,
+) -> Vec<(StreamRequestKind, NamedRoute)> {
+    let mut found = Vec::new();
+    for (name, stream) in connector.streams.iter().filter(|(_, stream)| is_allowed(connector, auth, &stream.auth)) {
+        let token = stream.token.as_ref();
+        let changes =
+            token.and_then(|token| token.path.as_ref()).map(|path| (StreamRequestKind::Changes, stream.method, path));
+        let first = token
+            .and_then(|token| token.first.as_ref())
+            .map(|first| (StreamRequestKind::InitialToken, HttpMethod::Get, &first.path));
+        let detail = stream.detail.as_ref().map(|detail| (StreamRequestKind::Record, HttpMethod::Get, &detail.path));
+        let list = Some((StreamRequestKind::List, stream.method, &stream.path));
+        for (role, method, path) in [list, changes, first, detail].into_iter().flatten() {
+            found.push((role, NamedRoute::new(connector, auth, params, EmulatedEndpoint::Stream, name, method, path)));
+        }
+    }
+    found
+}
+
+/// Whether what names these ways of authenticating may be done by this one.
+fn is_allowed(connector: &Connector, auth: &AuthMethod, ways: &[String]) -> bool {
+    let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
+    ways.is_empty() || way.is_some_and(|way| ways.contains(way))
+}
+
+/// The places of the actions that this way of authenticating may do.
+fn actions(connector: &Connector, auth: &AuthMethod, params: &BTreeMap<String, String>) -> Vec<NamedRoute> {
+    let place = |(name, action): (&String, &Action)| {
+        NamedRoute::new(connector, auth, params, EmulatedEndpoint::Action, name, action.method, &action.path)
+    };
+    connector.actions.iter().filter(|(_, action)| is_allowed(connector, auth, &action.auth)).map(place).collect()
+}
+
+impl NamedRoute {
+    fn new(
+        connector: &Connector,
+        auth: &AuthMethod,
+        params: &BTreeMap<String, String>,
+        endpoint: EmulatedEndpoint,
+        name: &str,
+        method: HttpMethod,
+        path: &Template,
+    ) -> Self {
+        let path = mark_placeholders(path);
+        let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(mark_placeholders).unwrap_or_default();
+        let url = if path.starts_with('/') { format!("{base}{path}") } else { path };
+        let opened = leading_placeholder(&url).and_then(|(name, _)| Some((name.to_owned(), params.get(name)?.clone())));
+        let (path, query) = path_of(&url, "/", params);
+        Self { name: name.to_owned(), route: EmulatedRoute { endpoint, method, path, query }, url_param: opened }
+    }
+
+    fn read(&self, request: &SandboxRequest) -> Option<PathParams> {
+        let mut captures =
+            self.route.read(request).filter(|_| self.route.method.as_str() == request.method.as_str())?;
+        captures.extend(self.url_param.clone());
+        Some(captures)
+    }
+}
+
+impl EmulatedRoute {
+    fn own(endpoint: EmulatedEndpoint, path: &str) -> Self {
+        Self { endpoint, method: HttpMethod::Get, path: TemplatePattern::parse(path), query: Vec::new() }
+    }
+
+    fn read(&self, request: &SandboxRequest) -> Option<PathParams> {
+        let mut captures = self.path.match_path(&request.path)?;
+        if !self.query.is_empty() {
+            let params = request.query_params();
+            for (name, pattern) in &self.query {
+                captures.extend(params.get(name).and_then(|value| pattern.match_text(value)).unwrap_or_default());
+            }
+        }
+        Some(captures)
+    }
+}
+
+fn path_of(
+    url: &str,
+    own_path: &str,
+    params: &BTreeMap<String, String>,
+) -> (TemplatePattern, Vec<(String, TemplatePattern)>) {
+    let (path, query) = path_text(url, own_path, params);
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let query = pairs.map(|(name, value)| (name.to_owned(), TemplatePattern::parse(value))).collect();
+    (TemplatePattern::parse(&path), query)
+}
+
+/// The marked path and query of a marked URL. A value that opens it is a URL itself: the user's, else the sandbox's.
+fn path_text<'u>(url: &'u str, own_path: &str, params: &BTreeMap<String, String>) -> (String, &'u str) {
+    let (before, rest) = match leading_placeholder(url) {
+        Some((name, rest)) => {
+            let given = params.get(name).and_then(|value| Url::parse(value).ok());
+            (given.map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default(), rest)
+        }
+        None => match url.split_once("://") {
+            Some((_, rest)) => (String::new(), rest.find(['/', '?', '#']).map_or("", |at| &rest[at..])),
+            None => (String::new(), url),
+        },
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = match (before + path, url.contains("://")) {
+        (path, false) if path.is_empty() => own_path.to_owned(),
+        (path, true) if path.is_empty() => "/".to_owned(),
+        (path, _) => path,
+    };
+    (path, query)
+}

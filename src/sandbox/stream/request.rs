@@ -1,0 +1,275 @@
+//! What a request asks of a stream: the file's templates read backwards.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::StreamRequestKind;
+use super::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, is_sync_token};
+use super::records::pagination;
+use crate::connector::{Connector, CursorFormat, Pagination, PaginationKind, Pointer, Stream, SyncToken, Template};
+use crate::sandbox::message::{RequestParams, SandboxRequest};
+use crate::sandbox::pattern::{PathParams, TemplatePattern};
+
+/// The parameter of delta links.
+pub(super) const DELTA_TOKEN_PARAM: &str = "deltatoken";
+
+/// Records of a page, where neither the request nor the file says how many.
+const DEFAULT_PAGE_SIZE: u64 = 100;
+
+/// A request that fits a stream.
+#[derive(Clone, Debug)]
+pub(in crate::sandbox) struct StreamRequest<'a> {
+    pub(in crate::sandbox) name: &'a str,
+    pub(super) stream: &'a Stream,
+    pub(super) pages: Option<&'a Pagination>,
+    pub(super) role: StreamRequestKind,
+    /// What the request gives to the names of the templates; the path's count of them says how particular it is.
+    pub(in crate::sandbox) values: PathParams,
+    pub(in crate::sandbox) path_param_count: usize,
+    /// How many templates of query and body fit.
+    pub(in crate::sandbox) matched_params: usize,
+    pub(super) size: u64,
+    /// What tells which page: a cursor, a number, an id.
+    pub(super) page_token: Option<String>,
+    /// A sync token.
+    pub(super) sync_token: Option<String>,
+}
+
+impl<'a> StreamRequest<'a> {
+    /// # Errors
+    /// What the request lacks.
+    pub(super) fn read(
+        connector: &'a Connector,
+        name: &'a str,
+        stream: &'a Stream,
+        role: StreamRequestKind,
+        values: PathParams,
+        request: &SandboxRequest,
+    ) -> Result<Self, String> {
+        let in_path = values.len();
+        let pages = pagination(connector, stream);
+        let (turn, token) = (None, None);
+        let mut ask = Self {
+            name,
+            stream,
+            pages,
+            role,
+            values,
+            path_param_count: in_path,
+            matched_params: 0,
+            size: DEFAULT_PAGE_SIZE,
+            page_token: turn,
+            sync_token: token,
+        };
+        let params = request.query_params();
+        match role {
+            StreamRequestKind::InitialToken => {
+                for (name, template) in
+                    stream.token.iter().flat_map(|token| &token.first).flat_map(|first| &first.query)
+                {
+                    ask.match_param(name, params.get(name), &[template])?;
+                }
+            }
+            StreamRequestKind::Record => {
+                for (name, template) in stream.detail.iter().flat_map(|detail| &detail.query) {
+                    ask.match_param(name, params.get(name), &[template])?;
+                }
+            }
+            StreamRequestKind::List | StreamRequestKind::Changes => ask.list(&params, &request.body)?,
+        }
+        Ok(ask)
+    }
+
+    /// What the parent, or the user, gives to the list.
+    pub(super) fn partition(&self) -> BTreeMap<String, String> {
+        let names = self.stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(self.stream.params.keys());
+        names.filter_map(|name| Some((name.clone(), self.values.get(name)?.clone()))).collect()
+    }
+
+    /// Whether it goes on from what an answer gave.
+    pub(in crate::sandbox) fn is_continuation(&self) -> bool {
+        self.page_token.is_some() || self.sync_token.is_some()
+    }
+
+    fn match_param(&mut self, name: &str, value: Option<&str>, templates: &[&Template]) -> Result<(), String> {
+        let optional = |template: &&Template| {
+            template.placeholders().any(|name| self.stream.params.get(name).is_some_and(|param| param.optional))
+        };
+        let Some(value) = value else {
+            return if templates.iter().any(optional) { Ok(()) } else { Err(format!("{name} is missing")) };
+        };
+        let found = templates.iter().find_map(|template| TemplatePattern::of(template).match_text(value));
+        self.values.extend(found.ok_or_else(|| format!("{name} is not as the stream {} asks", self.name))?);
+        self.matched_params += 1;
+        Ok(())
+    }
+
+    fn list(&mut self, params: &RequestParams, body: &[u8]) -> Result<(), String> {
+        let document: Value = serde_json::from_slice(body).unwrap_or_default();
+        let turning = self.pages.and_then(|pages| pages.param.as_deref());
+        let sizing = self.pages.and_then(|pages| pages.size_param.as_deref());
+        let stream = self.stream;
+        let token =
+            stream.token.as_ref().filter(|token| self.role == StreamRequestKind::Changes || token.path.is_none());
+        if let Some(token) = token {
+            self.token(token, params)?;
+        }
+        for (name, template) in &stream.query {
+            if turning == Some(name) || sizing == Some(name) {
+                continue;
+            }
+            if let Some(token) = token.filter(|_| self.sync_token.is_some()) {
+                if token.without.contains(name) && params.get(name).is_some() {
+                    return Err(format!("{name} cannot be said together with a token"));
+                }
+                if token.without.contains(name) || token.query.contains_key(name) {
+                    continue;
+                }
+            }
+            let incremental = stream.incremental.as_ref();
+            let over = |templates: &'a indexmap::IndexMap<String, Template>| templates.get(name);
+            let until = incremental.and_then(|incremental| over(&incremental.until));
+            let since = incremental.and_then(|incremental| over(&incremental.query));
+            let known: Vec<&Template> = [until, since, Some(template)].into_iter().flatten().collect();
+            self.match_param(name, params.get(name), &known)?;
+        }
+        if let Some(incremental) = &stream.incremental {
+            let filters = incremental.until.iter().chain(&incremental.query);
+            let further = filters.filter(|(name, _)| !stream.query.contains_key(*name) && turning != Some(name));
+            for (name, template) in further {
+                if let Some(value) = params.get(name) {
+                    self.match_param(name, Some(value), &[template])?;
+                }
+            }
+        }
+        self.body(&document)?;
+        self.read_page_token(params, &document, turning);
+        let said =
+            |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::from_member(name).text(&document));
+        let size =
+            sizing.and_then(said).or_else(|| self.values.get("size").cloned()).and_then(|size| size.parse().ok());
+        let usual = self.pages.and_then(|pages| pages.size).map(u64::from);
+        self.size = size.or(usual).or_else(|| self.literal_size()).unwrap_or(DEFAULT_PAGE_SIZE).max(1);
+        Ok(())
+    }
+
+    /// The size that stands as it is in the stream's query.
+    fn literal_size(&self) -> Option<u64> {
+        let sizes = ["limit", "per_page", "page_size", "pagesize", "maxresults", "$top", "count"];
+        let named = self.stream.query.iter().find(|(name, _)| sizes.contains(&name.to_lowercase().as_str()));
+        named?.1.to_string().parse().ok()
+    }
+
+    fn token(&mut self, token: &SyncToken, params: &RequestParams) -> Result<(), String> {
+        if token.url {
+            self.sync_token = params.get(DELTA_TOKEN_PARAM).map(str::to_owned);
+            return Ok(());
+        }
+        let read = |(name, template): (&String, &Template)| TemplatePattern::of(template).match_text(params.get(name)?);
+        let found: Vec<PathParams> = token.query.iter().filter_map(read).collect();
+        let is_whole = found.len() == token.query.len();
+        let in_path = self.values.get("token").cloned();
+        self.sync_token =
+            found.into_iter().find_map(|values| values.get("token").cloned()).filter(|_| is_whole).or(in_path);
+        // Where the token and the cursor of a page have one parameter, each says what it is.
+        self.sync_token.take_if(|token| EmulatedCursor::parse(token).is_some());
+        Ok(())
+    }
+
+    fn body(&mut self, document: &Value) -> Result<(), String> {
+        let own = self.stream.body.as_ref();
+        let over = self.stream.incremental.as_ref().and_then(|incremental| incremental.body.as_ref());
+        let both = over.map(|over| {
+            let mut both = own.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+            merge_json(&mut both, over);
+            both
+        });
+        for wanted in both.iter().chain(own) {
+            let mut values = PathParams::new();
+            if let Some(fits) = match_body(document, wanted, &mut values) {
+                self.values.extend(values);
+                self.matched_params += fits;
+                return Ok(());
+            }
+        }
+        if own.is_some() { Err(format!("the body is not as the stream {} asks", self.name)) } else { Ok(()) }
+    }
+
+    fn read_page_token(&mut self, params: &RequestParams, document: &Value, param: Option<&str>) {
+        let Some(pages) = self.pages else { return };
+        let named = match pages.kind {
+            PaginationKind::None => None,
+            PaginationKind::LinkHeader | PaginationKind::NextUrl | PaginationKind::Links => {
+                Some(param.unwrap_or(DEFAULT_CURSOR_PARAM))
+            }
+            _ => param,
+        };
+        self.page_token = match named {
+            Some(name) if pages.in_body => Pointer::from_member(name).text(document),
+            Some(name) => params.get(name).map(str::to_owned),
+            None => self.values.get("page").or_else(|| self.values.get("offset")).cloned(),
+        };
+        self.page_token.take_if(|turn| is_sync_token(turn));
+    }
+
+    /// The first and the last moment that the request asks for.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(super) fn time_range(&self) -> Result<(Option<i64>, Option<i64>), String> {
+        let Some(incremental) = &self.stream.incremental else { return Ok((None, None)) };
+        let format: &CursorFormat = incremental.write.as_ref().unwrap_or(&incremental.format);
+        let read = |name: &str| match self.values.get(name) {
+            None => Ok(None),
+            Some(text) => match super::time::parse_time_range(format, text) {
+                Some(span) => Ok(Some(span)),
+                None => Err(format!("{text:?} is not written as the file says")),
+            },
+        };
+        let (since, until) = (read("since")?.map(|span| span.0), read("until")?.map(|span| span.1));
+        let longest = incremental.window_secs.map(i64::from);
+        if let (Some(since), Some(until), Some(longest)) = (since, until, longest)
+            // A coarse end covers more than was meant.
+            && until - since > longest + 86_400
+        {
+            return Err(format!("more than {longest} seconds are asked for"));
+        }
+        Ok((since, until))
+    }
+}
+
+/// How many of a body's templates a document fits, which may hold more beside; what they read goes into `values`.
+fn match_body(document: &Value, wanted: &Value, values: &mut PathParams) -> Option<usize> {
+    match (wanted, document) {
+        (Value::Object(wanted), document) => {
+            let fits = wanted.iter().map(|(name, wanted)| match_body(document.get(name)?, wanted, values));
+            fits.sum()
+        }
+        (Value::Array(wanted), Value::Array(items)) if wanted.len() == items.len() => {
+            wanted.iter().zip(items).map(|(wanted, item)| match_body(item, wanted, values)).sum()
+        }
+        (Value::String(wanted), document) => {
+            let text = Pointer::parse("").ok()?.text(document).unwrap_or_default();
+            let read = if wanted.is_empty() { text.is_empty().then(PathParams::new) } else { read(wanted, &text) };
+            values.extend(read?);
+            Some(1)
+        }
+        (wanted, document) => (wanted == document).then_some(1),
+    }
+}
+
+fn read(template: &str, text: &str) -> Option<PathParams> {
+    TemplatePattern::of(&Template::parse(template).ok()?).match_text(text)
+}
+
+fn merge_json(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                merge_json(below.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
+    }
+}

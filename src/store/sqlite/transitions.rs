@@ -1,0 +1,98 @@
+//! Which connections began or ceased to work, as the writes themselves found out.
+//!
+//! A write that may change a connection's condition reads it before and after in the same transaction. Of any number of
+//! processes that record the same failure exactly one therefore sees the change, and only a change that is committed is
+//! kept. Whoever owns the store takes the changes and tells whom they concern; what a killed process has not told is not
+//! told by another.
+
+use crate::model::connection::{ConnectionHealth, ConnectionId, ConnectionTransition, GrantStatus, Transition};
+use crate::model::name::ConnectionName;
+use std::sync::{MutexGuard, PoisonError};
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::row::parse_word;
+use super::{Store, StoreError, connections, subscriptions};
+
+/// The connection that a write is about: one that is to be made has no id yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ConnectionRef<'a> {
+    Id(ConnectionId),
+    Name(&'a ConnectionName),
+}
+
+impl Store {
+    /// The changes since the last call, in the order in which they were committed.
+    pub fn drain_transitions(&self) -> Vec<ConnectionTransition> {
+        std::mem::take(&mut *self.changes())
+    }
+
+    /// [`Store::write`], for what may change a connection's condition.
+    pub(super) fn write_tracked<T>(
+        &self,
+        subject: ConnectionRef<'_>,
+        write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (value, changed) = self.write(|transaction| {
+            let before = condition(transaction, subject)?;
+            let value = write(transaction)?;
+            let transition = match (before, condition(transaction, subject)?) {
+                (Some((_, before)), Some((id, after))) => Transition::between(before, after).map(|change| (id, change)),
+                _ => None,
+            };
+            let changed = match transition {
+                Some((id, transition)) => {
+                    let mut connection = connections::find_by_id(transaction, id)?;
+                    if let Some(connection) = connection.as_mut().filter(|connection| connection.error_count == 0) {
+                        connection.last_error =
+                            subscriptions::failure(transaction, id)?.or(connection.last_error.take());
+                    }
+                    connection.map(|connection| ConnectionTransition { connection, transition })
+                }
+                None => None,
+            };
+            Ok((value, changed))
+        })?;
+        self.changes().extend(changed);
+        Ok(value)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<ConnectionTransition>> {
+        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection's id and condition; absent where there is no such connection.
+///
+/// A check that failed counts until another succeeds: a refresh in between gives a new token, and proves nothing of what
+/// the check found. A subscription that cannot be renewed counts until it can.
+fn condition(
+    transaction: &Transaction<'_>,
+    subject: ConnectionRef<'_>,
+) -> Result<Option<(ConnectionId, ConnectionHealth)>, StoreError> {
+    const COLUMNS: &str = "SELECT id, standing, refused, error_count > 0 OR healthy IS 0 \
+        OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
+        AND s.status = 'active' AND s.failures > 0) \
+        FROM connections";
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, String, bool, bool)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    };
+    let row = match subject {
+        ConnectionRef::Id(id) => {
+            transaction.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id.0], read).optional()?
+        }
+        ConnectionRef::Name(name) => transaction
+            .prepare_cached(&format!("{COLUMNS} WHERE connector = ?1 AND account = ?2"))?
+            .query_row((name.connector(), name.account().unwrap_or_default()), read)
+            .optional()?,
+    };
+    let Some((id, standing, refused, failing)) = row else { return Ok(None) };
+    let condition = match parse_word(&standing)? {
+        GrantStatus::NeedsReauth => ConnectionHealth::Unauthorized,
+        GrantStatus::Disconnected => ConnectionHealth::Disconnected,
+        GrantStatus::Active if refused => ConnectionHealth::Unauthorized,
+        GrantStatus::Active if failing => ConnectionHealth::Failing,
+        GrantStatus::Active => ConnectionHealth::Healthy,
+    };
+    Ok(Some((ConnectionId(id), condition)))
+}

@@ -1,0 +1,286 @@
+//! What a vendor tells by itself, put where a sync puts what it asks for: push and poll meet in one store.
+//!
+//! An event that carries a whole record is kept as if a sync had brought it. Any other is a sign that there is something
+//! new, and the stream is synced: once for all signs that come before it begins. No cursor is moved by a push.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::SyncError;
+use super::cursor_value::CursorValue;
+use super::record::{self, ParsedRecord};
+use super::request::ListRequestBuilder;
+use super::run::{self, SyncOutcome};
+use super::selection::{SyncRequest, own_params};
+use super::stream_reader::SyncObserver;
+use crate::api::ApiError;
+use crate::clock::{Timestamp, due_at, is_from_fast_clock};
+use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
+use crate::error::{Error, Kind, Result};
+use crate::http::MAX_RETRY_AFTER;
+use crate::json::Json;
+use crate::model::ConnectionName;
+use crate::runtime::{App, AppError};
+use crate::store::{PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams, SyncMode};
+use crate::vault::OpenVault;
+
+/// How long a sign waits for others.
+const DEBOUNCE: Duration = Duration::from_secs(2);
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngestResult {
+    Done,
+    /// Another process syncs the stream, or the vendor wants no requests for now: to be told again.
+    RetryLater,
+}
+
+/// Takes the events of one connection.
+pub struct EventIngest<'a> {
+    app: &'a App,
+    opened: Arc<OpenVault>,
+    name: ConnectionName,
+    connector: Connector,
+    signs: Mutex<PendingSyncs>,
+}
+
+#[derive(Default)]
+struct PendingSyncs {
+    /// When what a sign asks for was last synced: all signs from before are answered by it.
+    synced: HashMap<(String, StreamParams), Timestamp>,
+    /// The vendor wants no requests before.
+    paused_until: Option<Timestamp>,
+}
+
+/// Nobody looks on.
+struct NoObserver;
+
+impl SyncObserver for NoObserver {}
+
+impl<'a> EventIngest<'a> {
+    pub fn new(app: &'a App, opened: Arc<OpenVault>, name: ConnectionName, connector: Connector) -> Self {
+        Self { app, opened, name, connector, signs: Mutex::default() }
+    }
+
+    /// Does what an event asks for; nothing where the connector names no stream for it.
+    ///
+    /// # Errors
+    /// Whatever the sync that it asks for, or the store, fails with.
+    pub async fn ingest(&self, event: &StoredEvent, payload: &Value) -> Result<IngestResult> {
+        let Some(rule) = self.connector.events.get(&event.kind).and_then(|kind| kind.sync.as_ref()) else {
+            return Ok(IngestResult::Done);
+        };
+        let Some(stream) = self.connector.streams.get(&rule.stream) else { return Ok(IngestResult::Done) };
+        let value = |(name, at): (&String, &Pointer)| Some((name.clone(), at.text(payload)?));
+        let values: StreamParams = rule.values.iter().map(value).collect::<Option<_>>().unwrap_or_default();
+        let text = payload.to_string();
+        let holds = |(at, values): (&Pointer, &Vec<Value>)| record::holds(Json::from_validated(&text), at, values);
+        let gone = rule.deleted || rule.deleted_when.iter().any(holds);
+        let carried = rule.record.as_ref().and_then(|at| at.find(payload));
+        if let Some(document) = carried
+            && let Some(told) = self.store_record(event, rule, stream, &values, document, gone).await?
+        {
+            return Ok(told);
+        }
+        // One that is gone and was never known is nobody's loss.
+        if gone { Ok(IngestResult::Done) } else { self.sync(event, rule, values).await }
+    }
+
+    /// Keeps a record that an event carries, unless what is known is newer. Absent where it cannot be told which list it
+    /// belongs to.
+    async fn store_record(
+        &self,
+        event: &StoredEvent,
+        rule: &EventSync,
+        stream: &Stream,
+        values: &StreamParams,
+        document: &Value,
+        gone: bool,
+    ) -> Result<Option<IngestResult>> {
+        let Some(place) = self.locate_partition(rule, stream, values, document)? else { return Ok(None) };
+        let RecordTarget { stored, part, mut pulled } = place;
+        let lock = match run::lock(self.app, &self.name, &stored) {
+            Ok(lock) => lock,
+            Err(SyncError::AlreadyRunning { .. }) => return Ok(Some(IngestResult::RetryLater)),
+            Err(error) => return Err(error.into()),
+        };
+        pulled.record.is_deleted |= gone;
+        let told_at = event.occurred_at.unwrap_or(event.received_at);
+        // Now that nobody else writes it.
+        let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
+        if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, told_at, known)) {
+            tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
+            return Ok(Some(IngestResult::Done));
+        }
+        let now = self.app.clock.now();
+        let at = pulled.cursor.map(|(_, text)| text);
+        let pushed = PushedRecord {
+            stream: stored.id,
+            partition: part,
+            record: pulled.record,
+            cursor_value: at,
+            vendor_updated_at: told_at,
+            now,
+        };
+        let opened = Arc::clone(&self.opened);
+        let kept = tokio::task::spawn_blocking(move || opened.store.records().push(&pushed)).await;
+        let change = kept.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })??;
+        drop(lock);
+        tracing::debug!(event = event.id.0, stream = rule.stream, change = ?change, "a record was pushed");
+        Ok(Some(IngestResult::Done))
+    }
+
+    /// The list that a record belongs to: its own where it is known, else the one whose values the event gives, else the
+    /// stream's only one.
+    fn locate_partition(
+        &self,
+        rule: &EventSync,
+        stream: &Stream,
+        values: &StreamParams,
+        document: &Value,
+    ) -> Result<Option<RecordTarget>> {
+        let streams = self.opened.store.streams();
+        let connection = self.app.connection(&self.name)?.id;
+        let stored = if stream.parents.is_empty() {
+            streams.ensure(connection, &rule.stream)?
+        } else {
+            // Its lists are known once their parents are.
+            let Some(stored) = streams.find(connection, &rule.stream)? else { return Ok(None) };
+            stored
+        };
+        let mut given = own_params(stream, Some(&stored), &self.order(rule, StreamParams::new()));
+        let lacks = |(name, param): (&String, &Param)| !param.optional && !given.contains_key(name);
+        if stream.params.iter().any(lacks) {
+            return Ok(None);
+        }
+        given.extend(values.clone());
+        let Some(pulled) = self.read(rule, stream, &given, document)? else { return Ok(None) };
+        let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
+        let parts = streams.partitions(stored.id)?;
+        let part = match &known {
+            Some(known) => parts.into_iter().find(|part| part.id == known.partition),
+            None => parts.into_iter().find(|part| part.params == given),
+        };
+        let part = match part {
+            None if stream.parents.is_empty() => streams.ensure_partition(stored.id, &given, None)?,
+            None => return Ok(None),
+            Some(part) => part,
+        };
+        let pulled = if part.params == given { Some(pulled) } else { self.read(rule, stream, &part.params, document)? };
+        Ok(pulled.map(|pulled| RecordTarget { stored, part: part.id, pulled }))
+    }
+
+    /// The record as a list with these values would bring it; absent where its key cannot be told.
+    fn read(
+        &self,
+        rule: &EventSync,
+        stream: &Stream,
+        given: &StreamParams,
+        document: &Value,
+    ) -> Result<Option<ParsedRecord>> {
+        let mut added = IndexMap::new();
+        if !stream.add.is_empty() {
+            let session = &self.app.session(self.app.connection(&self.name)?)?;
+            let list =
+                ListRequestBuilder { session, name: &rule.stream, stream, params: given, now: self.app.clock.now() };
+            added = list.added().unwrap_or_default();
+        }
+        let text = document.to_string();
+        Ok(record::record(stream, Json::from_validated(&text), &added, self.opened.store.record_hasher()).ok())
+    }
+
+    /// Syncs the stream that a sign is about, unless that was done since the sign came.
+    async fn sync(&self, event: &StoredEvent, rule: &EventSync, values: StreamParams) -> Result<IngestResult> {
+        let asked = (rule.stream.clone(), values.clone());
+        let now = self.app.clock.now_millis();
+        {
+            let signs = self.pending_syncs();
+            if signs.paused_until.is_some_and(|until| now < due_at(until, MAX_RETRY_AFTER, now)) {
+                return Ok(IngestResult::RetryLater);
+            }
+            let covers = |began: &&Timestamp| **began > event.received_at && !is_from_fast_clock(**began, now);
+            if signs.synced.get(&asked).filter(covers).is_some() {
+                return Ok(IngestResult::Done);
+            }
+        }
+        let gathered = event.received_at.checked_add(DEBOUNCE).unwrap_or(now);
+        tokio::time::sleep(Duration::try_from(gathered.duration_since(now)).unwrap_or_default().min(DEBOUNCE)).await;
+        let began = self.app.clock.now_millis();
+        let order = self.order(rule, values);
+        let reports = match run::run(self.app, &order, &NoObserver).await {
+            Ok(reports) => reports,
+            // The user never gave or granted what the stream needs, and is not asked here.
+            Err(error) if error.kind() == Kind::Usage || is_missing_scopes(&error) => {
+                tracing::warn!("{} is not synced for event {}: {}", rule.stream, event.id.0, error.message());
+                return Ok(IngestResult::Done);
+            }
+            Err(error) => return Err(error),
+        };
+        for report in reports {
+            match report.outcome {
+                SyncOutcome::Done | SyncOutcome::Skipped | SyncOutcome::Cancelled | SyncOutcome::NotStarted(_) => {}
+                SyncOutcome::RateLimited(until) => {
+                    self.pending_syncs().paused_until = Some(until);
+                    return Ok(IngestResult::RetryLater);
+                }
+                SyncOutcome::Failed(error) => {
+                    return match error.downcast_ref() {
+                        Some(SyncError::AlreadyRunning { .. }) => Ok(IngestResult::RetryLater),
+                        _ => Err(error),
+                    };
+                }
+            }
+        }
+        self.pending_syncs().synced.insert(asked, began);
+        Ok(IngestResult::Done)
+    }
+
+    fn order(&self, rule: &EventSync, params: StreamParams) -> SyncRequest {
+        SyncRequest {
+            connection: self.name.clone(),
+            streams: vec![rule.stream.clone()],
+            mode: SyncMode::Incremental,
+            since: None,
+            until: None,
+            params,
+            allow_deletes: false,
+        }
+    }
+
+    fn pending_syncs(&self) -> MutexGuard<'_, PendingSyncs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record with the list that it belongs to.
+struct RecordTarget {
+    stored: StoredStream,
+    part: PartitionId,
+    pulled: ParsedRecord,
+}
+
+fn is_missing_scopes(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ApiError::MissingScopes { .. }))
+}
+
+/// Whether an event says nothing new of a record: by what the vendor orders records by, and where that says nothing, by the
+/// time. At one moment a deletion comes last, in whatever order the two arrive. Pure.
+fn is_outdated(stream: &Stream, pulled: &ParsedRecord, told_at: Timestamp, known: &RecordSnapshot) -> bool {
+    let known_at = stream.incremental.as_ref().and_then(|rule| {
+        if let Some(text) = &known.deleted_cursor {
+            return CursorValue::parse(&rule.format, text);
+        }
+        let found = rule.at.find_in(Json::from_validated(&known.record.json))?;
+        CursorValue::from_json(&rule.format, &found.value())
+    });
+    let brings_back = known.record.deleted_at.is_some() && !pulled.record.is_deleted;
+    match (pulled.cursor.as_ref().map(|(at, _)| at), &known_at) {
+        (Some(at), Some(known_at)) if at != known_at => at < known_at,
+        (Some(_), Some(_)) if brings_back => true,
+        _ => told_at < known.as_of || (brings_back && told_at == known.as_of),
+    }
+}

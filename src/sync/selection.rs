@@ -1,0 +1,196 @@
+//! What a user asks for, and which streams that means: those that are named or all, each with the parents that it needs.
+
+use std::collections::BTreeSet;
+
+use super::SyncError;
+use super::checkpoint::ReadGoal;
+use super::run::{SyncOutcome, SyncReport};
+use crate::api;
+use crate::clock::Timestamp;
+use crate::connector::{Connector, Param, Stream};
+use crate::error::Result;
+use crate::model::ConnectionName;
+use crate::near::closest;
+use crate::runtime::{App, Session};
+use crate::store::{RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
+
+/// What a user asks for, of one connection.
+#[derive(Clone, Debug)]
+pub struct SyncRequest {
+    pub connection: ConnectionName,
+    /// All streams where empty.
+    pub streams: Vec<String>,
+    pub mode: SyncMode,
+    /// Of a backfill.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub params: StreamParams,
+    /// Lets a full list delete more than half of a stream.
+    pub allow_deletes: bool,
+}
+
+/// A stream that takes part.
+pub(super) struct SelectedStream<'c> {
+    pub(super) name: &'c str,
+    pub(super) stream: &'c Stream,
+    pub(super) mode: SyncMode,
+}
+
+/// The streams of an order with the parents that they need, and reports on those that cannot take part.
+pub(super) fn select_streams<'c>(
+    app: &App,
+    session: &'c Session,
+    order: &SyncRequest,
+) -> Result<(Vec<SelectedStream<'c>>, Vec<SyncReport>)> {
+    let connector = &session.connector;
+    if connector.streams.is_empty() {
+        return Err(SyncError::NoStreams { connection: order.connection.clone() }.into());
+    }
+    let all = order.streams.is_empty();
+    let meant: Vec<(&str, &Stream)> = match all {
+        true => connector.streams.iter().map(|(name, stream)| (name.as_str(), stream)).collect(),
+        false => order.streams.iter().map(|name| find_stream(connector, name)).collect::<Result<_, _>>()?,
+    };
+    check_params(connector, order, &meant)?;
+    let (mut named, mut left) = (Vec::new(), Vec::new());
+    for (name, stream) in meant {
+        match check_requirements(app, session, name, stream, order) {
+            Ok(()) => named.push((name, stream)),
+            Err(error) if all => left.push(SyncReport {
+                connection: order.connection.clone(),
+                stream: name.to_owned(),
+                mode: order.mode,
+                outcome: SyncOutcome::NotStarted(error),
+                counts: RecordCounts::default(),
+                traffic: Traffic::default(),
+                skipped_partitions: 0,
+                duration_secs: 0.0,
+            }),
+            Err(error) => return Err(error),
+        }
+    }
+    if order.mode == SyncMode::Backfill {
+        if order.streams.is_empty() {
+            named.retain(|(_, stream)| backfill_obstacle(stream, order).is_none());
+        }
+        for (name, stream) in &named {
+            if let Some(why) = backfill_obstacle(stream, order) {
+                let (connection, stream) = (order.connection.clone(), (*name).to_owned());
+                return Err(SyncError::BackfillUnsupported { connection, stream, why }.into());
+            }
+        }
+    }
+    let mut chosen: Vec<SelectedStream<'c>> =
+        named.iter().map(|(name, stream)| SelectedStream { name, stream, mode: order.mode }).collect();
+    let mut at = 0;
+    while let Some(SelectedStream { stream, .. }) = chosen.get(at) {
+        at += 1;
+        if parent_params(stream, order).is_some() {
+            continue;
+        }
+        for parent in &stream.parents {
+            if chosen.iter().all(|chosen| chosen.name != parent.stream)
+                && let Some((name, stream)) = connector.streams.get_key_value(&parent.stream)
+            {
+                chosen.push(SelectedStream { name, stream, mode: SyncMode::Incremental });
+            }
+        }
+    }
+    Ok((chosen, left))
+}
+
+/// A stream of a connector by its name.
+///
+/// # Errors
+/// [`SyncError::UnknownStream`] with the likely one.
+pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str, &'c Stream), SyncError> {
+    if let Some((name, stream)) = connector.streams.get_key_value(name) {
+        return Ok((name, stream));
+    }
+    let likely = closest(name, connector.streams.keys().map(String::as_str));
+    Err(SyncError::UnknownStream {
+        connector: connector.id.clone(),
+        stream: name.to_owned(),
+        suggestion: likely.map(str::to_owned),
+    })
+}
+
+/// What keeps a stream from being synced at all, or one of those that it is listed for: its way of authenticating, scopes,
+/// parameters.
+fn check_requirements(app: &App, session: &Session, name: &str, stream: &Stream, order: &SyncRequest) -> Result<()> {
+    api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
+    let kept = app.store()?.streams().find(session.connection.id, name)?.map(|kept| kept.params).unwrap_or_default();
+    let missing: Vec<String> = stream
+        .params
+        .iter()
+        .filter(|(_, param)| !param.optional && param.default.is_none())
+        .map(|(name, _)| name.clone())
+        .filter(|name| !order.params.contains_key(name) && !kept.contains_key(name))
+        .collect();
+    if !missing.is_empty() {
+        let connection = session.connection.name.clone();
+        return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
+    }
+    if parent_params(stream, order).is_some() {
+        return Ok(());
+    }
+    let above = stream.parents.iter().filter(|parent| parent.stream != name);
+    let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
+    above.into_iter().try_for_each(|(name, stream)| check_requirements(app, session, name, stream, order))
+}
+
+/// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.
+fn template_names<'c>(connector: &'c Connector, name: &str, stream: &'c Stream) -> BTreeSet<&'c str> {
+    let values = stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
+    let own = stream.params.keys().chain(values).map(String::as_str);
+    let above = stream.parents.iter().filter(|parent| parent.stream != name);
+    let above = above.filter_map(|parent| connector.streams.get_key_value(&parent.stream));
+    own.chain(above.flat_map(|(name, stream)| template_names(connector, name, stream))).collect()
+}
+
+fn check_params(connector: &Connector, order: &SyncRequest, meant: &[(&str, &Stream)]) -> Result<(), SyncError> {
+    let known: BTreeSet<&str> =
+        meant.iter().flat_map(|(name, stream)| template_names(connector, name, stream)).collect();
+    let Some(unknown) = order.params.keys().find(|param| !known.contains(param.as_str())) else { return Ok(()) };
+    Err(SyncError::UnknownParam {
+        connection: order.connection.clone(),
+        stream: meant.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        param: unknown.clone(),
+        suggestion: closest(unknown, known.iter().copied()).or(known.first().copied()).map(str::to_owned),
+    })
+}
+
+/// Why a stretch of time cannot be asked of a stream.
+fn backfill_obstacle(stream: &Stream, order: &SyncRequest) -> Option<&'static str> {
+    let Some(rule) = &stream.incremental else { return Some("the service lists all of it or nothing") };
+    let bounded = !rule.until.is_empty() || rule.window_secs.is_some();
+    (order.until.is_some() && !bounded).then_some("the service takes no end of it")
+}
+
+/// The parent's values, where the user gives all of them: then nobody's record has to.
+pub(super) fn parent_params(stream: &Stream, order: &SyncRequest) -> Option<StreamParams> {
+    let names = &stream.parents.first()?.values;
+    let value = |name: &String| Some((name.clone(), order.params.get(name)?.clone()));
+    names.keys().map(value).collect()
+}
+
+/// The stream's own parameters: what is given now, what was before, what the file says.
+pub(super) fn own_params(stream: &Stream, kept: Option<&StoredStream>, order: &SyncRequest) -> StreamParams {
+    let value = |(name, param): (&String, &Param)| {
+        let given = order.params.get(name).or_else(|| kept?.params.get(name)).or(param.default.as_ref())?;
+        Some((name.clone(), given.clone()))
+    };
+    stream.params.iter().filter_map(value).collect()
+}
+
+pub(super) fn goal(order: &SyncRequest, mode: SyncMode) -> ReadGoal {
+    let bounds = mode == SyncMode::Backfill;
+    ReadGoal { mode, since: order.since.filter(|_| bounds), until: order.until.filter(|_| bounds) }
+}
+
+/// How many streams stand above one.
+pub(super) fn depth(connector: &Connector, name: &str) -> usize {
+    let parents = connector.streams.get(name).map(|stream| &stream.parents);
+    let above = parents.into_iter().flatten().filter(|parent| parent.stream != name);
+    above.map(|parent| 1 + depth(connector, &parent.stream)).max().unwrap_or_default()
+}

@@ -1,0 +1,243 @@
+//! Reading one list of a stream, from where it stands to its end, and again where its place is lost.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::SyncError;
+use super::checkpoint::{self, Checkpoint, ReadGoal, is_resumable, is_sweeping};
+use super::fetch::PageFetchError;
+use super::pager::{Pager, PagerEnd};
+use super::request::ListRequestBuilder;
+use crate::api::GrantToken;
+use crate::connector::{Pagination, PaginationKind, Stream};
+use crate::error::{Error, Result};
+use crate::model::ConnectionName;
+use crate::runtime::{App, Session};
+use crate::store::{
+    CompletedList, JobId, Partition, RecordCounts, RecordHasher, StreamId, SweepResult, SyncMode, Traffic,
+};
+use crate::vault::OpenVault;
+
+/// Times that a list is restarted because its place was lost.
+const MAX_RESTARTS: u32 = 3;
+
+/// All there is.
+const ALL: ReadGoal = ReadGoal { mode: SyncMode::Full, since: None, until: None };
+
+/// Who looks on.
+pub trait SyncObserver: Sync {
+    fn stream_started(&self, _stream: &str) {}
+    /// A page was kept; `left` are the requests that the vendor still allows, where it says so.
+    fn page_stored(&self, _stream: &str, _counts: RecordCounts, _traffic: Traffic, _left: Option<u64>) {}
+    /// Something that the user should know, in a sentence.
+    fn note(&self, _stream: &str, _text: &str) {}
+    fn stream_finished(&self, _report: &super::SyncReport) {}
+}
+
+/// What is read of one stream.
+pub(super) struct StreamReader<'a> {
+    pub(super) app: &'a App,
+    pub(super) opened: &'a Arc<OpenVault>,
+    pub(super) session: &'a Session,
+    pub(super) name: &'a str,
+    pub(super) stream: &'a Stream,
+    pub(super) id: StreamId,
+    pub(super) read_goal: &'a ReadGoal,
+    pub(super) job: JobId,
+    pub(super) hasher: RecordHasher,
+    pub(super) observer: &'a dyn SyncObserver,
+    /// What was asked without bringing a page.
+    pub(super) unpaged_traffic: Mutex<Traffic>,
+    /// Whether a sweep may take more than half of the stream.
+    pub(super) allow_deletes: bool,
+    /// Records that sweeps of this run have taken.
+    pub(super) swept_count: AtomicU64,
+    /// Whether a list was read from a cursor on, or not at all as it would hold nothing new.
+    pub(super) used_cursor: AtomicBool,
+}
+
+/// What the reading of a part, or of all of them, brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) counts: RecordCounts,
+    pub(super) traffic: Traffic,
+}
+
+/// How the reading of a part ended.
+#[derive(Clone, Debug)]
+pub(super) enum PartitionOutcome {
+    Read,
+    /// All of it was listed: what was not met may be swept away.
+    FullyListed(CompletedList),
+    /// The vendor has nothing to list here.
+    Skipped,
+}
+
+impl StreamReader<'_> {
+    pub(super) fn connection(&self) -> &ConnectionName {
+        &self.session.connection.name
+    }
+
+    pub(super) fn error(&self, make: impl FnOnce(ConnectionName, String) -> SyncError) -> Error {
+        make(self.connection().clone(), self.name.to_owned()).into()
+    }
+
+    pub(super) fn add_unpaged_traffic(&self, traffic: Traffic) {
+        self.unpaged_traffic.lock().unwrap_or_else(PoisonError::into_inner).add(traffic);
+    }
+
+    /// Reads a part to its end, from where it stands.
+    pub(super) async fn read(
+        &self,
+        part: &Partition,
+        parent_version: Option<u64>,
+        token: &GrantToken,
+        brought: &mut Totals,
+    ) -> Result<PartitionOutcome> {
+        let now = self.app.clock.now();
+        let list = ListRequestBuilder {
+            session: self.session,
+            name: self.name,
+            stream: self.stream,
+            params: &part.params,
+            now,
+        };
+        let fresh = || checkpoint::first_checkpoint(self.stream, self.read_goal, part.cursor.as_deref(), now);
+        let kept = if self.read_goal.mode == SyncMode::Backfill { &part.backfill_checkpoint } else { &part.checkpoint };
+        let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
+        let mut part = part.clone();
+        let mut progress = match kept.filter(|kept| !kept.doubtful && is_resumable(self.read_goal, kept, &fresh())) {
+            Some(kept) if kept.swept_next => {
+                let listed = CompletedList {
+                    partition: part.id,
+                    start_version: kept.begun,
+                    cursor: kept.reached.clone(),
+                    parent_version: kept.parent_version,
+                };
+                self.sweep(vec![listed], brought).await?;
+                part.cursor = kept.reached;
+                self.restart(
+                    &part,
+                    checkpoint::first_checkpoint(self.stream, self.read_goal, part.cursor.as_deref(), now),
+                )
+                .await?
+            }
+            Some(kept) => kept,
+            None => self.restart(&part, fresh()).await?,
+        };
+        if progress.since.is_some() && self.read_goal.mode == SyncMode::Incremental {
+            self.used_cursor.store(true, Ordering::Relaxed);
+        }
+        // Also at a list that goes on where another run left it, whichever look that was.
+        let mut looks_again = list.pages().is_some_and(is_unstable_paging);
+        let mut was_doubtful = false;
+        for _ in 0..=MAX_RESTARTS {
+            let walk = Pager { reader: self, list: &list, part: &part, parent_version, needs_second_pass: looks_again };
+            match walk.run(progress.clone(), token.clone(), brought).await {
+                Ok(PagerEnd::Read) => return Ok(PartitionOutcome::Read),
+                Ok(PagerEnd::Listed(read, None)) => return Ok(PartitionOutcome::FullyListed(read)),
+                // Pages that are counted move when something before them goes: what was not met may have slipped from one
+                // page to the one before while that was read.
+                Ok(PagerEnd::Listed(read, Some(second))) => {
+                    let asked = read.clone();
+                    if !self.in_store(move |opened| Ok(opened.store.records().has_missing(&asked)?)).await? {
+                        return Ok(PartitionOutcome::FullyListed(read));
+                    }
+                    (progress, looks_again) = (*second, false);
+                }
+                // Records that move while a list is read are met twice, but not a second time.
+                Ok(PagerEnd::NeedsVerification(second)) if !was_doubtful => {
+                    (progress, looks_again, was_doubtful) = (*second, false, true);
+                }
+                Ok(PagerEnd::NeedsVerification(_)) => {
+                    self.reset_list(&part).await?;
+                    return Err(self.error(|connection, stream| SyncError::RepeatedPage { connection, stream }));
+                }
+                // The same list from its beginning: what was met of it stays so.
+                Err(PageFetchError::Expired { page: true }) => {
+                    progress = Checkpoint { turn: None, seen: 0, tie: None, last_page: None, ..progress };
+                }
+                Err(PageFetchError::Expired { page: false }) => progress = self.restart(&part, self.all(&part)).await?,
+                Err(PageFetchError::Skipped) => return Ok(PartitionOutcome::Skipped),
+                Err(PageFetchError::Failed(error)) => {
+                    if matches!(error.downcast_ref(), Some(SyncError::RepeatedPage { .. })) {
+                        self.reset_list(&part).await?;
+                    }
+                    return Err(error);
+                }
+                Err(PageFetchError::WriterStopped) => break,
+            }
+        }
+        Err(self.error(|connection, stream| SyncError::PageTokenExpired { connection, stream }))
+    }
+
+    /// Ends full lists: what was not met in them is deleted, and their cursors move.
+    ///
+    /// # Errors
+    /// [`SyncError::DeletesBlocked`] where that would take too much; the lists are forgotten then, and nothing else is changed.
+    pub(super) async fn sweep(&self, listed: Vec<CompletedList>, brought: &mut Totals) -> Result<()> {
+        let (job, stream, now) = (self.job, self.id, self.app.clock.now());
+        let limit = (!self.allow_deletes).then(|| self.swept_count.load(Ordering::Relaxed));
+        let sweep = move |opened: &OpenVault| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
+        match self.in_store(sweep).await? {
+            SweepResult::Done { deleted } => {
+                self.swept_count.fetch_add(deleted, Ordering::Relaxed);
+                brought.counts.deleted += deleted;
+                Ok(())
+            }
+            SweepResult::Blocked { missing, known } => {
+                let job = self.job.0;
+                let held = |connection, stream| SyncError::DeletesBlocked { connection, stream, missing, known, job };
+                Err(self.error(held))
+            }
+        }
+    }
+
+    /// Forgets how far a list has come: the next run begins it again.
+    async fn reset_list(&self, part: &Partition) -> Result<()> {
+        let id = part.id;
+        self.in_store(move |opened| Ok(opened.store.records().reset_list(id)?)).await
+    }
+
+    /// Begins a list; what was met of one that was begun before is forgotten.
+    async fn restart(&self, part: &Partition, progress: Checkpoint) -> Result<Checkpoint> {
+        if !is_sweeping(self.stream, &progress, self.read_goal) {
+            return Ok(progress);
+        }
+        let id = part.id;
+        let begun = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
+        Ok(Checkpoint { begun, ..progress })
+    }
+
+    /// All of it, where its cursor is lost.
+    fn all(&self, part: &Partition) -> Checkpoint {
+        let place = if part.params.is_empty() { String::new() } else { format!(" of {}", params_text(&part.params)) };
+        self.observer.note(self.name, &format!("the vendor no longer knows the cursor{place}: all is listed anew"));
+        checkpoint::first_checkpoint(self.stream, &ALL, None, self.app.clock.now())
+    }
+}
+
+impl Traffic {
+    pub(super) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.retries += other.retries;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Whether records move from page to page while a list is read: those that are counted, and those that nobody knows of.
+fn is_unstable_paging(pages: &Pagination) -> bool {
+    match pages.kind {
+        PaginationKind::Page
+        | PaginationKind::Offset
+        | PaginationKind::LinkHeader
+        | PaginationKind::NextUrl
+        | PaginationKind::Links => true,
+        PaginationKind::None | PaginationKind::Cursor | PaginationKind::LastRecord | PaginationKind::MaxRecord => false,
+    }
+}
+
+/// Values for people: `channel=C1`.
+pub(super) fn params_text(given: &crate::store::StreamParams) -> String {
+    given.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,437 @@
+//! What the webhooks of a connection need: their URL, values and secrets, and what the sandbox's vendor signs with.
+
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+use url::Url;
+
+use super::receive::{PREFIX, ReceiveTarget};
+use crate::clock::{self, Stopwatch};
+use crate::config::WebhooksConfig;
+use crate::connector::{
+    Connector, KeyEncoding, SignatureAlgorithm, SignatureScheme, Template, Values, WebhookDefinition,
+};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::http::Route;
+use crate::model::{Connection, ConnectionMode, ConnectionName, GrantStatus};
+use crate::oauth::refresh;
+use crate::runtime::{self, App};
+use crate::sandbox::{rsa_key, sandbox_fields, sandbox_params, sandbox_webhook_seed};
+use crate::secret::Secret;
+use crate::signing::sign::{EmulatorKeys, ed25519_public};
+use crate::signing::standard;
+use crate::signing::verify::{SigningContext, secret_keys};
+use crate::{env, hex, store};
+
+/// Where `webhook listen` listens, unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7421;
+
+/// A key of fewer bytes can be guessed.
+const LEAST_KEY_BYTES: usize = 8;
+
+/// Standard Webhooks wants 24; somebody else's may be shorter, and no key of theirs is under 16.
+const LEAST_WHSEC_BYTES: usize = 16;
+
+/// A public key (RFC 8032 section 5.1.5).
+const ED25519_BYTES: usize = 32;
+
+/// The parameter that holds what is signed with.
+const SECRET: &str = "secret";
+
+/// Where the secret in force comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `webhook secret --set`, or a handshake.
+    Stored,
+    /// `INTEG_WEBHOOK_SECRET`.
+    Environment,
+    /// Something that the connection has anyway: its client secret.
+    Connection,
+    /// The seed of the sandbox.
+    Sandbox,
+}
+
+impl SecretSource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "kept",
+            Self::Environment => "environment",
+            Self::Connection => "connection",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// A connection as far as its webhooks go.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    pub connection: Connection,
+    pub connector: Connector,
+    pub stored: store::Webhook,
+    pub keys: SigningContext,
+    pub source: Option<SecretSource>,
+    /// What the sandbox's vendor signs with.
+    pub vendor: EmulatorKeys,
+}
+
+#[derive(Debug, Error)]
+pub enum WebhookSettingsError {
+    #[error("{connector} sends no webhooks that integ knows of")]
+    NoWebhook { connector: String },
+    #[error("receiving for {connection} needs {name}: {prompt}")]
+    MissingParam { connection: String, name: String, prompt: String },
+    #[error("there is no secret to check what comes for {connection}{}", prompt.as_ref().map(|prompt| format!(": {prompt}")).unwrap_or_default())]
+    NoSecret { connection: String, prompt: Option<String> },
+    #[error("the secret of {connection} {why}")]
+    WeakSecret { connection: String, why: &'static str },
+    #[error("{url:?} is no address that a vendor calls: https, or http on this machine, with no query")]
+    InvalidPublicUrl { url: String },
+    #[error("webhooks of {connector} have no parameter {name:?}")]
+    UnknownParam { connector: String, name: String, known: Vec<String> },
+}
+
+impl Remedy for WebhookSettingsError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NoWebhook { .. } => Diagnostic::new(Kind::NotFound, "no_webhooks").run("integ connector list"),
+            Self::MissingParam { connection, name, .. } => Diagnostic::new(Kind::Usage, "missing_param")
+                .run(format!("integ webhook secret {connection} --param {name}=VALUE"))
+                .connection(connection),
+            Self::NoSecret { connection, .. } => {
+                Diagnostic::new(Kind::Usage, "no_webhook_secret").hint(set_secret(connection)).connection(connection)
+            }
+            Self::WeakSecret { connection, .. } => {
+                Diagnostic::new(Kind::Usage, "weak_webhook_secret").hint(set_secret(connection)).connection(connection)
+            }
+            Self::InvalidPublicUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_public_url")
+                .hint(Hint::text("give one such as --public-url https://hooks.example.com")),
+            Self::UnknownParam { known, .. } => {
+                let known = (!known.is_empty()).then(|| Hint::text(format!("there are: {}", known.join(", "))));
+                Diagnostic::new(Kind::Usage, "unknown_param").maybe_hint(known)
+            }
+        }
+    }
+}
+
+fn set_secret(connection: &str) -> Hint {
+    let command = format!("integ webhook secret {connection} --set -");
+    Hint::new("--rotate makes a new one; give the vendor's on stdin:", command)
+}
+
+/// The webhook part of a connector's file.
+///
+/// # Errors
+/// [`WebhookSettingsError::NoWebhook`].
+pub fn rules(connector: &Connector) -> Result<&WebhookDefinition, WebhookSettingsError> {
+    connector.webhook.as_ref().ok_or_else(|| WebhookSettingsError::NoWebhook { connector: connector.id.clone() })
+}
+
+impl WebhookSettings {
+    /// Reads what is kept of a connection's webhooks, and makes their URL where they have none yet.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
+    pub fn load(app: &App, name: &ConnectionName) -> Result<Self> {
+        let connection = app.connection(name)?;
+        let connector = app.catalogue.get(name.connector())?;
+        rules(&connector)?;
+        let kept = app.store()?.webhooks().ensure(connection.id, &random_path())?;
+        let mut setup = Self {
+            connection,
+            connector,
+            stored: kept,
+            keys: SigningContext::default(),
+            source: None,
+            vendor: EmulatorKeys::default(),
+        };
+        setup.load_keys(app)?;
+        Ok(setup)
+    }
+
+    pub fn name(&self) -> &ConnectionName {
+        &self.connection.name
+    }
+
+    /// # Errors
+    /// [`WebhookSettingsError::NoWebhook`], never after [`Self::load`].
+    pub fn rules(&self) -> Result<&WebhookDefinition, WebhookSettingsError> {
+        rules(&self.connector)
+    }
+
+    fn load_keys(&mut self, app: &App) -> Result<()> {
+        let rules = self.rules()?.clone();
+        let mut values = self.values(app)?;
+        let seed = match self.connection.mode {
+            ConnectionMode::Sandbox => Some(app.sandbox_seed()?),
+            ConnectionMode::Live => None,
+        };
+        if let Some(seed) = &seed {
+            self.vendor = emulator_keys(&self.connector, seed);
+            set_public_key(&mut values, &rules, &self.vendor);
+        }
+        values.extend(&self.stored.params);
+        for (name, param) in rules.params.iter().filter(|(name, _)| *name != SECRET) {
+            if values.get(name).is_some() {
+                continue;
+            }
+            let from = param.from.as_ref().and_then(|from| from.fill(&values).ok());
+            let made =
+                || seed.as_ref().filter(|_| !param.optional).map(|seed| placeholder_value(&self.connector, seed, name));
+            if let Some(value) = from.or_else(made) {
+                values.set(name, &value);
+            }
+        }
+        let secrets = self.stored.secrets(app.clock.now());
+        let from = rules.params.get(SECRET).and_then(|param| param.from.as_ref()?.fill(&values).ok());
+        let (secrets, source) = if !secrets.is_empty() {
+            (secrets, Some(SecretSource::Stored))
+        } else if let Some(secret) = env::secret(&env::WEBHOOK_SECRET) {
+            (vec![secret], Some(SecretSource::Environment))
+        } else if let Some(secret) = from {
+            (vec![Secret::new(secret)], Some(SecretSource::Connection))
+        } else if let Some(secret) = seed.as_ref().and_then(|seed| sandbox_secret(&self.connector, &rules, seed)) {
+            (vec![secret], Some(SecretSource::Sandbox))
+        } else {
+            (Vec::new(), None)
+        };
+        self.source = source;
+        self.keys = SigningContext { secrets, values };
+        Ok(())
+    }
+
+    /// The connection's values, with the client's secret, which some vendors sign by.
+    fn values(&self, app: &App) -> Result<Values> {
+        let (_, auth) = self.connector.auth_method(Some(&self.connection.auth))?;
+        let loaded = match refresh::load_grant(app, self.name()) {
+            Ok(loaded) => Some(loaded),
+            // Of an account that is gone the events that came are still there.
+            Err(_) if self.connection.grant_status == GrantStatus::Disconnected => None,
+            Err(error) => return Err(error),
+        };
+        let grant = loaded.as_ref().map(|loaded| &loaded.grant);
+        let mut values = runtime::template_values(&self.connector, auth, &self.connection, grant);
+        if let Some(grant) = grant
+            && let Some(secret) = refresh::current_client(app, &self.connector, auth, &self.connection, grant)?.secret
+        {
+            values.set("client_secret", secret.expose());
+        }
+        Ok(values)
+    }
+
+    /// Whether what comes can be judged: nothing is missing, and no secret can be guessed (fault 58).
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::MissingParam`], [`WebhookSettingsError::NoSecret`], [`WebhookSettingsError::WeakSecret`].
+    pub fn check(&self) -> Result<(), WebhookSettingsError> {
+        let rules = self.rules()?;
+        let connection = || self.name().to_string();
+        let missing = |(name, _): &(&String, _)| self.keys.values.get(name).is_none();
+        let required = rules.params.iter().filter(|(name, param)| !param.optional && *name != SECRET);
+        if let Some((name, param)) = required.into_iter().find(missing) {
+            let prompt = param.prompt.clone();
+            return Err(WebhookSettingsError::MissingParam { connection: connection(), name: name.clone(), prompt });
+        }
+        let keyed: Vec<&SignatureScheme> = rules.proofs.iter().filter(|proof| !proof.needs_fetched_key()).collect();
+        let captured = rules.handshakes.iter().any(|handshake| handshake.capture.is_some());
+        if keyed.len() < rules.proofs.len() || keyed.is_empty() || (self.keys.secrets.is_empty() && captured) {
+            return Ok(());
+        }
+        if self.keys.secrets.iter().all(Secret::is_empty) && keyed.iter().all(|proof| requires_secret(proof)) {
+            let prompt = rules.params.get(SECRET).map(|param| param.prompt.clone());
+            return Err(WebhookSettingsError::NoSecret { connection: connection(), prompt });
+        }
+        let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
+        let read: Vec<(&SignatureScheme, Vec<_>)> = read.collect();
+        if read.is_empty() {
+            let why = "is not written as the vendor writes it";
+            return Err(WebhookSettingsError::WeakSecret { connection: connection(), why });
+        }
+        let misread =
+            |secret: &Secret| standard::is_secret(secret.expose()) && standard::key_bytes(secret.expose()).is_none();
+        let standard = keyed.iter().any(|proof| proof.key_encoding == KeyEncoding::Whsec);
+        if standard && self.keys.secrets.iter().any(misread) {
+            let why = "begins as one of Standard Webhooks, and is not whsec_ and base64";
+            return Err(WebhookSettingsError::WeakSecret { connection: connection(), why });
+        }
+        // What happens to read as base64 without being written as such is judged where it is taken as it stands.
+        let short = |(proof, keys): &(&SignatureScheme, Vec<(Secret, Vec<u8>)>)| {
+            keys.iter().any(|(secret, key)| match (proof.scheme, proof.key_encoding) {
+                (SignatureAlgorithm::Ed25519, _) => key.len() != ED25519_BYTES,
+                (_, KeyEncoding::Whsec) => {
+                    (standard::is_secret(secret.expose()) || read.len() == 1) && key.len() < LEAST_WHSEC_BYTES
+                }
+                _ => key.len() < LEAST_KEY_BYTES,
+            })
+        };
+        if read.iter().any(short) {
+            return Err(WebhookSettingsError::WeakSecret { connection: connection(), why: "is too short to be one" });
+        }
+        Ok(())
+    }
+
+    /// The path of its URL.
+    pub fn path(&self) -> String {
+        format!("{PREFIX}{}/{}", self.connector.id, self.stored.path)
+    }
+
+    /// Where it is listened for on this machine.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::InvalidPublicUrl`], for what cannot be.
+    pub fn local_url(&self, port: u16) -> Result<Url, WebhookSettingsError> {
+        let text = format!("http://127.0.0.1:{port}{}", self.path());
+        Url::parse(&text).map_err(|_| WebhookSettingsError::InvalidPublicUrl { url: text })
+    }
+
+    /// What the vendor calls: what was told with `--public-url`, else the address on this machine.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::InvalidPublicUrl`].
+    pub fn url(&self, port: u16) -> Result<Url, WebhookSettingsError> {
+        match &self.stored.public_url {
+            Some(base) => self.public_url(base),
+            None => self.local_url(port),
+        }
+    }
+
+    /// An address of the user's with this connection's path after it, unless it is there already.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::InvalidPublicUrl`].
+    pub fn public_url(&self, base: &str) -> Result<Url, WebhookSettingsError> {
+        let wrong = || WebhookSettingsError::InvalidPublicUrl { url: base.to_owned() };
+        let mut url = Url::parse(base).map_err(|_| wrong())?;
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !plain || Route::Live.resolve(&url).is_err() {
+            return Err(wrong());
+        }
+        if !url.path().trim_end_matches('/').ends_with(&self.path()) {
+            url.set_path(&format!("{}{}", url.path().trim_end_matches('/'), self.path()));
+        }
+        Ok(url)
+    }
+
+    /// What receives for it.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError`].
+    pub fn target(
+        &self,
+        config: &WebhooksConfig,
+        url: Url,
+        route: Route,
+        handled: bool,
+    ) -> Result<ReceiveTarget, WebhookSettingsError> {
+        let max_body_mib = config.max_body_mib.unwrap_or(self.rules()?.max_body_mib);
+        Ok(ReceiveTarget {
+            max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
+            connection: self.connection.id,
+            name: self.name().clone(),
+            connector: self.connector.id.clone(),
+            path: self.stored.path.clone(),
+            public_url: url,
+            rules: self.rules()?.clone(),
+            keys: Mutex::new(self.keys.clone()),
+            keys_read_at: Mutex::new(Stopwatch::start()),
+            route,
+            has_handlers: handled,
+        })
+    }
+}
+
+/// Whether a secret proves anything that comes.
+pub fn has_secret(rules: &WebhookDefinition) -> bool {
+    rules.proofs.iter().any(requires_secret)
+}
+
+/// Whether what it is judged with is the secret.
+fn requires_secret(proof: &SignatureScheme) -> bool {
+    let keyless = matches!(proof.scheme, SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::JwtRs256);
+    let own = proof.key.as_ref().is_some_and(|template| !template.placeholders().any(|name| name == SECRET));
+    !keyless && !own
+}
+
+/// A part of a URL that nobody guesses.
+fn random_path() -> String {
+    hex::encode(&clock::random::<16>())
+}
+
+/// A new secret in the form that the connector's rule reads; absent where the vendor alone can make one.
+pub fn generate_secret(rules: &WebhookDefinition) -> Option<Secret> {
+    secret_text(rules, &clock::random::<32>(), "")
+}
+
+/// What the sandbox's vendor signs with.
+pub fn emulator_keys(connector: &Connector, seed: &[u8]) -> EmulatorKeys {
+    let ed25519_seed = sandbox_webhook_seed(connector, seed, "ed25519");
+    EmulatorKeys { ed25519_seed: Some(Secret::new(ed25519_seed.to_vec())), rsa: rsa_key(connector, seed) }
+}
+
+/// Where a value of the webhook's is the vendor's public key, the sandbox's vendor has one as well.
+fn set_public_key(values: &mut Values, rules: &WebhookDefinition, vendor: &EmulatorKeys) {
+    let keys = rules
+        .proofs
+        .iter()
+        .filter(|proof| proof.scheme == SignatureAlgorithm::Ed25519)
+        .filter_map(|proof| proof.key.as_ref());
+    let Some(public) = vendor.ed25519_seed.as_ref().and_then(ed25519_public) else { return };
+    for name in keys.flat_map(Template::placeholders).filter(|name| *name != SECRET) {
+        values.set(name, &public);
+    }
+}
+
+/// The secret of the sandbox's vendor, in the form that the rule reads.
+pub fn sandbox_secret(connector: &Connector, rules: &WebhookDefinition, seed: &[u8]) -> Option<Secret> {
+    if rules.proofs.iter().any(|proof| proof.scheme == SignatureAlgorithm::Ed25519 && requires_secret(proof)) {
+        return emulator_keys(connector, seed).ed25519_seed.as_ref().and_then(ed25519_public).map(Secret::new);
+    }
+    secret_text(rules, &sandbox_webhook_seed(connector, seed, SECRET), "sandbox-")
+}
+
+/// A value of the sandbox's, where the user would look one up at the vendor.
+pub fn placeholder_value(connector: &Connector, seed: &[u8], name: &str) -> String {
+    format!("sandbox-{}", hex::encode(&sandbox_webhook_seed(connector, seed, name)[..8]))
+}
+
+fn secret_text(rules: &WebhookDefinition, bytes: &[u8; 32], prefix: &str) -> Option<Secret> {
+    let keyed = || rules.proofs.iter().filter(|proof| requires_secret(proof));
+    keyed().next()?;
+    if keyed().any(|proof| proof.scheme == SignatureAlgorithm::Ed25519) {
+        return None;
+    }
+    // A secret that is written in a form of its own is as good where any text will do.
+    let encoding = keyed().map(|proof| proof.key_encoding).find(|encoding| *encoding != KeyEncoding::Utf8);
+    Some(Secret::new(match encoding.unwrap_or_default() {
+        KeyEncoding::Utf8 => format!("{prefix}{}", hex::encode(&bytes[..20])),
+        KeyEncoding::Hex => hex::encode(bytes),
+        KeyEncoding::Whsec => format!("whsec_{}", STANDARD.encode(bytes)),
+    }))
+}
+
+/// What events of a connector without a connection are made with: the sandbox's values.
+///
+/// # Errors
+/// [`WebhookSettingsError::NoWebhook`], and a connector without any way of authenticating.
+pub fn keys_without_connection(
+    connector: &Connector,
+    seed: &[u8],
+    secret: Option<Secret>,
+) -> Result<(SigningContext, EmulatorKeys)> {
+    let rules = rules(connector)?;
+    let (_, auth) = connector.auth_method(None)?;
+    let mut values = Values::default();
+    values.extend(&sandbox_params(connector, auth));
+    for (name, value) in sandbox_fields(connector, auth, seed) {
+        values.set(&name, value.expose());
+    }
+    for (name, param) in rules.params.iter().filter(|(name, param)| *name != SECRET && !param.optional) {
+        let from = param.from.as_ref().and_then(|from| from.fill(&values).ok());
+        values.set(name, &from.unwrap_or_else(|| placeholder_value(connector, seed, name)));
+    }
+    let secret = secret.or_else(|| sandbox_secret(connector, rules, seed));
+    let vendor = emulator_keys(connector, seed);
+    set_public_key(&mut values, rules, &vendor);
+    Ok((SigningContext { secrets: secret.into_iter().collect(), values }, vendor))
+}
