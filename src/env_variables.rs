@@ -260,7 +260,7 @@ mod tests {
             connection: connection.parse().unwrap(),
             token: Secret::new(format!("token of {connection}")),
             parts: parts.iter().map(|(part, value)| ((*part).to_owned(), Secret::from(*value))).collect(),
-            approved: None,
+            approved_variables: None,
         }
     }
 
@@ -294,7 +294,7 @@ mod tests {
         ] {
             let steering = || [credential(id, &[(part, "x")])];
             assert_eq!(code(variables(&steering(), &[], &[], &[])), "steering_variable", "{id} {part}");
-            let name = variable(id, part);
+            let name = env_variable_name(id, part);
             assert!(variables(&steering(), &[typed(&name, "mine")], &[], &[]).is_ok(), "{name}");
         }
         // The token's own name is set whatever it begins with.
@@ -330,10 +330,10 @@ mod tests {
     #[test]
     fn what_was_not_approved_or_would_forge_a_line_is_refused() {
         let mut acme = credential("acme@work", &[("region", "x")]);
-        acme.approved = Some(vec!["ACME_REGION".to_owned()]);
+        acme.approved_variables = Some(vec!["ACME_REGION".to_owned()]);
         assert!(variables(&[acme], &[], &[], &[]).is_ok(), "approved for every account");
         let mut acme = credential("acme", &[("region", "x")]);
-        acme.approved = Some(Vec::new());
+        acme.approved_variables = Some(Vec::new());
         assert_eq!(code(variables(&[acme], &[], &[], &[])), "variable_not_approved");
         for value in ["a\nb", "a\0b", "\u{1b}]0;x\u{7}", "a\rb", "\u{9b}"] {
             let broken = variables(&[credential("acme", &[("region", value)])], &[], &[], &[]).unwrap_err();

@@ -433,7 +433,15 @@ mod tests {
             let find = |at: &Pointer| at.find(&body).cloned();
             is_incomplete(
                 &pages(rules),
-                &PageContext { url: &url, turn: None, link: None, find: &find, count: 0, seen, id: None },
+                &PageContext {
+                    url: &url,
+                    page_token: None,
+                    link_header: None,
+                    find: &find,
+                    count: 0,
+                    total_seen: seen,
+                    id: None,
+                },
             )
         };
         let total = "kind='offset'\nparam='at'\ntotal='/total'";

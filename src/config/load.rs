@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(config.connect.timeout.as_secs(), 90);
         assert_eq!(config.connect.port, Some(8400));
         assert_eq!(config.http.timeout.as_secs(), 5);
-        assert_eq!(config.http.largest_answer, 1 << 30);
+        assert_eq!(config.http.max_response_bytes, 1 << 30);
         assert_eq!(config.http.allow.len(), 2);
         assert_eq!(config.notify.on, [Transition::Failure]);
         assert_eq!(config.notify.timeout.as_secs(), 3);

@@ -394,6 +394,6 @@ mod tests {
     #[test]
     fn a_misspelt_id_finds_the_likely_one() {
         let unknown = Catalogue::new(Path::new("/nonexistent")).get("slak").unwrap_err();
-        assert!(matches!(unknown, ConnectorError::Unknown { likely: Some(id), .. } if id == "slack"));
+        assert!(matches!(unknown, ConnectorError::Unknown { suggestion: Some(id), .. } if id == "slack"));
     }
 }

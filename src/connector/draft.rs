@@ -510,7 +510,7 @@ mod tests {
             description: "Boards\nand \u{1b}[31mcards.".to_owned(),
             docs: "https://acme.example/docs".to_owned(),
             base: Some("https://{team}.acme.example/api".to_owned()),
-            ways: vec![DraftAuth {
+            auth: vec![DraftAuth {
                 name: "key".to_owned(),
                 label: "API key".to_owned(),
                 setup_url: None,
@@ -531,15 +531,15 @@ mod tests {
                 account_id: Some("/id".to_owned()),
                 account_name: None,
             }),
-            ..Draft::default()
+            ..ConnectorDraft::default()
         }
     }
 
     #[test]
     fn any_text_is_quoted_and_open_names_are_asked_for() {
         let mut draft = draft();
-        draft.ask_for_open_names();
-        let text = draft.file().unwrap();
+        draft.add_missing_params();
+        let text = draft.to_toml().unwrap();
         insta::assert_snapshot!(text, @r#"
         id = "acme"
         name = "Acme \"Boards\"\\"
@@ -571,12 +571,12 @@ mod tests {
     fn what_is_not_valid_names_its_flag() {
         let mut draft = draft();
         draft.base = Some("http://acme.example".to_owned());
-        let error = draft.file().unwrap_err();
+        let error = draft.to_toml().unwrap_err();
         assert!(
             matches!(error, DraftError::Invalid { .. }) && error.hint().unwrap().text.contains("--base"),
             "{error}"
         );
         draft.id = "../evil".to_owned();
-        assert!(matches!(draft.file(), Err(DraftError::InvalidId { .. })));
+        assert!(matches!(draft.to_toml(), Err(DraftError::InvalidId { .. })));
     }
 }

@@ -141,7 +141,7 @@ mod tests {
         let mut document = Value::Null;
         for (path, value) in [("/a/b", json!("x")), ("/a/list/1/c", json!(7)), ("/t~1e~0", json!(true))] {
             let pointer = Pointer::parse(path).unwrap();
-            pointer.put(&mut document, value.clone());
+            pointer.set(&mut document, value.clone());
             assert_eq!(pointer.find(&document), Some(&value));
         }
         assert_eq!(document, json!({"a": {"b": "x", "list": [null, {"c": 7}]}, "t/e~": true}));

@@ -178,7 +178,7 @@ mod tests {
         let slack = parse(include_str!("../../connectors/slack.toml")).unwrap();
         let hits = search([&slack], &["reactions".to_owned()]);
         let found =
-            |name: &str| hits[0].matches.iter().any(|found| found.place == SearchField::Scope && found.name == name);
+            |name: &str| hits[0].matches.iter().any(|found| found.field == SearchField::Scope && found.name == name);
         assert!(found("reactions:read") && found("reactions:write"), "{hits:?}");
     }
 }

@@ -262,7 +262,7 @@ mod tests {
     fn an_app_with_a_fixed_port_is_registered_exactly_so() {
         let slack = of("slack", Some("oauth"));
         assert_eq!(
-            (slack.redirects[0].uri.as_str(), slack.redirects[0].when.as_str()),
+            (slack.redirect_uris[0].uri.as_str(), slack.redirect_uris[0].when.as_str()),
             ("http://localhost:8910/callback", "exactly so")
         );
         assert!(slack.scopes.iter().any(|(scope, purpose)| scope == "chat:write" && purpose.is_some()));
@@ -272,19 +272,19 @@ mod tests {
     #[test]
     fn any_port_means_a_uri_without_one() {
         let github = of("github", Some("oauth"));
-        assert_eq!(github.redirects[0].uri, "http://127.0.0.1/callback");
+        assert_eq!(github.redirect_uris[0].uri, "http://127.0.0.1/callback");
         assert!(commands(&github).iter().any(|command| command.ends_with("--device")));
-        assert!(github.tick[0].contains("device flow"));
+        assert!(github.settings[0].contains("device flow"));
         let connector = parse(BUILT_IN.iter().find(|(id, _)| *id == "github").unwrap().1).unwrap();
         let fixed = setup(&connector, Some("oauth"), Some(7777)).unwrap();
-        assert_eq!(fixed.redirects[0].uri, "http://127.0.0.1:7777/callback");
+        assert_eq!(fixed.redirect_uris[0].uri, "http://127.0.0.1:7777/callback");
     }
 
     #[test]
     fn a_key_says_where_it_is_and_what_it_looks_like() {
         let stripe = of("stripe", Some("key"));
-        assert_eq!((stripe.kind, stripe.redirects.len()), (SetupKind::Key, 0));
-        assert_eq!(stripe.asks[0].form.as_deref(), Some("starts with sk_ or rk_"));
+        assert_eq!((stripe.kind, stripe.redirect_uris.len()), (SetupKind::Key, 0));
+        assert_eq!(stripe.prompts[0].format_hint.as_deref(), Some("starts with sk_ or rk_"));
         assert!(commands(&stripe).contains(&"integ connect stripe --with-token < FILE"));
         let jira = of("jira", Some("api-token"));
         let script = "integ connect jira --auth api-token --param site=VALUE --param email=VALUE --with-token < FILE";
@@ -300,7 +300,7 @@ mod tests {
                 assert!(setup.commands.len() >= 2, "{id} {name}");
                 let by_browser = has(&connector.auth[name], GrantType::AuthorizationCode);
                 assert_eq!(
-                    !setup.redirects.is_empty(),
+                    !setup.redirect_uris.is_empty(),
                     by_browser || connector.auth[name].fragment.is_some(),
                     "{id} {name}"
                 );

@@ -225,8 +225,8 @@ mod tests {
             let connector = catalogue.get(&id).unwrap();
             for proof in connector.webhook.iter().flat_map(|rules| &rules.proofs) {
                 let coverage = connector.webhook.as_ref().unwrap().coverage(proof);
-                let parts: Vec<&str> = coverage.parts.iter().map(|part| part.word()).collect();
-                let more = if coverage.by_signed_bytes { " + signed bytes" } else { "" };
+                let parts: Vec<&str> = coverage.parts.iter().map(|part| part.as_str()).collect();
+                let more = if coverage.dedupes_by_signed_bytes { " + signed bytes" } else { "" };
                 lines.push(format!("{id} {:?} [{}]{more}", proof.scheme, parts.join(" ")));
             }
         }

@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn the_host_is_known_without_the_path() {
         let host = |template: &str, pairs: &[(&str, &str)]| {
-            Template::parse(template).unwrap().host(&values(pairs)).map(|url| url.as_str().to_owned())
+            Template::parse(template).unwrap().origin(&values(pairs)).map(|url| url.as_str().to_owned())
         };
         assert_eq!(host("https://{site}.example.net/x/{id}", &[("site", "a")]).unwrap(), "https://a.example.net/");
         assert_eq!(host("{base}/x", &[("base", "https://b.example:8443/v1")]).unwrap(), "https://b.example:8443/");

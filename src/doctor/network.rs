@@ -125,7 +125,7 @@ mod tests {
     fn one_wrong_clock_of_several_is_outvoted() {
         let at = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let level = |dates: &[i64]| {
-            clock(&dates.iter().map(|date| at(*date)).collect::<Vec<_>>(), at(0)).map(|found| found.level)
+            clock(&dates.iter().map(|date| at(*date)).collect::<Vec<_>>(), at(0)).map(|found| found.severity)
         };
         assert_eq!(level(&[]), None);
         assert_eq!(level(&[1, 0, 90_000]), Some(Severity::Ok));

@@ -138,9 +138,9 @@ mod tests {
     fn a_clock_that_was_set_back_is_found() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let now = 1_800_000_000;
-        assert_eq!(clock(None, at(now)).level, Severity::Ok);
-        assert_eq!(clock(Some(at(now + 120)), at(now)).level, Severity::Ok);
-        assert_eq!(clock(Some(at(now + 121)), at(now)).level, Severity::Error);
-        assert_eq!(clock(None, at(0)).level, Severity::Error);
+        assert_eq!(clock(None, at(now)).severity, Severity::Ok);
+        assert_eq!(clock(Some(at(now + 120)), at(now)).severity, Severity::Ok);
+        assert_eq!(clock(Some(at(now + 121)), at(now)).severity, Severity::Error);
+        assert_eq!(clock(None, at(0)).severity, Severity::Error);
     }
 }

@@ -15,28 +15,34 @@ fn secs(seconds: i64) -> Timestamp {
     at(seconds * 1000)
 }
 
-fn rules(policy: Policy, most_attempts: u32) -> Rules {
-    Rules { policy, most_attempts, ttl: Duration::from_secs(3 * 86_400), timeout: Duration::from_secs(15), rate: None }
+fn rules(policy: BackoffPolicy, most_attempts: u32) -> DeliveryPolicy {
+    DeliveryPolicy {
+        backoff: policy,
+        max_attempts: most_attempts,
+        ttl: Duration::from_secs(3 * 86_400),
+        timeout: Duration::from_secs(15),
+        rate: None,
+    }
 }
 
-fn course(attempts: u32) -> Course {
-    Course { attempts, expires_at: secs(3 * 86_400) }
+fn course(attempts: u32) -> DeliveryProgress {
+    DeliveryProgress { attempts, expires_at: secs(3 * 86_400) }
 }
 
-fn usual(standing: Standing, attempts: u32, outcome: Outcome, now: Timestamp) -> Verdict {
-    judge(&rules(Policy::Exponential, USUAL_ATTEMPTS), standing, course(attempts), outcome, now, 0)
+fn usual(standing: EndpointHealth, attempts: u32, outcome: DeliveryOutcome, now: Timestamp) -> DeliveryUpdate {
+    next_state(&rules(BackoffPolicy::Exponential, DEFAULT_ATTEMPTS), standing, course(attempts), outcome, now, 0)
 }
 
 #[test]
 fn the_waits_are_those_of_the_schedule_and_the_eighth_failure_is_the_last() {
     for (attempts, expected) in (0..).zip([5, 300, 1_800, 7_200, 18_000, 36_000, 36_000]) {
-        let verdict = usual(Standing::default(), attempts, Outcome::Failed, secs(0));
+        let verdict = usual(EndpointHealth::default(), attempts, DeliveryOutcome::Failed, secs(0));
         assert_eq!((verdict.status, verdict.due_at), (DeliveryStatus::Failed, Some(secs(expected))), "{attempts}");
-        let late = judge(
-            &rules(Policy::Exponential, 8),
-            Standing::default(),
+        let late = next_state(
+            &rules(BackoffPolicy::Exponential, 8),
+            EndpointHealth::default(),
             course(attempts),
-            Outcome::Failed,
+            DeliveryOutcome::Failed,
             secs(0),
             u64::MAX,
         );
@@ -44,73 +50,90 @@ fn the_waits_are_those_of_the_schedule_and_the_eighth_failure_is_the_last() {
             late.due_at.unwrap().duration_since(secs(0)).as_secs_f64() / f64::from(u32::try_from(expected).unwrap());
         assert!((1.0..=1.2).contains(&part), "{part}");
     }
-    let last = usual(Standing::default(), 7, Outcome::Failed, secs(0));
+    let last = usual(EndpointHealth::default(), 7, DeliveryOutcome::Failed, secs(0));
     assert_eq!((last.status, last.due_at), (DeliveryStatus::Dead, None));
-    let linear = |attempts| wait(Policy::Linear, attempts, 0).map(|wait| wait.as_secs());
+    let linear = |attempts| backoff(BackoffPolicy::Linear, attempts, 0).map(|backoff| backoff.as_secs());
     assert_eq!(
         [1, 2, 3, 59, 60, 61, u32::MAX].map(linear),
         [600, 1200, 1800, 35_400, 36_000, 36_000, 36_000].map(Some)
     );
-    let none = judge(&rules(Policy::None, 8), Standing::default(), course(0), Outcome::Failed, secs(0), 0);
+    let none = next_state(
+        &rules(BackoffPolicy::None, 8),
+        EndpointHealth::default(),
+        course(0),
+        DeliveryOutcome::Failed,
+        secs(0),
+        0,
+    );
     assert_eq!(none.status, DeliveryStatus::Dead);
 }
 
 #[test]
 fn fault_079_gone_disables_and_later_is_obeyed_and_capped() {
-    let gone = usual(Standing::default(), 0, Outcome::Gone, secs(9));
-    assert_eq!((gone.status, gone.standing.disabled), (DeliveryStatus::Dead, Some((DisabledReason::Gone, secs(9)))));
+    let gone = usual(EndpointHealth::default(), 0, DeliveryOutcome::Gone, secs(9));
+    assert_eq!(
+        (gone.status, gone.endpoint_health.disabled),
+        (DeliveryStatus::Dead, Some((DisabledReason::Gone, secs(9))))
+    );
     let later = |after: u64, whom| {
         let after = Duration::from_secs(after);
-        usual(Standing::default(), 0, Outcome::Later { after, whom }, secs(0))
+        usual(EndpointHealth::default(), 0, DeliveryOutcome::RetryAfter { after, scope: whom }, secs(0))
     };
-    let one = later(120, Whom::Delivery);
-    assert_eq!((one.due_at, one.standing.paused_until), (Some(secs(120)), None));
-    let all = later(120, Whom::Endpoint);
-    assert_eq!((all.due_at, all.standing.paused_until), (Some(secs(120)), Some(secs(120))));
-    assert_eq!(later(0, Whom::Delivery).due_at, Some(secs(5)), "never earlier than the schedule");
-    assert_eq!(later(86_400, Whom::Endpoint).due_at, Some(secs(36_000)));
+    let one = later(120, RetryScope::Delivery);
+    assert_eq!((one.due_at, one.endpoint_health.paused_until), (Some(secs(120)), None));
+    let all = later(120, RetryScope::Endpoint);
+    assert_eq!((all.due_at, all.endpoint_health.paused_until), (Some(secs(120)), Some(secs(120))));
+    assert_eq!(later(0, RetryScope::Delivery).due_at, Some(secs(5)), "never earlier than the schedule");
+    assert_eq!(later(86_400, RetryScope::Endpoint).due_at, Some(secs(36_000)));
 }
 
 #[test]
 fn a_delivery_is_not_tried_beyond_its_time_to_live() {
-    let course = Course { attempts: 1, expires_at: secs(299) };
-    let verdict = judge(&rules(Policy::Exponential, 8), Standing::default(), course, Outcome::Failed, secs(0), 0);
+    let course = DeliveryProgress { attempts: 1, expires_at: secs(299) };
+    let verdict = next_state(
+        &rules(BackoffPolicy::Exponential, 8),
+        EndpointHealth::default(),
+        course,
+        DeliveryOutcome::Failed,
+        secs(0),
+        0,
+    );
     assert_eq!((verdict.status, verdict.due_at), (DeliveryStatus::Dead, None));
 }
 
 #[test]
 fn five_days_of_nothing_but_failures_disable_and_one_success_forgives() {
-    let mut standing = Standing::default();
+    let mut standing = EndpointHealth::default();
     let hours = |hours: i64| secs(hours * 3600);
     for hour in (0..120).step_by(12) {
-        standing = usual(standing, 0, Outcome::Failed, hours(hour)).standing;
+        standing = usual(standing, 0, DeliveryOutcome::Failed, hours(hour)).endpoint_health;
         assert_eq!(standing.disabled, None, "{hour}");
     }
-    let disabled = usual(standing, 0, Outcome::Failed, hours(120)).standing;
+    let disabled = usual(standing, 0, DeliveryOutcome::Failed, hours(120)).endpoint_health;
     assert_eq!(disabled.disabled, Some((DisabledReason::Failing, hours(120))));
-    let forgiven = usual(standing, 0, Outcome::Accepted, hours(119)).standing;
-    assert_eq!(forgiven, Standing::default());
+    let forgiven = usual(standing, 0, DeliveryOutcome::Accepted, hours(119)).endpoint_health;
+    assert_eq!(forgiven, EndpointHealth::default());
     // A second failure after it was disabled changes nothing of when and why.
-    assert_eq!(usual(disabled, 0, Outcome::Gone, hours(121)).standing.disabled, disabled.disabled);
+    assert_eq!(usual(disabled, 0, DeliveryOutcome::Gone, hours(121)).endpoint_health.disabled, disabled.disabled);
 }
 
 #[test]
 fn fault_083_a_clock_that_jumps_disables_nobody() {
-    let failing = usual(Standing::default(), 0, Outcome::Failed, secs(0)).standing;
+    let failing = usual(EndpointHealth::default(), 0, DeliveryOutcome::Failed, secs(0)).endpoint_health;
     for jump in [30 * 86_400, -30 * 86_400] {
-        let standing = usual(failing, 0, Outcome::Failed, secs(jump)).standing;
+        let standing = usual(failing, 0, DeliveryOutcome::Failed, secs(jump)).endpoint_health;
         assert_eq!((standing.disabled, standing.failing_since), (None, Some(secs(jump))), "{jump}");
     }
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> impl Strategy<Value = DeliveryOutcome> {
     prop_oneof![
-        Just(Outcome::Accepted),
-        Just(Outcome::Gone),
-        Just(Outcome::Failed),
-        (any::<u64>(), any::<bool>()).prop_map(|(secs, all)| Outcome::Later {
+        Just(DeliveryOutcome::Accepted),
+        Just(DeliveryOutcome::Gone),
+        Just(DeliveryOutcome::Failed),
+        (any::<u64>(), any::<bool>()).prop_map(|(secs, all)| DeliveryOutcome::RetryAfter {
             after: Duration::from_secs(secs),
-            whom: if all { Whom::Endpoint } else { Whom::Delivery },
+            scope: if all { RetryScope::Endpoint } else { RetryScope::Delivery },
         }),
     ]
 }
@@ -118,32 +141,32 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 proptest! {
     #[test]
     fn whatever_happens_a_delivery_ends_or_is_due_within_the_longest_wait(
-        policy in prop_oneof![Just(Policy::Exponential), Just(Policy::Linear), Just(Policy::None)],
+        policy in prop_oneof![Just(BackoffPolicy::Exponential), Just(BackoffPolicy::Linear), Just(BackoffPolicy::None)],
         most in 1u32..60, attempts in any::<u32>(), ttl in 0i64..10_000_000, outcome in outcome(),
         now in -1_000_000_000i64..200_000_000_000, since in proptest::option::of(-1_000_000_000i64..200_000_000_000),
         random: u64,
     ) {
         let (now, since) = (secs(now), since.map(secs));
-        let standing = Standing { failing_since: since, last_failed_at: since, ..Standing::default() };
-        let course = Course { attempts, expires_at: now.checked_add(Duration::from_secs(ttl.unsigned_abs())).unwrap() };
-        let verdict = judge(&rules(policy, most), standing, course, outcome, now, random);
+        let standing = EndpointHealth { failing_since: since, last_failed_at: since, ..EndpointHealth::default() };
+        let course = DeliveryProgress { attempts, expires_at: now.checked_add(Duration::from_secs(ttl.unsigned_abs())).unwrap() };
+        let verdict = next_state(&rules(policy, most), standing, course, outcome, now, random);
         match verdict.status {
-            DeliveryStatus::Delivered => prop_assert!(outcome == Outcome::Accepted && verdict.due_at.is_none()),
-            DeliveryStatus::Dead => prop_assert!(outcome != Outcome::Accepted && verdict.due_at.is_none()),
+            DeliveryStatus::Delivered => prop_assert!(outcome == DeliveryOutcome::Accepted && verdict.due_at.is_none()),
+            DeliveryStatus::Dead => prop_assert!(outcome != DeliveryOutcome::Accepted && verdict.due_at.is_none()),
             DeliveryStatus::Pending => prop_assert!(false),
             DeliveryStatus::Failed => {
                 let due_at = verdict.due_at.unwrap();
-                let wait = Duration::try_from(due_at.duration_since(now)).unwrap();
-                prop_assert!(wait >= Duration::from_secs(5) && wait <= LONGEST_WAIT && due_at < course.expires_at);
-                prop_assert!(attempts + 1 < most && policy != Policy::None);
-                if let Outcome::Later { after, .. } = outcome {
-                    prop_assert!(wait >= after.min(Duration::from_secs(LONGEST_SECS)));
+                let backoff = Duration::try_from(due_at.duration_since(now)).unwrap();
+                prop_assert!(backoff >= Duration::from_secs(5) && backoff <= MAX_WAIT && due_at < course.expires_at);
+                prop_assert!(attempts + 1 < most && policy != BackoffPolicy::None);
+                if let DeliveryOutcome::RetryAfter { after, .. } = outcome {
+                    prop_assert!(backoff >= after.min(Duration::from_secs(LONGEST_SECS)));
                 }
             }
         }
-        let pause = verdict.standing.paused_until.map(|until| Duration::try_from(until.duration_since(now)).unwrap());
-        prop_assert!(pause.is_none_or(|pause| pause <= LONGEST_WAIT));
-        prop_assert_eq!(verdict.standing.disabled.is_some_and(|(reason, _)| reason == DisabledReason::Gone), outcome == Outcome::Gone);
+        let pause = verdict.endpoint_health.paused_until.map(|until| Duration::try_from(until.duration_since(now)).unwrap());
+        prop_assert!(pause.is_none_or(|pause| pause <= MAX_WAIT));
+        prop_assert_eq!(verdict.endpoint_health.disabled.is_some_and(|(reason, _)| reason == DisabledReason::Gone), outcome == DeliveryOutcome::Gone);
     }
 }
 
@@ -170,7 +193,7 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
     #[expect(clippy::disallowed_methods, reason = "the size of this test")]
     let asked = std::env::var("INTEG_TEST_DELIVERIES").ok().and_then(|count| count.parse().ok());
     let count: usize = asked.unwrap_or(100_000);
-    let rules = rules(Policy::Exponential, USUAL_ATTEMPTS);
+    let rules = rules(BackoffPolicy::Exponential, DEFAULT_ATTEMPTS);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     // What waits: when it is due, its number, how often it was tried. A new message comes each millisecond.
     let mut waiting: BinaryHeap<Reverse<(i64, u32, u8)>> = BinaryHeap::new();
@@ -192,9 +215,12 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
         // Of a hundred: 70 are answered with 2xx; 24 fail; 3 say when to come again; 2 are received and answered, but the
         // sender is killed before it has noted that; 1 is received and the answer is cut off.
         let outcome = match random.percent() {
-            0..70 => Outcome::Accepted,
-            70..94 => Outcome::Failed,
-            94..97 => Outcome::Later { after: Duration::from_secs(random.next() % 7200), whom: Whom::Delivery },
+            0..70 => DeliveryOutcome::Accepted,
+            70..94 => DeliveryOutcome::Failed,
+            94..97 => DeliveryOutcome::RetryAfter {
+                after: Duration::from_secs(random.next() % 7200),
+                scope: RetryScope::Delivery,
+            },
             97..99 => {
                 received[index] += 1;
                 // The next worker finds it as it was.
@@ -203,14 +229,14 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
             }
             _ => {
                 received[index] += 1;
-                Outcome::Failed
+                DeliveryOutcome::Failed
             }
         };
-        if outcome == Outcome::Accepted {
+        if outcome == DeliveryOutcome::Accepted {
             received[index] += 1;
         }
-        let course = Course { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
-        let verdict = judge(&rules, Standing::default(), course, outcome, at(now), random.next());
+        let course = DeliveryProgress { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
+        let verdict = next_state(&rules, EndpointHealth::default(), course, outcome, at(now), random.next());
         match verdict.due_at {
             None => {
                 ended[index] = true;
@@ -218,13 +244,16 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
             }
             Some(due_at) => {
                 let due = due_at.as_millisecond() - at(0).as_millisecond();
-                let least = i64::try_from(WAITS_SECS[usize::from(tried)] * 1000).unwrap();
+                let least = i64::try_from(BACKOFF_SECS[usize::from(tried)] * 1000).unwrap();
                 let asked = match outcome {
-                    Outcome::Later { after, .. } => i64::try_from(after.as_millis()).unwrap(),
+                    DeliveryOutcome::RetryAfter { after, .. } => i64::try_from(after.as_millis()).unwrap(),
                     _ => 0,
                 };
-                let wait = due - now;
-                assert!(wait >= least.max(asked) && wait <= (least + least / 5).max(asked), "{tried}: {wait} ms");
+                let backoff = due - now;
+                assert!(
+                    backoff >= least.max(asked) && backoff <= (least + least / 5).max(asked),
+                    "{tried}: {backoff} ms"
+                );
                 kept += 1;
                 waiting.push(Reverse((due, number, tried + 1)));
             }
@@ -236,10 +265,10 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
     let rate = twice as f64 * 100.0 / delivered as f64;
     println!(
         "{count} deliveries: {attempts} attempts, {kept} waits kept, {delivered} received, {dead} given up after \
-         {USUAL_ATTEMPTS} attempts, {lost} lost, {twice} received again ({rate:.2} %)"
+         {DEFAULT_ATTEMPTS} attempts, {lost} lost, {twice} received again ({rate:.2} %)"
     );
     assert_eq!(lost, 0);
     assert_eq!(waiting.len(), 0);
-    // Whoever is given up has failed eight times: three in ten to the eighth power.
+    // Whoever is given up has after_failure eight times: three in ten to the eighth power.
     assert!(dead <= 5 + u64::try_from(count).unwrap() / 5_000, "{dead}");
 }

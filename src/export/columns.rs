@@ -166,29 +166,29 @@ mod tests {
 
     #[test]
     fn a_column_is_of_the_type_that_all_its_values_have() {
-        assert_eq!(types(&["\"a\"", "null"]).kind(), ColumnType::Text);
-        assert_eq!(types(&["null"]).kind(), ColumnType::Text);
-        assert_eq!(types(&["1", "-9223372036854775808"]).kind(), ColumnType::Integer);
-        assert_eq!(types(&["1", "2.5", "1e3"]).kind(), ColumnType::Number);
-        assert_eq!(types(&["true", "false"]).kind(), ColumnType::Boolean);
+        assert_eq!(types(&["\"a\"", "null"]).column_type(), ColumnType::Text);
+        assert_eq!(types(&["null"]).column_type(), ColumnType::Text);
+        assert_eq!(types(&["1", "-9223372036854775808"]).column_type(), ColumnType::Integer);
+        assert_eq!(types(&["1", "2.5", "1e3"]).column_type(), ColumnType::Number);
+        assert_eq!(types(&["true", "false"]).column_type(), ColumnType::Boolean);
         assert_eq!(
-            types(&["1.10", "0.10e1", "-0", "-0.0", "1e22", "123", "100E-2", "5e-324"]).kind(),
+            types(&["1.10", "0.10e1", "-0", "-0.0", "1e22", "123", "100E-2", "5e-324"]).column_type(),
             ColumnType::Number
         );
-        assert_eq!(types(&["9007199254740993"]).kind(), ColumnType::Integer);
+        assert_eq!(types(&["9007199254740993"]).column_type(), ColumnType::Integer);
         for inexact in [&["0.1234567890123456789"][..], &["1e400"], &["1e-400"], &["9007199254740993", "1.5"]] {
-            assert_eq!(types(inexact).kind(), ColumnType::Json, "{inexact:?}");
+            assert_eq!(types(inexact).column_type(), ColumnType::Json, "{inexact:?}");
         }
         for mixed in
             [&["1", "\"1\""][..], &["true", "1"], &["true", "\"\""], &["{}"], &["[]"], &["9223372036854775808"]]
         {
-            assert_eq!(types(mixed).kind(), ColumnType::Json, "{mixed:?}");
+            assert_eq!(types(mixed).column_type(), ColumnType::Json, "{mixed:?}");
         }
     }
 
     #[test]
     fn schemas_name_every_type() {
-        let names = |values| types(values).names().collect::<Vec<_>>();
+        let names = |values| types(values).json_schema_types().collect::<Vec<_>>();
         assert_eq!(names(&["1", "2.5"]), ["number"]);
         assert_eq!(names(&["9223372036854775808"]), ["integer"]);
         assert_eq!(names(&["1", "\"x\"", "{}"]), ["object", "integer", "string"]);
@@ -199,7 +199,7 @@ mod tests {
     fn texts_that_are_all_times_are_times() {
         let times = ["\"2026-11-28T10:00:00Z\"", "null", "\"2026-11-28T10:00:00.123456+01:00\""];
         assert!(types(&times).is_time());
-        assert_eq!(types(&times).kind(), ColumnType::Text);
+        assert_eq!(types(&times).column_type(), ColumnType::Text);
         for text in ["", "2026-11-28", "2026-11-28T10:00:00", "2026-11-28 10:00:00Z", "2026-13-28T10:00:00Z", "x"] {
             assert!(!types(&[times[0], &format!("{text:?}")]).is_time(), "{text}");
         }
@@ -212,6 +212,6 @@ mod tests {
         columns.add(r#"{"c":true,"a":"x"}"#);
         columns.add("7");
         assert_eq!(columns.0.keys().collect::<Vec<_>>(), ["b", "a", "c"]);
-        assert_eq!(columns.0["a"].kind(), ColumnType::Text);
+        assert_eq!(columns.0["a"].column_type(), ColumnType::Text);
     }
 }

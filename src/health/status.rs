@@ -139,9 +139,9 @@ mod tests {
         let expiry = |token: i64, refresh: i64| Expiry {
             issued_at: at(0),
             expires_at: at(token),
-            refreshable: true,
+            is_refreshable: true,
             refresh_expires_at: at(refresh),
-            presented_at: None,
+            refresh_started_at: None,
         };
         let soon = |expiry: Expiry, now| expiring_in(&expiry, at(now).unwrap());
         assert_eq!(soon(expiry(3600, 180 * DAY), 173 * DAY), None);

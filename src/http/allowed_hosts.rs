@@ -107,14 +107,14 @@ mod tests {
     fn reach() -> AllowedHosts {
         let mut reach = AllowedHosts::default();
         reach.declare(&url("https://api.acme.example"));
-        reach.typed(&url("http://127.0.0.1:9000"));
+        reach.allow_user_provided(&url("http://127.0.0.1:9000"));
         reach.pattern("*.force.example");
         reach
     }
 
     #[test]
     fn declared_hosts_patterns_and_typed_origins_are_admitted() {
-        let admitted = |text: &str| reach().admit(&url(text)).ok();
+        let admitted = |text: &str| reach().check(&url(text)).ok();
         assert_eq!(admitted("https://api.acme.example/x"), Some(HostTrust::Declared));
         assert_eq!(admitted("https://eu.force.example/x"), Some(HostTrust::Declared));
         assert_eq!(admitted("http://127.0.0.1:9000/x"), Some(HostTrust::UserProvided));
@@ -134,7 +134,7 @@ mod tests {
             "https://127.0.0.1:9000.evil.example/",
         ] {
             let Ok(url) = Url::parse(text) else { continue };
-            assert!(reach().admit(&url).is_err(), "{text}");
+            assert!(reach().check(&url).is_err(), "{text}");
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
     fn a_pattern_for_any_host_admits_no_special_address() {
         let mut reach = AllowedHosts::default();
         reach.pattern("*");
-        assert_eq!(reach.admit(&url("https://anything.example")).unwrap(), HostTrust::Declared);
+        assert_eq!(reach.check(&url("https://anything.example")).unwrap(), HostTrust::Declared);
         for text in [
             "https://127.0.0.1",
             "https://localhost",
@@ -155,7 +155,7 @@ mod tests {
             "https://192.168.1.1",
             "http://127.0.0.1:9100",
         ] {
-            assert!(matches!(reach.admit(&url(text)), Err(HttpError::SpecialAddress(_))), "{text}");
+            assert!(matches!(reach.check(&url(text)), Err(HttpError::SpecialAddress(_))), "{text}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::http::{Client, HttpError, Request, Route};
 
 fn special(text: &str) -> bool {
-    judge(text.parse().unwrap()) != Verdict::Public
+    classify(text.parse().unwrap()) != AddressClass::Public
 }
 
 /// The addresses beside a block: one before its first, one after its last.
@@ -30,8 +30,8 @@ fn neighbours(block: IpNet) -> Vec<IpAddr> {
 #[test]
 fn fault_074_every_block_is_refused_from_its_first_address_to_its_last() {
     for (block, _) in blocks() {
-        assert_ne!(judge(block.network()), Verdict::Public, "{block}");
-        assert_ne!(judge(block.broadcast()), Verdict::Public, "{block}");
+        assert_ne!(classify(block.network()), AddressClass::Public, "{block}");
+        assert_ne!(classify(block.broadcast()), AddressClass::Public, "{block}");
     }
 }
 
@@ -41,7 +41,7 @@ fn what_lies_beside_a_block_is_public_unless_another_block_holds_it() {
     for address in blocks().flat_map(|(block, _)| neighbours(block)) {
         let held = blocks().any(|(block, _)| block.contains(&address));
         let outside = matches!(address, IpAddr::V6(address) if !GLOBAL_UNICAST.contains(&address));
-        assert_eq!(judge(address) != Verdict::Public, held || outside, "{address}");
+        assert_eq!(classify(address) != AddressClass::Public, held || outside, "{address}");
         public += usize::from(!held && !outside);
     }
     assert!(public > 25, "the edges are edges: {public}");
@@ -125,7 +125,7 @@ fn fault_074_addresses_that_have_been_used_to_get_in_are_refused() {
 
 #[test]
 fn fault_075_a_notation_does_not_hide_an_address() {
-    let guard = Guard::new(&[]);
+    let guard = EgressGuard::new(&[]);
     for host in [
         "127.0.0.1",
         "127.1",
@@ -202,7 +202,7 @@ fn listener(address: &str) -> (u16, Arc<Mutex<Vec<SocketAddr>>>) {
     (port, reached)
 }
 
-fn send(guard: Guard, url: &str) -> Result<u16, HttpError> {
+fn send(guard: EgressGuard, url: &str) -> Result<u16, HttpError> {
     let client = Client::guarded(Duration::from_secs(10), guard);
     // Past the route, which leaves plain http to this machine's own names: what is judged here is the guard.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -210,8 +210,8 @@ fn send(guard: Guard, url: &str) -> Result<u16, HttpError> {
     runtime.block_on(client.send(request, &Route::Live)).map(|response| response.status)
 }
 
-fn allow(list: &[&str]) -> Vec<Allowed> {
-    list.iter().map(|text| Allowed::from_str(text).unwrap()).collect()
+fn allow(list: &[&str]) -> Vec<AllowedAddress> {
+    list.iter().map(|text| AllowedAddress::from_str(text).unwrap()).collect()
 }
 
 #[test]
@@ -219,13 +219,19 @@ fn a_listener_of_this_machine_is_reached_only_where_it_is_allowed() {
     let (port, reached) = listener("127.0.0.1");
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("http://{host}:{port}/");
-        let refused = send(Guard::new(&[]), &url).unwrap_err();
-        assert!(matches!(refused, HttpError::EgressRefused(Refusal { .. })), "{refused:?}");
+        let refused = send(EgressGuard::new(&[]), &url).unwrap_err();
+        assert!(matches!(refused, HttpError::EgressRefused(EgressRefusal { .. })), "{refused:?}");
         assert!(reached.lock().unwrap().is_empty());
     }
-    assert_eq!(send(Guard::new(&allow(&["127.0.0.0/8"])), &format!("http://127.1:{port}/")).unwrap(), 204);
-    assert_eq!(send(Guard::new(&allow(&["localhost", "::1"])), &format!("http://localhost:{port}/")).unwrap(), 204);
-    assert!(send(Guard::new(&allow(&["10.0.0.0/8", "other.internal"])), &format!("http://127.0.0.1:{port}/")).is_err());
+    assert_eq!(send(EgressGuard::new(&allow(&["127.0.0.0/8"])), &format!("http://127.1:{port}/")).unwrap(), 204);
+    assert_eq!(
+        send(EgressGuard::new(&allow(&["localhost", "::1"])), &format!("http://localhost:{port}/")).unwrap(),
+        204
+    );
+    assert!(
+        send(EgressGuard::new(&allow(&["10.0.0.0/8", "other.internal"])), &format!("http://127.0.0.1:{port}/"))
+            .is_err()
+    );
     assert_eq!(reached.lock().unwrap().len(), 2);
 }
 
@@ -235,13 +241,13 @@ fn fault_076_the_address_that_was_checked_is_the_one_that_is_called() {
     let url = format!("http://localhost:{port}/");
     // Harmless when it is checked, and somewhere else by the time a second look would connect.
     let resolver = Rebinding::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
-    let guard = Guard::resolving_by(&allow(&["127.0.0.2"]), Arc::clone(&resolver) as _);
+    let guard = EgressGuard::resolving_by(&allow(&["127.0.0.2"]), Arc::clone(&resolver) as _);
     assert_eq!(send(guard, &url).unwrap(), 204);
     assert_eq!(*resolver.asked.lock().unwrap(), 1, "asked once");
     assert_eq!(reached.lock().unwrap()[0].ip(), "127.0.0.2".parse::<IpAddr>().unwrap());
     // The other way round: what the second request is told is judged as well.
     let resolver = Rebinding::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
-    let client = Client::guarded(Duration::from_secs(10), Guard::resolving_by(&allow(&["127.0.0.2"]), resolver));
+    let client = Client::guarded(Duration::from_secs(10), EgressGuard::resolving_by(&allow(&["127.0.0.2"]), resolver));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let post = || client.send(Request::new("POST", Url::parse(&url).unwrap()), &Route::Live);
     assert_eq!(runtime.block_on(post()).unwrap().status, 204);
@@ -254,7 +260,7 @@ fn fault_077_one_private_answer_among_public_ones_refuses_the_host() {
     let (port, reached) = listener("127.0.0.1");
     for answers in [["127.0.0.1", "93.184.216.34"], ["93.184.216.34", "127.0.0.1"]] {
         let resolver = Rebinding::new(&[&answers]);
-        let refused = send(Guard::resolving_by(&[], resolver), &format!("http://localhost:{port}/")).unwrap_err();
+        let refused = send(EgressGuard::resolving_by(&[], resolver), &format!("http://localhost:{port}/")).unwrap_err();
         let HttpError::EgressRefused(refusal) = refused else { panic!("{refused:?}") };
         assert_eq!(refusal.address, "127.0.0.1".parse::<IpAddr>().unwrap());
     }

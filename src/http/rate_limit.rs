@@ -121,18 +121,18 @@ mod tests {
         let rate = RateLimits {
             retry_hints: vec![hint],
             remaining: Some("X-RateLimit-Remaining".to_owned()),
-            ..Rate::default()
+            ..RateLimits::default()
         };
         let answer = |left: &str| {
             Response::new(200, &[("x-ratelimit-remaining", left), ("x-ratelimit-reset", "1700000030")], b"")
         };
-        pace.learn(&rate, &answer("1"), now);
+        pace.update(&rate, &answer("1"), now);
         assert_eq!(pace.take(1, now), None);
-        pace.learn(&rate, &answer("0"), now);
+        pace.update(&rate, &answer("0"), now);
         assert_eq!(pace.take(1, now), Some(Duration::from_secs(30)));
         let long_ago = Timestamp::from_second(1_600_000_000).unwrap();
         assert_eq!(pace.take(1, long_ago), None, "a clock that was set back keeps nothing waiting");
-        pace.learn(&rate, &answer("0"), now);
+        pace.update(&rate, &answer("0"), now);
         assert_eq!(pace.take(1, Timestamp::from_second(1_700_000_030).unwrap()), None);
     }
 }

@@ -108,7 +108,7 @@ mod tests {
             unit,
         };
         let seconds = |response: &Response, hints: &[RetryHint]| {
-            let rate = RateLimits { retry_hints: hints.to_vec(), ..Rate::default() };
+            let rate = RateLimits { retry_hints: hints.to_vec(), ..RateLimits::default() };
             response.retry_after(&rate, now).map(|wait| wait.as_secs())
         };
         assert_eq!(seconds(&response(&[("Retry-After", "3")]), &[]), Some(3));
@@ -134,7 +134,7 @@ mod tests {
                 hint("x-ratelimit-reset", RetryUnit::EpochSeconds),
             ],
             remaining: Some("x-ratelimit-remaining".to_owned()),
-            ..Rate::default()
+            ..RateLimits::default()
         };
         let wait = |headers: &[(&str, &str)]| response(headers).retry_after(&rate, now).map(|wait| wait.as_secs());
         let reset = ("x-ratelimit-reset", "1700003000");

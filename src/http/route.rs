@@ -123,10 +123,10 @@ mod tests {
     fn a_url_is_shown_as_it_is_used() {
         let vendor = url("https://api.stripe.com/v1/charges?limit=1");
         let origin = Route::Origin(url("http://127.0.0.1:9000"));
-        assert_eq!(origin.shown(&vendor).as_str(), "http://127.0.0.1:9000/v1/charges?limit=1");
+        assert_eq!(origin.display_url(&vendor).as_str(), "http://127.0.0.1:9000/v1/charges?limit=1");
         let sandbox = Route::Sandbox(url("http://127.0.0.1:4711"));
-        assert_eq!(sandbox.shown(&vendor).as_str(), "https://sandbox.invalid/v1/charges?limit=1");
-        assert_eq!(Route::Live.shown(&vendor), vendor);
+        assert_eq!(sandbox.display_url(&vendor).as_str(), "https://sandbox.invalid/v1/charges?limit=1");
+        assert_eq!(Route::Live.display_url(&vendor), vendor);
     }
 
     #[test]

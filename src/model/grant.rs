@@ -184,23 +184,23 @@ mod tests {
 
     fn expiry(issued_at: i64, lifetime: i64) -> Expiry {
         let (issued_at, expires_at) = (Some(at(issued_at)), Some(at(issued_at + lifetime)));
-        Expiry { issued_at, expires_at, refreshable: true, ..Expiry::default() }
+        Expiry { issued_at, expires_at, is_refreshable: true, ..Expiry::default() }
     }
 
     #[test]
     fn nothing_is_left_of_a_token_from_the_future_and_ten_years_are_one() {
         const YEAR: i64 = 365 * 86_400;
         let now = at(1_000_000);
-        assert_eq!(expiry(1_000_000, 3600).left(now), Some(3600));
-        assert_eq!(expiry(1_000_060, 3600).left(now), Some(3660), "clocks are corrected by seconds");
-        assert_eq!(expiry(1_000_061, 3600).left(now), Some(0));
-        assert_eq!(expiry(1_000_000 + 10 * YEAR, 3600).left(now), Some(0));
-        assert_eq!(expiry(1_000_000 + 10 * YEAR, -5).left(now), Some(0));
-        assert_eq!(expiry(1_000_020, 60).left(now), Some(0), "a third of its life");
-        assert_eq!(expiry(900_000, 3600).left(now), Some(-96_400));
-        assert_eq!(expiry(1_000_000, 10 * YEAR).left(now), Some(366 * 86_400));
-        let key = Expiry { refreshable: false, ..expiry(1_000_000, 10 * YEAR) };
-        assert_eq!(key.left(now), Some(10 * YEAR), "nothing better can be had");
-        assert_eq!(Expiry { expires_at: None, ..expiry(1_000_000, 60) }.left(now), None);
+        assert_eq!(expiry(1_000_000, 3600).remaining_secs(now), Some(3600));
+        assert_eq!(expiry(1_000_060, 3600).remaining_secs(now), Some(3660), "clocks are corrected by seconds");
+        assert_eq!(expiry(1_000_061, 3600).remaining_secs(now), Some(0));
+        assert_eq!(expiry(1_000_000 + 10 * YEAR, 3600).remaining_secs(now), Some(0));
+        assert_eq!(expiry(1_000_000 + 10 * YEAR, -5).remaining_secs(now), Some(0));
+        assert_eq!(expiry(1_000_020, 60).remaining_secs(now), Some(0), "a third of its life");
+        assert_eq!(expiry(900_000, 3600).remaining_secs(now), Some(-96_400));
+        assert_eq!(expiry(1_000_000, 10 * YEAR).remaining_secs(now), Some(366 * 86_400));
+        let key = Expiry { is_refreshable: false, ..expiry(1_000_000, 10 * YEAR) };
+        assert_eq!(key.remaining_secs(now), Some(10 * YEAR), "nothing better can be had");
+        assert_eq!(Expiry { expires_at: None, ..expiry(1_000_000, 60) }.remaining_secs(now), None);
     }
 }

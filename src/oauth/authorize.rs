@@ -158,10 +158,14 @@ mod tests {
         check(&OAuthClient {
             rules: &rules,
             rate: &RateLimits::default(),
-            endpoints: ServerMetadata { authorize, pkce_methods, ..Endpoints::default() },
+            server: ServerMetadata {
+                authorization_endpoint: authorize,
+                code_challenge_methods: pkce_methods,
+                ..ServerMetadata::default()
+            },
             pkce: rules.pkce,
             client_auth: None,
-            falls_back: std::cell::Cell::new(false),
+            uses_post_fallback: std::cell::Cell::new(false),
             values: Values::default(),
             client: ClientCredentials { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
             http: &http,

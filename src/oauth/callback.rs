@@ -101,7 +101,11 @@ mod tests {
     use super::*;
 
     fn expected(issuer: Option<&str>, issuer_required: bool) -> ExpectedCallback {
-        ExpectedCallback { state: Secret::from("s3cret-state"), issuer: issuer.map(str::to_owned), issuer_required }
+        ExpectedCallback {
+            state: Secret::from("s3cret-state"),
+            issuer: issuer.map(str::to_owned),
+            is_iss_required: issuer_required,
+        }
     }
 
     fn ignored(query: &str) -> bool {

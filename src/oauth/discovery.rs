@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn wheres(issuer: &str) -> Vec<String> {
-        places(&Url::parse(issuer).unwrap()).iter().map(|url| url.path().to_owned()).collect()
+        metadata_urls(&Url::parse(issuer).unwrap()).iter().map(|url| url.path().to_owned()).collect()
     }
 
     #[test]
@@ -206,13 +206,15 @@ mod tests {
 
     #[test]
     fn declared_endpoints_win() {
-        let declared =
-            ServerMetadata { token: Some(Url::parse("https://x.example/t").unwrap()), ..Endpoints::default() };
+        let declared = ServerMetadata {
+            token_endpoint: Some(Url::parse("https://x.example/t").unwrap()),
+            ..ServerMetadata::default()
+        };
         let document = json!({ "issuer": "https://as.example", "token_endpoint": "https://as.example/token",
             "code_challenge_methods_supported": ["plain"] });
         let endpoints = declared.or(parse_metadata(&Route::Live, "https://as.example", &document).unwrap());
-        assert_eq!(endpoints.token.unwrap().as_str(), "https://x.example/t");
-        assert_eq!(endpoints.pkce_methods.unwrap(), ["plain"]);
+        assert_eq!(endpoints.token_endpoint.unwrap().as_str(), "https://x.example/t");
+        assert_eq!(endpoints.code_challenge_methods.unwrap(), ["plain"]);
     }
 
     #[test]
@@ -228,6 +230,6 @@ mod tests {
         }
         let document = json!({ "issuer": named, "authorization_response_iss_parameter_supported": true });
         let endpoints = parse_metadata(&Route::Live, "https://login.example/common/v2.0", &document).unwrap();
-        assert_eq!((endpoints.issuer, endpoints.sends_issuer), (None, false));
+        assert_eq!((endpoints.issuer, endpoints.supports_iss_parameter), (None, false));
     }
 }

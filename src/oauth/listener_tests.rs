@@ -9,18 +9,18 @@ use crate::secret::Secret;
 
 const STATE: &str = "the-state-of-this-flow";
 
-fn expected() -> Expected {
-    Expected { state: Secret::from(STATE), issuer: None, issuer_required: false }
+fn expected() -> ExpectedCallback {
+    ExpectedCallback { state: Secret::from(STATE), issuer: None, is_iss_required: false }
 }
 
 fn authorize() -> Url {
     Url::parse(&format!("https://as.example/authorize?state={STATE}")).unwrap()
 }
 
-fn run<T>(test: impl AsyncFnOnce(Listener, u16) -> T) -> T {
+fn run<T>(test: impl AsyncFnOnce(CallbackListener, u16) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
+        let bound = BoundListener::bind(&Redirect::default(), &RedirectOptions::default()).unwrap();
         let port = Url::parse(bound.redirect_uri()).unwrap().port().unwrap();
         let listener = bound.listen(expected(), &authorize(), "code", false).unwrap();
         test(listener, port).await
@@ -48,7 +48,7 @@ fn status(answer: &str) -> u16 {
 
 #[test]
 fn fault_033_only_the_loopback_address_is_bound() {
-    let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
+    let bound = BoundListener::bind(&Redirect::default(), &RedirectOptions::default()).unwrap();
     assert_eq!(bound.listeners.len(), 1);
     assert!(bound.listeners[0].local_addr().unwrap().ip().is_loopback());
     assert!(bound.redirect_uri().starts_with("http://127.0.0.1:"), "{}", bound.redirect_uri());
@@ -78,7 +78,7 @@ fn fault_035_other_methods_and_paths_leave_the_flow_pending() {
             let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
             assert_eq!(status(&send(port, request.as_bytes())), expected, "{method} {target}");
         }
-        let (result, _) = listener.wait(Duration::from_millis(50)).await;
+        let (result, _) = listener.receive(Duration::from_millis(50)).await;
         assert!(matches!(result, Err(OAuthError::TimedOut { .. })));
     });
 }
@@ -116,9 +116,9 @@ fn fault_038_slow_clients_do_not_keep_the_callback_out() {
         assert!(slow.len() > 300, "only {} slow clients", slow.len());
         slow.truncate(slow.len().min(900));
         let browser = std::thread::spawn(move || get(port, &format!("/callback?code=real&state={STATE}")));
-        let (result, reply) = listener.wait(Duration::from_secs(5)).await;
+        let (result, reply) = listener.receive(Duration::from_secs(5)).await;
         assert_eq!(result.unwrap().code.expose(), "real");
-        reply.unwrap().tell("It worked.");
+        reply.unwrap().send("It worked.");
         assert!(browser.join().unwrap().contains("It worked."));
     });
 }
@@ -143,11 +143,11 @@ fn fault_039_an_endless_head_is_refused() {
 fn fault_040_a_second_callback_changes_nothing() {
     run(async |mut listener, port| {
         let first = std::thread::spawn(move || get(port, &format!("/callback?code=first&state={STATE}")));
-        let (result, reply) = listener.wait(Duration::from_secs(5)).await;
+        let (result, reply) = listener.receive(Duration::from_secs(5)).await;
         assert_eq!(result.unwrap().code.expose(), "first");
         let second = std::thread::spawn(move || get(port, &format!("/callback?code=second&state={STATE}")));
         let third = std::thread::spawn(move || get(port, &format!("/callback?code=third&state={STATE}")));
-        reply.unwrap().tell("done");
+        reply.unwrap().send("done");
         assert!(first.join().unwrap().contains("done"));
         drop(listener);
         for late in [second, third] {
@@ -170,22 +170,22 @@ fn fault_042_the_port_closes_with_the_flow() {
 fn fault_041_a_taken_port_is_said_and_any_other_is_taken_where_none_must_be() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let wish = Wish { port: Some(port), ..Wish::default() };
-    assert!(matches!(Bound::bind(&Redirect::default(), &wish), Err(OAuthError::Bind { .. })));
-    Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
+    let wish = RedirectOptions { port: Some(port), ..RedirectOptions::default() };
+    assert!(matches!(BoundListener::bind(&Redirect::default(), &wish), Err(OAuthError::Bind { .. })));
+    BoundListener::bind(&Redirect::default(), &RedirectOptions::default()).unwrap();
 }
 
 #[test]
 fn a_fragment_is_handed_over_by_a_script_that_the_policy_names() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let bound = Bound::bind(&Redirect::default(), &Wish::default()).unwrap();
+        let bound = BoundListener::bind(&Redirect::default(), &RedirectOptions::default()).unwrap();
         let port = Url::parse(bound.redirect_uri()).unwrap().port().unwrap();
         let mut listener = bound.listen(expected(), &authorize(), "token", true).unwrap();
         let answer = get(port, &format!("/callback?state={STATE}"));
         assert!(answer.contains("script-src 'sha256-") && answer.contains("location.hash"), "{answer}");
         std::thread::spawn(move || get(port, &format!("/callback?state={STATE}&token=abc")));
-        let (result, _) = listener.wait(Duration::from_secs(5)).await;
+        let (result, _) = listener.receive(Duration::from_secs(5)).await;
         assert_eq!(result.unwrap().code.expose(), "abc");
     });
 }
@@ -193,12 +193,12 @@ fn a_fragment_is_handed_over_by_a_script_that_the_policy_names() {
 #[test]
 fn a_redirect_uri_is_sent_as_it_was_typed_and_says_what_to_bind() {
     for (text, port, addresses) in [
-        ("http://localhost:8910", Some(8910), Addresses::Both),
-        ("http://LocalHost/cb", Some(80), Addresses::Both),
-        ("http://127.0.0.1:1234/cb", Some(1234), Addresses::Only("127.0.0.1".parse().unwrap())),
-        ("http://[::1]:1234/cb", Some(1234), Addresses::Only("::1".parse().unwrap())),
-        ("https://localhost:8443/cb", None, Addresses::Both),
-        ("https://Tunnel.Example:443/cb", None, Addresses::Both),
+        ("http://localhost:8910", Some(8910), ListenAddresses::Both),
+        ("http://LocalHost/cb", Some(80), ListenAddresses::Both),
+        ("http://127.0.0.1:1234/cb", Some(1234), ListenAddresses::Only("127.0.0.1".parse().unwrap())),
+        ("http://[::1]:1234/cb", Some(1234), ListenAddresses::Only("::1".parse().unwrap())),
+        ("https://localhost:8443/cb", None, ListenAddresses::Both),
+        ("https://Tunnel.Example:443/cb", None, ListenAddresses::Both),
     ] {
         let uri: RedirectUri = text.parse().unwrap();
         assert_eq!((uri.to_string().as_str(), uri.port(), uri.addresses()), (text, port, addresses));

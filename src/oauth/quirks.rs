@@ -206,13 +206,19 @@ mod tests {
 
     fn read(rules: &OAuth2, status: u16, content_type: &str, body: &str) -> Result<(u16, Value), OAuthError> {
         let response = Response::new(status, &[("content-type", content_type)], body.as_bytes());
-        standard(rules, &RateLimits::default(), TokenRequestKind::InitialGrant, &response, Timestamp::UNIX_EPOCH)
+        normalize_response(
+            rules,
+            &RateLimits::default(),
+            TokenRequestKind::InitialGrant,
+            &response,
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     fn granted(rules: &OAuth2, body: &str) -> Tokens {
         let (status, document) = read(rules, 200, "application/json", body).unwrap();
         assert_eq!(status, 200);
-        tokens(rules, TokenRequestKind::InitialGrant, &document).unwrap()
+        parse_tokens(rules, TokenRequestKind::InitialGrant, &document).unwrap()
     }
 
     #[test]
@@ -231,9 +237,9 @@ mod tests {
             ("[1]", None),
         ] {
             let tokens = granted(&rules, &format!("{{\"access_token\":\"a\",\"expires_in\":{written}}}"));
-            assert_eq!(tokens.lifetime, expected, "{written}");
+            assert_eq!(tokens.expires_in, expected, "{written}");
         }
-        assert_eq!(granted(&rules, "{\"access_token\":\"a\"}").lifetime, None);
+        assert_eq!(granted(&rules, "{\"access_token\":\"a\"}").expires_in, None);
     }
 
     #[test]
@@ -246,11 +252,11 @@ mod tests {
             (r#""x":1"#, None),
         ] {
             let tokens = granted(&rules(""), &format!("{{\"access_token\":\"a\",{written}}}"));
-            assert_eq!(tokens.refresh_lifetime, expected, "{written}");
+            assert_eq!(tokens.refresh_expires_in, expected, "{written}");
         }
         let declared = rules("answer = { refresh_expires_in = \"/x\" }");
         let tokens = granted(&declared, r#"{"access_token":"a","refresh_expires_in":5,"x":7}"#);
-        assert_eq!(tokens.refresh_lifetime, Some(7));
+        assert_eq!(tokens.refresh_expires_in, Some(7));
     }
 
     #[test]
@@ -263,7 +269,7 @@ mod tests {
             let document = json!({ "access_token": "a", "token_type": kind });
             assert!(
                 matches!(
-                    tokens(&rules, TokenRequestKind::InitialGrant, &document),
+                    parse_tokens(&rules, TokenRequestKind::InitialGrant, &document),
                     Err(OAuthError::MalformedResponse { .. })
                 ),
                 "{kind}"
@@ -305,7 +311,7 @@ mod tests {
         let rules = rules("scope = { answer_separator = \",\" }");
         let body = "access_token=gho_1&scope=repo%2Cgist&token_type=bearer";
         let (_, document) = read(&rules, 200, "application/x-www-form-urlencoded; charset=utf-8", body).unwrap();
-        let tokens = tokens(&rules, TokenRequestKind::InitialGrant, &document).unwrap();
+        let tokens = parse_tokens(&rules, TokenRequestKind::InitialGrant, &document).unwrap();
         assert_eq!(tokens.access_token.expose(), "gho_1");
         assert_eq!(tokens.scopes.unwrap(), ["repo", "gist"]);
         let (status, _) =
@@ -318,7 +324,7 @@ mod tests {
         let body = r#"{"ok":true,"access_token":"xoxb-1","scope":"a,b","team":{"id":"T1","name":"Acme"},
             "authed_user":{"id":"U1","access_token":"xoxp-1"}}"#;
         let tokens = granted(&slack(), body);
-        assert_eq!(tokens.kept["team_id"], "T1");
+        assert_eq!(tokens.metadata["team_id"], "T1");
         assert_eq!(tokens.secrets["user_token"].expose(), "xoxp-1");
         assert_eq!(tokens.scopes.unwrap(), ["a", "b"]);
     }
@@ -326,13 +332,13 @@ mod tests {
     #[test]
     fn fault_102_a_token_that_would_break_a_line_is_refused() {
         let document = json!({ "access_token": "a\r\nSet-Cookie: x" });
-        assert!(tokens(&rules(""), TokenRequestKind::InitialGrant, &document).is_err());
+        assert!(parse_tokens(&rules(""), TokenRequestKind::InitialGrant, &document).is_err());
     }
 
     #[test]
     fn a_json_vendor_gets_json() {
         let rules = rules("token_body = \"json\"");
-        let (content_type, body) = body(&rules, b"grant_type=refresh_token&refresh_token=a%2Bb");
+        let (content_type, body) = encode_body(&rules, b"grant_type=refresh_token&refresh_token=a%2Bb");
         assert_eq!(content_type, "application/json");
         assert_eq!(String::from_utf8(body).unwrap(), r#"{"grant_type":"refresh_token","refresh_token":"a+b"}"#);
     }

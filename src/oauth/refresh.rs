@@ -476,7 +476,7 @@ mod tests {
         let expiry = |issued_at, expires_at| Expiry {
             issued_at: Timestamp::from_second(issued_at).ok(),
             expires_at: Timestamp::from_second(expires_at).ok(),
-            refreshable: true,
+            is_refreshable: true,
             ..Expiry::default()
         };
         let due = |left: i64, lifetime: u32, want| {
@@ -512,31 +512,32 @@ mod tests {
             issued_at: now,
             expires_at: add_seconds(now, 60),
             refresh_expires_at: add_seconds(now, 900),
-            renewal: RefreshMethod::RefreshToken,
+            refresh_method: RefreshMethod::RefreshToken,
         };
         let tokens = |refresh: Option<&str>| Tokens {
             access_token: "b".into(),
             refresh_token: refresh.map(Into::into),
-            lifetime: None,
-            refresh_lifetime: None,
+            expires_in: None,
+            refresh_expires_in: None,
             scopes: None,
-            kept: std::collections::BTreeMap::new(),
+            metadata: std::collections::BTreeMap::new(),
             secrets: std::collections::BTreeMap::new(),
             account: None,
         };
         let client = ClientCredentials { id: "c".to_owned(), secret: None };
-        let kept = renewed(&old, tokens(None), client.clone(), now);
-        assert_eq!(kept.renewal, RefreshMethod::ReusableRefreshToken);
+        let kept = merge_tokens(&old, tokens(None), client.clone(), now);
+        assert_eq!(kept.refresh_method, RefreshMethod::ReusableRefreshToken);
         assert_eq!(kept.refresh_token.unwrap().expose(), "r1");
         assert_eq!((kept.fields.len(), kept.refresh_expires_at), (1, add_seconds(now, 900)));
         let later = Timestamp::from_second(2_000_000).unwrap();
-        let rotated = renewed(&old, tokens(Some("r2")), client, later);
+        let rotated = merge_tokens(&old, tokens(Some("r2")), client, later);
         assert_eq!(rotated.expires_at, add_seconds(later, 60), "without a lifetime, the last one holds");
         assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
-        assert_eq!((rotated.refresh_expires_at, rotated.renewal), (None, RefreshMethod::RefreshToken));
-        let same = renewed(&old, tokens(Some("r1")), ClientCredentials { id: "c".to_owned(), secret: None }, later);
+        assert_eq!((rotated.refresh_expires_at, rotated.refresh_method), (None, RefreshMethod::RefreshToken));
+        let same =
+            merge_tokens(&old, tokens(Some("r1")), ClientCredentials { id: "c".to_owned(), secret: None }, later);
         assert_eq!(
-            (same.refresh_expires_at, same.renewal),
+            (same.refresh_expires_at, same.refresh_method),
             (old.refresh_expires_at, RefreshMethod::ReusableRefreshToken)
         );
     }

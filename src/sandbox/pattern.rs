@@ -129,22 +129,22 @@ mod tests {
 
     #[test]
     fn reads_what_a_template_wrote() {
-        let captures = pattern("/bot{token}/getMe").read_path("/bot1:a%2Fb/getMe").unwrap();
+        let captures = pattern("/bot{token}/getMe").match_path("/bot1:a%2Fb/getMe").unwrap();
         assert_eq!(captures["token"], "1:a/b");
-        assert_eq!(pattern("/bot{token}/getMe").read_path("/bot1/x/getMe"), None);
-        assert_eq!(pattern("/bot{token}/getMe").read_path("/bot/getMe"), None);
-        let captures = pattern("/a/{site}/x/{id}.json").read_path("/a/s/x/b.json.json").unwrap();
+        assert_eq!(pattern("/bot{token}/getMe").match_path("/bot1/x/getMe"), None);
+        assert_eq!(pattern("/bot{token}/getMe").match_path("/bot/getMe"), None);
+        let captures = pattern("/a/{site}/x/{id}.json").match_path("/a/s/x/b.json.json").unwrap();
         assert_eq!((captures["site"].as_str(), captures["id"].as_str()), ("s", "b.json"));
-        assert_eq!(pattern("Bearer {access_token}").read("Bearer a b").unwrap()["access_token"], "a b");
-        assert_eq!(pattern("{{x}}").read("{x}"), Some(PathParams::new()));
+        assert_eq!(pattern("Bearer {access_token}").match_text("Bearer a b").unwrap()["access_token"], "a b");
+        assert_eq!(pattern("{{x}}").match_text("{x}"), Some(PathParams::new()));
     }
 
     proptest! {
         #[test]
         fn reading_never_panics(path in ".{0,60}") {
             for template in ["/bot{a}/b", "{a}{b}", "{a}é{b}é", "/{a}.json"] {
-                let _ = pattern(template).read_path(&path);
-                let _ = pattern(template).read(&path);
+                let _ = pattern(template).match_path(&path);
+                let _ = pattern(template).match_text(&path);
             }
         }
     }

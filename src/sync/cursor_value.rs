@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn through(format: &CursorFormat, text: &str) -> String {
-        CursorValue::parse(format, text).unwrap().write(format).unwrap()
+        CursorValue::parse(format, text).unwrap().format(format).unwrap()
     }
 
     #[test]
@@ -158,9 +158,9 @@ mod tests {
         assert_eq!(through(&CursorFormat::Text, "b"), "b");
         let time = CursorValue::parse(&CursorFormat::Rfc3339, "2026-11-20T10:07:59Z").unwrap();
         let pattern = CursorFormat::Strftime("%Y-%m-%d %H:%M".to_owned());
-        assert_eq!(time.write(&pattern).unwrap(), "2026-11-20 10:07");
-        let earlier = time.before(&CursorFormat::Rfc3339, 60);
-        assert_eq!(earlier.write(&CursorFormat::Rfc3339).unwrap(), "2026-11-20T10:06:59Z");
+        assert_eq!(time.format(&pattern).unwrap(), "2026-11-20 10:07");
+        let earlier = time.minus_lookback(&CursorFormat::Rfc3339, 60);
+        assert_eq!(earlier.format(&CursorFormat::Rfc3339).unwrap(), "2026-11-20T10:06:59Z");
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             for format in [CursorFormat::Rfc3339, CursorFormat::Rfc2822, CursorFormat::Date, CursorFormat::Unix,
                            CursorFormat::UnixMs, CursorFormat::Integer, CursorFormat::Text] {
                 if let Some(moment) = CursorValue::parse(&format, &text) {
-                    let _ = moment.before(&format, u32::MAX).write(&format);
+                    let _ = moment.minus_lookback(&format, u32::MAX).format(&format);
                 }
             }
         }

@@ -94,9 +94,9 @@ mod tests {
         let now = at("2026-11-20T10:00:07Z");
         for (rule, latest) in [("every 15m", "2026-11-20T10:16:07Z"), ("0 6 * * * UTC", "2026-11-21T06:01:00Z")] {
             let rule: ScheduleRule = rule.parse().unwrap();
-            assert_eq!(rule.bounded(at("2027-11-20T10:00:00Z"), 60, now), at(latest));
-            assert_eq!(rule.bounded(at(latest), 60, now), at(latest));
-            assert_eq!(rule.bounded(at("2026-11-20T10:05:00Z"), 60, now), at("2026-11-20T10:05:00Z"));
+            assert_eq!(rule.clamp_next(at("2027-11-20T10:00:00Z"), 60, now), at(latest));
+            assert_eq!(rule.clamp_next(at(latest), 60, now), at(latest));
+            assert_eq!(rule.clamp_next(at("2026-11-20T10:05:00Z"), 60, now), at("2026-11-20T10:05:00Z"));
         }
     }
 

@@ -31,7 +31,7 @@ fn numbered(rest: &str) -> Stream {
 
 fn page(high: Option<i64>, count: usize, next: Option<u64>) -> PageSummary {
     let high = high.map(|high| (CursorValue::Number(high.into()), high.to_string()));
-    PageSummary { count, high, next: next.map(PageToken::Count), ..Page::default() }
+    PageSummary { count, max_cursor: high, next_page: next.map(PageToken::Count), ..PageSummary::default() }
 }
 
 fn more(step: Step) -> Checkpoint {
@@ -49,7 +49,7 @@ fn end(step: Step) -> Option<String> {
 }
 
 fn full() -> ReadGoal {
-    ReadGoal { mode: SyncMode::Full, ..Goal::default() }
+    ReadGoal { mode: SyncMode::Full, ..ReadGoal::default() }
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
         &stream,
         progress.clone(),
         None,
-        PageSummary { next: Some(PageToken::Count(2)), ..Page::default() },
+        PageSummary { next_page: Some(PageToken::Count(2)), ..PageSummary::default() },
     ));
     assert_eq!((&next.since, &next.until), (&progress.since, &progress.until));
     let cursor = loop {
@@ -181,8 +181,10 @@ fn a_backfill_knows_only_its_own_bounds() {
 #[test]
 fn a_token_is_the_last_that_a_list_gave() {
     let stream = stream("token = { at = \"/next\", query = { since = \"{token}\" } }");
-    let told =
-        |token: Option<&str>, next: Option<u64>| PageSummary { token: token.map(str::to_owned), ..page(None, 5, next) };
+    let told = |token: Option<&str>, next: Option<u64>| PageSummary {
+        sync_token: token.map(str::to_owned),
+        ..page(None, 5, next)
+    };
     let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
     assert!(is_sweeping(&stream, &first, &ReadGoal::default()));
     let second = more(next_step(&stream, first, None, told(Some("early"), Some(2))));
@@ -220,7 +222,7 @@ fn times_are_written_as_requests_want_them() {
     let since_text = |rule: &Incremental, since: &str, restarted: bool| {
         super::checkpoint::since_text(
             rule,
-            &Checkpoint { since: Some(since.to_owned()), restarted, ..Progress::default() },
+            &Checkpoint { since: Some(since.to_owned()), restarted, ..Checkpoint::default() },
         )
     };
     assert_eq!(since_text(&rule(""), odd, false).as_deref(), Some(odd), "as the vendor wrote it");
@@ -261,10 +263,10 @@ fn a_cursor_ends_where_the_reading_began() {
     let at = |text: &str| (CursorValue::parse(&CursorFormat::Rfc3339, text).unwrap(), text.to_owned());
     let read = |high: &str, read_at: &str, next| PageSummary {
         count: 1,
-        high: Some(at(high)),
-        next,
+        max_cursor: Some(at(high)),
+        next_page: next,
         read_at: Some(read_at.parse().unwrap()),
-        ..Page::default()
+        ..PageSummary::default()
     };
     let ended = |cursor: Option<&str>, first: &str, second: &str| {
         let begun = first_checkpoint(&stream, &ReadGoal::default(), cursor, now());
@@ -379,7 +381,7 @@ proptest! {
             let high = highs.next().flatten().map(|high| base + high);
             greatest = greatest.max(high.unwrap_or(i64::MIN));
             let moment = high.map(|high| (CursorValue::parse(&CursorFormat::Unix, &high.to_string()).unwrap(), high.to_string()));
-            let page = PageSummary { count: 1, high: moment, ..Page::default() };
+            let page = PageSummary { count: 1, max_cursor: moment, ..PageSummary::default() };
             let (from, to) = (progress.since.clone().unwrap(), progress.until.clone().unwrap());
             let length = to.parse::<i64>().unwrap() - from.parse::<i64>().unwrap();
             prop_assert!((0..=i64::from(window)).contains(&length));

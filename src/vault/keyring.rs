@@ -300,10 +300,10 @@ mod tests {
             thread::sleep(TIMEOUT + Duration::from_millis(500));
             Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
         };
-        let unattended = Keyring::over_each(slow).reach().unwrap_err();
-        assert!(matches!(unattended, KeyringError::TimedOut { after: TIMEOUT }));
+        let unattended = Keyring::over_each(slow).check().unwrap_err();
+        assert!(matches!(unattended, KeyringError::TimedOut { timeout: TIMEOUT }));
         assert!(unattended.hint().unwrap().text.contains("KeePassXC"));
-        Keyring::over_each(slow).attended_if(true).reach().unwrap();
+        Keyring::over_each(slow).with_attended(true).check().unwrap();
     }
 
     #[test]
@@ -317,6 +317,6 @@ mod tests {
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(waiting.elapsed() < Duration::from_secs(4));
-        assert!(matches!(Keyring::none().reach(), Err(KeyringError::Unavailable(_))));
+        assert!(matches!(Keyring::none().check(), Err(KeyringError::Unavailable(_))));
     }
 }

@@ -191,7 +191,7 @@ mod tests {
         SealedKey {
             workspace: path.parent().and_then(Path::file_name).unwrap().to_str().unwrap().to_owned(),
             key: StoreKey::random(),
-            previous: Some(StoreKey::random()),
+            previous_key: Some(StoreKey::random()),
             recipients: vec![Recipient {
                 recipient: identity.recipient(),
                 label: "Zoë's \"laptop\"\n".to_owned(),
@@ -208,7 +208,7 @@ mod tests {
         let written = seal(&identity, &path);
         written.write(&path).unwrap();
         let read = SealedKey::read(&path, &identity).unwrap();
-        assert_eq!((&read.key, &read.previous), (&written.key, &written.previous));
+        assert_eq!((&read.key, &read.previous_key), (&written.key, &written.previous_key));
         assert_eq!(read.recipients, written.recipients);
         assert!(!format!("{read:?}").contains(read.key.hex()));
     }
@@ -229,7 +229,7 @@ mod tests {
         fs::write(&path, vec![b'x'; 100_000]).unwrap();
         assert!(matches!(
             SealedKey::read(&path, &identity),
-            Err(VaultError::DamagedSealedKey { why: "it is too large", .. })
+            Err(VaultError::DamagedSealedKey { reason: "it is too large", .. })
         ));
     }
 }

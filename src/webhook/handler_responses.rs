@@ -69,16 +69,16 @@ mod tests {
     async fn an_answer_is_found_whether_it_comes_before_or_after_it_is_asked_for() {
         let answers = HandlerResponses::default();
         let answer = HandlerResponse { status: 200, content_type: None, body: "yes".to_owned() };
-        answers.give(EventId(1), Some(answer.clone()));
-        assert_eq!(answers.take(EventId(1), Duration::from_secs(9)).await, Some(answer.clone()));
-        let (taken, ()) = tokio::join!(answers.take(EventId(2), Duration::from_secs(9)), async {
+        answers.put(EventId(1), Some(answer.clone()));
+        assert_eq!(answers.wait_for(EventId(1), Duration::from_secs(9)).await, Some(answer.clone()));
+        let (taken, ()) = tokio::join!(answers.wait_for(EventId(2), Duration::from_secs(9)), async {
             tokio::task::yield_now().await;
-            answers.give(EventId(3), None);
-            answers.give(EventId(2), Some(answer.clone()));
+            answers.put(EventId(3), None);
+            answers.put(EventId(2), Some(answer.clone()));
         });
         assert_eq!(taken, Some(answer));
-        assert_eq!(answers.take(EventId(4), Duration::from_millis(10)).await, None);
-        (0..1000).for_each(|id| answers.give(EventId(id), None));
-        assert_eq!(answers.given.lock().unwrap().len(), MAX_RESPONSES);
+        assert_eq!(answers.wait_for(EventId(4), Duration::from_millis(10)).await, None);
+        (0..1000).for_each(|id| answers.put(EventId(id), None));
+        assert_eq!(answers.responses.lock().unwrap().len(), MAX_RESPONSES);
     }
 }

@@ -45,9 +45,9 @@ fn fill(count: usize) -> integ::error::Result<()> {
             auth: "oauth".to_owned(),
             origin: None,
             params: BTreeMap::new(),
-            kept: BTreeMap::new(),
+            metadata: BTreeMap::new(),
             account: None,
-            scopes_asked: vec!["chat:write".to_owned()],
+            scopes_requested: vec!["chat:write".to_owned()],
             scopes_granted: Some(vec!["chat:write".to_owned()]),
             connected_at: now,
         };
@@ -59,7 +59,7 @@ fn fill(count: usize) -> integ::error::Result<()> {
             issued_at: now,
             expires_at: integ::oauth::refresh::add_seconds(now, 3600),
             refresh_expires_at: None,
-            renewal: RefreshMethod::RefreshToken,
+            refresh_method: RefreshMethod::RefreshToken,
         };
         opened.store.connections().connect(&new, &grant, SecretStorage::Store)?;
     }

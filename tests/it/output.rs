@@ -25,9 +25,9 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
             auth: "oauth".to_owned(),
             origin: None,
             params: std::collections::BTreeMap::new(),
-            kept: std::collections::BTreeMap::new(),
+            metadata: std::collections::BTreeMap::new(),
             account: Some(account(number)),
-            scopes_asked: vec!["chat:write".to_owned()],
+            scopes_requested: vec!["chat:write".to_owned()],
             scopes_granted: Some(vec!["chat:write".to_owned()]),
             connected_at: now,
         };
@@ -39,7 +39,7 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
             issued_at: now,
             expires_at: None,
             refresh_expires_at: None,
-            renewal: RefreshMethod::None,
+            refresh_method: RefreshMethod::None,
         };
         store.connections().connect(&new, &grant, SecretStorage::Store).unwrap();
     }
@@ -152,7 +152,7 @@ fn fault_102_a_secret_with_a_line_break_is_not_printed() {
     let stored = grant.unwrap();
     let mut forged = stored.grant.unwrap();
     forged.access_token = Secret::from("one\nTWO=2");
-    let _ = store.grants().renew(connection.id, stored.generation, &forged).unwrap();
+    let _ = store.grants().replace(connection.id, stored.generation, &forged).unwrap();
     drop(store);
     for format in ["plain", "header", "env", "json"] {
         let ran = home.run(&format!("token api-key@x --format {format}"));

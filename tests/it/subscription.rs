@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use integ::clock::Timestamp;
-use integ::store::{AttemptResult, Delivery, EventInsertResult, EventStatus, EventVerification, NewEvent};
+use integ::store::{AttemptResult, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -74,7 +74,7 @@ path = "/log/{hook_id}/{delivery}"
 
 [actions."log.get".params]
 hook_id = { about = "Hook", type = "integer", required = true }
-delivery = { about = "Delivery", required = true }
+delivery = { about = "InboundDelivery", required = true }
 
 [webhook]
 setup = "Enter the URL in the room."
@@ -432,29 +432,29 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ev
     let connection = store.connections().find(&name.parse().unwrap()).unwrap().unwrap().id;
     let event = NewEvent {
         delivery_id: delivery.to_owned(),
-        named: true,
+        has_delivery_id: true,
         digest: Some([7; 32]),
-        signed: None,
+        signed_digest: None,
         kind: "push".to_owned(),
         account: None,
         resource: None,
         actor: None,
         occurred_at: None,
-        item: None,
+        batch_item: None,
     };
     let received_at = Timestamp::from_second(now() - days * 86_400).unwrap();
     let (headers, query, body) = (Vec::new(), String::new(), b"{}".to_vec());
-    let delivery = Delivery {
+    let delivery = InboundDelivery {
         connection,
         received_at,
         headers,
         query,
         body,
         events: vec![event],
-        proof: EventVerification::Verified,
-        handled,
+        verification: EventVerification::Verified,
+        needs_handling: handled,
     };
-    store.events().take(&[delivery]).unwrap()[0][0]
+    store.events().insert(&[delivery]).unwrap()[0][0]
 }
 
 #[test]
@@ -465,9 +465,14 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
         came(&home, name, "new", 20, false);
         came(&home, name, "waits", 40, true);
         let dead = came(&home, name, "dead", 40, true).id();
-        let ended =
-            AttemptResult { id: dead, status: EventStatus::Dead, due_at: None, error: Some("no".to_owned()), done: 0 };
-        crate::vault::open(&home).events().record(&[ended]).unwrap();
+        let ended = AttemptResult {
+            id: dead,
+            status: EventStatus::Dead,
+            due_at: None,
+            error: Some("no".to_owned()),
+            completed_handlers: 0,
+        };
+        crate::vault::open(&home).events().record_attempts(&[ended]).unwrap();
     }
     let rehearsed = home.json("webhook prune --dry-run");
     assert_eq!(rehearsed["pruned"][0]["events"], 1, "{rehearsed}");

@@ -29,7 +29,8 @@ impl PassphraseSource for Nobody {
 /// Opens the store of a home in this process.
 pub fn open(home: &Home) -> Store {
     let (folders, config) = (Folders::under(home.path()), Config::default().vault);
-    let access = VaultOpener::new(&folders, &config, &Nobody).with(IdentityEnvironment::default(), Keyring::default());
+    let access = VaultOpener::new(&folders, &config, &Nobody)
+        .with_environment(IdentityEnvironment::default(), Keyring::default());
     access.open(&home.workspace(), IfAbsent::Fail).unwrap().store
 }
 

@@ -78,7 +78,7 @@ impl Maker {
     pub fn of(home: &Home, name: &str) -> Self {
         let connector = Catalogue::new(Path::new("/nonexistent")).get(name).unwrap();
         let secret = home.ok(&format!("webhook secret {name} --print-secret"));
-        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
+        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..SigningContext::default() };
         Self { connector, keys }
     }
 
@@ -202,7 +202,7 @@ fn each_event_is_handed_on_with_its_exact_body_and_no_secret() {
     let forwarded = heard.recv().unwrap();
     assert_eq!(forwarded.request(), ("POST", "/in?x=1"));
     assert_eq!(forwarded.body, request.body);
-    assert_eq!(forwarded.header("stripe-signature"), request.one("Stripe-Signature"));
+    assert_eq!(forwarded.header("stripe-signature"), request.single_header("Stripe-Signature"));
     let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
     let payload: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&read("stdin.json")).unwrap(), payload);

@@ -230,7 +230,7 @@ impl World {
             return self.older(scheme, version, fault, &to);
         }
         let mut words = vec!["webhook", "simulate", scheme.from, scheme.event, "--json", "--to", to.as_str()];
-        words.extend(fault.iter().flat_map(|fault| ["--invalid", fault.word()]));
+        words.extend(fault.iter().flat_map(|fault| ["--invalid", fault.as_str()]));
         match scheme.name {
             "discord" => words.extend(["--secret-file", "seed"]),
             "twilio-json" => words.extend(["--data", "twilio.json"]),
@@ -259,7 +259,7 @@ impl World {
         };
         let proof = rules.proofs.iter().find(of_version).unwrap();
         let secret = self.home.ok("webhook secret hubspot --print-secret");
-        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..Keys::default() };
+        let keys = SigningContext { secrets: vec![Secret::from(secret.as_str())], ..SigningContext::default() };
         let mut request = self.sample(scheme, to);
         request.set_header("X-HubSpot-Signature-Version", version);
         let mut document = serde_json::from_slice(&request.body).unwrap();
@@ -344,7 +344,7 @@ impl World {
             request.set_header(name, value.as_str().unwrap());
         }
         if case == Case::Tampered && scheme.name == "google" {
-            let token = request.one("Authorization").unwrap().replace(".eyJ", ".eyK");
+            let token = request.single_header("Authorization").unwrap().replace(".eyJ", ".eyK");
             request.set_header("Authorization", &token);
         } else if case == Case::Tampered {
             request.body.push(b' ');

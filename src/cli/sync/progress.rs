@@ -173,7 +173,7 @@ mod tests {
             assert!(line.chars().count() <= width, "{width}: {line}");
         }
         assert_eq!(figures.line(60.0, 77), "salesforce@production/oppor… 12,345,678 records 205,761/s   99,999 left");
-        let early = ProgressCounts { name: "github/issues".to_owned(), ..Figures::default() };
+        let early = ProgressCounts { name: "github/issues".to_owned(), ..ProgressCounts::default() };
         assert_eq!(
             early.line(0.01, 77).trim_end(),
             "github/issues                        0 records                0 requests"

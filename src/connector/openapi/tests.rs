@@ -16,7 +16,7 @@ fn draft(text: &str, actions: &[&str]) -> ConnectorDraft {
 fn version_3_in_yaml_becomes_a_file_as_people_write_them() {
     let description = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap();
     let first_few = description.draft(None).unwrap();
-    insta::assert_snapshot!(first_few.file().unwrap(), @r#"
+    insta::assert_snapshot!(first_few.to_toml().unwrap(), @r#"
     id = "acme-pets"
     name = "Acme Pets"
     category = "generic"
@@ -91,7 +91,7 @@ fn version_3_in_yaml_becomes_a_file_as_people_write_them() {
 fn version_2_in_json_becomes_a_file_as_people_write_them() {
     let mut draft = draft(CARDS, &["Cards.Create", "Cards.Move"]);
     draft.docs = "https://cards.example/docs".to_owned();
-    insta::assert_snapshot!(draft.file().unwrap(), @r#"
+    insta::assert_snapshot!(draft.to_toml().unwrap(), @r#"
     id = "cards"
     name = "Cards"
     category = "generic"
@@ -164,12 +164,16 @@ fn version_2_in_json_becomes_a_file_as_people_write_them() {
 
 #[test]
 fn what_creates_something_is_offered_first() {
-    let offers = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap().offers();
+    let offers = OpenApiDescription::parse(PETS.as_bytes(), None).unwrap().summaries();
     let ids: Vec<&str> = offers.iter().map(|offer| offer.id.as_str()).collect();
     assert_eq!(ids, ["createPet", "uploadPhoto", "listPets", "photos/delete-all", "getMe"]);
     // A body that is a list is none that parameters make.
     assert!(
-        OpenApiDescription::parse(CARDS.as_bytes(), None).unwrap().offers().iter().all(|offer| offer.id != "Cards.Raw")
+        OpenApiDescription::parse(CARDS.as_bytes(), None)
+            .unwrap()
+            .summaries()
+            .iter()
+            .all(|offer| offer.id != "Cards.Raw")
     );
 }
 
@@ -250,12 +254,12 @@ proptest! {
               "get": {} } },
         });
         let description = OpenApiDescription::parse(text.to_string().as_bytes(), None).unwrap();
-        let ids: Vec<String> = description.offers().into_iter().map(|offer| offer.id).collect();
+        let ids: Vec<String> = description.summaries().into_iter().map(|offer| offer.id).collect();
         let mut draft = description.draft(Some(&ids)).unwrap();
         draft.id = "acme".to_owned();
         draft.docs = "https://acme.example".to_owned();
         draft.base = Some("https://acme.example/api".to_owned());
-        let file = draft.file();
+        let file = draft.to_toml();
         prop_assert!(file.is_ok(), "{}\n{:?}", file.unwrap_err(), draft);
         prop_assert!(parse(&file.unwrap()).is_ok());
     }

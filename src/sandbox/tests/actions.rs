@@ -85,7 +85,7 @@ struct ActionTestClient(TestEmulator, String);
 impl ActionTestClient {
     fn new() -> Self {
         let connector = connector(BOARDS);
-        let (_, auth) = connector.auth(Some("key")).unwrap();
+        let (_, auth) = connector.auth_method(Some("key")).unwrap();
         let token = sandbox_fields(&connector, auth, SEED)["token"].expose().clone();
         Self(TestEmulator::new(BOARDS, "key"), bearer(&token))
     }

@@ -24,7 +24,7 @@ impl SandboxStorage for MemoryStorage {
 
 fn started(storage: &Arc<MemoryStorage>) -> (RunningEmulator, String) {
     let slack = connector(SLACK);
-    let (_, auth) = slack.auth(Some("bot-token")).unwrap();
+    let (_, auth) = slack.auth_method(Some("bot-token")).unwrap();
     let token = sandbox_fields(&slack, auth, SEED)["token"].expose().clone();
     let vendor = VendorEmulator::new(&slack, Some("bot-token"), &BTreeMap::new(), SEED).unwrap();
     (EmulatorServer::start(vendor, Arc::clone(storage) as Arc<dyn SandboxStorage>, Clock::system()).unwrap(), token)

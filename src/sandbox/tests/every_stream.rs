@@ -29,7 +29,7 @@ fn walker(connector: &Connector, auth: &str, name: &str) -> Option<TestPager> {
     let Some(parent) = parent else { return Some(TestPager::new(bench(connector, auth), name, &[])) };
     let mut above = walker(connector, auth, &parent.stream)?;
     let wish = first_wish(&above);
-    let records = above.walk(&wish).records;
+    let records = above.read_all(&wish).records;
     let fits = |record: &&Value| {
         parent.when.iter().all(|(at, values)| {
             values.iter().any(|value| at.find(record).is_some_and(|there| value == "*" || value == there))
@@ -99,7 +99,7 @@ fn every_stream_lists_each_record_once() {
                 }
                 let Some(mut walker) = walker(&connector, auth, name) else { continue };
                 let wish = first_wish(&walker);
-                let walked = walker.walk(&wish);
+                let walked = walker.read_all(&wish);
                 let keys = walker.keys(&walked.records);
                 assert!(!keys.is_empty() || !stream.parents.is_empty(), "{}/{name} has no records", connector.id);
                 for record in &walked.records {
@@ -146,7 +146,7 @@ fn what_is_new_is_told_and_little_else() {
                 _ => None,
             };
             let wish = first_wish(&walker);
-            let mut walked = walker.walk(&wish);
+            let mut walked = walker.read_all(&wish);
             let mut store: BTreeMap<String, Value> = BTreeMap::new();
             store.extend(walked.records.iter().map(|record| (walker.key(record), record.clone())));
             let before = store.clone();
@@ -160,7 +160,7 @@ fn what_is_new_is_told_and_little_else() {
             if stream.incremental.as_ref().is_some_and(|incremental| incremental.window_secs.is_some()) {
                 wish.until = Some(written(&walker, now));
             }
-            let news = walker.walk(&wish);
+            let news = walker.read_all(&wish);
             let half = before.len().max(30) / 2 + 10;
             assert!(news.records.len() <= half, "{label}: {} of {} are new", news.records.len(), before.len());
             for record in &news.records {
@@ -175,7 +175,7 @@ fn what_is_new_is_told_and_little_else() {
                 };
             }
             store.retain(|key, _| !news.gone.contains(key));
-            let all = walker.walk(&first_wish(&walker));
+            let all = walker.read_all(&first_wish(&walker));
             let whole: BTreeMap<String, Value> =
                 all.records.iter().map(|record| (walker.key(record), record.clone())).collect();
             // The window of the first request has moved on by a day: what fell out of it is no matter.
@@ -209,7 +209,7 @@ fn details_are_whole() {
             }
             let Some(mut walker) = walker(&connector, auth, name) else { continue };
             let wish = first_wish(&walker);
-            let records = walker.walk(&wish).records;
+            let records = walker.read_all(&wish).records;
             for record in [records.first().unwrap(), records.last().unwrap()] {
                 let whole = walker.detail(record);
                 assert_eq!(walker.key(&whole), walker.key(record), "{}/{name}", connector.id);

@@ -115,7 +115,7 @@ fn slow_and_malformed_answers() {
 #[test]
 fn keys_meet_trouble_too() {
     let slack = connector(SLACK);
-    let (_, auth) = slack.auth(Some("bot-token")).unwrap();
+    let (_, auth) = slack.auth_method(Some("bot-token")).unwrap();
     let header = bearer(sandbox_fields(&slack, auth, SEED)["token"].expose());
     let mut bench = TestEmulator::new(SLACK, "bot-token");
     bench.state.add_fault(fault(FaultKind::RevokedGrant, None, Some(1)));
@@ -128,12 +128,12 @@ fn keys_meet_trouble_too() {
 #[test]
 fn names_are_read_back() {
     for kind in FaultKind::ALL {
-        assert_eq!(kind.name().parse(), Ok(kind));
-        assert_eq!(serde_json::to_value(kind).unwrap(), json!(kind.name()));
+        assert_eq!(kind.as_str().parse(), Ok(kind));
+        assert_eq!(serde_json::to_value(kind).unwrap(), json!(kind.as_str()));
     }
     for endpoint in EmulatedEndpoint::ALL {
-        assert_eq!(endpoint.name().parse(), Ok(endpoint));
-        assert_eq!(serde_json::to_value(endpoint).unwrap(), json!(endpoint.name()));
+        assert_eq!(endpoint.as_str().parse(), Ok(endpoint));
+        assert_eq!(serde_json::to_value(endpoint).unwrap(), json!(endpoint.as_str()));
     }
     assert!("any".parse::<EmulatedEndpoint>().is_err());
 }

@@ -176,7 +176,7 @@ fn a_users_token_comes_with_its_scopes() {
 #[test]
 fn a_pasted_bot_token_is_the_one_of_the_seed() {
     let slack = connector(SLACK);
-    let (_, auth) = slack.auth(Some("bot-token")).unwrap();
+    let (_, auth) = slack.auth_method(Some("bot-token")).unwrap();
     let token = sandbox_fields(&slack, auth, SEED)["token"].expose().clone();
     assert!(token.starts_with("xoxb-sandbox-"));
     let mut bench = TestEmulator::new(SLACK, "bot-token");
@@ -294,7 +294,7 @@ keep = { instance_url = "/instance" }
 path = "{instance_url}/services/me"
 "#;
     let any = connector(ANY);
-    let params = sandbox_params(&any, any.auth(None).unwrap().1);
+    let params = sandbox_params(&any, any.auth_method(None).unwrap().1);
     let expected = [
         ("authorize_url", "https://sandbox.invalid/authorize"),
         ("region", "eu"),
@@ -326,7 +326,7 @@ path = "{instance_url}/services/me"
 #[test]
 fn keys_of_two_fields_and_keys_in_the_path() {
     let projects = connector(PROJECTS);
-    let (_, auth) = projects.auth(Some("key")).unwrap();
+    let (_, auth) = projects.auth_method(Some("key")).unwrap();
     assert_eq!(sandbox_params(&projects, auth), BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]));
     let fields = sandbox_fields(&projects, auth, SEED);
     assert_eq!(fields["email"].expose(), "sandbox@example.com");
@@ -337,7 +337,7 @@ fn keys_of_two_fields_and_keys_in_the_path() {
     assert_eq!(bench.get("/rest/myself", &[("authorization", &basic("x"))]).status, 401);
 
     let bots = connector(BOTS);
-    let (_, auth) = bots.auth(None).unwrap();
+    let (_, auth) = bots.auth_method(None).unwrap();
     let token = sandbox_fields(&bots, auth, SEED)["token"].expose().clone();
     assert!(token.contains(':'));
     let mut bench = TestEmulator::new(BOTS, "bot");
@@ -350,7 +350,7 @@ fn keys_of_two_fields_and_keys_in_the_path() {
 #[test]
 fn any_openid_server_by_discovery() {
     let oidc = connector(OIDC);
-    let (_, auth) = oidc.auth(None).unwrap();
+    let (_, auth) = oidc.auth_method(None).unwrap();
     let params = sandbox_params(&oidc, auth);
     assert_eq!(params["issuer"], "https://sandbox.invalid");
     let mut bench = TestEmulator::new(OIDC, "oauth");

@@ -18,7 +18,10 @@ fn fault_037_html_in_any_parameter_is_inert() {
         let reply = bench.get(&format!("/oauth/v2/authorize?{}", encoded(&pairs)), &[]);
         assert!(!reply.body.contains("<script") && !reply.body.contains("<img"), "{hostile}: {}", reply.body);
         assert!(reply.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])), "{hostile}");
-        assert!(!reply.content_policy.contains("script-src") && reply.content_policy.contains("default-src 'none'"));
+        assert!(
+            !reply.content_security_policy.contains("script-src")
+                && reply.content_security_policy.contains("default-src 'none'")
+        );
     }
     let mut bench = TestEmulator::new(CODE_HOST, "oauth");
     let reply = bench.get(&format!("/sandbox/device?{}", encoded(&[("user_code", SCRIPT)])), &[]);
@@ -32,7 +35,11 @@ fn a_connectors_own_words_are_escaped() {
     let reply = bench.get(&format!("/authorize?{}", encoded(&pairs)), &[]);
     assert!(reply.body.contains("Read &lt;all&gt; &quot;projects&quot;"), "{}", reply.body);
     assert!(reply.body.contains("Projects &amp; Co"));
-    assert!(reply.content_policy.contains("form-action 'self' http://localhost:8910"), "{}", reply.content_policy);
+    assert!(
+        reply.content_security_policy.contains("form-action 'self' http://localhost:8910"),
+        "{}",
+        reply.content_security_policy
+    );
 }
 
 #[test]
@@ -116,15 +123,15 @@ fn a_changed_token_is_no_token() {
         redirect: None,
         challenge: None,
     };
-    let token = bench.vendor.signer.seal(&claims);
-    assert_eq!(bench.vendor.signer.open(claims.kind, &token), Some(claims.clone()));
-    assert_eq!(bench.vendor.signer.open(crate::sandbox::token::TokenKind::Refresh, &token), None);
+    let token = bench.vendor.signer.sign(&claims);
+    assert_eq!(bench.vendor.signer.verify(claims.kind, &token), Some(claims.clone()));
+    assert_eq!(bench.vendor.signer.verify(crate::sandbox::token::TokenKind::Refresh, &token), None);
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[at] ^= 1;
         let changed = String::from_utf8(bytes).unwrap();
-        assert_eq!(bench.vendor.signer.open(claims.kind, &changed), None, "{at}");
-        assert_eq!(bench.vendor.signer.open(claims.kind, &token[..at]), None, "{at}");
+        assert_eq!(bench.vendor.signer.verify(claims.kind, &changed), None, "{at}");
+        assert_eq!(bench.vendor.signer.verify(claims.kind, &token[..at]), None, "{at}");
     }
 }
 

@@ -58,7 +58,7 @@ impl TestEmulator {
         let now = Timestamp::from_second(self.now).unwrap();
         // Through JSON and back, as between two commands.
         let mut state: SandboxState = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
-        let reply = self.vendor.answer(&request, &mut state, &mut self.life, now);
+        let reply = self.vendor.handle(&request, &mut state, &mut self.life, now);
         self.state = state;
         reply
     }

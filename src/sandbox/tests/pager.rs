@@ -69,7 +69,7 @@ impl TestPager {
             .chain(auth.base.iter())
             .flat_map(Template::placeholders)
         {
-            values.set(name, &SandboxAccount::Primary.kept(&connector, &auth, name));
+            values.set(name, &SandboxAccount::Primary.metadata_value(&connector, &auth, name));
         }
         values.extend(&bench.vendor.params);
         for (name, value) in sandbox_fields(&connector, &auth, SEED) {
@@ -91,7 +91,7 @@ impl TestPager {
             challenge: None,
         };
         let own = auth.token_field().and_then(|field| values.get(field).map(str::to_owned));
-        let token = own.unwrap_or_else(|| bench.vendor.signer.seal(&claims));
+        let token = own.unwrap_or_else(|| bench.vendor.signer.sign(&claims));
         values.set("access_token", &token).set("client_id", "c");
         let stream = connector.streams[name].clone();
         for (name, param) in &stream.params {
@@ -255,7 +255,7 @@ impl TestPager {
 
     pub(super) fn page(&mut self, wish: &ListQuery, turn: Option<&PageToken>) -> (SandboxResponse, Url) {
         let (url, document) = self.request(wish, turn);
-        let method = if matches!(turn, Some(PageToken::Url(_))) { "GET" } else { self.stream.method.name() };
+        let method = if matches!(turn, Some(PageToken::Url(_))) { "GET" } else { self.stream.method.as_str() };
         (self.send(method, &url, document.as_ref()), url)
     }
 
@@ -296,7 +296,15 @@ impl TestPager {
             let link = reply.headers.iter().find(|(name, _)| name == "link").map(|(_, value)| value.as_str());
             let find = |at: &Pointer| at.find(&document).cloned();
             let seen = walked.pages.iter().sum();
-            let listed = PageContext { url: &url, turn: turn.as_ref(), link, find: &find, count, seen, id };
+            let listed = PageContext {
+                url: &url,
+                page_token: turn.as_ref(),
+                link_header: link,
+                find: &find,
+                count,
+                total_seen: seen,
+                id,
+            };
             match next_page(pages.as_ref(), &listed).unwrap() {
                 Some(next) => {
                     assert_ne!(Some(&next), turn.as_ref(), "{} goes round at {url}", self.name);

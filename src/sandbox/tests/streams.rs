@@ -65,7 +65,7 @@ fn every_way_of_parting_lists_gives_each_record_once() {
     ] {
         let sample = r#"sample = '{"id": "{n}"}'"#;
         let mut walker = things(&format!("pages = {{ {rules} }}\n{sample}"));
-        let walked = walker.walk(&ListQuery::default());
+        let walked = walker.read_all(&ListQuery::default());
         assert_eq!(walked.pages, pages, "{rules}");
         assert_eq!(walker.keys(&walked.records).len(), pages.iter().sum::<usize>(), "{rules}");
     }
@@ -78,14 +78,14 @@ fn a_cursor_of_a_body_and_an_offset_in_a_query_language() {
 body = { filter = { kind = "thing" }, page_size = 50 }
 pages = { kind = "cursor", next = "/next", param = "start", in_body = true, more = "/more", size_param = "page_size" }"#,
     );
-    let walked = posted.walk(&ListQuery::default());
+    let walked = posted.read_all(&ListQuery::default());
     assert_eq!(walked.pages, [50, 50, 50, 50, 50]);
     assert_eq!(posted.keys(&walked.records).len(), 250);
     let mut asked = things(
         r#"query = { q = "SELECT * FROM Thing STARTPOSITION {offset} MAXRESULTS {size}" }
 pages = { kind = "offset", first = 1, size = 100, records = "/QueryResponse/Thing" }"#,
     );
-    let walked = asked.walk(&ListQuery::default());
+    let walked = asked.read_all(&ListQuery::default());
     assert_eq!(walked.pages, [100, 100, 50, 0]);
     assert_eq!(asked.keys(&walked.records).len(), 250);
 }
@@ -109,7 +109,7 @@ key = ["/id"]
 sample = '{"id": "source-{n}"}'
 "#;
     for (name, id) in [("pages", "page-1"), ("sources", "source-1")] {
-        assert_eq!(walker(text, name).walk(&ListQuery::default()).records[0]["id"], id);
+        assert_eq!(walker(text, name).read_all(&ListQuery::default()).records[0]["id"], id);
     }
     let mut other = walker(text, "pages");
     let (url, _) = other.request(&ListQuery::default(), None);
@@ -132,18 +132,18 @@ fn time_is_asked_for_in_every_format_and_its_end_is_included() {
             "incremental = {{ at = \"/at\", format = \"{format}\", query = {{ from = \"{{since}}\" }} }}\n\
              query = {{ sort = \"at asc\" }}\nsample = '{{\"id\": \"{{n}}\", \"at\": \"{sample}\"}}'"
         ));
-        let all = walker.walk(&ListQuery::default()).records;
+        let all = walker.read_all(&ListQuery::default()).records;
         let text = |record: &Value| record["at"].as_str().map_or_else(|| record["at"].to_string(), str::to_owned);
         let moments: Vec<String> = all.iter().map(text).collect();
         // Records of one moment lie over the edge of pages of ten.
         assert_eq!(moments[9], moments[10], "{format}");
         let since = &moments[20];
-        let newer = walker.walk(&ListQuery::since(since)).records;
+        let newer = walker.read_all(&ListQuery::since(since)).records;
         let first = moments.iter().position(|moment| moment == since).unwrap();
         assert!(first < 20 && text(&newer[0]) == *since, "{format}: from {since} on");
         assert_eq!(newer.len(), all.len() - first, "{format}");
         advance(&mut walker, 3);
-        let newest = walker.walk(&ListQuery::since(moments.last().unwrap())).records;
+        let newest = walker.read_all(&ListQuery::since(moments.last().unwrap())).records;
         let same = moments.iter().filter(|moment| Some(*moment) == moments.last()).count();
         assert!((4..=same + 6).contains(&newest.len()), "{format}: {} are new", newest.len());
     }
@@ -156,14 +156,14 @@ fn what_is_gone_is_marked_where_the_file_says_how() {
 deleted = { "/archived" = [true] }
 sample = '{"id": "{n}", "at": "{now_date}", "archived": false}'"#,
     );
-    let all = walker.walk(&ListQuery::default()).records;
+    let all = walker.read_all(&ListQuery::default()).records;
     assert!(all.iter().all(|record| record["archived"] == false));
     advance(&mut walker, 3);
     let now = Timestamp::from_second(walker.bench.now).unwrap().to_string();
-    let news = walker.walk(&ListQuery::since(&now)).records;
+    let news = walker.read_all(&ListQuery::since(&now)).records;
     assert_eq!(news.iter().filter(|record| record["archived"] == true).count(), 1);
     assert_eq!(news.len(), 7, "three are new, three changed and one is gone");
-    assert_eq!(walker.walk(&ListQuery::default()).records.len(), all.len() + 2);
+    assert_eq!(walker.read_all(&ListQuery::default()).records.len(), all.len() + 2);
 }
 
 #[test]
@@ -175,12 +175,12 @@ token = { at = "/token", query = { since = "{token}" }, expired = [410] }
 deleted = { "/status" = ["cancelled"] }
 sample = '{"id": "{n}", "status": "open"}'"#,
     );
-    let token = walker.walk(&ListQuery::default()).token.unwrap();
-    assert!(walker.walk(&ListQuery::token(&token)).records.is_empty());
+    let token = walker.read_all(&ListQuery::default()).token.unwrap();
+    assert!(walker.read_all(&ListQuery::token(&token)).records.is_empty());
     advance(&mut walker, 6);
-    let news = walker.walk(&ListQuery::token(&token));
+    let news = walker.read_all(&ListQuery::token(&token));
     assert_eq!(news.records.iter().filter(|record| record["status"] == "cancelled").count(), 2);
-    assert!(walker.walk(&ListQuery::token(&news.token.unwrap())).records.is_empty());
+    assert!(walker.read_all(&ListQuery::token(&news.token.unwrap())).records.is_empty());
     assert_eq!(walker.page(&ListQuery::token("stale"), None).0.status, 410);
     let (mut url, _) = walker.request(&ListQuery::token(&token), None);
     url.set_query(Some(&format!("since={token}")));
@@ -188,7 +188,7 @@ sample = '{"id": "{n}", "status": "open"}'"#,
     // Forgotten state knows no changes.
     walker.bench.state = crate::sandbox::SandboxState::default();
     advance(&mut walker, 1);
-    assert_eq!(walker.walk(&ListQuery::token(&token)).records.len(), 2);
+    assert_eq!(walker.read_all(&ListQuery::token(&token)).records.len(), 2);
 }
 
 #[test]
@@ -205,12 +205,12 @@ records = ["/changes/*/thing"]
 gone = { at = ["/changes/*"], when = { "/removed" = [true] }, key = ["/thingId"] }"#,
     );
     let token = feed.first_token();
-    let all = feed.walk(&ListQuery::default());
+    let all = feed.read_all(&ListQuery::default());
     assert_eq!((all.records.len(), all.token), (250, None));
     advance(&mut feed, 60);
-    let news = feed.walk(&ListQuery::token(&token));
+    let news = feed.read_all(&ListQuery::token(&token));
     assert!(news.pages.len() > 1 && news.gone.len() >= 15, "{:?} {}", news.pages, news.gone.len());
-    let after = feed.walk(&ListQuery::default()).records;
+    let after = feed.read_all(&ListQuery::default()).records;
     let mut store = feed.keys(&all.records);
     store.extend(feed.keys(&news.records));
     store.retain(|key| !news.gone.contains(key));
@@ -220,10 +220,10 @@ gone = { at = ["/changes/*"], when = { "/removed" = [true] }, key = ["/thingId"]
 query = { from = "2026-01-01" }
 token = { at = "/delta", url = true, expired = [410] }"#,
     );
-    let token = delta.walk(&ListQuery::default()).token.unwrap();
+    let token = delta.read_all(&ListQuery::default()).token.unwrap();
     assert!(token.starts_with("https://api.things.example/v1/things?from=2026-01-01&deltatoken="), "{token}");
     advance(&mut delta, 2);
-    assert_eq!(delta.walk(&ListQuery::token(&token)).records.len(), 4);
+    assert_eq!(delta.read_all(&ListQuery::token(&token)).records.len(), 4);
 }
 
 #[test]
@@ -246,7 +246,7 @@ sample = '{"id": "{uuid}", "board_id": "{board}", "title": "Card {n}"}'
     let mut keys = std::collections::BTreeSet::new();
     for board in ["1", "2"] {
         let mut cards = TestPager::new(bench(), "cards", &[("board", board)]);
-        let records = cards.walk(&ListQuery::default()).records;
+        let records = cards.read_all(&ListQuery::default()).records;
         assert!(records[0].get("title").is_none(), "the list tells ids alone");
         keys.extend(cards.keys(&records));
         let whole = cards.detail(&records[3]);
@@ -262,9 +262,9 @@ fn what_was_acknowledged_is_forgotten() {
 pages = { kind = "max_record", param = "offset", id = "/id", plus = 1, acknowledges = true, size_param = "limit", size = 100 }
 sample = '{"id": "{n}"}'"#,
     );
-    assert_eq!(walker.walk(&ListQuery::default()).records.len(), 250);
+    assert_eq!(walker.read_all(&ListQuery::default()).records.len(), 250);
     assert!(
-        walker.walk(&ListQuery::default()).records.is_empty(),
+        walker.read_all(&ListQuery::default()).records.is_empty(),
         "asking for the empty page acknowledged the last one"
     );
 }
@@ -299,6 +299,6 @@ fn faults_of_lists() {
 fn the_number_of_records_can_be_said() {
     let mut walker = things("pages = { kind = \"link_header\", size_param = \"limit\", size = 100 }");
     walker.state().set_records("t", 1234);
-    let walked = walker.walk(&ListQuery::default());
+    let walked = walker.read_all(&ListQuery::default());
     assert_eq!((walked.pages.len(), walker.keys(&walked.records).len()), (13, 1234));
 }

@@ -136,34 +136,34 @@ mod tests {
     use super::*;
     use crate::clock::{self, Timestamp};
     use crate::store::{
-        AttemptResult, ConflictResolution, Delivery, EventId, EventInsertResult, EventStatus, EventVerification,
+        AttemptResult, ConflictResolution, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery,
         LostWritesPolicy, NewEvent, PruneRequest, Store, StoreKey,
     };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn delivery(connection: ConnectionId, id: u64) -> Delivery {
+    fn delivery(connection: ConnectionId, id: u64) -> InboundDelivery {
         let event = NewEvent {
             delivery_id: format!("evt_{id}"),
-            named: true,
+            has_delivery_id: true,
             digest: Some([7; 32]),
-            signed: None,
+            signed_digest: None,
             kind: "push".to_owned(),
             account: None,
             resource: None,
             actor: None,
             occurred_at: None,
-            item: None,
+            batch_item: None,
         };
-        Delivery {
+        InboundDelivery {
             connection,
             received_at: NOW,
             headers: vec![("a".to_owned(), "b".to_owned())],
             query: String::new(),
             body: b"{}".to_vec(),
             events: vec![event],
-            proof: EventVerification::Verified,
-            handled: false,
+            verification: EventVerification::Verified,
+            needs_handling: false,
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         for round in 0..3000 {
             let [store, low, high] = clock::random::<3>();
             let (store, id) = (usize::from(store % 3), u64::from(u16::from_be_bytes([high, low]) % 700));
-            let taken = stores[store].events().take(&[delivery(connection, id)]).unwrap()[0][0];
+            let taken = stores[store].events().insert(&[delivery(connection, id)]).unwrap()[0][0];
             match known.get(&id) {
                 Some(event) => assert_eq!(taken, EventInsertResult::Duplicate(*event), "round {round}, event {id}"),
                 None => assert_eq!(taken, EventInsertResult::New(taken.id()), "round {round}, event {id}"),
@@ -218,9 +218,9 @@ mod tests {
         assert!(keys > 0 && keys <= events && events as usize == known.len(), "{keys} keys, {events} events");
     }
 
-    fn signed(connection: ConnectionId, id: u64, signed: u8, body: u8) -> Delivery {
+    fn signed(connection: ConnectionId, id: u64, signed: u8, body: u8) -> InboundDelivery {
         let mut delivery = delivery(connection, id);
-        delivery.events[0].signed = Some([signed; 32]);
+        delivery.events[0].signed_digest = Some([signed; 32]);
         delivery.events[0].digest = Some([body; 32]);
         delivery
     }
@@ -229,7 +229,7 @@ mod tests {
     fn the_same_signed_bytes_are_one_event_under_any_id() {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 2, 8);
-        let take = |store: usize, delivery: Delivery| stores[store].events().take(&[delivery]).unwrap()[0][0];
+        let take = |store: usize, delivery: InboundDelivery| stores[store].events().insert(&[delivery]).unwrap()[0][0];
         let first = take(0, signed(connection, 1, 1, 1));
         assert_eq!(first, EventInsertResult::New(first.id()));
         for id in 2..40 {
@@ -256,25 +256,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        let asking = |id: u64, body: u8| Delivery {
-            proof: EventVerification::Unconfirmed,
+        let asking = |id: u64, body: u8| InboundDelivery {
+            verification: EventVerification::Unconfirmed,
             ..signed(connection, id, body, body)
         };
-        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let take = |delivery: InboundDelivery| events.insert(&[delivery]).unwrap()[0][0];
         let forged = take(asking(1, 1));
-        assert_eq!(events.unproved(connection, 10).unwrap(), [forged.id()]);
+        assert_eq!(events.unconfirmed(connection, 10).unwrap(), [forged.id()]);
         assert_eq!(take(asking(1, 2)), EventInsertResult::Unconfirmed(forged.id()), "to be sent again");
-        events.prove(forged.id(), EventVerification::Rejected, Some("no")).unwrap();
+        events.set_verification(forged.id(), EventVerification::Rejected, Some("no")).unwrap();
         let genuine = take(asking(1, 2));
         assert_eq!(genuine, EventInsertResult::New(genuine.id()));
-        events.prove(genuine.id(), EventVerification::Verified, None).unwrap();
+        events.set_verification(genuine.id(), EventVerification::Verified, None).unwrap();
         assert_eq!(take(asking(1, 2)), EventInsertResult::Duplicate(genuine.id()));
         assert_eq!(
             take(asking(1, 1)),
             EventInsertResult::Duplicate(forged.id()),
             "what was refused is asked about no more"
         );
-        let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.proof.as_str()));
+        let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.verification.as_str()));
         assert_eq!(status(forged.id()), Some(("dead", "refused")));
     }
 
@@ -283,29 +283,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        let first = events.take(&[signed(connection, 1, 1, 1)]).unwrap()[0][0].id();
-        let take =
-            |body: u8| events.take(&[Delivery { body: vec![body], ..signed(connection, 1, 1, body) }]).unwrap()[0][0];
+        let first = events.insert(&[signed(connection, 1, 1, 1)]).unwrap()[0][0].id();
+        let take = |body: u8| {
+            events.insert(&[InboundDelivery { body: vec![body], ..signed(connection, 1, 1, body) }]).unwrap()[0][0]
+        };
         for body in [2, 2, 3, 4, 5, 6, 7, 8, 9, 3] {
             assert_eq!(take(body), EventInsertResult::Conflict(first));
         }
         assert_eq!(take(10), EventInsertResult::TooManyConflicts(first), "it is to be sent again");
         assert_eq!(events.conflicts(first).unwrap().len(), 8);
         assert_eq!(
-            events.resolve(first, ConflictResolution::KeepNumber(9), NOW).unwrap(),
+            events.resolve_conflict(first, ConflictResolution::KeepNumber(9), NOW).unwrap(),
             None,
             "there is no such body"
         );
-        let made = events.resolve(first, ConflictResolution::KeepNumber(2), NOW).unwrap().unwrap();
-        assert_eq!(events.kept(made[0]).unwrap().unwrap().body, [3]);
+        let made = events.resolve_conflict(first, ConflictResolution::KeepNumber(2), NOW).unwrap().unwrap();
+        assert_eq!(events.raw_request(made[0]).unwrap().unwrap().body, [3]);
         assert_eq!(events.get(first).unwrap().unwrap().status, EventStatus::Processed, "it is not handled any more");
         assert_eq!(take(3), EventInsertResult::Duplicate(made[0]), "each body is known");
         assert_eq!(take(1), EventInsertResult::Duplicate(first));
         assert_eq!(take(11), EventInsertResult::Conflict(first));
-        let made = events.resolve(first, ConflictResolution::KeepAll, NOW).unwrap().unwrap();
+        let made = events.resolve_conflict(first, ConflictResolution::KeepAll, NOW).unwrap().unwrap();
         assert_eq!((made.len(), take(11)), (1, EventInsertResult::Duplicate(made[0])));
         take(12);
-        assert_eq!(events.resolve(first, ConflictResolution::KeepFirst, NOW).unwrap(), Some(Vec::new()));
+        assert_eq!(events.resolve_conflict(first, ConflictResolution::KeepFirst, NOW).unwrap(), Some(Vec::new()));
         assert!(events.conflicts(first).unwrap().is_empty());
     }
 
@@ -316,10 +317,10 @@ mod tests {
         let events = stores[0].events();
         let unnamed = |id: u64| {
             let mut delivery = signed(connection, id, 1, 1);
-            delivery.events[0].named = false;
+            delivery.events[0].has_delivery_id = false;
             delivery
         };
-        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let take = |delivery: InboundDelivery| events.insert(&[delivery]).unwrap()[0][0];
         let (first, second) = (take(unnamed(1)), take(unnamed(2)));
         assert_eq!((first, second), (EventInsertResult::New(first.id()), EventInsertResult::New(second.id())));
         assert!(
@@ -329,7 +330,7 @@ mod tests {
         // One that named its delivery is known, also without that.
         let named = take(signed(connection, 4, 2, 1));
         let mut stripped = unnamed(5);
-        stripped.events[0].signed = Some([2; 32]);
+        stripped.events[0].signed_digest = Some([2; 32]);
         assert_eq!(take(stripped), EventInsertResult::Duplicate(named.id()));
     }
 
@@ -338,16 +339,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        let sent = || Delivery { handled: true, ..signed(connection, 1, 1, 1) };
-        let take = |delivery: Delivery| events.take(&[delivery]).unwrap()[0][0];
+        let sent = || InboundDelivery { needs_handling: true, ..signed(connection, 1, 1, 1) };
+        let take = |delivery: InboundDelivery| events.insert(&[delivery]).unwrap()[0][0];
         let id = take(sent()).id();
         assert_eq!(take(sent()), EventInsertResult::Duplicate(id), "it still waits");
         let error = Some("no".to_owned());
-        events.record(&[AttemptResult { id, status: EventStatus::Dead, due_at: None, error, done: 1 }]).unwrap();
-        assert_eq!(take(Delivery { handled: false, ..sent() }), EventInsertResult::Duplicate(id), "nobody handles it");
+        events
+            .record_attempts(&[AttemptResult {
+                id,
+                status: EventStatus::Dead,
+                due_at: None,
+                error,
+                completed_handlers: 1,
+            }])
+            .unwrap();
+        assert_eq!(
+            take(InboundDelivery { needs_handling: false, ..sent() }),
+            EventInsertResult::Duplicate(id),
+            "nobody handles it"
+        );
         assert_eq!(take(sent()), EventInsertResult::Requeued(id));
-        let waiting = events.waiting(connection, 10).unwrap();
-        assert_eq!((waiting[0].attempts, waiting[0].done), (0, 1), "what was done is not done again");
+        let waiting = events.queued(connection, 10).unwrap();
+        assert_eq!((waiting[0].attempts, waiting[0].completed_handlers), (0, 1), "what was done is not done again");
     }
 
     #[test]
@@ -356,9 +369,9 @@ mod tests {
         let (stores, connection) = opened(&folder, 1, 16);
         let events = stores[0].events();
         let nobody = delivery(ConnectionId(99), 2);
-        assert!(events.take(&[delivery(connection, 1), nobody]).is_err());
+        assert!(events.insert(&[delivery(connection, 1), nobody]).is_err());
         let together =
-            events.take(&[delivery(connection, 1), delivery(connection, 2), delivery(connection, 1)]).unwrap();
+            events.insert(&[delivery(connection, 1), delivery(connection, 2), delivery(connection, 1)]).unwrap();
         let ids: Vec<EventId> = together.iter().map(|taken| taken[0].id()).collect();
         assert_eq!(
             together.concat(),
@@ -372,11 +385,12 @@ mod tests {
         let (stores, connection) = opened(&folder, 1, 2);
         let events = stores[0].events();
         let all = || [delivery(connection, 1), delivery(connection, 2), delivery(connection, 3)];
-        events.take(&all()).unwrap();
+        events.insert(&all()).unwrap();
         let before = Timestamp::from_second(1).unwrap();
-        let pruned = events.prune(&PruneRequest { connection, before, keeps_ids: false, dead: false }, 10).unwrap();
+        let pruned =
+            events.prune(&PruneRequest { connection, before, keeps_ids: false, include_dead: false }, 10).unwrap();
         let left = |sql: &str| stores[0].read(|sqlite| Ok(sqlite.query_row(sql, [], |row| row.get::<_, u32>(0))?));
         assert_eq!((pruned, left("SELECT count(*) FROM event_keys").unwrap()), (3, 0));
-        assert!(events.take(&all()).unwrap().concat().iter().all(|taken| matches!(taken, EventInsertResult::New(_))));
+        assert!(events.insert(&all()).unwrap().concat().iter().all(|taken| matches!(taken, EventInsertResult::New(_))));
     }
 }

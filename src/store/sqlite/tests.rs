@@ -58,9 +58,9 @@ fn new_connection(text: &str) -> NewConnection {
         auth: "oauth2".to_owned(),
         origin: Some(Url::parse("http://127.0.0.1:9/x").unwrap()),
         params: BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]),
-        kept: BTreeMap::new(),
+        metadata: BTreeMap::new(),
         account: Some(Account { id: "T024".to_owned(), name: None }),
-        scopes_asked: vec!["chat:write".to_owned()],
+        scopes_requested: vec!["chat:write".to_owned()],
         scopes_granted: None,
         connected_at: at(10),
     }
@@ -75,7 +75,7 @@ fn grant(token: &str) -> Grant {
         issued_at: at(10),
         expires_at: Some(at(3610)),
         refresh_expires_at: Some(at(90_000)),
-        renewal: RefreshMethod::RefreshToken,
+        refresh_method: RefreshMethod::RefreshToken,
     }
 }
 
@@ -97,9 +97,9 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
         Expiry {
             issued_at: Some(at(10)),
             expires_at: Some(at(3610)),
-            refreshable: true,
+            is_refreshable: true,
             refresh_expires_at: Some(at(90_000)),
-            presented_at: None
+            refresh_started_at: None
         }
     );
     let stored = stored.unwrap();
@@ -108,8 +108,8 @@ fn a_connection_and_its_grant_come_back_as_they_were() {
     assert_eq!(found.refresh_token.as_ref().unwrap().expose(), "refresh \"quoted\"\n");
     assert_eq!(found.fields["user_token"].expose(), "xoxp");
     assert_eq!(found.client.as_ref().unwrap().secret.as_ref().unwrap().expose(), "shh");
-    assert_eq!((found.refresh_expires_at, found.renewal), (Some(at(90_000)), RefreshMethod::RefreshToken));
-    assert_eq!((stored.generation, stored.restored, stored.place), (1, false, SecretStorage::Store));
+    assert_eq!((found.refresh_expires_at, found.refresh_method), (Some(at(90_000)), RefreshMethod::RefreshToken));
+    assert_eq!((stored.generation, stored.is_from_backup, stored.storage), (1, false, SecretStorage::Store));
     let shown = format!("{stored:?}{connection:?}", connection = store.connections().list().unwrap());
     assert!(!["xoxb", "xoxp", "shh", "quoted"].iter().any(|secret| shown.contains(secret)), "{shown}");
     assert!(store.connections().find(&name("slack")).unwrap().is_none());
@@ -159,21 +159,27 @@ fn reconnecting_keeps_the_id_and_forgets_the_errors() {
     let first = store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap();
     store.connections().record_check(first.id, at(20), CheckRecord::Failing("HTTP 500")).unwrap();
     store.connections().record_failure(first.id, "timeout").unwrap();
-    store.connections().set_standing(first.id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
+    store.connections().set_grant_status(first.id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
     let failed = store.connections().find(&first.name).unwrap().unwrap();
     assert_eq!((failed.error_count, failed.last_error.as_deref()), (2, Some("timeout")));
-    assert_eq!((failed.standing, failed.reason.as_deref()), (GrantStatus::NeedsReauth, Some("invalid_grant")));
-    assert_eq!(failed.last_check, Some(Check { at: at(20), healthy: false }));
+    assert_eq!(
+        (failed.grant_status, failed.status_reason.as_deref()),
+        (GrantStatus::NeedsReauth, Some("invalid_grant"))
+    );
+    assert_eq!(failed.last_check, Some(Check { at: at(20), passed: false }));
 
     let again = store.connections().connect(&new_connection("slack"), &grant("two"), SecretStorage::Store).unwrap();
-    assert_eq!((again.id, again.error_count, again.standing, again.reason), (first.id, 0, GrantStatus::Active, None));
+    assert_eq!(
+        (again.id, again.error_count, again.grant_status, again.status_reason),
+        (first.id, 0, GrantStatus::Active, None)
+    );
     assert_eq!(store.grants().get(first.id).unwrap().unwrap().generation, 2);
 
     store.connections().record_failure(first.id, "x").unwrap();
     store.connections().record_check(first.id, at(30), CheckRecord::Healthy).unwrap();
     let scopes = ["a".to_owned()];
     let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
-    store.connections().record_facts(first.id, Some(&account), Some(&scopes), None).unwrap();
+    store.connections().update_metadata(first.id, Some(&account), Some(&scopes), None).unwrap();
     let healthy = store.connections().find(&first.name).unwrap().unwrap();
     assert_eq!((healthy.error_count, healthy.last_error), (0, None));
     assert_eq!((healthy.account, healthy.scopes_granted), (Some(account), Some(scopes.to_vec())));
@@ -184,7 +190,8 @@ fn a_change_is_seen_by_the_write_that_made_it_and_by_no_other() {
     let fixture = Fixture::new();
     let (ours, theirs) = (fixture.open(), fixture.open());
     let id = ours.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
-    let told = |store: &Store| store.take_changes().into_iter().map(|changed| changed.transition).collect::<Vec<_>>();
+    let told =
+        |store: &Store| store.drain_transitions().into_iter().map(|changed| changed.transition).collect::<Vec<_>>();
     let check = |store: &Store, finding| store.connections().record_check(id, at(20), finding).unwrap();
     assert_eq!(told(&ours), [], "a first connection is no news");
     check(&ours, CheckRecord::Healthy);
@@ -194,21 +201,21 @@ fn a_change_is_seen_by_the_write_that_made_it_and_by_no_other() {
     ours.connections().record_failure(id, "timeout").unwrap();
     assert_eq!((told(&ours), told(&theirs)), (vec![Transition::Failure], vec![]));
     // A new token proves nothing of what the check found.
-    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
+    assert_eq!(ours.grants().replace(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
     check(&theirs, CheckRecord::Failing("HTTP 500"));
     assert_eq!((told(&ours), told(&theirs)), (vec![], vec![]));
     check(&theirs, CheckRecord::Unauthorized("401"));
     check(&ours, CheckRecord::Failing("HTTP 500"));
     check(&ours, CheckRecord::Unauthorized("401"));
-    ours.connections().set_standing(id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
+    ours.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some("invalid_grant")).unwrap();
     assert_eq!((told(&ours), told(&theirs)), (vec![], vec![Transition::NeedsReauth]), "refused once");
     ours.connections().connect(&new_connection("slack"), &grant("three"), SecretStorage::Store).unwrap();
-    let changed = ours.take_changes();
+    let changed = ours.drain_transitions();
     assert_eq!(changed.iter().map(|changed| changed.transition).collect::<Vec<_>>(), [Transition::Recovery]);
-    assert_eq!((changed[0].connection.id, changed[0].connection.standing), (id, GrantStatus::Active));
+    assert_eq!((changed[0].connection.id, changed[0].connection.grant_status), (id, GrantStatus::Active));
     // A refresh that failed is made up for by one that works.
     ours.connections().record_failure(id, "timeout").unwrap();
-    assert_eq!(ours.grants().renew(id, 3, &grant("four")).unwrap(), GrantWriteResult::Done { generation: 4 });
+    assert_eq!(ours.grants().replace(id, 3, &grant("four")).unwrap(), GrantWriteResult::Done { generation: 4 });
     assert_eq!(told(&ours), [Transition::Failure, Transition::Recovery]);
     // What is rolled back was never so.
     assert!(ours.connections().record_failure(ConnectionId(99), "x").is_err());
@@ -233,14 +240,14 @@ fn of_two_writers_of_one_generation_the_second_is_superseded() {
     let fixture = Fixture::new();
     let (ours, theirs) = (fixture.open(), fixture.open());
     let id = ours.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
-    ours.connections().set_standing(id, GrantStatus::NeedsReauth, Some("x")).unwrap();
-    assert_eq!(ours.grants().renew(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
-    assert_eq!(theirs.grants().renew(id, 1, &grant("late")).unwrap(), GrantWriteResult::Superseded);
-    assert_eq!(theirs.grants().present(id, 1, at(50)).unwrap(), GrantWriteResult::Superseded);
-    assert_eq!(theirs.grants().renew(ConnectionId(99), 1, &grant("x")).unwrap(), GrantWriteResult::Superseded);
+    ours.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some("x")).unwrap();
+    assert_eq!(ours.grants().replace(id, 1, &grant("two")).unwrap(), GrantWriteResult::Done { generation: 2 });
+    assert_eq!(theirs.grants().replace(id, 1, &grant("late")).unwrap(), GrantWriteResult::Superseded);
+    assert_eq!(theirs.grants().begin_refresh(id, 1, at(50)).unwrap(), GrantWriteResult::Superseded);
+    assert_eq!(theirs.grants().replace(ConnectionId(99), 1, &grant("x")).unwrap(), GrantWriteResult::Superseded);
     let stored = theirs.grants().get(id).unwrap().unwrap();
     assert_eq!(stored.grant.unwrap().access_token.expose(), "two");
-    assert_eq!(ours.connections().find(&name("slack")).unwrap().unwrap().standing, GrantStatus::Active);
+    assert_eq!(ours.connections().find(&name("slack")).unwrap().unwrap().grant_status, GrantStatus::Active);
 }
 
 #[test]
@@ -248,16 +255,16 @@ fn a_marker_says_that_a_grant_was_presented_until_its_answer_is_stored() {
     let fixture = Fixture::new();
     let store = fixture.open();
     let id = store.connections().connect(&new_connection("slack"), &grant("one"), SecretStorage::Store).unwrap().id;
-    let marker = |store: &Store| store.grants().get(id).unwrap().unwrap().presented;
-    let _ = store.grants().present(id, 1, at(50)).unwrap();
+    let marker = |store: &Store| store.grants().get(id).unwrap().unwrap().refresh_attempt;
+    let _ = store.grants().begin_refresh(id, 1, at(50)).unwrap();
     drop(store);
     let store = fixture.open();
     assert_eq!(marker(&store), Some(RefreshAttempt { at: at(50) }));
-    assert_eq!(store.connections().list().unwrap()[0].expiry.presented_at, Some(at(50)));
-    let _ = store.grants().withdraw(id, 1).unwrap();
+    assert_eq!(store.connections().list().unwrap()[0].expiry.refresh_started_at, Some(at(50)));
+    let _ = store.grants().cancel_refresh(id, 1).unwrap();
     assert_eq!(marker(&store), None);
-    let _ = store.grants().present(id, 1, at(60)).unwrap();
-    let _ = store.grants().renew(id, 1, &grant("two")).unwrap();
+    let _ = store.grants().begin_refresh(id, 1, at(60)).unwrap();
+    let _ = store.grants().replace(id, 1, &grant("two")).unwrap();
     assert_eq!(marker(&store), None);
 }
 
@@ -270,11 +277,13 @@ fn apps_and_sandbox_entries_come_back() {
         let server = server.map(str::to_owned);
         store.apps().set(&OAuthApp { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).unwrap();
     };
-    let ids = || -> Vec<String> { store.apps().of("oidc").unwrap().into_iter().map(|app| app.client.id).collect() };
+    let ids = || -> Vec<String> {
+        store.apps().for_connector("oidc").unwrap().into_iter().map(|app| app.client.id).collect()
+    };
     set("id", Some("s3cret"), None, 1);
     set("id2", None, None, 2);
     set("id3", None, Some("https://as.example"), 3);
-    let app = store.apps().of("oidc").unwrap().remove(0);
+    let app = store.apps().for_connector("oidc").unwrap().remove(0);
     assert_eq!((app.client.id.as_str(), app.client.secret, app.updated_at), ("id2", None, at(2)));
     assert_eq!(ids(), ["id2", "id3"]);
     store.apps().assign("oidc", "https://b.example").unwrap();
@@ -283,7 +292,7 @@ fn apps_and_sandbox_entries_come_back() {
     store.apps().remove("oidc", Some("https://as.example")).unwrap();
     store.apps().remove("oidc", None).unwrap();
     assert_eq!(ids(), ["id2"]);
-    assert!(store.apps().of("slack").unwrap().is_empty());
+    assert!(store.apps().for_connector("slack").unwrap().is_empty());
 
     store.sandbox().put("slack/a", &json!({"n": 1})).unwrap();
     store.sandbox().put("slacker", &json!(2)).unwrap();
@@ -303,7 +312,7 @@ fn every_write_raises_the_sequence_and_notes_it() {
     store.sandbox().put("a", &json!(1)).unwrap();
     store.sandbox().put("a", &json!(2)).unwrap();
     assert_eq!(store.meta().unwrap().sequence, 2);
-    assert_eq!(store.notes.inner().unwrap(), sequence::SequenceReading::Number(2));
+    assert_eq!(store.sequence_files.inner().unwrap(), sequence::SequenceReading::Number(2));
 }
 
 #[test]
@@ -387,8 +396,8 @@ fn fault_045_a_full_disk_has_its_own_error() {
 
 fn endpoint(store: &Store) -> Endpoint {
     let rules = DeliveryPolicy {
-        policy: BackoffPolicy::Exponential,
-        most_attempts: 8,
+        backoff: BackoffPolicy::Exponential,
+        max_attempts: 8,
         ttl: std::time::Duration::from_secs(3600),
         timeout: std::time::Duration::from_secs(15),
         rate: Some(crate::model::Budget { units: 5, secs: 1, burst: None }),
@@ -436,12 +445,12 @@ fn fault_083_what_a_clock_put_too_far_away_is_brought_near_and_spread() {
     // Sent while the clock was a year ahead.
     let ahead = 365 * 86_400;
     for number in 0..100 {
-        let _ = store.outbox().send(&message(&format!("msg_{number}"), ahead), |_| true, |_| true).unwrap();
+        let _ = store.outbox().insert(&message(&format!("msg_{number}"), ahead), |_| true, |_| true).unwrap();
     }
     let (longest, spread) = (Duration::from_secs(43_200), Duration::from_secs(300));
     assert!(store.outbox().due(&endpoint.id, at(0), 1000).unwrap().is_empty());
-    assert_eq!(store.outbox().rein_in(at(0), longest, spread).unwrap(), 100);
-    assert_eq!(store.outbox().rein_in(at(0), longest, spread).unwrap(), 0);
+    assert_eq!(store.outbox().clamp_due_times(at(0), longest, spread).unwrap(), 100);
+    assert_eq!(store.outbox().clamp_due_times(at(0), longest, spread).unwrap(), 0);
     let due = |second| store.outbox().due(&endpoint.id, at(second), 1000).unwrap().len();
     assert!((20..80).contains(&due(150)), "{}", due(150));
     assert_eq!(due(300), 100);
@@ -453,13 +462,13 @@ fn old_messages_are_forgotten_unless_one_of_their_deliveries_waits() {
     let store = fixture.open();
     endpoint(&store);
     for (id, wanted) in [("msg_wanted", true), ("msg_nobody", false)] {
-        let _ = store.outbox().send(&message(id, 0), |_| wanted, |_| true).unwrap();
+        let _ = store.outbox().insert(&message(id, 0), |_| wanted, |_| true).unwrap();
     }
     assert_eq!(store.outbox().prune(at(0), 10).unwrap(), 0);
     assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
     assert!(store.outbox().message("msg_wanted").unwrap().is_some());
     let waiting = store.outbox().list(&DeliveryFilter { limit: 9, ..Default::default() }).unwrap();
-    store.outbox().give_up(&[waiting[0].id], "enough").unwrap();
+    store.outbox().mark_dead(&[waiting[0].id], "enough").unwrap();
     assert_eq!(store.outbox().prune(at(1), 10).unwrap(), 1);
     assert!(store.outbox().get(waiting[0].id).unwrap().is_none());
 }

@@ -105,7 +105,7 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     three_connections(&custodian, &store);
     let connection = store.connections().find(&name("slack")).unwrap().unwrap();
     let stored = store.grants().get(connection.id).unwrap().unwrap();
-    assert!(stored.grant.is_none() && stored.place == SecretStorage::Keyring);
+    assert!(stored.grant.is_none() && stored.storage == SecretStorage::Keyring);
     assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"]);
 
     let saved = custodian.save(&store, &connection, stored.generation, &grant("t4")).unwrap();
@@ -119,7 +119,7 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_absent"));
     let entry = format!("{}/slack", store.vault_id());
     let old = keyring.get(&entry).unwrap();
-    assert_eq!(custodian.forget(&store, &connection).unwrap().map(|error| error.code()), None);
+    assert_eq!(custodian.remove(&store, &connection).unwrap().map(|error| error.code()), None);
     assert!(keyring.get(&entry).is_err());
 
     // An entry of an earlier connection of this name is not taken for this one's.
@@ -165,13 +165,13 @@ fn a_move_of_tokens_that_stops_anywhere_loses_none_and_is_finished_by_another() 
             let custodian = TokenVault::new(whole(), from);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
             let finished = custodian.move_tokens(&store, to).unwrap();
-            assert_eq!(finished.moved + finished.there, 3);
+            assert_eq!(finished.moved + finished.already_moved, 3);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
             for (_, name, stored) in store.grants().list().unwrap() {
                 let entry = whole().get(&format!("{}/{name}", store.vault_id()));
                 assert_eq!(entry.is_ok(), to == TokenStorage::Keyring, "{to:?} {calls} {name}");
                 assert_eq!(stored.grant.is_some(), to == TokenStorage::Store);
-                assert_eq!(stored.place == SecretStorage::Store, to == TokenStorage::Store);
+                assert_eq!(stored.storage == SecretStorage::Store, to == TokenStorage::Store);
             }
         }
     }

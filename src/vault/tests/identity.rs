@@ -11,7 +11,7 @@ fn fault_050_an_identity_in_the_keyring_is_looked_for_nowhere_else() {
     let home = Home::new(IdentityStorage::Auto);
     let (keyring, folder) = (mock_keyring(), home.workspace("default"));
     let opened = home.access_by(&NOBODY, keyring.clone()).open(&folder, CREATE).unwrap();
-    assert_eq!(opened.identity_made, Some(IdentityLocation::Keyring));
+    assert_eq!(opened.new_identity_location, Some(IdentityLocation::Keyring));
     drop(opened);
     let note = fs::read_to_string(home.folders.identity()).unwrap();
     assert!(note.contains("\nkeyring: age1") && !note.contains("SECRET"), "{note}");
@@ -28,7 +28,7 @@ fn fault_050_an_identity_in_the_keyring_is_looked_for_nowhere_else() {
 fn auto_takes_a_file_where_no_keyring_answers_and_keyring_takes_nothing() {
     let home = Home::new(IdentityStorage::Auto);
     assert_eq!(
-        home.access().open(&home.workspace("default"), CREATE).unwrap().identity_made,
+        home.access().open(&home.workspace("default"), CREATE).unwrap().new_identity_location,
         Some(IdentityLocation::File)
     );
     let strict = Home::new(IdentityStorage::Keyring);
@@ -42,15 +42,17 @@ fn a_passphrase_opens_the_identity_and_nothing_else_does() {
     let folder = home.workspace("default");
     assert_eq!(home.failure().code(), "vault_locked");
     let opened = home.access_by(&PASSPHRASE, Keyring::none()).open(&folder, CREATE).unwrap();
-    assert_eq!(opened.identity_made, Some(IdentityLocation::EncryptedFile));
+    assert_eq!(opened.new_identity_location, Some(IdentityLocation::EncryptedFile));
     drop(opened);
     assert!(fs::read(home.folders.identity()).unwrap().starts_with(b"age-encryption.org/v1\n-> scrypt"));
     drop(home.access_by(&PASSPHRASE, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap());
     let wrong = home.access_by(&WRONG, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap_err();
     assert_eq!((wrong.kind(), wrong.code()), (Kind::Vault, "vault_locked"));
-    let given =
-        IdentityEnvironment { passphrase_command: Some("printf 'correct horse\\n'".to_owned()), ..Given::default() };
-    drop(home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap());
+    let given = IdentityEnvironment {
+        passphrase_command: Some("printf 'correct horse\\n'".to_owned()),
+        ..IdentityEnvironment::default()
+    };
+    drop(home.access().with_environment(given, Keyring::none()).open(&folder, IfAbsent::Fail).unwrap());
 }
 
 #[test]
@@ -58,17 +60,21 @@ fn the_environments_identity_comes_first() {
     let home = Home::new(IdentityStorage::File);
     drop(home.open());
     let folder = home.workspace("default");
-    let by =
-        |given: IdentityEnvironment| home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail).map(drop);
-    let invalid = IdentityEnvironment { identity: Some(Secret::from("AGE-SECRET-KEY-1X")), ..Given::default() };
+    let by = |given: IdentityEnvironment| {
+        home.access().with_environment(given, Keyring::none()).open(&folder, IfAbsent::Fail).map(drop)
+    };
+    let invalid =
+        IdentityEnvironment { identity: Some(Secret::from("AGE-SECRET-KEY-1X")), ..IdentityEnvironment::default() };
     assert_eq!(by(invalid).unwrap_err().code(), "invalid_identity");
-    let stranger = IdentityEnvironment { identity: Some(Identity::generate().secret()), ..Given::default() };
+    let stranger =
+        IdentityEnvironment { identity: Some(Identity::generate().secret()), ..IdentityEnvironment::default() };
     assert_eq!(by(stranger).unwrap_err().code(), "vault_wrong_key");
-    let missing = IdentityEnvironment { identity_file: Some(home.folders.data().join("none")), ..Given::default() };
+    let missing =
+        IdentityEnvironment { identity_file: Some(home.folders.data().join("none")), ..IdentityEnvironment::default() };
     assert_eq!(by(missing).unwrap_err().code(), "vault_locked");
     let moved = home.folders.data().join("elsewhere.txt");
     fs::rename(home.folders.identity(), &moved).unwrap();
-    by(IdentityEnvironment { identity_file: Some(moved), ..Given::default() }).unwrap();
+    by(IdentityEnvironment { identity_file: Some(moved), ..IdentityEnvironment::default() }).unwrap();
 }
 
 #[test]
@@ -77,15 +83,15 @@ fn moving_the_identity_loses_nothing_wherever_it_stops() {
     drop(home.open());
     let (folder, keyring) = (home.workspace("default"), mock_keyring());
     let access = home.access_by(&PASSPHRASE, keyring.clone());
-    let recipient = access.vault(&folder).unwrap().own_recipient();
+    let recipient = access.open_without_store(&folder).unwrap().own_recipient();
     let file = fs::read(home.folders.identity()).unwrap();
 
     for to in
         [IdentityLocation::Keyring, IdentityLocation::EncryptedFile, IdentityLocation::Keyring, IdentityLocation::File]
     {
         access.move_identity(to, NOW).unwrap();
-        let vault = access.vault(&folder).unwrap();
-        assert_eq!((vault.custody(), vault.own_recipient()), (to, recipient.clone()));
+        let vault = access.open_without_store(&folder).unwrap();
+        assert_eq!((vault.identity_location(), vault.own_recipient()), (to, recipient.clone()));
         vault.check(LostWritesPolicy::Refuse).unwrap();
         assert_eq!(keyring.get(&recipient).is_ok(), to == IdentityLocation::Keyring);
     }
@@ -123,8 +129,8 @@ fn field_46_a_keyring_that_gives_nothing_back_is_not_chosen() {
         let home = Home::new(IdentityStorage::Auto);
         let access = home.access_by(&NOBODY, keyring(refusal));
         let opened = access.open(&home.workspace("default"), CREATE).unwrap();
-        assert_eq!(opened.identity_made, Some(IdentityLocation::File));
-        let recipient = access.vault(&home.workspace("default")).unwrap().own_recipient();
+        assert_eq!(opened.new_identity_location, Some(IdentityLocation::File));
+        let recipient = access.open_without_store(&home.workspace("default")).unwrap().own_recipient();
         assert!(Keyring::over(Arc::clone(&store) as _).get(&recipient).is_err(), "nothing is left there");
         let strict = Home::new(IdentityStorage::Keyring);
         let failure = strict.access_by(&NOBODY, keyring(refusal)).open(&strict.workspace("default"), CREATE);

@@ -55,7 +55,7 @@ impl Home {
     }
 
     fn access_by<'a>(&'a self, ask: &'a dyn PassphraseSource, keyring: Keyring) -> VaultOpener<'a> {
-        VaultOpener::new(&self.folders, &self.config, ask).with(IdentityEnvironment::default(), keyring)
+        VaultOpener::new(&self.folders, &self.config, ask).with_environment(IdentityEnvironment::default(), keyring)
     }
 
     fn workspace(&self, name: &str) -> PathBuf {
@@ -91,9 +91,9 @@ fn new_connection(text: &str) -> NewConnection {
         auth: "oauth2".to_owned(),
         origin: None,
         params: Default::default(),
-        kept: Default::default(),
+        metadata: Default::default(),
         account: None,
-        scopes_asked: Vec::new(),
+        scopes_requested: Vec::new(),
         scopes_granted: None,
         connected_at: NOW,
     }
@@ -108,7 +108,7 @@ fn grant(token: &str) -> Grant {
         issued_at: NOW,
         expires_at: None,
         refresh_expires_at: None,
-        renewal: RefreshMethod::RefreshToken,
+        refresh_method: RefreshMethod::RefreshToken,
     }
 }
 
@@ -137,14 +137,14 @@ fn a_vault_is_made_once_and_opened_after() {
     assert!(!home.folders.data().exists());
 
     let made = home.access().open(&home.workspace("default"), CREATE).unwrap();
-    assert_eq!(made.identity_made, Some(IdentityLocation::File));
+    assert_eq!(made.new_identity_location, Some(IdentityLocation::File));
     made.store.sandbox().put("a", &json!(1)).unwrap();
     drop(made);
     let again = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap();
-    assert_eq!(again.identity_made, None);
+    assert_eq!(again.new_identity_location, None);
     assert_eq!(again.store.sandbox().get("a").unwrap(), Some(json!(1)));
     let second = home.access().open(&home.workspace("second"), CREATE).unwrap();
-    assert_eq!(second.identity_made, None);
+    assert_eq!(second.new_identity_location, None);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn many_processes_make_one_vault_with_one_identity() {
                 scope.spawn(move || {
                     let opened = home.access().open(&home.workspace("default"), CREATE).unwrap();
                     opened.store.sandbox().put(&number.to_string(), &json!(number)).unwrap();
-                    opened.identity_made
+                    opened.new_identity_location
                 })
             })
             .collect();

@@ -12,10 +12,10 @@ fn rekey_up_to(vault: &Vault, last: usize) {
     let replacement = StoreReplacement::begin(vault).unwrap();
     let sequence = if last >= 1 { replacement.copy().unwrap() } else { 0 };
     if last >= 2 {
-        replacement.seal_both().unwrap();
+        replacement.seal_both_keys().unwrap();
     }
     if last >= 3 {
-        replacement.swap(sequence).unwrap();
+        replacement.install(sequence).unwrap();
     }
     if last >= 4 {
         replacement.finish().unwrap();
@@ -35,7 +35,7 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
     for last in 0..=4 {
         let home = Home::new(IdentityStorage::File);
         fill(&home.open());
-        let vault = home.access().vault(&home.workspace("default")).unwrap();
+        let vault = home.access().open_without_store(&home.workspace("default")).unwrap();
         let seal = |vault: &Vault| SealedKey::read(&home.file("vault.age"), &vault.identity).unwrap();
         let before = seal(&vault).key;
         rekey_up_to(&vault, last);
@@ -46,7 +46,7 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
         store.sandbox().put("after", &json!(last)).unwrap();
         drop(store);
         let after = seal(&vault);
-        assert_eq!((after.key != before, after.previous), (last >= 3, None), "after step {last}");
+        assert_eq!((after.key != before, after.previous_key), (last >= 3, None), "after step {last}");
         vault.check(LostWritesPolicy::Refuse).unwrap();
 
         vault.rekey().unwrap();
@@ -61,7 +61,7 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
 fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
     let home = Home::new(IdentityStorage::File);
     let store = home.open();
-    let vault = home.access().vault(&home.workspace("default")).unwrap();
+    let vault = home.access().open_without_store(&home.workspace("default")).unwrap();
     let friend = Identity::generate();
     vault.add_recipient(&friend.recipient(), "friend", NOW).unwrap();
     std::thread::scope(|scope| {
@@ -81,11 +81,11 @@ fn recipients_open_the_vault_until_they_are_removed() {
     let home = Home::new(IdentityStorage::File);
     drop(home.open());
     let folder = home.workspace("default");
-    let vault = home.access().vault(&folder).unwrap();
+    let vault = home.access().open_without_store(&folder).unwrap();
     let friend = Identity::generate();
     let as_friend = || {
-        let given = IdentityEnvironment { identity: Some(friend.secret()), ..Given::default() };
-        home.access().with(given, Keyring::none()).open(&folder, IfAbsent::Fail)
+        let given = IdentityEnvironment { identity: Some(friend.secret()), ..IdentityEnvironment::default() };
+        home.access().with_environment(given, Keyring::none()).open(&folder, IfAbsent::Fail)
     };
     assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
     vault.add_recipient(&friend.recipient(), "a friend's \"laptop\"", NOW).unwrap();
@@ -105,7 +105,7 @@ fn recipients_open_the_vault_until_they_are_removed() {
 fn recipients_added_at_once_are_all_kept() {
     let home = Home::new(IdentityStorage::File);
     drop(home.open());
-    let vault = home.access().vault(&home.workspace("default")).unwrap();
+    let vault = home.access().open_without_store(&home.workspace("default")).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..12 {
             scope.spawn(|| vault.add_recipient(&Identity::generate().recipient(), "", NOW).unwrap());
@@ -122,12 +122,13 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     let (_, warning) = custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
     assert!(warning.is_none());
     let file = home.folders.data().join("backup.age");
-    let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
+    let own = home.access().open_without_store(&home.workspace("default")).unwrap().own_recipient();
     save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
     assert_eq!(mode(&file), 0o600);
 
     let new = home.workspace("new");
-    let RestoreResult { restored, identity_made, custody } = restore(&home.access(), &new, &file).unwrap();
+    let RestoreResult { contents: restored, new_identity_location: identity_made, identity_location: custody } =
+        restore(&home.access(), &new, &file).unwrap();
     assert_eq!((restored.connections.len(), restored.connections[0].name.as_str()), (1, "slack"));
     assert_eq!((identity_made, custody), (None, IdentityLocation::File));
     let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
@@ -135,10 +136,10 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     assert_eq!(opened.grants().restored().unwrap().len(), 1);
     let nowhere = TokenVault::new(Keyring::none(), TokenStorage::Store);
     let loaded = nowhere.load(&opened, &name("slack")).unwrap().unwrap();
-    assert_eq!((loaded.grant.access_token.expose().as_str(), loaded.stored.restored), ("xoxb", true));
-    let saved = nowhere.save(&opened, &loaded.connection, loaded.stored.generation, &grant("fresh")).unwrap();
+    assert_eq!((loaded.grant.access_token.expose().as_str(), loaded.stored_grant.is_from_backup), ("xoxb", true));
+    let saved = nowhere.save(&opened, &loaded.connection, loaded.stored_grant.generation, &grant("fresh")).unwrap();
     assert!(matches!(saved, GrantSaveResult::Saved { .. }));
-    assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored.restored);
+    assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored_grant.is_from_backup);
     drop(opened);
 
     assert_eq!(restore(&home.access(), &new, &file).unwrap_err().code(), "workspace_not_empty");
@@ -182,7 +183,7 @@ fn age_and_sqlite3_open_a_backup() {
     let (store, file) = (home.open(), home.folders.data().join("backup.age"));
     let custodian = TokenVault::new(Keyring::none(), TokenStorage::Store);
     custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
-    let own = home.access().vault(&home.workspace("default")).unwrap().own_recipient();
+    let own = home.access().open_without_store(&home.workspace("default")).unwrap().own_recipient();
     save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
     let plain = home.folders.data().join("plain.db");
     let opened =

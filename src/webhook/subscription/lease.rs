@@ -284,19 +284,19 @@ mod tests {
         Subscription {
             id: SubscriptionId(3),
             name: "gmail".parse().unwrap(),
-            wanted: SubscriptionRequest {
+            request: SubscriptionRequest {
                 connection: ConnectionId(1),
                 url: String::new(),
                 events: Vec::new(),
-                given: BTreeMap::new(),
-                nonce: String::new(),
+                params: BTreeMap::new(),
+                idempotency_key: String::new(),
             },
-            state: SubscriptionStatus::Active,
-            kept: BTreeMap::new(),
+            status: SubscriptionStatus::Active,
+            metadata: BTreeMap::new(),
             created_at: at(0),
             renewed_at: at(0),
             expires_at: expires_at.map(at),
-            tried_at: tried_at.map(at),
+            last_failed_at: tried_at.map(at),
             failures,
             last_error: None,
         }

@@ -24,7 +24,7 @@ fn covers_body(connector: &Connector, proof: &SignatureScheme) -> bool {
 }
 
 fn names_form(proof: &SignatureScheme) -> bool {
-    proof.base.as_ref().is_some_and(|base| base.names().any(|name| name == "form"))
+    proof.base.as_ref().is_some_and(|base| base.placeholders().any(|name| name == "form"))
 }
 
 fn pairs(request: &WebhookRequest) -> Vec<(String, String)> {
@@ -148,7 +148,7 @@ fn fault_059_a_signature_is_whole_and_as_the_vendor_writes_it() {
         for (name, request) in samples {
             let Some(proof) = proof(&connector, &request) else { continue };
             for header in proving_headers(proof) {
-                let text = request.one(&header).unwrap().to_owned();
+                let text = request.single_header(&header).unwrap().to_owned();
                 let refused = |value: &str| {
                     let other = changed_header(&request, &header, value);
                     assert!(
@@ -185,7 +185,7 @@ fn fault_059_a_token_in_the_url_or_in_an_item_is_whole() {
                 for text in spoilt(&token) {
                     let mut document = whole.clone();
                     crate::signing::sign::change_items(&rules.event.items, &mut document, &mut |item| {
-                        at.put(item, text.clone().into());
+                        at.set(item, text.clone().into());
                     });
                     let other = WebhookRequest { body: document.to_string().into_bytes(), ..request.clone() };
                     assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name}: {text}", connector.id);
@@ -269,7 +269,7 @@ fn fault_062_a_proving_header_comes_once() {
         for (name, request) in samples {
             let Some(proof) = proof(&connector, &request) else { continue };
             for header in proving_headers(proof) {
-                for value in [request.one(&header).unwrap().to_owned(), "x".to_owned()] {
+                for value in [request.single_header(&header).unwrap().to_owned(), "x".to_owned()] {
                     let mut other = request.clone();
                     other.headers.insert(0, (header.to_ascii_uppercase(), value));
                     assert!(taken(&connector, &other, &keys, NOW).is_err(), "{} {name} {header}", connector.id);
@@ -309,8 +309,8 @@ fn fault_063_ids_with_dots_are_no_other_deliverys() {
     for connector in connectors().iter().filter(|connector| ["webhook", "gitlab"].contains(&connector.id.as_str())) {
         let (keys, _, samples) = samples(connector);
         for (name, request) in samples {
-            let Some(id) = request.one("webhook-id").map(str::to_owned) else { continue };
-            let time = request.one("webhook-timestamp").unwrap().to_owned();
+            let Some(id) = request.single_header("webhook-id").map(str::to_owned) else { continue };
+            let time = request.single_header("webhook-timestamp").unwrap().to_owned();
             let other = changed_header(&request, "webhook-id", &format!("{id}.{time}"));
             assert!(taken(connector, &other, &keys, NOW).is_err(), "{} {name}", connector.id);
         }

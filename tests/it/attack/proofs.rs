@@ -225,7 +225,7 @@ impl PayPal {
         let mut values = Values::default();
         values.set("webhook_id", WEBHOOK_ID);
         let keys = SigningContext { secrets: Vec::new(), values };
-        let private = EmulatorKeys { rsa: Some(key), ..VendorKeys::default() };
+        let private = EmulatorKeys { rsa: Some(key), ..EmulatorKeys::default() };
         Self { home, vendor, connector, keys, private }
     }
 

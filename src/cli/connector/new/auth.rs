@@ -189,13 +189,13 @@ mod tests {
         let url = |path: &str| Some(Url::parse(&format!("https://login.acme.example{path}")).unwrap());
         let endpoints = ServerMetadata {
             issuer: Some("https://login.acme.example".to_owned()),
-            authorize: url("/authorize"),
-            token: url("/token"),
-            device: url("/device"),
-            userinfo: url("/me"),
+            authorization_endpoint: url("/authorize"),
+            token_endpoint: url("/token"),
+            device_authorization_endpoint: url("/device"),
+            userinfo_endpoint: url("/me"),
             client_auth: Some(ClientAuth::Post),
-            scopes: ["openid", "email", "offline_access", "cards.read"].map(str::to_owned).into(),
-            ..Endpoints::default()
+            scopes_supported: ["openid", "email", "offline_access", "cards.read"].map(str::to_owned).into(),
+            ..ServerMetadata::default()
         };
         let mut draft = ConnectorDraft {
             id: "acme".to_owned(),
@@ -203,16 +203,16 @@ mod tests {
             category: "generic".to_owned(),
             description: "x".to_owned(),
             docs: "https://acme.example".to_owned(),
-            ..Draft::default()
+            ..ConnectorDraft::default()
         };
         let oauth2 = discovered(&endpoints, &mut draft);
-        draft.ways.push(DraftAuth {
+        draft.auth.push(DraftAuth {
             name: "oauth".to_owned(),
             label: "OAuth".to_owned(),
             setup_url: None,
             kind: DraftAuthKind::OAuth2(Box::new(oauth2)),
         });
-        let file = draft.file().unwrap();
+        let file = draft.to_toml().unwrap();
         let (_, way) = file.split_once("\n\n").unwrap();
         insta::assert_snapshot!(way, @r#"
         [auth.oauth]

@@ -206,7 +206,7 @@ fn field_15_an_occurrence_that_was_called_off_is_a_record() {
         { "id": "single", "calendarId": "c", "status": "cancelled" },
     ] });
     let records = read_page(&connector.streams["events"], events.to_string().as_bytes()).unwrap();
-    let deleted: Vec<bool> = records.iter().map(|record| record.deleted).collect();
+    let deleted: Vec<bool> = records.iter().map(|record| record.is_deleted).collect();
     assert_eq!(deleted, [false, false, true]);
 }
 

@@ -390,7 +390,7 @@ impl Engine {
         let store = self.app.store().unwrap();
         let Some(stored) = store.streams().find(self.connection, stream).unwrap() else { return Default::default() };
         let records = store.records().list(stored.id, RecordId(0), 100_000).unwrap();
-        let cut_off = store.streams().parts(stored.id).unwrap().iter().any(|part| part.progress.is_some());
+        let cut_off = store.streams().partitions(stored.id).unwrap().iter().any(|part| part.checkpoint.is_some());
         (records.iter().map(|record| record.key.parse().unwrap()).collect(), cut_off)
     }
 }

@@ -61,7 +61,7 @@ fn document() -> impl Strategy<Value = String> {
         ]
     });
     // The page itself has three levels.
-    let levels = prop_oneof![12 => Just(0), 2 => 100_usize..300, 1 => 900..MOST_LEVELS - 12];
+    let levels = prop_oneof![12 => Just(0), 2 => 100_usize..300, 1 => 900..MAX_DEPTH - 12];
     (tree, levels, any::<bool>()).prop_map(|(tree, levels, arrays)| match (levels, arrays) {
         (0, _) => tree,
         (levels, true) => format!("{}{tree}{}", "[".repeat(levels), "]".repeat(levels)),

@@ -41,31 +41,31 @@ fn oauth() {
             E::Denied { code: "access_denied".into(), description: described() },
             E::Denied { code: "invalid_scope".into(), description: None },
         ],
-        Refused => [refused()],
-        Rejected => [
-            E::Rejected { code: "invalid_client".into(), description: described() },
-            E::Rejected { code: "redirect_uri_mismatch".into(), description: None },
+        InvalidGrant => [refused()],
+        ErrorResponse => [
+            E::ErrorResponse { code: "invalid_client".into(), description: described() },
+            E::ErrorResponse { code: "redirect_uri_mismatch".into(), description: None },
         ],
-        Temporary => [E::Temporary { status: 503, after: None }, E::Temporary { status: 429, after: Some(MINUTE) }],
-        Malformed => [E::Malformed { endpoint: "token endpoint", why: "it has no access_token".into() }],
+        ServerUnavailable => [E::ServerUnavailable { status: 503, retry_after: None }, E::ServerUnavailable { status: 429, retry_after: Some(MINUTE) }],
+        MalformedResponse => [E::MalformedResponse { endpoint: "token endpoint", reason: "it has no access_token".into() }],
         Http => [E::Http(unreachable())],
         Template => [E::Template(template())],
-        NoEndpoint => [E::NoEndpoint("token")],
-        Discovery => [
-            E::Discovery { issuer: "https://id.example".into(), why: "it is not JSON".into(), named: None },
-            E::Discovery {
+        MissingEndpoint => [E::MissingEndpoint("token")],
+        InvalidMetadata => [
+            E::InvalidMetadata { issuer: "https://id.example".into(), reason: "it is not JSON".into(), metadata_issuer: None },
+            E::InvalidMetadata {
                 issuer: "https://id.example".into(),
-                why: "it names another issuer".into(),
-                named: Some("https://id.example/realm".into()),
+                reason: "it names another issuer".into(),
+                metadata_issuer: Some("https://id.example/realm".into()),
             },
         ],
-        Unavailable => [E::Unavailable { issuer: "https://id.example".into(), why: "it answered 503".into() }],
-        Issuer => [E::Issuer { expected: "https://id.example".into(), got: "https://evil.example".into() }],
-        Listener => [E::Listener { source: taken() }],
+        DiscoveryUnavailable => [E::DiscoveryUnavailable { issuer: "https://id.example".into(), reason: "it answered 503".into() }],
+        IssuerMismatch => [E::IssuerMismatch { expected: "https://id.example".into(), received: "https://evil.example".into() }],
+        Bind => [E::Bind { source: taken() }],
         Serve => [E::Serve { source: io() }],
-        TimedOut => [E::TimedOut { after: MINUTE }],
-        DeviceExpired => [E::DeviceExpired],
-        NoS256 => [E::NoS256 { plain: true }, E::NoS256 { plain: false }],
+        TimedOut => [E::TimedOut { retry_after: MINUTE }],
+        DeviceCodeExpired => [E::DeviceCodeExpired],
+        S256Unsupported => [E::S256Unsupported { plain: true }, E::S256Unsupported { plain: false }],
     });
     let access = errors!(AccessTokenError {
         NeedsReauth => [E::NeedsReauth { connection: slack(), reason: "invalid_grant".into(), reconnect: reconnect() }],
@@ -75,15 +75,15 @@ fn oauth() {
             E::NotRefreshable { connection: slack(), is_key: true, reconnect: reconnect() },
             E::NotRefreshable { connection: slack(), is_key: false, reconnect: reconnect() },
         ],
-        ShortLived => [
-            E::ShortLived { connection: slack(), lasts: MINUTE, wanted: MINUTE * 2, refreshable: true, reconnect: reconnect() },
-            E::ShortLived { connection: slack(), lasts: MINUTE, wanted: MINUTE * 2, refreshable: false, reconnect: reconnect() },
+        LifetimeTooShort => [
+            E::LifetimeTooShort { connection: slack(), lifetime: MINUTE, min_ttl: MINUTE * 2, refreshable: true, reconnect: reconnect() },
+            E::LifetimeTooShort { connection: slack(), lifetime: MINUTE, min_ttl: MINUTE * 2, refreshable: false, reconnect: reconnect() },
         ],
-        Refresh => [
-            E::Refresh { connection: slack(), reconnect: reconnect(), source: Box::new(refused()) },
-            E::Refresh { connection: slack(), reconnect: reconnect(), source: Box::new(OAuthError::Http(unreachable())) },
+        RefreshFailed => [
+            E::RefreshFailed { connection: slack(), reconnect: reconnect(), source: Box::new(refused()) },
+            E::RefreshFailed { connection: slack(), reconnect: reconnect(), source: Box::new(OAuthError::Http(unreachable())) },
         ],
-        Held => [E::Held { connection: slack(), after: MINUTE, path: "/data/locks/1.lock".into() }],
+        LockTimeout => [E::LockTimeout { connection: slack(), timeout: MINUTE, path: "/data/locks/1.lock".into() }],
         Lock => [
             E::Lock { connection: slack(), path: "/data/locks/1.lock".into(), source: io() },
             E::Lock {
@@ -108,57 +108,57 @@ fn connect() {
         has_default: true,
     };
     let offers = AuthCapabilities {
-        device: true,
-        paste: true,
-        pkce: Some("pkce".into()),
-        client_auth: Some("client_auth".into()),
+        has_device_code: true,
+        has_paste: true,
+        pkce_param: Some("pkce".into()),
+        client_auth_param: Some("client_auth".into()),
     };
     let failed =
-        |source| ConnectError::OAuth { requested: requested(), offers: offers.clone(), source: Box::new(source) };
+        |source| ConnectError::OAuth { command: requested(), offers: offers.clone(), source: Box::new(source) };
     let text = errors!(ConnectError {
-        NoApp => [E::NoApp { requested: requested() }],
-        NoAppAt => [E::NoAppAt { requested: requested(), server: Box::new(server) }],
-        NoSecret => [E::NoSecret { requested: requested() }],
-        MissingParam => [E::MissingParam { requested: requested(), name: "site".into(), prompt: "The site".into() }],
-        UnknownParam => [E::UnknownParam { requested: requested(), name: "sit".into(), known: vec!["site".into()] }],
-        BadChoice => [E::BadChoice { requested: requested(), name: "region".into(), value: "mars".into(), choices: labels() }],
-        BadParam => [E::BadParam {
-            requested: requested(),
+        MissingApp => [E::MissingApp { command: requested() }],
+        MissingAppForServer => [E::MissingAppForServer { command: requested(), server: Box::new(server) }],
+        MissingClientSecret => [E::MissingClientSecret { command: requested() }],
+        MissingParam => [E::MissingParam { command: requested(), name: "site".into(), prompt: "The site".into() }],
+        UnknownParam => [E::UnknownParam { command: requested(), name: "sit".into(), known: vec!["site".into()] }],
+        InvalidChoice => [E::InvalidChoice { command: requested(), name: "region".into(), value: "mars".into(), choices: labels() }],
+        InvalidParam => [E::InvalidParam {
+            command: requested(),
             name: "host".into(),
             value: "a b".into(),
             expected: "a host name",
             example: Some("git.example.com".into()),
         }],
-        BadKey => [E::BadKey { requested: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into() }],
-        KeyRefused => [E::KeyRefused { requested: requested(), why: "invalid_auth".into() }],
-        NotOffered => [E::NotOffered { requested: requested(), what: "device codes" }],
-        PeerCheckNeeded => [E::PeerCheckNeeded { requested: requested() }],
-        HttpsOnly => [E::HttpsOnly { requested: requested() }],
-        Choice => [E::Choice { requested: requested(), param: "site".into(), labels: labels() }],
-        NothingGranted => [E::NothingGranted],
-        UnknownChoice => [E::UnknownChoice { requested: requested(), given: "Gamma".into(), param: "site".into(), labels: labels() }],
-        SiteTaken => [E::SiteTaken {
-            requested: requested(),
-            before: "Gamma".into(),
+        InvalidKey => [E::InvalidKey { command: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into() }],
+        KeyRejected => [E::KeyRejected { command: requested(), why: "invalid_auth".into() }],
+        UnsupportedGrant => [E::UnsupportedGrant { command: requested(), grant: "device codes" }],
+        PeerCheckRequired => [E::PeerCheckRequired { command: requested() }],
+        HttpsRedirectRequired => [E::HttpsRedirectRequired { command: requested() }],
+        ChoiceRequired => [E::ChoiceRequired { command: requested(), param: "site".into(), labels: labels() }],
+        EmptyGrant => [E::EmptyGrant],
+        UnknownChoice => [E::UnknownChoice { command: requested(), value: "Gamma".into(), param: "site".into(), labels: labels() }],
+        ResourceNotGranted => [E::ResourceNotGranted {
+            command: requested(),
+            current: "Gamma".into(),
             param: "site".into(),
             labels: labels(),
-            other: "integ connect slack --as beta".into(),
+            command_for_new_name: "integ connect slack --as beta".into(),
         }],
         FollowUp => [E::FollowUp { status: 500 }],
-        NameTaken => [E::NameTaken { name: slack(), place: " in the workspace work".into(), command: RECONNECT.into() }],
-        NoConsent => [E::NoConsent { status: 500 }],
-        BadPaste => [E::BadPaste],
+        NameTaken => [E::NameTaken { name: slack(), target: " in the workspace work".into(), command: RECONNECT.into() }],
+        SandboxConsentFailed => [E::SandboxConsentFailed { status: 500 }],
+        InvalidCallback => [E::InvalidCallback],
         OAuth => [
-            failed(OAuthError::TimedOut { after: MINUTE }),
+            failed(OAuthError::TimedOut { retry_after: MINUTE }),
             failed(OAuthError::Bind { source: taken() }),
             failed(OAuthError::S256Unsupported { plain: true }),
             failed(OAuthError::ErrorResponse { code: "invalid_client".into(), description: None }),
         ],
-        Ask => [E::Ask(PromptError::Empty)],
+        Prompt => [E::Prompt(PromptError::Empty)],
     });
     let ask = errors!(PromptError {
         NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
-        Nothing => [E::Nothing],
+        Empty => [E::Empty],
         TooLong => [E::TooLong { limit: 65_536 }],
         Read => [E::Read { source: io() }],
     });
@@ -168,19 +168,19 @@ fn connect() {
 #[test]
 fn app() {
     let text = errors!(AppError {
-        NoConnection => [
-            E::NoConnection { name: slack(), place: " in the workspace work".into(), likely: Some("slack".into()), connect: None },
-            E::NoConnection { name: slack(), place: String::new(), likely: None, connect: Some(RECONNECT.into()) },
-            E::NoConnection { name: slack(), place: String::new(), likely: None, connect: None },
+        ConnectionNotFound => [
+            E::ConnectionNotFound { name: slack(), workspace_note: " in the workspace work".into(), suggestion: Some("slack".into()), connect: None },
+            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: Some(RECONNECT.into()) },
+            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: None },
         ],
-        NoGlobal => [E::NoGlobal],
+        GlobalVaultUnavailable => [E::GlobalVaultUnavailable],
         Runtime => [E::Runtime { source: io() }],
         Sandbox => [E::Sandbox { source: io() }],
-        Port => [E::Port { source: taken() }],
+        PortInUse => [E::PortInUse { source: taken() }],
     });
     let session = errors!(SessionError {
         Template => [E::Template { connection: "slack@work".into(), reconnect: RECONNECT.into(), source: template() }],
-        NoBase => [E::NoBase { connection: "slack@work".into(), reconnect: RECONNECT.into(), path: "/users".into() }],
+        MissingBaseUrl => [E::MissingBaseUrl { connection: "slack@work".into(), reconnect: RECONNECT.into(), path: "/users".into() }],
     });
     assert_snap("errors_app", &(text + &session));
 }
@@ -192,17 +192,17 @@ fn api() {
         connection: slack(),
         what: action(),
         class,
-        said: Some("not_allowed".into()),
+        error_message: Some("not_allowed".into()),
         hint: None,
     };
     let paging = |source| ApiError::Paging { connection: slack(), what: action(), source };
     let at = || Pointer::parse("/next").unwrap();
     let text = errors!(ApiError {
         UnknownAction => [
-            E::UnknownAction { connector: "slack".into(), action: "user.list".into(), likely: Some(action()) },
-            E::UnknownAction { connector: "slack".into(), action: "x".into(), likely: None },
+            E::UnknownAction { connector: "slack".into(), action: "user.list".into(), suggestion: Some(action()) },
+            E::UnknownAction { connector: "slack".into(), action: "x".into(), suggestion: None },
         ],
-        Input => [E::Input {
+        InvalidParameters => [E::InvalidParameters {
             connection: slack(),
             action: action(),
             problems: vec!["limit is missing".into(), "there is no lmit".into()],
@@ -225,17 +225,17 @@ fn api() {
             refused(ErrorClass::CursorExpired),
             refused(ErrorClass::Retry),
             refused(ErrorClass::Fail),
-            E::Refused { connection: slack(), what: action(), class: ErrorClass::Fail, said: None, hint: Some(Box::new(integ::error::Hint::text("ask the owner"))) },
+            E::Refused { connection: slack(), what: action(), class: ErrorClass::Fail, error_message: None, hint: Some(Box::new(integ::error::Hint::text("ask the owner"))) },
         ],
-        Unreadable => [
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Empty },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Html },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Truncated { at: 9 } },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::Syntax { what: "a comma is missing", at: 9 } },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::TooDeep },
-            E::Unreadable { connection: slack(), action: action(), status: 200, source: JsonError::UnknownCharset { charset: "x".into() } },
+        MalformedResponse => [
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::Empty },
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::Html },
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::Truncated { at: 9 } },
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::Syntax { what: "a comma is missing", at: 9 } },
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::TooDeep },
+            E::MalformedResponse { connection: slack(), action: action(), status: 200, source: JsonError::UnknownCharset { charset: "x".into() } },
         ],
-        Header => [E::Header { header: "nonsense".into() }],
+        InvalidHeader => [E::InvalidHeader { header: "nonsense".into() }],
         RepeatedPage => [E::RepeatedPage { connection: slack(), at: "/users".into() }],
         Paging => [
             paging(PagingError::Shape { at: at(), expected: "a text" }),

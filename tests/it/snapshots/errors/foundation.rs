@@ -38,18 +38,18 @@ fn names_and_settings() {
         NoHome => [E::NoHome],
         Untrusted => [E::Untrusted(TrustError::NotText("/data/config.toml".into()))],
         Write => [E::Write { path: "/data/config.toml".into(), source: io() }],
-        Invalid => [E::Invalid { path: "/data/config.toml".into(), line: 3, message: "unknown key".into() }],
-        Tilde => [E::Tilde("~/integ".into())],
+        Syntax => [E::Syntax { path: "/data/config.toml".into(), line: 3, message: "unknown key".into() }],
+        UnexpandedTilde => [E::UnexpandedTilde("~/integ".into())],
         UnknownKey => [
             E::UnknownKey { key: "http.timeuot".into(), likely: Some("http.timeout") },
             E::UnknownKey { key: "nothing".into(), likely: None },
         ],
-        Value => [E::Value { key: "connect.port", value: "many".into(), expected: "a port" }],
+        InvalidValue => [E::InvalidValue { key: "connect.port", value: "many".into(), expected: "a port" }],
     });
     let project = errors!(ProjectError {
         Name => [E::Name(NameError::Workspace("A B".into()))],
-        Shadows => [E::Shadows { path: "integ.toml".into(), alias: "github".into(), target: "gitlab".into() }],
-        NoWorkspace => [E::NoWorkspace { path: "integ.toml".into(), workspace: "team".parse().unwrap() }],
+        AliasConflict => [E::AliasConflict { path: "integ.toml".into(), alias: "github".into(), target: "gitlab".into() }],
+        WorkspaceNotFound => [E::WorkspaceNotFound { path: "integ.toml".into(), workspace: "team".parse().unwrap() }],
     });
     assert_snap("errors_settings", &(names + &config + &project));
 }
@@ -67,23 +67,23 @@ fn http() {
         ],
         Tls => [E::Tls { host: host.clone(), origin, reason: "no common version".into() }],
         Timeout => [E::Timeout { host: host.clone(), after: MINUTE }],
-        Broken => [unreachable()],
+        ConnectionLost => [unreachable()],
         TooLarge => [
-            E::TooLarge { host: host.clone(), limit: 1 << 20, setting: false },
-            E::TooLarge { host: host.clone(), limit: 1 << 20, setting: true },
+            E::TooLarge { host: host.clone(), limit: 1 << 20, is_configurable: false },
+            E::TooLarge { host: host.clone(), limit: 1 << 20, is_configurable: true },
         ],
         Insecure => [E::Insecure { url: "http://api.example/".into(), host: host.clone() }],
-        Forbidden => [E::Forbidden(refusal("10.0.0.1")), E::Forbidden(refusal("intranet.example"))],
+        EgressRefused => [E::EgressRefused(refusal("10.0.0.1")), E::EgressRefused(refusal("intranet.example"))],
         Undeclared => [E::Undeclared { host: host.clone() }],
-        NotTyped => [E::NotTyped(refusal("intranet.example"))],
-        Unwritable => [E::Unwritable { host: host.clone(), source: Box::new(io()) }],
+        SpecialAddress => [E::SpecialAddress(refusal("intranet.example"))],
+        InvalidRequest => [E::InvalidRequest { host: host.clone(), source: Box::new(io()) }],
         Client => [],
     });
     let download = errors!(DownloadError {
         Http => [E::Http(unreachable())],
         Status => [E::Status { host: host.clone(), status: 404 }],
-        Elsewhere => [E::Elsewhere { host, target: "https://other.example/x.toml".into() }],
-        Credentials => [E::Credentials],
+        Redirected => [E::Redirected { host, target: "https://other.example/x.toml".into() }],
+        CredentialsInUrl => [E::CredentialsInUrl],
     });
     assert_snap("errors_http", &(text + &download));
 }
@@ -91,13 +91,13 @@ fn http() {
 #[test]
 fn jq() {
     let text = errors!(JqError {
-        Expression => [E::Expression { expression: ".[".into(), what: "unclosed [".into(), at: 2 }],
+        InvalidExpression => [E::InvalidExpression { expression: ".[".into(), what: "unclosed [".into(), at: 2 }],
         TooLong => [E::TooLong { most: 1000 }],
         Failed => [E::Failed("cannot index a number".into())],
-        Time => [E::Time { seconds: 10 }],
-        Memory => [E::Memory { mebibytes: 512 }],
-        Output => [E::Output { mebibytes: 64 }],
-        Worker => [E::Worker { source: io() }],
+        Timeout => [E::Timeout { seconds: 10 }],
+        OutOfMemory => [E::OutOfMemory { mebibytes: 512 }],
+        OutputTooLarge => [E::OutputTooLarge { mebibytes: 64 }],
+        WorkerStart => [E::WorkerStart { source: io() }],
     });
     assert_snap("errors_jq", &text);
 }
@@ -108,17 +108,17 @@ fn notify() {
         Program => [
             E::Program(ProgramError::InvalidQuoting),
             E::Program(ProgramError::Spawn { program: "hook".into(), source: io() }),
-            E::Program(ProgramError::Failed { program: "hook".into(), status: ExitStatus::from_raw(256), said: "no".into() }),
+            E::Program(ProgramError::Failed { program: "hook".into(), status: ExitStatus::from_raw(256), stderr: "no".into() }),
             E::Program(ProgramError::TimedOut { program: "hook".into(), after_secs: 10 }),
         ],
-        TooLong => [E::TooLong { what: "hooks.example".into(), after_secs: 10 }],
+        TimedOut => [E::TimedOut { what: "hooks.example".into(), after_secs: 10 }],
         NoSecret => [E::NoSecret],
-        Secret => [
-            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::Malformed },
-            E::Secret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::TooShort },
+        InvalidSecret => [
+            E::InvalidSecret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::Malformed },
+            E::InvalidSecret { origin: "INTEG_NOTIFY_SECRET".into(), source: SigningSecretError::TooShort },
         ],
         SecretFile => [E::SecretFile(TrustError::Readable { path: "/data/secret".into() })],
-        SecretMissing => [E::SecretMissing { path: "/data/secret".into() }],
+        SecretFileNotFound => [E::SecretFileNotFound { path: "/data/secret".into() }],
         Status => [E::Status { host: "hooks.example".into(), status: 500 }],
         Http => [E::Http(unreachable())],
     });
@@ -130,14 +130,14 @@ fn variables() {
     let variable = || "PATH".to_owned();
     let part = || "token".to_owned();
     let text = errors!(VariableError {
-        Steers => [E::Steers { connection: slack(), part: part(), variable: variable() }],
+        ReservedVariable => [E::ReservedVariable { connection: slack(), part: part(), variable: variable() }],
         AlreadySet => [E::AlreadySet { connection: slack(), part: part(), variable: variable() }],
         NotApproved => [E::NotApproved { connection: slack(), part: part(), variable: variable() }],
-        Taken => [E::Taken { variable: variable(), first: "slack@a".into(), second: "slack-a".into() }],
+        Conflict => [E::Conflict { variable: variable(), first: "slack@a".into(), second: "slack-a".into() }],
         Unprintable => [E::Unprintable { connection: slack(), part: part() }],
-        NoPart => [
-            E::NoPart { connection: slack(), part: "tokn".into(), likely: Some(part()), parts: vec![part(), "team_id".into()] },
-            E::NoPart { connection: slack(), part: "x".into(), likely: None, parts: Vec::new() },
+        PartNotFound => [
+            E::PartNotFound { connection: slack(), part: "tokn".into(), suggestion: Some(part()), parts: vec![part(), "team_id".into()] },
+            E::PartNotFound { connection: slack(), part: "x".into(), suggestion: None, parts: Vec::new() },
         ],
     });
     assert_snap("errors_variables", &text);

@@ -25,24 +25,24 @@ fn receiving() -> String {
             E::NoSecret { connection: connection(), prompt: None },
         ],
         WeakSecret => [E::WeakSecret { connection: connection(), why: "is shorter than 16 bytes" }],
-        PublicUrl => [E::PublicUrl { url: "ftp://x".into() }],
+        InvalidPublicUrl => [E::InvalidPublicUrl { url: "ftp://x".into() }],
         UnknownParam => [
             E::UnknownParam { connector: connector(), name: "ap".into(), known: vec!["app".into()] },
             E::UnknownParam { connector: connector(), name: "ap".into(), known: Vec::new() },
         ],
     });
     let listen = errors!(ListenError {
-        Nobody => [E::Nobody],
+        NoConnections => [E::NoConnections],
         Bind => [E::Bind(BindError { address: "127.0.0.1:7421".parse().unwrap(), holder: None, source: io() })],
         Port => [E::Port { port: 7421, source: io() }],
-        Inbox => [E::Inbox { source: io() }],
+        EventWriter => [E::EventWriter { source: io() }],
         Lock => [E::Lock { source: io() }],
     });
     let backfill = errors!(BackfillError {
-        None => [E::None { connection: slack(), connector: connector() }],
-        Input => [E::Input { connection: slack(), problem: "team is missing".into() }],
-        TooFar => [E::TooFar { connection: slack(), reach: "30 days".into() }],
-        Shape => [E::Shape { connection: slack() }],
+        Unsupported => [E::Unsupported { connection: slack(), connector: connector() }],
+        InvalidParameters => [E::InvalidParameters { connection: slack(), problem: "team is missing".into() }],
+        TooFarBack => [E::TooFarBack { connection: slack(), reach: "30 days".into() }],
+        MalformedResponse => [E::MalformedResponse { connection: slack() }],
     });
     setup + &listen + &backfill
 }
@@ -73,9 +73,9 @@ fn simulating() -> String {
         ],
     });
     let tamper = errors!(CorruptionError {
-        NoProof => [E::NoProof(connector())],
-        NoTime => [E::NoTime(connector())],
-        NoBody => [E::NoBody(connector())],
+        NotSigned => [E::NotSigned(connector())],
+        TimestampNotChecked => [E::TimestampNotChecked(connector())],
+        BodyNotSigned => [E::BodyNotSigned(connector())],
     });
     simulate + &tamper
 }
@@ -85,22 +85,22 @@ fn subscribing() -> String {
     let usage = || "integ webhook subscribe slack@work -p team=TEAM".to_owned();
     let look = || "integ webhook url slack@work".to_owned();
     errors!(SubscribeError {
-        ByHand => [E::ByHand { connection: slack(), setup: "Under Event Subscriptions, enter the URL.".into() }],
+        ManualSetup => [E::ManualSetup { connection: slack(), setup: "Under Event Subscriptions, enter the URL.".into() }],
         NoPublicUrl => [E::NoPublicUrl { connection: slack() }],
-        Input => [E::Input { connection: slack(), problems: vec!["team is missing".into()], usage: usage() }],
+        InvalidParameters => [E::InvalidParameters { connection: slack(), problems: vec!["team is missing".into()], usage: usage() }],
         NoEvents => [E::NoEvents { connection: slack(), usage: usage() }],
         NoSecret => [E::NoSecret { connection: slack() }],
-        Otherwise => [E::Otherwise { connection: slack(), id, events: vec!["message".into()] }],
-        Unknown => [E::Unknown { connection: slack(), id, at: "2026-01-01T00:00:00Z".into(), look: look() }],
-        Lost => [E::Lost { connection: slack(), id, why: "the connection broke".into(), look: look() }],
+        DifferentSubscription => [E::DifferentSubscription { connection: slack(), id, events: vec!["message".into()] }],
+        OutcomeUnknown => [E::OutcomeUnknown { connection: slack(), id, at: "2026-01-01T00:00:00Z".into(), check_command: look() }],
+        ResponseLost => [E::ResponseLost { connection: slack(), id, reason: "the connection broke".into(), check_command: look() }],
         NoResult => [
             E::NoResult { connection: slack(), action: "hooks.create".into(), missing: "id".into(), said: Some("later".into()) },
             E::NoResult { connection: slack(), action: "hooks.create".into(), missing: "id".into(), said: None },
         ],
-        None => [E::None { connection: slack(), id: Some(id) }, E::None { connection: slack(), id: None }],
+        NotSubscribed => [E::NotSubscribed { connection: slack(), id: Some(id) }, E::NotSubscribed { connection: slack(), id: None }],
         Several => [E::Several { connection: slack(), ids: vec![id, SubscriptionId(2)] }],
-        NotEnded => [E::NotEnded { connection: slack(), id, why: "it answered 500".into() }],
-        Held => [E::Held { connection: slack(), after: MINUTE }],
+        UnsubscribeFailed => [E::UnsubscribeFailed { connection: slack(), id, reason: "it answered 500".into() }],
+        Locked => [E::Locked { connection: slack(), after: MINUTE }],
         Lock => [E::Lock { path: "/data/locks/subscriptions.lock".into(), source: io() }],
     })
 }
