@@ -8,6 +8,7 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`cli`] | arguments, dispatch, tables and JSON, the person at the terminal |
+//! | [`ops`], [`view`] | one function an operation, and the shapes that operations return |
 //! | [`doctor`] | finds what is wrong with this machine's integ |
 //! | [`connect`] | connects an account and disconnects it |
 //! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
@@ -86,6 +87,7 @@ mod near;
 pub mod nesting;
 pub mod notify;
 pub mod oauth;
+pub mod ops;
 pub mod program;
 pub mod runtime;
 pub mod sandbox;
@@ -95,4 +97,5 @@ pub mod size;
 pub mod store;
 pub mod sync;
 pub mod vault;
+pub mod view;
 pub mod webhook;

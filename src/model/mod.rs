@@ -33,3 +33,4 @@ pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use schedule::Schedule;
 pub use words::UnknownWord;
+pub(crate) use words::words;

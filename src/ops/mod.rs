@@ -1,0 +1,83 @@
+//! What a user can have done: one function an operation, the same for the command line, the HTTP API and MCP.
+//!
+//! An operation takes the workspace and a request, and returns a view. It asks nobody, prints nothing and knows no terminal;
+//! files and words of the command line are read before, in `cli`. Beside each function stands its declaration, a constant
+//! of the same name in capitals, which [`OPERATIONS`] lists.
+
+use crate::model::words;
+
+/// What an operation does at the service, or to what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Read,
+    Write,
+    /// Something is lost that cannot be had again.
+    Destroy,
+}
+
+words!(Effect { Read => "read", Write => "write", Destroy => "destroy" });
+
+/// Who may ask for an operation. What runs a program, names a local path, changes an origin or exports keys is `Local`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The owner at the machine.
+    Local,
+    /// A token's holder as well.
+    Api,
+    /// An agent as well.
+    Agent,
+}
+
+words!(Reach { Local => "local", Api => "api", Agent => "agent" });
+
+/// The part of integ that an API token must be allowed to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperationScope {
+    Connections,
+    Tokens,
+    Connectors,
+    Sync,
+    Webhooks,
+    Endpoints,
+    Sandbox,
+    Vault,
+    Workspaces,
+}
+
+words!(OperationScope {
+    Connections => "connections",
+    Tokens => "tokens",
+    Connectors => "connectors",
+    Sync => "sync",
+    Webhooks => "webhooks",
+    Endpoints => "endpoints",
+    Sandbox => "sandbox",
+    Vault => "vault",
+    Workspaces => "workspaces",
+});
+
+/// The declaration of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// As on the command line, without `integ`: `status`, `sync`, `webhook retry`.
+    pub name: &'static str,
+    pub scope: OperationScope,
+    pub effect: Effect,
+    pub reach: Reach,
+}
+
+impl Operation {
+    /// An operation that only the owner at the machine may ask for, which is the default.
+    pub const fn local(name: &'static str, scope: OperationScope, effect: Effect) -> Self {
+        Self { name, scope, effect, reach: Reach::Local }
+    }
+
+    /// Opens it to others as well.
+    #[must_use]
+    pub const fn reachable_by(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+}
+
+/// Every operation, by module and name.
+pub const OPERATIONS: &[&Operation] = &[];
