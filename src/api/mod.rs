@@ -10,6 +10,8 @@ mod fetch;
 mod input;
 mod pages;
 mod send;
+#[cfg(test)]
+mod tests;
 mod trail;
 
 use serde_json::Value;
@@ -24,13 +26,11 @@ pub use pages::{Listed, PagingError, Turn, all_turns, falls_short, greatest, nex
 pub use send::{Answer, PacedError, Patience, SendError, Token, send};
 pub use trail::{Met, Trail, fingerprint, hash_of};
 
-use crate::connector::scopes;
-use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
+use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe, scopes};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
-use crate::model::ConnectionName;
-use crate::model::{connect_command, reconnect_command};
+use crate::model::{ConnectionName, connect_command, reconnect_command};
 use crate::near::near;
 use crate::runtime::{Session, SessionError};
 

@@ -12,11 +12,10 @@ use crate::env;
 use crate::error::Result;
 use crate::model::{Client, Grant, Renewal};
 use crate::oauth::access::{after, current_client};
-use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
 use crate::oauth::lifetime::lifetime;
 use crate::oauth::start::Handover;
-use crate::oauth::{OAuthError, Party, Tokens, device};
+use crate::oauth::{OAuthError, Party, Tokens, authorize, device};
 use crate::runtime::Session;
 use crate::sandbox;
 

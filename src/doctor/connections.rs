@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Finding, Surroundings};
-use crate::connector::scopes;
-use crate::connector::{Catalogue, Connector, validate};
+use crate::connector::{Catalogue, Connector, scopes, validate};
 use crate::error::Remedy;
 use crate::files;
 use crate::health::{Status, Summary, status_of};

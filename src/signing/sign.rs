@@ -12,7 +12,6 @@ use super::verify::{Judged, Keys, Refused, base, proof_of, secret_keys};
 use crate::clock::Timestamp;
 use crate::connector::{Carrier, Encoding, EventShape, Pointer, Proof, Scheme, TimeUnit, Values};
 use crate::hex;
-
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.

@@ -1,11 +1,11 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
-use crate::model::app::App;
-use crate::model::grant::Client;
 use rusqlite::Row;
 
 use super::row::timestamp;
 use super::{Store, StoreError};
+use crate::model::app::App;
+use crate::model::grant::Client;
 use crate::secret::Secret;
 
 /// The apps of a store.

@@ -1,12 +1,12 @@
 //! Events that came under the delivery id of another one with another body. They wait for a person to say which is right.
 
-use crate::model::event::{Conflict, Delivery, EventId, Holding, Kept, NewEvent};
 use rusqlite::{Row, Transaction};
 
 use super::events::Events;
 use super::row::{from_json, word};
 use super::{Malformed, StoreError, event_keys};
 use crate::clock::Timestamp;
+use crate::model::event::{Conflict, Delivery, EventId, Holding, Kept, NewEvent};
 
 /// Bodies that may wait for one event: repeated requests must not fill the disk with them.
 const MOST_WAITING: u32 = 8;

@@ -1,8 +1,5 @@
 //! Connections, with what is known of their grants' life.
 
-use crate::model::connection::{Account, Check, Connection, ConnectionId, Finding, Mode, NewConnection, Standing};
-use crate::model::grant::{Expiry, Grant, Place, Renewal, StoredGrant};
-use crate::model::name::ConnectionName;
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
@@ -13,6 +10,9 @@ use super::row::{from_json, timestamp, to_json, word};
 use super::sandbox::state_key;
 use super::{Malformed, Store, StoreError, grants};
 use crate::clock::Timestamp;
+use crate::model::connection::{Account, Check, Connection, ConnectionId, Finding, Mode, NewConnection, Standing};
+use crate::model::grant::{Expiry, Grant, Place, Renewal, StoredGrant};
+use crate::model::name::ConnectionName;
 
 /// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
 macro_rules! select {

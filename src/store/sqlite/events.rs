@@ -1,17 +1,17 @@
 //! The inbox: events as they came, each once, and what became of them.
 
-use crate::model::connection::ConnectionId;
-use crate::model::event::{
-    Delivery, Ended, EventId, EventProof, EventStatus, Filter, Kept, StoredEvent, Taken, Waiting,
-};
-use crate::model::event_type::matches_type;
-use crate::model::name::ConnectionName;
 use rusqlite::{OptionalExtension, Row};
 
 use super::intake::{self, By};
 use super::row::word;
 use super::{Malformed, Store, StoreError, event_keys};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::event::{
+    Delivery, Ended, EventId, EventProof, EventStatus, Filter, Kept, StoredEvent, Taken, Waiting,
+};
+use crate::model::event_type::matches_type;
+use crate::model::name::ConnectionName;
 
 /// The inbox of a store.
 #[derive(Clone, Copy, Debug)]

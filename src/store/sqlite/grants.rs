@@ -4,9 +4,6 @@
 //! writes nothing if another was faster ([`Written::Superseded`]). A marker that is committed before a grant is
 //! presented to the vendor says, after a crash, that the vendor may have used it up.
 
-use crate::model::connection::ConnectionId;
-use crate::model::grant::{Client, Facts, Grant, Place, Presented, StoredGrant, Written};
-use crate::model::name::ConnectionName;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -18,6 +15,9 @@ use super::changes::Subject;
 use super::row::{from_json, timestamp, word};
 use super::{Malformed, Store, StoreError, connections};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::grant::{Client, Facts, Grant, Place, Presented, StoredGrant, Written};
+use crate::model::name::ConnectionName;
 use crate::secret::Secret;
 
 /// The grants of a store.

@@ -1,15 +1,15 @@
 //! Runs of a sync: what each was to do, how it went, and what it brought.
 
-use crate::model::connection::ConnectionId;
-use crate::model::job::{EndedJob, Job, JobId, NewJob};
-use crate::model::name::ConnectionName;
-use crate::model::record::{Counts, Traffic};
-use crate::model::stream::StreamId;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::{timestamp, word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::job::{EndedJob, Job, JobId, NewJob};
+use crate::model::name::ConnectionName;
+use crate::model::record::{Counts, Traffic};
+use crate::model::stream::StreamId;
 
 /// Ended jobs that are kept of each stream.
 const MOST_KEPT: u32 = 100;

@@ -3,10 +3,6 @@
 //! A message and its deliveries are one commit. An attempt is recorded after its answer has come: whoever is killed in
 //! between finds the delivery as it was, and sends it again under the same id.
 
-use crate::model::delivery::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded, Sent, Verdict};
-use crate::model::endpoint::{Endpoint, EndpointId};
-use crate::model::event_type::EventType;
-use crate::model::message::Message;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +12,10 @@ use super::endpoints::{self, millis};
 use super::row::{from_json, to_json, word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::delivery::{Attempt, Delivery, DeliveryFilter, DeliveryId, DeliveryStatus, Recorded, Sent, Verdict};
+use crate::model::endpoint::{Endpoint, EndpointId};
+use crate::model::event_type::EventType;
+use crate::model::message::Message;
 
 /// The outbox of a store.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,6 @@
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
 //! that wait for each other share.
 
-use crate::model::record::{Change, Counts, Known, NewPage, NewRecord, Place, Pushed, RecordId, StoredRecord};
-use crate::model::stream::{PartId, StreamId};
-
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 
 use super::ids::pack;
@@ -14,7 +11,8 @@ use super::streams::keep_history;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::json;
-use crate::model::record::Hash;
+use crate::model::record::{Change, Counts, Hash, Known, NewPage, NewRecord, Place, Pushed, RecordId, StoredRecord};
+use crate::model::stream::{PartId, StreamId};
 
 /// The records of a store.
 #[derive(Clone, Copy, Debug)]

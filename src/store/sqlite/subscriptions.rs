@@ -1,8 +1,5 @@
 //! What was registered at vendors: each URL once, with what it takes to prolong it and to end it.
 
-use crate::model::connection::ConnectionId;
-use crate::model::name::ConnectionName;
-use crate::model::subscription::{Made, Subscription, SubscriptionId, Wanted};
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
@@ -11,6 +8,9 @@ use super::changes::Subject;
 use super::row::{from_json, timestamp, to_json, word};
 use super::{Malformed, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::name::ConnectionName;
+use crate::model::subscription::{Made, Subscription, SubscriptionId, Wanted};
 
 /// The subscriptions of a store.
 #[derive(Clone, Copy, Debug)]
