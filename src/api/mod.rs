@@ -26,8 +26,7 @@ pub use repeat_detector::{PageNovelty, RepeatDetector, fingerprint, hash_of};
 pub use request::{ActionRequest, PathRequest, check_own_host};
 pub use send::{ApiResponse, GrantToken, RateLimitError, RetryLimits, SendError, send};
 
-use crate::connector::scopes;
-use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe};
+use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe, scopes};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};

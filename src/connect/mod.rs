@@ -162,78 +162,93 @@ pub enum ConnectError {
 impl Remedy for ConnectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::MissingApp { command: ConnectCommand { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
-format!("`integ connector setup {connector}` says how to register one and what to run then; try it without:"),
-format!("integ connect {connector} --sandbox"),
-)),
-Self::MissingAppForServer { command: requested, server } => {
-let value = shlex::try_quote(&server.value).map_or("VALUE".into(), Cow::into_owned);
-Diagnostic::new(Kind::Usage, "no_app").hint(Hint::new(
-"register one there, then",
-format!(
-"integ app set {} --client-id ID --client-secret-file - --param {}={value}",
-requested.connector, server.param
-),
-))
-}
-Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
-.run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
-Self::MissingParam { command: requested, name, .. } => {
-Diagnostic::new(Kind::Usage, "missing_param").run(format!("{} --param {name}=VALUE", requested.command))
-}
-Self::UnknownParam { command: requested, known, .. } => Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
-Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
-None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
-}),
-Self::InvalidChoice { command: requested, name, choices, .. } => {
-let choice = choices.first().map_or("VALUE", String::as_str);
-Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={choice}", requested.command))
-}
-Self::InvalidParam { command: requested, name, example, .. } => {
-let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
-let example = example.as_deref().unwrap_or("VALUE");
-Diagnostic::new(Kind::Usage, "invalid_param").run(format!("{} --param {name}={example}", requested.command))
-}
-Self::InvalidKey { command: requested, .. } => Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command)),
-Self::KeyRejected { command: requested, .. } => {
-Diagnostic::new(Kind::AuthNeeded, "key_refused").run(format!("{} --with-token", requested.command))
-}
-Self::UnsupportedGrant { command: requested, .. } => {
-Diagnostic::new(Kind::Usage, "not_offered").run(format!("integ connector show {}", requested.connector))
-}
-Self::HttpsRedirectRequired { command: requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed").hint(Hint::new(
-"bring a tunnel to a port of yours:",
-format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
-)),
-Self::PeerCheckRequired { command: requested } => {
-Diagnostic::new(Kind::Usage, "peer_check_needed").run(format!("{} --paste", requested.command))
-}
-Self::ChoiceRequired { command: requested, param, labels } | Self::UnknownChoice { command: requested, param, labels, .. } => {
-Diagnostic::new(Kind::Usage, "choice_needed").run(format!("{} --param {param}={}", requested.command, first_quoted(labels)))
-}
-Self::ResourceNotGranted { param, labels, command_for_new_name: other, .. } => Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
-"connect the other one under a name of its own:",
-format!("{other} --param {param}={}", first_quoted(labels)),
-)),
-Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
-Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
-Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
-Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
-.hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
-Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "no_consent")
-.hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
-Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
-Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
-.hint(Hint::text("paste the whole address that the browser shows after you have consented")),
-Self::OAuth { command: requested, offers, source } => {
-let found = source.diagnostic_for(&requested.connector, &requested.command, offers);
-// Nothing is there yet that could be connected again.
-let is_refused = matches!(**source, OAuthError::InvalidGrant { .. });
-Diagnostic { code: if is_refused { "refused" } else { found.code }, ..found }
-}
-Self::Prompt(error) => error.diagnostic(),
-}
+            Self::MissingApp { command: ConnectCommand { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app")
+                .hint(Hint::new(
+                    format!(
+                        "`integ connector setup {connector}` says how to register one and what to run then; \
+                         try it without:"
+                    ),
+                    format!("integ connect {connector} --sandbox"),
+                )),
+            Self::MissingAppForServer { command: requested, server } => {
+                Diagnostic::new(Kind::Usage, "no_app").hint(register_at(requested, server))
+            }
+            Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
+                .run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
+            Self::MissingParam { command: requested, name, .. } => {
+                Diagnostic::new(Kind::Usage, "missing_param").run(with_param(requested, name, "VALUE"))
+            }
+            Self::UnknownParam { command: requested, known, .. } => {
+                Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
+                    Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
+                    None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
+                })
+            }
+            Self::InvalidChoice { command: requested, name, choices, .. } => {
+                let choice = choices.first().map_or("VALUE", String::as_str);
+                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, choice))
+            }
+            Self::InvalidParam { command: requested, name, example, .. } => {
+                let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
+                let example = example.as_deref().unwrap_or("VALUE");
+                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, example))
+            }
+            Self::InvalidKey { command: requested, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command))
+            }
+            Self::KeyRejected { command: requested, .. } => {
+                Diagnostic::new(Kind::AuthNeeded, "key_refused").run(format!("{} --with-token", requested.command))
+            }
+            Self::UnsupportedGrant { command: requested, .. } => {
+                Diagnostic::new(Kind::Usage, "not_offered").run(format!("integ connector show {}", requested.connector))
+            }
+            Self::HttpsRedirectRequired { command: requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed")
+                .hint(Hint::new(
+                    "bring a tunnel to a port of yours:",
+                    format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
+                )),
+            Self::PeerCheckRequired { command: requested } => {
+                Diagnostic::new(Kind::Usage, "peer_check_needed").run(format!("{} --paste", requested.command))
+            }
+            Self::ChoiceRequired { command: requested, param, labels }
+            | Self::UnknownChoice { command: requested, param, labels, .. } => {
+                Diagnostic::new(Kind::Usage, "choice_needed").run(with_param(requested, param, &first_quoted(labels)))
+            }
+            Self::ResourceNotGranted { param, labels, command_for_new_name: other, .. } => {
+                Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
+                    "connect the other one under a name of its own:",
+                    format!("{other} --param {param}={}", first_quoted(labels)),
+                ))
+            }
+            Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
+            Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
+            Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
+            Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
+                .hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
+            Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "no_consent")
+                .hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
+            Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
+            Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
+                .hint(Hint::text("paste the whole address that the browser shows after you have consented")),
+            Self::OAuth { command: requested, offers, source } => {
+                let found = source.diagnostic_for(&requested.connector, &requested.command, offers);
+                // Nothing is there yet that could be connected again.
+                let is_refused = matches!(**source, OAuthError::InvalidGrant { .. });
+                Diagnostic { code: if is_refused { "refused" } else { found.code }, ..found }
+            }
+            Self::Prompt(error) => error.diagnostic(),
+        }
     }
+}
+
+fn register_at(ConnectCommand { connector, .. }: &ConnectCommand, server: &AuthorizationServer) -> Hint {
+    let value = shlex::try_quote(&server.value).map_or("VALUE".into(), Cow::into_owned);
+    let set = format!("integ app set {connector} --client-id ID --client-secret-file -");
+    Hint::new("register one there, then", format!("{set} --param {}={value}", server.param))
+}
+
+fn with_param(command: &ConnectCommand, name: &str, value: &str) -> String {
+    format!("{} --param {name}={value}", command.command)
 }
 
 /// The first of the vendor's words, which a shell must take for nothing but words.

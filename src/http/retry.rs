@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use super::Response;
 use crate::clock::Timestamp;
 use crate::connector::{RateLimits, RetryHint, RetryUnit};
-
-use super::Response;
 
 /// One of several tries, from 0.
 #[derive(Clone, Copy, Debug)]

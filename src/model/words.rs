@@ -49,17 +49,13 @@ pub(crate) use words;
 
 #[cfg(test)]
 mod tests {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Colour {
-        Red,
-        Green,
-    }
-    words!(Colour { Red => "red", Green => "green" });
+    use crate::model::ConnectionMode;
 
     #[test]
     fn every_word_leads_back_to_its_member() {
-        assert!(Colour::ALL.into_iter().all(|colour| colour.to_string().parse() == Ok(colour)));
-        let error = "blue".parse::<Colour>().unwrap_err().to_string();
-        assert_eq!(error, "unknown value \"blue\", expected one of: red, green");
+        assert_eq!(ConnectionMode::ALL.map(ConnectionMode::as_str), ["live", "sandbox"]);
+        assert!(ConnectionMode::ALL.into_iter().all(|mode| mode.to_string().parse() == Ok(mode)));
+        let error = "blue".parse::<ConnectionMode>().unwrap_err().to_string();
+        assert_eq!(error, "unknown value \"blue\", expected one of: live, sandbox");
     }
 }

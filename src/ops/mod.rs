@@ -1,8 +1,19 @@
 //! What a user can have done: one function an operation, the same for the command line, the HTTP API and MCP.
 //!
 //! An operation takes the workspace and a request, and returns a view. It asks nobody, prints nothing and knows no terminal;
-//! files and words of the command line are read before, in `cli`. Beside each function stands its declaration, a constant
-//! of the same name in capitals, which [`OPERATIONS`] lists.
+//! files and words of the command line are read before, in `cli`. Each module declares its operations in a constant;
+//! [`operations`] lists them all.
+
+pub mod calls;
+pub mod connections;
+pub mod connectors;
+pub mod endpoints;
+pub mod sandbox;
+pub mod sync;
+pub mod tokens;
+pub mod vault;
+pub mod webhooks;
+pub mod workspaces;
 
 use crate::model::words;
 
@@ -79,5 +90,19 @@ impl Operation {
     }
 }
 
-/// Every operation, by module and name.
-pub const OPERATIONS: &[&Operation] = &[];
+/// Every operation, module by module.
+pub fn operations() -> impl Iterator<Item = &'static Operation> {
+    let modules = [
+        calls::OPERATIONS,
+        connections::OPERATIONS,
+        connectors::OPERATIONS,
+        endpoints::OPERATIONS,
+        sandbox::OPERATIONS,
+        sync::OPERATIONS,
+        tokens::OPERATIONS,
+        vault::OPERATIONS,
+        webhooks::OPERATIONS,
+        workspaces::OPERATIONS,
+    ];
+    modules.into_iter().flatten()
+}

@@ -14,7 +14,6 @@ use crate::connector::{
     Encoding, EventSelectors, Pointer, SignatureAlgorithm, SignatureLocation, SignatureScheme, TimeUnit, Values,
 };
 use crate::hex;
-
 use crate::secret::Secret;
 
 /// What only the vendor has, where it is not the secret itself.

@@ -1,7 +1,7 @@
 //! What can go wrong between a user and a vault, with the command that mends it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -101,87 +101,119 @@ impl VaultError {
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
-"`integ connect CONNECTOR` makes it; list the workspaces there are:",
-"integ workspace list",
-)),
-Self::Symlink(path) => Diagnostic::new(Kind::Vault, "unsafe_file")
-.run(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path))),
-Self::NotAFile(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("ls -ld {}", quoted(path))),
-Self::ForeignOwner(path) => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("sudo chown \"$USER\" {}", quoted(path))),
-Self::InsecurePermissions { path, mode } => Diagnostic::new(Kind::Vault, "unsafe_file").run(format!("chmod {mode} {}", quoted(path))),
-Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system").hint(Hint::new(
-"set INTEG_HOME for good, as in",
-"INTEG_HOME=/a/folder/on/a/local/disk integ status",
-)),
-Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy").hint(Hint::new(
-"wait or stop it, as `integ serve`; find it with",
-format!("fuser {}", quoted(path)),
-)),
-Self::Io { path, source } => match source.kind() {
-io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Diagnostic::new(Kind::Failed, "read_only"),
-io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
-_ => Diagnostic::new(Kind::Failed, "io"),
-}
-.run(format!("ls -ld {}", quoted(path))),
-Self::MissingStore(_) | Self::MissingSealedKey(_) | Self::DamagedSealedKey { .. } => Diagnostic::new(Kind::Vault, "vault_damaged")
-.hint(Hint::new("put the file back, or", "integ -w NEW vault restore BACKUP.age")),
-Self::NotARecipient { recipient, .. } => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(Hint::new(
-format!(
-"one who can open it may add this identity with `integ vault recipients add {recipient}`; or give the \
-identity that it is sealed to:"
-),
-"INTEG_IDENTITY_FILE=FILE integ vault status",
-)),
-Self::InvalidIdentity { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
-Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work").hint(name_identity()),
-Self::MissingIdentity(_) => Diagnostic::new(Kind::Vault, "vault_locked").hint(name_identity()),
-Self::BackupNeedsIdentity(path) => Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::new(
-"give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
-format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
-)),
-Self::WrongPassphrase(_) => {
-Diagnostic::new(Kind::Vault, "vault_locked").hint(Hint::text("run it again and type the passphrase again"))
-}
-Self::MissingPassphrase | Self::PassphraseCommand { .. } | Self::PassphrasePrompt(_) => Diagnostic::new(Kind::Vault, "vault_locked")
-.run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"),
-Self::Keyring(error) => error.diagnostic(),
-Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
-Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
-.hint(Hint::text("run it again and type the same passphrase twice")),
-Self::EmptyPassphrase => {
-Diagnostic::new(Kind::Usage, "passphrase_empty").hint(Hint::text("run it again and type a passphrase"))
-}
-Self::WorkspaceMismatch { folder, sealed_workspace: made_as } => {
-let back = folder.with_file_name(made_as);
-Diagnostic::new(Kind::Vault, "workspace_moved").run(match back.exists() {
-true => format!("ls -l {}", quoted(folder.parent().unwrap_or(folder))),
-false => format!("mv {} {}", quoted(folder), quoted(&back)),
-})
-}
-Self::ForeignFiles { folder, .. } => Diagnostic::new(Kind::Failed, "foreign_files").run(format!("ls -lA {}", quoted(folder))),
-Self::OutputExists(path) => Diagnostic::new(Kind::Usage, "file_exists").run(format!("ls -l {}", quoted(path))),
-Self::FolderNotFound(path) => Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path))),
-Self::IdentityExists { path, .. } => Diagnostic::new(Kind::Usage, "identity_exists").run(format!("mv {0} {0}.old", quoted(path))),
-Self::IdentityFromEnvironment(variable) => Diagnostic::new(Kind::Usage, "identity_given").run(format!("unset {variable}")),
-Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
-"`age-keygen -y FILE` prints that of another identity; this prints your own:",
-"integ vault status",
-)),
-Self::DuplicateRecipient(_) => Diagnostic::new(Kind::Usage, "known_recipient").run("integ vault recipients"),
-Self::RecipientNotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients"),
-Self::LastRecipient(_) => Diagnostic::new(Kind::Usage, "recipient_needed").run("integ vault recipients add RECIPIENT"),
-Self::OwnRecipient(recipient) => {
-Diagnostic::new(Kind::Usage, "recipient_needed").run(format!("integ vault recipients remove {recipient} --own"))
-}
-Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup").hint(Hint::new(
-"give an identity that opens it:",
-format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(path)),
-)),
-Self::WorkspaceNotEmpty => Diagnostic::new(Kind::Usage, "workspace_not_empty").run("integ -w NEW vault restore BACKUP.age"),
-Self::Store(error) => error.diagnostic(),
-}
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
+                "`integ connect CONNECTOR` makes it; list the workspaces there are:",
+                "integ workspace list",
+            )),
+            Self::Symlink(path) => {
+                unsafe_file(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path)))
+            }
+            Self::NotAFile(path) => unsafe_file(format!("ls -ld {}", quoted(path))),
+            Self::ForeignOwner(path) => unsafe_file(format!("sudo chown \"$USER\" {}", quoted(path))),
+            Self::InsecurePermissions { path, mode } => unsafe_file(format!("chmod {mode} {}", quoted(path))),
+            Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system")
+                .hint(Hint::new("set INTEG_HOME for good, as in", "INTEG_HOME=/a/folder/on/a/local/disk integ status")),
+            Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy")
+                .hint(Hint::new("wait or stop it, as `integ serve`; find it with", format!("fuser {}", quoted(path)))),
+            Self::Io { path, source } => {
+                Diagnostic::new(Kind::Failed, io_code(source)).run(format!("ls -ld {}", quoted(path)))
+            }
+            Self::MissingStore(_) | Self::MissingSealedKey(_) | Self::DamagedSealedKey { .. } => {
+                Diagnostic::new(Kind::Vault, "vault_damaged")
+                    .hint(Hint::new("put the file back, or", "integ -w NEW vault restore BACKUP.age"))
+            }
+            Self::NotARecipient { recipient, .. } => {
+                Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(join_recipients(recipient))
+            }
+            Self::InvalidIdentity { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
+            Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work").hint(name_identity()),
+            Self::MissingIdentity(_) => locked(name_identity()),
+            Self::BackupNeedsIdentity(path) => locked(Hint::new(
+                "give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
+                restore_as(path),
+            )),
+            Self::WrongPassphrase(_) => locked(Hint::text("run it again and type the passphrase again")),
+            Self::MissingPassphrase | Self::PassphraseCommand { .. } | Self::PassphrasePrompt(_) => {
+                locked(Hint::run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"))
+            }
+            Self::Keyring(error) => error.diagnostic(),
+            Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
+            Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
+                .hint(Hint::text("run it again and type the same passphrase twice")),
+            Self::EmptyPassphrase => {
+                Diagnostic::new(Kind::Usage, "passphrase_empty").hint(Hint::text("run it again and type a passphrase"))
+            }
+            Self::WorkspaceMismatch { folder, sealed_workspace: made_as } => {
+                Diagnostic::new(Kind::Vault, "workspace_moved").run(move_back(folder, made_as))
+            }
+            Self::ForeignFiles { folder, .. } => {
+                Diagnostic::new(Kind::Failed, "foreign_files").run(format!("ls -lA {}", quoted(folder)))
+            }
+            Self::OutputExists(path) => usage("file_exists", format!("ls -l {}", quoted(path))),
+            Self::FolderNotFound(path) => {
+                Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path)))
+            }
+            Self::IdentityExists { path, .. } => usage("identity_exists", format!("mv {0} {0}.old", quoted(path))),
+            Self::IdentityFromEnvironment(variable) => usage("identity_given", format!("unset {variable}")),
+            Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
+                "`age-keygen -y FILE` prints that of another identity; this prints your own:",
+                "integ vault status",
+            )),
+            Self::DuplicateRecipient(_) => usage("known_recipient", "integ vault recipients"),
+            Self::RecipientNotFound(_) => {
+                Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients")
+            }
+            Self::LastRecipient(_) => usage("recipient_needed", "integ vault recipients add RECIPIENT"),
+            Self::OwnRecipient(recipient) => {
+                usage("recipient_needed", format!("integ vault recipients remove {recipient} --own"))
+            }
+            Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
+                .hint(Hint::new("give an identity that opens it:", restore_as(path))),
+            Self::WorkspaceNotEmpty => usage("workspace_not_empty", "integ -w NEW vault restore BACKUP.age"),
+            Self::Store(error) => error.diagnostic(),
+        }
     }
+}
+
+fn unsafe_file(command: String) -> Diagnostic {
+    Diagnostic::new(Kind::Vault, "unsafe_file").run(command)
+}
+
+fn locked(hint: Hint) -> Diagnostic {
+    Diagnostic::new(Kind::Vault, "vault_locked").hint(hint)
+}
+
+fn usage(code: &'static str, command: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Kind::Usage, code).run(command)
+}
+
+fn io_code(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "read_only",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk_full",
+        _ => "io",
+    }
+}
+
+fn join_recipients(recipient: &str) -> Hint {
+    let text = format!(
+        "one who can open it may add this identity with `integ vault recipients add {recipient}`; \
+         or give the identity that it is sealed to:"
+    );
+    Hint::new(text, "INTEG_IDENTITY_FILE=FILE integ vault status")
+}
+
+fn restore_as(backup: &Path) -> String {
+    format!("INTEG_IDENTITY_FILE=FILE integ vault restore {}", quoted(backup))
+}
+
+/// The command that gives a workspace's folder its name back, unless another workspace has the name.
+fn move_back(folder: &Path, sealed_workspace: &str) -> String {
+    let original = folder.with_file_name(sealed_workspace);
+    if original.exists() {
+        return format!("ls -l {}", quoted(folder.parent().unwrap_or(folder)));
+    }
+    format!("mv {} {}", quoted(folder), quoted(&original))
 }
 
 fn name_identity() -> Hint {
@@ -190,7 +222,7 @@ fn name_identity() -> Hint {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &std::path::Path) -> String {
+fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     match shlex::try_quote(&text) {
         Ok(quoted) => quoted.into_owned(),

@@ -43,21 +43,23 @@ pub enum KeyringError {
 impl Remedy for KeyringError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-Self::Unavailable(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
-"log in to a desktop session, or start one:",
-"dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock --components=secrets; integ status'",
-)),
-Self::Locked(_) => Diagnostic::new(Kind::Vault, "keyring_locked")
-.hint(Hint::new("unlock it in the desktop's password manager, then", "integ vault status")),
-Self::TimedOut { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
-"answer its dialog (KeePassXC asks each time unless \"Confirm when passwords are retrieved by clients\" is off \
-in its Secret Service settings), then",
-"integ vault status",
-)),
-Self::EntryNotFound(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
-.hint(Hint::new("give a copy of the identity:", "INTEG_IDENTITY_FILE=FILE integ vault status")),
-Self::Rejected(_) => Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ"),
-}
+            Self::Unavailable(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
+                "log in to a desktop session, or start one:",
+                "dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock --components=secrets; integ status'",
+            )),
+            Self::Locked(_) => Diagnostic::new(Kind::Vault, "keyring_locked")
+                .hint(Hint::new("unlock it in the desktop's password manager, then", "integ vault status")),
+            Self::TimedOut { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
+                "answer its dialog (KeePassXC asks each time unless \"Confirm when passwords are \
+                 retrieved by clients\" is off in its Secret Service settings), then",
+                "integ vault status",
+            )),
+            Self::EntryNotFound(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
+                .hint(Hint::new("give a copy of the identity:", "INTEG_IDENTITY_FILE=FILE integ vault status")),
+            Self::Rejected(_) => {
+                Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ")
+            }
+        }
     }
 }
 
@@ -116,8 +118,8 @@ impl Keyring {
 
     /// With somebody at a terminal who can answer the keyring's dialogs, or nobody.
     #[must_use]
-    pub fn with_attended(self, attended: bool) -> Self {
-        Self { is_attended: attended, ..self }
+    pub fn with_attended(self, is_attended: bool) -> Self {
+        Self { is_attended, ..self }
     }
 
     pub(super) fn is_attended(&self) -> bool {

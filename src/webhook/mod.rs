@@ -1,7 +1,8 @@
-//! Webhooks: what proves a request, what it tells, and how one is made.
+//! Webhooks of services: receives, verifies, queues, handles, replays, subscribes to and simulates them.
 //!
-//! One rule of the connector's file drives both directions: [`proof`] verifies by it, [`sign`] signs by it. [`standard`] is
-//! how integ signs what it sends itself. All of it is pure; who listens, stores and sends is elsewhere.
+//! One rule of the connector's file drives both directions: [`receive`] verifies by it and [`simulate`] signs by it, both
+//! with [`signing`](crate::signing). [`listen`] is the receiver, [`inbox`] stores what was verified, and [`handle`] syncs
+//! what an event is about, writes a line, runs a program or sends the event on.
 
 pub mod backfill;
 mod body;

@@ -1,11 +1,11 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
-use crate::model::app::OAuthApp;
-use crate::model::grant::ClientCredentials;
 use rusqlite::Row;
 
 use super::row::timestamp;
 use super::{Store, StoreError};
+use crate::model::app::OAuthApp;
+use crate::model::grant::ClientCredentials;
 use crate::secret::Secret;
 
 /// The apps of a store.

@@ -1,12 +1,12 @@
 //! Events that came under the delivery id of another one with another body. They wait for a person to say which is right.
 
-use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 use rusqlite::{Row, Transaction};
 
 use super::events::Events;
 use super::row::{from_json, parse_word};
 use super::{MalformedValue, StoreError, event_keys};
 use crate::clock::Timestamp;
+use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 
 /// Bodies that may wait for one event: repeated requests must not fill the disk with them.
 const MAX_CONFLICTS: u32 = 8;

@@ -1,10 +1,5 @@
 //! Connections, with what is known of their grants' life.
 
-use crate::model::connection::{
-    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, GrantStatus, NewConnection,
-};
-use crate::model::grant::{Expiry, Grant, RefreshMethod, SecretStorage, StoredGrant};
-use crate::model::name::ConnectionName;
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
@@ -15,6 +10,11 @@ use super::sandbox::state_key;
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, Store, StoreError, grants};
 use crate::clock::Timestamp;
+use crate::model::connection::{
+    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, GrantStatus, NewConnection,
+};
+use crate::model::grant::{Expiry, Grant, RefreshMethod, SecretStorage, StoredGrant};
+use crate::model::name::ConnectionName;
 
 /// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
 macro_rules! select {

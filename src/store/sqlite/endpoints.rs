@@ -1,8 +1,5 @@
 //! Where the user's own events are sent, by which rules, and how each endpoint stands.
 
-use crate::model::budget::Budget;
-use crate::model::endpoint::{DeliveryPolicy, Endpoint, EndpointHealth, EndpointId};
-use crate::model::event_type::EventPattern;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +9,9 @@ use url::Url;
 use super::row::{from_json, parse_word, to_json};
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::budget::Budget;
+use crate::model::endpoint::{DeliveryPolicy, Endpoint, EndpointHealth, EndpointId};
+use crate::model::event_type::EventPattern;
 
 /// The endpoints of a store.
 #[derive(Clone, Copy, Debug)]

@@ -8,13 +8,13 @@
 //! from which every process reads them anew. Inside a write both together are hence all that were committed, whoever
 //! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
 
-use crate::model::connection::ConnectionId;
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use crate::model::connection::ConnectionId;
 
 /// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
 /// memory they are 2 MiB.

@@ -1,10 +1,10 @@
 //! The types of the user's own events: what they are, and what their data look like.
 
-use crate::model::event_type::EventTypeDefinition;
 use rusqlite::Row;
 
 use super::row::{from_json, to_json};
 use super::{Store, StoreError};
+use crate::model::event_type::EventTypeDefinition;
 
 /// The catalogue of a store.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,11 @@
 //! The inbox: events as they came, each once, and what became of them.
 
+use rusqlite::{OptionalExtension, Row};
+
+use super::insert_events::{self, EventLookup};
+use super::row::parse_word;
+use super::{MalformedValue, Store, StoreError, event_keys};
+use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::event::{
     AttemptResult, EventFilter, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery,
@@ -7,12 +13,6 @@ use crate::model::event::{
 };
 use crate::model::event_type::matches_type;
 use crate::model::name::ConnectionName;
-use rusqlite::{OptionalExtension, Row};
-
-use super::insert_events::{self, EventLookup};
-use super::row::parse_word;
-use super::{MalformedValue, Store, StoreError, event_keys};
-use crate::clock::Timestamp;
 
 /// The inbox of a store.
 #[derive(Clone, Copy, Debug)]

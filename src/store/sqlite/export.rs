@@ -1,7 +1,5 @@
 //! Whole copies of a store, under another key or in the clear in memory, and checking one. The way back is `snapshot`.
 
-use crate::model::connection::ConnectionId;
-use crate::model::grant::Grant;
 use std::io;
 use std::path::Path;
 
@@ -10,6 +8,8 @@ use zeroize::Zeroizing;
 
 use super::open::{CIPHER, StoreKey};
 use super::{Store, StoreError, grants, migrations, schema, snapshot};
+use crate::model::connection::ConnectionId;
+use crate::model::grant::Grant;
 
 impl Store {
     /// Copies the store into a new file at `path` under `key`. Nobody else may have the store open.

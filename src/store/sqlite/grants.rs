@@ -4,11 +4,6 @@
 //! writes nothing if another was faster ([`GrantWriteResult::Superseded`]). A marker that is committed before a grant is
 //! presented to the vendor says, after a crash, that the vendor may have used it up.
 
-use crate::model::connection::ConnectionId;
-use crate::model::grant::{
-    ClientCredentials, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant,
-};
-use crate::model::name::ConnectionName;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -20,6 +15,11 @@ use super::row::{from_json, parse_word, timestamp};
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, Store, StoreError, connections};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::grant::{
+    ClientCredentials, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant,
+};
+use crate::model::name::ConnectionName;
 use crate::secret::Secret;
 
 /// The grants of a store.

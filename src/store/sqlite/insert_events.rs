@@ -4,8 +4,6 @@
 //! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
 //! differ in, so that equal signed bytes of the two are two events (`NewEvent::named`).
 
-use crate::model::connection::ConnectionId;
-use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::StoreError;
@@ -13,6 +11,8 @@ use super::conflicts::{self, ConflictInsertResult};
 use super::event_keys::{self, EventKeys};
 use super::row::{parse_word, to_json};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
 
 /// What an event that comes again is recognised by.
 pub(super) enum EventLookup<'a> {

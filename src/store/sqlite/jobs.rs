@@ -1,15 +1,15 @@
 //! Runs of a sync: what each was to do, how it went, and what it brought.
 
-use crate::model::connection::ConnectionId;
-use crate::model::job::{Job, JobId, JobResult, NewJob};
-use crate::model::name::ConnectionName;
-use crate::model::record::{RecordCounts, Traffic};
-use crate::model::stream::StreamId;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::{parse_word, timestamp};
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::job::{Job, JobId, JobResult, NewJob};
+use crate::model::name::ConnectionName;
+use crate::model::record::{RecordCounts, Traffic};
+use crate::model::stream::StreamId;
 
 /// Ended jobs that are kept of each stream.
 const MAX_ENDED_JOBS: u32 = 100;

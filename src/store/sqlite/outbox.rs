@@ -3,13 +3,6 @@
 //! A message and its deliveries are one commit. An attempt is recorded after its answer has come: whoever is killed in
 //! between finds the delivery as it was, and sends it again under the same id.
 
-use crate::model::delivery::{
-    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
-    RecordedAttempt,
-};
-use crate::model::endpoint::{Endpoint, EndpointId};
-use crate::model::event_type::EventType;
-use crate::model::message::Message;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +12,13 @@ use super::endpoints::{self, millis};
 use super::row::{from_json, parse_word, to_json};
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::delivery::{
+    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
+    RecordedAttempt,
+};
+use crate::model::endpoint::{Endpoint, EndpointId};
+use crate::model::event_type::EventType;
+use crate::model::message::Message;
 
 /// The outbox of a store.
 #[derive(Clone, Copy, Debug)]

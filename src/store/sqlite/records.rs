@@ -3,12 +3,6 @@
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
 //! that wait for each other share.
 
-use crate::model::record::{
-    NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot,
-    StoredRecord,
-};
-use crate::model::stream::{PartitionId, StreamId};
-
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 
 use super::id_set::pack;
@@ -17,7 +11,11 @@ use super::streams::keep_history;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::json;
-use crate::model::record::Hash;
+use crate::model::record::{
+    Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot,
+    StoredRecord,
+};
+use crate::model::stream::{PartitionId, StreamId};
 
 /// The records of a store.
 #[derive(Clone, Copy, Debug)]

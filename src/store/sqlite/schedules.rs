@@ -1,13 +1,13 @@
 //! When what is synced by itself.
 
-use crate::model::connection::ConnectionId;
-use crate::model::name::ConnectionName;
-use crate::model::schedule::Schedule;
 use rusqlite::Row;
 
 use super::row::timestamp;
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::name::ConnectionName;
+use crate::model::schedule::Schedule;
 
 /// The schedules of a store.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,13 @@
 //! What is synced of a connection, and how far each list of it has come.
 
-use crate::model::connection::ConnectionId;
-use crate::model::record::RecordId;
-use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
-
 use rusqlite::{OptionalExtension, Row};
 
 use super::row::{from_json, timestamp, to_json};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::record::RecordId;
+use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 
 /// Former cursors that are kept of each part.
 const MAX_CURSOR_HISTORY: u32 = 20;

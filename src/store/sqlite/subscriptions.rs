@@ -1,8 +1,5 @@
 //! What was registered at vendors: each URL once, with what it takes to prolong it and to end it.
 
-use crate::model::connection::ConnectionId;
-use crate::model::name::ConnectionName;
-use crate::model::subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult};
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
@@ -11,6 +8,9 @@ use super::row::{from_json, parse_word, timestamp, to_json};
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::name::ConnectionName;
+use crate::model::subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult};
 
 /// The subscriptions of a store.
 #[derive(Clone, Copy, Debug)]

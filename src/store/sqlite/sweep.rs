@@ -1,8 +1,5 @@
 //! What is gone: what a full list did not meet, and what was listed for records that are gone.
 
-use crate::model::job::JobId;
-use crate::model::record::{CompletedList, RecordCounts, SweepResult, Traffic};
-use crate::model::stream::{PartitionId, StreamId};
 use rusqlite::{Connection, Transaction};
 
 use super::StoreError;
@@ -10,6 +7,9 @@ use super::id_set::{IdSet, unpack};
 use super::jobs::progress;
 use super::records::{Records, end_list, next_version};
 use crate::clock::Timestamp;
+use crate::model::job::JobId;
+use crate::model::record::{CompletedList, RecordCounts, SweepResult, Traffic};
+use crate::model::stream::{PartitionId, StreamId};
 
 /// Streams of so many records are swept whatever it takes.
 const UNGUARDED_RECORDS: u64 = 20;

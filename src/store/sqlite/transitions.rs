@@ -5,14 +5,14 @@
 //! kept. Whoever owns the store takes the changes and tells whom they concern; what a killed process has not told is not
 //! told by another.
 
-use crate::model::connection::{ConnectionHealth, ConnectionId, ConnectionTransition, GrantStatus, Transition};
-use crate::model::name::ConnectionName;
 use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::row::parse_word;
 use super::{Store, StoreError, connections, subscriptions};
+use crate::model::connection::{ConnectionHealth, ConnectionId, ConnectionTransition, GrantStatus, Transition};
+use crate::model::name::ConnectionName;
 
 /// The connection that a write is about: one that is to be made has no id yet.
 #[derive(Clone, Copy, Debug)]

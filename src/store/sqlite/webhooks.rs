@@ -1,8 +1,5 @@
 //! How webhooks reach a connection, and the secrets that prove them.
 
-use crate::model::connection::ConnectionId;
-use crate::model::secrets::RotatingSecrets;
-use crate::model::webhook::Webhook;
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -10,6 +7,9 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::row::{from_json, to_json};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
+use crate::model::secrets::RotatingSecrets;
+use crate::model::webhook::Webhook;
 use crate::secret::Secret;
 
 /// The webhooks of a store.

@@ -1,0 +1,69 @@
+//! Hints that connect an account again lead to the place where the connection is.
+
+use serde::Deserialize;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::connector::Auth;
+use crate::http::Route;
+use crate::model::{Connection, ConnectionId, Expiry, Mode, Standing};
+
+const SANDBOX: (&str, Mode, Option<&str>) = ("x@work", Mode::Sandbox, None);
+const ORIGIN: (&str, Mode, Option<&str>) = ("x", Mode::Live, Some("http://127.0.0.1:9/"));
+const LIVE: (&str, Mode, Option<&str>) = ("x", Mode::Live, None);
+
+fn session((name, mode, origin): (&str, Mode, Option<&str>)) -> Session {
+    let text = "id='x'\nname='X'\ncategory='generic'\ndescription=''\ndocs=''\n[auth.bot]\nlabel='bot'";
+    let connector = Connector::deserialize(text.parse::<toml::Table>().unwrap()).unwrap();
+    let auth: Auth = connector.auth["bot"].clone();
+    let connection = Connection {
+        id: ConnectionId(1),
+        name: name.parse().unwrap(),
+        mode,
+        auth: "bot".to_owned(),
+        origin: origin.map(|origin| origin.parse().unwrap()),
+        params: Default::default(),
+        kept: Default::default(),
+        account: None,
+        scopes_asked: Vec::new(),
+        scopes_granted: Some(Vec::new()),
+        standing: Standing::Active,
+        reason: None,
+        connected_at: Timestamp::UNIX_EPOCH,
+        expiry: Expiry::default(),
+        last_check: None,
+        error_count: 0,
+        last_error: None,
+    };
+    Session { connection, connector, auth, route: Route::Live }
+}
+
+fn command(error: &ApiError) -> String {
+    error.hint().and_then(|hint| hint.command).unwrap()
+}
+
+#[test]
+fn the_hint_for_another_authentication_keeps_mode_and_origin() {
+    let hint = |place| command(&check_allowed(&session(place), "send", &["user".to_owned()], &[]).unwrap_err());
+    assert_eq!(hint(SANDBOX), "integ connect x --as other --sandbox --auth user");
+    assert_eq!(hint(ORIGIN), "integ connect x --as other --origin http://127.0.0.1:9 --auth user");
+    assert_eq!(hint(LIVE), "integ connect x --as other --auth user");
+}
+
+#[test]
+fn the_hint_for_missing_scopes_keeps_account_mode_and_origin() {
+    let hint = |place| command(&check_allowed(&session(place), "send", &[], &["write".to_owned()]).unwrap_err());
+    assert_eq!(hint(SANDBOX), "integ connect x --as work --sandbox --add-scope write");
+    assert_eq!(hint(ORIGIN), "integ connect x --origin http://127.0.0.1:9 --add-scope write");
+}
+
+#[test]
+fn the_hint_for_a_missing_value_keeps_account_mode_and_origin() {
+    let hint = |place| {
+        let missing = TemplateError::Missing("host".into());
+        command(&ApiError::from((&session(place), "send", missing)))
+    };
+    assert_eq!(hint(SANDBOX), "integ connect x --as work --sandbox --param NAME=VALUE");
+    assert_eq!(hint(ORIGIN), "integ connect x --origin http://127.0.0.1:9 --param NAME=VALUE");
+    assert_eq!(hint(LIVE), "integ connect x --param NAME=VALUE");
+}

@@ -1,0 +1,6 @@
+//! Operations on services: actions and API paths.
+
+use super::Operation;
+
+/// The operations of this module.
+pub const OPERATIONS: &[Operation] = &[];

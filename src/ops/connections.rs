@@ -1,0 +1,6 @@
+//! Operations on connections.
+
+use super::Operation;
+
+/// The operations of this module.
+pub const OPERATIONS: &[Operation] = &[];

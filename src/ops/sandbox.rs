@@ -1,0 +1,6 @@
+//! Operations on the sandbox.
+
+use super::Operation;
+
+/// The operations of this module.
+pub const OPERATIONS: &[Operation] = &[];

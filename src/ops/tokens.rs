@@ -1,0 +1,6 @@
+//! Operations on tokens.
+
+use super::Operation;
+
+/// The operations of this module.
+pub const OPERATIONS: &[Operation] = &[];
