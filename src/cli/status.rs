@@ -10,13 +10,14 @@ use thiserror::Error;
 
 use super::table::{TableCell, relative, table};
 use super::ui::{Tone, Ui, View};
-use super::webhook::SubscriptionView;
+use super::webhook::subscription_note;
 use crate::clock::Timestamp;
 use crate::connector::{Connector, scopes};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary, status_of};
 use crate::model::{Connection, ConnectionId, ConnectionMode, WorkspaceName};
 use crate::runtime::App;
+use crate::view::webhook::SubscriptionView;
 
 /// Say how connections stand, from what is stored
 ///
@@ -216,7 +217,7 @@ impl ConnectionView {
         }
         let missing = Some(self.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
         let notes = [place, self.reason, missing.map(|missing| format!("not granted: {missing}"))];
-        let notes = notes.into_iter().flatten().chain(self.subscriptions.iter().filter_map(SubscriptionView::note));
+        let notes = notes.into_iter().flatten().chain(self.subscriptions.iter().filter_map(subscription_note));
         let mut row = vec![
             self.connection.into(),
             account.unwrap_or_else(|| "-".to_owned()).into(),

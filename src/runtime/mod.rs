@@ -87,7 +87,7 @@ impl Remedy for AppError {
                 Diagnostic::new(Kind::Failed, "runtime").maybe_hint(cfg!(unix).then(|| Hint::run("ulimit -n 256")))
             }
             Self::Sandbox { .. } => Diagnostic::new(Kind::Failed, "sandbox"),
-            Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_taken")
+            Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::text("leave out `--port`: a free port is taken then")),
         }
     }

@@ -62,9 +62,9 @@ pub(crate) fn public_query(rules: &WebhookDefinition, query: &str) -> String {
 
 impl WebhookRequest {
     /// A stored request. Of its URL the query alone is known.
-    pub fn from_raw(kept: &RawRequest) -> Self {
-        let url = if kept.query.is_empty() { String::new() } else { format!("?{}", kept.query) };
-        Self { method: "POST".to_owned(), url, headers: kept.headers.clone(), body: kept.body.clone() }
+    pub fn from_raw(raw: &RawRequest) -> Self {
+        let url = if raw.query.is_empty() { String::new() } else { format!("?{}", raw.query) };
+        Self { method: "POST".to_owned(), url, headers: raw.headers.clone(), body: raw.body.clone() }
     }
 
     /// Whether its body is in a content encoding.

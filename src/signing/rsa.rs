@@ -66,8 +66,9 @@ impl RsaKey {
         let algorithm = sequence(&[SHA256_WITH_RSA.to_vec(), NULL.to_vec()]);
         let (version, serial) = (element(0xa0, &integer(&2_u32.into())), integer(&1_u32.into()));
         let extensions = element(0xa3, &extensions);
-        let told = sequence(&[version, serial, algorithm.clone(), name.clone(), validity, name, key, extensions]);
-        let text = STANDARD.encode(sequence(&[told.clone(), algorithm, bits(&made.sign(&told)?)]));
+        let certificate =
+            sequence(&[version, serial, algorithm.clone(), name.clone(), validity, name, key, extensions]);
+        let text = STANDARD.encode(sequence(&[certificate.clone(), algorithm, bits(&made.sign(&certificate)?)]));
         let lines: Vec<&str> =
             (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();
         Some(format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")))

@@ -70,14 +70,14 @@ impl VerifyError {
     /// A word for logs and JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Unsigned => "unproven",
+            Self::Unsigned => "unsigned",
             Self::RepeatedHeader(_) => "repeated_header",
             Self::NoSecret => "no_secret",
-            Self::MissingInput(_) => "missing",
-            Self::MalformedSignature => "form",
+            Self::MissingInput(_) => "missing_input",
+            Self::MalformedSignature => "malformed_signature",
             Self::SignatureMismatch => "signature",
             Self::InvalidTimestamp => "timestamp",
-            Self::TimestampOutOfTolerance(_) => "stale",
+            Self::TimestampOutOfTolerance(_) => "timestamp_out_of_tolerance",
             Self::BodyHashMismatch => "body_hash",
             Self::ClaimsMismatch(_) => "claims",
         }
@@ -257,16 +257,16 @@ pub fn verify(
     }
 }
 
-/// What a repetition of this request is known by beside its id: the bytes that were signed. `place` is the event's among
+/// What a repetition of this request is known by beside its id: the bytes that were signed. `index` is the event's among
 /// those of the request.
 pub(crate) fn signed_digest(
     proof: &SignatureScheme,
     judged: &ParsedRequest<'_>,
     values: &Values,
-    place: usize,
+    index: usize,
 ) -> Option<[u8; 32]> {
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&place.to_be_bytes());
+    context.update(&index.to_be_bytes());
     let timestamp = match &proof.timestamp {
         Some(rule) => Some(read_timestamp(rule, judged, judged.document).ok()?.0),
         None => None,

@@ -34,15 +34,15 @@ pub struct BackfillRequest<'a> {
     pub limit: Option<u64>,
     /// Parameters that no subscription gives.
     pub input: &'a Input,
-    /// Nothing is kept.
+    /// Nothing is stored.
     pub dry_run: bool,
 }
 
-/// An event that the vendor told of.
+/// An event that the vendor listed.
 #[derive(Debug)]
 pub struct BackfilledEvent {
     pub event: event::ParsedEvent,
-    /// Absent where nothing was kept of it because that was not wanted.
+    /// Absent if nothing was to be stored.
     pub inserted: Option<EventInsertResult>,
     pub is_duplicate: bool,
 }
@@ -62,7 +62,7 @@ pub enum BackfillError {
 impl Remedy for BackfillError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unsupported { connection, .. } => Diagnostic::new(Kind::NotFound, "no_backfill")
+            Self::Unsupported { connection, .. } => Diagnostic::new(Kind::NotFound, "backfill_unsupported")
                 .hint(Hint::new("list what can be asked by hand:", format!("integ call {connection}")))
                 .connection(connection),
             Self::InvalidParameters { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
@@ -72,13 +72,13 @@ impl Remedy for BackfillError {
                 .run(format!("integ webhook backfill {connection} --since {reach}"))
                 .connection(connection),
             Self::MalformedResponse { connection } => {
-                Diagnostic::new(Kind::Failed, "vendor_answer").connection(connection)
+                Diagnostic::new(Kind::Failed, "malformed_response").connection(connection)
             }
         }
     }
 }
 
-/// Asks the vendor for what happened, and takes it into the inbox page by page. `told` hears of each event. What was kept
+/// Asks the vendor for what happened, and takes it into the inbox page by page. `sink` gets each event. What was stored
 /// before an error stays, and is known the next time.
 ///
 /// # Errors
@@ -86,21 +86,21 @@ impl Remedy for BackfillError {
 pub async fn backfill(
     app: &App,
     name: &ConnectionName,
-    wish: &BackfillRequest<'_>,
-    mut told: impl FnMut(&BackfilledEvent) -> Result<()>,
+    options: &BackfillRequest<'_>,
+    mut sink: impl FnMut(&BackfilledEvent) -> Result<()>,
 ) -> Result<()> {
     let setup = WebhookSettings::load(app, name)?;
     let none = || BackfillError::Unsupported { connection: name.clone(), connector: setup.connector.id.clone() };
     let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
     if let Some(reach) = rules.reach_secs
-        && app.clock.now().as_second().saturating_sub(wish.since.as_second()) > i64::from(reach)
+        && app.clock.now().as_second().saturating_sub(options.since.as_second()) > i64::from(reach)
     {
         let reach = crate::duration::format(std::time::Duration::from_secs(u64::from(reach)));
         return Err(BackfillError::TooFarBack { connection: name.clone(), reach }.into());
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
-    let mut left = wish.limit.unwrap_or(u64::MAX);
-    for input in build_inputs(app, &setup, &rules, wish)? {
+    let mut left = options.limit.unwrap_or(u64::MAX);
+    for input in build_inputs(app, &setup, &rules, options)? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
         let order = ActionCall { connection: name, action: &rules.action, input: &input, idempotency_key: None };
@@ -117,20 +117,20 @@ pub async fn backfill(
                     return Ok(ControlFlow::Break(()));
                 }
                 let when = rules.time.as_ref().and_then(|at| read_time(&at.text(item)?, rules.time_unit));
-                if when.is_some_and(|when| when < wish.since) {
+                if when.is_some_and(|when| when < options.since) {
                     older += 1;
                     continue;
                 }
-                if when.is_some_and(|when| when > wish.until) {
+                if when.is_some_and(|when| when > options.until) {
                     continue;
                 }
                 let whole = match &rules.each {
                     Some(_) => fetch_full_event(app, &setup, &rules, &input, item).await?,
                     None => item.clone(),
                 };
-                for found in insert_event(app, &setup, &rules, &expression, &whole, wish)? {
+                for found in insert_event(app, &setup, &rules, &expression, &whole, options)? {
                     left = left.saturating_sub(u64::from(!found.is_duplicate));
-                    told(&found)?;
+                    sink(&found)?;
                 }
             }
             let over = rules.newest_first && !items.is_empty() && older == items.len();
@@ -146,7 +146,7 @@ fn build_inputs(
     app: &App,
     setup: &WebhookSettings,
     rules: &Backfill,
-    wish: &BackfillRequest<'_>,
+    options: &BackfillRequest<'_>,
 ) -> Result<Vec<Input>> {
     let (_, action) = api::find_action(&setup.connector, &rules.action)?;
     let mut lists: Vec<Input> = Vec::new();
@@ -158,11 +158,11 @@ fn build_inputs(
             break;
         }
         let mut values = setup.keys.values.clone();
-        add_values(&mut values, wish);
+        add_values(&mut values, options);
         if let Some(row) = row {
             values.extend(&row.metadata);
         }
-        let params = rules.params.iter().filter(|(name, _)| !wish.input.has(name));
+        let params = rules.params.iter().filter(|(name, _)| !options.input.has(name));
         let params = params.map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut input: Input = match fill_params(&params, &values) {
             Ok(input) => input,
@@ -172,11 +172,11 @@ fn build_inputs(
             }
         };
         let more = row.iter().flat_map(|row| &row.request.params).filter(|(name, _)| {
-            action.params.contains_key(*name) && !rules.params.contains_key(*name) && !wish.input.has(name)
+            action.params.contains_key(*name) && !rules.params.contains_key(*name) && !options.input.has(name)
         });
         input.values.extend(more.map(|(name, value)| (name.clone(), value.clone())));
-        input.values.extend(wish.input.values.clone());
-        input.files.extend(wish.input.files.clone());
+        input.values.extend(options.input.values.clone());
+        input.files.extend(options.input.files.clone());
         let missing = action.params.iter().find(|(name, param)| param.required && !input.has(name));
         match missing {
             Some((name, param)) => problem = Some(format!("{name} is missing ({})", param.about)),
@@ -190,8 +190,8 @@ fn build_inputs(
     }
 }
 
-fn add_values(values: &mut Values, wish: &BackfillRequest<'_>) {
-    for (name, at) in [("since", wish.since), ("until", wish.until)] {
+fn add_values(values: &mut Values, options: &BackfillRequest<'_>) {
+    for (name, at) in [("since", options.since), ("until", options.until)] {
         values.set(name, &at.as_second().to_string());
         values.set(&format!("{name}_ms"), &at.as_millisecond().to_string());
         values.set(&format!("{name}_date"), &at.to_string());
@@ -228,7 +228,7 @@ fn insert_event(
     rules: &Backfill,
     expression: &Expression,
     item: &Value,
-    wish: &BackfillRequest<'_>,
+    options: &BackfillRequest<'_>,
 ) -> Result<Vec<BackfilledEvent>> {
     let webhook = setup.rules()?;
     let events = app.store()?.events();
@@ -267,9 +267,9 @@ fn insert_event(
         if super::handshake::find(&webhook.handshakes, &judged).is_some() {
             continue;
         }
-        let read = |(place, item)| event::parse_event(&webhook.event, &judged, place, item, app.clock.now_millis());
+        let read = |(index, item)| event::parse_event(&webhook.event, &judged, index, item, app.clock.now_millis());
         let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
-        if wish.dry_run {
+        if options.dry_run {
             for event in read {
                 let known = events.find(setup.connection.id, &event.delivery_id)?.is_some();
                 found.push(BackfilledEvent { event, inserted: None, is_duplicate: known });

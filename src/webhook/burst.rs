@@ -78,7 +78,7 @@ impl Burst<'_> {
     pub fn build(&self, number: u64, clock: &Clock) -> Result<SimulatedRequest> {
         let now = clock.now_millis();
         let id = hex::encode(&clock::random::<16>());
-        let mut wish = SimulateRequest {
+        let mut options = SimulateRequest {
             event: self.event,
             url: self.signed_url.as_str(),
             number: self.first_number.saturating_add(number - 1),
@@ -88,14 +88,14 @@ impl Burst<'_> {
             now,
             signed_at: None,
         };
-        let mut request = simulate(self.connector, &wish, self.keys, self.vendor)?;
+        let mut request = simulate(self.connector, &options, self.keys, self.vendor)?;
         let Some(rules) = &self.connector.webhook else { return Ok(SimulatedRequest { request, delivery_id: None }) };
         let document = event::document(&rules.event, &request).unwrap_or_default();
         if let Some(fault) = self.corruption.filter(|fault| fault.should_be_rejected()) {
             let proof = proof_for(&rules.proofs, &request, &document, self.keys);
-            wish.signed_at = signed_at(fault, proof, &self.connector.id, now)?;
-            if wish.signed_at.is_some() {
-                request = simulate(self.connector, &wish, self.keys, self.vendor)?;
+            options.signed_at = signed_at(fault, proof, &self.connector.id, now)?;
+            if options.signed_at.is_some() {
+                request = simulate(self.connector, &options, self.keys, self.vendor)?;
             }
             self.record_sent(&request)?;
             let proof = proof.ok_or_else(|| CorruptionError::NotSigned(self.connector.id.clone()))?;
@@ -136,36 +136,36 @@ impl Burst<'_> {
         Ok(())
     }
 
-    /// Sends all of it; each answer is told in the order of sending.
+    /// Sends all of it; `sink` gets each answer in the order of sending.
     ///
     /// # Errors
-    /// What cannot be made; that nobody answers is told of each.
+    /// What cannot be made; that nobody answers is part of each.
     pub async fn send_all(
         &self,
         sender: &WebhookSender,
         clock: &Clock,
-        mut told: impl FnMut(&SentRequest) -> Result<()>,
+        mut sink: impl FnMut(&SentRequest) -> Result<()>,
     ) -> Result<()> {
         let started = Stopwatch::start();
         let times = if self.corruption == Some(Corruption::Duplicate) { 2 } else { 1 };
-        let shots = stream::iter(1..=self.count).map(|number| async move {
+        let requests = stream::iter(1..=self.count).map(|number| async move {
             if let Some(rate) = self.rate {
                 #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 events")]
                 let due = Duration::try_from_secs_f64((number - 1) as f64 / rate).unwrap_or(Duration::MAX);
                 tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
             }
             let made = self.build(number, clock)?;
-            let mut shots = Vec::new();
+            let mut requests = Vec::new();
             for _ in 0..times {
                 let answer = sender.send(self.to, &made.request).await;
-                shots.push(SentRequest { number, delivery_id: made.delivery_id.clone(), response: answer });
+                requests.push(SentRequest { number, delivery_id: made.delivery_id.clone(), response: answer });
             }
-            Ok::<_, crate::error::Error>(shots)
+            Ok::<_, crate::error::Error>(requests)
         });
-        let mut shots = std::pin::pin!(shots.buffered(if self.rate.is_some() { MAX_CONCURRENT } else { 1 }));
-        while let Some(shots) = shots.next().await {
-            for shot in &shots? {
-                told(shot)?;
+        let mut requests = std::pin::pin!(requests.buffered(if self.rate.is_some() { MAX_CONCURRENT } else { 1 }));
+        while let Some(requests) = requests.next().await {
+            for request in &requests? {
+                sink(request)?;
             }
         }
         Ok(())

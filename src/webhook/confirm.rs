@@ -80,7 +80,7 @@ impl RetryState {
 }
 
 impl Confirmer<'_> {
-    /// Asks until it is told to stop.
+    /// Asks until it is to stop.
     pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let mut tries = HashMap::new();
         while !*stop.borrow() {
@@ -114,8 +114,8 @@ impl Confirmer<'_> {
                 let events = opened.store.events();
                 Ok((events.get(id)?, events.raw_request(id)?))
             };
-            let (Some(event), Some(kept)) = self.with_store(read).await? else { continue };
-            let verdict = self.confirm(&kept).await;
+            let (Some(event), Some(raw)) = self.with_store(read).await? else { continue };
+            let verdict = self.confirm(&raw).await;
             let number = tries.get(&id).map_or(1, |tries| tries.number + 1);
             tries.insert(id, RetryState { number, last: Stopwatch::start() });
             let (proof, error) = match &verdict {
@@ -145,9 +145,9 @@ impl Confirmer<'_> {
         Ok(())
     }
 
-    async fn confirm(&self, kept: &RawRequest) -> Confirmation {
+    async fn confirm(&self, raw: &RawRequest) -> Confirmation {
         let values = self.target.keys.lock().unwrap_or_else(PoisonError::into_inner).values.clone();
-        let input = match input(&self.rules, &self.target.rules, kept, &values) {
+        let input = match input(&self.rules, &self.target.rules, raw, &values) {
             Ok(input) => input,
             Err(why) => return Confirmation::Mismatch(why),
         };
@@ -165,7 +165,7 @@ impl Confirmer<'_> {
         };
         match done.response.error_class {
             None => {
-                compare(&self.rules, &received(&self.target.rules, kept), &done.response.response, &self.target.name)
+                compare(&self.rules, &received(&self.target.rules, raw), &done.response.response, &self.target.name)
             }
             Some(ErrorClass::NotFound | ErrorClass::Fail) => {
                 Confirmation::NotFound(format!("{} does not know the event", self.target.connector))
@@ -193,18 +193,18 @@ fn is_of_the_event(error: &Error) -> bool {
 }
 
 /// The event as it was received.
-fn received(rules: &WebhookDefinition, kept: &RawRequest) -> Value {
-    payload(rules, &WebhookRequest::from_raw(kept), kept.batch_item.as_deref())
+fn received(rules: &WebhookDefinition, raw: &RawRequest) -> Value {
+    payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref())
 }
 
 /// What the vendor is asked with.
 fn input(
     confirm: &EventConfirmation,
     rules: &WebhookDefinition,
-    kept: &RawRequest,
+    raw: &RawRequest,
     values: &Values,
 ) -> Result<Input, String> {
-    let (request, item) = (WebhookRequest::from_raw(kept), received(rules, kept));
+    let (request, item) = (WebhookRequest::from_raw(raw), received(rules, raw));
     let document = event::document(&rules.event, &request).unwrap_or_default();
     let judged = ParsedRequest { request: &request, document: &document, items: std::slice::from_ref(&item) };
     Ok(params(confirm, &judged, &item, values)?.into_iter().collect())
@@ -234,10 +234,10 @@ pub(crate) fn params(
 }
 
 fn value_at(find: &ValueSelector, judged: &ParsedRequest<'_>, item: &Value) -> Option<Value> {
-    let place = |at: &Pointer, document: &Value| at.find(document).cloned();
+    let find_in = |at: &Pointer, document: &Value| at.find(document).cloned();
     match (&find.at, &find.body) {
-        (Some(at), _) if find.matches(judged, item) => place(at, item),
-        (_, Some(at)) if find.matches(judged, item) => place(at, judged.document),
+        (Some(at), _) if find.matches(judged, item) => find_in(at, item),
+        (_, Some(at)) if find.matches(judged, item) => find_in(at, judged.document),
         _ => find.text(judged, item).map(Value::String),
     }
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::clock::Timestamp;
 use crate::connector::{SignatureAlgorithm, SignatureLocation, SignatureScheme};
 use crate::error::{Diagnostic, Kind, Remedy};
+use crate::model::words::words;
 use crate::signing::request::WebhookRequest;
 
 /// What is wrong with a simulated event.
@@ -23,17 +24,15 @@ pub enum Corruption {
     Duplicate,
 }
 
-impl Corruption {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Signature => "signature",
-            Self::PastTimestamp => "timestamp",
-            Self::FutureTimestamp => "future",
-            Self::Body => "body",
-            Self::Duplicate => "duplicate",
-        }
-    }
+words!(Corruption {
+    Signature => "signature",
+    PastTimestamp => "timestamp",
+    FutureTimestamp => "future",
+    Body => "body",
+    Duplicate => "duplicate",
+});
 
+impl Corruption {
     /// Whether a receiver that checks refuses it.
     pub fn should_be_rejected(self) -> bool {
         self != Self::Duplicate
@@ -52,7 +51,7 @@ pub enum CorruptionError {
 
 impl Remedy for CorruptionError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::Usage, "not_checked").run(match self {
+        Diagnostic::new(Kind::Usage, "not_verifiable").run(match self {
             Self::NotSigned(connector) => format!("integ webhook simulate {connector}"),
             Self::TimestampNotChecked(connector) | Self::BodyNotSigned(connector) => {
                 format!("integ webhook simulate {connector} EVENT --invalid signature")

@@ -68,7 +68,7 @@ pub(super) fn document_within(
         let field = shape.form_field.as_ref().and_then(|name| form.get(name)?.as_str());
         field.and_then(|text| json::parse(text).ok()).unwrap_or(Value::Object(form))
     } else {
-        // Other formats, XML among them, are kept as text.
+        // Other formats, XML among them, are stored as text.
         json::parse(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
     };
     if let Some(at) = &shape.base64
@@ -101,16 +101,16 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(civil)
 }
 
-/// The event of an item, which stands at this place among those of the request, in integ's terms. Pure.
+/// The event of an item, which has this index among those of the request, in integ's terms. Pure.
 pub fn parse_event(
     shape: &EventSelectors,
     judged: &ParsedRequest<'_>,
-    place: usize,
+    index: usize,
     item: &Value,
     received: Timestamp,
 ) -> ParsedEvent {
     let ids: Vec<&ValueSelector> = shape.id.iter().collect();
-    parse_event_with(shape, &DeliveryIdSource { sources: &ids, timestamp: "" }, judged, place, item, received)
+    parse_event_with(shape, &DeliveryIdSource { sources: &ids, timestamp: "" }, judged, index, item, received)
 }
 
 /// How the delivery of an event is identified.
@@ -127,7 +127,7 @@ pub(super) fn parse_event_with(
     shape: &EventSelectors,
     ids: &DeliveryIdSource<'_>,
     judged: &ParsedRequest<'_>,
-    place: usize,
+    index: usize,
     item: &Value,
     received: Timestamp,
 ) -> ParsedEvent {
@@ -158,7 +158,7 @@ pub(super) fn parse_event_with(
     // proves it is not hashed: it may be another when the body comes again.
     let hash = || {
         let mut context = digest::Context::new(&digest::SHA256);
-        for part in [kind.as_bytes(), &[0], place.to_string().as_bytes(), &[0], &judged.request.body] {
+        for part in [kind.as_bytes(), &[0], index.to_string().as_bytes(), &[0], &judged.request.body] {
             context.update(part);
         }
         if shape.equal_bodies == DuplicateBodyPolicy::Each && !ids.timestamp.is_empty() {

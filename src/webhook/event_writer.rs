@@ -119,7 +119,7 @@ fn write(store: &Store, mut receiver: mpsc::Receiver<QueuedDelivery>, committed:
             Ok(taken) => {
                 let _ = committed.try_send(());
                 for ((answer, delivery), taken) in answers.into_iter().zip(deliveries).zip(taken) {
-                    // Whoever waited may have gone; the event stays.
+                    // Whoever waited may have left; the event stays.
                     let _ = answer.send(Ok((delivery, taken)));
                 }
             }

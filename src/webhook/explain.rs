@@ -1,4 +1,4 @@
-//! Why a captured request is taken or refused: part by part, as far as that can be told.
+//! Why a captured request is taken or refused: check by check, as far as that can be known.
 
 use serde_json::Value;
 use url::Url;
@@ -10,6 +10,7 @@ use super::settings::WebhookSettings;
 use crate::clock::Timestamp;
 use crate::connector::{SignatureCoverage, SignatureLocation, SignatureScheme, SignedPart, WebhookDefinition};
 use crate::error::Result;
+use crate::model::words::words;
 use crate::runtime::App;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::{
@@ -48,13 +49,12 @@ pub enum CheckStatus {
     NotChecked,
 }
 
-impl CheckStatus {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "right",
-            Self::Invalid => "wrong",
-            Self::NotChecked => "not judged",
-        }
+words!(CheckStatus { Valid => "right", Invalid => "wrong", NotChecked => "not judged" });
+
+impl VerificationReport {
+    /// Whether it is refused for its age.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.error, Some(VerifyError::TimestampOutOfTolerance(_)))
     }
 }
 
@@ -101,12 +101,12 @@ pub async fn explain(
     let refused = refused.or_else(|| case.verify(request).err());
     let proof = find_scheme(&rules.proofs, &judged);
     let ids = rules.id_selectors(proof);
-    let read = |(place, item)| {
+    let read = |(index, item)| {
         event::parse_event_with(
             &rules.event,
             &event::DeliveryIdSource { sources: &ids, timestamp: "" },
             &judged,
-            place,
+            index,
             item,
             now,
         )
@@ -189,7 +189,7 @@ impl VerificationContext<'_> {
     }
 
     fn unproven(&self, judged: &ParsedRequest<'_>) -> VerificationCheck {
-        let places = self.rules.proofs.iter().map(|proof| place(&proof.signature));
+        let places = self.rules.proofs.iter().map(|proof| location_text(&proof.signature));
         let wanted: Vec<String> = places.collect();
         let there: Vec<&str> = judged.request.headers.iter().map(|(name, _)| name.as_str()).collect();
         let says = format!("it should stand in {}; there are the headers {}", wanted.join(" or "), there.join(", "));
@@ -259,8 +259,10 @@ impl VerificationContext<'_> {
                 part(CheckStatus::NotChecked, "no secret is known to check it with".to_owned())
             }
             Some(VerifyError::MalformedSignature) => {
-                let says =
-                    format!("what stands in {} is not written as the service writes it", place(&proof.signature));
+                let says = format!(
+                    "what stands in {} is not written as the service writes it",
+                    location_text(&proof.signature)
+                );
                 part(CheckStatus::Invalid, says)
             }
             Some(_) => part(CheckStatus::NotChecked, format!("{count} there; not judged for what is wrong elsewhere")),
@@ -317,7 +319,7 @@ impl VerificationContext<'_> {
     }
 }
 
-fn place(carrier: &SignatureLocation) -> String {
+fn location_text(carrier: &SignatureLocation) -> String {
     match (&carrier.header, &carrier.query, &carrier.at) {
         (Some(name), ..) => format!("the header {name}"),
         (_, Some(name), _) => format!("the query's {name}"),

@@ -69,7 +69,7 @@ pub(super) fn address(proof: &SignatureScheme, judged: &ParsedRequest<'_>) -> Re
     Url::parse(keys).map_err(|_| missing("the issuer's keys"))
 }
 
-/// What vouches for a certificate. Whose it is is told by the host that it came from.
+/// What vouches for a certificate. The host that it came from says whose it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TrustAnchors<'a> {
     /// A chain that leads to one of these: those that browsers trust.

@@ -52,7 +52,7 @@ pub struct EventSelection {
     pub filter: Option<Expression>,
 }
 
-/// One of the handlers; the number is its bit in what is kept of an event.
+/// One of the handlers; the number is its bit in what is stored of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandlerStep {
     Append = 1,
@@ -121,20 +121,20 @@ impl Handlers {
     pub(super) async fn handle(
         &self,
         event: &StoredEvent,
-        kept: &RawRequest,
+        raw: &RawRequest,
         rules: &WebhookDefinition,
         pusher: Option<&EventIngest<'_>>,
         done: &mut u32,
     ) -> Result<HandleOutcome, HandleError> {
-        let request = WebhookRequest::from_raw(kept);
-        let payload = payload(rules, &request, kept.batch_item.as_deref());
+        let request = WebhookRequest::from_raw(raw);
+        let payload = payload(rules, &request, raw.batch_item.as_deref());
         let document = EventView::stored(event, Some(&payload)).document();
         if !self.selection.matches(&document) {
             return Ok(HandleOutcome::Filtered);
         }
         let exact = body::exact_json(rules, &request);
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
-        // First, so that a program that is run finds what it told of in the store.
+        // First, so that a program that is run finds its records in the store.
         for step in [HandlerStep::Sync, HandlerStep::Append, HandlerStep::Exec, HandlerStep::Forward] {
             if *done & step as u32 != 0 {
                 continue;
@@ -147,11 +147,11 @@ impl Handlers {
                 },
                 HandlerStep::Append => self.append(&line(&document, exact.as_deref())),
                 HandlerStep::Exec => self
-                    .exec(event, kept, &input(&request, kept, &payload, exact.as_deref()))
+                    .exec(event, raw, &input(&request, raw, &payload, exact.as_deref()))
                     .await
                     .map(|answered| answer = answered),
                 // A batch is one request: it is sent on once.
-                HandlerStep::Forward if kept.is_first_of_request => {
+                HandlerStep::Forward if raw.is_first_of_request => {
                     self.forward(&request).await.map(|answered| answer = answered.or(answer.take()))
                 }
                 HandlerStep::Forward => Ok(()),
@@ -180,11 +180,11 @@ impl Handlers {
     async fn exec(
         &self,
         event: &StoredEvent,
-        kept: &RawRequest,
+        raw: &RawRequest,
         input: &[u8],
     ) -> Result<Option<HandlerResponse>, HandleError> {
         let Some(command) = &self.exec else { return Ok(None) };
-        let variables = variables(event, kept);
+        let variables = variables(event, raw);
         if !self.returns_response {
             program::run(command, TIMEOUT, variables, input).await?;
             return Ok(None);
@@ -217,12 +217,12 @@ async fn sync(
 }
 
 /// Returns what a command gets on stdin: JSON as the service wrote it, text as it is, and anything else byte for byte.
-fn input(request: &WebhookRequest, kept: &RawRequest, payload: &Value, exact: Option<&str>) -> Vec<u8> {
+fn input(request: &WebhookRequest, raw: &RawRequest, payload: &Value, exact: Option<&str>) -> Vec<u8> {
     if let Some(exact) = exact {
         return exact.as_bytes().to_vec();
     }
     match (body::content(request, body::MAX_DECODED_BYTES), payload) {
-        (Ok(Content::Bytes(bytes)), _) if kept.batch_item.is_none() => bytes.into_owned(),
+        (Ok(Content::Bytes(bytes)), _) if raw.batch_item.is_none() => bytes.into_owned(),
         (_, Value::String(text)) => text.clone().into_bytes(),
         (_, other) => other.to_string().into_bytes(),
     }
@@ -250,8 +250,8 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     file.sync_data()
 }
 
-/// What a program is told beside the payload; no secret is among it.
-fn variables(event: &StoredEvent, kept: &RawRequest) -> Vec<(String, String)> {
+/// What a program gets besides the payload; no secret is among it.
+fn variables(event: &StoredEvent, raw: &RawRequest) -> Vec<(String, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let time = event.occurred_at.unwrap_or(event.received_at).to_string();
     let values = [
@@ -264,7 +264,7 @@ fn variables(event: &StoredEvent, kept: &RawRequest) -> Vec<(String, String)> {
         ("RESOURCE", text(&event.resource)),
         ("ACTOR", text(&event.actor)),
         ("TIME", time),
-        ("QUERY", kept.query.clone()),
+        ("QUERY", raw.query.clone()),
         ("ATTEMPT", (event.attempts + 1).to_string()),
     ];
     values.into_iter().map(|(name, value)| (format!("INTEG_EVENT_{name}"), value)).collect()

@@ -21,7 +21,7 @@ pub fn find<'h>(handshakes: &'h [Handshake], judged: &ParsedRequest<'_>) -> Opti
     handshakes.iter().find(|handshake| handshake.when.matches(judged.request, judged.document))
 }
 
-/// The answer to it. Pure: what is captured is kept by the caller.
+/// The answer to it. Pure: what is captured is stored by the caller.
 pub fn answer(handshake: &Handshake, judged: &ParsedRequest<'_>, values: &Values) -> HandshakeResponse {
     let empty = |status| HandshakeResponse { status, content_type: "text/plain", body: String::new(), captured: None };
     for (name, want) in &handshake.check {

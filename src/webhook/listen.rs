@@ -41,7 +41,7 @@ const EVENT_CHANNEL_CAPACITY: usize = 1024;
 /// How long what is being answered, and then what is being handled, may still take at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often secrets are read anew, which another process may have replaced.
+/// How often secrets are read again, which another process may have replaced.
 const KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often what is over its time is looked for.
@@ -88,7 +88,7 @@ impl Remedy for ListenError {
             Self::NoConnections => {
                 Diagnostic::new(Kind::NotFound, "no_connection").run("integ connect stripe --sandbox")
             }
-            Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_taken")
+            Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::new("take any free port:", "integ webhook listen --port 0")),
             Self::EventWriter { .. } | Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
@@ -186,10 +186,10 @@ impl<'a> WebhookListener<'a> {
         for setup in &setups {
             targets.push(Arc::new(setup.target(&app.config.webhooks, setup.url(port)?, route(app, setup)?, awaits)?));
         }
-        let (told, seen) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
+        let (sender, events) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
         let receiver = receiver(app, &opened, targets.clone(), plan.handlers.selection.filter.is_some())?;
         let answers = (handled && plan.handlers.returns_response).then(Arc::default);
-        let server = serve(listeners, port, receiver, told.clone(), answers.clone())?;
+        let server = serve(listeners, port, receiver, sender.clone(), answers.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
             let lock =
@@ -210,13 +210,13 @@ impl<'a> WebhookListener<'a> {
                 pusher: plan.handlers.sync.then(|| event_ingest(app, &opened, setup)),
                 max_attempts: plan.max_attempts,
                 wake,
-                events: told.clone(),
+                events: sender.clone(),
                 answers: answers.clone(),
                 unreachable_count: Cell::new(0),
                 _lock: lock,
             });
         }
-        let (confirmers, asks) = confirmers(app, &opened, &targets, &wakes, &told)?;
+        let (confirmers, asks) = confirmers(app, &opened, &targets, &wakes, &sender)?;
         let names = setups.iter().map(|setup| (setup.name().clone(), setup.connection.id)).collect();
         Ok(Self {
             setups,
@@ -233,12 +233,12 @@ impl<'a> WebhookListener<'a> {
             confirm_wakeups: asks,
             names,
             server,
-            events: seen,
+            events,
         })
     }
 
     /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
-    pub async fn run(self, stop: impl Future<Output = ()>, mut told: impl FnMut(&ListenEvent)) {
+    pub async fn run(self, stop: impl Future<Output = ()>, mut show_event: impl FnMut(&ListenEvent)) {
         let Self {
             app,
             options,
@@ -261,9 +261,9 @@ impl<'a> WebhookListener<'a> {
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(KEY_RELOAD_INTERVAL);
         let mut show = |happened: Option<&ListenEvent>| {
-            // Nothing came for a while: what was held back is told in sum.
+            // Nothing came for a while: what was held back is summed up.
             let Some(happened) = happened else {
-                flood.drain_summaries().iter().for_each(&mut told);
+                flood.drain_summaries().iter().for_each(&mut show_event);
                 return;
             };
             if let ListenEvent::Request(ReceiveOutcome::Received { connection, .. }) = happened
@@ -274,8 +274,8 @@ impl<'a> WebhookListener<'a> {
             if matches!(happened, ListenEvent::Request(outcome) if flood.suppresses(outcome)) {
                 return;
             }
-            if let Some(select_events) = select_events(&options.handlers.selection, &targets, happened) {
-                told(&select_events);
+            if let Some(selected) = select_events(&options.handlers.selection, &targets, happened) {
+                show_event(&selected);
             }
         };
         loop {
@@ -318,7 +318,7 @@ impl<'a> WebhookListener<'a> {
     }
 }
 
-/// Renews the subscriptions of these connections in time, and removes what is over its time, until it is told to stop.
+/// Renews the subscriptions of these connections in time, and removes what is over its time, until it is to stop.
 async fn run_maintenance(
     app: &App,
     plan: &ListenOptions,
@@ -428,7 +428,7 @@ fn confirmers<'a>(
     opened: &Arc<OpenVault>,
     targets: &[Arc<ReceiveTarget>],
     wakes: &HashMap<ConnectionId, Arc<Notify>>,
-    told: &mpsc::Sender<ListenEvent>,
+    sender: &mpsc::Sender<ListenEvent>,
 ) -> Result<Confirmers<'a>> {
     let (mut confirmers, mut asks) = (Vec::new(), HashMap::new());
     for target in targets {
@@ -444,7 +444,7 @@ fn confirmers<'a>(
             opened: Arc::clone(opened),
             event_arrived: came,
             wake: wakes.get(&target.connection).cloned(),
-            events: told.clone(),
+            events: sender.clone(),
             _lock: lock,
         });
     }
@@ -462,8 +462,8 @@ fn receiver(
     let now = app.clock.clone();
     let capture = move |target: &ReceiveTarget, secret: &crate::secret::Secret| {
         let now = now.now();
-        let kept = store.store.webhooks().rotate_secret(target.connection, secret, now, now);
-        kept.map_err(|error| error.to_string())
+        let stored = store.store.webhooks().rotate_secret(target.connection, secret, now, now);
+        stored.map_err(|error| error.to_string())
     };
     let (store, clock) = (Arc::clone(opened), app.clock.clone());
     let recall = move |target: &ReceiveTarget| reload_keys(&store, &clock, target);

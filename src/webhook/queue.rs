@@ -64,7 +64,7 @@ pub(super) fn lock(app: &App, work: &str, connection: ConnectionId) -> std::io::
 }
 
 impl HandlerQueue<'_> {
-    /// Handles until it is told to stop; what is begun is finished.
+    /// Handles until it is to stop; what is begun is finished.
     pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let until = match self.process_due(&stop).await {
@@ -122,12 +122,12 @@ impl HandlerQueue<'_> {
             let events = opened.store.events();
             Ok((events.get(waiting.id)?, events.raw_request(waiting.id)?))
         };
-        let (Some(event), Some(kept)): (Option<StoredEvent>, Option<RawRequest>) = self.with_store(read).await? else {
+        let (Some(event), Some(raw)): (Option<StoredEvent>, Option<RawRequest>) = self.with_store(read).await? else {
             return Ok(true);
         };
         let mut done = waiting.completed_handlers;
         let pusher = self.pusher.as_ref();
-        let result = self.handlers.handle(&event, &kept, &self.rules, pusher, &mut done).await;
+        let result = self.handlers.handle(&event, &raw, &self.rules, pusher, &mut done).await;
         if matches!(result, Ok(HandleOutcome::Deferred)) {
             tokio::time::sleep(POLL_INTERVAL).await;
             return Ok(false);

@@ -74,11 +74,11 @@ pub enum ReceiveOutcome {
     },
     Unreadable {
         connection: ConnectionName,
-        /// `unreadable`, `too_large`, `too_slow` or `crowded`.
+        /// `unreadable`, `too_large`, `too_slow` or `overloaded`.
         reason: &'static str,
         error: String,
     },
-    /// It was good, and could not be kept.
+    /// It was good, and could not be stored.
     NotStored {
         connection: ConnectionName,
         error: String,
@@ -120,7 +120,7 @@ pub struct Receiver {
     is_filtered: bool,
     /// Keeps a secret that a handshake brought.
     store_secret: Box<SecretSink>,
-    /// Reads the keys of a target anew.
+    /// Reads the keys of a target again.
     reload_keys: Box<KeyReloader>,
 }
 
@@ -206,7 +206,7 @@ impl Receiver {
                 (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
             }
             BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
-            BodyReadError::Overloaded => ("crowded", "too many large requests came at once".to_owned()),
+            BodyReadError::Overloaded => ("overloaded", "too many large requests came at once".to_owned()),
         };
         ReceiveOutcome::Unreadable { connection: target.name.clone(), reason, error: why }
     }
@@ -282,11 +282,11 @@ impl Receiver {
         let moment = timed.and_then(|proof| timestamp_text(proof, &judged));
         let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
         let ids = event::DeliveryIdSource { sources: &ids, timestamp: &moment };
-        let events = items.iter().enumerate().map(|(place, item)| {
+        let events = items.iter().enumerate().map(|(index, item)| {
             let text = matches!(&items, Cow::Owned(_)).then(|| item.to_string());
-            let read = event::parse_event_with(&rules.event, &ids, &judged, place, item, now);
+            let read = event::parse_event_with(&rules.event, &ids, &judged, index, item, now);
             let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.dedupes_by_signed_bytes));
-            let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, place));
+            let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, index));
             NewEvent { signed_digest: signed, ..new_event(read, text, &request.body) }
         });
         let events: Vec<NewEvent> = events.collect();
@@ -429,7 +429,7 @@ impl Receiver {
         judge().or_else(|why| if self.reload_keys(target) { judge() } else { Err(why) })
     }
 
-    /// Whether the keys were read anew.
+    /// Whether the keys were read again.
     fn reload_keys(&self, target: &ReceiveTarget) -> bool {
         let mut read = target.keys_read_at.lock().unwrap_or_else(PoisonError::into_inner);
         if read.elapsed() < KEY_RELOAD_MIN_AGE {
@@ -466,7 +466,7 @@ fn select_scheme(
 /// body send some tens.
 const MAX_UNVERIFIED_VALUES: usize = 100_000;
 
-/// Does something with a parsed body, which is gone when this returns.
+/// Does something with a parsed body, which is dropped when this returns.
 fn parsed<T>(
     rules: &WebhookDefinition,
     request: &WebhookRequest,
@@ -582,7 +582,7 @@ fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> Ne
     }
 }
 
-/// The events of a request that was kept, read anew.
+/// The events of a request that was stored, parsed again.
 pub fn payload(rules: &WebhookDefinition, request: &WebhookRequest, item: Option<&str>) -> Value {
     match item {
         Some(text) => crate::json::parse(text).unwrap_or_default(),

@@ -44,11 +44,11 @@ pub struct ReplayResult {
 /// Sends them, one after another; a batch goes as the one request that it was.
 ///
 /// # Errors
-/// The vault's, and those of `told`.
+/// The vault's, and those of `sink`.
 pub async fn replay(
     app: &App,
-    wish: &ReplayRequest<'_>,
-    mut told: impl FnMut(&ReplayResult) -> Result<()>,
+    selection: &ReplayRequest<'_>,
+    mut sink: impl FnMut(&ReplayResult) -> Result<()>,
 ) -> Result<()> {
     if !app.has_vault() {
         return Ok(());
@@ -58,27 +58,27 @@ pub async fn replay(
     let mut setups: HashMap<ConnectionName, Option<WebhookSettings>> = HashMap::new();
     let mut after = EventId(0);
     loop {
-        let page = events.after(after, wish.connection, wish.since)?;
+        let page = events.after(after, selection.connection, selection.since)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.id;
         // What the vendor did not confirm is not sent on under a signature of now.
         for event in page.into_iter().filter(|event| event.verification.is_trusted()) {
-            let Some(kept) = events.raw_request(event.id)?.filter(|kept| kept.is_first_of_request) else { continue };
+            let Some(raw) = events.raw_request(event.id)?.filter(|raw| raw.is_first_of_request) else { continue };
             let setup = setups
                 .entry(event.connection.clone())
                 .or_insert_with(|| WebhookSettings::load(app, &event.connection).ok());
-            let mut request = WebhookRequest::from_raw(&kept);
-            request.url = joined(wish.to, &kept.query);
-            let signed_anew = setup.as_ref().is_some_and(|setup| resign(setup, &mut request, app.clock.now()));
+            let mut request = WebhookRequest::from_raw(&raw);
+            request.url = joined(selection.to, &raw.query);
+            let is_resigned = setup.as_ref().is_some_and(|setup| resign(setup, &mut request, app.clock.now()));
             let replayed = ReplayResult {
                 id: event.id,
-                response: sender.send(wish.to, &only_own_query(&request, wish.to)).await,
+                response: sender.send(selection.to, &only_own_query(&request, selection.to)).await,
                 connection: event.connection,
                 kind: event.kind,
                 delivery_id: event.delivery_id,
-                is_resigned: signed_anew,
+                is_resigned,
             };
-            told(&replayed)?;
+            sink(&replayed)?;
         }
     }
 }

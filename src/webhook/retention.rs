@@ -36,7 +36,7 @@ pub fn prune_some(store: &Store, pruning: &PruneRequest) -> Result<(usize, bool)
 pub struct PruneResult {
     pub connection: Connection,
     pub events: u64,
-    /// Whether the ids of the deliveries were kept.
+    /// Whether the ids of the deliveries stay.
     pub are_ids_retained: bool,
 }
 

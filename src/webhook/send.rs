@@ -59,7 +59,7 @@ impl TimedResponse {
     }
 }
 
-/// Bytes of an answer that are kept, and those that are read.
+/// Bytes of an answer that are returned, and those that are read.
 const MOST_KEPT: usize = 1024 * 1024;
 const MOST_READ: usize = 10 * 1024 * 1024;
 

@@ -35,13 +35,13 @@ pub(super) fn serve(
     listeners: Vec<TcpListener>,
     port: u16,
     receiver: Receiver,
-    told: mpsc::Sender<ListenEvent>,
+    events: mpsc::Sender<ListenEvent>,
     answers: Option<Arc<HandlerResponses>>,
 ) -> Result<Server> {
     let receiver = Arc::new(receiver);
-    let (gatekeeper, gate_told) = (Arc::clone(&receiver), told.clone());
+    let (gatekeeper, gate_events) = (Arc::clone(&receiver), events.clone());
     let gate = move |head: &Parts| {
-        let (receiver, told, head) = (Arc::clone(&gatekeeper), gate_told.clone(), head.clone());
+        let (receiver, events, head) = (Arc::clone(&gatekeeper), gate_events.clone(), head.clone());
         async move {
             if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
                 let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
@@ -53,7 +53,7 @@ pub(super) fn serve(
             match receiver.admit(path, query, read(&head, Vec::new())).await {
                 Ok(most) => Ok(most),
                 Err((reply, outcome)) => {
-                    let _ = told.send(ListenEvent::Request(outcome)).await;
+                    let _ = events.send(ListenEvent::Request(outcome)).await;
                     Err(answer(&reply))
                 }
             }
@@ -61,14 +61,14 @@ pub(super) fn serve(
     };
     let most = receiver.max_body();
     let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
-        let (receiver, told, answers) = (Arc::clone(&receiver), told.clone(), answers.clone());
+        let (receiver, events, answers) = (Arc::clone(&receiver), events.clone(), answers.clone());
         async move {
             let (head, body): (Parts, Result<Bytes, BodyReadError>) = request.into_parts();
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
             let body = match body {
                 Ok(body) => body,
                 Err(unread) => {
-                    let _ = told.send(ListenEvent::Request(receiver.body_error(path, unread))).await;
+                    let _ = events.send(ListenEvent::Request(receiver.body_error(path, unread))).await;
                     return unread.answer();
                 }
             };
@@ -76,7 +76,7 @@ pub(super) fn serve(
             let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
             let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
             // The screen may have been closed; the vendor gets its answer anyway.
-            let _ = told.send(ListenEvent::Request(outcome)).await;
+            let _ = events.send(ListenEvent::Request(outcome)).await;
             if let Some((answers, event)) = waited
                 && let Some(given) = answers.wait_for(event, receiver.response_timeout(path)).await
             {

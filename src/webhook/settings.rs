@@ -15,6 +15,7 @@ use crate::connector::{
 };
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Route;
+use crate::model::words::words;
 use crate::model::{Connection, ConnectionMode, ConnectionName, GrantStatus};
 use crate::oauth::refresh;
 use crate::runtime::{self, App};
@@ -25,7 +26,7 @@ use crate::signing::standard;
 use crate::signing::verify::{SigningContext, secret_keys};
 use crate::{env, hex, store};
 
-/// Where `webhook listen` listens, unless told otherwise.
+/// Where `webhook listen` listens, by default.
 pub const DEFAULT_PORT: u16 = 7421;
 
 /// A key of fewer bytes can be guessed.
@@ -53,16 +54,12 @@ pub enum SecretSource {
     Sandbox,
 }
 
-impl SecretSource {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "kept",
-            Self::Environment => "environment",
-            Self::Connection => "connection",
-            Self::Sandbox => "sandbox",
-        }
-    }
-}
+words!(SecretSource {
+    Stored => "stored",
+    Environment => "environment",
+    Connection => "connection",
+    Sandbox => "sandbox",
+});
 
 /// A connection as far as its webhooks go.
 #[derive(Clone, Debug)]
@@ -129,7 +126,7 @@ pub fn rules(connector: &Connector) -> Result<&WebhookDefinition, WebhookSetting
 }
 
 impl WebhookSettings {
-    /// Reads what is kept of a connection's webhooks, and makes their URL where they have none yet.
+    /// Reads what is stored of a connection's webhooks, and makes their URL where they have none yet.
     ///
     /// # Errors
     /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
@@ -137,11 +134,11 @@ impl WebhookSettings {
         let connection = app.connection(name)?;
         let connector = app.catalogue.get(name.connector())?;
         rules(&connector)?;
-        let kept = app.store()?.webhooks().ensure(connection.id, &random_path())?;
+        let stored = app.store()?.webhooks().ensure(connection.id, &random_path())?;
         let mut setup = Self {
             connection,
             connector,
-            stored: kept,
+            stored,
             keys: SigningContext::default(),
             source: None,
             vendor: EmulatorKeys::default(),
@@ -206,7 +203,7 @@ impl WebhookSettings {
         let (_, auth) = self.connector.auth_method(Some(&self.connection.auth))?;
         let loaded = match refresh::load_grant(app, self.name()) {
             Ok(loaded) => Some(loaded),
-            // Of an account that is gone the events that came are still there.
+            // Of a deleted account the events that came are still there.
             Err(_) if self.connection.grant_status == GrantStatus::Disconnected => None,
             Err(error) => return Err(error),
         };
@@ -285,7 +282,7 @@ impl WebhookSettings {
         Url::parse(&text).map_err(|_| WebhookSettingsError::InvalidPublicUrl { url: text })
     }
 
-    /// What the vendor calls: what was told with `--public-url`, else the address on this machine.
+    /// What the vendor calls: what was given with `--public-url`, else the address on this machine.
     ///
     /// # Errors
     /// [`WebhookSettingsError::InvalidPublicUrl`].

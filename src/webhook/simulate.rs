@@ -53,11 +53,11 @@ impl Remedy for SimulateError {
         match self {
             Self::NoWebhook { .. } => Diagnostic::new(Kind::NotFound, "no_webhooks").run("integ connector list"),
             Self::UnknownEvent { likely: Some(likely), connector, .. } => {
-                Diagnostic::new(Kind::NotFound, "unknown_event")
+                Diagnostic::new(Kind::NotFound, "event_not_found")
                     .run(format!("integ webhook simulate {connector} {likely}"))
             }
             Self::UnknownEvent { connector, .. } => {
-                Diagnostic::new(Kind::NotFound, "unknown_event").hint(list_events(connector))
+                Diagnostic::new(Kind::NotFound, "event_not_found").hint(list_events(connector))
             }
             Self::Template { connector, .. } => {
                 Diagnostic::new(Kind::Usage, "missing_value").hint(list_events(connector))
@@ -91,22 +91,26 @@ pub fn webhook(connector: &Connector) -> Result<&WebhookDefinition, SimulateErro
 /// [`SimulateError`].
 pub fn simulate(
     connector: &Connector,
-    wish: &SimulateRequest<'_>,
+    options: &SimulateRequest<'_>,
     keys: &SigningContext,
     vendor: &EmulatorKeys,
 ) -> Result<WebhookRequest, SimulateError> {
     let rules = webhook(connector)?;
-    let sample = sample(connector, wish.event)?;
-    let values = values(wish, keys);
+    let sample = sample(connector, options.event)?;
+    let values = values(options, keys);
     let failed =
-        |source| SimulateError::Template { connector: connector.id.clone(), event: wish.event.to_owned(), source };
-    let mut request =
-        WebhookRequest { method: "POST".to_owned(), url: wish.url.to_owned(), headers: Vec::new(), body: Vec::new() };
+        |source| SimulateError::Template { connector: connector.id.clone(), event: options.event.to_owned(), source };
+    let mut request = WebhookRequest {
+        method: "POST".to_owned(),
+        url: options.url.to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
     for (name, template) in rules.sample.query.iter().chain(&sample.query) {
         request.set_query(name, &template.fill(&values).map_err(failed)?);
     }
     let inner = rules.event.base64.as_ref();
-    let content_type = body(&connector.id, &mut request, sample, inner, wish, &values)?;
+    let content_type = body(&connector.id, &mut request, sample, inner, options, &values)?;
     if let Some(kind) = sample.content_type.as_deref().or(rules.sample.content_type.as_deref()).or(content_type) {
         request.set_header("Content-Type", kind);
     }
@@ -115,9 +119,9 @@ pub fn simulate(
     }
     let mut document = event::document(&rules.event, &request).unwrap_or(Value::Null);
     if let Some(proof) = proof_for(&rules.proofs, &request, &document, keys) {
-        let at = wish.signed_at.unwrap_or(wish.now);
+        let at = options.signed_at.unwrap_or(options.now);
         sign(proof, &rules.event, &mut request, &mut document, keys, vendor, at)
-            .map_err(|source| SimulateError::Sign { event: wish.event.to_owned(), source })?;
+            .map_err(|source| SimulateError::Sign { event: options.event.to_owned(), source })?;
     }
     Ok(request)
 }
@@ -135,18 +139,18 @@ fn sample<'c>(connector: &'c Connector, name: &str) -> Result<&'c SampleRequest,
     })
 }
 
-fn values(wish: &SimulateRequest<'_>, keys: &SigningContext) -> Values {
+fn values(options: &SimulateRequest<'_>, keys: &SigningContext) -> Values {
     let mut values = keys.values.clone();
-    let id = wish.id;
+    let id = options.id;
     let group = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
     let uuid = format!("{}-{}-4{}-8{}-{}", group(0, 8), group(8, 12), group(13, 16), group(17, 20), group(20, 32));
     values
         .set("id", id)
         .set("uuid", &uuid)
-        .set("now", &wish.now.as_second().to_string())
-        .set("now_ms", &wish.now.as_millisecond().to_string())
-        .set("now_date", &wish.now.to_string())
-        .set("n", &wish.number.to_string());
+        .set("now", &options.now.as_second().to_string())
+        .set("now_ms", &options.now.as_millisecond().to_string())
+        .set("now_date", &options.now.to_string())
+        .set("n", &options.number.to_string());
     values
 }
 
@@ -156,22 +160,22 @@ fn body(
     request: &mut WebhookRequest,
     sample: &SampleRequest,
     inner: Option<&Pointer>,
-    wish: &SimulateRequest<'_>,
+    options: &SimulateRequest<'_>,
     values: &Values,
 ) -> Result<Option<&'static str>, SimulateError> {
     let failed =
-        |source| SimulateError::Template { connector: connector.to_owned(), event: wish.event.to_owned(), source };
+        |source| SimulateError::Template { connector: connector.to_owned(), event: options.event.to_owned(), source };
     const JSON: Option<&str> = Some("application/json");
-    if let Some(data) = wish.data {
+    if let Some(data) = options.data {
         request.body = data.to_vec();
         let is_form = !sample.form.is_empty() && serde_json::from_slice::<Map<String, Value>>(data).is_err();
         return Ok(if is_form { Some(FORM) } else { JSON });
     }
     if let Some(text) = &sample.json {
         let json =
-            |source| SimulateError::Json { connector: connector.to_owned(), event: wish.event.to_owned(), source };
+            |source| SimulateError::Json { connector: connector.to_owned(), event: options.event.to_owned(), source };
         let mut document = fill_document(&serde_json::from_str(text).map_err(json)?, values).map_err(failed)?;
-        for (at, value) in wish.set {
+        for (at, value) in options.set {
             let value = as_there(at.find(&document), value);
             at.set(&mut document, value);
         }
@@ -190,7 +194,7 @@ fn body(
             form.insert(name.clone(), Value::String(template.fill(values).map_err(failed)?));
         }
         let mut document = Value::Object(form);
-        for (at, value) in wish.set {
+        for (at, value) in options.set {
             at.set(&mut document, value.clone());
         }
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());

@@ -1,4 +1,4 @@
-//! Refusals that come faster than anybody reads them: the first ones are told, the others in sum.
+//! Refusals that come faster than anybody reads them: the first ones are shown, the others summed up.
 //!
 //! Anyone who reaches the port can have a request refused, and must not fill a log that way.
 
@@ -10,7 +10,7 @@ use super::receive::ReceiveOutcome;
 use crate::clock::Stopwatch;
 use crate::model::ConnectionName;
 
-/// Refusals of one kind that are told one by one within [`WINDOW`].
+/// Refusals of one kind that are shown one by one within [`WINDOW`].
 const REPORTED_PER_WINDOW: u64 = 10;
 
 const WINDOW: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ struct Window {
 }
 
 impl OutcomeThrottle {
-    /// Whether this one is counted and not told.
+    /// Whether this one is counted and not shown.
     pub(super) fn suppresses(&mut self, outcome: &ReceiveOutcome) -> bool {
         let key = match outcome {
             ReceiveOutcome::UnknownUrl => (None, "unknown_url"),

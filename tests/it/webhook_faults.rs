@@ -77,7 +77,10 @@ fn fault_065_a_repeated_request_is_one_event_and_a_stale_one_none() {
         Timestamp::from_second(Timestamp::now().as_second() - 400).unwrap(),
     );
     assert_eq!(post(&url, &later), Some(401));
-    assert_eq!(listening.event(), json!({ "event": "refused", "connection": "stripe", "reason": "stale" }));
+    assert_eq!(
+        listening.event(),
+        json!({ "event": "rejected", "connection": "stripe", "reason": "timestamp_out_of_tolerance" })
+    );
     // GitHub signs no time: what came once is known for good.
     let url = listening.url("github");
     let old = github.make_at("push", &url, &id(3), Timestamp::from_second(1_000_000_000).unwrap());

@@ -237,7 +237,7 @@ impl World {
             _ => {}
         }
         let ran = finish(self.home.command(words));
-        if ran.error_code() == "not_checked" {
+        if ran.error_code() == "not_verifiable" {
             return NoTime;
         }
         let sent: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}: {ran:?}", scheme.name));
@@ -354,7 +354,7 @@ impl World {
         let line = of_a_request(listening);
         assert_eq!(line["connection"], scheme.to, "{line}");
         let verdict = said(status.map(u64::from));
-        let event = if verdict == Taken { "received" } else { "refused" };
+        let event = if verdict == Taken { "received" } else { "rejected" };
         assert_eq!(line["event"], event, "{} {case:?}: {line}", scheme.name);
         if verdict == Taken {
             // PayPal signs a CRC of the body, and is asked.

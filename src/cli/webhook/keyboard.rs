@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
-use crate::store::EventId;
+use crate::model::EventId;
 
 /// What is said of them.
 pub(super) const HELP: &str = "Keys: s shows the newest event, r handles it again, 17r event 17; q quits.";

@@ -1,29 +1,30 @@
 //! `integ webhook retry` and `replay`.
 
 use clap::Args;
-use serde::Serialize;
 use serde_json::json;
 use url::Url;
 
 use super::super::ui::{Ui, View, escape};
+use super::input::time;
 use super::local_url::receiver_url;
-use super::{WebhookArgumentError, since};
 use crate::error::{Kind, Result};
-use crate::http::Route;
+use crate::model::EventId;
+use crate::ops::webhooks::{self, ReplayEventsRequest};
 use crate::runtime::App;
-use crate::store::EventId;
-use crate::webhook::replay::{ReplayRequest, replay};
+use crate::view::webhook::{EventRetryView, ReplayedEventView};
 
 /// Have events handled again: by the listener that runs, or the next one
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
+    /// Numbers of the events, as `integ webhook events` lists them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<i64>,
 }
 
-/// Send events that came to a URL, in their order, signed anew where integ has the secret
+/// Send events that came to a URL, in their order, signed again where integ has the secret
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
+    /// Only events of this connection (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
     /// Not before: 90s, 2h, 7d, or a date
@@ -34,11 +35,6 @@ pub(super) struct ReplayArgs {
     to: Url,
 }
 
-#[derive(Serialize)]
-struct EventRetryView {
-    retried: usize,
-}
-
 impl View for EventRetryView {
     fn text(&self, _ui: &Ui) -> String {
         let events = if self.retried == 1 { "event" } else { "events" };
@@ -47,58 +43,33 @@ impl View for EventRetryView {
 }
 
 pub(super) fn retry(app: &App, ui: &Ui, args: &RetryArgs) -> Result<u8> {
-    let ids: Vec<EventId> = args.ids.iter().copied().map(EventId).collect();
-    let first = || args.ids.first().copied().unwrap_or_default();
-    if !app.has_vault() {
-        return Err(WebhookArgumentError::EventNotFound { id: first() }.into());
-    }
-    let events = app.store()?.events();
-    for id in &ids {
-        if events.get(*id)?.is_none() {
-            return Err(WebhookArgumentError::EventNotFound { id: id.0 }.into());
-        }
-        if events.raw_request(*id)?.is_none() {
-            return Err(WebhookArgumentError::Pruned { id: id.0 }.into());
-        }
-    }
-    let retried = events.requeue(&ids, app.clock.now_millis())?;
-    ui.show(&EventRetryView { retried })?;
+    let ids = args.ids.iter().copied().map(EventId).collect();
+    ui.show(&app.run(webhooks::retry_events(app, ids))?)?;
     Ok(0)
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
-    let connection = match &args.connection {
-        Some(word) => Some(app.connection(&ui.project.resolve(word)?)?.id),
-        None => None,
+    let request = ReplayEventsRequest {
+        connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
+        since: time(app, &args.since)?,
+        to: args.to.clone(),
     };
-    Route::Live.resolve(&args.to)?;
-    let wish = ReplayRequest { connection, since: since(app, &args.since)?, to: &args.to };
     let (mut sent, mut failed) = (0_u32, 0_u32);
-    app.run(replay(app, &wish, |replayed| {
+    app.run(webhooks::replay_events(app, request, |event| {
         sent += 1;
-        let (id, kind) = (replayed.id.0, &replayed.kind);
-        let outcome = match &replayed.response {
-            Ok(answer) => {
-                failed += u32::from(!answer.is_success());
-                answer.status.to_string()
-            }
-            Err(error) => {
-                failed += 1;
-                error.to_string()
-            }
-        };
-        if ui.json {
-            let status = replayed.response.as_ref().ok().map(|answer| answer.status);
-            let error = replayed.response.as_ref().err().map(ToString::to_string);
-            return Ok(ui.show_line(&json!({
-                "event": "replayed", "id": id, "type": kind, "connection": replayed.connection.to_string(),
-                "delivery_id": replayed.delivery_id, "signed_anew": replayed.is_resigned, "status": status,
-                "error": error,
-            }))?);
-        }
-        ui.raw(&format!("{id}  {}  {}\n", escape(kind), escape(&outcome)));
-        Ok(())
+        failed += u32::from(!event.is_success);
+        show(ui, &event)
     }))?;
     ui.note(&format!("{sent} sent, {failed} not taken."));
     Ok(if failed == 0 { 0 } else { Kind::Partial.exit_code() })
+}
+
+fn show(ui: &Ui, event: &ReplayedEventView) -> Result<()> {
+    if ui.json {
+        return Ok(ui.show_line(&json!(event))?);
+    }
+    let status = event.status.map(|status| status.to_string());
+    let outcome = status.as_deref().or(event.error.as_deref()).unwrap_or_default();
+    ui.raw(&format!("{}  {}  {}\n", event.id, escape(&event.kind), escape(outcome)));
+    Ok(())
 }

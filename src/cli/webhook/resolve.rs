@@ -3,13 +3,14 @@
 use std::str::FromStr;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use super::WebhookArgumentError;
 use crate::error::Result;
+use crate::model::EventId;
+use crate::model::event::ConflictResolution;
+use crate::ops::webhooks::{self, ResolveConflictRequest};
 use crate::runtime::App;
-use crate::store::{ConflictResolution, EventId};
+use crate::view::webhook::ConflictResolutionView;
 
 /// Choose which bodies are events, if several came under one delivery id
 ///
@@ -49,13 +50,6 @@ impl FromStr for ResolutionArg {
     }
 }
 
-#[derive(Serialize)]
-struct ConflictResolutionView {
-    id: i64,
-    /// The events that were made.
-    events: Vec<i64>,
-}
-
 impl View for ConflictResolutionView {
     fn text(&self, _ui: &Ui) -> String {
         let ids: Vec<String> = self.events.iter().map(ToString::to_string).collect();
@@ -68,17 +62,7 @@ impl View for ConflictResolutionView {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ResolveArgs) -> Result<u8> {
-    let missing = || WebhookArgumentError::EventNotFound { id: args.id };
-    if !app.has_vault() {
-        return Err(missing().into());
-    }
-    let (events, id) = (app.store()?.events(), EventId(args.id));
-    let event = events.get(id)?.ok_or_else(missing)?;
-    if event.conflict_count == 0 {
-        return Err(WebhookArgumentError::NoConflict { id: args.id }.into());
-    }
-    let made = events.resolve_conflict(id, args.keep.0, app.clock.now_millis())?;
-    let made = made.ok_or(WebhookArgumentError::BodyNotFound { id: args.id, bodies: event.conflict_count })?;
-    ui.show(&ConflictResolutionView { id: args.id, events: made.iter().map(|id| id.0).collect() })?;
+    let request = ResolveConflictRequest { id: EventId(args.id), resolution: args.keep.0 };
+    ui.show(&app.run(webhooks::resolve_conflict(app, request))?)?;
     Ok(0)
 }

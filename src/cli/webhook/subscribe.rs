@@ -1,18 +1,16 @@
-//! `integ webhook subscribe` and `unsubscribe`.
+//! `integ webhook subscribe`.
 
 use clap::Args;
-use serde::Serialize;
 
-use super::super::table::relative;
-use super::super::ui::{Ui, View};
-use super::input;
-use crate::clock::Timestamp;
+use super::super::call::request_preview;
+use super::super::ui::{Ui, View, escape};
+use super::input::params;
+use super::subscription::subscription_line;
+use crate::connector::WebhookDefinition;
 use crate::error::Result;
-use crate::oauth::refresh;
+use crate::ops::webhooks::{self, SubscribeRequest};
 use crate::runtime::App;
-use crate::store::{Subscription, SubscriptionId};
-use crate::webhook::settings::WebhookSettings;
-use crate::webhook::subscription::{self, SubscribeOptions, lease};
+use crate::view::webhook::SubscribedView;
 
 /// Register the connection's URL at the service, by its API
 ///
@@ -21,6 +19,7 @@ use crate::webhook::subscription::{self, SubscribeOptions, lease};
 /// while it is asked and nobody listens, this listens for it.
 #[derive(Debug, Args)]
 pub(super) struct SubscribeArgs {
+    /// Connection to subscribe
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
     /// What the service calls, such as a tunnel's address; kept for later
@@ -37,166 +36,35 @@ pub(super) struct SubscribeArgs {
     dry_run: bool,
 }
 
-/// End subscriptions at the service
-#[derive(Debug, Args)]
-pub(super) struct UnsubscribeArgs {
-    #[arg(add = crate::cli::complete::webhook_connections())]
-    connection: String,
-    /// Which one, where there are several; `integ webhook url` lists them
-    id: Option<i64>,
-    #[arg(long, conflicts_with = "id")]
-    all: bool,
-    /// Only forget it here; it stays at the service
-    #[arg(long)]
-    local: bool,
-}
-
-/// A subscription as it is shown, with no secret and without the URL, whose path is one.
-#[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct SubscriptionView {
-    id: i64,
-    /// `active`, `failing`, `expired`, `asking` or `ending`.
-    status: &'static str,
-    events: Vec<String>,
-    params: serde_json::Value,
-    created_at: String,
-    expires_at: Option<String>,
-    renews_at: Option<String>,
-    error: Option<String>,
-    hint: Option<String>,
-    #[serde(skip)]
-    pub(in crate::cli) is_problem: bool,
-    #[serde(skip)]
-    renews_in: Option<i64>,
-}
-
-impl SubscriptionView {
-    pub(in crate::cli) fn new(row: &Subscription, now: Timestamp) -> Self {
-        let lease = lease(row, now);
-        let (error, hint) = lease.note.unzip();
-        Self {
-            id: row.id.0,
-            status: lease.status,
-            events: row.request.events.clone(),
-            params: serde_json::json!(row.request.params),
-            created_at: row.created_at.to_string(),
-            expires_at: row.expires_at.map(|at| at.to_string()),
-            renews_at: lease.renews_at.map(|at| at.to_string()),
-            renews_in: lease.renews_at.map(|at| at.as_second() - now.as_second()),
-            error,
-            hint,
-            is_problem: lease.is_problem,
-        }
-    }
-
-    /// How it stands, in a few words; what is wrong with the command that mends it.
-    pub(in crate::cli) fn note(&self) -> Option<String> {
-        match (&self.error, &self.hint, self.renews_in) {
-            (Some(error), Some(hint), _) => Some(format!("webhook: {error}; {hint}")),
-            (_, _, Some(seconds)) if seconds > 0 => Some(format!("webhook: renews {}", relative(seconds))),
-            (_, _, Some(_)) => Some("webhook: is to be renewed".to_owned()),
-            _ => None,
-        }
-    }
-
-    /// One line of a list.
-    pub(super) fn line(&self) -> String {
-        let params = self.params.as_object().into_iter().flatten();
-        let params = params.map(|(name, value)| {
-            format!(" {name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        });
-        let events = if self.events.is_empty() { String::new() } else { format!(" {}", self.events.join(",")) };
-        let note = self.note().map(|note| format!("  ({note})")).unwrap_or_default();
-        format!("{}  {}{}{events}{note}", self.id, self.status, params.collect::<String>())
-    }
-}
-
-/// The subscriptions of a connection.
-pub(super) fn listed(app: &App, setup: &WebhookSettings) -> Result<Vec<SubscriptionView>> {
-    let now = app.clock.now();
-    let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
-    Ok(rows.iter().map(|row| SubscriptionView::new(row, now)).collect())
-}
-
-#[derive(Serialize)]
-struct SubscribedView {
-    connection: String,
-    url: String,
-    /// `false` where it was there already.
-    new: bool,
-    subscription: SubscriptionView,
-}
-
 impl View for SubscribedView {
     fn text(&self, _ui: &Ui) -> String {
-        let what = if self.new { "Subscribed" } else { "Already subscribed:" };
-        format!("{what} {} to {}\n{}", self.connection, self.url, super::super::ui::escape(&self.subscription.line()))
+        let what = if self.is_new { "Subscribed" } else { "Already subscribed:" };
+        format!("{what} {} to {}\n{}", self.connection, self.url, escape(&subscription_line(&self.subscription)))
     }
+}
+
+fn action(rules: &WebhookDefinition) -> Option<&str> {
+    rules.subscribe.as_ref().map(|subscribe| subscribe.action.as_str())
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
-    let name = ui.project.resolve(&args.connection)?;
-    app.run(async {
-        let setup = WebhookSettings::load(app, &name)?;
-        let action = setup.rules()?.subscribe.as_ref().map(|rules| rules.action.as_str());
-        let input = input(&setup, action, &args.params, "subscribe")?;
-        let request = SubscribeOptions { url: args.url.as_deref(), events: &args.events, input: &input };
-        if args.dry_run {
-            let (session, request) = subscription::dry_run(app, &name, &request)?;
-            ui.show(&super::super::call::request_preview(
-                &session,
-                &request,
-                &refresh::load_grant(app, &name)?.grant,
-            )?)?;
-            return Ok(0);
-        }
-        warn_of_types(ui, &setup, &args.events);
-        let done = subscription::subscribe(app, &name, &request).await?;
-        ui.show(&SubscribedView {
-            connection: name.to_string(),
-            url: done.subscription.request.url.clone(),
-            new: done.is_new,
-            subscription: SubscriptionView::new(&done.subscription, app.clock.now()),
-        })?;
-        Ok(0)
-    })
-}
-
-/// Types that the connector does not know are the vendor's to judge.
-fn warn_of_types(ui: &Ui, setup: &WebhookSettings, events: &[String]) {
-    let known = &setup.connector.events;
-    for kind in events.iter().filter(|kind| !known.is_empty() && !kind.contains('*') && !known.contains_key(*kind)) {
-        ui.warning(&format!("{kind} is none of the types that integ knows: `integ webhook url {}`", setup.name()));
+    let connection = ui.project.resolve(&args.connection)?;
+    let request = SubscribeRequest {
+        input: params(app, &connection, action, &args.params, "subscribe")?,
+        connection,
+        url: args.url.clone(),
+        events: args.events.clone(),
+    };
+    if args.dry_run {
+        let preview = app.run(webhooks::preview_subscription(app, request))?;
+        ui.show(&request_preview(&preview.session, &preview.request, &preview.grant)?)?;
+        return Ok(0);
     }
-}
-
-#[derive(Serialize)]
-struct UnsubscribedView {
-    connection: String,
-    ended: Vec<i64>,
-    /// Whether the service was told nothing.
-    local: bool,
-}
-
-impl View for UnsubscribedView {
-    fn text(&self, _ui: &Ui) -> String {
-        if self.ended.is_empty() {
-            return format!("{} has no subscription.", self.connection);
-        }
-        let ids = self.ended.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let what = if self.local { "Forgot" } else { "Ended" };
-        format!("{what} {ids} of {}", self.connection)
+    let done = app.run(webhooks::subscribe(app, request))?;
+    for kind in &done.unknown_events {
+        let known = format!("integ webhook url {}", done.connection);
+        ui.warning(&format!("{kind} is none of the types that integ knows: `{known}`"));
     }
-}
-
-pub(super) fn end(app: &App, ui: &Ui, args: &UnsubscribeArgs) -> Result<u8> {
-    let name = ui.project.resolve(&args.connection)?;
-    let id = args.id.map(SubscriptionId);
-    let ended = app.run(subscription::unsubscribe(app, &name, id, args.all, args.local))?;
-    ui.show(&UnsubscribedView {
-        connection: name.to_string(),
-        ended: ended.iter().map(|row| row.id.0).collect(),
-        local: args.local,
-    })?;
+    ui.show(&done)?;
     Ok(0)
 }

@@ -76,7 +76,7 @@ impl PreparedSubscription {
             }
             None => {}
         }
-        // A secret that the vendor is told and shows again is ours to make.
+        // A secret that is sent to the vendor, which shows it again, is ours to make.
         let made = webhook.params.iter().filter(|(name, param)| *name != SECRET && param.secret && names(name));
         for (name, _) in made.filter(|(name, _)| setup.keys.values.get(name).is_none()) {
             let secret = Secret::new(hex::encode(&clock::random::<20>()));
@@ -123,7 +123,7 @@ impl PreparedSubscription {
         })
     }
 
-    /// The plan of a subscription that there is, to be asked for anew.
+    /// The plan of a subscription that there is, to be asked for again.
     pub(super) fn for_renewal(app: &App, setup: &WebhookSettings, row: &Subscription, nonce: &str) -> Result<Self> {
         let given = row.request.params.iter().map(|(name, value)| (name.clone(), value.clone()));
         Self::new(
@@ -277,7 +277,7 @@ pub(super) fn check_command(setup: &WebhookSettings, row: &Subscription) -> Stri
     format!("integ call {} {}{}", setup.name(), list.action, words.collect::<String>())
 }
 
-/// The types that are asked for: those of the user; where the vendor wants to be told and the user says nothing, all that
+/// The types that are asked for: those of the user; where the vendor needs a list and the user says nothing, all that
 /// the connector knows.
 fn select_events(
     setup: &WebhookSettings,

@@ -8,6 +8,7 @@ use super::{SubscribeError, begin, create, is_usable, lock};
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{ErrorClass, SubscriptionCalls};
 use crate::error::Result;
+use crate::model::words::words;
 use crate::model::{ConnectionId, ConnectionName};
 use crate::runtime::App;
 use crate::store::{Subscription, SubscriptionId, SubscriptionResult, SubscriptionStatus};
@@ -23,14 +24,34 @@ const LONGEST_LEASE_SECS: i64 = 366 * 86_400;
 const FIRST_WAIT_SECS: i64 = 60;
 const LONGEST_WAIT_SECS: i64 = 3600;
 
-/// How a subscription stands at a moment.
+/// How far the lease of a subscription has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStatus {
+    Active,
+    /// It could not be renewed, and has not ended yet.
+    Failing,
+    Expired,
+    /// The vendor was asked, and no answer is stored.
+    Creating,
+    /// It is not wanted any more, and the vendor may have it still.
+    Deleting,
+}
+
+words!(LeaseStatus {
+    Active => "active",
+    Failing => "failing",
+    Expired => "expired",
+    Creating => "asking",
+    Deleting => "ending",
+});
+
+/// The lease of a subscription at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionLease {
-    /// `active`, `expired`, `failing`, `asking`, `ending`.
-    pub status: &'static str,
+    pub status: LeaseStatus,
     pub renews_at: Option<Timestamp>,
     pub is_problem: bool,
-    /// What is wrong, and the command that mends it.
+    /// What is wrong, and the command that repairs it.
     pub note: Option<(String, String)>,
 }
 
@@ -43,7 +64,7 @@ pub struct RenewalResult {
     pub result: Result<Option<Timestamp>>,
 }
 
-/// How a subscription stands. Pure.
+/// Returns the lease of a subscription. Pure.
 pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
     let (name, id) = (&row.name, row.id);
     let plain = |status| SubscriptionLease { status, renews_at: renews_at(row, now), is_problem: false, note: None };
@@ -53,7 +74,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
                 format!("subscription {id} was cut off while the vendor was asked, and may be there"),
                 format!("integ webhook unsubscribe {name} {id}"),
             )),
-            ..plain("asking")
+            ..plain(LeaseStatus::Creating)
         },
         SubscriptionStatus::Deleting => SubscriptionLease {
             note: row.last_error.as_ref().map(|why| {
@@ -63,7 +84,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
                 )
             }),
             renews_at: None,
-            ..plain("ending")
+            ..plain(LeaseStatus::Deleting)
         },
         SubscriptionStatus::Active => {
             let expired = row.expires_at.is_some_and(|at| at <= now);
@@ -71,12 +92,12 @@ pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
             let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
             if expired {
                 let text = format!("subscription {id} has expired: {}", why());
-                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain("expired") }
+                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain(LeaseStatus::Expired) }
             } else if row.failures > 0 {
                 let text = format!("subscription {id} cannot be renewed: {}", why());
-                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain("failing") }
+                SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain(LeaseStatus::Failing) }
             } else {
-                plain("active")
+                plain(LeaseStatus::Active)
             }
         }
     }
@@ -239,7 +260,7 @@ async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> 
     Ok(made.expires_at)
 }
 
-/// Tells the vendor that a subscription ends; one that is gone there has ended.
+/// Ends a subscription at the vendor; one that was deleted there has ended.
 pub(super) async fn delete(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
     let subscriptions = app.store()?.subscriptions();
     let not_ended = |why: &str| SubscribeError::UnsubscribeFailed {
@@ -308,7 +329,7 @@ mod tests {
         let month = 30 * 86_400;
         assert_eq!(renews_at(&row(Some(month), 0, None), at(0)), Some(at(month - 2 * 86_400)));
         assert!(!is_due(&row(None, 0, None), at(month)), "no end");
-        assert_eq!(lease(&row(Some(900), 0, None), at(900)).status, "expired");
+        assert_eq!(lease(&row(Some(900), 0, None), at(900)).status, LeaseStatus::Expired);
     }
 
     #[test]
@@ -328,7 +349,7 @@ mod tests {
         assert!(is_due(&row(Some(900), 60, Some(700)), at(700 + LONGEST_WAIT_SECS)));
         // A clock that was set back keeps nothing waiting.
         assert!(is_due(&row(Some(900), 60, Some(9999)), at(700)));
-        assert_eq!(lease(&row(Some(900), 1, Some(700)), at(701)).status, "failing");
+        assert_eq!(lease(&row(Some(900), 1, Some(700)), at(701)).status, LeaseStatus::Failing);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! 2. What the vendor will sign with is in the store before the vendor hears of the URL: it may call while it is asked.
 //! 3. A row that says `asking` is committed. Then the vendor is asked, once, and its answer is committed.
 //! 4. A row that says `asking` while nobody holds the lock is of a process that died in between. Where the vendor knows a
-//!    repetition, it is asked again under the same key; else a person must look, and is told where.
+//!    repetition, it is asked again under the same key; else a person must look, and the error says where.
 
 mod create;
 mod lease;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 pub use create::PreparedSubscription;
 pub(super) use create::fill_params;
-pub use lease::{RenewalResult, SubscriptionLease, lease, renew_all, renew_due};
+pub use lease::{LeaseStatus, RenewalResult, SubscriptionLease, lease, renew_all, renew_due};
 
 use super::handle::{EventSelection, Handlers};
 use super::listen::{self, WebhookListener};
@@ -36,10 +36,10 @@ use crate::model::{ConnectionMode, ConnectionName, GrantStatus};
 use crate::runtime::App;
 use crate::store::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
 
-/// What a user wants to be told of.
+/// What a user subscribes to.
 #[derive(Debug)]
 pub struct SubscribeOptions<'a> {
-    /// What the vendor calls; kept for later.
+    /// What the vendor calls; stored for later.
     pub url: Option<&'a str>,
     pub events: &'a [String],
     /// The action's further parameters.
@@ -112,7 +112,7 @@ impl SubscribeError {
 impl Remedy for SubscribeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Failed, "subscribed_by_hand")
+            Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Failed, "manual_subscription")
                 .hint(Hint::new("see what to enter at the vendor:", format!("integ webhook url {connection}"))),
             Self::NoPublicUrl { connection } => Diagnostic::new(Kind::Usage, "no_public_url")
                 .run(format!("integ webhook subscribe {connection} --url https://HOST")),
@@ -120,17 +120,21 @@ impl Remedy for SubscribeError {
             Self::NoEvents { usage, .. } => Diagnostic::new(Kind::Usage, "no_event_types").run(usage),
             Self::NoSecret { connection } => Diagnostic::new(Kind::Usage, "no_webhook_secret")
                 .run(format!("integ webhook secret {connection} --set -")),
-            Self::DifferentSubscription { connection, id, .. } => Diagnostic::new(Kind::Failed, "subscribed_otherwise")
-                .run(format!("integ webhook unsubscribe {connection} {id}")),
+            Self::DifferentSubscription { connection, id, .. } => {
+                Diagnostic::new(Kind::Failed, "different_subscription")
+                    .run(format!("integ webhook unsubscribe {connection} {id}"))
+            }
             Self::OutcomeUnknown { connection, id, check_command: look, .. } => {
-                Diagnostic::new(Kind::Failed, "subscription_unknown").hint(forget_unknown(connection, *id, look))
+                Diagnostic::new(Kind::Failed, "subscription_outcome_unknown")
+                    .hint(forget_unknown(connection, *id, look))
             }
             Self::ResponseLost { connection, id, check_command: look, .. } => {
-                Diagnostic::new(Kind::Temporary, "subscription_unknown").hint(forget_unknown(connection, *id, look))
+                Diagnostic::new(Kind::Temporary, "subscription_outcome_unknown")
+                    .hint(forget_unknown(connection, *id, look))
             }
-            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_refused"),
+            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_error"),
             Self::NotSubscribed { connection, .. } => {
-                Diagnostic::new(Kind::NotFound, "no_subscription").run(format!("integ webhook url {connection}"))
+                Diagnostic::new(Kind::NotFound, "subscription_not_found").run(format!("integ webhook url {connection}"))
             }
             Self::Several { connection, ids } => {
                 let first = ids.first().map_or(0, |id| id.0);
@@ -140,13 +144,13 @@ impl Remedy for SubscribeError {
                 ))
             }
             Self::UnsubscribeFailed { connection, id, .. } => {
-                Diagnostic::new(Kind::Failed, "not_unsubscribed").hint(Hint::new(
+                Diagnostic::new(Kind::Failed, "unsubscribe_failed").hint(Hint::new(
                     "remove it at the vendor, then:",
                     format!("integ webhook unsubscribe {connection} {id} --local"),
                 ))
             }
             Self::Locked { connection, .. } => {
-                Diagnostic::new(Kind::Temporary, "locked_by_another").run(format!("integ webhook url {connection}"))
+                Diagnostic::new(Kind::Temporary, "subscription_locked").run(format!("integ webhook url {connection}"))
             }
             Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
@@ -164,7 +168,7 @@ fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -
 /// # Errors
 /// [`SubscribeError`], and those of [`crate::api::call`].
 pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOptions<'_>) -> Result<SubscribeResult> {
-    // Everything is checked before anything is kept.
+    // Everything is checked before anything is stored.
     let setup = prepare(app, name, request.url)?;
     PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
     let _lock = lock(app, &setup).await?;
@@ -172,7 +176,7 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOpti
     if let (Some(base), Some(_)) = (&setup.stored.public_url, request.url) {
         store.webhooks().set_public_url(setup.connection.id, Some(base))?;
     }
-    // Read anew: another process may have made the secret meanwhile.
+    // Read again: another process may have made the secret meanwhile.
     let setup = prepare(app, name, request.url)?;
     let mut plan = PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
     let rows = store.subscriptions().list(Some(setup.connection.id))?;
@@ -207,7 +211,7 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOpti
     Ok(SubscribeResult { subscription, is_new: true })
 }
 
-/// The request that would be sent, with its session; nothing is kept.
+/// The request that would be sent, with its session; nothing is stored.
 ///
 /// # Errors
 /// Those of [`subscribe`].
@@ -309,7 +313,7 @@ async fn with_handshakes<T>(app: &App, setup: &WebhookSettings, work: impl Futur
 async fn begin(app: &App, setup: &WebhookSettings, plan: &PreparedSubscription) -> Result<Subscription> {
     let store = app.store()?;
     if plan.store_secrets(app, setup)? {
-        // A listener that runs reads it anew within this.
+        // A listener that runs reads it again within this.
         tokio::time::sleep(super::receive::KEY_RELOAD_MIN_AGE * 3 / 2).await;
     }
     let wanted = SubscriptionRequest {

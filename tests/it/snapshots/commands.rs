@@ -390,8 +390,8 @@ fn servers() {
     let listen = "webhook listen stripe --port 0 --attempts 1 --exec false";
     let good = "webhook simulate stripe invoice.paid";
     let wrong = "webhook simulate stripe invoice.paid --invalid signature";
-    let text = watched(&world, listen, &[(good, "dead"), (wrong, "refused")]);
-    let json = watched(&world, &format!("{listen} --json"), &[(good, "\"handled\""), (wrong, "\"refused\"")]);
+    let text = watched(&world, listen, &[(good, "dead"), (wrong, "rejected")]);
+    let json = watched(&world, &format!("{listen} --json"), &[(good, "\"handled\""), (wrong, "\"rejected\"")]);
     let sandbox = watched(&world, "sandbox run stripe", &[]);
     let sandbox_json = watched(&world, "sandbox run stripe --json", &[]);
     let text = scrub::text(&text, world.home.path());

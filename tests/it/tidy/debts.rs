@@ -67,7 +67,6 @@ src/cli/vault/backup.rs
 src/cli/vault/identity.rs
 src/cli/vault/mod.rs
 src/cli/vault/output.rs
-src/cli/webhook/address.rs
 src/cli/webhook/backfill.rs
 src/cli/webhook/events.rs
 src/cli/webhook/listen.rs
@@ -100,13 +99,6 @@ src/cli/sync/records.rs
 src/cli/sync/schedule.rs
 src/cli/vault/backup.rs
 src/cli/vault/mod.rs
-src/cli/webhook/backfill.rs
-src/cli/webhook/events.rs
-src/cli/webhook/keys.rs
-src/cli/webhook/listen.rs
-src/cli/webhook/replay.rs
-src/cli/webhook/resolve.rs
-src/cli/webhook/subscribe.rs
 ";
 
 /// Files of more than 600 lines.
@@ -190,22 +182,6 @@ integ vault move-identity TO
 integ vault move-tokens TO
 integ vault recipients add RECIPIENT
 integ vault recipients remove RECIPIENT
-integ webhook backfill CONNECTION
-integ webhook events --limit
-integ webhook events --status
-integ webhook events CONNECTION
-integ webhook prune CONNECTION
-integ webhook replay CONNECTION
-integ webhook retry IDS
-integ webhook secret CONNECTION
-integ webhook show ID
-integ webhook simulate EVENT
-integ webhook subscribe CONNECTION
-integ webhook unsubscribe --all
-integ webhook unsubscribe CONNECTION
-integ webhook url CONNECTION
-integ webhook verify --method
-integ webhook verify CONNECTION
 integ workspace create NAME
 integ workspace delete NAME
 integ workspace show NAME

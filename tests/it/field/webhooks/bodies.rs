@@ -69,7 +69,7 @@ fn field_06_a_body_is_as_large_as_the_connector_allows() {
     let refused = send(&listening.url("github"), &github(&body, "too-large"), &body);
     assert_eq!(refused.status(), 413);
     let line = listening.event();
-    assert_eq!((&line["event"], &line["reason"]), (&json!("refused"), &json!("too_large")), "{line}");
+    assert_eq!((&line["event"], &line["reason"]), (&json!("rejected"), &json!("too_large")), "{line}");
     assert!(line["message"].as_str().unwrap().contains("integ config set webhooks.max_body"), "{line}");
     drop(listening);
     // The setting replaces the limits of all connectors.
@@ -116,7 +116,11 @@ fn field_07_a_body_in_another_character_set_is_read_and_kept_byte_for_byte() {
     let head = format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n{}\r\n\r\n", hub(body));
     std::fs::write(home.path().join("request"), [head.as_bytes(), body].concat()).unwrap();
     let verified = home.json("webhook verify webhook --request request");
-    assert_eq!((&verified["accepted"], &verified["parts"][0]["state"]), (&json!(true), &json!("right")), "{verified}");
+    assert_eq!(
+        (&verified["accepted"], &verified["checks"][0]["status"]),
+        (&json!(true), &json!("right")),
+        "{verified}"
+    );
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn field_07_a_compressed_body_is_read_and_a_bomb_is_refused() {
     assert_eq!(kept.stdout, body);
     let bomb = gzip(&vec![b' '; 65 * 1024 * 1024]);
     assert_eq!(send(&listening.url("webhook"), &headers(&bomb), &bomb).status(), 413);
-    assert_eq!(listening.until("refused")["reason"], "too_large");
+    assert_eq!(listening.until("rejected")["reason"], "too_large");
     // In a coding that integ does not know it is kept as it is, and goes to handlers so.
     let other = [0xce, 0xb2, 0xff, 0, 1];
     let headers = [JSON.to_owned(), "Content-Encoding: zstd".to_owned(), hub(&other)];

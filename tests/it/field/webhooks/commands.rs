@@ -40,7 +40,7 @@ fn field_50_simulate_shows_the_receivers_json_and_exits_with_5_if_nobody_listens
         .unwrap();
     });
     let sent = home.json(&format!("webhook simulate stripe invoice.paid --to {to}"));
-    assert_eq!(sent["answer"]["received"], true, "{sent}");
+    assert_eq!(sent["response"]["received"], true, "{sent}");
     serving.join().unwrap();
     let ran = home.run(&format!("webhook simulate stripe invoice.paid --to {to} --json"));
     assert_eq!(ran.code, 5, "{ran:?}");
@@ -86,7 +86,7 @@ fn field_40_a_request_that_is_right_and_old_says_how_to_verify_it() {
     std::fs::write(home.path().join("body"), body).unwrap();
     let ran = finish(home.command(["webhook", "verify", "stripe", "--headers", "head", "--body", "body", "--json"]));
     let refused: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((ran.code, &refused["reason"]), (1, &json!("stale")), "{refused}");
+    assert_eq!((ran.code, &refused["reason"]), (1, &json!("timestamp_out_of_tolerance")), "{refused}");
     let hint = refused["hint"].as_str().unwrap();
     assert_eq!(home.json(hint.strip_prefix("integ ").unwrap())["accepted"], true, "{hint}");
 }

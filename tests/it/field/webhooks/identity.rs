@@ -92,7 +92,7 @@ fn field_09_a_conflict_is_shown_resolved_handled_and_sent_again() {
     assert_eq!(types, [(&json!(1), &json!("charge.refunded")), (&json!(2), &json!("payout.paid"))]);
     assert!(home.ok("webhook show 1").contains("hint: integ webhook resolve 1 --keep all"));
     let ran = home.run("webhook resolve 1 --keep 3 --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (3, "unknown_body"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (3, "body_not_found"), "{ran:?}");
     let resolved = home.json("webhook resolve 1 --keep 2");
     assert_eq!(resolved["events"].as_array().unwrap().len(), 1, "{resolved}");
     let handled = lines(&home.path().join("out.jsonl"), 2);
@@ -126,7 +126,7 @@ fn field_09_no_body_is_answered_for_and_dropped() {
     }
     let body = test_event("one.too.many");
     assert_eq!(send(&listening.url("stripe"), &stripe(&body), &body).status(), 503, "Stripe sends it again");
-    assert_eq!(listening.until("refused")["reason"], "not_stored");
+    assert_eq!(listening.until("rejected")["reason"], "not_stored");
     home.ok("webhook resolve 1 --keep all");
     taken(&mut listening, "stripe", &stripe(&body), &body);
     assert_eq!(events(&home, "").len(), 9);

@@ -1,0 +1,39 @@
+//! What is wrong with the arguments of the webhook commands.
+
+use thiserror::Error;
+
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+
+#[derive(Debug, Error)]
+pub(super) enum WebhookArgumentError {
+    #[error("{path:?} cannot be read")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path:?} is empty")]
+    Empty { path: String },
+    #[error("{text:?} is not NAME=VALUE")]
+    Pair { text: String },
+    #[error("{name} is a secret, which is no value of a flag")]
+    SecretFlag { connection: String, name: String },
+    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    Time { text: String },
+    #[error("{text:?} is no HTTP request")]
+    Request { text: String },
+}
+
+impl Remedy for WebhookArgumentError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Read { .. } => Diagnostic::new(Kind::Usage, "io"),
+            Self::Empty { .. } => Diagnostic::new(Kind::Usage, "empty_input"),
+            Self::Pair { .. } => Diagnostic::new(Kind::Usage, "invalid_value"),
+            Self::SecretFlag { connection, name } => {
+                Diagnostic::new(Kind::Usage, "secret_on_command_line").hint(Hint::new(
+                    format!("give it in a file, or as {name}=- on stdin:"),
+                    format!("integ webhook secret {connection} --param {name}=@FILE"),
+                ))
+            }
+            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
+            Self::Request { .. } => Diagnostic::new(Kind::Usage, "invalid_request").run("integ help webhook verify"),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the arguments of webhook commands stand for: files, times, parameters of a connector's actions.
+
+use super::super::words::ParsedWords;
+use super::error::WebhookArgumentError;
+use crate::api::{self, ApiError, Input, Parameters};
+use crate::clock::Timestamp;
+use crate::connector::{Connector, WebhookDefinition};
+use crate::duration;
+use crate::error::Result;
+use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::secret::Secret;
+use crate::webhook::settings::rules;
+
+/// The content of a file, or of stdin for `-`.
+pub(super) fn read(path: &str) -> Result<Vec<u8>, WebhookArgumentError> {
+    super::super::api::read_file(path).map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
+}
+
+/// The same as a secret, with no white space around it.
+pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
+    let bytes = read(path)?;
+    let text = String::from_utf8(bytes).map_err(|error| WebhookArgumentError::Read {
+        path: path.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()),
+    })?;
+    let secret = Secret::trimmed(text);
+    if secret.is_empty() { Err(WebhookArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
+}
+
+/// A time: so long ago, or a date.
+pub(super) fn time(app: &App, text: &str) -> Result<Timestamp, WebhookArgumentError> {
+    duration::parse_time(text, app.clock.now()).ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
+}
+
+/// The connector of a connection that can have webhooks.
+pub(super) fn connector(app: &App, name: &ConnectionName) -> Result<Connector> {
+    let connector = app.catalogue.get(app.connection(name)?.name.connector())?;
+    rules(&connector)?;
+    Ok(connector)
+}
+
+/// The words of `-p` as parameters of an action that the connector's webhooks name; none if they name none.
+pub(super) fn params(
+    app: &App,
+    name: &ConnectionName,
+    action: impl FnOnce(&WebhookDefinition) -> Option<&str>,
+    words: &[String],
+    command: &str,
+) -> Result<Input> {
+    let connector = connector(app, name)?;
+    let Some(action) = action(rules(&connector)?) else { return Ok(Input::default()) };
+    let (action_name, action) = api::find_action(&connector, action)?;
+    let parameters = Parameters { action, names: connector.api.names };
+    let ParsedWords { input, problems, .. } = ParsedWords::read(parameters, words);
+    if problems.is_empty() {
+        return Ok(input);
+    }
+    let usage = format!("integ webhook {command} {name} -p NAME=VALUE");
+    Err(ApiError::InvalidParameters { connection: name.clone(), action: action_name.to_owned(), problems, usage }
+        .into())
+}

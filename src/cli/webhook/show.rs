@@ -1,0 +1,78 @@
+//! `integ webhook show`.
+
+use clap::Args;
+
+use super::super::ui::{Ui, View, escape, harmless_json};
+use crate::error::Result;
+use crate::model::EventId;
+use crate::ops::webhooks;
+use crate::runtime::App;
+use crate::view::webhook::EventDetailView;
+
+/// One event: what it tells, and the request it came with
+#[derive(Debug, Args)]
+pub(super) struct EventShowArgs {
+    /// Number of the event, as `integ webhook events` lists it
+    id: i64,
+    /// The exact body alone
+    #[arg(long, conflicts_with = "headers")]
+    body: bool,
+    /// The headers alone
+    #[arg(long)]
+    headers: bool,
+}
+
+impl View for EventDetailView {
+    fn text(&self, _ui: &Ui) -> String {
+        let event = &self.event;
+        let text = |text: &str| Some(escape(text)).filter(|text| !text.is_empty());
+        let optional = |value: &Option<String>| value.as_deref().and_then(text);
+        let fields = [
+            ("id", Some(event.id.to_string())),
+            ("connection", text(&event.connection)),
+            ("type", text(&event.kind)),
+            ("status", text(event.status.as_str())),
+            ("verified", text(if event.verified { "yes" } else { "no" })),
+            ("attempts", Some(event.attempts.to_string())),
+            ("error", optional(&event.error)),
+            ("delivery id", text(&event.delivery_id)),
+            ("account", optional(&event.account)),
+            ("resource", optional(&event.resource)),
+            ("actor", optional(&event.actor)),
+            ("time", event.time.map(|at| at.to_string())),
+            ("received at", Some(event.received_at.to_string())),
+            ("query", text(&self.query)),
+            ("conflicts", Some(event.conflicts.to_string())),
+        ];
+        let mut lines: Vec<String> =
+            fields.into_iter().filter_map(|(name, value)| Some(format!("{name:12} {}", value?))).collect();
+        let payload = event.payload.as_ref().map(|payload| format!("{payload:#}")).unwrap_or_default();
+        lines.extend([String::new(), harmless_json(&payload)]);
+        for other in &self.other_bodies {
+            let (number, kind, at) = (other.number, escape(&other.kind), other.received_at);
+            lines.push(format!("\nOther body {number}: {kind}, received at {at}"));
+            lines.push(harmless_json(&format!("{:#}", other.payload)));
+        }
+        if event.conflicts > 0 {
+            lines.push(format!("\nhint: integ webhook resolve {} --keep all", event.id));
+        }
+        lines.join("\n")
+    }
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &EventShowArgs) -> Result<u8> {
+    let id = EventId(args.id);
+    if args.body {
+        ui.show_bytes(&app.run(webhooks::read_event_body(app, id))?);
+        return Ok(0);
+    }
+    let shown = app.run(webhooks::show_event(app, id))?;
+    if args.headers && !ui.json {
+        for (name, value) in &shown.headers {
+            ui.raw(&format!("{}: {}\n", escape(name), escape(value)));
+        }
+        return Ok(0);
+    }
+    ui.show(&shown)?;
+    Ok(0)
+}

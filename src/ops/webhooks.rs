@@ -1,6 +1,0 @@
-//! Operations on webhooks.
-
-use super::Operation;
-
-/// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];

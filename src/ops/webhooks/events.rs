@@ -1,0 +1,183 @@
+//! The events received: lists, shows, retries, resolves and prunes them.
+
+use std::time::Duration;
+
+use super::WebhookOperationError;
+use crate::clock::Timestamp;
+use crate::connector::{SignatureAlgorithm, WebhookDefinition};
+use crate::error::Result;
+use crate::http::scrub;
+use crate::model::event::{ConflictResolution, EventConflict, EventFilter, RawRequest, StoredEvent};
+use crate::model::{ConnectionName, EventId, EventStatus};
+use crate::runtime::App;
+use crate::secret::{REDACTED, Secret};
+use crate::signing::request::WebhookRequest;
+use crate::view::webhook::{
+    ConflictResolutionView, ConflictingBodyView, ConnectionPruneView, EventDetailView, EventListView, EventRetryView,
+    PruneListView, StoredEventView,
+};
+use crate::webhook::receive::payload;
+use crate::webhook::retention::{PruneResult, prune};
+use crate::webhook::settings::{WebhookSettings, rules};
+
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListEventsRequest {
+    /// All connections if absent.
+    pub connection: Option<ConnectionName>,
+    pub status: Option<EventStatus>,
+    /// Types or patterns such as `charge.*`; all if empty.
+    pub kinds: Vec<String>,
+    /// Only those with other bodies under their delivery id.
+    pub only_conflicts: bool,
+    /// Only those received at this time or later.
+    pub since: Option<Timestamp>,
+    /// The most events to return.
+    pub limit: u32,
+}
+
+/// Which body of an event in conflict becomes an event.
+#[derive(Clone, Copy, Debug)]
+pub struct ResolveConflictRequest {
+    pub id: EventId,
+    pub resolution: ConflictResolution,
+}
+
+/// Which processed events to remove.
+#[derive(Clone, Debug, Default)]
+pub struct PruneEventsRequest {
+    /// All connections if absent.
+    pub connection: Option<ConnectionName>,
+    /// How long events are kept; the setting `webhooks.keep` if absent.
+    pub retention: Option<Duration>,
+    /// Whether dead events are removed as well.
+    pub include_dead: bool,
+    /// Counts them and removes none.
+    pub dry_run: bool,
+}
+
+/// Returns events without their payload, the newest first.
+pub async fn list_events(app: &App, request: ListEventsRequest) -> Result<EventListView> {
+    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
+    let filter = EventFilter {
+        connection: connection.map(|connection| connection.id),
+        status: request.status,
+        kinds: request.kinds,
+        only_conflicts: request.only_conflicts,
+        since: request.since,
+        limit: request.limit,
+    };
+    let found = if app.has_vault() { app.store()?.events().list(&filter)? } else { Vec::new() };
+    let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
+    Ok(EventListView { listed_at: app.clock.now(), events })
+}
+
+/// Returns an event with its payload, the request that it came with, and the other bodies under its delivery id. Secrets in
+/// the headers are redacted.
+///
+/// # Errors
+/// [`WebhookOperationError::EventNotFound`]; [`WebhookOperationError::Pruned`] if its content was removed.
+pub async fn show_event(app: &App, id: EventId) -> Result<EventDetailView> {
+    let (event, request) = find(app, id)?;
+    let connector = app.catalogue.get(event.connection.connector())?;
+    let rules = rules(&connector)?;
+    let headers = shown_headers(&request, rules, &secrets(app, &event));
+    let payload = |raw: &RawRequest| payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref());
+    let conflicts = app.store()?.events().conflicts(id)?;
+    let other = |(index, other): (usize, &EventConflict)| ConflictingBodyView {
+        number: index + 1,
+        kind: other.kind.clone(),
+        received_at: other.received_at,
+        verification: other.verification,
+        size: other.request.body.len(),
+        payload: payload(&other.request),
+    };
+    Ok(EventDetailView {
+        other_bodies: conflicts.iter().enumerate().map(other).collect(),
+        event: StoredEventView::new(event, Some(payload(&request))),
+        query: request.query,
+        headers,
+        size: request.body.len(),
+    })
+}
+
+/// Returns the exact body of the request that an event came with.
+///
+/// # Errors
+/// As [`show_event`].
+pub async fn read_event_body(app: &App, id: EventId) -> Result<Vec<u8>> {
+    Ok(find(app, id)?.1.body)
+}
+
+/// Queues events to be handled again, by the listener that runs or by the next one.
+///
+/// # Errors
+/// As [`show_event`]; then none is queued.
+pub async fn retry_events(app: &App, ids: Vec<EventId>) -> Result<EventRetryView> {
+    for id in &ids {
+        find(app, *id)?;
+    }
+    let retried = if ids.is_empty() { 0 } else { app.store()?.events().requeue(&ids, app.clock.now_millis())? };
+    Ok(EventRetryView { retried })
+}
+
+/// Decides which bodies that came under one delivery id are events.
+///
+/// # Errors
+/// [`WebhookOperationError::EventNotFound`], [`WebhookOperationError::NoConflict`], and
+/// [`WebhookOperationError::BodyNotFound`].
+pub async fn resolve_conflict(app: &App, request: ResolveConflictRequest) -> Result<ConflictResolutionView> {
+    let ResolveConflictRequest { id, resolution } = request;
+    if !app.has_vault() {
+        return Err(WebhookOperationError::EventNotFound { id }.into());
+    }
+    let events = app.store()?.events();
+    let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
+    if event.conflict_count == 0 {
+        return Err(WebhookOperationError::NoConflict { id }.into());
+    }
+    let created = events.resolve_conflict(id, resolution, app.clock.now_millis())?;
+    let created = created.ok_or(WebhookOperationError::BodyNotFound { id, bodies: event.conflict_count })?;
+    Ok(ConflictResolutionView { id: id.0, events: created.iter().map(|id| id.0).collect() })
+}
+
+/// Removes processed events whose retention is over, connection by connection.
+pub async fn prune_events(app: &App, request: PruneEventsRequest) -> Result<PruneListView> {
+    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
+    let retention = request.retention.unwrap_or(app.config.webhooks.retention);
+    let before = app.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let pruned = prune(app, connection.map(|connection| connection.id), before, request.include_dead, request.dry_run)?;
+    let view = |pruned: PruneResult| ConnectionPruneView {
+        connection: pruned.connection.name.to_string(),
+        events: pruned.events,
+        retains_ids: pruned.are_ids_retained,
+    };
+    Ok(PruneListView { pruned: pruned.into_iter().map(view).collect(), dry_run: request.dry_run })
+}
+
+/// An event with its request.
+fn find(app: &App, id: EventId) -> Result<(StoredEvent, RawRequest)> {
+    if !app.has_vault() {
+        return Err(WebhookOperationError::EventNotFound { id }.into());
+    }
+    let events = app.store()?.events();
+    let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
+    let request = events.raw_request(id)?.ok_or(WebhookOperationError::Pruned { id })?;
+    Ok((event, request))
+}
+
+/// What must not be shown of the headers: some services send the secret itself.
+fn secrets(app: &App, event: &StoredEvent) -> Vec<Secret> {
+    WebhookSettings::load(app, &event.connection).map(|settings| settings.keys.secrets).unwrap_or_default()
+}
+
+fn shown_headers(request: &RawRequest, rules: &WebhookDefinition, secrets: &[Secret]) -> Vec<(String, String)> {
+    // A token is the secret itself, also one that is no longer known.
+    let tokens = rules.proofs.iter().filter(|proof| proof.scheme == SignatureAlgorithm::Token);
+    let tokens: Vec<&str> = tokens.filter_map(|proof| proof.signature.header.as_deref()).collect();
+    let shown = |name: &str, value: &str| match tokens.iter().any(|token| token.eq_ignore_ascii_case(name)) {
+        true => REDACTED.to_owned(),
+        false => scrub(value, secrets),
+    };
+    request.headers.iter().map(|(name, value)| (name.clone(), shown(name, value))).collect()
+}

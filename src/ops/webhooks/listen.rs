@@ -1,0 +1,108 @@
+//! Receives webhooks until it is stopped.
+
+use url::Url;
+
+use crate::error::Result;
+use crate::model::{ConnectionName, matches_type};
+use crate::near::closest;
+use crate::runtime::App;
+use crate::secret::Secret;
+use crate::webhook::listen::{ListenEvent, ListenOptions, SkippedConnection, WebhookListener};
+
+/// A connection that is listened for.
+#[derive(Debug)]
+pub struct ListenUrl {
+    pub connection: ConnectionName,
+    /// Its address on this machine.
+    pub local: Url,
+    /// The one that its vendor calls.
+    pub public: Url,
+    /// The signing secret in force.
+    pub secret: Option<Secret>,
+}
+
+/// An event type that was asked for and no connector knows.
+#[derive(Debug)]
+pub struct UnknownEventType {
+    pub kind: String,
+    /// A known type with a similar name.
+    pub suggestion: Option<String>,
+}
+
+/// What is listened for once the port is open.
+#[derive(Debug)]
+pub struct ListenStarted {
+    pub urls: Vec<ListenUrl>,
+    /// Connections that cannot receive, and why.
+    pub skipped: Vec<SkippedConnection>,
+    /// Connections whose events another process handles.
+    pub handled_elsewhere: Vec<ConnectionName>,
+    /// Types whose events would never be handled.
+    pub unknown_types: Vec<UnknownEventType>,
+    /// The connector of the first connection.
+    pub first_connector: String,
+}
+
+/// Sees what a listener does.
+pub trait ListenObserver {
+    /// The port is open.
+    ///
+    /// # Errors
+    /// An error ends the listener.
+    fn started(&self, started: &ListenStarted) -> Result<()>;
+
+    /// Something was received, refused or handled.
+    fn happened(&self, event: &ListenEvent);
+}
+
+/// Receives the webhooks of connections until `stop` ends, and handles their events. What is being answered and handled then
+/// is finished first.
+///
+/// # Errors
+/// [`crate::webhook::listen::ListenError`], and what keeps a connection that is named from receiving.
+pub async fn listen(
+    app: &App,
+    options: &ListenOptions,
+    observer: &impl ListenObserver,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let mut listener = WebhookListener::start(app, options)?;
+    let started = ListenStarted {
+        urls: urls(&listener)?,
+        skipped: std::mem::take(&mut listener.skipped),
+        handled_elsewhere: std::mem::take(&mut listener.handled_elsewhere),
+        unknown_types: unknown_types(&listener, &options.handlers.selection.types),
+        first_connector: listener.setups.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
+    };
+    observer.started(&started)?;
+    listener.run(stop, |event| observer.happened(event)).await;
+    Ok(())
+}
+
+fn urls(listener: &WebhookListener<'_>) -> Result<Vec<ListenUrl>> {
+    let secret = |name: &ConnectionName| {
+        listener.setups.iter().find(|settings| settings.name() == name)?.keys.secrets.first().cloned()
+    };
+    let urls = listener.urls()?.into_iter();
+    Ok(urls
+        .map(|(connection, local, public)| {
+            let secret = secret(&connection);
+            ListenUrl { connection, local, public, secret }
+        })
+        .collect())
+}
+
+/// Types of a service that leaves them to its users are not known, so that of those only a likely slip is named.
+fn unknown_types(listener: &WebhookListener<'_>, wanted: &[String]) -> Vec<UnknownEventType> {
+    let connectors = || listener.setups.iter().map(|settings| &settings.connector);
+    let known: Vec<&str> = connectors().flat_map(|connector| connector.events.keys().map(String::as_str)).collect();
+    let is_open = connectors().any(|connector| connector.actions.values().any(|action| action.anonymous));
+    let unknown = wanted.iter().filter(|kind| !known.iter().any(|known| matches_type(kind, known)));
+    unknown
+        .map(|kind| {
+            let other = known.iter().copied().filter(|known| !wanted.iter().any(|wanted| wanted == known));
+            UnknownEventType { kind: kind.clone(), suggestion: closest(kind, other).map(str::to_owned) }
+        })
+        .filter(|unknown| unknown.suggestion.is_some() || !is_open)
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! Sends received events on once more, and fetches those that did not arrive.
+
+use url::Url;
+
+use crate::api::Input;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::http::Route;
+use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::view::webhook::{BackfilledEventView, ReplayedEventView};
+use crate::webhook::{backfill, replay};
+
+/// Which events to send where.
+#[derive(Clone, Debug)]
+pub struct ReplayEventsRequest {
+    /// All connections if absent.
+    pub connection: Option<ConnectionName>,
+    /// Only events received at this time or later.
+    pub since: Timestamp,
+    /// https, or http on this machine.
+    pub to: Url,
+}
+
+/// Which events to ask the vendor for.
+#[derive(Clone, Debug)]
+pub struct BackfillEventsRequest {
+    pub connection: ConnectionName,
+    pub since: Timestamp,
+    /// Now if absent.
+    pub until: Option<Timestamp>,
+    /// The most new events to store; no limit if absent.
+    pub limit: Option<u64>,
+    /// Parameters of the vendor's API that no subscription gives.
+    pub input: Input,
+    /// Finds events and stores none.
+    pub dry_run: bool,
+}
+
+/// Sends the requests of received events to a URL, in the order in which they were received, signed as of now if the secret is
+/// known. `sink` gets each as it was answered.
+///
+/// # Errors
+/// URLs that nothing may be sent to, and errors of `sink`; that a receiver fails is part of the results.
+pub async fn replay_events(
+    app: &App,
+    request: ReplayEventsRequest,
+    mut sink: impl FnMut(ReplayedEventView) -> Result<()>,
+) -> Result<()> {
+    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
+    Route::Live.resolve(&request.to)?;
+    let selection = replay::ReplayRequest {
+        connection: connection.map(|connection| connection.id),
+        since: request.since,
+        to: &request.to,
+    };
+    replay::replay(app, &selection, |replayed| sink(ReplayedEventView::new(replayed))).await
+}
+
+/// Asks the vendor for events that did not arrive and stores the new ones. `sink` gets each event found; those before an error
+/// stay stored.
+///
+/// # Errors
+/// [`backfill::BackfillError`], and those of [`crate::api::call`].
+pub async fn backfill_events(
+    app: &App,
+    request: BackfillEventsRequest,
+    mut sink: impl FnMut(BackfilledEventView) -> Result<()>,
+) -> Result<()> {
+    let selection = backfill::BackfillRequest {
+        since: request.since,
+        until: request.until.unwrap_or_else(|| app.clock.now()),
+        limit: request.limit,
+        input: &request.input,
+        dry_run: request.dry_run,
+    };
+    let name = &request.connection;
+    backfill::backfill(app, name, &selection, |found| sink(BackfilledEventView::new(name, found))).await
+}

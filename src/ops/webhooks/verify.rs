@@ -1,0 +1,35 @@
+//! Judges a captured request.
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::signing::request::WebhookRequest;
+use crate::view::webhook::VerificationView;
+use crate::webhook::explain::explain;
+use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings};
+
+/// A request that was captured, and how to judge it.
+#[derive(Clone, Debug)]
+pub struct VerifyRequest {
+    pub connection: ConnectionName,
+    /// Its URL may be a path, as it is on the wire.
+    pub request: WebhookRequest,
+    /// What the vendor called; the connection's own URL with the request's query if absent.
+    pub url: Option<String>,
+    /// The time to judge it at; now if absent.
+    pub at: Option<Timestamp>,
+}
+
+/// Returns whether a request is the vendor's, check by check. A request that is refused is no error.
+pub async fn verify_request(app: &App, request: VerifyRequest) -> Result<VerificationView> {
+    let VerifyRequest { connection, mut request, url, at } = request;
+    let settings = WebhookSettings::load(app, &connection)?;
+    let own = settings.url(settings.stored.port.unwrap_or(DEFAULT_PORT))?;
+    request.url = url.unwrap_or_else(|| match request.url.split_once('?') {
+        Some((_, query)) => format!("{own}?{query}"),
+        None => own.to_string(),
+    });
+    let report = explain(app, &settings, &request, at.unwrap_or_else(|| app.clock.now())).await?;
+    Ok(VerificationView::new(&connection, report))
+}

@@ -1,0 +1,482 @@
+//! Webhooks of services: their URLs, secrets and subscriptions, and the events received. Times are RFC 3339.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::connector::{SignatureCoverage, SignedPart};
+use crate::model::event::StoredEvent;
+use crate::model::subscription::Subscription;
+use crate::model::{ConnectionName, EventStatus, EventVerification};
+use crate::webhook::backfill::BackfilledEvent;
+use crate::webhook::burst::SentRequest;
+use crate::webhook::corrupt::Corruption;
+use crate::webhook::explain::{CheckStatus, VerificationReport};
+use crate::webhook::replay::ReplayResult;
+use crate::webhook::settings::SecretSource;
+use crate::webhook::subscription::{LeaseStatus, lease};
+
+/// Writes a closed enum as its word.
+fn word<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// The same of one that may be absent.
+fn optional_word<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The URL to register at the vendor, and what else to enter there.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebhookUrlView {
+    pub connection: String,
+    pub connector: String,
+    /// What the vendor calls. Its path is hard to guess, and is not to be published.
+    pub url: String,
+    /// Where it must lead on this machine.
+    pub local_url: String,
+    /// Whether `url` was given, and is not just this machine's address.
+    pub is_public: bool,
+    /// The connector's instructions.
+    pub setup: String,
+    pub params: Vec<WebhookParamView>,
+    pub events: Vec<WebhookEventTypeView>,
+    /// Whether integ can register the URL by the vendor's API.
+    pub can_subscribe: bool,
+    pub subscriptions: Vec<SubscriptionView>,
+}
+
+/// A value that receiving needs.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebhookParamView {
+    pub name: String,
+    pub prompt: String,
+    pub secret: bool,
+    pub optional: bool,
+    /// Whether there is a value.
+    pub known: bool,
+}
+
+/// An event type of a connector.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebhookEventTypeView {
+    pub event: String,
+    pub about: String,
+}
+
+/// The signing secret of a connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebhookSecretView {
+    pub connection: String,
+    /// Absent if there is no secret.
+    #[serde(serialize_with = "optional_word")]
+    pub source: Option<SecretSource>,
+    /// Whether the vendor signs with a secret of this connection.
+    pub supports_secret: bool,
+    /// How many secrets are valid now.
+    pub active_secrets: usize,
+    /// The names of the values stored.
+    pub params: Vec<String>,
+    /// The secret in force, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// A subscription, with no secret and without the URL, whose path is one.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubscriptionView {
+    pub id: i64,
+    #[serde(serialize_with = "word")]
+    pub status: LeaseStatus,
+    pub events: Vec<String>,
+    pub params: BTreeMap<String, Value>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub renews_at: Option<Timestamp>,
+    pub error: Option<String>,
+    /// The command that repairs it.
+    pub hint: Option<String>,
+    #[serde(skip)]
+    pub is_problem: bool,
+    /// Seconds until it is renewed.
+    #[serde(skip)]
+    pub renews_in: Option<i64>,
+}
+
+impl SubscriptionView {
+    pub fn new(row: &Subscription, now: Timestamp) -> Self {
+        let lease = lease(row, now);
+        let (error, hint) = lease.note.unzip();
+        Self {
+            id: row.id.0,
+            status: lease.status,
+            events: row.request.events.clone(),
+            params: row.request.params.clone(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            renews_at: lease.renews_at,
+            renews_in: lease.renews_at.map(|at| at.as_second() - now.as_second()),
+            error,
+            hint,
+            is_problem: lease.is_problem,
+        }
+    }
+}
+
+/// A subscription that there is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubscribedView {
+    pub connection: String,
+    pub url: String,
+    /// `false` if it was registered before.
+    pub is_new: bool,
+    pub subscription: SubscriptionView,
+    /// Event types that the connector does not know.
+    #[serde(skip)]
+    pub unknown_events: Vec<String>,
+}
+
+/// The ids of subscriptions that were ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnsubscribedView {
+    pub connection: String,
+    pub unsubscribed: Vec<i64>,
+    /// Whether they were only forgotten here.
+    pub local: bool,
+}
+
+/// Events, the newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventListView {
+    #[serde(skip)]
+    pub listed_at: Timestamp,
+    pub events: Vec<StoredEventView>,
+}
+
+/// An event and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredEventView {
+    pub id: i64,
+    pub connection: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub delivery_id: String,
+    pub account: Option<String>,
+    pub resource: Option<String>,
+    pub actor: Option<String>,
+    /// When it happened, as the vendor says.
+    pub time: Option<Timestamp>,
+    pub received_at: Timestamp,
+    /// Whether it is proved that the vendor sent it.
+    pub verified: bool,
+    /// The vendor's document; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    #[serde(serialize_with = "word")]
+    pub status: EventStatus,
+    #[serde(serialize_with = "word")]
+    pub verification: EventVerification,
+    /// How often it was handled.
+    pub attempts: u32,
+    pub error: Option<String>,
+    /// How many other bodies came under its delivery id.
+    pub conflicts: u32,
+}
+
+impl StoredEventView {
+    pub fn new(event: StoredEvent, payload: Option<Value>) -> Self {
+        Self {
+            id: event.id.0,
+            connection: event.connection.to_string(),
+            kind: event.kind,
+            delivery_id: event.delivery_id,
+            account: event.account,
+            resource: event.resource,
+            actor: event.actor,
+            time: event.occurred_at,
+            received_at: event.received_at,
+            verified: event.verification == EventVerification::Verified,
+            payload,
+            status: event.status,
+            verification: event.verification,
+            attempts: event.attempts,
+            error: event.last_error,
+            conflicts: event.conflict_count,
+        }
+    }
+}
+
+/// An event with the request that it came with.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventDetailView {
+    #[serde(flatten)]
+    pub event: StoredEventView,
+    pub other_bodies: Vec<ConflictingBodyView>,
+    pub query: String,
+    /// Names and values, as they came and in their order; secrets are redacted.
+    pub headers: Vec<(String, String)>,
+    /// Bytes of the body.
+    pub size: usize,
+}
+
+/// Another body that came under the delivery id of an event.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConflictingBodyView {
+    /// From 1, as `webhook resolve` takes it.
+    pub number: usize,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub received_at: Timestamp,
+    #[serde(serialize_with = "word")]
+    pub verification: EventVerification,
+    /// Bytes of the body.
+    pub size: usize,
+    pub payload: Value,
+}
+
+/// How many events were queued again.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventRetryView {
+    pub retried: usize,
+}
+
+/// The events that were made of the bodies of one in conflict.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConflictResolutionView {
+    pub id: i64,
+    pub events: Vec<i64>,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Serialize)]
+pub struct PruneListView {
+    pub pruned: Vec<ConnectionPruneView>,
+    pub dry_run: bool,
+}
+
+/// The events of one connection that were removed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionPruneView {
+    pub connection: String,
+    pub events: u64,
+    /// Whether the ids of their deliveries stay, to recognise a repetition.
+    pub retains_ids: bool,
+}
+
+/// An event that was sent on once more.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename = "replayed")]
+pub struct ReplayedEventView {
+    pub id: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub connection: String,
+    pub delivery_id: String,
+    /// Whether it was signed as of now; else it has the signature that it came with.
+    pub re_signed: bool,
+    /// The HTTP status of the answer.
+    pub status: Option<u16>,
+    /// Why there was no answer.
+    pub error: Option<String>,
+    /// Whether the receiver accepted it.
+    #[serde(skip)]
+    pub is_success: bool,
+}
+
+impl ReplayedEventView {
+    pub fn new(replayed: &ReplayResult) -> Self {
+        let response = replayed.response.as_ref();
+        Self {
+            id: replayed.id.0,
+            kind: replayed.kind.clone(),
+            connection: replayed.connection.to_string(),
+            delivery_id: replayed.delivery_id.clone(),
+            re_signed: replayed.is_resigned,
+            status: response.ok().map(|response| response.status),
+            error: response.err().map(ToString::to_string),
+            is_success: response.is_ok_and(|response| response.is_success()),
+        }
+    }
+}
+
+/// An event that the vendor was asked for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename = "backfilled")]
+pub struct BackfilledEventView {
+    pub connection: String,
+    /// Absent if nothing was to be stored.
+    pub id: Option<i64>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub delivery_id: String,
+    pub time: Option<Timestamp>,
+    pub resource: Option<String>,
+    /// Whether it was there before.
+    pub duplicate: bool,
+}
+
+impl BackfilledEventView {
+    pub fn new(connection: &ConnectionName, found: &BackfilledEvent) -> Self {
+        Self {
+            connection: connection.to_string(),
+            id: found.inserted.map(|inserted| inserted.id().0),
+            kind: found.event.kind.clone(),
+            delivery_id: found.event.delivery_id.clone(),
+            time: found.event.time,
+            resource: found.event.resource.clone(),
+            duplicate: found.is_duplicate,
+        }
+    }
+}
+
+/// The event types that there is a sample of.
+#[derive(Clone, Debug, Serialize)]
+pub struct SampleEventListView {
+    pub connector: String,
+    pub events: Vec<WebhookEventTypeView>,
+}
+
+/// A simulated request that was not sent.
+#[derive(Clone, Debug, Serialize)]
+pub struct SimulatedRequestView {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// A simulated event that was sent.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename = "sent")]
+pub struct SentEventView {
+    /// From 1; the second of a pair of duplicates has the first's.
+    pub number: u64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub delivery_id: Option<String>,
+    /// How it was corrupted.
+    #[serde(serialize_with = "optional_word")]
+    pub invalid: Option<Corruption>,
+    /// The HTTP status of the answer.
+    pub status: Option<u16>,
+    #[serde(flatten)]
+    pub outcome: SendOutcomeView,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum SendOutcomeView {
+    Answered {
+        /// Milliseconds until the whole answer was there.
+        duration_ms: f64,
+        /// The body of the answer: JSON, else a text.
+        response: Option<Value>,
+        #[serde(skip)]
+        is_success: bool,
+        /// What the answer says went wrong.
+        #[serde(skip)]
+        message: Option<String>,
+    },
+    Unanswered {
+        error: String,
+    },
+}
+
+impl SentEventView {
+    pub fn new(event: &str, corruption: Option<Corruption>, sent: &SentRequest) -> Self {
+        Self {
+            number: sent.number,
+            kind: event.to_owned(),
+            delivery_id: sent.delivery_id.clone(),
+            invalid: corruption,
+            status: sent.response.as_ref().ok().map(|response| response.status),
+            outcome: match &sent.response {
+                Ok(response) => SendOutcomeView::Answered {
+                    duration_ms: response.duration.as_secs_f64() * 1000.0,
+                    response: response.document(),
+                    is_success: response.is_success(),
+                    message: response.error_message(),
+                },
+                Err(error) => SendOutcomeView::Unanswered { error: error.to_string() },
+            },
+        }
+    }
+}
+
+/// Whether a captured request is the vendor's.
+#[derive(Clone, Debug, Serialize)]
+pub struct VerificationView {
+    pub connection: String,
+    pub accepted: bool,
+    /// Why it is refused, as a word.
+    pub reason: Option<&'static str>,
+    /// Why it is refused, as a sentence.
+    pub message: Option<String>,
+    pub checks: Vec<VerificationCheckView>,
+    /// The parts of the event that the signature covers; absent if there is none.
+    pub covers: Option<Vec<SignedPart>>,
+    /// Whether the vendor is asked before the event counts as verified.
+    pub confirmed_later: bool,
+    /// The command that judges the request as of the time when it was signed, if its age alone is wrong.
+    pub hint: Option<String>,
+    #[serde(skip)]
+    pub coverage: Option<SignatureCoverage>,
+    /// When it was signed, if its age alone is wrong.
+    #[serde(skip)]
+    pub stale_since: Option<Timestamp>,
+    pub events: Vec<ParsedEventView>,
+}
+
+/// One check of a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct VerificationCheckView {
+    pub check: &'static str,
+    #[serde(serialize_with = "word")]
+    pub status: CheckStatus,
+    pub message: String,
+}
+
+/// An event that a request holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct ParsedEventView {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub delivery_id: String,
+    pub resource: Option<String>,
+}
+
+impl VerificationView {
+    pub fn new(connection: &ConnectionName, report: VerificationReport) -> Self {
+        let stale_since = if report.is_stale() { report.signed_at } else { None };
+        let check = |check: crate::webhook::explain::VerificationCheck| VerificationCheckView {
+            check: check.name,
+            status: check.status,
+            message: check.detail,
+        };
+        let event = |event: crate::webhook::event::ParsedEvent| ParsedEventView {
+            kind: event.kind,
+            delivery_id: event.delivery_id,
+            resource: event.resource,
+        };
+        Self {
+            connection: connection.to_string(),
+            accepted: report.error.is_none(),
+            reason: report.error.as_ref().map(crate::signing::verify::VerifyError::as_str),
+            message: report.error.as_ref().map(ToString::to_string),
+            checks: report.checks.into_iter().map(check).collect(),
+            covers: report.coverage.as_ref().map(|coverage| coverage.parts.clone()),
+            confirmed_later: report.is_confirmed_later,
+            hint: None,
+            coverage: report.coverage,
+            stale_since,
+            events: report.events.into_iter().map(event).collect(),
+        }
+    }
+}
