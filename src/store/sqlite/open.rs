@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(StoreKey::from_hex(key.hex()), Some(key.clone()));
         assert_eq!(StoreKey::from_hex(&key.hex()[1..]), None);
         assert_eq!(StoreKey::from_hex(&format!("{}'", &key.hex()[1..])), None);
-        assert_eq!(format!("{key:?}"), "Key([redacted])");
+        assert_eq!(format!("{key:?}"), "StoreKey([redacted])");
     }
 
     #[test]
