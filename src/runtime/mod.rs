@@ -6,6 +6,7 @@
 mod emulators;
 mod routes;
 mod session;
+mod shutdown;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use emulators::state_key;
 pub use routes::{live_route, route_to};
+pub use shutdown::{Shutdown, ShutdownHold};
 pub use session::{Session, SessionError, template_values};
 
 use crate::clock::Clock;
@@ -41,6 +43,7 @@ pub struct App {
     pub clock: Clock,
     pub catalogue: Catalogue,
     pub http: http::Client,
+    pub shutdown: Shutdown,
     notifier: Notifier,
     passphrase: Box<dyn PassphraseSource + Send + Sync>,
     vault: OnceLock<Arc<OpenVault>>,
@@ -66,6 +69,8 @@ pub enum AppError {
     Runtime { source: std::io::Error },
     #[error("the sandbox cannot be started")]
     Sandbox { source: std::io::Error },
+    #[error("interrupted")]
+    Interrupted,
     #[error("the sandbox cannot be started")]
     PortInUse { source: http::loopback::BindError },
 }
@@ -87,6 +92,7 @@ impl Remedy for AppError {
                 Diagnostic::new(Kind::Failed, "runtime").maybe_hint(cfg!(unix).then(|| Hint::run("ulimit -n 256")))
             }
             Self::Sandbox { .. } => Diagnostic::new(Kind::Failed, "sandbox"),
+            Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
             Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_taken")
                 .hint(Hint::text("leave out `--port`: a free port is taken then")),
         }
@@ -119,6 +125,7 @@ impl App {
         Self {
             catalogue: Catalogue::new(&folders.connectors()),
             http: http::Client::new(config.http.timeout).with_max_read(config.http.max_response_bytes),
+            shutdown: Shutdown::default(),
             notifier: Notifier::new(&config),
             folders,
             config,
@@ -303,9 +310,15 @@ impl App {
     pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let runtime = new_runtime().map_err(|source| AppError::Runtime { source })?;
         let result = runtime.block_on(async {
-            let result = work.await;
+            tokio::spawn(shutdown::forward_signals(self.shutdown.clone()));
+            // The task registers its handlers before anything is begun, so that an early Ctrl-C counts.
+            tokio::task::yield_now().await;
+            let result = tokio::select! {
+                result = work => result,
+                () = self.shutdown.ready() => Err(AppError::Interrupted.into()),
+            };
             self.send_notifications();
-            self.notifier.finish().await;
+            self.notifier.finish(self.shutdown.requested_again()).await;
             result
         });
         // The sandboxes' tasks live on this runtime.
