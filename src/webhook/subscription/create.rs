@@ -1,7 +1,6 @@
 //! What the vendor is asked, by the connector's action: some of it is the file's, some integ's, the rest the user's.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 
 use indexmap::IndexMap;
 use serde_json::Value;
