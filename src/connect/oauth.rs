@@ -131,7 +131,7 @@ async fn device_code_grant(flow: &ConnectFlow<'_>, party: &OAuthClient<'_>, aske
     }
     tokio::select! {
         tokens = device::poll(party, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        _ = tokio::signal::ctrl_c() => Err(ConnectInterrupted.into()),
+        () = flow.app.shutdown.requested() => Err(ConnectInterrupted.into()),
     }
 }
 

@@ -366,8 +366,9 @@ impl Engine {
         };
         let home = connected(&KINDS.iter().map(stream).collect::<String>(), &service);
         let workspace: WorkspaceName = "default".parse().unwrap();
-        let mut app = App::new(Folders::under(home.path()), Config::default(), workspace, Box::new(Nobody));
-        app.clock = Clock::fixed(Timestamp::now());
+        let mut engine = integ::runtime::Engine::new(Folders::under(home.path()), Config::default(), Box::new(Nobody));
+        engine.clock = Clock::fixed(Timestamp::now());
+        let app = App::new(std::sync::Arc::new(engine), workspace);
         let connection = app.connection(&"acme".parse().unwrap()).unwrap().id;
         (Engine { app, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
     }
