@@ -11,6 +11,8 @@ mod paging;
 mod repeat_detector;
 mod request;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 use thiserror::Error;
