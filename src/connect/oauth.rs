@@ -74,7 +74,9 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     let userinfo = party.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     connection.metadata.extend(tokens.metadata.clone());
-    if let (true, Some(param)) = (party.uses_post_fallback.get(), &rules.client_auth_param) {
+    if let (true, Some(param)) =
+        (party.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed), &rules.client_auth_param)
+    {
         // What the server took is shown again by each refresh.
         connection.metadata.insert(param.clone(), "post".to_owned());
     }
