@@ -92,12 +92,6 @@ src/cli/config.rs
 src/cli/endpoint/event.rs
 src/cli/endpoint/mod.rs
 src/cli/endpoint/view.rs
-src/cli/sync/cursor.rs
-src/cli/sync/job.rs
-src/cli/sync/mod.rs
-src/cli/sync/progress.rs
-src/cli/sync/records.rs
-src/cli/sync/schedule.rs
 src/cli/vault/backup.rs
 src/cli/vault/mod.rs
 src/cli/webhook/backfill.rs
@@ -144,11 +138,6 @@ integ connector remove CONNECTOR
 integ connector setup CONNECTOR
 integ connector show ACTION
 integ connector show CONNECTOR
-integ cursor clear TARGET
-integ cursor export TARGET
-integ cursor get TARGET
-integ cursor import CONNECTION
-integ cursor set TARGET
 integ disconnect CONNECTION
 integ endpoint add --description
 integ endpoint add URL
@@ -164,14 +153,6 @@ integ endpoint show ID
 integ endpoint update --description
 integ endpoint update ID
 integ exec CONNECTIONS
-integ job cancel ID
-integ job list --limit
-integ job list CONNECTION
-integ job retry ID
-integ job show ID
-integ records --format
-integ records --limit
-integ records TARGET
 integ refresh CONNECTIONS
 integ sandbox advance --ticks
 integ sandbox advance SERVICE
@@ -180,10 +161,7 @@ integ sandbox data STREAM
 integ sandbox fault CONNECTOR
 integ sandbox reset CONNECTOR
 integ sandbox run CONNECTORS
-integ schedule remove TARGET
-integ schedule set TARGET
 integ status CONNECTIONS
-integ sync TARGETS
 integ test CONNECTIONS
 integ token CONNECTION
 integ vault move-identity TO

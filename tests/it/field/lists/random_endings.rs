@@ -458,12 +458,12 @@ fn field_01_02_03_random_endings_of_lists_delete_nothing_that_is_there_and_mark_
         assert!(wrongly.is_empty(), "{at}: {wrongly:?} are there: {report:?}");
         resumed += u64::from(was_cut_off);
         if let SyncOutcome::Failed(error) = &report.outcome
-            && error.code() == "sweep_held"
+            && error.code() == "deletes_blocked"
         {
             held += 1;
             assert!(before.len() > 20 && before.is_subset(&after), "{at}: {report:?}");
         }
-        let is_held = matches!(&report.outcome, SyncOutcome::Failed(error) if error.code() == "sweep_held");
+        let is_held = matches!(&report.outcome, SyncOutcome::Failed(error) if error.code() == "deletes_blocked");
         // A list that goes on where another run left it has what was there then: the next one is exact.
         if expected == Expected::Complete && (is_held || was_cut_off) {
             assert!(is_held || matches!(report.outcome, SyncOutcome::Done), "{at}: {report:?}");
