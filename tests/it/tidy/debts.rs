@@ -86,9 +86,6 @@ src/cli/workspace.rs
 
 /// Files of the entry points that name `crate::store`.
 pub const FILES_THAT_NAME_THE_STORE: &str = "
-src/cli/app.rs
-src/cli/complete.rs
-src/cli/config.rs
 src/cli/endpoint/event.rs
 src/cli/endpoint/mod.rs
 src/cli/endpoint/view.rs
@@ -131,14 +128,9 @@ pub const ARGUMENTS_WITHOUT_HELP: &str = "
 integ api --method
 integ api CONNECTION
 integ api PATH
-integ app remove CONNECTOR
-integ app set --client-id
-integ app set CONNECTOR
 integ call ACTION
 integ call CONNECTION
 integ completions SHELL
-integ config set KEY
-integ config set VALUE
 integ connector descriptor CONNECTOR
 integ connector remove CONNECTOR
 integ connector setup CONNECTOR
@@ -149,7 +141,6 @@ integ cursor export TARGET
 integ cursor get TARGET
 integ cursor import CONNECTION
 integ cursor set TARGET
-integ disconnect CONNECTION
 integ endpoint add --description
 integ endpoint add URL
 integ endpoint deliveries --limit
@@ -163,7 +154,6 @@ integ endpoint rotate ID
 integ endpoint show ID
 integ endpoint update --description
 integ endpoint update ID
-integ exec CONNECTIONS
 integ job cancel ID
 integ job list --limit
 integ job list CONNECTION
@@ -172,7 +162,6 @@ integ job show ID
 integ records --format
 integ records --limit
 integ records TARGET
-integ refresh CONNECTIONS
 integ sandbox advance --ticks
 integ sandbox advance SERVICE
 integ sandbox data --records
@@ -182,10 +171,7 @@ integ sandbox reset CONNECTOR
 integ sandbox run CONNECTORS
 integ schedule remove TARGET
 integ schedule set TARGET
-integ status CONNECTIONS
 integ sync TARGETS
-integ test CONNECTIONS
-integ token CONNECTION
 integ vault move-identity TO
 integ vault move-tokens TO
 integ vault recipients add RECIPIENT
@@ -206,9 +192,6 @@ integ webhook unsubscribe CONNECTION
 integ webhook url CONNECTION
 integ webhook verify --method
 integ webhook verify CONNECTION
-integ workspace create NAME
-integ workspace delete NAME
-integ workspace show NAME
 ";
 
 /// Names that two types share which are `pub` to any reach.
