@@ -9,9 +9,9 @@ use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use super::terminal::Terminal;
 use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
+use crate::model::endpoint::Endpoint;
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::runtime::{App, Engine, Workspace};
-use crate::store::Endpoint;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
@@ -25,7 +25,7 @@ fn completer(find: impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + '
 fn sanitize(found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let plain = |candidate: &CompletionCandidate| candidate.get_value().to_str().is_some_and(is_shell_safe);
     let shown = |candidate: CompletionCandidate| {
-        let help = candidate.get_help().map(|help| super::ui::escape(&help.to_string()));
+        let help = candidate.get_help().map(|help| super::escape::escape(&help.to_string()));
         candidate.help(help.map(Into::into))
     };
     found.into_iter().filter(plain).map(shown).collect()
@@ -358,6 +358,6 @@ pub(super) fn endpoints() -> ArgValueCandidates {
 pub(super) fn workspaces() -> ArgValueCandidates {
     candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
-        super::workspace::names(&folders).into_iter().map(CompletionCandidate::new).collect()
+        crate::ops::workspaces::workspace_names(&folders).into_iter().map(CompletionCandidate::new).collect()
     })
 }

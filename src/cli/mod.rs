@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod arguments;
 mod call;
+mod client_secret;
 mod complete;
 mod completions;
 mod config;
@@ -17,18 +18,22 @@ mod doctor;
 mod endpoint;
 mod escape;
 mod exec;
+mod global;
 mod help;
+mod junit;
 mod logging;
 mod man;
 mod refresh;
 mod sandbox;
 mod status;
+mod stdout;
 mod sync;
 mod table;
 mod terminal;
 mod test;
 mod token;
 mod ui;
+mod value_parser;
 mod vault;
 mod webhook;
 mod words;
@@ -53,7 +58,7 @@ use crate::runtime::{Engine, Workspace};
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
     logging::harden();
-    // The process that evaluates jq expressions is no command: nobody types it.
+    // The process that evaluates jq expressions is not a command for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
         crate::jq::serve();
         return ExitCode::SUCCESS;
@@ -85,7 +90,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     match ui::output_error() {
         None => ExitCode::SUCCESS,
         Some(lost) => {
-            Ui::new(&arguments::GlobalArgs::default()).error(&lost.into());
+            Ui::new(&global::GlobalArgs::default()).error(&lost.into());
             ExitCode::from(Kind::Failed.exit_code())
         }
     }
@@ -135,7 +140,7 @@ fn choose_workspace(
     if let Some(named) = named {
         return Ok((WorkspaceName::from_str(named)?, WorkspaceSource::User));
     }
-    // The commands that make workspaces and list them are the way out where there is none of that name.
+    // The commands that create and list workspaces are what helps if there is none of that name.
     let must_exist = !matches!(command, CliCommand::Workspace(_));
     if let Some(chosen) = ui.project.resolve_workspace(&settings.workspace, folders, must_exist)? {
         return Ok((chosen, WorkspaceSource::Project));
@@ -152,8 +157,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     match &command {
         CliCommand::Completions(args) => return completions::run(ui, args),
         CliCommand::Doctor(args) => return doctor::run(ui, cli.global.workspace, args),
-        CliCommand::Help(args) => return help::run(ui, args),
-        CliCommand::Man(args) => return man::run(ui, args),
+        CliCommand::Help(args) => return help::run(ui, args, arguments::command()),
+        CliCommand::Man(args) => return man::run(ui, args, arguments::command()),
         _ => {}
     }
     let folders = Folders::from_env()?;

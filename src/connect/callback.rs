@@ -1,4 +1,4 @@
-//! The way back from the consent page: a listener on this machine, or a person who pastes the address.
+//! The callback from the consent page: a listener on this machine, or a person who pastes the address.
 
 use std::process::Child;
 use std::time::Duration;
@@ -59,8 +59,8 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
 
 impl ConnectFlow<'_> {
     pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
-        let wish = &self.request.redirect;
-        if declared.https && session.route.is_vendor() && wish.redirect_uri.is_none() {
+        let redirect_options = &self.request.redirect;
+        if declared.https && session.route.is_vendor() && redirect_options.redirect_uri.is_none() {
             return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
         }
         let mut declared = declared.clone();
@@ -69,16 +69,18 @@ impl ConnectFlow<'_> {
             declared.port = None;
         }
         if self.request.is_paste {
-            let uri = wish.redirect_uri.as_ref().map_or_else(
+            let uri = redirect_options.redirect_uri.as_ref().map_or_else(
                 || {
                     let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
-                    format!("http://{host}:{}/callback", wish.port.or(declared.port).unwrap_or(PASTE_PORT))
+                    format!("http://{host}:{}/callback", redirect_options.port.or(declared.port).unwrap_or(PASTE_PORT))
                 },
                 ToString::to_string,
             );
             return Ok(CallbackMethod::Paste(uri));
         }
-        Ok(CallbackMethod::Listen(BoundListener::bind(&declared, wish).map_err(|error| self.oauth_error(error))?))
+        Ok(CallbackMethod::Listen(
+            BoundListener::bind(&declared, redirect_options).map_err(|error| self.oauth_error(error))?,
+        ))
     }
 
     /// Shows the URL, gets a browser or a person to it, and waits for the callback. `token` is the parameter that holds

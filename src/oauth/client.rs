@@ -300,19 +300,19 @@ pub(super) struct Transport<'a> {
 }
 
 impl<'a> Transport<'a> {
-    pub(super) fn new(party: &'a OAuthClient<'a>, purpose: TokenRequestKind) -> Self {
-        Self { client: party, purpose }
+    pub(super) fn new(client: &'a OAuthClient<'a>, purpose: TokenRequestKind) -> Self {
+        Self { client, purpose }
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let party = self.client;
-        let response = party.post(request).await.map_err(TransportError)?;
-        let now = party.clock.now();
-        let (status, document) = quirks::normalize_response(party.rules, party.rate, self.purpose, &response, now)
+        let client = self.client;
+        let response = client.post(request).await.map_err(TransportError)?;
+        let now = client.clock.now();
+        let (status, document) = quirks::normalize_response(client.rules, client.rate, self.purpose, &response, now)
             .map_err(TransportError)?;
         let body = if status == 200 {
             // The crate checks what the standard demands; the tokens are read from the whole answer.
-            let tokens = quirks::parse_tokens(party.rules, self.purpose, &document).map_err(TransportError)?;
+            let tokens = quirks::parse_tokens(client.rules, self.purpose, &document).map_err(TransportError)?;
             json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "answer": document })
         } else {
             document

@@ -286,7 +286,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
         return Err(needs_reauth_error(&session.connection, Some(reason)).into());
     }
     let client = current_client(app, &session.connector, &session.auth, &session.connection, &old)?;
-    let party = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    let oauth_client = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
         tracing::warn!(
             "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
@@ -297,9 +297,9 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
     }
     let result = match (old.refresh_method, &old.refresh_token) {
         (RefreshMethod::ClientCredentials, _) => {
-            party.request_client_credentials_token(&session.connection.scopes_requested).await
+            oauth_client.request_client_credentials_token(&session.connection.scopes_requested).await
         }
-        (_, Some(refresh_token)) => party.refresh(refresh_token).await,
+        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
         (_, None) => Err(OAuthError::MissingEndpoint("token")),
     };
     match result {
@@ -327,7 +327,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
             // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
             let current = store.grants().get(id)?.map(|current| current.generation);
             if current != Some(stored.generation) {
-                // Connected anew meanwhile: what became of the old grant says nothing of that one (fault 18).
+                // Connected again meanwhile: what became of the old grant says nothing of that one (fault 18).
                 return reload_superseded(app, &name);
             }
             let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
@@ -358,7 +358,7 @@ fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool
     }
 }
 
-/// Somebody connected the account anew meanwhile: theirs is the grant.
+/// Somebody connected the account again meanwhile: theirs is the grant.
 fn reload_superseded(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
     load_grant(app, name)
 }

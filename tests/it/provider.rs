@@ -125,7 +125,7 @@ fn fault_017_what_is_no_token_answer_is_a_typed_error_and_the_old_grant_stays() 
         (Trouble::json(200, &json!([])), "malformed_response"),
         (Trouble::json(200, &json!({ "access_token": "" })), "malformed_response"),
         (Trouble::json(200, &json!({ "access_token": "a\nb" })), "malformed_response"),
-        (Trouble::json(200, &json!({ "error": "invalid_scope" })), "rejected"),
+        (Trouble::json(200, &json!({ "error": "invalid_scope" })), "oauth_error"),
         (
             Trouble::Instead(200, Vec::new(), br#"{"access_token":"a","access_token":"b"}"#.to_vec()),
             "malformed_response",
@@ -269,7 +269,7 @@ fn device(provider: &FakeProvider, polls: Vec<Trouble>) -> (Home, Running) {
     command.stderr(Stdio::null());
     let mut running = Running::start(command);
     let event = running.event();
-    assert_eq!((event["event"].as_str(), event["user_code"].as_str()), (Some("device"), Some("ABCD-EFGH")));
+    assert_eq!((event["event"].as_str(), event["user_code"].as_str()), (Some("device_code"), Some("ABCD-EFGH")));
     (home, running)
 }
 

@@ -13,8 +13,8 @@ use self::view::{
     EndpointView, MessagePruneView, SentMessageView, attempted,
 };
 use super::complete::endpoints;
-use super::connect::time;
 use super::ui::Ui;
+use super::value_parser::duration;
 use crate::clock::Timestamp;
 use crate::endpoint::{self, DeliveryScope, EndpointChange, EndpointError, RetryFilter, StopCondition};
 use crate::error::{Kind, Result};
@@ -79,7 +79,7 @@ enum EndpointCommand {
         #[arg(add = endpoints())]
         id: String,
         /// For how long the old secret signs as well
-        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
         overlap: Duration,
     },
     /// Send to an endpoint again that was disabled
@@ -118,7 +118,7 @@ enum EndpointCommand {
     /// Remove messages that were delivered or given up
     Prune {
         /// Kept for no longer than this; the setting endpoints.keep where not said
-        #[arg(long, value_name = "TIME", value_parser = time)]
+        #[arg(long, value_name = "TIME", value_parser = duration)]
         keep: Option<Duration>,
     },
     /// Send what is due, until Ctrl-C
@@ -135,7 +135,7 @@ enum EndpointCommand {
         #[arg(long, value_name = "STATUS")]
         status: Option<DeliveryStatusArg>,
         /// Begun no longer ago than this
-        #[arg(long, value_name = "TIME", value_parser = time)]
+        #[arg(long, value_name = "TIME", value_parser = duration)]
         since: Option<Duration>,
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
@@ -148,7 +148,7 @@ enum EndpointCommand {
         #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "", conflicts_with = "deliveries", requires = "since", add = endpoints())]
         failed: Option<String>,
         /// Begun no longer ago than this
-        #[arg(long, value_name = "TIME", value_parser = time)]
+        #[arg(long, value_name = "TIME", value_parser = duration)]
         since: Option<Duration>,
     },
 }
@@ -168,10 +168,10 @@ struct DeliveryPolicyArgs {
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
     /// For how long a delivery is worth to be tried; 3d where not said
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     ttl: Option<Duration>,
     /// For one attempt; 15s where not said
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,

@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use super::output::OutputFile;
 use crate::cli::ui::Ui;
-use crate::cli::workspace::location_name;
 use crate::error::Result;
 use crate::runtime::App;
 use crate::vault::{ExportProtection, STANDARD_STREAM, VaultError};
@@ -61,11 +60,7 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
         IdentityCommand::Import { file } => {
             let bytes = read(&file)?;
             let imported = app.vault_opener().import_identity(&file.display().to_string(), &bytes, app.clock.now())?;
-            ui.note(&format!(
-                "This machine has the identity {} ({}).",
-                imported.recipient,
-                location_name(imported.location)
-            ));
+            ui.note(&format!("This machine has the identity {} ({}).", imported.recipient, imported.location));
         }
     }
     Ok(0)

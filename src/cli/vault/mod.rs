@@ -11,7 +11,6 @@ use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Ui, View};
-use super::workspace::location_name;
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::App;
@@ -203,7 +202,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
             app.vault_opener().move_identity(to, app.clock.now())?;
-            ui.note(&format!("The identity is now kept in: {}.", location_name(to)));
+            ui.note(&format!("The identity is now kept in: {}.", to));
         }
     }
     Ok(0)
@@ -238,7 +237,7 @@ fn status(app: &App) -> Result<VaultStatusView> {
     Ok(VaultStatusView {
         workspace: app.workspace.to_string(),
         folder: app.folders.workspace(&app.workspace).display().to_string(),
-        identity: location_name(vault.identity_location()),
+        identity: vault.identity_location().as_str(),
         identity_file: app.folders.identity().display().to_string(),
         own_recipient: vault.own_recipient(),
         recipients: vault.recipients()?.len(),

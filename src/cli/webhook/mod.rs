@@ -18,8 +18,6 @@ mod verify;
 use clap::{Args, Subcommand};
 use thiserror::Error;
 
-pub(super) use subscribe::SubscriptionView;
-
 use super::ui::Ui;
 use super::words::ParsedWords;
 use crate::api::{self, ApiError, Input, Parameters};

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use crate::cli::connect::time;
+use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::runtime::App;
 use crate::webhook::retention::prune;
@@ -19,7 +19,7 @@ pub(super) struct PruneArgs {
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
     /// Kept for no longer than this; the setting webhooks.keep where not said
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     keep: Option<Duration>,
     /// Also events that are dead
     #[arg(long)]

@@ -4,9 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::ui::{Ui, View, escape, escape_lines};
-use super::subscribe::{SubscriptionView, listed};
+use super::subscribe::listed;
 use crate::error::Result;
 use crate::runtime::App;
+use crate::view::webhook::SubscriptionView;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings};
 
 /// The URL to register at the service, and how

@@ -6,13 +6,13 @@ use serde::Serialize;
 use super::super::table::relative;
 use super::super::ui::{Ui, View};
 use super::input;
-use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::oauth::refresh;
 use crate::runtime::App;
-use crate::store::{Subscription, SubscriptionId};
+use crate::store::SubscriptionId;
+use crate::view::webhook::SubscriptionView;
 use crate::webhook::settings::WebhookSettings;
-use crate::webhook::subscription::{self, SubscribeOptions, lease};
+use crate::webhook::subscription::{self, SubscribeOptions};
 
 /// Register the connection's URL at the service, by its API
 ///
@@ -51,44 +51,7 @@ pub(super) struct UnsubscribeArgs {
     local: bool,
 }
 
-/// A subscription as it is shown, with no secret and without the URL, whose path is one.
-#[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct SubscriptionView {
-    id: i64,
-    /// `active`, `failing`, `expired`, `asking` or `ending`.
-    status: &'static str,
-    events: Vec<String>,
-    params: serde_json::Value,
-    created_at: String,
-    expires_at: Option<String>,
-    renews_at: Option<String>,
-    error: Option<String>,
-    hint: Option<String>,
-    #[serde(skip)]
-    pub(in crate::cli) is_problem: bool,
-    #[serde(skip)]
-    renews_in: Option<i64>,
-}
-
 impl SubscriptionView {
-    pub(in crate::cli) fn new(row: &Subscription, now: Timestamp) -> Self {
-        let lease = lease(row, now);
-        let (error, hint) = lease.note.unzip();
-        Self {
-            id: row.id.0,
-            status: lease.status,
-            events: row.request.events.clone(),
-            params: serde_json::json!(row.request.params),
-            created_at: row.created_at.to_string(),
-            expires_at: row.expires_at.map(|at| at.to_string()),
-            renews_at: lease.renews_at.map(|at| at.to_string()),
-            renews_in: lease.renews_at.map(|at| at.as_second() - now.as_second()),
-            error,
-            hint,
-            is_problem: lease.is_problem,
-        }
-    }
-
     /// How it stands, in a few words; what is wrong with the command that mends it.
     pub(in crate::cli) fn note(&self) -> Option<String> {
         match (&self.error, &self.hint, self.renews_in) {

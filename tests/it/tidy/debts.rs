@@ -86,9 +86,6 @@ src/cli/workspace.rs
 
 /// Files of the entry points that name `crate::store`.
 pub const FILES_THAT_NAME_THE_STORE: &str = "
-src/cli/app.rs
-src/cli/complete.rs
-src/cli/config.rs
 src/cli/endpoint/event.rs
 src/cli/endpoint/mod.rs
 src/cli/endpoint/view.rs
@@ -125,20 +122,14 @@ pub const ARGUMENTS_WITHOUT_HELP: &str = "
 integ api --method
 integ api CONNECTION
 integ api PATH
-integ app remove CONNECTOR
-integ app set --client-id
-integ app set CONNECTOR
 integ call ACTION
 integ call CONNECTION
 integ completions SHELL
-integ config set KEY
-integ config set VALUE
 integ connector descriptor CONNECTOR
 integ connector remove CONNECTOR
 integ connector setup CONNECTOR
 integ connector show ACTION
 integ connector show CONNECTOR
-integ disconnect CONNECTION
 integ endpoint add --description
 integ endpoint add URL
 integ endpoint deliveries --limit
@@ -152,8 +143,6 @@ integ endpoint rotate ID
 integ endpoint show ID
 integ endpoint update --description
 integ endpoint update ID
-integ exec CONNECTIONS
-integ refresh CONNECTIONS
 integ sandbox advance --ticks
 integ sandbox advance SERVICE
 integ sandbox data --records
@@ -161,9 +150,6 @@ integ sandbox data STREAM
 integ sandbox fault CONNECTOR
 integ sandbox reset CONNECTOR
 integ sandbox run CONNECTORS
-integ status CONNECTIONS
-integ test CONNECTIONS
-integ token CONNECTION
 integ vault move-identity TO
 integ vault move-tokens TO
 integ vault recipients add RECIPIENT
@@ -184,9 +170,6 @@ integ webhook unsubscribe CONNECTION
 integ webhook url CONNECTION
 integ webhook verify --method
 integ webhook verify CONNECTION
-integ workspace create NAME
-integ workspace delete NAME
-integ workspace show NAME
 ";
 
 /// Names that two types share which are `pub` to any reach.

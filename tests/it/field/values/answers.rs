@@ -202,7 +202,7 @@ fn a_success_that_cannot_be_read_is_not_one() {
         let ran = service.run(&["test", "acme", "--json"]);
         let test = &serde_json::from_str::<Value>(&ran.stdout).unwrap()["tests"][0];
         assert_eq!((ran.code, &test["healthy"]), (6, &json!(false)), "{ran:?}");
-        assert!(test["detail"].as_str().unwrap().contains(says), "{ran:?}");
+        assert!(test["error_message"].as_str().unwrap().contains(says), "{ran:?}");
 
         service.answer_as("/v1/items/new", content_type, body);
         let ran = service.run(&["call", "acme", "items.create", "price=1", "--json"]);
