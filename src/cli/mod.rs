@@ -18,6 +18,7 @@ mod endpoint;
 mod escape;
 mod exec;
 mod help;
+mod input_file;
 mod logging;
 mod man;
 mod refresh;
@@ -197,8 +198,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         | CliCommand::Help(_)
         | CliCommand::Man(_) => Ok(0),
     };
-    if let Some(custody) = app.new_identity_location() {
-        ui.note(&vault::identity_made(&app, custody));
+    if let Some(location) = app.new_identity_location() {
+        ui.note(&vault::new_identity::new_identity_note(&app, location));
     }
     result
 }

@@ -264,7 +264,7 @@ impl OAuthError {
             Self::ServerUnavailable { .. } | Self::DiscoveryUnavailable { .. } => {
                 Diagnostic::new(Kind::Temporary, "vendor_unavailable")
             }
-            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_answer"),
+            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_response"),
             Self::Http(error) => error.diagnostic(),
             Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
             Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "no_endpoint"),

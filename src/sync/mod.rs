@@ -134,11 +134,11 @@ impl Remedy for SyncError {
                 .hint(Hint::text("try again later"))
                 .connection(connection),
             Self::NotJson { connection, source, .. } if source.is_temporary() => {
-                Diagnostic::new(Kind::Temporary, "malformed_answer")
+                Diagnostic::new(Kind::Temporary, "malformed_response")
                     .hint(Hint::text("try again later"))
                     .connection(connection)
             }
-            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer")
+            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response")
                 .run(format!("integ test {connection}"))
                 .connection(connection),
             Self::MissingKey { connection, .. } => {

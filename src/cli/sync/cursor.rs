@@ -271,7 +271,7 @@ fn import(app: &App, ui: &Ui, word: &str, file: &str) -> Result<u8> {
     let name = ui.project.resolve(word)?;
     let connection = app.connection(&name)?;
     let wrong = |source| SyncArgumentError::Import { path: file.to_owned(), source };
-    let bytes = crate::cli::api::read_file(file).map_err(|error| wrong(error.into()))?;
+    let bytes = crate::cli::input_file::read_input_file(file).map_err(|error| wrong(error.into()))?;
     let exported: CursorExport = serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?;
     if exported.connector != name.connector() || exported.format_version != 1 {
         let what = format!("it is of the connector {}, version {}", exported.connector, exported.format_version);
