@@ -144,7 +144,7 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: by its way of authenticating, one of `ways` where any are named, and by the
+/// Whether the connection may do it at all: by its authentication method, one of `ways` where any are named, and by the
 /// scopes that it was granted.
 ///
 /// # Errors

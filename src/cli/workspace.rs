@@ -11,7 +11,7 @@ use crate::config::Folders;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::WorkspaceName;
 use crate::runtime::App;
-use crate::vault::{self, IdentityLocation, IfAbsent};
+use crate::vault::{self, IfAbsent};
 
 /// Keep tenants apart: each workspace has its own store and its own key
 #[derive(Debug, Args)]
@@ -226,15 +226,5 @@ fn delete_keyring_entries(app: &App, folder: &std::path::Path) {
     let Ok(connections) = opened.store.connections().list() else { return };
     for connection in connections {
         let _ = app.token_vault().remove(&opened.store, &connection);
-    }
-}
-
-/// Whether the identity is one that integ keeps itself.
-pub(super) fn location_name(custody: IdentityLocation) -> &'static str {
-    match custody {
-        IdentityLocation::Environment => "environment",
-        IdentityLocation::Keyring => "keyring",
-        IdentityLocation::File => "file",
-        IdentityLocation::EncryptedFile => "passphrase",
     }
 }

@@ -14,7 +14,7 @@ use crate::model::words;
 pub enum FaultKind {
     /// The vendor's answer to too many requests, with its hint when to try again.
     RateLimit,
-    /// The access tokens there are count as expired; a refresh mends it.
+    /// The access tokens there are count as expired; a refresh fixes it.
     ExpiredGrant,
     /// The whole grant is revoked, as if a person had done it at the vendor.
     RevokedGrant,
@@ -81,7 +81,7 @@ impl Fault {
         };
         here && match self.kind {
             FaultKind::RevokedGrant => credential != PresentedCredential::None,
-            // A refresh is what mends an expired token: it fails only where it is asked for by name.
+            // A refresh is what renews an expired token: it fails only where it is asked for by name.
             FaultKind::ExpiredGrant => {
                 credential == PresentedCredential::AccessToken
                     || (credential == PresentedCredential::RefreshToken && self.endpoint.is_some())

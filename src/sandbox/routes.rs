@@ -90,7 +90,7 @@ impl DeclaredRoute {
     }
 }
 
-/// The endpoints of one way of authenticating, in the order that decides.
+/// The endpoints of one authentication method, in the order that decides.
 pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<DeclaredRoute> {
     let mut found = Vec::new();
     let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url });
@@ -162,7 +162,7 @@ pub(super) struct RouteTable {
 struct NamedRoute {
     name: String,
     route: EmulatedRoute,
-    /// The value that its path opens with, which whoever calls the path shows to know.
+    /// The value that its path opens with, which the caller of the path shows to know.
     url_param: Option<(String, String)>,
 }
 
@@ -226,7 +226,7 @@ impl RouteTable {
     }
 }
 
-/// The places of the streams that this way of authenticating may list.
+/// The places of the streams that this authentication method may list.
 fn streams(
     connector: &Connector,
     auth: &AuthMethod,
@@ -249,13 +249,13 @@ fn streams(
     found
 }
 
-/// Whether what names these ways of authenticating may be done by this one.
+/// Whether what names these authentication methods may be done by this one.
 fn is_allowed(connector: &Connector, auth: &AuthMethod, ways: &[String]) -> bool {
     let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
     ways.is_empty() || way.is_some_and(|way| ways.contains(way))
 }
 
-/// The places of the actions that this way of authenticating may do.
+/// The places of the actions that this authentication method may do.
 fn actions(connector: &Connector, auth: &AuthMethod, params: &BTreeMap<String, String>) -> Vec<NamedRoute> {
     let place = |(name, action): (&String, &Action)| {
         NamedRoute::new(connector, auth, params, EmulatedEndpoint::Action, name, action.method, &action.path)

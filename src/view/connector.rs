@@ -157,7 +157,11 @@ impl ConnectorDetailView {
             category: format_word(connector.category),
             description: connector.description.clone(),
             docs: connector.docs.clone(),
-            auth_methods: connector.auth.iter().map(|(name, auth)| AuthMethodView::new(connector, name, auth)).collect(),
+            auth_methods: connector
+                .auth
+                .iter()
+                .map(|(name, auth)| AuthMethodView::new(connector, name, auth))
+                .collect(),
             scopes: scopes
                 .map(|(scope, detail)| DeclaredScopeView { scope: scope.clone(), purpose: detail.purpose().to_owned() })
                 .collect(),
@@ -202,7 +206,7 @@ pub(crate) fn format_word(value: impl std::fmt::Debug) -> String {
 }
 
 /// An action of a connector, with its parameters as JSON Schema.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct ActionDetailView {
     pub connector: String,
     #[serde(flatten)]
@@ -272,6 +276,14 @@ impl StreamDetailView {
             events: events.map(|(name, _)| name.clone()).collect(),
         }
     }
+}
+
+/// A stream or an action of a connector.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ConnectorPartView {
+    Stream(StreamDetailView),
+    Action(ActionDetailView),
 }
 
 /// Where a search found a word.
@@ -450,9 +462,7 @@ impl SetupGuideView {
             settings: guide.settings,
             scopes: guide.scopes.into_iter().map(|(scope, purpose)| SetupScopeView { scope, purpose }).collect(),
             prompts: guide.prompts.into_iter().map(prompt).collect(),
-            commands: commands
-                .map(|step| SetupCommandView { command: step.command, reason: step.reason })
-                .collect(),
+            commands: commands.map(|step| SetupCommandView { command: step.command, reason: step.reason }).collect(),
             other_auth_methods: other_methods.map(|(auth, label)| AuthChoiceView { auth, label }).collect(),
         }
     }

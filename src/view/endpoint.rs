@@ -362,3 +362,51 @@ pub struct EventTypeRemovalView {
     #[serde(serialize_with = "word")]
     pub event: EventType,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::endpoint::{DeliveryPolicy, EndpointHealth};
+
+    fn secs(secs: i64) -> Timestamp {
+        Timestamp::from_second(secs).unwrap()
+    }
+
+    fn endpoint(health: EndpointHealth) -> Endpoint {
+        let policy = DeliveryPolicy {
+            backoff: BackoffPolicy::Linear,
+            max_attempts: 3,
+            ttl: Duration::from_secs(90),
+            timeout: Duration::from_secs(5),
+            rate: Some(Budget { units: 10, secs: 60, burst: None }),
+        };
+        let url = "https://example.com/hook".parse().unwrap();
+        Endpoint { health, ..Endpoint::new(url, Secret::new("whsec_x".to_owned()), policy, secs(0)) }
+    }
+
+    #[test]
+    fn the_status_of_an_endpoint_follows_from_its_health() {
+        let view = |health| EndpointView::new(&endpoint(health), secs(100));
+        assert_eq!(view(EndpointHealth::default()).status, EndpointStatus::Enabled);
+        let failing = EndpointHealth { failing_since: Some(secs(7)), ..EndpointHealth::default() };
+        assert_eq!((view(failing).status, view(failing).status_since()), (EndpointStatus::Failing, Some(secs(7))));
+        let disabled = EndpointHealth { disabled: Some((DisabledReason::Gone, secs(9))), ..failing };
+        assert_eq!((view(disabled).status, view(disabled).status_since()), (EndpointStatus::Disabled, Some(secs(9))));
+    }
+
+    #[test]
+    fn an_endpoint_is_serialized_with_units_in_the_keys_and_without_its_secret() {
+        let paused = |until| EndpointHealth { paused_until: Some(secs(until)), ..EndpointHealth::default() };
+        let json = serde_json::to_value(EndpointDetailView::new(&endpoint(paused(100)), secs(100))).unwrap();
+        let picked =
+            ["events", "backoff", "max_attempts", "ttl_secs", "timeout_secs", "rate", "paused_until", "secret"];
+        assert_eq!(
+            picked.map(|key| json[key].clone()),
+            [json!(["*"]), json!("linear"), json!(3), json!(90), json!(5), json!("10/m"), json!(null), json!(null)]
+        );
+        let json = serde_json::to_value(EndpointView::new(&endpoint(paused(101)), secs(100))).unwrap();
+        assert_eq!(json["paused_until"], "1970-01-01T00:01:41Z");
+    }
+}

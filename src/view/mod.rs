@@ -2,6 +2,7 @@
 //! them is decided in `cli`.
 
 pub mod call;
+pub mod connector;
 pub mod doctor;
 pub mod endpoint;
 pub mod sandbox;

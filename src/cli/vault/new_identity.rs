@@ -1,4 +1,4 @@
-//! What a person is told, once, of an identity that was just made.
+//! What a person learns, once, of an identity that was just made.
 
 use crate::runtime::App;
 use crate::vault::IdentityLocation;
