@@ -97,7 +97,7 @@ impl Remedy for ApiError {
                 })
             }
             Self::InvalidParameters { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
-            Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth").run(connect),
+            Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth_method").run(connect),
             Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
             Self::Template { reconnect, source, .. } => {
                 let is_input = matches!(**source, TemplateError::InvalidPathSegment(_) | TemplateError::LineBreak(_));
@@ -115,13 +115,13 @@ impl Remedy for ApiError {
             ),
             Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
             Self::Refused { class, hint, .. } => match class {
-                ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "refused_token"),
-                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission"),
+                ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "token_rejected"),
+                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission_denied"),
                 ErrorClass::RateLimit => Diagnostic::new(Kind::Temporary, "rate_limited"),
                 ErrorClass::NotFound => Diagnostic::new(Kind::Failed, "vendor_not_found"),
                 ErrorClass::CursorExpired => Diagnostic::new(Kind::Failed, "cursor_expired"),
                 ErrorClass::Retry => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
-                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_refused"),
+                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_error"),
             }
             .maybe_hint(hint.as_deref().cloned()),
         }
@@ -146,7 +146,7 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: by its way of authenticating, one of `ways` where any are named, and by the
+/// Whether the connection may do it at all: by its authentication method, one of `ways` where any are named, and by the
 /// scopes that it was granted.
 ///
 /// # Errors

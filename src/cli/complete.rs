@@ -9,9 +9,10 @@ use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use super::terminal::Terminal;
 use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
-use crate::model::endpoint::Endpoint;
 use crate::model::{ConnectionName, WorkspaceName};
+use crate::ops::endpoints::list_endpoints;
 use crate::runtime::{App, Engine, Workspace};
+use crate::view::endpoint::EndpointView;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
@@ -348,9 +349,9 @@ fn open_app() -> Option<App> {
 /// The endpoints of the live store, each with its URL.
 pub(super) fn endpoints() -> ArgValueCandidates {
     candidates(|| {
-        let found = open_app().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
-        let candidate =
-            |one: Endpoint| CompletionCandidate::new(one.id.as_str()).help(Some(one.url.to_string().into()));
+        let found = open_app().and_then(|app| app.run(list_endpoints(&app)).ok());
+        let found = found.map(|list| list.endpoints).unwrap_or_default();
+        let candidate = |one: EndpointView| CompletionCandidate::new(one.endpoint.as_str()).help(Some(one.url.into()));
         found.into_iter().map(candidate).collect()
     })
 }

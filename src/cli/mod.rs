@@ -20,6 +20,7 @@ mod escape;
 mod exec;
 mod global;
 mod help;
+mod input_file;
 mod junit;
 mod logging;
 mod man;
@@ -204,8 +205,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         | CliCommand::Help(_)
         | CliCommand::Man(_) => Ok(0),
     };
-    if let Some(custody) = app.new_identity_location() {
-        ui.note(&vault::identity_made(&app, custody));
+    if let Some(location) = app.new_identity_location() {
+        ui.note(&vault::new_identity::new_identity_note(&app, location));
     }
     result
 }

@@ -76,7 +76,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
             let name = created.workspace;
             ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
             if let Some(location) = created.new_identity_location {
-                ui.note(&super::vault::identity_made(app, location));
+                ui.note(&super::vault::new_identity::new_identity_note(app, location));
             }
         }
         WorkspaceCommand::Show { name } => {

@@ -255,7 +255,7 @@ fn killed_while_the_vendor_answers_the_subscription_is_known_to_be_unknown() {
     home.ok("webhook unsubscribe fake --local");
     // A refusal is an answer: nothing is left.
     provider.trouble("/api/hooks/red", [Trouble::json(422, &json!({ "message": "no" })), made(9, None)]);
-    assert_eq!(home.run(SUBSCRIBE).error_code(), "vendor_refused");
+    assert_eq!(home.run(SUBSCRIBE).error_code(), "vendor_error");
     home.ok(SUBSCRIBE);
 }
 

@@ -117,7 +117,7 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
 
 fn read_export(file: &str) -> Result<CursorExport, SyncArgumentError> {
     let failed = |source| SyncArgumentError::Import { path: file.to_owned(), source };
-    let bytes = crate::cli::api::read_file(file).map_err(|error| failed(error.into()))?;
+    let bytes = crate::cli::input_file::read_input_file(file).map_err(|error| failed(error.into()))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
 }
 

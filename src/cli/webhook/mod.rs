@@ -133,7 +133,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
 
 /// The content of a file, or of stdin for `-`.
 fn read(path: &str) -> Result<Vec<u8>, WebhookArgumentError> {
-    super::api::read_file(path).map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
+    super::input_file::read_input_file(path)
+        .map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
 }
 
 /// The same as a secret, with no white space around it.

@@ -106,7 +106,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
         let request = SubscribeOptions { url: args.url.as_deref(), events: &args.events, input: &input };
         if args.dry_run {
             let (session, request) = subscription::dry_run(app, &name, &request)?;
-            ui.show(&super::super::call::request_preview(
+            ui.show(&crate::view::call::RequestPreviewView::new(
                 &session,
                 &request,
                 &refresh::load_grant(app, &name)?.grant,

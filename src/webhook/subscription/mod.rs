@@ -128,7 +128,7 @@ impl Remedy for SubscribeError {
             Self::ResponseLost { connection, id, check_command: look, .. } => {
                 Diagnostic::new(Kind::Temporary, "subscription_unknown").hint(forget_unknown(connection, *id, look))
             }
-            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_refused"),
+            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_error"),
             Self::NotSubscribed { connection, .. } => {
                 Diagnostic::new(Kind::NotFound, "no_subscription").run(format!("integ webhook url {connection}"))
             }
