@@ -120,7 +120,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
             let made = app.vault_opener().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
             ui.note(&format!("Made the workspace {name}. `integ -w {name} connect …` works in it."));
             if let Some(custody) = made.new_identity_location {
-                ui.note(&super::vault::identity_made(app, custody));
+                ui.note(&super::vault::new_identity::new_identity_note(app, custody));
             }
         }
         WorkspaceCommand::Show { name } => {
