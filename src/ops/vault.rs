@@ -135,8 +135,7 @@ pub async fn export_identity(app: &App, protection: ExportProtection) -> Result<
     Ok(app.vault_opener().export_identity(protection, app.clock.now())?)
 }
 
-/// An identity file to import.
-#[derive(Debug)]
+/// An identity file to import. It has no `Debug`, which would print the key.
 pub struct ImportIdentityRequest {
     /// Where it comes from, for errors.
     pub source: String,

@@ -112,8 +112,8 @@ pub struct EndpointListView {
     pub endpoints: Vec<EndpointView>,
 }
 
-/// One endpoint, with its signing secret if that is new.
-#[derive(Debug, Serialize)]
+/// One endpoint, with its signing secret if that is new. It has no `Debug`, which would print the secret.
+#[derive(Serialize)]
 pub struct EndpointDetailView {
     #[serde(flatten)]
     pub endpoint: EndpointView,
