@@ -36,7 +36,7 @@
 //!
 //! # How a token is handed out
 //!
-//! `integ token slack` opens the store (`vault::open`: the identity opens `vault.age`, which holds the store's key), reads
+//! `integ token slack` (`ops::tokens::stored_token`) opens the store (`vault::open`: the identity opens `vault.age`, which holds the store's key), reads
 //! the connection and its grant in one query (`vault::TokenVault::load`) and prints it, if it is good for long enough
 //! (`oauth::refresh::is_fresh`). No connector is parsed and no runtime is started for that. Otherwise `oauth::refresh::fresh_grant`
 //! takes the connection's lock, reads again, commits a marker, presents the grant once and commits the answer.

@@ -262,7 +262,7 @@ async fn save_connection(
             session.connection.metadata.remove(USERINFO);
         }
         if report.outcome == HealthOutcome::NeedsReauth && !session.auth.fields.is_empty() {
-            // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
+            // A key that the service refuses was mistyped; a grant that was just given is stored whatever a check says.
             let why = report.error_message.unwrap_or_default();
             return Err(ConnectError::KeyRejected { command: request.command(), why }.into());
         }

@@ -254,7 +254,7 @@ async fn refresh_under_lock(
     renewed
 }
 
-/// The connection with its grant, as it stands.
+/// Returns the connection with its stored grant.
 ///
 /// # Errors
 /// Unknown connections, and the vault's errors.
@@ -437,7 +437,7 @@ fn lock_path(app: &App, connection: &Connection) -> PathBuf {
 /// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
 /// request of its may take, and one that dies is followed at once.
 pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Result<File> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    const POLL_INTERVAL: Duration = Duration::from_millis(10);
     let limit = app.config.http.timeout + Duration::from_secs(15);
     let path = lock_path(app, connection);
     let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
@@ -449,9 +449,9 @@ pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Res
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if !patience.is_over() => {
                 let slept = Stopwatch::start();
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 // Sleeping takes a little longer than asked, and that counts; a stop does not.
-                patience.spend(LOOK_AGAIN * 2, slept.elapsed());
+                patience.spend(POLL_INTERVAL * 2, slept.elapsed());
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(AccessTokenError::LockTimeout {
