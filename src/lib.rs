@@ -16,7 +16,7 @@
 //! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
-//! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
+//! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`runtime`] | what every operation is given, each part made when it is first needed |
@@ -45,7 +45,7 @@
 //!
 //! `connect::connect` picks a way of authenticating from the connector's file, finds the OAuth client, binds the loopback
 //! listener (`oauth::callback_listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
-//! vendor's dialect (`oauth::quirks`), asks whose account it is (`health`) and keeps it.
+//! service's quirks (`oauth::quirks`), asks whose account it is (`health`) and keeps it.
 //!
 //! # How a sync runs
 //!

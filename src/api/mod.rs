@@ -11,6 +11,8 @@ mod paging;
 mod repeat_detector;
 mod request;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -108,7 +110,7 @@ impl Remedy for ApiError {
                 Diagnostic::new(Kind::Usage, "invalid_header").run("integ api CONNECTION PATH -H 'Accept: text/plain'")
             }
             Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
-            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer").hint(
+            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response").hint(
                 Hint::new("it may have been done: look before you repeat it;", format!("integ test {connection}")),
             ),
             Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),

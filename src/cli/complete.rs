@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
@@ -10,7 +11,7 @@ use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::endpoint::Endpoint;
 use crate::model::{ConnectionName, WorkspaceName};
-use crate::runtime::App;
+use crate::runtime::{App, Engine, Workspace};
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
@@ -339,7 +340,8 @@ fn open_app() -> Option<App> {
     let given = crate::env::var_named("INTEG_WORKSPACE");
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let nobody = Terminal { interactive: false, json: false, quiet: true };
-    let app = App::new(folders, settings, WorkspaceName::from_str(&workspace).ok()?, Box::new(nobody));
+    let engine = Engine::new(folders, settings, Box::new(nobody));
+    let app = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
     app.has_vault().then_some(app)
 }
 

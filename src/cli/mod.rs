@@ -41,6 +41,7 @@ mod workspace;
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use arguments::command;
 use arguments::{Cli, CliCommand};
@@ -52,7 +53,7 @@ use crate::config::{Config, Folders, ProjectConfig};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
-use crate::runtime::App;
+use crate::runtime::{Engine, Workspace};
 
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
@@ -169,7 +170,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
     let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
-    let mut app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
+    let engine = Engine::new(folders, settings, Box::new(ui.terminal()));
+    let mut app = Workspace::new(Arc::new(engine), workspace);
     app.workspace_file = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace(&command) {
         workspace::ensure_exists(&app, chosen_by, makes)?;

@@ -316,9 +316,7 @@ impl ServingView<'_> {
 fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Option<u16>) -> Result<u8> {
     app.store_or_new()?;
     app.run(async {
-        // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
-        let interrupt = tokio::spawn(tokio::signal::ctrl_c());
-        tokio::task::yield_now().await;
+        let _hold = app.shutdown.hold();
         let mut running = Vec::new();
         for (index, id) in connectors.iter().enumerate() {
             let connector = app.catalogue.get(id)?;
@@ -338,10 +336,7 @@ fn serve(app: &App, ui: &Ui, connectors: &[String], auth: Option<&str>, port: Op
             running.push(started);
         }
         ui.note("Ctrl-C ends it.");
-        // Where no signal can be waited for, it serves until it is killed.
-        if !matches!(interrupt.await, Ok(Ok(()))) {
-            std::future::pending::<()>().await;
-        }
+        app.shutdown.requested().await;
         Ok(Kind::Interrupted.exit_code())
     })
 }

@@ -166,41 +166,6 @@ impl PassphraseSource for Terminal {
     }
 }
 
-/// Ends when the user or the system asks the process to. To be called inside the runtime.
-///
-/// # Errors
-/// Where signals cannot be waited for.
-pub(super) fn shutdown_signal() -> Result<impl Future<Output = ()>, SignalHandlerError> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|source| SignalHandlerError { source });
-        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("signals cannot be waited for")]
-pub(super) struct SignalHandlerError {
-    source: io::Error,
-}
-
-impl crate::error::Remedy for SignalHandlerError {
-    fn diagnostic(&self) -> crate::error::Diagnostic {
-        crate::error::Diagnostic::new(crate::error::Kind::Failed, "signals")
-    }
-}
-
 fn nonempty(answer: Secret) -> Result<Secret, PromptError> {
     if answer.is_empty() { Err(PromptError::Empty) } else { Ok(answer) }
 }

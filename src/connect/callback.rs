@@ -122,7 +122,7 @@ impl ConnectFlow<'_> {
             // A sandbox that fails to consent ends the flow: nobody else will.
             failed = consent => return Err(failed),
             // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
-            _ = tokio::signal::ctrl_c() => return Err(ConnectInterrupted.into()),
+            () = self.app.shutdown.requested() => return Err(ConnectInterrupted.into()),
         };
         let browser = reply.map(|reply| listener.into_waiting_browser(reply));
         match result {

@@ -74,7 +74,9 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     connection.metadata.extend(tokens.metadata.clone());
-    if let (true, Some(param)) = (oauth_client.uses_post_fallback.get(), &rules.client_auth_param) {
+    if let (true, Some(param)) =
+        (oauth_client.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed), &rules.client_auth_param)
+    {
         // What the server took is shown again by each refresh.
         connection.metadata.insert(param.clone(), "post".to_owned());
     }
@@ -136,7 +138,7 @@ async fn device_code_grant(
     }
     tokio::select! {
         tokens = device::poll(oauth_client, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        _ = tokio::signal::ctrl_c() => Err(ConnectInterrupted.into()),
+        () = flow.app.shutdown.requested() => Err(ConnectInterrupted.into()),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum PromptQuestion<'a> {
     CallbackUrl,
 }
 
-pub trait Prompter {
+pub trait Prompter: Sync {
     fn notify(&self, event: &ConnectEvent<'_>);
 
     /// Opens a browser at a page of integ's own and returns its process; absent if none can be started. Many commands hand the

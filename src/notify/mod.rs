@@ -175,15 +175,15 @@ impl Notifier {
         running.spawn_on(task, &runtime);
     }
 
-    /// Waits for every hook that was begun, each within its own time. Ctrl-C ends them instead.
-    pub async fn finish(&self) {
+    /// Waits for every hook that was begun, each within its own time, or until `stop`, which ends them.
+    pub async fn finish(&self, stop: impl Future<Output = ()>) {
         let mut running = std::mem::take(&mut *held(&self.running));
         if running.is_empty() {
             return;
         }
         tokio::select! {
             () = async { while running.join_next().await.is_some() {} } => {}
-            _ = tokio::signal::ctrl_c() => running.shutdown().await,
+            () = stop => running.shutdown().await,
         }
         for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
             let untold = hook.skipped.swap(0, Ordering::Relaxed);

@@ -165,7 +165,7 @@ mod tests {
             },
             pkce: rules.pkce,
             client_auth: None,
-            uses_post_fallback: std::cell::Cell::new(false),
+            uses_post_fallback: std::sync::atomic::AtomicBool::new(false),
             values: Values::default(),
             client: ClientCredentials { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
             http: &http,

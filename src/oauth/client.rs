@@ -1,8 +1,8 @@
 //! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
 use oauth2::{
@@ -36,7 +36,7 @@ pub struct OAuthClient<'a> {
     /// How the user wants the secret sent, whatever the metadata lists.
     pub client_auth: Option<ClientAuth>,
     /// The server refused the secret in a header and took it in the body.
-    pub uses_post_fallback: Cell<bool>,
+    pub uses_post_fallback: AtomicBool,
     pub http: &'a http::Client,
     pub route: Route,
     pub clock: &'a Clock,
@@ -93,7 +93,7 @@ impl<'a> OAuthClient<'a> {
         Ok(Self {
             client_auth,
             pkce,
-            uses_post_fallback: Cell::new(false),
+            uses_post_fallback: AtomicBool::new(false),
             rules,
             rate: &session.connector.rate,
             server: endpoints,
@@ -192,9 +192,9 @@ impl OAuthClient<'_> {
         if !(is_refused && may_post) {
             return first;
         }
-        self.uses_post_fallback.set(true);
+        self.uses_post_fallback.store(true, Ordering::Relaxed);
         let second = ask().await;
-        self.uses_post_fallback.set(second.is_ok());
+        self.uses_post_fallback.store(second.is_ok(), Ordering::Relaxed);
         match second {
             // The server's word on the usual way is the one to show.
             Err(OAuthError::ErrorResponse { code, .. }) if code == "invalid_client" => first,
@@ -209,7 +209,7 @@ impl OAuthClient<'_> {
     /// How the client shows its secret: as the user says, else as the connector says unless the server's metadata rules
     /// that out.
     pub(super) fn client_auth(&self) -> ClientAuth {
-        if self.uses_post_fallback.get() {
+        if self.uses_post_fallback.load(Ordering::Relaxed) {
             return ClientAuth::Post;
         }
         self.client_auth.or(self.server.client_auth).unwrap_or(self.rules.client_auth)
@@ -325,7 +325,7 @@ impl<'a> Transport<'a> {
 
 impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
     type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + 'c>>;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))

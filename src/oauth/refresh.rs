@@ -234,20 +234,14 @@ async fn refresh_under_lock(
     if is_fresh(app, &loaded, want)? {
         return Ok(loaded);
     }
-    // From here on Ctrl-C waits: an answer that is on its way must be stored.
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut interrupted = false;
-    let mut renewal = std::pin::pin!(refresh_and_save(app, loaded));
-    let renewed = loop {
-        tokio::select! {
-            renewed = &mut renewal => break renewed,
-            _ = &mut interrupt, if !interrupted => interrupted = true,
-        }
-    };
+    // An answer that is on its way must be stored.
+    let hold = app.shutdown.hold();
+    let renewed = refresh_and_save(app, loaded).await;
     // A hook may well ask for this very token.
     drop(lock);
     app.send_notifications();
-    if interrupted {
+    drop(hold);
+    if app.shutdown.is_requested() {
         renewed?;
         return Err(AccessTokenError::Interrupted { connection: name.clone() }.into());
     }

@@ -2,6 +2,7 @@
 //! them is decided in `cli`.
 
 pub mod connection;
+pub mod sync;
 pub mod token;
 pub mod webhook;
 pub mod workspace;

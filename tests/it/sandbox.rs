@@ -104,7 +104,7 @@ fn scripted_trouble_is_met_and_gone() {
 
     home.ok("sandbox fault slack malformed --endpoint token --times 1");
     let malformed = home.run("refresh slack --json");
-    assert_eq!((malformed.code, malformed.error_code().as_str()), (1, "malformed_answer"));
+    assert_eq!((malformed.code, malformed.error_code().as_str()), (1, "malformed_response"));
     home.ok("refresh slack");
 
     home.ok("sandbox fault slack expired_grant --times 1");

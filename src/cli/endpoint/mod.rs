@@ -369,13 +369,12 @@ fn deliver(app: &App, ui: &Ui, once: bool) -> Result<u8> {
     app.store_or_new()?;
     let until = if once { StopCondition::Idle } else { StopCondition::Stopped };
     let summary = app.run(async {
-        // Listened for before anything is sent, so that an early Ctrl-C ends it as a late one does.
-        let stop = super::terminal::shutdown_signal()?;
-        tokio::task::yield_now().await;
+        // It ends in order: attempts that were begun are recorded.
+        let _hold = app.shutdown.hold();
         if !once {
             ui.note("Sending what is due. Ctrl-C ends it.");
         }
-        endpoint::deliver(app, &DeliveryScope::All, until, stop, |one| {
+        endpoint::deliver(app, &DeliveryScope::All, until, app.shutdown.requested(), |one| {
             // A jq expression that fails is no reason to stop sending.
             if ui.json {
                 let _ = ui.show_line(&attempted(one));

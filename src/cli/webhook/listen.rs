@@ -100,9 +100,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         runs_maintenance: true,
     };
     app.run(async {
-        // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
-        let stop = tokio::spawn(interrupted());
-        tokio::task::yield_now().await;
+        // It ends in order: what is being answered is answered.
+        let _hold = app.shutdown.hold();
         let listener = WebhookListener::start(app, &plan)?;
         let keys =
             if ui.json || ui.width.is_none() || !ui.terminal().interactive { None } else { KeyboardInput::start() };
@@ -112,7 +111,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         let screen = ListenDisplay { ui, app, handles, printer: LinePrinter::start(ui), seen: RefCell::default() };
         let stopped = async {
             tokio::select! {
-                _ = stop => {}
+                () = app.shutdown.requested() => {}
                 () = screen.handle_keys(keys) => {}
             }
         };
@@ -120,22 +119,6 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         screen.end();
         Ok(Kind::Interrupted.exit_code())
     })
-}
-
-/// Ctrl-C, or a service manager's SIGTERM. Where no signal can be waited for, it serves until it is killed.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            Ok(()) = tokio::signal::ctrl_c() => {}
-            Some(()) = term.recv() => {}
-            else => std::future::pending::<()>().await,
-        }
-        return;
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 fn print_listening(ui: &Ui, listener: &WebhookListener<'_>, print_secret: bool, keys: bool) -> Result<()> {

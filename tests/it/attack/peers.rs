@@ -553,7 +553,7 @@ fn attack_minor_a_device_page_that_is_no_web_page_is_refused() {
         for member in ["verification_uri", "verification_uri_complete"] {
             provider.trouble("/device", [crate::fake::Trouble::Edit(json!({ member: page }))]);
             let ran = flow::home().run(&format!("{} --device --json --timeout 2s", flow::connect_line(&provider)));
-            assert_eq!((ran.code, ran.error_code().as_str()), (1, "malformed_answer"), "{page}: {ran:?}");
+            assert_eq!((ran.code, ran.error_code().as_str()), (1, "malformed_response"), "{page}: {ran:?}");
             assert!(!ran.stdout.contains("verification_uri"), "{ran:?}");
         }
     }

@@ -89,12 +89,6 @@ pub const FILES_THAT_NAME_THE_STORE: &str = "
 src/cli/endpoint/event.rs
 src/cli/endpoint/mod.rs
 src/cli/endpoint/view.rs
-src/cli/sync/cursor.rs
-src/cli/sync/job.rs
-src/cli/sync/mod.rs
-src/cli/sync/progress.rs
-src/cli/sync/records.rs
-src/cli/sync/schedule.rs
 src/cli/vault/backup.rs
 src/cli/vault/mod.rs
 src/cli/webhook/backfill.rs
@@ -136,11 +130,6 @@ integ connector remove CONNECTOR
 integ connector setup CONNECTOR
 integ connector show ACTION
 integ connector show CONNECTOR
-integ cursor clear TARGET
-integ cursor export TARGET
-integ cursor get TARGET
-integ cursor import CONNECTION
-integ cursor set TARGET
 integ endpoint add --description
 integ endpoint add URL
 integ endpoint deliveries --limit
@@ -154,14 +143,6 @@ integ endpoint rotate ID
 integ endpoint show ID
 integ endpoint update --description
 integ endpoint update ID
-integ job cancel ID
-integ job list --limit
-integ job list CONNECTION
-integ job retry ID
-integ job show ID
-integ records --format
-integ records --limit
-integ records TARGET
 integ sandbox advance --ticks
 integ sandbox advance SERVICE
 integ sandbox data --records
@@ -169,9 +150,6 @@ integ sandbox data STREAM
 integ sandbox fault CONNECTOR
 integ sandbox reset CONNECTOR
 integ sandbox run CONNECTORS
-integ schedule remove TARGET
-integ schedule set TARGET
-integ sync TARGETS
 integ vault move-identity TO
 integ vault move-tokens TO
 integ vault recipients add RECIPIENT
