@@ -263,6 +263,21 @@ pub fn load_grant(app: &App, name: &ConnectionName) -> error::Result<ConnectionW
         .into())
 }
 
+/// Presents the grant to the vendor, once.
+async fn request_tokens(
+    oauth_client: &OAuthClient<'_>,
+    grant: &Grant,
+    connection: &Connection,
+) -> Result<Tokens, OAuthError> {
+    match (grant.refresh_method, &grant.refresh_token) {
+        (RefreshMethod::ClientCredentials, _) => {
+            oauth_client.request_client_credentials_token(&connection.scopes_requested).await
+        }
+        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
+        (_, None) => Err(OAuthError::MissingEndpoint("token")),
+    }
+}
+
 async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
     let ConnectionWithGrant { connection, grant: old, stored_grant: stored } = loaded;
     let name = connection.name.clone();
@@ -295,14 +310,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
     if store.grants().begin_refresh(id, stored.generation, app.clock.now())? == GrantWriteResult::Superseded {
         return reload_superseded(app, &name);
     }
-    let result = match (old.refresh_method, &old.refresh_token) {
-        (RefreshMethod::ClientCredentials, _) => {
-            oauth_client.request_client_credentials_token(&session.connection.scopes_requested).await
-        }
-        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
-        (_, None) => Err(OAuthError::MissingEndpoint("token")),
-    };
-    match result {
+    match request_tokens(&oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
             let scopes =
                 tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
