@@ -38,7 +38,7 @@ pub(super) struct ConnectArgs {
     /// A scope to ask for beside those that the connection has, or the defaults; repeatable
     #[arg(long = "add-scope", value_name = "SCOPE", conflicts_with = "scopes", add = super::complete::scopes())]
     pub added_scopes: Vec<String>,
-    /// The authentication method, as `integ connector show` names it (default: the connector's first)
+    /// The authentication method, as `integ connector show` names it (default: the connector's usual one)
     #[arg(long, value_name = "NAME")]
     pub auth: Option<String>,
     /// Enter a code on another screen

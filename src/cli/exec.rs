@@ -24,7 +24,7 @@ const LONG: usize = 64 * 1024;
 ///
 /// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. Other parts of a credential have
 /// variables of their own: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secret of integ's. Its exit code is
-/// kept; 127 means that there is no such command, 126 that it cannot be run.
+/// passed on; 127 means that the command was not found, 126 that it cannot be run.
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
     /// Connections whose credentials the command gets
@@ -128,4 +128,24 @@ fn replace(mut command: Command) -> std::io::Result<u8> {
 fn replace(mut command: Command) -> std::io::Result<u8> {
     let status = command.status()?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::global::GlobalArgs;
+
+    #[test]
+    fn a_source_is_a_token_a_part_or_either() {
+        let ui = Ui::new(&GlobalArgs::default());
+        let source = |text: &str| variable_request(&ui, "NAME", text).map(|request| request.source);
+        let name = |text: &str| text.parse().unwrap();
+        assert_eq!(source("slack").unwrap(), CredentialSource::Token(name("slack")));
+        assert_eq!(source("jira.cloud_id").unwrap(), CredentialSource::Part(name("jira"), "cloud_id".to_owned()));
+        assert_eq!(
+            source("slack@a.b").unwrap(),
+            CredentialSource::TokenOrPart(name("slack@a.b"), (name("slack@a"), "b".to_owned()))
+        );
+        assert!(source("No Such Name").is_err() && source("No Such.part").is_err());
+    }
 }

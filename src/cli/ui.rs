@@ -1,4 +1,4 @@
-//! How results, talk and errors reach a person or a program: data on stdout, everything else on stderr.
+//! How results, notes and errors reach a person or a program: data on stdout, everything else on stderr.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -136,7 +136,7 @@ impl Ui {
         Ok(())
     }
 
-    /// The same for a document as it was written, which stands on one line.
+    /// The same for a document as it was written, on one line.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
@@ -153,7 +153,7 @@ impl Ui {
         self.line_of(&value.to_string())
     }
 
-    /// The same for a document as it was written, which stands on one line.
+    /// The same for a document as it was written, on one line.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
@@ -176,7 +176,7 @@ impl Ui {
         print("\x1b[H\x1b[2J");
     }
 
-    /// Talk: what happened, on stderr.
+    /// A note on stderr: what happened.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
             eprint(&format!("{}\n", escape_lines(text)));
@@ -225,7 +225,7 @@ impl Ui {
     }
 }
 
-/// Talk that is said whatever command runs.
+/// A note of the command line itself, whichever command runs.
 pub(super) fn note(text: &str) {
     eprint(&format!("{}\n", escape_lines(text)));
 }

@@ -39,8 +39,8 @@ impl CallbackMethod {
 /// Waits until no browser can be expected to open the page any more: its command has failed, or has ended and some time has
 /// passed in which a browser that it handed the page to would have opened it. Never ends once the page was opened.
 async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool) {
-    const HANDED_OVER: Duration = Duration::from_secs(5);
-    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
+    const POLL_INTERVAL: Duration = Duration::from_millis(50);
     let Some(mut browser) = browser else { return };
     let mut ended = None;
     loop {
@@ -50,10 +50,10 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
         match (browser.try_wait(), &ended) {
             (Ok(None), _) => {}
             (Ok(Some(status)), None) if status.success() => ended = Some(Stopwatch::start()),
-            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDED_OVER => {}
+            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDOVER_TIMEOUT => {}
             _ => return,
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -239,7 +239,7 @@ pub(super) fn parse_given_param(
     })
 }
 
-/// Keeps the grant. A name that belongs to another account already is left to it.
+/// Stores the grant. A name that belongs to another account already is left to it.
 async fn save_connection(
     app: &App,
     request: &ConnectRequest,
@@ -262,7 +262,7 @@ async fn save_connection(
             session.connection.metadata.remove(USERINFO);
         }
         if report.outcome == HealthOutcome::NeedsReauth && !session.auth.fields.is_empty() {
-            // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
+            // A key that the service refuses was mistyped; a grant that was just given is stored whatever a check says.
             let why = report.error_message.unwrap_or_default();
             return Err(ConnectError::KeyRejected { command: request.command(), why }.into());
         }
@@ -298,17 +298,7 @@ async fn save_connection(
         connected_at: app.clock.now(),
     };
     let existing = store.connections().find(&new.name)?;
-    let follow_up = session.auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref());
-    if let (Some(existing), Some(follow_up)) = (&existing, follow_up)
-        && existing.has_target(new.mode, new.origin.as_ref())
-        && let Some(before) = follow_up::resource_id(follow_up, &existing.metadata)
-        && follow_up::resource_id(follow_up, &new.metadata).is_some_and(|now| now != before)
-    {
-        warnings.push(format!(
-            "{} was connected to another {}; its records and cursors are still those of that one",
-            new.name, follow_up.choose_by
-        ));
-    }
+    warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));
     let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
     let (_, warning) = app.token_vault().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
@@ -327,6 +317,22 @@ async fn save_connection(
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = app.connection(&new.name)?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// Says so if the connection that is replaced is of another resource of the same account, such as another site.
+fn changed_resource_warning(auth: &AuthMethod, existing: &Connection, new: &NewConnection) -> Option<String> {
+    let follow_up = auth.oauth2.as_ref()?.follow_up.as_ref()?;
+    if !existing.has_target(new.mode, new.origin.as_ref()) {
+        return None;
+    }
+    let before = follow_up::resource_id(follow_up, &existing.metadata)?;
+    let now = follow_up::resource_id(follow_up, &new.metadata)?;
+    (now != before).then(|| {
+        format!(
+            "{} was connected to another {}; its records and cursors are still those of that one",
+            new.name, follow_up.choose_by
+        )
+    })
 }
 
 /// Keeps the refresh token of a grant that the same account gave to the same client before: some servers give one with the

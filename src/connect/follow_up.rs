@@ -83,7 +83,7 @@ pub(super) async fn select_resource(
     Ok(kept(items[chosen]))
 }
 
-/// What says that two items are the same: the first of the kept values, which is the id.
+/// Returns the id of an item: the first of the stored values. Items with the same id are the same.
 pub(super) fn resource_id(follow_up: &FollowUp, kept: &BTreeMap<String, String>) -> Option<String> {
     kept.get(follow_up.keep.keys().next()?).cloned()
 }
@@ -103,7 +103,7 @@ fn other_command(request: &ConnectRequest) -> String {
     .command
 }
 
-/// Whether a kept value is what the user typed: in any case, with or without a slash at its end, or its host alone.
+/// Whether a stored value is what the user typed: in any case, with or without a slash at its end, or its host alone.
 fn matches_resource(value: &str, given: &str) -> bool {
     let host = Url::parse(value).ok().and_then(|url| url.host_str().map(str::to_owned));
     value.trim_end_matches('/').eq_ignore_ascii_case(given.trim_end_matches('/'))

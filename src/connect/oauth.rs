@@ -70,7 +70,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
             .await
             .map_err(|error| flow.oauth_error(error))?,
     };
-    // There is no user to ask about where a client stands for itself.
+    // A client that acts for itself has no user to ask about.
     let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     connection.metadata.extend(tokens.metadata.clone());
@@ -285,7 +285,7 @@ impl ConnectFlow<'_> {
     }
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has
-    /// several lists, what was kept does not say which scope was in which.
+    /// several lists, what is stored does not say which scope was in which.
     fn requested_scopes(&self, rules: &OAuth2) -> Vec<String> {
         let named = match &self.previous {
             Some(before) if self.request.scopes.is_empty() && rules.scope.also.is_empty() => {

@@ -49,7 +49,7 @@ pub fn authorization_request(
             query.append_pair("code_challenge", challenge.as_str()).append_pair("code_challenge_method", "S256");
         }
         for (name, value) in oauth_client.fill_params(&rules.authorize_params)? {
-            // A vendor's own value of a standard parameter stands in its place.
+            // A vendor's own value of a standard parameter replaces it.
             if name != "response_type" {
                 query.append_pair(&name, &value);
             }

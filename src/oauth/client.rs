@@ -45,7 +45,7 @@ pub struct OAuthClient<'a> {
 /// The vendor's whole answer, carried through the crate's parser.
 #[derive(Debug, Serialize, Deserialize)]
 struct NormalizedFields {
-    answer: Value,
+    document: Value,
 }
 
 impl ExtraTokenFields for NormalizedFields {}
@@ -251,7 +251,7 @@ impl OAuthClient<'_> {
         transport: &Transport<'_>,
     ) -> Result<Tokens, OAuthError> {
         match result {
-            Ok(response) => quirks::parse_tokens(self.rules, transport.purpose, &response.extra_fields().answer),
+            Ok(response) => quirks::parse_tokens(self.rules, transport.purpose, &response.extra_fields().document),
             Err(error) => Err(self.error(error)),
         }
     }
@@ -313,7 +313,7 @@ impl<'a> Transport<'a> {
         let body = if status == 200 {
             // The crate checks what the standard demands; the tokens are read from the whole answer.
             let tokens = quirks::parse_tokens(client.rules, self.purpose, &document).map_err(TransportError)?;
-            json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "answer": document })
+            json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "document": document })
         } else {
             document
         };

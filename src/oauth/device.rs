@@ -74,7 +74,7 @@ pub async fn request_device_code(
     })
 }
 
-/// A page that a person is told to open, in the vendor's words: a web page and nothing else, for a file, a script or a
+/// A page that a person is asked to open, in the vendor's words: a web page and nothing else, for a file, a script or a
 /// program's own scheme would act on this machine.
 fn parse_web_url(text: &str) -> Result<Url, OAuthError> {
     let page = Url::parse(text).ok().filter(|page| matches!(page.scheme(), "https" | "http") && page.has_host());

@@ -2,7 +2,7 @@
 //! refresh, revocation and discovery.
 //!
 //! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation) and
-//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`dialect`] stands between it and what vendors really
+//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
 //! send, so that everything above sees the standard alone.
 
 pub mod authorize;

@@ -248,7 +248,7 @@ async fn refresh_under_lock(
     renewed
 }
 
-/// The connection with its grant, as it stands.
+/// Returns the connection with its stored grant.
 ///
 /// # Errors
 /// Unknown connections, and the vault's errors.
@@ -261,6 +261,21 @@ pub fn load_grant(app: &App, name: &ConnectionName) -> error::Result<ConnectionW
     let connection = app.connection(name)?;
     Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
         .into())
+}
+
+/// Presents the grant to the vendor, once.
+async fn request_tokens(
+    oauth_client: &OAuthClient<'_>,
+    grant: &Grant,
+    connection: &Connection,
+) -> Result<Tokens, OAuthError> {
+    match (grant.refresh_method, &grant.refresh_token) {
+        (RefreshMethod::ClientCredentials, _) => {
+            oauth_client.request_client_credentials_token(&connection.scopes_requested).await
+        }
+        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
+        (_, None) => Err(OAuthError::MissingEndpoint("token")),
+    }
 }
 
 async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
@@ -295,14 +310,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
     if store.grants().begin_refresh(id, stored.generation, app.clock.now())? == GrantWriteResult::Superseded {
         return reload_superseded(app, &name);
     }
-    let result = match (old.refresh_method, &old.refresh_token) {
-        (RefreshMethod::ClientCredentials, _) => {
-            oauth_client.request_client_credentials_token(&session.connection.scopes_requested).await
-        }
-        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
-        (_, None) => Err(OAuthError::MissingEndpoint("token")),
-    };
-    match result {
+    match request_tokens(&oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
             let scopes =
                 tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
@@ -431,7 +439,7 @@ fn lock_path(app: &App, connection: &Connection) -> PathBuf {
 /// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
 /// request of its may take, and one that dies is followed at once.
 pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Result<File> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    const POLL_INTERVAL: Duration = Duration::from_millis(10);
     let limit = app.config.http.timeout + Duration::from_secs(15);
     let path = lock_path(app, connection);
     let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
@@ -443,9 +451,9 @@ pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Res
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if !patience.is_over() => {
                 let slept = Stopwatch::start();
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 // Sleeping takes a little longer than asked, and that counts; a stop does not.
-                patience.spend(LOOK_AGAIN * 2, slept.elapsed());
+                patience.spend(POLL_INTERVAL * 2, slept.elapsed());
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(AccessTokenError::LockTimeout {

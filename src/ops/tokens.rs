@@ -127,7 +127,7 @@ pub async fn token_variables(
 
 /// What a variable of the user's choice is set to. An account may contain a dot, so that `slack@a.b` can be read in two
 /// ways.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// The token of a connection.
     Token(ConnectionName),
@@ -222,4 +222,15 @@ fn ensure_printable(loaded: &ConnectionWithGrant) -> Result<(), TokenError> {
 
 fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
     std::iter::once(&grant.access_token).chain(grant.fields.values()).map(Secret::expose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Reach;
+
+    #[test]
+    fn nobody_but_the_owner_is_handed_credentials() {
+        assert!(OPERATIONS.iter().all(|operation| operation.reach == Reach::Local), "{OPERATIONS:?}");
+    }
 }
