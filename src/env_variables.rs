@@ -26,7 +26,7 @@ pub const TOKEN: &str = "token";
 pub struct Credential {
     pub connection: ConnectionName,
     pub token: Secret,
-    /// Parameters, what was kept from the vendor's answers, and the fields of a key, by the connector's names.
+    /// Parameters, what was stored of the vendor's answers, and the fields of a key, by the connector's names.
     pub parts: BTreeMap<String, Secret>,
     /// The variables that the user approved at install; absent if none need approval.
     approved_variables: Option<Vec<String>>,
@@ -65,9 +65,9 @@ impl Remedy for VariableError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::ReservedVariable { connection, .. } => {
-                Diagnostic::new(Kind::Usage, "steering_variable").hint(token_alone(connection)).connection(connection)
+                Diagnostic::new(Kind::Usage, "reserved_variable").hint(token_alone(connection)).connection(connection)
             }
-            Self::AlreadySet { connection, part, variable } => Diagnostic::new(Kind::Usage, "variable_set")
+            Self::AlreadySet { connection, part, variable } => Diagnostic::new(Kind::Usage, "variable_already_set")
                 .hint(Hint::new(
                     "replace it with",
                     format!("integ exec {connection} --env {variable}={connection}.{part} -- COMMAND"),
@@ -77,7 +77,7 @@ impl Remedy for VariableError {
                 .hint(token_alone(connection))
                 .connection(connection),
             Self::Conflict { variable, first, second } => {
-                Diagnostic::new(Kind::Usage, "variable_taken").hint(Hint::new(
+                Diagnostic::new(Kind::Usage, "variable_conflict").hint(Hint::new(
                     "name both:",
                     format!("integ exec --env {variable}={first} --env {variable}_2={second} -- COMMAND"),
                 ))
@@ -90,7 +90,7 @@ impl Remedy for VariableError {
                 .connection(connection),
             Self::PartNotFound { connection, suggestion: likely, .. } => {
                 let command = |likely| format!("integ exec --env NAME={connection}.{likely} -- COMMAND");
-                Diagnostic::new(Kind::Usage, "unknown_part")
+                Diagnostic::new(Kind::Usage, "part_not_found")
                     .maybe_hint(likely.as_ref().map(command).map(Hint::run))
                     .connection(connection)
             }
@@ -293,7 +293,7 @@ mod tests {
             ("docker", "host"),
         ] {
             let steering = || [credential(id, &[(part, "x")])];
-            assert_eq!(code(variables(&steering(), &[], &[], &[])), "steering_variable", "{id} {part}");
+            assert_eq!(code(variables(&steering(), &[], &[], &[])), "reserved_variable", "{id} {part}");
             let name = env_variable_name(id, part);
             assert!(variables(&steering(), &[typed(&name, "mine")], &[], &[]).is_ok(), "{name}");
         }
@@ -305,7 +305,7 @@ mod tests {
     fn a_part_replaces_nothing_and_a_token_does() {
         let jira = || [credential("jira", &[("cloud_id", "c")])];
         let inherited = |name: &str, value: &str| [(OsString::from(name), OsString::from(value))];
-        assert_eq!(code(variables(&jira(), &[], &inherited("JIRA_CLOUD_ID", "mine"), &[])), "variable_set");
+        assert_eq!(code(variables(&jira(), &[], &inherited("JIRA_CLOUD_ID", "mine"), &[])), "variable_already_set");
         assert!(variables(&jira(), &[], &inherited("JIRA_CLOUD_ID", "c"), &[]).is_ok());
         assert!(variables(&jira(), &[], &inherited("JIRA_TOKEN", "mine"), &[]).is_ok());
         let chosen = [typed("JIRA_CLOUD_ID", "jira.cloud_id")];
@@ -315,16 +315,16 @@ mod tests {
     #[test]
     fn two_connections_never_share_a_variable() {
         let both = || [credential("slack@work", &[]), credential("slack-work", &[])];
-        assert_eq!(code(variables(&both(), &[], &[], &[])), "variable_taken");
+        assert_eq!(code(variables(&both(), &[], &[], &[])), "variable_conflict");
         assert!(variables(&both(), &[typed("SLACK_WORK_TOKEN", "slack-work")], &[], &[]).is_ok());
         let part = [credential("slack", &[("work_token", "x")])];
-        assert_eq!(code(variables(&part, &[], &[], &["slack@work".parse().unwrap()])), "variable_taken");
+        assert_eq!(code(variables(&part, &[], &[], &["slack@work".parse().unwrap()])), "variable_conflict");
         let twice = [typed("A", "slack"), typed("A", "jira")];
-        assert_eq!(code(variables(&[], &twice, &[], &[])), "variable_taken");
+        assert_eq!(code(variables(&[], &twice, &[], &[])), "variable_conflict");
         let same = [credential("slack", &[]), credential("slack", &[])];
         assert_eq!(variables(&same, &[], &[], &[]).unwrap().len(), 1);
         let spelt = [credential("slack", &[("team-id", "1"), ("team_id", "2")])];
-        assert_eq!(code(variables(&spelt, &[], &[], &[])), "variable_taken");
+        assert_eq!(code(variables(&spelt, &[], &[], &[])), "variable_conflict");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
-//! | [`variables`] | the parts of credentials, and the environment variables in which programs get them |
+//! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`runtime`] | what every operation is given, each part made when it is first needed |
@@ -34,34 +34,52 @@
 //! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
 //! | [`env`](mod@env), `hex`, [`error`], [`secret`], [`clock`] | the environment, hexadecimal text, failures, secrets, time and randomness |
 //!
-//! # How a token is handed out
+//! An operation is one function in [`ops`]: it takes the workspace and a request and returns a view. A command parses its
+//! words into the request and renders the view; an HTTP handler or an MCP tool can call the same function.
 //!
-//! `integ token slack` opens the store (`vault::open`: the identity opens `vault.age`, which holds the store's key), reads
-//! the connection and its grant in one query (`vault::TokenVault::load`) and prints it, if it is good for long enough
-//! (`oauth::refresh::is_fresh`). No connector is parsed and no runtime is started for that. Otherwise `oauth::refresh::fresh_grant`
-//! takes the connection's lock, reads again, commits a marker, presents the grant once and commits the answer.
+//! # How a token travels
+//!
+//! 1. `cli::token` parses the arguments and asks `ops::tokens::stored_token`, which needs no runtime and parses no connector.
+//! 2. `vault::open` opens the store: the identity opens `vault.age`, which holds the store's key.
+//! 3. `vault::TokenVault::load` reads the connection and its grant in one query, from the OS keyring if the secrets are there.
+//! 4. `oauth::refresh::is_fresh` decides whether the token is good for long enough. If so, it is printed.
+//! 5. If not, `ops::tokens::access_token` calls `oauth::refresh::fresh_grant`, which takes the connection's lock, reads the
+//!    grant again, commits a marker that the grant is being presented, presents it once (`oauth::OAuthClient`) and commits
+//!    the answer. Of any number of processes one asks the vendor, and the others use its answer.
+//!
+//! # How a webhook travels
+//!
+//! 1. `webhook::receive` finds the connection by the secret part of the URL and verifies the request with
+//!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
+//! 2. `webhook::event_writer` commits the events of many requests together; only then is the vendor answered with 200.
+//!    Duplicates are recognised in the same transaction (`store::Events::insert`).
+//! 3. `webhook::queue` hands each event to its handlers (`webhook::handle`): a URL, a command, a file, or the synced records.
+//!    What fails is tried again with growing delays, and is dead in the end; `integ webhook retry` brings it back.
+//!
+//! # How a page of a sync travels
+//!
+//! 1. `sync::run` locks each stream of a connection, parents before children, and begins its job. A stream is one list, or
+//!    one list for each record of its parent; each such partition has its own cursor.
+//! 2. `sync::checkpoint` says what to ask for first and what after each page, `sync::request` builds the request, and
+//!    `api::send` sends it within the service's rate limits.
+//! 3. `sync::document` finds the records in the answer without copying them, and `sync::fetch` checks that the answer is
+//!    plainly a list.
+//! 4. `sync::pager` passes the page through a channel to its writer, so that the next page is fetched meanwhile.
+//!    `store::Records::commit` stores the records, the checkpoint and the job's counts in one transaction.
+//! 5. At the end of a list its cursor moves, and a full list marks what it did not contain as deleted
+//!    (`store::Records::sweep`). Records that webhooks bring take the same way from `sync::ingest` on.
 //!
 //! # How an account is connected
 //!
-//! `connect::connect` picks a way of authenticating from the connector's file, finds the OAuth client, binds the loopback
-//! listener (`oauth::callback_listener`), shows the URL, judges what comes back (`oauth::callback`), exchanges the code through the
-//! vendor's dialect (`oauth::quirks`), asks whose account it is (`health`) and keeps it.
-//!
-//! # How a sync runs
-//!
-//! `sync::run` takes a connection's streams, parents before children, each with its lock (`locks/stream-N.lock`) and its job.
-//! A stream is one list, or one for each record of its parent: a part, with a cursor of its own. `sync::checkpoint` says what to ask
-//! first and what after each page, `sync::request` makes the request, `api::send` sends it within the vendor's budget, and
-//! `sync::document` finds the records without copying them. The page goes through a channel to the writer, so that the next
-//! one is fetched meanwhile; `store::Records::commit` keeps its records, the list's progress and the job's counts in one
-//! transaction. At the list's end the cursor moves, and what a full list did not meet is swept away. What a webhook brings
-//! takes the same way from `sync::ingest` on.
+//! `connect::connect` chooses an authentication method of the connector, finds the OAuth client, binds the loopback listener
+//! (`oauth::callback_listener`), shows the URL, checks the callback (`oauth::callback`), exchanges the code with the
+//! service's quirks in mind (`oauth::quirks`), asks whose account it is (`health`) and stores the connection.
 //!
 //! # How the sandbox fits in
 //!
 //! Every request of a connection passes `http::Route`: live, another origin, or the emulation. A sandbox connection's URLs
-//! are moved to a server inside this process, built from the same file that the client follows, so that nothing above the
-//! route knows the difference and nothing can reach the vendor.
+//! are moved to a server inside this process, built from the same connector file that the client follows: nothing above the
+//! route knows the difference, and nothing can reach the vendor.
 
 pub mod api;
 pub mod cli;

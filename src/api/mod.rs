@@ -11,6 +11,8 @@ mod paging;
 mod repeat_detector;
 mod request;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -95,7 +97,7 @@ impl Remedy for ApiError {
                 })
             }
             Self::InvalidParameters { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
-            Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth").run(connect),
+            Self::WrongAuth { connect, .. } => Diagnostic::new(Kind::Usage, "wrong_auth_method").run(connect),
             Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
             Self::Template { reconnect, source, .. } => {
                 let is_input = matches!(**source, TemplateError::InvalidPathSegment(_) | TemplateError::LineBreak(_));
@@ -108,18 +110,18 @@ impl Remedy for ApiError {
                 Diagnostic::new(Kind::Usage, "invalid_header").run("integ api CONNECTION PATH -H 'Accept: text/plain'")
             }
             Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
-            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer").hint(
+            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response").hint(
                 Hint::new("it may have been done: look before you repeat it;", format!("integ test {connection}")),
             ),
             Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
             Self::Refused { class, hint, .. } => match class {
-                ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "refused_token"),
-                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission"),
+                ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "token_rejected"),
+                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission_denied"),
                 ErrorClass::RateLimit => Diagnostic::new(Kind::Temporary, "rate_limited"),
                 ErrorClass::NotFound => Diagnostic::new(Kind::Failed, "vendor_not_found"),
                 ErrorClass::CursorExpired => Diagnostic::new(Kind::Failed, "cursor_expired"),
                 ErrorClass::Retry => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
-                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_refused"),
+                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_error"),
             }
             .maybe_hint(hint.as_deref().cloned()),
         }
@@ -144,7 +146,7 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: by its way of authenticating, one of `ways` where any are named, and by the
+/// Whether the connection may do it at all: by its authentication method, one of `ways` where any are named, and by the
 /// scopes that it was granted.
 ///
 /// # Errors

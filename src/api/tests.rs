@@ -4,18 +4,18 @@ use serde::Deserialize;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::connector::Auth;
+use crate::connector::AuthMethod;
 use crate::http::Route;
-use crate::model::{Connection, ConnectionId, Expiry, Mode, Standing};
+use crate::model::{Connection, ConnectionId, ConnectionMode, Expiry, GrantStatus};
 
-const SANDBOX: (&str, Mode, Option<&str>) = ("x@work", Mode::Sandbox, None);
-const ORIGIN: (&str, Mode, Option<&str>) = ("x", Mode::Live, Some("http://127.0.0.1:9/"));
-const LIVE: (&str, Mode, Option<&str>) = ("x", Mode::Live, None);
+const SANDBOX: (&str, ConnectionMode, Option<&str>) = ("x@work", ConnectionMode::Sandbox, None);
+const ORIGIN: (&str, ConnectionMode, Option<&str>) = ("x", ConnectionMode::Live, Some("http://127.0.0.1:9/"));
+const LIVE: (&str, ConnectionMode, Option<&str>) = ("x", ConnectionMode::Live, None);
 
-fn session((name, mode, origin): (&str, Mode, Option<&str>)) -> Session {
+fn session((name, mode, origin): (&str, ConnectionMode, Option<&str>)) -> Session {
     let text = "id='x'\nname='X'\ncategory='generic'\ndescription=''\ndocs=''\n[auth.bot]\nlabel='bot'";
     let connector = Connector::deserialize(text.parse::<toml::Table>().unwrap()).unwrap();
-    let auth: Auth = connector.auth["bot"].clone();
+    let auth: AuthMethod = connector.auth["bot"].clone();
     let connection = Connection {
         id: ConnectionId(1),
         name: name.parse().unwrap(),
@@ -23,12 +23,12 @@ fn session((name, mode, origin): (&str, Mode, Option<&str>)) -> Session {
         auth: "bot".to_owned(),
         origin: origin.map(|origin| origin.parse().unwrap()),
         params: Default::default(),
-        kept: Default::default(),
+        metadata: Default::default(),
         account: None,
-        scopes_asked: Vec::new(),
+        scopes_requested: Vec::new(),
         scopes_granted: Some(Vec::new()),
-        standing: Standing::Active,
-        reason: None,
+        grant_status: GrantStatus::Active,
+        status_reason: None,
         connected_at: Timestamp::UNIX_EPOCH,
         expiry: Expiry::default(),
         last_check: None,
@@ -60,7 +60,7 @@ fn the_hint_for_missing_scopes_keeps_account_mode_and_origin() {
 #[test]
 fn the_hint_for_a_missing_value_keeps_account_mode_and_origin() {
     let hint = |place| {
-        let missing = TemplateError::Missing("host".into());
+        let missing = TemplateError::MissingValue("host".into());
         command(&ApiError::from((&session(place), "send", missing)))
     };
     assert_eq!(hint(SANDBOX), "integ connect x --as work --sandbox --param NAME=VALUE");

@@ -6,47 +6,48 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::input_file::read_input_file;
 use super::ui::Ui;
-use crate::api::{ApiError, PathCall, fetch, form};
-use crate::connector::{ActionBody, HttpMethod};
+use crate::api::ApiError;
+use crate::connector::HttpMethod;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::files;
 use crate::http::Response;
 use crate::json::{self, Json};
+use crate::ops::calls::{self, CallPathRequest};
 use crate::runtime::App;
-
-/// No file that is sent is larger.
-const MAX_FILE_SIZE: u64 = 100 * 1024 * 1024;
 
 /// Call any path of a service's API with a connection's credentials
 ///
 /// PATH follows the API's base, as in `integ api github /user/repos`. With fields or input it is a POST, else a GET.
 #[derive(Debug, Args)]
 pub(super) struct ApiArgs {
+    /// Connection to call through
     #[arg(add = super::complete::connections())]
     pub connection: String,
+    /// Path below the API's base, with its query
     pub path: String,
+    /// Request method (default: POST with fields or input, else GET)
     #[arg(short = 'X', long, value_name = "METHOD", ignore_case = true)]
     pub method: Option<HttpMethodArg>,
-    /// A text for the body, or for the query of a GET; `a[b]=c` is nested, `a[]=b` an array
+    /// Add a text to the body, or to the query of a GET; `a[b]=c` is nested, `a[]=b` an array
     #[arg(short = 'f', long = "raw-field", value_name = "NAME=VALUE")]
     pub raw_fields: Vec<String>,
-    /// The same for true, false, null, numbers, and @FILE for a file's content
+    /// Like --raw-field, but reads true, false, null, numbers, and @FILE for a file's content
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE")]
     pub fields: Vec<String>,
-    /// A header
+    /// Add a request header
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// The body from a file, or from stdin with -; fields then go into the query
+    /// Send a file as the body, or stdin for -; fields then go into the query
     #[arg(long, value_name = "FILE|-")]
     pub input: Option<String>,
-    /// Follow the pages to the last; each is printed as it comes
+    /// Follow the pages to the last, printing each as it arrives
     #[arg(long)]
     pub paginate: bool,
-    /// Print the answer's status and headers too
+    /// Print the status and headers of the response too
     #[arg(short, long)]
     pub include: bool,
-    /// By which the service knows a repetition; a random one where absent
+    /// Idempotency key (default: random)
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
 }
@@ -91,39 +92,24 @@ impl Remedy for ApiFieldError {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
-    let name = ui.project.resolve(&args.connection)?;
+    let connection = ui.project.resolve(&args.connection)?;
     let fields = fields(args)?;
-    let input = match &args.input {
-        Some(path) => Some(read_file(path).map_err(|source| ApiFieldError::Read { path: path.clone(), source })?),
+    let body = match &args.input {
+        Some(path) => Some(read_input_file(path).map_err(|source| ApiFieldError::Read { path: path.clone(), source })?),
         None => None,
     };
-    let writes = input.is_some() || !fields.is_empty();
-    let usual = if writes { HttpMethod::Post } else { HttpMethod::Get };
-    let method = args.method.map_or(usual, HttpMethod::from);
     let headers = args.headers.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>, _>>()?;
-    let connection = app.connection(&name)?;
-    let written = app.catalogue.get(connection.name.connector())?.api.body;
-    let in_query = input.is_some() || method == HttpMethod::Get || written == ActionBody::Query;
-    let document = Value::Object(fields);
-    let query: Vec<(String, String)> =
-        if in_query { url::form_urlencoded::parse(&form(&document)).into_owned().collect() } else { Vec::new() };
-    let body = match input {
-        Some(bytes) => Some(("application/json".to_owned(), bytes)),
-        None if in_query || !writes => None,
-        None if written == ActionBody::Form => Some(("application/x-www-form-urlencoded".to_owned(), form(&document))),
-        None => Some(("application/json".to_owned(), document.to_string().into_bytes())),
-    };
-    let ask = PathCall {
-        connection: &name,
-        method,
-        path: &args.path,
-        query: &query,
-        headers: &headers,
+    let request = CallPathRequest {
+        connection,
+        method: args.method.map(HttpMethod::from),
+        path: args.path.clone(),
+        fields,
         body,
-        idempotency_key: args.idempotency_key.as_deref(),
+        headers,
+        idempotency_key: args.idempotency_key.clone(),
         paginate: args.paginate,
     };
-    app.run(fetch(app, &ask, |response| show(ui, args.include, response)))?;
+    app.run(calls::call_path(app, request, |response| show(ui, args.include, response)))?;
     Ok(0)
 }
 
@@ -141,15 +127,6 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
     }
     // Nobody reads what further pages would say.
     Ok(if super::ui::is_reader_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-}
-
-/// A file's content, or stdin's for `-`.
-pub(super) fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
-    if path == "-" {
-        files::read_limited(std::io::stdin().lock(), MAX_FILE_SIZE)
-    } else {
-        files::read_user_file(std::path::Path::new(path), MAX_FILE_SIZE)
-    }
 }
 
 fn parse_header(header: &str) -> Result<(String, String), ApiError> {
@@ -176,7 +153,7 @@ fn fields(args: &ApiArgs) -> Result<Map<String, Value>, ApiFieldError> {
 
 fn typed_value(text: &str) -> Result<Value, ApiFieldError> {
     if let Some(path) = text.strip_prefix('@') {
-        let bytes = read_file(path).map_err(|source| ApiFieldError::Read { path: path.to_owned(), source })?;
+        let bytes = read_input_file(path).map_err(|source| ApiFieldError::Read { path: path.to_owned(), source })?;
         return Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     }
     let plain = json::parse(text).ok();

@@ -4,17 +4,14 @@
 use std::ffi::OsString;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 
+use super::global::GlobalArgs;
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, refresh,
     sandbox, status, sync, test, token, vault, webhook, workspace,
 };
-
-pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
-    `connect --timeout` is INTEG_CONNECT_TIMEOUT.\n\
-    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 authentication needed, 5 try again, 6 unhealthy, 7 vault, \
-    8 some failed.";
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
 #[derive(Debug, Parser)]
@@ -24,40 +21,6 @@ pub(super) struct Cli {
     pub global: GlobalArgs,
     #[command(subcommand)]
     pub command: Option<CliCommand>,
-}
-
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Global options")]
-pub(super) struct GlobalArgs {
-    /// The workspace to work in
-    #[arg(short, long, global = true, value_name = "NAME", add = super::complete::workspaces())]
-    pub workspace: Option<String>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Filter the JSON with a jq expression
-    #[arg(long, global = true, value_name = "EXPR")]
-    pub jq: Option<String>,
-    /// Say nothing but results and errors
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Say more; -vv shows requests, without their secrets
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-    /// Never ask: fail and say what is missing
-    #[arg(long, global = true)]
-    pub no_input: bool,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum ColorChoice {
-    #[default]
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +55,11 @@ pub(super) enum CliCommand {
 
 /// The whole command, with a variable for every flag.
 pub fn command() -> clap::Command {
-    with_env_variables(Cli::command().after_help(format!("{AFTER_HELP}\n{}", help::topics())), "INTEG_")
+    let whole = Cli::command().after_help(format!("{}\n{}", help::AFTER_HELP, help::topics()));
+    // `help` completes the names of all commands, its own among them.
+    let names = || ArgValueCandidates::new(|| help::candidates(&command()));
+    let whole = whole.mut_subcommand("help", |help| help.mut_arg("words", |words| words.add(names())));
+    with_env_variables(whole, "INTEG_")
 }
 
 /// The part of the whole that `integ token` needs. Scripts call it in loops, and making every other command's arguments

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
@@ -9,8 +10,9 @@ use super::terminal::Terminal;
 use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
-use crate::runtime::App;
-use crate::store::Endpoint;
+use crate::ops::endpoints::list_endpoints;
+use crate::runtime::{App, Engine, Workspace};
+use crate::view::endpoint::EndpointView;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
@@ -24,7 +26,7 @@ fn completer(find: impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + '
 fn sanitize(found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let plain = |candidate: &CompletionCandidate| candidate.get_value().to_str().is_some_and(is_shell_safe);
     let shown = |candidate: CompletionCandidate| {
-        let help = candidate.get_help().map(|help| super::ui::escape(&help.to_string()));
+        let help = candidate.get_help().map(|help| super::escape::escape(&help.to_string()));
         candidate.help(help.map(Into::into))
     };
     found.into_iter().filter(plain).map(shown).collect()
@@ -339,16 +341,17 @@ fn open_app() -> Option<App> {
     let given = crate::env::var_named("INTEG_WORKSPACE");
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let nobody = Terminal { interactive: false, json: false, quiet: true };
-    let app = App::new(folders, settings, WorkspaceName::from_str(&workspace).ok()?, Box::new(nobody));
+    let engine = Engine::new(folders, settings, Box::new(nobody));
+    let app = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
     app.has_vault().then_some(app)
 }
 
 /// The endpoints of the live store, each with its URL.
 pub(super) fn endpoints() -> ArgValueCandidates {
     candidates(|| {
-        let found = open_app().and_then(|app| app.store().ok()?.endpoints().list().ok()).unwrap_or_default();
-        let candidate =
-            |one: Endpoint| CompletionCandidate::new(one.id.as_str()).help(Some(one.url.to_string().into()));
+        let found = open_app().and_then(|app| app.run(list_endpoints(&app)).ok());
+        let found = found.map(|list| list.endpoints).unwrap_or_default();
+        let candidate = |one: EndpointView| CompletionCandidate::new(one.endpoint.as_str()).help(Some(one.url.into()));
         found.into_iter().map(candidate).collect()
     })
 }
@@ -356,6 +359,6 @@ pub(super) fn endpoints() -> ArgValueCandidates {
 pub(super) fn workspaces() -> ArgValueCandidates {
     candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
-        super::workspace::names(&folders).into_iter().map(CompletionCandidate::new).collect()
+        crate::ops::workspaces::workspace_names(&folders).into_iter().map(CompletionCandidate::new).collect()
     })
 }

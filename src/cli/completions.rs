@@ -11,6 +11,7 @@ use crate::error::Result;
 /// For bash: `integ completions bash > ~/.local/share/bash-completion/completions/integ`
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
+    /// Shell to print the script for
     pub shell: Shell,
 }
 

@@ -1,13 +1,14 @@
 //! `integ config`.
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::table::table;
 use super::ui::{Ui, View};
-use crate::config::{Config, Folders, KEYS, load, set};
+use crate::config::{ConfigKey, Folders, KEYS};
 use crate::error::Result;
+use crate::ops::workspaces;
+use crate::view::workspace::{ConfigPathsView, RedactedSettingsView, SettingsView};
 
 /// Show and change settings
 #[derive(Debug, Args)]
@@ -18,44 +19,29 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Every setting, and what it does
+    /// Show every setting and what it does
     Show,
-    /// Where files lie
+    /// Show where files are
     Path,
     /// Change a setting: `integ config set vault.tokens keyring`
-    Set { key: String, value: String },
-    /// What may be pasted into a report: versions and settings, no names, paths or secrets
+    Set {
+        /// The setting, as `integ config show` names it
+        key: String,
+        /// Its new value
+        value: String,
+    },
+    /// Print versions and settings for a bug report: no names, paths or secrets
     Redacted,
 }
 
-struct ConfigView(Config);
-
-impl Serialize for ConfigView {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let settings: Map<String, Value> = KEYS
-            .iter()
-            .map(|key| (key.name.to_owned(), (key.get)(&self.0).map_or(Value::Null, Value::String)))
-            .collect();
-        Map::from_iter([("settings".to_owned(), Value::Object(settings))]).serialize(serializer)
-    }
-}
-
-impl View for ConfigView {
+impl View for SettingsView {
     fn text(&self, ui: &Ui) -> String {
-        let row = |key: &crate::config::ConfigKey| {
-            let value = (key.get)(&self.0).unwrap_or_else(|| "-".to_owned());
+        let row = |key: &ConfigKey| {
+            let value = self.settings.get(key.name).and_then(Value::as_str).unwrap_or("-");
             vec![key.name.into(), value.into(), key.purpose.into()]
         };
         table(ui, &["setting", "value", "what it does"], KEYS.iter().map(row).collect())
     }
-}
-
-#[derive(Serialize)]
-struct ConfigPathsView {
-    config: String,
-    workspaces: String,
-    identity: String,
-    connectors: String,
 }
 
 impl View for ConfigPathsView {
@@ -66,19 +52,11 @@ impl View for ConfigPathsView {
             ("identity", &self.identity),
             ("connectors", &self.connectors),
         ];
-        table(ui, &["what", "where"], rows.map(|(what, path)| vec![what.into(), path.clone().into()]).into())
+        table(ui, &["files", "path"], rows.map(|(what, path)| vec![what.into(), path.clone().into()]).into())
     }
 }
 
-#[derive(Serialize)]
-struct RedactedConfigView {
-    version: &'static str,
-    platform: String,
-    sqlite: &'static str,
-    settings: Map<String, Value>,
-}
-
-impl View for RedactedConfigView {
+impl View for RedactedSettingsView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("integ {} on {}, SQLite {}", self.version, self.platform, self.sqlite)];
         lines.extend(self.settings.iter().map(|(key, value)| format!("{key} = {value}")));
@@ -87,36 +65,14 @@ impl View for RedactedConfigView {
 }
 
 pub(super) fn run(ui: &Ui, folders: &Folders, args: ConfigArgs) -> Result<u8> {
-    let file = folders.config_file();
     match args.command {
-        ConfigCommand::Show => ui.show(&ConfigView(load(&file)?))?,
-        ConfigCommand::Path => ui.show(&ConfigPathsView {
-            config: file.display().to_string(),
-            workspaces: folders.workspaces().display().to_string(),
-            identity: folders.identity().display().to_string(),
-            connectors: folders.connectors().display().to_string(),
-        })?,
+        ConfigCommand::Show => ui.show(&workspaces::show_settings(folders)?)?,
+        ConfigCommand::Path => ui.show(&workspaces::config_paths(folders))?,
         ConfigCommand::Set { key, value } => {
-            set(&file, &key, &value)?;
+            workspaces::set_setting(folders, &key, &value)?;
             ui.note(&format!("{key} is now {value}."));
         }
-        ConfigCommand::Redacted => ui.show(&redacted(&load(&file)?))?,
+        ConfigCommand::Redacted => ui.show(&workspaces::redacted_settings(folders)?)?,
     }
     Ok(0)
-}
-
-fn redacted(config: &Config) -> RedactedConfigView {
-    // A command may name a file, a host or an account; a workspace is named by its user.
-    let private =
-        ["vault.passphrase_command", "workspace", "http.allow", "notify.command", "notify.url", "notify.secret_file"];
-    let shown = |key: &crate::config::ConfigKey| {
-        let value = (key.get)(config).map(|value| if private.contains(&key.name) { "(set)".to_owned() } else { value });
-        (key.name.to_owned(), value.map_or(Value::Null, Value::String))
-    };
-    RedactedConfigView {
-        version: env!("CARGO_PKG_VERSION"),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        sqlite: crate::store::sqlite_version(),
-        settings: KEYS.iter().map(shown).collect(),
-    }
 }

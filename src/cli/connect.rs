@@ -9,22 +9,16 @@ use serde_json::json;
 use thiserror::Error;
 use url::Url;
 
-use super::status::ConnectionView;
-use super::terminal::Terminal;
-use super::ui::Ui;
-use crate::connect::{self, ConnectRequest, ConnectResult, PromptQuestion, Prompter};
-use crate::duration;
-use crate::env;
+use super::client_secret::{client, read_token};
+use super::ui::{Ui, escape};
+use super::value_parser::{duration, pair};
+use crate::connect::ConnectRequest;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::files;
 use crate::http::Route;
-use crate::model::ClientCredentials;
 use crate::oauth::callback_listener::{self, RedirectUri};
+use crate::ops::connections;
 use crate::runtime::App;
-use crate::secret::Secret;
-
-/// Bytes of a token, a key or a client secret.
-pub(super) const MAX_SECRET_SIZE: u64 = 64 * 1024;
+use crate::view::connection::ConnectView;
 
 /// Connect an account
 ///
@@ -44,7 +38,7 @@ pub(super) struct ConnectArgs {
     /// A scope to ask for beside those that the connection has, or the defaults; repeatable
     #[arg(long = "add-scope", value_name = "SCOPE", conflicts_with = "scopes", add = super::complete::scopes())]
     pub added_scopes: Vec<String>,
-    /// The way of authenticating, as `integ connector show` names it
+    /// The authentication method, as `integ connector show` names it (default: the connector's usual one)
     #[arg(long, value_name = "NAME")]
     pub auth: Option<String>,
     /// Enter a code on another screen
@@ -89,43 +83,29 @@ pub(super) struct ConnectArgs {
     /// Use the built-in emulation of the service: no account, no network
     #[arg(long)]
     pub sandbox: bool,
-    /// How long you may take
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Time limit for signing in (default: the setting connect.timeout)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
 }
 
-pub(super) fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| format!("{text:?} is not a time such as 90s or 5m"))
-}
-
 #[derive(Debug, Error)]
-pub(super) enum ConnectInputError {
-    #[error("cannot read {what}")]
-    Read { what: String, source: std::io::Error },
-    #[error("{0} is empty")]
-    Empty(String),
-    #[error("--client-secret-file needs --client-id")]
-    NoClientId,
-    #[error("two names for one account: {0} and {1}")]
-    TwoAccounts(String, String),
+#[error("two names for one account: {named} and {account}")]
+struct AccountNameError {
+    named: String,
+    account: String,
 }
 
-impl Remedy for ConnectInputError {
+impl Remedy for AccountNameError {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(Kind::Usage, "input")
     }
 }
 
 /// The connector, and the account's name, which may be given with either.
-fn names(given: String, account: Option<String>) -> Result<(String, Option<String>), ConnectInputError> {
+fn names(given: String, account: Option<String>) -> Result<(String, Option<String>), AccountNameError> {
     let Some((connector, named)) = given.split_once('@') else { return Ok((given, account)) };
     match account {
-        Some(account) if account != named => Err(ConnectInputError::TwoAccounts(named.to_owned(), account)),
+        Some(account) if account != named => Err(AccountNameError { named: named.to_owned(), account }),
         _ => Ok((connector.to_owned(), Some(named.to_owned()))),
     }
 }
@@ -138,7 +118,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     // The settings' port is for redirects that name none.
     let named = args.port.or_else(|| args.redirect_uri.as_ref().and_then(RedirectUri::port));
     let (connector, account) = names(args.connector, args.account)?;
-    let wish = ConnectRequest {
+    let request = ConnectRequest {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
         connector,
         account,
@@ -160,83 +140,27 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         is_sandbox: args.sandbox,
         timeout: args.timeout.unwrap_or(app.config.connect.timeout),
     };
-    let connected = app.run(connect::connect(app, &wish, &terminal))?;
-    show(app, ui, &connected)?;
+    show(ui, &app.run(connections::connect(app, request, &terminal))?)?;
     Ok(0)
 }
 
-fn show(app: &App, ui: &Ui, connected: &ConnectResult) -> Result<()> {
-    for warning in &connected.warnings {
+fn show(ui: &Ui, view: &ConnectView) -> Result<()> {
+    for warning in &view.warnings {
         ui.warning(warning);
     }
-    let view = ConnectionView::new(app, &connected.connection);
+    let connection = &view.connection;
     if ui.json {
-        ui.show_line(&json!({ "event": "connected", "connection": view }))?;
+        ui.show_line(&json!({ "event": "connected", "connection": connection }))?;
         return Ok(());
     }
-    let connection = &connected.connection;
-    let account = connection.account.as_ref();
-    let account = account.map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
-    let place = connection.target().map(|place| format!(" ({place})")).unwrap_or_default();
-    let whose = account.map(|account| format!(" as {}", super::ui::escape(&account))).unwrap_or_default();
-    ui.raw(&format!("Connected {}{whose}{place}\n", connection.name));
-    if !connected.missing_scopes.is_empty() {
-        ui.warning(&format!("not granted: {}", connected.missing_scopes.join(", ")));
+    let account = connection.account.as_ref().map(|account| account.name.as_ref().unwrap_or(&account.id));
+    let account = account.map(|account| format!(" as {}", escape(account))).unwrap_or_default();
+    let target = connection.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();
+    let name = &connection.connection;
+    ui.raw(&format!("Connected {name}{account}{target}\n"));
+    if !view.missing_scopes.is_empty() {
+        ui.warning(&format!("not granted: {}", view.missing_scopes.join(", ")));
     }
-    ui.note(&format!("Try `integ test {0}`, `integ call {0}` and `integ token {0}`.", connection.name));
+    ui.note(&format!("Try `integ test {name}`, `integ call {name}` and `integ token {name}`."));
     Ok(())
-}
-
-/// From the environment, a pipe, or a prompt that does not echo.
-fn read_token(terminal: &Terminal) -> Result<Secret> {
-    if let Some(token) = env::secret(&env::TOKEN) {
-        return Ok(token);
-    }
-    if terminal.interactive {
-        let question = PromptQuestion::Text {
-            prompt: "Token or API key",
-            example: None,
-            is_secret: true,
-            flag_hint: "INTEG_TOKEN",
-        };
-        return Ok(terminal.prompt(&question)?);
-    }
-    let text = files::read_limited(std::io::stdin(), MAX_SECRET_SIZE)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
-        .map_err(|source| ConnectInputError::Read { what: "the token from stdin".to_owned(), source })?;
-    let token = Secret::trimmed(text);
-    if token.is_empty() { Err(ConnectInputError::Empty("the token on stdin".to_owned()).into()) } else { Ok(token) }
-}
-
-/// The client given on the command line; its secret from a file, a pipe or `INTEG_CLIENT_SECRET`.
-pub(super) fn client(
-    id: Option<String>,
-    secret_file: Option<&std::path::Path>,
-) -> Result<Option<ClientCredentials>, ConnectInputError> {
-    let secret = match secret_file {
-        Some(path) => {
-            let what = format!("the client secret from {}", path.display());
-            let failed = |source| ConnectInputError::Read { what: what.clone(), source };
-            let bytes = if path.as_os_str() == "-" {
-                files::read_limited(std::io::stdin(), MAX_SECRET_SIZE)
-            } else {
-                files::read_user_file(path, MAX_SECRET_SIZE)
-            };
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
-            let text = text.map_err(failed)?;
-            let secret = Secret::trimmed(text);
-            if secret.is_empty() {
-                return Err(ConnectInputError::Empty(what));
-            }
-            Some(secret)
-        }
-        None => env::secret(&env::CLIENT_SECRET),
-    };
-    // Copied from a page, often with the line's end.
-    match id.map(|id| id.trim().to_owned()) {
-        Some(id) if id.is_empty() => Err(ConnectInputError::Empty("the client id".to_owned())),
-        Some(id) => Ok(Some(ClientCredentials { id, secret })),
-        None if secret_file.is_some() => Err(ConnectInputError::NoClientId),
-        None => Ok(None),
-    }
 }

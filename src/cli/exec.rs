@@ -1,19 +1,15 @@
 //! `integ exec`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Command;
 
 use clap::Args;
 use thiserror::Error;
 
-use super::token::load_fresh;
 use super::ui::Ui;
 use crate::env::{self, EnvInheritance};
-use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
 use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
-use crate::model::ConnectionName;
-use crate::oauth::refresh::Freshness;
+use crate::ops::tokens::{self, CredentialSource, CredentialVariablesRequest, VariableRequest};
 use crate::program;
 use crate::runtime::App;
 
@@ -28,10 +24,11 @@ const LONG: usize = 64 * 1024;
 ///
 /// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. Other parts of a credential have
 /// variables of their own: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secret of integ's. Its exit code is
-/// kept; 127 means that there is no such command, 126 that it cannot be run.
+/// passed on; 127 means that the command was not found, 126 that it cannot be run.
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
-    #[arg(required_unless_present = "env", add = super::complete::connections())]
+    /// Connections whose credentials the command gets
+    #[arg(value_name = "CONNECTION", required_unless_present = "env", add = super::complete::connections())]
     pub connections: Vec<String>,
     /// Set a variable of your choice to a connection's token, or to another part of its credential; repeatable
     #[arg(long = "env", value_name = "NAME=CONNECTION[.PART]", value_parser = assignment)]
@@ -66,44 +63,22 @@ enum ExecError {
 impl Remedy for ExecError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Spawn { .. } => Diagnostic::new(Kind::Failed, "exec"),
+            Self::Spawn { .. } => Diagnostic::new(Kind::Failed, "exec_failed"),
             Self::VariableTooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
         }
     }
 }
 
-/// The credentials that a command line names, each loaded once.
-struct CredentialLoader<'a> {
-    app: &'a App,
-    ui: &'a Ui,
-    loaded: BTreeMap<ConnectionName, Credential>,
-}
-
-impl CredentialLoader<'_> {
-    fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
-        if !self.loaded.contains_key(name) {
-            let credential = Credential::from_connection(self.app, &load_fresh(self.app, name, Freshness::Usable)?)?;
-            self.loaded.insert(name.clone(), credential);
-        }
-        Ok(&self.loaded[name])
-    }
-
-    /// A variable of the user's choice. An account may contain a dot: a name that exists as a whole is a connection.
-    fn typed(&mut self, variable: &str, source: &str) -> Result<ExplicitVariable> {
-        let whole = self.ui.project.resolve(source);
-        let (name, part) = match (whole, source.rsplit_once('.')) {
-            (Ok(name), _) if self.exists(&name)? => (name, TOKEN),
-            (_, Some((connection, part))) => (self.ui.project.resolve(connection)?, part),
-            (whole, None) => (whole?, TOKEN),
-        };
-        let value = self.load(&name)?.part(part)?.clone();
-        check_value(&name, part, &value)?;
-        Ok(ExplicitVariable { variable: variable.to_owned(), source: source.to_owned(), value })
-    }
-
-    fn exists(&self, name: &ConnectionName) -> Result<bool> {
-        Ok(self.app.has_vault() && self.app.store()?.connections().find(name)?.is_some())
-    }
+/// A variable of the user's choice, as `--env` names it.
+fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableRequest> {
+    let part = source.rsplit_once('.').map(|(connection, part)| (ui.project.resolve(connection), part.to_owned()));
+    let source_of = match (ui.project.resolve(source), part) {
+        (Ok(name), Some((Ok(connection), part))) => CredentialSource::TokenOrPart(name, (connection, part)),
+        (Ok(name), _) => CredentialSource::Token(name),
+        (Err(_), Some((connection, part))) => CredentialSource::Part(connection?, part),
+        (Err(error), None) => return Err(error.into()),
+    };
+    Ok(VariableRequest { variable: variable.to_owned(), source_text: source.to_owned(), source: source_of })
 }
 
 pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
@@ -131,18 +106,14 @@ pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
 }
 
 fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: EnvInheritance) -> Result<Vec<(String, String)>> {
-    let mut credentials = CredentialLoader { app, ui, loaded: BTreeMap::new() };
-    let typed = args.env.iter().map(|(variable, source)| credentials.typed(variable, source));
-    let typed = typed.collect::<Result<Vec<_>>>()?;
-    let names = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
-    for name in &names {
-        credentials.load(name)?;
-    }
-    let mut loaded = credentials.loaded;
-    let given: Vec<Credential> = names.iter().filter_map(|name| loaded.remove(name)).collect();
-    let others = app.store()?.connections().names()?;
-    let variables = variables(&given, &typed, &env::inherited_vars(inherit), &others)?;
-    Ok(variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
+    let variables = args.env.iter().map(|(variable, source)| variable_request(ui, variable, source));
+    let request = CredentialVariablesRequest {
+        variables: variables.collect::<Result<_>>()?,
+        connections: args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<_, _>>()?,
+        inherited: env::inherited_vars(inherit),
+    };
+    let view = app.run(tokens::credential_variables(app, request))?;
+    Ok(view.variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
 }
 
 /// The command takes this process's place: its exit code, its signals and its terminal are its own. Returns only if it
@@ -157,4 +128,24 @@ fn replace(mut command: Command) -> std::io::Result<u8> {
 fn replace(mut command: Command) -> std::io::Result<u8> {
     let status = command.status()?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::global::GlobalArgs;
+
+    #[test]
+    fn a_source_is_a_token_a_part_or_either() {
+        let ui = Ui::new(&GlobalArgs::default());
+        let source = |text: &str| variable_request(&ui, "NAME", text).map(|request| request.source);
+        let name = |text: &str| text.parse().unwrap();
+        assert_eq!(source("slack").unwrap(), CredentialSource::Token(name("slack")));
+        assert_eq!(source("jira.cloud_id").unwrap(), CredentialSource::Part(name("jira"), "cloud_id".to_owned()));
+        assert_eq!(
+            source("slack@a.b").unwrap(),
+            CredentialSource::TokenOrPart(name("slack@a.b"), (name("slack@a"), "b".to_owned()))
+        );
+        assert!(source("No Such Name").is_err() && source("No Such.part").is_err());
+    }
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use clap::Args;
-use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::CompletionCandidate;
 use thiserror::Error;
 
 use super::ui::Ui;
@@ -15,11 +15,16 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::near::closest;
 use crate::notify;
 
+pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
+    `connect --timeout` is INTEG_CONNECT_TIMEOUT.\n\
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 authentication needed, 5 try again, 6 unhealthy, 7 vault, \
+    8 some failed.";
+
 /// Explain a command or a topic
 #[derive(Debug, Args)]
 pub(super) struct HelpArgs {
     /// A command, such as `vault backup`, or a topic
-    #[arg(value_name = "COMMAND or TOPIC", add = ArgValueCandidates::new(candidates))]
+    #[arg(value_name = "COMMAND or TOPIC")]
     pub words: Vec<String>,
 }
 
@@ -156,9 +161,10 @@ impl Remedy for HelpError {
     }
 }
 
-pub(super) fn run(ui: &Ui, args: &HelpArgs) -> Result<u8> {
+/// `whole` is the command with all subcommands.
+pub(super) fn run(ui: &Ui, args: &HelpArgs, whole: clap::Command) -> Result<u8> {
     let Some(first) = args.words.first() else {
-        let mut command = super::command().after_help(super::arguments::AFTER_HELP);
+        let mut command = whole.after_help(AFTER_HELP);
         let help = command.render_long_help();
         let help = if ui.color { help.ansi().to_string() } else { help.to_string() };
         let list = Topic::ALL.map(|topic| format!("  {:<13}{}", topic.name(), topic.title())).join("\n");
@@ -169,45 +175,45 @@ pub(super) fn run(ui: &Ui, args: &HelpArgs) -> Result<u8> {
     if let Some(topic) = topic {
         ui.raw(&topic.text());
     }
-    let is_command = super::command().find_subcommand(first).is_some();
+    let is_command = whole.find_subcommand(first).is_some();
     match (topic, is_command) {
-        (None, false) => Err(unknown(first).into()),
+        (None, false) => Err(unknown(first, &whole).into()),
         (Some(_), false) => Ok(0),
         (topic, true) => {
             if topic.is_some() {
                 ui.raw("\n");
             }
-            Ok(explain(&args.words))
+            Ok(explain(&args.words, whole))
         }
     }
 }
 
 /// Clap's own help of a command, and its own words where a further word is none.
-fn explain(words: &[String]) -> u8 {
+fn explain(words: &[String], whole: clap::Command) -> u8 {
     let line = std::iter::once("integ").chain(words.iter().map(String::as_str)).chain(["--help"]);
-    let Err(answer) = super::command().try_get_matches_from(line) else { return 0 };
+    let Err(answer) = whole.try_get_matches_from(line) else { return 0 };
     // A closed pipe is no reason to complain (fault 100).
     let _ = answer.print();
     if answer.use_stderr() { Kind::Usage.exit_code() } else { 0 }
 }
 
-fn unknown(word: &str) -> HelpError {
-    let names = names();
+fn unknown(word: &str, whole: &clap::Command) -> HelpError {
+    let names = names(whole);
     let likely = closest(word, names.iter().map(String::as_str)).map(str::to_owned);
     HelpError { word: word.to_owned(), likely }
 }
 
-fn names() -> Vec<String> {
-    let command = super::command();
-    let commands = command.get_subcommands().map(|command| command.get_name().to_owned());
+fn names(whole: &clap::Command) -> Vec<String> {
+    let commands = whole.get_subcommands().map(|command| command.get_name().to_owned());
     let mut names: Vec<String> = commands.chain(Topic::ALL.map(|topic| topic.name().to_owned())).collect();
     names.sort();
     names.dedup();
     names
 }
 
-fn candidates() -> Vec<CompletionCandidate> {
-    names().into_iter().map(CompletionCandidate::new).collect()
+/// What can be explained, for completion.
+pub(super) fn candidates(whole: &clap::Command) -> Vec<CompletionCandidate> {
+    names(whole).into_iter().map(CompletionCandidate::new).collect()
 }
 
 #[cfg(test)]

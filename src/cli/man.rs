@@ -35,8 +35,8 @@ impl Remedy for ManError {
     }
 }
 
-pub(super) fn run(ui: &Ui, args: &ManArgs) -> Result<u8> {
-    let mut command = super::command();
+/// `command` is the one with all subcommands.
+pub(super) fn run(ui: &Ui, args: &ManArgs, mut command: clap::Command) -> Result<u8> {
     command.build();
     let Some(folder) = &args.output else {
         let page = main_page(command);

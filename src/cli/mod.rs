@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod arguments;
 mod call;
+mod client_secret;
 mod complete;
 mod completions;
 mod config;
@@ -17,18 +18,23 @@ mod doctor;
 mod endpoint;
 mod escape;
 mod exec;
+mod global;
 mod help;
+mod input_file;
+mod junit;
 mod logging;
 mod man;
 mod refresh;
 mod sandbox;
 mod status;
+mod stdout;
 mod sync;
 mod table;
 mod terminal;
 mod test;
 mod token;
 mod ui;
+mod value_parser;
 mod vault;
 mod webhook;
 mod words;
@@ -36,6 +42,7 @@ mod workspace;
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use arguments::command;
 use arguments::{Cli, CliCommand};
@@ -47,12 +54,12 @@ use crate::config::{Config, Folders, ProjectConfig};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
-use crate::runtime::App;
+use crate::runtime::{Engine, Workspace};
 
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
     logging::harden();
-    // The process that evaluates jq expressions is no command: nobody types it.
+    // The process that evaluates jq expressions is not a command for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
         crate::jq::serve();
         return ExitCode::SUCCESS;
@@ -84,7 +91,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     match ui::output_error() {
         None => ExitCode::SUCCESS,
         Some(lost) => {
-            Ui::new(&arguments::GlobalArgs::default()).error(&lost.into());
+            Ui::new(&global::GlobalArgs::default()).error(&lost.into());
             ExitCode::from(Kind::Failed.exit_code())
         }
     }
@@ -134,7 +141,7 @@ fn choose_workspace(
     if let Some(named) = named {
         return Ok((WorkspaceName::from_str(named)?, WorkspaceSource::User));
     }
-    // The commands that make workspaces and list them are the way out where there is none of that name.
+    // The commands that create and list workspaces are what helps if there is none of that name.
     let must_exist = !matches!(command, CliCommand::Workspace(_));
     if let Some(chosen) = ui.project.resolve_workspace(&settings.workspace, folders, must_exist)? {
         return Ok((chosen, WorkspaceSource::Project));
@@ -151,8 +158,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     match &command {
         CliCommand::Completions(args) => return completions::run(ui, args),
         CliCommand::Doctor(args) => return doctor::run(ui, cli.global.workspace, args),
-        CliCommand::Help(args) => return help::run(ui, args),
-        CliCommand::Man(args) => return man::run(ui, args),
+        CliCommand::Help(args) => return help::run(ui, args, arguments::command()),
+        CliCommand::Man(args) => return man::run(ui, args, arguments::command()),
         _ => {}
     }
     let folders = Folders::from_env()?;
@@ -164,7 +171,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
     let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
-    let mut app = App::new(folders, settings, workspace, Box::new(ui.terminal()));
+    let engine = Engine::new(folders, settings, Box::new(ui.terminal()));
+    let mut app = Workspace::new(Arc::new(engine), workspace);
     app.workspace_file = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace(&command) {
         workspace::ensure_exists(&app, chosen_by, makes)?;
@@ -197,8 +205,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         | CliCommand::Help(_)
         | CliCommand::Man(_) => Ok(0),
     };
-    if let Some(custody) = app.new_identity_location() {
-        ui.note(&vault::identity_made(&app, custody));
+    if let Some(location) = app.new_identity_location() {
+        ui.note(&vault::new_identity::new_identity_note(&app, location));
     }
     result
 }

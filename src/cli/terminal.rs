@@ -6,12 +6,16 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use url::Url;
 
-use super::connect::MAX_SECRET_SIZE;
+use super::escape::{escape, json_text};
+use super::stdout::note_reader;
 use crate::connect::{ConnectEvent, PromptError, PromptQuestion, Prompter};
 use crate::env;
 use crate::program;
 use crate::secret::Secret;
 use crate::vault::{NewPassphrase, PassphrasePrompt, PassphraseSource};
+
+/// Bytes of a token, a key or a client secret.
+pub(super) const MAX_SECRET_SIZE: u64 = 64 * 1024;
 
 /// Speaks on stderr; asks only where there is a terminal and asking is allowed.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     fn print_message(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{}", super::ui::escape(text));
+        let _ = writeln!(io::stderr().lock(), "{}", escape(text));
     }
 
     /// Whether the user agrees to what is about to happen. Of several lines, those from outside must have been escaped.
@@ -47,8 +51,8 @@ impl Terminal {
         if !self.interactive {
             return Ok(default.to_owned());
         }
-        let shown = if default.is_empty() { String::new() } else { format!(" [{}]", super::ui::escape(default)) };
-        let answer = line(&format!("{}{shown}: ", super::ui::escape(prompt)))?;
+        let shown = if default.is_empty() { String::new() } else { format!(" [{}]", escape(default)) };
+        let answer = line(&format!("{}{shown}: ", escape(prompt)))?;
         match answer.trim() {
             "" => Ok(default.to_owned()),
             answer => Ok(answer.to_owned()),
@@ -65,7 +69,7 @@ impl Prompter for Terminal {
                 }
                 ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
                     json!({
-                        "event": "device", "verification_uri": verification_uri,
+                        "event": "device_code", "verification_uri": verification_uri,
                         "verification_uri_complete": verification_uri_complete, "user_code": user_code,
                         "expires_in": expires_in
                     })
@@ -73,8 +77,8 @@ impl Prompter for Terminal {
                 ConnectEvent::SandboxConsented => json!({ "event": "sandbox_consented" }),
             };
             let mut stdout = io::stdout().lock();
-            let text = super::ui::json_text(&object);
-            super::ui::note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+            let text = json_text(&object);
+            note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
             return;
         }
         match event {
@@ -114,7 +118,7 @@ impl Prompter for Terminal {
             return Err(PromptError::NoTerminal { prompt: (*prompt).to_owned(), missing: (*missing).to_owned() });
         }
         let example = example.map(|example| format!(" (such as {example})")).unwrap_or_default();
-        let shown = format!("{}{example}: ", super::ui::escape(prompt));
+        let shown = format!("{}{example}: ", escape(prompt));
         if *secret { hidden(&shown) } else { nonempty(Secret::trimmed(line(&shown)?)) }
     }
 
@@ -159,41 +163,6 @@ impl PassphraseSource for Terminal {
             PassphrasePrompt::Repeat => "Repeat the passphrase: ",
         };
         hidden(text).map(Some).map_err(io::Error::other)
-    }
-}
-
-/// Ends when the user or the system asks the process to. To be called inside the runtime.
-///
-/// # Errors
-/// Where signals cannot be waited for.
-pub(super) fn shutdown_signal() -> Result<impl Future<Output = ()>, SignalHandlerError> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|source| SignalHandlerError { source });
-        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("signals cannot be waited for")]
-pub(super) struct SignalHandlerError {
-    source: io::Error,
-}
-
-impl crate::error::Remedy for SignalHandlerError {
-    fn diagnostic(&self) -> crate::error::Diagnostic {
-        crate::error::Diagnostic::new(crate::error::Kind::Failed, "signals")
     }
 }
 

@@ -1,24 +1,27 @@
 //! `integ test`.
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
+use super::junit;
 use super::status::NoConnectionsError;
 use super::table::{TableCell, table};
 use super::ui::{Tone, Ui, View};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::health::{self, HealthOutcome, HealthReport, junit};
+use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
+use crate::ops::connections::{self, TestObserver, TestRequest};
 use crate::runtime::App;
+use crate::view::connection::{TestListView, TestView};
 
 /// Ask the services whether connections work
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
-    #[arg(add = super::complete::connections(), conflicts_with = "all")]
+    /// Connections to test (default: all)
+    #[arg(value_name = "CONNECTION", add = super::complete::connections(), conflicts_with = "all")]
     pub connections: Vec<String>,
-    /// Every connection; the same as naming none
+    /// Test every connection, as if none is named
     #[arg(long)]
     pub all: bool,
     /// How to print the results
@@ -33,34 +36,6 @@ pub(super) enum TestFormat {
     Junit,
 }
 
-#[derive(Serialize)]
-struct TestView {
-    connection: String,
-    /// `sandbox`, or the origin that its traffic goes to.
-    place: Option<String>,
-    outcome: &'static str,
-    healthy: bool,
-    duration_ms: Option<u64>,
-    account: Option<TestedAccountView>,
-    missing_scopes: Vec<String>,
-    http_status: Option<u16>,
-    detail: Option<String>,
-    hint: Option<String>,
-}
-
-#[derive(Serialize)]
-struct TestedAccountView {
-    id: String,
-    name: Option<String>,
-}
-
-#[derive(Serialize)]
-struct TestListView {
-    tests: Vec<TestView>,
-    healthy: usize,
-    unhealthy: usize,
-}
-
 impl View for TestListView {
     fn text(&self, ui: &Ui) -> String {
         if self.tests.is_empty() {
@@ -71,15 +46,18 @@ impl View for TestListView {
                 test.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
             let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
             let notes = [
-                test.place.clone(),
-                test.detail.clone(),
+                test.target.clone(),
+                test.error_message.clone(),
                 missing.map(|missing| format!("not granted: {missing}")),
                 test.hint.clone(),
             ];
             vec![
-                test.connection.clone().into(),
+                test.connection.to_string().into(),
                 account.unwrap_or_else(|| "-".to_owned()).into(),
-                TableCell(test.outcome.replace('_', " "), Some(if test.healthy { Tone::Good } else { Tone::Bad })),
+                TableCell(
+                    test.outcome.as_str().replace('_', " "),
+                    Some(if test.healthy { Tone::Good } else { Tone::Bad }),
+                ),
                 test.duration_ms.map_or_else(|| "-".to_owned(), |duration| format!("{duration} ms")).into(),
                 notes.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
             ]
@@ -94,73 +72,61 @@ struct ReportError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Remedy for ReportError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::Failed, "report")
+        Diagnostic::new(Kind::Failed, "report_failed")
+    }
+}
+
+/// A progress bar on a terminal; elsewhere the result alone says enough.
+struct TestProgress {
+    is_shown: bool,
+    bar: ProgressBar,
+}
+
+impl TestProgress {
+    fn new(ui: &Ui) -> Self {
+        Self { is_shown: ui.stderr_is_terminal && !ui.json, bar: ProgressBar::hidden() }
+    }
+}
+
+impl TestObserver for TestProgress {
+    fn started(&self, total: usize) {
+        self.bar.set_length(total as u64);
+        if !self.is_shown || total < 2 {
+            return;
+        }
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:30} {msg}") {
+            self.bar.set_style(style);
+        }
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+
+    fn tested(&self, connection: &ConnectionName) {
+        self.bar.set_message(connection.to_string());
+        self.bar.inc(1);
     }
 }
 
 pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
-    let names: Vec<ConnectionName> = if !args.connections.is_empty() {
-        args.connections.iter().map(|name| ui.project.resolve(name)).collect::<Result<_, _>>()?
-    } else if app.has_vault() {
-        app.store()?.connections().names()?
-    } else {
-        Vec::new()
-    };
-    let bar = progress(ui, names.len());
-    let reports = app.run(health::check_all(app, &names, |report| {
-        bar.set_message(report.connection.to_string());
-        bar.inc(1);
-    }));
-    bar.finish_and_clear();
-    let reports = reports?;
+    let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
+    let progress = TestProgress::new(ui);
+    let view = app.run(connections::test(app, TestRequest { connections }, &progress));
+    progress.bar.finish_and_clear();
+    let view = view?;
     if args.format == TestFormat::Junit {
-        let xml = junit::write(&reports).map_err(|error| ReportError(Box::new(error)))?;
-        ui.raw(&xml);
+        ui.raw(&junit::to_xml(&view.tests).map_err(|error| ReportError(Box::new(error)))?);
     } else {
         ui.json |= args.format == TestFormat::Json;
-        let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
-        let unhealthy = reports.len() - healthy;
-        ui.show(&TestListView { tests: reports.iter().map(|report| view(app, report)).collect(), healthy, unhealthy })?;
+        ui.show(&view)?;
     }
-    if reports.is_empty() {
+    if view.tests.is_empty() {
         return Err(NoConnectionsError::of(app).into());
     }
-    Ok(exit_code(&reports))
+    Ok(exit_code(&view))
 }
 
-/// Shown while it runs, on a terminal; elsewhere the result alone says enough.
-fn progress(ui: &Ui, total: usize) -> ProgressBar {
-    if !ui.stderr_is_terminal || ui.json || total < 2 {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(total as u64);
-    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:30} {msg}") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn view(app: &App, report: &HealthReport) -> TestView {
-    TestView {
-        connection: report.connection.to_string(),
-        place: app.connection(&report.connection).ok().and_then(|connection| connection.target()),
-        outcome: report.outcome.as_str(),
-        healthy: report.outcome.is_healthy(),
-        duration_ms: report.duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        account: report
-            .account
-            .as_ref()
-            .map(|account| TestedAccountView { id: account.id.clone(), name: account.name.clone() }),
-        missing_scopes: report.missing_scopes.clone(),
-        http_status: report.http_status,
-        detail: report.error_message.clone(),
-        hint: report.hint.clone(),
-    }
-}
-
-fn exit_code(reports: &[HealthReport]) -> u8 {
-    let unhealthy: Vec<HealthOutcome> =
-        reports.iter().map(|report| report.outcome).filter(|outcome| !outcome.is_healthy()).collect();
+fn exit_code(view: &TestListView) -> u8 {
+    let outcomes = view.tests.iter().map(|test| test.outcome);
+    let unhealthy: Vec<HealthOutcome> = outcomes.filter(|outcome| !outcome.is_healthy()).collect();
     match unhealthy.as_slice() {
         [] => 0,
         all if all.iter().all(|outcome| *outcome == HealthOutcome::NeedsReauth) => Kind::AuthNeeded.exit_code(),

@@ -1,23 +1,22 @@
-//! How results, talk and errors reach a person or a program: data on stdout, everything else on stderr.
+//! How results, notes and errors reach a person or a program: data on stdout, everything else on stderr.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use thiserror::Error;
 
-use super::arguments::{ColorChoice, GlobalArgs};
+use super::global::{ColorChoice, GlobalArgs};
+use super::stdout::{eprint, print};
 use super::terminal::Terminal;
 use crate::config::ProjectConfig;
 use crate::env;
-use crate::error::{Diagnostic, Error, Kind, Remedy};
+use crate::error::Error;
 use crate::jq;
 use crate::json::{minified, pretty};
 use crate::model::WorkspaceName;
 
 pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
+pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 
 /// The version of every JSON object that integ prints.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -137,7 +136,7 @@ impl Ui {
         Ok(())
     }
 
-    /// The same for a document as it was written, which stands on one line.
+    /// The same for a document as it was written, on one line.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
@@ -154,7 +153,7 @@ impl Ui {
         self.line_of(&value.to_string())
     }
 
-    /// The same for a document as it was written, which stands on one line.
+    /// The same for a document as it was written, on one line.
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
@@ -177,7 +176,7 @@ impl Ui {
         print("\x1b[H\x1b[2J");
     }
 
-    /// Talk: what happened, on stderr.
+    /// A note on stderr: what happened.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
             eprint(&format!("{}\n", escape_lines(text)));
@@ -188,7 +187,7 @@ impl Ui {
         eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, "warning:"), escape_lines(text)));
     }
 
-    /// An error: what failed, why, and the command that mends it.
+    /// An error: what failed, why, and the command that fixes it.
     pub(super) fn error(&self, error: &Error) {
         let hint = error.hint().map(|hint| match &self.workspace {
             Some(workspace) => hint.in_workspace(workspace.as_str()),
@@ -226,7 +225,7 @@ impl Ui {
     }
 }
 
-/// Talk that is said whatever command runs.
+/// A note of the command line itself, whichever command runs.
 pub(super) fn note(text: &str) {
     eprint(&format!("{}\n", escape_lines(text)));
 }
@@ -261,55 +260,7 @@ fn terminal_width() -> usize {
 }
 
 fn width_of(stream: impl std::os::fd::AsFd) -> usize {
-    let asked = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
-    let told = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
-    asked.filter(|width| *width > 0).or_else(told).unwrap_or(80)
-}
-
-/// Prints, and remembers a failure for [`lost_output`].
-fn print(text: &str) {
-    let mut stdout = io::stdout().lock();
-    note_reader(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
-}
-
-static READER_HAS_GONE: AtomicBool = AtomicBool::new(false);
-
-/// Why output was lost, but for a reader that closed the pipe.
-static LOST: OnceLock<io::Error> = OnceLock::new();
-
-pub(super) fn note_reader(written: io::Result<()>) {
-    if let Err(error) = written {
-        READER_HAS_GONE.store(true, Ordering::Relaxed);
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            let _ = LOST.set(error);
-        }
-    }
-}
-
-#[derive(Debug, Error)]
-#[error("cannot write to standard output")]
-pub(super) struct OutputWriteError(#[source] &'static io::Error);
-
-impl Remedy for OutputWriteError {
-    fn diagnostic(&self) -> Diagnostic {
-        match self.0.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
-            _ => Diagnostic::new(Kind::Failed, "io"),
-        }
-    }
-}
-
-/// The error of a command whose output did not reach its file. A reader that leaves early, as `head` does, is not one: the
-/// command ends as it would have (fault 100).
-pub(super) fn output_error() -> Option<OutputWriteError> {
-    LOST.get().map(OutputWriteError)
-}
-
-/// Whether what was printed could not be: work that is done only to be read may end.
-pub(super) fn is_reader_closed() -> bool {
-    READER_HAS_GONE.load(Ordering::Relaxed)
-}
-
-fn eprint(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let reported = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
+    let from_env = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
+    reported.filter(|width| *width > 0).or_else(from_env).unwrap_or(80)
 }

@@ -21,7 +21,7 @@ impl ParsedWords {
     /// (`@@` for a text that begins with `@`), and `name=-` where the parameter takes a file. A name may also be written as
     /// the API writes it; an array is given by repeating it or as JSON.
     pub(super) fn read(parameters: Parameters<'_>, words: &[String]) -> Self {
-        Self::read_with(parameters, words, &super::api::read_file)
+        Self::read_with(parameters, words, &super::input_file::read_input_file)
     }
 
     fn read_with(parameters: Parameters<'_>, words: &[String], read_file: ReadFile<'_>) -> Self {

@@ -63,9 +63,8 @@ impl Remedy for ProjectError {
             Self::AliasConflict { path, .. } => {
                 Diagnostic::new(Kind::Usage, "name_taken").run(format!("${{EDITOR:-vi}} {}", files::shell_quoted(path)))
             }
-            Self::WorkspaceNotFound { workspace, .. } => {
-                Diagnostic::new(Kind::NotFound, "no_such_workspace").run(format!("integ workspace create {workspace}"))
-            }
+            Self::WorkspaceNotFound { workspace, .. } => Diagnostic::new(Kind::NotFound, "workspace_not_found")
+                .run(format!("integ workspace create {workspace}")),
         }
     }
 }

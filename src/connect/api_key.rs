@@ -17,9 +17,9 @@ use crate::secret::Secret;
 /// # Errors
 /// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] where nobody can be asked.
 pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
-    let ConnectFlow { app, request: wish, prompter: talk, .. } = flow;
+    let ConnectFlow { app, request, prompter, .. } = flow;
     let auth = &session.auth;
-    let mut fields = if wish.is_sandbox && wish.token.is_none() {
+    let mut fields = if request.is_sandbox && request.token.is_none() {
         sandbox::sandbox_fields(&session.connector, auth, &app.sandbox_seed()?)
     } else {
         BTreeMap::new()
@@ -29,9 +29,9 @@ pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> 
         if fields.contains_key(name) {
             continue;
         }
-        let given = match &wish.token {
+        let given = match &request.token {
             Some(token) if token_field == Some(name) => Some(token.clone()),
-            _ => wish.params.get(name).map(|value| Secret::from(value.trim())),
+            _ => request.params.get(name).map(|value| Secret::from(value.trim())),
         };
         let value = match given {
             Some(value) => value,
@@ -47,25 +47,25 @@ pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> 
                     is_secret: field.secret,
                     flag_hint: &missing,
                 };
-                talk.prompt(&question).map_err(ConnectError::from)?
+                prompter.prompt(&question).map_err(ConnectError::from)?
             }
         };
         let value = if field.secret {
             value
         } else {
             let auth_name = &session.connection.auth;
-            Secret::new(parse_given_param(&session.connector, auth_name, auth, wish, name, value.expose())?)
+            Secret::new(parse_given_param(&session.connector, auth_name, auth, request, name, value.expose())?)
         };
-        check_key(wish, field, &value)?;
+        check_key(request, field, &value)?;
         fields.insert(name.clone(), value);
     }
     let access_token = match token_field {
         Some(name) => fields.get(name).cloned(),
-        None => wish.token.clone(),
+        None => request.token.clone(),
     };
     let access_token = access_token.ok_or(ConnectError::Prompt(PromptError::Empty))?;
     if token_field.is_none() {
-        check_key(wish, &bare_token(), &access_token)?;
+        check_key(request, &bare_token(), &access_token)?;
     }
     Ok(Grant {
         access_token,
@@ -84,7 +84,7 @@ fn bare_token() -> CredentialField {
 }
 
 /// Catches the wrong key before it is sent anywhere.
-fn check_key(wish: &ConnectRequest, field: &CredentialField, value: &Secret) -> Result<(), ConnectError> {
+fn check_key(request: &ConnectRequest, field: &CredentialField, value: &Secret) -> Result<(), ConnectError> {
     let text = value.expose();
     let why = if text.is_empty() {
         "it is empty".to_owned()
@@ -97,5 +97,5 @@ fn check_key(wish: &ConnectRequest, field: &CredentialField, value: &Secret) -> 
     } else {
         return Ok(());
     };
-    Err(ConnectError::InvalidKey { command: wish.command(), prompt: field.prompt.clone(), why })
+    Err(ConnectError::InvalidKey { command: request.command(), prompt: field.prompt.clone(), why })
 }

@@ -1,4 +1,4 @@
-//! The way back from the consent page: a listener on this machine, or a person who pastes the address.
+//! The callback from the consent page: a listener on this machine, or a person who pastes the address.
 
 use std::process::Child;
 use std::time::Duration;
@@ -39,8 +39,8 @@ impl CallbackMethod {
 /// Waits until no browser can be expected to open the page any more: its command has failed, or has ended and some time has
 /// passed in which a browser that it handed the page to would have opened it. Never ends once the page was opened.
 async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool) {
-    const HANDED_OVER: Duration = Duration::from_secs(5);
-    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
+    const POLL_INTERVAL: Duration = Duration::from_millis(50);
     let Some(mut browser) = browser else { return };
     let mut ended = None;
     loop {
@@ -50,17 +50,17 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
         match (browser.try_wait(), &ended) {
             (Ok(None), _) => {}
             (Ok(Some(status)), None) if status.success() => ended = Some(Stopwatch::start()),
-            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDED_OVER => {}
+            (Ok(Some(_)), Some(since)) if since.elapsed() < HANDOVER_TIMEOUT => {}
             _ => return,
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 impl ConnectFlow<'_> {
     pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
-        let wish = &self.request.redirect;
-        if declared.https && session.route.is_vendor() && wish.redirect_uri.is_none() {
+        let redirect_options = &self.request.redirect;
+        if declared.https && session.route.is_vendor() && redirect_options.redirect_uri.is_none() {
             return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
         }
         let mut declared = declared.clone();
@@ -69,16 +69,18 @@ impl ConnectFlow<'_> {
             declared.port = None;
         }
         if self.request.is_paste {
-            let uri = wish.redirect_uri.as_ref().map_or_else(
+            let uri = redirect_options.redirect_uri.as_ref().map_or_else(
                 || {
                     let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
-                    format!("http://{host}:{}/callback", wish.port.or(declared.port).unwrap_or(PASTE_PORT))
+                    format!("http://{host}:{}/callback", redirect_options.port.or(declared.port).unwrap_or(PASTE_PORT))
                 },
                 ToString::to_string,
             );
             return Ok(CallbackMethod::Paste(uri));
         }
-        Ok(CallbackMethod::Listen(BoundListener::bind(&declared, wish).map_err(|error| self.oauth_error(error))?))
+        Ok(CallbackMethod::Listen(
+            BoundListener::bind(&declared, redirect_options).map_err(|error| self.oauth_error(error))?,
+        ))
     }
 
     /// Shows the URL, gets a browser or a person to it, and waits for the callback. `token` is the parameter that holds
@@ -120,7 +122,7 @@ impl ConnectFlow<'_> {
             // A sandbox that fails to consent ends the flow: nobody else will.
             failed = consent => return Err(failed),
             // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
-            _ = tokio::signal::ctrl_c() => return Err(ConnectInterrupted.into()),
+            () = self.app.shutdown.requested() => return Err(ConnectInterrupted.into()),
         };
         let browser = reply.map(|reply| listener.into_waiting_browser(reply));
         match result {

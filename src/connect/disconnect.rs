@@ -1,9 +1,9 @@
-//! Letting an account go: revoked at the vendor, then forgotten here.
+//! Disconnecting an account: its grant is revoked at the vendor, then the connection is deleted here.
 
 use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Remedy, Result};
-use crate::model::{ClientCredentials, Connection, ConnectionName, GrantStatus};
+use crate::model::{ClientCredentials, Connection, ConnectionName, GrantStatus, words};
 use crate::oauth::refresh::{lock_grant, reconnect_command};
 use crate::oauth::revoke::{RevocationResult, revoke};
 use crate::oauth::{AuthCapabilities, OAuthClient, OAuthError};
@@ -15,7 +15,7 @@ use crate::vault::ConnectionWithGrant;
 pub enum DisconnectResult {
     Revoked,
     AlreadyRevoked,
-    /// The vendor has no way to revoke it: it lives until the user ends it there.
+    /// The vendor offers no revocation: the grant lives until the user ends it there.
     NotRevocable,
     /// It is a key of the user's own, which integ has no right to destroy.
     KeyNotRevoked,
@@ -23,7 +23,15 @@ pub enum DisconnectResult {
     LocalOnly,
 }
 
-/// Why the grant is still live at the vendor; the connection is kept.
+words!(DisconnectResult {
+    Revoked => "revoked",
+    AlreadyRevoked => "already_revoked",
+    NotRevocable => "not_revocable",
+    KeyNotRevoked => "key_not_revoked",
+    LocalOnly => "local_only",
+});
+
+/// Why the grant is still live at the vendor; the connection stays.
 #[derive(Debug, Error)]
 #[error("the grant of {connection} could not be revoked")]
 pub(super) struct DisconnectError {
@@ -72,8 +80,8 @@ async fn revoke_grant(app: &App, name: &ConnectionName) -> Result<DisconnectResu
     let client = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let reconnect = reconnect_command(&session.connection);
     let failed = |source| DisconnectError { connection: name.clone(), reconnect: reconnect.clone(), source };
-    let party = OAuthClient::for_session(&session, app, client, None).await.map_err(failed)?;
-    Ok(match revoke(&party, &grant).await.map_err(failed)? {
+    let oauth_client = OAuthClient::for_session(&session, app, client, None).await.map_err(failed)?;
+    Ok(match revoke(&oauth_client, &grant).await.map_err(failed)? {
         RevocationResult::Revoked => DisconnectResult::Revoked,
         RevocationResult::AlreadyRevoked => DisconnectResult::AlreadyRevoked,
         RevocationResult::Unsupported => DisconnectResult::NotRevocable,

@@ -1,4 +1,4 @@
-//! The whole of `integ connect`: choose the way, get a grant, find out whose it is, keep it.
+//! The flow of `integ connect`: choose the authentication method, get a grant, find out whose it is, store it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,38 +17,37 @@ use crate::store::{NewConnection, Store};
 use crate::vault::ConnectionWithGrant;
 use crate::{duration, sandbox};
 
-/// One run of `integ connect`: what is at hand, what is wished for, and who can be asked.
+/// One run of `integ connect`: its environment, its request, and the person who can be asked.
 pub(super) struct ConnectFlow<'a> {
     pub(super) app: &'a App,
     pub(super) request: &'a ConnectRequest,
     pub(super) prompter: &'a dyn Prompter,
-    /// The connection of this name, if it is connected to the same place: what is not said anew stays as it was.
+    /// The connection of this name, if it has the same target: settings that the request leaves out stay as they were.
     pub(super) previous: Option<ConnectionWithGrant>,
-    /// What hints may name of the way that was chosen.
+    /// The capabilities of the chosen method, for hints.
     pub(super) capabilities: AuthCapabilities,
 }
 
-/// Connects an account. What is granted is kept before anything else is done with it.
+/// Connects an account. What is granted is stored before anything else is done with it.
 ///
 /// # Errors
 /// Whatever stops the flow; nothing is then changed in the vault.
-pub async fn connect(app: &App, wish: &ConnectRequest, talk: &dyn Prompter) -> Result<ConnectResult> {
-    let connector = app.catalogue.get(&wish.connector)?;
-    let name = ConnectionName::new(&connector.id, wish.account.as_deref())?;
-    // Before anybody consents to anything: is there a place to keep it?
+pub async fn connect(app: &App, request: &ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectResult> {
+    let connector = app.catalogue.get(&request.connector)?;
+    let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
+    // Before anybody consents to anything: can the grant be stored?
     let store = app.store_or_new()?;
     store.ensure_writable()?;
-    let mode = wish.mode();
-    ensure_name_available(store, wish, &name)?;
-    // Tokens that the keyring does not give are no reason not to connect anew.
+    let mode = request.mode();
+    ensure_name_available(store, request, &name)?;
+    // Tokens that the keyring does not give are no reason not to connect again.
     let before = app.token_vault().load(store, &name).ok().flatten();
-    let before = before.filter(|before| before.connection.has_target(mode, wish.origin.as_ref()));
-    let mut flow =
-        ConnectFlow { app, request: wish, prompter: talk, previous: before, capabilities: AuthCapabilities::default() };
+    let before = before.filter(|before| before.connection.has_target(mode, request.origin.as_ref()));
+    let mut flow = ConnectFlow { app, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
-    let route = match (&wish.origin, wish.is_sandbox) {
+    let route = match (&request.origin, request.is_sandbox) {
         (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
         (None, false) => live_route(&connector, auth_name, auth, &params),
@@ -56,20 +55,20 @@ pub async fn connect(app: &App, wish: &ConnectRequest, talk: &dyn Prompter) -> R
     let connection = flow.draft_connection(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
     let grant = match (&auth.oauth2, &auth.fragment) {
-        (Some(rules), _) if wish.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
-        (_, Some(fragment)) if wish.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
+        (Some(rules), _) if request.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
+        (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
         _ => api_key::grant(&flow, &session)?,
     };
-    save_connection(app, wish, session, grant, flow.previous).await
+    save_connection(app, request, session, grant, flow.previous).await
 }
 
-/// A name that belongs to a live connection is not for another place, and that is said before anybody consents.
-fn ensure_name_available(store: &Store, wish: &ConnectRequest, name: &ConnectionName) -> Result<()> {
-    let mode = wish.mode();
+/// Refuses a name that belongs to a live connection with another target, before anybody consents.
+fn ensure_name_available(store: &Store, request: &ConnectRequest, name: &ConnectionName) -> Result<()> {
+    let mode = request.mode();
     let is_free =
-        |existing: &Connection| existing.has_target(mode, wish.origin.as_ref()) || existing.is_replaceable_by(mode);
+        |existing: &Connection| existing.has_target(mode, request.origin.as_ref()) || existing.is_replaceable_by(mode);
     let Some(existing) = store.connections().find(name)?.filter(|existing| !is_free(existing)) else { return Ok(()) };
-    let word = if wish.is_sandbox { "sandbox" } else { "other" };
+    let word = if request.is_sandbox { "sandbox" } else { "other" };
     let base = name.account().map_or_else(|| word.to_owned(), |account| format!("{account}-{word}"));
     let mut account = base.clone();
     for number in 2.. {
@@ -80,32 +79,32 @@ fn ensure_name_available(store: &Store, wish: &ConnectRequest, name: &Connection
         account = format!("{base}-{number}");
     }
     let command = ConnectRequest {
-        connector: wish.connector.clone(),
+        connector: request.connector.clone(),
         account: Some(account),
-        auth: wish.auth.clone(),
-        origin: wish.origin.clone(),
-        is_sandbox: wish.is_sandbox,
+        auth: request.auth.clone(),
+        origin: request.origin.clone(),
+        is_sandbox: request.is_sandbox,
         ..ConnectRequest::default()
     };
-    let place = existing.target().map(|place| format!(" ({place})")).unwrap_or_default();
-    Err(ConnectError::NameTaken { name: name.clone(), target: place, command: command.command().command }.into())
+    let target = existing.target().map(|target| format!(" ({target})")).unwrap_or_default();
+    Err(ConnectError::NameTaken { name: name.clone(), target, command: command.command().command }.into())
 }
 
 impl ConnectFlow<'_> {
-    /// The way the user named, the one taken before, or the first that fits what was asked for.
+    /// Returns the method that the request names, the one used before, or the first that fits the request.
     fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c AuthMethod)> {
-        let wish = self.request;
-        if wish.auth.is_some() {
-            return Ok(connector.auth_method(wish.auth.as_deref())?);
+        let request = self.request;
+        if request.auth.is_some() {
+            return Ok(connector.auth_method(request.auth.as_deref())?);
         }
         let grants = |auth: &AuthMethod, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
         let fits = |auth: &AuthMethod| {
-            if wish.device {
+            if request.device {
                 grants(auth, GrantType::DeviceCode)
-            } else if wish.client_credentials {
+            } else if request.client_credentials {
                 grants(auth, GrantType::ClientCredentials)
             } else {
-                wish.token.is_none() || !auth.fields.is_empty()
+                request.token.is_none() || !auth.fields.is_empty()
             }
         };
         let before = self.previous.as_ref().and_then(|before| connector.auth.get_key_value(&before.connection.auth));
@@ -113,15 +112,15 @@ impl ConnectFlow<'_> {
         match ways.find(|(_, auth)| fits(auth)) {
             Some((name, auth)) => Ok((name.as_str(), auth)),
             // A token of an OAuth-only service can be pasted too: it then lives as long as it lives.
-            None if wish.token.is_some() => Ok(connector.auth_method(None)?),
+            None if request.token.is_some() => Ok(connector.auth_method(None)?),
             None => {
-                let what = if wish.device { "the device code grant" } else { "the client credentials grant" };
-                Err(ConnectError::UnsupportedGrant { command: wish.command(), grant: what }.into())
+                let what = if request.device { "the device code grant" } else { "the client credentials grant" };
+                Err(ConnectError::UnsupportedGrant { command: request.command(), grant: what }.into())
             }
         }
     }
 
-    /// The parameters of the way: those given, the sandbox's own, the defaults, and for the rest the user is asked.
+    /// Returns the parameters of the method: those given, the sandbox's own, the defaults, and for the rest the user is asked.
     fn resolve_params(
         &self,
         connector: &Connector,
@@ -177,7 +176,7 @@ impl ConnectFlow<'_> {
         Ok(self.prompter.prompt(&question)?.expose().clone())
     }
 
-    /// The connection as it will be, to build requests with before it is kept.
+    /// Returns the connection as it will be, to build requests with before it is stored.
     fn draft_connection(&self, name: ConnectionName, auth: &str, params: BTreeMap<String, String>) -> Connection {
         Connection {
             id: ConnectionId(0),
@@ -201,23 +200,23 @@ impl ConnectFlow<'_> {
     }
 }
 
-/// What `--param` gives. What is no secret of a key may be given so too; it is kept with the key, not here.
+/// What `--param` gives. What is no secret of a key may be given so too; it is stored with the key, not here.
 fn explicit_params(
     connector: &Connector,
     auth_name: &str,
     auth: &AuthMethod,
-    wish: &ConnectRequest,
+    request: &ConnectRequest,
 ) -> Result<BTreeMap<String, String>, ConnectError> {
     let chooses = auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref()).map(|follow_up| &follow_up.choose_by);
     let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
     let declared = connector.params(auth).map(|(name, _)| name);
     let known: Vec<String> = declared.chain(chooses).chain(open_fields).cloned().collect();
-    if let Some(name) = wish.params.keys().find(|name| !known.contains(name)) {
-        return Err(ConnectError::UnknownParam { command: wish.command(), name: name.clone(), known });
+    if let Some(name) = request.params.keys().find(|name| !known.contains(name)) {
+        return Err(ConnectError::UnknownParam { command: request.command(), name: name.clone(), known });
     }
-    let kept_here = wish.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
-    kept_here
-        .map(|(name, value)| Ok((name.clone(), parse_given_param(connector, auth_name, auth, wish, name, value)?)))
+    let params = request.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
+    params
+        .map(|(name, value)| Ok((name.clone(), parse_given_param(connector, auth_name, auth, request, name, value)?)))
         .collect()
 }
 
@@ -226,13 +225,13 @@ pub(super) fn parse_given_param(
     connector: &Connector,
     auth_name: &str,
     auth: &AuthMethod,
-    wish: &ConnectRequest,
+    request: &ConnectRequest,
     name: &str,
     given: &str,
 ) -> Result<String, ConnectError> {
     let param = connector.params(auth).find(|(known, _)| *known == name).map(|(_, param)| param);
     parse_param(connector, auth_name, auth, name, given).map_err(|expected| ConnectError::InvalidParam {
-        command: wish.command(),
+        command: request.command(),
         name: name.into(),
         value: given.into(),
         expected,
@@ -240,10 +239,10 @@ pub(super) fn parse_given_param(
     })
 }
 
-/// Keeps the grant. A name that belongs to another account already is left to it.
+/// Stores the grant. A name that belongs to another account already is left to it.
 async fn save_connection(
     app: &App,
-    wish: &ConnectRequest,
+    request: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
     before: Option<ConnectionWithGrant>,
@@ -252,7 +251,7 @@ async fn save_connection(
     let mut warnings = Vec::new();
     let existing = store.connections().find(&session.connection.name)?;
     let taken = existing
-        .filter(|existing| existing.has_target(wish.mode(), wish.origin.as_ref()) && existing.account.is_some());
+        .filter(|existing| existing.has_target(request.mode(), request.origin.as_ref()) && existing.account.is_some());
     let mut account = None;
     let has_userinfo = session.connection.metadata.contains_key(USERINFO);
     if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
@@ -263,15 +262,15 @@ async fn save_connection(
             session.connection.metadata.remove(USERINFO);
         }
         if report.outcome == HealthOutcome::NeedsReauth && !session.auth.fields.is_empty() {
-            // A key that the service refuses was mistyped; a grant that was just given is kept whatever a check says.
+            // A key that the service refuses was mistyped; a grant that was just given is stored whatever a check says.
             let why = report.error_message.unwrap_or_default();
-            return Err(ConnectError::KeyRejected { command: wish.command(), why }.into());
+            return Err(ConnectError::KeyRejected { command: request.command(), why }.into());
         }
         account = report.account.filter(|_| report.outcome.is_healthy());
         if let (Some(existing), Some(found)) = (taken, &account)
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = available_name(app, wish, &session.connection.name, found)?;
+            let name = available_name(app, request, &session.connection.name, found)?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -282,7 +281,7 @@ async fn save_connection(
     }
     let connection = session.connection;
     if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        warnings.extend(dropped_scopes_warning(wish, &before.connection, &connection.scopes_requested));
+        warnings.extend(dropped_scopes_warning(request, &before.connection, &connection.scopes_requested));
         warnings.extend(reuse_refresh_token(&mut grant, &before, &connection, account.as_ref()));
     }
     warnings.extend(expiry_warning(&connection.name, &grant));
@@ -299,23 +298,13 @@ async fn save_connection(
         connected_at: app.clock.now(),
     };
     let existing = store.connections().find(&new.name)?;
-    let follow_up = session.auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref());
-    if let (Some(existing), Some(follow_up)) = (&existing, follow_up)
-        && existing.has_target(new.mode, new.origin.as_ref())
-        && let Some(before) = follow_up::resource_id(follow_up, &existing.metadata)
-        && follow_up::resource_id(follow_up, &new.metadata).is_some_and(|now| now != before)
-    {
-        warnings.push(format!(
-            "{} was connected to another {}; its records and cursors are still those of that one",
-            new.name, follow_up.choose_by
-        ));
-    }
+    warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));
     let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
     let (_, warning) = app.token_vault().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
-        let place = removed.target().unwrap_or_default();
+        let target = removed.target().unwrap_or_default();
         format!(
-            "the connection {} ({place}) was removed with its records, cursors, events, schedules and webhooks",
+            "the connection {} ({target}) was removed with its records, cursors, events, schedules and webhooks",
             removed.name
         )
     }));
@@ -328,6 +317,22 @@ async fn save_connection(
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = app.connection(&new.name)?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// Says so if the connection that is replaced is of another resource of the same account, such as another site.
+fn changed_resource_warning(auth: &AuthMethod, existing: &Connection, new: &NewConnection) -> Option<String> {
+    let follow_up = auth.oauth2.as_ref()?.follow_up.as_ref()?;
+    if !existing.has_target(new.mode, new.origin.as_ref()) {
+        return None;
+    }
+    let before = follow_up::resource_id(follow_up, &existing.metadata)?;
+    let now = follow_up::resource_id(follow_up, &new.metadata)?;
+    (now != before).then(|| {
+        format!(
+            "{} was connected to another {}; its records and cursors are still those of that one",
+            new.name, follow_up.choose_by
+        )
+    })
 }
 
 /// Keeps the refresh token of a grant that the same account gave to the same client before: some servers give one with the
@@ -366,13 +371,13 @@ fn expiry_warning(name: &ConnectionName, grant: &Grant) -> Option<String> {
 }
 
 /// Says which scopes `--scope` leaves out that the connection was asked for before.
-fn dropped_scopes_warning(wish: &ConnectRequest, before: &Connection, asked: &[String]) -> Option<String> {
+fn dropped_scopes_warning(request: &ConnectRequest, before: &Connection, asked: &[String]) -> Option<String> {
     let dropped: Vec<&str> =
         before.scopes_requested.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
-    if wish.scopes.is_empty() || dropped.is_empty() {
+    if request.scopes.is_empty() || dropped.is_empty() {
         return None;
     }
-    let command = scopes::add_scope_command(&wish.command().command, &dropped);
+    let command = scopes::add_scope_command(&request.command().command, &dropped);
     Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
 }
 /// The value that discovery gives for the health check of OpenID servers.
@@ -392,7 +397,7 @@ fn unlisted_scopes_warning(connector: &Connector, asked: &[String]) -> Option<St
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
 fn available_name(
     app: &App,
-    wish: &ConnectRequest,
+    request: &ConnectRequest,
     name: &ConnectionName,
     account: &Account,
 ) -> Result<ConnectionName> {
@@ -411,7 +416,7 @@ fn available_name(
         let candidate = ConnectionName::new(name.connector(), Some(&label))?;
         let existing = app.store()?.connections().find(&candidate)?;
         let same = |existing: &Connection| {
-            existing.has_target(wish.mode(), wish.origin.as_ref())
+            existing.has_target(request.mode(), request.origin.as_ref())
                 && existing.account.as_ref().is_none_or(|known| known.id == account.id)
         };
         if existing.is_none_or(|existing| same(&existing)) {

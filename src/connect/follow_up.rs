@@ -19,10 +19,10 @@ pub(super) async fn select_resource(
     follow_up: &FollowUp,
     grant: &Grant,
 ) -> Result<BTreeMap<String, String>> {
-    let ConnectFlow { app, request: wish, prompter: talk, .. } = flow;
+    let ConnectFlow { app, request, prompter, .. } = flow;
     let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::EmptyGrant)?;
-    let request = session.request_to("GET", &url, grant)?;
-    let response = app.http.send(request, &session.route).await?;
+    let call = session.request_to("GET", &url, grant)?;
+    let response = app.http.send(call, &session.route).await?;
     if !response.is_success() {
         return Err(ConnectError::FollowUp { status: response.status }.into());
     }
@@ -42,7 +42,7 @@ pub(super) async fn select_resource(
     // The connection stays at its place: scripts would otherwise write into another one under the same name.
     let before = flow.previous.as_ref().filter(|before| before.connection.auth == session.connection.auth);
     let before = before.and_then(|before| resource_id(follow_up, &before.connection.metadata));
-    let chosen = match (wish.params.get(&param), items.len()) {
+    let chosen = match (request.params.get(&param), items.len()) {
         (_, 0) => return Err(ConnectError::EmptyGrant.into()),
         (Some(given), _) => {
             let fits = |index: &usize| {
@@ -51,7 +51,7 @@ pub(super) async fn select_resource(
             };
             let found = (0..items.len()).find(fits);
             found.ok_or_else(|| ConnectError::UnknownChoice {
-                command: wish.command(),
+                command: request.command(),
                 value: given.clone(),
                 param,
                 labels: labels.clone(),
@@ -64,46 +64,46 @@ pub(super) async fn select_resource(
                 let kept = flow.previous.as_ref().map(|before| &before.connection.metadata);
                 let shown = kept.and_then(|kept| follow_up.keep.keys().filter_map(|name| kept.get(name)).next_back());
                 ConnectError::ResourceNotGranted {
-                    command: wish.command(),
+                    command: request.command(),
                     current: shown.cloned().unwrap_or_default().into(),
                     param: param.into(),
                     labels: labels.clone(),
-                    command_for_new_name: other_command(wish).into(),
+                    command_for_new_name: other_command(request).into(),
                 }
             })?
         }
         (None, 1) => 0,
-        (None, _) if talk.is_interactive() => {
-            talk.select("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
+        (None, _) if prompter.is_interactive() => {
+            prompter.select("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
         }
         (None, _) => {
-            return Err(ConnectError::ChoiceRequired { command: wish.command(), param, labels }.into());
+            return Err(ConnectError::ChoiceRequired { command: request.command(), param, labels }.into());
         }
     };
     Ok(kept(items[chosen]))
 }
 
-/// What says that two items are the same: the first of the kept values, which is the id.
+/// Returns the id of an item: the first of the stored values. Items with the same id are the same.
 pub(super) fn resource_id(follow_up: &FollowUp, kept: &BTreeMap<String, String>) -> Option<String> {
     kept.get(follow_up.keep.keys().next()?).cloned()
 }
 
 /// The command that connects under a name that is free for another place.
-fn other_command(wish: &ConnectRequest) -> String {
-    let account = wish.account.as_ref().map_or_else(|| "other".to_owned(), |account| format!("{account}-other"));
+fn other_command(request: &ConnectRequest) -> String {
+    let account = request.account.as_ref().map_or_else(|| "other".to_owned(), |account| format!("{account}-other"));
     ConnectRequest {
-        connector: wish.connector.clone(),
+        connector: request.connector.clone(),
         account: Some(account),
-        auth: wish.auth.clone(),
-        origin: wish.origin.clone(),
-        is_sandbox: wish.is_sandbox,
+        auth: request.auth.clone(),
+        origin: request.origin.clone(),
+        is_sandbox: request.is_sandbox,
         ..ConnectRequest::default()
     }
     .command()
     .command
 }
 
-/// Whether a kept value is what the user typed: in any case, with or without a slash at its end, or its host alone.
+/// Whether a stored value is what the user typed: in any case, with or without a slash at its end, or its host alone.
 fn matches_resource(value: &str, given: &str) -> bool {
     let host = Url::parse(value).ok().and_then(|url| url.host_str().map(str::to_owned));
     value.trim_end_matches('/').eq_ignore_ascii_case(given.trim_end_matches('/'))

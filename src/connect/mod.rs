@@ -1,4 +1,4 @@
-//! Connecting an account and letting it go: from a connector and a person to a grant in the vault, and back.
+//! Connecting and disconnecting an account: from a connector and a person to a grant in the vault, and back.
 
 mod api_key;
 mod apps;
@@ -33,7 +33,7 @@ use crate::secret::Secret;
 pub struct ConnectRequest {
     pub connector: String,
     pub account: Option<String>,
-    /// The way of authenticating; the connector's usual one where absent.
+    /// The authentication method; the connector's usual one if absent.
     pub auth: Option<String>,
     /// In place of the connector's defaults.
     pub scopes: Vec<String>,
@@ -92,11 +92,11 @@ impl ConnectRequest {
 pub struct ConnectResult {
     pub connection: Connection,
     pub missing_scopes: Vec<String>,
-    /// Things that went otherwise than asked, in sentences.
+    /// What went otherwise than asked, in sentences.
     pub warnings: Vec<String>,
 }
 
-/// Why no connection came of it, beside what OAuth and the vault say.
+/// Why an account could not be connected, beside the errors of OAuth and the vault.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     #[error("{command} needs a client id: no app is registered with integ")]
@@ -162,18 +162,19 @@ pub enum ConnectError {
 impl Remedy for ConnectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::MissingApp { command: ConnectCommand { connector, .. } } => Diagnostic::new(Kind::Usage, "no_app")
-                .hint(Hint::new(
+            Self::MissingApp { command: ConnectCommand { connector, .. } } => {
+                Diagnostic::new(Kind::Usage, "missing_app").hint(Hint::new(
                     format!(
                         "`integ connector setup {connector}` says how to register one and what to run then; \
                          try it without:"
                     ),
                     format!("integ connect {connector} --sandbox"),
-                )),
-            Self::MissingAppForServer { command: requested, server } => {
-                Diagnostic::new(Kind::Usage, "no_app").hint(register_at(requested, server))
+                ))
             }
-            Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "no_client_secret")
+            Self::MissingAppForServer { command: requested, server } => {
+                Diagnostic::new(Kind::Usage, "missing_app").hint(register_at(requested, server))
+            }
+            Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "missing_client_secret")
                 .run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
             Self::MissingParam { command: requested, name, .. } => {
                 Diagnostic::new(Kind::Usage, "missing_param").run(with_param(requested, name, "VALUE"))
@@ -197,35 +198,35 @@ impl Remedy for ConnectError {
                 Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command))
             }
             Self::KeyRejected { command: requested, .. } => {
-                Diagnostic::new(Kind::AuthNeeded, "key_refused").run(format!("{} --with-token", requested.command))
+                Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
             }
-            Self::UnsupportedGrant { command: requested, .. } => {
-                Diagnostic::new(Kind::Usage, "not_offered").run(format!("integ connector show {}", requested.connector))
-            }
-            Self::HttpsRedirectRequired { command: requested } => Diagnostic::new(Kind::Usage, "https_redirect_needed")
-                .hint(Hint::new(
+            Self::UnsupportedGrant { command: requested, .. } => Diagnostic::new(Kind::Usage, "unsupported_grant")
+                .run(format!("integ connector show {}", requested.connector)),
+            Self::HttpsRedirectRequired { command: requested } => {
+                Diagnostic::new(Kind::Usage, "https_redirect_required").hint(Hint::new(
                     "bring a tunnel to a port of yours:",
                     format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
-                )),
+                ))
+            }
             Self::PeerCheckRequired { command: requested } => {
-                Diagnostic::new(Kind::Usage, "peer_check_needed").run(format!("{} --paste", requested.command))
+                Diagnostic::new(Kind::Usage, "peer_check_required").run(format!("{} --paste", requested.command))
             }
             Self::ChoiceRequired { command: requested, param, labels }
             | Self::UnknownChoice { command: requested, param, labels, .. } => {
-                Diagnostic::new(Kind::Usage, "choice_needed").run(with_param(requested, param, &first_quoted(labels)))
+                Diagnostic::new(Kind::Usage, "choice_required").run(with_param(requested, param, &first_quoted(labels)))
             }
             Self::ResourceNotGranted { param, labels, command_for_new_name: other, .. } => {
-                Diagnostic::new(Kind::AuthNeeded, "site_not_granted").hint(Hint::new(
+                Diagnostic::new(Kind::AuthNeeded, "resource_not_granted").hint(Hint::new(
                     "connect the other one under a name of its own:",
                     format!("{other} --param {param}={}", first_quoted(labels)),
                 ))
             }
-            Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "nothing_granted"),
+            Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "empty_grant"),
             Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
             Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
-            Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "no_consent")
+            Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "sandbox_consent_failed")
                 .hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
-            Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "no_consent")
+            Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "sandbox_consent_failed")
                 .hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
             Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
             Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
@@ -234,7 +235,7 @@ impl Remedy for ConnectError {
                 let found = source.diagnostic_for(&requested.connector, &requested.command, offers);
                 // Nothing is there yet that could be connected again.
                 let is_refused = matches!(**source, OAuthError::InvalidGrant { .. });
-                Diagnostic { code: if is_refused { "refused" } else { found.code }, ..found }
+                Diagnostic { code: if is_refused { "invalid_grant" } else { found.code }, ..found }
             }
             Self::Prompt(error) => error.diagnostic(),
         }

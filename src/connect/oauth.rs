@@ -22,7 +22,7 @@ use crate::oauth::{OAuthClient, OAuthError, Tokens, device};
 use crate::runtime::Session;
 use crate::sandbox;
 
-/// Runs the grant that the wish names, else the connector's usual one, and notes in the session what came with it.
+/// Runs the grant that the request names, else the connector's usual one, and notes in the session what came with it.
 pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
     let kind = if flow.request.device {
         GrantType::DeviceCode
@@ -45,36 +45,38 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     };
     let view = session.clone();
     let redirect_uri = redirect.as_ref().map(CallbackMethod::uri);
-    let party = OAuthClient::for_session(&view, flow.app, client.clone(), redirect_uri).await;
-    let party = party.map_err(|error| flow.oauth_error(error))?;
+    let oauth_client = OAuthClient::for_session(&view, flow.app, client.clone(), redirect_uri).await;
+    let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.app, &session.connector.id, source, &server)?;
     }
     if rules.issuer.is_some() && flow.requested_scopes(rules).is_empty() {
-        scopes::retain_listed(&mut asked, &rules.scope, &party.server.scopes_supported);
+        scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
     }
     let connection = &mut session.connection;
     connection.scopes_requested = asked.values().flatten().cloned().collect();
     let tokens = match redirect {
         Some(redirect) => {
-            let (tokens, callback) = authorization_code_grant(flow, &view, &party, redirect, &asked).await?;
+            let (tokens, callback) = authorization_code_grant(flow, &view, &oauth_client, redirect, &asked).await?;
             let kept = rules.callback_keep.iter();
             let found =
                 kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
             connection.metadata.extend(found);
             tokens
         }
-        None if kind == GrantType::DeviceCode => device_code_grant(flow, &party, &asked).await?,
-        None => party
+        None if kind == GrantType::DeviceCode => device_code_grant(flow, &oauth_client, &asked).await?,
+        None => oauth_client
             .request_client_credentials_token(&connection.scopes_requested)
             .await
             .map_err(|error| flow.oauth_error(error))?,
     };
-    // There is no user to ask about where a client stands for itself.
-    let userinfo = party.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
+    // A client that acts for itself has no user to ask about.
+    let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     connection.metadata.extend(tokens.metadata.clone());
-    if let (true, Some(param)) = (party.uses_post_fallback.get(), &rules.client_auth_param) {
+    if let (true, Some(param)) =
+        (oauth_client.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed), &rules.client_auth_param)
+    {
         // What the server took is shown again by each refresh.
         connection.metadata.insert(param.clone(), "post".to_owned());
     }
@@ -91,14 +93,14 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
 async fn authorization_code_grant(
     flow: &ConnectFlow<'_>,
     session: &Session,
-    party: &OAuthClient<'_>,
+    oauth_client: &OAuthClient<'_>,
     redirect: CallbackMethod,
     asked: &RequestedScopes,
 ) -> Result<(Tokens, Callback)> {
-    let pending =
-        authorize::authorization_request(party, redirect.uri(), asked).map_err(|error| flow.oauth_error(error))?;
+    let pending = authorize::authorization_request(oauth_client, redirect.uri(), asked)
+        .map_err(|error| flow.oauth_error(error))?;
     let (callback, browser) = flow.receive_callback(redirect, &pending, "code", session).await?;
-    let exchanged = party.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
+    let exchanged = oauth_client.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
     if let Some(browser) = browser {
         let outcome = match &exchanged {
             Ok(_) => connected(session),
@@ -113,8 +115,13 @@ fn connected(session: &Session) -> String {
     format!("{} is connected. You can close this page and go back to the terminal.", session.connector.name)
 }
 
-async fn device_code_grant(flow: &ConnectFlow<'_>, party: &OAuthClient<'_>, asked: &RequestedScopes) -> Result<Tokens> {
-    let authorization = device::request_device_code(party, asked).await.map_err(|error| flow.oauth_error(error))?;
+async fn device_code_grant(
+    flow: &ConnectFlow<'_>,
+    oauth_client: &OAuthClient<'_>,
+    asked: &RequestedScopes,
+) -> Result<Tokens> {
+    let authorization =
+        device::request_device_code(oauth_client, asked).await.map_err(|error| flow.oauth_error(error))?;
     let complete = authorization.verification_uri_complete.as_ref();
     flow.prompter.notify(&ConnectEvent::DeviceCode {
         verification_uri: authorization.verification_uri.as_str(),
@@ -130,8 +137,8 @@ async fn device_code_grant(flow: &ConnectFlow<'_>, party: &OAuthClient<'_>, aske
         flow.prompter.open_browser(handover.url());
     }
     tokio::select! {
-        tokens = device::poll(party, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        _ = tokio::signal::ctrl_c() => Err(ConnectInterrupted.into()),
+        tokens = device::poll(oauth_client, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
+        () = flow.app.shutdown.requested() => Err(ConnectInterrupted.into()),
     }
 }
 
@@ -278,7 +285,7 @@ impl ConnectFlow<'_> {
     }
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has
-    /// several lists, what was kept does not say which scope was in which.
+    /// several lists, what is stored does not say which scope was in which.
     fn requested_scopes(&self, rules: &OAuth2) -> Vec<String> {
         let named = match &self.previous {
             Some(before) if self.request.scopes.is_empty() && rules.scope.also.is_empty() => {

@@ -1,4 +1,4 @@
-//! What a flow says to a person and asks of one; the command line and the server each speak for themselves.
+//! What a flow shows a person and asks for; the command line and the server each implement it.
 
 use std::process::Child;
 
@@ -33,7 +33,7 @@ pub enum PromptQuestion<'a> {
     CallbackUrl,
 }
 
-pub trait Prompter {
+pub trait Prompter: Sync {
     fn notify(&self, event: &ConnectEvent<'_>);
 
     /// Opens a browser at a page of integ's own and returns its process; absent if none can be started. Many commands hand the
@@ -72,7 +72,7 @@ impl Remedy for PromptError {
             Self::NoTerminal { missing, .. } => {
                 Diagnostic::new(Kind::Usage, "no_terminal").hint(Hint::text(format!("give it with {missing}")))
             }
-            Self::Empty => Diagnostic::new(Kind::Usage, "nothing_entered"),
+            Self::Empty => Diagnostic::new(Kind::Usage, "empty_input"),
             Self::TooLong { .. } => Diagnostic::new(Kind::Usage, "input_too_long"),
             Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
         }

@@ -32,7 +32,7 @@ pub struct Descriptor {
     pub streams: Vec<StreamDescriptor>,
 }
 
-/// One way of authenticating.
+/// One authentication method.
 #[derive(Debug, Serialize)]
 pub struct AuthDescriptor {
     pub name: String,
@@ -58,7 +58,7 @@ pub struct ActionDescriptor {
     pub method: &'static str,
     /// A template, after the API's base or a whole URL.
     pub path: String,
-    /// The ways of authenticating that may do it.
+    /// The authentication methods that may do it.
     pub auth: Vec<String>,
     /// The least scopes that it needs.
     pub scopes: Vec<String>,
@@ -93,7 +93,7 @@ pub struct SignatureDescriptor {
 pub struct StreamDescriptor {
     pub name: String,
     pub about: String,
-    /// The ways of authenticating that may list it.
+    /// The authentication methods that may list it.
     pub auth: Vec<String>,
     /// The least scopes that it needs.
     pub scopes: Vec<String>,

@@ -28,7 +28,7 @@ pub struct ConnectorDraft {
     pub base: Option<String>,
     /// How the API writes names, where not in snake_case.
     pub param_case: Option<&'static str>,
-    /// The ways of authenticating, the usual one first.
+    /// The authentication methods, the usual one first.
     pub auth: Vec<DraftAuth>,
     /// Scopes and what they are for.
     pub scopes: Vec<(String, String)>,
@@ -477,7 +477,7 @@ impl Catalogue {
         write(self.path_of(id))
     }
 
-    /// Whether a file of the user's own may be kept under an id.
+    /// Whether a file of the user's own may be stored under an id.
     ///
     /// # Errors
     /// [`DraftError`] for an id that is none, and for whatever has it.

@@ -23,14 +23,14 @@ pub const MAX_CONNECTOR_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct InstallCandidate {
     pub connector: Connector,
-    /// Where it comes from, as it is shown and kept.
+    /// Where it comes from, as it is shown and stored.
     pub source: String,
     /// In lower-case hex.
     pub sha256: String,
     text: String,
 }
 
-/// What stands at an id before something is installed there.
+/// What exists at an id before something is installed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExistingConnector {
     None,
@@ -156,10 +156,10 @@ impl InstallCandidate {
 }
 
 impl Catalogue {
-    /// What stands at the id of a candidate now.
+    /// What exists at the id of a candidate now.
     ///
     /// # Errors
-    /// Without `replace`, [`InstallError`] for whatever stands there.
+    /// Without `replace`, [`InstallError`] for whatever exists there.
     pub fn check_install(
         &self,
         candidate: &InstallCandidate,

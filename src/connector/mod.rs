@@ -117,7 +117,7 @@ impl Remedy for ConnectorError {
 }
 
 impl Connector {
-    /// The way of authenticating called `name`; the usual one where none is named.
+    /// The authentication method called `name`; the usual one where none is named.
     ///
     /// # Errors
     /// [`ConnectorError::UnknownAuthMethod`].
@@ -133,7 +133,7 @@ impl Connector {
         })
     }
 
-    /// The parameters of one way of authenticating: the connector's, then its own.
+    /// The parameters of one authentication method: the connector's, then its own.
     pub fn params<'a>(&'a self, auth: &'a AuthMethod) -> impl Iterator<Item = (&'a String, &'a Param)> {
         self.params.iter().chain(&auth.params)
     }
@@ -172,7 +172,7 @@ impl Connector {
         param.to.clone().unwrap_or_else(|| Pointer::from_member(&self.api.names.apply(name)))
     }
 
-    /// The health check of one way of authenticating.
+    /// The health check of one authentication method.
     pub fn health<'a>(&'a self, auth: &'a AuthMethod) -> Option<&'a Health> {
         auth.health.as_ref().or(self.health.as_ref())
     }

@@ -47,7 +47,7 @@ impl Pin {
     }
 
     /// # Errors
-    /// The I/O error; the old pin then stands as it was.
+    /// The I/O error; the old pin is then unchanged.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(self).map_err(io::Error::from)?;
         text.push('\n');

@@ -22,7 +22,7 @@ pub fn json_schema() -> &'static Value {
 mod tests {
     use super::*;
 
-    /// `UPDATE=1 cargo test schema` writes the file anew.
+    /// `UPDATE=1 cargo test schema` writes the file again.
     #[test]
     fn the_published_schema_is_the_models() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/schema.json");

@@ -11,7 +11,7 @@ const EXAMPLE_PORT: u16 = 8910;
 /// The path of every redirect URI that the loopback listener answers.
 const CALLBACK_PATH: &str = "/callback";
 
-/// How one way of authenticating is set up.
+/// How one authentication method is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupGuide {
     pub auth: String,
@@ -65,7 +65,7 @@ pub struct SetupCommand {
     pub reason: String,
 }
 
-/// The setup of a way of authenticating, the usual one where none is named. `port` is the loopback port that the user's
+/// The setup of a authentication method, the usual one where none is named. `port` is the loopback port that the user's
 /// settings fix.
 ///
 /// # Errors

@@ -34,10 +34,10 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let message = format!("{name} is in the state {}{why}", status.as_str());
         match status {
             ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => {
-                broken.push(Finding::problem("connections", message, Some(reconnect_command(connection))));
+                broken.push(Finding::error("connections", message, Some(reconnect_command(connection))));
             }
             ConnectionStatus::Error => {
-                broken.push(Finding::problem("connections", message, Some(format!("integ test {name}"))));
+                broken.push(Finding::error("connections", message, Some(format!("integ test {name}"))));
             }
             ConnectionStatus::Active | ConnectionStatus::Expiring => {}
         }
@@ -45,7 +45,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let connector = connectors.entry(id).or_insert_with(|| catalogue.get(id).ok());
         let Some(connector) = connector else {
             let message = format!("{name} has no connector: {id} is missing or invalid");
-            broken.push(Finding::problem("connections", message, Some(format!("integ connector validate {id}"))));
+            broken.push(Finding::error("connections", message, Some(format!("integ connector validate {id}"))));
             continue;
         };
         let missing = scopes::missing(connector, &connection.scopes_requested, connection.scopes_granted.as_deref());
@@ -114,14 +114,14 @@ pub(super) fn check_connectors(around: &DoctorContext) -> Vec<Finding> {
         match files::read_trusted_text(path, MAX_FILE_SIZE) {
             Err(error) => findings.push(Finding::failure("connectors", error)),
             Ok(None) => {
-                findings.push(Finding::problem("connectors", format!("{} cannot be read", path.display()), fix()));
+                findings.push(Finding::error("connectors", format!("{} cannot be read", path.display()), fix()));
             }
             Ok(Some(text)) => match (validate(&text).first(), catalogue.get(&id)) {
-                (Some(first), _) => findings.push(Finding::problem("connectors", format!("{id}: {first}"), fix())),
+                (Some(first), _) => findings.push(Finding::error("connectors", format!("{id}: {first}"), fix())),
                 // One that was changed since it was installed, or speaks for another.
                 (None, Err(error)) => {
                     let hint = error.hint().map(|hint| hint.to_string());
-                    findings.push(Finding::problem("connectors", format!("{id}: {error}"), hint));
+                    findings.push(Finding::error("connectors", format!("{id}: {error}"), hint));
                 }
                 (None, Ok(_)) => {}
             },

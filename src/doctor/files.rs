@@ -62,14 +62,14 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
     findings.dedup_by(|a, b| a.message == b.message);
     if data.exists() && !is_writable(data) {
         let show = format!("ls -ld {0}; df {0}", shell_quoted(data));
-        findings.push(Finding::problem("folders", format!("{} cannot be written", data.display()), Some(show)));
+        findings.push(Finding::error("folders", format!("{} cannot be written", data.display()), Some(show)));
     }
     // A user without an entry in the system's list of users has a home such as /nonexistent.
     let nearest = data.ancestors().find(|folder| folder.exists());
     if let Some(nearest) = nearest.filter(|nearest| *nearest != data && !(nearest.is_dir() && is_writable(nearest))) {
         let message = format!("{} cannot be made: {} cannot be written", data.display(), nearest.display());
         let fix = "set INTEG_HOME to a folder of your own: `export INTEG_HOME=/path/to/folder`".to_owned();
-        findings.push(Finding::problem("folders", message, Some(fix)));
+        findings.push(Finding::error("folders", message, Some(fix)));
     }
     if findings.is_empty() {
         let state = if data.exists() { "private and writable" } else { "not made yet" };
@@ -91,7 +91,7 @@ fn home() -> Option<Finding> {
         Err(_) => "does not exist",
     };
     let message = format!("HOME is {}, which {wrong}", home.display());
-    Some(Finding::problem("folders", message, Some("export INTEG_HOME=/path/to/a/folder".to_owned())))
+    Some(Finding::error("folders", message, Some("export INTEG_HOME=/path/to/a/folder".to_owned())))
 }
 
 /// What is wrong with a folder or file that integ trusts, or with a folder above it.
@@ -111,13 +111,13 @@ fn is_writable(folder: &Path) -> bool {
 
 fn check_disk_space(data: &Path) -> Finding {
     let existing = data.ancestors().find(|folder| folder.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    let mend = format!("df -h {}", shell_quoted(&existing));
+    let fix = format!("df -h {}", shell_quoted(&existing));
     match free(&existing) {
         Some(free) if free < MIN_FREE_SPACE => {
-            Finding::problem("disk", format!("{} is left where the vaults are", format_size(free)), Some(mend))
+            Finding::error("disk", format!("{} is left where the vaults are", format_size(free)), Some(fix))
         }
         Some(free) if free < LOW_FREE_SPACE => {
-            Finding::warning("disk", format!("{} is left where the vaults are", format_size(free)), mend)
+            Finding::warning("disk", format!("{} is left where the vaults are", format_size(free)), fix)
         }
         Some(free) => Finding::ok("disk", format!("{} free", format_size(free))),
         None => Finding::ok("disk", "the file system does not say how much is free"),

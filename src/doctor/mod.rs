@@ -1,7 +1,7 @@
-//! What is wrong with this machine's integ, and the command that mends it.
+//! What is wrong with this machine's integ, and the command that fixes it.
 //!
 //! The doctor looks and changes nothing. It asks nobody: no passphrase, no program of the user's, and no network unless
-//! it is told to. It works where nothing else does, without a home, with settings that do not parse, beside a vault that
+//! it is asked to. It works where nothing else does, without a home, with settings that do not parse, beside a vault that
 //! is locked or held by another: each group of checks has a thread of its own, and one that does not come back in time is
 //! itself what was found.
 
@@ -21,7 +21,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
 use crate::error::{Error, Remedy};
-use crate::model::WorkspaceName;
+use crate::model::{WorkspaceName, words};
 
 /// How long all checks together may take; a keyring alone may take 2 s of it, twice.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How much longer where the network is asked.
 const ONLINE_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How bad it is.
+/// How severe a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     Ok,
@@ -39,15 +39,7 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Error => "problem",
-        }
-    }
-}
+words!(Severity { Ok => "ok", Warning => "warning", Error => "error" });
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +48,7 @@ pub struct Finding {
     pub check: &'static str,
     pub severity: Severity,
     pub message: String,
-    /// The command that mends it, or the one thing to do.
+    /// The command that fixes it, or the one thing to do.
     pub fix: Option<String>,
 }
 
@@ -65,18 +57,18 @@ impl Finding {
         Self { check, severity: Severity::Ok, message: message.into(), fix: None }
     }
 
-    fn warning(check: &'static str, message: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Warning, message: message.into(), fix: Some(mend.into()) }
+    fn warning(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Warning, message: message.into(), fix: Some(fix.into()) }
     }
 
-    fn problem(check: &'static str, message: impl Into<String>, mend: Option<String>) -> Self {
-        Self { check, severity: Severity::Error, message: message.into(), fix: mend }
+    fn error(check: &'static str, message: impl Into<String>, fix: Option<String>) -> Self {
+        Self { check, severity: Severity::Error, message: message.into(), fix }
     }
 
     /// A failure of another module, with its own hint.
     fn failure(check: &'static str, error: impl Remedy) -> Self {
         let error = Error::from(error);
-        Self::problem(check, error.on_one_line(), error.hint().map(|hint| hint.to_string()))
+        Self::error(check, error.on_one_line(), error.hint().map(|hint| hint.to_string()))
     }
 }
 
@@ -154,12 +146,12 @@ fn spawn_check<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 fn timeout_finding(check: &'static str, deadline: Duration) -> Finding {
     let message = format!("this check did not end within {} s", deadline.as_secs());
-    let mend = match check {
+    let fix = match check {
         "vault" => "see who holds it: `fuser \"$(integ config path --jq .workspaces)\"/*/lock`",
         "keyring" => "unlock it in the desktop's password manager",
         _ => "see whether the disk answers: `ls -l \"$(integ config path --jq .connectors)\"`",
     };
-    Finding::problem(check, message, Some(mend.to_owned()))
+    Finding::error(check, message, Some(fix.to_owned()))
 }
 
 #[cfg(test)]

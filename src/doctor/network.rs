@@ -32,7 +32,7 @@ pub(super) fn check_network(connections: &[Connection], around: &DoctorContext) 
     }
     let client = Client::new(TIMEOUT);
     let Ok(runtime) = crate::runtime::new_runtime() else {
-        return vec![Finding::problem("network", "no runtime can be started", None)];
+        return vec![Finding::error("network", "no runtime can be started", None)];
     };
     let visits = hosts.into_values().take(MAX_HOSTS).map(|url| check_host(&client, url));
     let visited = runtime.block_on(futures_util::future::join_all(visits));
@@ -90,8 +90,8 @@ async fn check_host(client: &Client, url: Url) -> (Finding, Option<Timestamp>) {
             )
         }
         Err(_) if !resolved => {
-            let mend = Some(format!("getent hosts {host}"));
-            (Finding::problem("network", format!("the name {host} does not resolve"), mend), None)
+            let fix = Some(format!("getent hosts {host}"));
+            (Finding::error("network", format!("the name {host} does not resolve"), fix), None)
         }
         Err(error) => (Finding::failure("network", error), None),
     }
@@ -109,8 +109,8 @@ fn clock(dates: &[Timestamp], now: Timestamp) -> Option<Finding> {
     let median = *apart.get(apart.len() / 2)?;
     Some(if median.abs() > CLOCK_SLACK_SECS {
         let way = if median > 0 { "behind" } else { "ahead of" };
-        let mend = Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
-        Finding::problem("clock", format!("it is {} s {way} the services' own", median.abs()), mend)
+        let fix = Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
+        Finding::error("clock", format!("it is {} s {way} the services' own", median.abs()), fix)
     } else {
         Finding::ok("clock", format!("within {} s of the services' own", median.abs().max(1)))
     })

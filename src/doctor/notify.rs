@@ -15,8 +15,8 @@ pub(super) fn check_notify(around: &DoctorContext) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if notify.on.is_empty() {
-        let mend = "integ config set notify.on needs_reauth,failure,recovery";
-        findings.push(Finding::warning("notify", "a hook is set, and notify.on lets nothing be told", mend));
+        let fix = "integ config set notify.on needs_reauth,failure,recovery";
+        findings.push(Finding::warning("notify", "a hook is set, and notify.on lets nothing be told", fix));
     }
     findings.extend(notify.command.as_deref().map(command));
     if notify.url.is_some() {
@@ -32,8 +32,8 @@ fn command(command: &str) -> Finding {
     if find_program(&program).is_some() {
         return Finding::ok("notify", format!("the command is {program}"));
     }
-    let mend = Some("integ config set notify.command COMMAND".to_owned());
-    Finding::problem("notify", format!("the command's program {program} is not there"), mend)
+    let fix = Some("integ config set notify.command COMMAND".to_owned());
+    Finding::error("notify", format!("the command's program {program} is not there"), fix)
 }
 
 fn url(notify: &NotifyConfig, guard: &EgressGuard) -> Finding {

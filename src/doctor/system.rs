@@ -147,8 +147,8 @@ fn completion() -> Option<Finding> {
     let (folder, file) = (own.parent()?, files::shell_quoted(&own));
     let folder = files::shell_quoted(folder);
     let fpath = if shell == "zsh" { ", and `fpath+=~/.zfunc` in ~/.zshrc before compinit" } else { "" };
-    let mend = format!("mkdir -p {folder} && integ completions {shell} > {file}{fpath}");
-    Some(Finding::warning("completion", format!("not installed for {shell}"), mend))
+    let fix = format!("mkdir -p {folder} && integ completions {shell} > {file}{fpath}");
+    Some(Finding::warning("completion", format!("not installed for {shell}"), fix))
 }
 
 #[cfg(test)]

@@ -121,9 +121,9 @@ fn clock(newest: Option<Timestamp>, now: Timestamp) -> Finding {
     let fix = || Some("timedatectl set-ntp true, or set the clock by hand".to_owned());
     let behind = newest.map_or(0, |newest| newest.as_second() - now.as_second());
     if now.as_second() < EARLIEST {
-        Finding::problem("clock", format!("it says {now}, which is before this program was made"), fix())
+        Finding::error("clock", format!("it says {now}, which is before this program was made"), fix())
     } else if behind > CLOCK_SLACK_SECS {
-        Finding::problem("clock", format!("it is {behind} s behind what the store has noted"), fix())
+        Finding::error("clock", format!("it is {behind} s behind what the store has noted"), fix())
     } else {
         Finding::ok("clock", now.to_string())
     }

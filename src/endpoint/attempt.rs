@@ -1,4 +1,4 @@
-//! One attempt: signed anew, sent through the egress guard, and bounded in time and memory.
+//! One attempt: signed again, sent through the egress guard, and bounded in time and memory.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, Sig
 use crate::store::Endpoint;
 use crate::store::outbox::{DeliveryAttempt, Message};
 
-/// Of an answer so much is kept, for the log.
+/// How much of a response the log stores.
 const KEPT_BYTES: usize = 1024;
 
 /// Of an answer so much is read; one that goes on is a failure.

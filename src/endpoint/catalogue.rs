@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::EndpointError;
-use crate::model::{EventPattern, EventType};
-use crate::store::{EventTypeDefinition, Store};
+use crate::model::{EventPattern, EventType, EventTypeDefinition};
+use crate::store::Store;
 
 /// Holds data against the sample of their type: each member of the sample is there, of the same JSON type; of a list each
 /// item is as its first. Types that are not in the catalogue, and those without a sample, take anything.
@@ -20,8 +20,8 @@ pub fn check(store: &Store, kind: &EventType, data: &[u8]) -> Result<(), Endpoin
     if problems.is_empty() { Ok(()) } else { Err(EndpointError::SchemaMismatch { kind: kind.to_string(), problems }) }
 }
 
-/// The patterns that no type of the catalogue fits; none where there is no catalogue.
-pub fn unknown<'p>(types: &[EventTypeDefinition], patterns: &'p [EventPattern]) -> Vec<&'p EventPattern> {
+/// Returns the patterns that match no type of the catalogue; none if it is empty.
+pub fn unmatched<'p>(types: &[EventTypeDefinition], patterns: &'p [EventPattern]) -> Vec<&'p EventPattern> {
     let kinds: Vec<EventType> = types.iter().filter_map(|known| known.kind.parse().ok()).collect();
     if kinds.is_empty() {
         return Vec::new();

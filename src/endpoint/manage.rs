@@ -1,6 +1,5 @@
-//! Endpoints themselves: added, changed, given another secret, disabled and enabled.
+//! Adds, changes, disables, enables and removes endpoints, and rotates their secrets.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,15 +14,16 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::http::egress::EgressGuard;
 use crate::http::{HttpError, Route};
-use crate::model::{Budget, EventPattern};
+use crate::model::endpoint::{BackoffPolicy, DeliveryPolicy, EndpointHealth};
+use crate::model::{Budget, DisabledReason, Endpoint, EndpointId, EventPattern};
 use crate::runtime::App;
 use crate::secret::Secret;
-use crate::store::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId, Store};
+use crate::store::Store;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(3 * 86_400);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is to be changed of an endpoint, or asked of a new one; what is absent stays.
+/// Changes to an endpoint, or the settings of a new one; what is absent stays.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointChange {
     pub url: Option<Url>,
@@ -38,27 +38,27 @@ pub struct EndpointChange {
 
 impl EndpointChange {
     fn check(&self, config: &Config) -> Result<(), EndpointError> {
-        let rule = |what, given, expected| Err(EndpointError::InvalidSetting { what, value: given, expected });
+        let invalid = |what, value, expected| Err(EndpointError::InvalidSetting { what, value, expected });
         if let Some(url) = &self.url {
             check_url(url, config)?;
         }
         if let Some(attempts) = self.max_attempts.filter(|attempts| !(1..=50).contains(attempts)) {
-            return rule("--attempts", attempts.to_string(), "1 to 50");
+            return invalid("--attempts", attempts.to_string(), "1 to 50");
         }
         let month = Duration::from_secs(30 * 86_400);
         if let Some(ttl) = self.ttl.filter(|ttl| ttl.is_zero() || *ttl > month) {
-            return rule("--ttl", crate::duration::format(ttl), "1s to 30d");
+            return invalid("--ttl", crate::duration::format(ttl), "1s to 30d");
         }
         if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > MAX_TIMEOUT) {
-            return rule("--timeout", crate::duration::format(timeout), "1s to 60s");
+            return invalid("--timeout", crate::duration::format(timeout), "1s to 60s");
         }
         Ok(())
     }
 
     fn apply(&self, endpoint: &mut Endpoint) {
-        fn set<T: Clone>(place: &mut T, value: Option<&T>) {
+        fn set<T: Clone>(field: &mut T, value: Option<&T>) {
             if let Some(value) = value {
-                place.clone_from(value);
+                field.clone_from(value);
             }
         }
         set(&mut endpoint.url, self.url.as_ref());
@@ -77,11 +77,11 @@ impl EndpointChange {
 /// Adds an endpoint; the secret is returned here and nowhere else.
 ///
 /// # Errors
-/// [`EndpointError`].
+/// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`].
 pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
     check_url(url, &app.config)?;
     change.check(&app.config)?;
-    let rules = DeliveryPolicy {
+    let policy = DeliveryPolicy {
         backoff: BackoffPolicy::Exponential,
         max_attempts: DEFAULT_ATTEMPTS,
         ttl: DEFAULT_TTL,
@@ -89,51 +89,52 @@ pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, S
         rate: None,
     };
     let secret = new_secret();
-    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), rules, app.clock.now_millis());
+    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, app.clock.now_millis());
     change.apply(&mut endpoint);
     app.store_or_new()?.endpoints().add(&endpoint)?;
     Ok((endpoint, secret))
 }
 
-/// The endpoint of this id.
+/// Returns the endpoint of this id.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn find(app: &App, id: &str) -> Result<Endpoint> {
-    let unknown = || EndpointError::EndpointNotFound(id.to_owned());
+pub fn find(app: &App, id: &EndpointId) -> Result<Endpoint> {
+    let not_found = || EndpointError::EndpointNotFound(id.to_string());
     if !app.has_vault() {
-        return Err(unknown().into());
+        return Err(not_found().into());
     }
-    let id = EndpointId::from_str(id).map_err(|_| unknown())?;
-    Ok(app.store()?.endpoints().get(&id)?.ok_or_else(unknown)?)
+    Ok(app.store()?.endpoints().get(id)?.ok_or_else(not_found)?)
 }
 
+/// Changes an endpoint.
+///
 /// # Errors
-/// [`EndpointError`].
-pub fn update(app: &App, id: &str, change: &EndpointChange) -> Result<Endpoint> {
+/// [`EndpointError::EndpointNotFound`], and those of [`add`].
+pub fn update(app: &App, id: &EndpointId, change: &EndpointChange) -> Result<Endpoint> {
     change.check(&app.config)?;
-    changed(app, id, |endpoint| change.apply(endpoint))
+    apply_to(app, id, |endpoint| change.apply(endpoint))
 }
 
 /// Puts a new secret in force, which is returned here and nowhere else; the one before it signs beside it until the
 /// overlap ends (fault 82).
 ///
 /// # Errors
-/// [`EndpointError`].
-pub fn rotate(app: &App, id: &str, overlap: Duration) -> Result<(Endpoint, Secret)> {
+/// [`EndpointError::EndpointNotFound`].
+pub fn rotate(app: &App, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
     let (secret, now) = (new_secret(), app.clock.now());
     let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
-    let endpoint = changed(app, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
+    let endpoint = apply_to(app, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
     Ok((endpoint, secret))
 }
 
 /// Enables an endpoint, with all its failures forgotten, or disables it.
 ///
 /// # Errors
-/// [`EndpointError`].
-pub fn set_enabled(app: &App, id: &str, enabled: bool) -> Result<Endpoint> {
+/// [`EndpointError::EndpointNotFound`].
+pub fn set_enabled(app: &App, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
     let now = app.clock.now();
-    changed(app, id, |endpoint| {
+    apply_to(app, id, |endpoint| {
         if enabled {
             endpoint.health = EndpointHealth::default();
         } else if endpoint.health.disabled.is_none() {
@@ -142,8 +143,10 @@ pub fn set_enabled(app: &App, id: &str, enabled: bool) -> Result<Endpoint> {
     })
 }
 
+/// Removes an endpoint with its deliveries.
+///
 /// # Errors
-/// [`EndpointError`].
+/// [`EndpointError::EndpointNotFound`].
 pub fn remove(store: &Store, endpoint: &Endpoint) -> Result<(), EndpointError> {
     let removed = store.endpoints().remove(&endpoint.id)?;
     if removed { Ok(()) } else { Err(EndpointError::EndpointNotFound(endpoint.id.to_string())) }
@@ -155,10 +158,10 @@ pub fn new_secret() -> Secret {
     Secret::new(format!("whsec_{}", STANDARD.encode(*bytes)))
 }
 
-fn changed(app: &App, id: &str, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
+fn apply_to(app: &App, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
     let id = find(app, id)?.id;
-    let changed = app.store()?.endpoints().update(&id, change)?;
-    Ok(changed.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?)
+    let endpoint = app.store()?.endpoints().update(&id, change)?;
+    Ok(endpoint.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?)
 }
 
 /// Refuses what could never be sent to. A name is judged again whenever it is resolved.

@@ -1,8 +1,8 @@
 //! Outbound webhooks: the user's own events, sent to endpoints and signed by Standard Webhooks.
 //!
-//! `send` keeps a message with one delivery for each endpoint that wants it, in one commit. The `worker` then sends
-//! what is due, and [`schedule`] says what an attempt leads to. A receiver gets each message at least once: one that was
-//! sent while nobody could note its answer is sent again, under the same id and with a fresh timestamp.
+//! `send` stores a message with one delivery for each endpoint that receives its type, in one commit. The `worker`
+//! then sends what is due, and [`schedule`] decides what an attempt leads to. A receiver gets each message at least once:
+//! one whose answer could not be recorded is sent again, under the same id and with a fresh timestamp.
 //!
 //! Invariants:
 //! - Nothing is sent unsigned, nor to an address that the egress guard refuses, and no redirect is followed.
@@ -27,8 +27,9 @@ pub use worker::{CompletedAttempt, DeliveryScope, DeliverySummary, StopCondition
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;
-use crate::store::outbox::DeliveryId;
-use crate::store::{EndpointId, StoreError};
+use crate::model::EndpointId;
+use crate::model::delivery::DeliveryId;
+use crate::store::StoreError;
 
 #[derive(Debug, Error)]
 pub enum EndpointError {
@@ -71,9 +72,11 @@ pub enum EndpointError {
 impl Remedy for EndpointError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::EndpointNotFound(_) => Diagnostic::new(Kind::NotFound, "unknown_endpoint").run("integ endpoint list"),
+            Self::EndpointNotFound(_) => {
+                Diagnostic::new(Kind::NotFound, "endpoint_not_found").run("integ endpoint list")
+            }
             Self::DeliveryNotFound(_) => {
-                Diagnostic::new(Kind::NotFound, "unknown_delivery").run("integ endpoint deliveries")
+                Diagnostic::new(Kind::NotFound, "delivery_not_found").run("integ endpoint deliveries")
             }
             Self::InvalidUrl(..) => {
                 Diagnostic::new(Kind::Usage, "invalid_url").run("integ endpoint add https://HOST/PATH")
@@ -83,7 +86,7 @@ impl Remedy for EndpointError {
                 Diagnostic::new(Kind::Failed, "endpoint_disabled").run(format!("integ endpoint enable {id}"))
             }
             Self::InvalidSetting { .. } => {
-                Diagnostic::new(Kind::Usage, "invalid_rule").run("integ endpoint add --help")
+                Diagnostic::new(Kind::Usage, "invalid_setting").run("integ endpoint add --help")
             }
             Self::InvalidJson { .. } => Diagnostic::new(Kind::Usage, "invalid_json").hint(send_json()),
             Self::SchemaMismatch { .. } => {

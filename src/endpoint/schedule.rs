@@ -78,59 +78,56 @@ pub fn backoff(policy: BackoffPolicy, attempts: u32, random: u64) -> Option<Dura
 
 /// What follows from an attempt that ended at `now`.
 pub fn next_state(
-    rules: &DeliveryPolicy,
-    standing: EndpointHealth,
-    course: DeliveryProgress,
+    policy: &DeliveryPolicy,
+    health: EndpointHealth,
+    progress: DeliveryProgress,
     outcome: DeliveryOutcome,
     now: Timestamp,
     random: u64,
 ) -> DeliveryUpdate {
-    let given_up = |standing: EndpointHealth| DeliveryUpdate {
-        status: DeliveryStatus::Dead,
-        due_at: None,
-        endpoint_health: standing,
-    };
+    let given_up =
+        |health: EndpointHealth| DeliveryUpdate { status: DeliveryStatus::Dead, due_at: None, endpoint_health: health };
     let asked = match outcome {
         DeliveryOutcome::Accepted => {
-            let standing = EndpointHealth { failing_since: None, last_failed_at: None, ..standing };
-            return DeliveryUpdate { status: DeliveryStatus::Delivered, due_at: None, endpoint_health: standing };
+            let health = EndpointHealth { failing_since: None, last_failed_at: None, ..health };
+            return DeliveryUpdate { status: DeliveryStatus::Delivered, due_at: None, endpoint_health: health };
         }
         DeliveryOutcome::Gone => {
-            let disabled = standing.disabled.or(Some((DisabledReason::Gone, now)));
-            return given_up(EndpointHealth { disabled, ..standing });
+            let disabled = health.disabled.or(Some((DisabledReason::Gone, now)));
+            return given_up(EndpointHealth { disabled, ..health });
         }
         DeliveryOutcome::Failed => Duration::ZERO,
         DeliveryOutcome::RetryAfter { after, .. } => after.min(Duration::from_secs(LONGEST_SECS)),
     };
-    let mut standing = after_failure(standing, now);
+    let mut health = after_failure(health, now);
     if let DeliveryOutcome::RetryAfter { scope: RetryScope::Endpoint, .. } = outcome {
-        standing.paused_until = standing.paused_until.max(Some(after(now, asked)));
+        health.paused_until = health.paused_until.max(Some(after(now, asked)));
     }
-    let attempts = course.attempts.saturating_add(1);
-    let due_at = backoff(rules.backoff, attempts, random)
-        .filter(|_| attempts < rules.max_attempts)
+    let attempts = progress.attempts.saturating_add(1);
+    let due_at = backoff(policy.backoff, attempts, random)
+        .filter(|_| attempts < policy.max_attempts)
         .map(|wait| after(now, wait.max(asked)))
-        .filter(|due_at| *due_at < course.expires_at);
+        .filter(|due_at| *due_at < progress.expires_at);
     match due_at {
-        Some(_) => DeliveryUpdate { status: DeliveryStatus::Failed, due_at, endpoint_health: standing },
-        None => given_up(standing),
+        Some(_) => DeliveryUpdate { status: DeliveryStatus::Failed, due_at, endpoint_health: health },
+        None => given_up(health),
     }
 }
 
 /// The endpoint after one more failure.
-fn after_failure(standing: EndpointHealth, now: Timestamp) -> EndpointHealth {
+fn after_failure(health: EndpointHealth, now: Timestamp) -> EndpointHealth {
     let apart = |earlier: Timestamp| now.duration_since(earlier);
-    let goes_on = |last: Timestamp| {
+    let continues = |last: Timestamp| {
         // Before the last one is a clock that was set back.
         Duration::try_from(apart(last)).is_ok_and(|apart| apart <= FURTHEST_APART)
     };
-    let since = standing.failing_since.filter(|_| standing.last_failed_at.is_some_and(goes_on)).unwrap_or(now);
+    let since = health.failing_since.filter(|_| health.last_failed_at.is_some_and(continues)).unwrap_or(now);
     let too_long = Duration::try_from(apart(since)).is_ok_and(|apart| apart >= DISABLE_AFTER);
     EndpointHealth {
         failing_since: Some(since),
         last_failed_at: Some(now),
-        disabled: standing.disabled.or(too_long.then_some((DisabledReason::Failing, now))),
-        ..standing
+        disabled: health.disabled.or(too_long.then_some((DisabledReason::Failing, now))),
+        ..health
     }
 }
 

@@ -25,12 +25,12 @@ fn rules(policy: BackoffPolicy, most_attempts: u32) -> DeliveryPolicy {
     }
 }
 
-fn course(attempts: u32) -> DeliveryProgress {
+fn progress(attempts: u32) -> DeliveryProgress {
     DeliveryProgress { attempts, expires_at: secs(3 * 86_400) }
 }
 
-fn usual(standing: EndpointHealth, attempts: u32, outcome: DeliveryOutcome, now: Timestamp) -> DeliveryUpdate {
-    next_state(&rules(BackoffPolicy::Exponential, DEFAULT_ATTEMPTS), standing, course(attempts), outcome, now, 0)
+fn usual(health: EndpointHealth, attempts: u32, outcome: DeliveryOutcome, now: Timestamp) -> DeliveryUpdate {
+    next_state(&rules(BackoffPolicy::Exponential, DEFAULT_ATTEMPTS), health, progress(attempts), outcome, now, 0)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn the_waits_are_those_of_the_schedule_and_the_eighth_failure_is_the_last() {
         let late = next_state(
             &rules(BackoffPolicy::Exponential, 8),
             EndpointHealth::default(),
-            course(attempts),
+            progress(attempts),
             DeliveryOutcome::Failed,
             secs(0),
             u64::MAX,
@@ -60,7 +60,7 @@ fn the_waits_are_those_of_the_schedule_and_the_eighth_failure_is_the_last() {
     let none = next_state(
         &rules(BackoffPolicy::None, 8),
         EndpointHealth::default(),
-        course(0),
+        progress(0),
         DeliveryOutcome::Failed,
         secs(0),
         0,
@@ -89,11 +89,11 @@ fn fault_079_gone_disables_and_later_is_obeyed_and_capped() {
 
 #[test]
 fn a_delivery_is_not_tried_beyond_its_time_to_live() {
-    let course = DeliveryProgress { attempts: 1, expires_at: secs(299) };
+    let progress = DeliveryProgress { attempts: 1, expires_at: secs(299) };
     let verdict = next_state(
         &rules(BackoffPolicy::Exponential, 8),
         EndpointHealth::default(),
-        course,
+        progress,
         DeliveryOutcome::Failed,
         secs(0),
         0,
@@ -103,15 +103,15 @@ fn a_delivery_is_not_tried_beyond_its_time_to_live() {
 
 #[test]
 fn five_days_of_nothing_but_failures_disable_and_one_success_forgives() {
-    let mut standing = EndpointHealth::default();
+    let mut health = EndpointHealth::default();
     let hours = |hours: i64| secs(hours * 3600);
     for hour in (0..120).step_by(12) {
-        standing = usual(standing, 0, DeliveryOutcome::Failed, hours(hour)).endpoint_health;
-        assert_eq!(standing.disabled, None, "{hour}");
+        health = usual(health, 0, DeliveryOutcome::Failed, hours(hour)).endpoint_health;
+        assert_eq!(health.disabled, None, "{hour}");
     }
-    let disabled = usual(standing, 0, DeliveryOutcome::Failed, hours(120)).endpoint_health;
+    let disabled = usual(health, 0, DeliveryOutcome::Failed, hours(120)).endpoint_health;
     assert_eq!(disabled.disabled, Some((DisabledReason::Failing, hours(120))));
-    let forgiven = usual(standing, 0, DeliveryOutcome::Accepted, hours(119)).endpoint_health;
+    let forgiven = usual(health, 0, DeliveryOutcome::Accepted, hours(119)).endpoint_health;
     assert_eq!(forgiven, EndpointHealth::default());
     // A second failure after it was disabled changes nothing of when and why.
     assert_eq!(usual(disabled, 0, DeliveryOutcome::Gone, hours(121)).endpoint_health.disabled, disabled.disabled);
@@ -121,8 +121,8 @@ fn five_days_of_nothing_but_failures_disable_and_one_success_forgives() {
 fn fault_083_a_clock_that_jumps_disables_nobody() {
     let failing = usual(EndpointHealth::default(), 0, DeliveryOutcome::Failed, secs(0)).endpoint_health;
     for jump in [30 * 86_400, -30 * 86_400] {
-        let standing = usual(failing, 0, DeliveryOutcome::Failed, secs(jump)).endpoint_health;
-        assert_eq!((standing.disabled, standing.failing_since), (None, Some(secs(jump))), "{jump}");
+        let health = usual(failing, 0, DeliveryOutcome::Failed, secs(jump)).endpoint_health;
+        assert_eq!((health.disabled, health.failing_since), (None, Some(secs(jump))), "{jump}");
     }
 }
 
@@ -147,9 +147,9 @@ proptest! {
         random: u64,
     ) {
         let (now, since) = (secs(now), since.map(secs));
-        let standing = EndpointHealth { failing_since: since, last_failed_at: since, ..EndpointHealth::default() };
-        let course = DeliveryProgress { attempts, expires_at: now.checked_add(Duration::from_secs(ttl.unsigned_abs())).unwrap() };
-        let verdict = next_state(&rules(policy, most), standing, course, outcome, now, random);
+        let health = EndpointHealth { failing_since: since, last_failed_at: since, ..EndpointHealth::default() };
+        let progress = DeliveryProgress { attempts, expires_at: now.checked_add(Duration::from_secs(ttl.unsigned_abs())).unwrap() };
+        let verdict = next_state(&rules(policy, most), health, progress, outcome, now, random);
         match verdict.status {
             DeliveryStatus::Delivered => prop_assert!(outcome == DeliveryOutcome::Accepted && verdict.due_at.is_none()),
             DeliveryStatus::Dead => prop_assert!(outcome != DeliveryOutcome::Accepted && verdict.due_at.is_none()),
@@ -157,7 +157,7 @@ proptest! {
             DeliveryStatus::Failed => {
                 let due_at = verdict.due_at.unwrap();
                 let backoff = Duration::try_from(due_at.duration_since(now)).unwrap();
-                prop_assert!(backoff >= Duration::from_secs(5) && backoff <= MAX_WAIT && due_at < course.expires_at);
+                prop_assert!(backoff >= Duration::from_secs(5) && backoff <= MAX_WAIT && due_at < progress.expires_at);
                 prop_assert!(attempts + 1 < most && policy != BackoffPolicy::None);
                 if let DeliveryOutcome::RetryAfter { after, .. } = outcome {
                     prop_assert!(backoff >= after.min(Duration::from_secs(LONGEST_SECS)));
@@ -235,8 +235,8 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
         if outcome == DeliveryOutcome::Accepted {
             received[index] += 1;
         }
-        let course = DeliveryProgress { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
-        let verdict = next_state(&rules, EndpointHealth::default(), course, outcome, at(now), random.next());
+        let progress = DeliveryProgress { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
+        let verdict = next_state(&rules, EndpointHealth::default(), progress, outcome, at(now), random.next());
         match verdict.due_at {
             None => {
                 ended[index] = true;

@@ -1,27 +1,27 @@
-//! Messages: kept durably before anything is sent, and brought back by hand.
+//! Messages: stored durably before anything is sent, and made due again by hand.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::EndpointError;
 use crate::clock::Timestamp;
-use crate::model::EventType;
+use crate::model::delivery::{Delivery, DeliveryFilter, DeliveryId, MessageInsertResult};
+use crate::model::{Endpoint, EndpointId, EventType, Message};
 use crate::signing::standard::MessageId;
-use crate::store::outbox::{Delivery, DeliveryFilter, DeliveryId, Message, MessageInsertResult};
-use crate::store::{Endpoint, EndpointId, Store};
+use crate::store::Store;
 
 /// A message is held in memory once for each attempt that runs; receivers seldom take more than this.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// What is to be sent.
+/// A message that is not stored yet.
 #[derive(Debug)]
 pub struct MessageDraft {
     message: Message,
-    /// To one endpoint alone, whatever types it wants.
+    /// Send to this endpoint alone, whatever types it receives.
     endpoint: Option<EndpointId>,
 }
 
-/// What was kept of it.
+/// A message that was stored.
 #[derive(Debug)]
 pub struct SentMessage {
     pub message: String,
@@ -33,7 +33,7 @@ pub struct SentMessage {
     pub disabled: Vec<EndpointId>,
 }
 
-/// Which deliveries are brought back together.
+/// Which deliveries are made due again together.
 #[derive(Clone, Debug)]
 pub struct RetryFilter {
     pub endpoint: Option<EndpointId>,
@@ -66,19 +66,19 @@ pub fn draft(
     Ok(MessageDraft { message, endpoint: only })
 }
 
-/// Keeps a message with a delivery for each endpoint that wants it. What is new is durable when this returns.
+/// Stores a message with a delivery for each endpoint that wants it. What is new is durable when this returns.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`] for the one that is named; [`EndpointError::DuplicateMessageId`].
-pub fn send(store: &Store, order: &MessageDraft) -> Result<SentMessage, EndpointError> {
-    let message = &order.message;
-    if let Some(id) = &order.endpoint {
+pub fn send(store: &Store, draft: &MessageDraft) -> Result<SentMessage, EndpointError> {
+    let message = &draft.message;
+    if let Some(id) = &draft.endpoint {
         let endpoint = store.endpoints().get(id)?.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?;
         if endpoint.health.disabled.is_some() {
             return Err(EndpointError::Disabled(endpoint.id));
         }
     }
-    let wants = |endpoint: &Endpoint| match &order.endpoint {
+    let wants = |endpoint: &Endpoint| match &draft.endpoint {
         Some(id) => endpoint.id == *id,
         None => endpoint.events.is_empty() || endpoint.events.iter().any(|pattern| pattern.matches(&message.kind)),
     };
@@ -107,10 +107,10 @@ fn is_same_json(one: &[u8], other: &[u8]) -> bool {
     one["type"] == other["type"] && one["data"] == other["data"]
 }
 
-/// Begins deliveries anew, whatever became of them: the same messages under the same ids.
+/// Makes deliveries due again, whatever their status: the same messages under the same ids.
 ///
 /// # Errors
-/// [`EndpointError::DeliveryNotFound`], [`EndpointError::Disabled`]; nothing is brought back then.
+/// [`EndpointError::DeliveryNotFound`], [`EndpointError::Disabled`]; nothing is due again then.
 pub fn retry(store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, EndpointError> {
     for id in ids {
         let delivery = store.outbox().get(*id)?.ok_or(EndpointError::DeliveryNotFound(*id))?;
@@ -122,23 +122,23 @@ pub fn retry(store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<De
     Ok(store.outbox().requeue(ids, now)?)
 }
 
-/// Begins all deliveries anew that failed or were given up, of enabled endpoints; the number of them.
+/// Makes all deliveries due again that failed or were given up, of enabled endpoints, and returns their number.
 ///
 /// # Errors
 /// [`EndpointError::Disabled`] for the endpoint that is named.
-pub fn retry_all(store: &Store, bulk: &RetryFilter, now: Timestamp) -> Result<usize, EndpointError> {
-    let mut revived = 0;
+pub fn retry_all(store: &Store, filter: &RetryFilter, now: Timestamp) -> Result<usize, EndpointError> {
+    let mut retried = 0;
     for endpoint in store.endpoints().list()? {
-        if bulk.endpoint.as_ref().is_some_and(|id| endpoint.id != *id) {
+        if filter.endpoint.as_ref().is_some_and(|id| endpoint.id != *id) {
             continue;
         }
         if endpoint.health.disabled.is_some() {
-            match bulk.endpoint {
+            match filter.endpoint {
                 Some(_) => return Err(EndpointError::Disabled(endpoint.id)),
                 None => continue,
             }
         }
-        revived += store.outbox().requeue_failed(&endpoint.id, bulk.since, now)?;
+        retried += store.outbox().requeue_failed(&endpoint.id, filter.since, now)?;
     }
-    Ok(revived)
+    Ok(retried)
 }

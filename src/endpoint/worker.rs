@@ -22,12 +22,11 @@ use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
 use crate::files;
 use crate::http::RateLimiter;
+use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, RecordedAttempt};
+use crate::model::{DisabledReason, Endpoint, EndpointId, Message};
 use crate::notify::Notification;
 use crate::runtime::App;
-use crate::store::outbox::{
-    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, Message, RecordedAttempt,
-};
-use crate::store::{DisabledReason, Endpoint, EndpointId, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
 const MAX_CONCURRENT: usize = 8;
@@ -52,7 +51,7 @@ const SPREAD: Duration = Duration::from_secs(300);
 /// Messages that are removed at a time.
 const PRUNED_TOGETHER: usize = 1000;
 
-/// How long attempts may go on when the worker is told to end.
+/// How long attempts may go on when the worker is stopped.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a store that cannot be written is left alone, and how often it may refuse a worker that is to end by itself.
@@ -71,7 +70,7 @@ pub enum DeliveryScope {
 pub enum StopCondition {
     /// Nothing is due at this moment.
     Idle,
-    /// Told to end.
+    /// It is stopped.
     Stopped,
 }
 
@@ -119,7 +118,7 @@ struct EndpointQueue {
     rate_limited_for: Option<Duration>,
 }
 
-/// Delivers what is due until it is told to end, or nothing is due. `told` hears of each attempt once it is recorded.
+/// Delivers what is due until it is stopped, or nothing is due. `on_attempt` sees each attempt once it is recorded.
 ///
 /// # Errors
 /// [`EndpointError::AlreadyRunning`] where another process delivers; [`EndpointError::Store`].
@@ -128,7 +127,7 @@ pub async fn deliver(
     work: &DeliveryScope,
     until: StopCondition,
     stop: impl Future<Output = ()>,
-    mut told: impl FnMut(&CompletedAttempt),
+    mut on_attempt: impl FnMut(&CompletedAttempt),
 ) -> crate::error::Result<DeliverySummary> {
     let _lock = lock(app)?;
     let mut worker = DeliveryWorker {
@@ -146,7 +145,7 @@ pub async fn deliver(
         last_pruned: None,
         summary: DeliverySummary::default(),
     };
-    worker.run(until, stop, &mut told).await?;
+    worker.run(until, stop, &mut on_attempt).await?;
     Ok(worker.summary)
 }
 
@@ -192,7 +191,7 @@ impl DeliveryWorker<'_> {
         &mut self,
         until: StopCondition,
         stop: impl Future<Output = ()>,
-        told: &mut impl FnMut(&CompletedAttempt),
+        on_attempt: &mut impl FnMut(&CompletedAttempt),
     ) -> Result<(), EndpointError> {
         tokio::pin!(stop);
         let mut looked: Option<Stopwatch> = None;
@@ -216,7 +215,7 @@ impl DeliveryWorker<'_> {
                 () = tokio::time::sleep(pause) => {}
                 () = &mut stop => break,
             }
-            self.record(until, told).await?;
+            self.record(until, on_attempt).await?;
         }
         let ending = async {
             while let Some(ended) = self.running.join_next_with_id().await {
@@ -225,10 +224,10 @@ impl DeliveryWorker<'_> {
         };
         // What does not end in time is sent again by the next worker.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ending).await;
-        self.record(StopCondition::Idle, told).await
+        self.record(StopCondition::Idle, on_attempt).await
     }
 
-    /// Reads the endpoints anew from time to time, where anything is due.
+    /// Reads the endpoints again from time to time, where anything is due.
     fn find_due(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
         if looked.is_some_and(|looked| looked.elapsed() < POLL_INTERVAL) {
             return Ok(());
@@ -388,16 +387,16 @@ impl DeliveryWorker<'_> {
     async fn record(
         &mut self,
         until: StopCondition,
-        told: &mut impl FnMut(&CompletedAttempt),
+        on_attempt: &mut impl FnMut(&CompletedAttempt),
     ) -> Result<(), EndpointError> {
         if self.unrecorded.is_empty() {
             return Ok(());
         }
         let now = self.clock.now_millis();
         let recorded = self.store.outbox().record_attempts(&self.unrecorded, |endpoint, delivery, outcome| {
-            let course = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
+            let progress = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
             let random = u64::from_be_bytes(clock::random::<8>());
-            schedule::next_state(&endpoint.policy, endpoint.health, course, *outcome, now, random)
+            schedule::next_state(&endpoint.policy, endpoint.health, progress, *outcome, now, random)
         });
         let recorded = match recorded {
             Ok(recorded) => recorded,
@@ -425,7 +424,7 @@ impl DeliveryWorker<'_> {
                 notify_disabled(self.app, &recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
-                told(&CompletedAttempt { recorded, attempt });
+                on_attempt(&CompletedAttempt { recorded, attempt });
             }
         }
         Ok(())
@@ -446,7 +445,7 @@ impl DeliveryWorker<'_> {
     }
 }
 
-/// The notice of it, by the one process that recorded it; the reason is kept, and `endpoint list` shows it.
+/// The notice of it, by the one process that recorded it; the reason is stored, and `endpoint list` shows it.
 fn notify_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
     let why = match reason {
         DisabledReason::Gone => "it answered 410",
@@ -476,7 +475,7 @@ impl EndpointQueue {
     }
 
     fn is_paused(&self, now: Timestamp) -> bool {
-        let standing = &self.endpoint.health;
-        standing.disabled.is_some() || standing.paused_until.is_some_and(|until| until > now)
+        let health = &self.endpoint.health;
+        health.disabled.is_some() || health.paused_until.is_some_and(|until| until > now)
     }
 }

@@ -145,12 +145,12 @@ fn digits(number: &str) -> Option<(bool, String, i64)> {
     let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let negative = whole.starts_with('-');
     let all = format!("{}{part}", whole.trim_start_matches('-'));
-    let kept = all.trim_end_matches('0');
-    let significant = kept.trim_start_matches('0');
+    let trimmed = all.trim_end_matches('0');
+    let significant = trimmed.trim_start_matches('0');
     if significant.is_empty() {
         return Some((negative, String::new(), 0));
     }
-    let shift = i64::try_from(part.len()).ok()? - i64::try_from(all.len() - kept.len()).ok()?;
+    let shift = i64::try_from(part.len()).ok()? - i64::try_from(all.len() - trimmed.len()).ok()?;
     Some((negative, significant.to_owned(), exponent.parse::<i64>().ok()?.checked_sub(shift)?))
 }
 

@@ -1,4 +1,4 @@
-//! Handing what was pulled to other programs: as a file that databases read, as messages that targets load.
+//! Writes synced records for other programs: as a file that databases read, as messages that targets load.
 
 mod columns;
 mod parquet;

@@ -55,7 +55,7 @@ impl Remedy for ParquetError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Write { .. } => Diagnostic::new(ErrorKind::Failed, "io"),
-            Self::RecordChanged { .. } => Diagnostic::new(ErrorKind::Temporary, "changed_meanwhile")
+            Self::RecordChanged { .. } => Diagnostic::new(ErrorKind::Temporary, "records_changed")
                 .hint(Hint::new("try again when no sync of it is running:", "integ job list")),
         }
     }

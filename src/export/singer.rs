@@ -14,7 +14,7 @@ use crate::connector::Stream;
 use crate::json::without_lone_surrogates;
 use crate::store::{RecordId, Store, StoreError, StoredRecord, StreamId};
 
-/// When a record was found to be gone; the name is the convention of Singer's targets.
+/// When a record was found to be deleted; the name is the convention of Singer's targets.
 const DELETED_AT: &str = "_sdc_deleted_at";
 
 /// The key of records that have none at their top.
@@ -28,7 +28,7 @@ const PAGE_SIZE: u32 = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct SingerState {
     /// The store that the versions are of, and the connection in it.
-    pub store: String,
+    pub store_id: String,
     pub connection: String,
     /// By the stream's name.
     pub bookmarks: BTreeMap<String, Bookmark>,
@@ -62,7 +62,7 @@ impl SingerState {
     pub fn belongs_to(&self, store: &Store, connection: &str) -> Result<bool, StoreError> {
         let sequence = store.meta()?.sequence;
         let is_known = self.bookmarks.values().all(|bookmark| bookmark.version <= sequence);
-        Ok(is_known && self.store == store.vault_id() && self.connection == connection)
+        Ok(is_known && self.store_id == store.vault_id() && self.connection == connection)
     }
 
     fn message(&self) -> String {
@@ -192,8 +192,9 @@ mod tests {
 
     #[test]
     fn the_last_whole_line_of_a_target_counts() {
-        let line =
-            |version: u64| format!(r#"{{"store":"s","connection":"c","bookmarks":{{"a":{{"version":{version}}}}}}}"#);
+        let line = |version: u64| {
+            format!(r#"{{"store_id":"s","connection":"c","bookmarks":{{"a":{{"version":{version}}}}}}}"#)
+        };
         let version = |text: &str| SingerState::last(text).unwrap().map(|state| state.bookmarks["a"].version);
         assert_eq!(version(&format!("{}\n{}\n", line(1), line(2))), Some(2));
         assert_eq!(version(&format!("{}\n{}\n{{\"sto", line(1), line(2))), Some(2));

@@ -10,7 +10,7 @@ use crate::clock::Stopwatch;
 use crate::connector::{ErrorClass, Health, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
-use crate::model::{Account, Connection, ConnectionName, Grant, GrantStatus};
+use crate::model::{Account, Connection, ConnectionName, Grant, GrantStatus, words};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{App, Session};
@@ -31,7 +31,7 @@ pub enum HealthOutcome {
     Healthy,
     /// The vendor knows the token and does not let it make this call.
     RateLimited,
-    /// The connector has no check for this way of authenticating.
+    /// The connector has no check for this authentication method.
     Unchecked,
     /// The vendor refused the token, and a refresh did not help.
     NeedsReauth,
@@ -40,18 +40,16 @@ pub enum HealthOutcome {
     Failed,
 }
 
-impl HealthOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::RateLimited => "limited",
-            Self::Unchecked => "unchecked",
-            Self::NeedsReauth => "needs_reauth",
-            Self::Temporary => "temporary",
-            Self::Failed => "failed",
-        }
-    }
+words!(HealthOutcome {
+    Healthy => "healthy",
+    RateLimited => "rate_limited",
+    Unchecked => "unchecked",
+    NeedsReauth => "needs_reauth",
+    Temporary => "temporary",
+    Failed => "failed",
+});
 
+impl HealthOutcome {
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Healthy | Self::RateLimited | Self::Unchecked)
     }
@@ -73,7 +71,7 @@ pub struct HealthReport {
     pub hint: Option<String>,
 }
 
-/// Checks connections, many at once, and tells of each as it ends; the reports come back in the order asked for.
+/// Checks connections, many at once, and reports each as it ends; the reports come back in the order asked for.
 ///
 /// # Errors
 /// Only what stops all of them: an unhealthy connection is a report.
@@ -120,7 +118,7 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
     Ok(found.report)
 }
 
-/// What the vendor says of a grant that is not kept yet: the report, and the scopes it lists.
+/// What the vendor says of a grant that is not stored yet: the report, and the scopes it lists.
 ///
 /// # Errors
 /// As [`check`].

@@ -1,45 +1,45 @@
-//! How a connection stands, from what is stored: no request is made.
+//! The status of a connection, from what is stored: no request is made.
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 use crate::duration::format;
-use crate::model::{Connection, Expiry, GrantStatus};
+use crate::model::{Connection, Expiry, GrantStatus, words};
 use crate::oauth::refresh::{Freshness, is_refresh_due};
 
-/// What `integ status` says of a connection.
+/// The status of a connection, as `integ status` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionStatus {
     Active,
     /// The token is inside two minutes of its end, or past it and not yet refused; or the refresh token ends soon.
     Expiring,
-    /// Only a person can mend it.
+    /// Only a person can make it work again, by reconnecting.
     NeedsReauth,
     /// The last check or refresh failed for another reason.
     Error,
-    /// Revoked or forgotten at the vendor, kept here.
+    /// Its grant was revoked; the connection is still stored.
     Disconnected,
 }
 
-impl ConnectionStatus {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expiring => "expiring",
-            Self::NeedsReauth => "needs_reauth",
-            Self::Error => "error",
-            Self::Disconnected => "disconnected",
-        }
-    }
+words!(ConnectionStatus {
+    Active => "active",
+    Expiring => "expiring",
+    NeedsReauth => "needs_reauth",
+    Error => "error",
+    Disconnected => "disconnected",
+});
 
+impl ConnectionStatus {
     /// Whether `status --check` counts it as well. A token that is about to be refreshed is.
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Active | Self::Expiring)
     }
 }
 
-/// How many there are of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many connections have each status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StatusSummary {
     pub total: usize,
     pub active: usize,

@@ -154,7 +154,7 @@ words!(Transition {
     Failure => "failure",
     Recovery => "recovery",
     EndpointDisabled => "endpoint_disabled",
-    DeletesBlocked => "sweep_held",
+    DeletesBlocked => "deletes_blocked",
 });
 
 impl Transition {

@@ -81,9 +81,9 @@ impl Remedy for NotifyError {
                 Diagnostic::new(Kind::Usage, "invalid_config").run("integ config set notify.command COMMAND")
             }
             Self::Program(ProgramError::Spawn { .. }) => {
-                Diagnostic::new(Kind::Failed, "notify_command").run("integ config set notify.command COMMAND")
+                Diagnostic::new(Kind::Failed, "notify_command_failed").run("integ config set notify.command COMMAND")
             }
-            Self::Program(ProgramError::Failed { .. }) => Diagnostic::new(Kind::Failed, "notify_command"),
+            Self::Program(ProgramError::Failed { .. }) => Diagnostic::new(Kind::Failed, "notify_command_failed"),
             Self::TimedOut { .. } | Self::Program(ProgramError::TimedOut { .. }) => {
                 Diagnostic::new(Kind::Temporary, "notify_timeout").run("integ config set notify.timeout 30s")
             }
@@ -92,10 +92,10 @@ impl Remedy for NotifyError {
                 Diagnostic::new(Kind::Usage, "invalid_notify_secret").hint(Hint::new("make another:", NEW_SECRET))
             }
             Self::SecretFileNotFound { .. } => {
-                Diagnostic::new(Kind::Failed, "no_secret_file").run("integ config set notify.secret_file PATH")
+                Diagnostic::new(Kind::Failed, "secret_file_not_found").run("integ config set notify.secret_file PATH")
             }
             Self::SecretFile(error) => error.diagnostic(),
-            Self::Status { .. } => Diagnostic::new(Kind::Failed, "notify_refused"),
+            Self::Status { .. } => Diagnostic::new(Kind::Failed, "notify_rejected"),
             Self::Http(error) => error.diagnostic(),
         }
     }
@@ -175,15 +175,15 @@ impl Notifier {
         running.spawn_on(task, &runtime);
     }
 
-    /// Waits for every hook that was begun, each within its own time. Ctrl-C ends them instead.
-    pub async fn finish(&self) {
+    /// Waits for every hook that was begun, each within its own time, or until `stop`, which ends them.
+    pub async fn finish(&self, stop: impl Future<Output = ()>) {
         let mut running = std::mem::take(&mut *held(&self.running));
         if running.is_empty() {
             return;
         }
         tokio::select! {
             () = async { while running.join_next().await.is_some() {} } => {}
-            _ = tokio::signal::ctrl_c() => running.shutdown().await,
+            () = stop => running.shutdown().await,
         }
         for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
             let untold = hook.skipped.swap(0, Ordering::Relaxed);

@@ -14,7 +14,7 @@ const MAX_REASON_CHARS: usize = 500;
 
 /// What a command has in its environment, and what each variable says.
 pub const VARIABLES: [(&str, &str); 9] = [
-    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery, endpoint_disabled or sweep_held"),
+    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery, endpoint_disabled or deletes_blocked"),
     ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
     ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
     ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),

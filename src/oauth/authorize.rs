@@ -25,22 +25,22 @@ pub struct PendingAuthorization {
 /// # Errors
 /// [`OAuthError::MissingEndpoint`], [`OAuthError::Template`], [`OAuthError::S256Unsupported`] where the metadata rules S256 out.
 pub fn authorization_request(
-    party: &OAuthClient<'_>,
+    oauth_client: &OAuthClient<'_>,
     redirect_uri: &str,
     asked: &RequestedScopes,
 ) -> Result<PendingAuthorization, OAuthError> {
-    let rules = party.rules;
-    let mut url = party.server.authorization_endpoint.clone().ok_or(OAuthError::MissingEndpoint("authorize"))?;
+    let rules = oauth_client.rules;
+    let mut url = oauth_client.server.authorization_endpoint.clone().ok_or(OAuthError::MissingEndpoint("authorize"))?;
     let state = random_state();
-    let verifier = uses_pkce(party).then(PkceCodeChallenge::new_random_sha256);
-    if let (Some(_), Some(methods)) = (&verifier, &party.server.code_challenge_methods)
+    let verifier = uses_pkce(oauth_client).then(PkceCodeChallenge::new_random_sha256);
+    if let (Some(_), Some(methods)) = (&verifier, &oauth_client.server.code_challenge_methods)
         && !methods.iter().any(|method| method == "S256")
     {
         return Err(OAuthError::S256Unsupported { plain: methods.iter().any(|method| method == "plain") });
     }
     {
         let mut query = url.query_pairs_mut();
-        query.append_pair("response_type", "code").append_pair("client_id", &party.client.id);
+        query.append_pair("response_type", "code").append_pair("client_id", &oauth_client.client.id);
         query.append_pair("redirect_uri", redirect_uri).append_pair("state", state.expose());
         for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
             query.append_pair(param, &scopes.join(&rules.scope.separator));
@@ -48,29 +48,29 @@ pub fn authorization_request(
         if let Some((challenge, _)) = &verifier {
             query.append_pair("code_challenge", challenge.as_str()).append_pair("code_challenge_method", "S256");
         }
-        for (name, value) in party.fill_params(&rules.authorize_params)? {
-            // A vendor's own value of a standard parameter stands in its place.
+        for (name, value) in oauth_client.fill_params(&rules.authorize_params)? {
+            // A vendor's own value of a standard parameter replaces it.
             if name != "response_type" {
                 query.append_pair(&name, &value);
             }
         }
     }
     Ok(PendingAuthorization {
-        url: party.route.resolve(&url)?,
+        url: oauth_client.route.resolve(&url)?,
         redirect_uri: redirect_uri.to_owned(),
         expected: ExpectedCallback {
             state,
-            issuer: party.server.issuer.clone(),
-            is_iss_required: party.server.supports_iss_parameter,
+            issuer: oauth_client.server.issuer.clone(),
+            is_iss_required: oauth_client.server.supports_iss_parameter,
         },
         verifier: verifier.map(|(_, verifier)| Secret::new(verifier.into_secret())),
     })
 }
 
-fn uses_pkce(party: &OAuthClient<'_>) -> bool {
-    match party.pkce {
+fn uses_pkce(oauth_client: &OAuthClient<'_>) -> bool {
+    match oauth_client.pkce {
         Pkce::Always => true,
-        Pkce::PublicOnly => party.client.secret.is_none(),
+        Pkce::PublicOnly => oauth_client.client.secret.is_none(),
         Pkce::Never => false,
     }
 }
@@ -165,7 +165,7 @@ mod tests {
             },
             pkce: rules.pkce,
             client_auth: None,
-            uses_post_fallback: std::cell::Cell::new(false),
+            uses_post_fallback: std::sync::atomic::AtomicBool::new(false),
             values: Values::default(),
             client: ClientCredentials { id: "id:with+odd/%&".to_owned(), secret: secret.then(|| Secret::from("s")) },
             http: &http,
@@ -180,9 +180,11 @@ mod tests {
 
     #[test]
     fn fault_009_pkce_is_s256_and_fresh() {
-        with_party("", true, None, |party| {
-            let one = authorization_request(party, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
-            let two = authorization_request(party, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
+        with_party("", true, None, |oauth_client| {
+            let one =
+                authorization_request(oauth_client, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
+            let two =
+                authorization_request(oauth_client, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
             let verifier = one.verifier.as_ref().unwrap().expose();
             assert!((43..=128).contains(&verifier.len()), "{}", verifier.len());
             assert_ne!(verifier, two.verifier.unwrap().expose());
@@ -197,8 +199,8 @@ mod tests {
     #[test]
     fn fault_010_metadata_without_s256_is_refused() {
         for (methods, is_plain) in [(&["plain"][..], true), (&[], false)] {
-            with_party("", true, Some(methods), |party| {
-                let refused = authorization_request(party, "http://127.0.0.1:1/", &RequestedScopes::new());
+            with_party("", true, Some(methods), |oauth_client| {
+                let refused = authorization_request(oauth_client, "http://127.0.0.1:1/", &RequestedScopes::new());
                 assert!(
                     matches!(refused, Err(OAuthError::S256Unsupported { plain }) if plain == is_plain),
                     "{methods:?}"
@@ -210,8 +212,11 @@ mod tests {
     #[test]
     fn a_vendor_that_turns_public_by_pkce_gets_it_only_without_a_secret() {
         let rules = "pkce = \"public_only\"";
-        let verifier = |party: &OAuthClient<'_>| {
-            authorization_request(party, "http://localhost:1/", &RequestedScopes::new()).unwrap().verifier.is_some()
+        let verifier = |oauth_client: &OAuthClient<'_>| {
+            authorization_request(oauth_client, "http://localhost:1/", &RequestedScopes::new())
+                .unwrap()
+                .verifier
+                .is_some()
         };
         assert!(!with_party(rules, true, None, verifier));
         assert!(with_party(rules, false, None, verifier));

@@ -76,7 +76,7 @@ pub fn check_callback(query: &str, expected: &ExpectedCallback, token: &str) -> 
     }
 }
 
-/// Compares in a time that does not tell how much fits.
+/// Compares in constant time.
 fn constant_time_eq(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }

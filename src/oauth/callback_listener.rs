@@ -24,7 +24,7 @@ use crate::http::serve::{self, FullResponse, Method, Request, Server, StatusCode
 
 const PATH: &str = "/callback";
 
-/// How long the browser waits for the outcome before it is told to look at the terminal.
+/// How long the browser waits for the outcome before its page says to look at the terminal.
 const OUTCOME_WAIT: Duration = Duration::from_secs(60);
 
 /// How long the last page may take to reach the browser, which is on this machine.
@@ -105,7 +105,7 @@ pub struct OutcomeSender(oneshot::Sender<String>);
 impl OutcomeSender {
     /// A sentence for the person at the browser.
     pub fn send(self, outcome: &str) {
-        // The browser may have gone: then nobody is left to tell.
+        // The browser may have closed: then there is nobody to answer.
         let _ = self.0.send(outcome.to_owned());
     }
 }
@@ -130,9 +130,9 @@ impl BoundListener {
     ///
     /// # Errors
     /// [`OAuthError::Bind`] where the port is taken at one of the addresses that the redirect URI may lead to.
-    pub fn bind(redirect: &Redirect, wish: &RedirectOptions) -> Result<Self, OAuthError> {
-        let given = wish.redirect_uri.as_ref();
-        let port = wish.port.or_else(|| given.and_then(RedirectUri::port)).or(redirect.port).unwrap_or(0);
+    pub fn bind(redirect: &Redirect, options: &RedirectOptions) -> Result<Self, OAuthError> {
+        let given = options.redirect_uri.as_ref();
+        let port = options.port.or_else(|| given.and_then(RedirectUri::port)).or(redirect.port).unwrap_or(0);
         let addresses = match (given, redirect.host) {
             (Some(uri), _) => uri.addresses(),
             (None, LoopbackHost::Name) => ListenAddresses::Both,
@@ -157,7 +157,7 @@ impl BoundListener {
                 (format!("http://{host}:{port}{PATH}"), PATH.to_owned())
             }
         };
-        Ok(Self { listeners, redirect_uri, callback_path: path, allowed_hosts: hosts, allow_peer: wish.allow_peer })
+        Ok(Self { listeners, redirect_uri, callback_path: path, allowed_hosts: hosts, allow_peer: options.allow_peer })
     }
 
     pub fn redirect_uri(&self) -> &str {
@@ -180,7 +180,7 @@ impl BoundListener {
         let (sender, callbacks) = mpsc::channel(1);
         let address = self.listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable.into()).map_err(failed)?;
         let start = Arc::new(StartPage::new(address.local_addr().map_err(failed)?, authorize.clone()));
-        let place = Arc::new(CallbackHandler {
+        let handler = Arc::new(CallbackHandler {
             path: self.callback_path,
             hosts: self.allowed_hosts,
             expected,
@@ -191,8 +191,8 @@ impl BoundListener {
             sender,
         });
         let server = Server::start(self.listeners, move |request| {
-            let place = Arc::clone(&place);
-            async move { place.respond(&request).await }
+            let handler = Arc::clone(&handler);
+            async move { handler.respond(&request).await }
         });
         Ok(CallbackListener { server: server.map_err(failed)?, callbacks, start_page: start })
     }
@@ -216,7 +216,7 @@ impl CallbackListener {
     /// What the callback says, or [`OAuthError::TimedOut`].
     pub async fn receive(&mut self, limit: Duration) -> (Result<Callback, OAuthError>, Option<OutcomeSender>) {
         let received = tokio::time::timeout(limit, self.callbacks.recv()).await;
-        // Whatever comes now is told that the sign-in has been answered.
+        // Later requests are answered that the sign-in is complete.
         self.callbacks.close();
         match received {
             Ok(Some((result, reply))) => (result, Some(reply)),
@@ -224,7 +224,7 @@ impl CallbackListener {
         }
     }
 
-    /// Keeps the browser's connection until it is told the outcome.
+    /// Keeps the browser's connection until it has got the outcome.
     pub fn into_waiting_browser(self, reply: OutcomeSender) -> WaitingBrowser {
         WaitingBrowser { listener: self, reply }
     }

@@ -1,8 +1,8 @@
 //! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
 use oauth2::{
@@ -36,7 +36,7 @@ pub struct OAuthClient<'a> {
     /// How the user wants the secret sent, whatever the metadata lists.
     pub client_auth: Option<ClientAuth>,
     /// The server refused the secret in a header and took it in the body.
-    pub uses_post_fallback: Cell<bool>,
+    pub uses_post_fallback: AtomicBool,
     pub http: &'a http::Client,
     pub route: Route,
     pub clock: &'a Clock,
@@ -45,7 +45,7 @@ pub struct OAuthClient<'a> {
 /// The vendor's whole answer, carried through the crate's parser.
 #[derive(Debug, Serialize, Deserialize)]
 struct NormalizedFields {
-    answer: Value,
+    document: Value,
 }
 
 impl ExtraTokenFields for NormalizedFields {}
@@ -93,7 +93,7 @@ impl<'a> OAuthClient<'a> {
         Ok(Self {
             client_auth,
             pkce,
-            uses_post_fallback: Cell::new(false),
+            uses_post_fallback: AtomicBool::new(false),
             rules,
             rate: &session.connector.rate,
             server: endpoints,
@@ -192,9 +192,9 @@ impl OAuthClient<'_> {
         if !(is_refused && may_post) {
             return first;
         }
-        self.uses_post_fallback.set(true);
+        self.uses_post_fallback.store(true, Ordering::Relaxed);
         let second = ask().await;
-        self.uses_post_fallback.set(second.is_ok());
+        self.uses_post_fallback.store(second.is_ok(), Ordering::Relaxed);
         match second {
             // The server's word on the usual way is the one to show.
             Err(OAuthError::ErrorResponse { code, .. }) if code == "invalid_client" => first,
@@ -209,7 +209,7 @@ impl OAuthClient<'_> {
     /// How the client shows its secret: as the user says, else as the connector says unless the server's metadata rules
     /// that out.
     pub(super) fn client_auth(&self) -> ClientAuth {
-        if self.uses_post_fallback.get() {
+        if self.uses_post_fallback.load(Ordering::Relaxed) {
             return ClientAuth::Post;
         }
         self.client_auth.or(self.server.client_auth).unwrap_or(self.rules.client_auth)
@@ -251,7 +251,7 @@ impl OAuthClient<'_> {
         transport: &Transport<'_>,
     ) -> Result<Tokens, OAuthError> {
         match result {
-            Ok(response) => quirks::parse_tokens(self.rules, transport.purpose, &response.extra_fields().answer),
+            Ok(response) => quirks::parse_tokens(self.rules, transport.purpose, &response.extra_fields().document),
             Err(error) => Err(self.error(error)),
         }
     }
@@ -300,20 +300,20 @@ pub(super) struct Transport<'a> {
 }
 
 impl<'a> Transport<'a> {
-    pub(super) fn new(party: &'a OAuthClient<'a>, purpose: TokenRequestKind) -> Self {
-        Self { client: party, purpose }
+    pub(super) fn new(client: &'a OAuthClient<'a>, purpose: TokenRequestKind) -> Self {
+        Self { client, purpose }
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let party = self.client;
-        let response = party.post(request).await.map_err(TransportError)?;
-        let now = party.clock.now();
-        let (status, document) = quirks::normalize_response(party.rules, party.rate, self.purpose, &response, now)
+        let client = self.client;
+        let response = client.post(request).await.map_err(TransportError)?;
+        let now = client.clock.now();
+        let (status, document) = quirks::normalize_response(client.rules, client.rate, self.purpose, &response, now)
             .map_err(TransportError)?;
         let body = if status == 200 {
             // The crate checks what the standard demands; the tokens are read from the whole answer.
-            let tokens = quirks::parse_tokens(party.rules, self.purpose, &document).map_err(TransportError)?;
-            json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "answer": document })
+            let tokens = quirks::parse_tokens(client.rules, self.purpose, &document).map_err(TransportError)?;
+            json!({ "access_token": tokens.access_token.expose(), "token_type": "bearer", "document": document })
         } else {
             document
         };
@@ -325,7 +325,7 @@ impl<'a> Transport<'a> {
 
 impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
     type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + 'c>>;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))

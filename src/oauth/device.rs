@@ -31,21 +31,27 @@ pub struct DeviceAuthorizationResponse {
 /// # Errors
 /// [`OAuthError`].
 pub async fn request_device_code(
-    party: &OAuthClient<'_>,
+    oauth_client: &OAuthClient<'_>,
     asked: &RequestedScopes,
 ) -> Result<DeviceAuthorizationResponse, OAuthError> {
-    let url = party.server.device_authorization_endpoint.as_ref().ok_or(OAuthError::MissingEndpoint("device"))?;
+    let url =
+        oauth_client.server.device_authorization_endpoint.as_ref().ok_or(OAuthError::MissingEndpoint("device"))?;
     let mut form = vec![];
     for (param, scopes) in asked.iter().filter(|(_, scopes)| !scopes.is_empty()) {
-        form.push((param.clone(), scopes.join(&party.rules.scope.separator)));
+        form.push((param.clone(), scopes.join(&oauth_client.rules.scope.separator)));
     }
-    let document = party
+    let document = oauth_client
         .with_client_auth_fallback(async || {
-            let response = party.post(authenticated_request(party, url, form.clone())).await?;
-            let now = party.clock.now();
-            let (status, document) =
-                quirks::normalize_response(party.rules, party.rate, TokenRequestKind::InitialGrant, &response, now)?;
-            if status == 200 { Ok(document) } else { Err(poll_error(party, &document)) }
+            let response = oauth_client.post(authenticated_request(oauth_client, url, form.clone())).await?;
+            let now = oauth_client.clock.now();
+            let (status, document) = quirks::normalize_response(
+                oauth_client.rules,
+                oauth_client.rate,
+                TokenRequestKind::InitialGrant,
+                &response,
+                now,
+            )?;
+            if status == 200 { Ok(document) } else { Err(poll_error(oauth_client, &document)) }
         })
         .await?;
     let document = quirks::normalize_device_response(&document);
@@ -68,7 +74,7 @@ pub async fn request_device_code(
     })
 }
 
-/// A page that a person is told to open, in the vendor's words: a web page and nothing else, for a file, a script or a
+/// A page that a person is asked to open, in the vendor's words: a web page and nothing else, for a file, a script or a
 /// program's own scheme would act on this machine.
 fn parse_web_url(text: &str) -> Result<Url, OAuthError> {
     let page = Url::parse(text).ok().filter(|page| matches!(page.scheme(), "https" | "http") && page.has_host());
@@ -86,7 +92,7 @@ fn parse_web_url(text: &str) -> Result<Url, OAuthError> {
 /// # Errors
 /// [`OAuthError::Denied`], [`OAuthError::DeviceCodeExpired`], or whatever else the token endpoint says.
 pub async fn poll(
-    party: &OAuthClient<'_>,
+    oauth_client: &OAuthClient<'_>,
     authorization: &DeviceAuthorizationResponse,
     limit: Duration,
 ) -> Result<Tokens, OAuthError> {
@@ -99,7 +105,7 @@ pub async fn poll(
             return Err(OAuthError::DeviceCodeExpired);
         }
         tokio::time::sleep(interval).await;
-        match poll_once(party, authorization).await {
+        match poll_once(oauth_client, authorization).await {
             Ok(PollResult::Granted(tokens)) => return Ok(*tokens),
             Ok(PollResult::Pending) => {}
             Ok(PollResult::SlowDown) => interval += Duration::from_secs(5),
@@ -124,25 +130,25 @@ enum PollResult {
 }
 
 async fn poll_once(
-    party: &OAuthClient<'_>,
+    oauth_client: &OAuthClient<'_>,
     authorization: &DeviceAuthorizationResponse,
 ) -> Result<PollResult, OAuthError> {
     let mut form = vec![
         ("grant_type".to_owned(), "urn:ietf:params:oauth:grant-type:device_code".to_owned()),
         ("device_code".to_owned(), authorization.device_code.expose().clone()),
     ];
-    form.extend(party.fill_params(&party.rules.token_params)?);
-    let response = party.post(authenticated_request(party, party.token_url()?, form)).await?;
+    form.extend(oauth_client.fill_params(&oauth_client.rules.token_params)?);
+    let response = oauth_client.post(authenticated_request(oauth_client, oauth_client.token_url()?, form)).await?;
     let (status, document) = quirks::normalize_response(
-        party.rules,
-        party.rate,
+        oauth_client.rules,
+        oauth_client.rate,
         TokenRequestKind::InitialGrant,
         &response,
-        party.clock.now(),
+        oauth_client.clock.now(),
     )?;
     if status == 200 {
         return Ok(PollResult::Granted(Box::new(quirks::parse_tokens(
-            party.rules,
+            oauth_client.rules,
             TokenRequestKind::InitialGrant,
             &document,
         )?)));
@@ -152,11 +158,11 @@ async fn poll_once(
         Some("slow_down") => Ok(PollResult::SlowDown),
         // The latter is of servers that follow an early draft.
         Some("expired_token" | "code_expired") => Err(OAuthError::DeviceCodeExpired),
-        _ => Err(poll_error(party, &document)),
+        _ => Err(poll_error(oauth_client, &document)),
     }
 }
 
-fn poll_error(party: &OAuthClient<'_>, document: &Value) -> OAuthError {
+fn poll_error(oauth_client: &OAuthClient<'_>, document: &Value) -> OAuthError {
     let text = |name: &str| document.get(name).and_then(Value::as_str);
     let code = text("error").unwrap_or("unknown_error");
     // The latter is Microsoft's.
@@ -164,17 +170,17 @@ fn poll_error(party: &OAuthClient<'_>, document: &Value) -> OAuthError {
         let description = text("error_description").and_then(super::ErrorDescription::new);
         return OAuthError::Denied { code: code.to_owned(), description };
     }
-    quirks::classify_error(party.rules, code, text("error_description"))
+    quirks::classify_error(oauth_client.rules, code, text("error_description"))
 }
 
 /// A form with the client's credentials as the vendor takes them. The device flow of the crate fixes its own timing and
 /// answers; its client authentication is repeated here in five lines (RFC 6749 section 2.3.1).
-fn authenticated_request(party: &OAuthClient<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
+fn authenticated_request(oauth_client: &OAuthClient<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
     let mut request = HttpRequest::default();
-    let basic = party.client_auth() == ClientAuth::Basic;
-    match party.secret() {
+    let basic = oauth_client.client_auth() == ClientAuth::Basic;
+    match oauth_client.secret() {
         Some(secret) if basic => {
-            let value = crate::http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
+            let value = crate::http::basic(&encoded(&oauth_client.client.id), &encoded(secret.expose()));
             if let Ok(value) = oauth2::http::HeaderValue::from_str(value.expose()) {
                 request.headers_mut().insert("authorization", value);
             }
@@ -182,7 +188,7 @@ fn authenticated_request(party: &OAuthClient<'_>, url: &Url, mut form: Vec<(Stri
         Some(secret) => form.push(("client_secret".to_owned(), secret.expose().clone())),
         None => {}
     }
-    form.push(("client_id".to_owned(), party.client.id.clone()));
+    form.push(("client_id".to_owned(), oauth_client.client.id.clone()));
     *request.uri_mut() = url.as_str().parse().unwrap_or_default();
     *request.body_mut() = Serializer::new(String::new()).extend_pairs(form).finish().into_bytes();
     request

@@ -34,7 +34,7 @@ impl<'de> Visitor<'de> for UniqueMembersVisitor {
     }
 }
 
-/// Whether this is an object none of whose members stands twice.
+/// Whether this is an object without duplicate members.
 pub(super) fn has_unique_members(json: &[u8]) -> bool {
     serde_json::from_slice::<UniqueMembers>(json).is_ok()
 }

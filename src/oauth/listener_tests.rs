@@ -170,8 +170,8 @@ fn fault_042_the_port_closes_with_the_flow() {
 fn fault_041_a_taken_port_is_said_and_any_other_is_taken_where_none_must_be() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    let wish = RedirectOptions { port: Some(port), ..RedirectOptions::default() };
-    assert!(matches!(BoundListener::bind(&Redirect::default(), &wish), Err(OAuthError::Bind { .. })));
+    let options = RedirectOptions { port: Some(port), ..RedirectOptions::default() };
+    assert!(matches!(BoundListener::bind(&Redirect::default(), &options), Err(OAuthError::Bind { .. })));
     BoundListener::bind(&Redirect::default(), &RedirectOptions::default()).unwrap();
 }
 

@@ -2,7 +2,7 @@
 //! refresh, revocation and discovery.
 //!
 //! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation) and
-//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`dialect`] stands between it and what vendors really
+//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
 //! send, so that everything above sees the standard alone.
 
 pub mod authorize;
@@ -66,7 +66,7 @@ pub struct ServerMetadata {
     pub device_authorization_endpoint: Option<Url>,
     pub revocation_endpoint: Option<Url>,
     pub userinfo_endpoint: Option<Url>,
-    /// How the client shows its secret, where the metadata leaves one way only.
+    /// How the client shows its secret, where the metadata leaves one method only.
     pub client_auth: Option<ClientAuth>,
     /// The metadata lists `client_secret_post`.
     pub supports_client_secret_post: bool,
@@ -140,7 +140,7 @@ pub enum OAuthError {
         #[source]
         description: Option<ErrorDescription>,
     },
-    /// The grant is dead for good: only a person can mend it.
+    /// The grant is dead for good: only a person can give a new one.
     #[error("the vendor refused the grant ({code})")]
     InvalidGrant {
         code: String,
@@ -220,7 +220,7 @@ impl Remedy for OAuthError {
     }
 }
 
-/// What a connector's way of authenticating offers that hints may name.
+/// What a connector's authentication method offers, for hints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthCapabilities {
     /// The device code grant.
@@ -258,21 +258,21 @@ impl OAuthError {
     /// What it means for one connector; `connect` is the command that connects it as it was asked for.
     pub fn diagnostic_for(&self, connector: &str, connect: &str, offers: &AuthCapabilities) -> Diagnostic {
         match self {
-            Self::Denied { .. } => Diagnostic::new(Kind::AuthNeeded, "denied"),
+            Self::Denied { .. } => Diagnostic::new(Kind::AuthNeeded, "access_denied"),
             Self::InvalidGrant { .. } => Diagnostic::new(Kind::AuthNeeded, "needs_reauth"),
-            Self::ErrorResponse { .. } => Diagnostic::new(Kind::Failed, "rejected"),
+            Self::ErrorResponse { .. } => Diagnostic::new(Kind::Failed, "oauth_error"),
             Self::ServerUnavailable { .. } | Self::DiscoveryUnavailable { .. } => {
                 Diagnostic::new(Kind::Temporary, "vendor_unavailable")
             }
-            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_answer"),
+            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_response"),
             Self::Http(error) => error.diagnostic(),
             Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
-            Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "no_endpoint"),
+            Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "missing_endpoint"),
             Self::InvalidMetadata { .. } => Diagnostic::new(Kind::Failed, "discovery_failed"),
             Self::IssuerMismatch { .. } => Diagnostic::new(Kind::Failed, "issuer_mismatch"),
-            Self::Bind { .. } | Self::Serve { .. } => Diagnostic::new(Kind::Failed, "listener"),
+            Self::Bind { .. } | Self::Serve { .. } => Diagnostic::new(Kind::Failed, "listen_failed"),
             Self::TimedOut { .. } => Diagnostic::new(Kind::AuthNeeded, "timed_out"),
-            Self::DeviceCodeExpired => Diagnostic::new(Kind::AuthNeeded, "device_expired"),
+            Self::DeviceCodeExpired => Diagnostic::new(Kind::AuthNeeded, "device_code_expired"),
             Self::S256Unsupported { .. } => Diagnostic::new(Kind::Failed, "pkce_unsupported"),
         }
         .maybe_hint(self.hint_for(connector, connect, offers))

@@ -234,27 +234,21 @@ async fn refresh_under_lock(
     if is_fresh(app, &loaded, want)? {
         return Ok(loaded);
     }
-    // From here on Ctrl-C waits: an answer that is on its way must be stored.
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut interrupted = false;
-    let mut renewal = std::pin::pin!(refresh_and_save(app, loaded));
-    let renewed = loop {
-        tokio::select! {
-            renewed = &mut renewal => break renewed,
-            _ = &mut interrupt, if !interrupted => interrupted = true,
-        }
-    };
+    // An answer that is on its way must be stored.
+    let hold = app.shutdown.hold();
+    let renewed = refresh_and_save(app, loaded).await;
     // A hook may well ask for this very token.
     drop(lock);
     app.send_notifications();
-    if interrupted {
+    drop(hold);
+    if app.shutdown.is_requested() {
         renewed?;
         return Err(AccessTokenError::Interrupted { connection: name.clone() }.into());
     }
     renewed
 }
 
-/// The connection with its grant, as it stands.
+/// Returns the connection with its stored grant.
 ///
 /// # Errors
 /// Unknown connections, and the vault's errors.
@@ -267,6 +261,21 @@ pub fn load_grant(app: &App, name: &ConnectionName) -> error::Result<ConnectionW
     let connection = app.connection(name)?;
     Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
         .into())
+}
+
+/// Presents the grant to the vendor, once.
+async fn request_tokens(
+    oauth_client: &OAuthClient<'_>,
+    grant: &Grant,
+    connection: &Connection,
+) -> Result<Tokens, OAuthError> {
+    match (grant.refresh_method, &grant.refresh_token) {
+        (RefreshMethod::ClientCredentials, _) => {
+            oauth_client.request_client_credentials_token(&connection.scopes_requested).await
+        }
+        (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
+        (_, None) => Err(OAuthError::MissingEndpoint("token")),
+    }
 }
 
 async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
@@ -292,7 +301,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
         return Err(needs_reauth_error(&session.connection, Some(reason)).into());
     }
     let client = current_client(app, &session.connector, &session.auth, &session.connection, &old)?;
-    let party = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    let oauth_client = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
         tracing::warn!(
             "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
@@ -301,14 +310,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
     if store.grants().begin_refresh(id, stored.generation, app.clock.now())? == GrantWriteResult::Superseded {
         return reload_superseded(app, &name);
     }
-    let result = match (old.refresh_method, &old.refresh_token) {
-        (RefreshMethod::ClientCredentials, _) => {
-            party.request_client_credentials_token(&session.connection.scopes_requested).await
-        }
-        (_, Some(refresh_token)) => party.refresh(refresh_token).await,
-        (_, None) => Err(OAuthError::MissingEndpoint("token")),
-    };
-    match result {
+    match request_tokens(&oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
             let scopes =
                 tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
@@ -333,7 +335,7 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
             // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
             let current = store.grants().get(id)?.map(|current| current.generation);
             if current != Some(stored.generation) {
-                // Connected anew meanwhile: what became of the old grant says nothing of that one (fault 18).
+                // Connected again meanwhile: what became of the old grant says nothing of that one (fault 18).
                 return reload_superseded(app, &name);
             }
             let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
@@ -364,7 +366,7 @@ fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool
     }
 }
 
-/// Somebody connected the account anew meanwhile: theirs is the grant.
+/// Somebody connected the account again meanwhile: theirs is the grant.
 fn reload_superseded(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
     load_grant(app, name)
 }
@@ -437,7 +439,7 @@ fn lock_path(app: &App, connection: &Connection) -> PathBuf {
 /// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
 /// request of its may take, and one that dies is followed at once.
 pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Result<File> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    const POLL_INTERVAL: Duration = Duration::from_millis(10);
     let limit = app.config.http.timeout + Duration::from_secs(15);
     let path = lock_path(app, connection);
     let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
@@ -449,9 +451,9 @@ pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Res
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if !patience.is_over() => {
                 let slept = Stopwatch::start();
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 // Sleeping takes a little longer than asked, and that counts; a stop does not.
-                patience.spend(LOOK_AGAIN * 2, slept.elapsed());
+                patience.spend(POLL_INTERVAL * 2, slept.elapsed());
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(AccessTokenError::LockTimeout {

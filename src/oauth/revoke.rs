@@ -1,4 +1,4 @@
-//! Ending a grant at the vendor (RFC 7009, or the vendor's own way).
+//! Ending a grant at the vendor (RFC 7009, or the vendor's own request).
 
 use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
@@ -15,7 +15,7 @@ pub enum RevocationResult {
     Revoked,
     /// There was nothing left to revoke, which is as good (RFC 7009 section 2.2).
     AlreadyRevoked,
-    /// The vendor has no way: the user removes the app in the vendor's own settings.
+    /// The vendor offers no revocation: the user removes the app in the vendor's own settings.
     Unsupported,
 }
 
@@ -23,10 +23,10 @@ pub enum RevocationResult {
 ///
 /// # Errors
 /// [`OAuthError`]: the grant is then still live.
-pub async fn revoke(party: &OAuthClient<'_>, grant: &Grant) -> Result<RevocationResult, OAuthError> {
+pub async fn revoke(oauth_client: &OAuthClient<'_>, grant: &Grant) -> Result<RevocationResult, OAuthError> {
     let standard;
-    let rule = match (&party.rules.revoke, &party.server.revocation_endpoint) {
-        (Some(rule), _) if rule.url.is_complete(&party.values) => rule,
+    let rule = match (&oauth_client.rules.revoke, &oauth_client.server.revocation_endpoint) {
+        (Some(rule), _) if rule.url.is_complete(&oauth_client.values) => rule,
         (_, Some(found)) => {
             // A URL may hold braces only percent-encoded, so that it is a template of itself.
             standard = Revocation::rfc7009(Template::parse(found.as_str())?);
@@ -34,20 +34,20 @@ pub async fn revoke(party: &OAuthClient<'_>, grant: &Grant) -> Result<Revocation
         }
         _ => return Ok(RevocationResult::Unsupported),
     };
-    let response = party.http.send(request(party, rule, grant)?, &party.route).await?;
+    let response = oauth_client.http.send(request(oauth_client, rule, grant)?, &oauth_client.route).await?;
     if response.status == 429 || response.status >= 500 {
-        let after = response.retry_after(party.rate, party.clock.now());
+        let after = response.retry_after(oauth_client.rate, oauth_client.clock.now());
         return Err(OAuthError::ServerUnavailable { status: response.status, retry_after: after });
     }
     let document = response.json().unwrap_or_default();
-    let code = party.rules.answer.error.text(&document).unwrap_or_default();
+    let code = oauth_client.rules.answer.error.text(&document).unwrap_or_default();
     if rule.gone.contains(&code) || rule.gone_status.contains(&response.status) || code == "invalid_token" {
         return Ok(RevocationResult::AlreadyRevoked);
     }
     if response.is_success() && rule.success.iter().all(|(at, want)| at.find(&document) == Some(want)) {
         return Ok(RevocationResult::Revoked);
     }
-    let description = party.rules.answer.error_description.text(&document);
+    let description = oauth_client.rules.answer.error_description.text(&document);
     let code = if code.is_empty() { format!("status {}", response.status) } else { code };
     Err(OAuthError::ErrorResponse {
         code,
@@ -55,14 +55,14 @@ pub async fn revoke(party: &OAuthClient<'_>, grant: &Grant) -> Result<Revocation
     })
 }
 
-fn request(party: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> Result<Request, OAuthError> {
-    let mut values = party.values.clone();
+fn request(oauth_client: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> Result<Request, OAuthError> {
+    let mut values = oauth_client.values.clone();
     values.set("access_token", grant.access_token.expose());
     if let Some(refresh_token) = &grant.refresh_token {
         values.set("refresh_token", refresh_token.expose());
     }
-    values.set("client_id", &party.client.id);
-    if let Some(secret) = &party.client.secret {
+    values.set("client_id", &oauth_client.client.id);
+    if let Some(secret) = &oauth_client.client.secret {
         values.set("client_secret", secret.expose());
     }
     let mut params: Vec<(String, String)> = Vec::new();
@@ -83,7 +83,7 @@ fn request(party: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> Result<
     for (name, template) in &rule.headers {
         request = request.header(name, Secret::new(template.fill(&values)?));
     }
-    let secret = party.client.secret.as_ref();
+    let secret = oauth_client.client.secret.as_ref();
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     match (rule.auth, secret) {
         (RevocationAuth::Bearer, _) => {
@@ -94,15 +94,15 @@ fn request(party: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> Result<
             request = request.header("authorization", Secret::new(format!("Bearer {}", secret.expose())));
         }
         (RevocationAuth::Basic, Some(secret)) => {
-            request = request.header("authorization", http::basic(&party.client.id, secret.expose()));
+            request = request.header("authorization", http::basic(&oauth_client.client.id, secret.expose()));
         }
-        (RevocationAuth::Client, Some(secret)) if party.client_auth() == ClientAuth::Basic => {
-            let value = http::basic(&encoded(&party.client.id), &encoded(secret.expose()));
+        (RevocationAuth::Client, Some(secret)) if oauth_client.client_auth() == ClientAuth::Basic => {
+            let value = http::basic(&encoded(&oauth_client.client.id), &encoded(secret.expose()));
             request = request.header("authorization", value);
         }
         (RevocationAuth::Client, _) => {
-            let secret = party.secret();
-            let own = [("client_id", Some(&party.client.id)), ("client_secret", secret.map(Secret::expose))];
+            let secret = oauth_client.secret();
+            let own = [("client_id", Some(&oauth_client.client.id)), ("client_secret", secret.map(Secret::expose))];
             for (name, value) in own {
                 // The connector's file may name them itself.
                 let value = value.filter(|_| params.iter().all(|(known, _)| known != name));

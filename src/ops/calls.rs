@@ -1,6 +1,177 @@
 //! Operations on services: actions and API paths.
 
-use super::Operation;
+use std::ops::ControlFlow;
 
-/// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+use serde_json::{Map, Value};
+
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::api::{self, ActionCall, ApiError, Input, Parameters, PathCall};
+use crate::connector::{Action, ActionBody, HttpMethod, NameCase};
+use crate::error::Result;
+use crate::http::Response;
+use crate::model::ConnectionName;
+use crate::oauth::refresh;
+use crate::runtime::App;
+use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
+
+/// The operations of this module. Their effect is the greatest that any action or path can have.
+pub const OPERATIONS: &[Operation] = &[
+    Operation::local("call", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("api", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
+];
+
+/// Lists the actions of a connection.
+///
+/// # Errors
+/// Unknown connections.
+pub async fn list_actions(app: &App, connection: ConnectionName) -> Result<ActionListView> {
+    let connection = app.connection(&connection)?;
+    let connector = app.catalogue.get(connection.name.connector())?;
+    Ok(ActionListView::new(&connection, &connector))
+}
+
+/// An action of a connection, with what it takes to read its parameters.
+#[derive(Clone, Debug)]
+pub struct ConnectionAction {
+    pub connection: ConnectionName,
+    pub name: String,
+    pub action: Action,
+    /// How the API writes the names of parameters.
+    pub names: NameCase,
+}
+
+impl ConnectionAction {
+    pub fn parameters(&self) -> Parameters<'_> {
+        Parameters { action: &self.action, names: self.names }
+    }
+
+    /// Returns the error of parameters with these problems.
+    pub fn invalid_parameters(&self, problems: Vec<String>) -> ApiError {
+        ApiError::InvalidParameters {
+            connection: self.connection.clone(),
+            action: self.name.clone(),
+            problems,
+            usage: api::usage_command(&self.connection, &self.name, &self.action),
+        }
+    }
+}
+
+/// Finds an action of a connection.
+///
+/// # Errors
+/// Unknown connections, and [`ApiError::UnknownAction`].
+pub async fn find_action(app: &App, connection: ConnectionName, action: &str) -> Result<ConnectionAction> {
+    let connector = app.catalogue.get(app.connection(&connection)?.name.connector())?;
+    let (name, action) = api::find_action(&connector, action)?;
+    Ok(ConnectionAction { connection, name: name.to_owned(), action: action.clone(), names: connector.api.names })
+}
+
+/// An action to call.
+#[derive(Clone, Debug)]
+pub struct CallActionRequest {
+    pub connection: ConnectionName,
+    pub action: String,
+    pub input: Input,
+    /// Lets the service recognise a repetition; random if absent.
+    pub idempotency_key: Option<String>,
+}
+
+impl CallActionRequest {
+    fn call(&self) -> ActionCall<'_> {
+        ActionCall {
+            connection: &self.connection,
+            action: &self.action,
+            input: &self.input,
+            idempotency_key: self.idempotency_key.as_deref(),
+        }
+    }
+}
+
+/// Calls an action. A refusal of the service is in the view.
+///
+/// # Errors
+/// [`ApiError`] for everything that is wrong before anything is sent, and for a response that cannot be read.
+pub async fn call_action(app: &App, request: CallActionRequest) -> Result<CallResultView> {
+    let completed = api::call(app, &request.call()).await?;
+    if let Some(error) = api::malformed_response_error(&completed, &request.action) {
+        return Err(error.into());
+    }
+    let answer = &completed.response;
+    let refusal = answer
+        .error_class
+        .map(|class| api::refusal_error(&completed.session, &request.action, class, &answer.response));
+    Ok(CallResultView::new(request.action, &completed, refusal))
+}
+
+/// Returns the request that [`call_action`] would send. Missing scopes are a warning in the view.
+///
+/// # Errors
+/// Those of [`call_action`] before anything is sent.
+pub async fn preview_action(app: &App, request: CallActionRequest) -> Result<RequestPreviewView> {
+    let (session, built, warning) = api::dry_run(app, &request.call())?;
+    let grant = refresh::load_grant(app, &request.connection)?.grant;
+    Ok(RequestPreviewView { warning, ..RequestPreviewView::new(&session, &built, &grant)? })
+}
+
+/// A path of a service's API to call.
+#[derive(Clone, Debug)]
+pub struct CallPathRequest {
+    pub connection: ConnectionName,
+    /// POST if there are fields or a body, else GET, if absent.
+    pub method: Option<HttpMethod>,
+    /// Follows the API's base.
+    pub path: String,
+    /// Sent in the body as the API writes it; in the query of a GET, or beside a body.
+    pub fields: Map<String, Value>,
+    /// Sent as JSON.
+    pub body: Option<Vec<u8>>,
+    pub headers: Vec<(String, String)>,
+    /// Lets the service recognise a repetition; random if absent.
+    pub idempotency_key: Option<String>,
+    /// Follow the pages to the last.
+    pub paginate: bool,
+}
+
+/// Calls a path, and hands each page to `on_page` as it arrives, until that wants no more. A refusal is handed over too, and
+/// is then an error.
+///
+/// # Errors
+/// [`ApiError`], and those of `on_page`.
+pub async fn call_path(
+    app: &App,
+    request: CallPathRequest,
+    on_page: impl FnMut(&Response) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let CallPathRequest { connection, method, path, fields, body, headers, idempotency_key, paginate } = request;
+    let has_fields = !fields.is_empty();
+    let default = if body.is_some() || has_fields { HttpMethod::Post } else { HttpMethod::Get };
+    let method = method.unwrap_or(default);
+    let format = app.catalogue.get(app.connection(&connection)?.name.connector())?.api.body;
+    let is_in_query = body.is_some() || method == HttpMethod::Get || format == ActionBody::Query;
+    let document = Value::Object(fields);
+    let query: Vec<(String, String)> = if is_in_query {
+        url::form_urlencoded::parse(&api::form(&document)).into_owned().collect()
+    } else {
+        Vec::new()
+    };
+    let json = |bytes| ("application/json".to_owned(), bytes);
+    let body = match body {
+        Some(bytes) => Some(json(bytes)),
+        None if is_in_query || !has_fields => None,
+        None if format == ActionBody::Form => {
+            Some(("application/x-www-form-urlencoded".to_owned(), api::form(&document)))
+        }
+        None => Some(json(document.to_string().into_bytes())),
+    };
+    let call = PathCall {
+        connection: &connection,
+        method,
+        path: &path,
+        query: &query,
+        headers: &headers,
+        body,
+        idempotency_key: idempotency_key.as_deref(),
+        paginate,
+    };
+    api::fetch(app, &call, on_page).await
+}

@@ -1,6 +1,317 @@
-//! Operations on connections.
+//! Operations on connections: connecting accounts, their status, refreshing, testing and disconnecting them.
 
-use super::Operation;
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, stream};
+
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::clock::Timestamp;
+use crate::connect::{self, ConnectRequest, Prompter};
+use crate::connector::{Connector, scopes};
+use crate::error::{Error, Result};
+use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
+use crate::model::{Account, Connection, ConnectionId, ConnectionName};
+use crate::oauth::refresh::{self, Freshness};
+use crate::runtime::App;
+use crate::view::connection::{
+    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
+    RefreshView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
+};
+use crate::view::webhook::SubscriptionView;
+use crate::webhook::subscription::{RenewalResult, renew_all, renew_due};
 
 /// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+pub const OPERATIONS: &[Operation] = &[
+    // Chooses origins and reads secrets.
+    Operation::local("connect", OperationScope::Connections, Effect::Write),
+    Operation::local("disconnect", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("refresh", OperationScope::Connections, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("status", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("test", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
+];
+
+/// Refreshes that run at the same time.
+const MAX_CONCURRENT_REFRESHES: usize = 16;
+
+/// Connects an account; the prompter asks the person whose account it is.
+pub async fn connect(app: &App, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
+    let connected = connect::connect(app, &request, prompter).await?;
+    Ok(ConnectView {
+        connection: connection_view(app, &connected.connection, Vec::new(), &mut ConnectorCache::default()),
+        missing_scopes: connected.missing_scopes,
+        warnings: connected.warnings,
+    })
+}
+
+/// Returns what disconnecting a connection would delete and leave behind. It changes nothing.
+pub async fn preview_disconnect(app: &App, connection: &ConnectionName) -> Result<DisconnectPreview> {
+    let connection = app.connection(connection)?;
+    let store = app.store()?;
+    let streams = store.streams().list(connection.id)?;
+    let records = streams.iter().try_fold(0, |sum, stream| Ok::<_, Error>(sum + store.records().count(stream.id)?))?;
+    let subscriptions = store.subscriptions().list(Some(connection.id))?.len();
+    Ok(DisconnectPreview { connection: connection.name, records, subscriptions })
+}
+
+/// What to disconnect.
+#[derive(Clone, Debug)]
+pub struct DisconnectRequest {
+    pub connection: ConnectionName,
+    /// Forgets the connection without revoking its grant.
+    pub local_only: bool,
+}
+
+/// Revokes a connection's grant at the service, then deletes the connection with everything that belongs to it.
+///
+/// # Errors
+/// A grant that could not be revoked; the connection is kept then.
+pub async fn disconnect(app: &App, request: DisconnectRequest) -> Result<DisconnectView> {
+    let connection = app.connection(&request.connection)?;
+    let target = connection.target();
+    let result = connect::disconnect(app, connection, request.local_only).await?;
+    Ok(DisconnectView { connection: request.connection, target, result })
+}
+
+/// The connections whose status is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct StatusRequest {
+    /// All if empty.
+    pub connections: Vec<ConnectionName>,
+}
+
+/// Returns the status of connections from what is stored; no service is asked.
+pub async fn status(app: &App, request: StatusRequest) -> Result<StatusView> {
+    let connections = if !request.connections.is_empty() {
+        request.connections.iter().map(|name| app.connection(name)).collect::<Result<Vec<_>>>()?
+    } else if app.has_vault() {
+        app.store()?.connections().list()?
+    } else {
+        Vec::new()
+    };
+    let now = app.clock.now();
+    let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
+    if !connections.is_empty() {
+        for row in app.store()?.subscriptions().list(None)? {
+            subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
+        }
+    }
+    let mut connectors = ConnectorCache::default();
+    let views = connections.iter().map(|connection| {
+        let own = subscriptions.remove(&connection.id).unwrap_or_default();
+        connection_view(app, connection, own, &mut connectors)
+    });
+    let connections: Vec<ConnectionView> = views.collect();
+    let mut summary = StatusSummary::default();
+    for connection in &connections {
+        summary.add(connection.status);
+    }
+    Ok(StatusView { workspace: app.workspace.clone(), connections, summary })
+}
+
+/// The connections to refresh.
+#[derive(Clone, Debug)]
+pub enum RefreshRequest {
+    /// These, whether they are due or not.
+    Named(Vec<ConnectionName>),
+    /// Every connection that can be refreshed.
+    All,
+    /// Those that are about to expire.
+    Due,
+}
+
+/// Refreshes tokens, and renews the webhook subscriptions of these connections that are due.
+///
+/// # Errors
+/// The failure of the connection, if one is named and no subscription was renewed; otherwise failures are in the view.
+pub async fn refresh(app: &App, request: RefreshRequest) -> Result<RefreshListView> {
+    let is_due_only = matches!(request, RefreshRequest::Due);
+    let (names, ids) = match request {
+        RefreshRequest::Named(names) => {
+            let ids = names.iter().map(|name| Ok(app.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
+            (names, Some(ids))
+        }
+        RefreshRequest::All | RefreshRequest::Due if app.has_vault() => {
+            let connections = app.store()?.connections().list()?;
+            let refreshable = connections.into_iter().filter(|connection| connection.expiry.is_refreshable);
+            (refreshable.map(|connection| connection.name).collect(), None)
+        }
+        RefreshRequest::All | RefreshRequest::Due => (Vec::new(), None),
+    };
+    let refreshes = names.iter().map(|name| refresh_one(app, name, !is_due_only));
+    let (refreshed, errors): (Vec<_>, Vec<_>) =
+        stream::iter(refreshes).buffered(MAX_CONCURRENT_REFRESHES).unzip().await;
+    let renewals = match app.has_vault() {
+        true if is_due_only => renew_due(app, ids.as_deref()).await?,
+        true => renew_all(app, ids.as_deref()).await?,
+        false => Vec::new(),
+    };
+    if ids.is_some_and(|ids| ids.len() == 1)
+        && renewals.is_empty()
+        && let Some(error) = errors.into_iter().flatten().next()
+    {
+        return Err(error);
+    }
+    Ok(RefreshListView { refreshed, subscriptions: renewals.into_iter().map(renewal_view).collect() })
+}
+
+async fn refresh_one(app: &App, name: &ConnectionName, must_be_newer: bool) -> (RefreshView, Option<Error>) {
+    let result = async {
+        let before = refresh::load_grant(app, name)?.stored_grant.generation;
+        let want = if must_be_newer { Freshness::NewerThan { than: before } } else { Freshness::RefreshIfDue };
+        let loaded = refresh::fresh_grant(app, name, want).await?;
+        Ok::<_, Error>((loaded.stored_grant.generation != before, loaded.grant.expires_at))
+    };
+    let result = result.await;
+    let now = app.clock.now().as_second();
+    let mut view = RefreshView {
+        connection: name.clone(),
+        target: app.connection(name).ok().and_then(|connection| connection.target()),
+        outcome: RefreshOutcome::Failed,
+        expires_at: None,
+        expires_in: None,
+        error: None,
+        error_kind: None,
+    };
+    match result {
+        Ok((is_refreshed, expires_at)) => {
+            view.outcome = if is_refreshed { RefreshOutcome::Refreshed } else { RefreshOutcome::StillValid };
+            view.expires_at = expires_at.map(|at| at.to_string());
+            view.expires_in = expires_at.map(|at| at.as_second() - now);
+            (view, None)
+        }
+        Err(error) => {
+            view.error = Some(error.on_one_line());
+            view.error_kind = Some(error.kind());
+            (view, Some(error))
+        }
+    }
+}
+
+fn renewal_view(renewal: RenewalResult) -> SubscriptionRenewalView {
+    let (outcome, expires_at, error) = match renewal.result {
+        Ok(expires_at) => (RenewalOutcome::Renewed, expires_at, None),
+        Err(error) => (RenewalOutcome::Failed, None, Some(error)),
+    };
+    SubscriptionRenewalView {
+        connection: renewal.connection,
+        subscription: renewal.id.0,
+        outcome,
+        expires_at: expires_at.map(|at| at.to_string()),
+        error: error.as_ref().map(Error::on_one_line),
+        error_kind: error.as_ref().map(Error::kind),
+    }
+}
+
+/// The connections to test.
+#[derive(Clone, Debug, Default)]
+pub struct TestRequest {
+    /// All if empty.
+    pub connections: Vec<ConnectionName>,
+}
+
+/// Follows the tests of connections as they run.
+pub trait TestObserver {
+    /// They begin; `total` of them will end.
+    fn started(&self, total: usize);
+    /// One has ended.
+    fn tested(&self, connection: &ConnectionName);
+}
+
+/// Asks the services whether connections work, many at once, and stores the results.
+pub async fn test(app: &App, request: TestRequest, observer: &dyn TestObserver) -> Result<TestListView> {
+    let names = if !request.connections.is_empty() {
+        request.connections
+    } else if app.has_vault() {
+        app.store()?.connections().names()?
+    } else {
+        Vec::new()
+    };
+    observer.started(names.len());
+    let reports = health::check_all(app, &names, |report| observer.tested(&report.connection)).await?;
+    let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
+    let unhealthy = reports.len() - healthy;
+    let tests = reports.into_iter().map(|report| test_view(app, report)).collect();
+    Ok(TestListView { tests, healthy, unhealthy })
+}
+
+fn test_view(app: &App, report: HealthReport) -> TestView {
+    TestView {
+        target: app.connection(&report.connection).ok().and_then(|connection| connection.target()),
+        connection: report.connection,
+        outcome: report.outcome,
+        healthy: report.outcome.is_healthy(),
+        duration_ms: report.duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        account: report.account.as_ref().map(account_view),
+        missing_scopes: report.missing_scopes,
+        http_status: report.http_status,
+        error_message: report.error_message,
+        hint: report.hint,
+    }
+}
+
+fn account_view(account: &Account) -> AccountView {
+    AccountView { id: account.id.clone(), name: account.name.clone() }
+}
+
+/// The connectors of a listing, each parsed once and only if its file is needed.
+#[derive(Default)]
+struct ConnectorCache(HashMap<String, Option<Connector>>);
+
+impl ConnectorCache {
+    fn get(&mut self, app: &App, id: &str) -> Option<&Connector> {
+        if !self.0.contains_key(id) {
+            self.0.insert(id.to_owned(), app.catalogue.get(id).ok());
+        }
+        self.0.get(id).and_then(Option::as_ref)
+    }
+}
+
+/// Absent as well if the store cannot be read: the status of the connection matters more.
+fn last_sync_at(app: &App, connection: &Connection) -> Option<Timestamp> {
+    app.store().ok()?.streams().last_synced(connection.id).ok()?
+}
+
+fn connection_view(
+    app: &App,
+    connection: &Connection,
+    subscriptions: Vec<SubscriptionView>,
+    connectors: &mut ConnectorCache,
+) -> ConnectionView {
+    let now = app.clock.now();
+    let (mut status, reason) = status_of(connection, now);
+    if status.is_healthy() && subscriptions.iter().any(|subscription| subscription.is_problem) {
+        status = ConnectionStatus::Error;
+    }
+    let granted = connection.scopes_granted.as_deref();
+    let id = connection.name.connector();
+    let connector = connectors.get(app, id);
+    let missing_scopes =
+        connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_requested, granted));
+    let auth =
+        connector.and_then(|connector| connector.auth.get(&connection.auth)).map_or("unknown", |auth| auth.kind());
+    ConnectionView {
+        connection: connection.name.clone(),
+        connector: id.to_owned(),
+        name: connector.map_or_else(|| id.to_owned(), |connector| connector.name.clone()),
+        mode: connection.mode,
+        origin: connection.origin.as_ref().map(ToString::to_string),
+        auth,
+        account: connection.account.as_ref().map(account_view),
+        status,
+        reason,
+        scopes: granted.unwrap_or(&connection.scopes_requested).to_vec(),
+        missing_scopes,
+        connected_at: connection.connected_at.to_string(),
+        expires_at: connection.expiry.expires_at.map(|at| at.to_string()),
+        expires_in: connection.expiry.remaining_secs(now),
+        refreshable: connection.expiry.is_refreshable,
+        refresh_expires_at: connection.expiry.refresh_expires_at.map(|at| at.to_string()),
+        last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
+        last_sync_at: last_sync_at(app, connection).map(|at| at.to_string()),
+        last_error: connection.last_error.clone(),
+        error_count: connection.error_count,
+        subscriptions,
+        target: connection.target(),
+        checked_ago: connection.last_check.as_ref().map(|check| check.at.as_second() - now.as_second()),
+    }
+}

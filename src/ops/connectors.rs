@@ -1,6 +1,238 @@
 //! Operations on connectors.
 
-use super::Operation;
+use std::path::PathBuf;
 
-/// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::api;
+use crate::connector::{
+    BUILT_IN, Connector, ConnectorDraft, ConnectorSource, Descriptor, InstallCandidate, descriptor, search, setup,
+    validate,
+};
+use crate::error::{Error, Result};
+use crate::runtime::App;
+use crate::view::connector::{
+    ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorPartView, ConnectorRemovalView,
+    ConnectorSummaryView, DraftView, InstallReviewView, InstallView, SearchHitView, SearchResultsView, SetupGuideView,
+    StreamDetailView, ValidationListView, ValidationView, format_word,
+};
+
+const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
+    Operation::local(name, OperationScope::Connectors, effect).reachable_by(reach)
+}
+
+/// The operations of this module. A connector decides where credentials are sent, so only the owner adds and removes them.
+pub const OPERATIONS: &[Operation] = &[
+    operation("connector list", Effect::Read, Reach::Agent),
+    operation("connector show", Effect::Read, Reach::Agent),
+    operation("connector descriptor", Effect::Read, Reach::Agent),
+    operation("connector search", Effect::Read, Reach::Agent),
+    operation("connector setup", Effect::Read, Reach::Agent),
+    operation("connector validate", Effect::Read, Reach::Local),
+    operation("connector new", Effect::Write, Reach::Local),
+    operation("connector install", Effect::Write, Reach::Local),
+    operation("connector remove", Effect::Destroy, Reach::Local),
+];
+
+/// Lists the connectors of a category, or all.
+///
+/// # Errors
+/// None today; a connector that cannot be read is listed as invalid.
+pub async fn list_connectors(app: &App, category: Option<String>) -> Result<ConnectorListView> {
+    let view = |(id, source): (String, ConnectorSource)| {
+        let (name, category, description, auth) = match app.catalogue.get(&id) {
+            Ok(connector) => {
+                let auth = connector.auth.keys().cloned().collect();
+                (connector.name, format_word(connector.category), connector.description, auth)
+            }
+            Err(error) => (id.clone(), "invalid".to_owned(), Error::from(error).message(), Vec::new()),
+        };
+        let replaces_built_in = source.replaces_built_in();
+        ConnectorSummaryView { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
+    };
+    let mut connectors: Vec<ConnectorSummaryView> = app.catalogue.ids().into_iter().map(view).collect();
+    if let Some(category) = category {
+        connectors.retain(|connector| connector.category == category);
+    }
+    Ok(ConnectorListView { connectors })
+}
+
+/// Describes a connector.
+///
+/// # Errors
+/// Unknown connectors, and files that are invalid.
+pub async fn show_connector(app: &App, id: &str) -> Result<ConnectorDetailView> {
+    let connector = app.catalogue.get(id)?;
+    let (_, source) = app.catalogue.text(id)?;
+    Ok(ConnectorDetailView::new(&connector, &source))
+}
+
+/// Describes a stream of a connector, or the action of that name.
+///
+/// # Errors
+/// [`api::ApiError::UnknownAction`] if it is neither, and those of [`show_connector`].
+pub async fn show_connector_part(app: &App, id: &str, name: &str) -> Result<ConnectorPartView> {
+    let connector = app.catalogue.get(id)?;
+    if let Some(stream) = connector.streams.get(name) {
+        return Ok(ConnectorPartView::Stream(StreamDetailView::new(&connector, name, stream)));
+    }
+    let unknown = api::find_action(&connector, name).err();
+    let actions = descriptor(&connector).actions;
+    match (unknown, actions.into_iter().find(|action| action.name == name)) {
+        (None, Some(action)) => Ok(ConnectorPartView::Action(ActionDetailView { connector: connector.id, action })),
+        (Some(error), _) => Err(error.into()),
+        (None, None) => {
+            let (connector, action) = (connector.id, name.to_owned());
+            Err(api::ApiError::UnknownAction { connector, action, suggestion: None }.into())
+        }
+    }
+}
+
+/// Returns the capabilities of a connector for other programs.
+///
+/// # Errors
+/// Those of [`show_connector`].
+pub async fn describe_connector(app: &App, id: &str) -> Result<Descriptor> {
+    Ok(descriptor(&app.catalogue.get(id)?))
+}
+
+/// Finds the connectors that have all of these words.
+///
+/// # Errors
+/// None today; connectors that cannot be read are named in the view.
+pub async fn search_connectors(app: &App, words: &[String]) -> Result<SearchResultsView> {
+    let mut connectors: Vec<Connector> = Vec::new();
+    let mut skipped = Vec::new();
+    for (id, _) in app.catalogue.ids() {
+        match app.catalogue.get(&id) {
+            Ok(connector) => connectors.push(connector),
+            Err(error) => skipped.push((id, Error::from(error).message())),
+        }
+    }
+    let connectors = search(&connectors, words).iter().map(SearchHitView::new).collect();
+    Ok(SearchResultsView { connectors, skipped })
+}
+
+/// A connector's file to validate.
+#[derive(Clone, Debug)]
+pub enum ValidateTarget {
+    /// The text of a file, under the name that it is shown by.
+    Text { name: String, text: String },
+    /// A connector of the catalogue.
+    Connector(String),
+}
+
+/// Finds every mistake of connector files; of all connectors if none is named.
+///
+/// # Errors
+/// Unknown connectors.
+pub async fn validate_connectors(app: &App, targets: Vec<ValidateTarget>) -> Result<ValidationListView> {
+    let all = || app.catalogue.ids().into_iter().map(|(id, _)| ValidateTarget::Connector(id)).collect();
+    let targets: Vec<ValidateTarget> = if targets.is_empty() { all() } else { targets };
+    let mut files = Vec::new();
+    for target in targets {
+        let (name, text) = match target {
+            ValidateTarget::Text { name, text } => (name, text),
+            ValidateTarget::Connector(id) => {
+                let (text, _) = app.catalogue.text(&id)?;
+                (id, text)
+            }
+        };
+        files.push(ValidationView::new(name, validate(&text)));
+    }
+    Ok(ValidationListView { files })
+}
+
+/// Says what to do at a service before an account can be connected by an authentication method, or by the usual one.
+///
+/// # Errors
+/// Unknown connectors and authentication methods.
+pub async fn setup_guide(app: &App, id: &str, auth: Option<&str>) -> Result<SetupGuideView> {
+    let connector = app.catalogue.get(id)?;
+    let guide = setup(&connector, auth, app.config.connect.port)?;
+    Ok(SetupGuideView::new(connector, guide))
+}
+
+/// A connector to install.
+#[derive(Debug)]
+pub struct InstallConnectorRequest {
+    pub candidate: InstallCandidate,
+    /// Take the place of the connector of its id.
+    pub replace: bool,
+}
+
+/// Returns what a person must know before trusting a connector.
+///
+/// # Errors
+/// [`crate::connector::InstallError`] if it cannot be installed.
+pub async fn review_install(app: &App, request: &InstallConnectorRequest) -> Result<InstallReviewView> {
+    let existing = app.catalogue.check_install(&request.candidate, request.replace)?;
+    let connections = connections_of(app, &request.candidate.connector.id);
+    Ok(InstallReviewView::new(&request.candidate, &existing, connections))
+}
+
+/// Installs a connector, which is trusted from then on.
+///
+/// # Errors
+/// [`crate::connector::InstallError`].
+pub async fn install_connector(app: &App, request: InstallConnectorRequest) -> Result<InstallView> {
+    let review = review_install(app, &request).await?;
+    let file = app.catalogue.install(&request.candidate, request.replace, app.clock.now())?;
+    Ok(InstallView { connector: review.id.clone(), file: file.display().to_string(), review })
+}
+
+/// Returns what removing an installed connector would lead to.
+///
+/// # Errors
+/// [`crate::connector::InstallError`] if it cannot be removed.
+pub async fn review_removal(app: &App, id: &str) -> Result<ConnectorRemovalView> {
+    app.catalogue.check_removable(id)?;
+    let restores_built_in = BUILT_IN.iter().any(|(known, _)| *known == id);
+    Ok(ConnectorRemovalView { connector: id.to_owned(), restores_built_in, connections: connections_of(app, id) })
+}
+
+/// Removes an installed connector.
+///
+/// # Errors
+/// [`crate::connector::InstallError`] if it cannot be removed.
+pub async fn remove_connector(app: &App, id: &str) -> Result<ConnectorRemovalView> {
+    let removal = review_removal(app, id).await?;
+    app.catalogue.remove(id)?;
+    Ok(removal)
+}
+
+/// A draft to write.
+#[derive(Debug)]
+pub struct WriteDraftRequest {
+    pub draft: ConnectorDraft,
+    /// The user's folder of connectors if absent.
+    pub output: Option<PathBuf>,
+    /// Replace a file that exists.
+    pub replace: bool,
+}
+
+/// Writes a draft as a connector's file.
+///
+/// # Errors
+/// [`crate::connector::DraftError`], and those of writing it.
+pub async fn write_draft(app: &App, request: WriteDraftRequest) -> Result<DraftView> {
+    let WriteDraftRequest { draft, output, replace } = request;
+    let text = draft.to_toml()?;
+    let file = app.catalogue.keep(&draft.id, &text, output.as_deref(), replace)?.display().to_string();
+    let id = &draft.id;
+    let mut next_steps = vec![format!("integ connector validate {file}")];
+    if output.is_some() {
+        next_steps.push(format!("integ connector install {file}"));
+    }
+    next_steps.push(format!("integ connect {id} --sandbox && integ test {id}"));
+    next_steps.push(format!("integ connector setup {id}"));
+    Ok(DraftView::new(&draft, file, next_steps))
+}
+
+/// The connections of this workspace that use a connector; absent if the vault does not open.
+fn connections_of(app: &App, connector: &str) -> Option<Vec<String>> {
+    if !app.has_vault() {
+        return Some(Vec::new());
+    }
+    let names = app.store().ok()?.connections().names().ok()?;
+    Some(names.into_iter().filter(|name| name.connector() == connector).map(|name| name.to_string()).collect())
+}

@@ -1,6 +1,313 @@
-//! Operations on endpoints.
+//! Operations on endpoints: the endpoints themselves, the messages sent to them, their deliveries, and the event types.
 
-use super::Operation;
+use std::time::Duration;
 
-/// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+use serde_json::Value;
+use url::Url;
+
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::clock::Timestamp;
+use crate::endpoint::{self, DeliveryScope, EndpointChange, EndpointError, RetryFilter, StopCondition};
+use crate::error::Result;
+use crate::model::delivery::{DeliveryFilter, DeliveryId};
+use crate::model::{EndpointId, EventPattern, EventType, EventTypeDefinition};
+use crate::runtime::App;
+use crate::view::endpoint::{
+    AttemptedView, DeliveryDetailView, DeliveryListView, DeliveryRetryView, DeliverySummaryView, DeliveryView,
+    EndpointDetailView, EndpointListView, EndpointView, EventTypeListView, EventTypeRemovalView, EventTypeView,
+    MessagePruneView, SentMessageView,
+};
+
+const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
+    Operation::local(name, OperationScope::Endpoints, effect).reachable_by(reach)
+}
+
+/// The operations of this module. Who chooses where messages go, or sees what signs them, is at the machine.
+pub const OPERATIONS: &[Operation] = &[
+    operation("endpoint add", Effect::Write, Reach::Local),
+    operation("endpoint list", Effect::Read, Reach::Agent),
+    operation("endpoint show", Effect::Read, Reach::Agent),
+    operation("endpoint update", Effect::Write, Reach::Local),
+    operation("endpoint remove", Effect::Destroy, Reach::Local),
+    operation("endpoint rotate", Effect::Write, Reach::Local),
+    operation("endpoint enable", Effect::Write, Reach::Api),
+    operation("endpoint disable", Effect::Write, Reach::Api),
+    operation("endpoint send", Effect::Write, Reach::Api),
+    operation("endpoint prune", Effect::Destroy, Reach::Local),
+    operation("endpoint deliver", Effect::Write, Reach::Local),
+    operation("endpoint deliveries", Effect::Read, Reach::Agent),
+    operation("endpoint retry", Effect::Write, Reach::Api),
+    operation("endpoint event add", Effect::Write, Reach::Api),
+    operation("endpoint event list", Effect::Read, Reach::Agent),
+    operation("endpoint event remove", Effect::Write, Reach::Api),
+];
+
+/// A new endpoint. What `settings` leaves open has the defaults: all types, exponential backoff, 8 attempts within 3 days,
+/// 15 s for an attempt.
+#[derive(Clone, Debug)]
+pub struct AddEndpointRequest {
+    pub url: Url,
+    pub settings: EndpointChange,
+}
+
+/// Adds an endpoint, in a new workspace if need be, and returns its signing secret, once.
+///
+/// # Errors
+/// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`] for an address that the egress
+/// guard refuses.
+pub async fn add_endpoint(app: &App, request: AddEndpointRequest) -> Result<EndpointDetailView> {
+    let (endpoint, secret) = endpoint::add(app, &request.url, &request.settings)?;
+    let unmatched = unmatched_patterns(app, &endpoint.events)?;
+    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_secret(&secret).with_unmatched_patterns(unmatched))
+}
+
+/// Lists the endpoints.
+///
+/// # Errors
+/// The vault's.
+pub async fn list_endpoints(app: &App) -> Result<EndpointListView> {
+    let endpoints = if app.has_vault() { app.store()?.endpoints().list()? } else { Vec::new() };
+    let now = app.clock.now();
+    Ok(EndpointListView { endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect() })
+}
+
+/// Returns an endpoint with its delivery policy.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`].
+pub async fn show_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::find(app, &id)?, app.clock.now()))
+}
+
+/// Changes to an endpoint; what `change` leaves open stays.
+#[derive(Clone, Debug)]
+pub struct UpdateEndpointRequest {
+    pub id: EndpointId,
+    pub change: EndpointChange,
+}
+
+/// Changes an endpoint.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`], and those of [`add_endpoint`].
+pub async fn update_endpoint(app: &App, request: UpdateEndpointRequest) -> Result<EndpointDetailView> {
+    let endpoint = endpoint::update(app, &request.id, &request.change)?;
+    let unmatched = unmatched_patterns(app, &endpoint.events)?;
+    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_unmatched_patterns(unmatched))
+}
+
+/// Removes an endpoint with its secret and its deliveries, and returns what it was.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`].
+pub async fn remove_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
+    let endpoint = endpoint::find(app, &id)?;
+    endpoint::remove(app.store()?, &endpoint)?;
+    Ok(EndpointDetailView::new(&endpoint, app.clock.now()))
+}
+
+/// A new signing secret.
+#[derive(Clone, Debug)]
+pub struct RotateSecretRequest {
+    pub id: EndpointId,
+    /// For how long the secret before it signs as well.
+    pub overlap: Duration,
+}
+
+/// Gives an endpoint a new signing secret and returns it, once.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`].
+pub async fn rotate_endpoint_secret(app: &App, request: RotateSecretRequest) -> Result<EndpointDetailView> {
+    let (endpoint, secret) = endpoint::rotate(app, &request.id, request.overlap)?;
+    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_secret(&secret))
+}
+
+/// Sends to an endpoint again, and forgets its failures.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`].
+pub async fn enable_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(app, &id, true)?, app.clock.now()))
+}
+
+/// Sends nothing to an endpoint until it is enabled.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`].
+pub async fn disable_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(app, &id, false)?, app.clock.now()))
+}
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub struct SendMessageRequest {
+    pub kind: EventType,
+    /// JSON, whose bytes are sent as they are; an empty object if absent.
+    pub data: Option<Vec<u8>>,
+    /// A message with this id is sent once; a random id if absent.
+    pub id: Option<String>,
+    /// Send to this endpoint alone, whatever types it receives.
+    pub endpoint: Option<EndpointId>,
+    /// How long to wait until each delivery was tried once; not at all if absent.
+    pub wait: Option<Duration>,
+}
+
+/// Stores a message with a delivery for each endpoint that receives its type, in a new workspace if need be. What is new is
+/// durable when this returns.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`] or [`EndpointError::Disabled`] for the endpoint that is named, [`EndpointError::InvalidJson`],
+/// [`EndpointError::SchemaMismatch`], [`EndpointError::TooLarge`], [`EndpointError::InvalidMessageId`],
+/// [`EndpointError::DuplicateMessageId`].
+pub async fn send_message(app: &App, request: SendMessageRequest) -> Result<SentMessageView> {
+    let endpoint = match &request.endpoint {
+        Some(id) => Some(endpoint::find(app, id)?.id),
+        None => None,
+    };
+    let data = request.data.as_deref().unwrap_or(b"{}");
+    let store = app.store_or_new()?;
+    endpoint::catalogue::check(store, &request.kind, data)?;
+    let draft = endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, app.clock.now_millis())?;
+    let mut sent = endpoint::send(store, &draft)?;
+    if let Some(wait) = request.wait {
+        sent.deliveries = endpoint::wait(app, &sent.message, wait).await?;
+    }
+    Ok(SentMessageView::new(&sent, app.clock.now()))
+}
+
+/// Removes messages that were delivered or given up longer ago than `retention`; the setting `endpoints.keep` if absent.
+///
+/// # Errors
+/// The vault's.
+pub async fn prune_messages(app: &App, retention: Option<Duration>) -> Result<MessagePruneView> {
+    /// Of one transaction, so that others can write between them.
+    const BATCH: usize = 1000;
+    let retention = retention.unwrap_or(app.config.endpoints.retention);
+    let before = app.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let mut removed = 0;
+    if app.has_vault() {
+        loop {
+            let batch = app.store()?.outbox().prune(before, BATCH)?;
+            removed += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+    }
+    Ok(MessagePruneView { removed })
+}
+
+/// Sends what is due, in a new workspace if need be, until nothing is due or `stop` is ready. `on_attempt` sees each attempt
+/// once it is recorded.
+///
+/// # Errors
+/// [`EndpointError::AlreadyRunning`] if another process delivers in this workspace.
+pub async fn deliver_messages(
+    app: &App,
+    until: StopCondition,
+    stop: impl Future<Output = ()>,
+    mut on_attempt: impl FnMut(&AttemptedView),
+) -> Result<DeliverySummaryView> {
+    app.store_or_new()?;
+    let report = |completed: &endpoint::CompletedAttempt| on_attempt(&AttemptedView::new(completed));
+    let summary = endpoint::deliver(app, &DeliveryScope::All, until, stop, report).await?;
+    Ok(DeliverySummaryView { delivered: summary.delivered, failed: summary.failed, dead: summary.dead })
+}
+
+/// Lists deliveries, the newest first.
+///
+/// # Errors
+/// [`EndpointError::EndpointNotFound`] for the endpoint that the filter names.
+pub async fn list_deliveries(app: &App, filter: DeliveryFilter) -> Result<DeliveryListView> {
+    if let Some(id) = &filter.endpoint {
+        endpoint::find(app, id)?;
+    }
+    let now = app.clock.now();
+    let deliveries = if app.has_vault() { app.store()?.outbox().list(&filter)? } else { Vec::new() };
+    Ok(DeliveryListView { deliveries: deliveries.iter().map(|one| DeliveryView::new(one, now)).collect() })
+}
+
+/// Returns a delivery with its attempts.
+///
+/// # Errors
+/// [`EndpointError::DeliveryNotFound`].
+pub async fn show_delivery(app: &App, id: DeliveryId) -> Result<DeliveryDetailView> {
+    let outbox = app.store()?.outbox();
+    let delivery = outbox.get(id)?.ok_or(EndpointError::DeliveryNotFound(id))?;
+    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id)?, app.clock.now()))
+}
+
+/// Which deliveries to send again.
+#[derive(Clone, Debug)]
+pub enum RetryDeliveriesRequest {
+    /// These, whatever their status.
+    Deliveries(Vec<DeliveryId>),
+    /// All that failed or were given up.
+    Failed(RetryFilter),
+}
+
+/// Makes deliveries due again: the same messages under the same ids.
+///
+/// # Errors
+/// [`EndpointError::DeliveryNotFound`], [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`]; no delivery is due
+/// again then.
+pub async fn retry_deliveries(app: &App, request: RetryDeliveriesRequest) -> Result<DeliveryRetryView> {
+    let now = app.clock.now_millis();
+    let retried = match request {
+        RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(app.store()?, &ids, now)?.len(),
+        RetryDeliveriesRequest::Failed(filter) => {
+            if let Some(id) = &filter.endpoint {
+                endpoint::find(app, id)?;
+            }
+            endpoint::retry_all(app.store()?, &filter, now)?
+        }
+    };
+    Ok(DeliveryRetryView { retried })
+}
+
+/// A type of the user's own events, new or in place of the one with its name.
+#[derive(Clone, Debug)]
+pub struct AddEventTypeRequest {
+    pub kind: EventType,
+    pub description: String,
+    /// Data that every message of this type must resemble; anything may be sent if absent.
+    pub sample: Option<Value>,
+}
+
+/// Adds a type to the catalogue, or replaces it, in a new workspace if need be.
+///
+/// # Errors
+/// The vault's.
+pub async fn add_event_type(app: &App, request: AddEventTypeRequest) -> Result<EventTypeView> {
+    let AddEventTypeRequest { kind, description, sample } = request;
+    let definition = EventTypeDefinition { kind: kind.to_string(), description, sample };
+    app.store_or_new()?.event_types().put(&definition)?;
+    Ok(definition.into())
+}
+
+/// Lists the catalogue of event types.
+///
+/// # Errors
+/// The vault's.
+pub async fn list_event_types(app: &App) -> Result<EventTypeListView> {
+    let definitions = if app.has_vault() { app.store()?.event_types().list()? } else { Vec::new() };
+    Ok(EventTypeListView { events: definitions.into_iter().map(EventTypeView::from).collect() })
+}
+
+/// Removes a type from the catalogue; messages of it that are due are still sent.
+///
+/// # Errors
+/// [`EndpointError::UnknownEventType`].
+pub async fn remove_event_type(app: &App, kind: EventType) -> Result<EventTypeRemovalView> {
+    if !app.has_vault() || !app.store()?.event_types().remove(kind.as_str())? {
+        return Err(EndpointError::UnknownEventType(kind.to_string()).into());
+    }
+    Ok(EventTypeRemovalView { event: kind })
+}
+
+/// The patterns that match no type of the catalogue; none if the catalogue is empty.
+fn unmatched_patterns(app: &App, patterns: &[EventPattern]) -> Result<Vec<EventPattern>> {
+    let types = app.store()?.event_types().list()?;
+    Ok(endpoint::catalogue::unmatched(&types, patterns).into_iter().cloned().collect())
+}

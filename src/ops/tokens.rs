@@ -1,6 +1,236 @@
-//! Operations on tokens.
+//! Operations on credentials: valid tokens, headers and environment variables for other programs.
+//!
+//! A token that is still valid has a synchronous path, [`stored_token`], which needs neither a runtime nor the
+//! connector's file: scripts ask for one in loops.
 
-use super::Operation;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
 
-/// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+use thiserror::Error;
+
+use super::{Effect, Operation, OperationScope};
+use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
+use crate::error::{Diagnostic, Kind, Remedy, Result};
+use crate::model::{ConnectionName, Grant};
+use crate::oauth::refresh::{self, Freshness};
+use crate::runtime::App;
+use crate::secret::Secret;
+use crate::vault::ConnectionWithGrant;
+use crate::view::token::{CredentialVariablesView, TokenHeadersView, TokenView};
+
+/// The operations of this module. All of them reveal credentials.
+pub const OPERATIONS: &[Operation] = &[
+    Operation::local("exec", OperationScope::Tokens, Effect::Read),
+    Operation::local("token", OperationScope::Tokens, Effect::Read),
+];
+
+/// The token that is asked for.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    pub connection: ConnectionName,
+    /// How long it must be valid at least; two minutes, or a quarter of a shorter lifetime, if absent.
+    pub min_ttl: Option<Duration>,
+}
+
+impl TokenRequest {
+    fn freshness(&self) -> Freshness {
+        self.min_ttl.map_or(Freshness::Usable, Freshness::MinTtl)
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum TokenError {
+    #[error("a secret of {0} holds a line break or a control character, which would forge a second line")]
+    Unprintable(ConnectionName, String),
+    #[error("requests of {0} carry its credentials in the URL, not in a header")]
+    NoHeader(ConnectionName),
+    #[error("the header {1:?} of {0} contains a line break or a control character")]
+    UnprintableHeader(ConnectionName, String),
+}
+
+impl Remedy for TokenError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Unprintable(_, reconnect) => Diagnostic::new(Kind::Failed, "unprintable_token").run(reconnect),
+            Self::UnprintableHeader(name, _) => Diagnostic::new(Kind::Failed, "unprintable_token")
+                .run(format!("integ connector validate {}", name.connector())),
+            Self::NoHeader(name) => {
+                Diagnostic::new(Kind::Failed, "no_header").run(format!("integ token {name} --format env"))
+            }
+        }
+    }
+}
+
+/// Returns the stored token if it is valid for long enough, without network and without a runtime; [`access_token`]
+/// refreshes it otherwise.
+pub fn stored_token(app: &App, request: &TokenRequest) -> Result<Option<Secret>> {
+    let loaded = refresh::load_grant(app, &request.connection)?;
+    if !refresh::is_fresh(app, &loaded, request.freshness())? {
+        return Ok(None);
+    }
+    ensure_printable(&loaded)?;
+    Ok(Some(loaded.grant.access_token))
+}
+
+/// Returns a valid access token, refreshing it first if needed.
+pub async fn access_token(app: &App, request: TokenRequest) -> Result<Secret> {
+    Ok(load_fresh(app, &request).await?.grant.access_token)
+}
+
+/// Returns a valid access token with its expiry, its scopes and the other parts of the credential.
+pub async fn token(app: &App, request: TokenRequest) -> Result<TokenView> {
+    let loaded = load_fresh(app, &request).await?;
+    let parts = Credential::from_connection(app, &loaded)?.parts;
+    let ConnectionWithGrant { connection, grant, .. } = loaded;
+    let now = app.clock.now().as_second();
+    Ok(TokenView {
+        connection: request.connection,
+        token: grant.access_token,
+        expires_at: grant.expires_at.map(|at| at.to_string()),
+        expires_in: grant.expires_at.map(|at| at.as_second() - now),
+        scopes: connection.scopes_granted.unwrap_or(connection.scopes_requested),
+        parts,
+    })
+}
+
+/// Returns the headers that a request of the connection carries.
+pub async fn token_headers(app: &App, request: TokenRequest) -> Result<TokenHeadersView> {
+    let loaded = load_fresh(app, &request).await?;
+    let session = app.session(loaded.connection)?;
+    let headers = session.credential_headers(&loaded.grant)?;
+    if headers.is_empty() {
+        return Err(TokenError::NoHeader(request.connection).into());
+    }
+    // Names and values are templates of the connector's file.
+    let is_forged = |(name, value): &&(String, Secret)| {
+        name.contains([':', ' ']) || name.chars().chain(value.expose().chars()).any(char::is_control)
+    };
+    if let Some((header, _)) = headers.iter().find(is_forged) {
+        return Err(TokenError::UnprintableHeader(request.connection, header.clone()).into());
+    }
+    Ok(TokenHeadersView { headers })
+}
+
+/// Returns the environment variables of one connection's credential. `inherited` are the variables that the program will
+/// have beside them: none of these is replaced.
+pub async fn token_variables(
+    app: &App,
+    request: TokenRequest,
+    inherited: Vec<(OsString, OsString)>,
+) -> Result<CredentialVariablesView> {
+    let loaded = load_fresh(app, &request).await?;
+    let others = app.store()?.connections().names()?;
+    let variables = variables(&[Credential::from_connection(app, &loaded)?], &[], &inherited, &others)?;
+    Ok(CredentialVariablesView { variables })
+}
+
+/// What a variable of the user's choice is set to. An account may contain a dot, so that `slack@a.b` can be read in two
+/// ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// The token of a connection.
+    Token(ConnectionName),
+    /// Another part of a connection's credential.
+    Part(ConnectionName, String),
+    /// The token of the connection if it exists, and the part otherwise.
+    TokenOrPart(ConnectionName, (ConnectionName, String)),
+}
+
+/// A variable of the user's choice.
+#[derive(Clone, Debug)]
+pub struct VariableRequest {
+    pub variable: String,
+    /// The source as the user wrote it, for messages.
+    pub source_text: String,
+    pub source: CredentialSource,
+}
+
+/// The credentials that a program is to get.
+#[derive(Clone, Debug)]
+pub struct CredentialVariablesRequest {
+    /// Connections whose whole credential is passed, under the variables of their connectors.
+    pub connections: Vec<ConnectionName>,
+    pub variables: Vec<VariableRequest>,
+    /// The variables that the program will have beside them.
+    pub inherited: Vec<(OsString, OsString)>,
+}
+
+/// Returns the environment variables that hand fresh credentials to a program.
+pub async fn credential_variables(app: &App, request: CredentialVariablesRequest) -> Result<CredentialVariablesView> {
+    let mut credentials = CredentialLoader { app, loaded: BTreeMap::new() };
+    let mut explicit = Vec::new();
+    for variable in request.variables {
+        explicit.push(credentials.explicit(variable).await?);
+    }
+    for name in &request.connections {
+        credentials.load(name).await?;
+    }
+    let mut loaded = credentials.loaded;
+    let whole: Vec<Credential> = request.connections.iter().filter_map(|name| loaded.remove(name)).collect();
+    let others = app.store()?.connections().names()?;
+    let variables = variables(&whole, &explicit, &request.inherited, &others)?;
+    Ok(CredentialVariablesView { variables })
+}
+
+/// The credentials of a request, each loaded once.
+struct CredentialLoader<'a> {
+    app: &'a App,
+    loaded: BTreeMap<ConnectionName, Credential>,
+}
+
+impl CredentialLoader<'_> {
+    async fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
+        if !self.loaded.contains_key(name) {
+            let grant = refresh::fresh_grant(self.app, name, Freshness::Usable).await?;
+            self.loaded.insert(name.clone(), Credential::from_connection(self.app, &grant)?);
+        }
+        Ok(&self.loaded[name])
+    }
+
+    async fn explicit(&mut self, request: VariableRequest) -> Result<ExplicitVariable> {
+        let VariableRequest { variable, source_text, source } = request;
+        let (name, part) = match source {
+            CredentialSource::Token(name) => (name, TOKEN.to_owned()),
+            CredentialSource::TokenOrPart(name, _) if self.exists(&name)? => (name, TOKEN.to_owned()),
+            CredentialSource::TokenOrPart(_, part) => part,
+            CredentialSource::Part(name, part) => (name, part),
+        };
+        let value = self.load(&name).await?.part(&part)?.clone();
+        check_value(&name, &part, &value)?;
+        Ok(ExplicitVariable { variable, source: source_text, value })
+    }
+
+    fn exists(&self, name: &ConnectionName) -> Result<bool> {
+        Ok(self.app.has_vault() && self.app.store()?.connections().find(name)?.is_some())
+    }
+}
+
+async fn load_fresh(app: &App, request: &TokenRequest) -> Result<ConnectionWithGrant> {
+    let loaded = refresh::fresh_grant(app, &request.connection, request.freshness()).await?;
+    ensure_printable(&loaded)?;
+    Ok(loaded)
+}
+
+fn ensure_printable(loaded: &ConnectionWithGrant) -> Result<(), TokenError> {
+    if secrets(&loaded.grant).any(|secret| secret.chars().any(char::is_control)) {
+        let reconnect = refresh::reconnect_command(&loaded.connection);
+        return Err(TokenError::Unprintable(loaded.connection.name.clone(), reconnect));
+    }
+    Ok(())
+}
+
+fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
+    std::iter::once(&grant.access_token).chain(grant.fields.values()).map(Secret::expose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Reach;
+
+    #[test]
+    fn nobody_but_the_owner_is_handed_credentials() {
+        assert!(OPERATIONS.iter().all(|operation| operation.reach == Reach::Local), "{OPERATIONS:?}");
+    }
+}

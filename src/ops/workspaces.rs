@@ -1,6 +1,340 @@
-//! Operations on workspaces.
+//! Operations on workspaces, on the OAuth apps registered in them, and on the settings.
 
-use super::Operation;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::config::{self, Config, ConfigKey, Folders, KEYS};
+use crate::connector::{Connector, authorization_server, parse_param};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::model::{ClientCredentials, WorkspaceName};
+use crate::runtime::App;
+use crate::store::{OAuthApp, Store, sqlite_version};
+use crate::vault::{self, IfAbsent};
+use crate::view::workspace::{
+    AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView, DeletedWorkspaceView, RedactedSettingsView,
+    RemovedAppView, SettingsView, WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView,
+};
 
 /// The operations of this module.
-pub const OPERATIONS: &[Operation] = &[];
+pub const OPERATIONS: &[Operation] = &[
+    Operation::local("app list", OperationScope::Workspaces, Effect::Read).reachable_by(Reach::Api),
+    Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy),
+    Operation::local("app set", OperationScope::Workspaces, Effect::Write),
+    Operation::local("config path", OperationScope::Workspaces, Effect::Read),
+    Operation::local("config redacted", OperationScope::Workspaces, Effect::Read),
+    Operation::local("config set", OperationScope::Workspaces, Effect::Write),
+    Operation::local("config show", OperationScope::Workspaces, Effect::Read),
+    Operation::local("workspace create", OperationScope::Workspaces, Effect::Write),
+    Operation::local("workspace delete", OperationScope::Workspaces, Effect::Destroy),
+    Operation::local("workspace list", OperationScope::Workspaces, Effect::Read),
+    Operation::local("workspace show", OperationScope::Workspaces, Effect::Read),
+];
+
+#[derive(Debug, Error)]
+pub enum WorkspaceError {
+    #[error("there is no workspace {0}")]
+    NotFound(WorkspaceName),
+    /// A project's file or a setting names it, which is no order to make it.
+    #[error("there is no workspace {0}, which {1} names")]
+    NotCreated(WorkspaceName, &'static str),
+    #[error("workspace {0} exists")]
+    Exists(WorkspaceName),
+}
+
+impl Remedy for WorkspaceError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found").run("integ workspace list"),
+            Self::NotCreated(name, _) => {
+                Diagnostic::new(Kind::NotFound, "workspace_not_found").run(format!("integ workspace create {name}"))
+            }
+            Self::Exists(_) => Diagnostic::new(Kind::Usage, "workspace_exists").run("integ workspace list"),
+        }
+    }
+}
+
+/// Returns the names of the workspaces there are, sorted. A folder that cannot be read has none.
+pub fn workspace_names(folders: &Folders) -> Vec<String> {
+    let entries = std::fs::read_dir(folders.workspaces()).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.parse::<WorkspaceName>().is_ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Lists the workspaces.
+pub async fn list_workspaces(app: &App) -> Result<WorkspaceListView> {
+    Ok(WorkspaceListView { workspaces: workspace_names(&app.folders), current: app.workspace.clone() })
+}
+
+/// Creates a workspace, and with the first one the identity that opens it.
+pub async fn create_workspace(app: &App, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
+    let folder = app.folders.workspace(&workspace);
+    if folder.exists() {
+        return Err(WorkspaceError::Exists(workspace).into());
+    }
+    let created = app.vault_opener().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
+    Ok(CreatedWorkspaceView { workspace, new_identity_location: created.new_identity_location })
+}
+
+/// Returns what a workspace holds.
+pub async fn show_workspace(app: &App, workspace: WorkspaceName) -> Result<WorkspaceView> {
+    let folder = app.folders.workspace(&workspace);
+    if !folder.exists() {
+        return Err(WorkspaceError::NotFound(workspace).into());
+    }
+    let opened = app.vault_opener().open(&folder, IfAbsent::Fail)?;
+    let connections = opened.store.connections().names()?;
+    Ok(WorkspaceView {
+        workspace,
+        folder: folder.display().to_string(),
+        connections: connections.into_iter().map(|name| name.to_string()).collect(),
+        apps: opened.store.apps().list()?.len(),
+        endpoints: opened.store.endpoints().list()?.len(),
+        subscriptions: opened.store.subscriptions().list(None)?.len(),
+        created_at: opened.store.meta()?.created_at.to_string(),
+    })
+}
+
+/// Returns what deleting a workspace would destroy. It changes nothing.
+///
+/// # Errors
+/// A workspace that does not exist or that may not be deleted. One whose vault cannot be opened can be deleted.
+pub async fn preview_workspace_deletion(app: &App, workspace: WorkspaceName) -> Result<WorkspaceDeletionPreview> {
+    let folder = app.folders.workspace(&workspace);
+    if !folder.exists() {
+        return Err(WorkspaceError::NotFound(workspace).into());
+    }
+    vault::check_destroyable(&folder)?;
+    let content = show_workspace(app, workspace.clone()).await.ok();
+    Ok(WorkspaceDeletionPreview { workspace, content })
+}
+
+/// Deletes a workspace with everything in it, its key first. Grants stay alive at the services.
+pub async fn delete_workspace(app: &App, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
+    let folder = app.folders.workspace(&workspace);
+    if !folder.exists() {
+        return Err(WorkspaceError::NotFound(workspace).into());
+    }
+    vault::check_destroyable(&folder)?;
+    delete_keyring_entries(app, &folder);
+    vault::destroy(&folder)?;
+    Ok(DeletedWorkspaceView { workspace })
+}
+
+/// Deletes the workspace's tokens from the OS keyring, as far as that is possible.
+fn delete_keyring_entries(app: &App, folder: &Path) {
+    let Ok(opened) = app.vault_opener().open(folder, IfAbsent::Fail) else { return };
+    let Ok(connections) = opened.store.connections().list() else { return };
+    for connection in connections {
+        let _ = app.token_vault().remove(&opened.store, &connection);
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("no app is kept for {connector}")]
+struct AppNotFound {
+    connector: String,
+}
+
+impl Remedy for AppNotFound {
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::NotFound, "no_app").run("integ app list")
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("there are several apps of {connector}")]
+struct AmbiguousApp {
+    connector: String,
+    servers: Vec<String>,
+}
+
+impl Remedy for AmbiguousApp {
+    fn diagnostic(&self) -> Diagnostic {
+        let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
+        let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
+        Diagnostic::new(Kind::Usage, "several_apps").maybe_hint(command.map(Hint::run))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("{connector} has no parameter {name:?}")]
+struct UnknownAppParam {
+    connector: String,
+    name: String,
+}
+
+impl Remedy for UnknownAppParam {
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "unknown_param").run(format!("integ connector show {}", self.connector))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("invalid value {value:?} for {name}: it must be {expected}")]
+struct InvalidAppParam {
+    name: String,
+    value: String,
+    expected: &'static str,
+}
+
+impl Remedy for InvalidAppParam {
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "invalid_param")
+    }
+}
+
+/// Returns the server that a connector's parameters name: its issuer or token URL; absent if no parameter is given.
+pub fn app_server(app: &App, connector: &str, params: Vec<(String, String)>) -> Result<Option<String>> {
+    let connector = app.catalogue.get(connector)?;
+    let mut given = BTreeMap::new();
+    for (name, value) in params {
+        let value = parsed_param(&connector, &name, value)?;
+        given.insert(name, value);
+    }
+    let server = connector.auth.values().find_map(|auth| authorization_server(&connector, auth, &given));
+    Ok(server.map(|server| server.url))
+}
+
+fn parsed_param(connector: &Connector, name: &str, value: String) -> Result<String> {
+    let mut methods = connector.auth.iter();
+    let (method, auth) = methods
+        .find(|(_, auth)| connector.params(auth).any(|(known, _)| known == name))
+        .ok_or_else(|| UnknownAppParam { connector: connector.id.clone(), name: name.to_owned() })?;
+    Ok(parse_param(connector, method, auth, name, &value).map_err(|expected| InvalidAppParam {
+        name: name.to_owned(),
+        value,
+        expected,
+    })?)
+}
+
+/// The app to store.
+#[derive(Clone, Debug)]
+pub struct SetAppRequest {
+    pub connector: String,
+    /// The issuer or token URL of the server where it is registered, as [`app_server`] returns it.
+    pub server: Option<String>,
+    pub client: ClientCredentials,
+    pub scope: AppScope,
+}
+
+/// Stores an app, in place of the one of the same connector and server.
+pub async fn set_app(app: &App, request: SetAppRequest) -> Result<AppView> {
+    let SetAppRequest { connector, server, client, scope } = request;
+    let store = match scope {
+        AppScope::AllWorkspaces => app.global_store_or_new()?,
+        AppScope::Workspace => app.store_or_new()?,
+    };
+    // A new secret of an app that is stored already: the app stays with its server.
+    let known = store.apps().for_connector(&connector)?.into_iter().find(|known| known.client.id == client.id);
+    let server = server.or_else(|| known?.server);
+    let registered = OAuthApp { connector, server, client, updated_at: app.clock.now() };
+    store.apps().set(&registered)?;
+    Ok(app_view(registered, scope))
+}
+
+/// Lists the apps of the workspace and of all workspaces, without their secrets.
+pub async fn list_apps(app: &App) -> Result<AppListView> {
+    let mut apps = Vec::new();
+    if app.has_vault() {
+        apps.extend(app_views(app.store()?, AppScope::Workspace)?);
+    }
+    if let Some(global) = app.global_store()? {
+        apps.extend(app_views(global, AppScope::AllWorkspaces)?);
+    }
+    Ok(AppListView { apps })
+}
+
+fn app_views(store: &Store, scope: AppScope) -> Result<Vec<AppView>> {
+    Ok(store.apps().list()?.into_iter().map(|registered| app_view(registered, scope)).collect())
+}
+
+fn app_view(registered: OAuthApp, scope: AppScope) -> AppView {
+    AppView {
+        connector: registered.connector,
+        server: registered.server,
+        client_id: registered.client.id,
+        has_secret: registered.client.secret.is_some(),
+        scope,
+        updated_at: registered.updated_at.to_string(),
+    }
+}
+
+/// The app to remove.
+#[derive(Clone, Debug)]
+pub struct RemoveAppRequest {
+    pub connector: String,
+    /// May be absent if there is only one.
+    pub server: Option<String>,
+    pub scope: AppScope,
+}
+
+/// Removes an app. Connections made with it keep working.
+pub async fn remove_app(app: &App, request: RemoveAppRequest) -> Result<RemovedAppView> {
+    let RemoveAppRequest { connector, server, scope } = request;
+    let store = match scope {
+        AppScope::AllWorkspaces => app.global_store()?,
+        AppScope::Workspace => Some(app.store()?),
+    };
+    let not_found = || AppNotFound { connector: connector.clone() };
+    let store = store.ok_or_else(not_found)?;
+    let apps = store.apps().for_connector(&connector)?;
+    let found = match (&server, apps.as_slice()) {
+        (None, [only]) => only,
+        (None, [_, ..]) => {
+            let servers = apps.iter().filter_map(|registered| registered.server.clone()).collect();
+            return Err(AmbiguousApp { connector, servers }.into());
+        }
+        _ => apps.iter().find(|registered| registered.server == server).ok_or_else(not_found)?,
+    };
+    store.apps().remove(&connector, found.server.as_deref())?;
+    Ok(RemovedAppView { server: found.server.clone(), connector })
+}
+
+/// Returns every setting with its value.
+pub fn show_settings(folders: &Folders) -> Result<SettingsView> {
+    let settings = config::load(&folders.config_file())?;
+    Ok(SettingsView { settings: setting_values(&settings, |_, value| value) })
+}
+
+/// Returns where files are.
+pub fn config_paths(folders: &Folders) -> ConfigPathsView {
+    ConfigPathsView {
+        config: folders.config_file().display().to_string(),
+        workspaces: folders.workspaces().display().to_string(),
+        identity: folders.identity().display().to_string(),
+        connectors: folders.connectors().display().to_string(),
+    }
+}
+
+/// Changes a setting.
+pub fn set_setting(folders: &Folders, key: &str, value: &str) -> Result<()> {
+    Ok(config::set(&folders.config_file(), key, value)?)
+}
+
+/// Returns what may be pasted into a bug report.
+pub fn redacted_settings(folders: &Folders) -> Result<RedactedSettingsView> {
+    // A command may name a file, a host or an account; a workspace is named by its user.
+    const PRIVATE: [&str; 6] =
+        ["vault.passphrase_command", "workspace", "http.allow", "notify.command", "notify.url", "notify.secret_file"];
+    let redact = |key: &ConfigKey, value| if PRIVATE.contains(&key.name) { "(set)".to_owned() } else { value };
+    let settings = config::load(&folders.config_file())?;
+    Ok(RedactedSettingsView {
+        version: env!("CARGO_PKG_VERSION"),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        sqlite: sqlite_version(),
+        settings: setting_values(&settings, redact),
+    })
+}
+
+fn setting_values(settings: &Config, shown: impl Fn(&ConfigKey, String) -> String) -> Map<String, Value> {
+    let value = |key: &ConfigKey| (key.get)(settings).map_or(Value::Null, |value| Value::String(shown(key, value)));
+    KEYS.iter().map(|key| (key.name.to_owned(), value(key))).collect()
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{App, AppError};
+use super::{AppError, Workspace};
 use crate::clock;
 use crate::connector::Connector;
 use crate::env;
@@ -43,7 +43,7 @@ impl SandboxStorage for VaultSandboxStorage {
     }
 }
 
-impl App {
+impl Workspace {
     /// What every token of the sandbox is signed with: `INTEG_SANDBOX_SEED`, else random and kept.
     ///
     /// # Errors
@@ -103,12 +103,12 @@ impl App {
     ) -> Result<RunningEmulator> {
         let storage = Arc::new(VaultSandboxStorage { opened: self.open_vault()?, key: state_key(&connector.id) });
         let started = match port {
-            None => EmulatorServer::start(vendor, storage, self.clock.clone()),
+            None => EmulatorServer::start(vendor, storage, self.engine.clock.clone()),
             // Other programs are often led to `localhost`.
             Some(port) => {
                 let bound =
                     loopback::bind(ListenAddresses::Both, port).map_err(|source| AppError::PortInUse { source })?;
-                EmulatorServer::serve(bound, vendor, storage, self.clock.clone())
+                EmulatorServer::serve(bound, vendor, storage, self.engine.clock.clone())
             }
         };
         Ok(started.map_err(|source| AppError::Sandbox { source })?)

@@ -40,7 +40,7 @@ impl VendorEmulator {
                 None => return self.perform(visit, name, &given, state, life),
             }
         }
-        // Who may not call it is told that first.
+        // Who may not call it gets that answer first.
         match self.credential(visit, state) {
             Err(why) if !self.is_anonymous(visit) => self.reject_credential(why),
             _ => self.bad_request(&complaint.unwrap_or_default()),

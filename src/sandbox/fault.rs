@@ -1,22 +1,20 @@
-//! Scripted trouble: `integ sandbox fault`.
+//! Scripted faults: `integ sandbox fault`.
 //!
 //! Faults wait in a list. A request takes the first that fits it: its endpoint, and, for trouble with a grant, that the
-//! request shows one.
-
-use std::fmt;
-use std::str::FromStr;
+//! request credential one.
 
 use serde::{Deserialize, Serialize};
 
 use super::routes::EmulatedEndpoint;
 use super::state::SandboxState;
+use crate::model::words;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The vendor's answer to too many requests, with its hint when to try again.
     RateLimit,
-    /// The access tokens there are count as expired; a refresh mends it.
+    /// The access tokens there are count as expired; a refresh fixes it.
     ExpiredGrant,
     /// The whole grant is revoked, as if a person had done it at the vendor.
     RevokedGrant,
@@ -33,53 +31,19 @@ pub enum FaultKind {
     RepeatedCursor,
 }
 
-impl FaultKind {
-    pub const ALL: [Self; 9] = [
-        Self::RateLimit,
-        Self::ExpiredGrant,
-        Self::RevokedGrant,
-        Self::ServerError,
-        Self::Slow,
-        Self::Malformed,
-        Self::ExpiredCursor,
-        Self::Truncated,
-        Self::RepeatedCursor,
-    ];
+words!(FaultKind {
+    RateLimit => "rate_limit",
+    ExpiredGrant => "expired_grant",
+    RevokedGrant => "revoked_grant",
+    ServerError => "server_error",
+    Slow => "slow",
+    Malformed => "malformed",
+    ExpiredCursor => "expired_cursor",
+    Truncated => "truncated",
+    RepeatedCursor => "repeated_cursor",
+});
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::ExpiredGrant => "expired_grant",
-            Self::RevokedGrant => "revoked_grant",
-            Self::ServerError => "server_error",
-            Self::Slow => "slow",
-            Self::Malformed => "malformed",
-            Self::ExpiredCursor => "expired_cursor",
-            Self::Truncated => "truncated",
-            Self::RepeatedCursor => "repeated_cursor",
-        }
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for FaultKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no fault of the sandbox; there are {}", names()))
-    }
-}
-
-/// Trouble to come.
+/// A scripted fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub kind: FaultKind,
@@ -106,24 +70,24 @@ impl Fault {
     }
 
     fn applies_to(&self, met: FaultTarget) -> bool {
-        let FaultTarget { endpoint, credential: shows, is_stream: streams, is_continuation: goes_on } = met;
+        let FaultTarget { endpoint, credential, is_stream, is_continuation } = met;
         let page = matches!(endpoint, EmulatedEndpoint::Authorize | EmulatedEndpoint::Verification);
         let here = match self.endpoint {
             None => !page,
             // Where refreshing has its own URL, that is a part of the token endpoint.
             Some(EmulatedEndpoint::Token) => matches!(endpoint, EmulatedEndpoint::Token | EmulatedEndpoint::Refresh),
-            Some(EmulatedEndpoint::Stream) => streams,
+            Some(EmulatedEndpoint::Stream) => is_stream,
             Some(only) => only == endpoint,
         };
         here && match self.kind {
-            FaultKind::RevokedGrant => shows != PresentedCredential::None,
-            // A refresh is what mends an expired token: it fails only where it is asked for by name.
+            FaultKind::RevokedGrant => credential != PresentedCredential::None,
+            // A refresh is what renews an expired token: it fails only where it is asked for by name.
             FaultKind::ExpiredGrant => {
-                shows == PresentedCredential::AccessToken
-                    || (shows == PresentedCredential::RefreshToken && self.endpoint.is_some())
+                credential == PresentedCredential::AccessToken
+                    || (credential == PresentedCredential::RefreshToken && self.endpoint.is_some())
             }
-            FaultKind::ExpiredCursor => goes_on,
-            FaultKind::RepeatedCursor => streams,
+            FaultKind::ExpiredCursor => is_continuation,
+            FaultKind::RepeatedCursor => is_stream,
             FaultKind::RateLimit
             | FaultKind::ServerError
             | FaultKind::Slow

@@ -12,7 +12,7 @@
 //! - The records of streams follow from the file, the seed and the ticks of time that the state counts; nothing that a
 //!   request does changes them, but for those that it says it is done with.
 //! - What actions create is kept in a [`SessionObjects`], which ends with the emulator. An object that nobody created is taken for one
-//!   that was there before; one that was deleted is gone.
+//!   that was there before; one that was deleted stays deleted.
 //! - No value of a request reaches a page or a redirect unescaped, and a redirect URI that a vendor of this kind would not
 //!   register is never redirected to.
 

@@ -100,7 +100,7 @@ impl VendorEmulator {
         self.in_accepted_format(request, 200, &document)
     }
 
-    /// A vendor that must be asked for JSON answers a form to whoever does not ask.
+    /// A vendor that must be asked for JSON answers a form to a client that does not ask.
     fn in_accepted_format(&self, request: &SandboxRequest, status: u16, document: &Value) -> SandboxResponse {
         let headers = self.auth.oauth2.iter().flat_map(|oauth2| &oauth2.token_headers);
         let must_ask = headers.into_iter().any(|(name, value)| {

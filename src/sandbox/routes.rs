@@ -2,8 +2,6 @@
 //! two of them meet, and fixed paths of the sandbox for endpoints that the user or discovery names.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,6 +10,7 @@ use super::message::SandboxRequest;
 use super::pattern::{PathParams, TemplatePattern, leading_placeholder, mark_placeholders};
 use super::stream::StreamRequestKind;
 use crate::connector::{Action, AuthMethod, Connector, GrantType, HttpMethod, Template};
+use crate::model::words;
 
 /// The origin that stands for the sandbox in values that must be URLs; the route replaces it by the emulator's.
 pub(super) const ORIGIN: &str = crate::http::SANDBOX_ORIGIN;
@@ -42,39 +41,22 @@ pub enum EmulatedEndpoint {
     Other,
 }
 
+words!(EmulatedEndpoint {
+    Token => "token",
+    Refresh => "refresh",
+    Device => "device",
+    Revoke => "revoke",
+    Discovery => "discovery",
+    Authorize => "authorize",
+    Verification => "verification",
+    FollowUp => "follow_up",
+    Health => "health",
+    Action => "action",
+    Stream => "stream",
+    Other => "other",
+});
+
 impl EmulatedEndpoint {
-    pub const ALL: [Self; 12] = [
-        Self::Token,
-        Self::Refresh,
-        Self::Device,
-        Self::Revoke,
-        Self::Discovery,
-        Self::Authorize,
-        Self::Verification,
-        Self::FollowUp,
-        Self::Health,
-        Self::Action,
-        Self::Stream,
-        Self::Other,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Refresh => "refresh",
-            Self::Device => "device",
-            Self::Revoke => "revoke",
-            Self::Discovery => "discovery",
-            Self::Authorize => "authorize",
-            Self::Verification => "verification",
-            Self::FollowUp => "follow_up",
-            Self::Health => "health",
-            Self::Action => "action",
-            Self::Stream => "stream",
-            Self::Other => "other",
-        }
-    }
-
     /// Its path where the connector's file does not fix one.
     pub(super) fn default_path(self) -> &'static str {
         match self {
@@ -87,24 +69,6 @@ impl EmulatedEndpoint {
             Self::FollowUp => "/accounts",
             Self::Health => "/health",
         }
-    }
-}
-
-impl fmt::Display for EmulatedEndpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for EmulatedEndpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|endpoint| endpoint.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no endpoint of the sandbox; there are {}", names()))
     }
 }
 
@@ -126,7 +90,7 @@ impl DeclaredRoute {
     }
 }
 
-/// The endpoints of one way of authenticating, in the order that decides.
+/// The endpoints of one authentication method, in the order that decides.
 pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<DeclaredRoute> {
     let mut found = Vec::new();
     let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url });
@@ -198,7 +162,7 @@ pub(super) struct RouteTable {
 struct NamedRoute {
     name: String,
     route: EmulatedRoute,
-    /// The value that its path opens with, which whoever calls the path shows to know.
+    /// The value that its path opens with, which the caller of the path shows to know.
     url_param: Option<(String, String)>,
 }
 
@@ -262,7 +226,7 @@ impl RouteTable {
     }
 }
 
-/// The places of the streams that this way of authenticating may list.
+/// The places of the streams that this authentication method may list.
 fn streams(
     connector: &Connector,
     auth: &AuthMethod,
@@ -285,13 +249,13 @@ fn streams(
     found
 }
 
-/// Whether what names these ways of authenticating may be done by this one.
+/// Whether what names these authentication methods may be done by this one.
 fn is_allowed(connector: &Connector, auth: &AuthMethod, ways: &[String]) -> bool {
     let way = connector.auth.iter().find(|(_, known)| known.label == auth.label).map(|(name, _)| name);
     ways.is_empty() || way.is_some_and(|way| ways.contains(way))
 }
 
-/// The places of the actions that this way of authenticating may do.
+/// The places of the actions that this authentication method may do.
 fn actions(connector: &Connector, auth: &AuthMethod, params: &BTreeMap<String, String>) -> Vec<NamedRoute> {
     let place = |(name, action): (&String, &Action)| {
         NamedRoute::new(connector, auth, params, EmulatedEndpoint::Action, name, action.method, &action.path)

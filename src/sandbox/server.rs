@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::serve::{FullResponse, Server, StatusCode, plain};
 
-/// Where the state is kept: one JSON document for each connector.
+/// Where the state is stored: one JSON document for each connector.
 pub trait SandboxStorage: Send + Sync {
     /// Changes the document inside one transaction; null where there is none yet. A change that leaves it as it was need
     /// not be written. Any number of processes do this at once.

@@ -25,7 +25,7 @@ use crate::signing::rsa::RsaKey;
 /// Seconds that a slow answer takes where the fault does not say.
 const DEFAULT_SLOW_SECS: u32 = 5;
 
-/// The emulated vendor of one way of authenticating.
+/// The emulated vendor of one authentication method.
 #[derive(Clone, Debug)]
 pub struct VendorEmulator {
     pub(super) connector: Connector,
@@ -57,8 +57,8 @@ pub(super) struct RequestContext<'r> {
 }
 
 impl VendorEmulator {
-    /// The vendor behind a way of authenticating (the usual one where none is named), for a connection with `params`.
-    /// The seed is a secret of the store: whoever knows it makes tokens that this sandbox takes.
+    /// The vendor behind a authentication method (the usual one where none is named), for a connection with `params`.
+    /// The seed is a secret of the store: anyone who knows it makes tokens that this sandbox takes.
     ///
     /// # Errors
     /// [`ConnectorError::UnknownAuthMethod`].
@@ -192,7 +192,7 @@ impl VendorEmulator {
             && (ask.matched_params > 0 || (reads && !touched))
     }
 
-    /// A stream's path with other parameters than the file's: who may not call it is told that first.
+    /// A stream's path with other parameters than the file's: who may not call it gets that answer first.
     fn reject_stream_request(
         &self,
         visit: &RequestContext<'_>,

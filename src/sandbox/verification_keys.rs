@@ -16,7 +16,7 @@ pub fn rsa_key(connector: &Connector, seed: &[u8]) -> Option<RsaKey> {
 }
 
 impl VendorEmulator {
-    /// What a vendor publishes for whoever judges its webhooks: a key set, or a certificate. No state is needed for it.
+    /// What a vendor publishes for those who verify its webhooks: a key set, or a certificate. No state is needed for it.
     pub(super) fn verification_key(&self, request: &SandboxRequest) -> Option<SandboxResponse> {
         let (key, rules) = (self.webhook_rsa_key.as_ref()?, self.connector.webhook.as_ref()?);
         if request.method != Method::GET {

@@ -48,8 +48,6 @@ pub enum StoreError {
     /// Another key's, or damaged in its first page: the two cannot be told apart.
     #[error("the store does not open with its key: it is another vault's, or damaged")]
     WrongKey(#[source] SqliteError),
-    #[error("the store was made by an integ of before its first release, in a form that is not read any more")]
-    Unreleased,
     #[error("the store was written by a newer version of integ, and can only be read")]
     ReadOnlyNewer,
     #[error("the store has schema version {found}, newer than this program's {known}")]
@@ -117,10 +115,6 @@ impl Remedy for StoreError {
             // Nothing of it can be trusted, so nothing of it is to be carried over.
             Self::ForeignSchema { .. } => Diagnostic::new(Kind::Vault, "foreign_schema"),
             Self::WrongKey(_) => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(check_or_restore()),
-            Self::Unreleased => Diagnostic::new(Kind::Vault, "vault_unreleased").hint(Hint::new(
-                "back it up with the integ that made it, as `integ vault backup OUT.age`, then",
-                "integ -w NEW vault restore OUT.age",
-            )),
             Self::ReadOnlyNewer | Self::Newer { .. } => Diagnostic::new(Kind::Vault, "vault_newer")
                 .hint(Hint::new("install the newer version as before, or with", "cargo install integ")),
             Self::RolledBack { .. } => {

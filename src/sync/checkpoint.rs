@@ -10,14 +10,14 @@ use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{CursorFormat, Incremental, Stream};
 use crate::store::SyncMode;
 
-/// How far the reading of a part has come. Kept with its records, so that any process goes on from there.
+/// How far the reading of a partition has come. Stored with its records, so that any process can resume from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Checkpoint {
     /// Whether it is a full list, asked for as such.
-    pub(super) full: bool,
-    /// Whether it began without a cursor: then it holds everything, also where it was asked for anew from its middle.
-    pub(super) whole: bool,
+    pub(super) is_full: bool,
+    /// Whether it began without a cursor: then it holds everything, even if it was restarted from its middle.
+    pub(super) is_complete_list: bool,
     /// Where the list begins: a cursor in the records' own writing, or a sync token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
@@ -26,59 +26,59 @@ pub(super) struct Checkpoint {
     pub(super) until: Option<String>,
     /// Where the last of several windows ends.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) end: Option<String>,
-    /// The stretch that a backfill was asked for, in seconds of Unix time.
+    pub(super) last_window_end: Option<String>,
+    /// The range that a backfill was asked for, in seconds of Unix time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) asked: Option<(i64, Option<i64>)>,
+    pub(super) backfill_range: Option<(i64, Option<i64>)>,
     /// The next page; absent for the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) turn: Option<PageToken>,
+    pub(super) page_token: Option<PageToken>,
     /// Records of this list so far.
-    pub(super) seen: usize,
+    pub(super) record_count: usize,
     /// The greatest that was met.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) high: Option<String>,
+    pub(super) max_cursor: Option<String>,
     /// The token that the next sync begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) token: Option<String>,
-    /// When the vendor read its first page: what changed later may stand where the reading had been.
+    pub(super) sync_token: Option<String>,
+    /// When the vendor read its first page: what changed later may be on a page that was read already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) began: Option<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
     /// The list was asked for again from within: the lookback was taken when it began.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) restarted: bool,
-    /// More records share the moment `since` than the service lists at once.
+    /// More records share the time `since` than the service lists at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tie: Option<TieBreak>,
     /// The fingerprint of the last page, by which a process that goes on notices that it is repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_page: Option<u64>,
-    /// A page of it held nothing but records that were met before: it does not show what is gone.
+    pub(super) last_page_hash: Option<u64>,
+    /// A page of it held nothing but records that were met before: it does not show what was deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) doubtful: bool,
+    pub(super) needs_verification: bool,
     /// Of a full list: the store's version when it began.
-    pub(super) begun: u64,
-    /// It is the second look at a list, for what slipped between its pages.
+    pub(super) start_version: u64,
+    /// It is the second reading of a list, for records that moved between its pages.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) again: bool,
-    /// All is read, and what was not met is still to be swept away.
+    pub(super) is_verification_pass: bool,
+    /// All is read, and what was not met is still to be marked as deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) swept_next: bool,
+    pub(super) pending_sweep: bool,
     /// Of a list that waits for the sweep: where the next one begins, and the version of the parent's record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reached: Option<String>,
+    pub(super) next_cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parent_version: Option<u64>,
 }
 
-/// Where a list stands that has come to a moment with more records than the service lists at once.
+/// The position in a list that has come to a time with more records than the service lists at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TieBreak {
-    /// Among the records of the moment, behind this second key; the greatest that was met.
-    Within { after: String, met: Option<String> },
-    /// Behind the moment.
-    Past,
+    /// Among the records of that time, after this second key; `met` is the greatest that was met.
+    InProgress { after: String, met: Option<String> },
+    /// After that time.
+    Passed,
 }
 
 /// A page, as the plan sees it.
@@ -123,33 +123,33 @@ pub(super) struct ReadGoal {
     pub(super) until: Option<Timestamp>,
 }
 
-/// Whether what a list does not hold is gone: only where it holds everything.
+/// Whether what a list does not hold was deleted: only if it holds everything.
 pub(super) fn is_sweeping(stream: &Stream, progress: &Checkpoint, goal: &ReadGoal) -> bool {
     let windowed = stream.incremental.as_ref().is_some_and(|rule| rule.window_secs.is_some());
-    goal.mode != SyncMode::Backfill && progress.whole && !windowed && !stream.forgets
+    goal.mode != SyncMode::Backfill && progress.is_complete_list && !windowed && !stream.forgets
 }
 
 /// Whether a reading that was cut off is one of what is asked for now. A backfill goes on with one that began earlier:
 /// `--since 7d` means another second each time.
-pub(super) fn is_resumable(goal: &ReadGoal, kept: &Checkpoint, fresh: &Checkpoint) -> bool {
+pub(super) fn is_resumable(goal: &ReadGoal, stored: &Checkpoint, fresh: &Checkpoint) -> bool {
     match goal.mode {
-        SyncMode::Full => kept.full,
+        SyncMode::Full => stored.is_full,
         SyncMode::Incremental => true,
         SyncMode::Backfill => {
-            let both = kept.asked.zip(fresh.asked);
-            both.is_some_and(|(kept, fresh)| kept.0 <= fresh.0 && kept.1 == fresh.1)
+            let both = stored.backfill_range.zip(fresh.backfill_range);
+            both.is_some_and(|(stored, fresh)| stored.0 <= fresh.0 && stored.1 == fresh.1)
         }
     }
 }
 
-/// Where a part's reading begins.
+/// Where the reading of a partition begins.
 pub(super) fn first_checkpoint(stream: &Stream, goal: &ReadGoal, cursor: Option<&str>, now: Timestamp) -> Checkpoint {
-    let mut progress = Checkpoint { full: goal.mode == SyncMode::Full, ..Checkpoint::default() };
+    let mut progress = Checkpoint { is_full: goal.mode == SyncMode::Full, ..Checkpoint::default() };
     let Some(rule) = &stream.incremental else {
         if stream.token.is_some() && goal.mode == SyncMode::Incremental {
             progress.since = cursor.map(str::to_owned);
         }
-        progress.whole = progress.since.is_none();
+        progress.is_complete_list = progress.since.is_none();
         return progress;
     };
     let write = |time: Timestamp| CursorValue::from_timestamp(time).format(&rule.format);
@@ -157,58 +157,58 @@ pub(super) fn first_checkpoint(stream: &Stream, goal: &ReadGoal, cursor: Option<
         SyncMode::Incremental => progress.since = cursor.map(str::to_owned),
         SyncMode::Full => {}
         SyncMode::Backfill => {
-            progress.asked = goal.since.map(|since| (since.as_second(), goal.until.map(Timestamp::as_second)));
+            progress.backfill_range = goal.since.map(|since| (since.as_second(), goal.until.map(Timestamp::as_second)));
             progress.since = goal.since.and_then(write);
             progress.until = goal.until.and_then(write);
         }
     }
-    progress.whole = progress.since.is_none();
+    progress.is_complete_list = progress.since.is_none();
     if let (Some(window), Some(earliest)) = (rule.window_secs, rule.earliest_secs) {
         let earliest = now.checked_sub(Duration::from_secs(earliest.into())).unwrap_or(Timestamp::UNIX_EPOCH);
-        // The cursor of windows is this machine's time. One of the future was kept while the clock was fast: what came since
+        // The cursor of windows is this machine's time. One of the future was stored while the clock was fast: what came since
         // is not known, so that all is listed again.
         let is_past = |since: &String| {
             let since = CursorValue::parse(&rule.format, since).and_then(|since| since.as_time());
             since.is_none_or(|since| !is_from_fast_clock(since, now))
         };
-        let kept = progress.since.take();
-        progress.since = kept.filter(|since| goal.mode == SyncMode::Backfill || is_past(since));
-        progress.whole = progress.since.is_none();
+        let stored = progress.since.take();
+        progress.since = stored.filter(|since| goal.mode == SyncMode::Backfill || is_past(since));
+        progress.is_complete_list = progress.since.is_none();
         let from = progress.since.clone().or_else(|| write(earliest));
-        progress.end = progress.until.clone().or_else(|| write(now));
+        progress.last_window_end = progress.until.clone().or_else(|| write(now));
         progress.since = from;
-        progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
+        progress.until = window_end(rule, progress.since.as_deref(), progress.last_window_end.as_deref(), window);
     }
     progress
 }
 
-/// All of a list once more, with what was met of it since the store's version `begun`.
-pub(super) fn verification_pass(stream: &Stream, begun: u64, now: Timestamp) -> Checkpoint {
+/// All of a list once more, with what was met of it since the store's version `start_version`.
+pub(super) fn verification_pass(stream: &Stream, start_version: u64, now: Timestamp) -> Checkpoint {
     let all = ReadGoal { mode: SyncMode::Full, since: None, until: None };
-    Checkpoint { begun, again: true, ..first_checkpoint(stream, &all, None, now) }
+    Checkpoint { start_version, is_verification_pass: true, ..first_checkpoint(stream, &all, None, now) }
 }
 
 /// What to ask for after a page.
 pub(super) fn next_step(stream: &Stream, mut progress: Checkpoint, cursor: Option<&str>, page: PageSummary) -> Step {
-    progress.seen += page.count;
-    progress.began = progress.began.or(page.read_at);
+    progress.record_count += page.count;
+    progress.started_at = progress.started_at.or(page.read_at);
     let rule = stream.incremental.as_ref();
     if page.sync_token.is_some() {
-        progress.token = page.sync_token;
+        progress.sync_token = page.sync_token;
     }
     let known = |text: Option<&str>| Some(CursorValue::parse(&rule?.format, text?)).flatten();
     let page_high = page.max_cursor;
     if let Some((moment, text)) = &page_high
-        && known(progress.high.as_deref()).is_none_or(|high| *moment > high)
+        && known(progress.max_cursor.as_deref()).is_none_or(|high| *moment > high)
     {
-        progress.high = Some(text.clone());
+        progress.max_cursor = Some(text.clone());
     }
     if page.is_partial {
-        progress.whole = false;
+        progress.is_complete_list = false;
     }
-    progress.doubtful |= page.is_repeated;
-    progress.last_page = (!page.record_hashes.is_empty()).then(|| fingerprint(&page.record_hashes));
-    if let Some(TieBreak::Within { met, .. }) = &mut progress.tie {
+    progress.needs_verification |= page.is_repeated;
+    progress.last_page_hash = (!page.record_hashes.is_empty()).then(|| fingerprint(&page.record_hashes));
+    if let Some(TieBreak::InProgress { met, .. }) = &mut progress.tie {
         *met = max_id(met.take().into_iter().chain(page.second_key));
     }
     if let Some(rule) = rule {
@@ -219,59 +219,59 @@ pub(super) fn next_step(stream: &Stream, mut progress: Checkpoint, cursor: Optio
             _ => false,
         };
         if let Some(turn) = page.next_page.filter(|_| !(rule.newest_first && nothing_new)) {
-            let is_full = rule.restart_after.is_some_and(|most| progress.seen >= most as usize);
+            let is_full = rule.restart_after.is_some_and(|most| progress.record_count >= most as usize);
             if !is_full || !restart(rule, &mut progress, begins.as_ref()) {
-                progress.turn = Some(turn);
+                progress.page_token = Some(turn);
             }
             return Step::Continue(Box::new(progress));
         }
-        if matches!(progress.tie, Some(TieBreak::Within { .. })) {
-            progress.tie = Some(TieBreak::Past);
-            (progress.turn, progress.seen) = (None, 0);
+        if matches!(progress.tie, Some(TieBreak::InProgress { .. })) {
+            progress.tie = Some(TieBreak::Passed);
+            (progress.page_token, progress.record_count) = (None, 0);
             return Step::Continue(Box::new(progress));
         }
         if let Some(window) = rule.window_secs
-            && progress.until != progress.end
+            && progress.until != progress.last_window_end
         {
             progress.since = progress.until.take();
-            progress.until = window_end(rule, progress.since.as_deref(), progress.end.as_deref(), window);
+            progress.until = window_end(rule, progress.since.as_deref(), progress.last_window_end.as_deref(), window);
             progress.restarted = true;
-            (progress.turn, progress.seen) = (None, 0);
+            (progress.page_token, progress.record_count) = (None, 0);
             return Step::Continue(Box::new(progress));
         }
         return Step::Complete { cursor: next_cursor(rule, &progress, cursor), read: Box::new(progress) };
     }
     match page.next_page {
         Some(turn) => {
-            progress.turn = Some(turn);
+            progress.page_token = Some(turn);
             Step::Continue(Box::new(progress))
         }
         None => {
-            let cursor = progress.token.clone().or_else(|| cursor.map(str::to_owned));
+            let cursor = progress.sync_token.clone().or_else(|| cursor.map(str::to_owned));
             Step::Complete { cursor, read: Box::new(progress) }
         }
     }
 }
 
 /// Asks for a list again from the newest record that was met of it, without the lookback. Where all records since `begins`
-/// share one moment it goes on by their second key. False where neither leads further.
+/// share one time it goes on by their second key. False where neither leads further.
 fn restart(rule: &Incremental, progress: &mut Checkpoint, begins: Option<&CursorValue>) -> bool {
     match (&progress.tie, &rule.ties) {
-        (Some(TieBreak::Within { after, met: Some(met) }), _) if met != after => {
-            progress.tie = Some(TieBreak::Within { after: met.clone(), met: None });
+        (Some(TieBreak::InProgress { after, met: Some(met) }), _) if met != after => {
+            progress.tie = Some(TieBreak::InProgress { after: met.clone(), met: None });
         }
-        (Some(TieBreak::Within { .. }), _) => return false,
-        _ if is_newer(rule, progress.high.as_deref(), begins) => {
-            progress.since.clone_from(&progress.high);
+        (Some(TieBreak::InProgress { .. }), _) => return false,
+        _ if is_newer(rule, progress.max_cursor.as_deref(), begins) => {
+            progress.since.clone_from(&progress.max_cursor);
             progress.tie = None;
         }
         (None, Some(ties)) if progress.since.is_some() => {
-            progress.tie = Some(TieBreak::Within { after: ties.from.clone(), met: None });
+            progress.tie = Some(TieBreak::InProgress { after: ties.from.clone(), met: None });
         }
         _ => return false,
     }
     progress.restarted = true;
-    (progress.turn, progress.seen) = (None, 0);
+    (progress.page_token, progress.record_count) = (None, 0);
     true
 }
 
@@ -289,17 +289,17 @@ fn lookback(rule: &Incremental, progress: &Checkpoint) -> u32 {
 /// there is until its end.
 fn next_cursor(rule: &Incremental, progress: &Checkpoint, cursor: Option<&str>) -> Option<String> {
     let read = |text: &str| Some((CursorValue::parse(&rule.format, text)?, text.to_owned()));
-    let mut high = progress.high.as_deref().and_then(read);
+    let mut high = progress.max_cursor.as_deref().and_then(read);
     let timed = !matches!(rule.format, CursorFormat::Integer | CursorFormat::Text);
-    let began = progress.began.filter(|_| timed && rule.window_secs.is_none()).map(CursorValue::from_timestamp);
+    let began = progress.started_at.filter(|_| timed && rule.window_secs.is_none()).map(CursorValue::from_timestamp);
     if let (Some((met, _)), Some(began)) = (&high, began)
         && *met > began
     {
         high = began.format(&rule.format).map(|text| (began, text));
     }
     // A list by windows that began without a cursor had none, or one of a clock that was fast.
-    let cursor = cursor.filter(|_| rule.window_secs.is_none() || !progress.whole);
-    let candidates = [cursor.and_then(read), high, progress.end.as_deref().and_then(read)];
+    let cursor = cursor.filter(|_| rule.window_secs.is_none() || !progress.is_complete_list);
+    let candidates = [cursor.and_then(read), high, progress.last_window_end.as_deref().and_then(read)];
     let greatest = candidates.into_iter().flatten().reduce(|one, other| if other.0 > one.0 { other } else { one });
     greatest.map(|(_, text)| text)
 }

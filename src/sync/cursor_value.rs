@@ -1,4 +1,4 @@
-//! What a record is newer by: times and numbers in the ways that vendors write them. Pure.
+//! What a record is newer by: times and numbers as vendors write them. Pure.
 
 use std::cmp::Ordering;
 

@@ -278,11 +278,11 @@ mod tests {
 
     #[test]
     fn an_error_beside_a_list_is_seen() {
-        let said = |text: &str| Document::parse(text).unwrap().error_member();
-        assert_eq!(said(r#"{"items":[],"error":"maintenance"}"#), Some("error"));
-        assert_eq!(said(r#"{"data":{"items":[]},"errors":[{"message":"x"}]}"#), Some("errors"));
+        let error_member = |text: &str| Document::parse(text).unwrap().error_member();
+        assert_eq!(error_member(r#"{"items":[],"error":"maintenance"}"#), Some("error"));
+        assert_eq!(error_member(r#"{"data":{"items":[]},"errors":[{"message":"x"}]}"#), Some("errors"));
         for harmless in [r#"{"items":[],"error":null,"errors":[ ]}"#, r#"{"error":false,"errors":{}}"#, "[]"] {
-            assert_eq!(said(harmless), None, "{harmless}");
+            assert_eq!(error_member(harmless), None, "{harmless}");
         }
     }
 

@@ -66,11 +66,11 @@ impl PageResponse<'_> {
     fn listed<T>(&self, progress: &Checkpoint, id: Option<String>, rule: impl FnOnce(&PageContext<'_>) -> T) -> T {
         rule(&PageContext {
             url: &self.answer.url,
-            page_token: progress.turn.as_ref(),
+            page_token: progress.page_token.as_ref(),
             link_header: self.answer.response.header("link"),
             find: &|at| self.document.find(at),
             count: self.count(),
-            total_seen: progress.seen + self.count(),
+            total_seen: progress.record_count + self.count(),
             id,
         })
     }
@@ -83,7 +83,7 @@ impl PageResponse<'_> {
 
 /// Why a page did not come.
 pub(super) enum PageFetchError {
-    /// The vendor no longer knows the place: that of a page, or where the list began.
+    /// The vendor no longer accepts a position: the page token, or the cursor that the list began with.
     Expired {
         page: bool,
     },
@@ -116,7 +116,7 @@ impl StreamReader<'_> {
         self.send(token, |grant| list.page(progress, grant)).await
     }
 
-    /// Gets a page and has it understood; `ahead` is the first answer where it was asked for already.
+    /// Gets a page and has `understand` read it; `ahead` is the first answer where it was asked for already.
     pub(super) async fn page<T>(
         &self,
         list: &ListRequestBuilder<'_>,
@@ -142,7 +142,7 @@ impl StreamReader<'_> {
             let text = answer.response.text();
             let text = text.as_deref().map_err(|error| PageParseError::NotJson(error.clone()));
             let unread = match text.and_then(|text| self.parse_response(list, progress, &answer, text, traffic)) {
-                Ok(sheet) => return understand(sheet, token).await,
+                Ok(response) => return understand(response, token).await,
                 Err(unread) => unread,
             };
             let hinted = answer.response.retry_after(&self.session.connector.rate, self.app.clock.now());
@@ -196,40 +196,42 @@ impl StreamReader<'_> {
             return Err(refuse(format!("an empty answer of status {}", response.status)));
         }
         let document = Document::parse(text).map_err(PageParseError::NotJson)?;
-        let places = self.record_pointers(list, progress);
+        let pointers = self.record_pointers(list, progress);
         let api = &self.session.connector.api;
         // A connector that says what a success looks like has had that looked at already.
-        let is_record = places.iter().any(|at| at.segments().next().is_none());
+        let is_record = pointers.iter().any(|at| at.segments().next().is_none());
         if api.success.is_empty()
             && !is_record
             && let Some(member) = document.error_member()
         {
-            let said = response.error_message(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
-            return Err(refuse(format!("an error in the member `{member}`{said}")));
+            let message =
+                response.error_message(&api.message).map(|message| format!(": {message}")).unwrap_or_default();
+            return Err(refuse(format!("an error in the member `{member}`{message}")));
         }
         let is_empty = || self.stream.empty.iter().any(|(at, values)| document.holds(at, values));
         let (mut raw, mut nulls) = (Vec::new(), 0);
         // Each place by itself: one of several may be left out where it is empty.
-        for places in if places.is_empty() { vec![&places[..]] } else { places.chunks(1).collect() } {
-            match document.records(places) {
+        for pointers in if pointers.is_empty() { vec![&pointers[..]] } else { pointers.chunks(1).collect() } {
+            match document.records(pointers) {
                 Ok(found) => {
                     raw.extend(found.records);
                     nulls += found.nulls;
                 }
                 Err(absent) if absent.is_absent() && is_empty() => {}
                 Err(wrong) => {
-                    let said = response.error_message(&api.message).map(|said| format!(": {said}")).unwrap_or_default();
-                    return Err(refuse(format!("{wrong}{said}")));
+                    let message =
+                        response.error_message(&api.message).map(|message| format!(": {message}")).unwrap_or_default();
+                    return Err(refuse(format!("{wrong}{message}")));
                 }
             }
         }
         Ok(PageResponse { answer, document, raw, nulls, traffic })
     }
 
-    /// When the vendor read what it answers, at the earliest: by its own clock where it tells it (RFC 9110 section 6.6.1).
+    /// When the vendor read what it answers, at the earliest: by the clock in its `Date` header, if there is one (RFC 9110 section 6.6.1).
     fn read_at(&self, answer: &ApiResponse) -> Timestamp {
-        let told = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        let answered = told.map_or_else(|| self.app.clock.now(), |told| told.timestamp());
+        let date = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let answered = date.map_or_else(|| self.app.clock.now(), |date| date.timestamp());
         // In whole seconds, as the date is.
         let took = Duration::from_secs(answer.duration.as_secs() + 1);
         answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -245,16 +247,18 @@ impl StreamReader<'_> {
         }
     }
 
-    /// The turns of all further pages, where the vendor says how many there are and a page does not depend on the one
+    /// The tokens of all further pages, where the vendor says how many there are and a page does not depend on the one
     /// before it.
     pub(super) fn remaining_pages(
         &self,
         list: &ListRequestBuilder<'_>,
         progress: &Checkpoint,
-        sheet: &PageResponse<'_>,
+        response: &PageResponse<'_>,
     ) -> Option<Vec<PageToken>> {
-        let pages = list.pages().filter(|_| progress.turn.is_none() && self.can_prefetch(list, progress))?;
-        sheet.listed(progress, None, |listed| remaining_pages(pages, listed)).filter(|turns| turns.len() > 1)
+        let pages = list.pages().filter(|_| progress.page_token.is_none() && self.can_prefetch(list, progress))?;
+        response
+            .listed(progress, None, |listed| remaining_pages(pages, listed))
+            .filter(|page_tokens| page_tokens.len() > 1)
     }
 
     /// How to ask for the next page, where that follows from what is known before this one's records are looked at.
@@ -262,7 +266,7 @@ impl StreamReader<'_> {
         &self,
         list: &ListRequestBuilder<'_>,
         progress: &Checkpoint,
-        sheet: &PageResponse<'_>,
+        response: &PageResponse<'_>,
     ) -> Option<PageToken> {
         let pages = list.pages();
         let by_record =
@@ -271,13 +275,13 @@ impl StreamReader<'_> {
             return None;
         }
         // What is wrong with it is said when the page is understood.
-        sheet.listed(progress, None, |listed| next_page(pages, listed)).ok().flatten()
+        response.listed(progress, None, |listed| next_page(pages, listed)).ok().flatten()
     }
 
-    /// Whether a page may be asked for before the one before it was understood and kept.
+    /// Whether a page may be asked for before the one before it was read and stored.
     fn can_prefetch(&self, list: &ListRequestBuilder<'_>, progress: &Checkpoint) -> bool {
         let rule = self.stream.incremental.as_ref();
-        // A list that is asked for anew after so many records, or that ends where nothing is new, turns by its records.
+        // A list that is restarted after so many records, or that ends where nothing is new, is paged by its records.
         let ends_by_records = |rule: &Incremental| rule.newest_first && progress.since.is_some();
         let turns_by_records = rule.is_some_and(|rule| rule.restart_after.is_some() || ends_by_records(rule));
         let acknowledges = list.pages().is_some_and(|pages| pages.acknowledges);
@@ -289,19 +293,19 @@ impl StreamReader<'_> {
         &self,
         list: &ListRequestBuilder<'_>,
         progress: &Checkpoint,
-        sheet: PageResponse<'_>,
+        response: PageResponse<'_>,
         token: &GrantToken,
     ) -> Result<FetchedPage, PageFetchError> {
-        let mut traffic = sheet.traffic;
-        let fetched = match self.fetched(list, progress, &sheet) {
+        let mut traffic = response.traffic;
+        let fetched = match self.fetched(list, progress, &response) {
             Ok(fetched) => self.fetch_details(list, progress, token, fetched, &mut traffic).await,
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         };
         match fetched {
             Ok(fetched) => Ok(FetchedPage { traffic, ..fetched }),
-            Err(trouble) => {
+            Err(error) => {
                 self.add_unpaged_traffic(traffic);
-                Err(trouble)
+                Err(error)
             }
         }
     }
@@ -310,25 +314,26 @@ impl StreamReader<'_> {
         &self,
         list: &ListRequestBuilder<'_>,
         progress: &Checkpoint,
-        sheet: &PageResponse<'_>,
+        response: &PageResponse<'_>,
     ) -> Result<FetchedPage, PageFetchError> {
-        let PageResponse { answer, document, raw, nulls, .. } = sheet;
+        let PageResponse { answer, document, raw, nulls, .. } = response;
         let stream = self.stream;
         let pages = list.pages();
-        let count = sheet.count();
+        let count = response.count();
         let token = stream.token.as_ref();
-        let keyless = |record::MissingKey(at)| {
+        let missing_key = |record::MissingKey(at)| {
             self.error(|connection, stream| SyncError::MissingKey { connection, stream, at }).into_fetch_error()
         };
-        let mut records = record::records(stream, raw, &list.added()?, self.hasher).map_err(keyless)?;
+        let mut records = record::records(stream, raw, &list.added()?, self.hasher).map_err(missing_key)?;
         let is_change_feed = token.is_some() && progress.since.is_some();
-        let gone = token.filter(|_| is_change_feed).and_then(|token| token.gone.as_ref());
-        let gone_at = |gone: &DeletionMarker| gone.at.iter().flat_map(|at| document.all(at)).collect::<Vec<_>>();
-        let gone = gone.map(|gone| record::deleted_keys(gone, &gone_at(gone))).unwrap_or_default();
+        let marker = token.filter(|_| is_change_feed).and_then(|token| token.gone.as_ref());
+        let marked_deleted =
+            |marker: &DeletionMarker| marker.at.iter().flat_map(|at| document.all(at)).collect::<Vec<_>>();
+        let deleted = marker.map(|marker| record::deleted_keys(marker, &marked_deleted(marker))).unwrap_or_default();
         let met = if is_change_feed {
             // One record may change many times in it: the whole page tells it from others.
             let texts: Vec<&str> = raw.iter().map(|record| record.as_str()).collect();
-            if count == 0 && gone.is_empty() { Vec::new() } else { vec![hash_of((texts, &gone))] }
+            if count == 0 && deleted.is_empty() { Vec::new() } else { vec![hash_of((texts, &deleted))] }
         } else {
             // All nulls are alike.
             let nulls = (*nulls > 0).then(|| hash_of("null"));
@@ -352,11 +357,11 @@ impl StreamReader<'_> {
         });
         let ties = stream.incremental.as_ref().and_then(|rule| rule.ties.as_ref());
         let second_key = ties.and_then(|ties| max_id(ids(&ties.at)));
-        let next = sheet.listed(progress, id, |listed| next_page(pages, listed)).map_err(|source| {
+        let next = response.listed(progress, id, |listed| next_page(pages, listed)).map_err(|source| {
             self.error(|connection, stream| SyncError::Paging { connection, stream, source }).into_fetch_error()
         })?;
         let falls_short =
-            pages.is_some_and(|pages| sheet.listed(progress, None, |listed| is_incomplete(pages, listed)));
+            pages.is_some_and(|pages| response.listed(progress, None, |listed| is_incomplete(pages, listed)));
         let omitted = list.omitted()?;
         if !omitted.is_empty() {
             records.retain(|pulled| !pulled.holds_any(&omitted));
@@ -376,7 +381,7 @@ impl StreamReader<'_> {
             },
             records,
             unchanged_keys: Vec::new(),
-            deleted_keys: gone,
+            deleted_keys: deleted,
             traffic: Traffic::default(),
         })
     }
@@ -443,8 +448,8 @@ impl StreamReader<'_> {
         build: impl Fn(&crate::model::Grant) -> Result<Request>,
     ) -> Result<ApiResponse, PageFetchError> {
         let cost = self.session.connector.rate.cost_of(self.stream.cost);
-        let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: true, cost };
-        match api::send(self.app, self.session, token, patience, build).await {
+        let limits = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: true, cost };
+        match api::send(self.app, self.session, token, limits, build).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Http { error, tries }) => {
                 self.add_unpaged_traffic(Traffic { requests: tries.into(), retries: u64::from(tries - 1), bytes: 0 });
@@ -466,13 +471,13 @@ impl StreamReader<'_> {
         let response = &answer.response;
         let in_token = self.stream.token.as_ref().is_some_and(|_| progress.since.is_some());
         let expired = self.stream.token.as_ref().is_some_and(|token| token.expired.contains(&response.status));
-        let has_place = progress.turn.is_some() || progress.since.is_some();
+        let has_place = progress.page_token.is_some() || progress.since.is_some();
         if (class == ErrorClass::CursorExpired && has_place) || (in_token && expired) {
-            return Err(PageFetchError::Expired { page: progress.turn.is_some() });
+            return Err(PageFetchError::Expired { page: progress.page_token.is_some() });
         }
         // A page that was good for another process may have ended since.
         if resumed && matches!(class, ErrorClass::Fail | ErrorClass::NotFound) {
-            return Err(PageFetchError::Expired { page: progress.turn.is_some() });
+            return Err(PageFetchError::Expired { page: progress.page_token.is_some() });
         }
         if class == ErrorClass::RateLimit {
             let now = self.app.clock.now();

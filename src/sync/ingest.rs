@@ -1,6 +1,6 @@
-//! What a vendor tells by itself, put where a sync puts what it asks for: push and poll meet in one store.
+//! Stores what a vendor sends by itself in the same records as a sync: push and poll meet in one store.
 //!
-//! An event that carries a whole record is kept as if a sync had brought it. Any other is a sign that there is something
+//! An event that carries a whole record is stored as if a sync had read it. Any other is a sign that there is something
 //! new, and the stream is synced: once for all signs that come before it begins. No cursor is moved by a push.
 
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ const DEBOUNCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IngestResult {
     Done,
-    /// Another process syncs the stream, or the vendor wants no requests for now: to be told again.
+    /// Another process syncs the stream, or the vendor wants no requests for now: call again later.
     RetryLater,
 }
 
@@ -45,7 +45,7 @@ pub struct EventIngest<'a> {
     opened: Arc<OpenVault>,
     name: ConnectionName,
     connector: Connector,
-    signs: Mutex<PendingSyncs>,
+    pending: Mutex<PendingSyncs>,
 }
 
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
     pub fn new(app: &'a App, opened: Arc<OpenVault>, name: ConnectionName, connector: Connector) -> Self {
-        Self { app, opened, name, connector, signs: Mutex::default() }
+        Self { app, opened, name, connector, pending: Mutex::default() }
     }
 
     /// Does what an event asks for; nothing where the connector names no stream for it.
@@ -79,18 +79,18 @@ impl<'a> EventIngest<'a> {
         let values: StreamParams = rule.values.iter().map(value).collect::<Option<_>>().unwrap_or_default();
         let text = payload.to_string();
         let holds = |(at, values): (&Pointer, &Vec<Value>)| record::holds(Json::from_validated(&text), at, values);
-        let gone = rule.deleted || rule.deleted_when.iter().any(holds);
-        let carried = rule.record.as_ref().and_then(|at| at.find(payload));
-        if let Some(document) = carried
-            && let Some(told) = self.store_record(event, rule, stream, &values, document, gone).await?
+        let is_deleted = rule.deleted || rule.deleted_when.iter().any(holds);
+        let record = rule.record.as_ref().and_then(|at| at.find(payload));
+        if let Some(document) = record
+            && let Some(result) = self.store_record(event, rule, stream, &values, document, is_deleted).await?
         {
-            return Ok(told);
+            return Ok(result);
         }
-        // One that is gone and was never known is nobody's loss.
-        if gone { Ok(IngestResult::Done) } else { self.sync(event, rule, values).await }
+        // A record that was deleted before it was ever stored needs nothing.
+        if is_deleted { Ok(IngestResult::Done) } else { self.sync(event, rule, values).await }
     }
 
-    /// Keeps a record that an event carries, unless what is known is newer. Absent where it cannot be told which list it
+    /// Stores a record that an event carries, unless the stored one is newer. Absent if it is not known which partition it
     /// belongs to.
     async fn store_record(
         &self,
@@ -99,20 +99,20 @@ impl<'a> EventIngest<'a> {
         stream: &Stream,
         values: &StreamParams,
         document: &Value,
-        gone: bool,
+        is_deleted: bool,
     ) -> Result<Option<IngestResult>> {
-        let Some(place) = self.locate_partition(rule, stream, values, document)? else { return Ok(None) };
-        let RecordTarget { stored, part, mut pulled } = place;
+        let Some(target) = self.locate_partition(rule, stream, values, document)? else { return Ok(None) };
+        let RecordTarget { stored, partition, mut pulled } = target;
         let lock = match run::lock(self.app, &self.name, &stored) {
             Ok(lock) => lock,
             Err(SyncError::AlreadyRunning { .. }) => return Ok(Some(IngestResult::RetryLater)),
             Err(error) => return Err(error.into()),
         };
-        pulled.record.is_deleted |= gone;
-        let told_at = event.occurred_at.unwrap_or(event.received_at);
+        pulled.record.is_deleted |= is_deleted;
+        let occurred_at = event.occurred_at.unwrap_or(event.received_at);
         // Now that nobody else writes it.
         let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
-        if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, told_at, known)) {
+        if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, occurred_at, known)) {
             tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
             return Ok(Some(IngestResult::Done));
         }
@@ -120,15 +120,15 @@ impl<'a> EventIngest<'a> {
         let at = pulled.cursor.map(|(_, text)| text);
         let pushed = PushedRecord {
             stream: stored.id,
-            partition: part,
+            partition,
             record: pulled.record,
             cursor_value: at,
-            vendor_updated_at: told_at,
+            vendor_updated_at: occurred_at,
             now,
         };
         let opened = Arc::clone(&self.opened);
-        let kept = tokio::task::spawn_blocking(move || opened.store.records().push(&pushed)).await;
-        let change = kept.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })??;
+        let pushed_change = tokio::task::spawn_blocking(move || opened.store.records().push(&pushed)).await;
+        let change = pushed_change.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })??;
         drop(lock);
         tracing::debug!(event = event.id.0, stream = rule.stream, change = ?change, "a record was pushed");
         Ok(Some(IngestResult::Done))
@@ -152,41 +152,44 @@ impl<'a> EventIngest<'a> {
             let Some(stored) = streams.find(connection, &rule.stream)? else { return Ok(None) };
             stored
         };
-        let mut given = own_params(stream, Some(&stored), &self.order(rule, StreamParams::new()));
-        let lacks = |(name, param): (&String, &Param)| !param.optional && !given.contains_key(name);
+        let mut params = own_params(stream, Some(&stored), &self.request(rule, StreamParams::new()));
+        let lacks = |(name, param): (&String, &Param)| !param.optional && !params.contains_key(name);
         if stream.params.iter().any(lacks) {
             return Ok(None);
         }
-        given.extend(values.clone());
-        let Some(pulled) = self.read(rule, stream, &given, document)? else { return Ok(None) };
+        params.extend(values.clone());
+        let Some(pulled) = self.read(rule, stream, &params, document)? else { return Ok(None) };
         let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
-        let parts = streams.partitions(stored.id)?;
-        let part = match &known {
-            Some(known) => parts.into_iter().find(|part| part.id == known.partition),
-            None => parts.into_iter().find(|part| part.params == given),
+        let partitions = streams.partitions(stored.id)?;
+        let partition = match &known {
+            Some(known) => partitions.into_iter().find(|partition| partition.id == known.partition),
+            None => partitions.into_iter().find(|partition| partition.params == params),
         };
-        let part = match part {
-            None if stream.parents.is_empty() => streams.ensure_partition(stored.id, &given, None)?,
+        let partition = match partition {
+            None if stream.parents.is_empty() => streams.ensure_partition(stored.id, &params, None)?,
             None => return Ok(None),
-            Some(part) => part,
+            Some(partition) => partition,
         };
-        let pulled = if part.params == given { Some(pulled) } else { self.read(rule, stream, &part.params, document)? };
-        Ok(pulled.map(|pulled| RecordTarget { stored, part: part.id, pulled }))
+        let pulled = if partition.params == params {
+            Some(pulled)
+        } else {
+            self.read(rule, stream, &partition.params, document)?
+        };
+        Ok(pulled.map(|pulled| RecordTarget { stored, partition: partition.id, pulled }))
     }
 
-    /// The record as a list with these values would bring it; absent where its key cannot be told.
+    /// The record as a list with these values would bring it; absent if it has no key.
     fn read(
         &self,
         rule: &EventSync,
         stream: &Stream,
-        given: &StreamParams,
+        params: &StreamParams,
         document: &Value,
     ) -> Result<Option<ParsedRecord>> {
         let mut added = IndexMap::new();
         if !stream.add.is_empty() {
             let session = &self.app.session(self.app.connection(&self.name)?)?;
-            let list =
-                ListRequestBuilder { session, name: &rule.stream, stream, params: given, now: self.app.clock.now() };
+            let list = ListRequestBuilder { session, name: &rule.stream, stream, params, now: self.app.clock.now() };
             added = list.added().unwrap_or_default();
         }
         let text = document.to_string();
@@ -198,20 +201,20 @@ impl<'a> EventIngest<'a> {
         let asked = (rule.stream.clone(), values.clone());
         let now = self.app.clock.now_millis();
         {
-            let signs = self.pending_syncs();
-            if signs.paused_until.is_some_and(|until| now < due_at(until, MAX_RETRY_AFTER, now)) {
+            let pending = self.pending_syncs();
+            if pending.paused_until.is_some_and(|until| now < due_at(until, MAX_RETRY_AFTER, now)) {
                 return Ok(IngestResult::RetryLater);
             }
             let covers = |began: &&Timestamp| **began > event.received_at && !is_from_fast_clock(**began, now);
-            if signs.synced.get(&asked).filter(covers).is_some() {
+            if pending.synced.get(&asked).filter(covers).is_some() {
                 return Ok(IngestResult::Done);
             }
         }
         let gathered = event.received_at.checked_add(DEBOUNCE).unwrap_or(now);
         tokio::time::sleep(Duration::try_from(gathered.duration_since(now)).unwrap_or_default().min(DEBOUNCE)).await;
         let began = self.app.clock.now_millis();
-        let order = self.order(rule, values);
-        let reports = match run::run(self.app, &order, &NoObserver).await {
+        let request = self.request(rule, values);
+        let reports = match run::run(self.app, &request, &NoObserver).await {
             Ok(reports) => reports,
             // The user never gave or granted what the stream needs, and is not asked here.
             Err(error) if error.kind() == Kind::Usage || is_missing_scopes(&error) => {
@@ -239,7 +242,7 @@ impl<'a> EventIngest<'a> {
         Ok(IngestResult::Done)
     }
 
-    fn order(&self, rule: &EventSync, params: StreamParams) -> SyncRequest {
+    fn request(&self, rule: &EventSync, params: StreamParams) -> SyncRequest {
         SyncRequest {
             connection: self.name.clone(),
             streams: vec![rule.stream.clone()],
@@ -252,14 +255,14 @@ impl<'a> EventIngest<'a> {
     }
 
     fn pending_syncs(&self) -> MutexGuard<'_, PendingSyncs> {
-        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A record with the list that it belongs to.
 struct RecordTarget {
     stored: StoredStream,
-    part: PartitionId,
+    partition: PartitionId,
     pulled: ParsedRecord,
 }
 
@@ -269,7 +272,7 @@ fn is_missing_scopes(error: &Error) -> bool {
 
 /// Whether an event says nothing new of a record: by what the vendor orders records by, and where that says nothing, by the
 /// time. At one moment a deletion comes last, in whatever order the two arrive. Pure.
-fn is_outdated(stream: &Stream, pulled: &ParsedRecord, told_at: Timestamp, known: &RecordSnapshot) -> bool {
+fn is_outdated(stream: &Stream, pulled: &ParsedRecord, occurred_at: Timestamp, known: &RecordSnapshot) -> bool {
     let known_at = stream.incremental.as_ref().and_then(|rule| {
         if let Some(text) = &known.deleted_cursor {
             return CursorValue::parse(&rule.format, text);
@@ -281,6 +284,6 @@ fn is_outdated(stream: &Stream, pulled: &ParsedRecord, told_at: Timestamp, known
     match (pulled.cursor.as_ref().map(|(at, _)| at), &known_at) {
         (Some(at), Some(known_at)) if at != known_at => at < known_at,
         (Some(_), Some(_)) if brings_back => true,
-        _ => told_at < known.as_of || (brings_back && told_at == known.as_of),
+        _ => occurred_at < known.as_of || (brings_back && occurred_at == known.as_of),
     }
 }

@@ -1,15 +1,15 @@
-//! Pulling a vendor's data in: what is new of it, as fast as the vendor allows, without ever losing the place.
+//! Syncs records from a service: only what is new, as fast as the vendor allows, and resumable at any point.
 //!
-//! A run (`run`) takes the streams that an order means (`order`), parents before children. Each of the `parts` of a
-//! stream, all of it or what belongs to one record of a parent, is one list (`list`), read by a `walk`. `plan` says, purely, where a list
-//! begins and what follows a page; `ask` makes requests of that, `fetch` sends them; `document` and `record` make records
-//! of the answers.
+//! A run (`run`) takes the streams that a request names (`selection`), parents before children. Each `partition` of a stream,
+//! all of it or what belongs to one record of a parent, is one list: `stream_reader` reads it with a `pager`. `checkpoint` says, purely,
+//! where a list begins and what follows a page; `request` builds the requests and `fetch` sends them; `document` and `record`
+//! find the records in the responses.
 //!
 //! Invariants:
-//! - The records of a page and the place behind it are one commit: the cursor is never ahead of the records, and a process
+//! - The records of a page and its checkpoint are one commit: the cursor is never ahead of the records, and a process
 //!   that dies loses at most the page it was reading.
 //! - A cursor moves when a list is at its end. A backfill never moves it.
-//! - What is gone is told by a full list alone, and only when each of its pages was read.
+//! - Only a full list shows what was deleted, and only if each of its pages was read.
 //! - One process at a time syncs a stream.
 
 mod checkpoint;
@@ -37,7 +37,7 @@ pub use page::{PageError, read_page};
 pub use run::{PlannedStream, SyncOutcome, SyncReport, dry_run, is_running, run};
 pub use schedule::{ScheduleRule, ScheduleRuleError};
 pub use selection::{SyncRequest, find_stream};
-pub use stream_reader::SyncObserver;
+pub use stream_reader::{StoredPage, SyncObserver};
 
 use crate::api::PagingError;
 use crate::clock::Timestamp;
@@ -110,10 +110,12 @@ impl Remedy for SyncError {
                     .run(format!("integ sync {connection}/{stream}{param}"))
                     .connection(connection)
             }
-            Self::BackfillUnsupported { connection, stream, .. } => Diagnostic::new(Kind::Usage, "no_backfill")
-                .run(format!("integ sync {connection}/{stream} --mode full"))
-                .connection(connection),
-            Self::AlreadyRunning { connection, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+            Self::BackfillUnsupported { connection, stream, .. } => {
+                Diagnostic::new(Kind::Usage, "backfill_unsupported")
+                    .run(format!("integ sync {connection}/{stream} --mode full"))
+                    .connection(connection)
+            }
+            Self::AlreadyRunning { connection, .. } => Diagnostic::new(Kind::Temporary, "sync_in_progress")
                 .run(format!("integ job list {connection}"))
                 .connection(connection),
             Self::RateLimited { connection, .. } => Diagnostic::new(Kind::Temporary, "rate_limited")
@@ -127,22 +129,22 @@ impl Remedy for SyncError {
                 Diagnostic::new(Kind::Temporary, "not_ready").hint(Hint::text("try again later")).connection(connection)
             }
             Self::Paging { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_page").connection(connection),
-            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Failed, "sweep_held")
+            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Failed, "deletes_blocked")
                 .run(format!("integ job retry {job} --allow-deletes"))
                 .connection(connection),
-            Self::PageTokenExpired { connection, .. } => Diagnostic::new(Kind::Temporary, "place_lost")
+            Self::PageTokenExpired { connection, .. } => Diagnostic::new(Kind::Temporary, "page_token_expired")
                 .hint(Hint::text("try again later"))
                 .connection(connection),
             Self::NotJson { connection, source, .. } if source.is_temporary() => {
-                Diagnostic::new(Kind::Temporary, "malformed_answer")
+                Diagnostic::new(Kind::Temporary, "malformed_response")
                     .hint(Hint::text("try again later"))
                     .connection(connection)
             }
-            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_answer")
+            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response")
                 .run(format!("integ test {connection}"))
                 .connection(connection),
             Self::MissingKey { connection, .. } => {
-                Diagnostic::new(Kind::Failed, "record_without_key").connection(connection)
+                Diagnostic::new(Kind::Failed, "missing_record_key").connection(connection)
             }
             Self::Cancelled { connection, .. } => Diagnostic::new(Kind::Failed, "cancelled").connection(connection),
             Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),

@@ -1,4 +1,4 @@
-//! One way through a list: while a page is understood and written, the next is asked for.
+//! Reads a list page by page: while a page is parsed and written, the next is requested.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::SyncError;
 use super::checkpoint::{Checkpoint, Step, first_checkpoint, is_sweeping, next_step, verification_pass};
 use super::fetch::{FetchedPage, PageFetchError, traffic_of};
 use super::request::ListRequestBuilder;
-use super::stream_reader::{StreamReader, Totals};
+use super::stream_reader::{StoredPage, StreamReader, Totals};
 use crate::api::{ApiResponse, GrantToken, PageNovelty, PageToken, RepeatDetector, hash_of};
 use crate::error::{Error, Kind, Result};
 use crate::store::{CompletedList, NewPage, PagePlace, Partition, SyncMode, Traffic};
@@ -22,11 +22,11 @@ pub(super) const CONCURRENT_PAGES: usize = 8;
 const MAX_QUEUED_PAGES: usize = 16;
 const MAX_QUEUED_KIB: u32 = 2048;
 
-/// A walk through a list of one part.
+/// One reading of the list of a partition.
 pub(super) struct Pager<'w> {
     pub(super) reader: &'w StreamReader<'w>,
     pub(super) list: &'w ListRequestBuilder<'w>,
-    pub(super) part: &'w Partition,
+    pub(super) partition: &'w Partition,
     /// The version of the parent's record.
     pub(super) parent_version: Option<u64>,
     /// Whether a list of several pages is looked at a second time before what is missing from it is swept away.
@@ -46,13 +46,13 @@ pub(super) enum PagerEnd {
 struct ReadHistory {
     /// Fingerprints of requests.
     asked: HashSet<u64>,
-    trail: RepeatDetector,
+    repeats: RepeatDetector,
 }
 
 /// A page on its way to the store, and who waits for it.
 type PendingPage = (NewPage, oneshot::Sender<()>, OwnedSemaphorePermit);
 
-/// The way of pages to the store, which takes all that wait at once: an fsync, and the pages of the indexes, for several.
+/// The channel of pages to the store, which takes all that wait at once: an fsync, and the pages of the indexes, for several.
 struct PageSender {
     pages: mpsc::Sender<PendingPage>,
     /// KiB of answers that may wait.
@@ -67,11 +67,11 @@ enum NextRead {
 
 /// What followed from a page.
 struct PageResult {
-    kept: NextRead,
+    next: NextRead,
     /// Its records.
     count: usize,
     /// All pages that come after it, where they are known.
-    turns: Option<Vec<PageToken>>,
+    page_tokens: Option<Vec<PageToken>>,
     /// The page that was asked for meanwhile.
     ahead: Option<(Checkpoint, Result<ApiResponse, PageFetchError>)>,
 }
@@ -82,39 +82,36 @@ impl Pager<'_> {
         &self,
         progress: Checkpoint,
         token: GrantToken,
-        brought: &mut Totals,
+        totals: &mut Totals,
     ) -> Result<PagerEnd, PageFetchError> {
         let (pages, receiver) = mpsc::channel::<PendingPage>(MAX_QUEUED_PAGES);
         let sender = PageSender { pages, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB as usize)) };
         // Each owns its end of the channel, so that the one ends with the other.
-        let (fetched, written) = tokio::join!(self.fetch(progress, token, sender), self.write(receiver, brought));
+        let (fetched, written) = tokio::join!(self.fetch(progress, token, sender), self.write(receiver, totals));
         written.map_err(PageFetchError::Failed)?;
         fetched
     }
 
-    async fn write(&self, mut receiver: mpsc::Receiver<PendingPage>, brought: &mut Totals) -> Result<()> {
+    async fn write(&self, mut receiver: mpsc::Receiver<PendingPage>, totals: &mut Totals) -> Result<()> {
         let reader = self.reader;
-        let mut parcels = Vec::new();
-        while receiver.recv_many(&mut parcels, MAX_QUEUED_PAGES).await > 0 {
+        let mut queued = Vec::new();
+        while receiver.recv_many(&mut queued, MAX_QUEUED_PAGES).await > 0 {
             let mut traffic = Traffic::default();
             let (mut pages, mut waiting) = (Vec::new(), Vec::new());
-            for (page, kept, room) in parcels.drain(..) {
+            for (page, done, room) in queued.drain(..) {
                 traffic.add(page.traffic);
                 pages.push(page);
-                waiting.push((kept, room));
+                waiting.push((done, room));
             }
             let committed = reader.in_store(move |opened| Ok(opened.store.records().commit(&pages)?)).await;
             let (counts, cancelled) = committed?;
-            brought.counts += counts;
-            brought.traffic.add(traffic);
-            reader.observer.page_stored(
-                reader.name,
-                counts,
-                traffic,
-                reader.app.rate_limiter(reader.session).remaining(),
-            );
-            for (kept, _room) in waiting {
-                let _ = kept.send(());
+            totals.counts += counts;
+            totals.traffic.add(traffic);
+            let requests_left = reader.app.rate_limiter(reader.session).remaining();
+            let page = StoredPage { counts, traffic, requests_left };
+            reader.observer.page_stored(reader.connection(), reader.name, page);
+            for (done, _room) in waiting {
+                let _ = done.send(());
             }
             if cancelled {
                 return Err(reader.error(|connection, stream| SyncError::Cancelled { connection, stream }));
@@ -130,34 +127,39 @@ impl Pager<'_> {
         sender: PageSender,
     ) -> Result<PagerEnd, PageFetchError> {
         self.begin_with_token(&mut progress, &mut token).await?;
-        let mut path = ReadHistory { asked: HashSet::new(), trail: RepeatDetector::resume_after(progress.last_page) };
-        let mut resumed = progress.turn.is_some();
+        let mut history =
+            ReadHistory { asked: HashSet::new(), repeats: RepeatDetector::resume_after(progress.last_page_hash) };
+        let mut resumed = progress.page_token.is_some();
         let mut answer = None;
         loop {
-            if !path.asked.insert(request_hash(&progress)) {
+            if !history.asked.insert(request_hash(&progress)) {
                 return Err(self.repeated());
             }
-            let taken = match self.read_page(&progress, &mut token, resumed, answer.take(), &mut path, &sender).await {
-                // The place was kept by another run, and may itself be what is wrong.
+            let page = match self.read_page(&progress, &mut token, resumed, answer.take(), &mut history, &sender).await
+            {
+                // The position was stored by another run, and may itself be what is wrong.
                 Err(PageFetchError::Failed(error)) if resumed && !is_temporary(&error) => {
                     return Err(PageFetchError::Expired { page: true });
                 }
-                taken => taken?,
+                page => page?,
             };
             resumed = false;
-            match taken.kept {
+            match page.next {
                 NextRead::Ended(ended) => return Ok(ended),
-                NextRead::More(next) => progress = follow(&progress, *next, &mut path),
+                NextRead::More(next) => progress = follow(&progress, *next, &mut history),
             }
-            match taken.ahead {
-                Some((place, answered)) if request_hash(&place) == request_hash(&progress) => answer = Some(answered),
+            match page.ahead {
+                Some((checkpoint, answered)) if request_hash(&checkpoint) == request_hash(&progress) => {
+                    answer = Some(answered)
+                }
                 Some((_, Ok(unused))) => self.reader.add_unpaged_traffic(traffic_of(&unused)),
                 _ => {}
             }
-            if let Some(turns) = taken.turns {
-                let places = turns.into_iter().enumerate();
-                let places = places.map(|(index, turn)| at_page(&progress, turn, index * taken.count)).collect();
-                match self.side_by_side(progress, places, &token, &mut path, &sender).await? {
+            if let Some(page_tokens) = page.page_tokens {
+                let checkpoints = page_tokens.into_iter().enumerate();
+                let checkpoints =
+                    checkpoints.map(|(index, page_token)| at_page(&progress, page_token, index * page.count)).collect();
+                match self.side_by_side(progress, checkpoints, &token, &mut history, &sender).await? {
                     NextRead::Ended(ended) => return Ok(ended),
                     NextRead::More(next) => progress = *next,
                 }
@@ -173,14 +175,14 @@ impl Pager<'_> {
     async fn begin_with_token(&self, progress: &mut Checkpoint, token: &mut GrantToken) -> Result<(), PageFetchError> {
         let reader = self.reader;
         let Some(rule) = reader.stream.token.as_ref().and_then(|rule| rule.first.as_ref()) else { return Ok(()) };
-        if progress.since.is_some() || progress.token.is_some() {
+        if progress.since.is_some() || progress.sync_token.is_some() {
             return Ok(());
         }
         let answer = reader.send(token, |grant| self.list.first_token(rule, grant)).await?;
         reader.add_unpaged_traffic(traffic_of(&answer));
         reader.check_response(&answer, progress, false)?;
-        progress.token = answer.response.json().and_then(|document| rule.at.text(&document));
-        if progress.token.is_none() {
+        progress.sync_token = answer.response.json().and_then(|document| rule.at.text(&document));
+        if progress.sync_token.is_none() {
             let why = format!("no token at {:?} in the answer that changes begin with", rule.at.to_string());
             let error = reader.error(|connection, stream| SyncError::NotAList { connection, stream, why });
             return Err(error.into_fetch_error());
@@ -195,29 +197,30 @@ impl Pager<'_> {
         token: &mut GrantToken,
         resumed: bool,
         answer: Option<Result<ApiResponse, PageFetchError>>,
-        path: &mut ReadHistory,
+        history: &mut ReadHistory,
         sender: &PageSender,
     ) -> Result<PageResult, PageFetchError> {
         let (reader, list) = (self.reader, self.list);
         reader
-            .page(list, progress, token, resumed, answer, async |sheet, token| {
-                let (count, turns) = (sheet.count(), reader.remaining_pages(list, progress, &sheet));
-                let next = if turns.is_none() { reader.prefetchable_page(list, progress, &sheet) } else { None };
+            .page(list, progress, token, resumed, answer, async |response, token| {
+                let (count, page_tokens) = (response.count(), reader.remaining_pages(list, progress, &response));
+                let next =
+                    if page_tokens.is_none() { reader.prefetchable_page(list, progress, &response) } else { None };
                 let details = token.clone();
                 let asks = async {
-                    let Some(turn) = next else { return Ok(None) };
-                    let place = at_page(progress, turn, count);
-                    let answered = reader.ask(list, &place, token).await;
-                    Ok(Some((place, answered)))
+                    let Some(page_token) = next else { return Ok(None) };
+                    let checkpoint = at_page(progress, page_token, count);
+                    let answered = reader.ask(list, &checkpoint, token).await;
+                    Ok(Some((checkpoint, answered)))
                 };
-                let keeps = async {
+                let queues = async {
                     // The request for the next page goes out before this one takes the thread.
                     tokio::task::yield_now().await;
-                    let fetched = reader.parse_page(list, progress, sheet, &details).await?;
-                    self.queue_page(progress, fetched, path, sender).await
+                    let fetched = reader.parse_page(list, progress, response, &details).await?;
+                    self.queue_page(progress, fetched, history, sender).await
                 };
-                let (ahead, kept) = tokio::try_join!(asks, keeps)?;
-                Ok(PageResult { kept, count, turns, ahead })
+                let (ahead, next) = tokio::try_join!(asks, queues)?;
+                Ok(PageResult { next, count, page_tokens, ahead })
             })
             .await
     }
@@ -226,32 +229,32 @@ impl Pager<'_> {
     async fn side_by_side(
         &self,
         mut progress: Checkpoint,
-        places: Vec<Checkpoint>,
+        checkpoints: Vec<Checkpoint>,
         token: &GrantToken,
-        path: &mut ReadHistory,
+        history: &mut ReadHistory,
         sender: &PageSender,
     ) -> Result<NextRead, PageFetchError> {
         let (reader, list) = (self.reader, self.list);
-        let mut pages = stream::iter(places)
-            .map(|place| {
+        let mut pages = stream::iter(checkpoints)
+            .map(|checkpoint| {
                 let mut token = token.clone();
                 async move {
-                    let fetched = reader.page(list, &place, &mut token, false, None, async |sheet, token| {
-                        reader.parse_page(list, &place, sheet, token).await
+                    let fetched = reader.page(list, &checkpoint, &mut token, false, None, async |response, token| {
+                        reader.parse_page(list, &checkpoint, response, token).await
                     });
                     let fetched = fetched.await;
-                    (place, fetched)
+                    (checkpoint, fetched)
                 }
             })
             .buffered(CONCURRENT_PAGES);
-        while let Some((place, fetched)) = pages.next().await {
+        while let Some((checkpoint, fetched)) = pages.next().await {
             // A list that changes meanwhile turns otherwise than was foreseen: it is read on page by page.
-            if place.turn != progress.turn {
+            if checkpoint.page_token != progress.page_token {
                 break;
             }
-            path.asked.insert(request_hash(&place));
-            match self.queue_page(&progress, fetched?, path, sender).await? {
-                NextRead::More(next) => progress = follow(&progress, *next, path),
+            history.asked.insert(request_hash(&checkpoint));
+            match self.queue_page(&progress, fetched?, history, sender).await? {
+                NextRead::More(next) => progress = follow(&progress, *next, history),
                 ended => return Ok(ended),
             }
         }
@@ -263,27 +266,27 @@ impl Pager<'_> {
         &self,
         progress: &Checkpoint,
         fetched: FetchedPage,
-        path: &mut ReadHistory,
+        history: &mut ReadHistory,
         sender: &PageSender,
     ) -> Result<NextRead, PageFetchError> {
-        let FetchedPage { records, unchanged_keys: known, deleted_keys: gone, mut page, traffic } = fetched;
-        page.is_repeated = path.trail.add(&page.record_hashes) == PageNovelty::Repeated;
-        if path.trail.is_endless() && page.next_page.is_some() {
+        let FetchedPage { records, unchanged_keys: known, deleted_keys: deleted, mut page, traffic } = fetched;
+        page.is_repeated = history.repeats.add(&page.record_hashes) == PageNovelty::Repeated;
+        if history.repeats.is_endless() && page.next_page.is_some() {
             self.reader.add_unpaged_traffic(traffic);
             return Err(self.repeated());
         }
-        let step = next_step(self.reader.stream, progress.clone(), self.part.cursor.as_deref(), page);
-        let (place, kept) = self.checkpoint_after(step);
+        let step = next_step(self.reader.stream, progress.clone(), self.partition.cursor.as_deref(), page);
+        let (checkpoint, next) = self.checkpoint_after(step);
         let page = NewPage {
             job: self.reader.job,
             stream: self.reader.id,
-            partition: self.part.id,
+            partition: self.partition.id,
             records: records.into_iter().map(|pulled| pulled.record).collect(),
             unchanged_keys: known,
-            deleted_keys: gone,
+            deleted_keys: deleted,
             is_full_list: self.is_sweeping(progress),
-            is_verification_pass: progress.again,
-            checkpoint: place,
+            is_verification_pass: progress.is_verification_pass,
+            checkpoint,
             traffic,
             now: self.list.now,
         };
@@ -291,18 +294,18 @@ impl Pager<'_> {
         let kib = u32::try_from(page.traffic.bytes / 1024).unwrap_or(MAX_QUEUED_KIB).clamp(1, MAX_QUEUED_KIB);
         let room = Arc::clone(&sender.room).acquire_many_owned(kib).await.map_err(|_| PageFetchError::WriterStopped)?;
         sender.pages.send((page, done, room)).await.map_err(|_| PageFetchError::WriterStopped)?;
-        // The next request tells the vendor to forget what is not kept yet.
+        // The next request tells the vendor to forget what is not stored yet.
         if self.list.pages().is_some_and(|pages| pages.acknowledges) {
             waits.await.map_err(|_| PageFetchError::WriterStopped)?;
         }
-        Ok(kept)
+        Ok(next)
     }
 
     fn is_sweeping(&self, progress: &Checkpoint) -> bool {
         is_sweeping(self.reader.stream, progress, self.reader.read_goal)
     }
 
-    /// Where the list stands behind a page. The cursor of a list that is to be swept moves with the sweep.
+    /// The checkpoint after a page. The cursor of a list that is followed by a sweep moves with the sweep.
     fn checkpoint_after(&self, step: Step) -> (PagePlace, NextRead) {
         let is_backfill = self.reader.read_goal.mode == SyncMode::Backfill;
         let under = |progress: &Checkpoint| {
@@ -315,56 +318,62 @@ impl Pager<'_> {
             Step::Complete { cursor, read } => (cursor, read),
         };
         let is_sweeping = self.is_sweeping(&read);
-        if read.doubtful {
+        if read.needs_verification {
             let second = Box::new(if is_sweeping {
-                verification_pass(self.reader.stream, read.begun, self.list.now)
+                verification_pass(self.reader.stream, read.start_version, self.list.now)
             } else {
-                let cursor = self.part.cursor.as_deref();
+                let cursor = self.partition.cursor.as_deref();
                 Checkpoint {
-                    again: true,
+                    is_verification_pass: true,
                     ..first_checkpoint(self.reader.stream, self.reader.read_goal, cursor, self.list.now)
                 }
             });
             return (under(&second), NextRead::Ended(PagerEnd::NeedsVerification(second)));
         }
         if is_sweeping {
-            let (begun, reached) = (read.begun, cursor.clone());
-            let listed = CompletedList { partition: self.part.id, start_version: begun, cursor, parent_version };
-            if self.needs_second_pass && read.turn.is_some() {
-                let second = Box::new(verification_pass(self.reader.stream, begun, self.list.now));
+            let (start_version, next_cursor) = (read.start_version, cursor.clone());
+            let listed = CompletedList { partition: self.partition.id, start_version, cursor, parent_version };
+            if self.needs_second_pass && read.page_token.is_some() {
+                let second = Box::new(verification_pass(self.reader.stream, start_version, self.list.now));
                 return (under(&second), NextRead::Ended(PagerEnd::Listed(listed, Some(second))));
             }
-            let waits =
-                Checkpoint { full: true, swept_next: true, begun, reached, parent_version, ..Checkpoint::default() };
+            let waits = Checkpoint {
+                is_full: true,
+                pending_sweep: true,
+                start_version,
+                next_cursor,
+                parent_version,
+                ..Checkpoint::default()
+            };
             return (under(&waits), NextRead::Ended(PagerEnd::Listed(listed, None)));
         }
-        let place =
+        let checkpoint =
             if is_backfill { PagePlace::Backfill(None) } else { PagePlace::Complete { cursor, parent_version } };
-        (place, NextRead::Ended(PagerEnd::Read))
+        (checkpoint, NextRead::Ended(PagerEnd::Read))
     }
 }
 
-/// The place to go on from. A list that is asked for again from another time meets records again.
-fn follow(before: &Checkpoint, next: Checkpoint, path: &mut ReadHistory) -> Checkpoint {
+/// The checkpoint to go on from. A list that is asked for again from another time meets records again.
+fn follow(before: &Checkpoint, next: Checkpoint, history: &mut ReadHistory) -> Checkpoint {
     if (&before.since, &before.until, &before.tie) != (&next.since, &next.until, &next.tie) {
-        path.trail = RepeatDetector::default();
+        history.repeats = RepeatDetector::default();
     }
     next
 }
 
-/// Whether an error says nothing of the place that was asked for.
+/// Whether an error says nothing about the position that was asked for.
 fn is_temporary(error: &Error) -> bool {
     let is_cancelled = matches!(error.downcast_ref(), Some(SyncError::Cancelled { .. }));
     is_cancelled || matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault)
 }
 
 /// The same list, so many records later.
-fn at_page(progress: &Checkpoint, turn: PageToken, records: usize) -> Checkpoint {
-    Checkpoint { turn: Some(turn), seen: progress.seen + records, ..progress.clone() }
+fn at_page(progress: &Checkpoint, page_token: PageToken, records: usize) -> Checkpoint {
+    Checkpoint { page_token: Some(page_token), record_count: progress.record_count + records, ..progress.clone() }
 }
 
 /// What tells one request of a list from another.
 fn request_hash(progress: &Checkpoint) -> u64 {
-    let turn = serde_json::to_string(&progress.turn).unwrap_or_default();
-    hash_of((&progress.since, &progress.until, &progress.tie, turn))
+    let page_token = serde_json::to_string(&progress.page_token).unwrap_or_default();
+    hash_of((&progress.since, &progress.until, &progress.tie, page_token))
 }

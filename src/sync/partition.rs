@@ -48,30 +48,30 @@ impl StreamTotals {
 }
 
 impl PartitionReader<'_> {
-    pub(super) async fn read_all(&self, ends: &mut StreamTotals) -> Result<()> {
+    pub(super) async fn read_all(&self, stream_totals: &mut StreamTotals) -> Result<()> {
         let stream = self.reader.stream;
         if stream.parents.is_empty() {
-            self.read_partitions(vec![(self.params.clone(), None)], ends).await?;
-        } else if let Some(values) = parent_params(stream, self.run.order) {
-            let given = self.params.clone().into_iter().chain(values).collect();
-            self.read_partitions(vec![(given, None)], ends).await?;
+            self.read_partitions(vec![(self.params.clone(), None)], stream_totals).await?;
+        } else if let Some(values) = parent_params(stream, self.run.request) {
+            let params = self.params.clone().into_iter().chain(values).collect();
+            self.read_partitions(vec![(params, None)], stream_totals).await?;
         } else {
             // What is listed for records of the stream itself comes last: they are there by then.
             let own = |parent: &&ParentStream| parent.stream == self.reader.name;
             for parent in stream.parents.iter().filter(|parent| !own(parent)).chain(stream.parents.iter().filter(own)) {
-                self.read_children(parent, ends).await?;
+                self.read_children(parent, stream_totals).await?;
             }
         }
-        let mut listed = std::mem::take(&mut ends.listed);
+        let mut listed = std::mem::take(&mut stream_totals.listed);
         // Records of different pages may have given the same list.
         listed.sort_by_key(|read| read.partition);
         listed.dedup_by_key(|read| read.partition);
-        self.reader.sweep(listed, &mut ends.totals).await?;
-        ends.first_error.take().map_or(Ok(()), Err)
+        self.reader.sweep(listed, &mut stream_totals.totals).await?;
+        stream_totals.first_error.take().map_or(Ok(()), Err)
     }
 
     /// The lists of all records of a parent.
-    async fn read_children(&self, parent: &ParentStream, ends: &mut StreamTotals) -> Result<()> {
+    async fn read_children(&self, parent: &ParentStream, stream_totals: &mut StreamTotals) -> Result<()> {
         let store = &self.run.opened.store;
         let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream)? else { return Ok(()) };
         let mut after = RecordId(0);
@@ -82,15 +82,15 @@ impl PartitionReader<'_> {
             // Records that give the same values have one list, and the newest of them says whether it changed.
             let mut lists: IndexMap<StreamParams, ParentVersion> = IndexMap::new();
             for record in &records {
-                let Some(given) = self.values(parent, record) else { continue };
+                let Some(params) = self.values(parent, record) else { continue };
                 let above = (record.id, record.version, parent.changed);
-                let known = lists.entry(given).or_insert(above);
+                let known = lists.entry(params).or_insert(above);
                 if record.version > known.1 {
                     *known = above;
                 }
             }
-            let lists = lists.into_iter().map(|(given, above)| (given, Some(above)));
-            self.read_partitions(lists.collect(), ends).await?;
+            let lists = lists.into_iter().map(|(params, above)| (params, Some(above)));
+            self.read_partitions(lists.collect(), stream_totals).await?;
         }
     }
 
@@ -105,25 +105,25 @@ impl PartitionReader<'_> {
         Some(self.params.clone().into_iter().chain(values?).collect())
     }
 
-    async fn read_partitions(&self, lists: Vec<PartitionSource>, ends: &mut StreamTotals) -> Result<()> {
-        let reads = stream::iter(lists).map(|(given, parent)| async move {
-            let mut brought = Totals::default();
-            let end = self.read_partition(given, parent, &mut brought).await;
-            (brought, end)
+    async fn read_partitions(&self, lists: Vec<PartitionSource>, stream_totals: &mut StreamTotals) -> Result<()> {
+        let reads = stream::iter(lists).map(|(params, parent)| async move {
+            let mut totals = Totals::default();
+            let end = self.read_partition(params, parent, &mut totals).await;
+            (totals, end)
         });
         let mut reads = reads.buffer_unordered(CONCURRENT_PARTITIONS);
         let mut last = None;
-        while let Some((brought, end)) = reads.next().await {
-            ends.totals.counts += brought.counts;
-            ends.totals.traffic.add(brought.traffic);
+        while let Some((totals, end)) = reads.next().await {
+            stream_totals.totals.counts += totals.counts;
+            stream_totals.totals.traffic.add(totals.traffic);
             match end {
-                Ok(None) => ends.listed_count += 1,
-                Ok(Some(PartitionOutcome::Read)) => ends.listed_count += 1,
+                Ok(None) => stream_totals.listed_count += 1,
+                Ok(Some(PartitionOutcome::Read)) => stream_totals.listed_count += 1,
                 Ok(Some(PartitionOutcome::FullyListed(read))) => {
-                    ends.listed_count += 1;
-                    ends.listed.push(read);
+                    stream_totals.listed_count += 1;
+                    stream_totals.listed.push(read);
                 }
-                Ok(Some(PartitionOutcome::Skipped)) => ends.skipped += 1,
+                Ok(Some(PartitionOutcome::Skipped)) => stream_totals.skipped += 1,
                 // Every other list would fail as this one did.
                 Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {
                     self.run.stop.store(true, Ordering::Relaxed);
@@ -133,7 +133,7 @@ impl PartitionReader<'_> {
                     last.get_or_insert(error);
                     break;
                 }
-                Err(error) => _ = ends.first_error.get_or_insert(error),
+                Err(error) => _ = stream_totals.first_error.get_or_insert(error),
             }
         }
         last.map_or(Ok(()), Err)
@@ -142,20 +142,20 @@ impl PartitionReader<'_> {
     /// Reads one list; absent where nothing was to be read.
     async fn read_partition(
         &self,
-        given: StreamParams,
+        params: StreamParams,
         parent: Option<ParentVersion>,
-        brought: &mut Totals,
+        totals: &mut Totals,
     ) -> Result<Option<PartitionOutcome>> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let (id, record) = (self.reader.id, parent.map(|(record, ..)| record));
-        let part: Partition = self
+        let partition: Partition = self
             .reader
-            .in_store(move |opened| Ok(opened.store.streams().ensure_partition(id, &given, record)?))
+            .in_store(move |opened| Ok(opened.store.streams().ensure_partition(id, &params, record)?))
             .await?;
         let version = parent.map(|(_, version, _)| version);
-        let unchanged = version.is_some() && part.parent_version >= version && part.checkpoint.is_none();
+        let unchanged = version.is_some() && partition.parent_version >= version && partition.checkpoint.is_none();
         if parent.is_some_and(|(.., changed)| changed)
             && unchanged
             && self.reader.read_goal.mode == SyncMode::Incremental
@@ -163,7 +163,7 @@ impl PartitionReader<'_> {
             self.reader.used_cursor.store(true, Ordering::Relaxed);
             return Ok(None);
         }
-        self.reader.read(&part, version, &self.run.token, brought).await.map(Some)
+        self.reader.read(&partition, version, &self.run.token, totals).await.map(Some)
     }
 }
 

@@ -1,4 +1,4 @@
-//! From what a list holds to records: key, hash, whether it is gone, and what it is newer by. Pure.
+//! From what a list holds to records: key, hash, whether it was deleted, and what it is newer by. Pure.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ impl ParsedRecord {
         document.is_ok_and(|document| rules.iter().any(|(at, values)| document.holds(at, values)))
     }
 
-    /// What stands at a place of it, as text.
+    /// The value at a place of it, as text.
     pub(super) fn text(&self, at: &Pointer) -> Option<String> {
         at.text_in(Json::from_validated(&self.record.json))
     }
@@ -80,12 +80,12 @@ pub(super) fn record(
     finish(stream, minified(raw.as_str()).into_owned(), added, hasher)
 }
 
-/// The keys of records that an answer tells are gone; `raw` is what stands at the places.
-pub(super) fn deleted_keys(gone: &DeletionMarker, raw: &[Json<'_>]) -> Vec<String> {
+/// The keys of the records that an answer marks as deleted; `raw` are the values at those places.
+pub(super) fn deleted_keys(marker: &DeletionMarker, raw: &[Json<'_>]) -> Vec<String> {
     let documents = raw.iter().map(|raw| Document::of(*raw));
     documents
-        .filter(|document| gone.when.iter().all(|(at, values)| document.holds(at, values)))
-        .filter_map(|document| key(&gone.key, &document).ok())
+        .filter(|document| marker.when.iter().all(|(at, values)| document.holds(at, values)))
+        .filter_map(|document| key(&marker.key, &document).ok())
         .collect()
 }
 
@@ -167,14 +167,14 @@ fn is_blank(cell: Json<'_>) -> bool {
 /// A name for each column that no other one has. A column without a name is `column_N`; of columns with the same name the
 /// first keeps it, and the others are `name_2`, `name_3`.
 fn column_names(heading: Json<'_>, width: usize) -> Vec<String> {
-    let given: Vec<Option<String>> =
+    let named: Vec<Option<String>> =
         heading.items().map(|cell| (!is_blank(cell)).then(|| cell.text().unwrap_or_default().into_owned())).collect();
-    let mut taken: HashSet<String> = given.iter().flatten().cloned().chain([ROW.to_owned()]).collect();
+    let mut taken: HashSet<String> = named.iter().flatten().cloned().chain([ROW.to_owned()]).collect();
     let mut seen = HashSet::from([ROW.to_owned()]);
     let mut names = Vec::with_capacity(width);
     for index in 0..width {
-        let given = given.get(index).cloned().flatten();
-        let name = match given {
+        let name = named.get(index).cloned().flatten();
+        let name = match name {
             Some(name) if seen.insert(name.clone()) => name,
             Some(name) => free(&taken, &name, 2),
             None => {

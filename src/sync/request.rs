@@ -1,4 +1,4 @@
-//! The requests of a sync. Pure: a place in a list goes in, a request comes out.
+//! The requests of a sync. Pure: a checkpoint goes in, a request comes out.
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -74,8 +74,8 @@ impl ListRequestBuilder<'_> {
             path = token.path.as_ref().unwrap_or(path);
         }
         let (tie_query, tie_body) = match (rule.and_then(|rule| rule.ties.as_ref()), &progress.tie) {
-            (Some(ties), Some(TieBreak::Within { .. })) => (Some(&ties.query), ties.body.as_ref()),
-            (Some(ties), Some(TieBreak::Past)) => (Some(&ties.past.query), ties.past.body.as_ref()),
+            (Some(ties), Some(TieBreak::InProgress { .. })) => (Some(&ties.query), ties.body.as_ref()),
+            (Some(ties), Some(TieBreak::Passed)) => (Some(&ties.past.query), ties.past.body.as_ref()),
             _ => (None, None),
         };
         if let Some(rule) = rule {
@@ -110,8 +110,8 @@ impl ListRequestBuilder<'_> {
             let changes = tie_body.or(filter);
             self.write_body(&mut request, &values, changes)?;
         }
-        let by_url = token.is_some_and(|token| token.url) || matches!(progress.turn, Some(PageToken::Url(_)));
-        if let Some(turn) = &progress.turn {
+        let by_url = token.is_some_and(|token| token.url) || matches!(progress.page_token, Some(PageToken::Url(_)));
+        if let Some(turn) = &progress.page_token {
             apply_page_token(&mut request, turn);
         }
         if let (Some(pages), false) = (self.pages(), by_url) {
@@ -182,7 +182,7 @@ impl ListRequestBuilder<'_> {
             if let Some(since) = since_text(rule, progress) {
                 values.set("since", &since);
             }
-            if let Some(TieBreak::Within { after, .. }) = &progress.tie {
+            if let Some(TieBreak::InProgress { after, .. }) = &progress.tie {
                 values.set("after", after);
             }
             if let Some(until) = until_text(rule, progress.until.as_deref(), self.now) {
@@ -193,7 +193,7 @@ impl ListRequestBuilder<'_> {
             values.set("token", token);
         }
         if let Some(pages) = self.pages() {
-            let count = match progress.turn {
+            let count = match progress.page_token {
                 Some(PageToken::Count(count)) => count,
                 _ => first_page(pages),
             };

@@ -12,7 +12,7 @@ use super::SyncError;
 use super::checkpoint;
 use super::partition::{PartitionReader, StreamTotals};
 use super::request::ListRequestBuilder;
-use super::selection::{SelectedStream, SyncRequest, depth, goal, own_params, select_streams};
+use super::selection::{SelectedStream, SyncRequest, depth, own_params, read_goal, select_streams};
 use super::stream_reader::{StreamReader, SyncObserver};
 use crate::api::GrantToken;
 use crate::clock::{Stopwatch, Timestamp};
@@ -45,20 +45,7 @@ pub enum SyncOutcome {
     NotStarted(Error),
 }
 
-impl SyncOutcome {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Skipped => "skipped",
-            Self::RateLimited(_) => "limited",
-            Self::Cancelled => "cancelled",
-            Self::Failed(_) => "failed",
-            Self::NotStarted(_) => "left",
-        }
-    }
-}
-
-/// What a run of a stream brought.
+/// What the run of a stream stored, and how it ended.
 #[derive(Debug)]
 pub struct SyncReport {
     pub connection: ConnectionName,
@@ -73,12 +60,12 @@ pub struct SyncReport {
 }
 
 impl SyncReport {
-    /// Of an order that nothing could be begun of.
-    pub fn failed(order: &SyncRequest, error: Error) -> Self {
+    /// The report of a request of which nothing could begin.
+    pub fn failed(request: &SyncRequest, error: Error) -> Self {
         Self {
-            connection: order.connection.clone(),
-            stream: order.streams.first().cloned().unwrap_or_else(|| "*".to_owned()),
-            mode: order.mode,
+            connection: request.connection.clone(),
+            stream: request.streams.first().cloned().unwrap_or_else(|| "*".to_owned()),
+            mode: request.mode,
             outcome: SyncOutcome::Failed(error),
             counts: RecordCounts::default(),
             traffic: Traffic::default(),
@@ -95,7 +82,7 @@ pub struct PlannedStream {
     pub mode: SyncMode,
     /// Lists there are of it so far.
     pub partition_count: usize,
-    /// Where the first of them stands.
+    /// The cursor of the first of them.
     pub cursor: Option<String>,
     /// Method and URL, without secrets; absent where the parents are not known yet.
     pub request: Option<String>,
@@ -107,19 +94,19 @@ pub struct PlannedStream {
 ///
 /// # Errors
 /// [`SyncError`] for what is not there or not given, and whatever keeps the connection from being used.
-pub async fn run(app: &App, order: &SyncRequest, watch: &dyn SyncObserver) -> Result<Vec<SyncReport>> {
-    let session = app.session(refresh::load_grant(app, &order.connection)?.connection)?;
-    let (chosen, mut reports) = select_streams(app, &session, order)?;
+pub async fn run(app: &App, request: &SyncRequest, observer: &dyn SyncObserver) -> Result<Vec<SyncReport>> {
+    let session = app.session(refresh::load_grant(app, &request.connection)?.connection)?;
+    let (selected, mut reports) = select_streams(app, &session, request)?;
     let opened = app.open_vault()?;
-    let token = GrantToken::from(&refresh::fresh_grant(app, &order.connection, Freshness::Usable).await?);
-    let run = SyncRun { app, opened, session: &session, order, token, watch, stop: AtomicBool::new(false) };
+    let token = GrantToken::from(&refresh::fresh_grant(app, &request.connection, Freshness::Usable).await?);
+    let run = SyncRun { app, opened, session: &session, request, token, observer, stop: AtomicBool::new(false) };
     for report in &reports {
-        watch.stream_finished(report);
+        observer.stream_finished(report);
     }
-    let depths: BTreeSet<usize> = chosen.iter().map(|chosen| depth(&session.connector, chosen.name)).collect();
+    let depths: BTreeSet<usize> = selected.iter().map(|selected| depth(&session.connector, selected.name)).collect();
     for level in depths {
-        let level = chosen.iter().filter(|chosen| depth(&session.connector, chosen.name) == level);
-        let runs = level.map(|chosen| run.stream(chosen));
+        let level = selected.iter().filter(|selected| depth(&session.connector, selected.name) == level);
+        let runs = level.map(|selected| run.stream(selected));
         reports.extend(stream::iter(runs).buffer_unordered(CONCURRENT_STREAMS).collect::<Vec<_>>().await);
     }
     Ok(reports)
@@ -129,39 +116,42 @@ pub async fn run(app: &App, order: &SyncRequest, watch: &dyn SyncObserver) -> Re
 ///
 /// # Errors
 /// As [`run`].
-pub fn dry_run(app: &App, order: &SyncRequest) -> Result<Vec<PlannedStream>> {
-    let loaded = refresh::load_grant(app, &order.connection)?;
+pub fn dry_run(app: &App, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
+    let loaded = refresh::load_grant(app, &request.connection)?;
     let token = GrantToken::from(&loaded);
     let session = app.session(loaded.connection)?;
-    let (chosen, left) = select_streams(app, &session, order)?;
+    let (selected, not_started) = select_streams(app, &session, request)?;
     let store = app.store()?;
     let now = app.clock.now();
     let mut planned = Vec::new();
-    for SelectedStream { name, stream, mode } in chosen {
-        let kept = store.streams().find(session.connection.id, name)?;
-        let given = own_params(stream, kept.as_ref(), order);
-        let parts = kept.as_ref().map(|kept| store.streams().partitions(kept.id)).transpose()?.unwrap_or_default();
-        let goal = goal(order, mode);
-        let first = parts.first();
-        let part = first.map(|part| part.params.clone()).or_else(|| (stream.parents.is_empty()).then(|| given.clone()));
-        let cursor = first.and_then(|part| part.cursor.clone());
+    for SelectedStream { name, stream, mode } in selected {
+        let stored = store.streams().find(session.connection.id, name)?;
+        let params = own_params(stream, stored.as_ref(), request);
+        let partitions =
+            stored.as_ref().map(|stored| store.streams().partitions(stored.id)).transpose()?.unwrap_or_default();
+        let goal = read_goal(request, mode);
+        let first = partitions.first();
+        let partition = first
+            .map(|partition| partition.params.clone())
+            .or_else(|| (stream.parents.is_empty()).then(|| params.clone()));
+        let cursor = first.and_then(|partition| partition.cursor.clone());
         let progress = checkpoint::first_checkpoint(stream, &goal, cursor.as_deref(), now);
-        let request = part.map(|given| {
-            let list = ListRequestBuilder { session: &session, name, stream, params: &given, now };
-            let request = list.page(&progress, &token.grant)?;
-            let url = session.route.display_url(&request.url);
-            Ok::<_, Error>(format!("{} {}", request.method, redact_url(&url, &request.secrets)))
+        let first_request = partition.map(|params| {
+            let list = ListRequestBuilder { session: &session, name, stream, params: &params, now };
+            let first = list.page(&progress, &token.grant)?;
+            let url = session.route.display_url(&first.url);
+            Ok::<_, Error>(format!("{} {}", first.method, redact_url(&url, &first.secrets)))
         });
         planned.push(PlannedStream {
             stream: name.to_owned(),
             mode,
-            partition_count: parts.len(),
+            partition_count: partitions.len(),
             cursor,
-            request: request.transpose()?,
+            request: first_request.transpose()?,
             skip_reason: None,
         });
     }
-    planned.extend(left.into_iter().map(|report| PlannedStream {
+    planned.extend(not_started.into_iter().map(|report| PlannedStream {
         stream: report.stream,
         mode: report.mode,
         partition_count: 0,
@@ -180,20 +170,20 @@ pub(super) struct SyncRun<'a> {
     pub(super) app: &'a App,
     pub(super) opened: Arc<OpenVault>,
     pub(super) session: &'a Session,
-    pub(super) order: &'a SyncRequest,
+    pub(super) request: &'a SyncRequest,
     pub(super) token: GrantToken,
-    watch: &'a dyn SyncObserver,
+    observer: &'a dyn SyncObserver,
     /// The vendor wants no more requests for now, or the token is no good: nothing else is begun.
     pub(super) stop: AtomicBool,
 }
 
 impl SyncRun<'_> {
-    async fn stream(&self, chosen: &SelectedStream<'_>) -> SyncReport {
-        self.watch.stream_started(chosen.name);
+    async fn stream(&self, selected: &SelectedStream<'_>) -> SyncReport {
+        self.observer.stream_started(&self.request.connection, selected.name);
         let stopwatch = Stopwatch::start();
-        let mut ends = StreamTotals::default();
-        let outcome = match self.locked(chosen, &mut ends).await {
-            Ok(()) if ends.is_skipped() => SyncOutcome::Skipped,
+        let mut stream_totals = StreamTotals::default();
+        let outcome = match self.locked(selected, &mut stream_totals).await {
+            Ok(()) if stream_totals.is_skipped() => SyncOutcome::Skipped,
             Ok(()) => SyncOutcome::Done,
             Err(error) => match error.downcast_ref::<SyncError>() {
                 Some(SyncError::RateLimited { resumes_at, .. }) => SyncOutcome::RateLimited(*resumes_at),
@@ -202,38 +192,38 @@ impl SyncRun<'_> {
             },
         };
         let report = SyncReport {
-            connection: self.order.connection.clone(),
-            stream: chosen.name.to_owned(),
-            mode: chosen.mode,
+            connection: self.request.connection.clone(),
+            stream: selected.name.to_owned(),
+            mode: selected.mode,
             outcome,
-            counts: ends.totals.counts,
-            traffic: ends.totals.traffic,
-            skipped_partitions: ends.skipped,
+            counts: stream_totals.totals.counts,
+            traffic: stream_totals.totals.traffic,
+            skipped_partitions: stream_totals.skipped,
             duration_secs: stopwatch.elapsed().as_secs_f64(),
         };
-        self.watch.stream_finished(&report);
+        self.observer.stream_finished(&report);
         report
     }
 
     /// Holds the stream's lock, and notes the job's beginning and end.
-    async fn locked(&self, chosen: &SelectedStream<'_>, ends: &mut StreamTotals) -> Result<()> {
+    async fn locked(&self, selected: &SelectedStream<'_>, stream_totals: &mut StreamTotals) -> Result<()> {
         let store = &self.opened.store;
-        let stream = store.streams().ensure(self.session.connection.id, chosen.name)?;
-        let _lock = lock(self.app, &self.order.connection, &stream)?;
-        let given = own_params(chosen.stream, Some(&stream), self.order);
-        let said: StreamParams =
-            given.iter().filter(|(name, _)| self.order.params.contains_key(*name)).map(own_pair).collect();
-        if said.iter().any(|(name, value)| stream.params.get(name) != Some(value)) {
+        let stream = store.streams().ensure(self.session.connection.id, selected.name)?;
+        let _lock = lock(self.app, &self.request.connection, &stream)?;
+        let params = own_params(selected.stream, Some(&stream), self.request);
+        let remembered: StreamParams =
+            params.iter().filter(|(name, _)| self.request.params.contains_key(*name)).map(own_pair).collect();
+        if remembered.iter().any(|(name, value)| stream.params.get(name) != Some(value)) {
             let mut params = stream.params.clone();
-            params.extend(said);
+            params.extend(remembered);
             store.streams().set_params(stream.id, &params)?;
         }
-        let goal = goal(self.order, chosen.mode);
+        let goal = read_goal(self.request, selected.mode);
         // Hooks run when it begins, not at each sync.
-        let was_held = store.jobs().last_error_code(stream.id)?.as_deref() == Some("sweep_held");
+        let was_blocked = store.jobs().last_error_code(stream.id)?.as_deref() == Some("deletes_blocked");
         let job = store.jobs().begin(&NewJob {
             stream: stream.id,
-            mode: chosen.mode,
+            mode: selected.mode,
             since: goal.since.map(|time| time.to_string()),
             until: goal.until.map(|time| time.to_string()),
             started_at: self.app.clock.now(),
@@ -242,40 +232,46 @@ impl SyncRun<'_> {
             app: self.app,
             opened: &self.opened,
             session: self.session,
-            name: chosen.name,
-            stream: chosen.stream,
+            name: selected.name,
+            stream: selected.stream,
             id: stream.id,
             read_goal: &goal,
             job,
             hasher: store.record_hasher(),
-            observer: self.watch,
+            observer: self.observer,
             unpaged_traffic: Mutex::default(),
-            allow_deletes: self.order.allow_deletes,
+            allow_deletes: self.request.allow_deletes,
             swept_count: AtomicU64::new(0),
             used_cursor: AtomicBool::new(false),
         };
-        let parts = PartitionReader { run: self, reader: &reader, params: given };
-        let result = parts.read_all(ends).await;
-        let beside = *reader.unpaged_traffic.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.totals.traffic.add(beside);
+        let partitions = PartitionReader { run: self, reader: &reader, params };
+        let result = partitions.read_all(stream_totals).await;
+        let unpaged = *reader.unpaged_traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        stream_totals.totals.traffic.add(unpaged);
         let (state, resumes_at) = match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
-            Ok(()) if ends.is_skipped() => (JobStatus::Skipped, None),
+            Ok(()) if stream_totals.is_skipped() => (JobStatus::Skipped, None),
             Ok(()) => (JobStatus::Done, None),
             Err(Some(SyncError::RateLimited { resumes_at, .. })) => (JobStatus::RateLimited, Some(*resumes_at)),
             Err(Some(SyncError::Cancelled { .. })) => (JobStatus::Cancelled, None),
             Err(_) => (JobStatus::Failed, None),
         };
         let error = result.as_ref().err().filter(|_| state == JobStatus::Failed);
-        if let Some(overlooked) = chosen.stream.overlooks.as_ref().filter(|_| reader.used_cursor.into_inner()) {
-            let name = self.order.connection.to_string();
-            self.watch.note(chosen.name, &overlooked.replace("{name}", &name));
+        if let Some(overlooked) = selected.stream.overlooks.as_ref().filter(|_| reader.used_cursor.into_inner()) {
+            let name = self.request.connection.to_string();
+            self.observer.note(&self.request.connection, selected.name, &overlooked.replace("{name}", &name));
         }
         if let Some(SyncError::DeletesBlocked { .. }) = error.and_then(Error::downcast_ref)
-            && !was_held
+            && !was_blocked
         {
             let reason = error.map(Error::message).unwrap_or_default();
             let (connection, now) = (&self.session.connection, self.app.clock.now());
-            self.app.notify(Notification::deletes_blocked(connection, chosen.name, &reason, &self.app.workspace, now));
+            self.app.notify(Notification::deletes_blocked(
+                connection,
+                selected.name,
+                &reason,
+                &self.app.workspace,
+                now,
+            ));
         }
         store.jobs().end(&JobResult {
             id: job,
@@ -283,7 +279,7 @@ impl SyncRun<'_> {
             error: error.map(Error::message),
             error_code: error.map(|error| error.code().to_owned()),
             resumes_at,
-            traffic: beside,
+            traffic: unpaged,
             ended_at: self.app.clock.now(),
         })?;
         result

@@ -36,30 +36,30 @@ pub(super) struct SelectedStream<'c> {
     pub(super) mode: SyncMode,
 }
 
-/// The streams of an order with the parents that they need, and reports on those that cannot take part.
+/// The streams of a request with the parents that they need, and reports on those that cannot take part.
 pub(super) fn select_streams<'c>(
     app: &App,
     session: &'c Session,
-    order: &SyncRequest,
+    request: &SyncRequest,
 ) -> Result<(Vec<SelectedStream<'c>>, Vec<SyncReport>)> {
     let connector = &session.connector;
     if connector.streams.is_empty() {
-        return Err(SyncError::NoStreams { connection: order.connection.clone() }.into());
+        return Err(SyncError::NoStreams { connection: request.connection.clone() }.into());
     }
-    let all = order.streams.is_empty();
+    let all = request.streams.is_empty();
     let meant: Vec<(&str, &Stream)> = match all {
         true => connector.streams.iter().map(|(name, stream)| (name.as_str(), stream)).collect(),
-        false => order.streams.iter().map(|name| find_stream(connector, name)).collect::<Result<_, _>>()?,
+        false => request.streams.iter().map(|name| find_stream(connector, name)).collect::<Result<_, _>>()?,
     };
-    check_params(connector, order, &meant)?;
-    let (mut named, mut left) = (Vec::new(), Vec::new());
+    check_params(connector, request, &meant)?;
+    let (mut named, mut not_started) = (Vec::new(), Vec::new());
     for (name, stream) in meant {
-        match check_requirements(app, session, name, stream, order) {
+        match check_requirements(app, session, name, stream, request) {
             Ok(()) => named.push((name, stream)),
-            Err(error) if all => left.push(SyncReport {
-                connection: order.connection.clone(),
+            Err(error) if all => not_started.push(SyncReport {
+                connection: request.connection.clone(),
                 stream: name.to_owned(),
-                mode: order.mode,
+                mode: request.mode,
                 outcome: SyncOutcome::NotStarted(error),
                 counts: RecordCounts::default(),
                 traffic: Traffic::default(),
@@ -69,34 +69,34 @@ pub(super) fn select_streams<'c>(
             Err(error) => return Err(error),
         }
     }
-    if order.mode == SyncMode::Backfill {
-        if order.streams.is_empty() {
-            named.retain(|(_, stream)| backfill_obstacle(stream, order).is_none());
+    if request.mode == SyncMode::Backfill {
+        if request.streams.is_empty() {
+            named.retain(|(_, stream)| backfill_obstacle(stream, request).is_none());
         }
         for (name, stream) in &named {
-            if let Some(why) = backfill_obstacle(stream, order) {
-                let (connection, stream) = (order.connection.clone(), (*name).to_owned());
+            if let Some(why) = backfill_obstacle(stream, request) {
+                let (connection, stream) = (request.connection.clone(), (*name).to_owned());
                 return Err(SyncError::BackfillUnsupported { connection, stream, why }.into());
             }
         }
     }
-    let mut chosen: Vec<SelectedStream<'c>> =
-        named.iter().map(|(name, stream)| SelectedStream { name, stream, mode: order.mode }).collect();
+    let mut selected: Vec<SelectedStream<'c>> =
+        named.iter().map(|(name, stream)| SelectedStream { name, stream, mode: request.mode }).collect();
     let mut at = 0;
-    while let Some(SelectedStream { stream, .. }) = chosen.get(at) {
+    while let Some(SelectedStream { stream, .. }) = selected.get(at) {
         at += 1;
-        if parent_params(stream, order).is_some() {
+        if parent_params(stream, request).is_some() {
             continue;
         }
         for parent in &stream.parents {
-            if chosen.iter().all(|chosen| chosen.name != parent.stream)
+            if selected.iter().all(|selected| selected.name != parent.stream)
                 && let Some((name, stream)) = connector.streams.get_key_value(&parent.stream)
             {
-                chosen.push(SelectedStream { name, stream, mode: SyncMode::Incremental });
+                selected.push(SelectedStream { name, stream, mode: SyncMode::Incremental });
             }
         }
     }
-    Ok((chosen, left))
+    Ok((selected, not_started))
 }
 
 /// A stream of a connector by its name.
@@ -107,36 +107,37 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     if let Some((name, stream)) = connector.streams.get_key_value(name) {
         return Ok((name, stream));
     }
-    let likely = closest(name, connector.streams.keys().map(String::as_str));
+    let suggestion = closest(name, connector.streams.keys().map(String::as_str));
     Err(SyncError::UnknownStream {
         connector: connector.id.clone(),
         stream: name.to_owned(),
-        suggestion: likely.map(str::to_owned),
+        suggestion: suggestion.map(str::to_owned),
     })
 }
 
-/// What keeps a stream from being synced at all, or one of those that it is listed for: its way of authenticating, scopes,
+/// What keeps a stream from being synced at all, or one of those that it is listed for: its authentication method, scopes,
 /// parameters.
-fn check_requirements(app: &App, session: &Session, name: &str, stream: &Stream, order: &SyncRequest) -> Result<()> {
+fn check_requirements(app: &App, session: &Session, name: &str, stream: &Stream, request: &SyncRequest) -> Result<()> {
     api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
-    let kept = app.store()?.streams().find(session.connection.id, name)?.map(|kept| kept.params).unwrap_or_default();
+    let stored =
+        app.store()?.streams().find(session.connection.id, name)?.map(|stored| stored.params).unwrap_or_default();
     let missing: Vec<String> = stream
         .params
         .iter()
         .filter(|(_, param)| !param.optional && param.default.is_none())
         .map(|(name, _)| name.clone())
-        .filter(|name| !order.params.contains_key(name) && !kept.contains_key(name))
+        .filter(|name| !request.params.contains_key(name) && !stored.contains_key(name))
         .collect();
     if !missing.is_empty() {
         let connection = session.connection.name.clone();
         return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
     }
-    if parent_params(stream, order).is_some() {
+    if parent_params(stream, request).is_some() {
         return Ok(());
     }
     let above = stream.parents.iter().filter(|parent| parent.stream != name);
     let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
-    above.into_iter().try_for_each(|(name, stream)| check_requirements(app, session, name, stream, order))
+    above.into_iter().try_for_each(|(name, stream)| check_requirements(app, session, name, stream, request))
 }
 
 /// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.
@@ -148,12 +149,12 @@ fn template_names<'c>(connector: &'c Connector, name: &str, stream: &'c Stream) 
     own.chain(above.flat_map(|(name, stream)| template_names(connector, name, stream))).collect()
 }
 
-fn check_params(connector: &Connector, order: &SyncRequest, meant: &[(&str, &Stream)]) -> Result<(), SyncError> {
+fn check_params(connector: &Connector, request: &SyncRequest, meant: &[(&str, &Stream)]) -> Result<(), SyncError> {
     let known: BTreeSet<&str> =
         meant.iter().flat_map(|(name, stream)| template_names(connector, name, stream)).collect();
-    let Some(unknown) = order.params.keys().find(|param| !known.contains(param.as_str())) else { return Ok(()) };
+    let Some(unknown) = request.params.keys().find(|param| !known.contains(param.as_str())) else { return Ok(()) };
     Err(SyncError::UnknownParam {
-        connection: order.connection.clone(),
+        connection: request.connection.clone(),
         stream: meant.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
         param: unknown.clone(),
         suggestion: closest(unknown, known.iter().copied()).or(known.first().copied()).map(str::to_owned),
@@ -161,34 +162,34 @@ fn check_params(connector: &Connector, order: &SyncRequest, meant: &[(&str, &Str
 }
 
 /// Why a stretch of time cannot be asked of a stream.
-fn backfill_obstacle(stream: &Stream, order: &SyncRequest) -> Option<&'static str> {
+fn backfill_obstacle(stream: &Stream, request: &SyncRequest) -> Option<&'static str> {
     let Some(rule) = &stream.incremental else { return Some("the service lists all of it or nothing") };
     let bounded = !rule.until.is_empty() || rule.window_secs.is_some();
-    (order.until.is_some() && !bounded).then_some("the service takes no end of it")
+    (request.until.is_some() && !bounded).then_some("the service takes no end of it")
 }
 
-/// The parent's values, where the user gives all of them: then nobody's record has to.
-pub(super) fn parent_params(stream: &Stream, order: &SyncRequest) -> Option<StreamParams> {
+/// The parent's values, where the user gives all of them: then no record of the parent has to.
+pub(super) fn parent_params(stream: &Stream, request: &SyncRequest) -> Option<StreamParams> {
     let names = &stream.parents.first()?.values;
-    let value = |name: &String| Some((name.clone(), order.params.get(name)?.clone()));
+    let value = |name: &String| Some((name.clone(), request.params.get(name)?.clone()));
     names.keys().map(value).collect()
 }
 
 /// The stream's own parameters: what is given now, what was before, what the file says.
-pub(super) fn own_params(stream: &Stream, kept: Option<&StoredStream>, order: &SyncRequest) -> StreamParams {
-    let value = |(name, param): (&String, &Param)| {
-        let given = order.params.get(name).or_else(|| kept?.params.get(name)).or(param.default.as_ref())?;
-        Some((name.clone(), given.clone()))
+pub(super) fn own_params(stream: &Stream, stored: Option<&StoredStream>, request: &SyncRequest) -> StreamParams {
+    let own_value = |(name, param): (&String, &Param)| {
+        let value = request.params.get(name).or_else(|| stored?.params.get(name)).or(param.default.as_ref())?;
+        Some((name.clone(), value.clone()))
     };
-    stream.params.iter().filter_map(value).collect()
+    stream.params.iter().filter_map(own_value).collect()
 }
 
-pub(super) fn goal(order: &SyncRequest, mode: SyncMode) -> ReadGoal {
+pub(super) fn read_goal(request: &SyncRequest, mode: SyncMode) -> ReadGoal {
     let bounds = mode == SyncMode::Backfill;
-    ReadGoal { mode, since: order.since.filter(|_| bounds), until: order.until.filter(|_| bounds) }
+    ReadGoal { mode, since: request.since.filter(|_| bounds), until: request.until.filter(|_| bounds) }
 }
 
-/// How many streams stand above one.
+/// Number of streams above one.
 pub(super) fn depth(connector: &Connector, name: &str) -> usize {
     let parents = connector.streams.get(name).map(|stream| &stream.parents);
     let above = parents.into_iter().flatten().filter(|parent| parent.stream != name);

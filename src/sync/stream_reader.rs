@@ -1,4 +1,4 @@
-//! Reading one list of a stream, from where it stands to its end, and again where its place is lost.
+//! Reads one list of a stream from its checkpoint to its end, and restarts it if the vendor loses the position.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,20 +18,31 @@ use crate::store::{
 };
 use crate::vault::OpenVault;
 
-/// Times that a list is restarted because its place was lost.
+/// Times that a list is restarted because the vendor lost the position.
 const MAX_RESTARTS: u32 = 3;
 
 /// All there is.
 const ALL: ReadGoal = ReadGoal { mode: SyncMode::Full, since: None, until: None };
 
-/// Who looks on.
+/// Follows the progress of syncs. Streams run concurrently, so that calls for different streams are mixed.
 pub trait SyncObserver: Sync {
-    fn stream_started(&self, _stream: &str) {}
-    /// A page was kept; `left` are the requests that the vendor still allows, where it says so.
-    fn page_stored(&self, _stream: &str, _counts: RecordCounts, _traffic: Traffic, _left: Option<u64>) {}
+    fn stream_started(&self, _connection: &ConnectionName, _stream: &str) {}
+    /// A page is stored.
+    fn page_stored(&self, _connection: &ConnectionName, _stream: &str, _page: StoredPage) {}
     /// Something that the user should know, in a sentence.
-    fn note(&self, _stream: &str, _text: &str) {}
+    fn note(&self, _connection: &ConnectionName, _stream: &str, _text: &str) {}
     fn stream_finished(&self, _report: &super::SyncReport) {}
+    /// All streams of a connection have ended.
+    fn connection_finished(&self) {}
+}
+
+/// A page that was stored.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPage {
+    pub counts: RecordCounts,
+    pub traffic: Traffic,
+    /// Requests that the vendor still allows, if it says so.
+    pub requests_left: Option<u64>,
 }
 
 /// What is read of one stream.
@@ -56,18 +67,18 @@ pub(super) struct StreamReader<'a> {
     pub(super) used_cursor: AtomicBool,
 }
 
-/// What the reading of a part, or of all of them, brought.
+/// What the reading of one partition, or of all of them, stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) counts: RecordCounts,
     pub(super) traffic: Traffic,
 }
 
-/// How the reading of a part ended.
+/// How the reading of a partition ended.
 #[derive(Clone, Debug)]
 pub(super) enum PartitionOutcome {
     Read,
-    /// All of it was listed: what was not met may be swept away.
+    /// All of it was listed: what was not met may be marked as deleted.
     FullyListed(CompletedList),
     /// The vendor has nothing to list here.
     Skipped,
@@ -86,54 +97,60 @@ impl StreamReader<'_> {
         self.unpaged_traffic.lock().unwrap_or_else(PoisonError::into_inner).add(traffic);
     }
 
-    /// Reads a part to its end, from where it stands.
+    /// Reads a partition to its end, from its checkpoint.
     pub(super) async fn read(
         &self,
-        part: &Partition,
+        partition: &Partition,
         parent_version: Option<u64>,
         token: &GrantToken,
-        brought: &mut Totals,
+        totals: &mut Totals,
     ) -> Result<PartitionOutcome> {
         let now = self.app.clock.now();
         let list = ListRequestBuilder {
             session: self.session,
             name: self.name,
             stream: self.stream,
-            params: &part.params,
+            params: &partition.params,
             now,
         };
-        let fresh = || checkpoint::first_checkpoint(self.stream, self.read_goal, part.cursor.as_deref(), now);
-        let kept = if self.read_goal.mode == SyncMode::Backfill { &part.backfill_checkpoint } else { &part.checkpoint };
-        let kept = kept.as_ref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
-        let mut part = part.clone();
-        let mut progress = match kept.filter(|kept| !kept.doubtful && is_resumable(self.read_goal, kept, &fresh())) {
-            Some(kept) if kept.swept_next => {
+        let fresh = || checkpoint::first_checkpoint(self.stream, self.read_goal, partition.cursor.as_deref(), now);
+        let stored = if self.read_goal.mode == SyncMode::Backfill {
+            &partition.backfill_checkpoint
+        } else {
+            &partition.checkpoint
+        };
+        let stored = stored.as_ref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
+        let mut partition = partition.clone();
+        let mut progress = match stored
+            .filter(|stored| !stored.needs_verification && is_resumable(self.read_goal, stored, &fresh()))
+        {
+            Some(stored) if stored.pending_sweep => {
                 let listed = CompletedList {
-                    partition: part.id,
-                    start_version: kept.begun,
-                    cursor: kept.reached.clone(),
-                    parent_version: kept.parent_version,
+                    partition: partition.id,
+                    start_version: stored.start_version,
+                    cursor: stored.next_cursor.clone(),
+                    parent_version: stored.parent_version,
                 };
-                self.sweep(vec![listed], brought).await?;
-                part.cursor = kept.reached;
+                self.sweep(vec![listed], totals).await?;
+                partition.cursor = stored.next_cursor;
                 self.restart(
-                    &part,
-                    checkpoint::first_checkpoint(self.stream, self.read_goal, part.cursor.as_deref(), now),
+                    &partition,
+                    checkpoint::first_checkpoint(self.stream, self.read_goal, partition.cursor.as_deref(), now),
                 )
                 .await?
             }
-            Some(kept) => kept,
-            None => self.restart(&part, fresh()).await?,
+            Some(stored) => stored,
+            None => self.restart(&partition, fresh()).await?,
         };
         if progress.since.is_some() && self.read_goal.mode == SyncMode::Incremental {
             self.used_cursor.store(true, Ordering::Relaxed);
         }
         // Also at a list that goes on where another run left it, whichever look that was.
-        let mut looks_again = list.pages().is_some_and(is_unstable_paging);
-        let mut was_doubtful = false;
+        let mut needs_second_pass = list.pages().is_some_and(is_unstable_paging);
+        let mut was_verified = false;
         for _ in 0..=MAX_RESTARTS {
-            let walk = Pager { reader: self, list: &list, part: &part, parent_version, needs_second_pass: looks_again };
-            match walk.run(progress.clone(), token.clone(), brought).await {
+            let pager = Pager { reader: self, list: &list, partition: &partition, parent_version, needs_second_pass };
+            match pager.run(progress.clone(), token.clone(), totals).await {
                 Ok(PagerEnd::Read) => return Ok(PartitionOutcome::Read),
                 Ok(PagerEnd::Listed(read, None)) => return Ok(PartitionOutcome::FullyListed(read)),
                 // Pages that are counted move when something before them goes: what was not met may have slipped from one
@@ -143,25 +160,28 @@ impl StreamReader<'_> {
                     if !self.in_store(move |opened| Ok(opened.store.records().has_missing(&asked)?)).await? {
                         return Ok(PartitionOutcome::FullyListed(read));
                     }
-                    (progress, looks_again) = (*second, false);
+                    (progress, needs_second_pass) = (*second, false);
                 }
                 // Records that move while a list is read are met twice, but not a second time.
-                Ok(PagerEnd::NeedsVerification(second)) if !was_doubtful => {
-                    (progress, looks_again, was_doubtful) = (*second, false, true);
+                Ok(PagerEnd::NeedsVerification(second)) if !was_verified => {
+                    (progress, needs_second_pass, was_verified) = (*second, false, true);
                 }
                 Ok(PagerEnd::NeedsVerification(_)) => {
-                    self.reset_list(&part).await?;
+                    self.reset_list(&partition).await?;
                     return Err(self.error(|connection, stream| SyncError::RepeatedPage { connection, stream }));
                 }
                 // The same list from its beginning: what was met of it stays so.
                 Err(PageFetchError::Expired { page: true }) => {
-                    progress = Checkpoint { turn: None, seen: 0, tie: None, last_page: None, ..progress };
+                    progress =
+                        Checkpoint { page_token: None, record_count: 0, tie: None, last_page_hash: None, ..progress };
                 }
-                Err(PageFetchError::Expired { page: false }) => progress = self.restart(&part, self.all(&part)).await?,
+                Err(PageFetchError::Expired { page: false }) => {
+                    progress = self.restart(&partition, self.all(&partition)).await?
+                }
                 Err(PageFetchError::Skipped) => return Ok(PartitionOutcome::Skipped),
                 Err(PageFetchError::Failed(error)) => {
                     if matches!(error.downcast_ref(), Some(SyncError::RepeatedPage { .. })) {
-                        self.reset_list(&part).await?;
+                        self.reset_list(&partition).await?;
                     }
                     return Err(error);
                 }
@@ -175,44 +195,50 @@ impl StreamReader<'_> {
     ///
     /// # Errors
     /// [`SyncError::DeletesBlocked`] where that would take too much; the lists are forgotten then, and nothing else is changed.
-    pub(super) async fn sweep(&self, listed: Vec<CompletedList>, brought: &mut Totals) -> Result<()> {
+    pub(super) async fn sweep(&self, listed: Vec<CompletedList>, totals: &mut Totals) -> Result<()> {
         let (job, stream, now) = (self.job, self.id, self.app.clock.now());
         let limit = (!self.allow_deletes).then(|| self.swept_count.load(Ordering::Relaxed));
         let sweep = move |opened: &OpenVault| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
         match self.in_store(sweep).await? {
             SweepResult::Done { deleted } => {
                 self.swept_count.fetch_add(deleted, Ordering::Relaxed);
-                brought.counts.deleted += deleted;
+                totals.counts.deleted += deleted;
                 Ok(())
             }
             SweepResult::Blocked { missing, known } => {
                 let job = self.job.0;
-                let held = |connection, stream| SyncError::DeletesBlocked { connection, stream, missing, known, job };
-                Err(self.error(held))
+                let blocked =
+                    |connection, stream| SyncError::DeletesBlocked { connection, stream, missing, known, job };
+                Err(self.error(blocked))
             }
         }
     }
 
     /// Forgets how far a list has come: the next run begins it again.
-    async fn reset_list(&self, part: &Partition) -> Result<()> {
-        let id = part.id;
+    async fn reset_list(&self, partition: &Partition) -> Result<()> {
+        let id = partition.id;
         self.in_store(move |opened| Ok(opened.store.records().reset_list(id)?)).await
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.
-    async fn restart(&self, part: &Partition, progress: Checkpoint) -> Result<Checkpoint> {
+    async fn restart(&self, partition: &Partition, progress: Checkpoint) -> Result<Checkpoint> {
         if !is_sweeping(self.stream, &progress, self.read_goal) {
             return Ok(progress);
         }
-        let id = part.id;
-        let begun = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
-        Ok(Checkpoint { begun, ..progress })
+        let id = partition.id;
+        let start_version = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
+        Ok(Checkpoint { start_version, ..progress })
     }
 
     /// All of it, where its cursor is lost.
-    fn all(&self, part: &Partition) -> Checkpoint {
-        let place = if part.params.is_empty() { String::new() } else { format!(" of {}", params_text(&part.params)) };
-        self.observer.note(self.name, &format!("the vendor no longer knows the cursor{place}: all is listed anew"));
+    fn all(&self, partition: &Partition) -> Checkpoint {
+        let partition_text =
+            if partition.params.is_empty() { String::new() } else { format!(" of {}", params_text(&partition.params)) };
+        self.observer.note(
+            self.connection(),
+            self.name,
+            &format!("the vendor no longer knows the cursor{partition_text}: all is listed anew"),
+        );
         checkpoint::first_checkpoint(self.stream, &ALL, None, self.app.clock.now())
     }
 }
@@ -238,6 +264,6 @@ fn is_unstable_paging(pages: &Pagination) -> bool {
 }
 
 /// Values for people: `channel=C1`.
-pub(super) fn params_text(given: &crate::store::StreamParams) -> String {
-    given.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+pub(super) fn params_text(params: &crate::store::StreamParams) -> String {
+    params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }

@@ -56,9 +56,12 @@ fn full() -> ReadGoal {
 fn a_list_begins_at_the_cursor_and_ends_at_the_greatest_that_was_met() {
     let stream = numbered("");
     let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
-    assert_eq!((first.since.as_deref(), first.full), (None, false));
+    assert_eq!((first.since.as_deref(), first.is_full), (None, false));
     let second = more(next_step(&stream, first, None, page(Some(20), 10, Some(2))));
-    assert_eq!((second.turn.clone(), second.seen, second.high.as_deref()), (Some(PageToken::Count(2)), 10, Some("20")));
+    assert_eq!(
+        (second.page_token.clone(), second.record_count, second.max_cursor.as_deref()),
+        (Some(PageToken::Count(2)), 10, Some("20"))
+    );
     // A page of less is no reason to go back.
     assert_eq!(end(next_step(&stream, second, None, page(Some(9), 4, None))).as_deref(), Some("20"));
     let again = first_checkpoint(&stream, &ReadGoal::default(), Some("20"), now());
@@ -73,14 +76,17 @@ fn a_list_that_moves_is_asked_for_anew_from_its_newest() {
     let stream = numbered(", restart_after = 20");
     let first = first_checkpoint(&stream, &ReadGoal::default(), Some("5"), now());
     let second = more(next_step(&stream, first, Some("5"), page(Some(8), 10, Some(2))));
-    assert_eq!((second.since.as_deref(), second.turn.clone()), (Some("5"), Some(PageToken::Count(2))));
+    assert_eq!((second.since.as_deref(), second.page_token.clone()), (Some("5"), Some(PageToken::Count(2))));
     let anew = more(next_step(&stream, second, Some("5"), page(Some(9), 10, Some(3))));
-    assert_eq!((anew.since.as_deref(), anew.turn.clone(), anew.seen), (Some("9"), None, 0));
+    assert_eq!((anew.since.as_deref(), anew.page_token.clone(), anew.record_count), (Some("9"), None, 0));
     // More records of one moment than are read before a restart: only the pages lead on.
     let stuck = more(next_step(&stream, anew, Some("5"), page(Some(9), 20, Some(2))));
-    assert_eq!((stuck.since.as_deref(), stuck.turn.clone(), stuck.seen), (Some("9"), Some(PageToken::Count(2)), 20));
+    assert_eq!(
+        (stuck.since.as_deref(), stuck.page_token.clone(), stuck.record_count),
+        (Some("9"), Some(PageToken::Count(2)), 20)
+    );
     let beyond = more(next_step(&stream, stuck, Some("5"), page(Some(10), 10, Some(3))));
-    assert_eq!((beyond.since.as_deref(), beyond.turn), (Some("10"), None));
+    assert_eq!((beyond.since.as_deref(), beyond.page_token), (Some("10"), None));
 }
 
 #[test]
@@ -302,15 +308,18 @@ fn a_moment_with_more_records_than_a_list_holds_is_listed_by_the_second_key() {
     // The lookback is taken once: from 40 to 45, of which there are more than four.
     let next = more(next_step(&stream, begun, Some("50"), at(45, "2", true)));
     let next = more(next_step(&stream, next, Some("50"), at(45, "4", true)));
-    assert_eq!((next.since.as_deref(), &next.turn, next.restarted), (Some("45"), &None, true));
+    assert_eq!((next.since.as_deref(), &next.page_token, next.restarted), (Some("45"), &None, true));
     let next = more(next_step(&stream, next, Some("50"), at(45, "2", true)));
     let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "4", true)));
-    assert_eq!(next.tie, Some(TieBreak::Within { after: "0".to_owned(), met: None }));
+    assert_eq!(next.tie, Some(TieBreak::InProgress { after: "0".to_owned(), met: None }));
     let next = more(next_step(&stream, next, Some("50"), at(45, "9", true)));
     let next = more(next_step(&stream, next, Some("50"), at(45, "10", true)));
-    assert_eq!(next.tie, Some(TieBreak::Within { after: "10".to_owned(), met: None }), "as a number");
+    assert_eq!(next.tie, Some(TieBreak::InProgress { after: "10".to_owned(), met: None }), "as a number");
     let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "12", false)));
-    assert_eq!((next.tie.clone(), next.since.as_deref(), &next.turn), (Some(TieBreak::Past), Some("45"), &None));
+    assert_eq!(
+        (next.tie.clone(), next.since.as_deref(), &next.page_token),
+        (Some(TieBreak::Passed), Some("45"), &None)
+    );
     let next = more(next_step(&stream, next, Some("50"), at(47, "1", true)));
     let next = more(next_step(&stream, next, Some("50"), at(60, "3", true)));
     assert_eq!((next.tie.clone(), next.since.as_deref()), (None, Some("60")));
@@ -349,7 +358,7 @@ proptest! {
                     let asked = if progress.restarted { since } else { since.map(|since| since - i64::from(lookback)) };
                     prop_assert!(begins >= asked, "{begins:?} after {since:?}");
                     // Asked for again only from where it has been, and never twice from the same place.
-                    prop_assert!(after.turn.is_some() || (begins > asked && begins <= greatest));
+                    prop_assert!(after.page_token.is_some() || (begins > asked && begins <= greatest));
                     since = begins;
                     progress = *after;
                 }
@@ -412,7 +421,7 @@ proptest! {
         let (mut touches, mut cuts) = (touches.into_iter(), cuts.into_iter());
         let mut asked = BTreeSet::new();
         loop {
-            let number = match &progress.turn {
+            let number = match &progress.page_token {
                 Some(PageToken::Count(number)) => *number,
                 _ => 1,
             };

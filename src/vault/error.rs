@@ -101,7 +101,7 @@ impl VaultError {
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "no_such_workspace").hint(Hint::new(
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found").hint(Hint::new(
                 "`integ connect CONNECTOR` makes it; list the workspaces there are:",
                 "integ workspace list",
             )),
@@ -126,7 +126,7 @@ impl Remedy for VaultError {
                 Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(join_recipients(recipient))
             }
             Self::InvalidIdentity { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
-            Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work").hint(name_identity()),
+            Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work_factor").hint(name_identity()),
             Self::MissingIdentity(_) => locked(name_identity()),
             Self::BackupNeedsIdentity(path) => locked(Hint::new(
                 "give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
@@ -141,31 +141,31 @@ impl Remedy for VaultError {
             Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
                 .hint(Hint::text("run it again and type the same passphrase twice")),
             Self::EmptyPassphrase => {
-                Diagnostic::new(Kind::Usage, "passphrase_empty").hint(Hint::text("run it again and type a passphrase"))
+                Diagnostic::new(Kind::Usage, "empty_passphrase").hint(Hint::text("run it again and type a passphrase"))
             }
             Self::WorkspaceMismatch { folder, sealed_workspace: made_as } => {
-                Diagnostic::new(Kind::Vault, "workspace_moved").run(move_back(folder, made_as))
+                Diagnostic::new(Kind::Vault, "workspace_mismatch").run(move_back(folder, made_as))
             }
             Self::ForeignFiles { folder, .. } => {
                 Diagnostic::new(Kind::Failed, "foreign_files").run(format!("ls -lA {}", quoted(folder)))
             }
             Self::OutputExists(path) => usage("file_exists", format!("ls -l {}", quoted(path))),
             Self::FolderNotFound(path) => {
-                Diagnostic::new(Kind::NotFound, "no_such_folder").run(format!("mkdir -p {}", quoted(path)))
+                Diagnostic::new(Kind::NotFound, "folder_not_found").run(format!("mkdir -p {}", quoted(path)))
             }
             Self::IdentityExists { path, .. } => usage("identity_exists", format!("mv {0} {0}.old", quoted(path))),
-            Self::IdentityFromEnvironment(variable) => usage("identity_given", format!("unset {variable}")),
+            Self::IdentityFromEnvironment(variable) => usage("identity_from_environment", format!("unset {variable}")),
             Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
                 "`age-keygen -y FILE` prints that of another identity; this prints your own:",
                 "integ vault status",
             )),
-            Self::DuplicateRecipient(_) => usage("known_recipient", "integ vault recipients"),
+            Self::DuplicateRecipient(_) => usage("duplicate_recipient", "integ vault recipients"),
             Self::RecipientNotFound(_) => {
-                Diagnostic::new(Kind::NotFound, "no_such_recipient").run("integ vault recipients")
+                Diagnostic::new(Kind::NotFound, "recipient_not_found").run("integ vault recipients")
             }
-            Self::LastRecipient(_) => usage("recipient_needed", "integ vault recipients add RECIPIENT"),
+            Self::LastRecipient(_) => usage("recipient_required", "integ vault recipients add RECIPIENT"),
             Self::OwnRecipient(recipient) => {
-                usage("recipient_needed", format!("integ vault recipients remove {recipient} --own"))
+                usage("recipient_required", format!("integ vault recipients remove {recipient} --own"))
             }
             Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
                 .hint(Hint::new("give an identity that opens it:", restore_as(path))),

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::IdentityStorage;
 use crate::env;
 use crate::files;
+use crate::model::words;
 use crate::secret::Secret;
 
 /// What the note begins with that says that the identity is in the OS keyring.
@@ -35,6 +36,13 @@ pub enum IdentityLocation {
     File,
     EncryptedFile,
 }
+
+words!(IdentityLocation {
+    Environment => "environment",
+    Keyring => "keyring",
+    File => "file",
+    EncryptedFile => "passphrase",
+});
 
 /// What the environment says of the identity.
 #[derive(Clone, Debug, Default)]

@@ -43,21 +43,21 @@ pub enum KeyringError {
 impl Remedy for KeyringError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unavailable(_) => Diagnostic::new(Kind::Vault, "keyring_absent").hint(Hint::new(
+            Self::Unavailable(_) => Diagnostic::new(Kind::Vault, "keyring_unavailable").hint(Hint::new(
                 "log in to a desktop session, or start one:",
                 "dbus-run-session -- sh -c 'gnome-keyring-daemon --unlock --components=secrets; integ status'",
             )),
             Self::Locked(_) => Diagnostic::new(Kind::Vault, "keyring_locked")
                 .hint(Hint::new("unlock it in the desktop's password manager, then", "integ vault status")),
-            Self::TimedOut { .. } => Diagnostic::new(Kind::Vault, "keyring_hung").hint(Hint::new(
+            Self::TimedOut { .. } => Diagnostic::new(Kind::Vault, "keyring_timeout").hint(Hint::new(
                 "answer its dialog (KeePassXC asks each time unless \"Confirm when passwords are \
                  retrieved by clients\" is off in its Secret Service settings), then",
                 "integ vault status",
             )),
-            Self::EntryNotFound(_) => Diagnostic::new(Kind::Vault, "keyring_entry_missing")
+            Self::EntryNotFound(_) => Diagnostic::new(Kind::Vault, "keyring_entry_not_found")
                 .hint(Hint::new("give a copy of the identity:", "INTEG_IDENTITY_FILE=FILE integ vault status")),
             Self::Rejected(_) => {
-                Diagnostic::new(Kind::Vault, "keyring_refused").run("secret-tool search --all service integ")
+                Diagnostic::new(Kind::Vault, "keyring_rejected").run("secret-tool search --all service integ")
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Vaults: the keys of stores, who may open them, and where secrets are kept.
 //!
 //! A workspace's folder holds `vault.db`, the encrypted store; `vault.age`, the store's random key and the list of
-//! those who may have it, encrypted to them with age; `lock`, held shared by whoever has the store open and alone by
-//! whoever replaces it; `locks`, those of single connections; and `sequence`, of which there is a second one beside the
+//! those who may have it, encrypted to them with age; `lock`, held shared by each process that has the store open and alone by
+//! one that replaces it; `locks`, those of single connections; and `sequence`, of which there is a second one beside the
 //! folder (see `store`). A user's identity, the age key that opens `vault.age`, is one for
 //! all vaults: the file `identity` is the key, or the key under a passphrase, or a note that the OS keyring has it.
 //!
@@ -44,3 +44,5 @@ pub use sealed_key::Recipient;
 pub use token_vault::{
     ConnectionWithGrant, GrantSaveResult, KeyringWarning, TokenMoveCounts, TokenVault, TokenVaultError,
 };
+
+pub use crate::store::LostWritesPolicy;

@@ -41,7 +41,7 @@ impl Remedy for TokenVaultError {
         match self {
             Self::Keyring { connection, source } => source.diagnostic().connection(connection),
             Self::MissingTokens { connection, reconnect } => {
-                Diagnostic::new(Kind::AuthNeeded, "token_lost").run(reconnect).connection(connection)
+                Diagnostic::new(Kind::AuthNeeded, "missing_tokens").run(reconnect).connection(connection)
             }
             Self::Store(error) => error.diagnostic(),
         }

@@ -1,4 +1,36 @@
 //! What operations return: the shapes that `--json`, the HTTP API and MCP print. They hold data alone; how a person sees
 //! them is decided in `cli`.
 
+pub mod call;
+pub mod connection;
+pub mod connector;
+pub mod doctor;
+pub mod endpoint;
+pub mod sandbox;
+pub mod sync;
+pub mod token;
+pub mod vault;
 pub mod webhook;
+pub mod workspace;
+
+use std::fmt::Display;
+
+use serde::Serializer;
+
+/// Serializes an id, a name or a closed enum as its word.
+fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Serializes an optional word, or null.
+fn optional_word<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Serializes several words as an array.
+fn word_list<T: Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}

@@ -137,7 +137,7 @@ fn a_refused_token_is_renewed_once() {
     assert_eq!(provider.state().refreshes(), 1);
     provider.trouble("/api/pay", [refused(), refused()]);
     let ran = home.run("call fake notes.pay amount=1 --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (4, "refused_token"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (4, "token_rejected"), "{ran:?}");
     assert_eq!(provider.state().refreshes(), 2);
 }
 

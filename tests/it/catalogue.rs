@@ -220,7 +220,7 @@ fn a_built_in_connector_is_replaced_on_demand_and_comes_back() {
     assert_eq!(home.json("connector show slack")["name"], "Slack");
     fs::write(&pin, kept).unwrap();
     let removed = home.json("connector remove slack --yes");
-    assert_eq!((&removed["built_in_again"], &removed["connections"][0]), (&true.into(), &"slack".into()));
+    assert_eq!((&removed["restores_built_in"], &removed["connections"][0]), (&true.into(), &"slack".into()));
     assert_eq!(home.json("connector show slack")["name"], "Slack");
     refused(&home.run("connector remove slack --yes --json"), "built_in_connector");
     home.ok("token slack");

@@ -45,7 +45,7 @@ fn fault_008_a_code_of_another_sign_in_fails_on_the_verifier_and_is_not_retried(
     let code = stolen.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let page = flow.deliver(&Flow::altered(&flow.consent(), "code", Some(&code)));
     assert!(page.text().contains("was not connected"), "{}", page.text());
-    assert_eq!(flow.failure(), (4, "refused".to_owned()));
+    assert_eq!(flow.failure(), (4, "invalid_grant".to_owned()));
     assert_eq!(provider.state().count("/token"), 1);
     assert_eq!(home.json("status")["summary"]["total"], 0);
 }
@@ -60,7 +60,7 @@ fn fault_036_an_error_without_the_state_is_ignored_and_one_with_it_ends_the_flow
     let described = Flow::altered(&denial, "error_description", Some("<script>alert(1)</script>"));
     let page = flow.deliver(&described);
     assert!(page.text().contains("was not connected") && !page.text().contains("alert"), "{}", page.text());
-    assert_eq!(flow.failure(), (4, "denied".to_owned()));
+    assert_eq!(flow.failure(), (4, "access_denied".to_owned()));
     assert_eq!(provider.state().count("/token"), 0);
     assert_eq!(home.json("status")["summary"]["total"], 0);
 }
@@ -89,7 +89,7 @@ fn fault_041_a_port_that_is_taken_is_said_and_another_one_works() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let ran = home().run(&format!("{} --no-browser --json --port {port}", connect_line(&provider)));
-    assert_eq!((ran.code, ran.error_code().as_str()), (1, "listener"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (1, "listen_failed"), "{ran:?}");
     assert!(ran.stderr.contains("--port"), "{ran:?}");
     let port = free_port();
     let (_home, flow) = start(&provider, &format!("--port {port}"));
@@ -205,7 +205,7 @@ fn a_grant_that_covers_several_sites_needs_a_choice() {
         finish(home.command(["connect", "jira", "--sandbox", "--json", "--param", &site]))
     };
     let ran = choose("nowhere");
-    assert_eq!((ran.code, ran.error_code().as_str()), (2, "choice_needed"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (2, "choice_required"), "{ran:?}");
     assert!(ran.stderr.contains("integ connect jira --sandbox --param site='Acme Sandbox'"), "{ran:?}");
     let mut clouds = Vec::new();
     for (site, name) in [("Acme Sandbox", "jira"), ("sandbox two", "jira@sandbox-two")] {

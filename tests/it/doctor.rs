@@ -21,11 +21,11 @@ fn examine(command: Command) -> (Vec<Value>, i32) {
     let view: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     assert_eq!(view["format_version"], 1);
     let findings = view["findings"].as_array().unwrap().clone();
-    let problems = findings.iter().filter(|finding| finding["level"] == "problem").count();
-    assert_eq!(view["summary"]["problems"], problems);
+    let problems = findings.iter().filter(|finding| finding["severity"] == "error").count();
+    assert_eq!(view["summary"]["errors"], problems);
     assert_eq!(ran.code, if problems > 0 { 6 } else { 0 }, "{ran:?}");
     for finding in &findings {
-        let (level, mend) = (finding["level"].as_str().unwrap(), finding["mend"].is_string());
+        let (level, mend) = (finding["severity"].as_str().unwrap(), finding["fix"].is_string());
         assert!(level == "ok" || mend, "what is wrong has a remedy: {finding}");
     }
     assert_eq!(ran.stderr, "");
@@ -39,7 +39,7 @@ fn doctor(home: &Home) -> (Vec<Value>, i32) {
 /// The one finding of a check at a level that says something.
 fn find(findings: &[Value], check: &str, level: &str, says: &str) -> Value {
     let fits = |finding: &&Value| {
-        finding["check"] == check && finding["level"] == level && finding["message"].as_str().unwrap().contains(says)
+        finding["check"] == check && finding["severity"] == level && finding["message"].as_str().unwrap().contains(says)
     };
     let found: Vec<_> = findings.iter().filter(fits).collect();
     assert_eq!(found.len(), 1, "{check} {level} {says:?}: {findings:#?}");
@@ -47,7 +47,7 @@ fn find(findings: &[Value], check: &str, level: &str, says: &str) -> Value {
 }
 
 fn mend(finding: &Value) -> &str {
-    finding["mend"].as_str().unwrap()
+    finding["fix"].as_str().unwrap()
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -109,7 +109,7 @@ fn what_works_is_found_to_work_and_is_left_as_it_was() {
     find(&findings, "connections", "ok", "1 active, 1 of the sandbox");
     assert_eq!(files(home.path()).into_keys().collect::<Vec<_>>(), before);
     let text = home.run("doctor");
-    assert_eq!((text.code, text.stdout.lines().last()), (0, Some("0 problems, 1 warning")), "{text:?}");
+    assert_eq!((text.code, text.stdout.lines().last()), (0, Some("0 errors, 1 warning")), "{text:?}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn without_a_home_it_says_so_and_looks_at_the_rest() {
     let mut command = home.command(["doctor", "--json"]);
     command.env_remove("INTEG_HOME").env_remove("HOME");
     let (findings, _) = examine(command);
-    assert!(mend(&find(&findings, "folders", "problem", "home folder")).contains("INTEG_HOME"));
+    assert!(mend(&find(&findings, "folders", "error", "home folder")).contains("INTEG_HOME"));
     find(&findings, "version", "ok", "integ ");
     find(&findings, "proxy", "ok", "none");
 }
@@ -133,10 +133,10 @@ fn settings_that_do_not_parse_are_one_problem_and_no_end() {
     find(
         &findings,
         "settings",
-        "problem",
+        "error",
         "config.toml:3: vault.identiti is not a setting, did you mean vault.identity?",
     );
-    find(&findings, "settings", "problem", ".integ.toml:1");
+    find(&findings, "settings", "error", ".integ.toml:1");
     find(&findings, "vault", "ok", "opens");
 }
 
@@ -161,7 +161,7 @@ fn a_vault_that_does_not_open_is_a_problem_with_its_remedy() {
     home.ok("connect slack --sandbox");
     mode(&home.path().join("identity"), 0o644);
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "identity", "problem", "by others")).starts_with("chmod 600"));
+    assert!(mend(&find(&findings, "identity", "error", "by others")).starts_with("chmod 600"));
     mode(&home.path().join("identity"), 0o600);
     mode(home.path(), 0o777);
     let (findings, _) = doctor(&home);
@@ -169,17 +169,17 @@ fn a_vault_that_does_not_open_is_a_problem_with_its_remedy() {
     mode(home.path(), 0o700);
     home.ok("config set http.timeout 20s");
     mode(&home.path().join("config.toml"), 0o666);
-    assert!(mend(&find(&doctor(&home).0, "folders", "problem", "written by others")).starts_with("chmod go-w"));
+    assert!(mend(&find(&doctor(&home).0, "folders", "error", "written by others")).starts_with("chmod go-w"));
     mode(&home.path().join("config.toml"), 0o644);
     // Its key is another's.
     let other = Home::new();
     other.ok("connect slack --sandbox");
     fs::copy(other.path().join("identity"), home.path().join("identity")).unwrap();
-    find(&doctor(&home).0, "vault", "problem", "not sealed to this identity");
+    find(&doctor(&home).0, "vault", "error", "not sealed to this identity");
     fs::remove_file(home.path().join("identity")).unwrap();
-    find(&doctor(&home).0, "identity", "problem", "missing");
+    find(&doctor(&home).0, "identity", "error", "missing");
     fs::write(other.workspace().join("vault.age"), "damaged").unwrap();
-    find(&doctor(&other).0, "vault", "problem", "damaged");
+    find(&doctor(&other).0, "vault", "error", "damaged");
 }
 
 #[test]
@@ -192,15 +192,15 @@ fn what_hangs_is_what_was_found() {
     fs::create_dir_all(home.path().join("connectors")).unwrap();
     pipe(&home.path().join("connectors/x.toml"));
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "vault", "problem", "did not end within 10 s")).contains("fuser"));
-    find(&findings, "connectors", "problem", "is not a regular file");
+    assert!(mend(&find(&findings, "vault", "error", "did not end within 10 s")).contains("fuser"));
+    find(&findings, "connectors", "error", "is not a regular file");
     find(&findings, "notify", "ok", "no hook");
     drop(lock);
     let waiting = home.path().join("pipe");
     pipe(&waiting);
     let mut command = home.command(["doctor", "--json"]);
     command.env("INTEG_IDENTITY_FILE", &waiting);
-    find(&examine(command).0, "identity", "problem", "is not a regular file");
+    find(&examine(command).0, "identity", "error", "is not a regular file");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_home_that_cannot_be_written_is_a_problem_and_no_crash() {
     folders.iter().for_each(|folder| mode(folder, 0o500));
     let (findings, _) = examine(command);
     folders.iter().for_each(|folder| mode(folder, 0o700));
-    find(&findings, "folders", "problem", "cannot be written");
+    find(&findings, "folders", "error", "cannot be written");
 }
 
 #[test]
@@ -247,18 +247,16 @@ fn connections_that_do_not_work_are_named_with_the_command_that_mends_them() {
     assert_eq!(mend(&find(&findings, "connections", "warning", "its answer is not stored")), "integ refresh fake");
     assert_eq!(home.run("refresh fake").code, 4);
     let (findings, _) = doctor(&home);
-    assert!(
-        mend(&find(&findings, "connections", "problem", "needs_reauth")).starts_with("integ connect fake --origin")
-    );
+    assert!(mend(&find(&findings, "connections", "error", "needs_reauth")).starts_with("integ connect fake --origin"));
     find(&findings, "connections", "ok", "1 needs_reauth");
     Flow::start(&home, &connect_line(&provider)).allow();
     provider.trouble("/token", [Trouble::error("temporarily_unavailable")]);
     let _ = home.run("refresh fake");
-    assert_eq!(mend(&find(&doctor(&home).0, "connections", "problem", "error")), "integ test fake");
+    assert_eq!(mend(&find(&doctor(&home).0, "connections", "error", "error")), "integ test fake");
     fs::write(home.path().join("connectors/fake.toml"), "id = \"fake\"\nnot_a_key = 1\n").unwrap();
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "connectors", "problem", "fake: ")).starts_with("integ connector validate "));
-    find(&findings, "connections", "problem", "has no connector");
+    assert!(mend(&find(&findings, "connectors", "error", "fake: ")).starts_with("integ connector validate "));
+    find(&findings, "connections", "error", "has no connector");
 }
 
 #[test]
@@ -267,8 +265,8 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     home.ok("config set notify.command /no/such/program");
     home.ok("config set notify.url https://127.0.0.1/hook");
     let (findings, _) = doctor(&home);
-    find(&findings, "notify", "problem", "/no/such/program is not there");
-    let make_secret = mend(&find(&findings, "notify", "problem", "no secret")).to_owned();
+    find(&findings, "notify", "error", "/no/such/program is not there");
+    let make_secret = mend(&find(&findings, "notify", "error", "no secret")).to_owned();
     let mut shell = home.command(["-c", &make_secret.replace("integ config", &format!("'{INTEG}' config"))]);
     let arguments: Vec<_> = shell.get_args().map(std::ffi::OsStr::to_owned).collect();
     let environment: Vec<_> =
@@ -277,12 +275,12 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     shell.args(arguments).env_clear().envs(environment).current_dir(home.path());
     let ran = finish(shell);
     assert_eq!(ran.code, 0, "{ran:?}");
-    find(&doctor(&home).0, "notify", "problem", "loopback");
+    find(&doctor(&home).0, "notify", "error", "loopback");
     let home = home.with("INTEG_NOTIFY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     home.ok("config set notify.command sh");
     let (findings, _) = doctor(&home);
     find(&findings, "notify", "ok", "the command is sh");
-    assert!(mend(&find(&findings, "notify", "problem", "loopback")).contains("http.allow 127.0.0.1"));
+    assert!(mend(&find(&findings, "notify", "error", "loopback")).contains("http.allow 127.0.0.1"));
     home.ok("config set http.allow 127.0.0.1");
     find(&doctor(&home).0, "notify", "ok", "127.0.0.1");
     home.ok("config set notify.on failure");
@@ -308,7 +306,7 @@ fn the_network_is_asked_only_where_that_is_wanted() {
     drop(state);
     drop(provider);
     let (findings, _) = examine(home.command(["doctor", "--online", "--json"]));
-    find(&findings, "network", "problem", "127.0.0.1 could not be reached");
+    find(&findings, "network", "error", "127.0.0.1 could not be reached");
 }
 
 #[test]

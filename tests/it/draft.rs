@@ -23,7 +23,7 @@ fn wrote(home: &Home, words: &[&str]) -> Value {
 fn lives(home: &Home, id: &str) {
     home.ok(&format!("connector validate {id}"));
     let shown = home.json(&format!("connector show {id}"));
-    for way in shown["ways"].as_array().unwrap() {
+    for way in shown["auth_methods"].as_array().unwrap() {
         let auth = way["auth"].as_str().unwrap();
         home.ok(&format!("connect {id} --sandbox --auth {auth} --as {auth}"));
         let test = home.json(&format!("test {id}@{auth}"));

@@ -88,8 +88,8 @@ fn a_message_reaches_the_endpoints_that_want_its_type_signed_with_their_secrets(
     assert!(serde_json::from_str::<Value>(&body).unwrap()["timestamp"].as_str().unwrap().ends_with('Z'));
     // The log: one attempt, its headers without the signature.
     let log = log(&home, &invoices);
-    assert_eq!((&log["status"], &log["log"][0]["response_status"]), (&json!("delivered"), &json!(204)));
-    let headers = &log["log"][0]["request_headers"];
+    assert_eq!((&log["status"], &log["attempt_log"][0]["response_status"]), (&json!("delivered"), &json!(204)));
+    let headers = &log["attempt_log"][0]["request_headers"];
     assert_eq!((&headers["webhook-signature"], &headers["webhook-id"]), (&json!("[redacted]"), &sent["message"]));
     // Nothing is sent again, and no secret is shown again.
     home.ok("endpoint deliver --once");
@@ -181,7 +181,7 @@ fn fault_079_gone_disables_and_retry_after_is_obeyed_and_capped() {
     let ran = home.run("endpoint send gone.now --wait");
     assert!(ran.stderr.contains("answered 410") && ran.stderr.contains("integ endpoint enable"), "{ran:?}");
     let listed = &home.json("endpoint list")["endpoints"][0];
-    assert_eq!((&listed["status"], &listed["reason"]), (&json!("disabled"), &json!("gone")));
+    assert_eq!((&listed["status"], &listed["disabled_reason"]), (&json!("disabled"), &json!("gone")));
     assert!(home.ok("endpoint list").contains("disabled: gone"));
     assert_eq!(deliveries(&home, &gone)[0]["status"], "dead");
     let sent = home.json("endpoint send gone.again");
@@ -231,11 +231,11 @@ fn fault_080_timeouts_resets_and_endless_answers_are_bounded_and_retried() {
         home.ok(&format!("endpoint retry {}", text(&delivery["delivery"])));
         home.ok("endpoint deliver --once");
         let log = log(&home, &id);
-        assert_eq!((&log["status"], log["log"].as_array().unwrap().len()), (&json!("delivered"), 2), "{path}");
+        assert_eq!((&log["status"], log["attempt_log"].as_array().unwrap().len()), (&json!("delivered"), 2), "{path}");
         let got = receiver.received(path);
         assert_eq!(got[0].header("webhook-id"), got[1].header("webhook-id"));
         if path == "/500" {
-            assert_eq!(log["log"][0]["response_body"], "said");
+            assert_eq!(log["attempt_log"][0]["response_body"], "said");
         }
     }
     // Nobody listens.
@@ -395,12 +395,12 @@ fn a_message_is_sent_once_however_often_it_is_asked_for_and_an_id_names_one_mess
         (line, "message_conflict"),
         ("endpoint send a.b --id a.1", "invalid_message_id"),
         ("endpoint send a.b --data nothing", "io"),
-        ("endpoint send a.b --endpoint ep_none", "unknown_endpoint"),
-        ("endpoint show ep_none", "unknown_endpoint"),
-        ("endpoint retry dlv_99", "unknown_delivery"),
+        ("endpoint send a.b --endpoint ep_none", "endpoint_not_found"),
+        ("endpoint show ep_none", "endpoint_not_found"),
+        ("endpoint retry dlv_99", "delivery_not_found"),
         ("endpoint retry 99", "invalid_delivery_id"),
-        ("endpoint add http://127.0.0.1:1/ --attempts 0", "invalid_rule"),
-        ("endpoint add http://127.0.0.1:1/ --timeout 2m", "invalid_rule"),
+        ("endpoint add http://127.0.0.1:1/ --attempts 0", "invalid_setting"),
+        ("endpoint add http://127.0.0.1:1/ --timeout 2m", "invalid_setting"),
     ] {
         let ran = home.run(&format!("{line} --json"));
         assert_eq!(ran.error_code(), code, "{line}: {ran:?}");

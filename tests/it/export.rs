@@ -186,7 +186,7 @@ fn what_a_target_did_not_confirm_comes_again() {
     fs::write(&path, &state[..20]).unwrap();
     assert_eq!(shop.load("orders").len(), 2_500);
     // Another store's state is none.
-    fs::write(&path, state.replacen("\"store\": \"", "\"store\": \"0", 1)).unwrap();
+    fs::write(&path, state.replacen("\"store_id\": \"", "\"store_id\": \"0", 1)).unwrap();
     assert_eq!(shop.load("orders").len(), 2_500);
     fs::write(&path, "no state\n").unwrap();
     let ran = shop.home.run("sync shop/orders --to singer --state state.jsonl");

@@ -186,7 +186,7 @@ fn fault_050_without_a_keyring_what_was_to_be_in_it_is_nowhere_else() {
         let home = Home::new().with("DBUS_SESSION_BUS_ADDRESS", address);
         home.ok("config set vault.identity keyring");
         let ran = soon(&home, "connect slack --sandbox --json");
-        assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_absent"), "{address}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_unavailable"), "{address}: {ran:?}");
         assert!(
             soon(&home, "connect slack --sandbox").stderr.contains("hint: log in to a desktop session"),
             "{address}"
@@ -206,7 +206,7 @@ fn fault_050_a_hung_keyring_is_given_up_within_five_seconds() {
     desktop.signal("-STOP");
     for line in ["token api-key@main --json", "status --json", "vault check --json", "connect slack --sandbox --json"] {
         let ran = soon(home, line);
-        assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_hung"), "{line}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_timeout"), "{line}: {ran:?}");
         assert!(ran.stderr.contains("\"hint\":\"answer its dialog"), "{ran:?}");
     }
     // A new home takes the file and does not wait for ever either.
@@ -227,7 +227,7 @@ fn fault_050_a_keyring_that_has_gone_is_an_error_and_no_new_identity() {
     let note = fs::read(desktop.home.path().join("identity")).unwrap();
     end(desktop.daemon.get_mut());
     let ran = soon(&desktop.home, "token slack --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_absent"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_unavailable"), "{ran:?}");
     // It comes back, and nobody has unlocked it.
     *desktop.daemon.get_mut() = Desktop::start(&desktop.home, false);
     let ran = soon(&desktop.home, "token slack --json");
@@ -237,7 +237,7 @@ fn fault_050_a_keyring_that_has_gone_is_an_error_and_no_new_identity() {
     let mut command = desktop.home.command(["token", "slack", "--json"]);
     command.env_remove("DBUS_SESSION_BUS_ADDRESS");
     let ran = finish(command);
-    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_absent"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_unavailable"), "{ran:?}");
     assert_eq!(fs::read(desktop.home.path().join("identity")).unwrap(), note);
 }
 
@@ -349,7 +349,7 @@ fn fault_051_a_keyring_that_fails_after_login_loses_no_token() {
     assert_eq!(home.ok("token api-key@late"), "late token");
     // The other one's is in the keyring, which does not answer: said, and soon.
     let ran = soon(home, "token api-key@first --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_hung"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (7, "keyring_timeout"), "{ran:?}");
     desktop.signal("-CONT");
     assert_eq!(home.ok("token api-key@first"), TOKEN);
     home.ok("vault move-tokens keyring");

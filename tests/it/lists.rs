@@ -129,5 +129,5 @@ fn a_service_that_is_gone_is_asked_a_few_times_which_count() {
     let ran = home.run("sync lists/link --json");
     assert_eq!(ran.code, 5, "{ran:?}");
     let job = &home.json("job list")["jobs"][0];
-    assert_eq!((&job["state"], &job["requests"], &job["retries"]), (&json!("failed"), &json!(6), &json!(5)), "{job}");
+    assert_eq!((&job["status"], &job["requests"], &job["retries"]), (&json!("failed"), &json!(6), &json!(5)), "{job}");
 }

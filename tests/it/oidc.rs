@@ -309,7 +309,7 @@ fn callbacks_that_were_tampered_with_end_as_they_must() {
         return;
     }
     for (mode, code, error, exchanges) in [
-        ("deny", 4, "denied", 0),
+        ("deny", 4, "access_denied", 0),
         // 1: the flow stays pending, and the true answer then counts.
         ("wrong-state,allow", 0, "", 1),
         ("no-state,allow", 0, "", 1),
@@ -317,7 +317,7 @@ fn callbacks_that_were_tampered_with_end_as_they_must() {
         ("wrong-iss", 1, "issuer_mismatch", 0),
         ("no-iss", 1, "issuer_mismatch", 0),
         // 8: refused by the provider, and not tried again.
-        ("wrong-code", 4, "refused", 1),
+        ("wrong-code", 4, "invalid_grant", 1),
         ("forged-error,allow", 0, "", 1),
         ("twice", 0, "", 1),
         ("duplicate-code,allow", 0, "", 1),

@@ -60,7 +60,7 @@ fn fault_014_a_token_of_another_type_is_refused_and_a_bearer_in_any_case_taken()
         home.ok("refresh fake");
     }
     provider.trouble("/token", [Trouble::json(200, &json!({ "access_token": "x", "token_type": "DPoP" }))]);
-    fails(&home, 1, "malformed_answer");
+    fails(&home, 1, "malformed_response");
     is_kept(&home);
 }
 
@@ -120,13 +120,16 @@ fn fault_017_what_is_no_token_answer_is_a_typed_error_and_the_old_grant_stays() 
     let html = vec![("content-type", "text/html".to_owned())];
     let zipped = vec![("content-type", "application/json".to_owned()), ("content-encoding", "gzip".to_owned())];
     for (trouble, error) in [
-        (Trouble::Instead(200, html.clone(), b"<html>Welcome to our hotel's network".to_vec()), "malformed_answer"),
-        (Trouble::Instead(200, html, Vec::new()), "malformed_answer"),
-        (Trouble::json(200, &json!([])), "malformed_answer"),
-        (Trouble::json(200, &json!({ "access_token": "" })), "malformed_answer"),
-        (Trouble::json(200, &json!({ "access_token": "a\nb" })), "malformed_answer"),
-        (Trouble::json(200, &json!({ "error": "invalid_scope" })), "rejected"),
-        (Trouble::Instead(200, Vec::new(), br#"{"access_token":"a","access_token":"b"}"#.to_vec()), "malformed_answer"),
+        (Trouble::Instead(200, html.clone(), b"<html>Welcome to our hotel's network".to_vec()), "malformed_response"),
+        (Trouble::Instead(200, html, Vec::new()), "malformed_response"),
+        (Trouble::json(200, &json!([])), "malformed_response"),
+        (Trouble::json(200, &json!({ "access_token": "" })), "malformed_response"),
+        (Trouble::json(200, &json!({ "access_token": "a\nb" })), "malformed_response"),
+        (Trouble::json(200, &json!({ "error": "invalid_scope" })), "oauth_error"),
+        (
+            Trouble::Instead(200, Vec::new(), br#"{"access_token":"a","access_token":"b"}"#.to_vec()),
+            "malformed_response",
+        ),
         (Trouble::Instead(200, Vec::new(), vec![b' '; 11 * 1024 * 1024]), "answer_too_large"),
         (Trouble::Instead(200, zipped, gzip_bomb()), "answer_too_large"),
     ] {
@@ -225,7 +228,7 @@ fn fault_022_a_redirect_of_the_token_endpoint_is_not_followed() {
     let home = connected(&provider);
     for status in [301, 302, 303, 307, 308] {
         provider.trouble("/token", [Trouble::Instead(status, vec![("location", provider.url("/leak"))], Vec::new())]);
-        fails(&home, 1, "malformed_answer");
+        fails(&home, 1, "malformed_response");
         is_kept(&home);
     }
     assert_eq!(provider.state().count("/leak"), 0);
@@ -266,7 +269,7 @@ fn device(provider: &FakeProvider, polls: Vec<Trouble>) -> (Home, Running) {
     command.stderr(Stdio::null());
     let mut running = Running::start(command);
     let event = running.event();
-    assert_eq!((event["event"].as_str(), event["user_code"].as_str()), (Some("device"), Some("ABCD-EFGH")));
+    assert_eq!((event["event"].as_str(), event["user_code"].as_str()), (Some("device_code"), Some("ABCD-EFGH")));
     (home, running)
 }
 

@@ -165,7 +165,7 @@ fn fault_106_a_stopped_holder_makes_waiters_fail_clearly_and_nobody_asks_again()
     let waiters: Vec<Child> = (0..3).map(|_| spawn(&home, "refresh fake --json")).collect();
     for waiter in waiters {
         let ran = Ran::of(waiter.wait_with_output().unwrap());
-        assert_eq!((ran.code, ran.error_code().as_str()), (5, "locked_by_another"), "{ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (5, "grant_locked"), "{ran:?}");
         assert!(ran.stderr.contains("fuser "), "it says how to find the holder: {ran:?}");
     }
     kill_process(Pid::from_child(&holder.child), Signal::CONT).unwrap();

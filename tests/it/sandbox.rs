@@ -28,7 +28,7 @@ fn every_connector_lives_in_every_way_it_offers() {
     for item in home.json("connector list")["connectors"].as_array().unwrap() {
         let id = item["id"].as_str().unwrap();
         let details = home.json(&format!("connector show {id}"));
-        for way in details["ways"].as_array().unwrap() {
+        for way in details["auth_methods"].as_array().unwrap() {
             let auth = way["auth"].as_str().unwrap();
             home.ok(&format!("connect {id} --sandbox --auth {auth} --as {auth}"));
             let name = format!("{id}@{auth}");
@@ -42,7 +42,7 @@ fn every_connector_lives_in_every_way_it_offers() {
             }
             home.ok(&format!("disconnect {name} --yes"));
         }
-        if details["ways"][0]["grants"].as_array().unwrap().iter().any(|grant| grant == "device_code") {
+        if details["auth_methods"][0]["grants"].as_array().unwrap().iter().any(|grant| grant == "device_code") {
             home.ok(&format!("connect {id} --sandbox --device --no-browser --as device"));
             assert_eq!(home.json(&format!("test {id}@device"))["healthy"], 1);
         }
@@ -104,7 +104,7 @@ fn scripted_trouble_is_met_and_gone() {
 
     home.ok("sandbox fault slack malformed --endpoint token --times 1");
     let malformed = home.run("refresh slack --json");
-    assert_eq!((malformed.code, malformed.error_code().as_str()), (1, "malformed_answer"));
+    assert_eq!((malformed.code, malformed.error_code().as_str()), (1, "malformed_response"));
     home.ok("refresh slack");
 
     home.ok("sandbox fault slack expired_grant --times 1");

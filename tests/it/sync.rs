@@ -66,7 +66,7 @@ pub fn start(home: &Home, line: &str) -> Child {
 
 /// What a cursor command says of a stream's only list.
 pub fn cursor(home: &Home, target: &str) -> Value {
-    home.json(&format!("cursor get {target} --history"))["lists"][0].clone()
+    home.json(&format!("cursor get {target} --history"))["partitions"][0].clone()
 }
 
 #[test]
@@ -77,15 +77,15 @@ fn a_first_sync_brings_all_a_second_nothing_and_a_later_one_what_is_new() {
     assert_eq!(first.code, 0, "what cannot be begun is no failure: {first:?}");
     let mut answer: Value = serde_json::from_str(&first.stdout).unwrap();
     let left = stream(answer["streams"].as_array().unwrap(), "needy").clone();
-    assert_eq!((&left["status"], &left["error"]), (&json!("left"), &json!("things/needy needs room")));
-    // The shape is stable; seconds and bytes are what they are.
+    assert_eq!((&left["status"], &left["error"]), (&json!("not_started"), &json!("things/needy needs room")));
+    // The shape is stable; duration and bytes are what they are.
     let marks =
         answer["streams"].as_array_mut().unwrap().iter_mut().find(|report| report["stream"] == "marks").unwrap();
-    assert!(marks["seconds"].take().is_number() && marks["bytes"].take().is_number());
+    assert!(marks["duration_secs"].take().is_number() && marks["bytes"].take().is_number());
     let expected = json!({
         "connection": "things", "stream": "marks", "mode": "incremental", "status": "done", "added": 30, "changed": 0,
-        "deleted": 0, "unchanged": 0, "requests": 3, "retries": 0, "bytes": null, "skipped": 0, "seconds": null,
-        "resumes_at": null, "error": null, "code": null, "hint": null,
+        "deleted": 0, "unchanged": 0, "requests": 3, "retries": 0, "bytes": null, "skipped": 0, "duration_secs": null,
+        "resumes_at": null, "error": null, "error_code": null, "hint": null,
     });
     assert_eq!(*marks, expected);
     assert_eq!(answer["workspace"], "default");
@@ -125,7 +125,7 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("sync things/needy -p room=7 -p rom=7", 2, "invalid_parameters", "integ sync things/needy -p room=VALUE"),
         ("sync things/plain -p rom=7", 2, "invalid_parameters", "integ sync things/plain"),
         ("sync things/needy -p room", 2, "invalid_value", ""),
-        ("sync things/marks --mode backfill --since 3d", 2, "no_backfill", "--mode full"),
+        ("sync things/marks --mode backfill --since 3d", 2, "backfill_unsupported", "--mode full"),
         ("sync things/things --mode backfill", 2, "invalid_value", "--since 30d"),
         ("sync things/things --mode backfill --since 2d --until 3d", 2, "invalid_value", ""),
         ("sync things/things --mode backfill --since soon", 2, "invalid_time", ""),
@@ -136,9 +136,9 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("records things", 2, "invalid_target", ""),
         ("cursor get things/things", 3, "never_synced", "integ sync things/things"),
         ("cursor import things missing.json", 2, "invalid_import", ""),
-        ("job show 7", 3, "unknown_job", "integ job list"),
-        ("job retry 7", 3, "unknown_job", "integ job list"),
-        ("schedule remove things", 3, "unknown_schedule", "integ schedule list"),
+        ("job show 7", 3, "job_not_found", "integ job list"),
+        ("job retry 7", 3, "job_not_found", "integ job list"),
+        ("schedule remove things", 3, "schedule_not_found", "integ schedule list"),
         ("schedule set things hourly", 2, "invalid_schedule", "every 15m"),
         ("schedule set things/thing 0", 3, "unknown_stream", "did you mean things?"),
     ] {
@@ -165,11 +165,11 @@ fn a_rehearsal_says_what_would_be_asked_and_asks_nothing() {
     let things = stream(planned, "things");
     assert_eq!(things["request"], "GET https://sandbox.invalid/v1/things?sort=updated+asc&limit=10");
     assert_eq!(
-        (&things["mode"], &things["lists"], &things["cursor"]),
+        (&things["mode"], &things["partitions"], &things["cursor"]),
         (&json!("incremental"), &json!(0), &Value::Null)
     );
     assert_eq!(stream(planned, "parts")["request"], Value::Null, "its parents are not known");
-    assert_eq!(stream(planned, "needy")["left"], "things/needy needs room");
+    assert_eq!(stream(planned, "needy")["skip_reason"], "things/needy needs room");
     assert_eq!(home.json("sandbox fault things")["faults"].as_array().unwrap().len(), 1, "the fault met nobody");
     assert_eq!(home.json("job list")["jobs"], json!([]));
     assert_eq!(home.run("records things/things --json").error_code(), "never_synced");
@@ -199,8 +199,8 @@ fn cursors_are_read_put_back_carried_elsewhere_and_remembered() {
     assert_eq!((far.code, far.error_code().as_str()), (3, "no_history"));
     // One of several lists is named.
     let which = home.run("cursor set things/parts 5 --json");
-    assert_eq!((which.code, which.error_code().as_str()), (2, "ambiguous"), "{which:?}");
-    assert_eq!(home.run("cursor clear things/parts -p thing=nobody --json").error_code(), "unknown_list");
+    assert_eq!((which.code, which.error_code().as_str()), (2, "ambiguous_partition"), "{which:?}");
+    assert_eq!(home.run("cursor clear things/parts -p thing=nobody --json").error_code(), "partition_not_found");
     // Elsewhere.
     let exported = home.ok("cursor export things");
     let path = home.path().join("cursors.json");
@@ -244,7 +244,8 @@ fn jobs_are_listed_shown_and_repeated() {
     let failed = home.run("sync things/plain --json");
     assert_eq!(failed.code, 5, "{failed:?}");
     let jobs = home.json("job list");
-    let states: Vec<&str> = jobs["jobs"].as_array().unwrap().iter().map(|job| job["state"].as_str().unwrap()).collect();
+    let states: Vec<&str> =
+        jobs["jobs"].as_array().unwrap().iter().map(|job| job["status"].as_str().unwrap()).collect();
     assert_eq!(states, ["failed", "done"]);
     let job = home.json("job show 1");
     for (name, expected) in [("added", 30), ("changed", 0), ("deleted", 0), ("unchanged", 0), ("requests", 3)] {
@@ -254,7 +255,7 @@ fn jobs_are_listed_shown_and_repeated() {
     assert!(home.json("job show 2")["error"].is_string());
     home.ok("sandbox fault things --clear");
     home.ok("job retry 2");
-    assert_eq!(home.json("job show 3")["state"], "done");
+    assert_eq!(home.json("job show 3")["status"], "done");
     assert_eq!(home.json("job list things --limit 1")["jobs"].as_array().unwrap().len(), 1);
     let ended = home.run("job cancel 3 --json");
     assert_eq!((ended.code, ended.error_code().as_str()), (1, "not_running"));
@@ -266,7 +267,7 @@ pub fn running_job(home: &Home) -> i64 {
     loop {
         let jobs = home.json("job list --limit 1");
         let job = &jobs["jobs"][0];
-        if job["state"] == "running" {
+        if job["status"] == "running" {
             return job["id"].as_i64().unwrap();
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "no job runs: {jobs}");
@@ -284,7 +285,7 @@ fn a_job_is_cancelled_after_its_page_and_goes_on_later() {
     assert_eq!(ran.code, 1, "{ran:?}");
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["streams"][0]["status"], "cancelled");
-    assert_eq!(home.json(&format!("job show {id}"))["state"], "cancelled");
+    assert_eq!(home.json(&format!("job show {id}"))["status"], "cancelled");
     let there = records(&home, "things/plain").len();
     assert!((1..60).contains(&there), "{there}");
     assert_eq!(counts(stream(&reports(&home, "things/plain"), "plain"))[0], 60 - there as u64);
@@ -303,7 +304,7 @@ fn an_interrupt_ends_a_sync_and_the_next_goes_on() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success() && begun.elapsed() < Duration::from_secs(15), "{status}");
-    let state = home.json("job list")["jobs"][0]["state"].clone();
+    let state = home.json("job list")["jobs"][0]["status"].clone();
     assert!(["interrupted", "cancelled"].iter().any(|word| state == *word), "{state}");
     let report = reports(&home, "things/plain");
     assert_eq!(counts(stream(&report, "plain"))[..3], [30, 0, 0], "{report:?}");
@@ -347,7 +348,10 @@ fn of_8_processes_one_runs_what_is_due() {
     }
     let listed = home.json("schedule list");
     assert_eq!(listed["schedules"][0]["rule"], "every 15m");
-    assert_eq!((&listed["schedules"][0]["jitter"], &listed["schedules"][0]["last_at"]), (&json!(60), &Value::Null));
+    assert_eq!(
+        (&listed["schedules"][0]["jitter_secs"], &listed["schedules"][0]["last_at"]),
+        (&json!(60), &Value::Null)
+    );
     assert_eq!(home.run("sync --due").stderr.trim(), "Nothing is due.");
     let sqlite = open_store(&home);
     sqlite.execute("UPDATE schedules SET next_at = next_at - 86400 WHERE stream = 'plain'", []).unwrap();

@@ -49,13 +49,13 @@ fn fault_085_killed_at_each_page_a_sync_loses_no_page_and_repeats_none() {
             child.wait().unwrap();
             assert_eq!(records(&home, &target).len(), page * 10, "{name}, killed after page {page}");
             let list = cursor(&home, &target);
-            assert_eq!((&list["cursor"], &list["under_way"]), (&Value::Null, &json!(true)), "{name}, page {page}");
-            assert_eq!(home.json("job list --limit 1")["jobs"][0]["state"], "interrupted");
+            assert_eq!((&list["cursor"], &list["in_progress"]), (&Value::Null, &json!(true)), "{name}, page {page}");
+            assert_eq!(home.json("job list --limit 1")["jobs"][0]["status"], "interrupted");
         }
         home.ok("sandbox fault things --clear");
         let last = reports(&home, &target);
         assert_eq!(counts(stream(&last, name)), [10, 0, 0, 0], "{name}: the last page alone");
-        assert_eq!(cursor(&home, &target)["under_way"], false);
+        assert_eq!(cursor(&home, &target)["in_progress"], false);
         assert_eq!(records(&home, &target), truth(&home, name), "{name}");
         let jobs = home.json("job list things");
         let ends: Vec<&Value> = jobs["jobs"].as_array().unwrap().iter().map(|job| &job["error"]).collect();
@@ -201,8 +201,8 @@ fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
                 assert!(known.contains_key(key), "{at}: {key} is there, and was taken for gone");
             }
             *seen = known.keys().cloned().collect();
-            let list = &lists["lists"][0];
-            cut_off += u64::from(list["under_way"] == true);
+            let list = &lists["partitions"][0];
+            cut_off += u64::from(list["in_progress"] == true);
             if let (true, Some(cursor)) = (name == "things", list["cursor"].as_str()) {
                 cursors.insert(cursor.to_owned());
                 // All that is older than the cursor was kept before it.
@@ -374,7 +374,11 @@ fn a_long_rate_limit_ends_a_run_in_order_and_it_goes_on_there() {
     assert!(begun.elapsed() < Duration::from_secs(30), "nobody waits for it");
     assert!(ran.stdout.contains("limited") && ran.stderr.contains("it resumes in"), "{ran:?}");
     let job = home.json("job list")["jobs"][0].clone();
-    assert_eq!((&job["state"], &job["added"], &job["requests"]), (&json!("limited"), &json!(30), &json!(4)), "{job}");
+    assert_eq!(
+        (&job["status"], &job["added"], &job["requests"]),
+        (&json!("rate_limited"), &json!(30), &json!(4)),
+        "{job}"
+    );
     let resumes: integ::clock::Timestamp = job["resumes_at"].as_str().unwrap().parse().unwrap();
     let away = resumes.as_second()
         - std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();

@@ -138,11 +138,11 @@ fn fault_057_restored_grants_are_said_to_be_stale_until_they_are_renewed() {
     assert!(ran.stderr.contains("warning: the refresh tokens are unverified"), "{ran:?}");
     let status = home.json("-w new vault status");
     assert!(status["restored_at"].is_string());
-    let stale = status["restored_grants"].as_u64().unwrap();
+    let stale = status["grants_from_backup"].as_u64().unwrap();
     assert!(stale >= 1, "{status}");
     home.ok("-w new refresh slack");
-    assert_eq!(home.json("-w new vault status")["restored_grants"].as_u64().unwrap(), stale - 1);
-    assert_eq!(home.json("vault status")["restored_grants"], 0);
+    assert_eq!(home.json("-w new vault status")["grants_from_backup"].as_u64().unwrap(), stale - 1);
+    assert_eq!(home.json("vault status")["grants_from_backup"], 0);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_second_identity_opens_the_vault_until_it_is_removed() {
     assert_eq!(listed["recipients"][1]["recipient"], recipient.as_str());
     assert_eq!(listed["recipients"][1]["label"], "CI");
     let again = home.run(&format!("vault recipients add {recipient} --json"));
-    assert_eq!((again.code, again.error_code().as_str()), (2, "known_recipient"));
+    assert_eq!((again.code, again.error_code().as_str()), (2, "duplicate_recipient"));
 
     // It alone: the first identity is out of the way.
     fs::rename(home.path().join("identity"), keys.path().join("first")).unwrap();
@@ -205,7 +205,7 @@ fn nobody_shuts_himself_out_by_mistake() {
     let home = home();
     let own = own_recipient(&home);
     let last = home.run(&format!("vault recipients remove {own} --json"));
-    assert_eq!((last.code, last.error_code().as_str()), (2, "recipient_needed"));
+    assert_eq!((last.code, last.error_code().as_str()), (2, "recipient_required"));
     let keys = tempfile::tempdir().unwrap();
     let (_, _, other) = keygen(keys.path(), "other");
     home.ok(&format!("vault recipients add {other}"));
@@ -301,5 +301,5 @@ fn fault_055_a_plugin_is_never_run_and_costly_files_are_not_tried() {
     let costly = [&bytes[..place], b" 30\n", &bytes[place + 4..]].concat();
     fs::write(&path, costly).unwrap();
     let ran = sealed.run("token api-key@main --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (7, "excessive_work"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (7, "excessive_work_factor"), "{ran:?}");
 }

@@ -158,7 +158,7 @@ fn fault_068_what_was_answered_for_is_there_whenever_the_receiver_is_killed() {
     // How long the handler's file was at each kill.
     let out = home.path().join("out.jsonl");
     let mut kills = BTreeSet::new();
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         let mut listening = Listening::start(&home, "stripe --append out.jsonl", None);
         let url = listening.url("stripe");
         let over = AtomicBool::new(false);
@@ -180,6 +180,11 @@ fn fault_068_what_was_answered_for_is_there_whenever_the_receiver_is_killed() {
             // What it says is read on, so that it never waits for a reader.
             scope.spawn(|| while !listening.running.line().is_empty() {});
             std::thread::sleep(random_ms(20, 400));
+            // A loaded machine takes longer to acknowledge as much.
+            while acknowledged.lock().unwrap().len() <= round * CLIENTS / 2 {
+                // Asks again soon: the kill should come in the midst of requests.
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
             rustix::process::kill_process(process, Signal::KILL).unwrap();
             over.store(true, Ordering::SeqCst);
         });
@@ -190,7 +195,6 @@ fn fault_068_what_was_answered_for_is_there_whenever_the_receiver_is_killed() {
     for event in events(&home, "") {
         *kept.entry(event["delivery_id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    assert!(acknowledged.len() > rounds * CLIENTS / 2, "{} only", acknowledged.len());
     let lost: Vec<&String> = acknowledged.iter().filter(|id| !kept.contains_key(*id)).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
     assert!(kept.values().all(|times| *times == 1));

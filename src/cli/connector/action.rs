@@ -1,20 +1,10 @@
 //! `integ connector show CONNECTOR ACTION`.
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::super::table::table;
 use super::super::ui::{Ui, View};
-use crate::api;
-use crate::connector::{Action, ActionDescriptor, Connector, descriptor};
-use crate::error::Result;
-
-#[derive(Serialize)]
-struct ActionDetailView {
-    connector: String,
-    #[serde(flatten)]
-    action: ActionDescriptor,
-}
+use crate::view::connector::ActionDetailView;
 
 impl View for ActionDetailView {
     fn text(&self, ui: &Ui) -> String {
@@ -53,17 +43,4 @@ impl View for ActionDetailView {
         }
         out.join("\n")
     }
-}
-
-/// Shows one action of a connector.
-///
-/// # Errors
-/// An action that there is not.
-pub(super) fn show(ui: &Ui, connector: &Connector, name: &str) -> Result<u8> {
-    let (name, _): (&str, &Action) = api::find_action(connector, name)?;
-    let actions = descriptor(connector).actions;
-    if let Some(action) = actions.into_iter().find(|action| action.name == name) {
-        ui.show(&ActionDetailView { connector: connector.id.clone(), action })?;
-    }
-    Ok(0)
 }

@@ -2,37 +2,21 @@
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde::Serialize;
 
 use super::super::table::{TableCell, table};
 use super::super::ui::{Ui, View};
-use super::{source_words, word};
-use crate::connector::{CATEGORIES, ConnectorSource};
-use crate::error::{Error, Result};
+use crate::connector::CATEGORIES;
+use crate::error::Result;
+use crate::ops::connectors::list_connectors;
 use crate::runtime::App;
+use crate::view::connector::{ConnectorListView, ConnectorSummaryView};
 
-/// All connectors
+/// List the connectors
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only those of a category
+    /// Only connectors of a category
     #[arg(long, value_name = "CATEGORY", value_parser = PossibleValuesParser::new(CATEGORIES), hide_possible_values = true)]
     category: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ConnectorSummaryView {
-    id: String,
-    name: String,
-    category: String,
-    auth: Vec<String>,
-    description: String,
-    source: &'static str,
-    replaces_built_in: bool,
-}
-
-#[derive(Serialize)]
-struct ConnectorListView {
-    connectors: Vec<ConnectorSummaryView>,
 }
 
 impl View for ConnectorListView {
@@ -59,25 +43,20 @@ impl View for ConnectorListView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ListArgs) -> Result<u8> {
-    let item = |(id, source): (String, ConnectorSource)| {
-        let (name, category, description, auth) = match app.catalogue.get(&id) {
-            Ok(connector) => {
-                let auth = connector.auth.keys().cloned().collect();
-                (connector.name, word(connector.category), connector.description, auth)
-            }
-            Err(error) => (id.clone(), "invalid".to_owned(), Error::from(error).message(), Vec::new()),
-        };
-        let replaces_built_in = source.replaces_built_in();
-        ConnectorSummaryView { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
-    };
-    let mut connectors: Vec<ConnectorSummaryView> = app.catalogue.ids().into_iter().map(item).collect();
-    if let Some(category) = &args.category {
-        connectors.retain(|item| item.category == *category);
+/// Where a connector comes from, for people.
+pub(super) fn source_words(source: &'static str, replaces_built_in: bool) -> &'static str {
+    match source {
+        "own" => "own file",
+        _ if replaces_built_in => "installed, replaces the built-in",
+        other => other,
     }
-    if connectors.is_empty() {
+}
+
+pub(super) fn run(app: &App, ui: &Ui, args: &ListArgs) -> Result<u8> {
+    let list = app.run(list_connectors(app, args.category.clone()))?;
+    if list.connectors.is_empty() {
         ui.note("No connector is of this category. `integ connector list` shows them all.");
     }
-    ui.show(&ConnectorListView { connectors })?;
+    ui.show(&list)?;
     Ok(0)
 }

@@ -3,40 +3,22 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
 use thiserror::Error;
 
 use super::super::ui::{Tone, Ui, View, escape};
-use crate::connector::{FileDiagnostic, MAX_CONNECTOR_BYTES, validate};
+use crate::connector::MAX_CONNECTOR_BYTES;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
+use crate::ops::connectors::{ValidateTarget, validate_connectors};
 use crate::runtime::App;
+use crate::view::connector::ValidationListView;
 
-/// Find every mistake of connector files; all connectors where none is named
+/// Find every mistake of connector files
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Files, or ids of connectors
+    /// Files, or ids of connectors (default: all connectors)
     #[arg(value_name = "FILE|ID")]
     files: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct DiagnosticView {
-    line: usize,
-    key: String,
-    message: String,
-}
-
-#[derive(Serialize)]
-struct ValidationView {
-    file: String,
-    valid: bool,
-    mistakes: Vec<DiagnosticView>,
-}
-
-#[derive(Serialize)]
-struct ValidationListView {
-    files: Vec<ValidationView>,
 }
 
 impl View for ValidationListView {
@@ -46,9 +28,9 @@ impl View for ValidationListView {
             if file.valid {
                 out.push(format!("{}: {}", file.file, ui.paint(Tone::Good, "valid")));
             }
-            for mistake in &file.mistakes {
-                let key = if mistake.key.is_empty() { String::new() } else { format!("{}: ", mistake.key) };
-                out.push(escape(&format!("{}:{}: {key}{}", file.file, mistake.line, mistake.message)));
+            for diagnostic in &file.diagnostics {
+                let key = if diagnostic.key.is_empty() { String::new() } else { format!("{}: ", diagnostic.key) };
+                out.push(escape(&format!("{}:{}: {key}{}", file.file, diagnostic.line, diagnostic.message)));
             }
         }
         out.join("\n")
@@ -69,38 +51,24 @@ impl Remedy for ConnectorReadError {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: ValidateArgs) -> Result<u8> {
-    let files = validate_all(app, args.files)?;
-    let valid = files.iter().filter(|file| file.valid).count();
-    let total = files.len();
-    ui.show(&ValidationListView { files })?;
+    let targets = args.files.into_iter().map(target).collect::<Result<_, _>>()?;
+    let validated = app.run(validate_connectors(app, targets))?;
+    ui.show(&validated)?;
+    let valid = validated.files.iter().filter(|file| file.valid).count();
     Ok(match valid {
-        _ if valid == total => 0,
+        _ if valid == validated.files.len() => 0,
         0 => Kind::Failed.exit_code(),
         _ => Kind::Partial.exit_code(),
     })
 }
 
-fn validate_all(app: &App, files: Vec<String>) -> Result<Vec<ValidationView>> {
-    let files = if files.is_empty() { app.catalogue.ids().into_iter().map(|(id, _)| id).collect() } else { files };
-    let mut validated = Vec::new();
-    for file in files {
-        let path = PathBuf::from(&file);
-        let text = if file.ends_with(".toml") || path.is_file() {
-            let bytes = files::read_user_file(&path, MAX_CONNECTOR_BYTES as u64);
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
-            text.map_err(|source| ConnectorReadError { path, source })?
-        } else {
-            app.catalogue.text(&file)?.0
-        };
-        let mistakes: Vec<FileDiagnostic> = validate(&text);
-        validated.push(ValidationView {
-            file,
-            valid: mistakes.is_empty(),
-            mistakes: mistakes
-                .into_iter()
-                .map(|mistake| DiagnosticView { line: mistake.line, key: mistake.key, message: mistake.message })
-                .collect(),
-        });
+fn target(name: String) -> Result<ValidateTarget, ConnectorReadError> {
+    let path = PathBuf::from(&name);
+    if !name.ends_with(".toml") && !path.is_file() {
+        return Ok(ValidateTarget::Connector(name));
     }
-    Ok(validated)
+    let bytes = files::read_user_file(&path, MAX_CONNECTOR_BYTES as u64);
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+    let text = text.map_err(|source| ConnectorReadError { path, source })?;
+    Ok(ValidateTarget::Text { name, text })
 }

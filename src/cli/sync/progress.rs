@@ -8,10 +8,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::ui::{Ui, progress_width};
-use super::grouped;
+use super::number::grouped;
 use crate::model::ConnectionName;
-use crate::store::{RecordCounts, Traffic};
-use crate::sync::{SyncObserver, SyncOutcome, SyncReport};
+use crate::sync::{StoredPage, SyncObserver, SyncOutcome, SyncReport};
 
 const REDRAW: Duration = Duration::from_millis(120);
 
@@ -21,9 +20,9 @@ const MAX_LINES: usize = 14;
 /// A line for each stream that runs.
 pub(super) struct ProgressDisplay<'a> {
     ui: &'a Ui,
-    connection: &'a ConnectionName,
     bars: Option<MultiProgress>,
-    lines: Mutex<HashMap<String, ProgressLine>>,
+    /// By connection and stream.
+    lines: Mutex<HashMap<(ConnectionName, String), ProgressLine>>,
 }
 
 struct ProgressLine {
@@ -48,18 +47,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> ProgressDisplay<'a> {
-    pub(super) fn new(ui: &'a Ui, connection: &'a ConnectionName) -> Self {
+    pub(super) fn new(ui: &'a Ui) -> Self {
         let bars = (ui.stderr_is_terminal && !ui.json && !ui.quiet).then(MultiProgress::new);
-        Self { ui, connection, bars, lines: Mutex::default() }
+        Self { ui, bars, lines: Mutex::default() }
     }
 
-    pub(super) fn finish(&self) {
-        if let Some(bars) = &self.bars {
-            let _ = bars.clear();
-        }
-    }
-
-    /// A line that is figured out anew whenever it is drawn, so that its rate is true while nothing comes.
+    /// A line that is computed whenever it is drawn, so that its rate is true while nothing comes.
     fn style(&self, sign: &str, figures: &Arc<Mutex<ProgressCounts>>) -> Option<ProgressStyle> {
         let width = progress_width().saturating_sub(SIGN);
         let figures = Arc::clone(figures);
@@ -91,12 +84,12 @@ impl ProgressCounts {
             }
         }
         let name = width.saturating_sub(line.len() + 1).min(NAME);
-        let mut said: String = self.name.chars().take(name).collect();
+        let mut shown: String = self.name.chars().take(name).collect();
         if self.name.chars().count() > name {
-            said.pop();
-            said.push('…');
+            shown.pop();
+            shown.push('…');
         }
-        format!("{said:name$} {line}").chars().take(width).collect()
+        format!("{shown:name$} {line}").chars().take(width).collect()
     }
 }
 
@@ -104,29 +97,30 @@ impl ProgressCounts {
 const NAME: usize = 28;
 
 impl SyncObserver for ProgressDisplay<'_> {
-    fn stream_started(&self, stream: &str) {
+    fn stream_started(&self, connection: &ConnectionName, stream: &str) {
         let Some(bars) = &self.bars else { return };
         let bar = bars.add(ProgressBar::new_spinner());
-        let name = format!("{}/{stream}", self.connection);
+        let name = format!("{connection}/{stream}");
         let figures = Arc::new(Mutex::new(ProgressCounts { name, ..ProgressCounts::default() }));
         if let Some(style) = self.style("{spinner}", &figures) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(REDRAW);
-        locked(&self.lines).insert(stream.to_owned(), ProgressLine { bar, figures });
+        locked(&self.lines).insert((connection.clone(), stream.to_owned()), ProgressLine { bar, figures });
     }
 
-    fn page_stored(&self, stream: &str, counts: RecordCounts, traffic: Traffic, left: Option<u64>) {
+    fn page_stored(&self, connection: &ConnectionName, stream: &str, page: StoredPage) {
         let lines = locked(&self.lines);
-        let Some(line) = lines.get(stream) else { return };
+        let Some(line) = lines.get(&(connection.clone(), stream.to_owned())) else { return };
         let mut figures = locked(&line.figures);
+        let counts = page.counts;
         figures.records += counts.added + counts.changed + counts.deleted + counts.unchanged;
-        figures.requests += traffic.requests;
-        figures.left = left.or(figures.left);
+        figures.requests += page.traffic.requests;
+        figures.left = page.requests_left.or(figures.left);
     }
 
-    fn note(&self, stream: &str, text: &str) {
-        let note = || self.ui.note(&format!("{}/{stream}: {text}.", self.connection));
+    fn note(&self, connection: &ConnectionName, stream: &str, text: &str) {
+        let note = || self.ui.note(&format!("{connection}/{stream}: {text}."));
         match &self.bars {
             Some(bars) => bars.suspend(note),
             None => note(),
@@ -135,7 +129,8 @@ impl SyncObserver for ProgressDisplay<'_> {
 
     fn stream_finished(&self, report: &SyncReport) {
         let lines = locked(&self.lines);
-        let (Some(line), Some(bars)) = (lines.get(&report.stream), &self.bars) else { return };
+        let name = (report.connection.clone(), report.stream.clone());
+        let (Some(line), Some(bars)) = (lines.get(&name), &self.bars) else { return };
         locked(&line.figures).took = Some(report.duration_secs);
         let sign = match report.outcome {
             SyncOutcome::Done => "✓",
@@ -151,6 +146,12 @@ impl SyncObserver for ProgressDisplay<'_> {
         line.bar.finish();
         if lines.len() > MAX_LINES {
             bars.remove(&line.bar);
+        }
+    }
+
+    fn connection_finished(&self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.clear();
         }
     }
 }

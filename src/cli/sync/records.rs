@@ -1,23 +1,22 @@
-//! `integ records`: what was pulled.
+//! `integ records`: what was synced, as JSON, CSV or Parquet.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
-use serde_json::{Map, Value, json};
 
-use super::{SyncArgumentError, SyncTarget, parse_time};
+use super::arguments::{SyncArgumentError, parse_time};
+use super::target::parse_stream;
 use crate::cli::ui::{Ui, escape, harmless_json, is_reader_closed};
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::json::{Json, JsonType};
+use crate::ops::sync::{RecordsRequest, RecordsSince, read_records};
 use crate::runtime::App;
-use crate::store::{RecordId, StoredRecord, StreamId};
-
-/// Records that are taken from the store at once.
-const BATCH_SIZE: u32 = 500;
+use crate::view::sync::RecordView;
 
 /// Read what was pulled of a stream
 ///
@@ -25,13 +24,16 @@ const BATCH_SIZE: u32 = 500;
 /// with what happened to it and its version, oldest first; the last version is where the next one begins.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RecordsArgs {
+    /// Stream whose records to print
     #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
     target: String,
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: RecordFormat,
-    /// What changed since a version, a time (2h, 7d) or a date
+    /// Print what changed since a version, a time (2h, 7d) or a date
     #[arg(long, value_name = "VERSION|TIME")]
     since: Option<String>,
+    /// Number of records at most (default: all)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -48,158 +50,131 @@ enum RecordFormat {
     Parquet,
 }
 
-/// Reads a stream page by page, so that memory stays flat.
-struct RecordReader<'a> {
+/// The records to print; formats with columns read them twice.
+struct RecordSource<'a> {
     app: &'a App,
-    stream: StreamId,
-    since: Option<u64>,
-    limit: usize,
+    request: RecordsRequest,
 }
 
-impl RecordReader<'_> {
-    /// Each record, until one says that it is enough.
-    fn each(&self, mut each: impl FnMut(&StoredRecord) -> Result<bool>) -> Result<u8> {
-        let records = self.app.store()?.records();
-        let (mut last, mut left) = (None::<(u64, RecordId)>, self.limit);
-        while left > 0 {
-            let page = match self.since {
-                Some(since) => records.changes(self.stream, since, last, BATCH_SIZE)?,
-                None => records.list(self.stream, last.map_or(RecordId(0), |(_, id)| id), BATCH_SIZE)?,
-            };
-            let Some(end) = page.last() else { break };
-            last = Some((end.version, end.id));
-            for record in page.iter().take(left) {
-                if !each(record)? {
-                    return Ok(0);
-                }
-            }
-            left = left.saturating_sub(page.len());
-        }
-        Ok(0)
+impl RecordSource<'_> {
+    fn read(&self, each: impl FnMut(RecordView) -> Result<ControlFlow<()>>) -> Result<()> {
+        self.app.run(read_records(self.app, self.request.clone(), each))
     }
 }
 
 pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
-    let (_, stream) = SyncTarget::stored(app, ui, &args.target)?;
+    let stream = parse_stream(ui, &args.target)?;
     let since = match &args.since {
         None => None,
         Some(text) => Some(match text.parse() {
-            Ok(version) => version,
-            Err(_) => app.store()?.records().version_at(stream.id, parse_time(app, text)?)?,
+            Ok(version) => RecordsSince::Version(version),
+            Err(_) => RecordsSince::Time(parse_time(app, text)?),
         }),
     };
-    let reading = RecordReader { app, stream: stream.id, since, limit: args.limit.unwrap_or(usize::MAX) };
+    let source = RecordSource { app, request: RecordsRequest { stream, since, limit: args.limit } };
     if ui.json {
-        return reading.each(|record| {
-            ui.show_text(&described(record, since))?;
-            Ok(!is_reader_closed())
-        });
+        source.read(|record| {
+            ui.show_text(&printed(&record)?)?;
+            Ok(if is_reader_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        return Ok(0);
     }
     if args.format == RecordFormat::Parquet && ui.width.is_some() {
         return Err(SyncArgumentError::Terminal { target: args.target.clone() }.into());
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
-        RecordFormat::Jsonl => reading.each(|record| wrote(writeln!(out, "{}", line(ui, record, since)))),
-        RecordFormat::Json => {
-            let mut separator = "[\n";
-            reading.each(|record| {
-                wrote(write!(out, "{}{}", std::mem::replace(&mut separator, ",\n"), line(ui, record, since)))
-            })?;
-            let empty = if separator == "[\n" { "[" } else { "" };
-            wrote(writeln!(out, "{empty}\n]")).map(|_| 0)
-        }
-        RecordFormat::Csv => csv(ui, &reading, &mut out),
-        RecordFormat::Parquet => parquet(&reading),
-    };
-    written?;
-    wrote(out.flush())?;
-    Ok(0)
+    match args.format {
+        RecordFormat::Jsonl => source.read(|record| flow(writeln!(out, "{}", line(ui, record)?)))?,
+        RecordFormat::Json => json_list(ui, &source, &mut out)?,
+        RecordFormat::Csv => csv(ui, &source, &mut out)?,
+        RecordFormat::Parquet => parquet(&source)?,
+    }
+    flow(out.flush()).map(|_| 0)
 }
 
-/// Whether somebody still reads: one who has gone is no failure.
-pub(super) fn wrote(result: io::Result<()>) -> Result<bool> {
+/// Whether to go on after a write: a reader that has closed the pipe is no failure.
+pub(super) fn flow(result: io::Result<()>) -> Result<ControlFlow<()>> {
     match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(source) => Err(SyncArgumentError::Output { source }.into()),
     }
 }
 
-/// A record as the vendor wrote it; of a change, what happened to it as well.
-fn line(ui: &Ui, record: &StoredRecord, since: Option<u64>) -> String {
-    let text = match since {
-        None => record.json.clone(),
-        Some(_) => described(record, since),
-    };
-    if ui.width.is_some() { harmless_json(&text) } else { text }
+/// A record with what is known of it, on one line.
+fn printed(record: &RecordView) -> Result<String> {
+    let failed = |error: serde_json::Error| SyncArgumentError::Output { source: error.into() };
+    Ok(serde_json::to_string(record).map_err(failed)?)
 }
 
-/// A record as the vendor wrote it, with what is known of it.
-fn described(record: &StoredRecord, since: Option<u64>) -> String {
-    let mut described = Map::new();
-    if let Some(since) = since {
-        described.insert("change".to_owned(), json!(record.change(since).as_str()));
-    }
-    described.insert("key".to_owned(), json!(record.key));
-    described.insert("version".to_owned(), json!(record.version));
-    described.insert("first_seen_at".to_owned(), json!(record.first_seen_at.to_string()));
-    described.insert("changed_at".to_owned(), json!(record.changed_at.to_string()));
-    described.insert("deleted_at".to_owned(), json!(record.deleted_at.map(|at| at.to_string())));
-    let described = Value::Object(described).to_string();
-    format!("{},\"record\":{}}}", described.trim_end_matches('}'), record.json)
+/// A record as the service wrote it; of a change, what is known of it as well.
+fn line(ui: &Ui, record: RecordView) -> Result<String> {
+    let text = if record.change.is_some() { printed(&record)? } else { record.stored.json };
+    Ok(if ui.width.is_some() { harmless_json(&text) } else { text })
 }
 
-/// Two readings: one for the names of the columns, one for the rows.
-fn csv(ui: &Ui, reading: &RecordReader<'_>, out: &mut impl Write) -> Result<u8> {
+fn json_list(ui: &Ui, source: &RecordSource<'_>, out: &mut impl Write) -> Result<()> {
+    let mut separator = "[\n";
+    source.read(|record| {
+        let separator = std::mem::replace(&mut separator, ",\n");
+        flow(write!(out, "{separator}{}", line(ui, record)?))
+    })?;
+    let empty = if separator == "[\n" { "[" } else { "" };
+    flow(writeln!(out, "{empty}\n]")).map(|_| ())
+}
+
+/// Reads twice: for the names of the columns, and for the rows.
+fn csv(ui: &Ui, source: &RecordSource<'_>, out: &mut impl Write) -> Result<()> {
     let shown = |text: String| if ui.width.is_some() { escape(&text) } else { text };
     let mut names = Vec::new();
     let mut known = BTreeSet::new();
-    reading.each(|record| {
-        for name in members(record).into_keys() {
+    source.read(|record| {
+        for name in members(&record).into_keys() {
             if !known.contains(name.as_ref()) {
                 known.insert(name.clone().into_owned());
                 names.push(name.into_owned());
             }
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     })?;
     let mut writer = csv::Writer::from_writer(out);
-    let change = reading.since.map(|_| ["change", "version"]);
+    let change = source.request.since.map(|_| ["change", "version"]);
     let heading = change.into_iter().flatten().map(str::to_owned).chain(names.iter().cloned().map(shown));
-    wrote(writer.write_record(heading).map_err(csv_error))?;
-    reading.each(|record| {
-        let members = members(record);
+    if flow(writer.write_record(heading).map_err(csv_error))?.is_break() {
+        return Ok(());
+    }
+    source.read(|record| {
+        let members = members(&record);
         let mut cells: Vec<String> = Vec::with_capacity(names.len() + 2);
-        if let Some(since) = reading.since {
-            cells.extend([record.change(since).to_string(), record.version.to_string()]);
+        if let Some(change) = record.change {
+            cells.extend([change.to_string(), record.stored.version.to_string()]);
         }
         cells.extend(
             names.iter().map(|name| members.get(name.as_str()).map(|value| shown(cell(*value))).unwrap_or_default()),
         );
-        wrote(writer.write_record(cells).map_err(csv_error))
+        flow(writer.write_record(cells).map_err(csv_error))
     })?;
-    wrote(writer.flush()).map(|_| 0)
+    flow(writer.flush()).map(|_| ())
 }
 
-/// Two readings as well: one for the types of the columns.
-fn parquet(reading: &RecordReader<'_>) -> Result<u8> {
+/// Reads twice: for the types of the columns, and for the rows.
+fn parquet(source: &RecordSource<'_>) -> Result<()> {
     let mut columns = Columns::default();
-    reading.each(|record| {
-        columns.add(&record.json);
-        Ok(true)
+    source.read(|record| {
+        columns.add(&record.stored.json);
+        Ok(ControlFlow::Continue(()))
     })?;
     let write = || {
         let mut file = ParquetFile::new(io::stdout(), columns)?;
-        reading.each(|record| {
-            file.add(record.clone())?;
-            Ok(true)
+        source.read(|record| {
+            file.add(record.stored)?;
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(file.finish()?)
     };
     match write() {
-        Err(error) if is_broken_pipe(&error) => Ok(0),
-        written => written.map(|()| 0),
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        written => written,
     }
 }
 
@@ -207,7 +182,7 @@ fn is_broken_pipe(error: &Error) -> bool {
     error.downcast_ref::<ParquetError>().is_some_and(ParquetError::is_broken_pipe)
 }
 
-/// The crate's own conversion hides the kind, by which a reader who has gone is known.
+/// The crate's own conversion hides the kind, by which a closed pipe is recognised.
 fn csv_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => source,
@@ -216,8 +191,8 @@ fn csv_error(error: csv::Error) -> io::Error {
 }
 
 /// The members of a record, each as it was written; a record that is not an object is a member `_record`.
-fn members(record: &StoredRecord) -> IndexMap<Cow<'_, str>, Json<'_>> {
-    let json = Json::from_validated(&record.json);
+fn members(record: &RecordView) -> IndexMap<Cow<'_, str>, Json<'_>> {
+    let json = Json::from_validated(&record.stored.json);
     if json.kind() == JsonType::Object { json.members().collect() } else { [(Cow::Borrowed("_record"), json)].into() }
 }
 

@@ -1,64 +1,66 @@
 //! `integ sync --to singer`: a tap for any target of the Singer specification.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::records::wrote;
-use super::{SyncArgumentError, SyncListView, execute, exit_code, synced};
+use super::arguments::SyncArgumentError;
+use super::progress::ProgressDisplay;
+use super::records::flow;
+use super::report;
 use crate::cli::ui::{Ui, View, harmless_json};
-use crate::error::{Error, Result};
-use crate::export::singer::{SingerState, SingerStream};
+use crate::error::Result;
+use crate::export::singer::SingerState;
 use crate::files;
+use crate::ops::sync::{SingerRequest, SingerTarget, SyncStreamsRequest, sync_to_singer};
 use crate::runtime::App;
-use crate::sync::{SyncRequest, find_stream};
+use crate::view::sync::SyncListView;
 
 /// Bytes of what a target wrote, of which the last line counts.
 const MAX_STATE_SIZE: u64 = 64 * 1024 * 1024;
 
-pub(super) fn run(app: &App, ui: &Ui, orders: &[SyncRequest], state: Option<&Path>) -> Result<u8> {
-    let [order] = orders else {
-        return Err(SyncArgumentError::OneSource { there: orders.len() }.into());
-    };
-    // Before anything is asked of the vendor: a wrong file should not cost a sync.
+pub(super) fn run(app: &App, ui: &Ui, sync: SyncStreamsRequest, state: Option<&Path>) -> Result<u8> {
+    // Before the service is asked: a wrong file should not cost a sync.
     let text = state.map(|path| read(ui, path)).transpose()?.unwrap_or_default();
-    let given = SingerState::last(&text).map_err(|source| SyncArgumentError::State {
+    let state = SingerState::last(&text).map_err(|source| SyncArgumentError::State {
         path: state.map(|path| path.display().to_string()).unwrap_or_default(),
         source,
     })?;
-    let reports = execute(app, ui, orders)?;
-    let code = exit_code(&reports);
-    let shown: SyncListView = synced(app, reports);
-    ui.note(&shown.text(ui));
-    shown.remark(ui);
-
-    let (store, connection) = (app.store()?, order.connection.to_string());
-    let known = given.as_ref().map(|state| state.belongs_to(store, &connection)).transpose()? == Some(true);
-    if given.is_some() && !known {
-        ui.note("The state is of another connection or another store: everything is sent.");
-    }
-    let fresh = || SingerState { store: store.vault_id().to_owned(), connection, bookmarks: BTreeMap::new() };
-    let mut state = given.filter(|_| known).unwrap_or_else(fresh);
-    let mut out = BufWriter::new(io::stdout().lock());
-    let shown = |message: &str| if ui.width.is_some() { harmless_json(message) } else { message.to_owned() };
-    let connector = app.catalogue.get(order.connection.connector())?;
-    let connection = app.connection(&order.connection)?;
-    for stored in store.streams().list(connection.id)? {
-        if !order.streams.is_empty() && !order.streams.contains(&stored.name) {
-            continue;
-        }
-        // One that the connector no longer has is no longer sent.
-        let Ok((name, stream)) = find_stream(&connector, &stored.name) else { continue };
-        let source = SingerStream { store, id: stored.id, name, stream };
-        let goes_on = source.send(&mut state, |message| wrote(writeln!(out, "{}", shown(message))))?;
-        if !goes_on || !wrote(out.flush())? {
-            break;
-        }
-    }
-    Ok(code)
+    let progress = ProgressDisplay::new(ui);
+    let mut target = StdoutTarget { ui, out: BufWriter::new(io::stdout().lock()) };
+    let reports = app.run(sync_to_singer(app, SingerRequest { sync, state }, &progress, &mut target))?;
+    Ok(report::exit_code(&reports.streams))
 }
 
-/// What the target wrote so far: nothing, where it is the first time.
+/// Messages on stdout, the reports on stderr.
+struct StdoutTarget<'a> {
+    ui: &'a Ui,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl SingerTarget for StdoutTarget<'_> {
+    fn synced(&mut self, reports: &SyncListView, is_state_ignored: bool) {
+        self.ui.note(&reports.text(self.ui));
+        report::remark(self.ui, reports);
+        if is_state_ignored {
+            self.ui.note("The state is of another connection or another store: everything is sent.");
+        }
+    }
+
+    fn message(&mut self, message: &str) -> Result<ControlFlow<()>> {
+        let is_terminal = self.ui.width.is_some();
+        flow(match is_terminal {
+            true => writeln!(self.out, "{}", harmless_json(message)),
+            false => writeln!(self.out, "{message}"),
+        })
+    }
+
+    fn flush(&mut self) -> Result<ControlFlow<()>> {
+        flow(self.out.flush())
+    }
+}
+
+/// What the target has printed so far: nothing if there is no file yet.
 fn read(ui: &Ui, path: &Path) -> Result<String> {
     let text = files::read_user_file(path, MAX_STATE_SIZE)
         .and_then(|bytes| String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)));
@@ -68,6 +70,6 @@ fn read(ui: &Ui, path: &Path) -> Result<String> {
             ui.note(&format!("There is no {} yet: everything is sent.", path.display()));
             Ok(String::new())
         }
-        Err(source) => Err(Error::from(SyncArgumentError::ReadState { path: path.display().to_string(), source })),
+        Err(source) => Err(SyncArgumentError::ReadState { path: path.display().to_string(), source }.into()),
     }
 }

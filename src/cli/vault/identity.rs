@@ -1,4 +1,4 @@
-//! `integ vault identity`: the key to the vaults, taken elsewhere and brought here.
+//! `integ vault identity`: exports and imports the key to the vaults.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::output::OutputFile;
 use crate::cli::ui::Ui;
-use crate::cli::workspace::location_name;
 use crate::error::Result;
+use crate::ops::vault::{self as ops, ImportIdentityRequest};
 use crate::runtime::App;
 use crate::vault::{ExportProtection, STANDARD_STREAM, VaultError};
 
@@ -19,7 +19,7 @@ pub(super) enum IdentityCommand {
     #[command(after_help = "Examples:\n  integ vault identity export identity.age --passphrase\n  \
                             integ vault identity export - | ssh laptop integ vault identity import -")]
     Export {
-        /// The new file, readable only by you; `-` is standard output
+        /// New file, readable only by you; `-` is standard output
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Encrypt it under a passphrase, asked for twice or printed by INTEG_PASSPHRASE_COMMAND
@@ -29,11 +29,11 @@ pub(super) enum IdentityCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Keep an exported identity on this machine, to open its vaults and backups here
+    /// Store an exported identity on this machine, to open its vaults and backups here
     #[command(after_help = "Examples:\n  integ vault identity import identity.age\n  \
                             integ vault identity import identity.age && integ vault restore backup.age")]
     Import {
-        /// A file of `identity export` or `age-keygen`; `-` is standard input
+        /// File of `identity export` or `age-keygen`; `-` is standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -48,7 +48,7 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
                 return Ok(1);
             };
             let protection = if passphrase { ExportProtection::Passphrase } else { ExportProtection::None };
-            let exported = app.vault_opener().export_identity(protection, app.clock.now())?;
+            let exported = app.run(ops::export_identity(app, protection))?;
             output.write(&exported, called)?;
             if let Some(file) = output.file() {
                 let protected = match protection {
@@ -59,13 +59,9 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
             }
         }
         IdentityCommand::Import { file } => {
-            let bytes = read(&file)?;
-            let imported = app.vault_opener().import_identity(&file.display().to_string(), &bytes, app.clock.now())?;
-            ui.note(&format!(
-                "This machine has the identity {} ({}).",
-                imported.recipient,
-                location_name(imported.location)
-            ));
+            let request = ImportIdentityRequest { source: file.display().to_string(), contents: read(&file)? };
+            let imported = app.run(ops::import_identity(app, request))?;
+            ui.note(&format!("This machine has the identity {} ({}).", imported.recipient, imported.location));
         }
     }
     Ok(0)

@@ -2,23 +2,23 @@
 
 mod backup;
 mod identity;
+pub(super) mod new_identity;
 mod output;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Ui, View};
-use super::workspace::location_name;
 use crate::config::TokenStorage;
 use crate::error::Result;
+use crate::ops::vault::{self as ops, AddRecipientRequest, RemoveRecipientRequest};
 use crate::runtime::App;
-use crate::store::LostWritesPolicy;
-use crate::vault::{IdentityLocation, SelfRemoval};
+use crate::vault::{IdentityLocation, LostWritesPolicy, SelfRemoval};
+use crate::view::vault::{RecipientListView, RecipientView, VaultStatusView};
 
-/// Look after the encrypted store and the keys that open it
+/// Manage the encrypted store and the keys that open it
 #[derive(Debug, Args)]
 pub(super) struct VaultArgs {
     #[command(subcommand)]
@@ -34,14 +34,14 @@ impl VaultArgs {
 
 #[derive(Debug, Subcommand)]
 enum VaultCommand {
-    /// Where the keys and tokens are, and who can open the vault
+    /// Show where the keys and tokens are, and who can open the vault
     Status,
-    /// Who can open the vault
+    /// Manage who can open the vault
     Recipients {
         #[command(subcommand)]
         command: Option<RecipientCommand>,
     },
-    /// Encrypt the store anew under a fresh key
+    /// Encrypt the store again under a fresh key
     Rekey,
     /// Save or import the identity, the key that opens your vaults
     Identity {
@@ -59,28 +59,36 @@ enum VaultCommand {
         accept: bool,
     },
     /// Move the tokens of every connection
-    MoveTokens { to: TokenStorageArg },
+    MoveTokens {
+        /// Where to store them
+        to: TokenStorageArg,
+    },
     /// Move the identity that opens the vaults
-    MoveIdentity { to: IdentityStorageArg },
+    MoveIdentity {
+        /// Where to store it
+        to: IdentityStorageArg,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum RecipientCommand {
-    /// List them
+    /// List the recipients
     List,
     /// Let another device, a colleague or CI open the vault
     Add {
+        /// Age public key of the recipient
         #[arg(value_name = "AGE1…")]
         recipient: String,
-        /// Whose it is
+        /// Name of its owner
         #[arg(long, default_value = "")]
         label: String,
     },
-    /// Take the right to open it away; follow with `rekey`
+    /// Remove a recipient; follow with `rekey`
     Remove {
+        /// Age public key of the recipient
         #[arg(value_name = "AGE1…")]
         recipient: String,
-        /// Also where it is your own
+        /// Remove it even if it is your own
         #[arg(long)]
         own: bool,
     },
@@ -99,62 +107,31 @@ enum IdentityStorageArg {
     Passphrase,
 }
 
-#[derive(Serialize)]
-struct RecipientView {
-    recipient: String,
-    label: String,
-    added_at: String,
-    own: bool,
-}
-
-#[derive(Serialize)]
-struct RecipientListView {
-    recipients: Vec<RecipientView>,
-}
-
 impl View for RecipientListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |recipient: &RecipientView| {
-            let whose = if recipient.own { "this identity".to_owned() } else { recipient.label.clone() };
-            vec![recipient.recipient.clone().into(), whose.into(), recipient.added_at.clone().into()]
+            let whose = if recipient.is_own { "this identity".to_owned() } else { recipient.label.clone() };
+            vec![recipient.recipient.clone().into(), whose.into(), recipient.added_at.to_string().into()]
         };
         table(ui, &["recipient", "whose", "added"], self.recipients.iter().map(row).collect())
     }
 }
 
-#[derive(Serialize)]
-struct VaultStatusView {
-    workspace: String,
-    folder: String,
-    identity: &'static str,
-    identity_file: String,
-    own_recipient: String,
-    recipients: usize,
-    tokens_in_store: usize,
-    tokens_in_keyring: usize,
-    created_at: String,
-    restored_at: Option<String>,
-    /// Connections that came from a backup and were not refreshed since.
-    restored_grants: usize,
-    sqlite: &'static str,
-    read_only: bool,
-}
-
 impl View for VaultStatusView {
     fn text(&self, ui: &Ui) -> String {
         let mut rows = vec![
-            ("workspace", self.workspace.clone()),
+            ("workspace", self.workspace.to_string()),
             ("folder", self.folder.clone()),
             ("identity", format!("{} ({})", self.identity, self.own_recipient)),
             ("recipients", self.recipients.to_string()),
             ("tokens", format!("{} in the store, {} in the OS keyring", self.tokens_in_store, self.tokens_in_keyring)),
-            ("created", self.created_at.clone()),
+            ("created", self.created_at.to_string()),
             ("SQLite", self.sqlite.to_owned()),
         ];
         if let Some(restored_at) = &self.restored_at {
             rows.push((
                 "restored",
-                format!("{restored_at}; {} grants may be used up since the backup", self.restored_grants),
+                format!("{restored_at}; {} grants may be used up since the backup", self.grants_from_backup),
             ));
         }
         if self.read_only {
@@ -165,20 +142,19 @@ impl View for VaultStatusView {
 }
 
 pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
-    let folder = app.folders.workspace(&app.workspace);
     match args.command {
-        VaultCommand::Status => ui.show(&status(app)?)?,
-        VaultCommand::Recipients { command } => return recipients(app, ui, command.unwrap_or(RecipientCommand::List)),
+        VaultCommand::Status => ui.show(&app.run(ops::vault_status(app))?)?,
+        VaultCommand::Recipients { command } => recipients(app, ui, command.unwrap_or(RecipientCommand::List))?,
         VaultCommand::Rekey => {
-            app.vault_opener().open_without_store(&folder)?.rekey()?;
+            app.run(ops::rekey_vault(app))?;
             ui.note("The store is encrypted under a fresh key.");
         }
         VaultCommand::Identity { command } => return identity::run(app, ui, command),
         VaultCommand::Backup(args) => return backup::run_backup(app, ui, args),
         VaultCommand::Restore(args) => return backup::run_restore(app, ui, &args),
         VaultCommand::Check { accept } => {
-            let lost = if accept { LostWritesPolicy::Accept } else { LostWritesPolicy::Refuse };
-            app.vault_opener().open_without_store(&folder)?.check(lost)?;
+            let lost_writes = if accept { LostWritesPolicy::Accept } else { LostWritesPolicy::Refuse };
+            app.run(ops::check_vault(app, lost_writes))?;
             ui.note("Every page of the store is whole.");
         }
         VaultCommand::MoveTokens { to } => {
@@ -186,7 +162,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 TokenStorageArg::Store => (TokenStorage::Store, "the encrypted store"),
                 TokenStorageArg::Keyring => (TokenStorage::Keyring, "the OS keyring"),
             };
-            let moved = app.token_vault().move_tokens(app.store()?, to)?;
+            let moved = app.run(ops::move_tokens(app, to))?;
             ui.note(&format!(
                 "Moved the tokens of {} connections to {place}; {} were there.",
                 moved.moved, moved.already_moved
@@ -202,77 +178,25 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 IdentityStorageArg::File => IdentityLocation::File,
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
-            app.vault_opener().move_identity(to, app.clock.now())?;
-            ui.note(&format!("The identity is now kept in: {}.", location_name(to)));
+            app.run(ops::move_identity(app, to))?;
+            ui.note(&format!("The identity is now kept in: {to}."));
         }
     }
     Ok(0)
 }
 
-/// What to say, once, of an identity that was just made.
-pub(super) fn identity_made(app: &App, custody: IdentityLocation) -> String {
-    match custody {
-        IdentityLocation::Keyring => "The key to your vaults is in the OS keyring. Save a copy elsewhere: \
-             `integ vault identity export identity.age --passphrase`."
-            .to_owned(),
-        IdentityLocation::EncryptedFile => format!(
-            "The key to your vaults is in {}, under your passphrase. Save a copy elsewhere: \
-             `integ vault identity export identity.age --passphrase`.",
-            app.folders.identity().display()
-        ),
-        IdentityLocation::File => format!(
-            "The key to your vaults is in {}, readable only by you. Save a copy elsewhere: \
-             `integ vault identity export identity.age --passphrase`.",
-            app.folders.identity().display()
-        ),
-        IdentityLocation::Environment => "The key to your vaults is the one from the environment.".to_owned(),
-    }
-}
-
-fn status(app: &App) -> Result<VaultStatusView> {
-    let store = app.store()?;
-    let vault = app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?;
-    let meta = store.meta()?;
-    let grants = store.grants().list()?;
-    let in_keyring = grants.iter().filter(|(_, _, stored)| stored.grant.is_none()).count();
-    Ok(VaultStatusView {
-        workspace: app.workspace.to_string(),
-        folder: app.folders.workspace(&app.workspace).display().to_string(),
-        identity: location_name(vault.identity_location()),
-        identity_file: app.folders.identity().display().to_string(),
-        own_recipient: vault.own_recipient(),
-        recipients: vault.recipients()?.len(),
-        tokens_in_store: grants.len() - in_keyring,
-        tokens_in_keyring: in_keyring,
-        created_at: meta.created_at.to_string(),
-        restored_at: meta.restored_at.map(|at| at.to_string()),
-        restored_grants: store.grants().restored()?.len(),
-        sqlite: crate::store::sqlite_version(),
-        read_only: store.is_read_only(),
-    })
-}
-
-fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<u8> {
-    let vault = app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?;
+fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<()> {
     match command {
-        RecipientCommand::List => {
-            let own = vault.own_recipient();
-            let view = |recipient: crate::vault::Recipient| RecipientView {
-                own: recipient.recipient == own,
-                recipient: recipient.recipient,
-                label: recipient.label,
-                added_at: recipient.added_at.to_string(),
-            };
-            ui.show(&RecipientListView { recipients: vault.recipients()?.into_iter().map(view).collect() })?;
-        }
+        RecipientCommand::List => ui.show(&app.run(ops::list_recipients(app))?)?,
         RecipientCommand::Add { recipient, label } => {
-            vault.add_recipient(&recipient, &label, app.clock.now())?;
+            app.run(ops::add_recipient(app, AddRecipientRequest { recipient: recipient.clone(), label }))?;
             ui.note(&format!("{recipient} can open the workspace {} now.", app.workspace));
         }
         RecipientCommand::Remove { recipient, own } => {
-            vault.remove_recipient(&recipient, if own { SelfRemoval::Allow } else { SelfRemoval::Refuse })?;
+            let own = if own { SelfRemoval::Allow } else { SelfRemoval::Refuse };
+            app.run(ops::remove_recipient(app, RemoveRecipientRequest { recipient: recipient.clone(), own }))?;
             ui.note(&format!("{recipient} is removed. It may have kept the key: `integ vault rekey` changes it."));
         }
     }
-    Ok(0)
+    Ok(())
 }

@@ -14,7 +14,8 @@ use crate::webhook::settings::rules;
 
 /// The content of a file, or of stdin for `-`.
 pub(super) fn read(path: &str) -> Result<Vec<u8>, WebhookArgumentError> {
-    super::super::api::read_file(path).map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
+    super::super::input_file::read_input_file(path)
+        .map_err(|source| WebhookArgumentError::Read { path: path.to_owned(), source })
 }
 
 /// The same as a secret, with no white space around it.

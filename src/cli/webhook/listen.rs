@@ -89,13 +89,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         runs_maintenance: true,
     };
     app.run(async {
-        // Listened for before anything is said, so that an early Ctrl-C ends it as a late one does.
-        let stop = tokio::spawn(interrupted());
-        tokio::task::yield_now().await;
+        // It ends in order: what is being answered is answered.
+        let _hold = app.shutdown.hold();
         let display = ListenDisplay::new(app, ui, !options.handlers.is_empty(), args.print_secret);
         let stopped = async {
             tokio::select! {
-                _ = stop => {}
+                () = app.shutdown.requested() => {}
                 () = display.handle_keys() => {}
             }
         };
@@ -103,20 +102,4 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         display.end();
         Ok(Kind::Interrupted.exit_code())
     })
-}
-
-/// Ctrl-C, or a service manager's SIGTERM. Where no signal can be waited for, it serves until it is killed.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            Ok(()) = tokio::signal::ctrl_c() => {}
-            Some(()) = term.recv() => {}
-            else => std::future::pending::<()>().await,
-        }
-        return;
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

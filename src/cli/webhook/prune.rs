@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::ui::{Ui, View};
-use crate::cli::connect::time;
+use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::ops::webhooks::{self, PruneEventsRequest};
 use crate::runtime::App;
@@ -20,7 +20,7 @@ pub(super) struct PruneArgs {
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
     /// Kept for no longer than this; the setting webhooks.keep where not said
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     keep: Option<Duration>,
     /// Also events that are dead
     #[arg(long)]

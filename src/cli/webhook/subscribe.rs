@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::super::call::request_preview;
 use super::super::ui::{Ui, View, escape};
 use super::input::params;
 use super::subscription::subscription_line;
@@ -10,6 +9,7 @@ use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::ops::webhooks::{self, SubscribeRequest};
 use crate::runtime::App;
+use crate::view::call::RequestPreviewView;
 use crate::view::webhook::SubscribedView;
 
 /// Register the connection's URL at the service, by its API
@@ -57,7 +57,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
     };
     if args.dry_run {
         let preview = app.run(webhooks::preview_subscription(app, request))?;
-        ui.show(&request_preview(&preview.session, &preview.request, &preview.grant)?)?;
+        ui.show(&RequestPreviewView::new(&preview.session, &preview.request, &preview.grant)?)?;
         return Ok(0);
     }
     let done = app.run(webhooks::subscribe(app, request))?;

@@ -22,7 +22,7 @@ const CREATE_VERBS: &[&str] = &["create", "add", "send", "insert", "new", "post"
 const RESULT_MEMBERS: &[&str] = &["id", "url", "html_url", "uri", "name", "status"];
 
 #[derive(Clone, Copy)]
-pub(super) struct Operation<'v> {
+pub(super) struct OpenApiOperation<'v> {
     description: &'v OpenApiDescription,
     pub(super) path: &'v str,
     pub(super) method: &'static str,
@@ -45,13 +45,13 @@ pub(super) struct ImportedAction {
 }
 
 impl OpenApiDescription {
-    pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+    pub(super) fn operations(&self) -> impl Iterator<Item = OpenApiOperation<'_>> {
         let paths = self.root["paths"].as_object().into_iter().flatten();
         paths.flat_map(move |(path, item)| {
             let item = self.resolve(item);
             METHODS.iter().filter_map(move |(key, method)| {
                 let value = item.get(key).filter(|value| value.is_object())?;
-                Some(Operation { description: self, path, method, value })
+                Some(OpenApiOperation { description: self, path, method, value })
             })
         })
     }
@@ -74,7 +74,7 @@ impl OpenApiDescription {
         ids.iter().map(|id| self.find(id)?.to_action()).collect()
     }
 
-    fn find(&self, id: &str) -> Result<Operation<'_>, OpenApiError> {
+    fn find(&self, id: &str) -> Result<OpenApiOperation<'_>, OpenApiError> {
         let found = self.operations().find(|operation| operation.id() == id);
         found.ok_or_else(|| {
             let ids: Vec<String> = self.operations().map(|operation| operation.id()).collect();
@@ -84,7 +84,7 @@ impl OpenApiDescription {
     }
 }
 
-impl<'v> Operation<'v> {
+impl<'v> OpenApiOperation<'v> {
     fn id(&self) -> String {
         let named = self.value["operationId"].as_str().filter(|id| !id.is_empty());
         named.map_or_else(|| format!("{} {}", self.method, self.path), str::to_owned)

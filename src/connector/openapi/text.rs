@@ -77,7 +77,7 @@ pub(super) fn snake(name: &str) -> String {
     if parts.is_empty() { "value".to_owned() } else { parts.join("_") }
 }
 
-/// A name in kebab-case, for ids and ways of authenticating; empty for what has no letter or digit.
+/// A name in kebab-case, for ids and authentication methods; empty for what has no letter or digit.
 pub(super) fn slug(name: &str) -> String {
     let spaced: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if spaced.chars().all(|c| c == '_') {

@@ -25,7 +25,7 @@ pub(super) fn check_all(connector: &Connector, found: &mut Diagnostics) {
         }
         check(connector, &format!("actions.{name}"), action, found);
     }
-    // Several ways of authenticating find the same mistake several times.
+    // Several authentication methods find the same mistake several times.
     let mut seen = BTreeSet::new();
     found.retain(|mistake| seen.insert(mistake.clone()));
 }
@@ -61,7 +61,7 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnost
     check_templates(connector, key, action, found);
 }
 
-/// Its templates and names in each way of authenticating that may do it.
+/// Its templates and names in each authentication method that may do it.
 fn check_templates(connector: &Connector, key: &str, action: &Action, found: &mut Diagnostics) {
     let all = action.auth.is_empty();
     let ways: Vec<_> = connector

@@ -72,7 +72,7 @@ fn check_identity(connector: &Connector, found: &mut Diagnostics) {
     }
 }
 
-/// The ways of authenticating that something holds for.
+/// The authentication methods that something holds for.
 fn auth_methods(
     connector: &Connector,
     holds: impl Fn(&AuthMethod) -> bool,

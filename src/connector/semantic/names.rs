@@ -14,7 +14,7 @@ const COMMON_NAMES: &[&str] = &["access_token", "client_id", "client_secret", "r
 /// What discovery gives beside the endpoints that the model names.
 const DISCOVERY_NAMES: &[&str] = &["issuer", "userinfo_endpoint"];
 
-/// The names that have values in each of the ways of authenticating which a template is used with.
+/// The names that have values in each of the authentication methods which a template is used with.
 pub(super) struct NameScope<'a, 'f> {
     ways: Vec<(&'a str, BTreeSet<&'a str>)>,
     pub(super) found: &'f mut Diagnostics,

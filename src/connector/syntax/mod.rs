@@ -1,4 +1,4 @@
-//! Mistakes of the TOML itself, in plain words: where, what, and how to mend it. What follows from one is not told.
+//! Mistakes of the TOML itself, in plain words: where, what, and how to fix it. What follows from one is left out.
 
 mod keys;
 

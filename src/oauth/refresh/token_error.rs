@@ -79,13 +79,15 @@ impl Remedy for AccessTokenError {
             Self::RefreshFailed { connection, reconnect, source } => {
                 source.diagnostic_for(connection.connector(), reconnect, &AuthCapabilities::default())
             }
-            Self::LockTimeout { path, .. } => Diagnostic::new(Kind::Temporary, "locked_by_another")
+            Self::LockTimeout { path, .. } => Diagnostic::new(Kind::Temporary, "grant_locked")
                 .hint(Hint::new("find the process that holds it:", format!("fuser {}", path.display()))),
             Self::LifetimeTooShort { connection, lifetime: lasts, refreshable: true, .. } => {
-                Diagnostic::new(Kind::Temporary, "short_lived")
+                Diagnostic::new(Kind::Temporary, "lifetime_too_short")
                     .run(format!("integ token {connection} --min-ttl {}", format(*lasts)))
             }
-            Self::LifetimeTooShort { reconnect, .. } => Diagnostic::new(Kind::Temporary, "short_lived").run(reconnect),
+            Self::LifetimeTooShort { reconnect, .. } => {
+                Diagnostic::new(Kind::Temporary, "lifetime_too_short").run(reconnect)
+            }
             Self::Lock { connection, source, .. } if files::is_read_only(source) => Diagnostic::new(
                 Kind::Failed,
                 "read_only",

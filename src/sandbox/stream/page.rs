@@ -40,7 +40,7 @@ impl SortOrder {
     }
 }
 
-/// A place in a list, as cursors hold it: what stands before it may come and go without moving the rest.
+/// A position in a list, as cursors hold it: what is before it may come and go without moving the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EmulatedCursor {
     #[serde(rename = "s")]
@@ -123,7 +123,7 @@ pub(super) fn paginate(
     };
     let size = size(set, ask);
     let start = start(set, ask, pages, &rows, turned, size)?;
-    // A little behind the end is an empty page: records may have gone meanwhile.
+    // A little behind the end is an empty page: records may have been deleted meanwhile.
     if start > total.saturating_add(size) {
         return Err(format!("the list has only {total} records"));
     }

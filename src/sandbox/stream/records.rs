@@ -386,7 +386,7 @@ impl<'a> RecordSet<'a> {
         }
     }
 
-    /// What is told of a record that is gone: its key, and what says so.
+    /// What is reported of a deleted record: its key, and what says so.
     pub(super) fn tombstone(&self, row: &GeneratedRecord) -> Value {
         let record = self.record(row);
         let at = self.stream.incremental.as_ref().map(|incremental| &incremental.at);
@@ -400,7 +400,7 @@ impl<'a> RecordSet<'a> {
     }
 }
 
-/// How a stream's list is parted.
+/// How a stream's list is paginated.
 pub(super) fn pagination<'c>(connector: &'c Connector, stream: &'c Stream) -> Option<&'c Pagination> {
     stream.pages.as_ref().or(connector.api.pages.as_ref())
 }

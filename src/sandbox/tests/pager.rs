@@ -45,7 +45,7 @@ pub(super) struct PagerRun {
     pub(super) token: Option<String>,
 }
 
-/// One stream, by one way of authenticating.
+/// One stream, by one authentication method.
 pub(super) struct TestPager {
     pub(super) bench: TestEmulator,
     pub(super) name: String,

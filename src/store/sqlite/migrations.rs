@@ -1,19 +1,22 @@
 //! Schema versions: forward only, each in one exclusive transaction.
+//!
+//! Never change a migration that was released: stores in use have run it already and would not run it again, and
+//! `vault check` would then find their schema to differ. Add one instead. To give `jobs` a priority, for example, write
+//! `migrations/0002_job_priority.sql`:
+//!
+//! ```sql
+//! ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+//! ```
+//!
+//! and append its `include_str!` to `MIGRATIONS`. Its place in the list is its version number, so the order never
+//! changes either.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-/// The steps from an empty file to the present schema. A released one is never changed: another is added.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_init.sql"),
-    include_str!("migrations/0002_refused.sql"),
-    include_str!("migrations/0003_webhooks.sql"),
-    include_str!("migrations/0004_endpoints.sql"),
-    include_str!("migrations/0005_subscriptions.sql"),
-    include_str!("migrations/0006_event_keys.sql"),
-    include_str!("migrations/0007_sync.sql"),
-];
+/// The steps from an empty file to the present schema, in the order of their version numbers, which begin at 1.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
 
 /// The schema version that this program writes.
 pub(super) const LATEST: u32 = MIGRATIONS.len() as u32;
@@ -29,7 +32,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 /// Brings the store to a version, as [`migrate`] does.
 pub(super) fn migrate_to(connection: &mut Connection, wanted: u32) -> Result<(), StoreError> {
-    for (number, sql) in (1..=wanted).zip(MIGRATIONS) {
+    run(connection, MIGRATIONS, wanted)
+}
+
+/// Runs those of the `migrations` up to version `wanted` that the store has not had yet.
+fn run(connection: &mut Connection, migrations: &[&str], wanted: u32) -> Result<(), StoreError> {
+    for (number, sql) in (1..=wanted).zip(migrations) {
         if version(connection)? >= number {
             continue;
         }
@@ -59,6 +67,35 @@ mod tests {
         migrate(&mut connection).unwrap();
         assert_eq!(version_of(&connection), before);
         assert_eq!(before.0, LATEST);
+    }
+
+    #[test]
+    fn a_later_migration_keeps_the_rows_and_runs_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        connection.execute("INSERT INTO event_types (kind, description) VALUES ('a', 'b')", []).unwrap();
+        let added = "ALTER TABLE event_types ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'";
+        let later: Vec<&str> = MIGRATIONS.iter().copied().chain([added]).collect();
+        // A second run of the ALTER would fail: the column exists.
+        for _ in 0..2 {
+            run(&mut connection, &later, LATEST + 1).unwrap();
+            let row: (String, String) = connection
+                .query_row("SELECT kind, colour FROM event_types", [], |row| Ok((row.get("kind")?, row.get("colour")?)))
+                .unwrap();
+            assert_eq!(row, ("a".to_owned(), "red".to_owned()));
+            assert_eq!(version(&connection).unwrap(), LATEST + 1);
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_store_at_its_version() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let broken = "CREATE TABLE half (a); CREATE TABLE half (a)";
+        let later: Vec<&str> = MIGRATIONS.iter().copied().chain([broken]).collect();
+        run(&mut connection, &later, LATEST + 1).unwrap_err();
+        assert_eq!(version(&connection).unwrap(), LATEST);
+        connection.query_row("SELECT a FROM half", [], |_| Ok(())).unwrap_err();
     }
 
     #[test]

@@ -99,10 +99,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         // Before the store, so that a write in between cannot make the store look old.
         let (inner, outer) = (notes.inner()?, notes.outer()?);
-        let opened = patiently(|| verified(path, key)).map_err(|error| match error {
-            StoreError::WrongKey(_) if is_unreleased(path, key) => StoreError::Unreleased,
-            error => error,
-        })?;
+        let opened = patiently(|| verified(path, key))?;
         let noted = [inner, outer].into_iter().filter_map(|noted| match noted {
             SequenceReading::Number(number) => Some(number),
             SequenceReading::Absent | SequenceReading::Forged => None,
@@ -208,18 +205,6 @@ pub(super) fn limit_lengths(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What SQLCipher chooses by itself, and stores had before any release.
-const UNRELEASED: &str = "PRAGMA cipher_page_size = 4096; PRAGMA cipher_hmac_algorithm = HMAC_SHA512";
-
-/// Whether the store was made before any release.
-fn is_unreleased(path: &Path, key: &StoreKey) -> bool {
-    let opened = keyed(path, key).and_then(|connection| {
-        connection.execute_batch(UNRELEASED)?;
-        migrations::version(&connection)
-    });
-    opened.is_ok()
-}
-
 /// Opens and reads the first facts. Nothing is written, unless the schema is to be brought forward.
 ///
 /// In a folder that cannot be written, SQLite cannot make the index of the log. It is not needed if the log holds nothing;
@@ -281,7 +266,7 @@ mod tests {
         assert_eq!(StoreKey::from_hex(key.hex()), Some(key.clone()));
         assert_eq!(StoreKey::from_hex(&key.hex()[1..]), None);
         assert_eq!(StoreKey::from_hex(&format!("{}'", &key.hex()[1..])), None);
-        assert_eq!(format!("{key:?}"), "Key([redacted])");
+        assert_eq!(format!("{key:?}"), "StoreKey([redacted])");
     }
 
     #[test]
@@ -298,20 +283,5 @@ mod tests {
         };
         assert_eq!((setting("synchronous"), setting("foreign_keys")), ("2".to_owned(), "1".to_owned()));
         assert_eq!(setting("journal_mode"), "wal");
-    }
-
-    #[test]
-    fn a_store_of_before_any_release_is_called_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vault.db");
-        let key = StoreKey::random();
-        crate::files::create_private(&path).unwrap();
-        let connection = keyed(&path, &key).unwrap();
-        connection.execute_batch(UNRELEASED).unwrap();
-        connection.pragma_update(None, "user_version", 5).unwrap();
-        drop(connection);
-        let open = |key: &StoreKey| Store::open(&path, key, LostWritesPolicy::Refuse).unwrap_err();
-        assert!(matches!(open(&key), StoreError::Unreleased));
-        assert!(matches!(open(&StoreKey::random()), StoreError::WrongKey(_)));
     }
 }

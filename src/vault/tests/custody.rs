@@ -116,7 +116,7 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
 
     let nothing = TokenVault::new(Keyring::none(), TokenStorage::Store).load(&store, &name("slack")).unwrap_err();
-    assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_absent"));
+    assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_unavailable"));
     let entry = format!("{}/slack", store.vault_id());
     let old = keyring.get(&entry).unwrap();
     assert_eq!(custodian.remove(&store, &connection).unwrap().map(|error| error.code()), None);

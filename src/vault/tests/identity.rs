@@ -16,7 +16,7 @@ fn fault_050_an_identity_in_the_keyring_is_looked_for_nowhere_else() {
     let note = fs::read_to_string(home.folders.identity()).unwrap();
     assert!(note.contains("\nkeyring: age1") && !note.contains("SECRET"), "{note}");
     drop(home.access_by(&NOBODY, keyring).open(&folder, IfAbsent::Fail).unwrap());
-    for (gone, code) in [(Keyring::none(), "keyring_absent"), (mock_keyring(), "keyring_entry_missing")] {
+    for (gone, code) in [(Keyring::none(), "keyring_unavailable"), (mock_keyring(), "keyring_entry_not_found")] {
         let error = home.access_by(&NOBODY, gone).open(&folder, CREATE).unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Vault, code));
         assert!(error.hint().is_some());
@@ -32,7 +32,7 @@ fn auto_takes_a_file_where_no_keyring_answers_and_keyring_takes_nothing() {
         Some(IdentityLocation::File)
     );
     let strict = Home::new(IdentityStorage::Keyring);
-    assert_eq!(strict.failure().code(), "keyring_absent");
+    assert_eq!(strict.failure().code(), "keyring_unavailable");
     assert!(!strict.folders.identity().exists());
 }
 

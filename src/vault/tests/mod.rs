@@ -133,7 +133,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn a_vault_is_made_once_and_opened_after() {
     let home = Home::new(IdentityStorage::File);
     let absent = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap_err();
-    assert_eq!((absent.kind(), absent.code()), (Kind::NotFound, "no_such_workspace"));
+    assert_eq!((absent.kind(), absent.code()), (Kind::NotFound, "workspace_not_found"));
     assert!(!home.folders.data().exists());
 
     let made = home.access().open(&home.workspace("default"), CREATE).unwrap();

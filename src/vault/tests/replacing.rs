@@ -92,13 +92,13 @@ fn recipients_open_the_vault_until_they_are_removed() {
     drop(as_friend().unwrap());
     assert_eq!(vault.recipients().unwrap()[1].label, "a friend's \"laptop\"");
     let code = |result: Result<(), VaultError>| result.unwrap_err().code();
-    assert_eq!(code(vault.add_recipient(&friend.recipient(), "", NOW)), "known_recipient");
+    assert_eq!(code(vault.add_recipient(&friend.recipient(), "", NOW)), "duplicate_recipient");
     assert_eq!(code(vault.add_recipient("age1nonsense", "", NOW)), "invalid_recipient");
-    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Refuse)), "recipient_needed");
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Refuse)), "recipient_required");
     vault.remove_recipient(&friend.recipient(), SelfRemoval::Refuse).unwrap();
     assert_eq!(as_friend().unwrap_err().code(), "vault_wrong_key");
-    assert_eq!(code(vault.remove_recipient(&friend.recipient(), SelfRemoval::Refuse)), "no_such_recipient");
-    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Allow)), "recipient_needed");
+    assert_eq!(code(vault.remove_recipient(&friend.recipient(), SelfRemoval::Refuse)), "recipient_not_found");
+    assert_eq!(code(vault.remove_recipient(&vault.own_recipient(), SelfRemoval::Allow)), "recipient_required");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What the vendor is asked, by the connector's action: some of it is the file's, some integ's, the rest the user's.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -215,7 +214,7 @@ pub(super) async fn send(
     key: &str,
 ) -> Result<BTreeMap<String, String>, SubscribeFailure> {
     let order = ActionCall { connection: name, action, input, idempotency_key: Some(key) };
-    let done = match finish_despite_interrupt(api::try_call(app, &order)).await {
+    let done = match api::try_call(app, &order).await {
         Ok(done) => done,
         Err(SendError::Http { error, .. }) if error.may_have_been_used() || error.is_answer() => {
             return Err(SubscribeFailure::Unknown(error.into()));
@@ -233,18 +232,6 @@ pub(super) async fn send(
     let answer = done.response.response.json().unwrap_or_default();
     let found = done.action.result.iter().filter_map(|(name, at)| Some((name.clone(), text(at.find(&answer)?)?)));
     Ok(found.collect())
-}
-
-async fn finish_despite_interrupt<T>(work: impl Future<Output = T>) -> T {
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut interrupted = false;
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = &mut interrupt, if !interrupted => interrupted = true,
-        }
-    }
 }
 
 pub(super) fn dry_run(

@@ -217,6 +217,8 @@ async fn renew_one(
 }
 
 async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<Option<Timestamp>> {
+    // What the service answers must be stored.
+    let _hold = app.shutdown.hold();
     let subscriptions = app.store()?.subscriptions();
     let plan = PreparedSubscription::for_renewal(app, setup, row, &creation::new_idempotency_key())?;
     let rules = plan.rules();
@@ -262,6 +264,8 @@ async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> 
 
 /// Ends a subscription at the vendor; one that was deleted there has ended.
 pub(super) async fn delete(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
+    // What the service answers must be stored.
+    let _hold = app.shutdown.hold();
     let subscriptions = app.store()?.subscriptions();
     let not_ended = |why: &str| SubscribeError::UnsubscribeFailed {
         connection: setup.name().clone(),

@@ -336,6 +336,8 @@ async fn create(
     row: &Subscription,
     replaces: Option<SubscriptionId>,
 ) -> Result<Subscription> {
+    // What the service answers must be stored.
+    let _hold = app.shutdown.hold();
     let store = app.store()?;
     let name = setup.name();
     let rules = plan.rules();

@@ -123,7 +123,7 @@ fn attack_a4_an_identity_is_exported_and_imported_under_a_passphrase() {
     assert_eq!(fs::read(old.path().join("id.age")).unwrap(), sealed);
     let plain = old.ok("vault identity export -");
     assert!(plain.contains("AGE-SECRET-KEY-1"), "{plain}");
-    assert!(old.run("vault identity export /no/such/folder/x --json").error_code() == "no_such_folder");
+    assert!(old.run("vault identity export /no/such/folder/x --json").error_code() == "folder_not_found");
 
     let new = Home::new().with("INTEG_PASSPHRASE_COMMAND", "echo correct-horse");
     fs::copy(old.path().join("id.age"), new.path().join("id.age")).unwrap();
@@ -200,7 +200,7 @@ fn attack_minor_a_backup_replaces_nothing_and_makes_no_folder() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     home.ok("vault backup keep.txt --force");
     assert!(fs::read(&file).unwrap().starts_with(b"age-encryption.org"));
-    refused(&home.run("vault backup no/such/x.age --json"), 3, "no_such_folder");
+    refused(&home.run("vault backup no/such/x.age --json"), 3, "folder_not_found");
     assert!(!home.path().join("no").exists());
     let mut to_stdout = home.command(["vault", "backup", "-"]);
     assert!(to_stdout.output().unwrap().stdout.starts_with(b"age-encryption.org"));

@@ -87,7 +87,7 @@ fn attack_b2_no_part_takes_a_name_that_programs_obey() {
         connect_keyed(&home, id, part, "evil");
         let ran = exec(&home, &[id, "--json", "--", "env"]);
         assert!(ran.code != 0 && !ran.stdout.contains("=evil"), "{variable}: {ran:?}");
-        assert_eq!(ran.error_code(), "steering_variable", "{ran:?}");
+        assert_eq!(ran.error_code(), "reserved_variable", "{ran:?}");
         let prefix = variable.split('_').next().unwrap();
         assert!(ran.stderr.contains(&format!("would set {prefix}_")), "{ran:?}");
         // What the user types is the user's own choice.
@@ -103,7 +103,7 @@ fn attack_b2_two_connections_that_share_a_variable_are_refused() {
     home.ok("connect slack --sandbox --as work");
     connect_keyed(&home, "slack-work", "more", "x");
     let ran = exec(&home, &["slack@work", "slack-work", "--json", "--", "env"]);
-    assert_eq!((ran.code, ran.error_code().as_str()), (2, "variable_taken"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (2, "variable_conflict"), "{ran:?}");
     assert!(!ran.stdout.contains("SLACK_WORK_TOKEN") && ran.stderr.contains("--env"), "{ran:?}");
     let ran = exec(&home, &["--env", "A=slack@work", "--env", "B=slack-work", "--", "sh", "-c", "echo $A $B"]);
     assert_eq!(ran.stdout.trim(), format!("{} the-key", home.ok("token slack@work")), "{ran:?}");
@@ -121,7 +121,7 @@ fn attack_b2_a_part_replaces_no_variable_of_the_users() {
     };
     let print = ["--", "sh", "-c", "echo $ACME_REGION $ACME_TOKEN"];
     let ran = with(&[&["acme", "--json"], print.as_slice()].concat());
-    assert_eq!((ran.code, ran.error_code().as_str(), ran.stdout.as_str()), (2, "variable_set", ""), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str(), ran.stdout.as_str()), (2, "variable_already_set", ""), "{ran:?}");
     let ran = with(&[&["acme", "--env", "ACME_REGION=acme.region"], print.as_slice()].concat());
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "theirs the-key\n"), "{ran:?}");
     let ran = with(&[&["--env", "ACME_TOKEN=acme"], print.as_slice()].concat());

@@ -146,7 +146,7 @@ fn attack_a6_a_named_workspace_that_is_not_there_is_not_an_empty_one() {
     ];
     for line in lines {
         let ran = home.run(&format!("-w tema {line} --json"));
-        assert_eq!((ran.code, ran.error_code().as_str()), (3, "unknown_workspace"), "{line}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (3, "workspace_not_found"), "{line}: {ran:?}");
         assert_eq!(hint(&ran), "integ workspace list", "{line}");
     }
     assert!(!home.path().join("workspaces/tema").exists());

@@ -281,7 +281,7 @@ fn attack_b4_a_browser_never_reaches_another_user_who_listened_on_ipv6_first() {
     let mut stderr = String::new();
     running.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     let ran = Ran { code: running.code(), stdout: String::new(), stderr };
-    assert_eq!((ran.code, ran.error_code().as_str()), (1, "listener"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (1, "listen_failed"), "{ran:?}");
     assert!(
         ran.stderr.contains(&format!("[::1]:{port}")) && ran.stderr.contains(&format!("uid {}", mallory.uid())),
         "{ran:?}"
@@ -320,7 +320,7 @@ fn attack_b4_a_wildcard_listener_of_another_user_is_no_way_in() {
         let mut thief = listen(&mallory, address, port);
         assert_eq!(thief.line(), "listening");
         let ran = connect(&victim, &vendor, "plain --no-browser --timeout 1s", &[]);
-        assert_eq!((ran.code, ran.error_code().as_str()), (1, "listener"), "{address}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (1, "listen_failed"), "{address}: {ran:?}");
     }
 }
 
@@ -512,7 +512,7 @@ fn attack_m6_allow_peer_is_for_flows_with_pkce_alone() {
             _ => (format!("{id} --no-browser"), vec![("INTEG_CONNECT_ALLOW_PEER", "1")]),
         };
         let ran = connect(&victim, &vendor, &line, &environment);
-        assert_eq!((ran.code, ran.error_code().as_str()), (2, "peer_check_needed"), "{id}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (2, "peer_check_required"), "{id}: {ran:?}");
         let hinted = ran.stderr.split("integ connect ").nth(1).unwrap_or_default();
         assert!(hinted.starts_with(id) && hinted.contains(" --paste\""), "{ran:?}");
     }
@@ -553,7 +553,7 @@ fn attack_minor_a_device_page_that_is_no_web_page_is_refused() {
         for member in ["verification_uri", "verification_uri_complete"] {
             provider.trouble("/device", [crate::fake::Trouble::Edit(json!({ member: page }))]);
             let ran = flow::home().run(&format!("{} --device --json --timeout 2s", flow::connect_line(&provider)));
-            assert_eq!((ran.code, ran.error_code().as_str()), (1, "malformed_answer"), "{page}: {ran:?}");
+            assert_eq!((ran.code, ran.error_code().as_str()), (1, "malformed_response"), "{page}: {ran:?}");
             assert!(!ran.stdout.contains("verification_uri"), "{ran:?}");
         }
     }
@@ -572,7 +572,7 @@ fn attack_minor_the_device_code_is_in_no_argument_and_no_shell_character_reaches
     let mut command = home.command(format!("{} --device --json", flow::connect_line(&provider)).split(' '));
     command.env("INTEG_BROWSER", &script);
     let mut running = Running::start(command);
-    assert_eq!(running.event()["event"], "device");
+    assert_eq!(running.event()["event"], "device_code");
     let started = Instant::now();
     while !log.exists() {
         assert!(started.elapsed() < Duration::from_secs(20), "no browser was started");

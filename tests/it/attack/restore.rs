@@ -193,13 +193,13 @@ fn attack_m8_swapped_workspaces_are_refused() {
     let folder = |name: &str| home.path().join("workspaces").join(name);
     fs::rename(folder("dev"), folder("x")).unwrap();
     let ran = home.run("-w x status --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (7, "workspace_moved"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (7, "workspace_mismatch"), "{ran:?}");
     assert!(ran.stderr.contains(&format!("mv {} {}", folder("x").display(), folder("dev").display())), "{ran:?}");
     fs::rename(folder("prod"), folder("dev")).unwrap();
     fs::rename(folder("x"), folder("prod")).unwrap();
     for line in ["-w dev status", "-w prod token api-key@d", "-w dev vault status", "-w prod vault check"] {
         let ran = home.run(&format!("{line} --json"));
-        assert_eq!((ran.code, ran.error_code().as_str()), (7, "workspace_moved"), "{line}: {ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (7, "workspace_mismatch"), "{line}: {ran:?}");
     }
     // The name is inside what age authenticates.
     assert!(seal_text(&Victim::new().home).starts_with("workspace = \"default\"\n"));

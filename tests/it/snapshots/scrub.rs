@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Numbers that measure time or size on the wire.
-const MEASURES: &[&str] = &["expires_in", "seconds", "milliseconds", "duration_ms", "bytes"];
+const MEASURES: &[&str] = &["expires_in", "seconds", "duration_secs", "milliseconds", "duration_ms", "bytes"];
 
 /// Ids that are random, and short.
 const RANDOM: &[&str] = &["delivery_id", "user_code"];

@@ -1,4 +1,4 @@
-//! The way of authenticating of a draft.
+//! The authentication method of a draft.
 
 use super::prompts::needed;
 use super::{AuthMethodArg, NewArgs, Ui};
@@ -79,7 +79,7 @@ pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraf
     Ok(())
 }
 
-/// What the flags say or imply, else what the user chooses; absent where a description has told it.
+/// What the flags say or imply, else what the user chooses; absent if a description has it.
 fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option<AuthMethodArg>, PromptError> {
     let oauth2 = [&args.issuer, &args.authorize_url, &args.token_url, &args.device_url];
     let implied = if args.auth.is_some() {

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, ValueEnum};
-use serde::Serialize;
 
 use super::super::ui::{Ui, View};
-use super::install::read;
-use crate::connector::{CATEGORIES, ConnectorDraft, DraftAuthKind, MAX_OPENAPI_BYTES, OpenApiDescription, Pointer};
+use super::source::read;
+use crate::connector::{CATEGORIES, ConnectorDraft, MAX_OPENAPI_BYTES, OpenApiDescription, Pointer};
 use crate::error::Result;
+use crate::ops::connectors::{WriteDraftRequest, write_draft};
 use crate::runtime::App;
+use crate::view::connector::DraftView;
 
 /// Write a connector of your own
 ///
@@ -114,19 +115,6 @@ enum AuthMethodArg {
     Oauth2,
 }
 
-#[derive(Serialize)]
-struct DraftView {
-    connector: String,
-    file: String,
-    ways: Vec<String>,
-    default_scopes: Vec<String>,
-    actions: Vec<String>,
-    /// What was guessed.
-    unsure: Vec<String>,
-    /// Commands to go on with.
-    next: Vec<String>,
-}
-
 impl View for DraftView {
     fn text(&self, _ui: &Ui) -> String {
         let mut out = vec![format!("Wrote {}", super::super::ui::escape(&self.file))];
@@ -135,10 +123,10 @@ impl View for DraftView {
                 out.push(format!("  {what}: {}", super::super::ui::escape(&items.join(", "))));
             }
         };
-        line("ways of authenticating", &self.ways);
+        line("ways of authenticating", &self.auth_methods);
         line("scopes asked for", &self.default_scopes);
         line("actions", &self.actions);
-        line("not confirmed", &self.unsure);
+        line("not confirmed", &self.unverified);
         out.join("\n")
     }
 }
@@ -149,16 +137,15 @@ pub(super) fn run(app: &App, ui: &Ui, args: &NewArgs) -> Result<u8> {
         None => ConnectorDraft::default(),
     };
     prompts::complete(app, ui, args, &mut draft)?;
-    let text = draft.to_toml()?;
     if args.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
-        ui.raw(&text);
+        ui.raw(&draft.to_toml()?);
         return Ok(0);
     }
-    let file = app.catalogue.keep(&draft.id, &text, args.output.as_deref(), args.replace)?;
-    let view = written(&draft, file.display().to_string(), args.output.is_some());
-    ui.show(&view)?;
+    let request = WriteDraftRequest { draft, output: args.output.clone(), replace: args.replace };
+    let written = app.run(write_draft(app, request))?;
+    ui.show(&written)?;
     if !ui.json {
-        ui.note(&format!("Next:\n  {}", view.next.join("\n  ")));
+        ui.note(&format!("Next:\n  {}", written.next_steps.join("\n  ")));
     }
     Ok(0)
 }
@@ -171,27 +158,4 @@ fn from_openapi(app: &App, ui: &Ui, given: &str, actions: &[String]) -> Result<C
         actions => Some(actions.to_vec()),
     };
     Ok(description.draft(wanted.as_deref())?)
-}
-
-fn written(draft: &ConnectorDraft, file: String, elsewhere: bool) -> DraftView {
-    let id = &draft.id;
-    let mut next = vec![format!("integ connector validate {file}")];
-    if elsewhere {
-        next.push(format!("integ connector install {file}"));
-    }
-    next.push(format!("integ connect {id} --sandbox && integ test {id}"));
-    next.push(format!("integ connector setup {id}"));
-    let scopes = draft.auth.iter().find_map(|way| match &way.kind {
-        DraftAuthKind::OAuth2(oauth2) => Some(oauth2.default_scopes.clone()),
-        DraftAuthKind::ApiKey { .. } => None,
-    });
-    DraftView {
-        connector: id.clone(),
-        file,
-        ways: draft.auth.iter().map(|way| way.name.clone()).collect(),
-        default_scopes: scopes.unwrap_or_default(),
-        actions: draft.actions.iter().map(|action| action.name.clone()).collect(),
-        unsure: draft.unverified.clone(),
-        next,
-    }
 }

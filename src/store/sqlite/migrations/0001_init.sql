@@ -1,4 +1,4 @@
--- Times are Unix seconds. Lists and maps are JSON. Every table is STRICT, so that a damaged type is an error.
+-- Times are Unix seconds unless a comment says milliseconds. Lists and maps are JSON. Every table is STRICT, so that a damaged type is an error.
 
 -- The one row of facts about the store itself.
 CREATE TABLE meta (
@@ -9,7 +9,9 @@ CREATE TABLE meta (
     sequence    INTEGER NOT NULL DEFAULT 0,
     created_at  INTEGER NOT NULL,
     -- When the store was made from a backup.
-    restored_at INTEGER
+    restored_at INTEGER,
+    -- The id of the last event that `event_keys` has; later ones are not in it yet.
+    keyed_to    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE connections (
@@ -35,6 +37,8 @@ CREATE TABLE connections (
     healthy        INTEGER CHECK (healthy IN (0, 1)),
     error_count    INTEGER NOT NULL DEFAULT 0,
     last_error     TEXT,
+    -- 1 if the vendor refused the grant at the last check that got an answer, so that hooks are notified only once.
+    refused        INTEGER NOT NULL DEFAULT 0 CHECK (refused IN (0, 1)),
     UNIQUE (connector, account)
 ) STRICT;
 
@@ -76,3 +80,335 @@ CREATE TABLE sandbox (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- How a connection's webhooks reach it, and what proves them.
+CREATE TABLE webhooks (
+    connection_id INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
+    -- The last part of the URL, which nobody can guess.
+    path          TEXT NOT NULL UNIQUE,
+    -- What the vendor calls, where that is not this machine.
+    public_url    TEXT,
+    -- The port of this machine that was last listened at.
+    port          INTEGER,
+    -- JSON: the values that are no secrets.
+    params        TEXT NOT NULL DEFAULT '{}',
+    -- JSON: the secrets, the newest first, each with the time until which it is good; null for the one in force.
+    secrets       TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+
+CREATE TABLE events (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- What the vendor knows the delivery by: one event of a connection.
+    delivery_id   TEXT NOT NULL,
+    -- Whether the request named its delivery. One that did not is never the second key of another that did not either.
+    named         INTEGER NOT NULL DEFAULT 1,
+    -- Eight bytes of a hash of the two, which all look-ups go by.
+    key           INTEGER NOT NULL,
+    -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
+    digest        BLOB NOT NULL,
+    -- SHA-256 of the bytes that were signed, where the signature does not cover the id: the same bytes under another id are
+    -- the same event. Eight of its bytes are the second key.
+    signed        BLOB,
+    signed_key    INTEGER,
+    -- Whether it is proved that the vendor sent it. `asking`: the vendor is still to be asked. `unsigned`: this service signs
+    -- nothing. `refused`: the vendor did not send it.
+    proof         TEXT NOT NULL DEFAULT 'verified' CHECK (proof IN ('verified', 'unsigned', 'asking', 'refused')),
+    kind          TEXT NOT NULL,
+    account       TEXT,
+    resource      TEXT,
+    actor         TEXT,
+    -- Unix milliseconds.
+    occurred_at   INTEGER,
+    received_at   INTEGER NOT NULL,
+    -- JSON: names and values as they came.
+    headers       TEXT NOT NULL,
+    -- The query string of the request, without its question mark.
+    query         TEXT NOT NULL DEFAULT '',
+    -- The exact body; of a batch only the first event has it, and the others name that one.
+    body          BLOB,
+    body_of       INTEGER REFERENCES events (id) ON DELETE CASCADE,
+    -- JSON: the event within a batch; NULL where the body is the event.
+    item          TEXT,
+    status        TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    -- The handlers that have done with it, as a set of bits.
+    done          INTEGER NOT NULL DEFAULT 0,
+    -- Unix milliseconds; when it is to be handled again.
+    due_at        INTEGER,
+    last_error    TEXT
+) STRICT;
+
+-- What waits to be handled, in the order in which it came; the rest is not in it.
+CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+
+-- Those that the vendor is to be asked about.
+CREATE INDEX events_asking ON events (connection_id, id) WHERE proof = 'asking';
+
+-- Events that came under the delivery id of another one with another body. `webhook resolve` makes events of them, or
+-- drops them. The columns are those of `events`.
+CREATE TABLE conflicts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    received_at INTEGER NOT NULL,
+    digest      BLOB NOT NULL,
+    signed      BLOB,
+    proof       TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    account     TEXT,
+    resource    TEXT,
+    actor       TEXT,
+    occurred_at INTEGER,
+    headers     TEXT NOT NULL,
+    query       TEXT NOT NULL,
+    body        BLOB NOT NULL,
+    item        TEXT
+) STRICT;
+
+CREATE INDEX conflicts_event ON conflicts (event_id);
+
+-- Where the user's own events are sent. In this table and in messages, deliveries and
+-- attempts, times are Unix milliseconds and durations seconds.
+CREATE TABLE endpoints (
+    id              TEXT PRIMARY KEY,
+    url             TEXT NOT NULL,
+    description     TEXT,
+    -- JSON: patterns of event types; none is all.
+    events          TEXT NOT NULL,
+    -- JSON: the secrets, the newest first, each with the time until which it signs; null for the one in force.
+    secrets         TEXT NOT NULL,
+    policy          TEXT NOT NULL CHECK (policy IN ('exponential', 'linear', 'none')),
+    most_attempts   INTEGER NOT NULL,
+    ttl             INTEGER NOT NULL,
+    timeout         INTEGER NOT NULL,
+    rate_requests   INTEGER,
+    rate_secs       INTEGER,
+    disabled        TEXT CHECK (disabled IN ('user', 'gone', 'failing')),
+    disabled_at     INTEGER,
+    -- Since when there was nothing but failures, and when the last one was.
+    failing_since   INTEGER,
+    last_failed_at  INTEGER,
+    -- Until when it asked to be left alone.
+    paused_until    INTEGER,
+    created_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE messages (
+    id         TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    -- The very bytes that are signed and sent.
+    body       BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX messages_age ON messages (created_at);
+
+CREATE TABLE deliveries (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id  TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    endpoint_id TEXT NOT NULL REFERENCES endpoints (id) ON DELETE CASCADE,
+    status      TEXT NOT NULL CHECK (status IN ('pending', 'failed', 'delivered', 'dead')),
+    -- Since it was begun, or brought back.
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    due_at      INTEGER,
+    expires_at  INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    last_error  TEXT,
+    UNIQUE (message_id, endpoint_id)
+) STRICT;
+
+-- What waits to be sent; the rest is not in it.
+CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status IN ('pending', 'failed');
+CREATE INDEX deliveries_of ON deliveries (endpoint_id, created_at);
+
+CREATE TABLE attempts (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    delivery_id     INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    started_at      INTEGER NOT NULL,
+    duration_ms     INTEGER NOT NULL,
+    -- JSON: names and values; the signature is not among them.
+    request_headers TEXT NOT NULL,
+    response_status INTEGER,
+    -- Its beginning.
+    response_body   BLOB,
+    error           TEXT
+) STRICT;
+
+CREATE INDEX attempts_of ON attempts (delivery_id);
+
+-- Where URLs of connections are registered at their vendors by integ. Times are Unix seconds.
+CREATE TABLE subscriptions (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- `asking`: the vendor was asked, and no answer is stored. `ending`: it is not wanted any more, and may be there still.
+    status        TEXT NOT NULL CHECK (status IN ('asking', 'active', 'ending')),
+    url           TEXT NOT NULL,
+    -- JSON: the types of events, and the values that the user gave; the vendor is asked with them again.
+    events        TEXT NOT NULL,
+    given         TEXT NOT NULL,
+    -- What it was asked for with: an id of ours, by which the vendor knows a repetition as well.
+    nonce         TEXT NOT NULL,
+    -- JSON: the results that the other calls need.
+    kept          TEXT NOT NULL DEFAULT '{}',
+    -- What the vendor signs with, where the vendor made it.
+    secret        TEXT,
+    created_at    INTEGER NOT NULL,
+    renewed_at    INTEGER NOT NULL,
+    expires_at    INTEGER,
+    failures      INTEGER NOT NULL DEFAULT 0,
+    -- When renewing or ending it was last tried in vain.
+    tried_at      INTEGER,
+    last_error    TEXT
+) STRICT;
+
+CREATE INDEX subscriptions_of ON subscriptions (connection_id);
+
+-- What is over its time: of these the content is still there.
+CREATE INDEX events_age ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
+CREATE INDEX events_of_batch ON events (body_of) WHERE body_of IS NOT NULL;
+
+-- What the user's own events are, by type.
+CREATE TABLE event_types (
+    kind        TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    -- JSON: data as they are sent.
+    sample      TEXT
+) STRICT, WITHOUT ROWID;
+
+-- The events of a key, up to the one that `meta.keyed_to` names: later ones are not in it yet.
+CREATE TABLE event_keys (
+    key   INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (key, event)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER events_gone AFTER DELETE ON events BEGIN
+    DELETE FROM event_keys WHERE key IN (old.key, old.signed_key) AND event = old.id;
+END;
+
+-- A kind of record of a connection that is synced.
+CREATE TABLE streams (
+    id            INTEGER PRIMARY KEY,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    name          TEXT NOT NULL,
+    -- JSON: what the user gave for it.
+    params        TEXT NOT NULL DEFAULT '{}',
+    UNIQUE (connection_id, name)
+) STRICT;
+
+-- One list of a stream: all of it, or what belongs to one record of its parent.
+CREATE TABLE parts (
+    id             INTEGER PRIMARY KEY,
+    stream_id      INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    -- JSON: the values that the parent's record, or the user, gives it; by name.
+    given          TEXT NOT NULL,
+    -- The parent's record, and its version when this was last listed to the end.
+    parent_id      INTEGER REFERENCES records (id) ON DELETE SET NULL,
+    parent_version INTEGER,
+    cursor         TEXT,
+    -- JSON: how far a list has come that is not at its end; a backfill has its own.
+    progress       TEXT,
+    backfill       TEXT,
+    -- Unix seconds: when it was last listed to the end.
+    synced_at      INTEGER,
+    UNIQUE (stream_id, given)
+) STRICT;
+
+CREATE INDEX parts_parent ON parts (parent_id);
+
+-- Where a part stood before.
+CREATE TABLE cursor_history (
+    id          INTEGER PRIMARY KEY,
+    part_id     INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    cursor      TEXT,
+    -- Unix seconds.
+    replaced_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX cursor_history_part ON cursor_history (part_id);
+
+CREATE TABLE records (
+    id            INTEGER PRIMARY KEY,
+    -- The part's, with which it goes.
+    stream_id     INTEGER NOT NULL,
+    part_id       INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    key           TEXT NOT NULL,
+    -- Of its body: HighwayHash-128 with the store's key.
+    hash          BLOB NOT NULL,
+    -- The store's write that changed it last, and the one that brought it: what orders changes.
+    version       INTEGER NOT NULL,
+    added         INTEGER NOT NULL,
+    -- Unix seconds.
+    first_seen_at INTEGER NOT NULL,
+    changed_at    INTEGER NOT NULL,
+    deleted_at    INTEGER,
+    -- What it was newer by when it was deleted, where the vendor said so by itself.
+    deleted_as    TEXT,
+    -- When it was as it is, in Unix milliseconds, where the vendor said so by itself.
+    told_at       INTEGER,
+    UNIQUE (stream_id, key)
+) STRICT;
+
+-- Apart from the rest, so that a list of what is known already reads narrow rows.
+CREATE TABLE bodies (
+    record_id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
+    -- As the vendor wrote it, without the space between.
+    json      TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX records_version ON records (stream_id, version);
+-- With the rest of what tells, without a look at the rows, which of them a full list was to meet.
+CREATE INDEX records_part ON records (part_id, version, deleted_at);
+-- With the row's id behind it: what lists a stream in the order in which its records came.
+CREATE INDEX records_stream ON records (stream_id);
+
+-- What a full list has met so far: the ids of records, each less the one before, in LEB128.
+CREATE TABLE sightings (
+    id      INTEGER PRIMARY KEY,
+    part_id INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    ids     BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX sightings_part ON sightings (part_id);
+
+-- One run of a sync of one stream.
+CREATE TABLE jobs (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id  INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    mode       TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
+    state      TEXT NOT NULL CHECK (state IN ('running', 'done', 'skipped', 'failed', 'limited', 'cancelled')),
+    -- What a backfill was asked for.
+    since      TEXT,
+    until      TEXT,
+    -- Unix seconds.
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    resumes_at INTEGER,
+    added      INTEGER NOT NULL DEFAULT 0,
+    changed    INTEGER NOT NULL DEFAULT 0,
+    deleted    INTEGER NOT NULL DEFAULT 0,
+    unchanged  INTEGER NOT NULL DEFAULT 0,
+    requests   INTEGER NOT NULL DEFAULT 0,
+    retries    INTEGER NOT NULL DEFAULT 0,
+    bytes      INTEGER NOT NULL DEFAULT 0,
+    error      TEXT,
+    -- The error's code.
+    code       TEXT,
+    -- Set by whoever wants it to end.
+    cancel     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX jobs_stream ON jobs (stream_id);
+
+CREATE TABLE schedules (
+    id            INTEGER PRIMARY KEY,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- Empty for all streams.
+    stream        TEXT NOT NULL DEFAULT '',
+    rule          TEXT NOT NULL,
+    jitter_secs   INTEGER NOT NULL DEFAULT 0,
+    -- Unix seconds.
+    next_at       INTEGER NOT NULL,
+    last_at       INTEGER,
+    UNIQUE (connection_id, stream)
+) STRICT;

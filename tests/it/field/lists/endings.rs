@@ -47,7 +47,7 @@ fn field_01_an_answer_that_is_not_a_list_keeps_every_record() {
         for mode in ["incremental", "full"] {
             let (report, exit) = sync(&home, &format!("acme/items --mode {mode}"));
             assert_eq!(
-                (exit, report["status"].as_str(), report["code"].as_str()),
+                (exit, report["status"].as_str(), report["error_code"].as_str()),
                 (1, Some("failed"), Some(code)),
                 "{what}"
             );
@@ -56,7 +56,7 @@ fn field_01_an_answer_that_is_not_a_list_keeps_every_record() {
         }
     }
     let job = &home.json("job list")["jobs"][0];
-    assert_eq!((&job["state"], &job["code"]), (&json!("failed"), &json!("not_a_list")));
+    assert_eq!((&job["status"], &job["error_code"]), (&json!("failed"), &json!("not_a_list")));
     // An empty list at its place is another matter.
     *answer.lock().unwrap() = Reply::json(&json!({ "items": [] }));
     let (report, _) = sync(&home, "acme/items --allow-deletes");
@@ -69,12 +69,12 @@ fn field_01_a_list_that_is_not_ready_is_asked_for_again_within_limits() {
     service.forget();
     *answer.lock().unwrap() = Reply::raw(202, "{}");
     let (report, code) = sync(&home, "acme/items");
-    assert_eq!((code, report["code"].as_str()), (5, Some("not_ready")), "{report}");
+    assert_eq!((code, report["error_code"].as_str()), (5, Some("not_ready")), "{report}");
     assert_eq!(service.asked("/v1/items").len(), 6);
     assert_eq!(keys(&home, "acme/items").len(), 120);
     *answer.lock().unwrap() = Reply::raw(202, "").with("retry-after", "3600");
     service.forget();
-    assert_eq!(sync(&home, "acme/items").0["code"], "not_ready", "an hour is not waited for");
+    assert_eq!(sync(&home, "acme/items").0["error_code"], "not_ready", "an hour is not waited for");
     assert_eq!(service.asked("/v1/items").len(), 1);
 }
 
@@ -87,7 +87,7 @@ fn field_01_a_service_that_leaves_empty_lists_out_says_what_marks_them() {
     let home = connected(&format!("{ITEMS}{rules}"), &service);
     assert_eq!(sync(&home, "acme/items").0["added"], 5);
     *answer.lock().unwrap() = json!({ "total": 3 });
-    assert_eq!(sync(&home, "acme/items").0["code"], "not_a_list");
+    assert_eq!(sync(&home, "acme/items").0["error_code"], "not_a_list");
     *answer.lock().unwrap() = json!({ "total": 0 });
     let (report, code) = sync(&home, "acme/items");
     assert_eq!((report["deleted"].as_u64(), code), (Some(5), 0), "{report}");
@@ -103,8 +103,8 @@ fn field_01_a_sweep_of_more_than_half_asks_first() {
     for _ in 0..2 {
         let (report, code) = sync(&home, "acme/items");
         assert_eq!(
-            (code, report["code"].as_str(), report["deleted"].as_u64()),
-            (1, Some("sweep_held"), Some(0)),
+            (code, report["error_code"].as_str(), report["deleted"].as_u64()),
+            (1, Some("deletes_blocked"), Some(0)),
             "{report}"
         );
         assert_eq!(
@@ -114,7 +114,7 @@ fn field_01_a_sweep_of_more_than_half_asks_first() {
         assert_eq!(keys(&home, "acme/items").len(), 120);
     }
     let job = home.json("job list")["jobs"][0].clone();
-    assert_eq!((&job["state"], &job["code"]), (&json!("failed"), &json!("sweep_held")));
+    assert_eq!((&job["status"], &job["error_code"]), (&json!("failed"), &json!("deletes_blocked")));
     let retry = format!("job retry {} --allow-deletes", job["id"]);
     assert_eq!(
         sync(&home, "acme/items").0["hint"],
@@ -122,7 +122,7 @@ fn field_01_a_sweep_of_more_than_half_asks_first() {
     );
     home.ok(&retry);
     assert_eq!(keys(&home, "acme/items").len(), 59);
-    assert_eq!(home.json("job list")["jobs"][0]["state"], "done");
+    assert_eq!(home.json("job list")["jobs"][0]["status"], "done");
     // Half is not more than half.
     *answer.lock().unwrap() = Reply::json(&json!({ "items": items(30) }));
     assert_eq!(sync(&home, "acme/items").0["deleted"], 29);
@@ -131,7 +131,7 @@ fn field_01_a_sweep_of_more_than_half_asks_first() {
     *answer.lock().unwrap() = Reply::json(&json!({ "items": items(0) }));
     assert_eq!(sync(&home, "acme/items").0["deleted"], 20, "a small stream is swept whatever it takes");
     let told = std::fs::read_to_string(hook).unwrap();
-    assert_eq!(told.matches("\"stream.sweep_held\"").count(), 1, "once, when it began: {told}");
+    assert_eq!(told.matches("\"stream.deletes_blocked\"").count(), 1, "once, when it began: {told}");
 }
 
 /// A service of 120 records in pages of 50, of which `cut` makes another.
@@ -193,12 +193,12 @@ fn field_03_a_service_that_repeats_its_last_page_ends_with_an_error() {
     });
     let home = connected(&format!("{ITEMS}pages = {{ kind = \"page\", param = \"page\" }}"), &service);
     let (report, code) = sync(&home, "acme/items");
-    assert_eq!((code, report["code"].as_str()), (1, Some("repeated_page")), "{report}");
+    assert_eq!((code, report["error_code"].as_str()), (1, Some("repeated_page")), "{report}");
     assert_eq!(keys(&home, "acme/items").len(), 120);
     assert!(service.asked("/v1/items").len() <= 14, "{} requests for 3 pages", service.asked("/v1/items").len());
     // Nor does it go on where it stopped, for ever.
     service.forget();
-    assert_eq!(sync(&home, "acme/items --mode full").0["code"], "repeated_page");
+    assert_eq!(sync(&home, "acme/items --mode full").0["error_code"], "repeated_page");
     assert!(service.asked("/v1/items").len() <= 14);
     let ran = home.run("api acme /items --paginate --json");
     assert_eq!(ran.error_code(), "", "without [api.pages] a Link header is followed: {ran:?}");
@@ -221,7 +221,7 @@ fn field_03_a_service_that_ignores_the_offset_marks_nothing_as_deleted() {
     for mode in ["incremental", "full"] {
         // Three pages of fifty are as many as it says there are.
         let (report, code) = sync(&home, &format!("acme/items --mode {mode}"));
-        assert_eq!((code, report["code"].as_str()), (1, Some("repeated_page")), "{report}");
+        assert_eq!((code, report["error_code"].as_str()), (1, Some("repeated_page")), "{report}");
         assert_eq!(keys(&home, "acme/items").len(), 120);
     }
     *ignores.lock().unwrap() = false;
@@ -249,7 +249,7 @@ fn field_37_a_next_link_to_plain_http_is_followed_by_https_and_a_foreign_one_is_
         link.lock().unwrap().push_str(target);
         for _ in 0..2 {
             let (report, code) = sync(&home, "acme/items --mode full");
-            assert_eq!((code, report["code"].as_str()), (2, Some("foreign_host")), "{report}");
+            assert_eq!((code, report["error_code"].as_str()), (2, Some("foreign_host")), "{report}");
             assert!(report["error"].as_str().unwrap().contains(said), "{report}");
             assert_eq!(keys(&home, "acme/items").len(), 3);
         }
@@ -289,7 +289,7 @@ skip = [{ status = [404] }]
     assert!(ran.stdout.contains("skipped"), "{ran:?}");
     assert!(ran.stderr.contains("acme/notes: the service does not give any of its 2 lists"), "{ran:?}");
     let job = &home.json("job list --limit 1")["jobs"][0];
-    assert_eq!((&job["stream"], &job["state"]), (&json!("notes"), &json!("skipped")));
+    assert_eq!((&job["stream"], &job["status"]), (&json!("notes"), &json!("skipped")));
     refused.lock().unwrap().pop();
     let ran = home.run("sync acme/notes");
     assert!(ran.code == 0 && ran.stderr.contains("does not give 1 list."), "{ran:?}");

@@ -31,13 +31,13 @@ fn field_16_an_app_is_never_sent_to_another_issuer() {
     home.ok(&format!("connect oidc --as two --issuer {} --client-id app-of-two", two.origin));
     home.ok("connect oidc --as two");
     let ran = home.run(&format!("connect oidc --as three --issuer {} --json", two.origin));
-    assert_eq!((ran.code, ran.error_code().as_str()), (2, "no_app"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (2, "missing_app"), "{ran:?}");
     assert!(ran.stderr.contains(&format!("--param issuer={}", two.origin)), "{ran:?}");
     assert!(!two.saw("app-of-one") && !two.saw("secret-of-one"));
     assert!(two.asked("/token").iter().all(|asked| asked.form["client_id"] == "app-of-two"));
     // The same name at another issuer is another server as well.
     let ran = home.run(&format!("connect oidc --issuer {} --json", two.origin));
-    assert_eq!(ran.error_code(), "no_app", "{ran:?}");
+    assert_eq!(ran.error_code(), "missing_app", "{ran:?}");
     home.ok("refresh oidc@two");
     assert!(!two.saw("secret-of-one"));
 }
@@ -50,12 +50,12 @@ fn field_16_the_environments_app_is_sent_only_where_the_environment_says() {
     let (one, two) = (well_behaved(), well_behaved());
     let home = home().with("OIDC_CLIENT_ID", "app-of-one").with("OIDC_CLIENT_SECRET", "secret-of-one");
     let ran = home.run(&format!("connect oidc --issuer {} --json", one.origin));
-    assert_eq!(ran.error_code(), "no_app", "nothing says whose app it is: {ran:?}");
+    assert_eq!(ran.error_code(), "missing_app", "nothing says whose app it is: {ran:?}");
     let home = home.with("OIDC_ISSUER", &one.origin);
     home.ok(&format!("connect oidc --issuer {}/", one.origin));
     assert!(one.saw("secret-of-one") || one.asked("/token")[0].basic.is_some());
     let ran = home.run(&format!("connect oidc --as two --issuer {} --json", two.origin));
-    assert_eq!(ran.error_code(), "no_app", "{ran:?}");
+    assert_eq!(ran.error_code(), "missing_app", "{ran:?}");
     assert!(!two.saw("app-of-one") && !two.saw("secret-of-one"));
 }
 
@@ -129,7 +129,7 @@ fn field_17_a_connection_stays_at_its_site() {
     home.ok("connect sites");
     std::fs::write(&taken, "").unwrap();
     let ran = home.run("connect sites --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (4, "site_not_granted"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (4, "resource_not_granted"), "{ran:?}");
     assert!(ran.stderr.contains("--as other --param site=https://one.example"), "{ran:?}");
     home.ok("api sites /x");
     assert!(server.saw("/ex/c2/x") && !server.saw("/ex/c1/"));
@@ -326,7 +326,7 @@ fn field_32_pkce_is_left_out_only_if_the_user_says_so() {
     home.ok(&server.connect("--param pkce=never"));
     assert!(!server.asked("/token")[0].form.contains_key("code_verifier"));
     let ran = home.run(&server.connect("--as b --param pkce=never --allow-peer --json"));
-    assert_eq!(ran.error_code(), "peer_check_needed", "{ran:?}");
+    assert_eq!(ran.error_code(), "peer_check_required", "{ran:?}");
     for (methods, word) in [(json!([]), "does not support PKCE"), (json!(["plain"]), "only plain PKCE")] {
         let server = Issuer::start(move |asked| {
             let mut document = metadata(&asked.origin);

@@ -103,7 +103,11 @@ fn field_23_the_words_of_an_error_are_shown_and_keep_the_grant_where_they_refuse
         r#"{"message":"not today"}"#,
     ] {
         let (ran, state) = refresh(400, "application/json", body.as_bytes());
-        assert_eq!((ran.code, ran.error_code().as_str(), state.as_str()), (1, "rejected", "error"), "{body}: {ran:?}");
+        assert_eq!(
+            (ran.code, ran.error_code().as_str(), state.as_str()),
+            (1, "oauth_error", "error"),
+            "{body}: {ran:?}"
+        );
         assert!(ran.stderr.contains("not today"), "{ran:?}");
     }
 }

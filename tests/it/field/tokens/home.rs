@@ -194,7 +194,7 @@ fn field_28_exec_names_what_cannot_be_passed_and_what_two_connections_would_shar
         other.ok(&format!("connect slack --sandbox --as {account}"));
     }
     let ran = other.run("exec slack@a-b slack@a.b --json -- true");
-    assert_eq!((ran.code, ran.error_code().as_str()), (2, "variable_taken"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (2, "variable_conflict"), "{ran:?}");
 }
 
 #[test]

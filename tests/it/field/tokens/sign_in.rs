@@ -107,7 +107,7 @@ fn field_30_the_first_sign_in_adds_to_the_defaults() {
 
 #[test]
 fn field_42_a_device_flow_ends_with_the_codes_of_other_servers() {
-    for (code, error) in [("authorization_declined", "denied"), ("code_expired", "device_expired")] {
+    for (code, error) in [("authorization_declined", "access_denied"), ("code_expired", "device_code_expired")] {
         let provider = FakeProvider::start();
         let home = home();
         provider.trouble("/token", [Trouble::error(code)]);
@@ -115,7 +115,7 @@ fn field_42_a_device_flow_ends_with_the_codes_of_other_servers() {
         let mut command = home.command(line.split_whitespace());
         command.stderr(Stdio::piped());
         let mut running = Running::start(command);
-        assert_eq!(running.event()["event"], "device");
+        assert_eq!(running.event()["event"], "device_code");
         let mut stderr = running.child.stderr.take().unwrap();
         assert_eq!(running.code(), 4, "{code}");
         let text = std::io::read_to_string(&mut stderr).unwrap();

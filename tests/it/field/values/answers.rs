@@ -113,7 +113,7 @@ fn field_05_what_is_not_read_is_refused_once_and_with_the_reason() {
         service.answer("/v1/items", body.as_bytes());
         let ran = service.run(&["sync", "acme/items", "--json"]);
         let text = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(ran.code == 1 && text.contains(reason) && text.contains("malformed_answer"), "{reason}: {ran:?}");
+        assert!(ran.code == 1 && text.contains(reason) && text.contains("malformed_response"), "{reason}: {ran:?}");
         assert_eq!(service.count("/v1/items") - before, 1, "{reason}");
     }
 }
@@ -202,11 +202,15 @@ fn a_success_that_cannot_be_read_is_not_one() {
         let ran = service.run(&["test", "acme", "--json"]);
         let test = &serde_json::from_str::<Value>(&ran.stdout).unwrap()["tests"][0];
         assert_eq!((ran.code, &test["healthy"]), (6, &json!(false)), "{ran:?}");
-        assert!(test["detail"].as_str().unwrap().contains(says), "{ran:?}");
+        assert!(test["error_message"].as_str().unwrap().contains(says), "{ran:?}");
 
         service.answer_as("/v1/items/new", content_type, body);
         let ran = service.run(&["call", "acme", "items.create", "price=1", "--json"]);
-        assert_eq!((ran.code, ran.error_code().as_str(), ran.stdout.as_str()), (1, "malformed_answer", ""), "{ran:?}");
+        assert_eq!(
+            (ran.code, ran.error_code().as_str(), ran.stdout.as_str()),
+            (1, "malformed_response", ""),
+            "{ran:?}"
+        );
         assert!(ran.stderr.contains(says), "{ran:?}");
     }
     service.answer("/v1/me", b"\xef\xbb\xbf{\"id\":12345678901234567890123}");

@@ -176,6 +176,7 @@ fn app() {
         GlobalVaultUnavailable => [E::GlobalVaultUnavailable],
         Runtime => [E::Runtime { source: io() }],
         Sandbox => [E::Sandbox { source: io() }],
+        Interrupted => [E::Interrupted],
         PortInUse => [E::PortInUse { source: taken() }],
     });
     let session = errors!(SessionError {

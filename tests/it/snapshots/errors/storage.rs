@@ -34,7 +34,6 @@ fn store() {
             E::Malformed(MalformedValue::Name),
         ],
         WrongKey => [sqlite(ffi::SQLITE_NOTADB)],
-        Unreleased => [E::Unreleased],
         ReadOnlyNewer => [E::ReadOnlyNewer],
         Newer => [E::Newer { found: 9, known: 7 }],
         RolledBack => [E::RolledBack { found: 5, expected: 8 }],
@@ -94,7 +93,7 @@ fn vault() {
         IdentityExists => [E::IdentityExists { path: "/data/identity".into(), kept: "age1me".into() }],
         WorkspaceNotEmpty => [E::WorkspaceNotEmpty],
         Untrusted => [E::Untrusted(TrustError::NotText("/data/identity".into()))],
-        Store => [E::Store(StoreError::Unreleased)],
+        Store => [E::Store(StoreError::ReadOnlyNewer)],
     });
     let keyring = errors!(KeyringError {
         Unavailable => [E::Unavailable(keyring())],

@@ -2,6 +2,8 @@
 
 use integ::connector::TemplateError;
 use integ::http::loopback::BindError;
+use integ::model::EventId;
+use integ::ops::webhooks::WebhookOperationError;
 use integ::signing::verify::VerifyError;
 use integ::store::SubscriptionId;
 use integ::webhook::backfill::BackfillError;
@@ -105,7 +107,19 @@ fn subscribing() -> String {
     })
 }
 
+fn operations() -> String {
+    let id = EventId(17);
+    errors!(WebhookOperationError {
+        VendorManagedSecret => [E::VendorManagedSecret { connection: slack() }],
+        SecretUnsupported => [E::SecretUnsupported { connection: slack() }],
+        EventNotFound => [E::EventNotFound { id }],
+        NoConflict => [E::NoConflict { id }],
+        BodyNotFound => [E::BodyNotFound { id, bodies: 2 }],
+        Pruned => [E::Pruned { id }],
+    })
+}
+
 #[test]
 fn webhooks() {
-    assert_snap("errors_webhooks", &(receiving() + &simulating() + &subscribing()));
+    assert_snap("errors_webhooks", &(receiving() + &simulating() + &subscribing() + &operations()));
 }

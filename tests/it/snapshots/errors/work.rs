@@ -66,7 +66,7 @@ fn endpoints() {
         DuplicateMessageId => [E::DuplicateMessageId("first".into())],
         AlreadyRunning => [E::AlreadyRunning],
         Lock => [E::Lock { path: "/data/locks/deliveries.lock".into(), source: io() }],
-        Store => [E::Store(StoreError::Unreleased)],
+        Store => [E::Store(StoreError::ReadOnlyNewer)],
     });
     assert_snap("errors_endpoints", &text);
 }

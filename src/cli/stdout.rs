@@ -1,0 +1,59 @@
+//! Standard output and standard error: what is written, and whether it arrived.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use thiserror::Error;
+
+use crate::error::{Diagnostic, Kind, Remedy};
+
+/// Prints, and remembers a failure for [`output_error`].
+pub(super) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    note_reader(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Whether the reader of stdout closed it.
+static READER_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Why output was lost, but for a reader that closed the pipe.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+pub(super) fn note_reader(written: io::Result<()>) {
+    if let Err(error) = written {
+        READER_CLOSED.store(true, Ordering::Relaxed);
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let _ = LOST.set(error);
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("cannot write to standard output")]
+pub(super) struct OutputWriteError(#[source] &'static io::Error);
+
+impl Remedy for OutputWriteError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self.0.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Diagnostic::new(Kind::Failed, "disk_full"),
+            _ => Diagnostic::new(Kind::Failed, "io"),
+        }
+    }
+}
+
+/// The error of a command whose output did not reach its file. A reader that leaves early, as `head` does, is not one: the
+/// command ends as it would have (fault 100).
+pub(super) fn output_error() -> Option<OutputWriteError> {
+    LOST.get().map(OutputWriteError)
+}
+
+/// Whether what was printed could not be: work that is done only to be read may end.
+pub(super) fn is_reader_closed() -> bool {
+    READER_CLOSED.load(Ordering::Relaxed)
+}
+
+/// Prints on stderr; a failure is nothing that could be reported.
+pub(super) fn eprint(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

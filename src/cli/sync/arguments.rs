@@ -1,0 +1,65 @@
+//! Words of the sync commands: times, NAME=VALUE pairs, and what can be wrong with them.
+
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::model::stream::StreamParams;
+use crate::runtime::App;
+
+/// An argument that cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum SyncArgumentError {
+    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    Time { text: String },
+    #[error("{text:?} is not NAME=VALUE")]
+    InvalidPair { text: String },
+    #[error("{text:?} names no stream: write CONNECTION/STREAM")]
+    Target { text: String },
+    #[error("--since and --until are for --mode backfill")]
+    NoBackfill,
+    #[error("a backfill needs --since")]
+    NoSince,
+    #[error("{path:?} cannot be read as exported cursors")]
+    Import { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the output cannot be written")]
+    Output { source: std::io::Error },
+    #[error("{path:?} cannot be read")]
+    ReadState { path: String, source: std::io::Error },
+    #[error("{path:?} holds no state that integ wrote")]
+    State { path: String, source: serde_json::Error },
+    #[error("a Parquet file is no text for a terminal")]
+    Terminal { target: String },
+}
+
+impl Remedy for SyncArgumentError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
+            Self::InvalidPair { .. } | Self::NoBackfill => Diagnostic::new(Kind::Usage, "invalid_value"),
+            Self::NoSince => Diagnostic::new(Kind::Usage, "invalid_value")
+                .run("integ sync CONNECTION/STREAM --mode backfill --since 30d"),
+            Self::Target { .. } => Diagnostic::new(Kind::Usage, "invalid_target"),
+            Self::Import { .. } => Diagnostic::new(Kind::Usage, "invalid_import"),
+            Self::Output { .. } | Self::ReadState { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Terminal { target } => Diagnostic::new(Kind::Usage, "invalid_value")
+                .run(format!("integ records {target} --format parquet > FILE")),
+            Self::State { .. } => Diagnostic::new(Kind::Usage, "invalid_state")
+                .hint(Hint::text("give what the target printed, or an empty file to send everything")),
+        }
+    }
+}
+
+/// A time: so long ago, or a date.
+pub(super) fn parse_time(app: &App, text: &str) -> Result<Timestamp, SyncArgumentError> {
+    crate::duration::parse_time(text, app.clock.now()).ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
+}
+
+/// Stream parameters from NAME=VALUE words; neither may be empty.
+pub(super) fn parse_pairs(texts: &[String]) -> Result<StreamParams, SyncArgumentError> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(SyncArgumentError::InvalidPair { text: text.clone() }),
+    };
+    texts.iter().map(pair).collect()
+}

@@ -1,0 +1,24 @@
+//! What a person learns, once, of an identity that was just made.
+
+use crate::runtime::App;
+use crate::vault::IdentityLocation;
+
+/// Returns where the new identity is, and how to save a copy.
+pub(in crate::cli) fn new_identity_note(app: &App, location: IdentityLocation) -> String {
+    match location {
+        IdentityLocation::Keyring => "The key to your vaults is in the OS keyring. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`."
+            .to_owned(),
+        IdentityLocation::EncryptedFile => format!(
+            "The key to your vaults is in {}, under your passphrase. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`.",
+            app.folders.identity().display()
+        ),
+        IdentityLocation::File => format!(
+            "The key to your vaults is in {}, readable only by you. Save a copy elsewhere: \
+             `integ vault identity export identity.age --passphrase`.",
+            app.folders.identity().display()
+        ),
+        IdentityLocation::Environment => "The key to your vaults is the one from the environment.".to_owned(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Why an operation on syncs cannot be done.
+
+use thiserror::Error;
+
+use super::{StreamName, SyncTarget};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::model::ConnectionName;
+
+/// Why an operation on syncs cannot be done.
+#[derive(Debug, Error)]
+pub enum SyncOperationError {
+    #[error("the backfill ends before it begins")]
+    InvertedRange,
+    #[error("{stream} was never synced")]
+    NeverSynced { stream: StreamName },
+    #[error("{stream} has several lists, and none was named")]
+    AmbiguousPartition { stream: StreamName, example: String },
+    #[error("{stream} has no such list")]
+    PartitionNotFound { stream: StreamName },
+    #[error("{text:?} is no cursor of {stream}: its records have {example}")]
+    InvalidCursor { stream: StreamName, text: String, example: &'static str },
+    #[error("there is no cursor so far back: {count} are kept")]
+    NoHistory { count: usize },
+    #[error("the exported cursors are of the connector {connector}, version {version}, not of {connection}")]
+    ExportMismatch { connection: ConnectionName, connector: String, version: u32 },
+    #[error("there is no job {id}")]
+    JobNotFound { id: i64 },
+    #[error("job {id} is not running")]
+    JobNotRunning { id: i64 },
+    #[error("{text:?} is no schedule: {reason}")]
+    InvalidSchedule { text: String, reason: String },
+    #[error("{target} has no schedule")]
+    ScheduleNotFound { target: SyncTarget },
+    #[error("a Singer tap is of one connection, and {count} are meant")]
+    SeveralConnections { count: usize },
+}
+
+impl Remedy for SyncOperationError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::InvertedRange => Diagnostic::new(Kind::Usage, "invalid_value"),
+            Self::NeverSynced { stream } => {
+                Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {stream}"))
+            }
+            Self::AmbiguousPartition { stream, example } => Diagnostic::new(Kind::Usage, "ambiguous_partition")
+                .hint(Hint::new(format!("add {example}, or another of"), format!("integ cursor get {stream}"))),
+            Self::PartitionNotFound { stream } => {
+                Diagnostic::new(Kind::NotFound, "partition_not_found").run(format!("integ cursor get {stream}"))
+            }
+            Self::InvalidCursor { .. } => Diagnostic::new(Kind::Usage, "invalid_cursor"),
+            Self::NoHistory { .. } => Diagnostic::new(Kind::NotFound, "no_history"),
+            Self::ExportMismatch { .. } => Diagnostic::new(Kind::Usage, "invalid_import"),
+            Self::JobNotFound { .. } => Diagnostic::new(Kind::NotFound, "job_not_found").run("integ job list"),
+            Self::JobNotRunning { .. } => Diagnostic::new(Kind::Failed, "not_running").run("integ job list"),
+            Self::InvalidSchedule { .. } => Diagnostic::new(Kind::Usage, "invalid_schedule").hint(Hint::new(
+                "write a cron expression such as '0 6 * * 1-5', or an interval:",
+                "integ schedule set CONNECTION 'every 15m'",
+            )),
+            Self::ScheduleNotFound { .. } => {
+                Diagnostic::new(Kind::NotFound, "schedule_not_found").run("integ schedule list")
+            }
+            Self::SeveralConnections { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_value").run("integ sync CONNECTION --to singer")
+            }
+        }
+    }
+}

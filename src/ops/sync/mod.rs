@@ -1,0 +1,95 @@
+//! Operations on syncs: streams, records, cursors, jobs and schedules.
+
+mod cursors;
+mod error;
+mod jobs;
+mod records;
+mod run;
+mod schedules;
+mod singer;
+
+use std::fmt;
+
+pub use cursors::{
+    ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, NewCursor, SetCursorRequest, clear_cursors,
+    export_cursors, import_cursors, list_cursors, set_cursor,
+};
+pub use error::SyncOperationError;
+pub use jobs::{JobListRequest, RetryJobRequest, cancel_job, list_jobs, retry_job, show_job};
+pub use records::{RecordsRequest, RecordsSince, read_records};
+pub use run::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams};
+pub use schedules::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
+pub use singer::{SingerRequest, SingerTarget, sync_to_singer};
+
+use super::{Effect, Operation, OperationScope, Reach};
+use crate::error::Result;
+use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::store::StoredStream;
+use crate::sync::find_stream;
+
+const SYNC: OperationScope = OperationScope::Sync;
+
+/// The operations of this module.
+pub const OPERATIONS: &[Operation] = &[
+    Operation::local("sync", SYNC, Effect::Write).reachable_by(Reach::Agent),
+    Operation::local("sync --dry-run", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("sync --due", SYNC, Effect::Write).reachable_by(Reach::Agent),
+    Operation::local("sync --to", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("records", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("cursor get", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("cursor set", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("cursor clear", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("cursor export", SYNC, Effect::Read).reachable_by(Reach::Api),
+    Operation::local("cursor import", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("job list", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("job show", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("job retry", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("job cancel", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("schedule set", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("schedule list", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("schedule remove", SYNC, Effect::Write).reachable_by(Reach::Api),
+];
+
+/// A connection, or one of its streams: `github`, `github/issues`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncTarget {
+    pub connection: ConnectionName,
+    /// Absent for all streams.
+    pub stream: Option<String>,
+}
+
+impl fmt::Display for SyncTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stream {
+            Some(stream) => write!(f, "{}/{stream}", self.connection),
+            None => write!(f, "{}", self.connection),
+        }
+    }
+}
+
+/// A stream of a connection: `github/issues`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamName {
+    pub connection: ConnectionName,
+    pub stream: String,
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.connection, self.stream)
+    }
+}
+
+/// A stream that was synced before.
+///
+/// # Errors
+/// [`SyncOperationError::NeverSynced`], and [`crate::sync::SyncError::UnknownStream`] if the connector has no such stream.
+fn stored_stream(app: &App, name: &StreamName) -> Result<StoredStream> {
+    let connection = app.connection(&name.connection)?;
+    if let Some(stored) = app.store()?.streams().find(connection.id, &name.stream)? {
+        return Ok(stored);
+    }
+    find_stream(&app.catalogue.get(name.connection.connector())?, &name.stream)?;
+    Err(SyncOperationError::NeverSynced { stream: name.clone() }.into())
+}

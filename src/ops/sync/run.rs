@@ -1,0 +1,157 @@
+//! Syncs: now, what is due, and what would be asked for.
+
+use std::collections::BTreeMap;
+
+use super::schedules::claim_due;
+use super::{SyncOperationError, SyncTarget};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::ConnectionName;
+use crate::runtime::App;
+use crate::store::{StreamParams, SyncMode};
+use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
+use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
+
+/// What to ask for of each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncRange {
+    /// What changed since the last sync.
+    Incremental,
+    /// Everything, which also finds what was deleted.
+    Full,
+    /// What changed in a range of time; the cursor stays. It ends now where no end is given.
+    Backfill { since: Timestamp, until: Option<Timestamp> },
+}
+
+/// Which streams to sync, and how.
+#[derive(Clone, Debug)]
+pub struct SyncStreamsRequest {
+    /// Every connection that has streams if empty.
+    pub targets: Vec<SyncTarget>,
+    pub range: SyncRange,
+    /// Parameters of the streams, which later syncs use too.
+    pub params: StreamParams,
+    /// Lets a full sync mark more than half of a stream as deleted.
+    pub allow_deletes: bool,
+}
+
+/// Syncs streams, one connection after the other, and reports on each. A failure of one of several connections is in its
+/// report; that of the only one is returned.
+pub async fn sync_streams(app: &App, request: SyncStreamsRequest, observer: &dyn SyncObserver) -> Result<SyncListView> {
+    run_all(app, &connection_requests(app, request)?, observer).await
+}
+
+/// Syncs what is due by the schedules. Each schedule is moved on before its sync begins, so that one of several processes
+/// runs it. Without reports, nothing was due.
+pub async fn sync_due(app: &App, observer: &dyn SyncObserver) -> Result<SyncListView> {
+    run_all(app, &claim_due(app)?, observer).await
+}
+
+/// The first request that a sync would make of each stream, without making it.
+pub async fn plan_sync(app: &App, request: SyncStreamsRequest) -> Result<SyncPlanView> {
+    let mut streams = Vec::new();
+    for request in connection_requests(app, request)? {
+        let view = |planned: PlannedStream| PlannedStreamView {
+            connection: request.connection.clone(),
+            stream: planned.stream,
+            mode: planned.mode,
+            partitions: planned.partition_count,
+            cursor: planned.cursor,
+            request: planned.request,
+            skip_reason: planned.skip_reason,
+        };
+        streams.extend(sync::dry_run(app, &request)?.into_iter().map(view));
+    }
+    Ok(SyncPlanView { streams })
+}
+
+/// One request for each connection, ordered by name.
+pub(super) fn connection_requests(app: &App, request: SyncStreamsRequest) -> Result<Vec<SyncRequest>> {
+    let SyncStreamsRequest { targets, range, params, allow_deletes } = request;
+    let (mode, since, until) = match range {
+        SyncRange::Incremental => (SyncMode::Incremental, None, None),
+        SyncRange::Full => (SyncMode::Full, None, None),
+        SyncRange::Backfill { since, until } if until.is_some_and(|until| until <= since) => {
+            return Err(SyncOperationError::InvertedRange.into());
+        }
+        SyncRange::Backfill { since, until } => (SyncMode::Backfill, Some(since), until),
+    };
+    let of_connection = |(connection, streams)| SyncRequest {
+        connection,
+        streams,
+        mode,
+        since,
+        until,
+        params: params.clone(),
+        allow_deletes,
+    };
+    Ok(streams_by_connection(app, targets)?.into_iter().map(of_connection).collect())
+}
+
+/// The streams that are named of each connection; none for all of them.
+fn streams_by_connection(app: &App, targets: Vec<SyncTarget>) -> Result<BTreeMap<ConnectionName, Vec<String>>> {
+    let mut named: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
+    if targets.is_empty() && app.has_vault() {
+        for name in app.store()?.connections().names()? {
+            if app.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
+                named.insert(name, Vec::new());
+            }
+        }
+    }
+    let mut whole = Vec::new();
+    for target in targets {
+        app.connection(&target.connection)?;
+        let streams = named.entry(target.connection.clone()).or_default();
+        match target.stream {
+            Some(stream) if !streams.contains(&stream) => streams.push(stream),
+            Some(_) => {}
+            None => whole.push(target.connection),
+        }
+    }
+    // A connection that is named without a stream means all of them, whatever else is named of it.
+    named.extend(whole.into_iter().map(|connection| (connection, Vec::new())));
+    Ok(named)
+}
+
+pub(super) async fn run_all(app: &App, requests: &[SyncRequest], observer: &dyn SyncObserver) -> Result<SyncListView> {
+    let mut reports = Vec::new();
+    for request in requests {
+        let result = sync::run(app, request, observer).await;
+        observer.connection_finished();
+        match result {
+            Ok(done) => reports.extend(done),
+            Err(error) if requests.len() == 1 => return Err(error),
+            Err(error) => reports.push(SyncReport::failed(request, error)),
+        }
+    }
+    // Streams run concurrently and end in any order.
+    reports.sort_by_cached_key(|report| (report.connection.to_string(), report.stream.clone()));
+    let streams = reports.into_iter().map(view).collect();
+    Ok(SyncListView { workspace: app.workspace.clone(), streams, as_of: app.clock.now() })
+}
+
+fn view(report: SyncReport) -> SyncReportView {
+    let (status, resumes_at, error) = match report.outcome {
+        SyncOutcome::Done => (SyncStatus::Done, None, None),
+        SyncOutcome::Skipped => (SyncStatus::Skipped, None, None),
+        SyncOutcome::RateLimited(resumes_at) => (SyncStatus::RateLimited, Some(resumes_at), None),
+        SyncOutcome::Cancelled => (SyncStatus::Cancelled, None, None),
+        SyncOutcome::Failed(error) => (SyncStatus::Failed, None, Some(error)),
+        SyncOutcome::NotStarted(error) => (SyncStatus::NotStarted, None, Some(error)),
+    };
+    SyncReportView {
+        connection: report.connection,
+        stream: report.stream,
+        mode: report.mode,
+        status,
+        counts: report.counts,
+        traffic: report.traffic,
+        skipped: report.skipped_partitions,
+        duration_secs: (report.duration_secs * 1000.0).round() / 1000.0,
+        resumes_at,
+        error: error.as_ref().map(Error::on_one_line),
+        error_code: error.as_ref().map(Error::code),
+        hint: error.as_ref().and_then(Error::hint).map(|hint| hint.to_string()),
+        error_kind: error.as_ref().map(Error::kind),
+    }
+}

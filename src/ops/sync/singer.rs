@@ -1,0 +1,87 @@
+//! Syncs a connection and hands what changed to a target of the Singer specification.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::run::{connection_requests, run_all};
+use super::{SyncOperationError, SyncStreamsRequest};
+use crate::error::Result;
+use crate::export::singer::{SingerState, SingerStream};
+use crate::runtime::App;
+use crate::sync::{SyncObserver, SyncRequest, find_stream};
+use crate::view::sync::SyncListView;
+
+/// What to sync, and what the target has already.
+#[derive(Clone, Debug)]
+pub struct SingerRequest {
+    /// Streams of one connection.
+    pub sync: SyncStreamsRequest,
+    /// The last state that the target printed; everything is sent without it.
+    pub state: Option<SingerState>,
+}
+
+/// Who takes the messages.
+pub trait SingerTarget {
+    /// The sync has ended. `is_state_ignored` if the state is of another connection or another store, so that everything
+    /// is sent.
+    fn synced(&mut self, reports: &SyncListView, is_state_ignored: bool);
+
+    /// Takes one message, a JSON object on one line; breaks if the target reads no further.
+    fn message(&mut self, message: &str) -> Result<ControlFlow<()>>;
+
+    /// Hands over what is buffered, at the end of each stream.
+    fn flush(&mut self) -> Result<ControlFlow<()>>;
+}
+
+/// Syncs streams of one connection, then sends what changed since the state: for each stream a SCHEMA, its RECORDs and
+/// STATEs.
+pub async fn sync_to_singer(
+    app: &App,
+    request: SingerRequest,
+    observer: &dyn SyncObserver,
+    target: &mut impl SingerTarget,
+) -> Result<SyncListView> {
+    let requests = connection_requests(app, request.sync)?;
+    let [sync] = requests.as_slice() else {
+        return Err(SyncOperationError::SeveralConnections { count: requests.len() }.into());
+    };
+    let reports = run_all(app, &requests, observer).await?;
+    let (vault_id, connection) = (app.store()?.vault_id().to_owned(), sync.connection.to_string());
+    let mut state = match request.state {
+        Some(state) if state.belongs_to(app.store()?, &connection)? => {
+            target.synced(&reports, false);
+            state
+        }
+        other => {
+            target.synced(&reports, other.is_some());
+            SingerState { store_id: vault_id, connection, bookmarks: BTreeMap::new() }
+        }
+    };
+    send_changes(app, sync, &mut state, target)?;
+    Ok(reports)
+}
+
+fn send_changes(
+    app: &App,
+    request: &SyncRequest,
+    state: &mut SingerState,
+    target: &mut impl SingerTarget,
+) -> Result<()> {
+    let store = app.store()?;
+    let connector = app.catalogue.get(request.connection.connector())?;
+    let connection = app.connection(&request.connection)?;
+    for stored in store.streams().list(connection.id)? {
+        if !request.streams.is_empty() && !request.streams.contains(&stored.name) {
+            continue;
+        }
+        // A stream that the connector no longer declares has no key to send.
+        let Ok((name, stream)) = find_stream(&connector, &stored.name) else { continue };
+        let source = SingerStream { store, id: stored.id, name, stream };
+        let reads_on =
+            source.send(state, |message| Ok::<_, crate::error::Error>(target.message(message)?.is_continue()))?;
+        if !reads_on || target.flush()?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Views of calls: the actions of a connection, the result of one, and a request that would be sent.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::word;
+use crate::api::{ApiError, CompletedCall};
+use crate::connector::{Action, Connector};
+use crate::error::Result;
+use crate::http::{Request, redact_url, scrub};
+use crate::json;
+use crate::model::{Connection, ConnectionName, Grant};
+use crate::runtime::Session;
+use crate::secret::REDACTED;
+
+/// An action that a connection may offer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActionSummaryView {
+    pub action: String,
+    pub description: String,
+    pub required: Vec<String>,
+    /// Groups of parameters, of each of which one is needed.
+    pub one_of: Vec<Vec<String>>,
+    pub optional: Vec<String>,
+    pub scopes: Vec<String>,
+    /// Whether the connection's authentication method allows it.
+    pub is_granted: bool,
+}
+
+impl ActionSummaryView {
+    fn new(name: &str, action: &Action, connection: &Connection) -> Self {
+        let params = |required: bool| {
+            let params = action.params.iter().filter(move |(_, param)| param.required == required);
+            params.map(|(name, _)| name.clone()).collect()
+        };
+        Self {
+            action: name.to_owned(),
+            description: action.about.clone(),
+            required: params(true),
+            one_of: action.one_of.clone(),
+            optional: params(false),
+            scopes: action.scopes.clone(),
+            is_granted: action.auth.is_empty() || action.auth.contains(&connection.auth),
+        }
+    }
+}
+
+/// The actions of a connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActionListView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub connector: String,
+    pub actions: Vec<ActionSummaryView>,
+}
+
+impl ActionListView {
+    pub fn new(connection: &Connection, connector: &Connector) -> Self {
+        let actions = connector.actions.iter().map(|(name, action)| ActionSummaryView::new(name, action, connection));
+        Self { connection: connection.name.clone(), connector: connector.id.clone(), actions: actions.collect() }
+    }
+}
+
+/// What a service answered to an action.
+#[derive(Debug, Serialize)]
+pub struct CallResultView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub action: String,
+    pub http_status: u16,
+    /// Of the last attempt.
+    pub duration_ms: u64,
+    /// The values of the response that the connector's file names.
+    pub result: Map<String, Value>,
+    /// The JSON of the response, else its text; null if it is empty.
+    pub response: Value,
+    /// The error that the response is, if the service refused the call.
+    #[serde(skip)]
+    pub refusal: Option<ApiError>,
+}
+
+impl CallResultView {
+    pub fn new(action: String, completed: &CompletedCall, refusal: Option<ApiError>) -> Self {
+        let answer = &completed.response.response;
+        let text = || answer.text().unwrap_or_else(|_| String::from_utf8_lossy(&answer.body)).into_owned();
+        let response = match answer.json() {
+            Some(document) => document,
+            None if answer.body.is_empty() => Value::Null,
+            None => Value::String(text()),
+        };
+        let named = completed.action.result.iter();
+        let result = named.filter_map(|(name, at)| Some((name.clone(), at.find(&response)?.clone()))).collect();
+        Self {
+            connection: completed.session.connection.name.clone(),
+            action,
+            http_status: answer.status,
+            duration_ms: u64::try_from(completed.response.duration.as_millis()).unwrap_or(u64::MAX),
+            result,
+            response,
+            refusal,
+        }
+    }
+}
+
+/// A request that would be sent, without its secrets.
+#[derive(Debug, Serialize)]
+pub struct RequestPreviewView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub method: &'static str,
+    pub url: String,
+    pub headers: Map<String, Value>,
+    /// The JSON of the body, else its text, or its size if it is neither; null if there is none.
+    pub body: Value,
+    /// Why the service would probably refuse it.
+    #[serde(skip)]
+    pub warning: Option<ApiError>,
+}
+
+impl RequestPreviewView {
+    /// Describes a request of a session that carries the credentials of a grant.
+    ///
+    /// # Errors
+    /// Those of the headers that carry the credentials.
+    pub fn new(session: &Session, request: &Request, grant: &Grant) -> Result<Self> {
+        let secrets = &request.secrets;
+        let credentials = session.credential_headers(grant)?;
+        let mut headers = Map::new();
+        for (name, value) in &request.headers {
+            let is_credential = credentials.iter().any(|(credential, _)| credential.eq_ignore_ascii_case(name));
+            let shown = if is_credential { REDACTED.to_owned() } else { scrub(value.expose(), secrets) };
+            headers.insert(name.clone(), Value::String(shown));
+        }
+        let mut body = Value::Null;
+        if let Some(sent) = &request.body {
+            headers.insert("content-type".to_owned(), Value::String(sent.content_type.clone()));
+            body = match std::str::from_utf8(sent.bytes.expose()) {
+                Ok("") => Value::Null,
+                Ok(text) => {
+                    let shown = scrub(text, secrets);
+                    json::parse(&shown).unwrap_or(Value::String(shown))
+                }
+                Err(_) => Value::String(format!("[{} bytes]", sent.bytes.expose().len())),
+            };
+        }
+        Ok(Self {
+            connection: session.connection.name.clone(),
+            method: request.method,
+            url: redact_url(&session.route.display_url(&request.url), secrets),
+            headers,
+            body,
+            warning: None,
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! Views of connections: their status, and the results of connecting, refreshing, testing and disconnecting them.
+//!
+//! Times are RFC 3339 in UTC; fields that end in `_in` and `_ago` are seconds.
+
+use serde::Serialize;
+
+use super::webhook::SubscriptionView;
+use super::word;
+use crate::connect::DisconnectResult;
+use crate::error::Kind;
+use crate::health::{ConnectionStatus, HealthOutcome, StatusSummary};
+use crate::model::{ConnectionMode, ConnectionName, WorkspaceName, words};
+
+/// The account that a connection is connected to, as the vendor names it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccountView {
+    pub id: String,
+    pub name: Option<String>,
+}
+
+/// A connection and its status.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub connector: String,
+    /// The service's name: `Slack`.
+    pub name: String,
+    #[serde(serialize_with = "word")]
+    pub mode: ConnectionMode,
+    pub origin: Option<String>,
+    /// The kind of authentication: `oauth2`, `api_key`; `unknown` if the connector cannot be read.
+    pub auth: &'static str,
+    pub account: Option<AccountView>,
+    #[serde(serialize_with = "word")]
+    pub status: ConnectionStatus,
+    /// Why the status is not `active`.
+    pub reason: Option<String>,
+    pub scopes: Vec<String>,
+    pub missing_scopes: Vec<String>,
+    pub connected_at: String,
+    pub expires_at: Option<String>,
+    pub expires_in: Option<i64>,
+    pub refreshable: bool,
+    /// When the refresh token ends, if the service says so: a person must reconnect then.
+    pub refresh_expires_at: Option<String>,
+    pub last_checked_at: Option<String>,
+    pub last_sync_at: Option<String>,
+    pub last_error: Option<String>,
+    pub error_count: u32,
+    /// Where integ registered its webhooks at the vendor.
+    pub subscriptions: Vec<SubscriptionView>,
+    /// `sandbox`, or the origin that its traffic goes to.
+    #[serde(skip)]
+    pub target: Option<String>,
+    /// Negative: the last check is in the past.
+    #[serde(skip)]
+    pub checked_ago: Option<i64>,
+}
+
+/// The connections that were asked for, and how many there are of each status.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    pub connections: Vec<ConnectionView>,
+    pub summary: StatusSummary,
+}
+
+/// A connection that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectView {
+    pub connection: ConnectionView,
+    /// Scopes that were asked for and not granted.
+    pub missing_scopes: Vec<String>,
+    /// What went otherwise than asked, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// What a connection holds that disconnecting it would lose or leave behind.
+#[derive(Clone, Debug, Serialize)]
+pub struct DisconnectPreview {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// Synced records, which are deleted.
+    pub records: u64,
+    /// Webhook subscriptions, which stay at the service.
+    pub subscriptions: usize,
+}
+
+/// A connection that was disconnected.
+#[derive(Clone, Debug, Serialize)]
+pub struct DisconnectView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// `sandbox`, or the origin that its traffic went to.
+    pub target: Option<String>,
+    #[serde(serialize_with = "word")]
+    pub result: DisconnectResult,
+}
+
+/// How a refresh ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    Refreshed,
+    /// The token was not due, so that the service was not asked.
+    StillValid,
+    Failed,
+}
+
+words!(RefreshOutcome { Refreshed => "refreshed", StillValid => "still_valid", Failed => "failed" });
+
+/// The refresh of one connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefreshView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// `sandbox`, or the origin that its traffic goes to.
+    pub target: Option<String>,
+    #[serde(serialize_with = "word")]
+    pub outcome: RefreshOutcome,
+    pub expires_at: Option<String>,
+    pub expires_in: Option<i64>,
+    pub error: Option<String>,
+    #[serde(skip)]
+    pub error_kind: Option<Kind>,
+}
+
+/// How the renewal of a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalOutcome {
+    Renewed,
+    Failed,
+}
+
+words!(RenewalOutcome { Renewed => "renewed", Failed => "failed" });
+
+/// The renewal of a webhook subscription that was due.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubscriptionRenewalView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub subscription: i64,
+    #[serde(serialize_with = "word")]
+    pub outcome: RenewalOutcome,
+    pub expires_at: Option<String>,
+    pub error: Option<String>,
+    #[serde(skip)]
+    pub error_kind: Option<Kind>,
+}
+
+/// The tokens that were refreshed and the subscriptions that were renewed with them.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefreshListView {
+    pub refreshed: Vec<RefreshView>,
+    pub subscriptions: Vec<SubscriptionRenewalView>,
+}
+
+/// The test of one connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct TestView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// `sandbox`, or the origin that its traffic goes to.
+    pub target: Option<String>,
+    #[serde(serialize_with = "word")]
+    pub outcome: HealthOutcome,
+    pub healthy: bool,
+    /// Milliseconds of the vendor's call alone; absent if none was made.
+    pub duration_ms: Option<u64>,
+    pub account: Option<AccountView>,
+    pub missing_scopes: Vec<String>,
+    pub http_status: Option<u16>,
+    pub error_message: Option<String>,
+    pub hint: Option<String>,
+}
+
+/// The tests of several connections, in the order asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct TestListView {
+    pub tests: Vec<TestView>,
+    pub healthy: usize,
+    pub unhealthy: usize,
+}

@@ -1,0 +1,327 @@
+//! Views of syncs, of the records that they stored, and of cursors, jobs and schedules.
+//!
+//! Times are RFC 3339 in UTC. `as_of` is not printed: it is the time that a person's "5 min ago" counts from.
+
+use std::fmt::Display;
+
+use serde::ser::{Error as _, SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::error::Kind;
+use crate::model::job::SyncMode;
+use crate::model::record::{RecordChange, RecordCounts, StoredRecord, Traffic};
+use crate::model::stream::StreamParams;
+use crate::model::{ConnectionName, WorkspaceName, words};
+
+/// Serializes a name or a closed enum as its word.
+fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// How the sync of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncStatus {
+    Done,
+    /// The service has none of its partitions for this account.
+    Skipped,
+    /// The service's rate limit ended it; it resumes from the last page.
+    RateLimited,
+    Cancelled,
+    Failed,
+    /// It could not begin: a scope or a parameter is missing.
+    NotStarted,
+}
+
+words!(SyncStatus {
+    Done => "done",
+    Skipped => "skipped",
+    RateLimited => "rate_limited",
+    Cancelled => "cancelled",
+    Failed => "failed",
+    NotStarted => "not_started",
+});
+
+/// The sync of one stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct SyncReportView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// `*` if the connection could not be used at all.
+    pub stream: String,
+    #[serde(serialize_with = "word")]
+    pub mode: SyncMode,
+    #[serde(serialize_with = "word")]
+    pub status: SyncStatus,
+    #[serde(flatten)]
+    pub counts: RecordCounts,
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Partitions that the service has not, or not for this account.
+    pub skipped: usize,
+    pub duration_secs: f64,
+    /// When the rate limit is over.
+    pub resumes_at: Option<Timestamp>,
+    pub error: Option<String>,
+    pub error_code: Option<&'static str>,
+    pub hint: Option<String>,
+    #[serde(skip)]
+    pub error_kind: Option<Kind>,
+}
+
+/// The sync of several streams, ordered by connection and stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct SyncListView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    pub streams: Vec<SyncReportView>,
+    #[serde(skip)]
+    pub as_of: Timestamp,
+}
+
+/// What the sync of one stream would ask for.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedStreamView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub stream: String,
+    #[serde(serialize_with = "word")]
+    pub mode: SyncMode,
+    /// Number of partitions that are known.
+    pub partitions: usize,
+    /// The cursor of the first partition.
+    pub cursor: Option<String>,
+    /// Method and URL of the first request, without secrets; absent until the parents' records are known.
+    pub request: Option<String>,
+    /// Why the stream would not be synced.
+    pub skip_reason: Option<String>,
+}
+
+/// What a sync would ask for.
+#[derive(Clone, Debug, Serialize)]
+pub struct SyncPlanView {
+    pub streams: Vec<PlannedStreamView>,
+}
+
+/// A record as the service wrote it, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct RecordView {
+    /// What happened to it; present in a list of changes.
+    pub change: Option<RecordChange>,
+    pub stored: StoredRecord,
+}
+
+impl Serialize for RecordView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The record goes out as it came: numbers keep their digits, members their order.
+        let record: &RawValue = serde_json::from_str(&self.stored.json).map_err(S::Error::custom)?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(change) = self.change {
+            map.serialize_entry("change", change.as_str())?;
+        }
+        map.serialize_entry("key", &self.stored.key)?;
+        map.serialize_entry("version", &self.stored.version)?;
+        map.serialize_entry("first_seen_at", &self.stored.first_seen_at)?;
+        map.serialize_entry("changed_at", &self.stored.changed_at)?;
+        map.serialize_entry("deleted_at", &self.stored.deleted_at)?;
+        map.serialize_entry("record", record)?;
+        map.end()
+    }
+}
+
+/// A cursor that a later one replaced.
+#[derive(Clone, Debug, Serialize)]
+pub struct FormerCursorView {
+    pub cursor: Option<String>,
+    pub replaced_at: Timestamp,
+}
+
+/// The cursor of one partition.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartitionView {
+    /// The values of the parent's record that the partition is listed for; empty if the stream has only one.
+    pub partition: StreamParams,
+    /// Absent if the next sync lists everything.
+    pub cursor: Option<String>,
+    pub synced_at: Option<Timestamp>,
+    /// Whether a sync was interrupted and resumes from its last page.
+    pub in_progress: bool,
+    /// Newest first; present if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<FormerCursorView>>,
+}
+
+/// The cursors of a stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct CursorListView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub stream: String,
+    pub partitions: Vec<PartitionView>,
+    #[serde(skip)]
+    pub as_of: Timestamp,
+}
+
+/// The cursor from which the next sync of a stream begins.
+#[derive(Clone, Debug, Serialize)]
+pub struct CursorChangeView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub stream: String,
+    /// Absent if the next sync lists everything.
+    pub cursor: Option<String>,
+}
+
+/// The cursors of a connection in a form that another store can import. The shape is stable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CursorExport {
+    pub format_version: u32,
+    pub connector: String,
+    pub streams: Vec<ExportedStream>,
+}
+
+impl CursorExport {
+    /// The version of the format that this program writes and reads.
+    pub const VERSION: u32 = 1;
+}
+
+/// The cursors of one stream in an export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedStream {
+    pub stream: String,
+    #[serde(default)]
+    pub params: StreamParams,
+    pub partitions: Vec<ExportedPartition>,
+}
+
+/// The cursor of one partition in an export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedPartition {
+    pub partition: StreamParams,
+    pub cursor: Option<String>,
+}
+
+/// An import of cursors.
+#[derive(Clone, Debug, Serialize)]
+pub struct CursorImportView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// Number of cursors that were set.
+    pub imported: usize,
+}
+
+/// How a job goes, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobViewStatus {
+    Running,
+    /// Its process ended before it did; the next sync resumes from the last page.
+    Interrupted,
+    Done,
+    /// The service has none of its partitions for this account.
+    Skipped,
+    Failed,
+    RateLimited,
+    Cancelled,
+}
+
+words!(JobViewStatus {
+    Running => "running",
+    Interrupted => "interrupted",
+    Done => "done",
+    Skipped => "skipped",
+    Failed => "failed",
+    RateLimited => "rate_limited",
+    Cancelled => "cancelled",
+});
+
+/// One run of the sync of a stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobView {
+    pub id: i64,
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub stream: String,
+    #[serde(serialize_with = "word")]
+    pub mode: SyncMode,
+    #[serde(serialize_with = "word")]
+    pub status: JobViewStatus,
+    /// The range of a backfill.
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub duration_secs: Option<i64>,
+    /// When the rate limit is over.
+    pub resumes_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub counts: RecordCounts,
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    pub error: Option<String>,
+    pub error_code: Option<String>,
+    #[serde(skip)]
+    pub as_of: Timestamp,
+}
+
+/// Jobs, newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobListView {
+    pub jobs: Vec<JobView>,
+}
+
+/// A schedule of a connection or of one of its streams.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScheduleView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// Absent for all streams.
+    pub stream: Option<String>,
+    /// `every 15m`, or a cron expression.
+    pub rule: String,
+    /// Seconds that a run is delayed by at most.
+    pub jitter_secs: u32,
+    pub next_at: Timestamp,
+    pub last_at: Option<Timestamp>,
+    #[serde(skip)]
+    pub as_of: Timestamp,
+}
+
+/// Schedules, the next to run first.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScheduleListView {
+    pub schedules: Vec<ScheduleView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::RecordId;
+
+    #[test]
+    fn a_record_is_printed_as_the_service_wrote_it() {
+        let json = r#"{"z":1.10,"a":12345678901234567890,"t":"\ud800"}"#.to_owned();
+        let at = Timestamp::UNIX_EPOCH;
+        let stored = StoredRecord {
+            id: RecordId(1),
+            key: "k".to_owned(),
+            json,
+            version: 7,
+            added_version: 7,
+            first_seen_at: at,
+            changed_at: at,
+            deleted_at: None,
+        };
+        let view = RecordView { change: None, stored: stored.clone() };
+        let tail = concat!(
+            r#""key":"k","version":7,"first_seen_at":"1970-01-01T00:00:00Z","changed_at":"1970-01-01T00:00:00Z","#,
+            r#""deleted_at":null,"record":{"z":1.10,"a":12345678901234567890,"t":"\ud800"}}"#
+        );
+        assert_eq!(serde_json::to_string(&view).unwrap(), format!("{{{tail}"));
+        let change = RecordView { change: Some(stored.change(3)), stored };
+        assert_eq!(serde_json::to_string(&change).unwrap(), format!(r#"{{"change":"added",{tail}"#));
+    }
+}

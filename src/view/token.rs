@@ -1,0 +1,46 @@
+//! Views of credentials. They reveal secrets: whoever prints one hands them out.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::word;
+use crate::model::ConnectionName;
+use crate::secret::Secret;
+
+/// A valid access token and what goes with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    #[serde(serialize_with = "revealed")]
+    pub token: Secret,
+    /// RFC 3339 in UTC; absent if it does not expire.
+    pub expires_at: Option<String>,
+    /// Seconds.
+    pub expires_in: Option<i64>,
+    pub scopes: Vec<String>,
+    /// What a service needs beside the token, secrets among it: `account_sid`, `cloud_id`.
+    #[serde(serialize_with = "revealed_members")]
+    pub parts: BTreeMap<String, Secret>,
+}
+
+/// The headers that a request of a connection carries, in their order.
+#[derive(Clone, Debug)]
+pub struct TokenHeadersView {
+    pub headers: Vec<(String, Secret)>,
+}
+
+/// Environment variables by name, with the credentials in them.
+#[derive(Clone, Debug)]
+pub struct CredentialVariablesView {
+    pub variables: BTreeMap<String, Secret>,
+}
+
+fn revealed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+fn revealed_members<S: Serializer>(secrets: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose())))
+}

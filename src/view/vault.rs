@@ -1,0 +1,141 @@
+//! Views of the vault: its status, who can open it, and what a backup holds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::word;
+use crate::clock::Timestamp;
+use crate::model::WorkspaceName;
+use crate::store::{BackupConnection, BackupContents};
+use crate::vault::{IdentityLocation, ImportedIdentity, Recipient, TokenMoveCounts};
+
+/// Somebody who can open a vault.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecipientView {
+    /// `age1…`.
+    pub recipient: String,
+    pub label: String,
+    pub added_at: Timestamp,
+    /// It is the recipient of the identity in use.
+    pub is_own: bool,
+}
+
+/// Everyone who can open a vault.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecipientListView {
+    pub recipients: Vec<RecipientView>,
+}
+
+impl RecipientListView {
+    pub fn new(recipients: Vec<Recipient>, own: &str) -> Self {
+        let view = |Recipient { recipient, label, added_at }: Recipient| RecipientView {
+            is_own: recipient == own,
+            recipient,
+            label,
+            added_at,
+        };
+        Self { recipients: recipients.into_iter().map(view).collect() }
+    }
+}
+
+/// Where a workspace's keys and tokens are.
+#[derive(Clone, Debug, Serialize)]
+pub struct VaultStatusView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    pub folder: String,
+    #[serde(serialize_with = "word")]
+    pub identity: IdentityLocation,
+    pub identity_file: String,
+    pub own_recipient: String,
+    /// How many can open the vault.
+    pub recipients: usize,
+    pub tokens_in_store: usize,
+    pub tokens_in_keyring: usize,
+    pub created_at: Timestamp,
+    pub restored_at: Option<Timestamp>,
+    /// Connections that came from a backup and were not refreshed since.
+    pub grants_from_backup: usize,
+    /// The version of SQLite.
+    pub sqlite: &'static str,
+    /// A newer integ wrote the store.
+    pub read_only: bool,
+}
+
+/// How many connections' tokens were moved.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TokenMoveView {
+    pub moved: usize,
+    pub already_moved: usize,
+}
+
+impl From<TokenMoveCounts> for TokenMoveView {
+    fn from(TokenMoveCounts { moved, already_moved }: TokenMoveCounts) -> Self {
+        Self { moved, already_moved }
+    }
+}
+
+/// An identity that was imported.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportedIdentityView {
+    pub recipient: String,
+    #[serde(serialize_with = "word")]
+    pub location: IdentityLocation,
+}
+
+impl From<ImportedIdentity> for ImportedIdentityView {
+    fn from(ImportedIdentity { recipient, location }: ImportedIdentity) -> Self {
+        Self { recipient, location }
+    }
+}
+
+/// A connection of a backup. Its texts come from the backup, which is untrusted.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupConnectionView {
+    pub connection: String,
+    pub mode: String,
+    /// What takes the place of the connector's hosts.
+    pub origin: Option<String>,
+    /// The user's parameters, which may be parts of hosts.
+    pub params: BTreeMap<String, String>,
+}
+
+impl From<BackupConnection> for BackupConnectionView {
+    fn from(BackupConnection { name, mode, origin, params }: BackupConnection) -> Self {
+        Self { connection: name, mode, origin, params }
+    }
+}
+
+/// What a backup holds, and above all where it would send tokens and events.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupContentsView {
+    pub connections: Vec<BackupConnectionView>,
+    pub apps: u64,
+    /// URLs that events are sent to.
+    pub endpoints: Vec<String>,
+    /// URLs that are registered at services.
+    pub subscriptions: Vec<String>,
+    /// Public URLs at which services call this machine.
+    pub webhooks: Vec<String>,
+}
+
+impl From<BackupContents> for BackupContentsView {
+    fn from(BackupContents { connections, apps, endpoints, subscriptions, webhooks }: BackupContents) -> Self {
+        let connections = connections.into_iter().map(BackupConnectionView::from).collect();
+        Self { connections, apps, endpoints, subscriptions, webhooks }
+    }
+}
+
+/// A backup that was restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreView {
+    #[serde(flatten)]
+    pub contents: BackupContentsView,
+    /// Where the identity is stored, if restoring made it.
+    #[serde(skip)]
+    pub new_identity_location: Option<IdentityLocation>,
+    /// Where the identity is stored that opens the workspace now.
+    #[serde(skip)]
+    pub identity_location: IdentityLocation,
+}

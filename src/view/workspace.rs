@@ -1,0 +1,114 @@
+//! Views of workspaces, of the apps registered in them, and of the settings. Times are RFC 3339 in UTC.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::word;
+use crate::model::{WorkspaceName, words};
+use crate::vault::IdentityLocation;
+
+/// The workspaces, sorted by name.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceListView {
+    pub workspaces: Vec<String>,
+    #[serde(serialize_with = "word")]
+    pub current: WorkspaceName,
+}
+
+/// A workspace and what it holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    pub folder: String,
+    pub connections: Vec<String>,
+    pub apps: usize,
+    pub endpoints: usize,
+    pub subscriptions: usize,
+    pub created_at: String,
+}
+
+/// A workspace that was created.
+#[derive(Clone, Debug, Serialize)]
+pub struct CreatedWorkspaceView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    /// Where the identity was put, if this created it as well.
+    #[serde(skip)]
+    pub new_identity_location: Option<IdentityLocation>,
+}
+
+/// What deleting a workspace would destroy.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceDeletionPreview {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    /// Absent if its vault cannot be opened.
+    pub content: Option<WorkspaceView>,
+}
+
+/// A workspace that was deleted.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeletedWorkspaceView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+}
+
+/// Who can use an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppScope {
+    Workspace,
+    AllWorkspaces,
+}
+
+words!(AppScope { Workspace => "workspace", AllWorkspaces => "global" });
+
+/// An OAuth app registered with a vendor, without its secret.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppView {
+    pub connector: String,
+    /// The issuer or token URL; absent for the connector's own server, and if none is known yet.
+    pub server: Option<String>,
+    pub client_id: String,
+    pub has_secret: bool,
+    #[serde(serialize_with = "word")]
+    pub scope: AppScope,
+    pub updated_at: String,
+}
+
+/// The apps of the workspace, then those of all workspaces.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppListView {
+    pub apps: Vec<AppView>,
+}
+
+/// An app that was removed.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemovedAppView {
+    pub connector: String,
+    pub server: Option<String>,
+}
+
+/// Every setting with its value; `null` if it is not set.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettingsView {
+    pub settings: Map<String, Value>,
+}
+
+/// Where files are.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigPathsView {
+    pub config: String,
+    pub workspaces: String,
+    pub identity: String,
+    pub connectors: String,
+}
+
+/// Versions and settings without names, paths and secrets, for a bug report.
+#[derive(Clone, Debug, Serialize)]
+pub struct RedactedSettingsView {
+    pub version: &'static str,
+    pub platform: String,
+    pub sqlite: &'static str,
+    pub settings: Map<String, Value>,
+}
