@@ -202,7 +202,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
             app.vault_opener().move_identity(to, app.clock.now())?;
-            ui.note(&format!("The identity is now kept in: {}.", to));
+            ui.note(&format!("The identity is now kept in: {to}."));
         }
     }
     Ok(0)
