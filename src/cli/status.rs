@@ -106,7 +106,7 @@ fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
     let missing = Some(connection.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
     let missing = missing.map(|missing| format!("not granted: {missing}"));
     let notes = [connection.target.clone(), connection.reason.clone(), missing].into_iter().flatten();
-    let notes = notes.chain(connection.subscriptions.iter().filter_map(|subscription| subscription_note(subscription)));
+    let notes = notes.chain(connection.subscriptions.iter().filter_map(subscription_note));
     let mut row: Vec<TableCell> = vec![
         connection.connection.to_string().into(),
         account.map_or("-", String::as_str).into(),
