@@ -150,7 +150,7 @@ impl Pager<'_> {
             }
             match page.ahead {
                 Some((checkpoint, answered)) if request_hash(&checkpoint) == request_hash(&progress) => {
-                    answer = Some(answered)
+                    answer = Some(answered);
                 }
                 Some((_, Ok(unused))) => self.reader.add_unpaged_traffic(traffic_of(&unused)),
                 _ => {}

@@ -241,7 +241,7 @@ impl SyncRun<'_> {
             observer: self.observer,
             unpaged_traffic: Mutex::default(),
             allow_deletes: self.request.allow_deletes,
-            swept_count: AtomicU64::new(0),
+            deleted_count: AtomicU64::new(0),
             used_cursor: AtomicBool::new(false),
         };
         let partitions = PartitionReader { run: self, reader: &reader, params };

@@ -9,6 +9,7 @@ use super::fetch::PageFetchError;
 use super::pager::{Pager, PagerEnd};
 use super::request::ListRequestBuilder;
 use crate::api::GrantToken;
+use crate::clock::Timestamp;
 use crate::connector::{Pagination, PaginationKind, Stream};
 use crate::error::{Error, Result};
 use crate::model::ConnectionName;
@@ -62,7 +63,7 @@ pub(super) struct StreamReader<'a> {
     /// Whether a sweep may take more than half of the stream.
     pub(super) allow_deletes: bool,
     /// Records that sweeps of this run have taken.
-    pub(super) swept_count: AtomicU64,
+    pub(super) deleted_count: AtomicU64,
     /// Whether a list was read from a cursor on, or not at all as it would hold nothing new.
     pub(super) used_cursor: AtomicBool,
 }
@@ -113,35 +114,8 @@ impl StreamReader<'_> {
             params: &partition.params,
             now,
         };
-        let fresh = || checkpoint::first_checkpoint(self.stream, self.read_goal, partition.cursor.as_deref(), now);
-        let stored = if self.read_goal.mode == SyncMode::Backfill {
-            &partition.backfill_checkpoint
-        } else {
-            &partition.checkpoint
-        };
-        let stored = stored.as_ref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
         let mut partition = partition.clone();
-        let mut progress = match stored
-            .filter(|stored| !stored.needs_verification && is_resumable(self.read_goal, stored, &fresh()))
-        {
-            Some(stored) if stored.pending_sweep => {
-                let listed = CompletedList {
-                    partition: partition.id,
-                    start_version: stored.start_version,
-                    cursor: stored.next_cursor.clone(),
-                    parent_version: stored.parent_version,
-                };
-                self.sweep(vec![listed], totals).await?;
-                partition.cursor = stored.next_cursor;
-                self.restart(
-                    &partition,
-                    checkpoint::first_checkpoint(self.stream, self.read_goal, partition.cursor.as_deref(), now),
-                )
-                .await?
-            }
-            Some(stored) => stored,
-            None => self.restart(&partition, fresh()).await?,
-        };
+        let mut progress = self.resume(&mut partition, now, totals).await?;
         if progress.since.is_some() && self.read_goal.mode == SyncMode::Incremental {
             self.used_cursor.store(true, Ordering::Relaxed);
         }
@@ -176,7 +150,7 @@ impl StreamReader<'_> {
                         Checkpoint { page_token: None, record_count: 0, tie: None, last_page_hash: None, ..progress };
                 }
                 Err(PageFetchError::Expired { page: false }) => {
-                    progress = self.restart(&partition, self.all(&partition)).await?
+                    progress = self.restart(&partition, self.all(&partition)).await?;
                 }
                 Err(PageFetchError::Skipped) => return Ok(PartitionOutcome::Skipped),
                 Err(PageFetchError::Failed(error)) => {
@@ -191,17 +165,44 @@ impl StreamReader<'_> {
         Err(self.error(|connection, stream| SyncError::PageTokenExpired { connection, stream }))
     }
 
+    /// The checkpoint to begin with: the stored one if it belongs to what is asked for now, else a new one. A sweep that a
+    /// run before left undone comes first, and moves the partition's cursor.
+    async fn resume(&self, partition: &mut Partition, now: Timestamp, totals: &mut Totals) -> Result<Checkpoint> {
+        let first = |partition: &Partition| {
+            checkpoint::first_checkpoint(self.stream, self.read_goal, partition.cursor.as_deref(), now)
+        };
+        let is_backfill = self.read_goal.mode == SyncMode::Backfill;
+        let stored = if is_backfill { &partition.backfill_checkpoint } else { &partition.checkpoint };
+        let stored = stored.as_ref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
+        let fresh = first(partition);
+        match stored.filter(|stored| !stored.needs_verification && is_resumable(self.read_goal, stored, &fresh)) {
+            Some(stored) if stored.pending_sweep => {
+                let listed = CompletedList {
+                    partition: partition.id,
+                    start_version: stored.start_version,
+                    cursor: stored.next_cursor.clone(),
+                    parent_version: stored.parent_version,
+                };
+                self.sweep(vec![listed], totals).await?;
+                partition.cursor = stored.next_cursor;
+                self.restart(partition, first(partition)).await
+            }
+            Some(stored) => Ok(stored),
+            None => self.restart(partition, fresh).await,
+        }
+    }
+
     /// Ends full lists: what was not met in them is deleted, and their cursors move.
     ///
     /// # Errors
     /// [`SyncError::DeletesBlocked`] where that would take too much; the lists are forgotten then, and nothing else is changed.
     pub(super) async fn sweep(&self, listed: Vec<CompletedList>, totals: &mut Totals) -> Result<()> {
         let (job, stream, now) = (self.job, self.id, self.app.clock.now());
-        let limit = (!self.allow_deletes).then(|| self.swept_count.load(Ordering::Relaxed));
+        let limit = (!self.allow_deletes).then(|| self.deleted_count.load(Ordering::Relaxed));
         let sweep = move |opened: &OpenVault| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
         match self.in_store(sweep).await? {
             SweepResult::Done { deleted } => {
-                self.swept_count.fetch_add(deleted, Ordering::Relaxed);
+                self.deleted_count.fetch_add(deleted, Ordering::Relaxed);
                 totals.counts.deleted += deleted;
                 Ok(())
             }

@@ -82,7 +82,7 @@ struct PartitionArgs {
 pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
     match &args.command {
         CursorCommand::Get { target, history } => {
-            let request = CursorListRequest { stream: parse_stream(ui, target)?, history: *history };
+            let request = CursorListRequest { stream: parse_stream(&ui.project, target)?, history: *history };
             ui.show(&app.run(list_cursors(app, request))?)?;
         }
         CursorCommand::Set { target, cursor, back, partition } => {
@@ -90,18 +90,18 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
                 Some(cursor) => NewCursor::Value(cursor.clone()),
                 None => NewCursor::Former(back.unwrap_or(1)),
             };
-            let (stream, partition) = (parse_stream(ui, target)?, parse_pairs(&partition.params)?);
+            let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
             let set = app.run(set_cursor(app, SetCursorRequest { stream, partition, cursor }))?;
             let start = set.cursor.unwrap_or_else(|| "its beginning".to_owned());
             ui.note(&format!("The next sync of {}/{} begins at {start}.", set.connection, set.stream));
         }
         CursorCommand::Clear { target, partition } => {
-            let (stream, partition) = (parse_stream(ui, target)?, parse_pairs(&partition.params)?);
+            let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
             let cleared = app.run(clear_cursors(app, ClearCursorsRequest { stream, partition }))?;
             ui.note(&format!("The next sync of {}/{} lists all of it.", cleared.connection, cleared.stream));
         }
         CursorCommand::Export { target } => {
-            let export = app.run(export_cursors(app, parse_target(ui, target)?))?;
+            let export = app.run(export_cursors(app, parse_target(&ui.project, target)?))?;
             ui.show_document(&json!(export).to_string())?;
         }
         CursorCommand::Import { connection, file } => {

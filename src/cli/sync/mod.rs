@@ -105,6 +105,6 @@ fn sync_request(app: &App, ui: &Ui, args: &SyncArgs) -> Result<SyncStreamsReques
         (SyncModeArg::Backfill, None, _) => return Err(SyncArgumentError::NoSince.into()),
     };
     let params = parse_pairs(&args.params)?;
-    let targets = args.targets.iter().map(|word| parse_target(ui, word)).collect::<Result<_>>()?;
+    let targets = args.targets.iter().map(|word| parse_target(&ui.project, word)).collect::<Result<_>>()?;
     Ok(SyncStreamsRequest { targets, range, params, allow_deletes: args.allow_deletes })
 }

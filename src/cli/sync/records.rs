@@ -63,7 +63,7 @@ impl RecordSource<'_> {
 }
 
 pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
-    let stream = parse_stream(ui, &args.target)?;
+    let stream = parse_stream(&ui.project, &args.target)?;
     let since = match &args.since {
         None => None,
         Some(text) => Some(match text.parse() {

@@ -8,7 +8,7 @@ use crate::cli::table::{relative, table};
 use crate::cli::ui::{Ui, View};
 use crate::duration;
 use crate::error::Result;
-use crate::ops::sync::{SetScheduleRequest, SyncOperationError, list_schedules, remove_schedule, set_schedule};
+use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
 use crate::runtime::App;
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
@@ -45,15 +45,15 @@ enum ScheduleCommand {
 pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &ScheduleArgs) -> Result<u8> {
     match &args.command {
         ScheduleCommand::Set { target: word, rule, jitter } => {
-            let target = parse_target(ui, word)?;
-            let rule = rule.parse().map_err(|error| SyncOperationError::invalid_schedule(rule, &error))?;
+            let target = parse_target(&ui.project, word)?;
             let jitter_secs = jitter.as_deref().map_or(Ok(0), seconds)?;
-            let set = app.run(set_schedule(app, SetScheduleRequest { target, rule, jitter_secs }))?;
+            let request = SetScheduleRequest { target, rule: rule.clone(), jitter_secs };
+            let set = app.run(set_schedule(app, request))?;
             ui.note(&format!("{word} is synced next at {}, by `integ sync --due`.", set.next_at));
         }
         ScheduleCommand::List => ui.show(&app.run(list_schedules(app))?)?,
         ScheduleCommand::Remove { target: word } => {
-            app.run(remove_schedule(app, parse_target(ui, word)?))?;
+            app.run(remove_schedule(app, parse_target(&ui.project, word)?))?;
             ui.note(&format!("{word} is no longer synced by itself."));
         }
     }

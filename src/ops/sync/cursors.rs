@@ -77,8 +77,8 @@ pub async fn set_cursor(app: &App, request: SetCursorRequest) -> Result<CursorCh
     let stored = stored_stream(app, &request.stream)?;
     let partitions = matching_partitions(app, &request.stream, &stored, &request.partition)?;
     let [partition] = partitions.as_slice() else {
-        let example = partitions.first().map(|partition| flags(&partition.params)).unwrap_or_default();
-        return Err(SyncOperationError::AmbiguousPartition { stream: request.stream, example }.into());
+        let values = partitions.into_iter().next().map(|partition| partition.params).unwrap_or_default();
+        return Err(SyncOperationError::AmbiguousPartition { stream: request.stream, values }.into());
     };
     let streams = app.store()?.streams();
     let cursor = match request.cursor {
@@ -165,11 +165,6 @@ fn matching_partitions(
         return Err(SyncOperationError::PartitionNotFound { stream: name.clone() }.into());
     }
     Ok(partitions)
-}
-
-/// A partition as the command line names it.
-fn flags(values: &StreamParams) -> String {
-    values.iter().map(|(name, value)| format!("-p {name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Checks that a cursor has the form of the stream's records. A sync token is opaque: any text may be one.

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{StreamName, SyncTarget};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::ConnectionName;
+use crate::model::stream::StreamParams;
 
 /// Why an operation on syncs cannot be done.
 #[derive(Debug, Error)]
@@ -14,7 +15,11 @@ pub enum SyncOperationError {
     #[error("{stream} was never synced")]
     NeverSynced { stream: StreamName },
     #[error("{stream} has several lists, and none was named")]
-    AmbiguousPartition { stream: StreamName, example: String },
+    AmbiguousPartition {
+        stream: StreamName,
+        /// The values of one of the partitions.
+        values: StreamParams,
+    },
     #[error("{stream} has no such list")]
     PartitionNotFound { stream: StreamName },
     #[error("{text:?} is no cursor of {stream}: its records have {example}")]
@@ -42,8 +47,12 @@ impl Remedy for SyncOperationError {
             Self::NeverSynced { stream } => {
                 Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {stream}"))
             }
-            Self::AmbiguousPartition { stream, example } => Diagnostic::new(Kind::Usage, "ambiguous_partition")
-                .hint(Hint::new(format!("add {example}, or another of"), format!("integ cursor get {stream}"))),
+            Self::AmbiguousPartition { stream, values } => {
+                let params: Vec<String> = values.iter().map(|(name, value)| format!("-p {name}={value}")).collect();
+                let text = format!("add {}, or another of", params.join(" "));
+                Diagnostic::new(Kind::Usage, "ambiguous_partition")
+                    .hint(Hint::new(text, format!("integ cursor get {stream}")))
+            }
             Self::PartitionNotFound { stream } => {
                 Diagnostic::new(Kind::NotFound, "partition_not_found").run(format!("integ cursor get {stream}"))
             }

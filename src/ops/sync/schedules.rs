@@ -12,7 +12,8 @@ use crate::view::sync::{ScheduleListView, ScheduleView};
 #[derive(Clone, Debug)]
 pub struct SetScheduleRequest {
     pub target: SyncTarget,
-    pub rule: ScheduleRule,
+    /// `every 15m`, or a cron expression of five fields, with a time zone after it if it is not the machine's.
+    pub rule: String,
     /// Seconds that each run is delayed by at most, at random.
     pub jitter_secs: u32,
 }
@@ -24,6 +25,7 @@ pub async fn set_schedule(app: &App, request: SetScheduleRequest) -> Result<Sche
     if let Some(stream) = &target.stream {
         find_stream(&app.catalogue.get(target.connection.connector())?, stream)?;
     }
+    let rule = parse_rule(&rule)?;
     let now = app.clock.now();
     let next_at = rule.next(now, jitter_secs, u64::from_ne_bytes(random()));
     let rule = rule.to_string();
@@ -111,14 +113,11 @@ fn next_run(schedule: &Schedule, now: Timestamp) -> Result<Timestamp, SyncOperat
 }
 
 fn parse_rule(text: &str) -> Result<ScheduleRule, SyncOperationError> {
-    text.parse().map_err(|error| SyncOperationError::invalid_schedule(text, &error))
-}
-
-impl SyncOperationError {
-    /// A rule that cannot be read, with the reason.
-    pub fn invalid_schedule(text: &str, error: &ScheduleRuleError) -> Self {
-        Self::InvalidSchedule { text: text.to_owned(), reason: error.to_string() }
-    }
+    let invalid = |error: ScheduleRuleError| SyncOperationError::InvalidSchedule {
+        text: text.to_owned(),
+        reason: error.to_string(),
+    };
+    text.parse().map_err(invalid)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use integ::connector::Pointer;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
 use integ::json::JsonError;
+use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
 use integ::store::StoreError;
 use integ::store::outbox::DeliveryId;
 use integ::sync::SyncError;
@@ -43,6 +44,29 @@ fn sync() {
         Lock => [E::Lock { path: "/data/locks/stream-1.lock".into(), source: io() }],
     });
     assert_snap("errors_sync", &text);
+}
+
+#[test]
+fn sync_operations() {
+    let stream = || StreamName { connection: slack(), stream: "users".to_owned() };
+    let text = errors!(SyncOperationError {
+        InvertedRange => [E::InvertedRange],
+        NeverSynced => [E::NeverSynced { stream: stream() }],
+        AmbiguousPartition => [E::AmbiguousPartition { stream: stream(), values: [("channel".to_owned(), "C1".to_owned())].into() }],
+        PartitionNotFound => [E::PartitionNotFound { stream: stream() }],
+        InvalidCursor => [E::InvalidCursor { stream: stream(), text: "x".into(), example: "2026-11-20" }],
+        NoHistory => [E::NoHistory { count: 2 }],
+        ExportMismatch => [E::ExportMismatch { connection: slack(), connector: "github".into(), version: 1 }],
+        JobNotFound => [E::JobNotFound { id: 7 }],
+        JobNotRunning => [E::JobNotRunning { id: 7 }],
+        InvalidSchedule => [E::InvalidSchedule { text: "every 5s".into(), reason: "the interval is too short".into() }],
+        ScheduleNotFound => [
+            E::ScheduleNotFound { target: SyncTarget { connection: slack(), stream: Some("users".into()) } },
+            E::ScheduleNotFound { target: SyncTarget { connection: slack(), stream: None } },
+        ],
+        SeveralConnections => [E::SeveralConnections { count: 2 }],
+    });
+    assert_snap("errors_sync_operations", &text);
 }
 
 #[test]
