@@ -187,6 +187,23 @@ impl Random {
     }
 }
 
+/// Whether an attempt is received, and its outcome; none if the sender is killed before it has noted one.
+///
+/// Of a hundred attempts 70 are answered with 2xx; 24 fail; 3 say when to come again; 2 are received and answered, but the
+/// sender is killed; 1 is received and the answer is cut off.
+fn random_outcome(random: &mut Random) -> (bool, Option<DeliveryOutcome>) {
+    match random.percent() {
+        0..70 => (true, Some(DeliveryOutcome::Accepted)),
+        70..94 => (false, Some(DeliveryOutcome::Failed)),
+        94..97 => {
+            let after = Duration::from_secs(random.next() % 7200);
+            (false, Some(DeliveryOutcome::RetryAfter { after, scope: RetryScope::Delivery }))
+        }
+        97..99 => (true, None),
+        _ => (true, Some(DeliveryOutcome::Failed)),
+    }
+}
+
 /// `INTEG_TEST_DELIVERIES=10000000 cargo test --release virtual_time -- --nocapture` runs ten million of them.
 #[test]
 fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedule_is_kept() {
@@ -212,29 +229,13 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
         let index = usize::try_from(number).unwrap();
         assert!(!ended[index], "what has ended is not tried again");
         attempts += 1;
-        // Of a hundred: 70 are answered with 2xx; 24 fail; 3 say when to come again; 2 are received and answered, but the
-        // sender is killed before it has noted that; 1 is received and the answer is cut off.
-        let outcome = match random.percent() {
-            0..70 => DeliveryOutcome::Accepted,
-            70..94 => DeliveryOutcome::Failed,
-            94..97 => DeliveryOutcome::RetryAfter {
-                after: Duration::from_secs(random.next() % 7200),
-                scope: RetryScope::Delivery,
-            },
-            97..99 => {
-                received[index] += 1;
-                // The next worker finds it as it was.
-                waiting.push(Reverse((now + 1000, number, tried)));
-                continue;
-            }
-            _ => {
-                received[index] += 1;
-                DeliveryOutcome::Failed
-            }
+        let (is_received, outcome) = random_outcome(&mut random);
+        received[index] += u8::from(is_received);
+        let Some(outcome) = outcome else {
+            // The next worker finds it as it was.
+            waiting.push(Reverse((now + 1000, number, tried)));
+            continue;
         };
-        if outcome == DeliveryOutcome::Accepted {
-            received[index] += 1;
-        }
         let progress = DeliveryProgress { attempts: tried.into(), expires_at: at(i64::from(number)) + rules.ttl };
         let verdict = next_state(&rules, EndpointHealth::default(), progress, outcome, at(now), random.next());
         match verdict.due_at {
@@ -269,6 +270,6 @@ fn in_virtual_time_with_thirty_percent_faults_no_delivery_is_lost_and_the_schedu
     );
     assert_eq!(lost, 0);
     assert_eq!(waiting.len(), 0);
-    // Whoever is given up has after_failure eight times: three in ten to the eighth power.
+    // What is given up has failed eight times: three in ten to the eighth power.
     assert!(dead <= 5 + u64::try_from(count).unwrap() / 5_000, "{dead}");
 }
