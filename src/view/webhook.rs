@@ -300,7 +300,7 @@ impl ReplayedEventView {
             re_signed: replayed.is_resigned,
             status: response.ok().map(|response| response.status),
             error: response.err().map(ToString::to_string),
-            is_success: response.is_ok_and(|response| response.is_success()),
+            is_success: response.is_ok_and(crate::webhook::send::TimedResponse::is_success),
         }
     }
 }

@@ -175,7 +175,7 @@ impl<'a> ListenDisplay<'a> {
                 self.rejected(Some(connection), "not_stored", why);
             }
             ListenEvent::Request(ReceiveOutcome::UnknownUrl) => {
-                self.rejected(None, "unknown_url", "no connection has this URL")
+                self.rejected(None, "unknown_url", "no connection has this URL");
             }
             ListenEvent::Confirmed { connection, id, kind, verified, error } => {
                 self.confirmed(connection, *id, kind, *verified, error.as_deref());

@@ -168,7 +168,7 @@ impl<'v> OpenApiOperation<'v> {
         Ok(Some(Body { schema, ..found }))
     }
 
-    fn to_action(&self) -> Result<ImportedAction, OpenApiError> {
+    fn to_action(self) -> Result<ImportedAction, OpenApiError> {
         let unfit = |why| OpenApiError::UnsupportedOperation { id: self.id(), reason: why };
         let body = self.body().map_err(unfit)?;
         if !self.path.starts_with('/') || self.path.contains(['#', ' ']) {
