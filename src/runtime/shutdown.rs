@@ -42,10 +42,10 @@ impl Shutdown {
         self.requested_more_than(0).await;
     }
 
-    /// Resolves when stopping is asked for again, after what was asked so far.
-    pub async fn requested_again(&self) {
-        let requests = *self.requests.borrow();
-        self.requested_more_than(requests).await;
+    /// Resolves when stopping is asked for again, after what was asked when this is called.
+    pub fn requested_again(&self) -> impl Future<Output = ()> {
+        let seen = *self.requests.borrow();
+        self.requested_more_than(seen)
     }
 
     /// Holds the shutdown off: what runs until the guard is dropped is not cut off.
