@@ -127,7 +127,7 @@ fn attack_b3_rows_that_do_not_fit_are_refused() {
         ("no facts", "DELETE FROM meta"),
         ("no UTF-8", "UPDATE connections SET vendor_name = CAST(x'ff' AS TEXT)"),
         ("newer", "PRAGMA user_version = 99"),
-        ("older", "PRAGMA user_version = 1"),
+        ("no version", "PRAGMA user_version = 0"),
     ] {
         let evil = victim.crafted(|plain| {
             let unchecked = "PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON;";

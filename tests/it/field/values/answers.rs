@@ -60,7 +60,7 @@ fn field_04_every_way_out_prints_the_digits_that_came_in() {
     let called = service.ok(&["call", "acme", "items.create", "price=2.50", "--json"]);
     assert!(
         called.contains(
-            r#""result":{"id":33066915805160912602000},"answer":{"id":33066915805160912602000,"price":1.10}"#
+            r#""result":{"id":33066915805160912602000},"response":{"id":33066915805160912602000,"price":1.10}"#
         )
     );
     assert_eq!(service.ok(&["api", "acme", "/items/new", "--jq", ".id, .price"]), "33066915805160912602000\n1.10\n");
