@@ -154,7 +154,7 @@ fn of_sixty_four_that_subscribe_one_asks_the_vendor() {
     let children: Vec<Child> = (0..64).map(|_| spawned(&home, SUBSCRIBE)).collect();
     let ran: Vec<Ran> = children.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect();
     assert!(ran.iter().all(|ran| ran.code == 0), "{ran:?}");
-    assert_eq!(ran.iter().filter(|ran| ran.stdout.contains("\"new\":true")).count(), 1);
+    assert_eq!(ran.iter().filter(|ran| ran.stdout.contains("\"is_new\":true")).count(), 1);
     let bodies = sent(&provider, "POST", "/api/hooks/red");
     assert_eq!(bodies.len(), 1);
     let secret = home.ok("webhook secret fake --print-secret");
