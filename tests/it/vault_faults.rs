@@ -174,7 +174,7 @@ fn fault_045_a_full_disk_leaves_the_old_store_whole() {
         let fine = line.starts_with("change 0")
             || line.starts_with("change 1 \"code\":\"disk_full\"")
             // The emulation was what had no room: it says 500, and not why, to the browser or to the exchange of the code.
-            || line.starts_with("change 1 \"code\":\"no_consent\"")
+            || line.starts_with("change 1 \"code\":\"sandbox_consent_failed\"")
             || line.starts_with("change 5 \"code\":\"vendor_unavailable\"")
             // Attaching the copy fails without SQLite saying that the disk is full.
             || line.starts_with("change 1 \"code\":\"store\"")
