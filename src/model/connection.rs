@@ -10,7 +10,7 @@ use super::name::ConnectionName;
 use super::words::words;
 use crate::clock::Timestamp;
 
-/// The row of a connection; keeps its value when the account is connected anew.
+/// The row of a connection. It keeps its value when the account is connected again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub i64);
 
@@ -27,7 +27,7 @@ words!(ConnectionMode { Live => "live", Sandbox => "sandbox" });
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantStatus {
     Active,
-    /// The vendor refused the grant: only a person can mend it.
+    /// The vendor refused the grant: a person must reconnect.
     NeedsReauth,
     /// Revoked or forgotten at the vendor, kept here.
     Disconnected,

@@ -20,7 +20,7 @@ pub struct Engine {
     pub catalogue: Catalogue,
     /// The client for services' own hosts; hooks, endpoints and forwarders have guarded ones.
     pub http: http::Client,
-    /// Asked to stop by signals, or by whoever runs the process.
+    /// Asked to stop by signals, or by the program that runs the engine.
     pub shutdown: Shutdown,
     pub(super) notifier: Notifier,
     passphrase: Box<dyn PassphraseSource + Send + Sync>,

@@ -1,4 +1,4 @@
-//! Views of credentials. They reveal secrets: whoever prints one hands them out.
+//! Views of credentials. They reveal secrets: print them only for their owner.
 
 use std::collections::BTreeMap;
 
