@@ -2,23 +2,17 @@
 //!
 //! Times are RFC 3339 in UTC. `as_of` is not printed: it is the time that a person's "5 min ago" counts from.
 
-use std::fmt::Display;
-
 use serde::ser::{Error as _, SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::word;
 use crate::clock::Timestamp;
 use crate::error::Kind;
 use crate::model::job::SyncMode;
 use crate::model::record::{RecordChange, RecordCounts, StoredRecord, Traffic};
 use crate::model::stream::StreamParams;
 use crate::model::{ConnectionName, WorkspaceName, words};
-
-/// Serializes a name or a closed enum as its word.
-fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
 
 /// How the sync of a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
