@@ -220,7 +220,7 @@ fn explicit_params(
         .collect()
 }
 
-/// Reads a value as it was typed for a parameter: [`read_param`].
+/// Parses a value that the user gave for a parameter, with [`parse_param`].
 pub(super) fn parse_given_param(
     connector: &Connector,
     auth_name: &str,

@@ -1,7 +1,8 @@
 //! What a connector file can make integ do: which hosts it contacts, which variables it sets, what it asks for.
 //!
 //! The list is computed from the model alone. It is shown before a file is installed, stored in its pin, and the hosts of a
-//! live connection are resolved from the same templates ([`urls`]), so that what is shown and what is enforced agree.
+//! live connection are resolved from the same templates ([`url_templates`]), so that what is shown and what is enforced
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@
 //! 3. [`Json::value`] makes a [`Value`] where a program has to look at many places. Numbers keep their digits (the
 //!    `arbitrary_precision` feature of `serde_json`), half of a surrogate pair becomes U+FFFD.
 //!
-//! [`read`] does all three. Never use `serde_json::from_slice` or `from_str` for a [`Value`] from outside: besides the
+//! [`parse_bytes`] does all three. Never use `serde_json::from_slice` or `from_str` for a [`Value`] from outside: besides the
 //! limits above, they take the member names that `serde_json` uses internally for something else than names.
 //!
 //! What is refused has a reason, a [`JsonError`]: text that is not JSON (`NaN`, comments, single quotes, control

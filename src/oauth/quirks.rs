@@ -88,7 +88,7 @@ fn access_token(answer: &TokenResponseShape, purpose: TokenRequestKind, document
 /// Where servers say how long a refresh token lives, which no standard names: Google and GitHub, then Keycloak.
 const REFRESH_EXPIRES_IN: [&str; 2] = ["refresh_token_expires_in", "refresh_expires_in"];
 
-/// The tokens of an answer that [`standard`] called a success.
+/// Returns the tokens of an answer that [`normalize_response`] called a success.
 ///
 /// # Errors
 /// [`OAuthError::MalformedResponse`] where there is no access token, or one that no request could carry.

@@ -1,8 +1,8 @@
 //! Webhooks of services: receives, verifies, queues, handles, replays, subscribes to and simulates them.
 //!
 //! One rule of the connector's file drives both directions: [`receive`] verifies by it and [`simulate`] signs by it, both
-//! with [`signing`](crate::signing). [`listen`] is the receiver, [`inbox`] stores what was verified, and [`handle`] syncs
-//! what an event is about, writes a line, runs a program or sends the event on.
+//! with [`signing`](crate::signing). [`listen`] is the receiver, [`event_writer`] stores what was verified, and [`handle`]
+//! syncs what an event is about, writes a line, runs a program or sends the event on.
 
 pub mod backfill;
 mod body;
