@@ -14,7 +14,7 @@ use crate::connector::{self, auth_method_parts, env_variable_name};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::model::ConnectionName;
 use crate::near::closest;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
 
@@ -119,10 +119,10 @@ impl Credential {
     ///
     /// # Errors
     /// Those of the catalogue: unknown connectors, and files that are not what was installed.
-    pub fn from_connection(app: &App, loaded: &ConnectionWithGrant) -> Result<Self> {
+    pub fn from_connection(workspace: &Workspace, loaded: &ConnectionWithGrant) -> Result<Self> {
         let connection = &loaded.connection;
         let id = connection.name.connector();
-        let connector = app.catalogue.get(id)?;
+        let connector = workspace.engine.catalogue.get(id)?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let parts = auth_method_parts(&connector, auth).filter_map(|part| {
             let plain = || connection.metadata.get(&part).or_else(|| connection.params.get(&part));
@@ -136,7 +136,7 @@ impl Credential {
             connection: connection.name.clone(),
             token: loaded.grant.access_token.clone(),
             parts: parts.collect(),
-            approved_variables: app.catalogue.approved_variables(id)?,
+            approved_variables: workspace.engine.catalogue.approved_variables(id)?,
         })
     }
 

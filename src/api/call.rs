@@ -19,7 +19,7 @@ use crate::hex;
 use crate::http::{Body, Request, Response};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
 
 /// Tries of a call that may be repeated.
@@ -49,17 +49,23 @@ pub struct CompletedCall {
 ///
 /// # Errors
 /// [`ApiError`] and whatever keeps the connection from being loaded.
-pub fn dry_run(app: &App, order: &ActionCall<'_>) -> Result<(Session, Request, Option<ApiError>)> {
-    let loaded = refresh::load_grant(app, order.connection)?;
+pub fn dry_run(workspace: &Workspace, order: &ActionCall<'_>) -> Result<(Session, Request, Option<ApiError>)> {
+    let loaded = refresh::load_grant(workspace, order.connection)?;
     let token = GrantToken::from(&loaded);
-    let session = app.session(loaded.connection)?;
+    let session = workspace.session(loaded.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = checked(&session, name, action, order)?;
     let warning = check_allowed(&session, name, &action.auth, &action.scopes).err();
     let key = key(order.idempotency_key);
-    let request =
-        ActionRequest { session: &session, name, action, input: &input, idempotency_key: &key, now: app.clock.now() }
-            .request(&token.grant)?;
+    let request = ActionRequest {
+        session: &session,
+        name,
+        action,
+        input: &input,
+        idempotency_key: &key,
+        now: workspace.engine.clock.now(),
+    }
+    .request(&token.grant)?;
     Ok((session, request, warning))
 }
 
@@ -67,30 +73,38 @@ pub fn dry_run(app: &App, order: &ActionCall<'_>) -> Result<(Session, Request, O
 ///
 /// # Errors
 /// [`ApiError`], [`super::SendError`]; a refusal of the vendor is in the answer's class.
-pub async fn call(app: &App, order: &ActionCall<'_>) -> Result<CompletedCall> {
-    Ok(try_call(app, order).await?)
+pub async fn call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<CompletedCall> {
+    Ok(try_call(workspace, order).await?)
 }
 
 /// The same, telling what was never sent from what may have been acted on.
 ///
 /// # Errors
 /// [`SendError`].
-pub async fn try_call(app: &App, order: &ActionCall<'_>) -> Result<CompletedCall, SendError> {
-    let session = refresh::load_grant(app, order.connection).and_then(|loaded| app.session(loaded.connection));
+pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<CompletedCall, SendError> {
+    let session =
+        refresh::load_grant(workspace, order.connection).and_then(|loaded| workspace.session(loaded.connection));
     let session = session.map_err(SendError::Build)?;
     let built = |error: ApiError| SendError::Build(error.into());
     let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
     let input = checked(&session, name, action, order).map_err(built)?;
     check_allowed(&session, name, &action.auth, &action.scopes).map_err(built)?;
     let key = key(order.idempotency_key);
-    let call =
-        ActionRequest { session: &session, name, action, input: &input, idempotency_key: &key, now: app.clock.now() };
-    let loaded = refresh::fresh_grant(app, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
+    let call = ActionRequest {
+        session: &session,
+        name,
+        action,
+        input: &input,
+        idempotency_key: &key,
+        now: workspace.engine.clock.now(),
+    };
+    let loaded =
+        refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
     let cost = session.connector.rate.cost_of(action.cost);
     let patience =
         RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: call.is_repeatable(), cost };
-    let answer = send(app, &session, &mut token, patience, |grant| call.request(grant)).await?;
+    let answer = send(workspace, &session, &mut token, patience, |grant| call.request(grant)).await?;
     let action = action.clone();
     Ok(CompletedCall { session, action, response: answer })
 }
@@ -141,11 +155,11 @@ pub struct PathCall<'a> {
 /// # Errors
 /// [`ApiError`], [`super::SendError`], and those of `each`.
 pub async fn fetch(
-    app: &App,
+    workspace: &Workspace,
     ask: &PathCall<'_>,
     mut each: impl FnMut(&Response) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let session = app.session(refresh::load_grant(app, ask.connection)?.connection)?;
+    let session = workspace.session(refresh::load_grant(workspace, ask.connection)?.connection)?;
     let key = key(ask.idempotency_key);
     let path = PathRequest {
         session: &session,
@@ -158,7 +172,7 @@ pub async fn fetch(
     };
     let what = format!("{} {}", ask.method.as_str(), ask.path);
     let walk = ApiPager {
-        app,
+        workspace,
         session: &session,
         what: &what,
         repeatable: path.is_repeatable(),
@@ -176,20 +190,26 @@ pub async fn fetch(
 /// # Errors
 /// [`ApiError`], [`super::SendError`], and those of `each`.
 pub async fn list(
-    app: &App,
+    workspace: &Workspace,
     order: &ActionCall<'_>,
     pages: Option<&Pagination>,
     each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let session = app.session(refresh::load_grant(app, order.connection)?.connection)?;
+    let session = workspace.session(refresh::load_grant(workspace, order.connection)?.connection)?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = checked(&session, name, action, order)?;
     check_allowed(&session, name, &action.auth, &action.scopes)?;
     let key = key(order.idempotency_key);
-    let call =
-        ActionRequest { session: &session, name, action, input: &input, idempotency_key: &key, now: app.clock.now() };
+    let call = ActionRequest {
+        session: &session,
+        name,
+        action,
+        input: &input,
+        idempotency_key: &key,
+        now: workspace.engine.clock.now(),
+    };
     let walk = ApiPager {
-        app,
+        workspace,
         session: &session,
         what: name,
         repeatable: call.is_repeatable(),
@@ -203,7 +223,7 @@ pub async fn list(
 
 /// A list on its way from page to page.
 struct ApiPager<'a> {
-    app: &'a App,
+    workspace: &'a Workspace,
     session: &'a Session,
     what: &'a str,
     repeatable: bool,
@@ -220,9 +240,9 @@ impl ApiPager<'_> {
         build: impl Fn(&Grant) -> Result<Request>,
         mut each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let Self { app, session, pages, .. } = *self;
+        let Self { workspace, session, pages, .. } = *self;
         let connection = &session.connection.name;
-        let mut token = GrantToken::from(&refresh::fresh_grant(app, connection, Freshness::Usable).await?);
+        let mut token = GrantToken::from(&refresh::fresh_grant(workspace, connection, Freshness::Usable).await?);
         let cost = session.connector.rate.cost_of(self.cost);
         let patience =
             RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: self.repeatable, cost };
@@ -251,7 +271,7 @@ impl ApiPager<'_> {
             if !asked.insert(hash_of((shown.url.as_str(), body))) {
                 return Err(repeated().into());
             }
-            let answer = send(app, session, &mut token, patience, request).await?;
+            let answer = send(workspace, session, &mut token, patience, request).await?;
             let flow = each(&answer.response).await?;
             if let Some(class) = answer.error_class {
                 return Err(refusal_error(session, self.what, class, &answer.response).into());

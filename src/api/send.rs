@@ -12,7 +12,7 @@ use crate::http::{HttpError, MIN_RETRY_AFTER, Request, Response, RetryAttempt, c
 use crate::json::Json;
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::vault::ConnectionWithGrant;
 
 /// A grant and its number: where another process has renewed it since, theirs is used.
@@ -98,7 +98,7 @@ impl Remedy for RateLimitError {
 /// # Errors
 /// [`SendError`] where no answer came; an answer that is a refusal is an [`ApiResponse`] with its class.
 pub async fn send(
-    app: &App,
+    workspace: &Workspace,
     session: &Session,
     token: &mut GrantToken,
     patience: RetryLimits,
@@ -108,11 +108,11 @@ pub async fn send(
     let mut tried = 0;
     let mut made = 0;
     loop {
-        wait_for_rate_limit(app, session, patience).await?;
+        wait_for_rate_limit(workspace, session, patience).await?;
         let request = build(&token.grant).map_err(SendError::Build)?;
         let url = request.url.clone();
         let stopwatch = Stopwatch::start();
-        let sent = app.http.send(request, &session.route).await;
+        let sent = workspace.engine.http.send(request, &session.route).await;
         let duration = stopwatch.elapsed();
         tried += 1;
         made += 1;
@@ -126,14 +126,14 @@ pub async fn send(
                 None
             }
             Ok(response) => {
-                let now = app.clock.now();
-                app.rate_limiter(session).update(&session.connector.rate, &response, now);
+                let now = workspace.engine.clock.now();
+                workspace.rate_limiter(session).update(&session.connector.rate, &response, now);
                 let class = classify_response(session, &response);
                 if class == Some(ErrorClass::Auth) && !renewed && session.connection.expiry.is_refreshable {
                     renewed = true;
                     tried -= 1;
                     let want = Freshness::NewerThan { than: token.generation };
-                    let loaded = refresh::fresh_grant(app, &session.connection.name, want).await;
+                    let loaded = refresh::fresh_grant(workspace, &session.connection.name, want).await;
                     *token = GrantToken::from(&loaded.map_err(SendError::Grant)?);
                     continue;
                 }
@@ -153,7 +153,7 @@ pub async fn send(
             }
         };
         let wait = pause(RetryAttempt(tried - 1), hinted, u64::from_ne_bytes(random()));
-        app.clock.sleep(wait.min(patience.max_wait)).await;
+        workspace.engine.clock.sleep(wait.min(patience.max_wait)).await;
     }
 }
 
@@ -171,19 +171,19 @@ pub(crate) fn classify_response(session: &Session, response: &Response) -> Optio
 }
 
 /// Waits until the connection's budget allows another request.
-async fn wait_for_rate_limit(app: &App, session: &Session, patience: RetryLimits) -> Result<(), SendError> {
-    let pace = app.rate_limiter(session);
-    while let Some(wait) = pace.take(patience.cost, app.clock.now()) {
+async fn wait_for_rate_limit(workspace: &Workspace, session: &Session, patience: RetryLimits) -> Result<(), SendError> {
+    let pace = workspace.rate_limiter(session);
+    while let Some(wait) = pace.take(patience.cost, workspace.engine.clock.now()) {
         if wait > patience.max_wait {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
-            let resumes_at = Timestamp::from_second(app.clock.now().as_second().saturating_add(seconds));
+            let resumes_at = Timestamp::from_second(workspace.engine.clock.now().as_second().saturating_add(seconds));
             let connection = session.connection.name.clone();
             return Err(SendError::RateLimited(RateLimitError {
                 connection,
                 resumes_at: resumes_at.unwrap_or(Timestamp::MAX),
             }));
         }
-        app.clock.sleep(wait).await;
+        workspace.engine.clock.sleep(wait).await;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Response;
 use crate::json::{self, Json};
 use crate::ops::calls::{self, CallPathRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Call any path of a service's API with a connection's credentials
 ///
@@ -91,7 +91,7 @@ impl Remedy for ApiFieldError {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ApiArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let fields = fields(args)?;
     let body = match &args.input {
@@ -109,7 +109,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &ApiArgs) -> Result<u8> {
         idempotency_key: args.idempotency_key.clone(),
         paginate: args.paginate,
     };
-    app.run(calls::call_path(app, request, |response| show(ui, args.include, response)))?;
+    workspace.run(calls::call_path(workspace, request, |response| show(ui, args.include, response)))?;
     Ok(0)
 }
 

@@ -12,7 +12,7 @@ use crate::connect::{PromptError, PromptQuestion, Prompter};
 use crate::error::Result;
 use crate::model::ClientCredentials;
 use crate::ops::workspaces::{self, RemoveAppRequest, SetAppRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::workspace::{AppListView, AppScope, AppView};
 
 /// Manage the OAuth apps that you registered with services
@@ -79,16 +79,16 @@ impl View for AppListView {
             return "No apps yet. `integ app set CONNECTOR --client-id ID --client-secret-file -` stores one."
                 .to_owned();
         }
-        let row = |app: &AppView| {
-            let scope = match app.scope {
+        let row = |workspace: &AppView| {
+            let scope = match workspace.scope {
                 AppScope::Workspace => "this workspace",
                 AppScope::AllWorkspaces => "all workspaces",
             };
             vec![
-                app.connector.clone().into(),
-                app.server.clone().unwrap_or_default().into(),
-                app.client_id.clone().into(),
-                if app.has_secret { "stored" } else { "none" }.into(),
+                workspace.connector.clone().into(),
+                workspace.server.clone().unwrap_or_default().into(),
+                workspace.client_id.clone().into(),
+                if workspace.has_secret { "stored" } else { "none" }.into(),
                 scope.into(),
             ]
         };
@@ -96,17 +96,17 @@ impl View for AppListView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: AppArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AppArgs) -> Result<u8> {
     match args.command {
         AppCommand::Set { connector, client_id, client_secret_file, issuer, params, global } => {
             let params = params.into_iter().chain(issuer.map(|issuer| ("issuer".to_owned(), issuer))).collect();
-            let server = workspaces::app_server(app, &connector, params)?;
+            let server = workspaces::app_server(workspace, &connector, params)?;
             let client = match client(client_id, client_secret_file.as_deref())? {
                 Some(client) => client,
                 None => ask(ui)?,
             };
             let request = SetAppRequest { connector, server, client, scope: scope(global) };
-            let stored = app.run(workspaces::set_app(app, request))?;
+            let stored = workspace.run(workspaces::set_app(workspace, request))?;
             let secret = if stored.has_secret { "and its secret" } else { "without a secret" };
             let server = stored.server.map(|server| format!(" for {server}")).unwrap_or_default();
             ui.note(&format!(
@@ -114,10 +114,10 @@ pub(super) fn run(app: &App, ui: &Ui, args: AppArgs) -> Result<u8> {
                 stored.client_id, stored.connector
             ));
         }
-        AppCommand::List => ui.show(&app.run(workspaces::list_apps(app))?)?,
+        AppCommand::List => ui.show(&workspace.run(workspaces::list_apps(workspace))?)?,
         AppCommand::Remove { connector, server, global } => {
             let request = RemoveAppRequest { connector, server, scope: scope(global) };
-            let removed = app.run(workspaces::remove_app(app, request))?;
+            let removed = workspace.run(workspaces::remove_app(workspace, request))?;
             ui.note(&format!("Removed the app of {}. Connections made with it keep working.", removed.connector));
         }
     }

@@ -8,7 +8,7 @@ use super::ui::{Ui, View};
 use super::words::ParsedWords;
 use crate::error::Result;
 use crate::ops::calls::{self, CallActionRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::call::{ActionListView, ActionSummaryView, CallResultView, RequestPreviewView};
 
 /// Do something at a service: send a message, create an issue
@@ -86,27 +86,27 @@ impl View for RequestPreviewView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &CallArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &CallArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let Some(action) = &args.action else {
-        ui.show(&app.run(calls::list_actions(app, connection))?)?;
+        ui.show(&workspace.run(calls::list_actions(workspace, connection))?)?;
         return Ok(0);
     };
-    app.run(async {
-        let found = calls::find_action(app, connection.clone(), action).await?;
+    workspace.run(async {
+        let found = calls::find_action(workspace, connection.clone(), action).await?;
         let input = ParsedWords::read(found.parameters(), &args.params).complete(found.parameters());
         let input = input.map_err(|problems| found.invalid_parameters(problems))?;
         let (action, idempotency_key) = (action.clone(), args.idempotency_key.clone());
         let request = CallActionRequest { connection, action, input, idempotency_key };
         if args.dry_run {
-            let preview = calls::preview_action(app, request).await?;
+            let preview = calls::preview_action(workspace, request).await?;
             if let Some(warning) = &preview.warning {
                 ui.warning(&warning.to_string());
             }
             ui.show(&preview)?;
             return Ok(0);
         }
-        let mut called = calls::call_action(app, request).await?;
+        let mut called = calls::call_action(workspace, request).await?;
         let refusal = called.refusal.take();
         if refusal.is_none() || ui.json {
             ui.show(&called)?;

@@ -11,7 +11,7 @@ use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::ops::endpoints::list_endpoints;
-use crate::runtime::{App, Engine, Workspace};
+use crate::runtime::{Engine, Workspace};
 use crate::view::endpoint::EndpointView;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
@@ -84,9 +84,9 @@ pub(super) fn streams() -> ArgValueCompleter {
 /// Streams that were synced.
 pub(super) fn synced_streams() -> ArgValueCandidates {
     candidates(|| {
-        let Some(app) = open_app() else { return Vec::new() };
+        let Some(workspace) = open_workspace() else { return Vec::new() };
         let synced = || {
-            let store = app.store().ok()?;
+            let store = workspace.store().ok()?;
             let mut found = Vec::new();
             for connection in store.connections().list().ok()? {
                 for stream in store.streams().list(connection.id).ok()? {
@@ -329,12 +329,12 @@ const SWITCHES: &[&str] = &[
 ];
 
 fn names() -> Option<Vec<String>> {
-    let names = open_app()?.store().ok()?.connections().names().ok()?;
+    let names = open_workspace()?.store().ok()?.connections().names().ok()?;
     Some(names.into_iter().map(|name| name.to_string()).collect())
 }
 
 /// The live store's. Nothing is asked and nothing is made: a vault that does not open at once offers nothing.
-fn open_app() -> Option<App> {
+fn open_workspace() -> Option<Workspace> {
     let folders = Folders::from_env().ok()?;
     let settings = crate::config::load(&folders.config_file()).ok()?;
     let project = ProjectConfig::find().ok()?;
@@ -342,14 +342,14 @@ fn open_app() -> Option<App> {
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let nobody = Terminal { interactive: false, json: false, quiet: true };
     let engine = Engine::new(folders, settings, Box::new(nobody));
-    let app = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
-    app.has_vault().then_some(app)
+    let workspace = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
+    workspace.has_vault().then_some(workspace)
 }
 
 /// The endpoints of the live store, each with its URL.
 pub(super) fn endpoints() -> ArgValueCandidates {
     candidates(|| {
-        let found = open_app().and_then(|app| app.run(list_endpoints(&app)).ok());
+        let found = open_workspace().and_then(|workspace| workspace.run(list_endpoints(&workspace)).ok());
         let found = found.map(|list| list.endpoints).unwrap_or_default();
         let candidate = |one: EndpointView| CompletionCandidate::new(one.endpoint.as_str()).help(Some(one.url.into()));
         found.into_iter().map(candidate).collect()

@@ -17,7 +17,7 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Route;
 use crate::oauth::callback_listener::{self, RedirectUri};
 use crate::ops::connections;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::ConnectView;
 
 /// Connect an account
@@ -110,7 +110,7 @@ fn names(given: String, account: Option<String>) -> Result<(String, Option<Strin
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
     let token = if args.with_token { Some(read_token(&terminal)?) } else { None };
     let params: BTreeMap<String, String> =
@@ -130,7 +130,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         client_credentials: args.client_credentials,
         is_paste: args.paste,
         redirect: callback_listener::RedirectOptions {
-            port: named.or(app.config.connect.port),
+            port: named.or(workspace.engine.config.connect.port),
             redirect_uri: args.redirect_uri,
             allow_peer: args.allow_peer,
         },
@@ -138,9 +138,9 @@ pub(super) fn run(app: &App, ui: &Ui, args: ConnectArgs) -> Result<u8> {
         token,
         origin: args.origin,
         is_sandbox: args.sandbox,
-        timeout: args.timeout.unwrap_or(app.config.connect.timeout),
+        timeout: args.timeout.unwrap_or(workspace.engine.config.connect.timeout),
     };
-    show(ui, &app.run(connections::connect(app, request, &terminal))?)?;
+    show(ui, &workspace.run(connections::connect(workspace, request, &terminal))?)?;
     Ok(0)
 }
 

@@ -6,7 +6,7 @@ use super::ui::{Ui, View};
 use crate::connect::DisconnectResult;
 use crate::error::Result;
 use crate::ops::connections::{self, DisconnectRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::{DisconnectPreview, DisconnectView};
 
 /// Revoke an account's grant at the service, and forget it
@@ -55,14 +55,14 @@ fn consequences(DisconnectPreview { connection, records, subscriptions }: &Disco
     text
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
-    let preview = app.run(connections::preview_disconnect(app, &connection))?;
+    let preview = workspace.run(connections::preview_disconnect(workspace, &connection))?;
     if !args.yes && !ui.terminal().confirm(&consequences(&preview))? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
     let request = DisconnectRequest { connection, local_only: args.local };
-    ui.show(&app.run(connections::disconnect(app, request))?)?;
+    ui.show(&workspace.run(connections::disconnect(workspace, request))?)?;
     Ok(0)
 }

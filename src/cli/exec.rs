@@ -11,7 +11,7 @@ use crate::env::{self, EnvInheritance};
 use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
 use crate::ops::tokens::{self, CredentialSource, CredentialVariablesRequest, VariableRequest};
 use crate::program;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// The exit codes of a shell for a command that is not there, and for one that does not run.
 const NOT_FOUND: u8 = 127;
@@ -81,16 +81,16 @@ fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableReq
     Ok(VariableRequest { variable: variable.to_owned(), source_text: source.to_owned(), source: source_of })
 }
 
-pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
+pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
-    let environment = environment(&app, ui, args, inherit)?;
+    let environment = environment(&workspace, ui, args, inherit)?;
     let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
     let mut command = program::command_with_env(program, inherit);
     command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
     // Closes the store: what takes this process's place would leave its log and its lock lying there.
-    drop(app);
+    drop(workspace);
     replace(command).or_else(|source| {
         let code = if source.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
         let command = program.clone();
@@ -105,14 +105,19 @@ pub(super) fn run(app: App, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     })
 }
 
-fn environment(app: &App, ui: &Ui, args: &ExecArgs, inherit: EnvInheritance) -> Result<Vec<(String, String)>> {
+fn environment(
+    workspace: &Workspace,
+    ui: &Ui,
+    args: &ExecArgs,
+    inherit: EnvInheritance,
+) -> Result<Vec<(String, String)>> {
     let variables = args.env.iter().map(|(variable, source)| variable_request(ui, variable, source));
     let request = CredentialVariablesRequest {
         variables: variables.collect::<Result<_>>()?,
         connections: args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<_, _>>()?,
         inherited: env::inherited_vars(inherit),
     };
-    let view = app.run(tokens::credential_variables(app, request))?;
+    let view = workspace.run(tokens::credential_variables(workspace, request))?;
     Ok(view.variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
 }
 

@@ -172,41 +172,41 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
     let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
     let engine = Engine::new(folders, settings, Box::new(ui.terminal()));
-    let mut app = Workspace::new(Arc::new(engine), workspace);
-    app.workspace_file = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
+    let mut workspace = Workspace::new(Arc::new(engine), workspace);
+    workspace.chosen_by = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace(&command) {
-        workspace::ensure_exists(&app, chosen_by, makes)?;
+        workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
     let result = match command {
-        CliCommand::Connect(args) => connect::run(&app, ui, *args),
-        CliCommand::Disconnect(args) => disconnect::run(&app, ui, &args),
-        CliCommand::Status(args) => status::run(&app, ui, &args),
-        CliCommand::Refresh(args) => refresh::run(&app, ui, &args),
-        CliCommand::Test(args) => test::run(&app, ui, &args),
-        CliCommand::Token(args) => token::run(&app, ui, &args),
-        CliCommand::Exec(args) => return exec::run(app, ui, &args),
-        CliCommand::Api(args) => api::run(&app, ui, &args),
-        CliCommand::Call(args) => call::run(&app, ui, &args),
-        CliCommand::Endpoint(args) => endpoint::run(&app, ui, *args),
-        CliCommand::App(args) => app::run(&app, ui, args),
-        CliCommand::Connector(args) => connector::run(&app, ui, args),
-        CliCommand::Webhook(args) => webhook::run(&app, ui, args),
-        CliCommand::Sync(args) => sync::run(&app, ui, &args),
-        CliCommand::Records(args) => sync::records::run(&app, ui, &args),
-        CliCommand::Cursor(args) => sync::cursor::run(&app, ui, &args),
-        CliCommand::Job(args) => sync::job::run(&app, ui, &args),
-        CliCommand::Schedule(args) => sync::schedule::run(&app, ui, &args),
-        CliCommand::Sandbox(args) => sandbox::run(&app, ui, args),
-        CliCommand::Workspace(args) => workspace::run(&app, ui, args),
-        CliCommand::Vault(args) => vault::run(&app, ui, args),
+        CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
+        CliCommand::Disconnect(args) => disconnect::run(&workspace, ui, &args),
+        CliCommand::Status(args) => status::run(&workspace, ui, &args),
+        CliCommand::Refresh(args) => refresh::run(&workspace, ui, &args),
+        CliCommand::Test(args) => test::run(&workspace, ui, &args),
+        CliCommand::Token(args) => token::run(&workspace, ui, &args),
+        CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
+        CliCommand::Api(args) => api::run(&workspace, ui, &args),
+        CliCommand::Call(args) => call::run(&workspace, ui, &args),
+        CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
+        CliCommand::App(args) => app::run(&workspace, ui, args),
+        CliCommand::Connector(args) => connector::run(&workspace, ui, args),
+        CliCommand::Webhook(args) => webhook::run(&workspace, ui, args),
+        CliCommand::Sync(args) => sync::run(&workspace, ui, &args),
+        CliCommand::Records(args) => sync::records::run(&workspace, ui, &args),
+        CliCommand::Cursor(args) => sync::cursor::run(&workspace, ui, &args),
+        CliCommand::Job(args) => sync::job::run(&workspace, ui, &args),
+        CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
+        CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
+        CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
+        CliCommand::Vault(args) => vault::run(&workspace, ui, args),
         CliCommand::Config(_)
         | CliCommand::Completions(_)
         | CliCommand::Doctor(_)
         | CliCommand::Help(_)
         | CliCommand::Man(_) => Ok(0),
     };
-    if let Some(location) = app.new_identity_location() {
-        ui.note(&vault::new_identity::new_identity_note(&app, location));
+    if let Some(location) = workspace.new_identity_location() {
+        ui.note(&vault::new_identity::new_identity_note(&workspace, location));
     }
     result
 }

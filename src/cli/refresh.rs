@@ -6,7 +6,7 @@ use super::table::relative;
 use super::ui::{Ui, View};
 use crate::error::{Kind, Result};
 use crate::ops::connections::{self, RefreshRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::{RefreshListView, RefreshView, SubscriptionRenewalView};
 
 /// Refresh tokens now, and renew webhook subscriptions that are due
@@ -51,7 +51,7 @@ fn renewal_line(renewal: &SubscriptionRenewalView) -> String {
     format!("{}: webhook subscription {} {}{rest}", renewal.connection, renewal.subscription, renewal.outcome)
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
     let request = if args.due {
         RefreshRequest::Due
     } else if args.all {
@@ -60,7 +60,7 @@ pub(super) fn run(app: &App, ui: &Ui, args: &RefreshArgs) -> Result<u8> {
         let names = args.connections.iter().map(|word| ui.project.resolve(word));
         RefreshRequest::Named(names.collect::<Result<_, _>>()?)
     };
-    let view = app.run(connections::refresh(app, request))?;
+    let view = workspace.run(connections::refresh(workspace, request))?;
     ui.show(&view)?;
     Ok(exit_code(&view))
 }

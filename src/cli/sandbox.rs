@@ -8,7 +8,7 @@ use crate::error::{Kind, Result};
 use crate::ops::sandbox::{
     self as ops, AddFaultRequest, AdvanceSandboxRequest, RunEmulatorsRequest, SetSandboxRecordsRequest,
 };
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::sandbox::{EmulatedEndpoint, Fault, FaultKind};
 use crate::view::sandbox::{EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView};
 
@@ -137,34 +137,34 @@ impl View for EmulatorView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: SandboxArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: SandboxArgs) -> Result<u8> {
     match args.command {
         SandboxCommand::Run { connectors, auth, port } => {
-            return serve(app, ui, RunEmulatorsRequest { connectors, auth, port });
+            return serve(workspace, ui, RunEmulatorsRequest { connectors, auth, port });
         }
         SandboxCommand::Fault { connector, kind, endpoint, times, after, seconds, clear } => {
             let faults = match kind {
-                None if clear => app.run(ops::clear_faults(app, connector)),
-                None => app.run(ops::list_faults(app, connector)),
+                None if clear => workspace.run(ops::clear_faults(workspace, connector)),
+                None => workspace.run(ops::list_faults(workspace, connector)),
                 Some(kind) => {
                     let fault = Fault { endpoint, times, after, seconds, ..Fault::new(kind) };
-                    app.run(ops::add_fault(app, AddFaultRequest { connector, fault }))
+                    workspace.run(ops::add_fault(workspace, AddFaultRequest { connector, fault }))
                 }
             };
             ui.show(&faults?)?;
         }
         SandboxCommand::Advance { service, ticks } => {
             let connector = connector_of(&service).to_owned();
-            ui.show(&app.run(ops::advance_sandbox(app, AdvanceSandboxRequest { connector, ticks }))?)?;
+            ui.show(&workspace.run(ops::advance_sandbox(workspace, AdvanceSandboxRequest { connector, ticks }))?)?;
         }
         SandboxCommand::Data { stream, records } => {
             let (service, stream) = stream.split_once('/').unwrap_or((&stream, ""));
             let (connector, stream) = (connector_of(service).to_owned(), stream.to_owned());
             let request = SetSandboxRecordsRequest { connector, stream, records };
-            ui.show(&app.run(ops::set_sandbox_records(app, request))?)?;
+            ui.show(&workspace.run(ops::set_sandbox_records(workspace, request))?)?;
         }
         SandboxCommand::Reset { connector } => {
-            let reset = app.run(ops::reset_sandbox(app, connector))?.services;
+            let reset = workspace.run(ops::reset_sandbox(workspace, connector))?.services;
             let services = if reset == 1 { "service" } else { "services" };
             ui.note(&format!("Forgot the state of {reset} emulated {services}."));
         }
@@ -177,13 +177,13 @@ fn connector_of(service: &str) -> &str {
     service.split('@').next().unwrap_or(service)
 }
 
-fn serve(app: &App, ui: &Ui, request: RunEmulatorsRequest) -> Result<u8> {
-    app.run(async {
+fn serve(workspace: &Workspace, ui: &Ui, request: RunEmulatorsRequest) -> Result<u8> {
+    workspace.run(async {
         // It ends in order: what is being answered is answered.
-        let _hold = app.shutdown.hold();
+        let _hold = workspace.engine.shutdown.hold();
         let stop = async {
             ui.note("Ctrl-C ends it.");
-            app.shutdown.requested().await;
+            workspace.engine.shutdown.requested().await;
         };
         let on_start = |emulator: &EmulatorView| {
             if !ui.json {
@@ -193,7 +193,7 @@ fn serve(app: &App, ui: &Ui, request: RunEmulatorsRequest) -> Result<u8> {
             }
             Ok(())
         };
-        ops::run_emulators(app, request, stop, on_start).await?;
+        ops::run_emulators(workspace, request, stop, on_start).await?;
         Ok(Kind::Interrupted.exit_code())
     })
 }

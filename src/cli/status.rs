@@ -14,7 +14,7 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary};
 use crate::model::WorkspaceName;
 use crate::ops::connections::{self, StatusRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::{ConnectionView, StatusView};
 
 /// Show the status of connections (no network)
@@ -46,8 +46,8 @@ fn chosen(by: Option<&Path>) -> String {
 }
 
 impl NoConnectionsError {
-    pub(super) fn of(app: &App) -> Self {
-        Self { workspace: app.workspace.clone(), chosen_by: app.workspace_file.clone() }
+    pub(super) fn of(workspace: &Workspace) -> Self {
+        Self { workspace: workspace.name.clone(), chosen_by: workspace.chosen_by.clone() }
     }
 }
 
@@ -64,7 +64,7 @@ const ALL_COLUMNS: usize = 6;
 /// A status listing; an empty one says which workspace it is of.
 struct StatusListing<'a> {
     view: StatusView,
-    app: &'a App,
+    workspace: &'a Workspace,
 }
 
 impl Serialize for StatusListing<'_> {
@@ -76,7 +76,7 @@ impl Serialize for StatusListing<'_> {
 impl View for StatusListing<'_> {
     fn text(&self, ui: &Ui) -> String {
         if self.view.connections.is_empty() {
-            let workspace = super::ui::escape(&self.app.workspace_note());
+            let workspace = super::ui::escape(&self.workspace.workspace_note());
             return format!("No connections yet{workspace}. Try `integ connect slack --sandbox`.");
         }
         let headings = ["connection", "account", "status", "expires", "checked", "notes"];
@@ -119,22 +119,22 @@ fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
     row
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &StatusArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u8> {
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     let request = StatusRequest { connections };
     loop {
-        let view = app.run(connections::status(app, request.clone()))?;
+        let view = workspace.run(connections::status(workspace, request.clone()))?;
         let summary = view.summary;
         if args.watch && !ui.json && ui.width.is_some() {
             ui.clear();
         }
-        ui.show(&StatusListing { view, app })?;
+        ui.show(&StatusListing { view, workspace })?;
         if args.watch {
             std::thread::sleep(REDRAW);
             continue;
         }
         if args.check && summary.total == 0 {
-            return Err(NoConnectionsError::of(app).into());
+            return Err(NoConnectionsError::of(workspace).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }

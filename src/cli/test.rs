@@ -12,7 +12,7 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
 use crate::ops::connections::{self, TestObserver, TestRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::{TestListView, TestView};
 
 /// Ask the services whether connections work
@@ -106,10 +106,10 @@ impl TestObserver for TestProgress {
     }
 }
 
-pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     let progress = TestProgress::new(ui);
-    let view = app.run(connections::test(app, TestRequest { connections }, &progress));
+    let view = workspace.run(connections::test(workspace, TestRequest { connections }, &progress));
     progress.bar.finish_and_clear();
     let view = view?;
     if args.format == TestFormat::Junit {
@@ -119,7 +119,7 @@ pub(super) fn run(app: &App, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
         ui.show(&view)?;
     }
     if view.tests.is_empty() {
-        return Err(NoConnectionsError::of(app).into());
+        return Err(NoConnectionsError::of(workspace).into());
     }
     Ok(exit_code(&view))
 }

@@ -9,7 +9,7 @@ use super::value_parser::duration;
 use crate::env::{self, EnvInheritance};
 use crate::error::Result;
 use crate::ops::tokens::{self, TokenRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::token::TokenView;
 
 /// Print a valid access token
@@ -42,29 +42,29 @@ impl View for TokenView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
     let request = TokenRequest { connection: ui.project.resolve(&args.connection)?, min_ttl: args.min_ttl };
     match args.format {
         TokenFormat::Plain if !ui.json => {
             // A token that is valid needs no runtime.
-            let token = match tokens::stored_token(app, &request)? {
+            let token = match tokens::stored_token(workspace, &request)? {
                 Some(token) => token,
-                None => app.run(tokens::access_token(app, request))?,
+                None => workspace.run(tokens::access_token(workspace, request))?,
             };
             ui.raw(&format!("{}\n", token.expose()));
         }
         TokenFormat::Plain | TokenFormat::Json => {
             ui.json = true;
-            ui.show(&app.run(tokens::token(app, request))?)?;
+            ui.show(&workspace.run(tokens::token(workspace, request))?)?;
         }
         TokenFormat::Header => {
-            let view = app.run(tokens::token_headers(app, request))?;
+            let view = workspace.run(tokens::token_headers(workspace, request))?;
             let lines = view.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.expose()));
             ui.raw(&lines.collect::<String>());
         }
         TokenFormat::Env => {
             let inherited = env::inherited_vars(EnvInheritance::Full);
-            let view = app.run(tokens::token_variables(app, request, inherited))?;
+            let view = workspace.run(tokens::token_variables(workspace, request, inherited))?;
             for (variable, value) in &view.variables {
                 ui.raw(&format!("export {variable}='{}'\n", value.expose().replace('\'', "'\\''")));
             }

@@ -7,7 +7,7 @@ use super::ui::{Ui, View};
 use crate::error::Result;
 use crate::model::WorkspaceName;
 use crate::ops::workspaces::{self, WorkspaceError};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::workspace::{WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView};
 
 /// Manage workspaces: each has its own store and its own key
@@ -68,33 +68,33 @@ impl View for WorkspaceView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
     match args.command {
-        WorkspaceCommand::List => ui.show(&app.run(workspaces::list_workspaces(app))?)?,
+        WorkspaceCommand::List => ui.show(&workspace.run(workspaces::list_workspaces(workspace))?)?,
         WorkspaceCommand::Create { name } => {
-            let created = app.run(workspaces::create_workspace(app, name.parse()?))?;
+            let created = workspace.run(workspaces::create_workspace(&workspace.engine, name.parse()?))?;
             let name = created.workspace;
             ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
             if let Some(location) = created.new_identity_location {
-                ui.note(&super::vault::new_identity::new_identity_note(app, location));
+                ui.note(&super::vault::new_identity::new_identity_note(workspace, location));
             }
         }
         WorkspaceCommand::Show { name } => {
-            let name = name.map_or_else(|| Ok(app.workspace.clone()), |name| name.parse())?;
-            ui.show(&app.run(workspaces::show_workspace(app, name))?)?;
+            let name = name.map_or_else(|| Ok(workspace.name.clone()), |name| name.parse())?;
+            ui.show(&workspace.run(workspaces::show_workspace(&workspace.engine, name))?)?;
         }
-        WorkspaceCommand::Delete { name, yes } => return delete(app, ui, name.parse()?, yes),
+        WorkspaceCommand::Delete { name, yes } => return delete(workspace, ui, name.parse()?, yes),
     }
     Ok(0)
 }
 
-fn delete(app: &App, ui: &Ui, name: WorkspaceName, yes: bool) -> Result<u8> {
-    let preview = app.run(workspaces::preview_workspace_deletion(app, name.clone()))?;
+fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Result<u8> {
+    let preview = workspace.run(workspaces::preview_workspace_deletion(&workspace.engine, name.clone()))?;
     if !yes && !ui.terminal().confirm(&consequences(&preview))? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    let deleted = app.run(workspaces::delete_workspace(app, name))?;
+    let deleted = workspace.run(workspaces::delete_workspace(&workspace.engine, name))?;
     ui.note(&format!("Deleted the workspace {}.", deleted.workspace));
     Ok(0)
 }
@@ -131,9 +131,13 @@ pub(super) enum WorkspaceSource {
 
 /// Refuses a workspace that was named and does not exist: to commands that read it would look like an empty one. Only
 /// `--workspace` creates one. The default workspace counts as existing from the beginning.
-pub(super) fn ensure_exists(app: &App, chosen_by: WorkspaceSource, may_create: bool) -> Result<(), WorkspaceError> {
-    let name = &app.workspace;
-    if *name == WorkspaceName::default() || app.folders.workspace(name).exists() {
+pub(super) fn ensure_exists(
+    workspace: &Workspace,
+    chosen_by: WorkspaceSource,
+    may_create: bool,
+) -> Result<(), WorkspaceError> {
+    let name = &workspace.name;
+    if *name == WorkspaceName::default() || workspace.engine.folders.workspace(name).exists() {
         return Ok(());
     }
     match (chosen_by, may_create) {

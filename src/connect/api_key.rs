@@ -17,10 +17,10 @@ use crate::secret::Secret;
 /// # Errors
 /// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] where nobody can be asked.
 pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
-    let ConnectFlow { app, request, prompter, .. } = flow;
+    let ConnectFlow { workspace, request, prompter, .. } = flow;
     let auth = &session.auth;
     let mut fields = if request.is_sandbox && request.token.is_none() {
-        sandbox::sandbox_fields(&session.connector, auth, &app.sandbox_seed()?)
+        sandbox::sandbox_fields(&session.connector, auth, &workspace.sandbox_seed()?)
     } else {
         BTreeMap::new()
     };
@@ -72,7 +72,7 @@ pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> 
         refresh_token: None,
         fields,
         client: None,
-        issued_at: app.clock.now(),
+        issued_at: workspace.engine.clock.now(),
         expires_at: None,
         refresh_expires_at: None,
         refresh_method: RefreshMethod::None,

@@ -5,7 +5,7 @@ use crate::connector::AuthorizationServer;
 use crate::env;
 use crate::error::Result;
 use crate::model::ClientCredentials;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
@@ -34,9 +34,13 @@ pub struct RegisteredApp {
 ///
 /// # Errors
 /// The vault's.
-pub fn find_client(app: &App, connector: &str, server: Option<&AuthorizationServer>) -> Result<Option<RegisteredApp>> {
-    let workspace = if app.has_vault() { Some(app.store()?) } else { None };
-    for (store, source) in [(workspace, AppSource::Workspace), (app.global_store()?, AppSource::Global)] {
+pub fn find_client(
+    workspace: &Workspace,
+    connector: &str,
+    server: Option<&AuthorizationServer>,
+) -> Result<Option<RegisteredApp>> {
+    let own = if workspace.has_vault() { Some(workspace.store()?) } else { None };
+    for (store, source) in [(own, AppSource::Workspace), (workspace.engine.global_store()?, AppSource::Global)] {
         let Some(store) = store else { continue };
         let mut apps = store.apps().for_connector(connector)?;
         let url = server.map(|server| server.url.as_str());
@@ -72,10 +76,15 @@ pub fn find_client(app: &App, connector: &str, server: Option<&AuthorizationServ
 ///
 /// # Errors
 /// The vault's.
-pub(super) fn assign(app: &App, connector: &str, source: AppSource, server: &AuthorizationServer) -> Result<()> {
+pub(super) fn assign(
+    workspace: &Workspace,
+    connector: &str,
+    source: AppSource,
+    server: &AuthorizationServer,
+) -> Result<()> {
     let store: Option<&Store> = match source {
-        AppSource::Workspace => Some(app.store()?),
-        AppSource::Global => app.global_store()?,
+        AppSource::Workspace => Some(workspace.store()?),
+        AppSource::Global => workspace.engine.global_store()?,
         AppSource::Environment => None,
     };
     if let Some(store) = store {

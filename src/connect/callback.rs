@@ -122,7 +122,7 @@ impl ConnectFlow<'_> {
             // A sandbox that fails to consent ends the flow: nobody else will.
             failed = consent => return Err(failed),
             // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
-            () = self.app.shutdown.requested() => return Err(ConnectInterrupted.into()),
+            () = self.workspace.engine.shutdown.requested() => return Err(ConnectInterrupted.into()),
         };
         let browser = reply.map(|reply| listener.into_waiting_browser(reply));
         match result {
@@ -160,7 +160,7 @@ impl ConnectFlow<'_> {
 
     async fn submit_consent(&self, pending: &PendingAuthorization, route: &Route) -> Result<()> {
         let allow = Request::new("GET", sandbox::approve_url(&pending.url));
-        let answer = self.app.http.send(allow, route).await?;
+        let answer = self.workspace.engine.http.send(allow, route).await?;
         let target = answer.header("location").and_then(|target| Url::parse(target).ok());
         let mut target = target.ok_or(ConnectError::SandboxConsentFailed { status: answer.status })?;
         // What the listener's page does in a browser: a fragment is not sent.
@@ -171,7 +171,7 @@ impl ConnectFlow<'_> {
         }
         // The listener answers after the exchange, and whoever waits for the callback ends this first: an answer that is read
         // here is a refusal.
-        let answer = self.app.http.send(Request::new("GET", target), &Route::Live).await?;
+        let answer = self.workspace.engine.http.send(Request::new("GET", target), &Route::Live).await?;
         if !answer.is_success() {
             return Err(ConnectError::SandboxConsentFailed { status: answer.status }.into());
         }

@@ -7,7 +7,7 @@ use crate::model::{ClientCredentials, Connection, ConnectionName, GrantStatus, w
 use crate::oauth::refresh::{lock_grant, reconnect_command};
 use crate::oauth::revoke::{RevocationResult, revoke};
 use crate::oauth::{AuthCapabilities, OAuthClient, OAuthError};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::vault::ConnectionWithGrant;
 
 /// What became of the grant.
@@ -55,32 +55,34 @@ impl Remedy for DisconnectError {
 ///
 /// # Errors
 /// What keeps the grant from being revoked, or the store's.
-pub async fn disconnect(app: &App, connection: Connection, local: bool) -> Result<DisconnectResult> {
-    let _lock = lock_grant(app, &connection).await?;
+pub async fn disconnect(workspace: &Workspace, connection: Connection, local: bool) -> Result<DisconnectResult> {
+    let _lock = lock_grant(workspace, &connection).await?;
     let name = connection.name.clone();
-    let ended = if local { DisconnectResult::LocalOnly } else { revoke_grant(app, &name).await? };
-    let connection = app.connection(&name)?;
-    if let Some(left) = app.token_vault().remove(app.store()?, &connection)? {
+    let ended = if local { DisconnectResult::LocalOnly } else { revoke_grant(workspace, &name).await? };
+    let connection = workspace.connection(&name)?;
+    if let Some(left) = workspace.engine.token_vault().remove(workspace.store()?, &connection)? {
         tracing::warn!(error = %left, "an entry of the OS keyring could not be deleted");
     }
     Ok(ended)
 }
 
-async fn revoke_grant(app: &App, name: &ConnectionName) -> Result<DisconnectResult> {
-    let Some(ConnectionWithGrant { connection, grant, .. }) = app.token_vault().load(app.store()?, name)? else {
+async fn revoke_grant(workspace: &Workspace, name: &ConnectionName) -> Result<DisconnectResult> {
+    let Some(ConnectionWithGrant { connection, grant, .. }) =
+        workspace.engine.token_vault().load(workspace.store()?, name)?
+    else {
         return Ok(DisconnectResult::AlreadyRevoked);
     };
     if connection.grant_status == GrantStatus::Disconnected {
         return Ok(DisconnectResult::AlreadyRevoked);
     }
-    let session = app.session(connection)?;
+    let session = workspace.session(connection)?;
     if session.auth.oauth2.is_none() {
         return Ok(DisconnectResult::KeyNotRevoked);
     }
     let client = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let reconnect = reconnect_command(&session.connection);
     let failed = |source| DisconnectError { connection: name.clone(), reconnect: reconnect.clone(), source };
-    let oauth_client = OAuthClient::for_session(&session, app, client, None).await.map_err(failed)?;
+    let oauth_client = OAuthClient::for_session(&session, workspace, client, None).await.map_err(failed)?;
     Ok(match revoke(&oauth_client, &grant).await.map_err(failed)? {
         RevocationResult::Revoked => DisconnectResult::Revoked,
         RevocationResult::AlreadyRevoked => DisconnectResult::AlreadyRevoked,

@@ -12,14 +12,14 @@ use crate::model::{
     Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod,
 };
 use crate::oauth::AuthCapabilities;
-use crate::runtime::{App, Session, live_route};
+use crate::runtime::{Session, Workspace, live_route};
 use crate::store::{NewConnection, Store};
 use crate::vault::ConnectionWithGrant;
 use crate::{duration, sandbox};
 
 /// One run of `integ connect`: its environment, its request, and the person who can be asked.
 pub(super) struct ConnectFlow<'a> {
-    pub(super) app: &'a App,
+    pub(super) workspace: &'a Workspace,
     pub(super) request: &'a ConnectRequest,
     pub(super) prompter: &'a dyn Prompter,
     /// The connection of this name, if it has the same target: settings that the request leaves out stay as they were.
@@ -32,23 +32,28 @@ pub(super) struct ConnectFlow<'a> {
 ///
 /// # Errors
 /// Whatever stops the flow; nothing is then changed in the vault.
-pub async fn connect(app: &App, request: &ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectResult> {
-    let connector = app.catalogue.get(&request.connector)?;
+pub async fn connect(
+    workspace: &Workspace,
+    request: &ConnectRequest,
+    prompter: &dyn Prompter,
+) -> Result<ConnectResult> {
+    let connector = workspace.engine.catalogue.get(&request.connector)?;
     let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
     // Before anybody consents to anything: can the grant be stored?
-    let store = app.store_or_new()?;
+    let store = workspace.store_or_new()?;
     store.ensure_writable()?;
     let mode = request.mode();
     ensure_name_available(store, request, &name)?;
     // Tokens that the keyring does not give are no reason not to connect again.
-    let before = app.token_vault().load(store, &name).ok().flatten();
+    let before = workspace.engine.token_vault().load(store, &name).ok().flatten();
     let before = before.filter(|before| before.connection.has_target(mode, request.origin.as_ref()));
-    let mut flow = ConnectFlow { app, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
+    let mut flow =
+        ConnectFlow { workspace, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
     let route = match (&request.origin, request.is_sandbox) {
-        (_, true) => app.sandbox_route(&connector, auth_name, &params)?,
+        (_, true) => workspace.sandbox_route(&connector, auth_name, &params)?,
         (Some(origin), false) => Route::Origin(origin.clone()),
         (None, false) => live_route(&connector, auth_name, auth, &params),
     };
@@ -59,7 +64,7 @@ pub async fn connect(app: &App, request: &ConnectRequest, prompter: &dyn Prompte
         (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
         _ => api_key::grant(&flow, &session)?,
     };
-    save_connection(app, request, session, grant, flow.previous).await
+    save_connection(workspace, request, session, grant, flow.previous).await
 }
 
 /// Refuses a name that belongs to a live connection with another target, before anybody consents.
@@ -191,7 +196,7 @@ impl ConnectFlow<'_> {
             scopes_granted: None,
             grant_status: GrantStatus::Active,
             status_reason: None,
-            connected_at: self.app.clock.now(),
+            connected_at: self.workspace.engine.clock.now(),
             expiry: Expiry::default(),
             last_check: None,
             error_count: 0,
@@ -241,13 +246,13 @@ pub(super) fn parse_given_param(
 
 /// Stores the grant. A name that belongs to another account already is left to it.
 async fn save_connection(
-    app: &App,
+    workspace: &Workspace,
     request: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
     before: Option<ConnectionWithGrant>,
 ) -> Result<ConnectResult> {
-    let store = app.store()?;
+    let store = workspace.store()?;
     let mut warnings = Vec::new();
     let existing = store.connections().find(&session.connection.name)?;
     let taken = existing
@@ -255,7 +260,7 @@ async fn save_connection(
     let mut account = None;
     let has_userinfo = session.connection.metadata.contains_key(USERINFO);
     if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
-        let (report, _) = health::probe_grant(app, &session, &grant).await?;
+        let (report, _) = health::probe_grant(workspace, &session, &grant).await?;
         if has_userinfo && report.outcome == HealthOutcome::NeedsReauth {
             // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
             // endpoint says nothing of this grant, and is not asked again.
@@ -270,7 +275,7 @@ async fn save_connection(
         if let (Some(existing), Some(found)) = (taken, &account)
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = available_name(app, request, &session.connection.name, found)?;
+            let name = available_name(workspace, request, &session.connection.name, found)?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -295,12 +300,12 @@ async fn save_connection(
         account: connection.account,
         scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
-        connected_at: app.clock.now(),
+        connected_at: workspace.engine.clock.now(),
     };
     let existing = store.connections().find(&new.name)?;
     warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));
     let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
-    let (_, warning) = app.token_vault().connect(store, &new, &grant)?;
+    let (_, warning) = workspace.engine.token_vault().connect(store, &new, &grant)?;
     warnings.extend(elsewhere.map(|removed| {
         let target = removed.target().unwrap_or_default();
         format!(
@@ -309,13 +314,13 @@ async fn save_connection(
         )
     }));
     warnings.extend(warning.map(|warning| warning.to_string()));
-    let report = health::check(app, &new.name).await?;
+    let report = health::check(workspace, &new.name).await?;
     if !report.outcome.is_healthy() {
         let why = report.error_message.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
         warnings.push(format!("it is connected, but its first check failed: {why}"));
     }
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
-    let connection = app.connection(&new.name)?;
+    let connection = workspace.connection(&new.name)?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
 }
 
@@ -396,7 +401,7 @@ fn unlisted_scopes_warning(connector: &Connector, asked: &[String]) -> Option<St
 
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
 fn available_name(
-    app: &App,
+    workspace: &Workspace,
     request: &ConnectRequest,
     name: &ConnectionName,
     account: &Account,
@@ -414,7 +419,7 @@ fn available_name(
     for number in 1.. {
         let label = if number == 1 { slug.clone() } else { format!("{slug}-{number}") };
         let candidate = ConnectionName::new(name.connector(), Some(&label))?;
-        let existing = app.store()?.connections().find(&candidate)?;
+        let existing = workspace.store()?.connections().find(&candidate)?;
         let same = |existing: &Connection| {
             existing.has_target(request.mode(), request.origin.as_ref())
                 && existing.account.as_ref().is_none_or(|known| known.id == account.id)

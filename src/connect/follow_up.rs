@@ -19,10 +19,10 @@ pub(super) async fn select_resource(
     follow_up: &FollowUp,
     grant: &Grant,
 ) -> Result<BTreeMap<String, String>> {
-    let ConnectFlow { app, request, prompter, .. } = flow;
+    let ConnectFlow { workspace, request, prompter, .. } = flow;
     let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::EmptyGrant)?;
     let call = session.request_to("GET", &url, grant)?;
-    let response = app.http.send(call, &session.route).await?;
+    let response = workspace.engine.http.send(call, &session.route).await?;
     if !response.is_success() {
         return Err(ConnectError::FollowUp { status: response.status }.into());
     }

@@ -45,10 +45,10 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     };
     let view = session.clone();
     let redirect_uri = redirect.as_ref().map(CallbackMethod::uri);
-    let oauth_client = OAuthClient::for_session(&view, flow.app, client.clone(), redirect_uri).await;
+    let oauth_client = OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri).await;
     let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
-        apps::assign(flow.app, &session.connector.id, source, &server)?;
+        apps::assign(flow.workspace, &session.connector.id, source, &server)?;
     }
     if rules.issuer.is_some() && flow.requested_scopes(rules).is_empty() {
         scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
@@ -138,7 +138,7 @@ async fn device_code_grant(
     }
     tokio::select! {
         tokens = device::poll(oauth_client, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        () = flow.app.shutdown.requested() => Err(ConnectInterrupted.into()),
+        () = flow.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn implicit_grant(
 ) -> Result<Grant> {
     let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None)?;
     if let Some((source, server)) = unassigned {
-        apps::assign(flow.app, &session.connector.id, source, &server)?;
+        apps::assign(flow.workspace, &session.connector.id, source, &server)?;
     }
     let asked = scopes::requested(&fragment.scope, &flow.with_added(&fragment.scope, &flow.request.scopes));
     session.connection.scopes_requested = asked.values().flatten().cloned().collect();
@@ -168,7 +168,7 @@ pub(super) async fn implicit_grant(
         refresh_token: None,
         fields: BTreeMap::new(),
         client: Some(client),
-        issued_at: flow.app.clock.now(),
+        issued_at: flow.workspace.engine.clock.now(),
         expires_at: None,
         refresh_expires_at: None,
         refresh_method: RefreshMethod::None,
@@ -186,7 +186,7 @@ impl ConnectFlow<'_> {
     }
 
     fn grant_from_tokens(&self, tokens: Tokens, client: ClientCredentials, kind: GrantType) -> Grant {
-        let now = self.app.clock.now();
+        let now = self.workspace.engine.clock.now();
         let expires_at = token_lifetime(&tokens, None, now).and_then(|seconds| add_seconds(now, seconds));
         Grant {
             refresh_method: match (kind, &tokens.refresh_token) {
@@ -218,11 +218,11 @@ impl ConnectFlow<'_> {
         let found = match &self.request.client {
             Some(client) => Some(client.clone()),
             None if self.request.is_sandbox => {
-                let (id, secret) = sandbox::sandbox_client(connector, &self.app.sandbox_seed()?);
+                let (id, secret) = sandbox::sandbox_client(connector, &self.workspace.sandbox_seed()?);
                 Some(ClientCredentials { id, secret: Some(secret) })
             }
             None => {
-                let registered = find_client(self.app, &connector.id, server.as_ref())?;
+                let registered = find_client(self.workspace, &connector.id, server.as_ref())?;
                 match self.previous_client(session, server.as_ref(), registered.as_ref())? {
                     Some(own) => Some(own),
                     None => registered.map(|found| {
@@ -281,7 +281,7 @@ impl ConnectFlow<'_> {
         if before.grant.client.is_none() || is_newer || !same_server {
             return Ok(None);
         }
-        current_client(self.app, connector, auth, &before.connection, &before.grant).map(Some)
+        current_client(self.workspace, connector, auth, &before.connection, &before.grant).map(Some)
     }
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has

@@ -16,7 +16,7 @@ use crate::http::egress::EgressGuard;
 use crate::http::{HttpError, Route};
 use crate::model::endpoint::{BackoffPolicy, DeliveryPolicy, EndpointHealth};
 use crate::model::{Budget, DisabledReason, Endpoint, EndpointId, EventPattern};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -78,9 +78,9 @@ impl EndpointChange {
 ///
 /// # Errors
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`].
-pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
-    check_url(url, &app.config)?;
-    change.check(&app.config)?;
+pub fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
+    check_url(url, &workspace.engine.config)?;
+    change.check(&workspace.engine.config)?;
     let policy = DeliveryPolicy {
         backoff: BackoffPolicy::Exponential,
         max_attempts: DEFAULT_ATTEMPTS,
@@ -89,9 +89,9 @@ pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, S
         rate: None,
     };
     let secret = new_secret();
-    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, app.clock.now_millis());
+    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, workspace.engine.clock.now_millis());
     change.apply(&mut endpoint);
-    app.store_or_new()?.endpoints().add(&endpoint)?;
+    workspace.store_or_new()?.endpoints().add(&endpoint)?;
     Ok((endpoint, secret))
 }
 
@@ -99,21 +99,21 @@ pub fn add(app: &App, url: &Url, change: &EndpointChange) -> Result<(Endpoint, S
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn find(app: &App, id: &EndpointId) -> Result<Endpoint> {
+pub fn find(workspace: &Workspace, id: &EndpointId) -> Result<Endpoint> {
     let not_found = || EndpointError::EndpointNotFound(id.to_string());
-    if !app.has_vault() {
+    if !workspace.has_vault() {
         return Err(not_found().into());
     }
-    Ok(app.store()?.endpoints().get(id)?.ok_or_else(not_found)?)
+    Ok(workspace.store()?.endpoints().get(id)?.ok_or_else(not_found)?)
 }
 
 /// Changes an endpoint.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], and those of [`add`].
-pub fn update(app: &App, id: &EndpointId, change: &EndpointChange) -> Result<Endpoint> {
-    change.check(&app.config)?;
-    apply_to(app, id, |endpoint| change.apply(endpoint))
+pub fn update(workspace: &Workspace, id: &EndpointId, change: &EndpointChange) -> Result<Endpoint> {
+    change.check(&workspace.engine.config)?;
+    apply_to(workspace, id, |endpoint| change.apply(endpoint))
 }
 
 /// Puts a new secret in force, which is returned here and nowhere else; the one before it signs beside it until the
@@ -121,10 +121,10 @@ pub fn update(app: &App, id: &EndpointId, change: &EndpointChange) -> Result<End
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn rotate(app: &App, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
-    let (secret, now) = (new_secret(), app.clock.now());
+pub fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
+    let (secret, now) = (new_secret(), workspace.engine.clock.now());
     let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
-    let endpoint = apply_to(app, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
+    let endpoint = apply_to(workspace, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
     Ok((endpoint, secret))
 }
 
@@ -132,9 +132,9 @@ pub fn rotate(app: &App, id: &EndpointId, overlap: Duration) -> Result<(Endpoint
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn set_enabled(app: &App, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
-    let now = app.clock.now();
-    apply_to(app, id, |endpoint| {
+pub fn set_enabled(workspace: &Workspace, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
+    let now = workspace.engine.clock.now();
+    apply_to(workspace, id, |endpoint| {
         if enabled {
             endpoint.health = EndpointHealth::default();
         } else if endpoint.health.disabled.is_none() {
@@ -158,9 +158,9 @@ pub fn new_secret() -> Secret {
     Secret::new(format!("whsec_{}", STANDARD.encode(*bytes)))
 }
 
-fn apply_to(app: &App, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
-    let id = find(app, id)?.id;
-    let endpoint = app.store()?.endpoints().update(&id, change)?;
+fn apply_to(workspace: &Workspace, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
+    let id = find(workspace, id)?.id;
+    let endpoint = workspace.store()?.endpoints().update(&id, change)?;
     Ok(endpoint.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?)
 }
 

@@ -25,7 +25,7 @@ use crate::http::RateLimiter;
 use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, RecordedAttempt};
 use crate::model::{DisabledReason, Endpoint, EndpointId, Message};
 use crate::notify::Notification;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
@@ -90,7 +90,7 @@ pub struct DeliverySummary {
 }
 
 struct DeliveryWorker<'a> {
-    app: &'a App,
+    workspace: &'a Workspace,
     store: &'a Store,
     clock: &'a Clock,
     sender: Arc<DeliverySender>,
@@ -123,18 +123,18 @@ struct EndpointQueue {
 /// # Errors
 /// [`EndpointError::AlreadyRunning`] where another process delivers; [`EndpointError::Store`].
 pub async fn deliver(
-    app: &App,
+    workspace: &Workspace,
     work: &DeliveryScope,
     until: StopCondition,
     stop: impl Future<Output = ()>,
     mut on_attempt: impl FnMut(&CompletedAttempt),
 ) -> crate::error::Result<DeliverySummary> {
-    let _lock = lock(app)?;
+    let _lock = lock(workspace)?;
     let mut worker = DeliveryWorker {
-        app,
-        store: app.store()?,
-        clock: &app.clock,
-        sender: Arc::new(DeliverySender::new(&app.config, app.clock.clone())),
+        workspace,
+        store: workspace.store()?,
+        clock: &workspace.engine.clock,
+        sender: Arc::new(DeliverySender::new(&workspace.engine.config, workspace.engine.clock.clone())),
         scope: work,
         queues: Vec::new(),
         first: 0,
@@ -153,17 +153,17 @@ pub async fn deliver(
 ///
 /// # Errors
 /// [`EndpointError::Store`].
-pub async fn wait(app: &App, message: &str, most: Duration) -> crate::error::Result<Vec<Delivery>> {
+pub async fn wait(workspace: &Workspace, message: &str, most: Duration) -> crate::error::Result<Vec<Delivery>> {
     let waiting = Stopwatch::start();
     let filter = DeliveryFilter { message: Some(message.to_owned()), limit: u32::MAX, ..DeliveryFilter::default() };
     loop {
         let tried = |delivery: &Delivery| delivery.status != DeliveryStatus::Pending;
-        let deliveries = app.store()?.outbox().list(&filter)?;
+        let deliveries = workspace.store()?.outbox().list(&filter)?;
         if deliveries.iter().all(tried) || waiting.elapsed() > most {
             return Ok(deliveries);
         }
         let work = DeliveryScope::Message(message.to_owned());
-        match deliver(app, &work, StopCondition::Idle, std::future::pending(), |_| {}).await {
+        match deliver(workspace, &work, StopCondition::Idle, std::future::pending(), |_| {}).await {
             Ok(_) => {}
             Err(error) if error.code() == EndpointError::AlreadyRunning.code() => {}
             Err(error) => return Err(error),
@@ -172,8 +172,8 @@ pub async fn wait(app: &App, message: &str, most: Duration) -> crate::error::Res
     }
 }
 
-fn lock(app: &App) -> Result<File, EndpointError> {
-    let path = app.folders.workspace(&app.workspace).join("locks").join("deliver.lock");
+fn lock(workspace: &Workspace) -> Result<File, EndpointError> {
+    let path = workspace.engine.folders.workspace(&workspace.name).join("locks").join("deliver.lock");
     let failed = |source| EndpointError::Lock { path: path.clone(), source };
     if let Some(folder) = path.parent() {
         files::create_private_folder(folder).map_err(failed)?;
@@ -237,7 +237,7 @@ impl DeliveryWorker<'_> {
         if self.last_pruned.is_none_or(|tidied| tidied.elapsed() >= PRUNE_INTERVAL) {
             self.last_pruned = Some(Stopwatch::start());
             self.store.outbox().clamp_due_times(now, MAX_WAIT, SPREAD)?;
-            let before = now.checked_sub(self.app.config.endpoints.retention).unwrap_or(Timestamp::MIN);
+            let before = now.checked_sub(self.workspace.engine.config.endpoints.retention).unwrap_or(Timestamp::MIN);
             if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
                 // There are more: they are not left for a minute.
                 self.last_pruned = None;
@@ -421,7 +421,7 @@ impl DeliveryWorker<'_> {
                 lane.endpoint.health = recorded.endpoint_health;
             }
             if let Some(reason) = recorded.disabled_reason {
-                notify_disabled(self.app, &recorded.delivery.endpoint, reason);
+                notify_disabled(self.workspace, &recorded.delivery.endpoint, reason);
             }
             if let Some(attempt) = attempts.remove(&recorded.delivery.id) {
                 on_attempt(&CompletedAttempt { recorded, attempt });
@@ -446,13 +446,13 @@ impl DeliveryWorker<'_> {
 }
 
 /// The notice of it, by the one process that recorded it; the reason is stored, and `endpoint list` shows it.
-fn notify_disabled(app: &App, id: &EndpointId, reason: DisabledReason) {
+fn notify_disabled(workspace: &Workspace, id: &EndpointId, reason: DisabledReason) {
     let why = match reason {
         DisabledReason::Gone => "it answered 410",
         DisabledReason::Failing => "it has done nothing but fail for five days",
         DisabledReason::User => "you said so",
     };
-    app.notify(Notification::disabled(&id.to_string(), why, &app.workspace, app.clock.now()));
+    workspace.notify(Notification::disabled(&id.to_string(), why, &workspace.name, workspace.engine.clock.now()));
     tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }
 

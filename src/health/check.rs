@@ -13,7 +13,7 @@ use crate::json::Json;
 use crate::model::{Account, Connection, ConnectionName, Grant, GrantStatus, words};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::store::{CheckRecord, StoreError};
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
@@ -76,11 +76,11 @@ pub struct HealthReport {
 /// # Errors
 /// Only what stops all of them: an unhealthy connection is a report.
 pub async fn check_all(
-    app: &App,
+    workspace: &Workspace,
     names: &[ConnectionName],
     mut done: impl FnMut(&HealthReport),
 ) -> Result<Vec<HealthReport>> {
-    let checks = names.iter().enumerate().map(async |(index, name)| (index, check(app, name).await));
+    let checks = names.iter().enumerate().map(async |(index, name)| (index, check(workspace, name).await));
     let mut running = stream::iter(checks).buffer_unordered(MAX_CONCURRENT);
     let mut reports: Vec<Option<HealthReport>> = vec![None; names.len()];
     while let Some((index, report)) = running.next().await {
@@ -95,8 +95,8 @@ pub async fn check_all(
 ///
 /// # Errors
 /// The store's errors and unknown connections; whatever is wrong with the connection itself is in the report.
-pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
-    let loaded = match refresh::fresh_grant(app, name, Freshness::Usable).await {
+pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<HealthReport> {
+    let loaded = match refresh::fresh_grant(workspace, name, Freshness::Usable).await {
         // Its token may be good until it ends: what is checked is the connection.
         Ok(found) if found.connection.grant_status == GrantStatus::NeedsReauth => {
             return unusable_report(name, refresh::needs_reauth_error(&found.connection, None).into());
@@ -105,7 +105,7 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
         Err(error) => return unusable_report(name, error),
     };
     let token = GrantToken::from(&loaded);
-    let session = match app.session(loaded.connection) {
+    let session = match workspace.session(loaded.connection) {
         Ok(session) => session,
         // A connector that was removed or broken is the trouble of its connections, not of all the others.
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Failed | Kind::Usage) => {
@@ -113,8 +113,8 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
         }
         Err(error) => return Err(error),
     };
-    let found = probe(app, &session, token).await?;
-    save_account(app, &session, &found)?;
+    let found = probe(workspace, &session, token).await?;
+    save_account(workspace, &session, &found)?;
     Ok(found.report)
 }
 
@@ -122,8 +122,12 @@ pub async fn check(app: &App, name: &ConnectionName) -> Result<HealthReport> {
 ///
 /// # Errors
 /// As [`check`].
-pub async fn probe_grant(app: &App, session: &Session, grant: &Grant) -> Result<(HealthReport, Option<Vec<String>>)> {
-    let found = probe(app, session, GrantToken { grant: grant.clone(), generation: 0 }).await?;
+pub async fn probe_grant(
+    workspace: &Workspace,
+    session: &Session,
+    grant: &Grant,
+) -> Result<(HealthReport, Option<Vec<String>>)> {
+    let found = probe(workspace, session, GrantToken { grant: grant.clone(), generation: 0 }).await?;
     Ok((found.report, found.granted_scopes))
 }
 
@@ -167,7 +171,7 @@ struct ProbeResult {
     granted_scopes: Option<Vec<String>>,
 }
 
-async fn probe(app: &App, session: &Session, mut token: GrantToken) -> Result<ProbeResult> {
+async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) -> Result<ProbeResult> {
     let mut found = ProbeResult {
         report: HealthReport {
             connection: session.connection.name.clone(),
@@ -188,7 +192,7 @@ async fn probe(app: &App, session: &Session, mut token: GrantToken) -> Result<Pr
     let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_RETRY_DELAY, is_idempotent: true, cost };
     let stopwatch = Stopwatch::start();
     let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
-    match api::send(app, session, &mut token, patience, build).await {
+    match api::send(workspace, session, &mut token, patience, build).await {
         Ok(answer) => {
             found.report.duration = Some(answer.duration);
             evaluate_response(session, health, &answer, &mut found);
@@ -272,24 +276,24 @@ fn missing_scopes(session: &Session, granted: Option<&[String]>) -> Vec<String> 
 }
 
 /// Stores what was found. In a folder that cannot be written the report is all there is of it.
-fn save_account(app: &App, session: &Session, found: &ProbeResult) -> Result<()> {
+fn save_account(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
     if found.report.outcome == HealthOutcome::Unchecked {
         return Ok(());
     }
-    match record_result(app, session, found) {
+    match record_result(workspace, session, found) {
         Err(error) if matches!(error.downcast_ref(), Some(StoreError::ReadOnly(_))) => {
             tracing::warn!("the check of {} is not stored: {}", session.connection.name, error.message());
         }
         recorded => recorded?,
     }
-    app.send_notifications();
+    workspace.send_notifications();
     Ok(())
 }
 
-fn record_result(app: &App, session: &Session, found: &ProbeResult) -> Result<()> {
+fn record_result(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
     let report = &found.report;
     let connection: &Connection = &session.connection;
-    let connections = app.store()?.connections();
+    let connections = workspace.store()?.connections();
     let healthy = report.outcome.is_healthy();
     let why = report.error_message.as_deref().unwrap_or(report.outcome.as_str());
     let finding = match report.outcome {
@@ -297,7 +301,7 @@ fn record_result(app: &App, session: &Session, found: &ProbeResult) -> Result<()
         HealthOutcome::NeedsReauth => CheckRecord::Unauthorized(why),
         _ => CheckRecord::Failing(why),
     };
-    connections.record_check(connection.id, app.clock.now(), finding)?;
+    connections.record_check(connection.id, workspace.engine.clock.now(), finding)?;
     if healthy && (report.account != connection.account || found.granted_scopes.is_some()) {
         connections.update_metadata(connection.id, report.account.as_ref(), found.granted_scopes.as_deref(), None)?;
     }

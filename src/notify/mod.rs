@@ -105,7 +105,7 @@ impl Remedy for NotifyError {
 const NEW_SECRET: &str = "(umask 077; echo \"whsec_$(head -c 32 /dev/urandom | base64)\" > ~/.integ-notify-secret) && \
     integ config set notify.secret_file ~/.integ-notify-secret";
 
-/// Tells of changes; one for each `App`.
+/// Tells of changes; one for each `Workspace`.
 pub struct Notifier {
     shared: Arc<Shared>,
     running: Mutex<JoinSet<()>>,

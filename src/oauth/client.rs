@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::connector::{ClientAuth, OAuth2, Pkce, RateLimits, Values};
 use crate::http::{self, Route};
 use crate::model::ClientCredentials;
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
 
 /// What every request of one flow shares.
@@ -72,7 +72,7 @@ impl<'a> OAuthClient<'a> {
     /// [`OAuthError`] where discovery fails or an endpoint is no URL.
     pub async fn for_session(
         session: &'a Session,
-        app: &'a App,
+        workspace: &'a Workspace,
         client: ClientCredentials,
         redirect_uri: Option<&str>,
     ) -> Result<Self, OAuthError> {
@@ -85,7 +85,7 @@ impl<'a> OAuthClient<'a> {
         let mut endpoints = ServerMetadata::declared(rules, &values)?;
         if let Some(issuer) = &rules.issuer {
             let issuer = issuer.fill_path(&values)?;
-            endpoints = discovery::discover(&app.http, &session.route, &issuer, endpoints).await?;
+            endpoints = discovery::discover(&workspace.engine.http, &session.route, &issuer, endpoints).await?;
         }
         let param = |name: &Option<String>| name.as_ref().and_then(|name| values.get(name));
         let client_auth = param(&rules.client_auth_param).and_then(ClientAuth::from_name);
@@ -99,9 +99,9 @@ impl<'a> OAuthClient<'a> {
             server: endpoints,
             values,
             client,
-            http: &app.http,
+            http: &workspace.engine.http,
             route: session.route.clone(),
-            clock: &app.clock,
+            clock: &workspace.engine.clock,
         })
     }
 }

@@ -26,7 +26,7 @@ use crate::error::{self, Error, Kind};
 use crate::files;
 pub use crate::model::reconnect_command;
 use crate::model::{ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::GrantWriteResult;
 use crate::vault::{ConnectionWithGrant, GrantSaveResult};
 
@@ -64,13 +64,17 @@ pub fn is_refresh_due(expiry: &Expiry, want: Freshness, generation: u64, now: Ti
 ///
 /// # Errors
 /// If a refresh cannot give a better one.
-pub fn is_fresh(app: &App, loaded: &ConnectionWithGrant, want: Freshness) -> Result<bool, AccessTokenError> {
+pub fn is_fresh(
+    workspace: &Workspace,
+    loaded: &ConnectionWithGrant,
+    want: Freshness,
+) -> Result<bool, AccessTokenError> {
     let connection = &loaded.connection;
     let name = || connection.name.clone();
     match connection.grant_status {
-        GrantStatus::NeedsReauth if is_usable_after_lost_refresh(app, loaded, want) => {
+        GrantStatus::NeedsReauth if is_usable_after_lost_refresh(workspace, loaded, want) => {
             let reason = connection.status_reason.as_deref().unwrap_or("a refresh failed");
-            warn_of_stale_token(app, connection, reason);
+            warn_of_stale_token(workspace, connection, reason);
             return Ok(true);
         }
         GrantStatus::NeedsReauth => return Err(needs_reauth_error(connection, None)),
@@ -82,10 +86,10 @@ pub fn is_fresh(app: &App, loaded: &ConnectionWithGrant, want: Freshness) -> Res
         }
         GrantStatus::Active => {}
     }
-    let now = app.clock.now();
+    let now = workspace.engine.clock.now();
     let expiry = &connection.expiry;
     if !is_refresh_due(expiry, want, loaded.stored_grant.generation, now) {
-        warn_of_interrupted_refresh(app, loaded);
+        warn_of_interrupted_refresh(workspace, loaded);
         return Ok(true);
     }
     if expiry.is_refreshable {
@@ -137,8 +141,8 @@ fn ensure_long_enough(connection: &Connection, wanted: Duration) -> Result<(), A
 
 /// Whether the access token is good although the answer to a refresh was lost. The refresh token may be used up, so that
 /// only a person can give a new grant; a grant that the vendor refused has no marker, and its token is not relied on.
-fn is_usable_after_lost_refresh(app: &App, loaded: &ConnectionWithGrant, want: Freshness) -> bool {
-    let left = loaded.connection.expiry.remaining_secs(app.clock.now());
+fn is_usable_after_lost_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant, want: Freshness) -> bool {
+    let left = loaded.connection.expiry.remaining_secs(workspace.engine.clock.now());
     let is_lost = loaded.stored_grant.refresh_attempt.is_some();
     is_lost
         && match want {
@@ -149,22 +153,22 @@ fn is_usable_after_lost_refresh(app: &App, loaded: &ConnectionWithGrant, want: F
 }
 
 /// Says that a token is used until it ends, because no new one could be had.
-fn warn_of_stale_token(app: &App, connection: &Connection, why: &str) {
+fn warn_of_stale_token(workspace: &Workspace, connection: &Connection, why: &str) {
     let name = &connection.name;
-    let left = connection.expiry.remaining_secs(app.clock.now());
+    let left = connection.expiry.remaining_secs(workspace.engine.clock.now());
     let until = left.map_or_else(String::new, |left| format!(" for another {left} s"));
     tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
 
 /// Says that an earlier refresh was cut off, although the token at hand is still good: the next one may need a person.
-fn warn_of_interrupted_refresh(app: &App, loaded: &ConnectionWithGrant) {
+fn warn_of_interrupted_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant) {
     let Some(presented) =
         loaded.stored_grant.refresh_attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken)
     else {
         return;
     };
     // While somebody holds the lock, the answer may be on its way.
-    let path = lock_path(app, &loaded.connection);
+    let path = lock_path(workspace, &loaded.connection);
     let is_running = || matches!(File::open(path).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)));
     if !is_running() {
         let name = &loaded.connection.name;
@@ -189,59 +193,69 @@ pub fn needs_reauth_error(connection: &Connection, reason: Option<String>) -> Ac
 ///
 /// # Errors
 /// [`AccessTokenError`], or the vault's.
-pub async fn fresh_grant(app: &App, name: &ConnectionName, want: Freshness) -> error::Result<ConnectionWithGrant> {
-    let loaded = load_grant(app, name)?;
-    if is_fresh(app, &loaded, want)? {
+pub async fn fresh_grant(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    want: Freshness,
+) -> error::Result<ConnectionWithGrant> {
+    let loaded = load_grant(workspace, name)?;
+    if is_fresh(workspace, &loaded, want)? {
         return Ok(loaded);
     }
-    match refresh_under_lock(app, name, &loaded.connection, want).await {
+    match refresh_under_lock(workspace, name, &loaded.connection, want).await {
         Ok(loaded) => {
             if let Freshness::MinTtl(wanted) = want {
                 ensure_long_enough(&loaded.connection, wanted)?;
             }
             Ok(loaded)
         }
-        Err(error) => fallback_grant(app, name, want, &error).ok_or(error),
+        Err(error) => fallback_grant(workspace, name, want, &error).ok_or(error),
     }
 }
 
 /// The grant as it is after a refresh that failed, if its token is good until it ends. The refresh is tried again at the
 /// next use.
-fn fallback_grant(app: &App, name: &ConnectionName, want: Freshness, error: &Error) -> Option<ConnectionWithGrant> {
+fn fallback_grant(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    want: Freshness,
+    error: &Error,
+) -> Option<ConnectionWithGrant> {
     if want != Freshness::Usable || error.kind() == Kind::Interrupted {
         return None;
     }
-    let loaded = load_grant(app, name).ok()?;
-    let is_good = loaded.connection.expiry.remaining_secs(app.clock.now()).is_some_and(|left| left > 0)
-        && (loaded.connection.grant_status == GrantStatus::Active || is_usable_after_lost_refresh(app, &loaded, want));
+    let loaded = load_grant(workspace, name).ok()?;
+    let is_good = loaded.connection.expiry.remaining_secs(workspace.engine.clock.now()).is_some_and(|left| left > 0)
+        && (loaded.connection.grant_status == GrantStatus::Active
+            || is_usable_after_lost_refresh(workspace, &loaded, want));
     if is_good {
         let causes = error.causes();
         let why = causes.into_iter().next().unwrap_or_else(|| error.message());
-        warn_of_stale_token(app, &loaded.connection, &why);
+        warn_of_stale_token(workspace, &loaded.connection, &why);
     }
     is_good.then_some(loaded)
 }
 
 /// Refreshes under the connection's lock, unless another process has done so meanwhile.
 async fn refresh_under_lock(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     connection: &Connection,
     want: Freshness,
 ) -> error::Result<ConnectionWithGrant> {
-    let lock = lock_grant(app, connection).await?;
-    let loaded = load_grant(app, name)?;
-    if is_fresh(app, &loaded, want)? {
+    let lock = lock_grant(workspace, connection).await?;
+    let loaded = load_grant(workspace, name)?;
+    if is_fresh(workspace, &loaded, want)? {
         return Ok(loaded);
     }
     // An answer that is on its way must be stored.
-    let hold = app.shutdown.hold();
-    let renewed = refresh_and_save(app, loaded).await;
+    let hold = workspace.engine.shutdown.hold();
+    let renewed = refresh_and_save(workspace, loaded).await;
     // A hook may well ask for this very token.
     drop(lock);
-    app.send_notifications();
+    workspace.send_notifications();
     drop(hold);
-    if app.shutdown.is_requested() {
+    if workspace.engine.shutdown.is_requested() {
         renewed?;
         return Err(AccessTokenError::Interrupted { connection: name.clone() }.into());
     }
@@ -252,13 +266,13 @@ async fn refresh_under_lock(
 ///
 /// # Errors
 /// Unknown connections, and the vault's errors.
-pub fn load_grant(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
-    if app.has_vault()
-        && let Some(loaded) = app.token_vault().load(app.store()?, name)?
+pub fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+    if workspace.has_vault()
+        && let Some(loaded) = workspace.engine.token_vault().load(workspace.store()?, name)?
     {
         return Ok(loaded);
     }
-    let connection = app.connection(name)?;
+    let connection = workspace.connection(name)?;
     Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
         .into())
 }
@@ -278,12 +292,12 @@ async fn request_tokens(
     }
 }
 
-async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
+async fn refresh_and_save(workspace: &Workspace, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
     let ConnectionWithGrant { connection, grant: old, stored_grant: stored } = loaded;
     let name = connection.name.clone();
     let id = connection.id;
-    let session = app.session(connection)?;
-    let store = app.store()?;
+    let session = workspace.session(connection)?;
+    let store = workspace.store()?;
     let reconnect = reconnect_command(&session.connection);
     let refresh_failed = |source: OAuthError| AccessTokenError::RefreshFailed {
         connection: name.clone(),
@@ -300,15 +314,18 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
         store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
         return Err(needs_reauth_error(&session.connection, Some(reason)).into());
     }
-    let client = current_client(app, &session.connector, &session.auth, &session.connection, &old)?;
-    let oauth_client = OAuthClient::for_session(&session, app, client.clone(), None).await.map_err(refresh_failed)?;
+    let client = current_client(workspace, &session.connector, &session.auth, &session.connection, &old)?;
+    let oauth_client =
+        OAuthClient::for_session(&session, workspace, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
         tracing::warn!(
             "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
         );
     }
-    if store.grants().begin_refresh(id, stored.generation, app.clock.now())? == GrantWriteResult::Superseded {
-        return reload_superseded(app, &name);
+    if store.grants().begin_refresh(id, stored.generation, workspace.engine.clock.now())?
+        == GrantWriteResult::Superseded
+    {
+        return reload_superseded(workspace, &name);
     }
     match request_tokens(&oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
@@ -317,9 +334,9 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
             let kept: BTreeMap<_, _> =
                 session.connection.metadata.clone().into_iter().chain(tokens.metadata.clone()).collect();
             let kept = (kept != session.connection.metadata).then_some(kept);
-            let grant = merge_tokens(&old, tokens, client, app.clock.now());
-            match app.token_vault().save(store, &session.connection, stored.generation, &grant)? {
-                GrantSaveResult::Superseded => return reload_superseded(app, &name),
+            let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());
+            match workspace.engine.token_vault().save(store, &session.connection, stored.generation, &grant)? {
+                GrantSaveResult::Superseded => return reload_superseded(workspace, &name),
                 GrantSaveResult::Saved { warning, .. } => {
                     if let Some(warning) = warning {
                         tracing::warn!(%warning, "tokens kept in the store");
@@ -329,14 +346,14 @@ async fn refresh_and_save(app: &App, loaded: ConnectionWithGrant) -> error::Resu
             if scopes.is_some() || kept.is_some() {
                 store.connections().update_metadata(id, None, scopes.as_deref(), kept.as_ref())?;
             }
-            load_grant(app, &name)
+            load_grant(workspace, &name)
         }
         Err(error) => {
             // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
             let current = store.grants().get(id)?.map(|current| current.generation);
             if current != Some(stored.generation) {
                 // Connected again meanwhile: what became of the old grant says nothing of that one (fault 18).
-                return reload_superseded(app, &name);
+                return reload_superseded(workspace, &name);
             }
             let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
             if used && !repeatable {
@@ -367,8 +384,8 @@ fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool
 }
 
 /// Somebody connected the account again meanwhile: theirs is the grant.
-fn reload_superseded(app: &App, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
-    load_grant(app, name)
+fn reload_superseded(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+    load_grant(workspace, name)
 }
 
 /// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
@@ -410,7 +427,7 @@ pub fn add_seconds(now: Timestamp, seconds: u32) -> Option<Timestamp> {
 /// # Errors
 /// The vault's errors.
 pub fn current_client(
-    app: &App,
+    workspace: &Workspace,
     connector: &Connector,
     auth: &AuthMethod,
     connection: &Connection,
@@ -418,8 +435,8 @@ pub fn current_client(
 ) -> error::Result<ClientCredentials> {
     let issued_to = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let server = authorization_server(connector, auth, &connection.params).map(|server| server.url);
-    let mut stores = vec![app.store()?];
-    stores.extend(app.global_store()?);
+    let mut stores = vec![workspace.store()?];
+    stores.extend(workspace.engine.global_store()?);
     for store in stores {
         let apps = store.apps().for_connector(&connector.id)?;
         let current = |found: &crate::store::OAuthApp| {
@@ -432,16 +449,16 @@ pub fn current_client(
     Ok(issued_to)
 }
 
-fn lock_path(app: &App, connection: &Connection) -> PathBuf {
-    app.folders.workspace(&app.workspace).join("locks").join(format!("{}.lock", connection.id.0))
+fn lock_path(workspace: &Workspace, connection: &Connection) -> PathBuf {
+    workspace.engine.folders.workspace(&workspace.name).join("locks").join(format!("{}.lock", connection.id.0))
 }
 
 /// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
 /// request of its may take, and one that dies is followed at once.
-pub(crate) async fn lock_grant(app: &App, connection: &Connection) -> error::Result<File> {
+pub(crate) async fn lock_grant(workspace: &Workspace, connection: &Connection) -> error::Result<File> {
     const POLL_INTERVAL: Duration = Duration::from_millis(10);
-    let limit = app.config.http.timeout + Duration::from_secs(15);
-    let path = lock_path(app, connection);
+    let limit = workspace.engine.config.http.timeout + Duration::from_secs(15);
+    let path = lock_path(workspace, connection);
     let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
     let file = files::open_lock(&path).map_err(failed)?;
     // Where the whole machine or container was paused, its holder needs time after the pause to come to its end.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::http::Response;
 use crate::model::ConnectionName;
 use crate::oauth::refresh;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 
 /// The operations of this module. Their effect is the greatest that any action or path can have.
@@ -24,9 +24,9 @@ pub const OPERATIONS: &[Operation] = &[
 ///
 /// # Errors
 /// Unknown connections.
-pub async fn list_actions(app: &App, connection: ConnectionName) -> Result<ActionListView> {
-    let connection = app.connection(&connection)?;
-    let connector = app.catalogue.get(connection.name.connector())?;
+pub async fn list_actions(workspace: &Workspace, connection: ConnectionName) -> Result<ActionListView> {
+    let connection = workspace.connection(&connection)?;
+    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
     Ok(ActionListView::new(&connection, &connector))
 }
 
@@ -60,8 +60,8 @@ impl ConnectionAction {
 ///
 /// # Errors
 /// Unknown connections, and [`ApiError::UnknownAction`].
-pub async fn find_action(app: &App, connection: ConnectionName, action: &str) -> Result<ConnectionAction> {
-    let connector = app.catalogue.get(app.connection(&connection)?.name.connector())?;
+pub async fn find_action(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<ConnectionAction> {
+    let connector = workspace.engine.catalogue.get(workspace.connection(&connection)?.name.connector())?;
     let (name, action) = api::find_action(&connector, action)?;
     Ok(ConnectionAction { connection, name: name.to_owned(), action: action.clone(), names: connector.api.names })
 }
@@ -91,8 +91,8 @@ impl CallActionRequest {
 ///
 /// # Errors
 /// [`ApiError`] for everything that is wrong before anything is sent, and for a response that cannot be read.
-pub async fn call_action(app: &App, request: CallActionRequest) -> Result<CallResultView> {
-    let completed = api::call(app, &request.call()).await?;
+pub async fn call_action(workspace: &Workspace, request: CallActionRequest) -> Result<CallResultView> {
+    let completed = api::call(workspace, &request.call()).await?;
     if let Some(error) = api::malformed_response_error(&completed, &request.action) {
         return Err(error.into());
     }
@@ -107,9 +107,9 @@ pub async fn call_action(app: &App, request: CallActionRequest) -> Result<CallRe
 ///
 /// # Errors
 /// Those of [`call_action`] before anything is sent.
-pub async fn preview_action(app: &App, request: CallActionRequest) -> Result<RequestPreviewView> {
-    let (session, built, warning) = api::dry_run(app, &request.call())?;
-    let grant = refresh::load_grant(app, &request.connection)?.grant;
+pub async fn preview_action(workspace: &Workspace, request: CallActionRequest) -> Result<RequestPreviewView> {
+    let (session, built, warning) = api::dry_run(workspace, &request.call())?;
+    let grant = refresh::load_grant(workspace, &request.connection)?.grant;
     Ok(RequestPreviewView { warning, ..RequestPreviewView::new(&session, &built, &grant)? })
 }
 
@@ -138,7 +138,7 @@ pub struct CallPathRequest {
 /// # Errors
 /// [`ApiError`], and those of `on_page`.
 pub async fn call_path(
-    app: &App,
+    workspace: &Workspace,
     request: CallPathRequest,
     on_page: impl FnMut(&Response) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
@@ -146,7 +146,7 @@ pub async fn call_path(
     let has_fields = !fields.is_empty();
     let default = if body.is_some() || has_fields { HttpMethod::Post } else { HttpMethod::Get };
     let method = method.unwrap_or(default);
-    let format = app.catalogue.get(app.connection(&connection)?.name.connector())?.api.body;
+    let format = workspace.engine.catalogue.get(workspace.connection(&connection)?.name.connector())?.api.body;
     let is_in_query = body.is_some() || method == HttpMethod::Get || format == ActionBody::Query;
     let document = Value::Object(fields);
     let query: Vec<(String, String)> = if is_in_query {
@@ -173,5 +173,5 @@ pub async fn call_path(
         idempotency_key: idempotency_key.as_deref(),
         paginate,
     };
-    api::fetch(app, &call, on_page).await
+    api::fetch(workspace, &call, on_page).await
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
 use crate::model::{Account, Connection, ConnectionId, ConnectionName};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connection::{
     AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
     RefreshView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
@@ -34,19 +34,19 @@ pub const OPERATIONS: &[Operation] = &[
 const MAX_CONCURRENT_REFRESHES: usize = 16;
 
 /// Connects an account; the prompter asks the person whose account it is.
-pub async fn connect(app: &App, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
-    let connected = connect::connect(app, &request, prompter).await?;
+pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
+    let connected = connect::connect(workspace, &request, prompter).await?;
     Ok(ConnectView {
-        connection: connection_view(app, &connected.connection, Vec::new(), &mut ConnectorCache::default()),
+        connection: connection_view(workspace, &connected.connection, Vec::new(), &mut ConnectorCache::default()),
         missing_scopes: connected.missing_scopes,
         warnings: connected.warnings,
     })
 }
 
 /// Returns what disconnecting a connection would delete and leave behind. It changes nothing.
-pub async fn preview_disconnect(app: &App, connection: &ConnectionName) -> Result<DisconnectPreview> {
-    let connection = app.connection(connection)?;
-    let store = app.store()?;
+pub async fn preview_disconnect(workspace: &Workspace, connection: &ConnectionName) -> Result<DisconnectPreview> {
+    let connection = workspace.connection(connection)?;
+    let store = workspace.store()?;
     let streams = store.streams().list(connection.id)?;
     let records = streams.iter().try_fold(0, |sum, stream| Ok::<_, Error>(sum + store.records().count(stream.id)?))?;
     let subscriptions = store.subscriptions().list(Some(connection.id))?.len();
@@ -65,10 +65,10 @@ pub struct DisconnectRequest {
 ///
 /// # Errors
 /// A grant that could not be revoked; the connection is kept then.
-pub async fn disconnect(app: &App, request: DisconnectRequest) -> Result<DisconnectView> {
-    let connection = app.connection(&request.connection)?;
+pub async fn disconnect(workspace: &Workspace, request: DisconnectRequest) -> Result<DisconnectView> {
+    let connection = workspace.connection(&request.connection)?;
     let target = connection.target();
-    let result = connect::disconnect(app, connection, request.local_only).await?;
+    let result = connect::disconnect(workspace, connection, request.local_only).await?;
     Ok(DisconnectView { connection: request.connection, target, result })
 }
 
@@ -80,32 +80,32 @@ pub struct StatusRequest {
 }
 
 /// Returns the status of connections from what is stored; no service is asked.
-pub async fn status(app: &App, request: StatusRequest) -> Result<StatusView> {
+pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<StatusView> {
     let connections = if !request.connections.is_empty() {
-        request.connections.iter().map(|name| app.connection(name)).collect::<Result<Vec<_>>>()?
-    } else if app.has_vault() {
-        app.store()?.connections().list()?
+        request.connections.iter().map(|name| workspace.connection(name)).collect::<Result<Vec<_>>>()?
+    } else if workspace.has_vault() {
+        workspace.store()?.connections().list()?
     } else {
         Vec::new()
     };
-    let now = app.clock.now();
+    let now = workspace.engine.clock.now();
     let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
     if !connections.is_empty() {
-        for row in app.store()?.subscriptions().list(None)? {
+        for row in workspace.store()?.subscriptions().list(None)? {
             subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
         }
     }
     let mut connectors = ConnectorCache::default();
     let views = connections.iter().map(|connection| {
         let own = subscriptions.remove(&connection.id).unwrap_or_default();
-        connection_view(app, connection, own, &mut connectors)
+        connection_view(workspace, connection, own, &mut connectors)
     });
     let connections: Vec<ConnectionView> = views.collect();
     let mut summary = StatusSummary::default();
     for connection in &connections {
         summary.add(connection.status);
     }
-    Ok(StatusView { workspace: app.workspace.clone(), connections, summary })
+    Ok(StatusView { workspace: workspace.name.clone(), connections, summary })
 }
 
 /// The connections to refresh.
@@ -123,26 +123,26 @@ pub enum RefreshRequest {
 ///
 /// # Errors
 /// The failure of the connection, if one is named and no subscription was renewed; otherwise failures are in the view.
-pub async fn refresh(app: &App, request: RefreshRequest) -> Result<RefreshListView> {
+pub async fn refresh(workspace: &Workspace, request: RefreshRequest) -> Result<RefreshListView> {
     let is_due_only = matches!(request, RefreshRequest::Due);
     let (names, ids) = match request {
         RefreshRequest::Named(names) => {
-            let ids = names.iter().map(|name| Ok(app.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
+            let ids = names.iter().map(|name| Ok(workspace.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
             (names, Some(ids))
         }
-        RefreshRequest::All | RefreshRequest::Due if app.has_vault() => {
-            let connections = app.store()?.connections().list()?;
+        RefreshRequest::All | RefreshRequest::Due if workspace.has_vault() => {
+            let connections = workspace.store()?.connections().list()?;
             let refreshable = connections.into_iter().filter(|connection| connection.expiry.is_refreshable);
             (refreshable.map(|connection| connection.name).collect(), None)
         }
         RefreshRequest::All | RefreshRequest::Due => (Vec::new(), None),
     };
-    let refreshes = names.iter().map(|name| refresh_one(app, name, !is_due_only));
+    let refreshes = names.iter().map(|name| refresh_one(workspace, name, !is_due_only));
     let (refreshed, errors): (Vec<_>, Vec<_>) =
         stream::iter(refreshes).buffered(MAX_CONCURRENT_REFRESHES).unzip().await;
-    let renewals = match app.has_vault() {
-        true if is_due_only => renew_due(app, ids.as_deref()).await?,
-        true => renew_all(app, ids.as_deref()).await?,
+    let renewals = match workspace.has_vault() {
+        true if is_due_only => renew_due(workspace, ids.as_deref()).await?,
+        true => renew_all(workspace, ids.as_deref()).await?,
         false => Vec::new(),
     };
     if ids.is_some_and(|ids| ids.len() == 1)
@@ -154,18 +154,22 @@ pub async fn refresh(app: &App, request: RefreshRequest) -> Result<RefreshListVi
     Ok(RefreshListView { refreshed, subscriptions: renewals.into_iter().map(renewal_view).collect() })
 }
 
-async fn refresh_one(app: &App, name: &ConnectionName, must_be_newer: bool) -> (RefreshView, Option<Error>) {
+async fn refresh_one(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    must_be_newer: bool,
+) -> (RefreshView, Option<Error>) {
     let result = async {
-        let before = refresh::load_grant(app, name)?.stored_grant.generation;
+        let before = refresh::load_grant(workspace, name)?.stored_grant.generation;
         let want = if must_be_newer { Freshness::NewerThan { than: before } } else { Freshness::RefreshIfDue };
-        let loaded = refresh::fresh_grant(app, name, want).await?;
+        let loaded = refresh::fresh_grant(workspace, name, want).await?;
         Ok::<_, Error>((loaded.stored_grant.generation != before, loaded.grant.expires_at))
     };
     let result = result.await;
-    let now = app.clock.now().as_second();
+    let now = workspace.engine.clock.now().as_second();
     let mut view = RefreshView {
         connection: name.clone(),
-        target: app.connection(name).ok().and_then(|connection| connection.target()),
+        target: workspace.connection(name).ok().and_then(|connection| connection.target()),
         outcome: RefreshOutcome::Failed,
         expires_at: None,
         expires_in: None,
@@ -218,25 +222,25 @@ pub trait TestObserver {
 }
 
 /// Asks the services whether connections work, many at once, and stores the results.
-pub async fn test(app: &App, request: TestRequest, observer: &dyn TestObserver) -> Result<TestListView> {
+pub async fn test(workspace: &Workspace, request: TestRequest, observer: &dyn TestObserver) -> Result<TestListView> {
     let names = if !request.connections.is_empty() {
         request.connections
-    } else if app.has_vault() {
-        app.store()?.connections().names()?
+    } else if workspace.has_vault() {
+        workspace.store()?.connections().names()?
     } else {
         Vec::new()
     };
     observer.started(names.len());
-    let reports = health::check_all(app, &names, |report| observer.tested(&report.connection)).await?;
+    let reports = health::check_all(workspace, &names, |report| observer.tested(&report.connection)).await?;
     let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
     let unhealthy = reports.len() - healthy;
-    let tests = reports.into_iter().map(|report| test_view(app, report)).collect();
+    let tests = reports.into_iter().map(|report| test_view(workspace, report)).collect();
     Ok(TestListView { tests, healthy, unhealthy })
 }
 
-fn test_view(app: &App, report: HealthReport) -> TestView {
+fn test_view(workspace: &Workspace, report: HealthReport) -> TestView {
     TestView {
-        target: app.connection(&report.connection).ok().and_then(|connection| connection.target()),
+        target: workspace.connection(&report.connection).ok().and_then(|connection| connection.target()),
         connection: report.connection,
         outcome: report.outcome,
         healthy: report.outcome.is_healthy(),
@@ -258,33 +262,33 @@ fn account_view(account: &Account) -> AccountView {
 struct ConnectorCache(HashMap<String, Option<Connector>>);
 
 impl ConnectorCache {
-    fn get(&mut self, app: &App, id: &str) -> Option<&Connector> {
+    fn get(&mut self, workspace: &Workspace, id: &str) -> Option<&Connector> {
         if !self.0.contains_key(id) {
-            self.0.insert(id.to_owned(), app.catalogue.get(id).ok());
+            self.0.insert(id.to_owned(), workspace.engine.catalogue.get(id).ok());
         }
         self.0.get(id).and_then(Option::as_ref)
     }
 }
 
 /// Absent as well if the store cannot be read: the status of the connection matters more.
-fn last_sync_at(app: &App, connection: &Connection) -> Option<Timestamp> {
-    app.store().ok()?.streams().last_synced(connection.id).ok()?
+fn last_sync_at(workspace: &Workspace, connection: &Connection) -> Option<Timestamp> {
+    workspace.store().ok()?.streams().last_synced(connection.id).ok()?
 }
 
 fn connection_view(
-    app: &App,
+    workspace: &Workspace,
     connection: &Connection,
     subscriptions: Vec<SubscriptionView>,
     connectors: &mut ConnectorCache,
 ) -> ConnectionView {
-    let now = app.clock.now();
+    let now = workspace.engine.clock.now();
     let (mut status, reason) = status_of(connection, now);
     if status.is_healthy() && subscriptions.iter().any(|subscription| subscription.is_problem) {
         status = ConnectionStatus::Error;
     }
     let granted = connection.scopes_granted.as_deref();
     let id = connection.name.connector();
-    let connector = connectors.get(app, id);
+    let connector = connectors.get(workspace, id);
     let missing_scopes =
         connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_requested, granted));
     let auth =
@@ -307,7 +311,7 @@ fn connection_view(
         refreshable: connection.expiry.is_refreshable,
         refresh_expires_at: connection.expiry.refresh_expires_at.map(|at| at.to_string()),
         last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
-        last_sync_at: last_sync_at(app, connection).map(|at| at.to_string()),
+        last_sync_at: last_sync_at(workspace, connection).map(|at| at.to_string()),
         last_error: connection.last_error.clone(),
         error_count: connection.error_count,
         subscriptions,

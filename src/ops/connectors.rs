@@ -9,7 +9,7 @@ use crate::connector::{
     validate,
 };
 use crate::error::{Error, Result};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{
     ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorPartView, ConnectorRemovalView,
     ConnectorSummaryView, DraftView, InstallReviewView, InstallView, SearchHitView, SearchResultsView, SetupGuideView,
@@ -37,9 +37,9 @@ pub const OPERATIONS: &[Operation] = &[
 ///
 /// # Errors
 /// None today; a connector that cannot be read is listed as invalid.
-pub async fn list_connectors(app: &App, category: Option<String>) -> Result<ConnectorListView> {
+pub async fn list_connectors(workspace: &Workspace, category: Option<String>) -> Result<ConnectorListView> {
     let view = |(id, source): (String, ConnectorSource)| {
-        let (name, category, description, auth) = match app.catalogue.get(&id) {
+        let (name, category, description, auth) = match workspace.engine.catalogue.get(&id) {
             Ok(connector) => {
                 let auth = connector.auth.keys().cloned().collect();
                 (connector.name, format_word(connector.category), connector.description, auth)
@@ -49,7 +49,7 @@ pub async fn list_connectors(app: &App, category: Option<String>) -> Result<Conn
         let replaces_built_in = source.replaces_built_in();
         ConnectorSummaryView { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
     };
-    let mut connectors: Vec<ConnectorSummaryView> = app.catalogue.ids().into_iter().map(view).collect();
+    let mut connectors: Vec<ConnectorSummaryView> = workspace.engine.catalogue.ids().into_iter().map(view).collect();
     if let Some(category) = category {
         connectors.retain(|connector| connector.category == category);
     }
@@ -60,9 +60,9 @@ pub async fn list_connectors(app: &App, category: Option<String>) -> Result<Conn
 ///
 /// # Errors
 /// Unknown connectors, and files that are invalid.
-pub async fn show_connector(app: &App, id: &str) -> Result<ConnectorDetailView> {
-    let connector = app.catalogue.get(id)?;
-    let (_, source) = app.catalogue.text(id)?;
+pub async fn show_connector(workspace: &Workspace, id: &str) -> Result<ConnectorDetailView> {
+    let connector = workspace.engine.catalogue.get(id)?;
+    let (_, source) = workspace.engine.catalogue.text(id)?;
     Ok(ConnectorDetailView::new(&connector, &source))
 }
 
@@ -70,8 +70,8 @@ pub async fn show_connector(app: &App, id: &str) -> Result<ConnectorDetailView> 
 ///
 /// # Errors
 /// [`api::ApiError::UnknownAction`] if it is neither, and those of [`show_connector`].
-pub async fn show_connector_part(app: &App, id: &str, name: &str) -> Result<ConnectorPartView> {
-    let connector = app.catalogue.get(id)?;
+pub async fn show_connector_part(workspace: &Workspace, id: &str, name: &str) -> Result<ConnectorPartView> {
+    let connector = workspace.engine.catalogue.get(id)?;
     if let Some(stream) = connector.streams.get(name) {
         return Ok(ConnectorPartView::Stream(StreamDetailView::new(&connector, name, stream)));
     }
@@ -91,19 +91,19 @@ pub async fn show_connector_part(app: &App, id: &str, name: &str) -> Result<Conn
 ///
 /// # Errors
 /// Those of [`show_connector`].
-pub async fn describe_connector(app: &App, id: &str) -> Result<Descriptor> {
-    Ok(descriptor(&app.catalogue.get(id)?))
+pub async fn describe_connector(workspace: &Workspace, id: &str) -> Result<Descriptor> {
+    Ok(descriptor(&workspace.engine.catalogue.get(id)?))
 }
 
 /// Finds the connectors that have all of these words.
 ///
 /// # Errors
 /// None today; connectors that cannot be read are named in the view.
-pub async fn search_connectors(app: &App, words: &[String]) -> Result<SearchResultsView> {
+pub async fn search_connectors(workspace: &Workspace, words: &[String]) -> Result<SearchResultsView> {
     let mut connectors: Vec<Connector> = Vec::new();
     let mut skipped = Vec::new();
-    for (id, _) in app.catalogue.ids() {
-        match app.catalogue.get(&id) {
+    for (id, _) in workspace.engine.catalogue.ids() {
+        match workspace.engine.catalogue.get(&id) {
             Ok(connector) => connectors.push(connector),
             Err(error) => skipped.push((id, Error::from(error).message())),
         }
@@ -125,15 +125,15 @@ pub enum ValidateTarget {
 ///
 /// # Errors
 /// Unknown connectors.
-pub async fn validate_connectors(app: &App, targets: Vec<ValidateTarget>) -> Result<ValidationListView> {
-    let all = || app.catalogue.ids().into_iter().map(|(id, _)| ValidateTarget::Connector(id)).collect();
+pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTarget>) -> Result<ValidationListView> {
+    let all = || workspace.engine.catalogue.ids().into_iter().map(|(id, _)| ValidateTarget::Connector(id)).collect();
     let targets: Vec<ValidateTarget> = if targets.is_empty() { all() } else { targets };
     let mut files = Vec::new();
     for target in targets {
         let (name, text) = match target {
             ValidateTarget::Text { name, text } => (name, text),
             ValidateTarget::Connector(id) => {
-                let (text, _) = app.catalogue.text(&id)?;
+                let (text, _) = workspace.engine.catalogue.text(&id)?;
                 (id, text)
             }
         };
@@ -146,9 +146,9 @@ pub async fn validate_connectors(app: &App, targets: Vec<ValidateTarget>) -> Res
 ///
 /// # Errors
 /// Unknown connectors and authentication methods.
-pub async fn setup_guide(app: &App, id: &str, auth: Option<&str>) -> Result<SetupGuideView> {
-    let connector = app.catalogue.get(id)?;
-    let guide = setup(&connector, auth, app.config.connect.port)?;
+pub async fn setup_guide(workspace: &Workspace, id: &str, auth: Option<&str>) -> Result<SetupGuideView> {
+    let connector = workspace.engine.catalogue.get(id)?;
+    let guide = setup(&connector, auth, workspace.engine.config.connect.port)?;
     Ok(SetupGuideView::new(connector, guide))
 }
 
@@ -164,9 +164,9 @@ pub struct InstallConnectorRequest {
 ///
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be installed.
-pub async fn review_install(app: &App, request: &InstallConnectorRequest) -> Result<InstallReviewView> {
-    let existing = app.catalogue.check_install(&request.candidate, request.replace)?;
-    let connections = connections_of(app, &request.candidate.connector.id);
+pub async fn review_install(workspace: &Workspace, request: &InstallConnectorRequest) -> Result<InstallReviewView> {
+    let existing = workspace.engine.catalogue.check_install(&request.candidate, request.replace)?;
+    let connections = connections_of(workspace, &request.candidate.connector.id);
     Ok(InstallReviewView::new(&request.candidate, &existing, connections))
 }
 
@@ -174,9 +174,9 @@ pub async fn review_install(app: &App, request: &InstallConnectorRequest) -> Res
 ///
 /// # Errors
 /// [`crate::connector::InstallError`].
-pub async fn install_connector(app: &App, request: InstallConnectorRequest) -> Result<InstallView> {
-    let review = review_install(app, &request).await?;
-    let file = app.catalogue.install(&request.candidate, request.replace, app.clock.now())?;
+pub async fn install_connector(workspace: &Workspace, request: InstallConnectorRequest) -> Result<InstallView> {
+    let review = review_install(workspace, &request).await?;
+    let file = workspace.engine.catalogue.install(&request.candidate, request.replace, workspace.engine.clock.now())?;
     Ok(InstallView { connector: review.id.clone(), file: file.display().to_string(), review })
 }
 
@@ -184,19 +184,19 @@ pub async fn install_connector(app: &App, request: InstallConnectorRequest) -> R
 ///
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be removed.
-pub async fn review_removal(app: &App, id: &str) -> Result<ConnectorRemovalView> {
-    app.catalogue.check_removable(id)?;
+pub async fn review_removal(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
+    workspace.engine.catalogue.check_removable(id)?;
     let restores_built_in = BUILT_IN.iter().any(|(known, _)| *known == id);
-    Ok(ConnectorRemovalView { connector: id.to_owned(), restores_built_in, connections: connections_of(app, id) })
+    Ok(ConnectorRemovalView { connector: id.to_owned(), restores_built_in, connections: connections_of(workspace, id) })
 }
 
 /// Removes an installed connector.
 ///
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be removed.
-pub async fn remove_connector(app: &App, id: &str) -> Result<ConnectorRemovalView> {
-    let removal = review_removal(app, id).await?;
-    app.catalogue.remove(id)?;
+pub async fn remove_connector(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
+    let removal = review_removal(workspace, id).await?;
+    workspace.engine.catalogue.remove(id)?;
     Ok(removal)
 }
 
@@ -214,10 +214,10 @@ pub struct WriteDraftRequest {
 ///
 /// # Errors
 /// [`crate::connector::DraftError`], and those of writing it.
-pub async fn write_draft(app: &App, request: WriteDraftRequest) -> Result<DraftView> {
+pub async fn write_draft(workspace: &Workspace, request: WriteDraftRequest) -> Result<DraftView> {
     let WriteDraftRequest { draft, output, replace } = request;
     let text = draft.to_toml()?;
-    let file = app.catalogue.keep(&draft.id, &text, output.as_deref(), replace)?.display().to_string();
+    let file = workspace.engine.catalogue.keep(&draft.id, &text, output.as_deref(), replace)?.display().to_string();
     let id = &draft.id;
     let mut next_steps = vec![format!("integ connector validate {file}")];
     if output.is_some() {
@@ -229,10 +229,10 @@ pub async fn write_draft(app: &App, request: WriteDraftRequest) -> Result<DraftV
 }
 
 /// The connections of this workspace that use a connector; absent if the vault does not open.
-fn connections_of(app: &App, connector: &str) -> Option<Vec<String>> {
-    if !app.has_vault() {
+fn connections_of(workspace: &Workspace, connector: &str) -> Option<Vec<String>> {
+    if !workspace.has_vault() {
         return Some(Vec::new());
     }
-    let names = app.store().ok()?.connections().names().ok()?;
+    let names = workspace.store().ok()?.connections().names().ok()?;
     Some(names.into_iter().filter(|name| name.connector() == connector).map(|name| name.to_string()).collect())
 }

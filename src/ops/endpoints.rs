@@ -11,7 +11,7 @@ use crate::endpoint::{self, DeliveryScope, EndpointChange, EndpointError, RetryF
 use crate::error::Result;
 use crate::model::delivery::{DeliveryFilter, DeliveryId};
 use crate::model::{EndpointId, EventPattern, EventType, EventTypeDefinition};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::endpoint::{
     AttemptedView, DeliveryDetailView, DeliveryListView, DeliveryRetryView, DeliverySummaryView, DeliveryView,
     EndpointDetailView, EndpointListView, EndpointView, EventTypeListView, EventTypeRemovalView, EventTypeView,
@@ -55,19 +55,21 @@ pub struct AddEndpointRequest {
 /// # Errors
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`] for an address that the egress
 /// guard refuses.
-pub async fn add_endpoint(app: &App, request: AddEndpointRequest) -> Result<EndpointDetailView> {
-    let (endpoint, secret) = endpoint::add(app, &request.url, &request.settings)?;
-    let unmatched = unmatched_patterns(app, &endpoint.events)?;
-    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_secret(&secret).with_unmatched_patterns(unmatched))
+pub async fn add_endpoint(workspace: &Workspace, request: AddEndpointRequest) -> Result<EndpointDetailView> {
+    let (endpoint, secret) = endpoint::add(workspace, &request.url, &request.settings)?;
+    let unmatched = unmatched_patterns(workspace, &endpoint.events)?;
+    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now())
+        .with_secret(&secret)
+        .with_unmatched_patterns(unmatched))
 }
 
 /// Lists the endpoints.
 ///
 /// # Errors
 /// The vault's.
-pub async fn list_endpoints(app: &App) -> Result<EndpointListView> {
-    let endpoints = if app.has_vault() { app.store()?.endpoints().list()? } else { Vec::new() };
-    let now = app.clock.now();
+pub async fn list_endpoints(workspace: &Workspace) -> Result<EndpointListView> {
+    let endpoints = if workspace.has_vault() { workspace.store()?.endpoints().list()? } else { Vec::new() };
+    let now = workspace.engine.clock.now();
     Ok(EndpointListView { endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect() })
 }
 
@@ -75,8 +77,8 @@ pub async fn list_endpoints(app: &App) -> Result<EndpointListView> {
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub async fn show_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::find(app, &id)?, app.clock.now()))
+pub async fn show_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::find(workspace, &id)?, workspace.engine.clock.now()))
 }
 
 /// Changes to an endpoint; what `change` leaves open stays.
@@ -90,20 +92,20 @@ pub struct UpdateEndpointRequest {
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], and those of [`add_endpoint`].
-pub async fn update_endpoint(app: &App, request: UpdateEndpointRequest) -> Result<EndpointDetailView> {
-    let endpoint = endpoint::update(app, &request.id, &request.change)?;
-    let unmatched = unmatched_patterns(app, &endpoint.events)?;
-    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_unmatched_patterns(unmatched))
+pub async fn update_endpoint(workspace: &Workspace, request: UpdateEndpointRequest) -> Result<EndpointDetailView> {
+    let endpoint = endpoint::update(workspace, &request.id, &request.change)?;
+    let unmatched = unmatched_patterns(workspace, &endpoint.events)?;
+    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_unmatched_patterns(unmatched))
 }
 
 /// Removes an endpoint with its secret and its deliveries, and returns what it was.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub async fn remove_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
-    let endpoint = endpoint::find(app, &id)?;
-    endpoint::remove(app.store()?, &endpoint)?;
-    Ok(EndpointDetailView::new(&endpoint, app.clock.now()))
+pub async fn remove_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
+    let endpoint = endpoint::find(workspace, &id)?;
+    endpoint::remove(workspace.store()?, &endpoint)?;
+    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()))
 }
 
 /// A new signing secret.
@@ -118,25 +120,25 @@ pub struct RotateSecretRequest {
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub async fn rotate_endpoint_secret(app: &App, request: RotateSecretRequest) -> Result<EndpointDetailView> {
-    let (endpoint, secret) = endpoint::rotate(app, &request.id, request.overlap)?;
-    Ok(EndpointDetailView::new(&endpoint, app.clock.now()).with_secret(&secret))
+pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecretRequest) -> Result<EndpointDetailView> {
+    let (endpoint, secret) = endpoint::rotate(workspace, &request.id, request.overlap)?;
+    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_secret(&secret))
 }
 
 /// Sends to an endpoint again, and forgets its failures.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub async fn enable_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(app, &id, true)?, app.clock.now()))
+pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true)?, workspace.engine.clock.now()))
 }
 
 /// Sends nothing to an endpoint until it is enabled.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub async fn disable_endpoint(app: &App, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(app, &id, false)?, app.clock.now()))
+pub async fn disable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, false)?, workspace.engine.clock.now()))
 }
 
 /// A message to send.
@@ -160,35 +162,36 @@ pub struct SendMessageRequest {
 /// [`EndpointError::EndpointNotFound`] or [`EndpointError::Disabled`] for the endpoint that is named, [`EndpointError::InvalidJson`],
 /// [`EndpointError::SchemaMismatch`], [`EndpointError::TooLarge`], [`EndpointError::InvalidMessageId`],
 /// [`EndpointError::DuplicateMessageId`].
-pub async fn send_message(app: &App, request: SendMessageRequest) -> Result<SentMessageView> {
+pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) -> Result<SentMessageView> {
     let endpoint = match &request.endpoint {
-        Some(id) => Some(endpoint::find(app, id)?.id),
+        Some(id) => Some(endpoint::find(workspace, id)?.id),
         None => None,
     };
     let data = request.data.as_deref().unwrap_or(b"{}");
-    let store = app.store_or_new()?;
+    let store = workspace.store_or_new()?;
     endpoint::catalogue::check(store, &request.kind, data)?;
-    let draft = endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, app.clock.now_millis())?;
+    let draft =
+        endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.engine.clock.now_millis())?;
     let mut sent = endpoint::send(store, &draft)?;
     if let Some(wait) = request.wait {
-        sent.deliveries = endpoint::wait(app, &sent.message, wait).await?;
+        sent.deliveries = endpoint::wait(workspace, &sent.message, wait).await?;
     }
-    Ok(SentMessageView::new(&sent, app.clock.now()))
+    Ok(SentMessageView::new(&sent, workspace.engine.clock.now()))
 }
 
 /// Removes messages that were delivered or given up longer ago than `retention`; the setting `endpoints.keep` if absent.
 ///
 /// # Errors
 /// The vault's.
-pub async fn prune_messages(app: &App, retention: Option<Duration>) -> Result<MessagePruneView> {
+pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) -> Result<MessagePruneView> {
     /// Of one transaction, so that others can write between them.
     const BATCH: usize = 1000;
-    let retention = retention.unwrap_or(app.config.endpoints.retention);
-    let before = app.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let retention = retention.unwrap_or(workspace.engine.config.endpoints.retention);
+    let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
     let mut removed = 0;
-    if app.has_vault() {
+    if workspace.has_vault() {
         loop {
-            let batch = app.store()?.outbox().prune(before, BATCH)?;
+            let batch = workspace.store()?.outbox().prune(before, BATCH)?;
             removed += batch;
             if batch < BATCH {
                 break;
@@ -204,14 +207,14 @@ pub async fn prune_messages(app: &App, retention: Option<Duration>) -> Result<Me
 /// # Errors
 /// [`EndpointError::AlreadyRunning`] if another process delivers in this workspace.
 pub async fn deliver_messages(
-    app: &App,
+    workspace: &Workspace,
     until: StopCondition,
     stop: impl Future<Output = ()>,
     mut on_attempt: impl FnMut(&AttemptedView),
 ) -> Result<DeliverySummaryView> {
-    app.store_or_new()?;
+    workspace.store_or_new()?;
     let report = |completed: &endpoint::CompletedAttempt| on_attempt(&AttemptedView::new(completed));
-    let summary = endpoint::deliver(app, &DeliveryScope::All, until, stop, report).await?;
+    let summary = endpoint::deliver(workspace, &DeliveryScope::All, until, stop, report).await?;
     Ok(DeliverySummaryView { delivered: summary.delivered, failed: summary.failed, dead: summary.dead })
 }
 
@@ -219,12 +222,12 @@ pub async fn deliver_messages(
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`] for the endpoint that the filter names.
-pub async fn list_deliveries(app: &App, filter: DeliveryFilter) -> Result<DeliveryListView> {
+pub async fn list_deliveries(workspace: &Workspace, filter: DeliveryFilter) -> Result<DeliveryListView> {
     if let Some(id) = &filter.endpoint {
-        endpoint::find(app, id)?;
+        endpoint::find(workspace, id)?;
     }
-    let now = app.clock.now();
-    let deliveries = if app.has_vault() { app.store()?.outbox().list(&filter)? } else { Vec::new() };
+    let now = workspace.engine.clock.now();
+    let deliveries = if workspace.has_vault() { workspace.store()?.outbox().list(&filter)? } else { Vec::new() };
     Ok(DeliveryListView { deliveries: deliveries.iter().map(|one| DeliveryView::new(one, now)).collect() })
 }
 
@@ -232,10 +235,10 @@ pub async fn list_deliveries(app: &App, filter: DeliveryFilter) -> Result<Delive
 ///
 /// # Errors
 /// [`EndpointError::DeliveryNotFound`].
-pub async fn show_delivery(app: &App, id: DeliveryId) -> Result<DeliveryDetailView> {
-    let outbox = app.store()?.outbox();
+pub async fn show_delivery(workspace: &Workspace, id: DeliveryId) -> Result<DeliveryDetailView> {
+    let outbox = workspace.store()?.outbox();
     let delivery = outbox.get(id)?.ok_or(EndpointError::DeliveryNotFound(id))?;
-    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id)?, app.clock.now()))
+    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id)?, workspace.engine.clock.now()))
 }
 
 /// Which deliveries to send again.
@@ -252,15 +255,15 @@ pub enum RetryDeliveriesRequest {
 /// # Errors
 /// [`EndpointError::DeliveryNotFound`], [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`]; no delivery is due
 /// again then.
-pub async fn retry_deliveries(app: &App, request: RetryDeliveriesRequest) -> Result<DeliveryRetryView> {
-    let now = app.clock.now_millis();
+pub async fn retry_deliveries(workspace: &Workspace, request: RetryDeliveriesRequest) -> Result<DeliveryRetryView> {
+    let now = workspace.engine.clock.now_millis();
     let retried = match request {
-        RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(app.store()?, &ids, now)?.len(),
+        RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(workspace.store()?, &ids, now)?.len(),
         RetryDeliveriesRequest::Failed(filter) => {
             if let Some(id) = &filter.endpoint {
-                endpoint::find(app, id)?;
+                endpoint::find(workspace, id)?;
             }
-            endpoint::retry_all(app.store()?, &filter, now)?
+            endpoint::retry_all(workspace.store()?, &filter, now)?
         }
     };
     Ok(DeliveryRetryView { retried })
@@ -279,10 +282,10 @@ pub struct AddEventTypeRequest {
 ///
 /// # Errors
 /// The vault's.
-pub async fn add_event_type(app: &App, request: AddEventTypeRequest) -> Result<EventTypeView> {
+pub async fn add_event_type(workspace: &Workspace, request: AddEventTypeRequest) -> Result<EventTypeView> {
     let AddEventTypeRequest { kind, description, sample } = request;
     let definition = EventTypeDefinition { kind: kind.to_string(), description, sample };
-    app.store_or_new()?.event_types().put(&definition)?;
+    workspace.store_or_new()?.event_types().put(&definition)?;
     Ok(definition.into())
 }
 
@@ -290,8 +293,8 @@ pub async fn add_event_type(app: &App, request: AddEventTypeRequest) -> Result<E
 ///
 /// # Errors
 /// The vault's.
-pub async fn list_event_types(app: &App) -> Result<EventTypeListView> {
-    let definitions = if app.has_vault() { app.store()?.event_types().list()? } else { Vec::new() };
+pub async fn list_event_types(workspace: &Workspace) -> Result<EventTypeListView> {
+    let definitions = if workspace.has_vault() { workspace.store()?.event_types().list()? } else { Vec::new() };
     Ok(EventTypeListView { events: definitions.into_iter().map(EventTypeView::from).collect() })
 }
 
@@ -299,15 +302,15 @@ pub async fn list_event_types(app: &App) -> Result<EventTypeListView> {
 ///
 /// # Errors
 /// [`EndpointError::UnknownEventType`].
-pub async fn remove_event_type(app: &App, kind: EventType) -> Result<EventTypeRemovalView> {
-    if !app.has_vault() || !app.store()?.event_types().remove(kind.as_str())? {
+pub async fn remove_event_type(workspace: &Workspace, kind: EventType) -> Result<EventTypeRemovalView> {
+    if !workspace.has_vault() || !workspace.store()?.event_types().remove(kind.as_str())? {
         return Err(EndpointError::UnknownEventType(kind.to_string()).into());
     }
     Ok(EventTypeRemovalView { event: kind })
 }
 
 /// The patterns that match no type of the catalogue; none if the catalogue is empty.
-fn unmatched_patterns(app: &App, patterns: &[EventPattern]) -> Result<Vec<EventPattern>> {
-    let types = app.store()?.event_types().list()?;
+fn unmatched_patterns(workspace: &Workspace, patterns: &[EventPattern]) -> Result<Vec<EventPattern>> {
+    let types = workspace.store()?.event_types().list()?;
     Ok(endpoint::catalogue::unmatched(&types, patterns).into_iter().cloned().collect())
 }

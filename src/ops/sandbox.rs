@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::runtime::{App, state_key};
+use crate::runtime::{Workspace, state_key};
 use crate::sandbox::{Fault, RunningEmulator, SandboxState, sandbox_fields, sandbox_params};
 use crate::view::sandbox::{
     EmulatorEvent, EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView, SandboxResetView,
@@ -73,17 +73,17 @@ pub struct RunEmulatorsRequest {
 /// # Errors
 /// Those of `on_start`, unknown connectors and authentication methods, and ports that are in use.
 pub async fn run_emulators(
-    app: &App,
+    workspace: &Workspace,
     request: RunEmulatorsRequest,
     stop: impl Future<Output = ()>,
     mut on_start: impl FnMut(&EmulatorView) -> Result<()>,
 ) -> Result<()> {
-    app.store_or_new()?;
+    workspace.store_or_new()?;
     let mut running = Vec::new();
     for (index, id) in request.connectors.iter().enumerate() {
         let offset = u16::try_from(index).unwrap_or(u16::MAX);
         let port = request.port.map(|port| port.saturating_add(offset));
-        let (emulator, view) = start_emulator(app, id, request.auth.as_deref(), port)?;
+        let (emulator, view) = start_emulator(workspace, id, request.auth.as_deref(), port)?;
         on_start(&view)?;
         running.push(emulator);
     }
@@ -92,16 +92,16 @@ pub async fn run_emulators(
 }
 
 fn start_emulator(
-    app: &App,
+    workspace: &Workspace,
     id: &str,
     auth: Option<&str>,
     port: Option<u16>,
 ) -> Result<(RunningEmulator, EmulatorView)> {
-    let connector = app.catalogue.get(id)?;
+    let connector = workspace.engine.catalogue.get(id)?;
     let (name, auth) = connector.auth_method(auth)?;
     let mut params: BTreeMap<String, String> = sandbox_params(&connector, auth);
-    let emulator = app.start_emulator(&connector, name, &params, port)?;
-    let key = sandbox_fields(&connector, auth, &app.sandbox_seed()?);
+    let emulator = workspace.start_emulator(&connector, name, &params, port)?;
+    let key = sandbox_fields(&connector, auth, &workspace.sandbox_seed()?);
     params.retain(|name, value| {
         let declared = connector.params(auth).find(|(known, _)| *known == name.as_str());
         declared.is_none_or(|(_, param)| param.default.as_ref() != Some(value))
@@ -122,9 +122,9 @@ fn start_emulator(
 ///
 /// # Errors
 /// Unknown connectors.
-pub async fn list_faults(app: &App, connector: String) -> Result<FaultListView> {
-    app.catalogue.text(&connector)?;
-    let document = if app.has_vault() { app.store()?.sandbox().get(&state_key(&connector))? } else { None };
+pub async fn list_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
+    workspace.engine.catalogue.text(&connector)?;
+    let document = if workspace.has_vault() { workspace.store()?.sandbox().get(&state_key(&connector))? } else { None };
     let state = document.map(read_state).unwrap_or_default();
     Ok(fault_list(connector, &state))
 }
@@ -140,9 +140,9 @@ pub struct AddFaultRequest {
 ///
 /// # Errors
 /// Unknown connectors.
-pub async fn add_fault(app: &App, request: AddFaultRequest) -> Result<FaultListView> {
-    app.catalogue.text(&request.connector)?;
-    let ((), state) = change_state(app, &request.connector, |state| state.add_fault(request.fault))?;
+pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Result<FaultListView> {
+    workspace.engine.catalogue.text(&request.connector)?;
+    let ((), state) = change_state(workspace, &request.connector, |state| state.add_fault(request.fault))?;
     Ok(fault_list(request.connector, &state))
 }
 
@@ -150,9 +150,9 @@ pub async fn add_fault(app: &App, request: AddFaultRequest) -> Result<FaultListV
 ///
 /// # Errors
 /// Unknown connectors.
-pub async fn clear_faults(app: &App, connector: String) -> Result<FaultListView> {
-    app.catalogue.text(&connector)?;
-    let (_, state) = change_state(app, &connector, SandboxState::clear_faults)?;
+pub async fn clear_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
+    workspace.engine.catalogue.text(&connector)?;
+    let (_, state) = change_state(workspace, &connector, SandboxState::clear_faults)?;
     Ok(fault_list(connector, &state))
 }
 
@@ -172,10 +172,10 @@ pub struct AdvanceSandboxRequest {
 ///
 /// # Errors
 /// Unknown connectors.
-pub async fn advance_sandbox(app: &App, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
+pub async fn advance_sandbox(workspace: &Workspace, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
     let AdvanceSandboxRequest { connector, ticks } = request;
-    app.catalogue.text(&connector)?;
-    let (ticks, _) = change_state(app, &connector, |state| state.advance(ticks, app.clock.now()))?;
+    workspace.engine.catalogue.text(&connector)?;
+    let (ticks, _) = change_state(workspace, &connector, |state| state.advance(ticks, workspace.engine.clock.now()))?;
     Ok(SandboxAdvanceView { connector, ticks })
 }
 
@@ -192,13 +192,16 @@ pub struct SetSandboxRecordsRequest {
 ///
 /// # Errors
 /// [`SandboxError::StreamNotFound`], unknown connectors.
-pub async fn set_sandbox_records(app: &App, request: SetSandboxRecordsRequest) -> Result<SandboxRecordsView> {
+pub async fn set_sandbox_records(
+    workspace: &Workspace,
+    request: SetSandboxRecordsRequest,
+) -> Result<SandboxRecordsView> {
     let SetSandboxRecordsRequest { connector, stream, records } = request;
-    let connector = app.catalogue.get(&connector)?;
+    let connector = workspace.engine.catalogue.get(&connector)?;
     if !connector.streams.contains_key(&stream) {
         return Err(SandboxError::stream_not_found(&connector, &stream).into());
     }
-    change_state(app, &connector.id, |state| state.set_records(&stream, records))?;
+    change_state(workspace, &connector.id, |state| state.set_records(&stream, records))?;
     Ok(SandboxRecordsView { connector: connector.id, stream, records })
 }
 
@@ -206,8 +209,9 @@ pub async fn set_sandbox_records(app: &App, request: SetSandboxRecordsRequest) -
 ///
 /// # Errors
 /// The vault's.
-pub async fn reset_sandbox(app: &App, connector: Option<String>) -> Result<SandboxResetView> {
-    let services = if app.has_vault() { App::sandbox_reset(app.store()?, connector.as_deref())? } else { 0 };
+pub async fn reset_sandbox(workspace: &Workspace, connector: Option<String>) -> Result<SandboxResetView> {
+    let services =
+        if workspace.has_vault() { Workspace::sandbox_reset(workspace.store()?, connector.as_deref())? } else { 0 };
     Ok(SandboxResetView { services })
 }
 
@@ -218,11 +222,11 @@ fn read_state(document: Value) -> SandboxState {
 
 /// Changes a service's state inside one transaction.
 fn change_state<T>(
-    app: &App,
+    workspace: &Workspace,
     connector: &str,
     change: impl FnOnce(&mut SandboxState) -> T,
 ) -> Result<(T, SandboxState)> {
-    let changed = app.store_or_new()?.sandbox().update(&state_key(connector), |document| {
+    let changed = workspace.store_or_new()?.sandbox().update(&state_key(connector), |document| {
         let mut state = document.take().map(read_state).unwrap_or_default();
         let outcome = change(&mut state);
         serde_json::to_value(&state).map(|value| {

@@ -14,7 +14,7 @@ use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, var
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
 use crate::view::token::{CredentialVariablesView, TokenHeadersView, TokenView};
@@ -64,9 +64,9 @@ impl Remedy for TokenError {
 
 /// Returns the stored token if it is valid for long enough, without network and without a runtime; [`access_token`]
 /// refreshes it otherwise.
-pub fn stored_token(app: &App, request: &TokenRequest) -> Result<Option<Secret>> {
-    let loaded = refresh::load_grant(app, &request.connection)?;
-    if !refresh::is_fresh(app, &loaded, request.freshness())? {
+pub fn stored_token(workspace: &Workspace, request: &TokenRequest) -> Result<Option<Secret>> {
+    let loaded = refresh::load_grant(workspace, &request.connection)?;
+    if !refresh::is_fresh(workspace, &loaded, request.freshness())? {
         return Ok(None);
     }
     ensure_printable(&loaded)?;
@@ -74,16 +74,16 @@ pub fn stored_token(app: &App, request: &TokenRequest) -> Result<Option<Secret>>
 }
 
 /// Returns a valid access token, refreshing it first if needed.
-pub async fn access_token(app: &App, request: TokenRequest) -> Result<Secret> {
-    Ok(load_fresh(app, &request).await?.grant.access_token)
+pub async fn access_token(workspace: &Workspace, request: TokenRequest) -> Result<Secret> {
+    Ok(load_fresh(workspace, &request).await?.grant.access_token)
 }
 
 /// Returns a valid access token with its expiry, its scopes and the other parts of the credential.
-pub async fn token(app: &App, request: TokenRequest) -> Result<TokenView> {
-    let loaded = load_fresh(app, &request).await?;
-    let parts = Credential::from_connection(app, &loaded)?.parts;
+pub async fn token(workspace: &Workspace, request: TokenRequest) -> Result<TokenView> {
+    let loaded = load_fresh(workspace, &request).await?;
+    let parts = Credential::from_connection(workspace, &loaded)?.parts;
     let ConnectionWithGrant { connection, grant, .. } = loaded;
-    let now = app.clock.now().as_second();
+    let now = workspace.engine.clock.now().as_second();
     Ok(TokenView {
         connection: request.connection,
         token: grant.access_token,
@@ -95,9 +95,9 @@ pub async fn token(app: &App, request: TokenRequest) -> Result<TokenView> {
 }
 
 /// Returns the headers that a request of the connection carries.
-pub async fn token_headers(app: &App, request: TokenRequest) -> Result<TokenHeadersView> {
-    let loaded = load_fresh(app, &request).await?;
-    let session = app.session(loaded.connection)?;
+pub async fn token_headers(workspace: &Workspace, request: TokenRequest) -> Result<TokenHeadersView> {
+    let loaded = load_fresh(workspace, &request).await?;
+    let session = workspace.session(loaded.connection)?;
     let headers = session.credential_headers(&loaded.grant)?;
     if headers.is_empty() {
         return Err(TokenError::NoHeader(request.connection).into());
@@ -115,13 +115,13 @@ pub async fn token_headers(app: &App, request: TokenRequest) -> Result<TokenHead
 /// Returns the environment variables of one connection's credential. `inherited` are the variables that the program will
 /// have beside them: none of these is replaced.
 pub async fn token_variables(
-    app: &App,
+    workspace: &Workspace,
     request: TokenRequest,
     inherited: Vec<(OsString, OsString)>,
 ) -> Result<CredentialVariablesView> {
-    let loaded = load_fresh(app, &request).await?;
-    let others = app.store()?.connections().names()?;
-    let variables = variables(&[Credential::from_connection(app, &loaded)?], &[], &inherited, &others)?;
+    let loaded = load_fresh(workspace, &request).await?;
+    let others = workspace.store()?.connections().names()?;
+    let variables = variables(&[Credential::from_connection(workspace, &loaded)?], &[], &inherited, &others)?;
     Ok(CredentialVariablesView { variables })
 }
 
@@ -157,8 +157,11 @@ pub struct CredentialVariablesRequest {
 }
 
 /// Returns the environment variables that hand fresh credentials to a program.
-pub async fn credential_variables(app: &App, request: CredentialVariablesRequest) -> Result<CredentialVariablesView> {
-    let mut credentials = CredentialLoader { app, loaded: BTreeMap::new() };
+pub async fn credential_variables(
+    workspace: &Workspace,
+    request: CredentialVariablesRequest,
+) -> Result<CredentialVariablesView> {
+    let mut credentials = CredentialLoader { workspace, loaded: BTreeMap::new() };
     let mut explicit = Vec::new();
     for variable in request.variables {
         explicit.push(credentials.explicit(variable).await?);
@@ -168,22 +171,22 @@ pub async fn credential_variables(app: &App, request: CredentialVariablesRequest
     }
     let mut loaded = credentials.loaded;
     let whole: Vec<Credential> = request.connections.iter().filter_map(|name| loaded.remove(name)).collect();
-    let others = app.store()?.connections().names()?;
+    let others = workspace.store()?.connections().names()?;
     let variables = variables(&whole, &explicit, &request.inherited, &others)?;
     Ok(CredentialVariablesView { variables })
 }
 
 /// The credentials of a request, each loaded once.
 struct CredentialLoader<'a> {
-    app: &'a App,
+    workspace: &'a Workspace,
     loaded: BTreeMap<ConnectionName, Credential>,
 }
 
 impl CredentialLoader<'_> {
     async fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
         if !self.loaded.contains_key(name) {
-            let grant = refresh::fresh_grant(self.app, name, Freshness::Usable).await?;
-            self.loaded.insert(name.clone(), Credential::from_connection(self.app, &grant)?);
+            let grant = refresh::fresh_grant(self.workspace, name, Freshness::Usable).await?;
+            self.loaded.insert(name.clone(), Credential::from_connection(self.workspace, &grant)?);
         }
         Ok(&self.loaded[name])
     }
@@ -202,12 +205,12 @@ impl CredentialLoader<'_> {
     }
 
     fn exists(&self, name: &ConnectionName) -> Result<bool> {
-        Ok(self.app.has_vault() && self.app.store()?.connections().find(name)?.is_some())
+        Ok(self.workspace.has_vault() && self.workspace.store()?.connections().find(name)?.is_some())
     }
 }
 
-async fn load_fresh(app: &App, request: &TokenRequest) -> Result<ConnectionWithGrant> {
-    let loaded = refresh::fresh_grant(app, &request.connection, request.freshness()).await?;
+async fn load_fresh(workspace: &Workspace, request: &TokenRequest) -> Result<ConnectionWithGrant> {
+    let loaded = refresh::fresh_grant(workspace, &request.connection, request.freshness()).await?;
     ensure_printable(&loaded)?;
     Ok(loaded)
 }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{Effect, Operation, OperationScope};
 use crate::config::TokenStorage;
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::{
     BackupKey, ExportProtection, IdentityLocation, LostWritesPolicy, OpenedBackup, RestoreResult, SelfRemoval, Vault,
@@ -36,25 +36,25 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 /// The workspace's vault without its store, which rekeying and checking open themselves.
-fn vault(app: &App) -> Result<Vault> {
-    Ok(app.vault_opener().open_without_store(&app.folders.workspace(&app.workspace))?)
+fn vault(workspace: &Workspace) -> Result<Vault> {
+    Ok(workspace.engine.vault_opener().open_without_store(&workspace.engine.folders.workspace(&workspace.name))?)
 }
 
 /// Returns where the keys and tokens of the workspace are.
 ///
 /// # Errors
 /// The vault's.
-pub async fn vault_status(app: &App) -> Result<VaultStatusView> {
-    let store = app.store()?;
-    let vault = vault(app)?;
+pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
+    let store = workspace.store()?;
+    let vault = vault(workspace)?;
     let meta = store.meta()?;
     let grants = store.grants().list()?;
     let in_keyring = grants.iter().filter(|(_, _, stored)| stored.grant.is_none()).count();
     Ok(VaultStatusView {
-        workspace: app.workspace.clone(),
-        folder: app.folders.workspace(&app.workspace).display().to_string(),
+        workspace: workspace.name.clone(),
+        folder: workspace.engine.folders.workspace(&workspace.name).display().to_string(),
         identity: vault.identity_location(),
-        identity_file: app.folders.identity().display().to_string(),
+        identity_file: workspace.engine.folders.identity().display().to_string(),
         own_recipient: vault.own_recipient(),
         recipients: vault.recipients()?.len(),
         tokens_in_store: grants.len() - in_keyring,
@@ -71,8 +71,8 @@ pub async fn vault_status(app: &App) -> Result<VaultStatusView> {
 ///
 /// # Errors
 /// The vault's.
-pub async fn list_recipients(app: &App) -> Result<RecipientListView> {
-    let vault = vault(app)?;
+pub async fn list_recipients(workspace: &Workspace) -> Result<RecipientListView> {
+    let vault = vault(workspace)?;
     Ok(RecipientListView::new(vault.recipients()?, &vault.own_recipient()))
 }
 
@@ -88,9 +88,9 @@ pub struct AddRecipientRequest {
 ///
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::DuplicateRecipient`].
-pub async fn add_recipient(app: &App, request: AddRecipientRequest) -> Result<RecipientListView> {
-    vault(app)?.add_recipient(&request.recipient, &request.label, app.clock.now())?;
-    list_recipients(app).await
+pub async fn add_recipient(workspace: &Workspace, request: AddRecipientRequest) -> Result<RecipientListView> {
+    vault(workspace)?.add_recipient(&request.recipient, &request.label, workspace.engine.clock.now())?;
+    list_recipients(workspace).await
 }
 
 /// Somebody who is to open the vault no longer.
@@ -107,32 +107,32 @@ pub struct RemoveRecipientRequest {
 /// # Errors
 /// [`crate::vault::VaultError::RecipientNotFound`], [`crate::vault::VaultError::OwnRecipient`],
 /// [`crate::vault::VaultError::LastRecipient`].
-pub async fn remove_recipient(app: &App, request: RemoveRecipientRequest) -> Result<()> {
-    Ok(vault(app)?.remove_recipient(&request.recipient, request.own)?)
+pub async fn remove_recipient(workspace: &Workspace, request: RemoveRecipientRequest) -> Result<()> {
+    Ok(vault(workspace)?.remove_recipient(&request.recipient, request.own)?)
 }
 
 /// Encrypts the store again under a fresh key.
 ///
 /// # Errors
 /// The vault's; the store is then under exactly one of both keys.
-pub async fn rekey_vault(app: &App) -> Result<()> {
-    Ok(vault(app)?.rekey()?)
+pub async fn rekey_vault(workspace: &Workspace) -> Result<()> {
+    Ok(vault(workspace)?.rekey()?)
 }
 
 /// Reads every page of the store, and compares its schema with integ's.
 ///
 /// # Errors
 /// The vault's, for the first thing that is damaged.
-pub async fn check_vault(app: &App, lost_writes: LostWritesPolicy) -> Result<()> {
-    Ok(vault(app)?.check(lost_writes)?)
+pub async fn check_vault(workspace: &Workspace, lost_writes: LostWritesPolicy) -> Result<()> {
+    Ok(vault(workspace)?.check(lost_writes)?)
 }
 
 /// Returns the identity as an identity file.
 ///
 /// # Errors
 /// [`crate::vault::VaultError::MissingIdentity`], and those of choosing a passphrase.
-pub async fn export_identity(app: &App, protection: ExportProtection) -> Result<Zeroizing<Vec<u8>>> {
-    Ok(app.vault_opener().export_identity(protection, app.clock.now())?)
+pub async fn export_identity(workspace: &Workspace, protection: ExportProtection) -> Result<Zeroizing<Vec<u8>>> {
+    Ok(workspace.engine.vault_opener().export_identity(protection, workspace.engine.clock.now())?)
 }
 
 /// An identity file to import. It has no `Debug`, which would print the key.
@@ -147,8 +147,12 @@ pub struct ImportIdentityRequest {
 /// # Errors
 /// [`crate::vault::VaultError::IdentityExists`] for another one that is stored already,
 /// [`crate::vault::VaultError::InvalidIdentity`].
-pub async fn import_identity(app: &App, request: ImportIdentityRequest) -> Result<ImportedIdentityView> {
-    Ok(app.vault_opener().import_identity(&request.source, &request.contents, app.clock.now())?.into())
+pub async fn import_identity(workspace: &Workspace, request: ImportIdentityRequest) -> Result<ImportedIdentityView> {
+    Ok(workspace
+        .engine
+        .vault_opener()
+        .import_identity(&request.source, &request.contents, workspace.engine.clock.now())?
+        .into())
 }
 
 /// Who can open a backup.
@@ -165,17 +169,17 @@ pub enum BackupProtection {
 ///
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::Keyring`].
-pub async fn back_up_vault(app: &App, protection: BackupProtection) -> Result<Vec<u8>> {
-    let store = app.store()?;
+pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) -> Result<Vec<u8>> {
+    let store = workspace.store()?;
     let key = match protection {
         BackupProtection::Passphrase(passphrase) => BackupKey::Passphrase(passphrase),
         BackupProtection::Recipients(recipients) => BackupKey::Recipients(recipients),
         BackupProtection::VaultRecipients => {
-            let recipients = vault(app)?.recipients()?;
+            let recipients = vault(workspace)?.recipients()?;
             BackupKey::Recipients(recipients.into_iter().map(|recipient| recipient.recipient).collect())
         }
     };
-    Ok(backup(store, &app.token_vault(), &key)?)
+    Ok(backup(store, &workspace.engine.token_vault(), &key)?)
 }
 
 /// Returns what restoring a backup would bring.
@@ -190,10 +194,10 @@ pub async fn preview_backup(backup: &OpenedBackup) -> Result<BackupContentsView>
 ///
 /// # Errors
 /// [`crate::vault::VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
-pub async fn restore_backup(app: &App, backup: OpenedBackup) -> Result<RestoreView> {
-    let folder = app.folders.workspace(&app.workspace);
+pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Result<RestoreView> {
+    let folder = workspace.engine.folders.workspace(&workspace.name);
     let RestoreResult { contents, new_identity_location, identity_location } =
-        app.vault_opener().restore(&folder, backup, app.clock.now())?;
+        workspace.engine.vault_opener().restore(&folder, backup, workspace.engine.clock.now())?;
     Ok(RestoreView { contents: contents.into(), new_identity_location, identity_location })
 }
 
@@ -201,14 +205,14 @@ pub async fn restore_backup(app: &App, backup: OpenedBackup) -> Result<RestoreVi
 ///
 /// # Errors
 /// [`crate::vault::TokenVaultError`] of the first that cannot be moved; moving again finishes it.
-pub async fn move_tokens(app: &App, to: TokenStorage) -> Result<TokenMoveView> {
-    Ok(app.token_vault().move_tokens(app.store()?, to)?.into())
+pub async fn move_tokens(workspace: &Workspace, to: TokenStorage) -> Result<TokenMoveView> {
+    Ok(workspace.engine.token_vault().move_tokens(workspace.store()?, to)?.into())
 }
 
 /// Moves the identity that opens the user's vaults.
 ///
 /// # Errors
 /// The vault's; the identity is then where it was.
-pub async fn move_identity(app: &App, to: IdentityLocation) -> Result<()> {
-    Ok(app.vault_opener().move_identity(to, app.clock.now())?)
+pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Result<()> {
+    Ok(workspace.engine.vault_opener().move_identity(to, workspace.engine.clock.now())?)
 }

@@ -11,7 +11,7 @@ use crate::config::{self, Config, ConfigKey, Folders, KEYS};
 use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::model::{ClientCredentials, WorkspaceName};
-use crate::runtime::App;
+use crate::runtime::{Engine, Workspace};
 use crate::store::{OAuthApp, Store, sqlite_version};
 use crate::vault::{self, IfAbsent};
 use crate::view::workspace::{
@@ -69,27 +69,27 @@ pub fn workspace_names(folders: &Folders) -> Vec<String> {
 }
 
 /// Lists the workspaces.
-pub async fn list_workspaces(app: &App) -> Result<WorkspaceListView> {
-    Ok(WorkspaceListView { workspaces: workspace_names(&app.folders), current: app.workspace.clone() })
+pub async fn list_workspaces(workspace: &Workspace) -> Result<WorkspaceListView> {
+    Ok(WorkspaceListView { workspaces: workspace_names(&workspace.engine.folders), current: workspace.name.clone() })
 }
 
 /// Creates a workspace, and with the first one the identity that opens it.
-pub async fn create_workspace(app: &App, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
-    let folder = app.folders.workspace(&workspace);
+pub async fn create_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
+    let folder = engine.folders.workspace(&workspace);
     if folder.exists() {
         return Err(WorkspaceError::Exists(workspace).into());
     }
-    let created = app.vault_opener().open(&folder, IfAbsent::Create { now: app.clock.now() })?;
+    let created = engine.vault_opener().open(&folder, IfAbsent::Create { now: engine.clock.now() })?;
     Ok(CreatedWorkspaceView { workspace, new_identity_location: created.new_identity_location })
 }
 
 /// Returns what a workspace holds.
-pub async fn show_workspace(app: &App, workspace: WorkspaceName) -> Result<WorkspaceView> {
-    let folder = app.folders.workspace(&workspace);
+pub async fn show_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<WorkspaceView> {
+    let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
-    let opened = app.vault_opener().open(&folder, IfAbsent::Fail)?;
+    let opened = engine.vault_opener().open(&folder, IfAbsent::Fail)?;
     let connections = opened.store.connections().names()?;
     Ok(WorkspaceView {
         workspace,
@@ -106,34 +106,34 @@ pub async fn show_workspace(app: &App, workspace: WorkspaceName) -> Result<Works
 ///
 /// # Errors
 /// A workspace that does not exist or that may not be deleted. One whose vault cannot be opened can be deleted.
-pub async fn preview_workspace_deletion(app: &App, workspace: WorkspaceName) -> Result<WorkspaceDeletionPreview> {
-    let folder = app.folders.workspace(&workspace);
+pub async fn preview_workspace_deletion(engine: &Engine, workspace: WorkspaceName) -> Result<WorkspaceDeletionPreview> {
+    let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
     vault::check_destroyable(&folder)?;
-    let content = show_workspace(app, workspace.clone()).await.ok();
+    let content = show_workspace(engine, workspace.clone()).await.ok();
     Ok(WorkspaceDeletionPreview { workspace, content })
 }
 
 /// Deletes a workspace with everything in it, its key first. Grants stay alive at the services.
-pub async fn delete_workspace(app: &App, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
-    let folder = app.folders.workspace(&workspace);
+pub async fn delete_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
+    let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
     vault::check_destroyable(&folder)?;
-    delete_keyring_entries(app, &folder);
+    delete_keyring_entries(engine, &folder);
     vault::destroy(&folder)?;
     Ok(DeletedWorkspaceView { workspace })
 }
 
 /// Deletes the workspace's tokens from the OS keyring, as far as that is possible.
-fn delete_keyring_entries(app: &App, folder: &Path) {
-    let Ok(opened) = app.vault_opener().open(folder, IfAbsent::Fail) else { return };
+fn delete_keyring_entries(engine: &Engine, folder: &Path) {
+    let Ok(opened) = engine.vault_opener().open(folder, IfAbsent::Fail) else { return };
     let Ok(connections) = opened.store.connections().list() else { return };
     for connection in connections {
-        let _ = app.token_vault().remove(&opened.store, &connection);
+        let _ = engine.token_vault().remove(&opened.store, &connection);
     }
 }
 
@@ -192,8 +192,8 @@ impl Remedy for InvalidAppParam {
 }
 
 /// Returns the server that a connector's parameters name: its issuer or token URL; absent if no parameter is given.
-pub fn app_server(app: &App, connector: &str, params: Vec<(String, String)>) -> Result<Option<String>> {
-    let connector = app.catalogue.get(connector)?;
+pub fn app_server(workspace: &Workspace, connector: &str, params: Vec<(String, String)>) -> Result<Option<String>> {
+    let connector = workspace.engine.catalogue.get(connector)?;
     let mut given = BTreeMap::new();
     for (name, value) in params {
         let value = parsed_param(&connector, &name, value)?;
@@ -226,27 +226,27 @@ pub struct SetAppRequest {
 }
 
 /// Stores an app, in place of the one of the same connector and server.
-pub async fn set_app(app: &App, request: SetAppRequest) -> Result<AppView> {
+pub async fn set_app(workspace: &Workspace, request: SetAppRequest) -> Result<AppView> {
     let SetAppRequest { connector, server, client, scope } = request;
     let store = match scope {
-        AppScope::AllWorkspaces => app.global_store_or_new()?,
-        AppScope::Workspace => app.store_or_new()?,
+        AppScope::AllWorkspaces => workspace.engine.global_store_or_new()?,
+        AppScope::Workspace => workspace.store_or_new()?,
     };
     // A new secret of an app that is stored already: the app stays with its server.
     let known = store.apps().for_connector(&connector)?.into_iter().find(|known| known.client.id == client.id);
     let server = server.or_else(|| known?.server);
-    let registered = OAuthApp { connector, server, client, updated_at: app.clock.now() };
+    let registered = OAuthApp { connector, server, client, updated_at: workspace.engine.clock.now() };
     store.apps().set(&registered)?;
     Ok(app_view(registered, scope))
 }
 
 /// Lists the apps of the workspace and of all workspaces, without their secrets.
-pub async fn list_apps(app: &App) -> Result<AppListView> {
+pub async fn list_apps(workspace: &Workspace) -> Result<AppListView> {
     let mut apps = Vec::new();
-    if app.has_vault() {
-        apps.extend(app_views(app.store()?, AppScope::Workspace)?);
+    if workspace.has_vault() {
+        apps.extend(app_views(workspace.store()?, AppScope::Workspace)?);
     }
-    if let Some(global) = app.global_store()? {
+    if let Some(global) = workspace.engine.global_store()? {
         apps.extend(app_views(global, AppScope::AllWorkspaces)?);
     }
     Ok(AppListView { apps })
@@ -277,11 +277,11 @@ pub struct RemoveAppRequest {
 }
 
 /// Removes an app. Connections made with it keep working.
-pub async fn remove_app(app: &App, request: RemoveAppRequest) -> Result<RemovedAppView> {
+pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Result<RemovedAppView> {
     let RemoveAppRequest { connector, server, scope } = request;
     let store = match scope {
-        AppScope::AllWorkspaces => app.global_store()?,
-        AppScope::Workspace => Some(app.store()?),
+        AppScope::AllWorkspaces => workspace.engine.global_store()?,
+        AppScope::Workspace => Some(workspace.store()?),
     };
     let not_found = || AppNotFound { connector: connector.clone() };
     let store = store.ok_or_else(not_found)?;

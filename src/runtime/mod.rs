@@ -21,8 +21,6 @@ pub use session::{Session, SessionError, template_values};
 pub use shutdown::{Shutdown, ShutdownHold};
 pub use workspace::Workspace;
 
-pub type App = Workspace;
-
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http;
 use crate::model::ConnectionName;

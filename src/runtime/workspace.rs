@@ -17,9 +17,9 @@ use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
 /// A workspace of an engine. Operations share it: every part may be used from several threads.
 pub struct Workspace {
     pub engine: Arc<Engine>,
-    pub workspace: WorkspaceName,
+    pub name: WorkspaceName,
     /// The project's file that chose the workspace, if one did.
-    pub workspace_file: Option<PathBuf>,
+    pub chosen_by: Option<PathBuf>,
     vault: OnceLock<Arc<OpenVault>>,
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
@@ -30,8 +30,8 @@ impl Workspace {
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
         Self {
             engine,
-            workspace: name,
-            workspace_file: None,
+            name,
+            chosen_by: None,
             vault: OnceLock::new(),
             sandboxes: Mutex::default(),
             rate_limiters: Mutex::default(),
@@ -41,10 +41,10 @@ impl Workspace {
     /// Returns where something was looked for, to go on a message that it is not there: nothing for the default workspace,
     /// else its name, and the file that chose it.
     pub fn workspace_note(&self) -> String {
-        match &self.workspace_file {
-            Some(file) => format!(" in workspace {}, which {} chooses", self.workspace, file.display()),
-            None if self.workspace == WorkspaceName::default() => String::new(),
-            None => format!(" in workspace {}", self.workspace),
+        match &self.chosen_by {
+            Some(file) => format!(" in workspace {}, which {} chooses", self.name, file.display()),
+            None if self.name == WorkspaceName::default() => String::new(),
+            None => format!(" in workspace {}", self.name),
         }
     }
 
@@ -68,7 +68,7 @@ impl Workspace {
         if let Some(opened) = self.vault.get() {
             return Ok(opened);
         }
-        let opened = self.engine.vault_opener().open(&self.engine.folders.workspace(&self.workspace), absent)?;
+        let opened = self.engine.vault_opener().open(&self.engine.folders.workspace(&self.name), absent)?;
         Ok(self.vault.get_or_init(|| Arc::new(opened)))
     }
 
@@ -82,7 +82,7 @@ impl Workspace {
 
     /// Whether this workspace has a vault at all: a fresh home has none, and that is no failure for commands that list.
     pub fn has_vault(&self) -> bool {
-        self.vault.get().is_some() || self.engine.folders.workspace(&self.workspace).exists()
+        self.vault.get().is_some() || self.engine.folders.workspace(&self.name).exists()
     }
 
     /// Where the identity was put, if this process made it: something to say once.
@@ -155,7 +155,7 @@ impl Workspace {
     pub fn send_notifications(&self) {
         let Some(opened) = self.vault.get() else { return };
         for changed in opened.store.drain_transitions() {
-            self.engine.notifier.notify(Notification::new(&changed, &self.workspace, self.engine.clock.now()));
+            self.engine.notifier.notify(Notification::new(&changed, &self.name, self.engine.clock.now()));
         }
     }
 
@@ -187,13 +187,5 @@ impl Workspace {
         // A resolver thread that hangs must not keep the command.
         runtime.shutdown_background();
         result
-    }
-}
-
-impl std::ops::Deref for Workspace {
-    type Target = Engine;
-
-    fn deref(&self) -> &Engine {
-        &self.engine
     }
 }

@@ -145,7 +145,7 @@ impl StreamReader<'_> {
                 Ok(response) => return understand(response, token).await,
                 Err(unread) => unread,
             };
-            let hinted = answer.response.retry_after(&self.session.connector.rate, self.app.clock.now());
+            let hinted = answer.response.retry_after(&self.session.connector.rate, self.workspace.engine.clock.now());
             let is_last = attempt + 1 == MAX_ATTEMPTS || hinted.is_some_and(|wait| wait > MAX_WAIT);
             let may_help = match &unread {
                 PageParseError::NotJson(error) => error.is_temporary(),
@@ -155,7 +155,7 @@ impl StreamReader<'_> {
             if may_help && !is_last {
                 traffic.retries += 1;
                 let wait = pause(RetryAttempt(attempt), hinted, u64::from_ne_bytes(clock::random()));
-                self.app.clock.sleep(wait).await;
+                self.workspace.engine.clock.sleep(wait).await;
                 attempt += 1;
                 continue;
             }
@@ -231,7 +231,7 @@ impl StreamReader<'_> {
     /// When the vendor read what it answers, at the earliest: by the clock in its `Date` header, if there is one (RFC 9110 section 6.6.1).
     fn read_at(&self, answer: &ApiResponse) -> Timestamp {
         let date = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        let answered = date.map_or_else(|| self.app.clock.now(), |date| date.timestamp());
+        let answered = date.map_or_else(|| self.workspace.engine.clock.now(), |date| date.timestamp());
         // In whole seconds, as the date is.
         let took = Duration::from_secs(answer.duration.as_secs() + 1);
         answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -449,7 +449,7 @@ impl StreamReader<'_> {
     ) -> Result<ApiResponse, PageFetchError> {
         let cost = self.session.connector.rate.cost_of(self.stream.cost);
         let limits = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: true, cost };
-        match api::send(self.app, self.session, token, limits, build).await {
+        match api::send(self.workspace, self.session, token, limits, build).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Http { error, tries }) => {
                 self.add_unpaged_traffic(Traffic { requests: tries.into(), retries: u64::from(tries - 1), bytes: 0 });
@@ -480,7 +480,7 @@ impl StreamReader<'_> {
             return Err(PageFetchError::Expired { page: progress.page_token.is_some() });
         }
         if class == ErrorClass::RateLimit {
-            let now = self.app.clock.now();
+            let now = self.workspace.engine.clock.now();
             let wait = response.retry_after(&self.session.connector.rate, now).unwrap_or(MAX_WAIT);
             return Err(self.rate_limit_error(now.checked_add(wait).unwrap_or(Timestamp::MAX)).into_fetch_error());
         }

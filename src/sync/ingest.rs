@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::MAX_RETRY_AFTER;
 use crate::json::Json;
 use crate::model::ConnectionName;
-use crate::runtime::{App, AppError};
+use crate::runtime::{AppError, Workspace};
 use crate::store::{PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams, SyncMode};
 use crate::vault::OpenVault;
 
@@ -41,7 +41,7 @@ pub enum IngestResult {
 
 /// Takes the events of one connection.
 pub struct EventIngest<'a> {
-    app: &'a App,
+    workspace: &'a Workspace,
     opened: Arc<OpenVault>,
     name: ConnectionName,
     connector: Connector,
@@ -62,8 +62,8 @@ struct NoObserver;
 impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
-    pub fn new(app: &'a App, opened: Arc<OpenVault>, name: ConnectionName, connector: Connector) -> Self {
-        Self { app, opened, name, connector, pending: Mutex::default() }
+    pub fn new(workspace: &'a Workspace, opened: Arc<OpenVault>, name: ConnectionName, connector: Connector) -> Self {
+        Self { workspace, opened, name, connector, pending: Mutex::default() }
     }
 
     /// Does what an event asks for; nothing where the connector names no stream for it.
@@ -103,7 +103,7 @@ impl<'a> EventIngest<'a> {
     ) -> Result<Option<IngestResult>> {
         let Some(target) = self.locate_partition(rule, stream, values, document)? else { return Ok(None) };
         let RecordTarget { stored, partition, mut pulled } = target;
-        let lock = match run::lock(self.app, &self.name, &stored) {
+        let lock = match run::lock(self.workspace, &self.name, &stored) {
             Ok(lock) => lock,
             Err(SyncError::AlreadyRunning { .. }) => return Ok(Some(IngestResult::RetryLater)),
             Err(error) => return Err(error.into()),
@@ -116,7 +116,7 @@ impl<'a> EventIngest<'a> {
             tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
             return Ok(Some(IngestResult::Done));
         }
-        let now = self.app.clock.now();
+        let now = self.workspace.engine.clock.now();
         let at = pulled.cursor.map(|(_, text)| text);
         let pushed = PushedRecord {
             stream: stored.id,
@@ -144,7 +144,7 @@ impl<'a> EventIngest<'a> {
         document: &Value,
     ) -> Result<Option<RecordTarget>> {
         let streams = self.opened.store.streams();
-        let connection = self.app.connection(&self.name)?.id;
+        let connection = self.workspace.connection(&self.name)?.id;
         let stored = if stream.parents.is_empty() {
             streams.ensure(connection, &rule.stream)?
         } else {
@@ -188,8 +188,14 @@ impl<'a> EventIngest<'a> {
     ) -> Result<Option<ParsedRecord>> {
         let mut added = IndexMap::new();
         if !stream.add.is_empty() {
-            let session = &self.app.session(self.app.connection(&self.name)?)?;
-            let list = ListRequestBuilder { session, name: &rule.stream, stream, params, now: self.app.clock.now() };
+            let session = &self.workspace.session(self.workspace.connection(&self.name)?)?;
+            let list = ListRequestBuilder {
+                session,
+                name: &rule.stream,
+                stream,
+                params,
+                now: self.workspace.engine.clock.now(),
+            };
             added = list.added().unwrap_or_default();
         }
         let text = document.to_string();
@@ -199,7 +205,7 @@ impl<'a> EventIngest<'a> {
     /// Syncs the stream that a sign is about, unless that was done since the sign came.
     async fn sync(&self, event: &StoredEvent, rule: &EventSync, values: StreamParams) -> Result<IngestResult> {
         let asked = (rule.stream.clone(), values.clone());
-        let now = self.app.clock.now_millis();
+        let now = self.workspace.engine.clock.now_millis();
         {
             let pending = self.pending_syncs();
             if pending.paused_until.is_some_and(|until| now < due_at(until, MAX_RETRY_AFTER, now)) {
@@ -212,9 +218,9 @@ impl<'a> EventIngest<'a> {
         }
         let gathered = event.received_at.checked_add(DEBOUNCE).unwrap_or(now);
         tokio::time::sleep(Duration::try_from(gathered.duration_since(now)).unwrap_or_default().min(DEBOUNCE)).await;
-        let began = self.app.clock.now_millis();
+        let began = self.workspace.engine.clock.now_millis();
         let request = self.request(rule, values);
-        let reports = match run::run(self.app, &request, &NoObserver).await {
+        let reports = match run::run(self.workspace, &request, &NoObserver).await {
             Ok(reports) => reports,
             // The user never gave or granted what the stream needs, and is not asked here.
             Err(error) if error.kind() == Kind::Usage || is_missing_scopes(&error) => {

@@ -107,7 +107,7 @@ impl Pager<'_> {
             let (counts, cancelled) = committed?;
             totals.counts += counts;
             totals.traffic.add(traffic);
-            let requests_left = reader.app.rate_limiter(reader.session).remaining();
+            let requests_left = reader.workspace.rate_limiter(reader.session).remaining();
             let page = StoredPage { counts, traffic, requests_left };
             reader.observer.page_stored(reader.connection(), reader.name, page);
             for (done, _room) in waiting {

@@ -22,7 +22,7 @@ use crate::http::redact_url;
 use crate::model::ConnectionName;
 use crate::notify::Notification;
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::store::{
     JobResult, JobStatus, NewJob, RecordCounts, StoredStream, StreamId, StreamParams, SyncMode, Traffic,
 };
@@ -94,12 +94,12 @@ pub struct PlannedStream {
 ///
 /// # Errors
 /// [`SyncError`] for what is not there or not given, and whatever keeps the connection from being used.
-pub async fn run(app: &App, request: &SyncRequest, observer: &dyn SyncObserver) -> Result<Vec<SyncReport>> {
-    let session = app.session(refresh::load_grant(app, &request.connection)?.connection)?;
-    let (selected, mut reports) = select_streams(app, &session, request)?;
-    let opened = app.open_vault()?;
-    let token = GrantToken::from(&refresh::fresh_grant(app, &request.connection, Freshness::Usable).await?);
-    let run = SyncRun { app, opened, session: &session, request, token, observer, stop: AtomicBool::new(false) };
+pub async fn run(workspace: &Workspace, request: &SyncRequest, observer: &dyn SyncObserver) -> Result<Vec<SyncReport>> {
+    let session = workspace.session(refresh::load_grant(workspace, &request.connection)?.connection)?;
+    let (selected, mut reports) = select_streams(workspace, &session, request)?;
+    let opened = workspace.open_vault()?;
+    let token = GrantToken::from(&refresh::fresh_grant(workspace, &request.connection, Freshness::Usable).await?);
+    let run = SyncRun { workspace, opened, session: &session, request, token, observer, stop: AtomicBool::new(false) };
     for report in &reports {
         observer.stream_finished(report);
     }
@@ -116,13 +116,13 @@ pub async fn run(app: &App, request: &SyncRequest, observer: &dyn SyncObserver) 
 ///
 /// # Errors
 /// As [`run`].
-pub fn dry_run(app: &App, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
-    let loaded = refresh::load_grant(app, &request.connection)?;
+pub fn dry_run(workspace: &Workspace, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
+    let loaded = refresh::load_grant(workspace, &request.connection)?;
     let token = GrantToken::from(&loaded);
-    let session = app.session(loaded.connection)?;
-    let (selected, not_started) = select_streams(app, &session, request)?;
-    let store = app.store()?;
-    let now = app.clock.now();
+    let session = workspace.session(loaded.connection)?;
+    let (selected, not_started) = select_streams(workspace, &session, request)?;
+    let store = workspace.store()?;
+    let now = workspace.engine.clock.now();
     let mut planned = Vec::new();
     for SelectedStream { name, stream, mode } in selected {
         let stored = store.streams().find(session.connection.id, name)?;
@@ -167,7 +167,7 @@ pub fn dry_run(app: &App, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
 
 /// One run of one connection.
 pub(super) struct SyncRun<'a> {
-    pub(super) app: &'a App,
+    pub(super) workspace: &'a Workspace,
     pub(super) opened: Arc<OpenVault>,
     pub(super) session: &'a Session,
     pub(super) request: &'a SyncRequest,
@@ -209,7 +209,7 @@ impl SyncRun<'_> {
     async fn locked(&self, selected: &SelectedStream<'_>, stream_totals: &mut StreamTotals) -> Result<()> {
         let store = &self.opened.store;
         let stream = store.streams().ensure(self.session.connection.id, selected.name)?;
-        let _lock = lock(self.app, &self.request.connection, &stream)?;
+        let _lock = lock(self.workspace, &self.request.connection, &stream)?;
         let params = own_params(selected.stream, Some(&stream), self.request);
         let remembered: StreamParams =
             params.iter().filter(|(name, _)| self.request.params.contains_key(*name)).map(own_pair).collect();
@@ -226,10 +226,10 @@ impl SyncRun<'_> {
             mode: selected.mode,
             since: goal.since.map(|time| time.to_string()),
             until: goal.until.map(|time| time.to_string()),
-            started_at: self.app.clock.now(),
+            started_at: self.workspace.engine.clock.now(),
         })?;
         let reader = StreamReader {
-            app: self.app,
+            workspace: self.workspace,
             opened: &self.opened,
             session: self.session,
             name: selected.name,
@@ -264,12 +264,12 @@ impl SyncRun<'_> {
             && !was_blocked
         {
             let reason = error.map(Error::message).unwrap_or_default();
-            let (connection, now) = (&self.session.connection, self.app.clock.now());
-            self.app.notify(Notification::deletes_blocked(
+            let (connection, now) = (&self.session.connection, self.workspace.engine.clock.now());
+            self.workspace.notify(Notification::deletes_blocked(
                 connection,
                 selected.name,
                 &reason,
-                &self.app.workspace,
+                &self.workspace.name,
                 now,
             ));
         }
@@ -280,15 +280,19 @@ impl SyncRun<'_> {
             error_code: error.map(|error| error.code().to_owned()),
             resumes_at,
             traffic: unpaged,
-            ended_at: self.app.clock.now(),
+            ended_at: self.workspace.engine.clock.now(),
         })?;
         result
     }
 }
 
 /// Takes the lock of a stream, or says that another process has it.
-pub(super) fn lock(app: &App, connection: &ConnectionName, stream: &StoredStream) -> Result<File, SyncError> {
-    let path = lock_path(app, stream.id);
+pub(super) fn lock(
+    workspace: &Workspace,
+    connection: &ConnectionName,
+    stream: &StoredStream,
+) -> Result<File, SyncError> {
+    let path = lock_path(workspace, stream.id);
     let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
     let file = files::open_lock(&path).map_err(failed)?;
     match file.try_lock() {
@@ -305,12 +309,12 @@ fn own_pair((name, value): (&String, &String)) -> (String, String) {
 }
 
 /// The lock of a stream: held for as long as a job of it runs.
-fn lock_path(app: &App, stream: StreamId) -> PathBuf {
-    app.folders.workspace(&app.workspace).join("locks").join(format!("stream-{}.lock", stream.0))
+fn lock_path(workspace: &Workspace, stream: StreamId) -> PathBuf {
+    workspace.engine.folders.workspace(&workspace.name).join("locks").join(format!("stream-{}.lock", stream.0))
 }
 
 /// Whether a process syncs this stream now.
-pub fn is_running(app: &App, stream: StreamId) -> bool {
-    let Ok(file) = files::open_existing(&lock_path(app, stream)) else { return false };
+pub fn is_running(workspace: &Workspace, stream: StreamId) -> bool {
+    let Ok(file) = files::open_existing(&lock_path(workspace, stream)) else { return false };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }

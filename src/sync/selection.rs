@@ -11,7 +11,7 @@ use crate::connector::{Connector, Param, Stream};
 use crate::error::Result;
 use crate::model::ConnectionName;
 use crate::near::closest;
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::store::{RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
 
 /// What a user asks for, of one connection.
@@ -38,7 +38,7 @@ pub(super) struct SelectedStream<'c> {
 
 /// The streams of a request with the parents that they need, and reports on those that cannot take part.
 pub(super) fn select_streams<'c>(
-    app: &App,
+    workspace: &Workspace,
     session: &'c Session,
     request: &SyncRequest,
 ) -> Result<(Vec<SelectedStream<'c>>, Vec<SyncReport>)> {
@@ -54,7 +54,7 @@ pub(super) fn select_streams<'c>(
     check_params(connector, request, &meant)?;
     let (mut named, mut not_started) = (Vec::new(), Vec::new());
     for (name, stream) in meant {
-        match check_requirements(app, session, name, stream, request) {
+        match check_requirements(workspace, session, name, stream, request) {
             Ok(()) => named.push((name, stream)),
             Err(error) if all => not_started.push(SyncReport {
                 connection: request.connection.clone(),
@@ -117,10 +117,16 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
 
 /// What keeps a stream from being synced at all, or one of those that it is listed for: its authentication method, scopes,
 /// parameters.
-fn check_requirements(app: &App, session: &Session, name: &str, stream: &Stream, request: &SyncRequest) -> Result<()> {
+fn check_requirements(
+    workspace: &Workspace,
+    session: &Session,
+    name: &str,
+    stream: &Stream,
+    request: &SyncRequest,
+) -> Result<()> {
     api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
     let stored =
-        app.store()?.streams().find(session.connection.id, name)?.map(|stored| stored.params).unwrap_or_default();
+        workspace.store()?.streams().find(session.connection.id, name)?.map(|stored| stored.params).unwrap_or_default();
     let missing: Vec<String> = stream
         .params
         .iter()
@@ -137,7 +143,7 @@ fn check_requirements(app: &App, session: &Session, name: &str, stream: &Stream,
     }
     let above = stream.parents.iter().filter(|parent| parent.stream != name);
     let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
-    above.into_iter().try_for_each(|(name, stream)| check_requirements(app, session, name, stream, request))
+    above.into_iter().try_for_each(|(name, stream)| check_requirements(workspace, session, name, stream, request))
 }
 
 /// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.

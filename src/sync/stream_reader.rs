@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::connector::{Pagination, PaginationKind, Stream};
 use crate::error::{Error, Result};
 use crate::model::ConnectionName;
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::store::{
     CompletedList, JobId, Partition, RecordCounts, RecordHasher, StreamId, SweepResult, SyncMode, Traffic,
 };
@@ -48,7 +48,7 @@ pub struct StoredPage {
 
 /// What is read of one stream.
 pub(super) struct StreamReader<'a> {
-    pub(super) app: &'a App,
+    pub(super) workspace: &'a Workspace,
     pub(super) opened: &'a Arc<OpenVault>,
     pub(super) session: &'a Session,
     pub(super) name: &'a str,
@@ -106,7 +106,7 @@ impl StreamReader<'_> {
         token: &GrantToken,
         totals: &mut Totals,
     ) -> Result<PartitionOutcome> {
-        let now = self.app.clock.now();
+        let now = self.workspace.engine.clock.now();
         let list = ListRequestBuilder {
             session: self.session,
             name: self.name,
@@ -197,7 +197,7 @@ impl StreamReader<'_> {
     /// # Errors
     /// [`SyncError::DeletesBlocked`] where that would take too much; the lists are forgotten then, and nothing else is changed.
     pub(super) async fn sweep(&self, listed: Vec<CompletedList>, totals: &mut Totals) -> Result<()> {
-        let (job, stream, now) = (self.job, self.id, self.app.clock.now());
+        let (job, stream, now) = (self.job, self.id, self.workspace.engine.clock.now());
         let limit = (!self.allow_deletes).then(|| self.deleted_count.load(Ordering::Relaxed));
         let sweep = move |opened: &OpenVault| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
         match self.in_store(sweep).await? {
@@ -240,7 +240,7 @@ impl StreamReader<'_> {
             self.name,
             &format!("the vendor no longer knows the cursor{partition_text}: all is listed anew"),
         );
-        checkpoint::first_checkpoint(self.stream, &ALL, None, self.app.clock.now())
+        checkpoint::first_checkpoint(self.stream, &ALL, None, self.workspace.engine.clock.now())
     }
 }
 

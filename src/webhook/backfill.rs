@@ -20,7 +20,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Response;
 use crate::jq::Expression;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
 use crate::store::{EventInsertResult, SubscriptionStatus};
@@ -84,23 +84,23 @@ impl Remedy for BackfillError {
 /// # Errors
 /// [`BackfillError`], and those of [`crate::api::call`].
 pub async fn backfill(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     options: &BackfillRequest<'_>,
     mut sink: impl FnMut(&BackfilledEvent) -> Result<()>,
 ) -> Result<()> {
-    let setup = WebhookSettings::load(app, name)?;
+    let setup = WebhookSettings::load(workspace, name)?;
     let none = || BackfillError::Unsupported { connection: name.clone(), connector: setup.connector.id.clone() };
     let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
     if let Some(reach) = rules.reach_secs
-        && app.clock.now().as_second().saturating_sub(options.since.as_second()) > i64::from(reach)
+        && workspace.engine.clock.now().as_second().saturating_sub(options.since.as_second()) > i64::from(reach)
     {
         let reach = crate::duration::format(std::time::Duration::from_secs(u64::from(reach)));
         return Err(BackfillError::TooFarBack { connection: name.clone(), reach }.into());
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
     let mut left = options.limit.unwrap_or(u64::MAX);
-    for input in build_inputs(app, &setup, &rules, options)? {
+    for input in build_inputs(workspace, &setup, &rules, options)? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
         let order = ActionCall { connection: name, action: &rules.action, input: &input, idempotency_key: None };
@@ -125,10 +125,10 @@ pub async fn backfill(
                     continue;
                 }
                 let whole = match &rules.each {
-                    Some(_) => fetch_full_event(app, &setup, &rules, &input, item).await?,
+                    Some(_) => fetch_full_event(workspace, &setup, &rules, &input, item).await?,
                     None => item.clone(),
                 };
-                for found in insert_event(app, &setup, &rules, &expression, &whole, options)? {
+                for found in insert_event(workspace, &setup, &rules, &expression, &whole, options)? {
                     left = left.saturating_sub(u64::from(!found.is_duplicate));
                     sink(&found)?;
                 }
@@ -136,14 +136,14 @@ pub async fn backfill(
             let over = rules.newest_first && !items.is_empty() && older == items.len();
             Ok(if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        api::list(app, &order, rules.pages.as_ref(), page).await?;
+        api::list(workspace, &order, rules.pages.as_ref(), page).await?;
     }
     Ok(())
 }
 
 /// The parameters of each list to ask for: one for each subscription that makes a difference.
 fn build_inputs(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     rules: &Backfill,
     options: &BackfillRequest<'_>,
@@ -151,7 +151,7 @@ fn build_inputs(
     let (_, action) = api::find_action(&setup.connector, &rules.action)?;
     let mut lists: Vec<Input> = Vec::new();
     let mut problem = None;
-    let rows = app.store()?.subscriptions().list(Some(setup.connection.id))?;
+    let rows = workspace.store()?.subscriptions().list(Some(setup.connection.id))?;
     let rows = rows.iter().filter(|row| row.status == SubscriptionStatus::Active).map(Some);
     for row in rows.chain([None]) {
         if row.is_none() && !lists.is_empty() {
@@ -201,7 +201,7 @@ fn add_values(values: &mut Values, options: &BackfillRequest<'_>) {
 
 /// An item with all that the vendor knows of it.
 async fn fetch_full_event(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     rules: &Backfill,
     shared: &Input,
@@ -214,7 +214,7 @@ async fn fetch_full_event(
         shared.values.iter().filter(|(name, _)| action.params.contains_key(*name) && !each.params.contains_key(*name));
     let input = of_item.chain(shared.map(|(name, value)| (name.clone(), value.clone()))).collect();
     let order = ActionCall { connection: setup.name(), action: &each.action, input: &input, idempotency_key: None };
-    let done = api::call(app, &order).await?;
+    let done = api::call(workspace, &order).await?;
     if let Some(class) = done.response.error_class {
         return Err(api::refusal_error(&done.session, &each.action, class, &done.response.response).into());
     }
@@ -223,7 +223,7 @@ async fn fetch_full_event(
 
 /// Takes the events of an item.
 fn insert_event(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     rules: &Backfill,
     expression: &Expression,
@@ -231,7 +231,7 @@ fn insert_event(
     options: &BackfillRequest<'_>,
 ) -> Result<Vec<BackfilledEvent>> {
     let webhook = setup.rules()?;
-    let events = app.store()?.events();
+    let events = workspace.store()?.events();
     let mut found = Vec::new();
     for body in expression.results(item)? {
         if matches!(body.as_str(), "null" | "false" | "\"\"") {
@@ -267,7 +267,9 @@ fn insert_event(
         if super::handshake::find(&webhook.handshakes, &judged).is_some() {
             continue;
         }
-        let read = |(index, item)| event::parse_event(&webhook.event, &judged, index, item, app.clock.now_millis());
+        let read = |(index, item)| {
+            event::parse_event(&webhook.event, &judged, index, item, workspace.engine.clock.now_millis())
+        };
         let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
         if options.dry_run {
             for event in read {
@@ -278,7 +280,7 @@ fn insert_event(
         }
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
-        let delivery = receive::fetched(setup.connection.id, request, texts, app.clock.now_millis());
+        let delivery = receive::fetched(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
         let taken = events.insert(&[delivery])?.into_iter().flatten();
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
             let known = !matches!(taken, EventInsertResult::New(_));

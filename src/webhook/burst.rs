@@ -17,7 +17,7 @@ use crate::connector::{Connector, EventConfirmation, Pointer};
 use crate::error::Result;
 use crate::hex;
 use crate::http::HttpError;
-use crate::runtime::{App, state_key};
+use crate::runtime::{Workspace, state_key};
 use crate::sandbox::SandboxState;
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{EmulatorKeys, proof_for};
@@ -51,7 +51,7 @@ pub struct Burst<'a> {
     pub rate: Option<f64>,
     pub corruption: Option<Corruption>,
     /// Where the emulated vendor remembers what it sends; absent where it is none.
-    pub sandbox: Option<&'a App>,
+    pub sandbox: Option<&'a Workspace>,
 }
 
 /// One request that was sent.
@@ -116,7 +116,7 @@ impl Burst<'_> {
     /// Lets the emulated vendor remember an event that it may be asked about.
     fn record_sent(&self, request: &WebhookRequest) -> Result<()> {
         let confirm = self.connector.webhook.as_ref().and_then(|rules| Some((rules, rules.confirm.as_ref()?)));
-        let (Some(app), Some((rules, confirm))) = (self.sandbox, confirm) else { return Ok(()) };
+        let (Some(workspace), Some((rules, confirm))) = (self.sandbox, confirm) else { return Ok(()) };
         let Ok(document) = event::document(&rules.event, request) else { return Ok(()) };
         let items = event::items(&rules.event, &document).unwrap_or_default();
         let judged = ParsedRequest { request, document: &document, items: &items };
@@ -127,7 +127,7 @@ impl Burst<'_> {
                 Some((params(&asked, &judged, item, &self.keys.values).ok()?, item.clone()))
             })
             .collect();
-        app.store_or_new()?.sandbox().update(&state_key(&self.connector.id), |document| {
+        workspace.store_or_new()?.sandbox().update(&state_key(&self.connector.id), |document| {
             let read = document.take().and_then(|value| serde_json::from_value(value).ok());
             let mut state: SandboxState = read.unwrap_or_default();
             sent.into_iter().for_each(|(params, event)| state.record_sent_event(params, event));

@@ -20,7 +20,7 @@ use crate::connector::{ErrorClass, EventConfirmation, Pointer, ValueSelector, Va
 use crate::error::{Error, Kind};
 use crate::http::Response;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
 use crate::store::{EventId, EventVerification, RawRequest, StoreError};
@@ -52,7 +52,7 @@ enum Confirmation {
 
 /// Asks about the events of one connection.
 pub(super) struct Confirmer<'a> {
-    pub(super) app: &'a App,
+    pub(super) workspace: &'a Workspace,
     pub(super) target: Arc<ReceiveTarget>,
     pub(super) rules: EventConfirmation,
     pub(super) opened: Arc<OpenVault>,
@@ -157,7 +157,7 @@ impl Confirmer<'_> {
             input: &input,
             idempotency_key: None,
         };
-        let done = match api::try_call(self.app, &order).await {
+        let done = match api::try_call(self.workspace, &order).await {
             Ok(done) => done,
             // What the event says cannot even be asked about.
             Err(SendError::Build(error)) if is_of_the_event(&error) => return Confirmation::Mismatch(error.message()),

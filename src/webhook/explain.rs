@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::connector::{SignatureCoverage, SignatureLocation, SignatureScheme, SignedPart, WebhookDefinition};
 use crate::error::Result;
 use crate::model::words::words;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::{
     ParsedRequest, SigningContext, VerificationKeys, VerifyError, claimed_timestamp, count_signatures, find_scheme,
@@ -63,7 +63,7 @@ impl VerificationReport {
 /// # Errors
 /// Unreadable bodies are no error; the vault's are.
 pub async fn explain(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     request: &WebhookRequest,
     now: Timestamp,
@@ -87,9 +87,9 @@ pub async fn explain(
     let mut trust = VerificationKeys::default();
     let mut refused = None;
     if let Some(proof) = find_scheme(&rules.proofs, &judged).filter(|proof| proof.needs_fetched_key()) {
-        let route = route(app, setup)?;
+        let route = route(workspace, setup)?;
         let fetched = match fetch_keys::address(proof, &judged) {
-            Ok(url) => fetch_keys::fetch(proof.scheme, &url, &app.http, &route, now).await,
+            Ok(url) => fetch_keys::fetch(proof.scheme, &url, &workspace.engine.http, &route, now).await,
             Err(error) => Err(error),
         };
         match fetched {

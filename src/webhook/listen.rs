@@ -30,7 +30,7 @@ use crate::http::loopback::BindError;
 use crate::http::serve::Server;
 use crate::http::{self, Route};
 use crate::model::{ConnectionId, ConnectionMode, ConnectionName, GrantStatus};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{EventId, EventStatus};
 use crate::sync::ingest::EventIngest;
 use crate::vault::OpenVault;
@@ -144,7 +144,7 @@ pub struct WebhookListener<'a> {
     /// Connections whose events another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
     pub port: u16,
-    app: &'a App,
+    workspace: &'a Workspace,
     options: &'a ListenOptions,
     opened: Arc<OpenVault>,
     targets: Vec<Arc<ReceiveTarget>>,
@@ -163,12 +163,12 @@ impl<'a> WebhookListener<'a> {
     ///
     /// # Errors
     /// [`ListenError`], and what stops a connection that was named from receiving.
-    pub fn start(app: &'a App, plan: &'a ListenOptions) -> Result<Self> {
-        let (mut setups, left_out) = load_settings(app, plan)?;
+    pub fn start(workspace: &'a Workspace, plan: &'a ListenOptions) -> Result<Self> {
+        let (mut setups, left_out) = load_settings(workspace, plan)?;
         // Tunnels are started with a port alone, and lead to `localhost`.
         let listeners = bind(plan.bind, plan.port).map_err(ListenError::Bind)?;
         let port = port_of(&listeners).map_err(|source| ListenError::Port { port: plan.port, source })?;
-        let opened = app.open_vault()?;
+        let opened = workspace.open_vault()?;
         let webhooks = opened.store.webhooks();
         for setup in &mut setups {
             if let Some(base) = &plan.public_url {
@@ -184,16 +184,21 @@ impl<'a> WebhookListener<'a> {
         let awaits = handled || !plan.runs_maintenance;
         let mut targets = Vec::new();
         for setup in &setups {
-            targets.push(Arc::new(setup.target(&app.config.webhooks, setup.url(port)?, route(app, setup)?, awaits)?));
+            targets.push(Arc::new(setup.target(
+                &workspace.engine.config.webhooks,
+                setup.url(port)?,
+                route(workspace, setup)?,
+                awaits,
+            )?));
         }
         let (sender, events) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
-        let receiver = receiver(app, &opened, targets.clone(), plan.handlers.selection.filter.is_some())?;
+        let receiver = receiver(workspace, &opened, targets.clone(), plan.handlers.selection.filter.is_some())?;
         let answers = (handled && plan.handlers.returns_response).then(Arc::default);
         let server = serve(listeners, port, receiver, sender.clone(), answers.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
             let lock =
-                queue::lock(app, "events", setup.connection.id).map_err(|source| ListenError::Lock { source })?;
+                queue::lock(workspace, "events", setup.connection.id).map_err(|source| ListenError::Lock { source })?;
             let Some(lock) = lock else {
                 handled_elsewhere.push(setup.name().clone());
                 continue;
@@ -205,9 +210,9 @@ impl<'a> WebhookListener<'a> {
                 name: setup.name().clone(),
                 rules: setup.rules()?.clone(),
                 opened: Arc::clone(&opened),
-                clock: app.clock.clone(),
+                clock: workspace.engine.clock.clone(),
                 handlers: &plan.handlers,
-                pusher: plan.handlers.sync.then(|| event_ingest(app, &opened, setup)),
+                pusher: plan.handlers.sync.then(|| event_ingest(workspace, &opened, setup)),
                 max_attempts: plan.max_attempts,
                 wake,
                 events: sender.clone(),
@@ -216,14 +221,14 @@ impl<'a> WebhookListener<'a> {
                 _lock: lock,
             });
         }
-        let (confirmers, asks) = confirmers(app, &opened, &targets, &wakes, &sender)?;
+        let (confirmers, asks) = confirmers(workspace, &opened, &targets, &wakes, &sender)?;
         let names = setups.iter().map(|setup| (setup.name().clone(), setup.connection.id)).collect();
         Ok(Self {
             setups,
             skipped: left_out,
             handled_elsewhere,
             port,
-            app,
+            workspace,
             options: plan,
             opened,
             targets,
@@ -240,7 +245,7 @@ impl<'a> WebhookListener<'a> {
     /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
     pub async fn run(self, stop: impl Future<Output = ()>, mut show_event: impl FnMut(&ListenEvent)) {
         let Self {
-            app,
+            workspace,
             options,
             opened,
             targets,
@@ -257,7 +262,7 @@ impl<'a> WebhookListener<'a> {
         let mut confirming = std::pin::pin!(join_all(confirmers.iter().map(|asking| asking.run(stopped.clone()))));
         let mut flood = OutcomeThrottle::default();
         let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.run(stopped.clone()))));
-        let mut leases = std::pin::pin!(run_maintenance(app, options, &opened, &targets, stopped.clone()));
+        let mut leases = std::pin::pin!(run_maintenance(workspace, options, &opened, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(KEY_RELOAD_INTERVAL);
         let mut show = |happened: Option<&ListenEvent>| {
@@ -286,7 +291,7 @@ impl<'a> WebhookListener<'a> {
                 () = &mut leases => break,
                 _ = again.tick() => {
                     show(None);
-                    targets.iter().for_each(|target| reload_keys(&opened, &app.clock, target));
+                    targets.iter().for_each(|target| reload_keys(&opened, &workspace.engine.clock, target));
                 }
                 () = &mut stop => break,
             }
@@ -320,7 +325,7 @@ impl<'a> WebhookListener<'a> {
 
 /// Renews the subscriptions of these connections in time, and removes what is over its time, until it is to stop.
 async fn run_maintenance(
-    app: &App,
+    workspace: &Workspace,
     plan: &ListenOptions,
     opened: &Arc<OpenVault>,
     targets: &[Arc<ReceiveTarget>],
@@ -330,9 +335,10 @@ async fn run_maintenance(
     let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
     while !*stop.borrow() {
         if plan.runs_maintenance && tidied.is_none_or(|tidied| tidied.elapsed() >= PRUNE_INTERVAL) {
-            tidied = if prune(app, opened, targets).await { None } else { Some(Stopwatch::start()) };
+            tidied = if prune(workspace, opened, targets).await { None } else { Some(Stopwatch::start()) };
         }
-        let renewed = if plan.runs_maintenance { renew_due(app, Some(&connections)).await } else { Ok(Vec::new()) };
+        let renewed =
+            if plan.runs_maintenance { renew_due(workspace, Some(&connections)).await } else { Ok(Vec::new()) };
         match renewed {
             Ok(renewed) => {
                 for RenewalResult { connection, id, result } in renewed {
@@ -357,8 +363,9 @@ async fn run_maintenance(
 }
 
 /// Removes some of what is over its time; whether there may be more.
-async fn prune(app: &App, opened: &Arc<OpenVault>, targets: &[Arc<ReceiveTarget>]) -> bool {
-    let before = app.clock.now().checked_sub(app.config.webhooks.retention).unwrap_or(Timestamp::MIN);
+async fn prune(workspace: &Workspace, opened: &Arc<OpenVault>, targets: &[Arc<ReceiveTarget>]) -> bool {
+    let before =
+        workspace.engine.clock.now().checked_sub(workspace.engine.config.webhooks.retention).unwrap_or(Timestamp::MIN);
     let mut more = false;
     for target in targets {
         let (opened, pruning) = (Arc::clone(opened), pruning(target.connection, &target.rules, before));
@@ -373,24 +380,27 @@ async fn prune(app: &App, opened: &Arc<OpenVault>, targets: &[Arc<ReceiveTarget>
 }
 
 /// The connections that receive, and those that cannot.
-fn load_settings(app: &App, plan: &ListenOptions) -> Result<(Vec<WebhookSettings>, Vec<SkippedConnection>)> {
+fn load_settings(
+    workspace: &Workspace,
+    plan: &ListenOptions,
+) -> Result<(Vec<WebhookSettings>, Vec<SkippedConnection>)> {
     let mut left_out = Vec::new();
     if !plan.connections.is_empty() {
         let named = plan.connections.iter().map(|name| {
-            let setup = WebhookSettings::load(app, name)?;
+            let setup = WebhookSettings::load(workspace, name)?;
             setup.check()?;
             Ok(setup)
         });
         return Ok((named.collect::<Result<_>>()?, left_out));
     }
-    let all = if app.has_vault() { app.store()?.connections().list()? } else { Vec::new() };
+    let all = if workspace.has_vault() { workspace.store()?.connections().list()? } else { Vec::new() };
     let mut setups = Vec::new();
     for connection in all.into_iter().filter(|connection| connection.grant_status != GrantStatus::Disconnected) {
-        let connector = app.catalogue.get(connection.name.connector())?;
+        let connector = workspace.engine.catalogue.get(connection.name.connector())?;
         if connector.webhook.is_none() {
             continue;
         }
-        let setup = WebhookSettings::load(app, &connection.name).and_then(|setup| {
+        let setup = WebhookSettings::load(workspace, &connection.name).and_then(|setup| {
             setup.check()?;
             Ok(setup)
         });
@@ -406,25 +416,25 @@ fn load_settings(app: &App, plan: &ListenOptions) -> Result<(Vec<WebhookSettings
 }
 
 /// What the vendor's certificates and keys are fetched through, where any are.
-pub(super) fn route(app: &App, setup: &WebhookSettings) -> Result<Route> {
+pub(super) fn route(workspace: &Workspace, setup: &WebhookSettings) -> Result<Route> {
     if setup.rules()?.proofs.iter().any(SignatureScheme::needs_fetched_key)
         || setup.connection.mode == ConnectionMode::Live
     {
-        return Ok(app.session(setup.connection.clone())?.route);
+        return Ok(workspace.session(setup.connection.clone())?.route);
     }
     // Nothing of a sandbox is ever fetched from the vendor.
     Ok(Route::Sandbox(setup.local_url(0)?))
 }
 
-fn event_ingest<'a>(app: &'a App, opened: &Arc<OpenVault>, setup: &WebhookSettings) -> EventIngest<'a> {
-    EventIngest::new(app, Arc::clone(opened), setup.name().clone(), setup.connector.clone())
+fn event_ingest<'a>(workspace: &'a Workspace, opened: &Arc<OpenVault>, setup: &WebhookSettings) -> EventIngest<'a> {
+    EventIngest::new(workspace, Arc::clone(opened), setup.name().clone(), setup.connector.clone())
 }
 
 type Confirmers<'a> = (Vec<Confirmer<'a>>, HashMap<ConnectionId, Arc<Notify>>);
 
 /// Those who ask the vendors about events, and what wakes them.
 fn confirmers<'a>(
-    app: &'a App,
+    workspace: &'a Workspace,
     opened: &Arc<OpenVault>,
     targets: &[Arc<ReceiveTarget>],
     wakes: &HashMap<ConnectionId, Arc<Notify>>,
@@ -433,12 +443,13 @@ fn confirmers<'a>(
     let (mut confirmers, mut asks) = (Vec::new(), HashMap::new());
     for target in targets {
         let Some(rules) = &target.rules.confirm else { continue };
-        let lock = queue::lock(app, "confirm", target.connection).map_err(|source| ListenError::Lock { source })?;
+        let lock =
+            queue::lock(workspace, "confirm", target.connection).map_err(|source| ListenError::Lock { source })?;
         let Some(lock) = lock else { continue };
         let came = Arc::new(Notify::new());
         asks.insert(target.connection, Arc::clone(&came));
         confirmers.push(Confirmer {
-            app,
+            workspace,
             target: Arc::clone(target),
             rules: rules.clone(),
             opened: Arc::clone(opened),
@@ -452,23 +463,23 @@ fn confirmers<'a>(
 }
 
 fn receiver(
-    app: &App,
+    workspace: &Workspace,
     opened: &Arc<OpenVault>,
     targets: Vec<Arc<ReceiveTarget>>,
     is_filtered: bool,
 ) -> Result<Receiver> {
     let inbox = EventWriter::start(Arc::clone(opened)).map_err(|source| ListenError::EventWriter { source })?;
     let store = Arc::clone(opened);
-    let now = app.clock.clone();
+    let now = workspace.engine.clock.clone();
     let capture = move |target: &ReceiveTarget, secret: &crate::secret::Secret| {
         let now = now.now();
         let stored = store.store.webhooks().rotate_secret(target.connection, secret, now, now);
         stored.map_err(|error| error.to_string())
     };
-    let (store, clock) = (Arc::clone(opened), app.clock.clone());
+    let (store, clock) = (Arc::clone(opened), workspace.engine.clock.clone());
     let recall = move |target: &ReceiveTarget| reload_keys(&store, &clock, target);
     let http = http::Client::new(FETCH_TIMEOUT);
-    Ok(Receiver::new(targets, inbox, app.clock.clone(), http, is_filtered, capture, recall))
+    Ok(Receiver::new(targets, inbox, workspace.engine.clock.clone(), http, is_filtered, capture, recall))
 }
 
 /// Secrets and values that another process has put in force meanwhile, and secrets whose time is over.

@@ -15,7 +15,7 @@ use crate::connector::WebhookDefinition;
 use crate::error::on_one_line;
 use crate::files;
 use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoreError, StoredEvent};
 use crate::sync::ingest::EventIngest;
 use crate::vault::OpenVault;
@@ -52,8 +52,8 @@ pub(super) struct HandlerQueue<'a> {
 }
 
 /// The lock of a connection's `work`: handlers are `events`. Absent where another process has it.
-pub(super) fn lock(app: &App, work: &str, connection: ConnectionId) -> std::io::Result<Option<File>> {
-    let folder = app.folders.workspace(&app.workspace).join("locks");
+pub(super) fn lock(workspace: &Workspace, work: &str, connection: ConnectionId) -> std::io::Result<Option<File>> {
+    let folder = workspace.engine.folders.workspace(&workspace.name).join("locks");
     files::create_private_folder(&folder)?;
     let file = files::open_or_create_private(&folder.join(format!("{work}-{}.lock", connection.0)))?;
     match file.try_lock() {

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::HttpError;
 use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{proof_for, sign};
 use crate::store::EventId;
@@ -46,15 +46,15 @@ pub struct ReplayResult {
 /// # Errors
 /// The vault's, and those of `sink`.
 pub async fn replay(
-    app: &App,
+    workspace: &Workspace,
     selection: &ReplayRequest<'_>,
     mut sink: impl FnMut(&ReplayResult) -> Result<()>,
 ) -> Result<()> {
-    if !app.has_vault() {
+    if !workspace.has_vault() {
         return Ok(());
     }
-    let sender = WebhookSender::new(&app.config, TIMEOUT);
-    let events = app.store()?.events();
+    let sender = WebhookSender::new(&workspace.engine.config, TIMEOUT);
+    let events = workspace.store()?.events();
     let mut setups: HashMap<ConnectionName, Option<WebhookSettings>> = HashMap::new();
     let mut after = EventId(0);
     loop {
@@ -66,10 +66,11 @@ pub async fn replay(
             let Some(raw) = events.raw_request(event.id)?.filter(|raw| raw.is_first_of_request) else { continue };
             let setup = setups
                 .entry(event.connection.clone())
-                .or_insert_with(|| WebhookSettings::load(app, &event.connection).ok());
+                .or_insert_with(|| WebhookSettings::load(workspace, &event.connection).ok());
             let mut request = WebhookRequest::from_raw(&raw);
             request.url = joined(selection.to, &raw.query);
-            let is_resigned = setup.as_ref().is_some_and(|setup| resign(setup, &mut request, app.clock.now()));
+            let is_resigned =
+                setup.as_ref().is_some_and(|setup| resign(setup, &mut request, workspace.engine.clock.now()));
             let replayed = ReplayResult {
                 id: event.id,
                 response: sender.send(selection.to, &only_own_query(&request, selection.to)).await,

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::model::{Connection, ConnectionId};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{PruneRequest, Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.
@@ -46,22 +46,22 @@ pub struct PruneResult {
 /// # Errors
 /// The store's.
 pub fn prune(
-    app: &App,
+    workspace: &Workspace,
     only: Option<ConnectionId>,
     before: Timestamp,
     dead: bool,
     dry_run: bool,
 ) -> Result<Vec<PruneResult>> {
     let mut done = Vec::new();
-    if !app.has_vault() {
+    if !workspace.has_vault() {
         return Ok(done);
     }
-    let store = app.store()?;
+    let store = workspace.store()?;
     for connection in store.connections().list()? {
         if only.is_some_and(|id| id != connection.id) {
             continue;
         }
-        let Ok(connector) = app.catalogue.get(connection.name.connector()) else { continue };
+        let Ok(connector) = workspace.engine.catalogue.get(connection.name.connector()) else { continue };
         let Some(rules) = &connector.webhook else { continue };
         let (mut events, processed) = (0, pruning(connection.id, rules, before));
         let kinds = [processed, PruneRequest { include_dead: true, ..processed }];

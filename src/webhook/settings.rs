@@ -18,7 +18,7 @@ use crate::http::Route;
 use crate::model::words::words;
 use crate::model::{Connection, ConnectionMode, ConnectionName, GrantStatus};
 use crate::oauth::refresh;
-use crate::runtime::{self, App};
+use crate::runtime::{self, Workspace};
 use crate::sandbox::{rsa_key, sandbox_fields, sandbox_params, sandbox_webhook_seed};
 use crate::secret::Secret;
 use crate::signing::sign::{EmulatorKeys, ed25519_public};
@@ -130,11 +130,11 @@ impl WebhookSettings {
     ///
     /// # Errors
     /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
-    pub fn load(app: &App, name: &ConnectionName) -> Result<Self> {
-        let connection = app.connection(name)?;
-        let connector = app.catalogue.get(name.connector())?;
+    pub fn load(workspace: &Workspace, name: &ConnectionName) -> Result<Self> {
+        let connection = workspace.connection(name)?;
+        let connector = workspace.engine.catalogue.get(name.connector())?;
         rules(&connector)?;
-        let stored = app.store()?.webhooks().ensure(connection.id, &random_path())?;
+        let stored = workspace.store()?.webhooks().ensure(connection.id, &random_path())?;
         let mut setup = Self {
             connection,
             connector,
@@ -143,7 +143,7 @@ impl WebhookSettings {
             source: None,
             vendor: EmulatorKeys::default(),
         };
-        setup.load_keys(app)?;
+        setup.load_keys(workspace)?;
         Ok(setup)
     }
 
@@ -157,11 +157,11 @@ impl WebhookSettings {
         rules(&self.connector)
     }
 
-    fn load_keys(&mut self, app: &App) -> Result<()> {
+    fn load_keys(&mut self, workspace: &Workspace) -> Result<()> {
         let rules = self.rules()?.clone();
-        let mut values = self.values(app)?;
+        let mut values = self.values(workspace)?;
         let seed = match self.connection.mode {
-            ConnectionMode::Sandbox => Some(app.sandbox_seed()?),
+            ConnectionMode::Sandbox => Some(workspace.sandbox_seed()?),
             ConnectionMode::Live => None,
         };
         if let Some(seed) = &seed {
@@ -180,7 +180,7 @@ impl WebhookSettings {
                 values.set(name, &value);
             }
         }
-        let secrets = self.stored.secrets(app.clock.now());
+        let secrets = self.stored.secrets(workspace.engine.clock.now());
         let from = rules.params.get(SECRET).and_then(|param| param.from.as_ref()?.fill(&values).ok());
         let (secrets, source) = if !secrets.is_empty() {
             (secrets, Some(SecretSource::Stored))
@@ -199,9 +199,9 @@ impl WebhookSettings {
     }
 
     /// The connection's values, with the client's secret, which some vendors sign by.
-    fn values(&self, app: &App) -> Result<Values> {
+    fn values(&self, workspace: &Workspace) -> Result<Values> {
         let (_, auth) = self.connector.auth_method(Some(&self.connection.auth))?;
-        let loaded = match refresh::load_grant(app, self.name()) {
+        let loaded = match refresh::load_grant(workspace, self.name()) {
             Ok(loaded) => Some(loaded),
             // Of a deleted account the events that came are still there.
             Err(_) if self.connection.grant_status == GrantStatus::Disconnected => None,
@@ -210,7 +210,8 @@ impl WebhookSettings {
         let grant = loaded.as_ref().map(|loaded| &loaded.grant);
         let mut values = runtime::template_values(&self.connector, auth, &self.connection, grant);
         if let Some(grant) = grant
-            && let Some(secret) = refresh::current_client(app, &self.connector, auth, &self.connection, grant)?.secret
+            && let Some(secret) =
+                refresh::current_client(workspace, &self.connector, auth, &self.connection, grant)?.secret
         {
             values.set("client_secret", secret.expose());
         }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::ui::Ui;
 use crate::error::Result;
 use crate::ops::connectors::describe_connector;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Print what a connector can do, as JSON for other programs: actions, triggers, scopes, parameters
 #[derive(Debug, Args)]
@@ -15,8 +15,8 @@ pub(super) struct DescriptorArgs {
     connector: String,
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &DescriptorArgs) -> Result<u8> {
-    let descriptor = app.run(describe_connector(app, &args.connector))?;
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &DescriptorArgs) -> Result<u8> {
+    let descriptor = workspace.run(describe_connector(workspace, &args.connector))?;
     ui.show_document(&serde_json::to_string(&descriptor).unwrap_or_default())?;
     Ok(0)
 }

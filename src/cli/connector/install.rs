@@ -8,7 +8,7 @@ use super::source::read;
 use crate::connector::{Capabilities, HostUse, InstallCandidate, MAX_CONNECTOR_BYTES};
 use crate::error::Result;
 use crate::ops::connectors::{InstallConnectorRequest, install_connector, review_install};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{DefaultScopeView, InstallReviewView, InstallView};
 
 /// Install a connector that somebody else wrote
@@ -87,16 +87,16 @@ fn review_lines(review: &InstallReviewView, ui: &Ui) -> String {
     out.join("\n")
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &InstallArgs) -> Result<u8> {
-    let file = read(app, &args.source, MAX_CONNECTOR_BYTES)?;
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &InstallArgs) -> Result<u8> {
+    let file = read(workspace, &args.source, MAX_CONNECTOR_BYTES)?;
     let candidate = InstallCandidate::validate(file.bytes, &file.source, file.path.as_deref(), args.sha256.as_deref())?;
     let request = InstallConnectorRequest { candidate, replace: args.replace };
-    let review = app.run(review_install(app, &request))?;
+    let review = workspace.run(review_install(workspace, &request))?;
     if !agreed(ui, &review, args.yes)? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    let installed = app.run(install_connector(app, request))?;
+    let installed = workspace.run(install_connector(workspace, request))?;
     ui.show(&installed)?;
     let id = installed.connector;
     ui.note(&format!(

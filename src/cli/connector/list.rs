@@ -8,7 +8,7 @@ use super::super::ui::{Ui, View};
 use crate::connector::CATEGORIES;
 use crate::error::Result;
 use crate::ops::connectors::list_connectors;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{ConnectorListView, ConnectorSummaryView};
 
 /// List the connectors
@@ -52,8 +52,8 @@ pub(super) fn source_words(source: &'static str, replaces_built_in: bool) -> &'s
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ListArgs) -> Result<u8> {
-    let list = app.run(list_connectors(app, args.category.clone()))?;
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ListArgs) -> Result<u8> {
+    let list = workspace.run(list_connectors(workspace, args.category.clone()))?;
     if list.connectors.is_empty() {
         ui.note("No connector is of this category. `integ connector list` shows them all.");
     }

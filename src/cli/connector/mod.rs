@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 
 use super::ui::Ui;
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Show the services that integ can connect, and add others
 #[derive(Debug, Args)]
@@ -42,17 +42,17 @@ enum ConnectorCommand {
     Remove(remove::RemoveArgs),
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectorArgs) -> Result<u8> {
     match args.command {
-        ConnectorCommand::List(args) => list::run(app, ui, &args),
-        ConnectorCommand::Show(args) => show::run(app, ui, &args),
-        ConnectorCommand::Descriptor(args) => descriptor::run(app, ui, &args),
+        ConnectorCommand::List(args) => list::run(workspace, ui, &args),
+        ConnectorCommand::Show(args) => show::run(workspace, ui, &args),
+        ConnectorCommand::Descriptor(args) => descriptor::run(workspace, ui, &args),
         ConnectorCommand::Schema => schema::run(ui),
-        ConnectorCommand::Search(args) => search::run(app, ui, &args),
-        ConnectorCommand::Validate(args) => validate::run(app, ui, args),
-        ConnectorCommand::Setup(args) => setup::run(app, ui, &args),
-        ConnectorCommand::New(args) => new::run(app, ui, &args),
-        ConnectorCommand::Install(args) => install::run(app, ui, &args),
-        ConnectorCommand::Remove(args) => remove::run(app, ui, &args),
+        ConnectorCommand::Search(args) => search::run(workspace, ui, &args),
+        ConnectorCommand::Validate(args) => validate::run(workspace, ui, args),
+        ConnectorCommand::Setup(args) => setup::run(workspace, ui, &args),
+        ConnectorCommand::New(args) => new::run(workspace, ui, &args),
+        ConnectorCommand::Install(args) => install::run(workspace, ui, &args),
+        ConnectorCommand::Remove(args) => remove::run(workspace, ui, &args),
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::ui::{Ui, View};
 use crate::error::Result;
 use crate::ops::connectors::{remove_connector, review_removal};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::ConnectorRemovalView;
 
 /// Remove a connector that was installed
@@ -26,14 +26,14 @@ impl View for ConnectorRemovalView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &RemoveArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &RemoveArgs) -> Result<u8> {
     let id = &args.connector;
-    let lost = lost(&app.run(review_removal(app, id))?);
+    let lost = lost(&workspace.run(review_removal(workspace, id))?);
     if !args.yes && !ui.terminal().confirm(&lost)? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    let removed = app.run(remove_connector(app, id))?;
+    let removed = workspace.run(remove_connector(workspace, id))?;
     if args.yes && removed.connections.as_ref().is_none_or(|names| !names.is_empty()) {
         ui.note(&lost);
     }

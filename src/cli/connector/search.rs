@@ -6,7 +6,7 @@ use super::super::table::{TableCell, table};
 use super::super::ui::{Ui, View};
 use crate::error::Result;
 use crate::ops::connectors::search_connectors;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{SearchHitView, SearchResultsView};
 
 /// Matches that a row of the table names; the JSON has them all.
@@ -52,8 +52,8 @@ fn matched(hit: &SearchHitView) -> String {
     format!("{}{more}", texts[..texts.len().min(SHOWN)].join("; "))
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SearchArgs) -> Result<u8> {
-    let results = app.run(search_connectors(app, &args.words))?;
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SearchArgs) -> Result<u8> {
+    let results = workspace.run(search_connectors(workspace, &args.words))?;
     for (id, reason) in &results.skipped {
         ui.warning(&format!("{id} was not searched: {reason}"));
     }

@@ -6,7 +6,7 @@ use super::super::table::{TableCell, table};
 use super::super::ui::{Tone, Ui, View, escape};
 use crate::error::Result;
 use crate::ops::connectors::setup_guide;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{SetupCommandView, SetupGuideView, SetupPromptView, SetupTask};
 
 /// Explain what to do at the service before an account can be connected
@@ -88,7 +88,7 @@ fn asked(ask: &SetupPromptView) -> String {
     format!("{}: {}{marks}", ask.name, escape(&ask.prompt))
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SetupArgs) -> Result<u8> {
-    ui.show(&app.run(setup_guide(app, &args.connector, args.auth.as_deref()))?)?;
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SetupArgs) -> Result<u8> {
+    ui.show(&workspace.run(setup_guide(workspace, &args.connector, args.auth.as_deref()))?)?;
     Ok(0)
 }

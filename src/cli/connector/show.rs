@@ -7,7 +7,7 @@ use super::super::ui::{Ui, View};
 use super::list::source_words;
 use crate::error::Result;
 use crate::ops::connectors::{show_connector, show_connector_part};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::{ConnectorDetailView, ConnectorPartView, WebhookSignatureView};
 
 /// Show a connector: authentication methods, parameters, scopes, actions, streams; or one action or stream of it
@@ -82,10 +82,10 @@ impl View for ConnectorDetailView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ConnectorShowArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ConnectorShowArgs) -> Result<u8> {
     match &args.action {
-        None => ui.show(&app.run(show_connector(app, &args.connector))?)?,
-        Some(name) => match app.run(show_connector_part(app, &args.connector, name))? {
+        None => ui.show(&workspace.run(show_connector(workspace, &args.connector))?)?,
+        Some(name) => match workspace.run(show_connector_part(workspace, &args.connector, name))? {
             ConnectorPartView::Stream(stream) => ui.show(&stream)?,
             ConnectorPartView::Action(action) => ui.show(&action)?,
         },

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::download;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 #[derive(Debug, Error)]
 pub(super) enum ConnectorSourceError {
@@ -47,10 +47,10 @@ pub(super) struct SourceFile {
 ///
 /// # Errors
 /// [`ConnectorSourceError`], and those of [`download`].
-pub(super) fn read(app: &App, given: &str, largest: usize) -> Result<SourceFile> {
+pub(super) fn read(workspace: &Workspace, given: &str, largest: usize) -> Result<SourceFile> {
     if given.contains("://") {
         let url = Url::parse(given).map_err(|source| ConnectorSourceError::Url { given: given.to_owned(), source })?;
-        let bytes = app.run(async { Ok(download(&app.http, &url, largest).await?) })?;
+        let bytes = workspace.run(async { Ok(download(&workspace.engine.http, &url, largest).await?) })?;
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);

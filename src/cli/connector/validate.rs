@@ -10,7 +10,7 @@ use crate::connector::MAX_CONNECTOR_BYTES;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
 use crate::ops::connectors::{ValidateTarget, validate_connectors};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::ValidationListView;
 
 /// Find every mistake of connector files
@@ -50,9 +50,9 @@ impl Remedy for ConnectorReadError {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: ValidateArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ValidateArgs) -> Result<u8> {
     let targets = args.files.into_iter().map(target).collect::<Result<_, _>>()?;
-    let validated = app.run(validate_connectors(app, targets))?;
+    let validated = workspace.run(validate_connectors(workspace, targets))?;
     ui.show(&validated)?;
     let valid = validated.files.iter().filter(|file| file.valid).count();
     Ok(match valid {

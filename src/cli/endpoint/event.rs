@@ -8,7 +8,7 @@ use crate::endpoint::EndpointError;
 use crate::error::Result;
 use crate::model::EventType;
 use crate::ops::endpoints::{self, AddEventTypeRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
@@ -34,19 +34,20 @@ pub(super) enum EventCommand {
     },
 }
 
-pub(super) fn run(app: &App, ui: &Ui, command: EventCommand) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, command: EventCommand) -> Result<()> {
     match command {
         EventCommand::Add { kind, description, sample } => {
             let sample = sample.as_deref().map(read_input_file).transpose();
             let sample = sample.map_err(|source| EndpointError::Read { source })?;
             let sample = sample.map(|bytes| serde_json::from_slice(&bytes)).transpose();
             let sample = sample.map_err(|source| EndpointError::InvalidJson { source })?;
-            let added = app.run(endpoints::add_event_type(app, AddEventTypeRequest { kind, description, sample }))?;
+            let added = workspace
+                .run(endpoints::add_event_type(workspace, AddEventTypeRequest { kind, description, sample }))?;
             ui.note(&format!("Added {}.", added.event));
         }
-        EventCommand::List => ui.show(&app.run(endpoints::list_event_types(app))?)?,
+        EventCommand::List => ui.show(&workspace.run(endpoints::list_event_types(workspace))?)?,
         EventCommand::Remove { kind } => {
-            let removed = app.run(endpoints::remove_event_type(app, kind))?;
+            let removed = workspace.run(endpoints::remove_event_type(workspace, kind))?;
             ui.note(&format!("Removed {}.", removed.event));
         }
     }

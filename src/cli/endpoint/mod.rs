@@ -22,7 +22,7 @@ use crate::ops::endpoints::{
     self as ops, AddEndpointRequest, RetryDeliveriesRequest, RotateSecretRequest, SendMessageRequest,
     UpdateEndpointRequest,
 };
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::endpoint::{AttemptedView, EndpointDetailView, SentMessageView};
 
 /// Send webhooks of your own: signed, retried, logged
@@ -251,41 +251,51 @@ fn rate(text: &str) -> Result<Budget, String> {
 /// Every delivery was tried by then: the longest time of an attempt, and some for those before it.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
-pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: EndpointArgs) -> Result<u8> {
     match args.command {
         EndpointCommand::Add { url, policy } => {
-            let added = app.run(ops::add_endpoint(app, AddEndpointRequest { url, settings: policy.change(None) }))?;
+            let added = workspace
+                .run(ops::add_endpoint(workspace, AddEndpointRequest { url, settings: policy.change(None) }))?;
             show_with_warnings(ui, &added)?;
             ui.note("The secret is shown once. The receiver verifies with it, by any library of Standard Webhooks.");
         }
-        EndpointCommand::List => ui.show(&app.run(ops::list_endpoints(app))?)?,
-        EndpointCommand::Show { id } => ui.show(&app.run(ops::show_endpoint(app, endpoint_id(&id)?))?)?,
+        EndpointCommand::List => ui.show(&workspace.run(ops::list_endpoints(workspace))?)?,
+        EndpointCommand::Show { id } => ui.show(&workspace.run(ops::show_endpoint(workspace, endpoint_id(&id)?))?)?,
         EndpointCommand::Update { id, url, policy } => {
             let request = UpdateEndpointRequest { id: endpoint_id(&id)?, change: policy.change(url) };
-            show_with_warnings(ui, &app.run(ops::update_endpoint(app, request))?)?;
+            show_with_warnings(ui, &workspace.run(ops::update_endpoint(workspace, request))?)?;
         }
-        EndpointCommand::Remove { id, yes } => return remove(app, ui, &endpoint_id(&id)?, yes),
+        EndpointCommand::Remove { id, yes } => return remove(workspace, ui, &endpoint_id(&id)?, yes),
         EndpointCommand::Rotate { id, overlap } => {
             let request = RotateSecretRequest { id: endpoint_id(&id)?, overlap };
-            ui.show(&app.run(ops::rotate_endpoint_secret(app, request))?)?;
+            ui.show(&workspace.run(ops::rotate_endpoint_secret(workspace, request))?)?;
         }
-        EndpointCommand::Enable { id } => ui.show(&app.run(ops::enable_endpoint(app, endpoint_id(&id)?))?)?,
-        EndpointCommand::Disable { id } => ui.show(&app.run(ops::disable_endpoint(app, endpoint_id(&id)?))?)?,
+        EndpointCommand::Enable { id } => {
+            ui.show(&workspace.run(ops::enable_endpoint(workspace, endpoint_id(&id)?))?)?
+        }
+        EndpointCommand::Disable { id } => {
+            ui.show(&workspace.run(ops::disable_endpoint(workspace, endpoint_id(&id)?))?)?
+        }
         EndpointCommand::Send { kind, data, id, endpoint, wait } => {
             let data = data.as_deref().map(read_input_file).transpose();
             let data = data.map_err(|source| EndpointError::Read { source })?;
             let endpoint = endpoint.as_deref().map(endpoint_id).transpose()?;
             let wait = wait.then_some(LONGEST_WAIT);
             let request = SendMessageRequest { kind, data, id, endpoint, wait };
-            return show_sent(ui, &app.run(ops::send_message(app, request))?, wait.is_some());
+            return show_sent(ui, &workspace.run(ops::send_message(workspace, request))?, wait.is_some());
         }
-        EndpointCommand::Event { command } => event::run(app, ui, command)?,
-        EndpointCommand::Prune { keep } => ui.show(&app.run(ops::prune_messages(app, keep))?)?,
-        EndpointCommand::Deliver { once } => return deliver(app, ui, once),
+        EndpointCommand::Event { command } => event::run(workspace, ui, command)?,
+        EndpointCommand::Prune { keep } => ui.show(&workspace.run(ops::prune_messages(workspace, keep))?)?,
+        EndpointCommand::Deliver { once } => return deliver(workspace, ui, once),
         EndpointCommand::Deliveries { of, status, since, limit } => {
             let status = status.map(DeliveryStatusArg::status);
-            let since = since.map(|since| ago(app, since));
-            deliveries(app, ui, of.as_deref(), DeliveryFilter { status, since, limit, ..DeliveryFilter::default() })?;
+            let since = since.map(|since| ago(workspace, since));
+            deliveries(
+                workspace,
+                ui,
+                of.as_deref(),
+                DeliveryFilter { status, since, limit, ..DeliveryFilter::default() },
+            )?;
         }
         EndpointCommand::Retry { deliveries, failed, since } => {
             let request = match failed {
@@ -296,11 +306,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: EndpointArgs) -> Result<u8> {
                 Some(endpoint) => {
                     let endpoint = Some(endpoint.as_str()).filter(|id| !id.is_empty());
                     let endpoint = endpoint.map(endpoint_id).transpose()?;
-                    let since = since.map_or(Timestamp::MIN, |since| ago(app, since));
+                    let since = since.map_or(Timestamp::MIN, |since| ago(workspace, since));
                     RetryDeliveriesRequest::Failed(RetryFilter { endpoint, since })
                 }
             };
-            ui.show(&app.run(ops::retry_deliveries(app, request))?)?;
+            ui.show(&workspace.run(ops::retry_deliveries(workspace, request))?)?;
         }
     }
     Ok(0)
@@ -315,8 +325,8 @@ fn delivery_id(text: &str) -> Result<DeliveryId, EndpointError> {
     text.parse().map_err(|_| EndpointError::InvalidDeliveryId(text.to_owned()))
 }
 
-fn ago(app: &App, since: Duration) -> Timestamp {
-    app.clock.now().checked_sub(since).unwrap_or(Timestamp::MIN)
+fn ago(workspace: &Workspace, since: Duration) -> Timestamp {
+    workspace.engine.clock.now().checked_sub(since).unwrap_or(Timestamp::MIN)
 }
 
 /// A pattern that no type of the catalogue matches is most likely misspelled.
@@ -327,14 +337,14 @@ fn show_with_warnings(ui: &Ui, endpoint: &EndpointDetailView) -> Result<()> {
     Ok(ui.show(endpoint)?)
 }
 
-fn remove(app: &App, ui: &Ui, id: &EndpointId, yes: bool) -> Result<u8> {
-    let url = app.run(ops::show_endpoint(app, id.clone()))?.endpoint.url;
+fn remove(workspace: &Workspace, ui: &Ui, id: &EndpointId, yes: bool) -> Result<u8> {
+    let url = workspace.run(ops::show_endpoint(workspace, id.clone()))?.endpoint.url;
     let lost = format!("Removing {id} ({url}) forgets its secret and its deliveries, also those that wait.");
     if !yes && !ui.terminal().confirm(&lost)? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }
-    app.run(ops::remove_endpoint(app, id.clone()))?;
+    workspace.run(ops::remove_endpoint(workspace, id.clone()))?;
     ui.note(&format!("Removed {id}."));
     Ok(0)
 }
@@ -356,7 +366,7 @@ fn show_sent(ui: &Ui, sent: &SentMessageView, has_waited: bool) -> Result<u8> {
     })
 }
 
-fn deliver(app: &App, ui: &Ui, once: bool) -> Result<u8> {
+fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
     let until = if once { StopCondition::Idle } else { StopCondition::Stopped };
     let on_attempt = |attempted: &AttemptedView| {
         if !ui.json {
@@ -366,27 +376,27 @@ fn deliver(app: &App, ui: &Ui, once: bool) -> Result<u8> {
             let _ = ui.show_text(&line);
         }
     };
-    let summary = app.run(async {
+    let summary = workspace.run(async {
         // It ends in order: attempts that were begun are recorded.
-        let _hold = app.shutdown.hold();
+        let _hold = workspace.engine.shutdown.hold();
         if !once {
             ui.note("Sending what is due. Ctrl-C ends it.");
         }
-        ops::deliver_messages(app, until, app.shutdown.requested(), on_attempt).await
+        ops::deliver_messages(workspace, until, workspace.engine.shutdown.requested(), on_attempt).await
     })?;
     let (delivered, failed, dead) = (summary.delivered, summary.failed, summary.dead);
     ui.note(&format!("{delivered} delivered, {failed} to be tried again, {dead} given up."));
     Ok(0)
 }
 
-fn deliveries(app: &App, ui: &Ui, of: Option<&str>, mut filter: DeliveryFilter) -> Result<()> {
+fn deliveries(workspace: &Workspace, ui: &Ui, of: Option<&str>, mut filter: DeliveryFilter) -> Result<()> {
     match of {
         Some(of) if of.starts_with("dlv_") => {
-            return Ok(ui.show(&app.run(ops::show_delivery(app, delivery_id(of)?))?)?);
+            return Ok(ui.show(&workspace.run(ops::show_delivery(workspace, delivery_id(of)?))?)?);
         }
         Some(of) if of.starts_with("ep_") => filter.endpoint = Some(endpoint_id(of)?),
         Some(of) => filter.message = Some(of.to_owned()),
         None => {}
     }
-    Ok(ui.show(&app.run(ops::list_deliveries(app, filter))?)?)
+    Ok(ui.show(&workspace.run(ops::list_deliveries(workspace, filter))?)?)
 }

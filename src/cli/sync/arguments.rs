@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::stream::StreamParams;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// An argument that cannot be used.
 #[derive(Debug, Error)]
@@ -51,8 +51,9 @@ impl Remedy for SyncArgumentError {
 }
 
 /// A time: so long ago, or a date.
-pub(super) fn parse_time(app: &App, text: &str) -> Result<Timestamp, SyncArgumentError> {
-    crate::duration::parse_time(text, app.clock.now()).ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
+pub(super) fn parse_time(workspace: &Workspace, text: &str) -> Result<Timestamp, SyncArgumentError> {
+    crate::duration::parse_time(text, workspace.engine.clock.now())
+        .ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
 }
 
 /// Stream parameters from NAME=VALUE words; neither may be empty.

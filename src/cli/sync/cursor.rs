@@ -13,7 +13,7 @@ use crate::ops::sync::{
     ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, NewCursor, SetCursorRequest, clear_cursors,
     export_cursors, import_cursors, list_cursors, set_cursor,
 };
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::sync::{CursorExport, CursorListView};
 
 /// Show and edit sync cursors
@@ -79,11 +79,11 @@ struct PartitionArgs {
     params: Vec<String>,
 }
 
-pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
+pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &CursorArgs) -> Result<u8> {
     match &args.command {
         CursorCommand::Get { target, history } => {
             let request = CursorListRequest { stream: parse_stream(&ui.project, target)?, history: *history };
-            ui.show(&app.run(list_cursors(app, request))?)?;
+            ui.show(&workspace.run(list_cursors(workspace, request))?)?;
         }
         CursorCommand::Set { target, cursor, back, partition } => {
             let cursor = match cursor {
@@ -91,24 +91,24 @@ pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &CursorArgs) -> Result<u8> {
                 None => NewCursor::Former(back.unwrap_or(1)),
             };
             let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
-            let set = app.run(set_cursor(app, SetCursorRequest { stream, partition, cursor }))?;
+            let set = workspace.run(set_cursor(workspace, SetCursorRequest { stream, partition, cursor }))?;
             let start = set.cursor.unwrap_or_else(|| "its beginning".to_owned());
             ui.note(&format!("The next sync of {}/{} begins at {start}.", set.connection, set.stream));
         }
         CursorCommand::Clear { target, partition } => {
             let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
-            let cleared = app.run(clear_cursors(app, ClearCursorsRequest { stream, partition }))?;
+            let cleared = workspace.run(clear_cursors(workspace, ClearCursorsRequest { stream, partition }))?;
             ui.note(&format!("The next sync of {}/{} lists all of it.", cleared.connection, cleared.stream));
         }
         CursorCommand::Export { target } => {
-            let export = app.run(export_cursors(app, parse_target(&ui.project, target)?))?;
+            let export = workspace.run(export_cursors(workspace, parse_target(&ui.project, target)?))?;
             ui.show_document(&json!(export).to_string())?;
         }
         CursorCommand::Import { connection, file } => {
             let connection = ui.project.resolve(connection)?;
-            app.connection(&connection)?;
+            workspace.connection(&connection)?;
             let request = ImportCursorsRequest { connection, export: read_export(file)? };
-            let done = app.run(import_cursors(app, request))?;
+            let done = workspace.run(import_cursors(workspace, request))?;
             ui.note(&format!("{} cursors of {} were taken.", done.imported, done.connection));
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::ui::{Tone, Ui, View};
 use crate::error::Result;
 use crate::model::job::JobId;
 use crate::ops::sync::{JobListRequest, RetryJobRequest, cancel_job, list_jobs, retry_job, show_job};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::sync::{JobListView, JobView, JobViewStatus};
 
 /// List, retry and cancel sync runs
@@ -51,19 +51,19 @@ enum JobCommand {
     },
 }
 
-pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &JobArgs) -> Result<u8> {
+pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &JobArgs) -> Result<u8> {
     match &args.command {
         JobCommand::List { connection, limit } => {
             let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
-            ui.show(&app.run(list_jobs(app, JobListRequest { connection, limit: *limit }))?)?;
+            ui.show(&workspace.run(list_jobs(workspace, JobListRequest { connection, limit: *limit }))?)?;
         }
-        JobCommand::Show { id } => ui.show(&app.run(show_job(app, JobId(*id)))?)?,
+        JobCommand::Show { id } => ui.show(&workspace.run(show_job(workspace, JobId(*id)))?)?,
         JobCommand::Retry { id, allow_deletes } => {
             let request = RetryJobRequest { id: JobId(*id), allow_deletes: *allow_deletes };
-            return report::show(ui, &app.run(retry_job(app, request, &ProgressDisplay::new(ui)))?);
+            return report::show(ui, &workspace.run(retry_job(workspace, request, &ProgressDisplay::new(ui)))?);
         }
         JobCommand::Cancel { id } => {
-            app.run(cancel_job(app, JobId(*id)))?;
+            workspace.run(cancel_job(workspace, JobId(*id)))?;
             ui.note(&format!("Job {id} ends after the page that it is at."));
         }
     }

@@ -21,7 +21,7 @@ use self::target::parse_target;
 use super::ui::Ui;
 use crate::error::Result;
 use crate::ops::sync::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Sync records from a service
 ///
@@ -74,29 +74,29 @@ enum SyncModeArg {
     Backfill,
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SyncArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<u8> {
     let progress = ProgressDisplay::new(ui);
     if args.due {
-        let reports = app.run(sync_due(app, &progress))?;
+        let reports = workspace.run(sync_due(workspace, &progress))?;
         if reports.streams.is_empty() {
             ui.note("Nothing is due.");
             return Ok(0);
         }
         return report::show(ui, &reports);
     }
-    let request = sync_request(app, ui, args)?;
+    let request = sync_request(workspace, ui, args)?;
     if args.dry_run {
-        ui.show(&app.run(plan_sync(app, request))?)?;
+        ui.show(&workspace.run(plan_sync(workspace, request))?)?;
         return Ok(0);
     }
     if args.to.is_some() {
-        return singer::run(app, ui, request, args.state.as_deref());
+        return singer::run(workspace, ui, request, args.state.as_deref());
     }
-    report::show(ui, &app.run(sync_streams(app, request, &progress))?)
+    report::show(ui, &workspace.run(sync_streams(workspace, request, &progress))?)
 }
 
-fn sync_request(app: &App, ui: &Ui, args: &SyncArgs) -> Result<SyncStreamsRequest> {
-    let time = |text: &Option<String>| text.as_deref().map(|text| parse_time(app, text)).transpose();
+fn sync_request(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<SyncStreamsRequest> {
+    let time = |text: &Option<String>| text.as_deref().map(|text| parse_time(workspace, text)).transpose();
     let range = match (args.mode, time(&args.since)?, time(&args.until)?) {
         (SyncModeArg::Incremental, None, None) => SyncRange::Incremental,
         (SyncModeArg::Full, None, None) => SyncRange::Full,

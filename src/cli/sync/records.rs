@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::json::{Json, JsonType};
 use crate::ops::sync::{RecordsRequest, RecordsSince, read_records};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::sync::RecordView;
 
 /// Read what was pulled of a stream
@@ -52,26 +52,26 @@ enum RecordFormat {
 
 /// The records to print; formats with columns read them twice.
 struct RecordSource<'a> {
-    app: &'a App,
+    workspace: &'a Workspace,
     request: RecordsRequest,
 }
 
 impl RecordSource<'_> {
     fn read(&self, each: impl FnMut(RecordView) -> Result<ControlFlow<()>>) -> Result<()> {
-        self.app.run(read_records(self.app, self.request.clone(), each))
+        self.workspace.run(read_records(self.workspace, self.request.clone(), each))
     }
 }
 
-pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
+pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
     let stream = parse_stream(&ui.project, &args.target)?;
     let since = match &args.since {
         None => None,
         Some(text) => Some(match text.parse() {
             Ok(version) => RecordsSince::Version(version),
-            Err(_) => RecordsSince::Time(parse_time(app, text)?),
+            Err(_) => RecordsSince::Time(parse_time(workspace, text)?),
         }),
     };
-    let source = RecordSource { app, request: RecordsRequest { stream, since, limit: args.limit } };
+    let source = RecordSource { workspace, request: RecordsRequest { stream, since, limit: args.limit } };
     if ui.json {
         source.read(|record| {
             ui.show_text(&printed(&record)?)?;

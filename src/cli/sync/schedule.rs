@@ -9,7 +9,7 @@ use crate::cli::ui::{Ui, View};
 use crate::duration;
 use crate::error::Result;
 use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
 /// Schedule syncs; `integ sync --due`, from your own cron, runs them
@@ -42,18 +42,18 @@ enum ScheduleCommand {
     },
 }
 
-pub(in crate::cli) fn run(app: &App, ui: &Ui, args: &ScheduleArgs) -> Result<u8> {
+pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -> Result<u8> {
     match &args.command {
         ScheduleCommand::Set { target: word, rule, jitter } => {
             let target = parse_target(&ui.project, word)?;
             let jitter_secs = jitter.as_deref().map_or(Ok(0), seconds)?;
             let request = SetScheduleRequest { target, rule: rule.clone(), jitter_secs };
-            let set = app.run(set_schedule(app, request))?;
+            let set = workspace.run(set_schedule(workspace, request))?;
             ui.note(&format!("{word} is synced next at {}, by `integ sync --due`.", set.next_at));
         }
-        ScheduleCommand::List => ui.show(&app.run(list_schedules(app))?)?,
+        ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace))?)?,
         ScheduleCommand::Remove { target: word } => {
-            app.run(remove_schedule(app, parse_target(&ui.project, word)?))?;
+            workspace.run(remove_schedule(workspace, parse_target(&ui.project, word)?))?;
             ui.note(&format!("{word} is no longer synced by itself."));
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::ui::{Ui, escape};
 use crate::env;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, BackupProtection};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::vault::IdentityLocation;
 use crate::view::vault::{BackupConnectionView, BackupContentsView, RestoreView};
 
@@ -47,21 +47,23 @@ pub(super) struct RestoreArgs {
     yes: bool,
 }
 
-pub(super) fn run_backup(app: &App, ui: &Ui, args: BackupArgs) -> Result<u8> {
+pub(super) fn run_backup(workspace: &Workspace, ui: &Ui, args: BackupArgs) -> Result<u8> {
     let called = "vault backup";
     let Some(output) = OutputFile::new(ui, &args.file, args.force, called)? else {
         ui.note("Nothing was written.");
         return Ok(1);
     };
     // Before a passphrase is chosen: nobody should enter it twice for a vault that does not open.
-    app.open_vault()?;
+    workspace.open_vault()?;
     let protection = match args.recipients {
-        _ if args.passphrase => BackupProtection::Passphrase(app.vault_opener().choose_backup_passphrase()?),
+        _ if args.passphrase => {
+            BackupProtection::Passphrase(workspace.engine.vault_opener().choose_backup_passphrase()?)
+        }
         recipients if recipients.is_empty() => BackupProtection::VaultRecipients,
         recipients => BackupProtection::Recipients(recipients),
     };
     let by_identity = matches!(protection, BackupProtection::VaultRecipients);
-    output.write(&app.run(ops::back_up_vault(app, protection))?, called)?;
+    output.write(&workspace.run(ops::back_up_vault(workspace, protection))?, called)?;
     if let Some(file) = output.file() {
         ui.note(&format!("Wrote {file}. `age -d` and `sqlite3` open it."));
     }
@@ -73,11 +75,11 @@ pub(super) fn run_backup(app: &App, ui: &Ui, args: BackupArgs) -> Result<u8> {
     Ok(0)
 }
 
-pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> {
-    let backup = app.vault_opener().open_backup(&args.file)?;
+pub(super) fn run_restore(workspace: &Workspace, ui: &Ui, args: &RestoreArgs) -> Result<u8> {
+    let backup = workspace.engine.vault_opener().open_backup(&args.file)?;
     if !args.yes {
-        let mut what = vec![format!("This fills the workspace {} from {}:", app.workspace, args.file.display())];
-        what.extend(lines(&app.run(ops::preview_backup(&backup))?));
+        let mut what = vec![format!("This fills the workspace {} from {}:", workspace.name, args.file.display())];
+        what.extend(lines(&workspace.run(ops::preview_backup(&backup))?));
         // Each line is harmless: what the backup says was escaped.
         if !ui.terminal().confirm(&what.join("\n"))? {
             ui.note("Nothing was changed.");
@@ -85,8 +87,8 @@ pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> 
         }
     }
     let RestoreView { contents, new_identity_location, identity_location } =
-        app.run(ops::restore_backup(app, backup))?;
-    ui.note(&format!("Restored into the workspace {}:", app.workspace));
+        workspace.run(ops::restore_backup(workspace, backup))?;
+    ui.note(&format!("Restored into the workspace {}:", workspace.name));
     for line in lines(&contents) {
         ui.note(&line);
     }
@@ -96,10 +98,10 @@ pub(super) fn run_restore(app: &App, ui: &Ui, args: &RestoreArgs) -> Result<u8> 
         );
     }
     if let Some(location) = new_identity_location {
-        ui.note(&new_identity_note(app, location));
+        ui.note(&new_identity_note(workspace, location));
     }
     if identity_location == IdentityLocation::Environment {
-        warn_of_environment_identity(app, ui)?;
+        warn_of_environment_identity(workspace, ui)?;
     }
     Ok(0)
 }
@@ -138,11 +140,11 @@ fn destination(connection: &BackupConnectionView) -> Option<String> {
 }
 
 /// A workspace that was restored with an identity from the environment does not open without it.
-fn warn_of_environment_identity(app: &App, ui: &Ui) -> Result<()> {
-    let access = app.vault_opener();
+fn warn_of_environment_identity(workspace: &Workspace, ui: &Ui) -> Result<()> {
+    let access = workspace.engine.vault_opener();
     let Some((identity, _)) = access.identity()? else { return Ok(()) };
     let file = env::var_os(&env::IDENTITY_FILE).map(PathBuf::from);
-    let workspace = &app.workspace;
+    let workspace = &workspace.name;
     let import = match (&file, env::var_os(&env::IDENTITY).is_some()) {
         (Some(file), false) => format!("integ vault identity import {}", quoted(file)),
         _ => format!("printenv {} | integ vault identity import -", env::IDENTITY.name),

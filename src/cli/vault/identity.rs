@@ -10,7 +10,7 @@ use super::output::OutputFile;
 use crate::cli::ui::Ui;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, ImportIdentityRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::vault::{ExportProtection, STANDARD_STREAM, VaultError};
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub(super) enum IdentityCommand {
     },
 }
 
-pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, command: IdentityCommand) -> Result<u8> {
     match command {
         IdentityCommand::Export { file, passphrase, force } => {
             let called = "vault identity export";
@@ -48,7 +48,7 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
                 return Ok(1);
             };
             let protection = if passphrase { ExportProtection::Passphrase } else { ExportProtection::None };
-            let exported = app.run(ops::export_identity(app, protection))?;
+            let exported = workspace.run(ops::export_identity(workspace, protection))?;
             output.write(&exported, called)?;
             if let Some(file) = output.file() {
                 let protected = match protection {
@@ -60,7 +60,7 @@ pub(super) fn run(app: &App, ui: &Ui, command: IdentityCommand) -> Result<u8> {
         }
         IdentityCommand::Import { file } => {
             let request = ImportIdentityRequest { source: file.display().to_string(), contents: read(&file)? };
-            let imported = app.run(ops::import_identity(app, request))?;
+            let imported = workspace.run(ops::import_identity(workspace, request))?;
             ui.note(&format!("This machine has the identity {} ({}).", imported.recipient, imported.location));
         }
     }

@@ -14,7 +14,7 @@ use super::ui::{Ui, View};
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, AddRecipientRequest, RemoveRecipientRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::vault::{IdentityLocation, LostWritesPolicy, SelfRemoval};
 use crate::view::vault::{RecipientListView, RecipientView, VaultStatusView};
 
@@ -141,20 +141,20 @@ impl View for VaultStatusView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8> {
     match args.command {
-        VaultCommand::Status => ui.show(&app.run(ops::vault_status(app))?)?,
-        VaultCommand::Recipients { command } => recipients(app, ui, command.unwrap_or(RecipientCommand::List))?,
+        VaultCommand::Status => ui.show(&workspace.run(ops::vault_status(workspace))?)?,
+        VaultCommand::Recipients { command } => recipients(workspace, ui, command.unwrap_or(RecipientCommand::List))?,
         VaultCommand::Rekey => {
-            app.run(ops::rekey_vault(app))?;
+            workspace.run(ops::rekey_vault(workspace))?;
             ui.note("The store is encrypted under a fresh key.");
         }
-        VaultCommand::Identity { command } => return identity::run(app, ui, command),
-        VaultCommand::Backup(args) => return backup::run_backup(app, ui, args),
-        VaultCommand::Restore(args) => return backup::run_restore(app, ui, &args),
+        VaultCommand::Identity { command } => return identity::run(workspace, ui, command),
+        VaultCommand::Backup(args) => return backup::run_backup(workspace, ui, args),
+        VaultCommand::Restore(args) => return backup::run_restore(workspace, ui, &args),
         VaultCommand::Check { accept } => {
             let lost_writes = if accept { LostWritesPolicy::Accept } else { LostWritesPolicy::Refuse };
-            app.run(ops::check_vault(app, lost_writes))?;
+            workspace.run(ops::check_vault(workspace, lost_writes))?;
             ui.note("Every page of the store is whole.");
         }
         VaultCommand::MoveTokens { to } => {
@@ -162,12 +162,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 TokenStorageArg::Store => (TokenStorage::Store, "the encrypted store"),
                 TokenStorageArg::Keyring => (TokenStorage::Keyring, "the OS keyring"),
             };
-            let moved = app.run(ops::move_tokens(app, to))?;
+            let moved = workspace.run(ops::move_tokens(workspace, to))?;
             ui.note(&format!(
                 "Moved the tokens of {} connections to {place}; {} were there.",
                 moved.moved, moved.already_moved
             ));
-            if app.config.vault.tokens != to {
+            if workspace.engine.config.vault.tokens != to {
                 let word = if to == TokenStorage::Store { "store" } else { "keyring" };
                 ui.note(&format!("New connections follow the setting: `integ config set vault.tokens {word}`."));
             }
@@ -178,23 +178,25 @@ pub(super) fn run(app: &App, ui: &Ui, args: VaultArgs) -> Result<u8> {
                 IdentityStorageArg::File => IdentityLocation::File,
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
-            app.run(ops::move_identity(app, to))?;
+            workspace.run(ops::move_identity(workspace, to))?;
             ui.note(&format!("The identity is now kept in: {to}."));
         }
     }
     Ok(0)
 }
 
-fn recipients(app: &App, ui: &Ui, command: RecipientCommand) -> Result<()> {
+fn recipients(workspace: &Workspace, ui: &Ui, command: RecipientCommand) -> Result<()> {
     match command {
-        RecipientCommand::List => ui.show(&app.run(ops::list_recipients(app))?)?,
+        RecipientCommand::List => ui.show(&workspace.run(ops::list_recipients(workspace))?)?,
         RecipientCommand::Add { recipient, label } => {
-            app.run(ops::add_recipient(app, AddRecipientRequest { recipient: recipient.clone(), label }))?;
-            ui.note(&format!("{recipient} can open the workspace {} now.", app.workspace));
+            workspace
+                .run(ops::add_recipient(workspace, AddRecipientRequest { recipient: recipient.clone(), label }))?;
+            ui.note(&format!("{recipient} can open the workspace {} now.", workspace.name));
         }
         RecipientCommand::Remove { recipient, own } => {
             let own = if own { SelfRemoval::Allow } else { SelfRemoval::Refuse };
-            app.run(ops::remove_recipient(app, RemoveRecipientRequest { recipient: recipient.clone(), own }))?;
+            workspace
+                .run(ops::remove_recipient(workspace, RemoveRecipientRequest { recipient: recipient.clone(), own }))?;
             ui.note(&format!("{recipient} is removed. It may have kept the key: `integ vault rekey` changes it."));
         }
     }

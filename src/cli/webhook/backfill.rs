@@ -8,7 +8,7 @@ use super::input::{params, time};
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::ops::webhooks::{self, BackfillEventsRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::BackfilledEventView;
 
 /// Ask the service for events that did not arrive, and take them in
@@ -40,18 +40,18 @@ fn action(rules: &WebhookDefinition) -> Option<&str> {
     rules.backfill.as_ref().map(|backfill| backfill.action.as_str())
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let request = BackfillEventsRequest {
-        input: params(app, &connection, action, &args.params, "backfill")?,
+        input: params(workspace, &connection, action, &args.params, "backfill")?,
         connection,
-        since: time(app, &args.since)?,
-        until: args.until.as_deref().map(|text| time(app, text)).transpose()?,
+        since: time(workspace, &args.since)?,
+        until: args.until.as_deref().map(|text| time(workspace, text)).transpose()?,
         limit: args.limit,
         dry_run: args.dry_run,
     };
     let (mut new, mut known) = (0_u64, 0_u64);
-    let result = app.run(webhooks::backfill_events(app, request, |event| {
+    let result = workspace.run(webhooks::backfill_events(workspace, request, |event| {
         *(if event.duplicate { &mut known } else { &mut new }) += 1;
         show(ui, &event)
     }));

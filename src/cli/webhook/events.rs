@@ -9,7 +9,7 @@ use super::input::time;
 use crate::error::Result;
 use crate::model::{EventStatus, EventVerification};
 use crate::ops::webhooks::{self, ListEventsRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::{EventListView, StoredEventView};
 
 /// The events that came, the newest first
@@ -96,16 +96,16 @@ fn state(event: &StoredEventView) -> TableCell {
     TableCell(word.to_owned(), tone)
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &EventsArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     let request = ListEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
         status: args.status.map(EventStatus::from),
         kinds: args.kinds.clone(),
         only_conflicts: args.conflicts,
-        since: args.since.as_deref().map(|text| time(app, text)).transpose()?,
+        since: args.since.as_deref().map(|text| time(workspace, text)).transpose()?,
         limit: args.limit,
     };
-    let found = app.run(webhooks::list_events(app, request))?;
+    let found = workspace.run(webhooks::list_events(workspace, request))?;
     if ui.json {
         found.events.iter().try_for_each(|event| ui.show_line(&json!(event)))?;
     } else {

@@ -8,7 +8,7 @@ use crate::connector::{Connector, WebhookDefinition};
 use crate::duration;
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::webhook::settings::rules;
 
@@ -30,26 +30,27 @@ pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
 }
 
 /// A time: so long ago, or a date.
-pub(super) fn time(app: &App, text: &str) -> Result<Timestamp, WebhookArgumentError> {
-    duration::parse_time(text, app.clock.now()).ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
+pub(super) fn time(workspace: &Workspace, text: &str) -> Result<Timestamp, WebhookArgumentError> {
+    duration::parse_time(text, workspace.engine.clock.now())
+        .ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
 }
 
 /// The connector of a connection that can have webhooks.
-pub(super) fn connector(app: &App, name: &ConnectionName) -> Result<Connector> {
-    let connector = app.catalogue.get(app.connection(name)?.name.connector())?;
+pub(super) fn connector(workspace: &Workspace, name: &ConnectionName) -> Result<Connector> {
+    let connector = workspace.engine.catalogue.get(workspace.connection(name)?.name.connector())?;
     rules(&connector)?;
     Ok(connector)
 }
 
 /// The words of `-p` as parameters of an action that the connector's webhooks name; none if they name none.
 pub(super) fn params(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     action: impl FnOnce(&WebhookDefinition) -> Option<&str>,
     words: &[String],
     command: &str,
 ) -> Result<Input> {
-    let connector = connector(app, name)?;
+    let connector = connector(workspace, name)?;
     let Some(action) = action(rules(&connector)?) else { return Ok(Input::default()) };
     let (action_name, action) = api::find_action(&connector, action)?;
     let parameters = Parameters { action, names: connector.api.names };

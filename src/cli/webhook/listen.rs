@@ -13,7 +13,7 @@ use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
 use crate::ops::webhooks;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::webhook::handle::{EventSelection, Handlers};
 use crate::webhook::listen::ListenOptions;
 use crate::webhook::settings::DEFAULT_PORT;
@@ -67,13 +67,13 @@ pub(super) struct ListenArgs {
     print_secret: bool,
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8> {
     let names = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     if let Some(url) = &args.forward_to {
         Route::Live.resolve(url)?;
     }
     let filter = args.filter.as_deref().map(Expression::parse).transpose()?;
-    let mut handlers = Handlers::new(&app.config, EventSelection { types: args.events, filter });
+    let mut handlers = Handlers::new(&workspace.engine.config, EventSelection { types: args.events, filter });
     handlers.exec = args.exec;
     handlers.forward = args.forward_to;
     handlers.append = args.append;
@@ -88,17 +88,17 @@ pub(super) fn run(app: &App, ui: &Ui, args: ListenArgs) -> Result<u8> {
         max_attempts: args.attempts,
         runs_maintenance: true,
     };
-    app.run(async {
+    workspace.run(async {
         // It ends in order: what is being answered is answered.
-        let _hold = app.shutdown.hold();
-        let display = ListenDisplay::new(app, ui, !options.handlers.is_empty(), args.print_secret);
+        let _hold = workspace.engine.shutdown.hold();
+        let display = ListenDisplay::new(workspace, ui, !options.handlers.is_empty(), args.print_secret);
         let stopped = async {
             tokio::select! {
-                () = app.shutdown.requested() => {}
+                () = workspace.engine.shutdown.requested() => {}
                 () = display.handle_keys() => {}
             }
         };
-        webhooks::listen(app, &options, &display, stopped).await?;
+        webhooks::listen(workspace, &options, &display, stopped).await?;
         display.end();
         Ok(Kind::Interrupted.exit_code())
     })

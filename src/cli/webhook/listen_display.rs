@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::model::event::EventInsertResult;
 use crate::model::{ConnectionName, EventId, EventStatus};
 use crate::ops::webhooks::{self, ListenObserver, ListenStarted, UnknownEventType, WebhookOperationError};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::webhook::listen::ListenEvent;
 use crate::webhook::receive::{ReceiveOutcome, ReceivedEvent};
 
@@ -36,7 +36,7 @@ struct ListenCounts {
 /// Shows what a listener does, and does what the keys ask for.
 pub(super) struct ListenDisplay<'a> {
     ui: &'a Ui,
-    app: &'a App,
+    workspace: &'a Workspace,
     /// Whether anything is done with events here.
     handles: bool,
     prints_secrets: bool,
@@ -75,9 +75,9 @@ impl ListenObserver for ListenDisplay<'_> {
 }
 
 impl<'a> ListenDisplay<'a> {
-    pub(super) fn new(app: &'a App, ui: &'a Ui, handles: bool, prints_secrets: bool) -> Self {
+    pub(super) fn new(workspace: &'a Workspace, ui: &'a Ui, handles: bool, prints_secrets: bool) -> Self {
         let (printer, keys, seen) = (LinePrinter::start(ui), RefCell::default(), RefCell::default());
-        Self { ui, app, handles, prints_secrets, printer, keys, seen }
+        Self { ui, workspace, handles, prints_secrets, printer, keys, seen }
     }
 
     fn print_urls(&self, started: &ListenStarted, has_keys: bool) {
@@ -132,11 +132,11 @@ impl<'a> ListenDisplay<'a> {
     }
 
     async fn show_event(&self, id: EventId) -> Result<()> {
-        Ok(self.ui.show(&webhooks::show_event(self.app, id).await?)?)
+        Ok(self.ui.show(&webhooks::show_event(self.workspace, id).await?)?)
     }
 
     async fn retry(&self, id: EventId) -> Result<()> {
-        if webhooks::retry_events(self.app, vec![id]).await?.retried == 0 {
+        if webhooks::retry_events(self.workspace, vec![id]).await?.retried == 0 {
             return Err(WebhookOperationError::EventNotFound { id }.into());
         }
         self.seen.borrow_mut().resent.insert(id);
@@ -296,7 +296,7 @@ impl<'a> ListenDisplay<'a> {
             let head = ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"];
             self.printer.print(OutputLine::Text(columns(self.ui, width, head, None)));
         }
-        let time = self.app.clock.now().to_string();
+        let time = self.workspace.engine.clock.now().to_string();
         let time = time.get(11..19).unwrap_or_default();
         let [connection, kind, id, resource] = cells;
         let cells = [time, connection, kind, id, resource, state];

@@ -27,7 +27,7 @@ pub(super) use subscription::subscription_note;
 
 use super::ui::Ui;
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Receive, inspect and simulate webhooks
 #[derive(Debug, Args)]
@@ -54,21 +54,21 @@ enum WebhookCommand {
     Prune(prune::PruneArgs),
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: WebhookArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: WebhookArgs) -> Result<u8> {
     match args.command {
-        WebhookCommand::Url(args) => public_url::run(app, ui, &args),
-        WebhookCommand::Secret(args) => secret::run(app, ui, &args),
-        WebhookCommand::Listen(args) => listen::run(app, ui, *args),
-        WebhookCommand::Simulate(args) => simulate::run(app, ui, &args),
-        WebhookCommand::Verify(args) => verify::run(app, ui, &args),
-        WebhookCommand::Subscribe(args) => subscribe::run(app, ui, &args),
-        WebhookCommand::Unsubscribe(args) => unsubscribe::run(app, ui, &args),
-        WebhookCommand::Events(args) => events::run(app, ui, &args),
-        WebhookCommand::Show(args) => show::run(app, ui, &args),
-        WebhookCommand::Resolve(args) => resolve::run(app, ui, &args),
-        WebhookCommand::Retry(args) => replay::retry(app, ui, &args),
-        WebhookCommand::Replay(args) => replay::run(app, ui, &args),
-        WebhookCommand::Backfill(args) => backfill::run(app, ui, &args),
-        WebhookCommand::Prune(args) => prune::run(app, ui, &args),
+        WebhookCommand::Url(args) => public_url::run(workspace, ui, &args),
+        WebhookCommand::Secret(args) => secret::run(workspace, ui, &args),
+        WebhookCommand::Listen(args) => listen::run(workspace, ui, *args),
+        WebhookCommand::Simulate(args) => simulate::run(workspace, ui, &args),
+        WebhookCommand::Verify(args) => verify::run(workspace, ui, &args),
+        WebhookCommand::Subscribe(args) => subscribe::run(workspace, ui, &args),
+        WebhookCommand::Unsubscribe(args) => unsubscribe::run(workspace, ui, &args),
+        WebhookCommand::Events(args) => events::run(workspace, ui, &args),
+        WebhookCommand::Show(args) => show::run(workspace, ui, &args),
+        WebhookCommand::Resolve(args) => resolve::run(workspace, ui, &args),
+        WebhookCommand::Retry(args) => replay::retry(workspace, ui, &args),
+        WebhookCommand::Replay(args) => replay::run(workspace, ui, &args),
+        WebhookCommand::Backfill(args) => backfill::run(workspace, ui, &args),
+        WebhookCommand::Prune(args) => prune::run(workspace, ui, &args),
     }
 }

@@ -8,7 +8,7 @@ use super::super::ui::{Ui, View};
 use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::ops::webhooks::{self, PruneEventsRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::{ConnectionPruneView, PruneListView};
 
 /// Remove events that were processed and are over their time, as `listen` does by itself
@@ -44,13 +44,13 @@ impl View for PruneListView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &PruneArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &PruneArgs) -> Result<u8> {
     let request = PruneEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
         retention: args.keep,
         include_dead: args.dead,
         dry_run: args.dry_run,
     };
-    ui.show(&app.run(webhooks::prune_events(app, request))?)?;
+    ui.show(&workspace.run(webhooks::prune_events(workspace, request))?)?;
     Ok(0)
 }

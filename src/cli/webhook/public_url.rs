@@ -6,7 +6,7 @@ use super::super::ui::{Ui, View, escape, escape_lines};
 use super::subscription::subscription_line;
 use crate::error::Result;
 use crate::ops::webhooks::{self, SetPublicUrlRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::WebhookUrlView;
 
 /// The URL to register at the service, and how
@@ -54,11 +54,11 @@ impl View for WebhookUrlView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &UrlArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &UrlArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let view = match args.public_url.clone() {
-        None => app.run(webhooks::show_webhook_url(app, &connection))?,
-        Some(base) => app.run(webhooks::set_public_url(app, SetPublicUrlRequest { connection, base }))?,
+        None => workspace.run(webhooks::show_webhook_url(workspace, &connection))?,
+        Some(base) => workspace.run(webhooks::set_public_url(workspace, SetPublicUrlRequest { connection, base }))?,
     };
     ui.show(&view)?;
     Ok(0)

@@ -10,7 +10,7 @@ use super::local_url::receiver_url;
 use crate::error::{Kind, Result};
 use crate::model::EventId;
 use crate::ops::webhooks::{self, ReplayEventsRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::{EventRetryView, ReplayedEventView};
 
 /// Have events handled again: by the listener that runs, or the next one
@@ -42,20 +42,20 @@ impl View for EventRetryView {
     }
 }
 
-pub(super) fn retry(app: &App, ui: &Ui, args: &RetryArgs) -> Result<u8> {
+pub(super) fn retry(workspace: &Workspace, ui: &Ui, args: &RetryArgs) -> Result<u8> {
     let ids = args.ids.iter().copied().map(EventId).collect();
-    ui.show(&app.run(webhooks::retry_events(app, ids))?)?;
+    ui.show(&workspace.run(webhooks::retry_events(workspace, ids))?)?;
     Ok(0)
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
     let request = ReplayEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
-        since: time(app, &args.since)?,
+        since: time(workspace, &args.since)?,
         to: args.to.clone(),
     };
     let (mut sent, mut failed) = (0_u32, 0_u32);
-    app.run(webhooks::replay_events(app, request, |event| {
+    workspace.run(webhooks::replay_events(workspace, request, |event| {
         sent += 1;
         failed += u32::from(!event.is_success);
         show(ui, &event)

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::model::EventId;
 use crate::model::event::ConflictResolution;
 use crate::ops::webhooks::{self, ResolveConflictRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::ConflictResolutionView;
 
 /// Choose which bodies are events, if several came under one delivery id
@@ -61,8 +61,8 @@ impl View for ConflictResolutionView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &ResolveArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ResolveArgs) -> Result<u8> {
     let request = ResolveConflictRequest { id: EventId(args.id), resolution: args.keep.0 };
-    ui.show(&app.run(webhooks::resolve_conflict(app, request))?)?;
+    ui.show(&workspace.run(webhooks::resolve_conflict(workspace, request))?)?;
     Ok(0)
 }

@@ -11,7 +11,7 @@ use super::input::{connector, read, read_secret};
 use crate::error::Result;
 use crate::model::ConnectionName;
 use crate::ops::webhooks::{self, NewWebhookSecret, SetWebhookSecretRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::WebhookSecretView;
 use crate::webhook::settings::{SecretSource, rules};
 
@@ -68,9 +68,9 @@ impl View for WebhookSecretView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SecretArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
-    let params = params(app, &connection, &args.param)?;
+    let params = params(workspace, &connection, &args.param)?;
     let secret = match &args.set {
         _ if args.rotate => Some(NewWebhookSecret::Generated),
         Some(path) => Some(NewWebhookSecret::Given(read_secret(path)?)),
@@ -79,12 +79,12 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
     let name = connection.clone();
     let mut view = if secret.is_some() || !params.is_empty() {
         let request = SetWebhookSecretRequest { connection, params, secret, overlap: args.overlap };
-        app.run(webhooks::set_webhook_secret(app, request))?
+        workspace.run(webhooks::set_webhook_secret(workspace, request))?
     } else {
-        app.run(webhooks::show_webhook_secret(app, &connection))?
+        workspace.run(webhooks::show_webhook_secret(workspace, &connection))?
     };
     if args.print_secret {
-        view = app.run(webhooks::reveal_webhook_secret(app, &name))?;
+        view = workspace.run(webhooks::reveal_webhook_secret(workspace, &name))?;
     }
     ui.show(&view)?;
     if args.rotate && !args.print_secret {
@@ -94,8 +94,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SecretArgs) -> Result<u8> {
 }
 
 /// The values of `--param`. A secret one comes by a file or stdin.
-fn params(app: &App, name: &ConnectionName, pairs: &[String]) -> Result<BTreeMap<String, String>> {
-    let connector = connector(app, name)?;
+fn params(workspace: &Workspace, name: &ConnectionName, pairs: &[String]) -> Result<BTreeMap<String, String>> {
+    let connector = connector(workspace, name)?;
     let rules = rules(&connector)?;
     let mut params = BTreeMap::new();
     for pair in pairs {

@@ -6,7 +6,7 @@ use super::super::ui::{Ui, View, escape, harmless_json};
 use crate::error::Result;
 use crate::model::EventId;
 use crate::ops::webhooks;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::EventDetailView;
 
 /// One event: what it tells, and the request it came with
@@ -60,13 +60,13 @@ impl View for EventDetailView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &EventShowArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventShowArgs) -> Result<u8> {
     let id = EventId(args.id);
     if args.body {
-        ui.show_bytes(&app.run(webhooks::read_event_body(app, id))?);
+        ui.show_bytes(&workspace.run(webhooks::read_event_body(workspace, id))?);
         return Ok(0);
     }
-    let shown = app.run(webhooks::show_event(app, id))?;
+    let shown = workspace.run(webhooks::show_event(workspace, id))?;
     if args.headers && !ui.json {
         for (name, value) in &shown.headers {
             ui.raw(&format!("{}: {}\n", escape(name), escape(value)));

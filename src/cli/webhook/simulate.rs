@@ -13,7 +13,7 @@ use crate::connector::Pointer;
 use crate::error::{Kind, Result};
 use crate::http::is_loopback;
 use crate::ops::webhooks::{self, SimulateEventsRequest, SimulationObserver, SimulationResult, SimulationTarget};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::{
     SampleEventListView, SendOutcomeView, SentEventView, SimulatedRequestView, WebhookEventTypeView,
 };
@@ -143,10 +143,10 @@ impl SimulationObserver for SimulationDisplay<'_> {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
     let source = ui.project.resolve(&args.source)?;
     let Some(event) = args.event.clone() else {
-        ui.show(&app.run(webhooks::list_sample_events(app, &source))?)?;
+        ui.show(&workspace.run(webhooks::list_sample_events(workspace, &source))?)?;
         return Ok(0);
     };
     let request = SimulateEventsRequest {
@@ -162,11 +162,11 @@ pub(super) fn run(app: &App, ui: &Ui, args: &SimulateArgs) -> Result<u8> {
     };
     let mut display = SimulationDisplay { ui, names_target: args.to.is_none() && !ui.json && !args.dry_run };
     if args.dry_run {
-        ui.show(&app.run(webhooks::preview_simulation(app, request, &mut display))?)?;
+        ui.show(&workspace.run(webhooks::preview_simulation(workspace, request, &mut display))?)?;
         return Ok(0);
     }
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
-    let result = app.run(webhooks::simulate_events(app, request, &mut display))?;
+    let result = workspace.run(webhooks::simulate_events(workspace, request, &mut display))?;
     Ok(summarize(ui, &result, should_be_rejected))
 }
 

@@ -8,7 +8,7 @@ use super::subscription::subscription_line;
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::ops::webhooks::{self, SubscribeRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::call::RequestPreviewView;
 use crate::view::webhook::SubscribedView;
 
@@ -47,20 +47,20 @@ fn action(rules: &WebhookDefinition) -> Option<&str> {
     rules.subscribe.as_ref().map(|subscribe| subscribe.action.as_str())
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SubscribeArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let request = SubscribeRequest {
-        input: params(app, &connection, action, &args.params, "subscribe")?,
+        input: params(workspace, &connection, action, &args.params, "subscribe")?,
         connection,
         url: args.url.clone(),
         events: args.events.clone(),
     };
     if args.dry_run {
-        let preview = app.run(webhooks::preview_subscription(app, request))?;
+        let preview = workspace.run(webhooks::preview_subscription(workspace, request))?;
         ui.show(&RequestPreviewView::new(&preview.session, &preview.request, &preview.grant)?)?;
         return Ok(0);
     }
-    let done = app.run(webhooks::subscribe(app, request))?;
+    let done = workspace.run(webhooks::subscribe(workspace, request))?;
     for kind in &done.unknown_events {
         let known = format!("integ webhook url {}", done.connection);
         ui.warning(&format!("{kind} is none of the types that integ knows: `{known}`"));

@@ -6,7 +6,7 @@ use super::super::ui::{Ui, View};
 use crate::error::Result;
 use crate::model::subscription::SubscriptionId;
 use crate::ops::webhooks::{self, UnsubscribeRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::UnsubscribedView;
 
 /// End subscriptions at the service
@@ -36,13 +36,13 @@ impl View for UnsubscribedView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &UnsubscribeArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &UnsubscribeArgs) -> Result<u8> {
     let request = UnsubscribeRequest {
         connection: ui.project.resolve(&args.connection)?,
         id: args.id.map(SubscriptionId),
         all: args.all,
         local: args.local,
     };
-    ui.show(&app.run(webhooks::unsubscribe(app, request))?)?;
+    ui.show(&workspace.run(webhooks::unsubscribe(workspace, request))?)?;
     Ok(0)
 }

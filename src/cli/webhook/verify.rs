@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::connector::SignatureCoverage;
 use crate::error::{Kind, Result};
 use crate::ops::webhooks::{self, VerifyRequest};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::VerificationView;
 
@@ -69,17 +69,17 @@ impl View for VerificationView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &VerifyArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     // An unknown connection is a better answer than an unreadable file.
-    connector(app, &connection)?;
+    connector(workspace, &connection)?;
     let request = VerifyRequest {
         connection,
         request: captured(args)?,
         url: args.url.clone(),
-        at: args.at.as_deref().map(|text| time(app, text)).transpose()?,
+        at: args.at.as_deref().map(|text| time(workspace, text)).transpose()?,
     };
-    let mut view = app.run(webhooks::verify_request(app, request))?;
+    let mut view = workspace.run(webhooks::verify_request(workspace, request))?;
     view.hint = view.stale_since.map(|at| command_at(&view.connection, args, at));
     ui.show(&view)?;
     Ok(if view.accepted { 0 } else { Kind::Failed.exit_code() })

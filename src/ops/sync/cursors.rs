@@ -4,7 +4,7 @@ use super::{StreamName, SyncOperationError, SyncTarget, stored_stream};
 use crate::connector::CursorFormat;
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{FormerCursor, Partition, StoredStream, StreamParams};
 use crate::sync::{CursorValue, find_stream};
 use crate::view::sync::{
@@ -53,9 +53,9 @@ pub struct ImportCursorsRequest {
 }
 
 /// The cursor of each partition of a stream.
-pub async fn list_cursors(app: &App, request: CursorListRequest) -> Result<CursorListView> {
-    let stream = stored_stream(app, &request.stream)?;
-    let streams = app.store()?.streams();
+pub async fn list_cursors(workspace: &Workspace, request: CursorListRequest) -> Result<CursorListView> {
+    let stream = stored_stream(workspace, &request.stream)?;
+    let streams = workspace.store()?.streams();
     let mut partitions = Vec::new();
     for partition in streams.partitions(stream.id)? {
         let former = if request.history { Some(streams.cursor_history(partition.id)?) } else { None };
@@ -69,21 +69,21 @@ pub async fn list_cursors(app: &App, request: CursorListRequest) -> Result<Curso
         });
     }
     let StreamName { connection, stream } = request.stream;
-    Ok(CursorListView { connection, stream, partitions, as_of: app.clock.now() })
+    Ok(CursorListView { connection, stream, partitions, as_of: workspace.engine.clock.now() })
 }
 
 /// Sets the cursor of one partition: the next sync asks for what changed since then.
-pub async fn set_cursor(app: &App, request: SetCursorRequest) -> Result<CursorChangeView> {
-    let stored = stored_stream(app, &request.stream)?;
-    let partitions = matching_partitions(app, &request.stream, &stored, &request.partition)?;
+pub async fn set_cursor(workspace: &Workspace, request: SetCursorRequest) -> Result<CursorChangeView> {
+    let stored = stored_stream(workspace, &request.stream)?;
+    let partitions = matching_partitions(workspace, &request.stream, &stored, &request.partition)?;
     let [partition] = partitions.as_slice() else {
         let values = partitions.into_iter().next().map(|partition| partition.params).unwrap_or_default();
         return Err(SyncOperationError::AmbiguousPartition { stream: request.stream, values }.into());
     };
-    let streams = app.store()?.streams();
+    let streams = workspace.store()?.streams();
     let cursor = match request.cursor {
         NewCursor::Value(cursor) => {
-            check_cursor(app, &request.stream, &cursor)?;
+            check_cursor(workspace, &request.stream, &cursor)?;
             Some(cursor)
         }
         NewCursor::Former(back) => {
@@ -93,25 +93,25 @@ pub async fn set_cursor(app: &App, request: SetCursorRequest) -> Result<CursorCh
             former.ok_or(SyncOperationError::NoHistory { count })?.cursor
         }
     };
-    streams.set_cursor(partition.id, cursor.as_deref(), app.clock.now())?;
+    streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now())?;
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor })
 }
 
 /// Clears the cursors of a stream: the next sync lists everything.
-pub async fn clear_cursors(app: &App, request: ClearCursorsRequest) -> Result<CursorChangeView> {
-    let stored = stored_stream(app, &request.stream)?;
-    for partition in matching_partitions(app, &request.stream, &stored, &request.partition)? {
-        app.store()?.streams().set_cursor(partition.id, None, app.clock.now())?;
+pub async fn clear_cursors(workspace: &Workspace, request: ClearCursorsRequest) -> Result<CursorChangeView> {
+    let stored = stored_stream(workspace, &request.stream)?;
+    for partition in matching_partitions(workspace, &request.stream, &stored, &request.partition)? {
+        workspace.store()?.streams().set_cursor(partition.id, None, workspace.engine.clock.now())?;
     }
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor: None })
 }
 
 /// The cursors of a connection or of one stream, to be imported elsewhere.
-pub async fn export_cursors(app: &App, target: SyncTarget) -> Result<CursorExport> {
-    let connection = app.connection(&target.connection)?;
-    let streams = app.store()?.streams();
+pub async fn export_cursors(workspace: &Workspace, target: SyncTarget) -> Result<CursorExport> {
+    let connection = workspace.connection(&target.connection)?;
+    let streams = workspace.store()?.streams();
     let is_asked = |stream: &StoredStream| target.stream.as_ref().is_none_or(|name| *name == stream.name);
     let mut exported = Vec::new();
     for stream in streams.list(connection.id)?.into_iter().filter(is_asked) {
@@ -127,25 +127,25 @@ pub async fn export_cursors(app: &App, target: SyncTarget) -> Result<CursorExpor
 
 /// Sets the cursors of an export, of the same connection or another of its connector. Nothing is changed if one of the
 /// streams is unknown.
-pub async fn import_cursors(app: &App, request: ImportCursorsRequest) -> Result<CursorImportView> {
+pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest) -> Result<CursorImportView> {
     let ImportCursorsRequest { connection: name, export } = request;
-    let connection = app.connection(&name)?;
+    let connection = workspace.connection(&name)?;
     if export.connector != name.connector() || export.format_version != CursorExport::VERSION {
         let CursorExport { connector, format_version: version, .. } = export;
         return Err(SyncOperationError::ExportMismatch { connection: name, connector, version }.into());
     }
-    let connector = app.catalogue.get(name.connector())?;
+    let connector = workspace.engine.catalogue.get(name.connector())?;
     for stream in &export.streams {
         find_stream(&connector, &stream.stream)?;
     }
-    let streams = app.store()?.streams();
+    let streams = workspace.store()?.streams();
     let mut imported = 0;
     for exported in export.streams {
         let stream = streams.ensure(connection.id, &exported.stream)?;
         streams.set_params(stream.id, &exported.params)?;
         for ExportedPartition { partition, cursor } in exported.partitions {
             let partition = streams.ensure_partition(stream.id, &partition, None)?;
-            streams.set_cursor(partition.id, cursor.as_deref(), app.clock.now())?;
+            streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now())?;
             imported += 1;
         }
     }
@@ -154,12 +154,12 @@ pub async fn import_cursors(app: &App, request: ImportCursorsRequest) -> Result<
 
 /// The partitions of a stream that have these values; at least one.
 fn matching_partitions(
-    app: &App,
+    workspace: &Workspace,
     name: &StreamName,
     stored: &StoredStream,
     values: &StreamParams,
 ) -> Result<Vec<Partition>> {
-    let mut partitions = app.store()?.streams().partitions(stored.id)?;
+    let mut partitions = workspace.store()?.streams().partitions(stored.id)?;
     partitions.retain(|partition| values.iter().all(|(name, value)| partition.params.get(name) == Some(value)));
     if partitions.is_empty() {
         return Err(SyncOperationError::PartitionNotFound { stream: name.clone() }.into());
@@ -168,8 +168,8 @@ fn matching_partitions(
 }
 
 /// Checks that a cursor has the form of the stream's records. A sync token is opaque: any text may be one.
-fn check_cursor(app: &App, name: &StreamName, cursor: &str) -> Result<()> {
-    let connector = app.catalogue.get(name.connection.connector())?;
+fn check_cursor(workspace: &Workspace, name: &StreamName, cursor: &str) -> Result<()> {
+    let connector = workspace.engine.catalogue.get(name.connection.connector())?;
     let (_, declared) = find_stream(&connector, &name.stream)?;
     let Some(rule) = &declared.incremental else { return Ok(()) };
     if CursorValue::parse(&rule.format, cursor).is_some() {

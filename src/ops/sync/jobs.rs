@@ -4,7 +4,7 @@ use super::SyncOperationError;
 use super::run::run_all;
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{Job, JobId, JobStatus, StreamParams};
 use crate::sync::{SyncObserver, SyncRequest, is_running};
 use crate::view::sync::{JobListView, JobView, JobViewStatus, SyncListView};
@@ -27,20 +27,25 @@ pub struct RetryJobRequest {
 }
 
 /// Jobs, newest first.
-pub async fn list_jobs(app: &App, request: JobListRequest) -> Result<JobListView> {
-    let connection = request.connection.map(|name| app.connection(&name)).transpose()?.map(|found| found.id);
-    let jobs = if app.has_vault() { app.store()?.jobs().list(connection, request.limit)? } else { Vec::new() };
-    Ok(JobListView { jobs: jobs.into_iter().map(|job| view(app, job)).collect() })
+pub async fn list_jobs(workspace: &Workspace, request: JobListRequest) -> Result<JobListView> {
+    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?.map(|found| found.id);
+    let jobs =
+        if workspace.has_vault() { workspace.store()?.jobs().list(connection, request.limit)? } else { Vec::new() };
+    Ok(JobListView { jobs: jobs.into_iter().map(|job| view(workspace, job)).collect() })
 }
 
 /// One job.
-pub async fn show_job(app: &App, id: JobId) -> Result<JobView> {
-    Ok(view(app, find(app, id)?))
+pub async fn show_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
+    Ok(view(workspace, find(workspace, id)?))
 }
 
 /// Syncs the stream of a job again, with its mode and range.
-pub async fn retry_job(app: &App, request: RetryJobRequest, observer: &dyn SyncObserver) -> Result<SyncListView> {
-    let job = find(app, request.id)?;
+pub async fn retry_job(
+    workspace: &Workspace,
+    request: RetryJobRequest,
+    observer: &dyn SyncObserver,
+) -> Result<SyncListView> {
+    let job = find(workspace, request.id)?;
     let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
     let request = SyncRequest {
         connection: job.connection,
@@ -51,27 +56,27 @@ pub async fn retry_job(app: &App, request: RetryJobRequest, observer: &dyn SyncO
         params: StreamParams::new(),
         allow_deletes: request.allow_deletes,
     };
-    run_all(app, &[request], observer).await
+    run_all(workspace, &[request], observer).await
 }
 
 /// Asks a running job to end after its current page; what it stored stays.
-pub async fn cancel_job(app: &App, id: JobId) -> Result<JobView> {
-    let job = find(app, id)?;
-    if !is_running(app, job.stream_id) || !app.store()?.jobs().request_cancel(job.id)? {
+pub async fn cancel_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
+    let job = find(workspace, id)?;
+    if !is_running(workspace, job.stream_id) || !workspace.store()?.jobs().request_cancel(job.id)? {
         return Err(SyncOperationError::JobNotRunning { id: id.0 }.into());
     }
-    Ok(view(app, job))
+    Ok(view(workspace, job))
 }
 
-fn find(app: &App, id: JobId) -> Result<Job> {
-    let job = if app.has_vault() { app.store()?.jobs().get(id)? } else { None };
+fn find(workspace: &Workspace, id: JobId) -> Result<Job> {
+    let job = if workspace.has_vault() { workspace.store()?.jobs().get(id)? } else { None };
     job.ok_or_else(|| SyncOperationError::JobNotFound { id: id.0 }.into())
 }
 
-fn view(app: &App, job: Job) -> JobView {
+fn view(workspace: &Workspace, job: Job) -> JobView {
     JobView {
         id: job.id.0,
-        status: status(app, &job),
+        status: status(workspace, &job),
         connection: job.connection,
         stream: job.stream,
         mode: job.mode,
@@ -85,14 +90,14 @@ fn view(app: &App, job: Job) -> JobView {
         traffic: job.traffic,
         error: job.error,
         error_code: job.error_code,
-        as_of: app.clock.now(),
+        as_of: workspace.engine.clock.now(),
     }
 }
 
-fn status(app: &App, job: &Job) -> JobViewStatus {
+fn status(workspace: &Workspace, job: &Job) -> JobViewStatus {
     match job.status {
         // The store does not know that a process died: one that lives holds the stream's lock.
-        JobStatus::Running if !is_running(app, job.stream_id) => JobViewStatus::Interrupted,
+        JobStatus::Running if !is_running(workspace, job.stream_id) => JobViewStatus::Interrupted,
         JobStatus::Running => JobViewStatus::Running,
         JobStatus::Done => JobViewStatus::Done,
         JobStatus::Skipped => JobViewStatus::Skipped,

@@ -24,7 +24,7 @@ pub use singer::{SingerRequest, SingerTarget, sync_to_singer};
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::StoredStream;
 use crate::sync::find_stream;
 
@@ -85,11 +85,11 @@ impl fmt::Display for StreamName {
 ///
 /// # Errors
 /// [`SyncOperationError::NeverSynced`], and [`crate::sync::SyncError::UnknownStream`] if the connector has no such stream.
-fn stored_stream(app: &App, name: &StreamName) -> Result<StoredStream> {
-    let connection = app.connection(&name.connection)?;
-    if let Some(stored) = app.store()?.streams().find(connection.id, &name.stream)? {
+fn stored_stream(workspace: &Workspace, name: &StreamName) -> Result<StoredStream> {
+    let connection = workspace.connection(&name.connection)?;
+    if let Some(stored) = workspace.store()?.streams().find(connection.id, &name.stream)? {
         return Ok(stored);
     }
-    find_stream(&app.catalogue.get(name.connection.connector())?, &name.stream)?;
+    find_stream(&workspace.engine.catalogue.get(name.connection.connector())?, &name.stream)?;
     Err(SyncOperationError::NeverSynced { stream: name.clone() }.into())
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{StreamName, stored_stream};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::RecordId;
 use crate::view::sync::RecordView;
 
@@ -34,12 +34,12 @@ pub struct RecordsRequest {
 
 /// Hands the records of a stream to `each`, one after the other, until it breaks.
 pub async fn read_records(
-    app: &App,
+    workspace: &Workspace,
     request: RecordsRequest,
     mut each: impl FnMut(RecordView) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let stream = stored_stream(app, &request.stream)?.id;
-    let records = app.store()?.records();
+    let stream = stored_stream(workspace, &request.stream)?.id;
+    let records = workspace.store()?.records();
     let since = match request.since {
         None => None,
         Some(RecordsSince::Version(version)) => Some(version),

@@ -7,7 +7,7 @@ use super::{SyncOperationError, SyncTarget};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{StreamParams, SyncMode};
 use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
@@ -37,20 +37,24 @@ pub struct SyncStreamsRequest {
 
 /// Syncs streams, one connection after the other, and reports on each. A failure of one of several connections is in its
 /// report; that of the only one is returned.
-pub async fn sync_streams(app: &App, request: SyncStreamsRequest, observer: &dyn SyncObserver) -> Result<SyncListView> {
-    run_all(app, &connection_requests(app, request)?, observer).await
+pub async fn sync_streams(
+    workspace: &Workspace,
+    request: SyncStreamsRequest,
+    observer: &dyn SyncObserver,
+) -> Result<SyncListView> {
+    run_all(workspace, &connection_requests(workspace, request)?, observer).await
 }
 
 /// Syncs what is due by the schedules. Each schedule is moved on before its sync begins, so that one of several processes
 /// runs it. Without reports, nothing was due.
-pub async fn sync_due(app: &App, observer: &dyn SyncObserver) -> Result<SyncListView> {
-    run_all(app, &claim_due(app)?, observer).await
+pub async fn sync_due(workspace: &Workspace, observer: &dyn SyncObserver) -> Result<SyncListView> {
+    run_all(workspace, &claim_due(workspace)?, observer).await
 }
 
 /// The first request that a sync would make of each stream, without making it.
-pub async fn plan_sync(app: &App, request: SyncStreamsRequest) -> Result<SyncPlanView> {
+pub async fn plan_sync(workspace: &Workspace, request: SyncStreamsRequest) -> Result<SyncPlanView> {
     let mut streams = Vec::new();
-    for request in connection_requests(app, request)? {
+    for request in connection_requests(workspace, request)? {
         let view = |planned: PlannedStream| PlannedStreamView {
             connection: request.connection.clone(),
             stream: planned.stream,
@@ -60,13 +64,13 @@ pub async fn plan_sync(app: &App, request: SyncStreamsRequest) -> Result<SyncPla
             request: planned.request,
             skip_reason: planned.skip_reason,
         };
-        streams.extend(sync::dry_run(app, &request)?.into_iter().map(view));
+        streams.extend(sync::dry_run(workspace, &request)?.into_iter().map(view));
     }
     Ok(SyncPlanView { streams })
 }
 
 /// One request for each connection, ordered by name.
-pub(super) fn connection_requests(app: &App, request: SyncStreamsRequest) -> Result<Vec<SyncRequest>> {
+pub(super) fn connection_requests(workspace: &Workspace, request: SyncStreamsRequest) -> Result<Vec<SyncRequest>> {
     let SyncStreamsRequest { targets, range, params, allow_deletes } = request;
     let (mode, since, until) = match range {
         SyncRange::Incremental => (SyncMode::Incremental, None, None),
@@ -85,22 +89,25 @@ pub(super) fn connection_requests(app: &App, request: SyncStreamsRequest) -> Res
         params: params.clone(),
         allow_deletes,
     };
-    Ok(streams_by_connection(app, targets)?.into_iter().map(of_connection).collect())
+    Ok(streams_by_connection(workspace, targets)?.into_iter().map(of_connection).collect())
 }
 
 /// The streams that are named of each connection; none for all of them.
-fn streams_by_connection(app: &App, targets: Vec<SyncTarget>) -> Result<BTreeMap<ConnectionName, Vec<String>>> {
+fn streams_by_connection(
+    workspace: &Workspace,
+    targets: Vec<SyncTarget>,
+) -> Result<BTreeMap<ConnectionName, Vec<String>>> {
     let mut named: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
-    if targets.is_empty() && app.has_vault() {
-        for name in app.store()?.connections().names()? {
-            if app.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
+    if targets.is_empty() && workspace.has_vault() {
+        for name in workspace.store()?.connections().names()? {
+            if workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
                 named.insert(name, Vec::new());
             }
         }
     }
     let mut whole = Vec::new();
     for target in targets {
-        app.connection(&target.connection)?;
+        workspace.connection(&target.connection)?;
         let streams = named.entry(target.connection.clone()).or_default();
         match target.stream {
             Some(stream) if !streams.contains(&stream) => streams.push(stream),
@@ -113,10 +120,14 @@ fn streams_by_connection(app: &App, targets: Vec<SyncTarget>) -> Result<BTreeMap
     Ok(named)
 }
 
-pub(super) async fn run_all(app: &App, requests: &[SyncRequest], observer: &dyn SyncObserver) -> Result<SyncListView> {
+pub(super) async fn run_all(
+    workspace: &Workspace,
+    requests: &[SyncRequest],
+    observer: &dyn SyncObserver,
+) -> Result<SyncListView> {
     let mut reports = Vec::new();
     for request in requests {
-        let result = sync::run(app, request, observer).await;
+        let result = sync::run(workspace, request, observer).await;
         observer.connection_finished();
         match result {
             Ok(done) => reports.extend(done),
@@ -127,7 +138,7 @@ pub(super) async fn run_all(app: &App, requests: &[SyncRequest], observer: &dyn 
     // Streams run concurrently and end in any order.
     reports.sort_by_cached_key(|report| (report.connection.to_string(), report.stream.clone()));
     let streams = reports.into_iter().map(view).collect();
-    Ok(SyncListView { workspace: app.workspace.clone(), streams, as_of: app.clock.now() })
+    Ok(SyncListView { workspace: workspace.name.clone(), streams, as_of: workspace.engine.clock.now() })
 }
 
 fn view(report: SyncReport) -> SyncReportView {

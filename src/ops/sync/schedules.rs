@@ -3,7 +3,7 @@
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::{Timestamp, random};
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{Schedule, StreamParams, SyncMode};
 use crate::sync::{ScheduleRule, ScheduleRuleError, SyncRequest, find_stream};
 use crate::view::sync::{ScheduleListView, ScheduleView};
@@ -19,24 +19,24 @@ pub struct SetScheduleRequest {
 }
 
 /// Sets the schedule of a connection or a stream, in place of an earlier one.
-pub async fn set_schedule(app: &App, request: SetScheduleRequest) -> Result<ScheduleView> {
+pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) -> Result<ScheduleView> {
     let SetScheduleRequest { target, rule, jitter_secs } = request;
-    let connection = app.connection(&target.connection)?;
+    let connection = workspace.connection(&target.connection)?;
     if let Some(stream) = &target.stream {
-        find_stream(&app.catalogue.get(target.connection.connector())?, stream)?;
+        find_stream(&workspace.engine.catalogue.get(target.connection.connector())?, stream)?;
     }
     let rule = parse_rule(&rule)?;
-    let now = app.clock.now();
+    let now = workspace.engine.clock.now();
     let next_at = rule.next(now, jitter_secs, u64::from_ne_bytes(random()));
     let rule = rule.to_string();
-    app.store()?.schedules().set(connection.id, target.stream.as_deref(), &rule, jitter_secs, next_at)?;
+    workspace.store()?.schedules().set(connection.id, target.stream.as_deref(), &rule, jitter_secs, next_at)?;
     let SyncTarget { connection, stream } = target;
     Ok(ScheduleView { connection, stream, rule, jitter_secs, next_at, last_at: None, as_of: now })
 }
 
 /// Schedules, the next to run first.
-pub async fn list_schedules(app: &App) -> Result<ScheduleListView> {
-    let now = app.clock.now();
+pub async fn list_schedules(workspace: &Workspace) -> Result<ScheduleListView> {
+    let now = workspace.engine.clock.now();
     let view = |schedule: Schedule| -> Result<ScheduleView> {
         Ok(ScheduleView {
             next_at: next_run(&schedule, now)?,
@@ -48,35 +48,35 @@ pub async fn list_schedules(app: &App) -> Result<ScheduleListView> {
             as_of: now,
         })
     };
-    Ok(ScheduleListView { schedules: stored(app)?.into_iter().map(view).collect::<Result<_>>()? })
+    Ok(ScheduleListView { schedules: stored(workspace)?.into_iter().map(view).collect::<Result<_>>()? })
 }
 
 /// Removes the schedule of a connection or a stream.
-pub async fn remove_schedule(app: &App, target: SyncTarget) -> Result<()> {
-    let connection = app.connection(&target.connection)?;
-    if !app.store()?.schedules().remove(connection.id, target.stream.as_deref())? {
+pub async fn remove_schedule(workspace: &Workspace, target: SyncTarget) -> Result<()> {
+    let connection = workspace.connection(&target.connection)?;
+    if !workspace.store()?.schedules().remove(connection.id, target.stream.as_deref())? {
         return Err(SyncOperationError::ScheduleNotFound { target }.into());
     }
     Ok(())
 }
 
 /// Takes the schedules that are due, and returns one request for each of their connections.
-pub(super) fn claim_due(app: &App) -> Result<Vec<SyncRequest>> {
+pub(super) fn claim_due(workspace: &Workspace) -> Result<Vec<SyncRequest>> {
     let mut requests: Vec<SyncRequest> = Vec::new();
-    let now = app.clock.now();
-    for due in stored(app)? {
+    let now = workspace.engine.clock.now();
+    for due in stored(workspace)? {
         let next_at = next_run(&due, now)?;
         if next_at > now {
             // The stored time is from a fast clock. The right one follows from the present, so it must be stored: otherwise
             // each look would move it further on, and it would never come.
             if next_at < due.next_at {
-                app.store()?.schedules().set_next_at(&due, next_at)?;
+                workspace.store()?.schedules().set_next_at(&due, next_at)?;
             }
             continue;
         }
-        let connection = app.connection(&due.connection)?;
+        let connection = workspace.connection(&due.connection)?;
         let next = parse_rule(&due.rule)?.next(now, due.jitter_secs, u64::from_ne_bytes(random()));
-        let schedules = app.store()?.schedules();
+        let schedules = workspace.store()?.schedules();
         if schedules.claim(connection.id, due.stream.as_deref(), due.next_at, next, now)? {
             add_due(&mut requests, due);
         }
@@ -103,8 +103,8 @@ fn add_due(requests: &mut Vec<SyncRequest>, due: Schedule) {
     }
 }
 
-fn stored(app: &App) -> Result<Vec<Schedule>> {
-    if app.has_vault() { Ok(app.store()?.schedules().list()?) } else { Ok(Vec::new()) }
+fn stored(workspace: &Workspace) -> Result<Vec<Schedule>> {
+    if workspace.has_vault() { Ok(workspace.store()?.schedules().list()?) } else { Ok(Vec::new()) }
 }
 
 /// When a schedule runs next, which is never later than its rule allows.

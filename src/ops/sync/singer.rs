@@ -7,7 +7,7 @@ use super::run::{connection_requests, run_all};
 use super::{SyncOperationError, SyncStreamsRequest};
 use crate::error::Result;
 use crate::export::singer::{SingerState, SingerStream};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::sync::{SyncObserver, SyncRequest, find_stream};
 use crate::view::sync::SyncListView;
 
@@ -36,19 +36,19 @@ pub trait SingerTarget {
 /// Syncs streams of one connection, then sends what changed since the state: for each stream a SCHEMA, its RECORDs and
 /// STATEs.
 pub async fn sync_to_singer(
-    app: &App,
+    workspace: &Workspace,
     request: SingerRequest,
     observer: &dyn SyncObserver,
     target: &mut impl SingerTarget,
 ) -> Result<SyncListView> {
-    let requests = connection_requests(app, request.sync)?;
+    let requests = connection_requests(workspace, request.sync)?;
     let [sync] = requests.as_slice() else {
         return Err(SyncOperationError::SeveralConnections { count: requests.len() }.into());
     };
-    let reports = run_all(app, &requests, observer).await?;
-    let (vault_id, connection) = (app.store()?.vault_id().to_owned(), sync.connection.to_string());
+    let reports = run_all(workspace, &requests, observer).await?;
+    let (vault_id, connection) = (workspace.store()?.vault_id().to_owned(), sync.connection.to_string());
     let mut state = match request.state {
-        Some(state) if state.belongs_to(app.store()?, &connection)? => {
+        Some(state) if state.belongs_to(workspace.store()?, &connection)? => {
             target.synced(&reports, false);
             state
         }
@@ -57,19 +57,19 @@ pub async fn sync_to_singer(
             SingerState { store_id: vault_id, connection, bookmarks: BTreeMap::new() }
         }
     };
-    send_changes(app, sync, &mut state, target)?;
+    send_changes(workspace, sync, &mut state, target)?;
     Ok(reports)
 }
 
 fn send_changes(
-    app: &App,
+    workspace: &Workspace,
     request: &SyncRequest,
     state: &mut SingerState,
     target: &mut impl SingerTarget,
 ) -> Result<()> {
-    let store = app.store()?;
-    let connector = app.catalogue.get(request.connection.connector())?;
-    let connection = app.connection(&request.connection)?;
+    let store = workspace.store()?;
+    let connector = workspace.engine.catalogue.get(request.connection.connector())?;
+    let connection = workspace.connection(&request.connection)?;
     for stored in store.streams().list(connection.id)? {
         if !request.streams.is_empty() && !request.streams.contains(&stored.name) {
             continue;

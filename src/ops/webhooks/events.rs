@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::http::scrub;
 use crate::model::event::{ConflictResolution, EventConflict, EventFilter, RawRequest, StoredEvent};
 use crate::model::{ConnectionName, EventId, EventStatus};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::{REDACTED, Secret};
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::{
@@ -57,8 +57,8 @@ pub struct PruneEventsRequest {
 }
 
 /// Returns events without their payload, the newest first.
-pub async fn list_events(app: &App, request: ListEventsRequest) -> Result<EventListView> {
-    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
+pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> Result<EventListView> {
+    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
     let filter = EventFilter {
         connection: connection.map(|connection| connection.id),
         status: request.status,
@@ -67,9 +67,9 @@ pub async fn list_events(app: &App, request: ListEventsRequest) -> Result<EventL
         since: request.since,
         limit: request.limit,
     };
-    let found = if app.has_vault() { app.store()?.events().list(&filter)? } else { Vec::new() };
+    let found = if workspace.has_vault() { workspace.store()?.events().list(&filter)? } else { Vec::new() };
     let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
-    Ok(EventListView { listed_at: app.clock.now(), events })
+    Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
 }
 
 /// Returns an event with its payload, the request that it came with, and the other bodies under its delivery id. Secrets in
@@ -77,13 +77,13 @@ pub async fn list_events(app: &App, request: ListEventsRequest) -> Result<EventL
 ///
 /// # Errors
 /// [`WebhookOperationError::EventNotFound`]; [`WebhookOperationError::Pruned`] if its content was removed.
-pub async fn show_event(app: &App, id: EventId) -> Result<EventDetailView> {
-    let (event, request) = find(app, id)?;
-    let connector = app.catalogue.get(event.connection.connector())?;
+pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetailView> {
+    let (event, request) = find(workspace, id)?;
+    let connector = workspace.engine.catalogue.get(event.connection.connector())?;
     let rules = rules(&connector)?;
-    let headers = shown_headers(&request, rules, &secrets(app, &event));
+    let headers = shown_headers(&request, rules, &secrets(workspace, &event));
     let payload = |raw: &RawRequest| payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref());
-    let conflicts = app.store()?.events().conflicts(id)?;
+    let conflicts = workspace.store()?.events().conflicts(id)?;
     let other = |(index, other): (usize, &EventConflict)| ConflictingBodyView {
         number: index + 1,
         kind: other.kind.clone(),
@@ -105,19 +105,23 @@ pub async fn show_event(app: &App, id: EventId) -> Result<EventDetailView> {
 ///
 /// # Errors
 /// As [`show_event`].
-pub async fn read_event_body(app: &App, id: EventId) -> Result<Vec<u8>> {
-    Ok(find(app, id)?.1.body)
+pub async fn read_event_body(workspace: &Workspace, id: EventId) -> Result<Vec<u8>> {
+    Ok(find(workspace, id)?.1.body)
 }
 
 /// Queues events to be handled again, by the listener that runs or by the next one.
 ///
 /// # Errors
 /// As [`show_event`]; then none is queued.
-pub async fn retry_events(app: &App, ids: Vec<EventId>) -> Result<EventRetryView> {
+pub async fn retry_events(workspace: &Workspace, ids: Vec<EventId>) -> Result<EventRetryView> {
     for id in &ids {
-        find(app, *id)?;
+        find(workspace, *id)?;
     }
-    let retried = if ids.is_empty() { 0 } else { app.store()?.events().requeue(&ids, app.clock.now_millis())? };
+    let retried = if ids.is_empty() {
+        0
+    } else {
+        workspace.store()?.events().requeue(&ids, workspace.engine.clock.now_millis())?
+    };
     Ok(EventRetryView { retried })
 }
 
@@ -126,27 +130,31 @@ pub async fn retry_events(app: &App, ids: Vec<EventId>) -> Result<EventRetryView
 /// # Errors
 /// [`WebhookOperationError::EventNotFound`], [`WebhookOperationError::NoConflict`], and
 /// [`WebhookOperationError::BodyNotFound`].
-pub async fn resolve_conflict(app: &App, request: ResolveConflictRequest) -> Result<ConflictResolutionView> {
+pub async fn resolve_conflict(
+    workspace: &Workspace,
+    request: ResolveConflictRequest,
+) -> Result<ConflictResolutionView> {
     let ResolveConflictRequest { id, resolution } = request;
-    if !app.has_vault() {
+    if !workspace.has_vault() {
         return Err(WebhookOperationError::EventNotFound { id }.into());
     }
-    let events = app.store()?.events();
+    let events = workspace.store()?.events();
     let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
     if event.conflict_count == 0 {
         return Err(WebhookOperationError::NoConflict { id }.into());
     }
-    let created = events.resolve_conflict(id, resolution, app.clock.now_millis())?;
+    let created = events.resolve_conflict(id, resolution, workspace.engine.clock.now_millis())?;
     let created = created.ok_or(WebhookOperationError::BodyNotFound { id, bodies: event.conflict_count })?;
     Ok(ConflictResolutionView { id: id.0, events: created.iter().map(|id| id.0).collect() })
 }
 
 /// Removes processed events whose retention is over, connection by connection.
-pub async fn prune_events(app: &App, request: PruneEventsRequest) -> Result<PruneListView> {
-    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
-    let retention = request.retention.unwrap_or(app.config.webhooks.retention);
-    let before = app.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
-    let pruned = prune(app, connection.map(|connection| connection.id), before, request.include_dead, request.dry_run)?;
+pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) -> Result<PruneListView> {
+    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
+    let retention = request.retention.unwrap_or(workspace.engine.config.webhooks.retention);
+    let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let pruned =
+        prune(workspace, connection.map(|connection| connection.id), before, request.include_dead, request.dry_run)?;
     let view = |pruned: PruneResult| ConnectionPruneView {
         connection: pruned.connection.name.to_string(),
         events: pruned.events,
@@ -156,19 +164,19 @@ pub async fn prune_events(app: &App, request: PruneEventsRequest) -> Result<Prun
 }
 
 /// An event with its request.
-fn find(app: &App, id: EventId) -> Result<(StoredEvent, RawRequest)> {
-    if !app.has_vault() {
+fn find(workspace: &Workspace, id: EventId) -> Result<(StoredEvent, RawRequest)> {
+    if !workspace.has_vault() {
         return Err(WebhookOperationError::EventNotFound { id }.into());
     }
-    let events = app.store()?.events();
+    let events = workspace.store()?.events();
     let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
     let request = events.raw_request(id)?.ok_or(WebhookOperationError::Pruned { id })?;
     Ok((event, request))
 }
 
 /// What must not be shown of the headers: some services send the secret itself.
-fn secrets(app: &App, event: &StoredEvent) -> Vec<Secret> {
-    WebhookSettings::load(app, &event.connection).map(|settings| settings.keys.secrets).unwrap_or_default()
+fn secrets(workspace: &Workspace, event: &StoredEvent) -> Vec<Secret> {
+    WebhookSettings::load(workspace, &event.connection).map(|settings| settings.keys.secrets).unwrap_or_default()
 }
 
 fn shown_headers(request: &RawRequest, rules: &WebhookDefinition, secrets: &[Secret]) -> Vec<(String, String)> {

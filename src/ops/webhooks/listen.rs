@@ -5,7 +5,7 @@ use url::Url;
 use crate::error::Result;
 use crate::model::{ConnectionName, matches_type};
 use crate::near::closest;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::webhook::listen::{ListenEvent, ListenOptions, SkippedConnection, WebhookListener};
 
@@ -61,12 +61,12 @@ pub trait ListenObserver {
 /// # Errors
 /// [`crate::webhook::listen::ListenError`], and what keeps a connection that is named from receiving.
 pub async fn listen(
-    app: &App,
+    workspace: &Workspace,
     options: &ListenOptions,
     observer: &impl ListenObserver,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let mut listener = WebhookListener::start(app, options)?;
+    let mut listener = WebhookListener::start(workspace, options)?;
     let started = ListenStarted {
         urls: urls(&listener)?,
         skipped: std::mem::take(&mut listener.skipped),

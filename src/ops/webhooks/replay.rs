@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::Route;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::webhook::{BackfilledEventView, ReplayedEventView};
 use crate::webhook::{backfill, replay};
 
@@ -43,18 +43,18 @@ pub struct BackfillEventsRequest {
 /// # Errors
 /// URLs that nothing may be sent to, and errors of `sink`; that a receiver fails is part of the results.
 pub async fn replay_events(
-    app: &App,
+    workspace: &Workspace,
     request: ReplayEventsRequest,
     mut sink: impl FnMut(ReplayedEventView) -> Result<()>,
 ) -> Result<()> {
-    let connection = request.connection.map(|name| app.connection(&name)).transpose()?;
+    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
     Route::Live.resolve(&request.to)?;
     let selection = replay::ReplayRequest {
         connection: connection.map(|connection| connection.id),
         since: request.since,
         to: &request.to,
     };
-    replay::replay(app, &selection, |replayed| sink(ReplayedEventView::new(replayed))).await
+    replay::replay(workspace, &selection, |replayed| sink(ReplayedEventView::new(replayed))).await
 }
 
 /// Asks the vendor for events that did not arrive and stores the new ones. `sink` gets each event found; those before an error
@@ -63,17 +63,17 @@ pub async fn replay_events(
 /// # Errors
 /// [`backfill::BackfillError`], and those of [`crate::api::call`].
 pub async fn backfill_events(
-    app: &App,
+    workspace: &Workspace,
     request: BackfillEventsRequest,
     mut sink: impl FnMut(BackfilledEventView) -> Result<()>,
 ) -> Result<()> {
     let selection = backfill::BackfillRequest {
         since: request.since,
-        until: request.until.unwrap_or_else(|| app.clock.now()),
+        until: request.until.unwrap_or_else(|| workspace.engine.clock.now()),
         limit: request.limit,
         input: &request.input,
         dry_run: request.dry_run,
     };
     let name = &request.connection;
-    backfill::backfill(app, name, &selection, |found| sink(BackfilledEventView::new(name, found))).await
+    backfill::backfill(workspace, name, &selection, |found| sink(BackfilledEventView::new(name, found))).await
 }

@@ -7,7 +7,7 @@ use super::WebhookOperationError;
 use super::subscriptions::list_subscriptions;
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::webhook::{WebhookEventTypeView, WebhookParamView, WebhookSecretView, WebhookUrlView};
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings, WebhookSettingsError, generate_secret, has_secret};
@@ -48,30 +48,30 @@ pub struct SetWebhookSecretRequest {
 }
 
 /// Returns the URL that a connection's vendor calls, what to enter at the vendor, and its subscriptions.
-pub async fn show_webhook_url(app: &App, connection: &ConnectionName) -> Result<WebhookUrlView> {
-    url_view(app, &WebhookSettings::load(app, connection)?)
+pub async fn show_webhook_url(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookUrlView> {
+    url_view(workspace, &WebhookSettings::load(workspace, connection)?)
 }
 
 /// Stores the address that the vendor calls, and returns the URL to register there.
 ///
 /// # Errors
 /// [`WebhookSettingsError::InvalidPublicUrl`].
-pub async fn set_public_url(app: &App, request: SetPublicUrlRequest) -> Result<WebhookUrlView> {
-    let mut settings = WebhookSettings::load(app, &request.connection)?;
+pub async fn set_public_url(workspace: &Workspace, request: SetPublicUrlRequest) -> Result<WebhookUrlView> {
+    let mut settings = WebhookSettings::load(workspace, &request.connection)?;
     let url = settings.public_url(&request.base)?;
-    app.store()?.webhooks().set_public_url(settings.connection.id, Some(url.as_str()))?;
+    workspace.store()?.webhooks().set_public_url(settings.connection.id, Some(url.as_str()))?;
     settings.stored.public_url = Some(url.to_string());
-    url_view(app, &settings)
+    url_view(workspace, &settings)
 }
 
 /// Returns where the signing secret comes from, not the secret itself.
-pub async fn show_webhook_secret(app: &App, connection: &ConnectionName) -> Result<WebhookSecretView> {
-    secret_view(&WebhookSettings::load(app, connection)?)
+pub async fn show_webhook_secret(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookSecretView> {
+    secret_view(&WebhookSettings::load(workspace, connection)?)
 }
 
 /// Returns the same with the secret in force.
-pub async fn reveal_webhook_secret(app: &App, connection: &ConnectionName) -> Result<WebhookSecretView> {
-    let settings = WebhookSettings::load(app, connection)?;
+pub async fn reveal_webhook_secret(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookSecretView> {
+    let settings = WebhookSettings::load(workspace, connection)?;
     let secret = settings.keys.secrets.first().map(|secret| secret.expose().clone());
     Ok(WebhookSecretView { secret, ..secret_view(&settings)? })
 }
@@ -81,14 +81,14 @@ pub async fn reveal_webhook_secret(app: &App, connection: &ConnectionName) -> Re
 /// # Errors
 /// [`WebhookOperationError::SecretUnsupported`], [`WebhookOperationError::VendorManagedSecret`],
 /// [`WebhookSettingsError::UnknownParam`], and [`WebhookSettingsError::WeakSecret`].
-pub async fn set_webhook_secret(app: &App, request: SetWebhookSecretRequest) -> Result<WebhookSecretView> {
-    let settings = WebhookSettings::load(app, &request.connection)?;
+pub async fn set_webhook_secret(workspace: &Workspace, request: SetWebhookSecretRequest) -> Result<WebhookSecretView> {
+    let settings = WebhookSettings::load(workspace, &request.connection)?;
     check_params(&settings, &request.params)?;
     let secret = match &request.secret {
         Some(new) => Some(check_secret(&settings, new)?),
         None => None,
     };
-    let webhooks = app.store()?.webhooks();
+    let webhooks = workspace.store()?.webhooks();
     if !request.params.is_empty() {
         let mut params = settings.stored.params.clone();
         params.extend(request.params);
@@ -97,7 +97,7 @@ pub async fn set_webhook_secret(app: &App, request: SetWebhookSecretRequest) -> 
     if let Some(secret) = &secret {
         let generated = matches!(request.secret, Some(NewWebhookSecret::Generated));
         let overlap = request.overlap.or(generated.then_some(ROTATION_OVERLAP));
-        let now = app.clock.now();
+        let now = workspace.engine.clock.now();
         let until = overlap.and_then(|overlap| now.checked_add(overlap).ok()).unwrap_or(now);
         // One that was in force without being stored, such as the environment's, stays valid as well.
         let is_stored = !settings.stored.secrets(now).is_empty();
@@ -106,7 +106,7 @@ pub async fn set_webhook_secret(app: &App, request: SetWebhookSecretRequest) -> 
         }
         webhooks.rotate_secret(settings.connection.id, secret, until, now)?;
     }
-    secret_view(&WebhookSettings::load(app, &request.connection)?)
+    secret_view(&WebhookSettings::load(workspace, &request.connection)?)
 }
 
 fn check_params(settings: &WebhookSettings, params: &BTreeMap<String, String>) -> Result<()> {
@@ -153,7 +153,7 @@ fn secret_view(settings: &WebhookSettings) -> Result<WebhookSecretView> {
     })
 }
 
-fn url_view(app: &App, settings: &WebhookSettings) -> Result<WebhookUrlView> {
+fn url_view(workspace: &Workspace, settings: &WebhookSettings) -> Result<WebhookUrlView> {
     let rules = settings.rules()?;
     let port = settings.stored.port.unwrap_or(DEFAULT_PORT);
     let known = |name: &str| match name {
@@ -180,6 +180,6 @@ fn url_view(app: &App, settings: &WebhookSettings) -> Result<WebhookUrlView> {
             .map(|(event, known)| WebhookEventTypeView { event: event.clone(), about: known.about.clone() })
             .collect(),
         can_subscribe: rules.subscribe.is_some(),
-        subscriptions: list_subscriptions(app, settings)?,
+        subscriptions: list_subscriptions(workspace, settings)?,
     })
 }

@@ -9,7 +9,7 @@ use crate::connector::{Connector, EventDefinition, Pointer, SignatureAlgorithm};
 use crate::error::Result;
 use crate::http::{HttpError, Route, scrub};
 use crate::model::{ConnectionMode, ConnectionName};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::signing::sign::EmulatorKeys;
 use crate::signing::verify::SigningContext;
@@ -82,8 +82,8 @@ pub trait SimulationObserver {
 ///
 /// # Errors
 /// [`WebhookSettingsError::NoWebhook`].
-pub async fn list_sample_events(app: &App, source: &ConnectionName) -> Result<SampleEventListView> {
-    let connector = app.catalogue.get(source.connector())?;
+pub async fn list_sample_events(workspace: &Workspace, source: &ConnectionName) -> Result<SampleEventListView> {
+    let connector = workspace.engine.catalogue.get(source.connector())?;
     rules(&connector)?;
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
     let item = |(event, known): (&String, &EventDefinition)| WebhookEventTypeView {
@@ -98,13 +98,13 @@ pub async fn list_sample_events(app: &App, source: &ConnectionName) -> Result<Sa
 /// # Errors
 /// As [`simulate_events`].
 pub async fn preview_simulation(
-    app: &App,
+    workspace: &Workspace,
     request: SimulateEventsRequest,
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulatedRequestView> {
-    let source = SimulationSource::load(app, &request)?;
+    let source = SimulationSource::load(workspace, &request)?;
     let burst = source.burst(&request, None);
-    let made = burst.build(1, &app.clock)?.request;
+    let made = burst.build(1, &workspace.engine.clock)?.request;
     observer.starts(&source.target());
     let shown = |text: &str| scrub(text, &burst.keys.secrets);
     let mut url = source.to.clone();
@@ -125,15 +125,15 @@ pub async fn preview_simulation(
 /// Events that cannot be made, corruptions that no receiver could see, URLs that nothing may be sent to. That the receiver
 /// refuses or is not there is part of the result.
 pub async fn simulate_events(
-    app: &App,
+    workspace: &Workspace,
     request: SimulateEventsRequest,
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulationResult> {
-    let source = SimulationSource::load(app, &request)?;
+    let source = SimulationSource::load(workspace, &request)?;
     // What cannot be made is found before anything is said or remembered.
-    source.burst(&request, None).build(1, &app.clock)?;
+    source.burst(&request, None).build(1, &workspace.engine.clock)?;
     observer.starts(&source.target());
-    let burst = source.burst(&request, Some(app).filter(|_| source.is_sandbox));
+    let burst = source.burst(&request, Some(workspace).filter(|_| source.is_sandbox));
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
     let mut result = SimulationResult {
         connector: source.connector.id.clone(),
@@ -143,9 +143,9 @@ pub async fn simulate_events(
         unreached: 0,
         first_error: None,
     };
-    let sender = WebhookSender::new(&app.config, TIMEOUT);
+    let sender = WebhookSender::new(&workspace.engine.config, TIMEOUT);
     burst
-        .send_all(&sender, &app.clock, |sent| {
+        .send_all(&sender, &workspace.engine.clock, |sent| {
             result.count(sent, should_be_rejected);
             observer.sent(SentEventView::new(&request.event, request.corruption, sent))
         })
@@ -184,10 +184,10 @@ struct SimulationSource {
 }
 
 impl SimulationSource {
-    fn load(app: &App, request: &SimulateEventsRequest) -> Result<Self> {
-        let source = match connected(app, &request.source)? {
+    fn load(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
+        let source = match connected(workspace, &request.source)? {
             Some(settings) => Self::of_connection(settings, request)?,
-            None => Self::of_connector(app, request)?,
+            None => Self::of_connector(workspace, request)?,
         };
         Route::Live.resolve(&source.to)?;
         Ok(source)
@@ -211,9 +211,9 @@ impl SimulationSource {
         })
     }
 
-    fn of_connector(app: &App, request: &SimulateEventsRequest) -> Result<Self> {
-        let connector = app.catalogue.get(request.source.connector())?;
-        let seed = if app.has_vault() { app.sandbox_seed()? } else { clock::random::<32>().to_vec() };
+    fn of_connector(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
+        let connector = workspace.engine.catalogue.get(request.source.connector())?;
+        let seed = if workspace.has_vault() { workspace.sandbox_seed()? } else { clock::random::<32>().to_vec() };
         let from_environment = env::secret(&env::WEBHOOK_SECRET);
         let is_known = request.secret.is_some() || from_environment.is_some();
         let (mut keys, mut vendor) = settings::keys_without_connection(&connector, &seed, from_environment)?;
@@ -236,7 +236,7 @@ impl SimulationSource {
         })
     }
 
-    fn burst<'a>(&'a self, request: &'a SimulateEventsRequest, sandbox: Option<&'a App>) -> Burst<'a> {
+    fn burst<'a>(&'a self, request: &'a SimulateEventsRequest, sandbox: Option<&'a Workspace>) -> Burst<'a> {
         Burst {
             connector: &self.connector,
             keys: &self.keys,
@@ -260,9 +260,9 @@ impl SimulationSource {
 }
 
 /// The connection of this name; absent if it names a connector alone.
-fn connected(app: &App, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
-    let is_known = app.has_vault() && app.store()?.connections().find(name)?.is_some();
-    if is_known || name.account().is_some() { WebhookSettings::load(app, name).map(Some) } else { Ok(None) }
+fn connected(workspace: &Workspace, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
+    let is_known = workspace.has_vault() && workspace.store()?.connections().find(name)?.is_some();
+    if is_known || name.account().is_some() { WebhookSettings::load(workspace, name).map(Some) } else { Ok(None) }
 }
 
 /// Signs with this secret alone; of a key pair it is the private half.

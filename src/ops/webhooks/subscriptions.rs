@@ -6,7 +6,7 @@ use crate::http::Request;
 use crate::model::subscription::SubscriptionId;
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::refresh;
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::view::webhook::{SubscribedView, SubscriptionView, UnsubscribedView};
 use crate::webhook::settings::WebhookSettings;
 use crate::webhook::subscription::{self, SubscribeOptions};
@@ -46,15 +46,15 @@ pub struct SubscriptionPreview {
 ///
 /// # Errors
 /// [`subscription::SubscribeError`], and those of [`crate::api::call`].
-pub async fn subscribe(app: &App, request: SubscribeRequest) -> Result<SubscribedView> {
+pub async fn subscribe(workspace: &Workspace, request: SubscribeRequest) -> Result<SubscribedView> {
     let name = &request.connection;
-    let unknown_events = unknown_events(&WebhookSettings::load(app, name)?, &request.events);
-    let result = subscription::subscribe(app, name, &options(&request)).await?;
+    let unknown_events = unknown_events(&WebhookSettings::load(workspace, name)?, &request.events);
+    let result = subscription::subscribe(workspace, name, &options(&request)).await?;
     Ok(SubscribedView {
         connection: name.to_string(),
         url: result.subscription.request.url.clone(),
         is_new: result.is_new,
-        subscription: SubscriptionView::new(&result.subscription, app.clock.now()),
+        subscription: SubscriptionView::new(&result.subscription, workspace.engine.clock.now()),
         unknown_events,
     })
 }
@@ -63,19 +63,19 @@ pub async fn subscribe(app: &App, request: SubscribeRequest) -> Result<Subscribe
 ///
 /// # Errors
 /// Those of [`subscribe`].
-pub async fn preview_subscription(app: &App, request: SubscribeRequest) -> Result<SubscriptionPreview> {
+pub async fn preview_subscription(workspace: &Workspace, request: SubscribeRequest) -> Result<SubscriptionPreview> {
     let name = &request.connection;
-    let (session, prepared) = subscription::dry_run(app, name, &options(&request))?;
-    Ok(SubscriptionPreview { session, request: prepared, grant: refresh::load_grant(app, name)?.grant })
+    let (session, prepared) = subscription::dry_run(workspace, name, &options(&request))?;
+    Ok(SubscriptionPreview { session, request: prepared, grant: refresh::load_grant(workspace, name)?.grant })
 }
 
 /// Ends subscriptions at the vendor and forgets them.
 ///
 /// # Errors
 /// [`subscription::SubscribeError`], and those of [`crate::api::call`]; what was ended before the error is forgotten.
-pub async fn unsubscribe(app: &App, request: UnsubscribeRequest) -> Result<UnsubscribedView> {
+pub async fn unsubscribe(workspace: &Workspace, request: UnsubscribeRequest) -> Result<UnsubscribedView> {
     let UnsubscribeRequest { connection, id, all, local } = request;
-    let ended = subscription::unsubscribe(app, &connection, id, all, local).await?;
+    let ended = subscription::unsubscribe(workspace, &connection, id, all, local).await?;
     Ok(UnsubscribedView {
         connection: connection.to_string(),
         unsubscribed: ended.iter().map(|row| row.id.0).collect(),
@@ -84,9 +84,9 @@ pub async fn unsubscribe(app: &App, request: UnsubscribeRequest) -> Result<Unsub
 }
 
 /// Returns the subscriptions of a connection.
-pub(super) fn list_subscriptions(app: &App, settings: &WebhookSettings) -> Result<Vec<SubscriptionView>> {
-    let now = app.clock.now();
-    let rows = app.store()?.subscriptions().list(Some(settings.connection.id))?;
+pub(super) fn list_subscriptions(workspace: &Workspace, settings: &WebhookSettings) -> Result<Vec<SubscriptionView>> {
+    let now = workspace.engine.clock.now();
+    let rows = workspace.store()?.subscriptions().list(Some(settings.connection.id))?;
     Ok(rows.iter().map(|row| SubscriptionView::new(row, now)).collect())
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::ConnectionName;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::VerificationView;
 use crate::webhook::explain::explain;
@@ -22,14 +22,14 @@ pub struct VerifyRequest {
 }
 
 /// Returns whether a request is the vendor's, check by check. A request that is refused is no error.
-pub async fn verify_request(app: &App, request: VerifyRequest) -> Result<VerificationView> {
+pub async fn verify_request(workspace: &Workspace, request: VerifyRequest) -> Result<VerificationView> {
     let VerifyRequest { connection, mut request, url, at } = request;
-    let settings = WebhookSettings::load(app, &connection)?;
+    let settings = WebhookSettings::load(workspace, &connection)?;
     let own = settings.url(settings.stored.port.unwrap_or(DEFAULT_PORT))?;
     request.url = url.unwrap_or_else(|| match request.url.split_once('?') {
         Some((_, query)) => format!("{own}?{query}"),
         None => own.to_string(),
     });
-    let report = explain(app, &settings, &request, at.unwrap_or_else(|| app.clock.now())).await?;
+    let report = explain(workspace, &settings, &request, at.unwrap_or_else(|| workspace.engine.clock.now())).await?;
     Ok(VerificationView::new(&connection, report))
 }

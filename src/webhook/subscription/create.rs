@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::hex;
 use crate::http;
 use crate::model::{ConnectionMode, ConnectionName};
-use crate::runtime::{App, Session};
+use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
 use crate::store::Subscription;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings, generate_secret};
@@ -50,7 +50,12 @@ pub(super) fn new_idempotency_key() -> String {
 }
 
 impl PreparedSubscription {
-    pub(super) fn new(app: &App, setup: &WebhookSettings, request: &SubscribeOptions<'_>, nonce: &str) -> Result<Self> {
+    pub(super) fn new(
+        workspace: &Workspace,
+        setup: &WebhookSettings,
+        request: &SubscribeOptions<'_>,
+        nonce: &str,
+    ) -> Result<Self> {
         let connection = || setup.name().clone();
         let webhook = setup.rules()?;
         let by_hand = || SubscribeError::ManualSetup { connection: connection(), setup: webhook.setup.clone() };
@@ -64,7 +69,7 @@ impl PreparedSubscription {
         let url = setup.url(setup.stored.port.unwrap_or(DEFAULT_PORT))?.to_string();
         let (mut values, mut fresh) = (setup.keys.values.clone(), BTreeMap::new());
         values.set("url", &url);
-        offer(&mut values, &rules, nonce, app.clock.now());
+        offer(&mut values, &rules, nonce, workspace.engine.clock.now());
         match setup.keys.secrets.first() {
             Some(secret) => _ = values.set(SECRET, secret.expose()),
             None if names(SECRET) => {
@@ -123,10 +128,15 @@ impl PreparedSubscription {
     }
 
     /// The plan of a subscription that there is, to be asked for again.
-    pub(super) fn for_renewal(app: &App, setup: &WebhookSettings, row: &Subscription, nonce: &str) -> Result<Self> {
+    pub(super) fn for_renewal(
+        workspace: &Workspace,
+        setup: &WebhookSettings,
+        row: &Subscription,
+        nonce: &str,
+    ) -> Result<Self> {
         let given = row.request.params.iter().map(|(name, value)| (name.clone(), value.clone()));
         Self::new(
-            app,
+            workspace,
             setup,
             &SubscribeOptions { url: None, events: &row.request.events, input: &given.collect() },
             nonce,
@@ -142,11 +152,11 @@ impl PreparedSubscription {
     }
 
     /// Puts what was made for it into the store; whether there was anything.
-    pub(super) fn store_secrets(&self, app: &App, setup: &WebhookSettings) -> Result<bool> {
-        let webhooks = app.store()?.webhooks();
+    pub(super) fn store_secrets(&self, workspace: &Workspace, setup: &WebhookSettings) -> Result<bool> {
+        let webhooks = workspace.store()?.webhooks();
         let id = setup.connection.id;
         if let Some(secret) = self.generated.get(SECRET) {
-            let now = app.clock.now();
+            let now = workspace.engine.clock.now();
             webhooks.rotate_secret(id, secret, now, now)?;
         }
         let others = self.generated.iter().filter(|(name, _)| *name != SECRET);
@@ -160,10 +170,10 @@ impl PreparedSubscription {
 
     pub(super) async fn send(
         &self,
-        app: &App,
+        workspace: &Workspace,
         name: &ConnectionName,
     ) -> Result<BTreeMap<String, String>, SubscribeFailure> {
-        send(app, name, &self.rules.action, &self.input, &self.idempotency_key).await
+        send(workspace, name, &self.rules.action, &self.input, &self.idempotency_key).await
     }
 }
 
@@ -179,7 +189,7 @@ fn offer(values: &mut Values, rules: &SubscriptionCalls, nonce: &str, now: Times
 
 /// The parameters of one of the other calls of a subscription.
 pub(super) fn input_of(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     call: &SubscriptionCall,
     row: &Subscription,
@@ -191,7 +201,7 @@ pub(super) fn input_of(
         values.set(SECRET, secret.expose());
     }
     if let Some(rules) = &webhook.subscribe {
-        offer(&mut values, rules, &row.request.idempotency_key, app.clock.now());
+        offer(&mut values, rules, &row.request.idempotency_key, workspace.engine.clock.now());
     }
     let (_, action) = api::find_action(&setup.connector, &call.action)?;
     let mut input: Input = fill_params(&call.params, &values).map_err(|problem| SubscribeError::UnsubscribeFailed {
@@ -207,14 +217,14 @@ pub(super) fn input_of(
 
 /// Asks the vendor, and finishes that whatever Ctrl-C says: an answer that is on its way must be stored.
 pub(super) async fn send(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     action: &str,
     input: &Input,
     key: &str,
 ) -> Result<BTreeMap<String, String>, SubscribeFailure> {
     let order = ActionCall { connection: name, action, input, idempotency_key: Some(key) };
-    let done = match api::try_call(app, &order).await {
+    let done = match api::try_call(workspace, &order).await {
         Ok(done) => done,
         Err(SendError::Http { error, .. }) if error.may_have_been_used() || error.is_answer() => {
             return Err(SubscribeFailure::Unknown(error.into()));
@@ -235,7 +245,7 @@ pub(super) async fn send(
 }
 
 pub(super) fn dry_run(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     plan: &PreparedSubscription,
 ) -> Result<(Session, http::Request)> {
@@ -245,7 +255,7 @@ pub(super) fn dry_run(
         input: &plan.input,
         idempotency_key: Some(&plan.idempotency_key),
     };
-    let (session, mut request, _) = api::dry_run(app, &order)?;
+    let (session, mut request, _) = api::dry_run(workspace, &order)?;
     request.secrets.extend(plan.secrets.iter().cloned());
     Ok((session, request))
 }

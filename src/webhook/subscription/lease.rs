@@ -10,7 +10,7 @@ use crate::connector::{ErrorClass, SubscriptionCalls};
 use crate::error::Result;
 use crate::model::words::words;
 use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{Subscription, SubscriptionId, SubscriptionResult, SubscriptionStatus};
 use crate::webhook::settings::WebhookSettings;
 
@@ -157,33 +157,33 @@ fn read_time(text: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// The store's; a renewal that fails is in what comes back.
-pub async fn renew_due(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
-    renew(app, connections, is_due).await
+pub async fn renew_due(workspace: &Workspace, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
+    renew(workspace, connections, is_due).await
 }
 
 /// The same, without the pause after a failure.
 ///
 /// # Errors
 /// The store's.
-pub async fn renew_all(app: &App, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
-    renew(app, connections, |row, now| is_due(&Subscription { failures: 0, ..row.clone() }, now)).await
+pub async fn renew_all(workspace: &Workspace, connections: Option<&[ConnectionId]>) -> Result<Vec<RenewalResult>> {
+    renew(workspace, connections, |row, now| is_due(&Subscription { failures: 0, ..row.clone() }, now)).await
 }
 
 async fn renew(
-    app: &App,
+    workspace: &Workspace,
     connections: Option<&[ConnectionId]>,
     due: impl Fn(&Subscription, Timestamp) -> bool,
 ) -> Result<Vec<RenewalResult>> {
     let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.request.connection));
-    let rows = app.store()?.subscriptions().list(None)?;
+    let rows = workspace.store()?.subscriptions().list(None)?;
     let mut renewed = Vec::new();
-    for row in rows.into_iter().filter(|row| wanted(row) && due(row, app.clock.now())) {
-        let result = match renew_one(app, &row, &due).await {
+    for row in rows.into_iter().filter(|row| wanted(row) && due(row, workspace.engine.clock.now())) {
+        let result = match renew_one(workspace, &row, &due).await {
             Ok(None) => continue,
             Ok(Some(until)) => Ok(until),
             Err(error) => Err(error),
         };
-        app.send_notifications();
+        workspace.send_notifications();
         renewed.push(RenewalResult { connection: row.name, id: row.id, result });
     }
     Ok(renewed)
@@ -191,47 +191,49 @@ async fn renew(
 
 /// Renews one, or ends it. Absent: another process has done it, or nobody can now.
 async fn renew_one(
-    app: &App,
+    workspace: &Workspace,
     seen: &Subscription,
     due: &impl Fn(&Subscription, Timestamp) -> bool,
 ) -> Result<Option<Option<Timestamp>>> {
-    let setup = WebhookSettings::load(app, &seen.name)?;
+    let setup = WebhookSettings::load(workspace, &seen.name)?;
     if !is_usable(&setup) {
         return Ok(None);
     }
-    let _lock = lock(app, &setup).await?;
-    let subscriptions = app.store()?.subscriptions();
-    let Some(row) = subscriptions.get(seen.id)?.filter(|row| due(row, app.clock.now())) else { return Ok(None) };
+    let _lock = lock(workspace, &setup).await?;
+    let subscriptions = workspace.store()?.subscriptions();
+    let Some(row) = subscriptions.get(seen.id)?.filter(|row| due(row, workspace.engine.clock.now())) else {
+        return Ok(None);
+    };
     if row.status == SubscriptionStatus::Deleting {
-        let over = row.expires_at.is_some_and(|at| at <= app.clock.now());
-        let ended = if over { Ok(()) } else { delete(app, &setup, &row).await };
+        let over = row.expires_at.is_some_and(|at| at <= workspace.engine.clock.now());
+        let ended = if over { Ok(()) } else { delete(workspace, &setup, &row).await };
         ended?;
         subscriptions.delete(&row)?;
         return Ok(None);
     }
-    let result = renew_lease(app, &setup, &row).await;
+    let result = renew_lease(workspace, &setup, &row).await;
     if let Err(error) = &result {
-        subscriptions.record_failure(&row, &error.on_one_line(), app.clock.now())?;
+        subscriptions.record_failure(&row, &error.on_one_line(), workspace.engine.clock.now())?;
     }
     result.map(Some)
 }
 
-async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<Option<Timestamp>> {
+async fn renew_lease(workspace: &Workspace, setup: &WebhookSettings, row: &Subscription) -> Result<Option<Timestamp>> {
     // What the service answers must be stored.
-    let _hold = app.shutdown.hold();
-    let subscriptions = app.store()?.subscriptions();
-    let plan = PreparedSubscription::for_renewal(app, setup, row, &creation::new_idempotency_key())?;
+    let _hold = workspace.engine.shutdown.hold();
+    let subscriptions = workspace.store()?.subscriptions();
+    let plan = PreparedSubscription::for_renewal(workspace, setup, row, &creation::new_idempotency_key())?;
     let rules = plan.rules();
     let keep = |result: &BTreeMap<String, String>| -> Result<Option<Timestamp>> {
-        let now = app.clock.now();
+        let now = workspace.engine.clock.now();
         let expires_at = expiry(rules, result, now);
         let made = SubscriptionResult { metadata: row.metadata.clone(), secret: None, expires_at };
         subscriptions.activate(row, &made, &BTreeMap::new(), None, now)?;
         Ok(expires_at)
     };
     if let Some(call) = &rules.renew {
-        let input = creation::input_of(app, setup, call, row)?;
-        match creation::send(app, setup.name(), &call.action, &input, &plan.idempotency_key).await {
+        let input = creation::input_of(workspace, setup, call, row)?;
+        match creation::send(workspace, setup.name(), &call.action, &input, &plan.idempotency_key).await {
             Ok(result) => return keep(&result),
             // The vendor has let it go: another one is made.
             Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => {}
@@ -239,7 +241,7 @@ async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> 
         }
     } else if rules.unsubscribe.as_ref().is_none_or(|call| !creation::names_kept(call, rules)) {
         // There is one alone, and asking again prolongs it.
-        return match plan.send(app, setup.name()).await {
+        return match plan.send(workspace, setup.name()).await {
             Ok(result) => keep(&result),
             Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => Err(error),
         };
@@ -251,11 +253,11 @@ async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> 
             subscriptions.delete(&left)?;
         }
     }
-    let fresh = begin(app, setup, &plan).await?;
-    let made = create(app, setup, &plan, &fresh, Some(row.id)).await?;
+    let fresh = begin(workspace, setup, &plan).await?;
+    let made = create(workspace, setup, &plan, &fresh, Some(row.id)).await?;
     // The old one is ended now, or at the next look, or by its own time.
     if let Some(old) = subscriptions.get(row.id)?
-        && delete(app, setup, &old).await.is_ok()
+        && delete(workspace, setup, &old).await.is_ok()
     {
         subscriptions.delete(&old)?;
     }
@@ -263,10 +265,10 @@ async fn renew_lease(app: &App, setup: &WebhookSettings, row: &Subscription) -> 
 }
 
 /// Ends a subscription at the vendor; one that was deleted there has ended.
-pub(super) async fn delete(app: &App, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
+pub(super) async fn delete(workspace: &Workspace, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
     // What the service answers must be stored.
-    let _hold = app.shutdown.hold();
-    let subscriptions = app.store()?.subscriptions();
+    let _hold = workspace.engine.shutdown.hold();
+    let subscriptions = workspace.store()?.subscriptions();
     let not_ended = |why: &str| SubscribeError::UnsubscribeFailed {
         connection: setup.name().clone(),
         id: row.id,
@@ -284,11 +286,11 @@ pub(super) async fn delete(app: &App, setup: &WebhookSettings, row: &Subscriptio
     if row.status == SubscriptionStatus::Active {
         subscriptions.mark_deleting(row)?;
     }
-    let input = creation::input_of(app, setup, &call, row)?;
-    match creation::send(app, setup.name(), &call.action, &input, &creation::new_idempotency_key()).await {
+    let input = creation::input_of(workspace, setup, &call, row)?;
+    match creation::send(workspace, setup.name(), &call.action, &input, &creation::new_idempotency_key()).await {
         Ok(_) | Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
         Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => {
-            subscriptions.record_failure(row, &error.on_one_line(), app.clock.now())?;
+            subscriptions.record_failure(row, &error.on_one_line(), workspace.engine.clock.now())?;
             Err(error)
         }
     }

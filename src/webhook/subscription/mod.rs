@@ -33,7 +33,7 @@ use crate::connector::Handshake;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::files;
 use crate::model::{ConnectionMode, ConnectionName, GrantStatus};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::store::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
 
 /// What a user subscribes to.
@@ -167,18 +167,22 @@ fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -
 ///
 /// # Errors
 /// [`SubscribeError`], and those of [`crate::api::call`].
-pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOptions<'_>) -> Result<SubscribeResult> {
+pub async fn subscribe(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    request: &SubscribeOptions<'_>,
+) -> Result<SubscribeResult> {
     // Everything is checked before anything is stored.
-    let setup = prepare(app, name, request.url)?;
-    PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
-    let _lock = lock(app, &setup).await?;
-    let store = app.store()?;
+    let setup = prepare(workspace, name, request.url)?;
+    PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
+    let _lock = lock(workspace, &setup).await?;
+    let store = workspace.store()?;
     if let (Some(base), Some(_)) = (&setup.stored.public_url, request.url) {
         store.webhooks().set_public_url(setup.connection.id, Some(base))?;
     }
     // Read again: another process may have made the secret meanwhile.
-    let setup = prepare(app, name, request.url)?;
-    let mut plan = PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
+    let setup = prepare(workspace, name, request.url)?;
+    let mut plan = PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
     let rows = store.subscriptions().list(Some(setup.connection.id))?;
     let same = |row: &&Subscription| row.request.url == plan.url && row.request.params == plan.params;
     if let Some(row) = rows.iter().filter(same).find(|row| row.status == SubscriptionStatus::Active) {
@@ -191,7 +195,7 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOpti
     let cut_off = rows.iter().filter(same).find(|row| row.status == SubscriptionStatus::Creating).cloned();
     let row = match cut_off {
         Some(row) if plan.is_repeatable() && row.request.events == plan.events => {
-            plan = PreparedSubscription::new(app, &setup, request, &row.request.idempotency_key)?;
+            plan = PreparedSubscription::new(workspace, &setup, request, &row.request.idempotency_key)?;
             row
         }
         Some(row) => {
@@ -205,9 +209,9 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOpti
             }
             .into());
         }
-        None => begin(app, &setup, &plan).await?,
+        None => begin(workspace, &setup, &plan).await?,
     };
-    let subscription = with_handshakes(app, &setup, create(app, &setup, &plan, &row, None)).await?;
+    let subscription = with_handshakes(workspace, &setup, create(workspace, &setup, &plan, &row, None)).await?;
     Ok(SubscribeResult { subscription, is_new: true })
 }
 
@@ -216,13 +220,13 @@ pub async fn subscribe(app: &App, name: &ConnectionName, request: &SubscribeOpti
 /// # Errors
 /// Those of [`subscribe`].
 pub fn dry_run(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     request: &SubscribeOptions<'_>,
 ) -> Result<(crate::runtime::Session, crate::http::Request)> {
-    let setup = prepare(app, name, request.url)?;
-    let plan = PreparedSubscription::new(app, &setup, request, &create::new_idempotency_key())?;
-    create::dry_run(app, &setup, &plan)
+    let setup = prepare(workspace, name, request.url)?;
+    let plan = PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
+    create::dry_run(workspace, &setup, &plan)
 }
 
 /// Ends subscriptions at the vendor: the one that is named, the only one, or all. Where `local` only forgets them.
@@ -230,15 +234,15 @@ pub fn dry_run(
 /// # Errors
 /// [`SubscribeError`], and those of [`crate::api::call`]; what had ended by then is forgotten.
 pub async fn unsubscribe(
-    app: &App,
+    workspace: &Workspace,
     name: &ConnectionName,
     id: Option<SubscriptionId>,
     all: bool,
     local: bool,
 ) -> Result<Vec<Subscription>> {
-    let setup = WebhookSettings::load(app, name)?;
-    let _lock = lock(app, &setup).await?;
-    let store = app.store()?;
+    let setup = WebhookSettings::load(workspace, name)?;
+    let _lock = lock(workspace, &setup).await?;
+    let store = workspace.store()?;
     let mut rows = store.subscriptions().list(Some(setup.connection.id))?;
     if let Some(id) = id {
         rows.retain(|row| row.id == id);
@@ -252,7 +256,7 @@ pub async fn unsubscribe(
     let mut ended = Vec::new();
     let mut first: Option<Error> = None;
     for row in rows {
-        let result = if local { Ok(()) } else { lease::delete(app, &setup, &row).await };
+        let result = if local { Ok(()) } else { lease::delete(workspace, &setup, &row).await };
         match result.and_then(|()| Ok(store.subscriptions().delete(&row)?)) {
             Ok(()) => ended.push(row),
             Err(error) => _ = first.get_or_insert(error),
@@ -262,8 +266,8 @@ pub async fn unsubscribe(
 }
 
 /// A connection's webhooks with the URL that is asked for.
-fn prepare(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
-    let mut setup = WebhookSettings::load(app, name)?;
+fn prepare(workspace: &Workspace, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
+    let mut setup = WebhookSettings::load(workspace, name)?;
     if setup.rules()?.subscribe.is_none() {
         let setup = setup.rules()?.setup.trim().to_owned();
         return Err(SubscribeError::ManualSetup { connection: name.clone(), setup }.into());
@@ -275,7 +279,11 @@ fn prepare(app: &App, name: &ConnectionName, url: Option<&str>) -> Result<Webhoo
 }
 
 /// Does it while the vendor may call: some prove a URL before they answer. Where another process listens, it answers.
-async fn with_handshakes<T>(app: &App, setup: &WebhookSettings, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn with_handshakes<T>(
+    workspace: &Workspace,
+    setup: &WebhookSettings,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let proves = |handshake: &Handshake| !handshake.signed && handshake.capture.is_none();
     if setup.connection.mode == ConnectionMode::Sandbox || !setup.rules()?.handshakes.iter().any(proves) {
         return work.await;
@@ -285,11 +293,11 @@ async fn with_handshakes<T>(app: &App, setup: &WebhookSettings, work: impl Futur
         port: setup.stored.port.unwrap_or(DEFAULT_PORT),
         bind: None,
         public_url: None,
-        handlers: Handlers::new(&app.config, EventSelection::default()),
+        handlers: Handlers::new(&workspace.engine.config, EventSelection::default()),
         max_attempts: 1,
         runs_maintenance: false,
     };
-    let listener = match WebhookListener::start(app, &plan) {
+    let listener = match WebhookListener::start(workspace, &plan) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::debug!("nothing is listened for meanwhile: {}", error.message());
@@ -310,9 +318,9 @@ async fn with_handshakes<T>(app: &App, setup: &WebhookSettings, work: impl Futur
 }
 
 /// Commits what the vendor will sign with and that it is about to be asked.
-async fn begin(app: &App, setup: &WebhookSettings, plan: &PreparedSubscription) -> Result<Subscription> {
-    let store = app.store()?;
-    if plan.store_secrets(app, setup)? {
+async fn begin(workspace: &Workspace, setup: &WebhookSettings, plan: &PreparedSubscription) -> Result<Subscription> {
+    let store = workspace.store()?;
+    if plan.store_secrets(workspace, setup)? {
         // A listener that runs reads it again within this.
         tokio::time::sleep(super::receive::KEY_RELOAD_MIN_AGE * 3 / 2).await;
     }
@@ -323,25 +331,25 @@ async fn begin(app: &App, setup: &WebhookSettings, plan: &PreparedSubscription) 
         params: plan.params.clone(),
         idempotency_key: plan.idempotency_key.clone(),
     };
-    let id = store.subscriptions().begin(&wanted, app.clock.now())?;
+    let id = store.subscriptions().begin(&wanted, workspace.engine.clock.now())?;
     let row = store.subscriptions().get(id)?;
     Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: setup.name().clone(), id: Some(id) })?)
 }
 
 /// Asks the vendor, and keeps its answer.
 async fn create(
-    app: &App,
+    workspace: &Workspace,
     setup: &WebhookSettings,
     plan: &PreparedSubscription,
     row: &Subscription,
     replaces: Option<SubscriptionId>,
 ) -> Result<Subscription> {
     // What the service answers must be stored.
-    let _hold = app.shutdown.hold();
-    let store = app.store()?;
+    let _hold = workspace.engine.shutdown.hold();
+    let store = workspace.store()?;
     let name = setup.name();
     let rules = plan.rules();
-    let result = match plan.send(app, name).await {
+    let result = match plan.send(workspace, name).await {
         Ok(result) => result,
         Err(create::SubscribeFailure::Rejected { error, .. }) => {
             store.subscriptions().delete(row)?;
@@ -370,7 +378,7 @@ async fn create(
         .filter(|(name, _)| *name != "secret" && setup.rules().is_ok_and(|rules| rules.params.contains_key(*name)))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let now = app.clock.now();
+    let now = workspace.engine.clock.now();
     let made = SubscriptionResult {
         expires_at: lease::expiry(rules, &result, now),
         secret: rules.secret.as_ref().and_then(|name| result.get(name)).cloned().map(crate::secret::Secret::new),
@@ -385,14 +393,14 @@ async fn create(
 const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Waits until nobody else subscribes this connection. The system lets go of the lock when its holder ends.
-async fn lock(app: &App, setup: &WebhookSettings) -> Result<File> {
+async fn lock(workspace: &Workspace, setup: &WebhookSettings) -> Result<File> {
     const LOOK_AGAIN: Duration = Duration::from_millis(10);
-    let folder = app.folders.workspace(&app.workspace).join("locks");
+    let folder = workspace.engine.folders.workspace(&workspace.name).join("locks");
     let path = folder.join(format!("subscriptions-{}.lock", setup.connection.id.0));
     let failed = |source| SubscribeError::Lock { path: path.clone(), source };
     files::create_private_folder(&folder).map_err(failed)?;
     let file = files::open_or_create_private(&path).map_err(failed)?;
-    let after = app.config.http.timeout + LOCK_TIMEOUT;
+    let after = workspace.engine.config.http.timeout + LOCK_TIMEOUT;
     let waiting = Stopwatch::start();
     loop {
         match file.try_lock() {

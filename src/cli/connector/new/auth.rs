@@ -12,7 +12,7 @@ use crate::connector::{
 use crate::error::Result;
 use crate::http::Route;
 use crate::oauth::{ServerMetadata, discovery};
-use crate::runtime::{App, route_to};
+use crate::runtime::{Workspace, route_to};
 
 const AUTH_METHODS: [(AuthMethodArg, &str); 5] = [
     (AuthMethodArg::Bearer, "a key as Authorization: Bearer"),
@@ -37,7 +37,7 @@ const USUAL: usize = 4;
 
 /// # Errors
 /// [`PromptError`], and those of discovery.
-pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
+pub(super) fn fill(workspace: &Workspace, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
     let terminal = ui.terminal();
     let Some(way) = chosen(args, &terminal, !draft.auth.is_empty())? else {
         for way in &mut draft.auth {
@@ -62,7 +62,7 @@ pub(super) fn fill(app: &App, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraf
             key(args, "API key", Vec::new(), vec![(parameter, "{key}".to_owned())])
         }
         AuthMethodArg::Basic => DraftAuthKind::basic(),
-        AuthMethodArg::Oauth2 => DraftAuthKind::OAuth2(Box::new(oauth2(app, args, &terminal, draft)?)),
+        AuthMethodArg::Oauth2 => DraftAuthKind::OAuth2(Box::new(oauth2(workspace, args, &terminal, draft)?)),
     };
     let (name, label) = match way {
         AuthMethodArg::Bearer => ("token", "Token"),
@@ -111,12 +111,19 @@ fn key(args: &NewArgs, prompt: &str, headers: Vec<(String, String)>, query: Vec<
     DraftAuthKind::ApiKey { fields: vec![field], headers, query, basic: false }
 }
 
-fn oauth2(app: &App, args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<DraftOAuth2> {
+fn oauth2(
+    workspace: &Workspace,
+    args: &NewArgs,
+    terminal: &Terminal,
+    draft: &mut ConnectorDraft,
+) -> Result<DraftOAuth2> {
     let mut oauth2 = match &args.issuer {
         Some(issuer) => {
             let route = Url::parse(issuer).map_or(Route::Live, |url| route_to(&url));
-            let asked = async { Ok(discovery::discover(&app.http, &route, issuer, ServerMetadata::default()).await?) };
-            discovered(&app.run(asked)?, draft)
+            let asked = async {
+                Ok(discovery::discover(&workspace.engine.http, &route, issuer, ServerMetadata::default()).await?)
+            };
+            discovered(&workspace.run(asked)?, draft)
         }
         None => DraftOAuth2::default(),
     };

@@ -13,7 +13,7 @@ use super::source::read;
 use crate::connector::{CATEGORIES, ConnectorDraft, MAX_OPENAPI_BYTES, OpenApiDescription, Pointer};
 use crate::error::Result;
 use crate::ops::connectors::{WriteDraftRequest, write_draft};
-use crate::runtime::App;
+use crate::runtime::Workspace;
 use crate::view::connector::DraftView;
 
 /// Write a connector of your own
@@ -131,18 +131,18 @@ impl View for DraftView {
     }
 }
 
-pub(super) fn run(app: &App, ui: &Ui, args: &NewArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &NewArgs) -> Result<u8> {
     let mut draft = match &args.from_openapi {
-        Some(given) => from_openapi(app, ui, given, &args.actions)?,
+        Some(given) => from_openapi(workspace, ui, given, &args.actions)?,
         None => ConnectorDraft::default(),
     };
-    prompts::complete(app, ui, args, &mut draft)?;
+    prompts::complete(workspace, ui, args, &mut draft)?;
     if args.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
         ui.raw(&draft.to_toml()?);
         return Ok(0);
     }
     let request = WriteDraftRequest { draft, output: args.output.clone(), replace: args.replace };
-    let written = app.run(write_draft(app, request))?;
+    let written = workspace.run(write_draft(workspace, request))?;
     ui.show(&written)?;
     if !ui.json {
         ui.note(&format!("Next:\n  {}", written.next_steps.join("\n  ")));
@@ -150,8 +150,8 @@ pub(super) fn run(app: &App, ui: &Ui, args: &NewArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn from_openapi(app: &App, ui: &Ui, given: &str, actions: &[String]) -> Result<ConnectorDraft> {
-    let document = read(app, given, MAX_OPENAPI_BYTES)?;
+fn from_openapi(workspace: &Workspace, ui: &Ui, given: &str, actions: &[String]) -> Result<ConnectorDraft> {
+    let document = read(workspace, given, MAX_OPENAPI_BYTES)?;
     let description = OpenApiDescription::parse(&document.bytes, document.url)?;
     let wanted = match actions {
         [] => prompts::choose_actions(ui, &description.summaries())?,

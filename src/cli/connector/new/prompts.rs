@@ -8,7 +8,7 @@ use crate::cli::terminal::Terminal;
 use crate::connect::PromptError;
 use crate::connector::{CATEGORIES, ConnectorDraft, DraftAuthKind, DraftHealth, OperationSummary, sentence};
 use crate::error::Result;
-use crate::runtime::App;
+use crate::runtime::Workspace;
 
 /// Operations shown to choose from; the others can be named as well.
 const SHOWN: usize = 30;
@@ -28,7 +28,7 @@ pub(super) fn needed(terminal: &Terminal, prompt: &str, flag: &str, default: &st
 
 /// # Errors
 /// [`PromptError`], and those of discovery.
-pub(super) fn complete(app: &App, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
+pub(super) fn complete(workspace: &Workspace, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
     let terminal = ui.terminal();
     draft.id = match &args.id {
         Some(id) => id.clone(),
@@ -36,7 +36,7 @@ pub(super) fn complete(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Connector
     };
     // Before anything else is asked: nobody should answer ten questions for nothing.
     if args.output.is_none() {
-        app.catalogue.vacant(&draft.id, args.replace)?;
+        workspace.engine.catalogue.vacant(&draft.id, args.replace)?;
     }
     let described = !draft.name.is_empty();
     let usual_name = if described { draft.name.clone() } else { title(&draft.id) };
@@ -62,7 +62,7 @@ pub(super) fn complete(app: &App, ui: &Ui, args: &NewArgs, draft: &mut Connector
         Some(docs) => docs.clone(),
         None => needed(&terminal, "Documentation for developers", "--docs URL", &usual_docs)?,
     };
-    auth::fill(app, ui, args, draft)?;
+    auth::fill(workspace, ui, args, draft)?;
     fill_scopes(args, &terminal, draft)?;
     fill_health(args, &terminal, draft)?;
     draft.add_missing_params();

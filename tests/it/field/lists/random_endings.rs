@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
 use integ::model::{ConnectionId, ConnectionName, WorkspaceName};
-use integ::runtime::{App, new_runtime};
+use integ::runtime::{Workspace, new_runtime};
 use integ::secret::Secret;
 use integ::store::{RecordId, StreamParams, SyncMode};
 use integ::sync::{self, SyncObserver, SyncOutcome, SyncRequest};
@@ -328,7 +328,7 @@ impl PassphraseSource for Nobody {
 
 /// The program's side, inside of this process and with a clock that waits for nothing.
 struct Engine {
-    app: App,
+    workspace: Workspace,
     connection: ConnectionId,
     runtime: tokio::runtime::Runtime,
     _home: Home,
@@ -368,9 +368,9 @@ impl Engine {
         let workspace: WorkspaceName = "default".parse().unwrap();
         let mut engine = integ::runtime::Engine::new(Folders::under(home.path()), Config::default(), Box::new(Nobody));
         engine.clock = Clock::fixed(Timestamp::now());
-        let app = App::new(std::sync::Arc::new(engine), workspace);
-        let connection = app.connection(&"acme".parse().unwrap()).unwrap().id;
-        (Engine { app, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
+        let workspace = Workspace::new(std::sync::Arc::new(engine), workspace);
+        let connection = workspace.connection(&"acme".parse().unwrap()).unwrap().id;
+        (Engine { workspace, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
     }
 
     fn sync(&self, stream: &str, mode: SyncMode, allow_deletes: bool) -> sync::SyncReport {
@@ -383,12 +383,12 @@ impl Engine {
             params: StreamParams::new(),
             allow_deletes,
         };
-        self.runtime.block_on(sync::run(&self.app, &order, &Nobody)).unwrap().remove(0)
+        self.runtime.block_on(sync::run(&self.workspace, &order, &Nobody)).unwrap().remove(0)
     }
 
     /// The ids that are there, and whether a list was cut off.
     fn known(&self, stream: &str) -> (BTreeSet<usize>, bool) {
-        let store = self.app.store().unwrap();
+        let store = self.workspace.store().unwrap();
         let Some(stored) = store.streams().find(self.connection, stream).unwrap() else { return Default::default() };
         let records = store.records().list(stored.id, RecordId(0), 100_000).unwrap();
         let cut_off = store.streams().partitions(stored.id).unwrap().iter().any(|part| part.checkpoint.is_some());
