@@ -42,8 +42,8 @@ pub enum EventVerification {
 words!(EventVerification {
     Verified => "verified",
     Unsigned => "unsigned",
-    Unconfirmed => "asking",
-    Rejected => "refused",
+    Unconfirmed => "unconfirmed",
+    Rejected => "rejected",
 });
 
 impl EventVerification {

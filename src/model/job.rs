@@ -41,7 +41,7 @@ words!(JobStatus {
     Done => "done",
     Skipped => "skipped",
     Failed => "failed",
-    RateLimited => "limited",
+    RateLimited => "rate_limited",
     Cancelled => "cancelled",
 });
 

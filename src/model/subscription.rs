@@ -29,7 +29,7 @@ pub enum SubscriptionStatus {
     Deleting,
 }
 
-words!(SubscriptionStatus { Creating => "asking", Active => "active", Deleting => "ending" });
+words!(SubscriptionStatus { Creating => "creating", Active => "active", Deleting => "deleting" });
 
 /// What the vendor is asked for.
 #[derive(Clone, Debug, PartialEq)]

@@ -242,7 +242,7 @@ fn killed_while_the_vendor_answers_the_subscription_is_known_to_be_unknown() {
     child.wait().unwrap();
     provider.go_on();
     let shown = home.json("status");
-    assert_eq!(shown["connections"][0]["subscriptions"][0]["status"], "asking", "{shown}");
+    assert_eq!(shown["connections"][0]["subscriptions"][0]["status"], "creating", "{shown}");
     let again = home.run(SUBSCRIBE);
     assert_eq!((again.code, again.error_code().as_str()), (1, "subscription_outcome_unknown"), "{again:?}");
     assert!(again.stderr.contains("integ call fake hooks.list room=red"), "{again:?}");

@@ -86,8 +86,8 @@ impl View for EventListView {
 /// The status in a table, where it matters more that nobody may act on the event.
 fn state(event: &StoredEventView) -> TableCell {
     let (word, tone) = match (event.verification, event.status) {
-        (EventVerification::Unconfirmed, _) => ("unverified", Some(Tone::Warn)),
-        (EventVerification::Rejected, _) => ("refused", Some(Tone::Bad)),
+        (EventVerification::Unconfirmed, _) => ("unconfirmed", Some(Tone::Warn)),
+        (EventVerification::Rejected, _) => ("rejected", Some(Tone::Bad)),
         (_, status @ EventStatus::Processed) => (status.as_str(), Some(Tone::Good)),
         (_, status @ EventStatus::Failed) => (status.as_str(), Some(Tone::Warn)),
         (_, status @ EventStatus::Dead) => (status.as_str(), Some(Tone::Bad)),

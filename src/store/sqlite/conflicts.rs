@@ -27,13 +27,13 @@ pub(super) fn insert_conflict(
     headers: &str,
 ) -> Result<ConflictInsertResult, StoreError> {
     let digest = other.digest.as_ref().map_or(&[][..], |digest| digest);
-    let known = "SELECT EXISTS (SELECT 1 FROM conflicts WHERE event_id = ?1 AND digest = ?2)";
+    let known = "SELECT EXISTS (SELECT 1 FROM event_conflicts WHERE event_id = ?1 AND digest = ?2)";
     if transaction.prepare_cached(known)?.query_row((event, digest), |row| row.get(0))? {
         return Ok(ConflictInsertResult::Stored);
     }
-    let sql = "INSERT INTO conflicts (event_id, received_at, digest, signed, proof, kind, account, resource, actor, \
-               occurred_at, headers, query, body, item) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
-               WHERE (SELECT count(*) FROM conflicts WHERE event_id = ?1) < ?15";
+    let sql = "INSERT INTO event_conflicts (event_id, received_at, digest, signed_digest, verification, kind, account, resource, actor, \
+               occurred_at, headers, query, body, batch_item) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
+               WHERE (SELECT count(*) FROM event_conflicts WHERE event_id = ?1) < ?15";
     let stored = transaction.prepare_cached(sql)?.execute(rusqlite::params![
         event,
         delivery.received_at.as_millisecond(),
@@ -61,7 +61,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn conflicts(&self, id: EventId) -> Result<Vec<EventConflict>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT kind, received_at, proof, headers, query, body, item FROM conflicts WHERE event_id = ?1 \
+            let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts WHERE event_id = ?1 \
                        ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query([id.0])?;
@@ -85,7 +85,7 @@ impl Events<'_> {
         now: Timestamp,
     ) -> Result<Option<Vec<EventId>>, StoreError> {
         self.0.write(|transaction| {
-            let sql = "SELECT id FROM conflicts WHERE event_id = ?1 ORDER BY id";
+            let sql = "SELECT id FROM event_conflicts WHERE event_id = ?1 ORDER BY id";
             let mut statement = transaction.prepare_cached(sql)?;
             let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
             let chosen: &[i64] = match holding {
@@ -103,7 +103,7 @@ impl Events<'_> {
             };
             let made = chosen.iter().map(|conflict| make_event(transaction, *conflict, now));
             let made = made.collect::<Result<Vec<_>, _>>()?;
-            transaction.prepare_cached("DELETE FROM conflicts WHERE event_id = ?1")?.execute([id.0])?;
+            transaction.prepare_cached("DELETE FROM event_conflicts WHERE event_id = ?1")?.execute([id.0])?;
             Ok(Some(made))
         })
     }
@@ -111,20 +111,21 @@ impl Events<'_> {
 
 /// Makes an event of a body that waited. Its keys need not be added: each process reads those of new events by itself.
 fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> Result<EventId, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, named, key, digest, kind, account, resource, actor, \
-               occurred_at, received_at, headers, query, body, item, status, due_at, signed, signed_key, proof) \
-               SELECT e.connection_id, e.delivery_id, e.named, e.key, x.digest, x.kind, x.account, x.resource, x.actor, \
-               x.occurred_at, x.received_at, x.headers, x.query, x.body, x.item, 'pending', ?2, x.signed, NULL, x.proof \
-               FROM conflicts x JOIN events e ON e.id = x.event_id WHERE x.id = ?1";
+    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, resource, actor, \
+               occurred_at, received_at, headers, query, body, batch_item, status, due_at, signed_digest, signed_dedup_key, verification) \
+               SELECT e.connection_id, e.delivery_id, e.has_delivery_id, e.dedup_key, x.digest, x.kind, x.account, x.resource, x.actor, \
+               x.occurred_at, x.received_at, x.headers, x.query, x.body, x.batch_item, 'pending', ?2, x.signed_digest, NULL, x.verification \
+               FROM event_conflicts x JOIN events e ON e.id = x.event_id WHERE x.id = ?1";
     transaction.prepare_cached(sql)?.execute((conflict, now.as_millisecond()))?;
     let id = transaction.last_insert_rowid();
-    let signed: Option<[u8; 32]> =
-        transaction.prepare_cached("SELECT signed FROM events WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
+    let signed: Option<[u8; 32]> = transaction
+        .prepare_cached("SELECT signed_digest FROM events WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
     if let Some(signed) = signed {
         let sql = "SELECT connection_id FROM events WHERE id = ?1";
         let connection = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
         let key = event_keys::signed_key(crate::model::ConnectionId(connection), &signed);
-        transaction.prepare_cached("UPDATE events SET signed_key = ?2 WHERE id = ?1")?.execute((id, key))?;
+        transaction.prepare_cached("UPDATE events SET signed_dedup_key = ?2 WHERE id = ?1")?.execute((id, key))?;
     }
     Ok(EventId(id))
 }

@@ -20,10 +20,10 @@ use crate::model::name::ConnectionName;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.kept, c.vendor_id, \
-             c.vendor_name, c.scopes_asked, c.scopes_granted, c.standing, c.reason, c.connected_at, c.checked_at, \
-             c.healthy, c.error_count, c.last_error, g.issued_at, g.expires_at, g.renewal, g.presented_at, \
-             g.refresh_expires_at, g.client_id, g.generation, g.presented_generation, g.restored, g.keyring, \
+            "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata, c.account_id, \
+             c.account_name, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, c.checked_at, \
+             c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, g.refresh_started_at, \
+             g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, g.from_backup, g.in_keyring, \
              g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
             $rest
         )
@@ -101,15 +101,15 @@ impl Connections<'_> {
                 _ => place,
             };
             let id: i64 = transaction.query_row(
-                "INSERT INTO connections (connector, account, mode, auth, origin, params, kept, vendor_id, vendor_name,
-                     scopes_asked, scopes_granted, standing, connected_at)
+                "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id, account_name,
+                     scopes_requested, scopes_granted, grant_status, connected_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
                  ON CONFLICT (connector, account) DO UPDATE SET
                      mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
-                     kept = excluded.kept, vendor_id = excluded.vendor_id, vendor_name = excluded.vendor_name,
-                     scopes_asked = excluded.scopes_asked, scopes_granted = excluded.scopes_granted,
-                     standing = 'active', reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
-                     healthy = NULL, refused = 0, error_count = 0, last_error = NULL
+                     metadata = excluded.metadata, account_id = excluded.account_id, account_name = excluded.account_name,
+                     scopes_requested = excluded.scopes_requested, scopes_granted = excluded.scopes_granted,
+                     grant_status = 'active', status_reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
+                     check_passed = NULL, check_unauthorized = 0, error_count = 0, last_error = NULL
                  RETURNING id",
                 (
                     new.name.connector(),
@@ -148,7 +148,7 @@ impl Connections<'_> {
         standing: GrantStatus,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE connections SET standing = ?2, reason = ?3 WHERE id = ?1";
+        let sql = "UPDATE connections SET grant_status = ?2, status_reason = ?3 WHERE id = ?1";
         self.update(sql, id, &[&standing.as_str(), &reason])
     }
 
@@ -163,9 +163,9 @@ impl Connections<'_> {
             CheckRecord::Failing(error) => (false, false, Some(error)),
             CheckRecord::Unauthorized(error) => (false, true, Some(error)),
         };
-        let sql = "UPDATE connections SET checked_at = ?2, healthy = ?3, last_error = ?4,
+        let sql = "UPDATE connections SET checked_at = ?2, check_passed = ?3, last_error = ?4,
                        error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
-                       refused = CASE WHEN ?3 THEN 0 ELSE max(refused, ?5) END
+                       check_unauthorized = CASE WHEN ?3 THEN 0 ELSE max(check_unauthorized, ?5) END
                    WHERE id = ?1";
         self.update(sql, id, &[&at.as_second(), &healthy, &error, &refused])
     }
@@ -181,9 +181,9 @@ impl Connections<'_> {
         scopes_granted: Option<&[String]>,
         kept: Option<&BTreeMap<String, String>>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE connections SET vendor_id = coalesce(?2, vendor_id),
-                       vendor_name = CASE WHEN ?2 IS NULL THEN vendor_name ELSE ?3 END,
-                       scopes_granted = coalesce(?4, scopes_granted), kept = coalesce(?5, kept)
+        let sql = "UPDATE connections SET account_id = coalesce(?2, account_id),
+                       account_name = CASE WHEN ?2 IS NULL THEN account_name ELSE ?3 END,
+                       scopes_granted = coalesce(?4, scopes_granted), metadata = coalesce(?5, metadata)
                    WHERE id = ?1";
         let scopes = scopes_granted.map(to_json).transpose()?;
         let kept = kept.map(to_json).transpose()?;
@@ -224,7 +224,7 @@ fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Resul
         return Err(StoreError::NameTaken(new.name.clone()));
     }
     transaction.execute("DELETE FROM connections WHERE id = ?1", [before.id.0])?;
-    let sql = "DELETE FROM sandbox WHERE key = ?1 AND ?2 \
+    let sql = "DELETE FROM sandbox_state WHERE key = ?1 AND ?2 \
                AND NOT EXISTS (SELECT 1 FROM connections WHERE connector = ?3 AND mode = 'sandbox')";
     let connector = new.name.connector();
     transaction.execute(sql, (state_key(connector), before.mode == ConnectionMode::Sandbox, connector))?;

@@ -20,8 +20,8 @@ pub struct Endpoints<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, url, description, events, secrets, policy, most_attempts, ttl, timeout, rate_requests, \
-             rate_secs, disabled, disabled_at, failing_since, last_failed_at, paused_until, created_at FROM endpoints ",
+            "SELECT id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, rate_requests, \
+             rate_secs, disabled_reason, disabled_at, failing_since, last_failed_at, paused_until, created_at FROM endpoints ",
             $rest
         )
     };
@@ -91,7 +91,7 @@ pub(super) fn put_standing(
     id: &EndpointId,
     standing: &EndpointHealth,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE endpoints SET disabled = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
+    let sql = "UPDATE endpoints SET disabled_reason = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
                paused_until = ?6 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute(params![
         id.as_str(),
@@ -107,10 +107,10 @@ pub(super) fn put_standing(
 fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
     let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
     let rules = &endpoint.policy;
-    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, policy, most_attempts, ttl, timeout, \
+    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, \
                rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-               ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, policy = ?6, \
-               most_attempts = ?7, ttl = ?8, timeout = ?9, rate_requests = ?10, rate_secs = ?11";
+               ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, backoff = ?6, \
+               max_attempts = ?7, ttl_secs = ?8, timeout_secs = ?9, rate_requests = ?10, rate_secs = ?11";
     transaction.execute(
         sql,
         params![

@@ -1,10 +1,10 @@
 //! By what an event that comes again is known: the keys of all that ever came.
 //!
 //! Keys are hashes, so that each belongs on another page of an index, and an index that is kept up with every event costs
-//! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_keys` many
+//! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_dedup_keys` many
 //! at a time, in its order.
 //!
-//! Invariant: the keys of events up to `meta.keyed_to` are in the table, those of later ones in the events themselves,
+//! Invariant: the keys of events up to `meta.dedup_indexed_to` are in the table, those of later ones in the events themselves,
 //! from which every process reads them anew. Inside a write both together are hence all that were committed, whoever
 //! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
 
@@ -25,8 +25,8 @@ const FLUSH_SIZE: usize = 65_536;
 pub(super) struct EventKeys {
     /// Keys, each with the id of its event.
     newest: BTreeSet<(i64, i64)>,
-    /// `meta.keyed_to`, when it was last read.
-    keyed_to: i64,
+    /// `meta.dedup_indexed_to`, when it was last read.
+    indexed_to: i64,
     /// The last event that was committed and whose key is known, and the last one added since.
     committed: i64,
     added: i64,
@@ -36,21 +36,22 @@ pub(super) struct EventKeys {
 
 impl Default for EventKeys {
     fn default() -> Self {
-        Self { newest: BTreeSet::new(), keyed_to: 0, committed: 0, added: 0, limit: FLUSH_SIZE }
+        Self { newest: BTreeSet::new(), indexed_to: 0, committed: 0, added: 0, limit: FLUSH_SIZE }
     }
 }
 
 impl EventKeys {
     /// Reads what other processes have committed. Comes first in every transaction that asks or adds.
     pub(super) fn catch_up(&mut self, transaction: &Connection) -> Result<(), StoreError> {
-        let keyed_to = transaction.prepare_cached("SELECT keyed_to FROM meta")?.query_row([], |row| row.get(0))?;
-        if self.keyed_to != keyed_to {
-            self.newest.retain(|(_, event)| *event > keyed_to);
-            self.keyed_to = keyed_to;
-            self.committed = self.committed.max(keyed_to);
+        let indexed_to =
+            transaction.prepare_cached("SELECT dedup_indexed_to FROM meta")?.query_row([], |row| row.get(0))?;
+        if self.indexed_to != indexed_to {
+            self.newest.retain(|(_, event)| *event > indexed_to);
+            self.indexed_to = indexed_to;
+            self.committed = self.committed.max(indexed_to);
         }
-        let mut statement =
-            transaction.prepare_cached("SELECT key, signed_key, id FROM events WHERE id > ?1 ORDER BY id")?;
+        let mut statement = transaction
+            .prepare_cached("SELECT dedup_key, signed_dedup_key, id FROM events WHERE id > ?1 ORDER BY id")?;
         let mut rows = statement.query([self.committed])?;
         while let Some(row) = rows.next()? {
             let (key, signed, event) = (row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?);
@@ -64,7 +65,7 @@ impl EventKeys {
 
     /// The events that may be the one with this key: two can share it, and one may be gone.
     pub(super) fn find(&self, connection: &Connection, key: i64) -> Result<Vec<i64>, StoreError> {
-        let mut statement = connection.prepare_cached("SELECT event FROM event_keys WHERE key = ?1")?;
+        let mut statement = connection.prepare_cached("SELECT event_id FROM event_dedup_keys WHERE key = ?1")?;
         let mut found = statement.query_map([key], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
         found.extend(self.newest.range((key, i64::MIN)..=(key, i64::MAX)).map(|(_, event)| *event));
         Ok(found)
@@ -92,18 +93,18 @@ impl EventKeys {
     /// Puts all of them into the table, where nobody has added any since [`Self::catch_up`].
     pub(super) fn put(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let mut statement =
-            transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+            transaction.prepare_cached("INSERT OR IGNORE INTO event_dedup_keys (key, event_id) VALUES (?1, ?2)")?;
         for pair in &self.newest {
             statement.execute(*pair)?;
         }
-        transaction.prepare_cached("UPDATE meta SET keyed_to = ?1")?.execute([self.committed])?;
+        transaction.prepare_cached("UPDATE meta SET dedup_indexed_to = ?1")?.execute([self.committed])?;
         Ok(())
     }
 
     /// Where they could not be put, they are tried again once there are twice as many.
     pub(super) fn put_ended(&mut self, was_put: bool) {
         if was_put {
-            *self = Self { keyed_to: self.committed, committed: self.committed, ..Self::default() };
+            *self = Self { indexed_to: self.committed, committed: self.committed, ..Self::default() };
         } else {
             self.limit = self.newest.len() * 2;
         }
@@ -112,7 +113,8 @@ impl EventKeys {
 
 /// Puts a further key of an event into the table, whether or not its other keys are there already.
 pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Result<(), StoreError> {
-    let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO event_keys (key, event) VALUES (?1, ?2)")?;
+    let mut statement =
+        transaction.prepare_cached("INSERT OR IGNORE INTO event_dedup_keys (key, event_id) VALUES (?1, ?2)")?;
     statement.execute((key, event))?;
     Ok(())
 }
@@ -176,7 +178,7 @@ mod tests {
         for store in &stores {
             store.event_keys().limit = limit;
         }
-        let sql = "INSERT INTO connections (connector, mode, auth, params, kept, scopes_asked, standing, connected_at) \
+        let sql = "INSERT INTO connections (connector, mode, auth, params, metadata, scopes_requested, grant_status, connected_at) \
                    VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
         let id = stores[0].write(|transaction| {
             transaction.execute(sql, [])?;
@@ -211,7 +213,7 @@ mod tests {
         assert_eq!(stores[0].events().find(connection, "evt_700").unwrap(), None);
         let (keys, events): (u32, u32) = stores[0]
             .read(|sqlite| {
-                let sql = "SELECT (SELECT count(*) FROM event_keys), (SELECT count(*) FROM events)";
+                let sql = "SELECT (SELECT count(*) FROM event_dedup_keys), (SELECT count(*) FROM events)";
                 Ok(sqlite.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
             })
             .unwrap();
@@ -275,7 +277,7 @@ mod tests {
             "what was refused is asked about no more"
         );
         let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.verification.as_str()));
-        assert_eq!(status(forged.id()), Some(("dead", "refused")));
+        assert_eq!(status(forged.id()), Some(("dead", "rejected")));
     }
 
     #[test]
@@ -390,7 +392,7 @@ mod tests {
         let pruned =
             events.prune(&PruneRequest { connection, before, keeps_ids: false, include_dead: false }, 10).unwrap();
         let left = |sql: &str| stores[0].read(|sqlite| Ok(sqlite.query_row(sql, [], |row| row.get::<_, u32>(0))?));
-        assert_eq!((pruned, left("SELECT count(*) FROM event_keys").unwrap()), (3, 0));
+        assert_eq!((pruned, left("SELECT count(*) FROM event_dedup_keys").unwrap()), (3, 0));
         assert!(events.insert(&all()).unwrap().concat().iter().all(|taken| matches!(taken, EventInsertResult::New(_))));
     }
 }

@@ -23,7 +23,7 @@ macro_rules! select {
         concat!(
             "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account, e.resource, e.actor, \
              e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, \
-             (SELECT count(*) FROM conflicts x WHERE x.event_id = e.id), e.proof \
+             (SELECT count(*) FROM event_conflicts x WHERE x.event_id = e.id), e.verification \
              FROM events e JOIN connections c ON c.id = e.connection_id ",
             $rest
         )
@@ -64,7 +64,7 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             let sql = select!(
                 "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
-                 AND (NOT ?3 OR EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = e.id)) \
+                 AND (NOT ?3 OR EXISTS (SELECT 1 FROM event_conflicts x WHERE x.event_id = e.id)) \
                  AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
@@ -143,8 +143,8 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.item, e.body IS NOT NULL, e.query FROM events e \
-                       LEFT JOIN events o ON o.id = e.body_of WHERE e.id = ?1";
+            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.batch_item, e.body IS NOT NULL, e.query FROM events e \
+                       LEFT JOIN events o ON o.id = e.batch_event_id WHERE e.id = ?1";
             let row = sqlite
                 .prepare_cached(sql)?
                 .query_row([id.0], |row| {
@@ -169,7 +169,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id, due_at, attempts, done, proof FROM events \
+            let sql = "SELECT id, due_at, attempts, completed_handlers, verification FROM events \
                        WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query((connection.0, limit))?;
@@ -195,7 +195,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn record_attempts(&self, ended: &[AttemptResult]) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, done = ?5, attempts = attempts + 1 \
+            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, completed_handlers = ?5, attempts = attempts + 1 \
                        WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
             for ended in ended {
@@ -217,7 +217,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn record_progress(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET done = ?2, last_error = ?3 WHERE id = ?1";
+            let sql = "UPDATE events SET completed_handlers = ?2, last_error = ?3 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id.0, done, error))?;
             Ok(())
         })
@@ -229,7 +229,7 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn unconfirmed(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND proof = 'asking' AND headers <> '' \
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND verification = 'unconfirmed' AND headers <> '' \
                        ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
             let rows = statement.query_map((connection.0, limit), |row| Ok(EventId(row.get(0)?)))?;
@@ -248,8 +248,8 @@ impl Events<'_> {
         error: Option<&str>,
     ) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET proof = ?2, last_error = ?3, \
-                       status = CASE ?2 WHEN 'refused' THEN 'dead' ELSE status END WHERE id = ?1 AND proof = 'asking'";
+            let sql = "UPDATE events SET verification = ?2, last_error = ?3, \
+                       status = CASE ?2 WHEN 'rejected' THEN 'dead' ELSE status END WHERE id = ?1 AND verification = 'unconfirmed'";
             transaction.prepare_cached(sql)?.execute((id.0, proof.as_str(), error))?;
             Ok(())
         })
@@ -262,8 +262,8 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn requeue(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = 'pending', attempts = 0, done = 0, due_at = ?2, \
-                       proof = CASE proof WHEN 'refused' THEN 'asking' ELSE proof END WHERE id = ?1 AND headers <> ''";
+            let sql = "UPDATE events SET status = 'pending', attempts = 0, completed_handlers = 0, due_at = ?2, \
+                       verification = CASE verification WHEN 'rejected' THEN 'unconfirmed' ELSE verification END WHERE id = ?1 AND headers <> ''";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {

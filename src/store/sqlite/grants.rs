@@ -59,7 +59,7 @@ impl Grants<'_> {
         generation: u64,
         at: Timestamp,
     ) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET presented_at = ?3, presented_generation = generation
+        let sql = "UPDATE grants SET refresh_started_at = ?3, refresh_generation = generation
                    WHERE connection_id = ?1 AND generation = ?2";
         self.update_generation(sql, id, generation, &[&at.as_second()])
     }
@@ -69,7 +69,7 @@ impl Grants<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn cancel_refresh(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET presented_at = NULL, presented_generation = NULL
+        let sql = "UPDATE grants SET refresh_started_at = NULL, refresh_generation = NULL
                    WHERE connection_id = ?1 AND generation = ?2";
         self.update_generation(sql, id, generation, &[])
     }
@@ -88,7 +88,7 @@ impl Grants<'_> {
             put(transaction, id, grant)?;
             transaction
                 .prepare_cached(
-                    "UPDATE connections SET standing = 'active', reason = NULL, error_count = 0, last_error = NULL
+                    "UPDATE connections SET grant_status = 'active', status_reason = NULL, error_count = 0, last_error = NULL
                      WHERE id = ?1",
                 )?
                 .execute([id.0])?;
@@ -101,7 +101,7 @@ impl Grants<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn move_to_keyring(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET secrets = NULL, keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
+        let sql = "UPDATE grants SET secrets = NULL, in_keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
         self.update_generation(sql, id, generation, &[])
     }
 
@@ -124,7 +124,7 @@ impl Grants<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn mark_all_in_keyring(&self) -> Result<(), StoreError> {
-        self.0.write(|transaction| Ok(transaction.execute("UPDATE grants SET keyring = 1", []).map(drop)?))
+        self.0.write(|transaction| Ok(transaction.execute("UPDATE grants SET in_keyring = 1", []).map(drop)?))
     }
 
     /// Notes that the OS keyring holds no entry of this connection any more; its secrets are in the store.
@@ -132,7 +132,7 @@ impl Grants<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn clear_in_keyring(&self, id: ConnectionId) -> Result<(), StoreError> {
-        let sql = "UPDATE grants SET keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
+        let sql = "UPDATE grants SET in_keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
         self.0.write(|transaction| Ok(transaction.execute(sql, [id.0]).map(drop)?))
     }
 
@@ -156,7 +156,7 @@ impl Grants<'_> {
     /// [`StoreError`].
     pub fn restored(&self) -> Result<Vec<ConnectionId>, StoreError> {
         self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare("SELECT connection_id FROM grants WHERE restored ORDER BY 1")?;
+            let mut statement = sqlite.prepare("SELECT connection_id FROM grants WHERE from_backup ORDER BY 1")?;
             let ids = statement.query_map([], |row| row.get(0).map(ConnectionId))?.collect::<Result<_, _>>()?;
             Ok(ids)
         })
@@ -223,7 +223,7 @@ pub(super) fn replace(
     place: SecretStorage,
 ) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO grants (connection_id, secrets, keyring, issued_at, renewal, generation)
+        "INSERT INTO grants (connection_id, secrets, in_keyring, issued_at, refresh_method, generation)
          VALUES (?1, '', ?2, 0, 'none', 0) ON CONFLICT (connection_id) DO NOTHING",
         (id.0, place == SecretStorage::Keyring),
     )?;
@@ -236,8 +236,8 @@ fn put(transaction: &Transaction<'_>, id: ConnectionId, grant: &Grant) -> Result
     transaction
         .prepare_cached(
             "UPDATE grants SET secrets = ?2, client_id = ?3, issued_at = ?4, expires_at = ?5, refresh_expires_at = ?6,
-                 renewal = ?7, generation = generation + 1, presented_at = NULL, presented_generation = NULL,
-                 restored = 0
+                 refresh_method = ?7, generation = generation + 1, refresh_started_at = NULL, refresh_generation = NULL,
+                 from_backup = 0
              WHERE connection_id = ?1",
         )?
         .execute((
@@ -316,7 +316,7 @@ pub(super) fn fill_in(
     grant: &Grant,
 ) -> Result<(), StoreError> {
     let sql =
-        format!("UPDATE {schema}.grants SET secrets = ?3, keyring = 0 WHERE connection_id = ?1 AND generation = ?2");
+        format!("UPDATE {schema}.grants SET secrets = ?3, in_keyring = 0 WHERE connection_id = ?1 AND generation = ?2");
     sqlite.execute(&sql, (id.0, generation, secrets_text(grant, None)?.as_str()))?;
     Ok(())
 }

@@ -108,8 +108,8 @@ fn insert(
     headers: &str,
     first: Option<i64>,
 ) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, named, key, digest, kind, account, resource, actor, \
-               occurred_at, received_at, headers, query, body, body_of, item, status, due_at, signed, signed_key, proof) \
+    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, resource, actor, \
+               occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, due_at, signed_digest, signed_dedup_key, verification) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     let key = event_keys::key(delivery.connection, &event.delivery_id);
     let signed_key = event.signed_digest.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
@@ -157,7 +157,7 @@ fn repeat(
     // One that was fetched first, and now comes signed.
     if let Some(signed) = &event.signed_digest {
         let key = event_keys::signed_key(delivery.connection, signed);
-        let sql = "UPDATE events SET signed = ?2, signed_key = ?3 WHERE id = ?1 AND signed IS NULL";
+        let sql = "UPDATE events SET signed_digest = ?2, signed_dedup_key = ?3 WHERE id = ?1 AND signed_digest IS NULL";
         if transaction.prepare_cached(sql)?.execute((known.id, signed, key))? > 0 {
             event_keys::put_now(transaction, key, known.id)?;
         }
@@ -183,14 +183,14 @@ pub(super) fn known(
 ) -> Result<Option<ExistingEvent>, StoreError> {
     let (sql, value, named): (_, &dyn rusqlite::ToSql, bool) = match by {
         EventLookup::Id(id) => (
-            "SELECT id, digest, proof, status, headers = '' FROM events \
-             WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3 AND (?4 OR named)",
+            "SELECT id, digest, verification, status, headers = '' FROM events \
+             WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3 AND (?4 OR has_delivery_id)",
             id,
             true,
         ),
         EventLookup::Signed { signed, named } => (
-            "SELECT id, digest, proof, status, headers = '' FROM events \
-             WHERE id = ?1 AND connection_id = ?2 AND signed = ?3 AND (?4 OR named)",
+            "SELECT id, digest, verification, status, headers = '' FROM events \
+             WHERE id = ?1 AND connection_id = ?2 AND signed_digest = ?3 AND (?4 OR has_delivery_id)",
             signed,
             *named,
         ),

@@ -21,9 +21,9 @@ pub struct Jobs<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT j.id, c.connector, c.account, s.id, s.name, j.mode, j.state, j.since, j.until, j.started_at, \
+            "SELECT j.id, c.connector, c.account, s.id, s.name, j.mode, j.status, j.since, j.until, j.started_at, \
              j.ended_at, j.resumes_at, j.added, j.changed, j.deleted, j.unchanged, j.requests, j.retries, j.bytes, \
-             j.error, j.code FROM jobs j JOIN streams s ON s.id = j.stream_id JOIN connections c ON c.id = s.connection_id ",
+             j.error, j.error_code FROM jobs j JOIN streams s ON s.id = j.stream_id JOIN connections c ON c.id = s.connection_id ",
             $rest
         )
     };
@@ -36,13 +36,13 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn begin(&self, job: &NewJob) -> Result<JobId, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET state = 'failed', error = 'cut off', code = 'interrupted', ended_at = ?2 \
-                       WHERE stream_id = ?1 AND state = 'running'";
+            let sql = "UPDATE jobs SET status = 'failed', error = 'cut off', error_code = 'interrupted', ended_at = ?2 \
+                       WHERE stream_id = ?1 AND status = 'running'";
             transaction.execute(sql, (job.stream.0, job.started_at.as_second()))?;
             let sql = "DELETE FROM jobs WHERE stream_id = ?1 AND id NOT IN \
                        (SELECT id FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT ?2)";
             transaction.execute(sql, (job.stream.0, MAX_ENDED_JOBS - 1))?;
-            let sql = "INSERT INTO jobs (stream_id, mode, state, since, until, started_at) \
+            let sql = "INSERT INTO jobs (stream_id, mode, status, since, until, started_at) \
                        VALUES (?1, ?2, 'running', ?3, ?4, ?5)";
             let started_at = job.started_at.as_second();
             transaction.execute(sql, (job.stream.0, job.mode.as_str(), &job.since, &job.until, started_at))?;
@@ -54,7 +54,7 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn end(&self, ended: &JobResult) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET state = ?2, error = ?3, code = ?4, resumes_at = ?5, ended_at = ?6 WHERE id = ?1";
+            let sql = "UPDATE jobs SET status = ?2, error = ?3, error_code = ?4, resumes_at = ?5, ended_at = ?6 WHERE id = ?1";
             let resumes_at = ended.resumes_at.map(Timestamp::as_second);
             let ended_at = ended.ended_at.as_second();
             let state = ended.status.as_str();
@@ -70,7 +70,7 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn last_error_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT code FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT 1";
+            let sql = "SELECT error_code FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT 1";
             let code: Option<Option<String>> = sqlite.query_row(sql, [stream.0], |row| row.get(0)).optional()?;
             Ok(code.flatten())
         })
@@ -82,7 +82,7 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn request_cancel(&self, id: JobId) -> Result<bool, StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET cancel = 1 WHERE id = ?1 AND state = 'running'";
+            let sql = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND status = 'running'";
             Ok(transaction.execute(sql, [id.0])? == 1)
         })
     }
@@ -124,7 +124,7 @@ pub(super) fn progress(
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE jobs SET added = added + ?2, changed = changed + ?3, deleted = deleted + ?4, \
                unchanged = unchanged + ?5, requests = requests + ?6, retries = retries + ?7, bytes = bytes + ?8 \
-               WHERE id = ?1 RETURNING cancel";
+               WHERE id = ?1 RETURNING cancel_requested";
     let mut statement = transaction.prepare_cached(sql)?;
     let cancel = statement.query_row(
         (

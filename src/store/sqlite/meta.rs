@@ -43,7 +43,7 @@ impl Store {
         let sql = "SELECT max(at) FROM (
                        SELECT created_at AS at FROM meta UNION ALL SELECT connected_at FROM connections
                        UNION ALL SELECT checked_at FROM connections UNION ALL SELECT issued_at FROM grants
-                       UNION ALL SELECT presented_at FROM grants)";
+                       UNION ALL SELECT refresh_started_at FROM grants)";
         let newest: Option<i64> = self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))?;
         Ok(newest.map(timestamp).transpose()?)
     }

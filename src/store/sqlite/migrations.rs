@@ -114,26 +114,26 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
-        bodies: record_id json
-        conflicts: id event_id received_at digest signed proof kind account resource actor occurred_at headers query body item
-        connections: id connector account mode auth origin params kept vendor_id vendor_name scopes_asked scopes_granted standing reason connected_at checked_at healthy error_count last_error refused
-        cursor_history: id part_id cursor replaced_at
+        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at checked_at check_passed error_count last_error check_unauthorized
+        cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
-        endpoints: id url description events secrets policy most_attempts ttl timeout rate_requests rate_secs disabled disabled_at failing_since last_failed_at paused_until created_at
-        event_keys: key event
+        endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
+        event_conflicts: id event_id received_at digest signed_digest verification kind account resource actor occurred_at headers query body batch_item
+        event_dedup_keys: key event_id
         event_types: kind description sample
-        events: id connection_id delivery_id named key digest signed signed_key proof kind account resource actor occurred_at received_at headers query body body_of item status attempts done due_at last_error
-        grants: connection_id secrets keyring client_id issued_at expires_at refresh_expires_at renewal generation presented_at presented_generation restored
-        jobs: id stream_id mode state since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error code cancel
+        events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
+        grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
+        jobs: id stream_id mode status since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         messages: id kind body created_at
-        meta: only_row vault_id sequence created_at restored_at keyed_to
-        parts: id stream_id given parent_id parent_version cursor progress backfill synced_at
-        records: id stream_id part_id key hash version added first_seen_at changed_at deleted_at deleted_as told_at
-        sandbox: key value
+        meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
+        partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at
+        record_bodies: record_id json
+        records: id stream_id partition_id key hash version added_version first_seen_at changed_at deleted_at deleted_cursor vendor_updated_at
+        sandbox_state: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
-        sightings: id part_id ids
+        seen_ids: id partition_id ids
         streams: id connection_id name params
-        subscriptions: id connection_id status url events given nonce kept secret created_at renewed_at expires_at failures tried_at last_error
+        subscriptions: id connection_id status url events params idempotency_key metadata secret created_at renewed_at expires_at failures last_failed_at last_error
         webhooks: connection_id path public_url port params secrets
         ");
     }

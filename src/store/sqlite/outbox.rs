@@ -171,7 +171,7 @@ impl Outbox<'_> {
         self.0.read(|sqlite| {
             // One look into the index for each endpoint, however many deliveries wait.
             let sql = "SELECT min((SELECT min(d.due_at) FROM deliveries d WHERE d.endpoint_id = e.id \
-                       AND d.status IN ('pending', 'failed'))) FROM endpoints e WHERE e.disabled IS NULL";
+                       AND d.status IN ('pending', 'failed'))) FROM endpoints e WHERE e.disabled_reason IS NULL";
             let due: Option<i64> = sqlite.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             Ok(due.map(millis).transpose()?)
         })
@@ -221,7 +221,7 @@ impl Outbox<'_> {
     pub fn requeue(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2, last_error = NULL, \
-                       expires_at = ?2 + 1000 * (SELECT ttl FROM endpoints e WHERE e.id = endpoint_id) WHERE id = ?1";
+                       expires_at = ?2 + 1000 * (SELECT ttl_secs FROM endpoints e WHERE e.id = endpoint_id) WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = Vec::new();
             for id in ids {
@@ -239,7 +239,7 @@ impl Outbox<'_> {
     pub fn requeue_failed(&self, endpoint: &EndpointId, since: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?3, last_error = NULL, \
-                       expires_at = ?3 + 1000 * (SELECT ttl FROM endpoints e WHERE e.id = endpoint_id) \
+                       expires_at = ?3 + 1000 * (SELECT ttl_secs FROM endpoints e WHERE e.id = endpoint_id) \
                        WHERE endpoint_id = ?1 AND created_at >= ?2 AND status IN ('dead', 'failed')";
             Ok(transaction.execute(sql, (endpoint.as_str(), since.as_millisecond(), now.as_millisecond()))?)
         })
@@ -277,7 +277,7 @@ impl Outbox<'_> {
     pub fn prune(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
         let sql = "SELECT id FROM messages m WHERE created_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries d \
                    WHERE d.message_id = m.id AND d.status IN ('pending', 'failed') \
-                   AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = d.endpoint_id AND e.disabled IS NULL)) LIMIT ?2";
+                   AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = d.endpoint_id AND e.disabled_reason IS NULL)) LIMIT ?2";
         let old: Vec<String> = self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(sql)?;
             let rows = statement

@@ -14,8 +14,8 @@ impl Events<'_> {
         let PruneRequest { connection, before, keeps_ids, include_dead: dead } = *pruning;
         let old: Vec<i64> = self.0.read(|sqlite| {
             let ready = "SELECT e.id FROM events e WHERE e.connection_id = ?1 AND e.received_at < ?2 \
-                         AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = e.id) \
-                         AND NOT EXISTS (SELECT 1 FROM events o WHERE o.body_of = e.id \
+                         AND e.headers <> '' AND NOT EXISTS (SELECT 1 FROM event_conflicts x WHERE x.event_id = e.id) \
+                         AND NOT EXISTS (SELECT 1 FROM events o WHERE o.batch_event_id = e.id \
                          AND o.status NOT IN ('processed'";
             let statuses = if dead { ", 'dead')) AND e.status = 'dead'" } else { ")) AND e.status = 'processed'" };
             let mut statement = sqlite.prepare_cached(&format!("{ready}{statuses} ORDER BY e.received_at LIMIT ?3"))?;
@@ -27,7 +27,7 @@ impl Events<'_> {
         }
         self.0.write(|transaction| {
             let sql = if keeps_ids {
-                "UPDATE events SET headers = '', query = '', body = NULL, item = NULL, last_error = NULL \
+                "UPDATE events SET headers = '', query = '', body = NULL, batch_item = NULL, last_error = NULL \
                  WHERE id = ?1 AND status IN ('processed', 'dead')"
             } else {
                 "DELETE FROM events WHERE id = ?1 AND status IN ('processed', 'dead')"
@@ -48,7 +48,7 @@ impl Events<'_> {
     pub fn count_prunable(&self, pruning: &PruneRequest) -> Result<u64, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT count(*) FROM events WHERE connection_id = ?1 AND received_at < ?2 AND headers <> '' \
-                       AND status = ?3 AND NOT EXISTS (SELECT 1 FROM conflicts x WHERE x.event_id = events.id)";
+                       AND status = ?3 AND NOT EXISTS (SELECT 1 FROM event_conflicts x WHERE x.event_id = events.id)";
             let status = if pruning.include_dead { EventStatus::Dead } else { EventStatus::Processed };
             let parameters = (pruning.connection.0, pruning.before.as_millisecond(), status.as_str());
             Ok(sqlite.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)

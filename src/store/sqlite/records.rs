@@ -31,9 +31,9 @@ struct RecordLocation {
     sweeping: bool,
 }
 
-const COLUMNS: &str = "id, key, json, version, added, first_seen_at, changed_at, deleted_at";
+const COLUMNS: &str = "id, key, json, version, added_version, first_seen_at, changed_at, deleted_at";
 
-const RECORDS_WITH_BODIES: &str = "records JOIN bodies ON record_id = id";
+const RECORDS_WITH_BODIES: &str = "records JOIN record_bodies ON record_id = id";
 
 impl Records<'_> {
     /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
@@ -64,13 +64,13 @@ impl Records<'_> {
                 RecordLocation { stream: pushed.stream, part: pushed.partition, now: pushed.now, sweeping: false };
             let version = next_version(transaction)?;
             let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
-            let sql = "UPDATE records SET told_at = ?2, deleted_as = ?3 WHERE id = ?1";
+            let sql = "UPDATE records SET vendor_updated_at = ?2, deleted_cursor = ?3 WHERE id = ?1";
             let deleted_as = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
             transaction.prepare_cached(sql)?.execute((id, pushed.vendor_updated_at.as_millisecond(), deleted_as))?;
             if !pushed.record.is_deleted {
                 // A full list that was cut off may have gone past its place.
-                let sql = "INSERT INTO sightings (part_id, ids) \
-                           SELECT id, ?2 FROM parts WHERE id = ?1 AND progress IS NOT NULL";
+                let sql = "INSERT INTO seen_ids (partition_id, ids) \
+                           SELECT id, ?2 FROM partitions WHERE id = ?1 AND checkpoint IS NOT NULL";
                 transaction.prepare_cached(sql)?.execute((slot.part.0, pack(&[id])))?;
             }
             Ok(match outcome {
@@ -89,7 +89,7 @@ impl Records<'_> {
     pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
         self.0.read(|sqlite| {
             let sql = format!(
-                "SELECT {COLUMNS}, part_id, told_at, deleted_as FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND key = ?2"
+                "SELECT {COLUMNS}, partition_id, vendor_updated_at, deleted_cursor FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
             let mut rows = statement.query((stream.0, key))?;
@@ -213,7 +213,7 @@ fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Re
         counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
     }
     if !sighted.is_empty() {
-        let sql = "INSERT INTO sightings (part_id, ids) VALUES (?1, ?2)";
+        let sql = "INSERT INTO seen_ids (partition_id, ids) VALUES (?1, ?2)";
         transaction.prepare_cached(sql)?.execute((page.partition.0, pack(&sighted)))?;
     }
     if page.is_verification_pass {
@@ -240,13 +240,14 @@ struct Statements<'t> {
 
 impl<'t> Statements<'t> {
     fn prepare(transaction: &'t Transaction<'t>) -> Result<Self, StoreError> {
-        let insert = "INSERT INTO records (stream_id, part_id, key, hash, version, added, first_seen_at, changed_at, \
+        let insert = "INSERT INTO records (stream_id, partition_id, key, hash, version, added_version, first_seen_at, changed_at, \
                       deleted_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
-        let find = "SELECT id, hash, deleted_at IS NOT NULL, part_id FROM records WHERE stream_id = ?1 AND key = ?2";
+        let find =
+            "SELECT id, hash, deleted_at IS NOT NULL, partition_id FROM records WHERE stream_id = ?1 AND key = ?2";
         Ok(Self {
             transaction,
             insert: transaction.prepare_cached(insert)?,
-            body: transaction.prepare_cached("INSERT INTO bodies (record_id, json) VALUES (?1, ?2)")?,
+            body: transaction.prepare_cached("INSERT INTO record_bodies (record_id, json) VALUES (?1, ?2)")?,
             find: transaction.prepare_cached(find)?,
         })
     }
@@ -284,7 +285,7 @@ fn upsert(
         }
         // It moved to another list without a change of its own: that one must miss it from now on.
         if slot.sweeping && part != slot.part.0 {
-            let sql = "UPDATE records SET part_id = ?2 WHERE id = ?1";
+            let sql = "UPDATE records SET partition_id = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, slot.part.0))?;
         }
         return Ok((id, UpsertResult::Unchanged));
@@ -294,11 +295,11 @@ fn upsert(
         delete(transaction, slot.stream, &record.key, version, slot.now)?;
         return Ok((id, UpsertResult::Deleted));
     }
-    let sql = "UPDATE records SET part_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
-               deleted_as = NULL, told_at = NULL, added = CASE WHEN ?6 THEN ?4 ELSE added END WHERE id = ?1";
+    let sql = "UPDATE records SET partition_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
+               deleted_cursor = NULL, vendor_updated_at = NULL, added_version = CASE WHEN ?6 THEN ?4 ELSE added_version END WHERE id = ?1";
     let values = (id, slot.part.0, record.hash, version, slot.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
-    let sql = "UPDATE bodies SET json = ?2 WHERE record_id = ?1";
+    let sql = "UPDATE record_bodies SET json = ?2 WHERE record_id = ?1";
     transaction.prepare_cached(sql)?.execute((id, &record.json))?;
     Ok((id, if was_deleted { UpsertResult::Added } else { UpsertResult::Changed }))
 }
@@ -329,7 +330,7 @@ fn insert(
 
 /// A vendor may write the members of the same record in another order, and a restored store hashes otherwise.
 fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
-    let sql = "SELECT json FROM bodies WHERE record_id = ?1";
+    let sql = "SELECT json FROM record_bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
     let value = |text: &str| json::parse(text).ok();
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
@@ -342,7 +343,7 @@ fn delete(
     version: u64,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3, told_at = NULL \
+    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3, vendor_updated_at = NULL \
                WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
     let changed = transaction.prepare_cached(sql)?.execute((stream.0, key, version, now.as_second()))?;
     Ok(changed as u64)
@@ -352,11 +353,11 @@ fn store_checkpoint(transaction: &Transaction<'_>, page: &NewPage) -> Result<(),
     let part = page.partition.0;
     match &page.checkpoint {
         PageCheckpoint::InProgress(progress) => {
-            let sql = "UPDATE parts SET progress = ?2 WHERE id = ?1";
+            let sql = "UPDATE partitions SET checkpoint = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((part, progress))?;
         }
         PageCheckpoint::Backfill(progress) => {
-            let sql = "UPDATE parts SET backfill = ?2 WHERE id = ?1";
+            let sql = "UPDATE partitions SET backfill_checkpoint = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((part, progress))?;
         }
         PageCheckpoint::Complete { cursor, parent_version } => {
@@ -374,12 +375,12 @@ pub(super) fn end_list(
     parent_version: Option<u64>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "SELECT cursor IS ?2 FROM parts WHERE id = ?1";
+    let sql = "SELECT cursor IS ?2 FROM partitions WHERE id = ?1";
     let same: bool = transaction.prepare_cached(sql)?.query_row((part.0, cursor), |row| row.get(0))?;
     if !same {
         keep_history(transaction, part, now)?;
     }
-    let sql = "UPDATE parts SET cursor = ?2, progress = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
+    let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((part.0, cursor, parent_version, now.as_second()))?;
     Ok(())
 }

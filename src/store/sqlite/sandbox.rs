@@ -28,7 +28,7 @@ impl Sandbox<'_> {
     /// [`StoreError`].
     pub fn list(&self, prefix: &str) -> Result<Vec<(String, Value)>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT key, value FROM sandbox WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+            let sql = "SELECT key, value FROM sandbox_state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
             let mut statement = sqlite.prepare(sql)?;
             let mut rows = statement.query([prefix])?;
             let mut entries = Vec::new();
@@ -57,7 +57,7 @@ impl Sandbox<'_> {
             match &value {
                 Some(value) => put(transaction, key, value)?,
                 None => {
-                    transaction.execute("DELETE FROM sandbox WHERE key = ?1", [key])?;
+                    transaction.execute("DELETE FROM sandbox_state WHERE key = ?1", [key])?;
                 }
             }
             Ok(outcome)
@@ -70,20 +70,20 @@ impl Sandbox<'_> {
     /// [`StoreError`].
     pub fn clear(&self, prefix: &str) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
-            Ok(transaction.execute("DELETE FROM sandbox WHERE substr(key, 1, length(?1)) = ?1", [prefix])?)
+            Ok(transaction.execute("DELETE FROM sandbox_state WHERE substr(key, 1, length(?1)) = ?1", [prefix])?)
         })
     }
 }
 
 fn get(sqlite: &Sqlite, key: &str) -> Result<Option<Value>, StoreError> {
-    let mut statement = sqlite.prepare_cached("SELECT value FROM sandbox WHERE key = ?1")?;
+    let mut statement = sqlite.prepare_cached("SELECT value FROM sandbox_state WHERE key = ?1")?;
     let text: Option<String> = statement.query_row([key], |row| row.get(0)).optional()?;
     text.map(|text| from_json(&text)).transpose()
 }
 
 fn put(transaction: &Transaction<'_>, key: &str, value: &Value) -> Result<(), StoreError> {
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO sandbox (key, value) VALUES (?1, ?2)")?
+        .prepare_cached("INSERT OR REPLACE INTO sandbox_state (key, value) VALUES (?1, ?2)")?
         .execute((key, to_json(value)?))?;
     Ok(())
 }

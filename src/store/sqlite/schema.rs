@@ -92,7 +92,7 @@ mod tests {
             assert!(error.to_string().contains(named), "{sql}: {error}");
         }
         let connection = fresh();
-        connection.execute_batch("DROP INDEX messages_age").unwrap();
+        connection.execute_batch("DROP INDEX messages_created").unwrap();
         assert!(matches!(verify(&connection).unwrap_err(), StoreError::IntegrityCheck(_)));
     }
 }

@@ -127,7 +127,7 @@ impl Snapshot {
         self.copy_rows(&transaction)?;
         transaction.commit().map_err(|error| misfit("a table", error))?;
         migrations::migrate_to(&mut target, migrations::LATEST)?;
-        target.execute("UPDATE grants SET restored = 1", [])?;
+        target.execute("UPDATE grants SET from_backup = 1", [])?;
         let set =
             "UPDATE meta SET vault_id = ?1, restored_at = ?2, sequence = max(sequence, ?3) + 1 RETURNING sequence";
         let sequence =

@@ -79,8 +79,8 @@ impl Streams<'_> {
         let json = to_json(given)?;
         let find = || {
             self.0.read(|sqlite| {
-                let sql = "SELECT id, given, parent_version, cursor, progress, backfill, synced_at, parent_id FROM parts \
-                           WHERE stream_id = ?1 AND given = ?2";
+                let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at, parent_record_id FROM partitions \
+                           WHERE stream_id = ?1 AND params = ?2";
                 let mut statement = sqlite.prepare_cached(sql)?;
                 let mut rows = statement.query((stream.0, &json))?;
                 let Some(row) = rows.next()? else { return Ok(None) };
@@ -92,8 +92,8 @@ impl Streams<'_> {
             return Ok(part);
         }
         self.0.write(|transaction| {
-            let sql = "INSERT INTO parts (stream_id, given, parent_id) VALUES (?1, ?2, ?3) \
-                       ON CONFLICT DO UPDATE SET parent_id = excluded.parent_id";
+            let sql = "INSERT INTO partitions (stream_id, params, parent_record_id) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT DO UPDATE SET parent_record_id = excluded.parent_record_id";
             transaction.execute(sql, (stream.0, &json, parent.map(|parent| parent.0)))?;
             Ok(())
         })?;
@@ -105,7 +105,7 @@ impl Streams<'_> {
     /// [`StoreError`].
     pub fn partitions(&self, stream: StreamId) -> Result<Vec<Partition>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id, given, parent_version, cursor, progress, backfill, synced_at FROM parts \
+            let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at FROM partitions \
                        WHERE stream_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query([stream.0])?;
@@ -124,9 +124,9 @@ impl Streams<'_> {
     pub fn set_cursor(&self, part: PartitionId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             keep_history(transaction, part, now)?;
-            let sql = "UPDATE parts SET cursor = ?2, progress = NULL, parent_version = NULL WHERE id = ?1";
+            let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = NULL WHERE id = ?1";
             transaction.execute(sql, (part.0, cursor))?;
-            transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
+            transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [part.0])?;
             Ok(())
         })
     }
@@ -137,7 +137,7 @@ impl Streams<'_> {
     /// [`StoreError`].
     pub fn cursor_history(&self, part: PartitionId) -> Result<Vec<FormerCursor>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT cursor, replaced_at FROM cursor_history WHERE part_id = ?1 ORDER BY id DESC";
+            let sql = "SELECT cursor, replaced_at FROM cursor_history WHERE partition_id = ?1 ORDER BY id DESC";
             let mut statement = sqlite.prepare_cached(sql)?;
             let mut rows = statement.query([part.0])?;
             let mut found = Vec::new();
@@ -154,7 +154,7 @@ impl Streams<'_> {
     /// [`StoreError`].
     pub fn last_synced(&self, connection: ConnectionId) -> Result<Option<Timestamp>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT max(p.synced_at) FROM parts p JOIN streams s ON s.id = p.stream_id \
+            let sql = "SELECT max(p.synced_at) FROM partitions p JOIN streams s ON s.id = p.stream_id \
                        WHERE s.connection_id = ?1";
             let newest: Option<i64> =
                 sqlite.prepare_cached(sql)?.query_row([connection.0], |row| row.get(0)).optional()?.flatten();
@@ -169,11 +169,10 @@ pub(super) fn keep_history(
     part: PartitionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO cursor_history (part_id, cursor, replaced_at) SELECT id, cursor, ?2 FROM parts WHERE id = ?1";
+    let sql = "INSERT INTO cursor_history (partition_id, cursor, replaced_at) SELECT id, cursor, ?2 FROM partitions WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((part.0, now.as_second()))?;
-    let sql = "DELETE FROM cursor_history WHERE part_id = ?1 AND id NOT IN \
-               (SELECT id FROM cursor_history WHERE part_id = ?1 ORDER BY id DESC LIMIT ?2)";
+    let sql = "DELETE FROM cursor_history WHERE partition_id = ?1 AND id NOT IN \
+               (SELECT id FROM cursor_history WHERE partition_id = ?1 ORDER BY id DESC LIMIT ?2)";
     transaction.prepare_cached(sql)?.execute((part.0, MAX_CURSOR_HISTORY))?;
     Ok(())
 }

@@ -19,8 +19,8 @@ pub struct Subscriptions<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.connection_id, c.connector, c.account, s.status, s.url, s.events, s.given, s.nonce, s.kept, \
-             s.created_at, s.renewed_at, s.expires_at, s.failures, s.last_error, s.tried_at \
+            "SELECT s.id, s.connection_id, c.connector, c.account, s.status, s.url, s.events, s.params, s.idempotency_key, s.metadata, \
+             s.created_at, s.renewed_at, s.expires_at, s.failures, s.last_error, s.last_failed_at \
              FROM subscriptions s JOIN connections c ON c.id = s.connection_id ",
             $rest
         )
@@ -61,8 +61,8 @@ impl Subscriptions<'_> {
     /// [`StoreError`].
     pub fn begin(&self, wanted: &SubscriptionRequest, now: Timestamp) -> Result<SubscriptionId, StoreError> {
         self.0.write(|transaction| {
-            let sql = "INSERT INTO subscriptions (connection_id, status, url, events, given, nonce, created_at, renewed_at) \
-                       VALUES (?1, 'asking', ?2, ?3, ?4, ?5, ?6, ?6)";
+            let sql = "INSERT INTO subscriptions (connection_id, status, url, events, params, idempotency_key, created_at, renewed_at) \
+                       VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6, ?6)";
             transaction.execute(
                 sql,
                 (
@@ -93,7 +93,7 @@ impl Subscriptions<'_> {
     ) -> Result<(), StoreError> {
         let connection = subscription.request.connection;
         self.0.write_tracked(ConnectionRef::Id(connection), |transaction| {
-            let sql = "UPDATE subscriptions SET status = 'active', kept = ?2, secret = coalesce(?3, secret), \
+            let sql = "UPDATE subscriptions SET status = 'active', metadata = ?2, secret = coalesce(?3, secret), \
                        expires_at = ?4, renewed_at = ?5, failures = 0, last_error = NULL WHERE id = ?1";
             transaction.execute(
                 sql,
@@ -106,7 +106,7 @@ impl Subscriptions<'_> {
                 ),
             )?;
             if let Some(old) = replaces {
-                let sql = "UPDATE subscriptions SET status = 'ending', failures = 0 WHERE id = ?1";
+                let sql = "UPDATE subscriptions SET status = 'deleting', failures = 0 WHERE id = ?1";
                 transaction.execute(sql, [old.0])?;
             }
             if !params.is_empty() {
@@ -122,7 +122,8 @@ impl Subscriptions<'_> {
     /// [`StoreError`].
     pub fn record_failure(&self, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), StoreError> {
         self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
-            let sql = "UPDATE subscriptions SET failures = failures + 1, last_error = ?2, tried_at = ?3 WHERE id = ?1";
+            let sql =
+                "UPDATE subscriptions SET failures = failures + 1, last_error = ?2, last_failed_at = ?3 WHERE id = ?1";
             transaction.execute(sql, (subscription.id.0, why, now.as_second()))?;
             Ok(())
         })
@@ -134,7 +135,7 @@ impl Subscriptions<'_> {
     /// [`StoreError`].
     pub fn mark_deleting(&self, subscription: &Subscription) -> Result<(), StoreError> {
         self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
-            let sql = "UPDATE subscriptions SET status = 'ending', failures = 0, last_error = NULL WHERE id = ?1";
+            let sql = "UPDATE subscriptions SET status = 'deleting', failures = 0, last_error = NULL WHERE id = ?1";
             transaction.execute(sql, [subscription.id.0])?;
             Ok(())
         })

@@ -61,7 +61,7 @@ impl Records<'_> {
     pub fn reset_list(&self, part: PartitionId) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             forget(transaction, part)?;
-            transaction.execute("UPDATE parts SET backfill = NULL WHERE id = ?1", [part.0])?;
+            transaction.execute("UPDATE partitions SET backfill_checkpoint = NULL WHERE id = ?1", [part.0])?;
             Ok(())
         })
     }
@@ -73,7 +73,7 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn begin_list(&self, part: PartitionId) -> Result<u64, StoreError> {
         let (begun, met_before): (u64, bool) = self.0.read(|sqlite| {
-            let sql = "SELECT sequence, EXISTS (SELECT 1 FROM sightings WHERE part_id = ?1) FROM meta";
+            let sql = "SELECT sequence, EXISTS (SELECT 1 FROM seen_ids WHERE partition_id = ?1) FROM meta";
             Ok(sqlite.prepare_cached(sql)?.query_row([part.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })?;
         if met_before {
@@ -95,7 +95,7 @@ impl Records<'_> {
 /// The records of a stream that were there before any of these lists began.
 fn known(sqlite: &Connection, stream: StreamId, listed: &[CompletedList]) -> Result<u64, StoreError> {
     let begun = listed.iter().map(|read| read.start_version).max().unwrap_or(u64::MAX);
-    let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL AND added <= ?2";
+    let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL AND added_version <= ?2";
     let begun = i64::try_from(begun).unwrap_or(i64::MAX);
     Ok(sqlite.prepare_cached(sql)?.query_row((stream.0, begun), |row| row.get(0))?)
 }
@@ -124,24 +124,24 @@ fn tombstone_missing(
             let all = CompletedList { partition: part, start_version: u64::MAX, cursor: None, parent_version: None };
             gone += tombstone(transaction, &all, version, now)?;
             // The list of one that comes back is read from its beginning: nothing of it is there any more.
-            let sql = "UPDATE parts SET progress = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
+            let sql = "UPDATE partitions SET checkpoint = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute([part.0])?;
         }
     }
 }
 
 fn forget(transaction: &Transaction<'_>, part: PartitionId) -> Result<(), StoreError> {
-    transaction.execute("UPDATE parts SET progress = NULL WHERE id = ?1", [part.0])?;
-    transaction.execute("DELETE FROM sightings WHERE part_id = ?1", [part.0])?;
+    transaction.execute("UPDATE partitions SET checkpoint = NULL WHERE id = ?1", [part.0])?;
+    transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [part.0])?;
     Ok(())
 }
 
 /// The parts of records that are gone, as long as anything is left of them.
 fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, StoreError> {
-    let sql = "SELECT p.id FROM parts p JOIN records r ON r.id = p.parent_id \
-               WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.progress IS NOT NULL \
+    let sql = "SELECT p.id FROM partitions p JOIN records r ON r.id = p.parent_record_id \
+               WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.checkpoint IS NOT NULL \
                OR p.parent_version IS NOT NULL \
-               OR EXISTS (SELECT 1 FROM records x WHERE x.part_id = p.id AND x.deleted_at IS NULL))";
+               OR EXISTS (SELECT 1 FROM records x WHERE x.partition_id = p.id AND x.deleted_at IS NULL))";
     let mut statement = sqlite.prepare_cached(sql)?;
     let ids = statement.query_map([stream.0], |row| Ok(PartitionId(row.get(0)?)))?;
     Ok(ids.collect::<Result<_, _>>()?)
@@ -150,19 +150,20 @@ fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, St
 /// Marks what a full list of a part did not meet as gone, and forgets what it met.
 fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
-    let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, told_at = NULL WHERE id = ?1";
+    let sql =
+        "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, vendor_updated_at = NULL WHERE id = ?1";
     let mut update = transaction.prepare_cached(sql)?;
     for id in &missing {
         update.execute((id, version, now.as_second()))?;
     }
-    transaction.prepare_cached("DELETE FROM sightings WHERE part_id = ?1")?.execute([read.partition.0])?;
+    transaction.prepare_cached("DELETE FROM seen_ids WHERE partition_id = ?1")?.execute([read.partition.0])?;
     Ok(missing.len() as u64)
 }
 
 /// What is known of a part and was not met in a list of it.
 fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreError> {
     let met = seen_ids(sqlite, read.partition)?;
-    let sql = "SELECT id FROM records WHERE part_id = ?1 AND deleted_at IS NULL AND version <= ?2";
+    let sql = "SELECT id FROM records WHERE partition_id = ?1 AND deleted_at IS NULL AND version <= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
     // SQLite's integers end where i64's do.
     let mut rows = statement.query((read.partition.0, i64::try_from(read.start_version).unwrap_or(i64::MAX)))?;
@@ -177,7 +178,7 @@ fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreE
 }
 
 fn seen_ids(sqlite: &Connection, part: PartitionId) -> Result<IdSet, StoreError> {
-    let mut statement = sqlite.prepare_cached("SELECT ids FROM sightings WHERE part_id = ?1")?;
+    let mut statement = sqlite.prepare_cached("SELECT ids FROM seen_ids WHERE partition_id = ?1")?;
     let mut rows = statement.query([part.0])?;
     let mut met = IdSet::default();
     while let Some(row) = rows.next()? {

@@ -70,7 +70,7 @@ fn condition(
     transaction: &Transaction<'_>,
     subject: ConnectionRef<'_>,
 ) -> Result<Option<(ConnectionId, ConnectionHealth)>, StoreError> {
-    const COLUMNS: &str = "SELECT id, standing, refused, error_count > 0 OR healthy IS 0 \
+    const COLUMNS: &str = "SELECT id, grant_status, check_unauthorized, error_count > 0 OR check_passed IS 0 \
         OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
         AND s.status = 'active' AND s.failures > 0) \
         FROM connections";

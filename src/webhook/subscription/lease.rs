@@ -41,8 +41,8 @@ words!(LeaseStatus {
     Active => "active",
     Failing => "failing",
     Expired => "expired",
-    Creating => "asking",
-    Deleting => "ending",
+    Creating => "creating",
+    Deleting => "deleting",
 });
 
 /// The lease of a subscription at a moment.

@@ -3,8 +3,8 @@
 //! The protocol, for any number of processes:
 //! 1. Under the connection's lock the rows are read. One that is wanted already is not asked for again.
 //! 2. What the vendor will sign with is in the store before the vendor hears of the URL: it may call while it is asked.
-//! 3. A row that says `asking` is committed. Then the vendor is asked, once, and its answer is committed.
-//! 4. A row that says `asking` while nobody holds the lock is of a process that died in between. Where the vendor knows a
+//! 3. A row that says `creating` is committed. Then the vendor is asked, once, and its answer is committed.
+//! 4. A row that says `creating` while nobody holds the lock is of a process that died in between. Where the vendor knows a
 //!    repetition, it is asked again under the same key; else a person must look, and the error says where.
 
 mod create;

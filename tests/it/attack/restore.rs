@@ -101,7 +101,7 @@ fn attack_b3_no_schema_of_a_backup_is_restored() {
             "UPDATE sqlite_schema SET sql = replace(sql, '''live'', ''sandbox''', '''live'', ''sandbox'', ''x''') WHERE name = 'connections'",
         ),
         ("no schema", "DELETE FROM sqlite_schema WHERE name = 'grants'"),
-        ("no trigger", "DROP TRIGGER events_gone"),
+        ("no trigger", "DROP TRIGGER events_deleted"),
     ] {
         let evil = victim.crafted(|plain| {
             plain.execute_batch("PRAGMA writable_schema = ON").unwrap();
@@ -125,7 +125,7 @@ fn attack_b3_rows_that_do_not_fit_are_refused() {
         ("last write", "UPDATE meta SET sequence = 9223372036854775807"),
         ("counter of nothing", "INSERT INTO sqlite_sequence VALUES ('nothing', 1)"),
         ("no facts", "DELETE FROM meta"),
-        ("no UTF-8", "UPDATE connections SET vendor_name = CAST(x'ff' AS TEXT)"),
+        ("no UTF-8", "UPDATE connections SET account_name = CAST(x'ff' AS TEXT)"),
         ("newer", "PRAGMA user_version = 99"),
         ("no version", "PRAGMA user_version = 0"),
     ] {
@@ -168,7 +168,7 @@ fn attack_b3_a_restore_says_where_tokens_and_events_would_go() {
     let evil = victim.crafted(|plain| {
         plain.execute_batch("UPDATE connections SET origin = 'http://127.0.0.1:9100'").unwrap();
         let endpoint =
-            "INSERT INTO endpoints (id, url, events, secrets, policy, most_attempts, ttl, timeout, created_at)
+            "INSERT INTO endpoints (id, url, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, created_at)
                         VALUES ('ep_1', 'https://evil.example/\u{1b}]0;x', '[]', '[]', 'none', 1, 1, 1, 1)";
         plain.execute_batch(endpoint).unwrap();
     });

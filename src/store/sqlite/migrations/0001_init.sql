@@ -11,7 +11,7 @@ CREATE TABLE meta (
     -- When the store was made from a backup.
     restored_at INTEGER,
     -- The id of the last event that `event_keys` has; later ones are not in it yet.
-    keyed_to    INTEGER NOT NULL DEFAULT 0
+    dedup_indexed_to    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE connections (
@@ -24,21 +24,21 @@ CREATE TABLE connections (
     auth           TEXT NOT NULL,
     origin         TEXT,
     params         TEXT NOT NULL,
-    kept           TEXT NOT NULL,
-    vendor_id      TEXT,
-    vendor_name    TEXT,
-    scopes_asked   TEXT NOT NULL,
+    metadata           TEXT NOT NULL,
+    account_id      TEXT,
+    account_name    TEXT,
+    scopes_requested   TEXT NOT NULL,
     -- NULL where the vendor does not say.
     scopes_granted TEXT,
-    standing       TEXT NOT NULL CHECK (standing IN ('active', 'needs_reauth', 'disconnected')),
-    reason         TEXT,
+    grant_status       TEXT NOT NULL CHECK (grant_status IN ('active', 'needs_reauth', 'disconnected')),
+    status_reason         TEXT,
     connected_at   INTEGER NOT NULL,
     checked_at     INTEGER,
-    healthy        INTEGER CHECK (healthy IN (0, 1)),
+    check_passed        INTEGER CHECK (check_passed IN (0, 1)),
     error_count    INTEGER NOT NULL DEFAULT 0,
     last_error     TEXT,
     -- 1 if the vendor refused the grant at the last check that got an answer, so that hooks are notified only once.
-    refused        INTEGER NOT NULL DEFAULT 0 CHECK (refused IN (0, 1)),
+    check_unauthorized        INTEGER NOT NULL DEFAULT 0 CHECK (check_unauthorized IN (0, 1)),
     UNIQUE (connector, account)
 ) STRICT;
 
@@ -47,21 +47,21 @@ CREATE TABLE grants (
     -- JSON; NULL while the secrets are in the OS keyring.
     secrets              TEXT,
     -- 1 where the OS keyring may hold an entry: set before one is written, cleared after it is deleted.
-    keyring              INTEGER NOT NULL DEFAULT 0 CHECK (keyring IN (0, 1)),
+    in_keyring              INTEGER NOT NULL DEFAULT 0 CHECK (in_keyring IN (0, 1)),
     client_id            TEXT,
     issued_at            INTEGER NOT NULL,
     expires_at           INTEGER,
     refresh_expires_at   INTEGER,
-    renewal              TEXT NOT NULL
-        CHECK (renewal IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials')),
+    refresh_method              TEXT NOT NULL
+        CHECK (refresh_method IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials')),
     -- Grows with every new grant; whoever writes one names the generation that it replaces.
     generation           INTEGER NOT NULL,
     -- The grant of this generation was shown to the vendor and no answer is stored.
-    presented_at         INTEGER,
-    presented_generation INTEGER,
+    refresh_started_at         INTEGER,
+    refresh_generation INTEGER,
     -- 1 where the grant came from a backup and may have been used up since.
-    restored             INTEGER NOT NULL DEFAULT 0 CHECK (restored IN (0, 1)),
-    CHECK (secrets IS NOT NULL OR keyring = 1)
+    from_backup             INTEGER NOT NULL DEFAULT 0 CHECK (from_backup IN (0, 1)),
+    CHECK (secrets IS NOT NULL OR in_keyring = 1)
 ) STRICT;
 
 CREATE TABLE apps (
@@ -76,7 +76,7 @@ CREATE TABLE apps (
 ) STRICT, WITHOUT ROWID;
 
 -- What the emulated vendors keep between two commands.
-CREATE TABLE sandbox (
+CREATE TABLE sandbox_state (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -102,18 +102,18 @@ CREATE TABLE events (
     -- What the vendor knows the delivery by: one event of a connection.
     delivery_id   TEXT NOT NULL,
     -- Whether the request named its delivery. One that did not is never the second key of another that did not either.
-    named         INTEGER NOT NULL DEFAULT 1,
+    has_delivery_id         INTEGER NOT NULL DEFAULT 1,
     -- Eight bytes of a hash of the two, which all look-ups go by.
-    key           INTEGER NOT NULL,
+    dedup_key           INTEGER NOT NULL,
     -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
     digest        BLOB NOT NULL,
     -- SHA-256 of the bytes that were signed, where the signature does not cover the id: the same bytes under another id are
     -- the same event. Eight of its bytes are the second key.
-    signed        BLOB,
-    signed_key    INTEGER,
+    signed_digest        BLOB,
+    signed_dedup_key    INTEGER,
     -- Whether it is proved that the vendor sent it. `asking`: the vendor is still to be asked. `unsigned`: this service signs
     -- nothing. `refused`: the vendor did not send it.
-    proof         TEXT NOT NULL DEFAULT 'verified' CHECK (proof IN ('verified', 'unsigned', 'asking', 'refused')),
+    verification         TEXT NOT NULL DEFAULT 'verified' CHECK (verification IN ('verified', 'unsigned', 'unconfirmed', 'rejected')),
     kind          TEXT NOT NULL,
     account       TEXT,
     resource      TEXT,
@@ -127,33 +127,33 @@ CREATE TABLE events (
     query         TEXT NOT NULL DEFAULT '',
     -- The exact body; of a batch only the first event has it, and the others name that one.
     body          BLOB,
-    body_of       INTEGER REFERENCES events (id) ON DELETE CASCADE,
+    batch_event_id       INTEGER REFERENCES events (id) ON DELETE CASCADE,
     -- JSON: the event within a batch; NULL where the body is the event.
-    item          TEXT,
+    batch_item          TEXT,
     status        TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
     attempts      INTEGER NOT NULL DEFAULT 0,
     -- The handlers that have done with it, as a set of bits.
-    done          INTEGER NOT NULL DEFAULT 0,
+    completed_handlers          INTEGER NOT NULL DEFAULT 0,
     -- Unix milliseconds; when it is to be handled again.
     due_at        INTEGER,
     last_error    TEXT
 ) STRICT;
 
 -- What waits to be handled, in the order in which it came; the rest is not in it.
-CREATE INDEX events_waiting ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+CREATE INDEX events_queued ON events (connection_id, id) WHERE status IN ('pending', 'failed');
 
 -- Those that the vendor is to be asked about.
-CREATE INDEX events_asking ON events (connection_id, id) WHERE proof = 'asking';
+CREATE INDEX events_unconfirmed ON events (connection_id, id) WHERE verification = 'unconfirmed';
 
 -- Events that came under the delivery id of another one with another body. `webhook resolve` makes events of them, or
 -- drops them. The columns are those of `events`.
-CREATE TABLE conflicts (
+CREATE TABLE event_conflicts (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
     received_at INTEGER NOT NULL,
     digest      BLOB NOT NULL,
-    signed      BLOB,
-    proof       TEXT NOT NULL,
+    signed_digest      BLOB,
+    verification       TEXT NOT NULL,
     kind        TEXT NOT NULL,
     account     TEXT,
     resource    TEXT,
@@ -162,10 +162,10 @@ CREATE TABLE conflicts (
     headers     TEXT NOT NULL,
     query       TEXT NOT NULL,
     body        BLOB NOT NULL,
-    item        TEXT
+    batch_item        TEXT
 ) STRICT;
 
-CREATE INDEX conflicts_event ON conflicts (event_id);
+CREATE INDEX event_conflicts_event ON event_conflicts (event_id);
 
 -- Where the user's own events are sent. In this table and in messages, deliveries and
 -- attempts, times are Unix milliseconds and durations seconds.
@@ -177,13 +177,13 @@ CREATE TABLE endpoints (
     events          TEXT NOT NULL,
     -- JSON: the secrets, the newest first, each with the time until which it signs; null for the one in force.
     secrets         TEXT NOT NULL,
-    policy          TEXT NOT NULL CHECK (policy IN ('exponential', 'linear', 'none')),
-    most_attempts   INTEGER NOT NULL,
-    ttl             INTEGER NOT NULL,
-    timeout         INTEGER NOT NULL,
+    backoff          TEXT NOT NULL CHECK (backoff IN ('exponential', 'linear', 'none')),
+    max_attempts   INTEGER NOT NULL,
+    ttl_secs             INTEGER NOT NULL,
+    timeout_secs         INTEGER NOT NULL,
     rate_requests   INTEGER,
     rate_secs       INTEGER,
-    disabled        TEXT CHECK (disabled IN ('user', 'gone', 'failing')),
+    disabled_reason        TEXT CHECK (disabled_reason IN ('user', 'gone', 'failing')),
     disabled_at     INTEGER,
     -- Since when there was nothing but failures, and when the last one was.
     failing_since   INTEGER,
@@ -201,7 +201,7 @@ CREATE TABLE messages (
     created_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX messages_age ON messages (created_at);
+CREATE INDEX messages_created ON messages (created_at);
 
 CREATE TABLE deliveries (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -219,7 +219,7 @@ CREATE TABLE deliveries (
 
 -- What waits to be sent; the rest is not in it.
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status IN ('pending', 'failed');
-CREATE INDEX deliveries_of ON deliveries (endpoint_id, created_at);
+CREATE INDEX deliveries_endpoint ON deliveries (endpoint_id, created_at);
 
 CREATE TABLE attempts (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -234,22 +234,22 @@ CREATE TABLE attempts (
     error           TEXT
 ) STRICT;
 
-CREATE INDEX attempts_of ON attempts (delivery_id);
+CREATE INDEX attempts_delivery ON attempts (delivery_id);
 
 -- Where URLs of connections are registered at their vendors by integ. Times are Unix seconds.
 CREATE TABLE subscriptions (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
     -- `asking`: the vendor was asked, and no answer is stored. `ending`: it is not wanted any more, and may be there still.
-    status        TEXT NOT NULL CHECK (status IN ('asking', 'active', 'ending')),
+    status        TEXT NOT NULL CHECK (status IN ('creating', 'active', 'deleting')),
     url           TEXT NOT NULL,
     -- JSON: the types of events, and the values that the user gave; the vendor is asked with them again.
     events        TEXT NOT NULL,
-    given         TEXT NOT NULL,
+    params         TEXT NOT NULL,
     -- What it was asked for with: an id of ours, by which the vendor knows a repetition as well.
-    nonce         TEXT NOT NULL,
+    idempotency_key         TEXT NOT NULL,
     -- JSON: the results that the other calls need.
-    kept          TEXT NOT NULL DEFAULT '{}',
+    metadata          TEXT NOT NULL DEFAULT '{}',
     -- What the vendor signs with, where the vendor made it.
     secret        TEXT,
     created_at    INTEGER NOT NULL,
@@ -257,15 +257,15 @@ CREATE TABLE subscriptions (
     expires_at    INTEGER,
     failures      INTEGER NOT NULL DEFAULT 0,
     -- When renewing or ending it was last tried in vain.
-    tried_at      INTEGER,
+    last_failed_at      INTEGER,
     last_error    TEXT
 ) STRICT;
 
-CREATE INDEX subscriptions_of ON subscriptions (connection_id);
+CREATE INDEX subscriptions_connection ON subscriptions (connection_id);
 
 -- What is over its time: of these the content is still there.
-CREATE INDEX events_age ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
-CREATE INDEX events_of_batch ON events (body_of) WHERE body_of IS NOT NULL;
+CREATE INDEX events_prunable ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
+CREATE INDEX events_batch ON events (batch_event_id) WHERE batch_event_id IS NOT NULL;
 
 -- What the user's own events are, by type.
 CREATE TABLE event_types (
@@ -276,14 +276,14 @@ CREATE TABLE event_types (
 ) STRICT, WITHOUT ROWID;
 
 -- The events of a key, up to the one that `meta.keyed_to` names: later ones are not in it yet.
-CREATE TABLE event_keys (
+CREATE TABLE event_dedup_keys (
     key   INTEGER NOT NULL,
-    event INTEGER NOT NULL,
-    PRIMARY KEY (key, event)
+    event_id INTEGER NOT NULL,
+    PRIMARY KEY (key, event_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TRIGGER events_gone AFTER DELETE ON events BEGIN
-    DELETE FROM event_keys WHERE key IN (old.key, old.signed_key) AND event = old.id;
+CREATE TRIGGER events_deleted AFTER DELETE ON events BEGIN
+    DELETE FROM event_dedup_keys WHERE key IN (old.dedup_key, old.signed_dedup_key) AND event_id = old.id;
 END;
 
 -- A kind of record of a connection that is synced.
@@ -297,60 +297,60 @@ CREATE TABLE streams (
 ) STRICT;
 
 -- One list of a stream: all of it, or what belongs to one record of its parent.
-CREATE TABLE parts (
+CREATE TABLE partitions (
     id             INTEGER PRIMARY KEY,
     stream_id      INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
     -- JSON: the values that the parent's record, or the user, gives it; by name.
-    given          TEXT NOT NULL,
+    params          TEXT NOT NULL,
     -- The parent's record, and its version when this was last listed to the end.
-    parent_id      INTEGER REFERENCES records (id) ON DELETE SET NULL,
+    parent_record_id      INTEGER REFERENCES records (id) ON DELETE SET NULL,
     parent_version INTEGER,
     cursor         TEXT,
     -- JSON: how far a list has come that is not at its end; a backfill has its own.
-    progress       TEXT,
-    backfill       TEXT,
+    checkpoint       TEXT,
+    backfill_checkpoint       TEXT,
     -- Unix seconds: when it was last listed to the end.
     synced_at      INTEGER,
-    UNIQUE (stream_id, given)
+    UNIQUE (stream_id, params)
 ) STRICT;
 
-CREATE INDEX parts_parent ON parts (parent_id);
+CREATE INDEX partitions_parent ON partitions (parent_record_id);
 
 -- Where a part stood before.
 CREATE TABLE cursor_history (
     id          INTEGER PRIMARY KEY,
-    part_id     INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    partition_id     INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
     cursor      TEXT,
     -- Unix seconds.
     replaced_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX cursor_history_part ON cursor_history (part_id);
+CREATE INDEX cursor_history_partition ON cursor_history (partition_id);
 
 CREATE TABLE records (
     id            INTEGER PRIMARY KEY,
     -- The part's, with which it goes.
     stream_id     INTEGER NOT NULL,
-    part_id       INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    partition_id       INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
     key           TEXT NOT NULL,
     -- Of its body: HighwayHash-128 with the store's key.
     hash          BLOB NOT NULL,
     -- The store's write that changed it last, and the one that brought it: what orders changes.
     version       INTEGER NOT NULL,
-    added         INTEGER NOT NULL,
+    added_version         INTEGER NOT NULL,
     -- Unix seconds.
     first_seen_at INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL,
     deleted_at    INTEGER,
     -- What it was newer by when it was deleted, where the vendor said so by itself.
-    deleted_as    TEXT,
+    deleted_cursor    TEXT,
     -- When it was as it is, in Unix milliseconds, where the vendor said so by itself.
-    told_at       INTEGER,
+    vendor_updated_at       INTEGER,
     UNIQUE (stream_id, key)
 ) STRICT;
 
 -- Apart from the rest, so that a list of what is known already reads narrow rows.
-CREATE TABLE bodies (
+CREATE TABLE record_bodies (
     record_id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
     -- As the vendor wrote it, without the space between.
     json      TEXT NOT NULL
@@ -358,25 +358,25 @@ CREATE TABLE bodies (
 
 CREATE INDEX records_version ON records (stream_id, version);
 -- With the rest of what tells, without a look at the rows, which of them a full list was to meet.
-CREATE INDEX records_part ON records (part_id, version, deleted_at);
+CREATE INDEX records_partition ON records (partition_id, version, deleted_at);
 -- With the row's id behind it: what lists a stream in the order in which its records came.
 CREATE INDEX records_stream ON records (stream_id);
 
 -- What a full list has met so far: the ids of records, each less the one before, in LEB128.
-CREATE TABLE sightings (
+CREATE TABLE seen_ids (
     id      INTEGER PRIMARY KEY,
-    part_id INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
+    partition_id INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
     ids     BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX sightings_part ON sightings (part_id);
+CREATE INDEX seen_ids_partition ON seen_ids (partition_id);
 
 -- One run of a sync of one stream.
 CREATE TABLE jobs (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     stream_id  INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
     mode       TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
-    state      TEXT NOT NULL CHECK (state IN ('running', 'done', 'skipped', 'failed', 'limited', 'cancelled')),
+    status      TEXT NOT NULL CHECK (status IN ('running', 'done', 'skipped', 'failed', 'rate_limited', 'cancelled')),
     -- What a backfill was asked for.
     since      TEXT,
     until      TEXT,
@@ -393,9 +393,9 @@ CREATE TABLE jobs (
     bytes      INTEGER NOT NULL DEFAULT 0,
     error      TEXT,
     -- The error's code.
-    code       TEXT,
+    error_code       TEXT,
     -- Set by whoever wants it to end.
-    cancel     INTEGER NOT NULL DEFAULT 0
+    cancel_requested     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX jobs_stream ON jobs (stream_id);
