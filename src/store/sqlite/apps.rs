@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::row::timestamp;
+use super::row::{collect, get_seconds};
 use super::{Store, StoreError};
 use crate::model::app::OAuthApp;
 use crate::model::grant::ClientCredentials;
@@ -22,12 +22,7 @@ impl Apps<'_> {
     pub fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare(&format!("{SELECT} ORDER BY connector, server"))?;
-            let mut rows = statement.query([])?;
-            let mut apps = Vec::new();
-            while let Some(row) = rows.next()? {
-                apps.push(app(row)?);
-            }
-            Ok(apps)
+            collect(statement.query([])?, from_row)
         })
     }
 
@@ -85,11 +80,14 @@ impl Apps<'_> {
     }
 }
 
-fn app(row: &Row<'_>) -> Result<OAuthApp, StoreError> {
+fn from_row(row: &Row<'_>) -> Result<OAuthApp, StoreError> {
     Ok(OAuthApp {
-        connector: row.get(0)?,
-        server: Some(row.get::<_, String>(1)?).filter(|server| !server.is_empty()),
-        client: ClientCredentials { id: row.get(2)?, secret: row.get::<_, Option<String>>(3)?.map(Secret::new) },
-        updated_at: timestamp(row.get(4)?)?,
+        connector: row.get("connector")?,
+        server: Some(row.get::<_, String>("server")?).filter(|server| !server.is_empty()),
+        client: ClientCredentials {
+            id: row.get("client_id")?,
+            secret: row.get::<_, Option<String>>("client_secret")?.map(Secret::new),
+        },
+        updated_at: get_seconds(row, "updated_at")?,
     })
 }

@@ -3,9 +3,10 @@
 use rusqlite::{Row, Transaction};
 
 use super::events::Events;
-use super::row::{from_json, parse_word};
-use super::{MalformedValue, StoreError, event_keys};
+use super::row::{collect, get_json, get_millis, get_word};
+use super::{StoreError, event_keys};
 use crate::clock::Timestamp;
+use crate::model::connection::ConnectionId;
 use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 
 /// Bodies that may wait for one event: repeated requests must not fill the disk with them.
@@ -31,8 +32,9 @@ pub(super) fn insert_conflict(
     if transaction.prepare_cached(known)?.query_row((event, digest), |row| row.get(0))? {
         return Ok(ConflictInsertResult::Stored);
     }
-    let sql = "INSERT INTO event_conflicts (event_id, received_at, digest, signed_digest, verification, kind, account, resource, actor, \
-               occurred_at, headers, query, body, batch_item) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
+    let sql = "INSERT INTO event_conflicts (event_id, received_at, digest, signed_digest, verification, kind, account, \
+               resource, actor, occurred_at, headers, query, body, batch_item) \
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
                WHERE (SELECT count(*) FROM event_conflicts WHERE event_id = ?1) < ?15";
     let stored = transaction.prepare_cached(sql)?.execute(rusqlite::params![
         event,
@@ -61,15 +63,10 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn conflicts(&self, id: EventId) -> Result<Vec<EventConflict>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts WHERE event_id = ?1 \
-                       ORDER BY id";
+            let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts \
+                       WHERE event_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([id.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(conflict(row)?);
-            }
-            Ok(found)
+            collect(statement.query([id.0])?, from_row)
         })
     }
 
@@ -111,36 +108,36 @@ impl Events<'_> {
 
 /// Makes an event of a body that waited. Its keys need not be added: each process reads those of new events by itself.
 fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> Result<EventId, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, resource, actor, \
-               occurred_at, received_at, headers, query, body, batch_item, status, due_at, signed_digest, signed_dedup_key, verification) \
-               SELECT e.connection_id, e.delivery_id, e.has_delivery_id, e.dedup_key, x.digest, x.kind, x.account, x.resource, x.actor, \
-               x.occurred_at, x.received_at, x.headers, x.query, x.body, x.batch_item, 'pending', ?2, x.signed_digest, NULL, x.verification \
+    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
+               resource, actor, occurred_at, received_at, headers, query, body, batch_item, status, due_at, \
+               signed_digest, signed_dedup_key, verification) \
+               SELECT e.connection_id, e.delivery_id, e.has_delivery_id, e.dedup_key, x.digest, x.kind, x.account, \
+               x.resource, x.actor, x.occurred_at, x.received_at, x.headers, x.query, x.body, x.batch_item, \
+               'pending', ?2, x.signed_digest, NULL, x.verification \
                FROM event_conflicts x JOIN events e ON e.id = x.event_id WHERE x.id = ?1";
     transaction.prepare_cached(sql)?.execute((conflict, now.as_millisecond()))?;
     let id = transaction.last_insert_rowid();
-    let signed: Option<[u8; 32]> = transaction
-        .prepare_cached("SELECT signed_digest FROM events WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))?;
+    let sql = "SELECT connection_id, signed_digest FROM events WHERE id = ?1";
+    let (connection, signed): (i64, Option<[u8; 32]>) = transaction
+        .prepare_cached(sql)?
+        .query_row([id], |row| Ok((row.get("connection_id")?, row.get("signed_digest")?)))?;
     if let Some(signed) = signed {
-        let sql = "SELECT connection_id FROM events WHERE id = ?1";
-        let connection = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
-        let key = event_keys::signed_key(crate::model::ConnectionId(connection), &signed);
+        let key = event_keys::signed_key(ConnectionId(connection), &signed);
         transaction.prepare_cached("UPDATE events SET signed_dedup_key = ?2 WHERE id = ?1")?.execute((id, key))?;
     }
     Ok(EventId(id))
 }
 
-fn conflict(row: &Row<'_>) -> Result<EventConflict, StoreError> {
-    let at: i64 = row.get(1)?;
+fn from_row(row: &Row<'_>) -> Result<EventConflict, StoreError> {
     Ok(EventConflict {
-        kind: row.get(0)?,
-        received_at: Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at))?,
-        verification: parse_word(&row.get::<_, String>(2)?)?,
+        kind: row.get("kind")?,
+        received_at: get_millis(row, "received_at")?,
+        verification: get_word(row, "verification")?,
         request: RawRequest {
-            headers: from_json(&row.get::<_, String>(3)?)?,
-            query: row.get(4)?,
-            body: row.get(5)?,
-            batch_item: row.get(6)?,
+            headers: get_json(row, "headers")?,
+            query: row.get("query")?,
+            body: row.get("body")?,
+            batch_item: row.get("batch_item")?,
             is_first_of_request: true,
         },
     })

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 use url::Url;
 
-use super::row::{from_json, parse_word, timestamp, to_json};
+use super::row::{
+    collect, connection_name, get_json, get_optional_json, get_optional_seconds, get_seconds, get_word, parse_word,
+    to_json,
+};
 use super::sandbox::state_key;
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, Store, StoreError, grants};
@@ -16,15 +19,15 @@ use crate::model::connection::{
 use crate::model::grant::{Expiry, Grant, RefreshMethod, SecretStorage, StoredGrant};
 use crate::model::name::ConnectionName;
 
-/// What every query of a connection selects, in the order in which [`connection`] and [`grants::stored`] read it.
+/// What every query of a connection selects: the columns of [`from_row`] and of [`grants::from_row`].
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata, c.account_id, \
-             c.account_name, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, c.checked_at, \
-             c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, g.refresh_started_at, \
-             g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, g.from_backup, g.in_keyring, \
-             g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
+             c.account_name, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
+             c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, \
+             g.refresh_started_at, g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, \
+             g.from_backup, g.in_keyring, g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
             $rest
         )
     };
@@ -42,12 +45,7 @@ impl Connections<'_> {
     pub fn list(&self) -> Result<Vec<Connection>, StoreError> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
-            let mut rows = statement.query([])?;
-            let mut connections = Vec::new();
-            while let Some(row) = rows.next()? {
-                connections.push(connection(row)?);
-            }
-            Ok(connections)
+            collect(statement.query([])?, from_row)
         })
     }
 
@@ -57,20 +55,16 @@ impl Connections<'_> {
     /// [`StoreError`].
     pub fn names(&self) -> Result<Vec<ConnectionName>, StoreError> {
         self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare("SELECT connector, account FROM connections ORDER BY 1, 2")?;
-            let mut rows = statement.query([])?;
-            let mut names = Vec::new();
-            while let Some(row) = rows.next()? {
-                names.push(name(row, 0)?);
-            }
-            Ok(names)
+            let mut statement =
+                sqlite.prepare("SELECT connector, account FROM connections ORDER BY connector, account")?;
+            collect(statement.query([])?, connection_name)
         })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn find(&self, name: &ConnectionName) -> Result<Option<Connection>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, name, connection))
+        self.0.read(|sqlite| find(sqlite, name, from_row))
     }
 
     /// A connection and its grant in one query: what handing out a token reads.
@@ -81,7 +75,7 @@ impl Connections<'_> {
         &self,
         name: &ConnectionName,
     ) -> Result<Option<(Connection, Option<StoredGrant>)>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, name, |row| Ok((connection(row)?, grants::stored(row)?))))
+        self.0.read(|sqlite| find(sqlite, name, |row| Ok((from_row(row)?, grants::from_row(row)?))))
     }
 
     /// Records that an account was connected. One of the same name at the same place, which is mode and origin, keeps its id
@@ -101,15 +95,16 @@ impl Connections<'_> {
                 _ => place,
             };
             let id: i64 = transaction.query_row(
-                "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id, account_name,
-                     scopes_requested, scopes_granted, grant_status, connected_at)
+                "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id,
+                     account_name, scopes_requested, scopes_granted, grant_status, connected_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
                  ON CONFLICT (connector, account) DO UPDATE SET
                      mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
-                     metadata = excluded.metadata, account_id = excluded.account_id, account_name = excluded.account_name,
-                     scopes_requested = excluded.scopes_requested, scopes_granted = excluded.scopes_granted,
-                     grant_status = 'active', status_reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
-                     check_passed = NULL, check_unauthorized = 0, error_count = 0, last_error = NULL
+                     metadata = excluded.metadata, account_id = excluded.account_id,
+                     account_name = excluded.account_name, scopes_requested = excluded.scopes_requested,
+                     scopes_granted = excluded.scopes_granted, grant_status = 'active', status_reason = NULL,
+                     connected_at = excluded.connected_at, checked_at = NULL, check_passed = NULL,
+                     check_unauthorized = 0, error_count = 0, last_error = NULL
                  RETURNING id",
                 (
                     new.name.connector(),
@@ -118,17 +113,17 @@ impl Connections<'_> {
                     &new.auth,
                     new.origin.as_ref().map(Url::as_str),
                     row.params,
-                    row.kept,
+                    row.metadata,
                     new.account.as_ref().map(|account| &account.id),
                     new.account.as_ref().and_then(|account| account.name.as_ref()),
-                    row.scopes_asked,
+                    row.scopes_requested,
                     row.scopes_granted,
                     new.connected_at.as_second(),
                 ),
                 |row| row.get(0),
             )?;
             grants::replace(transaction, ConnectionId(id), grant, place)?;
-            find(transaction, &new.name, connection)?.ok_or(StoreError::ConnectionNotFound)
+            find(transaction, &new.name, from_row)?.ok_or(StoreError::ConnectionNotFound)
         })
     }
 
@@ -145,11 +140,11 @@ impl Connections<'_> {
     pub fn set_grant_status(
         &self,
         id: ConnectionId,
-        standing: GrantStatus,
+        status: GrantStatus,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE connections SET grant_status = ?2, status_reason = ?3 WHERE id = ?1";
-        self.update(sql, id, &[&standing.as_str(), &reason])
+        self.update(sql, id, &[&status.as_str(), &reason])
     }
 
     /// What a health check found: a healthy one forgets the errors before it, another counts one more. A refusal is
@@ -158,7 +153,7 @@ impl Connections<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: CheckRecord<'_>) -> Result<(), StoreError> {
-        let (healthy, refused, error) = match finding {
+        let (passed, unauthorized, error) = match finding {
             CheckRecord::Healthy => (true, false, None),
             CheckRecord::Failing(error) => (false, false, Some(error)),
             CheckRecord::Unauthorized(error) => (false, true, Some(error)),
@@ -167,7 +162,7 @@ impl Connections<'_> {
                        error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
                        check_unauthorized = CASE WHEN ?3 THEN 0 ELSE max(check_unauthorized, ?5) END
                    WHERE id = ?1";
-        self.update(sql, id, &[&at.as_second(), &healthy, &error, &refused])
+        self.update(sql, id, &[&at.as_second(), &passed, &error, &unauthorized])
     }
 
     /// What a check or a refresh has learned of the connection; what is absent stays as it was.
@@ -179,17 +174,17 @@ impl Connections<'_> {
         id: ConnectionId,
         account: Option<&Account>,
         scopes_granted: Option<&[String]>,
-        kept: Option<&BTreeMap<String, String>>,
+        metadata: Option<&BTreeMap<String, String>>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE connections SET account_id = coalesce(?2, account_id),
                        account_name = CASE WHEN ?2 IS NULL THEN account_name ELSE ?3 END,
                        scopes_granted = coalesce(?4, scopes_granted), metadata = coalesce(?5, metadata)
                    WHERE id = ?1";
         let scopes = scopes_granted.map(to_json).transpose()?;
-        let kept = kept.map(to_json).transpose()?;
-        let vendor_id = account.map(|account| account.id.as_str());
-        let vendor_name = account.and_then(|account| account.name.as_deref());
-        self.update(sql, id, &[&vendor_id, &vendor_name, &scopes, &kept])
+        let metadata = metadata.map(to_json).transpose()?;
+        let account_id = account.map(|account| account.id.as_str());
+        let account_name = account.and_then(|account| account.name.as_deref());
+        self.update(sql, id, &[&account_id, &account_name, &scopes, &metadata])
     }
 
     /// A refresh or a call that failed for a reason that may pass.
@@ -216,7 +211,7 @@ impl Connections<'_> {
 /// Removes the connection of the new one's name if it is at another place: nothing of one is ever seen by the other. Gives
 /// back where its secrets belonged.
 fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<SecretStorage>, StoreError> {
-    let found = find(transaction, &new.name, |row| Ok((connection(row)?, grants::stored(row)?)))?;
+    let found = find(transaction, &new.name, |row| Ok((from_row(row)?, grants::from_row(row)?)))?;
     let Some((before, grant)) = found.filter(|(before, _)| !before.has_target(new.mode, new.origin.as_ref())) else {
         return Ok(None);
     };
@@ -234,8 +229,8 @@ fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Resul
 /// The JSON columns of a new connection.
 struct ConnectionColumns {
     params: String,
-    kept: String,
-    scopes_asked: String,
+    metadata: String,
+    scopes_requested: String,
     scopes_granted: Option<String>,
 }
 
@@ -243,8 +238,8 @@ impl ConnectionColumns {
     fn of(new: &NewConnection) -> Result<Self, StoreError> {
         Ok(Self {
             params: to_json(&new.params)?,
-            kept: to_json(&new.metadata)?,
-            scopes_asked: to_json(&new.scopes_requested)?,
+            metadata: to_json(&new.metadata)?,
+            scopes_requested: to_json(&new.scopes_requested)?,
             scopes_granted: new.scopes_granted.as_ref().map(to_json).transpose()?,
         })
     }
@@ -265,58 +260,47 @@ fn find<T>(
 pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
     let mut rows = statement.query([id.0])?;
-    rows.next()?.map(connection).transpose()
+    rows.next()?.map(from_row).transpose()
 }
 
 /// The grant of the connection with this id.
 pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
-    let grant = statement.query_row([id.0], |row| Ok(grants::stored(row))).optional()?;
+    let grant = statement.query_row([id.0], |row| Ok(grants::from_row(row))).optional()?;
     Ok(grant.transpose()?.flatten())
 }
 
-fn name(row: &Row<'_>, first: usize) -> Result<ConnectionName, StoreError> {
-    let account: String = row.get(first + 1)?;
-    let account = Some(account.as_str()).filter(|account| !account.is_empty());
-    Ok(ConnectionName::new(row.get_ref(first)?.as_str().unwrap_or_default(), account)
-        .map_err(|_| MalformedValue::Name)?)
-}
-
-fn connection(row: &Row<'_>) -> Result<Connection, StoreError> {
-    let text = |column| row.get::<_, String>(column);
-    let optional = |column| row.get::<_, Option<String>>(column);
-    let time = |column| -> Result<Option<Timestamp>, StoreError> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
-    };
-    let vendor_name = optional(9)?;
-    let origin = optional(5)?.map(|origin| Url::parse(&origin).map_err(|_| MalformedValue::Name)).transpose()?;
-    let (issued_at, expires_at) = (time(19)?, time(20)?);
-    let renewal = optional(21)?.map_or(Ok(RefreshMethod::None), |text| parse_word(&text))?;
-    let presented: Option<u64> = row.get(26)?;
-    let generation: Option<u64> = row.get(25)?;
+fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {
+    let origin: Option<String> = row.get("origin")?;
+    let account_name: Option<String> = row.get("account_name")?;
+    // The grant's columns are NULL where the connection has none.
+    let method = row.get::<_, Option<String>>("refresh_method")?;
+    let method = method.map_or(Ok(RefreshMethod::None), |word| parse_word(&word))?;
     Ok(Connection {
-        id: ConnectionId(row.get(0)?),
-        name: name(row, 1)?,
-        mode: parse_word(&text(3)?)?,
-        auth: text(4)?,
-        origin,
-        params: from_json(&text(6)?)?,
-        metadata: from_json(&text(7)?)?,
-        account: optional(8)?.map(|id| Account { id, name: vendor_name }),
-        scopes_requested: from_json(&text(10)?)?,
-        scopes_granted: optional(11)?.as_deref().map(from_json).transpose()?,
-        grant_status: parse_word(&text(12)?)?,
-        status_reason: optional(13)?,
-        connected_at: timestamp(row.get(14)?)?,
+        id: ConnectionId(row.get("id")?),
+        name: connection_name(row)?,
+        mode: get_word(row, "mode")?,
+        auth: row.get("auth")?,
+        origin: origin.map(|origin| Url::parse(&origin).map_err(|_| MalformedValue::Name)).transpose()?,
+        params: get_json(row, "params")?,
+        metadata: get_json(row, "metadata")?,
+        account: row.get::<_, Option<String>>("account_id")?.map(|id| Account { id, name: account_name }),
+        scopes_requested: get_json(row, "scopes_requested")?,
+        scopes_granted: get_optional_json(row, "scopes_granted")?,
+        grant_status: get_word(row, "grant_status")?,
+        status_reason: row.get("status_reason")?,
+        connected_at: get_seconds(row, "connected_at")?,
         expiry: Expiry {
-            issued_at,
-            expires_at,
-            is_refreshable: renewal != RefreshMethod::None,
-            refresh_expires_at: time(23)?.filter(|_| renewal.has_refresh_token()),
-            refresh_started_at: if presented.is_some() && presented == generation { time(22)? } else { None },
+            issued_at: get_optional_seconds(row, "issued_at")?,
+            expires_at: get_optional_seconds(row, "expires_at")?,
+            is_refreshable: method != RefreshMethod::None,
+            refresh_expires_at: get_optional_seconds(row, "refresh_expires_at")?.filter(|_| method.has_refresh_token()),
+            refresh_started_at: grants::refresh_started_at(row)?,
         },
-        last_check: time(15)?.zip(row.get(16)?).map(|(at, healthy)| Check { at, passed: healthy }),
-        error_count: row.get(17)?,
-        last_error: optional(18)?,
+        last_check: get_optional_seconds(row, "checked_at")?
+            .zip(row.get("check_passed")?)
+            .map(|(at, passed)| Check { at, passed }),
+        error_count: row.get("error_count")?,
+        last_error: row.get("last_error")?,
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use url::Url;
 
-use super::row::{from_json, parse_word, to_json};
+use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, parse_word, to_json};
 use super::{MalformedValue, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::budget::Budget;
@@ -20,8 +20,9 @@ pub struct Endpoints<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, rate_requests, \
-             rate_secs, disabled_reason, disabled_at, failing_since, last_failed_at, paused_until, created_at FROM endpoints ",
+            "SELECT id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, \
+             rate_requests, rate_secs, disabled_reason, disabled_at, failing_since, last_failed_at, paused_until, \
+             created_at FROM endpoints ",
             $rest
         )
     };
@@ -72,34 +73,29 @@ impl Endpoints<'_> {
 
 pub(super) fn all(sqlite: &Connection) -> Result<Vec<Endpoint>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("ORDER BY created_at, id"))?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(endpoint(row)?);
-    }
-    Ok(found)
+    collect(statement.query([])?, from_row)
 }
 
 pub(super) fn find(sqlite: &Connection, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE id = ?1"))?;
-    statement.query_row([id.as_str()], |row| Ok(endpoint(row))).optional()?.transpose()
+    statement.query_row([id.as_str()], |row| Ok(from_row(row))).optional()?.transpose()
 }
 
-/// Writes how it stands, and nothing else.
-pub(super) fn put_standing(
+/// Writes the health of an endpoint, and nothing else.
+pub(super) fn put_health(
     transaction: &Transaction<'_>,
     id: &EndpointId,
-    standing: &EndpointHealth,
+    health: &EndpointHealth,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE endpoints SET disabled_reason = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
                paused_until = ?6 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute(params![
         id.as_str(),
-        standing.disabled.map(|(reason, _)| reason.as_str()),
-        standing.disabled.map(|(_, at)| at.as_millisecond()),
-        standing.failing_since.map(Timestamp::as_millisecond),
-        standing.last_failed_at.map(Timestamp::as_millisecond),
-        standing.paused_until.map(Timestamp::as_millisecond),
+        health.disabled.map(|(reason, _)| reason.as_str()),
+        health.disabled.map(|(_, at)| at.as_millisecond()),
+        health.failing_since.map(Timestamp::as_millisecond),
+        health.last_failed_at.map(Timestamp::as_millisecond),
+        health.paused_until.map(Timestamp::as_millisecond),
     ])?;
     Ok(())
 }
@@ -107,8 +103,8 @@ pub(super) fn put_standing(
 fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
     let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
     let rules = &endpoint.policy;
-    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, \
-               rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, backoff, max_attempts, ttl_secs, \
+               timeout_secs, rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
                ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, backoff = ?6, \
                max_attempts = ?7, ttl_secs = ?8, timeout_secs = ?9, rate_requests = ?10, rate_secs = ?11";
     transaction.execute(
@@ -128,43 +124,36 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             endpoint.created_at.as_millisecond(),
         ],
     )?;
-    put_standing(transaction, &endpoint.id, &endpoint.health)
+    put_health(transaction, &endpoint.id, &endpoint.health)
 }
 
-pub(super) fn millis(at: i64) -> Result<Timestamp, MalformedValue> {
-    Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at))
-}
-
-fn endpoint(row: &Row<'_>) -> Result<Endpoint, StoreError> {
-    let url: String = row.get(1)?;
-    let events: Vec<String> = from_json(&row.get::<_, String>(3)?)?;
-    let time = |index: usize| -> Result<Option<Timestamp>, StoreError> {
-        Ok(row.get::<_, Option<i64>>(index)?.map(millis).transpose()?)
-    };
-    let rate = match (row.get(9)?, row.get(10)?) {
+fn from_row(row: &Row<'_>) -> Result<Endpoint, StoreError> {
+    let url: String = row.get("url")?;
+    let events: Vec<String> = get_json(row, "events")?;
+    let rate = match (row.get("rate_requests")?, row.get("rate_secs")?) {
         (Some(requests), Some(secs)) => Some(Budget { units: requests, secs, burst: None }),
         _ => None,
     };
-    let reason = row.get::<_, Option<String>>(11)?.map(|text| parse_word(&text)).transpose()?;
+    let reason = row.get::<_, Option<String>>("disabled_reason")?.map(|text| parse_word(&text)).transpose()?;
     Ok(Endpoint {
-        id: EndpointId::from_str(&row.get::<_, String>(0)?).map_err(MalformedValue::EnumValue)?,
+        id: EndpointId::from_str(&row.get::<_, String>("id")?).map_err(MalformedValue::EnumValue)?,
         url: Url::parse(&url).map_err(|_| MalformedValue::EnumValue(url))?,
-        description: row.get(2)?,
+        description: row.get("description")?,
         events: events.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(MalformedValue::EnumValue)?,
         policy: DeliveryPolicy {
-            backoff: parse_word(&row.get::<_, String>(5)?)?,
-            max_attempts: row.get(6)?,
-            ttl: Duration::from_secs(row.get(7)?),
-            timeout: Duration::from_secs(row.get(8)?),
+            backoff: get_word(row, "backoff")?,
+            max_attempts: row.get("max_attempts")?,
+            ttl: Duration::from_secs(row.get("ttl_secs")?),
+            timeout: Duration::from_secs(row.get("timeout_secs")?),
             rate,
         },
         health: EndpointHealth {
-            disabled: reason.zip(time(12)?),
-            failing_since: time(13)?,
-            last_failed_at: time(14)?,
-            paused_until: time(15)?,
+            disabled: reason.zip(get_optional_millis(row, "disabled_at")?),
+            failing_since: get_optional_millis(row, "failing_since")?,
+            last_failed_at: get_optional_millis(row, "last_failed_at")?,
+            paused_until: get_optional_millis(row, "paused_until")?,
         },
-        created_at: millis(row.get(16)?)?,
-        secrets: from_json(&row.get::<_, String>(4)?)?,
+        created_at: get_millis(row, "created_at")?,
+        secrets: get_json(row, "secrets")?,
     })
 }

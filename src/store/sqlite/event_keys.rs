@@ -54,7 +54,8 @@ impl EventKeys {
             .prepare_cached("SELECT dedup_key, signed_dedup_key, id FROM events WHERE id > ?1 ORDER BY id")?;
         let mut rows = statement.query([self.committed])?;
         while let Some(row) = rows.next()? {
-            let (key, signed, event) = (row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?);
+            let (key, event) = (row.get("dedup_key")?, row.get("id")?);
+            let signed: Option<i64> = row.get("signed_dedup_key")?;
             self.newest.insert((key, event));
             self.newest.extend(signed.map(|key| (key, event)));
             self.committed = event;
@@ -213,8 +214,9 @@ mod tests {
         assert_eq!(stores[0].events().find(connection, "evt_700").unwrap(), None);
         let (keys, events): (u32, u32) = stores[0]
             .read(|sqlite| {
-                let sql = "SELECT (SELECT count(*) FROM event_dedup_keys), (SELECT count(*) FROM events)";
-                Ok(sqlite.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+                let sql =
+                    "SELECT (SELECT count(*) FROM event_dedup_keys) AS keys, (SELECT count(*) FROM events) AS events";
+                Ok(sqlite.query_row(sql, [], |row| Ok((row.get("keys")?, row.get("events")?)))?)
             })
             .unwrap();
         assert!(keys > 0 && keys <= events && events as usize == known.len(), "{keys} keys, {events} events");

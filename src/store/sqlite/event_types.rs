@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::row::{from_json, to_json};
+use super::row::{collect, get_optional_json, to_json};
 use super::{Store, StoreError};
 use crate::model::event_type::EventTypeDefinition;
 
@@ -19,12 +19,7 @@ impl EventTypes<'_> {
         self.0.read(|sqlite| {
             let mut statement =
                 sqlite.prepare_cached("SELECT kind, description, sample FROM event_types ORDER BY kind")?;
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(known(row)?);
-            }
-            Ok(found)
+            collect(statement.query([])?, from_row)
         })
     }
 
@@ -32,12 +27,12 @@ impl EventTypes<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put(&self, known: &EventTypeDefinition) -> Result<(), StoreError> {
-        let sample = known.sample.as_ref().map(to_json).transpose()?;
+    pub fn put(&self, definition: &EventTypeDefinition) -> Result<(), StoreError> {
+        let sample = definition.sample.as_ref().map(to_json).transpose()?;
         self.0.write(|transaction| {
             let sql = "INSERT INTO event_types (kind, description, sample) VALUES (?1, ?2, ?3) \
                        ON CONFLICT (kind) DO UPDATE SET description = excluded.description, sample = excluded.sample";
-            transaction.execute(sql, (&known.kind, &known.description, sample))?;
+            transaction.execute(sql, (&definition.kind, &definition.description, sample))?;
             Ok(())
         })
     }
@@ -51,11 +46,10 @@ impl EventTypes<'_> {
     }
 }
 
-fn known(row: &Row<'_>) -> Result<EventTypeDefinition, StoreError> {
-    let sample: Option<String> = row.get(2)?;
+fn from_row(row: &Row<'_>) -> Result<EventTypeDefinition, StoreError> {
     Ok(EventTypeDefinition {
-        kind: row.get(0)?,
-        description: row.get(1)?,
-        sample: sample.as_deref().map(from_json).transpose()?,
+        kind: row.get("kind")?,
+        description: row.get("description")?,
+        sample: get_optional_json(row, "sample")?,
     })
 }

@@ -1,10 +1,10 @@
 //! The inbox: events as they came, each once, and what became of them.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 
 use super::insert_events::{self, EventLookup};
-use super::row::parse_word;
-use super::{MalformedValue, Store, StoreError, event_keys};
+use super::row::{collect, connection_name, get_json, get_millis, get_optional_millis, get_word};
+use super::{Store, StoreError, event_keys};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::event::{
@@ -12,7 +12,6 @@ use crate::model::event::{
     QueuedEvent, RawRequest, StoredEvent,
 };
 use crate::model::event_type::matches_type;
-use crate::model::name::ConnectionName;
 
 /// The inbox of a store.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +20,9 @@ pub struct Events<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account, e.resource, e.actor, \
-             e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, \
-             (SELECT count(*) FROM event_conflicts x WHERE x.event_id = e.id), e.verification \
+            "SELECT e.id, c.connector, c.account, e.delivery_id, e.kind, e.account AS event_account, e.resource, \
+             e.actor, e.occurred_at, e.received_at, e.status, e.attempts, e.last_error, e.verification, \
+             (SELECT count(*) FROM event_conflicts x WHERE x.event_id = e.id) AS conflict_count \
              FROM events e JOIN connections c ON c.id = e.connection_id ",
             $rest
         )
@@ -80,7 +79,7 @@ impl Events<'_> {
             while found.len() < filter.limit as usize
                 && let Some(row) = rows.next()?
             {
-                let event = stored(row)?;
+                let event = from_row(row)?;
                 if wanted(&event.kind) {
                     found.push(event);
                 }
@@ -101,15 +100,11 @@ impl Events<'_> {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.0.read(|sqlite| {
             let sql = select!(
-                "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 ORDER BY e.id LIMIT 100"
+                "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 \
+                 ORDER BY e.id LIMIT 100"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(stored(row)?);
-            }
-            Ok(found)
+            collect(statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?, from_row)
         })
     }
 
@@ -119,7 +114,7 @@ impl Events<'_> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
             let mut rows = statement.query([id.0])?;
-            rows.next()?.map(stored).transpose()
+            rows.next()?.map(from_row).transpose()
         })
     }
 
@@ -143,22 +138,19 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT e.headers, coalesce(e.body, o.body), e.batch_item, e.body IS NOT NULL, e.query FROM events e \
-                       LEFT JOIN events o ON o.id = e.batch_event_id WHERE e.id = ?1";
-            let row = sqlite
-                .prepare_cached(sql)?
-                .query_row([id.0], |row| {
-                    let (headers, body) = (row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?);
-                    Ok((headers, body, row.get(2)?, row.get(3)?, row.get(4)?))
-                })
-                .optional()?;
-            let Some((headers, Some(body), item, first, query)) = row else { return Ok(None) };
+            let sql = "SELECT e.headers, e.query, coalesce(e.body, first.body) AS body, e.batch_item, \
+                       e.body IS NOT NULL AS is_first_of_request FROM events e \
+                       LEFT JOIN events first ON first.id = e.batch_event_id WHERE e.id = ?1";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = statement.query([id.0])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let Some(body) = row.get("body")? else { return Ok(None) };
             Ok(Some(RawRequest {
-                headers: super::row::from_json(&headers)?,
-                query,
+                headers: get_json(row, "headers")?,
+                query: row.get("query")?,
                 body,
-                batch_item: item,
-                is_first_of_request: first,
+                batch_item: row.get("batch_item")?,
+                is_first_of_request: row.get("is_first_of_request")?,
             }))
         })
     }
@@ -172,20 +164,7 @@ impl Events<'_> {
             let sql = "SELECT id, due_at, attempts, completed_handlers, verification FROM events \
                        WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query((connection.0, limit))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let due_at: Option<i64> = row.get(1)?;
-                let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
-                found.push(QueuedEvent {
-                    id: EventId(row.get(0)?),
-                    due_at,
-                    verification: parse_word(&row.get::<_, String>(4)?)?,
-                    attempts: row.get(2)?,
-                    completed_handlers: row.get(3)?,
-                });
-            }
-            Ok(found)
+            collect(statement.query((connection.0, limit))?, queued_from_row)
         })
     }
 
@@ -195,8 +174,8 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn record_attempts(&self, ended: &[AttemptResult]) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, completed_handlers = ?5, attempts = attempts + 1 \
-                       WHERE id = ?1";
+            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, completed_handlers = ?5, \
+                       attempts = attempts + 1 WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
             for ended in ended {
                 statement.execute((
@@ -215,10 +194,10 @@ impl Events<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record_progress(&self, id: EventId, done: u32, error: &str) -> Result<(), StoreError> {
+    pub fn record_progress(&self, id: EventId, completed_handlers: u32, error: &str) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET completed_handlers = ?2, last_error = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id.0, done, error))?;
+            transaction.prepare_cached(sql)?.execute((id.0, completed_handlers, error))?;
             Ok(())
         })
     }
@@ -229,8 +208,8 @@ impl Events<'_> {
     /// [`StoreError`].
     pub fn unconfirmed(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND verification = 'unconfirmed' AND headers <> '' \
-                       ORDER BY id LIMIT ?2";
+            let sql = "SELECT id FROM events WHERE connection_id = ?1 AND verification = 'unconfirmed' \
+                       AND headers <> '' ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
             let rows = statement.query_map((connection.0, limit), |row| Ok(EventId(row.get(0)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -244,13 +223,14 @@ impl Events<'_> {
     pub fn set_verification(
         &self,
         id: EventId,
-        proof: EventVerification,
+        verification: EventVerification,
         error: Option<&str>,
     ) -> Result<(), StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET verification = ?2, last_error = ?3, \
-                       status = CASE ?2 WHEN 'rejected' THEN 'dead' ELSE status END WHERE id = ?1 AND verification = 'unconfirmed'";
-            transaction.prepare_cached(sql)?.execute((id.0, proof.as_str(), error))?;
+                       status = CASE ?2 WHEN 'rejected' THEN 'dead' ELSE status END \
+                       WHERE id = ?1 AND verification = 'unconfirmed'";
+            transaction.prepare_cached(sql)?.execute((id.0, verification.as_str(), error))?;
             Ok(())
         })
     }
@@ -263,7 +243,8 @@ impl Events<'_> {
     pub fn requeue(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         self.0.write(|transaction| {
             let sql = "UPDATE events SET status = 'pending', attempts = 0, completed_handlers = 0, due_at = ?2, \
-                       verification = CASE verification WHEN 'rejected' THEN 'unconfirmed' ELSE verification END WHERE id = ?1 AND headers <> ''";
+                       verification = CASE verification WHEN 'rejected' THEN 'unconfirmed' ELSE verification END \
+                       WHERE id = ?1 AND headers <> ''";
             let mut statement = transaction.prepare_cached(sql)?;
             let mut revived = 0;
             for id in ids {
@@ -274,24 +255,34 @@ impl Events<'_> {
     }
 }
 
-fn stored(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
-    let account: String = row.get(2)?;
-    let name = ConnectionName::new(&row.get::<_, String>(1)?, Some(account.as_str()).filter(|name| !name.is_empty()));
-    let millis = |at: i64| Timestamp::from_millisecond(at).map_err(|_| MalformedValue::Time(at));
+fn from_row(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
     Ok(StoredEvent {
-        id: EventId(row.get(0)?),
-        connection: name.map_err(|_| MalformedValue::Name)?,
-        delivery_id: row.get(3)?,
-        kind: row.get(4)?,
-        account: row.get(5)?,
-        resource: row.get(6)?,
-        actor: row.get(7)?,
-        occurred_at: row.get::<_, Option<i64>>(8)?.map(millis).transpose()?,
-        received_at: millis(row.get(9)?)?,
-        status: parse_word(&row.get::<_, String>(10)?)?,
-        attempts: row.get(11)?,
-        last_error: row.get(12)?,
-        conflict_count: row.get(13)?,
-        verification: parse_word(&row.get::<_, String>(14)?)?,
+        id: EventId(row.get("id")?),
+        connection: connection_name(row)?,
+        delivery_id: row.get("delivery_id")?,
+        kind: row.get("kind")?,
+        account: row.get("event_account")?,
+        resource: row.get("resource")?,
+        actor: row.get("actor")?,
+        occurred_at: get_optional_millis(row, "occurred_at")?,
+        received_at: get_millis(row, "received_at")?,
+        status: get_word(row, "status")?,
+        verification: get_word(row, "verification")?,
+        attempts: row.get("attempts")?,
+        last_error: row.get("last_error")?,
+        conflict_count: row.get("conflict_count")?,
+    })
+}
+
+fn queued_from_row(row: &Row<'_>) -> Result<QueuedEvent, StoreError> {
+    // A time that cannot be read must not hold up the queue: the event is due at once.
+    let due_at: Option<i64> = row.get("due_at")?;
+    let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(QueuedEvent {
+        id: EventId(row.get("id")?),
+        due_at,
+        verification: get_word(row, "verification")?,
+        attempts: row.get("attempts")?,
+        completed_handlers: row.get("completed_handlers")?,
     })
 }

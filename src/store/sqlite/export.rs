@@ -97,7 +97,7 @@ impl Store {
     /// [`StoreError`].
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         self.read(|connection| {
-            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get("busy"))?;
             if busy == 0 { Ok(()) } else { Err(StoreError::IntegrityCheck("its log is in use".to_owned())) }
         })
     }

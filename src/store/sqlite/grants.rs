@@ -11,7 +11,7 @@ use rusqlite::{Connection as Sqlite, Row, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::row::{from_json, parse_word, timestamp};
+use super::row::{from_json, get_optional_seconds, get_seconds, get_word};
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, Store, StoreError, connections};
 use crate::clock::Timestamp;
@@ -156,7 +156,8 @@ impl Grants<'_> {
     /// [`StoreError`].
     pub fn restored(&self) -> Result<Vec<ConnectionId>, StoreError> {
         self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare("SELECT connection_id FROM grants WHERE from_backup ORDER BY 1")?;
+            let mut statement =
+                sqlite.prepare("SELECT connection_id FROM grants WHERE from_backup ORDER BY connection_id")?;
             let ids = statement.query_map([], |row| row.get(0).map(ConnectionId))?.collect::<Result<_, _>>()?;
             Ok(ids)
         })
@@ -191,18 +192,18 @@ pub fn from_keyring_entry(stored: &StoredGrant, id: ConnectionId, entry: &str) -
     Ok((secrets.of == Some((id.0, stored.generation))).then(|| whole(&stored.metadata, secrets)))
 }
 
-fn whole(facts: &GrantMetadata, secrets: SecretsJson<'_>) -> Grant {
+fn whole(metadata: &GrantMetadata, secrets: SecretsJson<'_>) -> Grant {
     let secret = |text: Cow<'_, str>| Secret::new(text.into_owned());
     let client_secret = secrets.client_secret.map(secret);
     Grant {
         access_token: secret(secrets.access_token),
         refresh_token: secrets.refresh_token.map(secret),
         fields: secrets.fields.into_iter().map(|(name, value)| (name.into_owned(), secret(value))).collect(),
-        client: facts.client_id.clone().map(|id| ClientCredentials { id, secret: client_secret }),
-        issued_at: facts.issued_at,
-        expires_at: facts.expires_at,
-        refresh_expires_at: facts.refresh_expires_at,
-        refresh_method: facts.refresh_method,
+        client: metadata.client_id.clone().map(|id| ClientCredentials { id, secret: client_secret }),
+        issued_at: metadata.issued_at,
+        expires_at: metadata.expires_at,
+        refresh_expires_at: metadata.refresh_expires_at,
+        refresh_method: metadata.refresh_method,
     }
 }
 
@@ -278,33 +279,38 @@ fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<Strin
 }
 
 /// Reads the grant's part of a row that `connections` selected; absent where the connection has none.
-pub(super) fn stored(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
-    let Some(generation) = row.get::<_, Option<u64>>(25)? else { return Ok(None) };
-    let time = |column| -> Result<Option<Timestamp>, StoreError> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()?)
+pub(super) fn from_row(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
+    let Some(generation) = row.get::<_, Option<u64>>("generation")? else { return Ok(None) };
+    let metadata = GrantMetadata {
+        client_id: row.get("client_id")?,
+        issued_at: get_seconds(row, "issued_at")?,
+        expires_at: get_optional_seconds(row, "expires_at")?,
+        refresh_expires_at: get_optional_seconds(row, "refresh_expires_at")?,
+        refresh_method: get_word(row, "refresh_method")?,
     };
-    let facts = GrantMetadata {
-        client_id: row.get(24)?,
-        issued_at: timestamp(row.get(19)?)?,
-        expires_at: time(20)?,
-        refresh_expires_at: time(23)?,
-        refresh_method: parse_word(&row.get::<_, String>(21)?)?,
-    };
-    let presented_generation: Option<u64> = row.get(26)?;
-    let presented = time(22)?.filter(|_| presented_generation == Some(generation)).map(|at| RefreshAttempt { at });
-    let secrets: Option<Zeroizing<String>> = row.get::<_, Option<String>>(29)?.map(Zeroizing::new);
+    let secrets = row.get::<_, Option<String>>("secrets")?.map(Zeroizing::new);
     let grant = match &secrets {
-        Some(text) => Some(whole(&facts, from_json(text)?)),
+        Some(text) => Some(whole(&metadata, from_json(text)?)),
         None => None,
     };
     Ok(Some(StoredGrant {
         generation,
-        refresh_attempt: presented,
-        is_from_backup: row.get(27)?,
-        storage: if row.get(28)? { SecretStorage::Keyring } else { SecretStorage::Store },
+        refresh_attempt: refresh_started_at(row)?.map(|at| RefreshAttempt { at }),
+        is_from_backup: row.get("from_backup")?,
+        storage: if row.get("in_keyring")? { SecretStorage::Keyring } else { SecretStorage::Store },
         grant,
-        metadata: facts,
+        metadata,
     }))
+}
+
+/// Reads when a refresh began whose answer is not stored. A marker of another generation is of a grant that has been
+/// replaced since.
+pub(super) fn refresh_started_at(row: &Row<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let (marked, current): (Option<u64>, Option<u64>) = (row.get("refresh_generation")?, row.get("generation")?);
+    if marked.is_none() || marked != current {
+        return Ok(None);
+    }
+    get_optional_seconds(row, "refresh_started_at")
 }
 
 /// Puts the secrets of a grant into the copy of its row in an attached database.

@@ -2,14 +2,14 @@
 //!
 //! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as well: a
 //! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
-//! differ in, so that equal signed bytes of the two are two events (`NewEvent::named`).
+//! differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::StoreError;
 use super::conflicts::{self, ConflictInsertResult};
 use super::event_keys::{self, EventKeys};
-use super::row::{parse_word, to_json};
+use super::row::{get_word, to_json};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
@@ -17,10 +17,11 @@ use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerifica
 /// What an event that comes again is recognised by.
 pub(super) enum EventLookup<'a> {
     Id(&'a str),
-    /// The signed bytes. `named` is whether this request names its delivery: one that does not matches only one that did.
+    /// The signed bytes. `has_delivery_id` is whether this request names its delivery: one that does not matches only one
+    /// that did.
     Signed {
-        signed: &'a [u8; 32],
-        named: bool,
+        digest: &'a [u8; 32],
+        has_delivery_id: bool,
     },
 }
 
@@ -28,10 +29,10 @@ pub(super) enum EventLookup<'a> {
 pub(super) struct ExistingEvent {
     pub(super) id: i64,
     digest: Vec<u8>,
-    proof: EventVerification,
+    verification: EventVerification,
     status: EventStatus,
     /// Whether its content was removed because its time was over.
-    pruned: bool,
+    is_pruned: bool,
 }
 
 impl ExistingEvent {
@@ -59,7 +60,7 @@ pub(super) fn take(
                 EventInsertResult::New(EventId(id))
             }
             Some(known) if known.is_same(event.digest.as_ref()) => repeat(transaction, delivery, event, &known)?,
-            Some(known) if known.proof == EventVerification::Unconfirmed => {
+            Some(known) if known.verification == EventVerification::Unconfirmed => {
                 EventInsertResult::Unconfirmed(EventId(known.id))
             }
             Some(known) => match conflicts::insert_conflict(transaction, known.id, delivery, event, &headers)? {
@@ -88,7 +89,7 @@ fn find(
             transaction,
             &ids,
             connection,
-            &EventLookup::Signed { signed, named: event.has_delivery_id },
+            &EventLookup::Signed { digest: signed, has_delivery_id: event.has_delivery_id },
             digest,
         )?;
     }
@@ -97,7 +98,9 @@ fn find(
         found = known(transaction, &ids, connection, &EventLookup::Id(&event.delivery_id), digest)?;
     }
     // What the vendor did not send takes no id from what it did.
-    Ok(found.filter(|known| known.proof != EventVerification::Rejected || (digest.is_some() && known.is_same(digest))))
+    Ok(found.filter(|known| {
+        known.verification != EventVerification::Rejected || (digest.is_some() && known.is_same(digest))
+    }))
 }
 
 fn insert(
@@ -108,8 +111,9 @@ fn insert(
     headers: &str,
     first: Option<i64>,
 ) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, resource, actor, \
-               occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, due_at, signed_digest, signed_dedup_key, verification) \
+    let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
+               resource, actor, occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, \
+               due_at, signed_digest, signed_dedup_key, verification) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     let key = event_keys::key(delivery.connection, &event.delivery_id);
     let signed_key = event.signed_digest.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
@@ -162,7 +166,7 @@ fn repeat(
             event_keys::put_now(transaction, key, known.id)?;
         }
     }
-    let was_given_up = known.status == EventStatus::Dead && known.proof.is_trusted() && !known.pruned;
+    let was_given_up = known.status == EventStatus::Dead && known.verification.is_trusted() && !known.is_pruned;
     // The vendor's log lists what it sent; it does not ask for it to be handled again.
     if !was_given_up || !delivery.needs_handling || event.digest.is_none() {
         return Ok(EventInsertResult::Duplicate(EventId(known.id)));
@@ -181,33 +185,40 @@ pub(super) fn known(
     by: &EventLookup<'_>,
     digest: Option<&[u8; 32]>,
 ) -> Result<Option<ExistingEvent>, StoreError> {
-    let (sql, value, named): (_, &dyn rusqlite::ToSql, bool) = match by {
+    let (sql, value, has_delivery_id): (_, &dyn rusqlite::ToSql, bool) = match by {
         EventLookup::Id(id) => (
-            "SELECT id, digest, verification, status, headers = '' FROM events \
+            "SELECT id, digest, verification, status, headers = '' AS is_pruned FROM events \
              WHERE id = ?1 AND connection_id = ?2 AND delivery_id = ?3 AND (?4 OR has_delivery_id)",
             id,
             true,
         ),
-        EventLookup::Signed { signed, named } => (
-            "SELECT id, digest, verification, status, headers = '' FROM events \
+        EventLookup::Signed { digest, has_delivery_id } => (
+            "SELECT id, digest, verification, status, headers = '' AS is_pruned FROM events \
              WHERE id = ?1 AND connection_id = ?2 AND signed_digest = ?3 AND (?4 OR has_delivery_id)",
-            signed,
-            *named,
+            digest,
+            *has_delivery_id,
         ),
     };
-    let rank = |known: &ExistingEvent| (known.proof == EventVerification::Rejected, !known.is_same(digest));
+    let rank = |known: &ExistingEvent| (known.verification == EventVerification::Rejected, !known.is_same(digest));
     let mut best: Option<ExistingEvent> = None;
     for id in ids {
         let mut statement = sqlite.prepare_cached(sql)?;
-        let row = statement.query_row(rusqlite::params![id, connection.0, value, named], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?, row.get(4)?))
-        });
-        let Some((id, digest, proof, status, pruned)) = row.optional()? else { continue };
-        let (proof, status) = (parse_word(&proof)?, parse_word(&status)?);
-        let found = ExistingEvent { id, digest, proof, status, pruned };
+        let values = rusqlite::params![id, connection.0, value, has_delivery_id];
+        let Some(found) = statement.query_row(values, |row| Ok(from_row(row))).optional()? else { continue };
+        let found = found?;
         if best.as_ref().is_none_or(|best| rank(&found) < rank(best)) {
             best = Some(found);
         }
     }
     Ok(best)
+}
+
+fn from_row(row: &Row<'_>) -> Result<ExistingEvent, StoreError> {
+    Ok(ExistingEvent {
+        id: row.get("id")?,
+        digest: row.get("digest")?,
+        verification: get_word(row, "verification")?,
+        status: get_word(row, "status")?,
+        is_pruned: row.get("is_pruned")?,
+    })
 }

@@ -2,12 +2,11 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::row::{parse_word, timestamp};
-use super::{MalformedValue, Store, StoreError};
+use super::row::{collect, connection_name, get_optional_seconds, get_seconds, get_word};
+use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::job::{Job, JobId, JobResult, NewJob};
-use crate::model::name::ConnectionName;
 use crate::model::record::{RecordCounts, Traffic};
 use crate::model::stream::StreamId;
 
@@ -21,9 +20,10 @@ pub struct Jobs<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT j.id, c.connector, c.account, s.id, s.name, j.mode, j.status, j.since, j.until, j.started_at, \
-             j.ended_at, j.resumes_at, j.added, j.changed, j.deleted, j.unchanged, j.requests, j.retries, j.bytes, \
-             j.error, j.error_code FROM jobs j JOIN streams s ON s.id = j.stream_id JOIN connections c ON c.id = s.connection_id ",
+            "SELECT j.id, c.connector, c.account, j.stream_id, s.name AS stream, j.mode, j.status, j.since, j.until, \
+             j.started_at, j.ended_at, j.resumes_at, j.added, j.changed, j.deleted, j.unchanged, j.requests, j.retries, \
+             j.bytes, j.error, j.error_code FROM jobs j JOIN streams s ON s.id = j.stream_id \
+             JOIN connections c ON c.id = s.connection_id ",
             $rest
         )
     };
@@ -54,11 +54,12 @@ impl Jobs<'_> {
     /// [`StoreError`].
     pub fn end(&self, ended: &JobResult) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            let sql = "UPDATE jobs SET status = ?2, error = ?3, error_code = ?4, resumes_at = ?5, ended_at = ?6 WHERE id = ?1";
+            let sql = "UPDATE jobs SET status = ?2, error = ?3, error_code = ?4, resumes_at = ?5, ended_at = ?6 \
+                       WHERE id = ?1";
             let resumes_at = ended.resumes_at.map(Timestamp::as_second);
             let ended_at = ended.ended_at.as_second();
-            let state = ended.status.as_str();
-            transaction.execute(sql, (ended.id.0, state, &ended.error, &ended.error_code, resumes_at, ended_at))?;
+            let status = ended.status.as_str();
+            transaction.execute(sql, (ended.id.0, status, &ended.error, &ended.error_code, resumes_at, ended_at))?;
             progress(transaction, ended.id, RecordCounts::default(), ended.traffic)?;
             Ok(())
         })
@@ -93,7 +94,7 @@ impl Jobs<'_> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE j.id = ?1"))?;
             let mut rows = statement.query([id.0])?;
-            rows.next()?.map(job).transpose()
+            rows.next()?.map(from_row).transpose()
         })
     }
 
@@ -105,12 +106,7 @@ impl Jobs<'_> {
         self.0.read(|sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR c.id = ?1 ORDER BY j.id DESC LIMIT ?2");
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query((connection.map(|id| id.0), limit))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(job(row)?);
-            }
-            Ok(found)
+            collect(statement.query((connection.map(|id| id.0), limit))?, from_row)
         })
     }
 }
@@ -126,7 +122,7 @@ pub(super) fn progress(
                unchanged = unchanged + ?5, requests = requests + ?6, retries = retries + ?7, bytes = bytes + ?8 \
                WHERE id = ?1 RETURNING cancel_requested";
     let mut statement = transaction.prepare_cached(sql)?;
-    let cancel = statement.query_row(
+    let cancel_requested = statement.query_row(
         (
             job.0,
             counts.added,
@@ -139,33 +135,30 @@ pub(super) fn progress(
         ),
         |row| row.get(0),
     )?;
-    Ok(cancel)
+    Ok(cancel_requested)
 }
 
-fn job(row: &Row<'_>) -> Result<Job, StoreError> {
-    let account: String = row.get(2)?;
-    let name = ConnectionName::new(&row.get::<_, String>(1)?, Some(account.as_str()).filter(|name| !name.is_empty()));
-    let time = |at: Option<i64>| at.map(timestamp).transpose();
+fn from_row(row: &Row<'_>) -> Result<Job, StoreError> {
     Ok(Job {
-        id: JobId(row.get(0)?),
-        connection: name.map_err(|_| MalformedValue::Name)?,
-        stream_id: StreamId(row.get(3)?),
-        stream: row.get(4)?,
-        mode: parse_word(&row.get::<_, String>(5)?)?,
-        status: parse_word(&row.get::<_, String>(6)?)?,
-        since: row.get(7)?,
-        until: row.get(8)?,
-        started_at: timestamp(row.get(9)?)?,
-        ended_at: time(row.get(10)?)?,
-        resumes_at: time(row.get(11)?)?,
+        id: JobId(row.get("id")?),
+        connection: connection_name(row)?,
+        stream_id: StreamId(row.get("stream_id")?),
+        stream: row.get("stream")?,
+        mode: get_word(row, "mode")?,
+        status: get_word(row, "status")?,
+        since: row.get("since")?,
+        until: row.get("until")?,
+        started_at: get_seconds(row, "started_at")?,
+        ended_at: get_optional_seconds(row, "ended_at")?,
+        resumes_at: get_optional_seconds(row, "resumes_at")?,
         counts: RecordCounts {
-            added: row.get(12)?,
-            changed: row.get(13)?,
-            deleted: row.get(14)?,
-            unchanged: row.get(15)?,
+            added: row.get("added")?,
+            changed: row.get("changed")?,
+            deleted: row.get("deleted")?,
+            unchanged: row.get("unchanged")?,
         },
-        traffic: Traffic { requests: row.get(16)?, retries: row.get(17)?, bytes: row.get(18)? },
-        error: row.get(19)?,
-        error_code: row.get(20)?,
+        traffic: Traffic { requests: row.get("requests")?, retries: row.get("retries")?, bytes: row.get("bytes")? },
+        error: row.get("error")?,
+        error_code: row.get("error_code")?,
     })
 }

@@ -1,8 +1,8 @@
 //! The one row of facts about the store itself.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
-use super::row::timestamp;
+use super::row::{get_optional_seconds, get_seconds, timestamp};
 use super::{Store, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::hex;
@@ -23,13 +23,7 @@ impl Store {
     pub fn meta(&self) -> Result<Meta, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT sequence, created_at, restored_at FROM meta")?;
-            let (sequence, created_at, restored_at): (u64, i64, Option<i64>) =
-                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            Ok(Meta {
-                sequence,
-                created_at: timestamp(created_at)?,
-                restored_at: restored_at.map(timestamp).transpose()?,
-            })
+            statement.query_row([], |row| Ok(from_row(row)))?
         })
     }
 }
@@ -49,6 +43,14 @@ impl Store {
     }
 }
 
+fn from_row(row: &Row<'_>) -> Result<Meta, StoreError> {
+    Ok(Meta {
+        sequence: row.get("sequence")?,
+        created_at: get_seconds(row, "created_at")?,
+        restored_at: get_optional_seconds(row, "restored_at")?,
+    })
+}
+
 /// A name that no other store has.
 pub(super) fn new_vault_id() -> String {
     hex::encode(&clock::random::<8>())
@@ -65,7 +67,7 @@ pub(super) fn insert(connection: &Connection, now: Timestamp) -> Result<(), Stor
 /// The sequence number and the vault's id; absent where the row is, which no store of ours lacks.
 pub(super) fn identify(connection: &Connection) -> Result<(u64, String), StoreError> {
     connection
-        .query_row("SELECT sequence, vault_id FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT sequence, vault_id FROM meta", [], |row| Ok((row.get("sequence")?, row.get("vault_id")?)))
         .optional()?
         .ok_or_else(|| StoreError::IntegrityCheck("its table `meta` is empty".to_owned()))
 }

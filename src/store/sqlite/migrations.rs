@@ -104,12 +104,13 @@ mod tests {
         migrate(&mut connection).unwrap();
         let mut statement = connection
             .prepare(
-                "SELECT m.name, group_concat(c.name, ' ') FROM sqlite_schema m, pragma_table_info(m.name) c
+                "SELECT m.name, group_concat(c.name, ' ') AS columns FROM sqlite_schema m, pragma_table_info(m.name) c
                       WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' GROUP BY m.name ORDER BY m.name",
             )
             .unwrap();
-        let tables =
-            statement.query_map([], |row| Ok(format!("{}: {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        let tables = statement.query_map([], |row| {
+            Ok(format!("{}: {}", row.get::<_, String>("name")?, row.get::<_, String>("columns")?))
+        });
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector server client_id client_secret updated_at

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::endpoints::{self, millis};
-use super::row::{from_json, parse_word, to_json};
-use super::{MalformedValue, Store, StoreError};
+use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, timestamp_millis, to_json};
+use super::{MalformedValue, Store, StoreError, endpoints};
 use crate::clock::Timestamp;
 use crate::model::delivery::{
     Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
@@ -91,7 +90,7 @@ impl Outbox<'_> {
                 filter.since.map(Timestamp::as_millisecond),
                 filter.limit,
             ])?;
-            collect(rows)
+            collect(rows, from_row)
         })
     }
 
@@ -108,15 +107,7 @@ impl Outbox<'_> {
     pub fn message(&self, id: &str) -> Result<Option<Message>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT id, kind, body, created_at FROM messages WHERE id = ?1";
-            let message = |row: &Row<'_>| -> Result<Message, StoreError> {
-                Ok(Message {
-                    id: row.get(0)?,
-                    kind: EventType::from_str(&row.get::<_, String>(1)?).map_err(MalformedValue::EnumValue)?,
-                    body: row.get(2)?,
-                    created_at: millis(row.get(3)?)?,
-                })
-            };
-            sqlite.prepare_cached(sql)?.query_row([id], |row| Ok(message(row))).optional()?.transpose()
+            sqlite.prepare_cached(sql)?.query_row([id], |row| Ok(message_from_row(row))).optional()?.transpose()
         })
     }
 
@@ -129,19 +120,7 @@ impl Outbox<'_> {
             let sql = "SELECT started_at, duration_ms, request_headers, response_status, response_body, error \
                        FROM attempts WHERE delivery_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([id.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(DeliveryAttempt {
-                    started_at: millis(row.get(0)?)?,
-                    duration: Duration::from_millis(row.get(1)?),
-                    request_headers: from_json(&row.get::<_, String>(2)?)?,
-                    response_status: row.get(3)?,
-                    response_body: row.get(4)?,
-                    error: row.get(5)?,
-                });
-            }
-            Ok(found)
+            collect(statement.query([id.0])?, attempt_from_row)
         })
     }
 
@@ -155,11 +134,14 @@ impl Outbox<'_> {
                 "WHERE d.endpoint_id = ?1 AND d.status IN ('pending', 'failed') AND d.due_at <= ?2 \
                  ORDER BY d.due_at LIMIT ?3"
             );
-            collect(sqlite.prepare_cached(sql)?.query((
-                endpoint.as_str(),
-                now.as_millisecond(),
-                i64::try_from(limit).unwrap_or(i64::MAX),
-            ))?)
+            collect(
+                sqlite.prepare_cached(sql)?.query((
+                    endpoint.as_str(),
+                    now.as_millisecond(),
+                    i64::try_from(limit).unwrap_or(i64::MAX),
+                ))?,
+                from_row,
+            )
         })
     }
 
@@ -173,7 +155,7 @@ impl Outbox<'_> {
             let sql = "SELECT min((SELECT min(d.due_at) FROM deliveries d WHERE d.endpoint_id = e.id \
                        AND d.status IN ('pending', 'failed'))) FROM endpoints e WHERE e.disabled_reason IS NULL";
             let due: Option<i64> = sqlite.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-            Ok(due.map(millis).transpose()?)
+            Ok(due.map(timestamp_millis).transpose()?)
         })
     }
 
@@ -329,7 +311,7 @@ fn record(
         &attempt.error,
     ))?;
     if verdict.endpoint_health != endpoint.health {
-        endpoints::put_standing(transaction, &endpoint.id, &verdict.endpoint_health)?;
+        endpoints::put_health(transaction, &endpoint.id, &verdict.endpoint_health)?;
     }
     let disabled = verdict.endpoint_health.disabled.filter(|_| endpoint.health.disabled.is_none());
     Ok(RecordedAttempt {
@@ -347,28 +329,40 @@ fn record(
 
 fn find(sqlite: &Connection, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE d.id = ?1"))?;
-    statement.query_row([id.0], |row| Ok(delivery(row))).optional()?.transpose()
+    statement.query_row([id.0], |row| Ok(from_row(row))).optional()?.transpose()
 }
 
-fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Delivery>, StoreError> {
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(delivery(row)?);
-    }
-    Ok(found)
-}
-
-fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
+fn from_row(row: &Row<'_>) -> Result<Delivery, StoreError> {
     Ok(Delivery {
-        id: DeliveryId(row.get(0)?),
-        message: row.get(1)?,
-        kind: row.get(2)?,
-        endpoint: EndpointId::from_str(&row.get::<_, String>(3)?).map_err(MalformedValue::EnumValue)?,
-        status: parse_word(&row.get::<_, String>(4)?)?,
-        attempts: row.get(5)?,
-        due_at: row.get::<_, Option<i64>>(6)?.map(millis).transpose()?,
-        expires_at: millis(row.get(7)?)?,
-        created_at: millis(row.get(8)?)?,
-        last_error: row.get(9)?,
+        id: DeliveryId(row.get("id")?),
+        message: row.get("message_id")?,
+        kind: row.get("kind")?,
+        endpoint: EndpointId::from_str(&row.get::<_, String>("endpoint_id")?).map_err(MalformedValue::EnumValue)?,
+        status: get_word(row, "status")?,
+        attempts: row.get("attempts")?,
+        due_at: get_optional_millis(row, "due_at")?,
+        expires_at: get_millis(row, "expires_at")?,
+        created_at: get_millis(row, "created_at")?,
+        last_error: row.get("last_error")?,
+    })
+}
+
+fn message_from_row(row: &Row<'_>) -> Result<Message, StoreError> {
+    Ok(Message {
+        id: row.get("id")?,
+        kind: EventType::from_str(&row.get::<_, String>("kind")?).map_err(MalformedValue::EnumValue)?,
+        body: row.get("body")?,
+        created_at: get_millis(row, "created_at")?,
+    })
+}
+
+fn attempt_from_row(row: &Row<'_>) -> Result<DeliveryAttempt, StoreError> {
+    Ok(DeliveryAttempt {
+        started_at: get_millis(row, "started_at")?,
+        duration: Duration::from_millis(row.get("duration_ms")?),
+        request_headers: get_json(row, "request_headers")?,
+        response_status: row.get("response_status")?,
+        response_body: row.get("response_body")?,
+        error: row.get("error")?,
     })
 }

@@ -6,7 +6,7 @@
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 
 use super::id_set::pack;
-use super::row::timestamp;
+use super::row::{collect, get_optional_seconds, get_seconds};
 use super::streams::keep_history;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
@@ -25,7 +25,7 @@ pub struct Records<'a>(pub(super) &'a Store);
 #[derive(Clone, Copy)]
 struct RecordLocation {
     stream: StreamId,
-    part: PartitionId,
+    partition: PartitionId,
     now: Timestamp,
     /// Whether it was met in a full list.
     sweeping: bool,
@@ -61,17 +61,21 @@ impl Records<'_> {
     pub fn push(&self, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {
         self.0.write(|transaction| {
             let slot =
-                RecordLocation { stream: pushed.stream, part: pushed.partition, now: pushed.now, sweeping: false };
+                RecordLocation { stream: pushed.stream, partition: pushed.partition, now: pushed.now, sweeping: false };
             let version = next_version(transaction)?;
             let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
             let sql = "UPDATE records SET vendor_updated_at = ?2, deleted_cursor = ?3 WHERE id = ?1";
-            let deleted_as = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
-            transaction.prepare_cached(sql)?.execute((id, pushed.vendor_updated_at.as_millisecond(), deleted_as))?;
+            let deleted_cursor = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
+            transaction.prepare_cached(sql)?.execute((
+                id,
+                pushed.vendor_updated_at.as_millisecond(),
+                deleted_cursor,
+            ))?;
             if !pushed.record.is_deleted {
                 // A full list that was cut off may have gone past its place.
                 let sql = "INSERT INTO seen_ids (partition_id, ids) \
                            SELECT id, ?2 FROM partitions WHERE id = ?1 AND checkpoint IS NOT NULL";
-                transaction.prepare_cached(sql)?.execute((slot.part.0, pack(&[id])))?;
+                transaction.prepare_cached(sql)?.execute((slot.partition.0, pack(&[id])))?;
             }
             Ok(match outcome {
                 UpsertResult::Added => Some(RecordChange::Added),
@@ -89,16 +93,13 @@ impl Records<'_> {
     pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
         self.0.read(|sqlite| {
             let sql = format!(
-                "SELECT {COLUMNS}, partition_id, vendor_updated_at, deleted_cursor FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND key = ?2"
+                "SELECT {COLUMNS}, partition_id, vendor_updated_at, deleted_cursor FROM {RECORDS_WITH_BODIES} \
+                 WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
             let mut rows = statement.query((stream.0, key))?;
             let Some(row) = rows.next()? else { return Ok(None) };
-            let record = stored(row)?;
-            let told_at: Option<i64> = row.get(9)?;
-            let told_at = told_at.and_then(|at| Timestamp::from_millisecond(at).ok());
-            let as_of = told_at.unwrap_or(record.changed_at);
-            Ok(Some(RecordSnapshot { record, partition: PartitionId(row.get(8)?), as_of, deleted_cursor: row.get(10)? }))
+            Ok(Some(snapshot_from_row(row)?))
         })
     }
 
@@ -120,7 +121,8 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3"
+            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL \
+             ORDER BY id LIMIT ?3"
         );
         self.page(&sql, (stream.0, after.0, limit))
     }
@@ -169,12 +171,7 @@ impl Records<'_> {
     fn page(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<StoredRecord>, StoreError> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query(params)?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(stored(row)?);
-            }
-            Ok(found)
+            collect(statement.query(params)?, from_row)
         })
     }
 }
@@ -186,9 +183,10 @@ pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreEr
 
 fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<RecordCounts, StoreError> {
     let mut counts = RecordCounts::default();
-    let mut sighted = Vec::with_capacity(if page.is_full_list { page.records.len() } else { 0 });
+    let mut seen = Vec::with_capacity(if page.is_full_list { page.records.len() } else { 0 });
     let mut expects_new = true;
-    let slot = RecordLocation { stream: page.stream, part: page.partition, now: page.now, sweeping: page.is_full_list };
+    let slot =
+        RecordLocation { stream: page.stream, partition: page.partition, now: page.now, sweeping: page.is_full_list };
     let mut statements = Statements::prepare(transaction)?;
     for record in &page.records {
         let (id, outcome) = upsert(&mut statements, slot, record, version, expects_new)?;
@@ -200,21 +198,21 @@ fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Re
             UpsertResult::Unchanged => counts.unchanged += 1,
         }
         if page.is_full_list && !record.is_deleted {
-            sighted.push(id);
+            seen.push(id);
         }
     }
     for key in &page.unchanged_keys {
         let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
         let id = transaction.prepare_cached(sql)?.query_row((page.stream.0, key), |row| row.get(0)).optional()?;
         counts.unchanged += 1;
-        sighted.extend(id.filter(|_: &i64| page.is_full_list));
+        seen.extend(id.filter(|_: &i64| page.is_full_list));
     }
     for key in &page.deleted_keys {
         counts.deleted += delete(transaction, page.stream, key, version, page.now)?;
     }
-    if !sighted.is_empty() {
+    if !seen.is_empty() {
         let sql = "INSERT INTO seen_ids (partition_id, ids) VALUES (?1, ?2)";
-        transaction.prepare_cached(sql)?.execute((page.partition.0, pack(&sighted)))?;
+        transaction.prepare_cached(sql)?.execute((page.partition.0, pack(&seen)))?;
     }
     if page.is_verification_pass {
         counts.unchanged = 0;
@@ -240,10 +238,10 @@ struct Statements<'t> {
 
 impl<'t> Statements<'t> {
     fn prepare(transaction: &'t Transaction<'t>) -> Result<Self, StoreError> {
-        let insert = "INSERT INTO records (stream_id, partition_id, key, hash, version, added_version, first_seen_at, changed_at, \
-                      deleted_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
-        let find =
-            "SELECT id, hash, deleted_at IS NOT NULL, partition_id FROM records WHERE stream_id = ?1 AND key = ?2";
+        let insert = "INSERT INTO records (stream_id, partition_id, key, hash, version, added_version, first_seen_at, \
+                      changed_at, deleted_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?6, ?7) ON CONFLICT DO NOTHING";
+        let find = "SELECT id, hash, deleted_at IS NOT NULL AS is_deleted, partition_id FROM records \
+                    WHERE stream_id = ?1 AND key = ?2";
         Ok(Self {
             transaction,
             insert: transaction.prepare_cached(insert)?,
@@ -267,9 +265,11 @@ fn upsert(
     }
     let known: Option<(i64, Hash, bool, i64)> = statements
         .find
-        .query_row((slot.stream.0, &record.key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row((slot.stream.0, &record.key), |row| {
+            Ok((row.get("id")?, row.get("hash")?, row.get("is_deleted")?, row.get("partition_id")?))
+        })
         .optional()?;
-    let Some((id, hash, was_deleted, part)) = known else {
+    let Some((id, hash, was_deleted, partition)) = known else {
         let id = insert(statements, slot, record, version)?;
         return Ok((
             id.unwrap_or_default(),
@@ -284,9 +284,9 @@ fn upsert(
             transaction.prepare_cached(sql)?.execute((id, record.hash))?;
         }
         // It moved to another list without a change of its own: that one must miss it from now on.
-        if slot.sweeping && part != slot.part.0 {
+        if slot.sweeping && partition != slot.partition.0 {
             let sql = "UPDATE records SET partition_id = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id, slot.part.0))?;
+            transaction.prepare_cached(sql)?.execute((id, slot.partition.0))?;
         }
         return Ok((id, UpsertResult::Unchanged));
     }
@@ -296,8 +296,9 @@ fn upsert(
         return Ok((id, UpsertResult::Deleted));
     }
     let sql = "UPDATE records SET partition_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
-               deleted_cursor = NULL, vendor_updated_at = NULL, added_version = CASE WHEN ?6 THEN ?4 ELSE added_version END WHERE id = ?1";
-    let values = (id, slot.part.0, record.hash, version, slot.now.as_second(), was_deleted);
+               deleted_cursor = NULL, vendor_updated_at = NULL, \
+               added_version = CASE WHEN ?6 THEN ?4 ELSE added_version END WHERE id = ?1";
+    let values = (id, slot.partition.0, record.hash, version, slot.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE record_bodies SET json = ?2 WHERE record_id = ?1";
     transaction.prepare_cached(sql)?.execute((id, &record.json))?;
@@ -313,7 +314,7 @@ fn insert(
     let now = slot.now.as_second();
     let inserted = statements.insert.execute((
         slot.stream.0,
-        slot.part.0,
+        slot.partition.0,
         &record.key,
         record.hash,
         version,
@@ -350,15 +351,15 @@ fn delete(
 }
 
 fn store_checkpoint(transaction: &Transaction<'_>, page: &NewPage) -> Result<(), StoreError> {
-    let part = page.partition.0;
+    let partition = page.partition.0;
     match &page.checkpoint {
-        PageCheckpoint::InProgress(progress) => {
+        PageCheckpoint::InProgress(checkpoint) => {
             let sql = "UPDATE partitions SET checkpoint = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((part, progress))?;
+            transaction.prepare_cached(sql)?.execute((partition, checkpoint))?;
         }
-        PageCheckpoint::Backfill(progress) => {
+        PageCheckpoint::Backfill(checkpoint) => {
             let sql = "UPDATE partitions SET backfill_checkpoint = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((part, progress))?;
+            transaction.prepare_cached(sql)?.execute((partition, checkpoint))?;
         }
         PageCheckpoint::Complete { cursor, parent_version } => {
             end_list(transaction, page.partition, cursor.as_deref(), *parent_version, page.now)?;
@@ -367,33 +368,45 @@ fn store_checkpoint(transaction: &Transaction<'_>, page: &NewPage) -> Result<(),
     Ok(())
 }
 
-/// Moves a part's cursor to where the next list begins.
+/// Moves a partition's cursor to where the next list begins.
 pub(super) fn end_list(
     transaction: &Transaction<'_>,
-    part: PartitionId,
+    partition: PartitionId,
     cursor: Option<&str>,
     parent_version: Option<u64>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "SELECT cursor IS ?2 FROM partitions WHERE id = ?1";
-    let same: bool = transaction.prepare_cached(sql)?.query_row((part.0, cursor), |row| row.get(0))?;
+    let same: bool = transaction.prepare_cached(sql)?.query_row((partition.0, cursor), |row| row.get(0))?;
     if !same {
-        keep_history(transaction, part, now)?;
+        keep_history(transaction, partition, now)?;
     }
     let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute((part.0, cursor, parent_version, now.as_second()))?;
+    transaction.prepare_cached(sql)?.execute((partition.0, cursor, parent_version, now.as_second()))?;
     Ok(())
 }
 
-fn stored(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
+fn from_row(row: &Row<'_>) -> Result<StoredRecord, StoreError> {
     Ok(StoredRecord {
-        id: RecordId(row.get(0)?),
-        key: row.get(1)?,
-        json: row.get(2)?,
-        version: row.get(3)?,
-        added_version: row.get(4)?,
-        first_seen_at: timestamp(row.get(5)?)?,
-        changed_at: timestamp(row.get(6)?)?,
-        deleted_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,
+        id: RecordId(row.get("id")?),
+        key: row.get("key")?,
+        json: row.get("json")?,
+        version: row.get("version")?,
+        added_version: row.get("added_version")?,
+        first_seen_at: get_seconds(row, "first_seen_at")?,
+        changed_at: get_seconds(row, "changed_at")?,
+        deleted_at: get_optional_seconds(row, "deleted_at")?,
+    })
+}
+
+fn snapshot_from_row(row: &Row<'_>) -> Result<RecordSnapshot, StoreError> {
+    let record = from_row(row)?;
+    let vendor_updated_at: Option<i64> = row.get("vendor_updated_at")?;
+    let vendor_updated_at = vendor_updated_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    Ok(RecordSnapshot {
+        partition: PartitionId(row.get("partition_id")?),
+        as_of: vendor_updated_at.unwrap_or(record.changed_at),
+        deleted_cursor: row.get("deleted_cursor")?,
+        record,
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection as Sqlite, OptionalExtension, Transaction};
 use serde_json::Value;
 
-use super::row::{from_json, to_json};
+use super::row::{collect, from_json, get_json, to_json};
 use super::{Store, StoreError};
 
 /// The key of what the emulation of a connector's vendor remembers, for all connections of that connector.
@@ -30,12 +30,7 @@ impl Sandbox<'_> {
         self.0.read(|sqlite| {
             let sql = "SELECT key, value FROM sandbox_state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
             let mut statement = sqlite.prepare(sql)?;
-            let mut rows = statement.query([prefix])?;
-            let mut entries = Vec::new();
-            while let Some(row) = rows.next()? {
-                entries.push((row.get(0)?, from_json(&row.get::<_, String>(1)?)?));
-            }
-            Ok(entries)
+            collect(statement.query([prefix])?, |row| Ok((row.get("key")?, get_json(row, "value")?)))
         })
     }
 

@@ -2,11 +2,10 @@
 
 use rusqlite::Row;
 
-use super::row::timestamp;
-use super::{MalformedValue, Store, StoreError};
+use super::row::{collect, connection_name, get_optional_seconds, get_seconds};
+use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
-use crate::model::name::ConnectionName;
 use crate::model::schedule::Schedule;
 
 /// The schedules of a store.
@@ -58,12 +57,7 @@ impl Schedules<'_> {
             let sql = "SELECT c.connector, c.account, s.stream, s.rule, s.jitter_secs, s.next_at, s.last_at \
                        FROM schedules s JOIN connections c ON c.id = s.connection_id ORDER BY s.next_at, s.id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(schedule(row)?);
-            }
-            Ok(found)
+            collect(statement.query([])?, from_row)
         })
     }
 
@@ -107,15 +101,13 @@ impl Schedules<'_> {
     }
 }
 
-fn schedule(row: &Row<'_>) -> Result<Schedule, StoreError> {
-    let account: String = row.get(1)?;
-    let name = ConnectionName::new(&row.get::<_, String>(0)?, Some(account.as_str()).filter(|name| !name.is_empty()));
+fn from_row(row: &Row<'_>) -> Result<Schedule, StoreError> {
     Ok(Schedule {
-        connection: name.map_err(|_| MalformedValue::Name)?,
-        stream: Some(row.get::<_, String>(2)?).filter(|stream| !stream.is_empty()),
-        rule: row.get(3)?,
-        jitter_secs: row.get(4)?,
-        next_at: timestamp(row.get(5)?)?,
-        last_at: row.get::<_, Option<i64>>(6)?.map(timestamp).transpose()?,
+        connection: connection_name(row)?,
+        stream: Some(row.get::<_, String>("stream")?).filter(|stream| !stream.is_empty()),
+        rule: row.get("rule")?,
+        jitter_secs: row.get("jitter_secs")?,
+        next_at: get_seconds(row, "next_at")?,
+        last_at: get_optional_seconds(row, "last_at")?,
     })
 }

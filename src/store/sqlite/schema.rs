@@ -44,15 +44,15 @@ fn objects(connection: &Connection) -> Result<SchemaObjects, StoreError> {
     let mut rows = statement.query([])?;
     let mut objects = SchemaObjects::new();
     while let Some(row) = rows.next()? {
-        let text = |index| -> Result<Option<String>, StoreError> {
-            Ok(match row.get_ref(index)? {
+        let text = |column: &str| -> Result<Option<String>, StoreError> {
+            Ok(match row.get_ref(column)? {
                 ValueRef::Null => None,
                 ValueRef::Text(text) | ValueRef::Blob(text) => Some(String::from_utf8_lossy(text).into_owned()),
                 ValueRef::Integer(_) | ValueRef::Real(_) => Some("a number".to_owned()),
             })
         };
-        let object = (text(0)?.unwrap_or_default(), text(1)?.unwrap_or_default());
-        let definition = (text(2)?.unwrap_or_default(), text(3)?);
+        let object = (text("type")?.unwrap_or_default(), text("name")?.unwrap_or_default());
+        let definition = (text("tbl_name")?.unwrap_or_default(), text("sql")?);
         if objects.insert(object.clone(), definition).is_some() {
             return Err(StoreError::IntegrityCheck(format!("{} {} is there twice", object.0, object.1)));
         }

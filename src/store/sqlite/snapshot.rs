@@ -11,11 +11,12 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Transaction, params_from_iter};
+use rusqlite::{Connection, Row, Transaction, params_from_iter};
 use zeroize::Zeroizing;
 
 use super::export::{check_integrity, first_line};
 use super::open::{StoreKey, keyed, limit_lengths};
+use super::row::{collect, get_json};
 use super::{StoreError, meta, migrations, schema};
 use crate::clock::Timestamp;
 
@@ -173,7 +174,8 @@ impl Snapshot {
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let out_of_range = |_| StoreError::IntegrityCheck("a counter is not a number".to_owned());
-            let (name, counter): (String, i64) = (row.get(0).map_err(out_of_range)?, row.get(1).map_err(out_of_range)?);
+            let (name, counter): (String, i64) =
+                (row.get("name").map_err(out_of_range)?, row.get("seq").map_err(out_of_range)?);
             if !tables.contains(&name) {
                 return Err(StoreError::IntegrityCheck("a counter is of no table".to_owned()));
             }
@@ -218,17 +220,7 @@ fn harden(source: &Connection) -> Result<(), StoreError> {
 fn contents(connection: &Connection) -> Result<BackupContents, StoreError> {
     let mut statement =
         connection.prepare("SELECT connector, account, mode, origin, params FROM connections ORDER BY 1, 2")?;
-    let mut rows = statement.query([])?;
-    let mut connections = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (connector, account): (String, String) = (row.get(0)?, row.get(1)?);
-        connections.push(BackupConnection {
-            name: if account.is_empty() { connector } else { format!("{connector}@{account}") },
-            mode: row.get(2)?,
-            origin: row.get(3)?,
-            params: super::row::from_json(&row.get::<_, String>(4)?)?,
-        });
-    }
+    let connections = collect(statement.query([])?, from_row)?;
     let urls = |sql: &str| names(connection, sql, "");
     Ok(BackupContents {
         connections,
@@ -236,6 +228,17 @@ fn contents(connection: &Connection) -> Result<BackupContents, StoreError> {
         endpoints: urls("SELECT url FROM endpoints ORDER BY 1")?,
         subscriptions: urls("SELECT url FROM subscriptions ORDER BY 1")?,
         webhooks: urls("SELECT public_url FROM webhooks WHERE public_url IS NOT NULL ORDER BY 1")?,
+    })
+}
+
+/// Takes names that no connection of ours could have as they are: they are shown, not used.
+fn from_row(row: &Row<'_>) -> Result<BackupConnection, StoreError> {
+    let (connector, account): (String, String) = (row.get("connector")?, row.get("account")?);
+    Ok(BackupConnection {
+        name: if account.is_empty() { connector } else { format!("{connector}@{account}") },
+        mode: row.get("mode")?,
+        origin: row.get("origin")?,
+        params: get_json(row, "params")?,
     })
 }
 

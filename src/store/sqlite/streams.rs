@@ -2,14 +2,14 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::row::{from_json, timestamp, to_json};
+use super::row::{collect, get_json, get_optional_seconds, get_seconds, timestamp, to_json};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::record::RecordId;
 use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 
-/// Former cursors that are kept of each part.
+/// Former cursors that are kept of each partition.
 const MAX_CURSOR_HISTORY: u32 = 20;
 
 /// The streams of a store.
@@ -31,7 +31,7 @@ impl Streams<'_> {
             Ok(())
         })?;
         self.find(connection, name)?
-            .ok_or_else(|| StoreError::IntegrityCheck(format!("the stream {name} was not kept")))
+            .ok_or_else(|| StoreError::IntegrityCheck(format!("the stream {name} was not stored")))
     }
 
     /// # Errors
@@ -46,13 +46,7 @@ impl Streams<'_> {
         self.0.read(|sqlite| {
             let mut statement =
                 sqlite.prepare_cached("SELECT id, name, params FROM streams WHERE connection_id = ?1 ORDER BY name")?;
-            let mut rows = statement.query([connection.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let params = from_json(&row.get::<_, String>(2)?)?;
-                found.push(StoredStream { id: StreamId(row.get(0)?), name: row.get(1)?, params });
-            }
-            Ok(found)
+            collect(statement.query([connection.0])?, from_row)
         })
     }
 
@@ -66,30 +60,30 @@ impl Streams<'_> {
         })
     }
 
-    /// The part with these values, made where there is none; `parent` is the record that gives them.
+    /// The partition with these values, made where there is none; `parent` is the record that gives them.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn ensure_partition(
         &self,
         stream: StreamId,
-        given: &StreamParams,
+        params: &StreamParams,
         parent: Option<RecordId>,
     ) -> Result<Partition, StoreError> {
-        let json = to_json(given)?;
+        let json = to_json(params)?;
         let find = || {
             self.0.read(|sqlite| {
-                let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at, parent_record_id FROM partitions \
-                           WHERE stream_id = ?1 AND params = ?2";
+                let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at, \
+                           parent_record_id FROM partitions WHERE stream_id = ?1 AND params = ?2";
                 let mut statement = sqlite.prepare_cached(sql)?;
                 let mut rows = statement.query((stream.0, &json))?;
                 let Some(row) = rows.next()? else { return Ok(None) };
-                let known: Option<i64> = row.get(7)?;
-                Ok(Some((part(row)?, known == parent.map(|parent| parent.0))))
+                let known_parent: Option<i64> = row.get("parent_record_id")?;
+                Ok(Some((partition_from_row(row)?, known_parent == parent.map(|parent| parent.0))))
             })
         };
-        if let Some((part, true)) = find()? {
-            return Ok(part);
+        if let Some((partition, true)) = find()? {
+            return Ok(partition);
         }
         self.0.write(|transaction| {
             let sql = "INSERT INTO partitions (stream_id, params, parent_record_id) VALUES (?1, ?2, ?3) \
@@ -97,36 +91,31 @@ impl Streams<'_> {
             transaction.execute(sql, (stream.0, &json, parent.map(|parent| parent.0)))?;
             Ok(())
         })?;
-        let found = find()?.map(|(part, _)| part);
-        found.ok_or_else(|| StoreError::IntegrityCheck("a part of a stream was not kept".to_owned()))
+        let found = find()?.map(|(partition, _)| partition);
+        found.ok_or_else(|| StoreError::IntegrityCheck("a partition of a stream was not stored".to_owned()))
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn partitions(&self, stream: StreamId) -> Result<Vec<Partition>, StoreError> {
         self.0.read(|sqlite| {
-            let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at FROM partitions \
-                       WHERE stream_id = ?1 ORDER BY id";
+            let sql = "SELECT id, params, parent_version, cursor, checkpoint, backfill_checkpoint, synced_at \
+                       FROM partitions WHERE stream_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([stream.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(part(row)?);
-            }
-            Ok(found)
+            collect(statement.query([stream.0])?, partition_from_row)
         })
     }
 
-    /// Puts a part's cursor elsewhere, and forgets how far a list had come.
+    /// Puts a partition's cursor elsewhere, and forgets how far a list had come.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_cursor(&self, part: PartitionId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
+    pub fn set_cursor(&self, partition: PartitionId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            keep_history(transaction, part, now)?;
+            keep_history(transaction, partition, now)?;
             let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = NULL WHERE id = ?1";
-            transaction.execute(sql, (part.0, cursor))?;
-            transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [part.0])?;
+            transaction.execute(sql, (partition.0, cursor))?;
+            transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [partition.0])?;
             Ok(())
         })
     }
@@ -135,16 +124,13 @@ impl Streams<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn cursor_history(&self, part: PartitionId) -> Result<Vec<FormerCursor>, StoreError> {
+    pub fn cursor_history(&self, partition: PartitionId) -> Result<Vec<FormerCursor>, StoreError> {
         self.0.read(|sqlite| {
             let sql = "SELECT cursor, replaced_at FROM cursor_history WHERE partition_id = ?1 ORDER BY id DESC";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([part.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(FormerCursor { cursor: row.get(0)?, replaced_at: timestamp(row.get(1)?)? });
-            }
-            Ok(found)
+            collect(statement.query([partition.0])?, |row| {
+                Ok(FormerCursor { cursor: row.get("cursor")?, replaced_at: get_seconds(row, "replaced_at")? })
+            })
         })
     }
 
@@ -166,25 +152,30 @@ impl Streams<'_> {
 /// Notes the present cursor among the former ones.
 pub(super) fn keep_history(
     transaction: &rusqlite::Transaction<'_>,
-    part: PartitionId,
+    partition: PartitionId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO cursor_history (partition_id, cursor, replaced_at) SELECT id, cursor, ?2 FROM partitions WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute((part.0, now.as_second()))?;
+    let sql = "INSERT INTO cursor_history (partition_id, cursor, replaced_at) \
+               SELECT id, cursor, ?2 FROM partitions WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute((partition.0, now.as_second()))?;
     let sql = "DELETE FROM cursor_history WHERE partition_id = ?1 AND id NOT IN \
                (SELECT id FROM cursor_history WHERE partition_id = ?1 ORDER BY id DESC LIMIT ?2)";
-    transaction.prepare_cached(sql)?.execute((part.0, MAX_CURSOR_HISTORY))?;
+    transaction.prepare_cached(sql)?.execute((partition.0, MAX_CURSOR_HISTORY))?;
     Ok(())
 }
 
-fn part(row: &Row<'_>) -> Result<Partition, StoreError> {
+fn from_row(row: &Row<'_>) -> Result<StoredStream, StoreError> {
+    Ok(StoredStream { id: StreamId(row.get("id")?), name: row.get("name")?, params: get_json(row, "params")? })
+}
+
+fn partition_from_row(row: &Row<'_>) -> Result<Partition, StoreError> {
     Ok(Partition {
-        id: PartitionId(row.get(0)?),
-        params: from_json(&row.get::<_, String>(1)?)?,
-        parent_version: row.get(2)?,
-        cursor: row.get(3)?,
-        checkpoint: row.get(4)?,
-        backfill_checkpoint: row.get(5)?,
-        synced_at: row.get::<_, Option<i64>>(6)?.map(timestamp).transpose()?,
+        id: PartitionId(row.get("id")?),
+        params: get_json(row, "params")?,
+        parent_version: row.get("parent_version")?,
+        cursor: row.get("cursor")?,
+        checkpoint: row.get("checkpoint")?,
+        backfill_checkpoint: row.get("backfill_checkpoint")?,
+        synced_at: get_optional_seconds(row, "synced_at")?,
     })
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::row::{from_json, parse_word, timestamp, to_json};
+use super::row::{collect, connection_name, get_json, get_optional_seconds, get_seconds, get_word, to_json};
 use super::transitions::ConnectionRef;
-use super::{MalformedValue, Store, StoreError};
+use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
-use crate::model::name::ConnectionName;
 use crate::model::subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult};
 
 /// The subscriptions of a store.
@@ -19,8 +18,9 @@ pub struct Subscriptions<'a>(pub(super) &'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.connection_id, c.connector, c.account, s.status, s.url, s.events, s.params, s.idempotency_key, s.metadata, \
-             s.created_at, s.renewed_at, s.expires_at, s.failures, s.last_error, s.last_failed_at \
+            "SELECT s.id, s.connection_id, c.connector, c.account, s.status, s.url, s.events, s.params, \
+             s.idempotency_key, s.metadata, s.created_at, s.renewed_at, s.expires_at, s.failures, s.last_error, \
+             s.last_failed_at \
              FROM subscriptions s JOIN connections c ON c.id = s.connection_id ",
             $rest
         )
@@ -36,12 +36,7 @@ impl Subscriptions<'_> {
         self.0.read(|sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR s.connection_id = ?1 ORDER BY s.id");
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([connection.map(|id| id.0)])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(subscription(row)?);
-            }
-            Ok(found)
+            collect(statement.query([connection.map(|id| id.0)])?, from_row)
         })
     }
 
@@ -51,7 +46,7 @@ impl Subscriptions<'_> {
         self.0.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE s.id = ?1"))?;
             let mut rows = statement.query([id.0])?;
-            rows.next()?.map(subscription).transpose()
+            rows.next()?.map(from_row).transpose()
         })
     }
 
@@ -61,8 +56,8 @@ impl Subscriptions<'_> {
     /// [`StoreError`].
     pub fn begin(&self, wanted: &SubscriptionRequest, now: Timestamp) -> Result<SubscriptionId, StoreError> {
         self.0.write(|transaction| {
-            let sql = "INSERT INTO subscriptions (connection_id, status, url, events, params, idempotency_key, created_at, renewed_at) \
-                       VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6, ?6)";
+            let sql = "INSERT INTO subscriptions (connection_id, status, url, events, params, idempotency_key, \
+                       created_at, renewed_at) VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6, ?6)";
             transaction.execute(
                 sql,
                 (
@@ -160,26 +155,24 @@ pub(super) fn failure(sqlite: &rusqlite::Connection, connection: ConnectionId) -
     Ok(why.flatten())
 }
 
-fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
-    let account: String = row.get(3)?;
-    let name = ConnectionName::new(&row.get::<_, String>(2)?, Some(account.as_str()).filter(|name| !name.is_empty()));
+fn from_row(row: &Row<'_>) -> Result<Subscription, StoreError> {
     Ok(Subscription {
-        id: SubscriptionId(row.get(0)?),
-        name: name.map_err(|_| MalformedValue::Name)?,
-        status: parse_word(&row.get::<_, String>(4)?)?,
+        id: SubscriptionId(row.get("id")?),
+        name: connection_name(row)?,
+        status: get_word(row, "status")?,
         request: SubscriptionRequest {
-            connection: ConnectionId(row.get(1)?),
-            url: row.get(5)?,
-            events: from_json(&row.get::<_, String>(6)?)?,
-            params: from_json(&row.get::<_, String>(7)?)?,
-            idempotency_key: row.get(8)?,
+            connection: ConnectionId(row.get("connection_id")?),
+            url: row.get("url")?,
+            events: get_json(row, "events")?,
+            params: get_json(row, "params")?,
+            idempotency_key: row.get("idempotency_key")?,
         },
-        metadata: from_json(&row.get::<_, String>(9)?)?,
-        created_at: timestamp(row.get(10)?)?,
-        renewed_at: timestamp(row.get(11)?)?,
-        expires_at: row.get::<_, Option<i64>>(12)?.map(timestamp).transpose()?,
-        failures: row.get(13)?,
-        last_error: row.get(14)?,
-        last_failed_at: row.get::<_, Option<i64>>(15)?.map(timestamp).transpose()?,
+        metadata: get_json(row, "metadata")?,
+        created_at: get_seconds(row, "created_at")?,
+        renewed_at: get_seconds(row, "renewed_at")?,
+        expires_at: get_optional_seconds(row, "expires_at")?,
+        failures: row.get("failures")?,
+        last_error: row.get("last_error")?,
+        last_failed_at: get_optional_seconds(row, "last_failed_at")?,
     })
 }

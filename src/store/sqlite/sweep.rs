@@ -15,7 +15,7 @@ use crate::model::stream::{PartitionId, StreamId};
 const UNGUARDED_RECORDS: u64 = 20;
 
 impl Records<'_> {
-    /// Ends full lists of some parts of a stream: what was not met in them is gone, and so is all that was listed for
+    /// Ends full lists of some partitions of a stream: what was not met in them is gone, and so is all that was listed for
     /// records that are. Then their cursors move.
     ///
     /// With `limit` nothing is deleted if that would be more than half of a stream of over 20 records, counting the
@@ -54,31 +54,34 @@ impl Records<'_> {
         })
     }
 
-    /// Forgets how far a list of a part has come, and what was met of it.
+    /// Forgets how far a list of a partition has come, and what was met of it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn reset_list(&self, part: PartitionId) -> Result<(), StoreError> {
+    pub fn reset_list(&self, partition: PartitionId) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            forget(transaction, part)?;
-            transaction.execute("UPDATE partitions SET backfill_checkpoint = NULL WHERE id = ?1", [part.0])?;
+            forget(transaction, partition)?;
+            transaction.execute("UPDATE partitions SET backfill_checkpoint = NULL WHERE id = ?1", [partition.0])?;
             Ok(())
         })
     }
 
-    /// Begins a full list of a part: what was met of it before is forgotten, and with it how far that list had come. The
+    /// Begins a full list of a partition: what was met of it before is forgotten, and with it how far that list had come. The
     /// version that the store has now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn begin_list(&self, part: PartitionId) -> Result<u64, StoreError> {
+    pub fn begin_list(&self, partition: PartitionId) -> Result<u64, StoreError> {
         let (begun, met_before): (u64, bool) = self.0.read(|sqlite| {
-            let sql = "SELECT sequence, EXISTS (SELECT 1 FROM seen_ids WHERE partition_id = ?1) FROM meta";
-            Ok(sqlite.prepare_cached(sql)?.query_row([part.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            let sql =
+                "SELECT sequence, EXISTS (SELECT 1 FROM seen_ids WHERE partition_id = ?1) AS has_seen_ids FROM meta";
+            Ok(sqlite
+                .prepare_cached(sql)?
+                .query_row([partition.0], |row| Ok((row.get("sequence")?, row.get("has_seen_ids")?)))?)
         })?;
         if met_before {
             // A list that goes on without what it met before would take all of that for gone.
-            self.0.write(|transaction| forget(transaction, part))?;
+            self.0.write(|transaction| forget(transaction, partition))?;
         }
         Ok(begun)
     }
@@ -120,23 +123,23 @@ fn tombstone_missing(
         if orphans.is_empty() {
             return Ok(gone);
         }
-        for part in orphans {
-            let all = CompletedList { partition: part, start_version: u64::MAX, cursor: None, parent_version: None };
+        for partition in orphans {
+            let all = CompletedList { partition, start_version: u64::MAX, cursor: None, parent_version: None };
             gone += tombstone(transaction, &all, version, now)?;
             // The list of one that comes back is read from its beginning: nothing of it is there any more.
             let sql = "UPDATE partitions SET checkpoint = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute([part.0])?;
+            transaction.prepare_cached(sql)?.execute([partition.0])?;
         }
     }
 }
 
-fn forget(transaction: &Transaction<'_>, part: PartitionId) -> Result<(), StoreError> {
-    transaction.execute("UPDATE partitions SET checkpoint = NULL WHERE id = ?1", [part.0])?;
-    transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [part.0])?;
+fn forget(transaction: &Transaction<'_>, partition: PartitionId) -> Result<(), StoreError> {
+    transaction.execute("UPDATE partitions SET checkpoint = NULL WHERE id = ?1", [partition.0])?;
+    transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [partition.0])?;
     Ok(())
 }
 
-/// The parts of records that are gone, as long as anything is left of them.
+/// The partitions of records that are gone, as long as anything is left of them.
 fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, StoreError> {
     let sql = "SELECT p.id FROM partitions p JOIN records r ON r.id = p.parent_record_id \
                WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.checkpoint IS NOT NULL \
@@ -147,7 +150,7 @@ fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, St
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Marks what a full list of a part did not meet as gone, and forgets what it met.
+/// Marks what a full list of a partition did not meet as gone, and forgets what it met.
 fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
     let sql =
@@ -160,7 +163,7 @@ fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: 
     Ok(missing.len() as u64)
 }
 
-/// What is known of a part and was not met in a list of it.
+/// What is known of a partition and was not met in a list of it.
 fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreError> {
     let met = seen_ids(sqlite, read.partition)?;
     let sql = "SELECT id FROM records WHERE partition_id = ?1 AND deleted_at IS NULL AND version <= ?2";
@@ -177,9 +180,9 @@ fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreE
     Ok(missing)
 }
 
-fn seen_ids(sqlite: &Connection, part: PartitionId) -> Result<IdSet, StoreError> {
+fn seen_ids(sqlite: &Connection, partition: PartitionId) -> Result<IdSet, StoreError> {
     let mut statement = sqlite.prepare_cached("SELECT ids FROM seen_ids WHERE partition_id = ?1")?;
-    let mut rows = statement.query([part.0])?;
+    let mut rows = statement.query([partition.0])?;
     let mut met = IdSet::default();
     while let Some(row) = rows.next()? {
         unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| met.add(id));

@@ -7,9 +7,9 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::row::parse_word;
+use super::row::get_word;
 use super::{Store, StoreError, connections, subscriptions};
 use crate::model::connection::{ConnectionHealth, ConnectionId, ConnectionTransition, GrantStatus, Transition};
 use crate::model::name::ConnectionName;
@@ -34,9 +34,9 @@ impl Store {
         write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let (value, changed) = self.write(|transaction| {
-            let before = condition(transaction, subject)?;
+            let before = health(transaction, subject)?;
             let value = write(transaction)?;
-            let transition = match (before, condition(transaction, subject)?) {
+            let transition = match (before, health(transaction, subject)?) {
                 (Some((_, before)), Some((id, after))) => Transition::between(before, after).map(|change| (id, change)),
                 _ => None,
             };
@@ -62,37 +62,38 @@ impl Store {
     }
 }
 
-/// The connection's id and condition; absent where there is no such connection.
+/// The connection's id and health; absent where there is no such connection.
 ///
 /// A check that failed counts until another succeeds: a refresh in between gives a new token, and proves nothing of what
 /// the check found. A subscription that cannot be renewed counts until it can.
-fn condition(
+fn health(
     transaction: &Transaction<'_>,
     subject: ConnectionRef<'_>,
 ) -> Result<Option<(ConnectionId, ConnectionHealth)>, StoreError> {
-    const COLUMNS: &str = "SELECT id, grant_status, check_unauthorized, error_count > 0 OR check_passed IS 0 \
+    const SELECT: &str = "SELECT id, grant_status, check_unauthorized, error_count > 0 OR check_passed IS 0 \
         OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
-        AND s.status = 'active' AND s.failures > 0) \
+        AND s.status = 'active' AND s.failures > 0) AS is_failing \
         FROM connections";
-    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, String, bool, bool)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    };
     let row = match subject {
-        ConnectionRef::Id(id) => {
-            transaction.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id.0], read).optional()?
-        }
+        ConnectionRef::Id(id) => transaction
+            .prepare_cached(&format!("{SELECT} WHERE id = ?1"))?
+            .query_row([id.0], |row| Ok(from_row(row)))
+            .optional()?,
         ConnectionRef::Name(name) => transaction
-            .prepare_cached(&format!("{COLUMNS} WHERE connector = ?1 AND account = ?2"))?
-            .query_row((name.connector(), name.account().unwrap_or_default()), read)
+            .prepare_cached(&format!("{SELECT} WHERE connector = ?1 AND account = ?2"))?
+            .query_row((name.connector(), name.account().unwrap_or_default()), |row| Ok(from_row(row)))
             .optional()?,
     };
-    let Some((id, standing, refused, failing)) = row else { return Ok(None) };
-    let condition = match parse_word(&standing)? {
+    row.transpose()
+}
+
+fn from_row(row: &Row<'_>) -> Result<(ConnectionId, ConnectionHealth), StoreError> {
+    let health = match get_word(row, "grant_status")? {
         GrantStatus::NeedsReauth => ConnectionHealth::Unauthorized,
         GrantStatus::Disconnected => ConnectionHealth::Disconnected,
-        GrantStatus::Active if refused => ConnectionHealth::Unauthorized,
-        GrantStatus::Active if failing => ConnectionHealth::Failing,
+        GrantStatus::Active if row.get("check_unauthorized")? => ConnectionHealth::Unauthorized,
+        GrantStatus::Active if row.get("is_failing")? => ConnectionHealth::Failing,
         GrantStatus::Active => ConnectionHealth::Healthy,
     };
-    Ok(Some((ConnectionId(id), condition)))
+    Ok((ConnectionId(row.get("id")?), health))
 }

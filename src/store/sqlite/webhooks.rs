@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::row::{from_json, to_json};
+use super::row::{from_json, get_json, to_json};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
@@ -23,7 +23,7 @@ impl Webhooks<'_> {
         self.0.read(|sqlite| {
             let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks \
                  WHERE connection_id = ?1";
-            let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(webhook(row))).optional()?;
+            let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(from_row(row))).optional()?;
             let Some(mut webhook) = found.transpose()? else { return Ok(None) };
             let sql =
                 "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
@@ -125,14 +125,14 @@ pub(super) fn add_params(
     Ok(())
 }
 
-fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
+fn from_row(row: &Row<'_>) -> Result<Webhook, StoreError> {
     Ok(Webhook {
-        connection: ConnectionId(row.get(0)?),
-        path: row.get(1)?,
-        public_url: row.get(2)?,
-        port: row.get(5)?,
-        params: from_json(&row.get::<_, String>(3)?)?,
-        secrets: from_json(&row.get::<_, String>(4)?)?,
+        connection: ConnectionId(row.get("connection_id")?),
+        path: row.get("path")?,
+        public_url: row.get("public_url")?,
+        port: row.get("port")?,
+        params: get_json(row, "params")?,
+        secrets: get_json(row, "secrets")?,
         subscription_secrets: Vec::new(),
     })
 }
