@@ -115,7 +115,7 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
-        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at checked_at check_passed error_count last_error check_unauthorized
+        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at checked_at check_passed check_unauthorized error_count last_error
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at

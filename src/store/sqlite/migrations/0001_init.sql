@@ -1,73 +1,92 @@
--- Times are Unix seconds unless a comment says milliseconds. Lists and maps are JSON. Every table is STRICT, so that a damaged type is an error.
+-- Times are Unix seconds unless a comment says milliseconds. Lists and maps are JSON. Every table is STRICT, so that a
+-- value of a wrong type is an error when it is written, not when it is read.
+--
+-- AUTOINCREMENT keeps the id of a deleted row from being given out again: commands, logs and caches may still name it.
 
--- The one row of facts about the store itself.
+-- Facts about the store itself, in one row.
 CREATE TABLE meta (
-    only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
+    only_row         INTEGER PRIMARY KEY CHECK (only_row = 1),
     -- Names this store's entries in the OS keyring; a restored store gets a new one.
-    vault_id    TEXT NOT NULL,
-    -- Counts committed writes, so that lost ones are noticed.
-    sequence    INTEGER NOT NULL DEFAULT 0,
-    created_at  INTEGER NOT NULL,
-    -- When the store was made from a backup.
-    restored_at INTEGER,
-    -- The id of the last event that `event_keys` has; later ones are not in it yet.
-    dedup_indexed_to    INTEGER NOT NULL DEFAULT 0
+    vault_id         TEXT NOT NULL,
+    -- Counts committed writes: a store that lost some is behind the number that is noted beside it.
+    sequence         INTEGER NOT NULL DEFAULT 0,
+    created_at       INTEGER NOT NULL,
+    -- When the store was made from a backup; NULL if it was not.
+    restored_at      INTEGER,
+    -- The id of the last event whose keys are in `event_dedup_keys`. Raised in the commit that adds them, so that a
+    -- process that was killed leaves no gap: the keys of later events are read from the events.
+    dedup_indexed_to INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- One account connected through a connector.
 CREATE TABLE connections (
-    -- Never used again, so that what hung on a removed connection cannot be taken for another's.
-    id             INTEGER PRIMARY KEY AUTOINCREMENT,
-    connector      TEXT NOT NULL,
-    -- The part of the name after '@'; empty for an unnamed account, so that UNIQUE holds.
-    account        TEXT NOT NULL DEFAULT '',
-    mode           TEXT NOT NULL CHECK (mode IN ('live', 'sandbox')),
-    auth           TEXT NOT NULL,
-    origin         TEXT,
-    params         TEXT NOT NULL,
+    -- An id is never used twice: what is still named after a removed connection must not reach another.
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    connector          TEXT NOT NULL,
+    -- The part of the name after '@'. Empty for an unnamed account rather than NULL: NULLs are all different to UNIQUE.
+    account            TEXT NOT NULL DEFAULT '',
+    mode               TEXT NOT NULL CHECK (mode IN ('live', 'sandbox')),
+    -- The key of the connector's [auth.*] table.
+    auth               TEXT NOT NULL,
+    -- Where the vendor's traffic is sent instead; NULL for the vendor itself.
+    origin             TEXT,
+    -- JSON: what the user was asked for, such as a subdomain.
+    params             TEXT NOT NULL,
+    -- JSON: values of the vendor's answers that later calls need, such as `cloud_id`.
     metadata           TEXT NOT NULL,
-    account_id      TEXT,
-    account_name    TEXT,
+    -- The account as the vendor names it.
+    account_id         TEXT,
+    account_name       TEXT,
     scopes_requested   TEXT NOT NULL,
-    -- NULL where the vendor does not say.
-    scopes_granted TEXT,
+    -- NULL if the vendor does not say.
+    scopes_granted     TEXT,
     grant_status       TEXT NOT NULL CHECK (grant_status IN ('active', 'needs_reauth', 'disconnected')),
-    status_reason         TEXT,
-    connected_at   INTEGER NOT NULL,
-    checked_at     INTEGER,
-    check_passed        INTEGER CHECK (check_passed IN (0, 1)),
-    error_count    INTEGER NOT NULL DEFAULT 0,
-    last_error     TEXT,
-    -- 1 if the vendor refused the grant at the last check that got an answer, so that hooks are notified only once.
-    check_unauthorized        INTEGER NOT NULL DEFAULT 0 CHECK (check_unauthorized IN (0, 1)),
+    -- Why the grant is not active.
+    status_reason      TEXT,
+    connected_at       INTEGER NOT NULL,
+    -- The last health check, and whether it passed; NULL before the first.
+    checked_at         INTEGER,
+    check_passed       INTEGER CHECK (check_passed IN (0, 1)),
+    -- 1 from a check at which the vendor refused the token until one passes. A check that fails for another reason in
+    -- between says nothing about the grant and must not clear it: hooks would be notified again.
+    check_unauthorized INTEGER NOT NULL DEFAULT 0 CHECK (check_unauthorized IN (0, 1)),
+    -- Failed checks and refreshes since the last good one.
+    error_count        INTEGER NOT NULL DEFAULT 0,
+    last_error         TEXT,
     UNIQUE (connector, account)
 ) STRICT;
 
+-- The credentials of a connection, replaced by each refresh. Without a row the connection has none.
 CREATE TABLE grants (
-    connection_id        INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
+    connection_id      INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
     -- JSON; NULL while the secrets are in the OS keyring.
-    secrets              TEXT,
-    -- 1 where the OS keyring may hold an entry: set before one is written, cleared after it is deleted.
-    in_keyring              INTEGER NOT NULL DEFAULT 0 CHECK (in_keyring IN (0, 1)),
-    client_id            TEXT,
-    issued_at            INTEGER NOT NULL,
-    expires_at           INTEGER,
-    refresh_expires_at   INTEGER,
-    refresh_method              TEXT NOT NULL
+    secrets            TEXT,
+    -- 1 if the OS keyring may hold an entry. Committed before an entry is written and cleared after it is deleted, so
+    -- that a crash in between leaves a flag without an entry, never an entry that nothing points to.
+    in_keyring         INTEGER NOT NULL DEFAULT 0 CHECK (in_keyring IN (0, 1)),
+    client_id          TEXT,
+    issued_at          INTEGER NOT NULL,
+    expires_at         INTEGER,
+    refresh_expires_at INTEGER,
+    refresh_method     TEXT NOT NULL
         CHECK (refresh_method IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials')),
-    -- Grows with every new grant; whoever writes one names the generation that it replaces.
-    generation           INTEGER NOT NULL,
-    -- The grant of this generation was shown to the vendor and no answer is stored.
-    refresh_started_at         INTEGER,
+    -- One more with every new grant. A writer names the generation that it replaces, and writes nothing if another
+    -- process was faster.
+    generation         INTEGER NOT NULL,
+    -- When the grant of `refresh_generation` was sent to the vendor for a refresh whose answer is not stored. Committed
+    -- before the request: a refresh token may work only once, and a crash must not hide that it was used.
+    refresh_started_at INTEGER,
     refresh_generation INTEGER,
-    -- 1 where the grant came from a backup and may have been used up since.
-    from_backup             INTEGER NOT NULL DEFAULT 0 CHECK (from_backup IN (0, 1)),
+    -- 1 if the grant came from a backup: a refresh since then may have used it up.
+    from_backup        INTEGER NOT NULL DEFAULT 0 CHECK (from_backup IN (0, 1)),
     CHECK (secrets IS NOT NULL OR in_keyring = 1)
 ) STRICT;
 
+-- OAuth clients registered with vendors.
 CREATE TABLE apps (
     connector     TEXT NOT NULL,
-    -- The issuer or token URL of a server that the user names; empty for the connector's own server, and for an app that
-    -- belongs to no server yet.
+    -- The issuer or token URL of a server that the user named. Empty for the connector's own server, and for an app
+    -- that is not assigned to a server yet.
     server        TEXT NOT NULL,
     client_id     TEXT NOT NULL,
     client_secret TEXT,
@@ -75,141 +94,212 @@ CREATE TABLE apps (
     PRIMARY KEY (connector, server)
 ) STRICT, WITHOUT ROWID;
 
--- What the emulated vendors keep between two commands.
+-- What the emulated vendors remember between two commands; the values are JSON.
 CREATE TABLE sandbox_state (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How a connection's webhooks reach it, and what proves them.
+-- How a connection's webhooks reach it, and the secrets that verify them.
 CREATE TABLE webhooks (
     connection_id INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
-    -- The last part of the URL, which nobody can guess.
+    -- The last part of the URL: random, because it is all that protects a service that signs nothing.
     path          TEXT NOT NULL UNIQUE,
-    -- What the vendor calls, where that is not this machine.
+    -- What the vendor calls, if that is not this machine.
     public_url    TEXT,
-    -- The port of this machine that was last listened at.
+    -- The port of the last `webhook listen`.
     port          INTEGER,
-    -- JSON: the values that are no secrets.
+    -- JSON: the values that are not secret.
     params        TEXT NOT NULL DEFAULT '{}',
-    -- JSON: the secrets, the newest first, each with the time until which it is good; null for the one in force.
+    -- JSON: the secrets, newest first, each with the time until which it is accepted; null for the current one.
     secrets       TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
+-- The inbox: webhooks received. Times are Unix milliseconds.
 CREATE TABLE events (
+    -- The order in which events came, which is the order in which they are handled.
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id      INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- The vendor's id of the delivery, by which a repeated one is recognised. One event of a connection has it, unless
+    -- `webhook resolve` made more of them.
+    delivery_id        TEXT NOT NULL,
+    -- Whether the request named its delivery. Equal signed bytes of two requests that did not are two events.
+    has_delivery_id    INTEGER NOT NULL DEFAULT 1,
+    -- Eight bytes of a hash of connection and delivery id. Lookups go by it through `event_dedup_keys`; there is no
+    -- index on it, since each insert would then change a random page.
+    dedup_key          INTEGER NOT NULL,
+    -- SHA-256 of the event: tells a repeated delivery from another event under the same id.
+    digest             BLOB NOT NULL,
+    -- SHA-256 of the signed bytes if the signature does not cover the delivery id: the same bytes under another id are
+    -- the same event. Its key works as `dedup_key` does.
+    signed_digest      BLOB,
+    signed_dedup_key   INTEGER,
+    -- Whether the vendor is known to have sent it. `unsigned`: this service signs nothing. `unconfirmed`: the signature
+    -- covers too little and the vendor has yet to be asked. `rejected`: the vendor says that it did not send it.
+    verification       TEXT NOT NULL DEFAULT 'verified'
+        CHECK (verification IN ('verified', 'unsigned', 'unconfirmed', 'rejected')),
+    kind               TEXT NOT NULL,
+    account            TEXT,
+    resource           TEXT,
+    actor              TEXT,
+    occurred_at        INTEGER,
+    received_at        INTEGER NOT NULL,
+    -- JSON: names and values as received. Empty once the content is pruned.
+    headers            TEXT NOT NULL,
+    -- The query string of the request, without its question mark.
+    query              TEXT NOT NULL DEFAULT '',
+    -- The body, byte for byte. Only the first event of a batch has it, and the others refer to that event: a batch of a
+    -- thousand must not store its body a thousand times.
+    body               BLOB,
+    batch_event_id     INTEGER REFERENCES events (id) ON DELETE CASCADE,
+    -- JSON: the event within a batch; NULL if the body is the event.
+    batch_item         TEXT,
+    status             TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
+    attempts           INTEGER NOT NULL DEFAULT 0,
+    -- A bit for each handler that is done with it, so that a retry does not repeat what one of them did.
+    completed_handlers INTEGER NOT NULL DEFAULT 0,
+    due_at             INTEGER,
+    last_error         TEXT
+) STRICT;
+
+-- The queue of a connection, in the order of arrival. Partial, so that its size is that of the queue, not of the inbox.
+CREATE INDEX events_queued ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+
+-- The events that the vendor has yet to be asked about.
+CREATE INDEX events_unconfirmed ON events (connection_id, id) WHERE verification = 'unconfirmed';
+
+-- The events to prune: processed, and their content is still there.
+CREATE INDEX events_prunable ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
+
+-- The other events of a batch.
+CREATE INDEX events_batch ON events (batch_event_id) WHERE batch_event_id IS NOT NULL;
+
+-- The events that have a key, up to `meta.dedup_indexed_to`. Keys are hashes, so that each falls on another page: they
+-- are collected in memory and added many at a time, in their order, instead of one with each event. What is still in
+-- memory is never lost, since it can be read from the events.
+CREATE TABLE event_dedup_keys (
+    key      INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    PRIMARY KEY (key, event_id)
+) STRICT, WITHOUT ROWID;
+
+-- A trigger rather than a reference: a foreign key from a key to its event would need an index by event as well.
+CREATE TRIGGER events_deleted AFTER DELETE ON events BEGIN
+    DELETE FROM event_dedup_keys WHERE key IN (old.dedup_key, old.signed_dedup_key) AND event_id = old.id;
+END;
+
+-- Events received under the delivery id of another one with a different body. `webhook resolve` makes events of them or
+-- deletes them. The columns are those of `events`. At most eight for an event, so that repeated requests cannot fill
+-- the disk.
+CREATE TABLE event_conflicts (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
-    -- What the vendor knows the delivery by: one event of a connection.
-    delivery_id   TEXT NOT NULL,
-    -- Whether the request named its delivery. One that did not is never the second key of another that did not either.
-    has_delivery_id         INTEGER NOT NULL DEFAULT 1,
-    -- Eight bytes of a hash of the two, which all look-ups go by.
-    dedup_key           INTEGER NOT NULL,
-    -- SHA-256 of the event, by which a second delivery of the same id is told from another event.
+    event_id      INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    received_at   INTEGER NOT NULL,
     digest        BLOB NOT NULL,
-    -- SHA-256 of the bytes that were signed, where the signature does not cover the id: the same bytes under another id are
-    -- the same event. Eight of its bytes are the second key.
-    signed_digest        BLOB,
-    signed_dedup_key    INTEGER,
-    -- Whether it is proved that the vendor sent it. `asking`: the vendor is still to be asked. `unsigned`: this service signs
-    -- nothing. `refused`: the vendor did not send it.
-    verification         TEXT NOT NULL DEFAULT 'verified' CHECK (verification IN ('verified', 'unsigned', 'unconfirmed', 'rejected')),
+    signed_digest BLOB,
+    verification  TEXT NOT NULL,
     kind          TEXT NOT NULL,
     account       TEXT,
     resource      TEXT,
     actor         TEXT,
-    -- Unix milliseconds.
     occurred_at   INTEGER,
-    received_at   INTEGER NOT NULL,
-    -- JSON: names and values as they came.
     headers       TEXT NOT NULL,
-    -- The query string of the request, without its question mark.
-    query         TEXT NOT NULL DEFAULT '',
-    -- The exact body; of a batch only the first event has it, and the others name that one.
-    body          BLOB,
-    batch_event_id       INTEGER REFERENCES events (id) ON DELETE CASCADE,
-    -- JSON: the event within a batch; NULL where the body is the event.
-    batch_item          TEXT,
-    status        TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    -- The handlers that have done with it, as a set of bits.
-    completed_handlers          INTEGER NOT NULL DEFAULT 0,
-    -- Unix milliseconds; when it is to be handled again.
-    due_at        INTEGER,
-    last_error    TEXT
-) STRICT;
-
--- What waits to be handled, in the order in which it came; the rest is not in it.
-CREATE INDEX events_queued ON events (connection_id, id) WHERE status IN ('pending', 'failed');
-
--- Those that the vendor is to be asked about.
-CREATE INDEX events_unconfirmed ON events (connection_id, id) WHERE verification = 'unconfirmed';
-
--- Events that came under the delivery id of another one with another body. `webhook resolve` makes events of them, or
--- drops them. The columns are those of `events`.
-CREATE TABLE event_conflicts (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    received_at INTEGER NOT NULL,
-    digest      BLOB NOT NULL,
-    signed_digest      BLOB,
-    verification       TEXT NOT NULL,
-    kind        TEXT NOT NULL,
-    account     TEXT,
-    resource    TEXT,
-    actor       TEXT,
-    occurred_at INTEGER,
-    headers     TEXT NOT NULL,
-    query       TEXT NOT NULL,
-    body        BLOB NOT NULL,
-    batch_item        TEXT
+    query         TEXT NOT NULL,
+    body          BLOB NOT NULL,
+    batch_item    TEXT
 ) STRICT;
 
 CREATE INDEX event_conflicts_event ON event_conflicts (event_id);
 
--- Where the user's own events are sent. In this table and in messages, deliveries and
--- attempts, times are Unix milliseconds and durations seconds.
+-- The webhooks that integ registered at vendors.
+CREATE TABLE subscriptions (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id   INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- `creating`: committed before the vendor is asked, so that a subscription whose answer was lost is known to be
+    -- possible. `deleting`: committed before the vendor is asked to end it, so that the deletion is tried until it
+    -- succeeds.
+    status          TEXT NOT NULL CHECK (status IN ('creating', 'active', 'deleting')),
+    url             TEXT NOT NULL,
+    -- JSON: the event types and the user's parameters, with which a renewal asks again.
+    events          TEXT NOT NULL,
+    params          TEXT NOT NULL,
+    -- An id of ours that is sent with the request, by which the vendor can recognise a repetition.
+    idempotency_key TEXT NOT NULL,
+    -- JSON: values of the vendor's answer that renewing and ending need.
+    metadata        TEXT NOT NULL DEFAULT '{}',
+    -- The signing secret, if the vendor made it.
+    secret          TEXT,
+    created_at      INTEGER NOT NULL,
+    renewed_at      INTEGER NOT NULL,
+    expires_at      INTEGER,
+    -- Failed renewals or deletions since the last success, and the time of the last one: what the next wait depends on.
+    failures        INTEGER NOT NULL DEFAULT 0,
+    last_failed_at  INTEGER,
+    last_error      TEXT
+) STRICT;
+
+CREATE INDEX subscriptions_connection ON subscriptions (connection_id);
+
+-- The types of the user's own events.
+CREATE TABLE event_types (
+    kind        TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    -- JSON: an example of the data.
+    sample      TEXT
+) STRICT, WITHOUT ROWID;
+
+-- URLs that the user's own events are sent to. Here and in the next three tables times are Unix milliseconds.
 CREATE TABLE endpoints (
     id              TEXT PRIMARY KEY,
     url             TEXT NOT NULL,
     description     TEXT,
-    -- JSON: patterns of event types; none is all.
+    -- JSON: patterns of event types; an empty list is all of them.
     events          TEXT NOT NULL,
-    -- JSON: the secrets, the newest first, each with the time until which it signs; null for the one in force.
+    -- JSON: the secrets, newest first, each with the time until which it signs; null for the current one.
     secrets         TEXT NOT NULL,
-    backoff          TEXT NOT NULL CHECK (backoff IN ('exponential', 'linear', 'none')),
-    max_attempts   INTEGER NOT NULL,
-    ttl_secs             INTEGER NOT NULL,
-    timeout_secs         INTEGER NOT NULL,
+    -- How the waits between attempts grow.
+    backoff         TEXT NOT NULL CHECK (backoff IN ('exponential', 'linear', 'none')),
+    max_attempts    INTEGER NOT NULL,
+    -- How long a delivery is tried.
+    ttl_secs        INTEGER NOT NULL,
+    -- For one attempt, from connecting to the last byte of the answer.
+    timeout_secs    INTEGER NOT NULL,
+    -- At most so many requests in so many seconds; NULL for no limit.
     rate_requests   INTEGER,
     rate_secs       INTEGER,
-    disabled_reason        TEXT CHECK (disabled_reason IN ('user', 'gone', 'failing')),
+    -- `gone`: it answered 410. `failing`: it failed for days.
+    disabled_reason TEXT CHECK (disabled_reason IN ('user', 'gone', 'failing')),
     disabled_at     INTEGER,
-    -- Since when there was nothing but failures, and when the last one was.
+    -- The first and the last failure since the last success.
     failing_since   INTEGER,
     last_failed_at  INTEGER,
-    -- Until when it asked to be left alone.
+    -- Until when the endpoint asked for no requests, with `Retry-After`.
     paused_until    INTEGER,
     created_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The user's own events. Stored in one commit with a delivery for each endpoint, so that none is left out after a
+-- crash.
 CREATE TABLE messages (
     id         TEXT PRIMARY KEY,
     kind       TEXT NOT NULL,
-    -- The very bytes that are signed and sent.
+    -- The bytes that are signed and sent: a retry must send the same ones.
     body       BLOB NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- For pruning, oldest first.
 CREATE INDEX messages_created ON messages (created_at);
 
+-- One message to one endpoint.
 CREATE TABLE deliveries (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id  TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     endpoint_id TEXT NOT NULL REFERENCES endpoints (id) ON DELETE CASCADE,
     status      TEXT NOT NULL CHECK (status IN ('pending', 'failed', 'delivered', 'dead')),
-    -- Since it was begun, or brought back.
+    -- Since it was created or last requeued by the user; `attempts` has the earlier ones as well.
     attempts    INTEGER NOT NULL DEFAULT 0,
+    -- When it is tried next; NULL once it is delivered or dead.
     due_at      INTEGER,
     expires_at  INTEGER NOT NULL,
     created_at  INTEGER NOT NULL,
@@ -217,197 +307,164 @@ CREATE TABLE deliveries (
     UNIQUE (message_id, endpoint_id)
 ) STRICT;
 
--- What waits to be sent; the rest is not in it.
+-- The queue of an endpoint, the longest overdue first. Partial, so that delivered ones cost nothing.
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status IN ('pending', 'failed');
+
 CREATE INDEX deliveries_endpoint ON deliveries (endpoint_id, created_at);
 
+-- The log of attempts. Written after the answer: a process that is killed in between sends the message again under the
+-- same id, which the receiver can recognise; the other order could lose it.
 CREATE TABLE attempts (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     delivery_id     INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
     started_at      INTEGER NOT NULL,
     duration_ms     INTEGER NOT NULL,
-    -- JSON: names and values; the signature is not among them.
+    -- JSON: names and values; the signature is redacted.
     request_headers TEXT NOT NULL,
     response_status INTEGER,
-    -- Its beginning.
+    -- The first KiB, which is enough to find a fault: an endpoint may answer anything.
     response_body   BLOB,
     error           TEXT
 ) STRICT;
 
 CREATE INDEX attempts_delivery ON attempts (delivery_id);
 
--- Where URLs of connections are registered at their vendors by integ. Times are Unix seconds.
-CREATE TABLE subscriptions (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
-    -- `asking`: the vendor was asked, and no answer is stored. `ending`: it is not wanted any more, and may be there still.
-    status        TEXT NOT NULL CHECK (status IN ('creating', 'active', 'deleting')),
-    url           TEXT NOT NULL,
-    -- JSON: the types of events, and the values that the user gave; the vendor is asked with them again.
-    events        TEXT NOT NULL,
-    params         TEXT NOT NULL,
-    -- What it was asked for with: an id of ours, by which the vendor knows a repetition as well.
-    idempotency_key         TEXT NOT NULL,
-    -- JSON: the results that the other calls need.
-    metadata          TEXT NOT NULL DEFAULT '{}',
-    -- What the vendor signs with, where the vendor made it.
-    secret        TEXT,
-    created_at    INTEGER NOT NULL,
-    renewed_at    INTEGER NOT NULL,
-    expires_at    INTEGER,
-    failures      INTEGER NOT NULL DEFAULT 0,
-    -- When renewing or ending it was last tried in vain.
-    last_failed_at      INTEGER,
-    last_error    TEXT
-) STRICT;
-
-CREATE INDEX subscriptions_connection ON subscriptions (connection_id);
-
--- What is over its time: of these the content is still there.
-CREATE INDEX events_prunable ON events (connection_id, received_at) WHERE status = 'processed' AND headers <> '';
-CREATE INDEX events_batch ON events (batch_event_id) WHERE batch_event_id IS NOT NULL;
-
--- What the user's own events are, by type.
-CREATE TABLE event_types (
-    kind        TEXT PRIMARY KEY,
-    description TEXT NOT NULL,
-    -- JSON: data as they are sent.
-    sample      TEXT
-) STRICT, WITHOUT ROWID;
-
--- The events of a key, up to the one that `meta.keyed_to` names: later ones are not in it yet.
-CREATE TABLE event_dedup_keys (
-    key   INTEGER NOT NULL,
-    event_id INTEGER NOT NULL,
-    PRIMARY KEY (key, event_id)
-) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER events_deleted AFTER DELETE ON events BEGIN
-    DELETE FROM event_dedup_keys WHERE key IN (old.dedup_key, old.signed_dedup_key) AND event_id = old.id;
-END;
-
 -- A kind of record of a connection that is synced.
 CREATE TABLE streams (
     id            INTEGER PRIMARY KEY,
     connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
     name          TEXT NOT NULL,
-    -- JSON: what the user gave for it.
+    -- JSON: the user's parameters.
     params        TEXT NOT NULL DEFAULT '{}',
     UNIQUE (connection_id, name)
 ) STRICT;
 
--- One list of a stream: all of it, or what belongs to one record of its parent.
+-- One list of a stream: the whole stream, or the records that belong to one record of its parent.
 CREATE TABLE partitions (
-    id             INTEGER PRIMARY KEY,
-    stream_id      INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
-    -- JSON: the values that the parent's record, or the user, gives it; by name.
-    params          TEXT NOT NULL,
-    -- The parent's record, and its version when this was last listed to the end.
-    parent_record_id      INTEGER REFERENCES records (id) ON DELETE SET NULL,
-    parent_version INTEGER,
-    cursor         TEXT,
-    -- JSON: how far a list has come that is not at its end; a backfill has its own.
-    checkpoint       TEXT,
-    backfill_checkpoint       TEXT,
-    -- Unix seconds: when it was last listed to the end.
-    synced_at      INTEGER,
+    id                  INTEGER PRIMARY KEY,
+    stream_id           INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    -- JSON: the values by name that the parent's record, or the user, gives it.
+    params              TEXT NOT NULL,
+    -- The parent's record, and its version when this was last listed to the end: a parent that has not changed since
+    -- need not be listed again.
+    parent_record_id    INTEGER REFERENCES records (id) ON DELETE SET NULL,
+    parent_version      INTEGER,
+    -- Where the next incremental list begins. Moves once a list is complete, in one commit with its last records or
+    -- with the sweep after it: a crash repeats a page and never skips one.
+    cursor              TEXT,
+    -- JSON: the page at which an unfinished list goes on; committed with the records of the page before. A backfill has
+    -- its own, since it runs beside the cursor.
+    checkpoint          TEXT,
+    backfill_checkpoint TEXT,
+    -- When it was last listed to the end.
+    synced_at           INTEGER,
     UNIQUE (stream_id, params)
 ) STRICT;
 
 CREATE INDEX partitions_parent ON partitions (parent_record_id);
 
--- Where a part stood before.
+-- Former cursors, to go back to. The newest 20 of each partition: a sync every minute must not grow the store.
 CREATE TABLE cursor_history (
-    id          INTEGER PRIMARY KEY,
-    partition_id     INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
-    cursor      TEXT,
-    -- Unix seconds.
-    replaced_at INTEGER NOT NULL
+    id           INTEGER PRIMARY KEY,
+    partition_id INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
+    cursor       TEXT,
+    replaced_at  INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX cursor_history_partition ON cursor_history (partition_id);
 
+-- What was synced. A deleted record stays as a tombstone, so that readers of changes learn of it.
 CREATE TABLE records (
-    id            INTEGER PRIMARY KEY,
-    -- The part's, with which it goes.
-    stream_id     INTEGER NOT NULL,
-    partition_id       INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
-    key           TEXT NOT NULL,
-    -- Of its body: HighwayHash-128 with the store's key.
-    hash          BLOB NOT NULL,
-    -- The store's write that changed it last, and the one that brought it: what orders changes.
-    version       INTEGER NOT NULL,
-    added_version         INTEGER NOT NULL,
-    -- Unix seconds.
-    first_seen_at INTEGER NOT NULL,
-    changed_at    INTEGER NOT NULL,
-    deleted_at    INTEGER,
-    -- What it was newer by when it was deleted, where the vendor said so by itself.
+    id                INTEGER PRIMARY KEY,
+    -- The partition's stream, repeated for the UNIQUE constraint. It needs no reference: the partition's deletes the
+    -- row.
+    stream_id         INTEGER NOT NULL,
+    partition_id      INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
+    key               TEXT NOT NULL,
+    -- HighwayHash-128 of the body with the store's key: tells a changed record without reading its body.
+    hash              BLOB NOT NULL,
+    -- `meta.sequence` of the write that last changed it, and of the one that added it. Changes are ordered by it and
+    -- not by time: a clock can be set back, and several writes share a second.
+    version           INTEGER NOT NULL,
+    added_version     INTEGER NOT NULL,
+    first_seen_at     INTEGER NOT NULL,
+    changed_at        INTEGER NOT NULL,
+    deleted_at        INTEGER,
+    -- The record's cursor value when it was deleted, if an event said so: a late event with an older value must not
+    -- bring it back.
     deleted_cursor    TEXT,
-    -- When it was as it is, in Unix milliseconds, where the vendor said so by itself.
-    vendor_updated_at       INTEGER,
+    -- Unix milliseconds: when the vendor last changed it, if an event said so. An older event is then ignored.
+    vendor_updated_at INTEGER,
     UNIQUE (stream_id, key)
 ) STRICT;
 
--- Apart from the rest, so that a list of what is known already reads narrow rows.
+-- The JSON of records. A table of its own, so that comparing a page with what is known reads narrow rows.
 CREATE TABLE record_bodies (
     record_id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
-    -- As the vendor wrote it, without the space between.
+    -- As the vendor wrote it, without whitespace between tokens.
     json      TEXT NOT NULL
 ) STRICT;
 
+-- The changes of a stream since a version.
 CREATE INDEX records_version ON records (stream_id, version);
--- With the rest of what tells, without a look at the rows, which of them a full list was to meet.
+-- The records that a full list should meet: covering, since it is read for every record of a partition.
 CREATE INDEX records_partition ON records (partition_id, version, deleted_at);
--- With the row's id behind it: what lists a stream in the order in which its records came.
+-- The records of a stream in the order in which they were added: the row id follows the indexed column.
 CREATE INDEX records_stream ON records (stream_id);
 
--- What a full list has met so far: the ids of records, each less the one before, in LEB128.
+-- The records that an unfinished full list has met: what is missing in the end was deleted at the vendor. A row for
+-- each page, committed with it, so that a list that was interrupted can go on.
 CREATE TABLE seen_ids (
-    id      INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY,
     partition_id INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
-    ids     BLOB NOT NULL
+    -- Ids of records as differences in zigzag LEB128: a byte or two for each instead of a row.
+    ids          BLOB NOT NULL
 ) STRICT;
 
 CREATE INDEX seen_ids_partition ON seen_ids (partition_id);
 
--- One run of a sync of one stream.
+-- One run of the sync of one stream. The newest 100 of each stream, so that a sync every minute does not grow the
+-- store.
 CREATE TABLE jobs (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream_id  INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
-    mode       TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
-    status      TEXT NOT NULL CHECK (status IN ('running', 'done', 'skipped', 'failed', 'rate_limited', 'cancelled')),
-    -- What a backfill was asked for.
-    since      TEXT,
-    until      TEXT,
-    -- Unix seconds.
-    started_at INTEGER NOT NULL,
-    ended_at   INTEGER,
-    resumes_at INTEGER,
-    added      INTEGER NOT NULL DEFAULT 0,
-    changed    INTEGER NOT NULL DEFAULT 0,
-    deleted    INTEGER NOT NULL DEFAULT 0,
-    unchanged  INTEGER NOT NULL DEFAULT 0,
-    requests   INTEGER NOT NULL DEFAULT 0,
-    retries    INTEGER NOT NULL DEFAULT 0,
-    bytes      INTEGER NOT NULL DEFAULT 0,
-    error      TEXT,
-    -- The error's code.
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id        INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    mode             TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
+    -- A row that is `running` may be of a process that was killed: the next job of the stream marks it as failed.
+    status           TEXT NOT NULL
+        CHECK (status IN ('running', 'done', 'skipped', 'failed', 'rate_limited', 'cancelled')),
+    -- The range of a backfill.
+    since            TEXT,
+    until            TEXT,
+    started_at       INTEGER NOT NULL,
+    ended_at         INTEGER,
+    -- When the vendor's rate limit allows it to go on.
+    resumes_at       INTEGER,
+    -- Records, by what became of them; added up in the commit of each page.
+    added            INTEGER NOT NULL DEFAULT 0,
+    changed          INTEGER NOT NULL DEFAULT 0,
+    deleted          INTEGER NOT NULL DEFAULT 0,
+    unchanged        INTEGER NOT NULL DEFAULT 0,
+    requests         INTEGER NOT NULL DEFAULT 0,
+    retries          INTEGER NOT NULL DEFAULT 0,
+    bytes            INTEGER NOT NULL DEFAULT 0,
+    error            TEXT,
     error_code       TEXT,
-    -- Set by whoever wants it to end.
-    cancel_requested     INTEGER NOT NULL DEFAULT 0
+    -- Set by another process. The job reads it with the commit of each page, so that it stops with its records stored.
+    cancel_requested INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX jobs_stream ON jobs (stream_id);
 
+-- When streams are synced.
 CREATE TABLE schedules (
     id            INTEGER PRIMARY KEY,
     connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
-    -- Empty for all streams.
+    -- Empty for all streams of the connection rather than NULL: NULLs are all different to UNIQUE.
     stream        TEXT NOT NULL DEFAULT '',
     rule          TEXT NOT NULL,
+    -- Runs are spread over so many seconds.
     jitter_secs   INTEGER NOT NULL DEFAULT 0,
-    -- Unix seconds.
+    -- Moved on in the commit that takes a run, and only from the value that was read: of several processes one runs it.
     next_at       INTEGER NOT NULL,
     last_at       INTEGER,
     UNIQUE (connection_id, stream)
