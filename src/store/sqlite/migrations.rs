@@ -115,7 +115,7 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
-        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at checked_at check_passed check_unauthorized error_count last_error
+        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id checked_at check_passed check_unauthorized error_count last_error
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
@@ -124,7 +124,7 @@ mod tests {
         event_types: kind description sample
         events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
-        jobs: id stream_id mode status since until started_at ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
+        jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
         partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at

@@ -44,6 +44,10 @@ CREATE TABLE connections (
     -- Why the grant is not active.
     status_reason      TEXT,
     connected_at       INTEGER NOT NULL,
+    -- The operator who connected the account; NULL if nobody was signed in.
+    connected_by       TEXT,
+    -- The caller's own end user, as an opaque id; NULL for an account that belongs to none.
+    user_id            TEXT,
     -- The last health check, and whether it passed; NULL before the first.
     checked_at         INTEGER,
     check_passed       INTEGER CHECK (check_passed IN (0, 1)),
@@ -436,6 +440,8 @@ CREATE TABLE jobs (
     since            TEXT,
     until            TEXT,
     started_at       INTEGER NOT NULL,
+    -- The operator who started it; NULL for a schedule, and if nobody was signed in.
+    started_by       TEXT,
     ended_at         INTEGER,
     -- When the vendor's rate limit allows it to go on.
     resumes_at       INTEGER,
