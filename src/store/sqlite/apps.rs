@@ -36,7 +36,7 @@ impl Apps<'_> {
         Ok(apps)
     }
 
-    /// Stores an app, in place of the one of the same connector and server.
+    /// Stores an app, replacing the one of the same connector and server.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -53,7 +53,7 @@ impl Apps<'_> {
         })
     }
 
-    /// Assigns the connector's app that belongs to no server yet to this one.
+    /// Assigns the connector's app that has no server yet to this one.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,16 +1,17 @@
-//! Moving what was committed from the log into the store's file, beside whoever writes.
+//! Moves committed pages from the log into the store's file while others write.
 //!
-//! SQLite has the writer do it, inside a commit: each thousand pages somebody waits for two fsyncs more. Where many writes
-//! come a second connection does it meanwhile, and the writer what is left, once the log is to begin anew.
+//! SQLite has the writer do it, inside a commit: every thousand pages one commit waits for two more fsyncs. When there
+//! are many writes, a second connection does it in the meantime, and the writer only moves what is left when the log
+//! restarts.
 
 use rusqlite::Connection;
 
 use super::{Store, StoreError, open};
 
-/// Pages of the log at which the writer begins it anew, if it can: 64 MiB.
+/// Pages of the log at which the writer restarts it, if it can: 64 MiB.
 const LOG_PAGES: u32 = 8192;
 
-/// The second connection to a store that is written much.
+/// The second connection to a store with many writes.
 #[derive(Debug)]
 pub struct Checkpointer(Connection);
 
@@ -28,7 +29,7 @@ impl Store {
 }
 
 impl Checkpointer {
-    /// Moves as much as is possible without anybody waiting.
+    /// Moves as much as is possible without making a reader or writer wait.
     ///
     /// # Errors
     /// [`StoreError`]; what was committed is in the log all the same.

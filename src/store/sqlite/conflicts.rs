@@ -1,4 +1,5 @@
-//! Events that came under the delivery id of another one with another body. They wait for a person to say which is right.
+//! Events received under the delivery id of another one with a different body. They wait until `webhook resolve`
+//! decides.
 
 use rusqlite::{Row, Transaction};
 
@@ -9,13 +10,13 @@ use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 
-/// Bodies that may wait for one event: repeated requests must not fill the disk with them.
+/// Conflicts of one event: repeated requests must not fill the disk with them.
 const MAX_CONFLICTS: u32 = 8;
 
-/// What became of a body that was to be put aside.
+/// What became of a conflicting body.
 pub(super) enum ConflictInsertResult {
     Stored,
-    /// [`MAX_CONFLICTS`] others wait already.
+    /// There are [`MAX_CONFLICTS`] already.
     Full,
 }
 
@@ -57,7 +58,7 @@ pub(super) fn insert_conflict(
 }
 
 impl Events<'_> {
-    /// The bodies that wait beside an event's own, in the order in which they came.
+    /// The conflicts of an event, in the order in which they came.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -70,22 +71,22 @@ impl Events<'_> {
         })
     }
 
-    /// Makes events of the bodies that hold, which then wait to be handled, and removes the others; the new events. Absent
-    /// where no body has the number.
+    /// Makes events of the chosen bodies, which are then pending, and deletes the others. Returns the new events;
+    /// absent if no body has the number.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn resolve_conflict(
         &self,
         id: EventId,
-        holding: ConflictResolution,
+        resolution: ConflictResolution,
         now: Timestamp,
     ) -> Result<Option<Vec<EventId>>, StoreError> {
         self.0.write(|transaction| {
             let sql = "SELECT id FROM event_conflicts WHERE event_id = ?1 ORDER BY id";
             let mut statement = transaction.prepare_cached(sql)?;
             let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            let chosen: &[i64] = match holding {
+            let chosen: &[i64] = match resolution {
                 ConflictResolution::KeepFirst => &[],
                 ConflictResolution::KeepAll => &waiting,
                 ConflictResolution::KeepNumber(number) => {
@@ -106,7 +107,7 @@ impl Events<'_> {
     }
 }
 
-/// Makes an event of a body that waited. Its keys need not be added: each process reads those of new events by itself.
+/// Makes an event of a conflict. Its keys need not be added: each process reads those of new events from `events`.
 fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> Result<EventId, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
                resource, actor, occurred_at, received_at, headers, query, body, batch_item, status, due_at, \

@@ -1,4 +1,4 @@
-//! Connections, with what is known of their grants' life.
+//! Connections, with when their grants expire.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ macro_rules! select {
 pub struct Connections<'a>(pub(super) &'a Store);
 
 impl Connections<'_> {
-    /// All of them, by name.
+    /// All connections, by name.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -78,19 +78,20 @@ impl Connections<'_> {
         self.0.read(|sqlite| find(sqlite, name, |row| Ok((from_row(row)?, grants::from_row(row)?))))
     }
 
-    /// Records that an account was connected. One of the same name at the same place, which is mode and origin, keeps its id
-    /// and all that hangs on it; its grant is replaced, its errors are forgotten. One at another place is removed with all
-    /// that hangs on it in the same transaction, or [`StoreError::NameTaken`] where it must not be. A new one belongs into
-    /// `place`; where that is the keyring, the secrets are in the store all the same, until [`super::Grants::move_to_keyring`] says
-    /// that they are in the keyring.
+    /// Records that an account was connected.
+    ///
+    /// A connection of the same name with the same mode and origin keeps its id and everything that refers to it; its
+    /// grant is replaced and its errors are cleared. One with another mode or origin is removed with everything that
+    /// refers to it, in the same transaction. The secrets of a new connection belong into `place`. Even if that is the
+    /// keyring, they are written into the store until [`super::Grants::move_to_keyring`] says that they are there.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::NameTaken`] if the name is taken by a connection that must not be removed.
     pub fn connect(&self, new: &NewConnection, grant: &Grant, place: SecretStorage) -> Result<Connection, StoreError> {
         let row = ConnectionColumns::of(new)?;
         self.0.write_tracked(ConnectionRef::Name(&new.name), |transaction| {
             let place = match remove_elsewhere(transaction, new)? {
-                // Where the keyring may hold an entry of this name, the new grant takes its place there.
+                // The keyring may hold an entry of this name, which the new grant then replaces.
                 Some(SecretStorage::Keyring) => SecretStorage::Keyring,
                 _ => place,
             };
@@ -127,10 +128,10 @@ impl Connections<'_> {
         })
     }
 
-    /// Removes the connection and all that hangs on it; [`StoreError::ConnectionNotFound`] where it is gone already.
+    /// Removes the connection and everything that refers to it.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::ConnectionNotFound`] if it was removed already.
     pub fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
         self.update("DELETE FROM connections WHERE id = ?1", id, &[])
     }
@@ -147,8 +148,9 @@ impl Connections<'_> {
         self.update(sql, id, &[&status.as_str(), &reason])
     }
 
-    /// What a health check found: a healthy one forgets the errors before it, another counts one more. A refusal is
-    /// remembered until a check succeeds, for a check that fails otherwise says nothing of the grant.
+    /// Records a health check: one that passed clears the errors, another counts one more. That the vendor refused the
+    /// token is remembered until a check passes, since a check that fails for another reason says nothing about the
+    /// grant.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -165,7 +167,7 @@ impl Connections<'_> {
         self.update(sql, id, &[&at.as_second(), &passed, &error, &unauthorized])
     }
 
-    /// What a check or a refresh has learned of the connection; what is absent stays as it was.
+    /// Stores what a check or a refresh learned about the connection; absent values stay as they were.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -187,7 +189,7 @@ impl Connections<'_> {
         self.update(sql, id, &[&account_id, &account_name, &scopes, &metadata])
     }
 
-    /// A refresh or a call that failed for a reason that may pass.
+    /// Records a refresh or a call that failed for a temporary reason.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -208,8 +210,8 @@ impl Connections<'_> {
     }
 }
 
-/// Removes the connection of the new one's name if it is at another place: nothing of one is ever seen by the other. Gives
-/// back where its secrets belonged.
+/// Removes the connection of the same name if its mode or origin is another: neither may see the other's data. Returns
+/// where its secrets belonged.
 fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<SecretStorage>, StoreError> {
     let found = find(transaction, &new.name, |row| Ok((from_row(row)?, grants::from_row(row)?)))?;
     let Some((before, grant)) = found.filter(|(before, _)| !before.has_target(new.mode, new.origin.as_ref())) else {
@@ -245,7 +247,7 @@ impl ConnectionColumns {
     }
 }
 
-/// What `read` makes of the connection's row.
+/// Reads the row of a connection.
 fn find<T>(
     sqlite: &Sqlite,
     name: &ConnectionName,

@@ -1,4 +1,4 @@
-//! Where the user's own events are sent, by which rules, and how each endpoint stands.
+//! Endpoints: where the user's own events are sent, by which policy, and their health.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Endpoints<'_> {
         self.0.write(|transaction| put(transaction, endpoint))
     }
 
-    /// Changes an endpoint; absent where there is none. `change` does no more than compute.
+    /// Changes an endpoint; absent if there is none. `change` only computes: it runs inside the transaction.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -62,7 +62,7 @@ impl Endpoints<'_> {
         })
     }
 
-    /// Removes it with all its deliveries; whether there was one.
+    /// Removes an endpoint with all its deliveries; true if there was one.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,12 +1,12 @@
-//! By what an event that comes again is known: the keys of all that ever came.
+//! The index of the events received so far, by which a repeated one is recognised.
 //!
-//! Keys are hashes, so that each belongs on another page of an index, and an index that is kept up with every event costs
-//! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_dedup_keys` many
-//! at a time, in its order.
+//! Keys are hashes, so that each falls on another page of an index: an index that is updated with every event writes a
+//! page for each. The keys of the newest events are therefore held in memory and added to the table `event_dedup_keys`
+//! many at a time, in its order.
 //!
-//! Invariant: the keys of events up to `meta.dedup_indexed_to` are in the table, those of later ones in the events themselves,
-//! from which every process reads them anew. Inside a write both together are hence all that were committed, whoever
-//! wrote them and was killed; what a transaction adds itself is forgotten where it fails.
+//! Invariant: the keys of events up to `meta.dedup_indexed_to` are in the table; those of later events are in the
+//! events themselves, from which every process reads them. Inside a write the two are all keys that were committed,
+//! even if the process that wrote them was killed. The keys that a transaction added are dropped if it fails.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use super::StoreError;
 use crate::model::connection::ConnectionId;
 
-/// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
-/// memory they are 2 MiB.
+/// Keys that are added to the table together: 2 MiB in memory, and enough that several share a page of a table of
+/// millions.
 const FLUSH_SIZE: usize = 65_536;
 
 /// The keys that are not in the table, as far as this process has read them.
@@ -30,7 +30,7 @@ pub(super) struct EventKeys {
     /// The last event that was committed and whose key is known, and the last one added since.
     committed: i64,
     added: i64,
-    /// How many are too many.
+    /// The number of keys at which they are added to the table.
     limit: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for EventKeys {
 }
 
 impl EventKeys {
-    /// Reads what other processes have committed. Comes first in every transaction that asks or adds.
+    /// Reads what other processes have committed. The first step of every transaction that looks keys up or adds them.
     pub(super) fn catch_up(&mut self, transaction: &Connection) -> Result<(), StoreError> {
         let indexed_to =
             transaction.prepare_cached("SELECT dedup_indexed_to FROM meta")?.query_row([], |row| row.get(0))?;
@@ -64,7 +64,7 @@ impl EventKeys {
         Ok(())
     }
 
-    /// The events that may be the one with this key: two can share it, and one may be gone.
+    /// The events that may be the one with this key: two can share a key, and an event may have been deleted.
     pub(super) fn find(&self, connection: &Connection, key: i64) -> Result<Vec<i64>, StoreError> {
         let mut statement = connection.prepare_cached("SELECT event_id FROM event_dedup_keys WHERE key = ?1")?;
         let mut found = statement.query_map([key], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
@@ -91,7 +91,7 @@ impl EventKeys {
         self.newest.len() >= self.limit
     }
 
-    /// Puts all of them into the table, where nobody has added any since [`Self::catch_up`].
+    /// Adds all keys to the table. [`Self::catch_up`] must have run in the same transaction.
     pub(super) fn put(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let mut statement =
             transaction.prepare_cached("INSERT OR IGNORE INTO event_dedup_keys (key, event_id) VALUES (?1, ?2)")?;
@@ -102,7 +102,7 @@ impl EventKeys {
         Ok(())
     }
 
-    /// Where they could not be put, they are tried again once there are twice as many.
+    /// After a failure they are tried again once there are twice as many.
     pub(super) fn put_ended(&mut self, was_put: bool) {
         if was_put {
             *self = Self { indexed_to: self.committed, committed: self.committed, ..Self::default() };
@@ -112,7 +112,7 @@ impl EventKeys {
     }
 }
 
-/// Puts a further key of an event into the table, whether or not its other keys are there already.
+/// Adds another key of an event to the table, whether or not its other keys are there already.
 pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Result<(), StoreError> {
     let mut statement =
         transaction.prepare_cached("INSERT OR IGNORE INTO event_dedup_keys (key, event_id) VALUES (?1, ?2)")?;
@@ -126,7 +126,7 @@ pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
     hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
-/// What an event is found by; two that share it are told apart by what they are made of.
+/// The key of an event, of its delivery id. Two events may share it: their full ids then decide.
 pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
     let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
     hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
@@ -179,8 +179,8 @@ mod tests {
         for store in &stores {
             store.event_keys().limit = limit;
         }
-        let sql = "INSERT INTO connections (connector, mode, auth, params, metadata, scopes_requested, grant_status, connected_at) \
-                   VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
+        let sql = "INSERT INTO connections (connector, mode, auth, params, metadata, scopes_requested, grant_status, \
+                   connected_at) VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
         let id = stores[0].write(|transaction| {
             transaction.execute(sql, [])?;
             Ok(ConnectionId(transaction.last_insert_rowid()))
@@ -203,7 +203,7 @@ mod tests {
             }
             known.insert(id, taken.id());
             if round % 500 == 499 {
-                // One is killed and starts anew; what it held in memory is gone.
+                // One is killed and starts again; what it held in memory is lost.
                 let (path, key) = (folder.path().join("vault.db"), stores[store].key.clone());
                 stores[store] = Store::open(&path, &key, LostWritesPolicy::Refuse).unwrap();
             }
@@ -260,23 +260,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, connection) = opened(&folder, 1, 8);
         let events = stores[0].events();
-        let asking = |id: u64, body: u8| InboundDelivery {
+        let unconfirmed = |id: u64, body: u8| InboundDelivery {
             verification: EventVerification::Unconfirmed,
             ..signed(connection, id, body, body)
         };
         let take = |delivery: InboundDelivery| events.insert(&[delivery]).unwrap()[0][0];
-        let forged = take(asking(1, 1));
+        let forged = take(unconfirmed(1, 1));
         assert_eq!(events.unconfirmed(connection, 10).unwrap(), [forged.id()]);
-        assert_eq!(take(asking(1, 2)), EventInsertResult::Unconfirmed(forged.id()), "to be sent again");
+        assert_eq!(take(unconfirmed(1, 2)), EventInsertResult::Unconfirmed(forged.id()), "to be sent again");
         events.set_verification(forged.id(), EventVerification::Rejected, Some("no")).unwrap();
-        let genuine = take(asking(1, 2));
+        let genuine = take(unconfirmed(1, 2));
         assert_eq!(genuine, EventInsertResult::New(genuine.id()));
         events.set_verification(genuine.id(), EventVerification::Verified, None).unwrap();
-        assert_eq!(take(asking(1, 2)), EventInsertResult::Duplicate(genuine.id()));
+        assert_eq!(take(unconfirmed(1, 2)), EventInsertResult::Duplicate(genuine.id()));
         assert_eq!(
-            take(asking(1, 1)),
+            take(unconfirmed(1, 1)),
             EventInsertResult::Duplicate(forged.id()),
-            "what was refused is asked about no more"
+            "a rejected event is not asked about again"
         );
         let status = |id| events.get(id).unwrap().map(|event| (event.status.as_str(), event.verification.as_str()));
         assert_eq!(status(forged.id()), Some(("dead", "rejected")));

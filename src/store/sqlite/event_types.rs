@@ -1,4 +1,4 @@
-//! The types of the user's own events: what they are, and what their data look like.
+//! The types of the user's own events, with an example of their data.
 
 use rusqlite::Row;
 
@@ -23,7 +23,7 @@ impl EventTypes<'_> {
         })
     }
 
-    /// Puts a type into the catalogue, in the place of one of its name.
+    /// Adds a type to the catalogue, replacing one of the same name.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -37,7 +37,7 @@ impl EventTypes<'_> {
         })
     }
 
-    /// Whether there was one.
+    /// Removes a type; true if there was one.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! The inbox: events as they came, each once, and what became of them.
+//! The inbox: webhooks received, each event once, and what became of them.
 
 use rusqlite::Row;
 
@@ -30,11 +30,11 @@ macro_rules! select {
 }
 
 impl Events<'_> {
-    /// Takes any number of deliveries in one commit. What is new is durable when this returns; what came before is told
-    /// from what only bears the same id.
+    /// Stores any number of deliveries in one commit; new events are durable when this returns. A repeated event is
+    /// told from another one with the same id.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was taken then.
+    /// [`StoreError`]; nothing was stored then.
     pub fn insert(&self, deliveries: &[InboundDelivery]) -> Result<Vec<Vec<EventInsertResult>>, StoreError> {
         let mut keys = self.0.event_keys();
         let taken = self.0.write(|transaction| {
@@ -88,7 +88,7 @@ impl Events<'_> {
         })
     }
 
-    /// A page of those that came after an event and not before a time, the oldest first.
+    /// A page of the events after one and not received before `since`, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -132,7 +132,7 @@ impl Events<'_> {
         })
     }
 
-    /// The request that an event came with; absent once its time is over.
+    /// The request that an event came with; absent once its content was pruned.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -155,7 +155,7 @@ impl Events<'_> {
         })
     }
 
-    /// Those of a connection that wait to be handled, in the order in which they came.
+    /// The events of a connection that wait to be handled, in the order in which they came.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -168,7 +168,7 @@ impl Events<'_> {
         })
     }
 
-    /// Notes how attempts to handle events ended, in one commit.
+    /// Records how attempts to handle events ended, in one commit.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -190,7 +190,7 @@ impl Events<'_> {
         })
     }
 
-    /// Stores which handlers have done with an event whose attempt does not count, and why it waits.
+    /// Stores which handlers are done with an event whose attempt does not count, and why it waits.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -202,7 +202,7 @@ impl Events<'_> {
         })
     }
 
-    /// Those of a connection that the vendor is to be asked about, the oldest first.
+    /// The events of a connection that the vendor has yet to be asked about, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -216,7 +216,7 @@ impl Events<'_> {
         })
     }
 
-    /// Notes what the vendor said of an event that it was asked about. One that it did not send is dead.
+    /// Stores the vendor's answer about an unconfirmed event. One that it did not send is dead.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -235,8 +235,8 @@ impl Events<'_> {
         })
     }
 
-    /// Brings events back to be handled from the beginning; the number of them. One whose content is gone stays, and one
-    /// that the vendor did not send is asked about again first.
+    /// Requeues events, to be handled from the beginning; the number of them. An event whose content was pruned is left
+    /// as it is, and the vendor is asked again about one that was rejected.
     ///
     /// # Errors
     /// [`StoreError`].

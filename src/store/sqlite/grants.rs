@@ -1,8 +1,8 @@
 //! Grants: the secrets of connections, and what keeps a grant from being used twice.
 //!
 //! A grant has a generation, which grows with each new grant. Whoever writes one says which generation it replaces, and
-//! writes nothing if another was faster ([`GrantWriteResult::Superseded`]). A marker that is committed before a grant is
-//! presented to the vendor says, after a crash, that the vendor may have used it up.
+//! writes nothing if another was faster ([`GrantWriteResult::Superseded`]). A marker that is committed before a grant
+//! is presented to the vendor says, after a crash, that the vendor may have used it up.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Grants<'_> {
         self.update_generation(sql, id, generation, &[&at.as_second()])
     }
 
-    /// Takes the marker back: the grant certainly never reached the vendor.
+    /// Clears the mark of [`Self::begin_refresh`]: the grant certainly never reached the vendor.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -74,8 +74,9 @@ impl Grants<'_> {
         self.update_generation(sql, id, generation, &[])
     }
 
-    /// Puts a new grant in place of the one of this generation; the marker goes, and the connection stands as active.
-    /// The secrets are in the store, wherever they belong: [`Self::move_to_keyring`] moves them on.
+    /// Replaces the grant of this generation. The mark of [`Self::begin_refresh`] is cleared and the connection becomes
+    /// active. The secrets are written into the store even if they belong into the keyring: [`Self::move_to_keyring`]
+    /// follows.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -96,7 +97,7 @@ impl Grants<'_> {
         })
     }
 
-    /// Says that an entry of the OS keyring now holds the secrets of this generation, and forgets them here.
+    /// Records that an entry of the OS keyring holds the secrets of this generation, and deletes them here.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -105,7 +106,7 @@ impl Grants<'_> {
         self.update_generation(sql, id, generation, &[])
     }
 
-    /// Takes the secrets of this generation back from the OS keyring, whose entry may now be deleted.
+    /// Stores the secrets of this generation again; their entry in the OS keyring may then be deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -182,8 +183,8 @@ impl Grants<'_> {
     }
 }
 
-/// Returns the grant, made whole with what an entry of the OS keyring holds; none if the entry is not of this generation
-/// of this connection.
+/// Returns the grant, made whole with what an entry of the OS keyring holds; none if the entry is not of this
+/// generation of this connection.
 ///
 /// # Errors
 /// [`StoreError::Malformed`] if the entry is not one of ours.

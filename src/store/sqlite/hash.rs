@@ -1,8 +1,8 @@
 //! What tells whether a record is as it was.
 //!
-//! Records are written by whoever can write at the service, and are hashed by the million. HighwayHash is as fast as they
-//! can be read, and strong as long as its key is not known; the key follows from the store's own id, which is random. A
-//! restored store has another id: its records are then compared once as they are.
+//! Records are written by whoever can write at the service, and are hashed by the million. HighwayHash is as fast as
+//! they can be read, and strong as long as its key is not known; the key follows from the store's own id, which is
+//! random. A restored store has another id: its records are then compared once as they are.
 
 use highway::{HighwayHash, HighwayHasher, Key};
 use ring::digest;
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(one.hash(r#"{"id":1}"#), RecordHasher::new("one").hash(r#"{"id":1}"#));
         assert_ne!(one.hash(r#"{"id":1}"#), one.hash(r#"{"id":2}"#));
         assert_ne!(one.hash(r#"{"id":1}"#), other.hash(r#"{"id":1}"#));
-        // It is kept: another result would make all records look changed.
+        // Hashes are stored: another result would make all records look changed.
         assert_eq!(one.hash("{}")[..4], [247, 155, 132, 51]);
     }
 }

@@ -1,8 +1,8 @@
-//! Taking deliveries: which of their events are new, and which came before.
+//! Storing deliveries: which of their events are new, and which are duplicates.
 //!
-//! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as well: a
-//! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
-//! differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
+//! An event is recognised by its delivery id, and if the signature does not cover that, by the signed bytes as well: a
+//! captured request is the same event under any id. Two requests that name no delivery are distinguished by what else
+//! they differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
@@ -14,36 +14,36 @@ use crate::clock::Timestamp;
 use crate::model::connection::ConnectionId;
 use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
 
-/// What an event that comes again is recognised by.
+/// By what a repeated event is recognised.
 pub(super) enum EventLookup<'a> {
     Id(&'a str),
-    /// The signed bytes. `has_delivery_id` is whether this request names its delivery: one that does not matches only one
-    /// that did.
+    /// The signed bytes. `has_delivery_id` is whether this request names its delivery: one that does not matches only
+    /// one that did.
     Signed {
         digest: &'a [u8; 32],
         has_delivery_id: bool,
     },
 }
 
-/// An event that came before.
+/// An event that is stored already.
 pub(super) struct ExistingEvent {
     pub(super) id: i64,
     digest: Vec<u8>,
     verification: EventVerification,
     status: EventStatus,
-    /// Whether its content was removed because its time was over.
+    /// Whether its content was pruned.
     is_pruned: bool,
 }
 
 impl ExistingEvent {
-    /// Whether it is the same event as one with this digest. One that was fetched from the vendor's API has none: its bytes
-    /// are not those that are delivered.
+    /// Whether it is the same event as one with this digest. An event that was fetched from the vendor's API has no
+    /// digest: its bytes are not those that are delivered.
     fn is_same(&self, digest: Option<&[u8; 32]>) -> bool {
         self.digest.is_empty() || digest.is_none_or(|digest| digest == self.digest.as_slice())
     }
 }
 
-/// Takes one delivery; the result has one entry for each of its events.
+/// Stores one delivery; the result has one entry for each of its events.
 pub(super) fn take(
     transaction: &Transaction<'_>,
     keys: &mut EventKeys,
@@ -73,7 +73,7 @@ pub(super) fn take(
     Ok(taken)
 }
 
-/// The event that this one repeats, or whose id it bears.
+/// The stored event that this one repeats, or that has the same id.
 fn find(
     transaction: &Transaction<'_>,
     keys: &EventKeys,
@@ -97,7 +97,7 @@ fn find(
         let ids = keys.find(transaction, event_keys::key(connection, &event.delivery_id))?;
         found = known(transaction, &ids, connection, &EventLookup::Id(&event.delivery_id), digest)?;
     }
-    // What the vendor did not send takes no id from what it did.
+    // A rejected event must not occupy the id of a genuine one.
     Ok(found.filter(|known| {
         known.verification != EventVerification::Rejected || (digest.is_some() && known.is_same(digest))
     }))
@@ -150,15 +150,15 @@ fn insert(
     Ok(id)
 }
 
-/// Takes an event that came before. Where it is dead, the vendor was asked to send it again, and it is handled again: what
-/// its handlers have done is not repeated, for anyone could repeat a captured request.
+/// Handles a repeated event. A dead one is requeued, since the vendor was asked to send it again. Its completed
+/// handlers stay completed: anyone could repeat a captured request.
 fn repeat(
     transaction: &Transaction<'_>,
     delivery: &InboundDelivery,
     event: &NewEvent,
     known: &ExistingEvent,
 ) -> Result<EventInsertResult, StoreError> {
-    // One that was fetched first, and now comes signed.
+    // It was fetched before, and now it is delivered with a signature.
     if let Some(signed) = &event.signed_digest {
         let key = event_keys::signed_key(delivery.connection, signed);
         let sql = "UPDATE events SET signed_digest = ?2, signed_dedup_key = ?3 WHERE id = ?1 AND signed_digest IS NULL";
@@ -176,8 +176,7 @@ fn repeat(
     Ok(EventInsertResult::Requeued(EventId(known.id)))
 }
 
-/// The one of these events that is this delivery: with the same digest before others, and one that was refused only where
-/// there is no other.
+/// The one of these events that is this delivery: one with the same digest before others, and a rejected one last.
 pub(super) fn known(
     sqlite: &Connection,
     ids: &[i64],

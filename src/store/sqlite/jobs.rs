@@ -1,4 +1,4 @@
-//! Runs of a sync: what each was to do, how it went, and what it brought.
+//! Jobs: runs of a sync, with what each was asked for, its outcome and its counts.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
@@ -10,7 +10,7 @@ use crate::model::job::{Job, JobId, JobResult, NewJob};
 use crate::model::record::{RecordCounts, Traffic};
 use crate::model::stream::StreamId;
 
-/// Ended jobs that are kept of each stream.
+/// Jobs that are stored for each stream: a sync every minute must not grow the store.
 const MAX_ENDED_JOBS: u32 = 100;
 
 /// The jobs of a store.
@@ -30,7 +30,8 @@ macro_rules! select {
 }
 
 impl Jobs<'_> {
-    /// Begins a job. The oldest ended ones of the stream are forgotten; one that was cut off has failed.
+    /// Begins a job. The stream's oldest ones are deleted, and one that is still `running` was interrupted: it has
+    /// failed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -77,7 +78,7 @@ impl Jobs<'_> {
         })
     }
 
-    /// Asks a job that is under way to end. False where it is not.
+    /// Asks a running job to end; false if it is not running.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -111,7 +112,7 @@ impl Jobs<'_> {
     }
 }
 
-/// Adds to a job's counts; true where somebody wants it to end.
+/// Adds to a job's counts; true if it was asked to end.
 pub(super) fn progress(
     transaction: &Transaction<'_>,
     job: JobId,

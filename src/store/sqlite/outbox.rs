@@ -34,11 +34,11 @@ macro_rules! select {
 }
 
 impl Outbox<'_> {
-    /// Keeps a message with a delivery for each endpoint that `wants` it; what is new is durable when this returns.
-    /// `same` says whether the body that is known under this id is the same message.
+    /// Stores a message with a delivery for each endpoint that `wants` it; durable when this returns. `same` says
+    /// whether a body that is stored under this id is the same message.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was kept then.
+    /// [`StoreError`]; nothing was stored then.
     pub fn insert(
         &self,
         message: &Message,
@@ -159,8 +159,9 @@ impl Outbox<'_> {
         })
     }
 
-    /// Records attempts in one commit. `judge` is given each delivery with its endpoint as they stand, and says what
-    /// follows; it does no more than compute. A delivery that was removed meanwhile is left out.
+    /// Records attempts in one commit. `judge` is given the current state of each delivery and its endpoint and returns
+    /// what follows; it only computes, since it runs inside the transaction. A delivery that was removed meanwhile is
+    /// left out.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was recorded then.
@@ -181,7 +182,7 @@ impl Outbox<'_> {
         })
     }
 
-    /// Gives up deliveries without an attempt.
+    /// Marks deliveries as dead without an attempt.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -196,7 +197,7 @@ impl Outbox<'_> {
         })
     }
 
-    /// Begins deliveries anew, whatever became of them, and returns them as they stand then.
+    /// Requeues deliveries, whatever their status, and returns them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -214,7 +215,7 @@ impl Outbox<'_> {
         })
     }
 
-    /// The same for all of an endpoint that failed or were given up, and were begun since then; the number of them.
+    /// Requeues the failed and dead deliveries of an endpoint that were created since a time; the number of them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -227,8 +228,8 @@ impl Outbox<'_> {
         })
     }
 
-    /// What a clock that was set back has put too far away is brought near, spread over `spread`; the number of
-    /// deliveries. Endpoints that asked for a pause are treated alike.
+    /// Brings deliveries forward that are due later than any wait could be, since they were stored while the clock was
+    /// fast; the number of them. They are spread over `spread`. Pauses of endpoints that end too late are cleared.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -252,7 +253,7 @@ impl Outbox<'_> {
         })
     }
 
-    /// Forgets messages from before `before` of which no delivery waits, some at a time; the number of them.
+    /// Deletes messages from before `before` of which no delivery waits, at most `most` of them; the number deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -279,7 +280,7 @@ impl Outbox<'_> {
     }
 }
 
-/// A time so much later; the end of time where there is none.
+/// A time so much later, or the latest that there is.
 pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(at.as_millisecond().saturating_add(by)).unwrap_or(Timestamp::MAX)

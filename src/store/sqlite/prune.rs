@@ -1,12 +1,12 @@
-//! Removing events whose time is over.
+//! Removal of processed events.
 
 use super::StoreError;
 use super::events::Events;
 use crate::model::event::{EventStatus, PruneRequest};
 
 impl Events<'_> {
-    /// Removes events that were processed, some at a time; the number of them. A batch goes as a whole, once all of it
-    /// was processed, and what conflicts with another stays until that is resolved.
+    /// Prunes processed events, at most `most` of them; the number pruned. A batch is pruned as a whole, once all of it
+    /// was processed, and an event with conflicts stays until they are resolved.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -41,7 +41,7 @@ impl Events<'_> {
         })
     }
 
-    /// How many there are to prune.
+    /// Counts the events to prune.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,13 +1,13 @@
-//! What was pulled: records as the vendor wrote them, and what changed of them when.
+//! Records as the vendor wrote them, and what changed when.
 //!
-//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit`]), which pages
-//! that wait for each other share.
+//! Invariant: the records of a page and the checkpoint after it are one commit ([`Records::commit`]); several pages may
+//! share a commit.
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
 
 use super::id_set::pack;
 use super::row::{collect, get_optional_seconds, get_seconds};
-use super::streams::keep_history;
+use super::streams::push_history;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::json;
@@ -27,7 +27,7 @@ struct RecordLocation {
     stream: StreamId,
     partition: PartitionId,
     now: Timestamp,
-    /// Whether it was met in a full list.
+    /// Whether it came in a full list.
     sweeping: bool,
 }
 
@@ -36,11 +36,11 @@ const COLUMNS: &str = "id, key, json, version, added_version, first_seen_at, cha
 const RECORDS_WITH_BODIES: &str = "records JOIN record_bodies ON record_id = id";
 
 impl Records<'_> {
-    /// Keeps pages: the records of each, how far its list has come, and the job's counts, all in one commit. True beside
-    /// the counts where somebody wants the job to end.
+    /// Stores pages in one commit: the records of each, its checkpoint, and the job's counts. Returns the counts, and
+    /// whether a job was asked to end.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was kept then.
+    /// [`StoreError`]; nothing was stored then.
     pub fn commit(&self, pages: &[NewPage]) -> Result<(RecordCounts, bool), StoreError> {
         self.0.write(|transaction| {
             let version = next_version(transaction)?;
@@ -54,10 +54,10 @@ impl Records<'_> {
         })
     }
 
-    /// Keeps a record that the vendor sent, beside every cursor. What became of it; absent where it was so before.
+    /// Stores a record that the vendor sent; no cursor moves. Returns the change, absent if there was none.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was kept then.
+    /// [`StoreError`]; nothing was stored then.
     pub fn push(&self, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {
         self.0.write(|transaction| {
             let slot =
@@ -72,7 +72,7 @@ impl Records<'_> {
                 deleted_cursor,
             ))?;
             if !pushed.record.is_deleted {
-                // A full list that was cut off may have gone past its place.
+                // An interrupted full list may already be past the record's place: it must not count as missing.
                 let sql = "INSERT INTO seen_ids (partition_id, ids) \
                            SELECT id, ?2 FROM partitions WHERE id = ?1 AND checkpoint IS NOT NULL";
                 transaction.prepare_cached(sql)?.execute((slot.partition.0, pack(&[id])))?;
@@ -86,7 +86,7 @@ impl Records<'_> {
         })
     }
 
-    /// A record by its key, also one that is gone.
+    /// A record by its key, also a deleted one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,7 +103,7 @@ impl Records<'_> {
         })
     }
 
-    /// Which of these keys are known, and not as gone.
+    /// Returns for each key whether there is such a record that is not deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -115,7 +115,7 @@ impl Records<'_> {
         })
     }
 
-    /// A page of a stream's records in the order in which they came, without those that are gone.
+    /// A page of a stream's records in the order in which they were added, without deleted ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -157,7 +157,7 @@ impl Records<'_> {
         })
     }
 
-    /// Records there are of a stream, without those that are gone.
+    /// Counts the records of a stream, without deleted ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -176,7 +176,7 @@ impl Records<'_> {
     }
 }
 
-/// The number that the store's sequence has once this transaction is committed: later changes have greater ones.
+/// The value of `meta.sequence` once this transaction is committed.
 pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
 }
@@ -228,7 +228,7 @@ enum UpsertResult {
     Unchanged,
 }
 
-/// What is run for each record of a page.
+/// The statements that run for each record of a page.
 struct Statements<'t> {
     transaction: &'t Transaction<'t>,
     insert: CachedStatement<'t>,
@@ -251,7 +251,7 @@ impl<'t> Statements<'t> {
     }
 }
 
-/// Most pages hold either new records or known ones: what the last one was says which statement to try first.
+/// Most pages hold either only new or only known records: the last one decides which statement is tried first.
 fn upsert(
     statements: &mut Statements<'_>,
     slot: RecordLocation,
@@ -260,7 +260,7 @@ fn upsert(
     expects_new: bool,
 ) -> Result<(i64, UpsertResult), StoreError> {
     if expects_new && let Some(id) = insert(statements, slot, record, version)? {
-        // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
+        // A record that is deleted before it was ever seen is stored, so that it is not new later, and is not counted.
         return Ok((id, if record.is_deleted { UpsertResult::Unchanged } else { UpsertResult::Added }));
     }
     let known: Option<(i64, Hash, bool, i64)> = statements
@@ -278,12 +278,12 @@ fn upsert(
     };
     let transaction = statements.transaction;
     let same_hash = hash == record.hash;
-    if record.is_deleted == was_deleted && (record.is_deleted || same_hash || says_the_same(transaction, id, record)?) {
+    if record.is_deleted == was_deleted && (record.is_deleted || same_hash || is_same_json(transaction, id, record)?) {
         if !same_hash && !record.is_deleted {
             let sql = "UPDATE records SET hash = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, record.hash))?;
         }
-        // It moved to another list without a change of its own: that one must miss it from now on.
+        // It moved to another list without a change of its own: from now on it belongs to that one.
         if slot.sweeping && partition != slot.partition.0 {
             let sql = "UPDATE records SET partition_id = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, slot.partition.0))?;
@@ -291,7 +291,7 @@ fn upsert(
         return Ok((id, UpsertResult::Unchanged));
     }
     if record.is_deleted {
-        // What the vendor says of a record that is gone is little: what it was stays.
+        // Vendors send little of a deleted record: its last content stays.
         delete(transaction, slot.stream, &record.key, version, slot.now)?;
         return Ok((id, UpsertResult::Deleted));
     }
@@ -329,8 +329,9 @@ fn insert(
     Ok(Some(id))
 }
 
-/// A vendor may write the members of the same record in another order, and a restored store hashes otherwise.
-fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
+/// Compares a record with the stored one as JSON. A vendor may write the members in another order, and a restored store
+/// hashes with another key.
+fn is_same_json(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
     let sql = "SELECT json FROM record_bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
     let value = |text: &str| json::parse(text).ok();
@@ -379,7 +380,7 @@ pub(super) fn end_list(
     let sql = "SELECT cursor IS ?2 FROM partitions WHERE id = ?1";
     let same: bool = transaction.prepare_cached(sql)?.query_row((partition.0, cursor), |row| row.get(0))?;
     if !same {
-        keep_history(transaction, partition, now)?;
+        push_history(transaction, partition, now)?;
     }
     let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((partition.0, cursor, parent_version, now.as_second()))?;

@@ -1,4 +1,4 @@
-//! What the emulated vendors keep between two commands: JSON by key.
+//! What the emulated vendors remember between two commands: JSON by key.
 
 use rusqlite::{Connection as Sqlite, OptionalExtension, Transaction};
 use serde_json::Value;

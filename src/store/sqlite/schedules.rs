@@ -1,4 +1,4 @@
-//! When what is synced by itself.
+//! Schedules: when streams are synced.
 
 use rusqlite::Row;
 
@@ -13,7 +13,7 @@ use crate::model::schedule::Schedule;
 pub struct Schedules<'a>(pub(super) &'a Store);
 
 impl Schedules<'_> {
-    /// Sets a schedule in the place of one for the same.
+    /// Sets a schedule, replacing one of the same connection and stream.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -37,7 +37,7 @@ impl Schedules<'_> {
         })
     }
 
-    /// False where there is none.
+    /// Removes a schedule; false if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -61,7 +61,7 @@ impl Schedules<'_> {
         })
     }
 
-    /// Puts a next time right that was written while the clock was fast.
+    /// Corrects a next time that was written while the clock was fast.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -77,8 +77,8 @@ impl Schedules<'_> {
         })
     }
 
-    /// Takes a schedule that is due, so that of several processes one runs it: moves it on from `due_at`. False where
-    /// another has.
+    /// Claims a schedule that is due, so that of several processes one runs it: moves it on from `due_at`. False if
+    /// another process has.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! What is synced of a connection, and how far each list of it has come.
+//! Streams, their partitions and cursors.
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -9,7 +9,7 @@ use crate::model::connection::ConnectionId;
 use crate::model::record::RecordId;
 use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 
-/// Former cursors that are kept of each partition.
+/// Former cursors that are stored for each partition.
 const MAX_CURSOR_HISTORY: u32 = 20;
 
 /// The streams of a store.
@@ -17,7 +17,7 @@ const MAX_CURSOR_HISTORY: u32 = 20;
 pub struct Streams<'a>(pub(super) &'a Store);
 
 impl Streams<'_> {
-    /// The stream of this name, made where there is none.
+    /// The stream of this name, created if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -60,7 +60,7 @@ impl Streams<'_> {
         })
     }
 
-    /// The partition with these values, made where there is none; `parent` is the record that gives them.
+    /// The partition with these parameters, created if there is none; `parent` is the record that gives them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,13 +106,13 @@ impl Streams<'_> {
         })
     }
 
-    /// Puts a partition's cursor elsewhere, and forgets how far a list had come.
+    /// Sets a partition's cursor; an unfinished list starts over.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn set_cursor(&self, partition: PartitionId, cursor: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            keep_history(transaction, partition, now)?;
+            push_history(transaction, partition, now)?;
             let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = NULL WHERE id = ?1";
             transaction.execute(sql, (partition.0, cursor))?;
             transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [partition.0])?;
@@ -134,7 +134,7 @@ impl Streams<'_> {
         })
     }
 
-    /// When all of a connection's streams were last synced to the end: the newest such time.
+    /// The last time at which a stream of the connection was synced to the end.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -149,8 +149,8 @@ impl Streams<'_> {
     }
 }
 
-/// Notes the present cursor among the former ones.
-pub(super) fn keep_history(
+/// Adds the current cursor to the history.
+pub(super) fn push_history(
     transaction: &rusqlite::Transaction<'_>,
     partition: PartitionId,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! What was registered at vendors: each URL once, with what it takes to prolong it and to end it.
+//! Subscriptions: webhooks that were registered at vendors, with what renewing and ending them needs.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,8 @@ impl Subscriptions<'_> {
         })
     }
 
-    /// Notes that the vendor is about to be asked: what a killed process may have left at the vendor is known by it.
+    /// Stores that the vendor is about to be asked. If the process is killed before the answer is stored, the row says
+    /// that the vendor may have made the subscription.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,8 +74,8 @@ impl Subscriptions<'_> {
         })
     }
 
-    /// Keeps the vendor's answer. `replaces` is the one in whose place it is, which is to end. Values that the webhook
-    /// has parameters for go there, in the same commit.
+    /// Stores the vendor's answer. `replaces` is the subscription that it replaces and that is to end. `params` are
+    /// stored with the webhook in the same commit.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -111,7 +112,8 @@ impl Subscriptions<'_> {
         })
     }
 
-    /// Notes that renewing or ending it failed. A renewal is told through the hooks, once, as any failure of the connection.
+    /// Records that renewing or ending it failed. Hooks are notified once of a failed renewal, as of any failure of the
+    /// connection.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -124,7 +126,7 @@ impl Subscriptions<'_> {
         })
     }
 
-    /// Notes that it is to end, before the vendor is told.
+    /// Records that it is to end, before the vendor is asked.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -146,7 +148,7 @@ impl Subscriptions<'_> {
     }
 }
 
-/// Why the subscriptions of a connection cannot be renewed; absent where they can.
+/// Why the subscriptions of a connection cannot be renewed; absent if they can.
 pub(super) fn failure(sqlite: &rusqlite::Connection, connection: ConnectionId) -> Result<Option<String>, StoreError> {
     let sql = "SELECT last_error FROM subscriptions WHERE connection_id = ?1 AND status = 'active' AND failures > 0 \
                ORDER BY id DESC LIMIT 1";

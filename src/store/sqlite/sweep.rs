@@ -1,4 +1,4 @@
-//! What is gone: what a full list did not meet, and what was listed for records that are gone.
+//! Sweeps: marking what a full list did not contain as deleted, with what was listed for deleted records.
 
 use rusqlite::{Connection, Transaction};
 
@@ -11,15 +11,15 @@ use crate::model::job::JobId;
 use crate::model::record::{CompletedList, RecordCounts, SweepResult, Traffic};
 use crate::model::stream::{PartitionId, StreamId};
 
-/// Streams of so many records are swept whatever it takes.
+/// Streams of up to so many records are swept without a limit: half of a few is not suspicious.
 const UNGUARDED_RECORDS: u64 = 20;
 
 impl Records<'_> {
-    /// Ends full lists of some partitions of a stream: what was not met in them is gone, and so is all that was listed for
-    /// records that are. Then their cursors move.
+    /// Ends full lists of some partitions of a stream: marks the records that they did not contain as deleted, with all
+    /// that was listed for them, and moves the cursors.
     ///
     /// With `limit` nothing is deleted if that would be more than half of a stream of over 20 records, counting the
-    /// `limit` records that earlier sweeps of the same run have taken; the lists are forgotten then.
+    /// `limit` records that earlier sweeps of the same run have deleted; the lists start over then.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
@@ -43,7 +43,7 @@ impl Records<'_> {
             if limit.is_some() && all > UNGUARDED_RECORDS && deleted > 0 && taken * 2 > all {
                 transaction.execute_batch("ROLLBACK TO sweep; RELEASE sweep")?;
                 for read in listed {
-                    forget(transaction, read.partition)?;
+                    discard_list(transaction, read.partition)?;
                 }
                 return Ok(SweepResult::Blocked { missing: taken, known: all });
             }
@@ -54,39 +54,39 @@ impl Records<'_> {
         })
     }
 
-    /// Forgets how far a list of a partition has come, and what was met of it.
+    /// Drops the checkpoint of an unfinished list and the records seen in it.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn reset_list(&self, partition: PartitionId) -> Result<(), StoreError> {
         self.0.write(|transaction| {
-            forget(transaction, partition)?;
+            discard_list(transaction, partition)?;
             transaction.execute("UPDATE partitions SET backfill_checkpoint = NULL WHERE id = ?1", [partition.0])?;
             Ok(())
         })
     }
 
-    /// Begins a full list of a partition: what was met of it before is forgotten, and with it how far that list had come. The
-    /// version that the store has now.
+    /// Begins a full list of a partition: drops the checkpoint of an unfinished one and the records seen in it. Returns
+    /// the store's current version.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn begin_list(&self, partition: PartitionId) -> Result<u64, StoreError> {
-        let (begun, met_before): (u64, bool) = self.0.read(|sqlite| {
+        let (start_version, has_seen_ids): (u64, bool) = self.0.read(|sqlite| {
             let sql =
                 "SELECT sequence, EXISTS (SELECT 1 FROM seen_ids WHERE partition_id = ?1) AS has_seen_ids FROM meta";
             Ok(sqlite
                 .prepare_cached(sql)?
                 .query_row([partition.0], |row| Ok((row.get("sequence")?, row.get("has_seen_ids")?)))?)
         })?;
-        if met_before {
-            // A list that goes on without what it met before would take all of that for gone.
-            self.0.write(|transaction| forget(transaction, partition))?;
+        if has_seen_ids {
+            // Both or neither: a list that went on without its seen records would count them as missing.
+            self.0.write(|transaction| discard_list(transaction, partition))?;
         }
-        Ok(begun)
+        Ok(start_version)
     }
 
-    /// Whether a list that was read has not met all that is known.
+    /// Whether a complete list lacks a known record.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -95,16 +95,16 @@ impl Records<'_> {
     }
 }
 
-/// The records of a stream that were there before any of these lists began.
+/// Counts the records of a stream that were added before the last of these lists began.
 fn known(sqlite: &Connection, stream: StreamId, listed: &[CompletedList]) -> Result<u64, StoreError> {
-    let begun = listed.iter().map(|read| read.start_version).max().unwrap_or(u64::MAX);
+    let start = listed.iter().map(|read| read.start_version).max().unwrap_or(u64::MAX);
     let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL AND added_version <= ?2";
-    let begun = i64::try_from(begun).unwrap_or(i64::MAX);
-    Ok(sqlite.prepare_cached(sql)?.query_row((stream.0, begun), |row| row.get(0))?)
+    let start = i64::try_from(start).unwrap_or(i64::MAX);
+    Ok(sqlite.prepare_cached(sql)?.query_row((stream.0, start), |row| row.get(0))?)
 }
 
-/// Marks as gone what is missing from full lists, with all that was listed for it, and moves their cursors. The number of
-/// records that are gone by it.
+/// Marks what is missing from full lists as deleted, with all that was listed for it, and moves their cursors. Returns
+/// the number of deleted records.
 fn tombstone_missing(
     transaction: &Transaction<'_>,
     stream: StreamId,
@@ -112,34 +112,34 @@ fn tombstone_missing(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let version = next_version(transaction)?;
-    let mut gone = 0;
+    let mut deleted = 0;
     for read in listed {
-        gone += tombstone(transaction, read, version, now)?;
+        deleted += tombstone(transaction, read, version, now)?;
         end_list(transaction, read.partition, read.cursor.as_deref(), read.parent_version, now)?;
     }
-    // What is gone may itself have had lists, and so on down a tree.
+    // A deleted record may be the parent of partitions, and their records of others.
     loop {
         let orphans = orphans(transaction, stream)?;
         if orphans.is_empty() {
-            return Ok(gone);
+            return Ok(deleted);
         }
         for partition in orphans {
             let all = CompletedList { partition, start_version: u64::MAX, cursor: None, parent_version: None };
-            gone += tombstone(transaction, &all, version, now)?;
-            // The list of one that comes back is read from its beginning: nothing of it is there any more.
+            deleted += tombstone(transaction, &all, version, now)?;
+            // If the parent comes back, its list is read from the beginning: none of its records is left.
             let sql = "UPDATE partitions SET checkpoint = NULL, cursor = NULL, parent_version = NULL WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute([partition.0])?;
         }
     }
 }
 
-fn forget(transaction: &Transaction<'_>, partition: PartitionId) -> Result<(), StoreError> {
+fn discard_list(transaction: &Transaction<'_>, partition: PartitionId) -> Result<(), StoreError> {
     transaction.execute("UPDATE partitions SET checkpoint = NULL WHERE id = ?1", [partition.0])?;
     transaction.execute("DELETE FROM seen_ids WHERE partition_id = ?1", [partition.0])?;
     Ok(())
 }
 
-/// The partitions of records that are gone, as long as anything is left of them.
+/// The partitions of deleted records that still have records, a cursor or a checkpoint.
 fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, StoreError> {
     let sql = "SELECT p.id FROM partitions p JOIN records r ON r.id = p.parent_record_id \
                WHERE p.stream_id = ?1 AND r.deleted_at IS NOT NULL AND (p.cursor IS NOT NULL OR p.checkpoint IS NOT NULL \
@@ -150,7 +150,7 @@ fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, St
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Marks what a full list of a partition did not meet as gone, and forgets what it met.
+/// Marks what a full list of a partition did not contain as deleted, and drops the records seen in it.
 fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
     let sql =
@@ -163,9 +163,9 @@ fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: 
     Ok(missing.len() as u64)
 }
 
-/// What is known of a partition and was not met in a list of it.
+/// The records of a partition that its full list did not contain.
 fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreError> {
-    let met = seen_ids(sqlite, read.partition)?;
+    let seen = seen_ids(sqlite, read.partition)?;
     let sql = "SELECT id FROM records WHERE partition_id = ?1 AND deleted_at IS NULL AND version <= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
     // SQLite's integers end where i64's do.
@@ -173,7 +173,7 @@ fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreE
     let mut missing = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        if !met.holds(id) {
+        if !seen.holds(id) {
             missing.push(id);
         }
     }
@@ -183,9 +183,9 @@ fn missing(sqlite: &Connection, read: &CompletedList) -> Result<Vec<i64>, StoreE
 fn seen_ids(sqlite: &Connection, partition: PartitionId) -> Result<IdSet, StoreError> {
     let mut statement = sqlite.prepare_cached("SELECT ids FROM seen_ids WHERE partition_id = ?1")?;
     let mut rows = statement.query([partition.0])?;
-    let mut met = IdSet::default();
+    let mut seen = IdSet::default();
     while let Some(row) = rows.next()? {
-        unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| met.add(id));
+        unpack(row.get_ref(0)?.as_blob().unwrap_or_default(), |id| seen.add(id));
     }
-    Ok(met)
+    Ok(seen)
 }

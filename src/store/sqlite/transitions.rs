@@ -1,9 +1,9 @@
-//! Which connections began or ceased to work, as the writes themselves found out.
+//! Changes of the health of connections, found by the writes that cause them.
 //!
-//! A write that may change a connection's condition reads it before and after in the same transaction. Of any number of
-//! processes that record the same failure exactly one therefore sees the change, and only a change that is committed is
-//! kept. Whoever owns the store takes the changes and tells whom they concern; what a killed process has not told is not
-//! told by another.
+//! A write that may change a connection's health reads it before and after in the same transaction. Of any number of
+//! processes that record the same failure exactly one therefore sees the change, and only committed changes are
+//! reported. The owner of the store drains them and notifies the hooks. If its process is killed before that, no other
+//! process does.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -27,7 +27,7 @@ impl Store {
         std::mem::take(&mut *self.changes())
     }
 
-    /// [`Store::write`], for what may change a connection's condition.
+    /// [`Store::write`], for what may change a connection's health.
     pub(super) fn write_tracked<T>(
         &self,
         subject: ConnectionRef<'_>,
@@ -62,9 +62,9 @@ impl Store {
     }
 }
 
-/// The connection's id and health; absent where there is no such connection.
+/// The connection's id and health; absent if there is no such connection.
 ///
-/// A check that failed counts until another succeeds: a refresh in between gives a new token, and proves nothing of what
+/// A failed check counts until another passes: a refresh in between gives a new token, which says nothing about what
 /// the check found. A subscription that cannot be renewed counts until it can.
 fn health(
     transaction: &Transaction<'_>,

@@ -1,4 +1,4 @@
-//! How webhooks reach a connection, and the secrets that prove them.
+//! How webhooks reach a connection, and the secrets that verify them.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Webhooks<'_> {
         })
     }
 
-    /// The webhook of a connection, made with this path where there is none.
+    /// The webhook of a connection, created with this path if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -50,7 +50,7 @@ impl Webhooks<'_> {
         self.get(id)?.ok_or(StoreError::ConnectionNotFound)
     }
 
-    /// Puts a secret in force; the one before it stays good until `overlap_until`, which may be now.
+    /// Makes a secret the current one; the previous one is accepted until `overlap_until`, which may be now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -111,7 +111,7 @@ impl Webhooks<'_> {
     }
 }
 
-/// Adds values, in the place of those of the same names.
+/// Adds values, replacing those of the same names.
 pub(super) fn add_params(
     transaction: &Transaction<'_>,
     id: ConnectionId,
