@@ -19,11 +19,11 @@
 //! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
-//! | [`runtime`] | what every operation is given, each part made when it is first needed |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
+//! | [`runtime`] | what every operation is given, each part made when it is first needed |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
-//! | [`store`] | the encrypted SQLite store; all SQL is here |
+//! | [`store`] | where data is kept: the traits, and the encrypted SQLite store; all SQL is here |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
 //! | [`signing`] | verifies and signs webhooks; pure |
 //! | [`connector`] | the TOML files that describe services |
@@ -32,7 +32,7 @@
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
 //! | [`files`], [`json`] | private files; JSON from outside, read without loss |
 //! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
-//! | [`env`](mod@env), `hex`, [`error`], [`secret`], [`clock`] | the environment, hexadecimal text, failures, secrets, time and randomness |
+//! | [`env`](mod@env), `hex`, [`error`], [`secret`], [`clock`], `task`, `backoff` | the environment, hexadecimal text, failures, secrets, time and randomness, blocking work, growing delays |
 //!
 //! An operation is one function in [`ops`]: it takes the workspace and a request and returns a view. A command parses its
 //! words into the request and renders the view; an HTTP handler or an MCP tool can call the same function.
@@ -51,8 +51,8 @@
 //!
 //! 1. `webhook::receive` finds the connection by the secret part of the URL and verifies the request with
 //!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
-//! 2. `webhook::event_writer` commits the events of many requests together; only then is the vendor answered with 200.
-//!    Duplicates are recognised in the same transaction (`store::Events::insert`).
+//! 2. `store::Events::insert` commits the events, many requests in one commit; only then is the vendor answered with 200.
+//!    Duplicates are recognised in the same transaction.
 //! 3. `webhook::queue` hands each event to its handlers (`webhook::handle`): a URL, a command, a file, or the synced records.
 //!    What fails is tried again with growing delays, and is dead in the end; `integ webhook retry` brings it back.
 //!
@@ -65,7 +65,7 @@
 //! 3. `sync::document` finds the records in the answer without copying them, and `sync::fetch` checks that the answer is
 //!    plainly a list.
 //! 4. `sync::pager` passes the page through a channel to its writer, so that the next page is fetched meanwhile.
-//!    `store::Records::commit` stores the records, the checkpoint and the job's counts in one transaction.
+//!    `store::Records::commit_pages` stores the records, the checkpoint and the job's counts in one transaction.
 //! 5. At the end of a list its cursor moves, and a full list marks what it did not contain as deleted
 //!    (`store::Records::sweep`). Records that webhooks bring take the same way from `sync::ingest` on.
 //!
@@ -82,6 +82,7 @@
 //! route knows the difference, and nothing can reach the vendor.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -114,6 +115,7 @@ pub mod signing;
 pub mod size;
 pub mod store;
 pub mod sync;
+mod task;
 pub mod vault;
 pub mod view;
 pub mod webhook;

@@ -49,10 +49,10 @@ pub struct CompletedCall {
 ///
 /// # Errors
 /// [`ApiError`] and whatever keeps the connection from being loaded.
-pub fn dry_run(workspace: &Workspace, order: &ActionCall<'_>) -> Result<(Session, Request, Option<ApiError>)> {
-    let loaded = refresh::load_grant(workspace, order.connection)?;
+pub async fn dry_run(workspace: &Workspace, order: &ActionCall<'_>) -> Result<(Session, Request, Option<ApiError>)> {
+    let loaded = refresh::load_grant(workspace, order.connection).await?;
     let token = GrantToken::from(&loaded);
-    let session = workspace.session(loaded.connection)?;
+    let session = workspace.session(loaded.connection).await?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = checked(&session, name, action, order)?;
     let warning = check_allowed(&session, name, &action.auth, &action.scopes).err();
@@ -82,9 +82,8 @@ pub async fn call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<Compl
 /// # Errors
 /// [`SendError`].
 pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<CompletedCall, SendError> {
-    let session =
-        refresh::load_grant(workspace, order.connection).and_then(|loaded| workspace.session(loaded.connection));
-    let session = session.map_err(SendError::Build)?;
+    let loaded = refresh::load_grant(workspace, order.connection).await.map_err(SendError::Build)?;
+    let session = workspace.session(loaded.connection).await.map_err(SendError::Build)?;
     let built = |error: ApiError| SendError::Build(error.into());
     let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
     let input = checked(&session, name, action, order).map_err(built)?;
@@ -149,17 +148,25 @@ pub struct PathCall<'a> {
     pub paginate: bool,
 }
 
-/// Asks, and hands over each page as it comes, until `each` wants no more; a refusal is handed over too, and then an
-/// error.
+/// Takes the pages of a list.
+pub trait PageSink: Send {
+    /// Takes a page, or the service's refusal, which is an error afterwards; breaks if it wants no more.
+    fn page(&mut self, response: &Response) -> impl Future<Output = Result<ControlFlow<()>>> + Send;
+}
+
+/// A sink that needs not wait.
+impl<F: FnMut(&Response) -> Result<ControlFlow<()>> + Send> PageSink for F {
+    async fn page(&mut self, response: &Response) -> Result<ControlFlow<()>> {
+        self(response)
+    }
+}
+
+/// Sends a request, and passes each page of its answer to `sink`.
 ///
 /// # Errors
-/// [`ApiError`], [`super::SendError`], and those of `each`.
-pub async fn fetch(
-    workspace: &Workspace,
-    ask: &PathCall<'_>,
-    mut each: impl FnMut(&Response) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    let session = workspace.session(refresh::load_grant(workspace, ask.connection)?.connection)?;
+/// [`ApiError`], [`super::SendError`], and those of `sink`.
+pub async fn fetch(workspace: &Workspace, ask: &PathCall<'_>, mut sink: impl PageSink) -> Result<()> {
+    let session = workspace.session(refresh::load_grant(workspace, ask.connection).await?.connection).await?;
     let key = key(ask.idempotency_key);
     let path = PathRequest {
         session: &session,
@@ -181,21 +188,21 @@ pub async fn fetch(
         sized: ask.method == HttpMethod::Get,
         paginate: ask.paginate,
     };
-    walk.pages(|grant| path.request(grant), async |response| each(response)).await
+    walk.pages(|grant| path.request(grant), &mut sink).await
 }
 
-/// Asks an action that lists, and hands over each page as it comes, until `each` wants no more. `pages` is how the list
-/// is parted, where not as the connector's others.
+/// Calls an action that lists, and passes each page to `sink`. `pages` is how the list is paginated, if not as the
+/// connector's others.
 ///
 /// # Errors
-/// [`ApiError`], [`super::SendError`], and those of `each`.
+/// [`ApiError`], [`super::SendError`], and those of `sink`.
 pub async fn list(
     workspace: &Workspace,
     order: &ActionCall<'_>,
     pages: Option<&Pagination>,
-    each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
+    sink: &mut impl PageSink,
 ) -> Result<()> {
-    let session = workspace.session(refresh::load_grant(workspace, order.connection)?.connection)?;
+    let session = workspace.session(refresh::load_grant(workspace, order.connection).await?.connection).await?;
     let (name, action) = find_action(&session.connector, order.action)?;
     let input = checked(&session, name, action, order)?;
     check_allowed(&session, name, &action.auth, &action.scopes)?;
@@ -218,7 +225,7 @@ pub async fn list(
         sized: action.method == HttpMethod::Get,
         paginate: true,
     };
-    walk.pages(|grant| call.request(grant), each).await
+    walk.pages(|grant| call.request(grant), sink).await
 }
 
 /// A list on its way from page to page.
@@ -237,8 +244,8 @@ struct ApiPager<'a> {
 impl ApiPager<'_> {
     async fn pages(
         &self,
-        build: impl Fn(&Grant) -> Result<Request>,
-        mut each: impl AsyncFnMut(&Response) -> Result<ControlFlow<()>>,
+        build: impl Fn(&Grant) -> Result<Request> + Send + Sync,
+        sink: &mut impl PageSink,
     ) -> Result<()> {
         let Self { workspace, session, pages, .. } = *self;
         let connection = &session.connection.name;
@@ -272,7 +279,7 @@ impl ApiPager<'_> {
                 return Err(repeated().into());
             }
             let answer = send(workspace, session, &mut token, patience, request).await?;
-            let flow = each(&answer.response).await?;
+            let flow = sink.page(&answer.response).await?;
             if let Some(class) = answer.error_class {
                 return Err(refusal_error(session, self.what, class, &answer.response).into());
             }

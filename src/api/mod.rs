@@ -19,7 +19,8 @@ use thiserror::Error;
 
 pub use body::form;
 pub use call::{
-    ActionCall, CompletedCall, PathCall, apply_page_token, call, dry_run, fetch, list, try_call, usage_command,
+    ActionCall, CompletedCall, PageSink, PathCall, apply_page_token, call, dry_run, fetch, list, try_call,
+    usage_command,
 };
 pub use input::{Attachment, Input, Parameters, parse_scalar};
 pub(crate) use paging::records;
@@ -32,8 +33,7 @@ use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_sa
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
-use crate::model::ConnectionName;
-use crate::model::{connect_command, reconnect_command};
+use crate::model::{ConnectionName, connect_command, reconnect_command};
 use crate::near::closest;
 use crate::runtime::{Session, SessionError};
 

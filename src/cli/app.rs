@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::client_secret::client;
 use super::table::table;
 use super::ui::{Ui, View};
-use super::value_parser::pair;
+use super::value_parser::name_value;
 use crate::connect::{PromptError, PromptQuestion, Prompter};
 use crate::error::Result;
 use crate::model::ClientCredentials;
@@ -46,7 +46,7 @@ enum AppCommand {
         #[arg(long, value_name = "URL")]
         issuer: Option<String>,
         /// A value that names the server, such as host=git.example.com; repeatable
-        #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+        #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value)]
         params: Vec<(String, String)>,
         /// Store it for all workspaces
         #[arg(long)]

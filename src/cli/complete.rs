@@ -10,6 +10,7 @@ use super::terminal::Terminal;
 use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
+use crate::notify::Notifier;
 use crate::ops::endpoints::list_endpoints;
 use crate::runtime::{Engine, Workspace};
 use crate::view::endpoint::EndpointView;
@@ -85,17 +86,17 @@ pub(super) fn streams() -> ArgValueCompleter {
 pub(super) fn synced_streams() -> ArgValueCandidates {
     candidates(|| {
         let Some(workspace) = open_workspace() else { return Vec::new() };
-        let synced = || {
-            let store = workspace.store().ok()?;
+        let synced = async {
+            let store = workspace.store().await?;
             let mut found = Vec::new();
-            for connection in store.connections().list().ok()? {
-                for stream in store.streams().list(connection.id).ok()? {
+            for connection in store.connections().list().await? {
+                for stream in store.streams().list(connection.id).await? {
                     found.push(CompletionCandidate::new(format!("{}/{}", connection.name, stream.name)));
                 }
             }
-            Some(found)
+            Ok(found)
         };
-        synced().unwrap_or_default()
+        workspace.run(synced).unwrap_or_default()
     })
 }
 
@@ -329,7 +330,8 @@ const SWITCHES: &[&str] = &[
 ];
 
 fn names() -> Option<Vec<String>> {
-    let names = open_workspace()?.store().ok()?.connections().names().ok()?;
+    let workspace = open_workspace()?;
+    let names = workspace.run(async { Ok(workspace.store().await?.connections().names().await?) }).ok()?;
     Some(names.into_iter().map(|name| name.to_string()).collect())
 }
 
@@ -340,8 +342,9 @@ fn open_workspace() -> Option<Workspace> {
     let project = ProjectConfig::find().ok()?;
     let given = crate::env::var_named("INTEG_WORKSPACE");
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
+    let notifier = Box::new(Notifier::new(&settings));
     let nobody = Terminal { interactive: false, json: false, quiet: true };
-    let engine = Engine::new(folders, settings, Box::new(nobody));
+    let engine = Engine::new(folders, settings, Box::new(nobody), notifier);
     let workspace = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
     workspace.has_vault().then_some(workspace)
 }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::client_secret::{client, read_token};
 use super::ui::{Ui, escape};
-use super::value_parser::{duration, pair};
+use super::value_parser::{duration, name_value};
 use crate::connect::ConnectRequest;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Route;
@@ -75,7 +75,7 @@ pub(super) struct ConnectArgs {
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
     /// A value that the connector asks for; repeatable
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, add = super::complete::params())]
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value, add = super::complete::params())]
     pub params: Vec<(String, String)>,
     /// Send all of this connection's traffic to another origin: an emulator or a recording proxy
     #[arg(long, value_name = "URL", value_parser = Route::parse_origin, conflicts_with = "sandbox")]

@@ -13,7 +13,6 @@ use super::ui::Ui;
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::near::closest;
-use crate::notify;
 
 pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`. Every flag has a variable: --json is INTEG_JSON, \
     `connect --timeout` is INTEG_CONNECT_TIMEOUT.\n\
@@ -81,7 +80,8 @@ impl Topic {
             Self::ExitCodes => exit_codes(),
             Self::Files => include_str!("topics/files.txt").to_owned(),
             Self::Notify => {
-                let variables = notify::VARIABLES.iter().map(|(name, purpose)| format!("    {name:<26}{purpose}"));
+                let variables =
+                    crate::model::VARIABLES.iter().map(|(name, purpose)| format!("    {name:<26}{purpose}"));
                 let variables = variables.collect::<Vec<_>>().join("\n");
                 include_str!("topics/notify.txt").replace("{variables}", &variables)
             }
@@ -269,7 +269,7 @@ mod tests {
             let name = path.file_name().unwrap().to_str().unwrap();
             assert!(files.contains(&format!("integ/{name}")), "{name}");
         }
-        let sequence = crate::store::Store::sequence_file(&workspace.join("vault.db"));
+        let sequence = crate::store::SqliteStore::sequence_file(&workspace.join("vault.db"));
         assert!(files.contains(&format!("        {} ", sequence.file_name().unwrap().to_str().unwrap())));
         for key in KEYS.iter().filter(|key| key.name.starts_with("notify.")) {
             assert!(Topic::Notify.text().contains(key.name), "{}", key.name);
@@ -291,7 +291,7 @@ mod tests {
             let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
             for word in words.filter(|word| word.starts_with("INTEG_") && *word != "INTEG_") {
                 let known = env::ALL.iter().any(|variable| variable.name == word)
-                    || notify::VARIABLES.iter().any(|(name, _)| *name == word)
+                    || crate::model::VARIABLES.iter().any(|(name, _)| *name == word)
                     || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
                 assert!(known, "{}: {word}", topic.name());
             }

@@ -54,6 +54,7 @@ use crate::config::{Config, Folders, ProjectConfig};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
+use crate::notify::Notifier;
 use crate::runtime::{Engine, Workspace};
 
 /// Parses the process's arguments and runs the command.
@@ -171,7 +172,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
     let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
-    let engine = Engine::new(folders, settings, Box::new(ui.terminal()));
+    let notifier = Box::new(Notifier::new(&settings));
+    let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier);
     let mut workspace = Workspace::new(Arc::new(engine), workspace);
     workspace.chosen_by = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace(&command) {

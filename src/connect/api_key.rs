@@ -16,11 +16,11 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] where nobody can be asked.
-pub(super) fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
+pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
     let ConnectFlow { workspace, request, prompter, .. } = flow;
     let auth = &session.auth;
     let mut fields = if request.is_sandbox && request.token.is_none() {
-        sandbox::sandbox_fields(&session.connector, auth, &workspace.sandbox_seed()?)
+        sandbox::sandbox_fields(&session.connector, auth, &workspace.sandbox_seed().await?)
     } else {
         BTreeMap::new()
     };

@@ -4,10 +4,10 @@ use crate::clock::Timestamp;
 use crate::connector::AuthorizationServer;
 use crate::env;
 use crate::error::Result;
-use crate::model::ClientCredentials;
+use crate::model::{ClientCredentials, OAuthApp};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// Where a client was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,22 +34,22 @@ pub struct RegisteredApp {
 ///
 /// # Errors
 /// The vault's.
-pub fn find_client(
+pub async fn find_client(
     workspace: &Workspace,
     connector: &str,
     server: Option<&AuthorizationServer>,
 ) -> Result<Option<RegisteredApp>> {
-    let own = if workspace.has_vault() { Some(workspace.store()?) } else { None };
-    for (store, source) in [(own, AppSource::Workspace), (workspace.engine.global_store()?, AppSource::Global)] {
+    let own = if workspace.has_vault() { Some(workspace.store().await?) } else { None };
+    for (store, source) in [(own, AppSource::Workspace), (workspace.engine.global_store().await?, AppSource::Global)] {
         let Some(store) = store else { continue };
-        let mut apps = store.apps().for_connector(connector)?;
+        let mut apps = store.apps().for_connector(connector).await?;
         let url = server.map(|server| server.url.as_str());
         let exact = apps.iter().position(|app| app.server.as_deref() == url);
         let unassigned = exact.is_none();
         let is_open = server.is_some_and(|server| !server.has_default);
         let found = exact.or_else(|| apps.iter().position(|app| is_open && app.server.is_none()));
         if let Some(index) = found {
-            let store::OAuthApp { client, updated_at, .. } = apps.swap_remove(index);
+            let OAuthApp { client, updated_at, .. } = apps.swap_remove(index);
             return Ok(Some(RegisteredApp { client, source, updated_at: Some(updated_at), is_unassigned: unassigned }));
         }
     }
@@ -76,19 +76,19 @@ pub fn find_client(
 ///
 /// # Errors
 /// The vault's.
-pub(super) fn assign(
+pub(super) async fn assign(
     workspace: &Workspace,
     connector: &str,
     source: AppSource,
     server: &AuthorizationServer,
 ) -> Result<()> {
-    let store: Option<&Store> = match source {
-        AppSource::Workspace => Some(workspace.store()?),
-        AppSource::Global => workspace.engine.global_store()?,
+    let store: Option<&dyn Store> = match source {
+        AppSource::Workspace => Some(workspace.store().await?),
+        AppSource::Global => workspace.engine.global_store().await?,
         AppSource::Environment => None,
     };
     if let Some(store) = store {
-        store.apps().assign(connector, &server.url)?;
+        store.apps().assign(connector, &server.url).await?;
     }
     Ok(())
 }

@@ -59,8 +59,8 @@ pub async fn disconnect(workspace: &Workspace, connection: Connection, local: bo
     let _lock = lock_grant(workspace, &connection).await?;
     let name = connection.name.clone();
     let ended = if local { DisconnectResult::LocalOnly } else { revoke_grant(workspace, &name).await? };
-    let connection = workspace.connection(&name)?;
-    if let Some(left) = workspace.engine.token_vault().remove(workspace.store()?, &connection)? {
+    let connection = workspace.connection(&name).await?;
+    if let Some(left) = workspace.engine.token_vault.remove(workspace.store().await?, &connection).await? {
         tracing::warn!(error = %left, "an entry of the OS keyring could not be deleted");
     }
     Ok(ended)
@@ -68,14 +68,14 @@ pub async fn disconnect(workspace: &Workspace, connection: Connection, local: bo
 
 async fn revoke_grant(workspace: &Workspace, name: &ConnectionName) -> Result<DisconnectResult> {
     let Some(ConnectionWithGrant { connection, grant, .. }) =
-        workspace.engine.token_vault().load(workspace.store()?, name)?
+        workspace.engine.token_vault.load(workspace.store().await?, name).await?
     else {
         return Ok(DisconnectResult::AlreadyRevoked);
     };
     if connection.grant_status == GrantStatus::Disconnected {
         return Ok(DisconnectResult::AlreadyRevoked);
     }
-    let session = workspace.session(connection)?;
+    let session = workspace.session(connection).await?;
     if session.auth.oauth2.is_none() {
         return Ok(DisconnectResult::KeyNotRevoked);
     }

@@ -9,11 +9,12 @@ use crate::error::Result;
 use crate::health::{self, HealthOutcome};
 use crate::http::Route;
 use crate::model::{
-    Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod,
+    Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, NewConnection,
+    RefreshMethod,
 };
 use crate::oauth::AuthCapabilities;
 use crate::runtime::{Session, Workspace, live_route};
-use crate::store::{NewConnection, Store};
+use crate::store::Store;
 use crate::vault::ConnectionWithGrant;
 use crate::{duration, sandbox};
 
@@ -40,12 +41,12 @@ pub async fn connect(
     let connector = workspace.engine.catalogue.get(&request.connector)?;
     let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
     // Before anybody consents to anything: can the grant be stored?
-    let store = workspace.store_or_new()?;
-    store.ensure_writable()?;
+    let store = workspace.store_or_new().await?;
+    store.ensure_writable().await?;
     let mode = request.mode();
-    ensure_name_available(store, request, &name)?;
+    ensure_name_available(store, request, &name).await?;
     // Tokens that the keyring does not give are no reason not to connect again.
-    let before = workspace.engine.token_vault().load(store, &name).ok().flatten();
+    let before = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
     let before = before.filter(|before| before.connection.has_target(mode, request.origin.as_ref()));
     let mut flow =
         ConnectFlow { workspace, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
@@ -53,7 +54,7 @@ pub async fn connect(
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
     let route = match (&request.origin, request.is_sandbox) {
-        (_, true) => workspace.sandbox_route(&connector, auth_name, &params)?,
+        (_, true) => workspace.sandbox_route(&connector, auth_name, &params).await?,
         (Some(origin), false) => Route::Origin(origin.clone()),
         (None, false) => live_route(&connector, auth_name, auth, &params),
     };
@@ -62,23 +63,25 @@ pub async fn connect(
     let grant = match (&auth.oauth2, &auth.fragment) {
         (Some(rules), _) if request.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
         (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
-        _ => api_key::grant(&flow, &session)?,
+        _ => api_key::grant(&flow, &session).await?,
     };
     save_connection(workspace, request, session, grant, flow.previous).await
 }
 
 /// Refuses a name that belongs to a live connection with another target, before anybody consents.
-fn ensure_name_available(store: &Store, request: &ConnectRequest, name: &ConnectionName) -> Result<()> {
+async fn ensure_name_available(store: &dyn Store, request: &ConnectRequest, name: &ConnectionName) -> Result<()> {
     let mode = request.mode();
     let is_free =
         |existing: &Connection| existing.has_target(mode, request.origin.as_ref()) || existing.is_replaceable_by(mode);
-    let Some(existing) = store.connections().find(name)?.filter(|existing| !is_free(existing)) else { return Ok(()) };
+    let Some(existing) = store.connections().find(name).await?.filter(|existing| !is_free(existing)) else {
+        return Ok(());
+    };
     let word = if request.is_sandbox { "sandbox" } else { "other" };
     let base = name.account().map_or_else(|| word.to_owned(), |account| format!("{account}-{word}"));
     let mut account = base.clone();
     for number in 2.. {
         let candidate = ConnectionName::new(name.connector(), Some(&account))?;
-        if store.connections().find(&candidate)?.is_none_or(|existing| is_free(&existing)) {
+        if store.connections().find(&candidate).await?.is_none_or(|existing| is_free(&existing)) {
             break;
         }
         account = format!("{base}-{number}");
@@ -252,9 +255,9 @@ async fn save_connection(
     mut grant: Grant,
     before: Option<ConnectionWithGrant>,
 ) -> Result<ConnectResult> {
-    let store = workspace.store()?;
+    let store = workspace.store().await?;
     let mut warnings = Vec::new();
-    let existing = store.connections().find(&session.connection.name)?;
+    let existing = store.connections().find(&session.connection.name).await?;
     let taken = existing
         .filter(|existing| existing.has_target(request.mode(), request.origin.as_ref()) && existing.account.is_some());
     let mut account = None;
@@ -275,7 +278,7 @@ async fn save_connection(
         if let (Some(existing), Some(found)) = (taken, &account)
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
-            let name = available_name(workspace, request, &session.connection.name, found)?;
+            let name = available_name(workspace, request, &session.connection.name, found).await?;
             warnings.push(format!(
                 "{} is connected to another account ({}), so that this one is kept as {name}",
                 existing.name,
@@ -302,10 +305,11 @@ async fn save_connection(
         scopes_granted: connection.scopes_granted,
         connected_at: workspace.engine.clock.now(),
     };
-    let existing = store.connections().find(&new.name)?;
+    let existing = store.connections().find(&new.name).await?;
     warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));
     let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
-    let (_, warning) = workspace.engine.token_vault().connect(store, &new, &grant)?;
+    let saved = workspace.engine.token_vault.connect(store, &new, &grant).await?;
+    workspace.notify_transition(saved.transition);
     warnings.extend(elsewhere.map(|removed| {
         let target = removed.target().unwrap_or_default();
         format!(
@@ -313,14 +317,14 @@ async fn save_connection(
             removed.name
         )
     }));
-    warnings.extend(warning.map(|warning| warning.to_string()));
+    warnings.extend(saved.warning.map(|warning| warning.to_string()));
     let report = health::check(workspace, &new.name).await?;
     if !report.outcome.is_healthy() {
         let why = report.error_message.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
         warnings.push(format!("it is connected, but its first check failed: {why}"));
     }
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
-    let connection = workspace.connection(&new.name)?;
+    let connection = workspace.connection(&new.name).await?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
 }
 
@@ -400,7 +404,7 @@ fn unlisted_scopes_warning(connector: &Connector, asked: &[String]) -> Option<St
 }
 
 /// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
-fn available_name(
+async fn available_name(
     workspace: &Workspace,
     request: &ConnectRequest,
     name: &ConnectionName,
@@ -419,7 +423,7 @@ fn available_name(
     for number in 1.. {
         let label = if number == 1 { slug.clone() } else { format!("{slug}-{number}") };
         let candidate = ConnectionName::new(name.connector(), Some(&label))?;
-        let existing = workspace.store()?.connections().find(&candidate)?;
+        let existing = workspace.store().await?.connections().find(&candidate).await?;
         let same = |existing: &Connection| {
             existing.has_target(request.mode(), request.origin.as_ref())
                 && existing.account.as_ref().is_none_or(|known| known.id == account.id)

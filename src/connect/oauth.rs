@@ -10,17 +10,15 @@ use crate::connector::scopes::{self, RequestedScopes};
 use crate::connector::{
     AuthorizationServer, ClientSecretPolicy, GrantType, ImplicitFlow, OAuth2, ScopeRule, authorization_server,
 };
-use crate::env;
 use crate::error::Result;
 use crate::model::{ClientCredentials, Grant, RefreshMethod};
-use crate::oauth::authorize;
 use crate::oauth::callback::Callback;
 use crate::oauth::lifetime::token_lifetime;
 use crate::oauth::refresh::{add_seconds, current_client};
 use crate::oauth::start_page::StartPageServer;
-use crate::oauth::{OAuthClient, OAuthError, Tokens, device};
+use crate::oauth::{OAuthClient, OAuthError, Tokens, authorize, device};
 use crate::runtime::Session;
-use crate::sandbox;
+use crate::{env, sandbox};
 
 /// Runs the grant that the request names, else the connector's usual one, and notes in the session what came with it.
 pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
@@ -31,7 +29,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     } else {
         rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode)
     };
-    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret))?;
+    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret)).await?;
     let named = flow.requested_scopes(rules);
     let mut asked = scopes::requested(&rules.scope, &named);
     let for_people = rules.grants.iter().any(|kind| *kind != GrantType::ClientCredentials);
@@ -48,7 +46,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     let oauth_client = OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri).await;
     let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
-        apps::assign(flow.workspace, &session.connector.id, source, &server)?;
+        apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
     }
     if rules.issuer.is_some() && flow.requested_scopes(rules).is_empty() {
         scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
@@ -148,9 +146,9 @@ pub(super) async fn implicit_grant(
     session: &mut Session,
     fragment: &ImplicitFlow,
 ) -> Result<Grant> {
-    let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None)?;
+    let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None).await?;
     if let Some((source, server)) = unassigned {
-        apps::assign(flow.workspace, &session.connector.id, source, &server)?;
+        apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
     }
     let asked = scopes::requested(&fragment.scope, &flow.with_added(&fragment.scope, &flow.request.scopes));
     session.connection.scopes_requested = asked.values().flatten().cloned().collect();
@@ -206,7 +204,7 @@ impl ConnectFlow<'_> {
 
     /// The OAuth client: given, the sandbox's, the connection's own, registered for the server, or asked for; and the server
     /// that a registered one is to be assigned to. `rule` is absent where the flow shows no secret.
-    fn client(
+    async fn client(
         &self,
         session: &Session,
         kind: GrantType,
@@ -218,12 +216,12 @@ impl ConnectFlow<'_> {
         let found = match &self.request.client {
             Some(client) => Some(client.clone()),
             None if self.request.is_sandbox => {
-                let (id, secret) = sandbox::sandbox_client(connector, &self.workspace.sandbox_seed()?);
+                let (id, secret) = sandbox::sandbox_client(connector, &self.workspace.sandbox_seed().await?);
                 Some(ClientCredentials { id, secret: Some(secret) })
             }
             None => {
-                let registered = find_client(self.workspace, &connector.id, server.as_ref())?;
-                match self.previous_client(session, server.as_ref(), registered.as_ref())? {
+                let registered = find_client(self.workspace, &connector.id, server.as_ref()).await?;
+                match self.previous_client(session, server.as_ref(), registered.as_ref()).await? {
                     Some(own) => Some(own),
                     None => registered.map(|found| {
                         unassigned =
@@ -265,7 +263,7 @@ impl ConnectFlow<'_> {
 
     /// The client that the connection was made with, with the secret that it has today; absent where the connection is to
     /// lead to another server now, and where an app was registered for the same server since.
-    fn previous_client(
+    async fn previous_client(
         &self,
         session: &Session,
         server: Option<&AuthorizationServer>,
@@ -281,7 +279,7 @@ impl ConnectFlow<'_> {
         if before.grant.client.is_none() || is_newer || !same_server {
             return Ok(None);
         }
-        current_client(self.workspace, connector, auth, &before.connection, &before.grant).map(Some)
+        current_client(self.workspace, connector, auth, &before.connection, &before.grant).await.map(Some)
     }
 
     /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has

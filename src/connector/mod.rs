@@ -36,7 +36,9 @@ pub use capability::{Capabilities, HostUse, url_templates};
 pub use catalogue::{BUILT_IN, Catalogue, ConnectorSource, parse};
 pub use charset::is_shell_safe;
 pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
-pub use draft::{ConnectorDraft, DraftAuth, DraftAuthKind, DraftError, DraftField, DraftHealth, DraftOAuth2, sentence};
+pub use draft::{
+    ConnectorDraft, DiscoveredOAuth2, DraftAuth, DraftAuthKind, DraftError, DraftHealth, DraftOAuth2, sentence,
+};
 pub use env_variables::{CLIENT_ID, auth_method_parts, credential_parts, env_variable_name, is_dangerous_variable};
 pub use hosts::HostTemplate;
 pub use install::{ExistingConnector, InstallCandidate, InstallError, MAX_CONNECTOR_BYTES};

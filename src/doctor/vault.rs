@@ -1,16 +1,16 @@
 //! The vault: whether it is there, opens, is whole, and who can open it.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use super::{DoctorContext, Finding, NetworkAccess, connections, files, network};
 use crate::clock::Timestamp;
 use crate::config::VaultConfig;
+use crate::runtime::new_runtime;
 use crate::secret::Secret;
-use crate::store::{Store, StoreError};
+use crate::store::{SqliteStore, StoreError};
 use crate::vault::{
-    IdentityEnvironment, IdentityLocation, IfAbsent, Keyring, PassphrasePrompt, PassphraseSource, VaultError,
-    VaultOpener,
+    IdentityEnvironment, IdentityLocation, IfAbsent, Keyring, OpenVault, PassphrasePrompt, PassphraseSource,
+    VaultError, VaultOpener,
 };
 
 /// A clock may be this far behind what another machine or a moment ago has noted.
@@ -70,7 +70,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     match access.open(&folder, IfAbsent::Fail) {
         Ok(opened) => {
             findings.push(Finding::ok("vault", format!("that of the workspace {} opens", around.workspace)));
-            findings.extend(store(&opened.store, around));
+            findings.extend(check_store(&opened, around));
         }
         Err(error) => {
             findings.push(Finding::failure("vault", error));
@@ -80,21 +80,29 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     findings
 }
 
-fn store(store: &Store, around: &DoctorContext) -> Vec<Finding> {
-    let mut findings = vec![check_integrity(store, around)];
-    if store.is_read_only() {
+fn check_store(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
+    let mut findings = vec![check_integrity(&opened.sqlite, around)];
+    if opened.sqlite.is_read_only() {
         findings.push(Finding::failure("store", StoreError::ReadOnlyNewer));
     }
-    match store.grants().restored() {
-        Ok(restored) if !restored.is_empty() => findings.push(Finding::warning(
-            "store",
-            format!("{} grants came from a backup and may be used up since", restored.len()),
-            "integ test",
-        )),
-        _ => {}
+    findings.push(clock(opened.sqlite.last_activity().ok().flatten(), around.clock.now()));
+    let read = new_runtime().map(|runtime| {
+        runtime.block_on(async {
+            let store = opened.store();
+            (store.grants().restored().await, store.connections().list().await)
+        })
+    });
+    let (restored, list) = match read {
+        Ok(read) => read,
+        Err(error) => (Ok(Vec::new()), Err(error.into())),
+    };
+    if let Ok(restored) = restored
+        && !restored.is_empty()
+    {
+        let message = format!("{} grants came from a backup and may be used up since", restored.len());
+        findings.push(Finding::warning("store", message, "integ test"));
     }
-    findings.push(clock(store.last_activity().ok().flatten(), around.clock.now()));
-    match store.connections().list() {
+    match list {
         Ok(list) => {
             findings.extend(connections::check_connections(&list, around));
             if around.network == NetworkAccess::Online {
@@ -106,7 +114,7 @@ fn store(store: &Store, around: &DoctorContext) -> Vec<Finding> {
     findings
 }
 
-fn check_integrity(store: &Store, around: &DoctorContext) -> Finding {
+fn check_integrity(store: &SqliteStore, around: &DoctorContext) -> Finding {
     let folder = around.folders.workspace(&around.workspace);
     let bytes = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
     let size = files::format_size(bytes("vault.db") + bytes("vault.db-wal"));

@@ -9,10 +9,9 @@ use crate::connector::RateLimits;
 use crate::error::on_one_line;
 use crate::http::egress::EgressGuard;
 use crate::http::{Client, Request, Response, Route};
+use crate::model::{DeliveryAttempt, Endpoint, Message};
 use crate::secret::{REDACTED, Secret};
 use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
-use crate::store::Endpoint;
-use crate::store::outbox::{DeliveryAttempt, Message};
 
 /// How much of a response the log stores.
 const KEPT_BYTES: usize = 1024;

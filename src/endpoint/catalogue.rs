@@ -11,8 +11,8 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`EndpointError::SchemaMismatch`] with every place that differs.
-pub fn check(store: &Store, kind: &EventType, data: &[u8]) -> Result<(), EndpointError> {
-    let known = store.event_types().list()?.into_iter().find(|known| known.kind == kind.as_str());
+pub async fn check(store: &dyn Store, kind: &EventType, data: &[u8]) -> Result<(), EndpointError> {
+    let known = store.event_types().list().await?.into_iter().find(|known| known.kind == kind.as_str());
     let Some(sample) = known.and_then(|known| known.sample) else { return Ok(()) };
     let data: Value = serde_json::from_slice(data).map_err(|source| EndpointError::InvalidJson { source })?;
     let mut problems = Vec::new();

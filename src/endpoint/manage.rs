@@ -43,14 +43,14 @@ impl EndpointChange {
             check_url(url, config)?;
         }
         if let Some(attempts) = self.max_attempts.filter(|attempts| !(1..=50).contains(attempts)) {
-            return invalid("--attempts", attempts.to_string(), "1 to 50");
+            return invalid("the number of attempts", attempts.to_string(), "1 to 50");
         }
         let month = Duration::from_secs(30 * 86_400);
         if let Some(ttl) = self.ttl.filter(|ttl| ttl.is_zero() || *ttl > month) {
-            return invalid("--ttl", crate::duration::format(ttl), "1s to 30d");
+            return invalid("the time to live", crate::duration::format(ttl), "1s to 30d");
         }
         if let Some(timeout) = self.timeout.filter(|timeout| timeout.is_zero() || *timeout > MAX_TIMEOUT) {
-            return invalid("--timeout", crate::duration::format(timeout), "1s to 60s");
+            return invalid("the timeout", crate::duration::format(timeout), "1s to 60s");
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl EndpointChange {
 ///
 /// # Errors
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`].
-pub fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
+pub async fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> Result<(Endpoint, Secret)> {
     check_url(url, &workspace.engine.config)?;
     change.check(&workspace.engine.config)?;
     let policy = DeliveryPolicy {
@@ -91,7 +91,7 @@ pub fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> Result<
     let secret = new_secret();
     let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, workspace.engine.clock.now_millis());
     change.apply(&mut endpoint);
-    workspace.store_or_new()?.endpoints().add(&endpoint)?;
+    workspace.store_or_new().await?.endpoints().add(&endpoint).await?;
     Ok((endpoint, secret))
 }
 
@@ -99,21 +99,21 @@ pub fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> Result<
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn find(workspace: &Workspace, id: &EndpointId) -> Result<Endpoint> {
+pub async fn find(workspace: &Workspace, id: &EndpointId) -> Result<Endpoint> {
     let not_found = || EndpointError::EndpointNotFound(id.to_string());
     if !workspace.has_vault() {
         return Err(not_found().into());
     }
-    Ok(workspace.store()?.endpoints().get(id)?.ok_or_else(not_found)?)
+    Ok(workspace.store().await?.endpoints().get(id).await?.ok_or_else(not_found)?)
 }
 
 /// Changes an endpoint.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], and those of [`add`].
-pub fn update(workspace: &Workspace, id: &EndpointId, change: &EndpointChange) -> Result<Endpoint> {
+pub async fn update(workspace: &Workspace, id: &EndpointId, change: &EndpointChange) -> Result<Endpoint> {
     change.check(&workspace.engine.config)?;
-    apply_to(workspace, id, |endpoint| change.apply(endpoint))
+    apply_to(workspace, id, |endpoint| change.apply(endpoint)).await
 }
 
 /// Puts a new secret in force, which is returned here and nowhere else; the one before it signs beside it until the
@@ -121,10 +121,10 @@ pub fn update(workspace: &Workspace, id: &EndpointId, change: &EndpointChange) -
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
+pub async fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
     let (secret, now) = (new_secret(), workspace.engine.clock.now());
     let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
-    let endpoint = apply_to(workspace, id, |endpoint| endpoint.rotate(secret.clone(), until, now))?;
+    let endpoint = apply_to(workspace, id, |endpoint| endpoint.rotate(secret.clone(), until, now)).await?;
     Ok((endpoint, secret))
 }
 
@@ -132,7 +132,7 @@ pub fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -> Resu
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn set_enabled(workspace: &Workspace, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
+pub async fn set_enabled(workspace: &Workspace, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
     let now = workspace.engine.clock.now();
     apply_to(workspace, id, |endpoint| {
         if enabled {
@@ -141,14 +141,15 @@ pub fn set_enabled(workspace: &Workspace, id: &EndpointId, enabled: bool) -> Res
             endpoint.health.disabled = Some((DisabledReason::User, now));
         }
     })
+    .await
 }
 
 /// Removes an endpoint with its deliveries.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
-pub fn remove(store: &Store, endpoint: &Endpoint) -> Result<(), EndpointError> {
-    let removed = store.endpoints().remove(&endpoint.id)?;
+pub async fn remove(store: &dyn Store, endpoint: &Endpoint) -> Result<(), EndpointError> {
+    let removed = store.endpoints().remove(&endpoint.id).await?;
     if removed { Ok(()) } else { Err(EndpointError::EndpointNotFound(endpoint.id.to_string())) }
 }
 
@@ -158,10 +159,20 @@ pub fn new_secret() -> Secret {
     Secret::new(format!("whsec_{}", STANDARD.encode(*bytes)))
 }
 
-fn apply_to(workspace: &Workspace, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Endpoint> {
-    let id = find(workspace, id)?.id;
-    let endpoint = workspace.store()?.endpoints().update(&id, change)?;
-    Ok(endpoint.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?)
+/// Changes an endpoint as one step that no other process comes between. `change` runs again where another was faster.
+async fn apply_to(
+    workspace: &Workspace,
+    id: &EndpointId,
+    change: impl Fn(&mut Endpoint) + Send + Sync,
+) -> Result<Endpoint> {
+    loop {
+        let old = find(workspace, id).await?;
+        let mut new = old.clone();
+        change(&mut new);
+        if workspace.store().await?.endpoints().replace(&old, &new).await? {
+            return Ok(new);
+        }
+    }
 }
 
 /// Refuses what could never be sent to. A name is judged again whenever it is resolved.

@@ -16,8 +16,6 @@ pub mod schedule;
 mod send;
 mod worker;
 
-use std::path::PathBuf;
-
 use thiserror::Error;
 
 pub use attempt::MAX_TIMEOUT;
@@ -63,8 +61,6 @@ pub enum EndpointError {
     DuplicateMessageId(String),
     #[error("another process delivers in this workspace")]
     AlreadyRunning,
-    #[error("{} cannot be locked", path.display())]
-    Lock { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -108,7 +104,6 @@ impl Remedy for EndpointError {
             }
             Self::AlreadyRunning => Diagnostic::new(Kind::Temporary, "busy")
                 .hint(Hint::new("try again when it has ended; see what it does:", "integ endpoint deliveries")),
-            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io").run("integ config path"),
             Self::Store(error) => error.diagnostic(),
         }
     }

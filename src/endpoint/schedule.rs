@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::store::outbox::{DeliveryStatus, DeliveryUpdate};
-use crate::store::{BackoffPolicy, DeliveryPolicy, DisabledReason, EndpointHealth};
+use crate::model::{BackoffPolicy, DeliveryPolicy, DeliveryStatus, DeliveryUpdate, DisabledReason, EndpointHealth};
 
 /// The waits after the first attempt and each further one, as Standard Webhooks recommends them (section "Retry
 /// schedule"); the last one is repeated.

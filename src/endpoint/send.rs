@@ -1,12 +1,12 @@
 //! Messages: stored durably before anything is sent, and made due again by hand.
 
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::EndpointError;
 use crate::clock::Timestamp;
 use crate::model::delivery::{Delivery, DeliveryFilter, DeliveryId, MessageInsertResult};
-use crate::model::{Endpoint, EndpointId, EventType, Message};
+use crate::model::{EndpointId, EventType, Message};
 use crate::signing::standard::MessageId;
 use crate::store::Store;
 
@@ -70,26 +70,22 @@ pub fn draft(
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`] for the one that is named; [`EndpointError::DuplicateMessageId`].
-pub fn send(store: &Store, draft: &MessageDraft) -> Result<SentMessage, EndpointError> {
+pub async fn send(store: &dyn Store, draft: &MessageDraft) -> Result<SentMessage, EndpointError> {
     let message = &draft.message;
     if let Some(id) = &draft.endpoint {
-        let endpoint = store.endpoints().get(id)?.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?;
+        let endpoint =
+            store.endpoints().get(id).await?.ok_or_else(|| EndpointError::EndpointNotFound(id.to_string()))?;
         if endpoint.health.disabled.is_some() {
             return Err(EndpointError::Disabled(endpoint.id));
         }
     }
-    let wants = |endpoint: &Endpoint| match &draft.endpoint {
-        Some(id) => endpoint.id == *id,
-        None => endpoint.events.is_empty() || endpoint.events.iter().any(|pattern| pattern.matches(&message.kind)),
+    let (duplicate, disabled) = match store.outbox().insert(message, draft.endpoint.as_ref()).await? {
+        MessageInsertResult::Stored { disabled_endpoints } => (false, disabled_endpoints),
+        MessageInsertResult::Duplicate => (true, Vec::new()),
+        MessageInsertResult::Conflict => return Err(EndpointError::DuplicateMessageId(message.id.clone())),
     };
-    let (duplicate, disabled) =
-        match store.outbox().insert(message, wants, |known| is_same_json(known, &message.body))? {
-            MessageInsertResult::Stored { disabled_endpoints: disabled } => (false, disabled),
-            MessageInsertResult::Duplicate => (true, Vec::new()),
-            MessageInsertResult::Conflict => return Err(EndpointError::DuplicateMessageId(message.id.clone())),
-        };
     let filter = DeliveryFilter { message: Some(message.id.clone()), limit: u32::MAX, ..DeliveryFilter::default() };
-    let mut deliveries = store.outbox().list(&filter)?;
+    let mut deliveries = store.outbox().list(&filter).await?;
     deliveries.reverse();
     Ok(SentMessage {
         message: message.id.clone(),
@@ -100,35 +96,28 @@ pub fn send(store: &Store, draft: &MessageDraft) -> Result<SentMessage, Endpoint
     })
 }
 
-/// Whether two bodies are one message: their types and data agree, whenever each was made.
-fn is_same_json(one: &[u8], other: &[u8]) -> bool {
-    let read = |body: &[u8]| serde_json::from_slice::<Value>(body).ok();
-    let (Some(one), Some(other)) = (read(one), read(other)) else { return false };
-    one["type"] == other["type"] && one["data"] == other["data"]
-}
-
 /// Makes deliveries due again, whatever their status: the same messages under the same ids.
 ///
 /// # Errors
 /// [`EndpointError::DeliveryNotFound`], [`EndpointError::Disabled`]; nothing is due again then.
-pub fn retry(store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, EndpointError> {
+pub async fn retry(store: &dyn Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, EndpointError> {
     for id in ids {
-        let delivery = store.outbox().get(*id)?.ok_or(EndpointError::DeliveryNotFound(*id))?;
-        let endpoint = store.endpoints().get(&delivery.endpoint)?;
+        let delivery = store.outbox().get(*id).await?.ok_or(EndpointError::DeliveryNotFound(*id))?;
+        let endpoint = store.endpoints().get(&delivery.endpoint).await?;
         if endpoint.is_some_and(|endpoint| endpoint.health.disabled.is_some()) {
             return Err(EndpointError::Disabled(delivery.endpoint));
         }
     }
-    Ok(store.outbox().requeue(ids, now)?)
+    Ok(store.outbox().requeue(ids, now).await?)
 }
 
 /// Makes all deliveries due again that failed or were given up, of enabled endpoints, and returns their number.
 ///
 /// # Errors
 /// [`EndpointError::Disabled`] for the endpoint that is named.
-pub fn retry_all(store: &Store, filter: &RetryFilter, now: Timestamp) -> Result<usize, EndpointError> {
+pub async fn retry_all(store: &dyn Store, filter: &RetryFilter, now: Timestamp) -> Result<usize, EndpointError> {
     let mut retried = 0;
-    for endpoint in store.endpoints().list()? {
+    for endpoint in store.endpoints().list().await? {
         if filter.endpoint.as_ref().is_some_and(|id| endpoint.id != *id) {
             continue;
         }
@@ -138,7 +127,7 @@ pub fn retry_all(store: &Store, filter: &RetryFilter, now: Timestamp) -> Result<
                 None => continue,
             }
         }
-        retried += store.outbox().requeue_failed(&endpoint.id, filter.since, now)?;
+        retried += store.outbox().requeue_failed(&endpoint.id, filter.since, now).await?;
     }
     Ok(retried)
 }

@@ -4,12 +4,10 @@
 //! few attempts at a time, so that one that hangs fills no more than its own places, and those that are slow or fail share
 //! places of their own: however many they are, they take none from those that answer.
 //!
-//! Of a workspace one process delivers at a time, which a file's lock holds it to; the system lets go of it when the
-//! process ends, however it ends. Nothing is noted before an attempt, so that what a killed worker had sent is sent again.
+//! Of a workspace one process delivers at a time, under [`LockKey::Deliveries`]. Nothing is noted before an attempt, so that what a killed worker had sent is sent again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +18,11 @@ use super::attempt::DeliverySender;
 use super::schedule::{self, DeliveryOutcome, DeliveryProgress, MAX_WAIT};
 use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Kind, Remedy};
-use crate::files;
 use crate::http::RateLimiter;
 use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, RecordedAttempt};
-use crate::model::{DisabledReason, Endpoint, EndpointId, Message};
-use crate::notify::Notification;
+use crate::model::{AttemptRecord, DisabledReason, Endpoint, EndpointId, Message, Notification};
 use crate::runtime::Workspace;
-use crate::store::{Store, StoreError};
+use crate::store::{Fence, LockKey, Store, StoreError};
 
 /// Attempts at a time of an endpoint that answers at once, and of one that does not.
 const MAX_CONCURRENT: usize = 8;
@@ -91,9 +87,11 @@ pub struct DeliverySummary {
 
 struct DeliveryWorker<'a> {
     workspace: &'a Workspace,
-    store: &'a Store,
+    store: &'a dyn Store,
     clock: &'a Clock,
     sender: Arc<DeliverySender>,
+    /// Of the lock that this worker holds.
+    fence: Fence,
     scope: &'a DeliveryScope,
     queues: Vec<EndpointQueue>,
     /// Which lane is asked first, so that none always is.
@@ -129,12 +127,13 @@ pub async fn deliver(
     stop: impl Future<Output = ()>,
     mut on_attempt: impl FnMut(&CompletedAttempt),
 ) -> crate::error::Result<DeliverySummary> {
-    let _lock = lock(workspace)?;
+    let lock = workspace.try_lock(LockKey::Deliveries).await?.ok_or(EndpointError::AlreadyRunning)?;
     let mut worker = DeliveryWorker {
         workspace,
-        store: workspace.store()?,
+        store: workspace.store().await?,
         clock: &workspace.engine.clock,
         sender: Arc::new(DeliverySender::new(&workspace.engine.config, workspace.engine.clock.clone())),
+        fence: lock.fence(),
         scope: work,
         queues: Vec::new(),
         first: 0,
@@ -158,7 +157,7 @@ pub async fn wait(workspace: &Workspace, message: &str, most: Duration) -> crate
     let filter = DeliveryFilter { message: Some(message.to_owned()), limit: u32::MAX, ..DeliveryFilter::default() };
     loop {
         let tried = |delivery: &Delivery| delivery.status != DeliveryStatus::Pending;
-        let deliveries = workspace.store()?.outbox().list(&filter)?;
+        let deliveries = workspace.store().await?.outbox().list(&filter).await?;
         if deliveries.iter().all(tried) || waiting.elapsed() > most {
             return Ok(deliveries);
         }
@@ -172,20 +171,6 @@ pub async fn wait(workspace: &Workspace, message: &str, most: Duration) -> crate
     }
 }
 
-fn lock(workspace: &Workspace) -> Result<File, EndpointError> {
-    let path = workspace.engine.folders.workspace(&workspace.name).join("locks").join("deliver.lock");
-    let failed = |source| EndpointError::Lock { path: path.clone(), source };
-    if let Some(folder) = path.parent() {
-        files::create_private_folder(folder).map_err(failed)?;
-    }
-    let file = files::open_or_create_private(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(EndpointError::AlreadyRunning),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
 impl DeliveryWorker<'_> {
     async fn run(
         &mut self,
@@ -196,7 +181,7 @@ impl DeliveryWorker<'_> {
         tokio::pin!(stop);
         let mut looked: Option<Stopwatch> = None;
         loop {
-            let pause = match self.find_due(&mut looked).and_then(|()| self.start_attempts()) {
+            let pause = match self.next_attempts(&mut looked).await {
                 Ok(pause) => pause,
                 // A disk that is full now may have room later; a vault that is damaged stays so.
                 Err(EndpointError::Store(error)) if until == StopCondition::Stopped && error.kind() != Kind::Vault => {
@@ -227,8 +212,14 @@ impl DeliveryWorker<'_> {
         self.record(StopCondition::Idle, on_attempt).await
     }
 
+    /// Begins what is due: see [`Self::start_attempts`].
+    async fn next_attempts(&mut self, looked: &mut Option<Stopwatch>) -> Result<Option<Duration>, EndpointError> {
+        self.find_due(looked).await?;
+        self.start_attempts().await
+    }
+
     /// Reads the endpoints again from time to time, where anything is due.
-    fn find_due(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
+    async fn find_due(&mut self, looked: &mut Option<Stopwatch>) -> Result<(), EndpointError> {
         if looked.is_some_and(|looked| looked.elapsed() < POLL_INTERVAL) {
             return Ok(());
         }
@@ -236,19 +227,19 @@ impl DeliveryWorker<'_> {
         let now = self.clock.now_millis();
         if self.last_pruned.is_none_or(|tidied| tidied.elapsed() >= PRUNE_INTERVAL) {
             self.last_pruned = Some(Stopwatch::start());
-            self.store.outbox().clamp_due_times(now, MAX_WAIT, SPREAD)?;
+            self.store.outbox().clamp_due_times(now, MAX_WAIT, SPREAD).await?;
             let before = now.checked_sub(self.workspace.engine.config.endpoints.retention).unwrap_or(Timestamp::MIN);
-            if self.store.outbox().prune(before, PRUNED_TOGETHER)? == PRUNED_TOGETHER {
+            if self.store.outbox().prune(before, PRUNED_TOGETHER).await? == PRUNED_TOGETHER {
                 // There are more: they are not left for a minute.
                 self.last_pruned = None;
             }
         }
-        if self.store.outbox().next_due()?.is_none_or(|due| due > now) {
+        if self.store.outbox().next_due().await?.is_none_or(|due| due > now) {
             return Ok(());
         }
         let mut known: HashMap<EndpointId, EndpointQueue> =
             self.queues.drain(..).map(|lane| (lane.endpoint.id.clone(), lane)).collect();
-        for endpoint in self.store.endpoints().list()? {
+        for endpoint in self.store.endpoints().list().await? {
             let lane = match known.remove(&endpoint.id) {
                 Some(lane) if lane.endpoint.policy.rate == endpoint.policy.rate => {
                     EndpointQueue { endpoint, may_have_due: true, ..lane }
@@ -264,7 +255,7 @@ impl DeliveryWorker<'_> {
     }
 
     /// Begins what is due and has a place. Absent: there is nothing to begin; else how long to wait for it at most.
-    fn start_attempts(&mut self) -> Result<Option<Duration>, EndpointError> {
+    async fn start_attempts(&mut self) -> Result<Option<Duration>, EndpointError> {
         let now = self.clock.now_millis();
         let mut taken = [0, 0];
         for lane in &self.queues {
@@ -288,7 +279,7 @@ impl DeliveryWorker<'_> {
                 .saturating_sub(lane.running.len())
                 .min(MAX_CONCURRENT_TOTAL.saturating_sub(taken[usize::from(slow)]));
             if free > 0 {
-                taken[usize::from(slow)] += self.fill(index, free, now, &mut messages)?;
+                taken[usize::from(slow)] += self.fill(index, free, now, &mut messages).await?;
             }
             let lane = &self.queues[index];
             if lane.may_have_due {
@@ -300,7 +291,7 @@ impl DeliveryWorker<'_> {
     }
 
     /// Begins up to `free` attempts of a lane; the number of them. A message is read once for all lanes.
-    fn fill(
+    async fn fill(
         &mut self,
         index: usize,
         free: usize,
@@ -311,7 +302,7 @@ impl DeliveryWorker<'_> {
         let outbox = self.store.outbox();
         let due = match self.scope {
             // Those that run are due as well, and found first.
-            DeliveryScope::All => outbox.due(&lane.endpoint.id, now, lane.running.len() + free)?,
+            DeliveryScope::All => outbox.due(&lane.endpoint.id, now, lane.running.len() + free).await?,
             DeliveryScope::Message(message) => {
                 let filter = DeliveryFilter {
                     endpoint: Some(lane.endpoint.id.clone()),
@@ -319,7 +310,7 @@ impl DeliveryWorker<'_> {
                     limit: 1,
                     ..DeliveryFilter::default()
                 };
-                let mut found = outbox.list(&filter)?;
+                let mut found = outbox.list(&filter).await?;
                 found.retain(|delivery| delivery.due_at.is_some_and(|due_at| due_at <= now));
                 found
             }
@@ -331,7 +322,7 @@ impl DeliveryWorker<'_> {
         let (late, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|delivery| delivery.expires_at <= now);
         if !late.is_empty() {
             let late: Vec<DeliveryId> = late.iter().map(|delivery| delivery.id).collect();
-            outbox.mark_dead(&late, "its time to live was over")?;
+            outbox.mark_dead(&late, "its time to live was over", self.fence).await?;
             self.summary.dead += late.len() as u64;
             lane.may_have_due = true;
         }
@@ -344,7 +335,7 @@ impl DeliveryWorker<'_> {
             let message = match messages.entry(delivery.message) {
                 Entry::Occupied(known) => Arc::clone(known.get()),
                 Entry::Vacant(place) => {
-                    let Some(message) = outbox.message(place.key())? else { continue };
+                    let Some(message) = outbox.message(place.key()).await? else { continue };
                     Arc::clone(place.insert(Arc::new(message)))
                 }
             };
@@ -392,13 +383,7 @@ impl DeliveryWorker<'_> {
         if self.unrecorded.is_empty() {
             return Ok(());
         }
-        let now = self.clock.now_millis();
-        let recorded = self.store.outbox().record_attempts(&self.unrecorded, |endpoint, delivery, outcome| {
-            let progress = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
-            let random = u64::from_be_bytes(clock::random::<8>());
-            schedule::next_state(&endpoint.policy, endpoint.health, progress, *outcome, now, random)
-        });
-        let recorded = match recorded {
+        let recorded = match self.record_unrecorded().await {
             Ok(recorded) => recorded,
             Err(error) => return self.handle_store_error(error, until).await,
         };
@@ -428,6 +413,40 @@ impl DeliveryWorker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Records what has ended, with what follows from it. Where a user has changed an endpoint or a delivery meanwhile, what
+    /// follows is computed again.
+    async fn record_unrecorded(&self) -> Result<Vec<RecordedAttempt>, StoreError> {
+        loop {
+            let now = self.clock.now_millis();
+            let mut endpoints: HashMap<EndpointId, Option<Endpoint>> = HashMap::new();
+            let mut records = Vec::with_capacity(self.unrecorded.len());
+            for (id, attempt, outcome) in &self.unrecorded {
+                let Some(delivery) = self.store.outbox().get(*id).await? else { continue };
+                let endpoint = match endpoints.entry(delivery.endpoint.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.store.endpoints().get(&delivery.endpoint).await?),
+                };
+                let Some(endpoint) = endpoint else { continue };
+                let progress = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
+                let random = u64::from_be_bytes(clock::random::<8>());
+                let health_before = endpoint.health;
+                let update = schedule::next_state(&endpoint.policy, health_before, progress, *outcome, now, random);
+                // The next attempt of this batch begins from there.
+                endpoint.health = update.endpoint_health;
+                records.push(AttemptRecord {
+                    delivery: *id,
+                    attempt: attempt.clone(),
+                    attempts_before: delivery.attempts,
+                    health_before,
+                    update,
+                });
+            }
+            if let Some(recorded) = self.store.outbox().record_attempts(&records, self.fence).await? {
+                return Ok(recorded);
+            }
+        }
     }
 
     /// The store could not be written: it is tried again.

@@ -15,7 +15,7 @@ use super::columns::{ColumnType, Columns, members};
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind as ErrorKind, Remedy};
 use crate::json::{Json, JsonType};
-use crate::store::StoredRecord;
+use crate::model::StoredRecord;
 
 /// Records' text in a row group, which is held in memory until it is written.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;

@@ -12,7 +12,8 @@ use serde_json::{Map, json};
 use super::Columns;
 use crate::connector::Stream;
 use crate::json::without_lone_surrogates;
-use crate::store::{RecordId, Store, StoreError, StoredRecord, StreamId};
+use crate::model::{RecordId, StoredRecord, StreamId};
+use crate::store::{Store, StoreError};
 
 /// When a record was found to be deleted; the name is the convention of Singer's targets.
 const DELETED_AT: &str = "_sdc_deleted_at";
@@ -59,10 +60,10 @@ impl SingerState {
     }
 
     /// Whether the versions mean something to this store.
-    pub fn belongs_to(&self, store: &Store, connection: &str) -> Result<bool, StoreError> {
-        let sequence = store.meta()?.sequence;
+    pub async fn belongs_to(&self, store: &dyn Store, connection: &str) -> Result<bool, StoreError> {
+        let sequence = store.version().await?;
         let is_known = self.bookmarks.values().all(|bookmark| bookmark.version <= sequence);
-        Ok(is_known && self.store_id == store.vault_id() && self.connection == connection)
+        Ok(is_known && self.store_id == store.id() && self.connection == connection)
     }
 
     fn message(&self) -> String {
@@ -72,7 +73,7 @@ impl SingerState {
 
 /// A stream that is sent.
 pub struct SingerStream<'a> {
-    pub store: &'a Store,
+    pub store: &'a dyn Store,
     pub id: StreamId,
     pub name: &'a str,
     pub stream: &'a Stream,
@@ -83,7 +84,7 @@ impl SingerStream<'_> {
     ///
     /// # Errors
     /// Those of the store and of `each`.
-    pub fn send<E: From<StoreError>>(
+    pub async fn send<E: From<StoreError>>(
         &self,
         state: &mut SingerState,
         mut each: impl FnMut(&str) -> Result<bool, E>,
@@ -91,9 +92,9 @@ impl SingerStream<'_> {
         let since = state.bookmarks.get(self.name).copied().unwrap_or_default().version;
         let mut last = None;
         loop {
-            let page = self.store.records().changes(self.id, since, last, PAGE_SIZE)?;
+            let page = self.store.records().changes(self.id, since, last, PAGE_SIZE).await?;
             let Some(end) = page.last() else { break };
-            if last.is_none() && !each(&self.schema()?)? {
+            if last.is_none() && !each(&self.schema().await?)? {
                 return Ok(false);
             }
             last = Some((end.version, end.id));
@@ -117,11 +118,11 @@ impl SingerStream<'_> {
     }
 
     /// The SCHEMA message: what the members of all records of the stream hold.
-    fn schema(&self) -> Result<String, StoreError> {
+    async fn schema(&self) -> Result<String, StoreError> {
         let mut columns = Columns::default();
         let mut last: Option<(u64, RecordId)> = None;
         loop {
-            let page = self.store.records().changes(self.id, 0, last, PAGE_SIZE)?;
+            let page = self.store.records().changes(self.id, 0, last, PAGE_SIZE).await?;
             let Some(end) = page.last() else { break };
             last = Some((end.version, end.id));
             page.iter().for_each(|record| columns.add(&record.json));

@@ -10,11 +10,11 @@ use crate::clock::Stopwatch;
 use crate::connector::{ErrorClass, Health, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
-use crate::model::{Account, Connection, ConnectionName, Grant, GrantStatus, words};
+use crate::model::{Account, CheckRecord, Connection, ConnectionName, Grant, GrantStatus, words};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{Session, Workspace};
-use crate::store::{CheckRecord, StoreError};
+use crate::runtime::{BoxFuture, Session, Workspace};
+use crate::store::StoreError;
 
 /// Checks that run at the same time: enough to hide the vendors' latency, few enough for any limit of theirs.
 const MAX_CONCURRENT: usize = 16;
@@ -80,7 +80,10 @@ pub async fn check_all(
     names: &[ConnectionName],
     mut done: impl FnMut(&HealthReport),
 ) -> Result<Vec<HealthReport>> {
-    let checks = names.iter().enumerate().map(async |(index, name)| (index, check(workspace, name).await));
+    let mut checks: Vec<BoxFuture<'_, _>> = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        checks.push(Box::pin(async move { (index, check(workspace, name).await) }));
+    }
     let mut running = stream::iter(checks).buffer_unordered(MAX_CONCURRENT);
     let mut reports: Vec<Option<HealthReport>> = vec![None; names.len()];
     while let Some((index, report)) = running.next().await {
@@ -105,7 +108,7 @@ pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<Healt
         Err(error) => return unusable_report(name, error),
     };
     let token = GrantToken::from(&loaded);
-    let session = match workspace.session(loaded.connection) {
+    let session = match workspace.session(loaded.connection).await {
         Ok(session) => session,
         // A connector that was removed or broken is the trouble of its connections, not of all the others.
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Failed | Kind::Usage) => {
@@ -114,7 +117,7 @@ pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<Healt
         Err(error) => return Err(error),
     };
     let found = probe(workspace, &session, token).await?;
-    save_account(workspace, &session, &found)?;
+    save_account(workspace, &session, &found).await?;
     Ok(found.report)
 }
 
@@ -276,24 +279,23 @@ fn missing_scopes(session: &Session, granted: Option<&[String]>) -> Vec<String> 
 }
 
 /// Stores what was found. In a folder that cannot be written the report is all there is of it.
-fn save_account(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
+async fn save_account(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
     if found.report.outcome == HealthOutcome::Unchecked {
         return Ok(());
     }
-    match record_result(workspace, session, found) {
+    match record_result(workspace, session, found).await {
         Err(error) if matches!(error.downcast_ref(), Some(StoreError::ReadOnly(_))) => {
             tracing::warn!("the check of {} is not stored: {}", session.connection.name, error.message());
         }
         recorded => recorded?,
     }
-    workspace.send_notifications();
     Ok(())
 }
 
-fn record_result(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
+async fn record_result(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
     let report = &found.report;
     let connection: &Connection = &session.connection;
-    let connections = workspace.store()?.connections();
+    let connections = workspace.store().await?.connections();
     let healthy = report.outcome.is_healthy();
     let why = report.error_message.as_deref().unwrap_or(report.outcome.as_str());
     let finding = match report.outcome {
@@ -301,9 +303,13 @@ fn record_result(workspace: &Workspace, session: &Session, found: &ProbeResult) 
         HealthOutcome::NeedsReauth => CheckRecord::Unauthorized(why),
         _ => CheckRecord::Failing(why),
     };
-    connections.record_check(connection.id, workspace.engine.clock.now(), finding)?;
+    let checked = connections.record_check(connection.id, workspace.engine.clock.now(), finding).await?;
+    workspace.notify_transition(checked);
     if healthy && (report.account != connection.account || found.granted_scopes.is_some()) {
-        connections.update_metadata(connection.id, report.account.as_ref(), found.granted_scopes.as_deref(), None)?;
+        let updated = connections
+            .update_metadata(connection.id, report.account.as_ref(), found.granted_scopes.as_deref(), None)
+            .await?;
+        workspace.notify_transition(updated);
     }
     Ok(())
 }

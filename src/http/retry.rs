@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Response;
+use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::connector::{RateLimits, RetryHint, RetryUnit};
 
@@ -10,9 +11,7 @@ use crate::connector::{RateLimits, RetryHint, RetryUnit};
 #[derive(Clone, Copy, Debug)]
 pub struct RetryAttempt(pub u32);
 
-/// The first wait is up to this; each further one up to twice the last.
-const FIRST_MS: u64 = 500;
-const LONGEST_MS: u64 = 20_000;
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(20));
 
 /// The longest wait that a vendor's answer can ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -31,10 +30,9 @@ pub fn pause(attempt: RetryAttempt, hinted: Option<Duration>, random: u64) -> Du
     }
 }
 
-/// Full-jitter backoff: a random part of a ceiling that doubles; `random` is any number.
+/// Full-jitter backoff: a random part of a ceiling that doubles from half a second to 20 s; `random` is any number.
 pub fn backoff(attempt: RetryAttempt, random: u64) -> Duration {
-    let ceiling = FIRST_MS.saturating_mul(1 << attempt.0.min(16)).min(LONGEST_MS);
-    Duration::from_millis(random % (ceiling + 1))
+    BACKOFF.jittered_delay(attempt.0.saturating_add(1), random)
 }
 
 impl Response {
@@ -155,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn backoff_is_bounded(attempt in 0u32..1000, random: u64) {
-            prop_assert!(backoff(RetryAttempt(attempt), random) <= Duration::from_millis(LONGEST_MS));
+            prop_assert!(backoff(RetryAttempt(attempt), random) <= Duration::from_secs(20));
         }
     }
 }

@@ -8,6 +8,7 @@ mod worker;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars, data, unwrap_valr};
@@ -73,7 +74,7 @@ pub struct Expression {
     text: String,
     /// Absent where it is not known to be cheap.
     here: Option<Compiled>,
-    worker: RefCell<WorkerState>,
+    worker: Mutex<WorkerState>,
 }
 
 /// Of the worker: what had to be stopped is not tried again, for the next document would take as long.
@@ -97,7 +98,7 @@ impl Expression {
         }
         if plain::is_plain(text) {
             let here = Some(Compiled::new(text)?);
-            return Ok(Self { text: text.to_owned(), here, worker: RefCell::new(WorkerState::Idle) });
+            return Ok(Self { text: text.to_owned(), here, worker: Mutex::new(WorkerState::Idle) });
         }
         // Whether it is right is seen at once, and on a stack that brackets inside brackets do not use up.
         let parsed = std::thread::scope(|scope| {
@@ -110,7 +111,7 @@ impl Expression {
             Ok(Err(_)) => return Err(JqError::invalid(text, "too many levels".to_owned(), 0)),
             Err(source) => return Err(JqError::WorkerStart { source }),
         }
-        Ok(Self { text: text.to_owned(), here: None, worker: RefCell::new(WorkerState::Idle) })
+        Ok(Self { text: text.to_owned(), here: None, worker: Mutex::new(WorkerState::Idle) })
     }
 
     /// Its results as JSON texts.
@@ -138,7 +139,10 @@ impl Expression {
                 Ok(results)
             }
             // The worker reads a document from one line.
-            _ => self.worker.borrow_mut().results(&self.text, &json::minified(&document)),
+            _ => {
+                let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+                worker.results(&self.text, &json::minified(&document))
+            }
         }
     }
 

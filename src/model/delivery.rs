@@ -93,6 +93,17 @@ pub struct DeliveryUpdate {
     pub endpoint_health: EndpointHealth,
 }
 
+/// An attempt that is to be recorded, with what follows from it.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    pub delivery: DeliveryId,
+    pub attempt: DeliveryAttempt,
+    /// The delivery's attempts and the endpoint's health that `update` was computed from.
+    pub attempts_before: u32,
+    pub health_before: EndpointHealth,
+    pub update: DeliveryUpdate,
+}
+
 /// A delivery and its endpoint after an attempt was recorded.
 #[derive(Clone, Debug)]
 pub struct RecordedAttempt {

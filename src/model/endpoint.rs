@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::budget::Budget;
-use super::event_type::EventPattern;
+use super::event_type::{EventPattern, EventType};
 use super::secrets::RotatingSecrets;
 use super::words::words;
 use crate::clock::{self, Timestamp};
@@ -90,7 +90,7 @@ pub struct EndpointHealth {
     pub paused_until: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub id: EndpointId,
     pub url: Url,
@@ -115,6 +115,11 @@ impl Endpoint {
             created_at,
             secrets: RotatingSecrets::one(secret),
         }
+    }
+
+    /// Returns whether messages of this type are sent to it.
+    pub fn accepts(&self, kind: &EventType) -> bool {
+        self.events.is_empty() || self.events.iter().any(|pattern| pattern.matches(kind))
     }
 
     /// The secrets that sign now, the one in force first.

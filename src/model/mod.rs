@@ -11,6 +11,7 @@ pub mod grant;
 pub mod job;
 pub mod message;
 pub mod name;
+pub mod notification;
 pub mod record;
 pub mod schedule;
 pub mod secrets;
@@ -25,12 +26,31 @@ pub use connection::{
     Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
     GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
-pub use endpoint::{DisabledReason, Endpoint, EndpointId};
-pub use event::{EventId, EventStatus, EventVerification};
+pub use delivery::{
+    AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate,
+    MessageInsertResult, RecordedAttempt,
+};
+pub use endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
+pub use event::{
+    AttemptResult, ConflictResolution, EventConflict, EventFilter, EventId, EventInsertResult, EventStatus,
+    EventVerification, InboundDelivery, NewEvent, PruneRequest, QueuedEvent, RawRequest, StoredEvent,
+};
 pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_type};
-pub use grant::{ClientCredentials, Expiry, Grant, RefreshMethod, StoredGrant};
+pub use grant::{
+    ClientCredentials, Expiry, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, RefreshMethod, SecretStorage,
+    StoredGrant,
+};
+pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
+pub use notification::{Notification, VARIABLES};
+pub use record::{
+    CompletedList, Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId,
+    RecordSnapshot, StoredRecord, SweepResult, Traffic,
+};
 pub use schedule::Schedule;
+pub use stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
+pub use subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
+pub use webhook::Webhook;
 pub use words::UnknownWord;
 pub(crate) use words::words;

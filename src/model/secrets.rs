@@ -6,10 +6,10 @@ use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::secret::Secret;
 
 /// The one in force comes first. Written as JSON with the values in clear: the store encrypts it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RotatingSecrets(Vec<RotatedSecret>);
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RotatedSecret {
     #[serde(serialize_with = "expose", deserialize_with = "conceal")]
     value: Secret,

@@ -1,6 +1,6 @@
 //! Hooks: telling the user's own programs that a connection broke, or works again, or that an endpoint was disabled.
 //!
-//! What to tell is decided by the store ([`crate::store::ConnectionTransition`]): one process of many sees a change, once. Telling is
+//! What to tell is decided by the store ([`crate::model::ConnectionTransition`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
 //! own work, with no lock of ours held because of it, and the command waits for the last of them when its work is done.
 //!
@@ -10,7 +10,6 @@
 //!   so that a thousand changes wait no longer than a few.
 //! - Of one connection the changes are told in the order in which they happened.
 
-mod notice;
 mod post;
 
 use std::collections::HashMap;
@@ -23,7 +22,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::task::JoinSet;
 
-pub use notice::{Notification, VARIABLES};
 pub use post::signing_secret;
 
 use crate::clock::Stopwatch;
@@ -32,7 +30,9 @@ use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::http::egress::EgressGuard;
 use crate::http::{Client, HttpError};
+use crate::model::Notification;
 use crate::program::{self, ProgramError};
+use crate::runtime::{BoxFuture, Notify};
 use crate::signing::standard::SigningSecretError;
 
 /// Hooks that run at the same time.
@@ -152,9 +152,10 @@ impl Notifier {
         let config = &self.shared.config;
         config.on.contains(&notice.transition) && (config.command.is_some() || config.url.is_some())
     }
+}
 
-    /// Begins to tell; [`Self::finish`] waits. To be called inside the runtime.
-    pub fn notify(&self, notice: Notification) {
+impl Notify for Notifier {
+    fn notify(&self, notice: Notification) {
         if !self.is_enabled_for(&notice) {
             return;
         }
@@ -175,22 +176,23 @@ impl Notifier {
         running.spawn_on(task, &runtime);
     }
 
-    /// Waits for every hook that was begun, each within its own time, or until `stop`, which ends them.
-    pub async fn finish(&self, stop: impl Future<Output = ()>) {
-        let mut running = std::mem::take(&mut *held(&self.running));
-        if running.is_empty() {
-            return;
-        }
-        tokio::select! {
-            () = async { while running.join_next().await.is_some() {} } => {}
-            () = stop => running.shutdown().await,
-        }
-        for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
-            let untold = hook.skipped.swap(0, Ordering::Relaxed);
-            if untold > 0 {
-                tracing::warn!("{name} was not tried for {untold} further changes, because it had not answered");
+    fn finish<'a>(&'a self, stop: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut running = std::mem::take(&mut *held(&self.running));
+            if running.is_empty() {
+                return;
             }
-        }
+            tokio::select! {
+                () = async { while running.join_next().await.is_some() {} } => {}
+                () = stop => running.shutdown().await,
+            }
+            for (name, hook) in [("notify.command", &self.shared.command), ("notify.url", &self.shared.url)] {
+                let untold = hook.skipped.swap(0, Ordering::Relaxed);
+                if untold > 0 {
+                    tracing::warn!("{name} was not tried for {untold} further changes, because it had not answered");
+                }
+            }
+        })
     }
 }
 

@@ -2,14 +2,14 @@
 
 use url::Url;
 
-use super::{Notification, NotifyError};
+use super::NotifyError;
 use crate::clock::RunningLimit;
 use crate::config::NotifyConfig;
-use crate::env;
-use crate::files;
 use crate::http::{Client, Request, Route};
+use crate::model::Notification;
 use crate::secret::Secret;
 use crate::signing::standard::{self, ID_HEADER, MessageId, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER};
+use crate::{env, files};
 
 /// Bytes of the file with a signing secret.
 const LARGEST_SECRET: u64 = 64 * 1024;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::connector::{ClientAuth, OAuth2, Pkce, RateLimits, Values};
 use crate::http::{self, Route};
 use crate::model::ClientCredentials;
-use crate::runtime::{Session, Workspace};
+use crate::runtime::{BoxFuture, Session, Workspace};
 use crate::secret::Secret;
 
 /// What every request of one flow shares.
@@ -119,19 +119,21 @@ impl OAuthClient<'_> {
         verifier: Option<&Secret>,
     ) -> Result<Tokens, OAuthError> {
         let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| self.request_error(error))?;
-        self.with_client_auth_fallback(async || {
-            let client = self.oauth_client(self.token_url()?);
-            let mut request = client
-                .exchange_code(AuthorizationCode::new(code.expose().clone()))
-                .set_redirect_uri(std::borrow::Cow::Borrowed(&redirect));
-            if let Some(verifier) = verifier {
-                request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
-            }
-            for (name, value) in self.fill_params(&self.rules.token_params)? {
-                request = request.add_extra_param(name, value);
-            }
-            let transport = Transport::new(self, TokenRequestKind::InitialGrant);
-            self.parse_token_response(request.request_async(&transport).await, &transport)
+        self.with_client_auth_fallback(|| {
+            Box::pin(async {
+                let client = self.oauth_client(self.token_url()?);
+                let mut request = client
+                    .exchange_code(AuthorizationCode::new(code.expose().clone()))
+                    .set_redirect_uri(std::borrow::Cow::Borrowed(&redirect));
+                if let Some(verifier) = verifier {
+                    request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()));
+                }
+                for (name, value) in self.fill_params(&self.rules.token_params)? {
+                    request = request.add_extra_param(name, value);
+                }
+                let transport = Transport::new(self, TokenRequestKind::InitialGrant);
+                self.parse_token_response(request.request_async(&transport).await, &transport)
+            })
         })
         .await
     }
@@ -141,17 +143,19 @@ impl OAuthClient<'_> {
     /// # Errors
     /// [`OAuthError`].
     pub async fn request_client_credentials_token(&self, scopes: &[String]) -> Result<Tokens, OAuthError> {
-        self.with_client_auth_fallback(async || {
-            let client = self.oauth_client(self.token_url()?);
-            let mut request = client.exchange_client_credentials();
-            if !self.rules.scope.param.is_empty() {
-                request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
-            }
-            for (name, value) in self.fill_params(&self.rules.token_params)? {
-                request = request.add_extra_param(name, value);
-            }
-            let transport = Transport::new(self, TokenRequestKind::InitialGrant);
-            self.parse_token_response(request.request_async(&transport).await, &transport)
+        self.with_client_auth_fallback(|| {
+            Box::pin(async {
+                let client = self.oauth_client(self.token_url()?);
+                let mut request = client.exchange_client_credentials();
+                if !self.rules.scope.param.is_empty() {
+                    request = request.add_scopes(scopes.iter().cloned().map(Scope::new));
+                }
+                for (name, value) in self.fill_params(&self.rules.token_params)? {
+                    request = request.add_extra_param(name, value);
+                }
+                let transport = Transport::new(self, TokenRequestKind::InitialGrant);
+                self.parse_token_response(request.request_async(&transport).await, &transport)
+            })
         })
         .await
     }
@@ -163,15 +167,17 @@ impl OAuthClient<'_> {
     /// [`OAuthError::InvalidGrant`] where the grant is dead; anything else says nothing of it.
     pub async fn refresh(&self, refresh_token: &Secret) -> Result<Tokens, OAuthError> {
         let token = RefreshToken::new(refresh_token.expose().clone());
-        self.with_client_auth_fallback(async || {
-            let url = self.server.refresh_endpoint.as_ref().map_or_else(|| self.token_url(), Ok)?;
-            let client = self.oauth_client(url);
-            let mut request = client.exchange_refresh_token(&token);
-            for (name, value) in self.fill_params(&self.rules.refresh_params)? {
-                request = request.add_extra_param(name, value);
-            }
-            let transport = Transport::new(self, TokenRequestKind::Refresh);
-            self.parse_token_response(request.request_async(&transport).await, &transport)
+        self.with_client_auth_fallback(|| {
+            Box::pin(async {
+                let url = self.server.refresh_endpoint.as_ref().map_or_else(|| self.token_url(), Ok)?;
+                let client = self.oauth_client(url);
+                let mut request = client.exchange_refresh_token(&token);
+                for (name, value) in self.fill_params(&self.rules.refresh_params)? {
+                    request = request.add_extra_param(name, value);
+                }
+                let transport = Transport::new(self, TokenRequestKind::Refresh);
+                self.parse_token_response(request.request_async(&transport).await, &transport)
+            })
         })
         .await
     }
@@ -179,9 +185,9 @@ impl OAuthClient<'_> {
     /// Makes a request that shows the client's secret, and once more with the secret in the body where the server refused
     /// it in a header and its metadata lists both. Some servers do not undo the encoding that RFC 6749 section 2.3.1 wants
     /// in a header. A client that is refused has used nothing up.
-    pub(super) async fn with_client_auth_fallback<T>(
+    pub(super) async fn with_client_auth_fallback<'f, T>(
         &self,
-        ask: impl AsyncFn() -> Result<T, OAuthError>,
+        ask: impl Fn() -> BoxFuture<'f, Result<T, OAuthError>>,
     ) -> Result<T, OAuthError> {
         let first = ask().await;
         let is_refused = matches!(&first, Err(OAuthError::ErrorResponse { code, .. }) if code == "invalid_client");

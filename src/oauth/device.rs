@@ -41,17 +41,19 @@ pub async fn request_device_code(
         form.push((param.clone(), scopes.join(&oauth_client.rules.scope.separator)));
     }
     let document = oauth_client
-        .with_client_auth_fallback(async || {
-            let response = oauth_client.post(authenticated_request(oauth_client, url, form.clone())).await?;
-            let now = oauth_client.clock.now();
-            let (status, document) = quirks::normalize_response(
-                oauth_client.rules,
-                oauth_client.rate,
-                TokenRequestKind::InitialGrant,
-                &response,
-                now,
-            )?;
-            if status == 200 { Ok(document) } else { Err(poll_error(oauth_client, &document)) }
+        .with_client_auth_fallback(|| {
+            Box::pin(async {
+                let response = oauth_client.post(authenticated_request(oauth_client, url, form.clone())).await?;
+                let now = oauth_client.clock.now();
+                let (status, document) = quirks::normalize_response(
+                    oauth_client.rules,
+                    oauth_client.rate,
+                    TokenRequestKind::InitialGrant,
+                    &response,
+                    now,
+                )?;
+                if status == 200 { Ok(document) } else { Err(poll_error(oauth_client, &document)) }
+            })
         })
         .await?;
     let document = quirks::normalize_device_response(&document);

@@ -12,26 +12,25 @@
 mod token_error;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use token_error::AccessTokenError;
 
 use super::lifetime::token_lifetime;
 use super::{OAuthClient, OAuthError, Tokens};
-use crate::clock::{RunningLimit, Stopwatch, Timestamp};
+use crate::clock::Timestamp;
 use crate::connector::{AuthMethod, Connector, RefreshTokenRotation, authorization_server};
 use crate::error::{self, Error, Kind};
-use crate::files;
 pub use crate::model::reconnect_command;
-use crate::model::{ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, RefreshMethod};
-use crate::runtime::Workspace;
-use crate::store::GrantWriteResult;
+use crate::model::{
+    ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, GrantWriteResult, RefreshMethod,
+};
+use crate::runtime::{LockGuard, Workspace};
+use crate::store::{Fence, LockKey, Store};
 use crate::vault::{ConnectionWithGrant, GrantSaveResult};
 
 /// How long before its end a token counts as due, unless the caller says otherwise.
-pub const DEFAULT_MIN_TTL: Duration = Duration::from_secs(120);
+pub const REFRESH_MARGIN: Duration = Duration::from_secs(120);
 
 /// What a caller wants of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub fn is_refresh_due(expiry: &Expiry, want: Freshness, generation: u64, now: Ti
         Freshness::MinTtl(min_ttl) => min_ttl,
         Freshness::Usable | Freshness::RefreshIfDue => {
             let quarter = expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
-            quarter.map_or(DEFAULT_MIN_TTL, |quarter| quarter.min(DEFAULT_MIN_TTL))
+            quarter.map_or(REFRESH_MARGIN, |quarter| quarter.min(REFRESH_MARGIN))
         }
     };
     // A token whose last second has come is over, whatever is asked of it.
@@ -89,7 +88,6 @@ pub fn is_fresh(
     let now = workspace.engine.clock.now();
     let expiry = &connection.expiry;
     if !is_refresh_due(expiry, want, loaded.stored_grant.generation, now) {
-        warn_of_interrupted_refresh(workspace, loaded);
         return Ok(true);
     }
     if expiry.is_refreshable {
@@ -160,23 +158,21 @@ fn warn_of_stale_token(workspace: &Workspace, connection: &Connection, why: &str
     tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
 
-/// Says that an earlier refresh was cut off, although the token at hand is still good: the next one may need a person.
-fn warn_of_interrupted_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant) {
-    let Some(presented) =
-        loaded.stored_grant.refresh_attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken)
-    else {
-        return;
+/// Warns that an earlier refresh was interrupted, although the token at hand is still good: the next one may need a person.
+async fn warn_of_interrupted_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant) -> error::Result<()> {
+    let attempt = loaded.stored_grant.refresh_attempt;
+    let Some(attempt) = attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken) else {
+        return Ok(());
     };
     // While somebody holds the lock, the answer may be on its way.
-    let path = lock_path(workspace, &loaded.connection);
-    let is_running = || matches!(File::open(path).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)));
-    if !is_running() {
+    if !workspace.is_locked(LockKey::Grant(loaded.connection.id)).await? {
         let name = &loaded.connection.name;
-        let at = presented.at;
+        let at = attempt.at;
         tracing::warn!(
             "a refresh of {name} at {at} was cut off; if the grant was used up, {name} needs to be reconnected"
         );
     }
+    Ok(())
 }
 
 /// The error of a connection that only a person can make work, with the stored reason unless another one is given.
@@ -198,8 +194,9 @@ pub async fn fresh_grant(
     name: &ConnectionName,
     want: Freshness,
 ) -> error::Result<ConnectionWithGrant> {
-    let loaded = load_grant(workspace, name)?;
+    let loaded = load_grant(workspace, name).await?;
     if is_fresh(workspace, &loaded, want)? {
+        warn_of_interrupted_refresh(workspace, &loaded).await?;
         return Ok(loaded);
     }
     match refresh_under_lock(workspace, name, &loaded.connection, want).await {
@@ -209,13 +206,13 @@ pub async fn fresh_grant(
             }
             Ok(loaded)
         }
-        Err(error) => fallback_grant(workspace, name, want, &error).ok_or(error),
+        Err(error) => fallback_grant(workspace, name, want, &error).await.ok_or(error),
     }
 }
 
 /// The grant as it is after a refresh that failed, if its token is good until it ends. The refresh is tried again at the
 /// next use.
-fn fallback_grant(
+async fn fallback_grant(
     workspace: &Workspace,
     name: &ConnectionName,
     want: Freshness,
@@ -224,7 +221,7 @@ fn fallback_grant(
     if want != Freshness::Usable || error.kind() == Kind::Interrupted {
         return None;
     }
-    let loaded = load_grant(workspace, name).ok()?;
+    let loaded = load_grant(workspace, name).await.ok()?;
     let is_good = loaded.connection.expiry.remaining_secs(workspace.engine.clock.now()).is_some_and(|left| left > 0)
         && (loaded.connection.grant_status == GrantStatus::Active
             || is_usable_after_lost_refresh(workspace, &loaded, want));
@@ -244,16 +241,26 @@ async fn refresh_under_lock(
     want: Freshness,
 ) -> error::Result<ConnectionWithGrant> {
     let lock = lock_grant(workspace, connection).await?;
-    let loaded = load_grant(workspace, name)?;
+    let refreshed = refresh_if_due(workspace, name, want, lock.fence()).await;
+    // Others wait for it.
+    lock.release().await;
+    refreshed
+}
+
+/// Refreshes the grant unless the stored one is good. The caller holds the connection's lock.
+async fn refresh_if_due(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    want: Freshness,
+    fence: Fence,
+) -> error::Result<ConnectionWithGrant> {
+    let loaded = load_grant(workspace, name).await?;
     if is_fresh(workspace, &loaded, want)? {
         return Ok(loaded);
     }
     // An answer that is on its way must be stored.
     let hold = workspace.engine.shutdown.hold();
-    let renewed = refresh_and_save(workspace, loaded).await;
-    // A hook may well ask for this very token.
-    drop(lock);
-    workspace.send_notifications();
+    let renewed = refresh_and_save(workspace, loaded, fence).await;
     drop(hold);
     if workspace.engine.shutdown.is_requested() {
         renewed?;
@@ -266,13 +273,13 @@ async fn refresh_under_lock(
 ///
 /// # Errors
 /// Unknown connections, and the vault's errors.
-pub fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
     if workspace.has_vault()
-        && let Some(loaded) = workspace.engine.token_vault().load(workspace.store()?, name)?
+        && let Some(loaded) = workspace.engine.token_vault.load(workspace.store().await?, name).await?
     {
         return Ok(loaded);
     }
-    let connection = workspace.connection(name)?;
+    let connection = workspace.connection(name).await?;
     Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
         .into())
 }
@@ -292,12 +299,16 @@ async fn request_tokens(
     }
 }
 
-async fn refresh_and_save(workspace: &Workspace, loaded: ConnectionWithGrant) -> error::Result<ConnectionWithGrant> {
+async fn refresh_and_save(
+    workspace: &Workspace,
+    loaded: ConnectionWithGrant,
+    fence: Fence,
+) -> error::Result<ConnectionWithGrant> {
     let ConnectionWithGrant { connection, grant: old, stored_grant: stored } = loaded;
     let name = connection.name.clone();
     let id = connection.id;
-    let session = workspace.session(connection)?;
-    let store = workspace.store()?;
+    let session = workspace.session(connection).await?;
+    let store = workspace.store().await?;
     let reconnect = reconnect_command(&session.connection);
     let refresh_failed = |source: OAuthError| AccessTokenError::RefreshFailed {
         connection: name.clone(),
@@ -311,10 +322,9 @@ async fn refresh_and_save(workspace: &Workspace, loaded: ConnectionWithGrant) ->
             "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
             presented.at
         );
-        store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
-        return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+        return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
     }
-    let client = current_client(workspace, &session.connector, &session.auth, &session.connection, &old)?;
+    let client = current_client(workspace, &session.connector, &session.auth, &session.connection, &old).await?;
     let oauth_client =
         OAuthClient::for_session(&session, workspace, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
@@ -322,55 +332,72 @@ async fn refresh_and_save(workspace: &Workspace, loaded: ConnectionWithGrant) ->
             "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
         );
     }
-    if store.grants().begin_refresh(id, stored.generation, workspace.engine.clock.now())?
-        == GrantWriteResult::Superseded
-    {
-        return reload_superseded(workspace, &name);
+    let begun = store.grants().begin_refresh(id, stored.generation, workspace.engine.clock.now(), fence).await?;
+    if begun == GrantWriteResult::Superseded {
+        return reload_superseded(workspace, &name).await;
     }
     match request_tokens(&oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
-            let scopes =
-                tokens.scopes.clone().filter(|scopes| Some(scopes) != session.connection.scopes_granted.as_ref());
-            let kept: BTreeMap<_, _> =
-                session.connection.metadata.clone().into_iter().chain(tokens.metadata.clone()).collect();
-            let kept = (kept != session.connection.metadata).then_some(kept);
+            let (scopes, metadata) = learned(&session.connection, &tokens);
             let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());
-            match workspace.engine.token_vault().save(store, &session.connection, stored.generation, &grant)? {
-                GrantSaveResult::Superseded => return reload_superseded(workspace, &name),
-                GrantSaveResult::Saved { warning, .. } => {
+            let token_vault = &workspace.engine.token_vault;
+            match token_vault.save(store, &session.connection, stored.generation, &grant, fence).await? {
+                GrantSaveResult::Superseded => return reload_superseded(workspace, &name).await,
+                GrantSaveResult::Saved { warning, transition, .. } => {
+                    workspace.notify_transition(transition.map(|transition| *transition));
                     if let Some(warning) = warning {
                         tracing::warn!(%warning, "tokens kept in the store");
                     }
                 }
             }
-            if scopes.is_some() || kept.is_some() {
-                store.connections().update_metadata(id, None, scopes.as_deref(), kept.as_ref())?;
+            if scopes.is_some() || metadata.is_some() {
+                let connections = store.connections();
+                let updated = connections.update_metadata(id, None, scopes.as_deref(), metadata.as_ref()).await?;
+                workspace.notify_transition(updated);
             }
-            load_grant(workspace, &name)
+            load_grant(workspace, &name).await
         }
         Err(error) => {
             // The store alone is asked: a keyring that fails now must not hide what became of the refresh.
-            let current = store.grants().get(id)?.map(|current| current.generation);
+            let current = store.grants().get(id).await?.map(|current| current.generation);
             if current != Some(stored.generation) {
                 // Connected again meanwhile: what became of the old grant says nothing of that one (fault 18).
-                return reload_superseded(workspace, &name);
+                return reload_superseded(workspace, &name).await;
             }
             let used = matches!(&error, OAuthError::Http(http) if http.may_have_been_used());
             if used && !repeatable {
                 let reason = format!("{error}, after the grant had been sent; it may be used up and is not sent twice");
-                store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
-                return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+                return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
             }
-            let _ = store.grants().cancel_refresh(id, stored.generation)?;
+            let _ = store.grants().cancel_refresh(id, stored.generation, fence).await?;
             if let OAuthError::InvalidGrant { .. } = &error {
-                let reason = error.reason();
-                store.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some(&reason))?;
-                return Err(needs_reauth_error(&session.connection, Some(reason)).into());
+                return Err(require_reauth(workspace, store, &session.connection, error.reason()).await?.into());
             }
-            store.connections().record_failure(id, &format!("the last refresh failed: {}", error.reason()))?;
+            let failure = format!("the last refresh failed: {}", error.reason());
+            workspace.notify_transition(store.connections().record_failure(id, &failure).await?);
             Err(refresh_failed(error).into())
         }
     }
+}
+
+/// Returns the scopes and the metadata that new tokens change of a connection.
+fn learned(connection: &Connection, tokens: &Tokens) -> (Option<Vec<String>>, Option<BTreeMap<String, String>>) {
+    let scopes = tokens.scopes.clone().filter(|scopes| Some(scopes) != connection.scopes_granted.as_ref());
+    let metadata: BTreeMap<_, _> = connection.metadata.clone().into_iter().chain(tokens.metadata.clone()).collect();
+    (scopes, (metadata != connection.metadata).then_some(metadata))
+}
+
+/// Records that only a person can make the connection work again, notifies the hooks, and returns the error.
+async fn require_reauth(
+    workspace: &Workspace,
+    store: &dyn Store,
+    connection: &Connection,
+    reason: String,
+) -> error::Result<AccessTokenError> {
+    let status = GrantStatus::NeedsReauth;
+    let transition = store.connections().set_grant_status(connection.id, status, Some(&reason)).await?;
+    workspace.notify_transition(transition);
+    Ok(needs_reauth_error(connection, Some(reason)))
 }
 
 /// Whether a refresh may be repeated whose answer was lost: nothing is used up by one. What was seen counts if the
@@ -384,8 +411,8 @@ fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool
 }
 
 /// Somebody connected the account again meanwhile: theirs is the grant.
-fn reload_superseded(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
-    load_grant(workspace, name)
+async fn reload_superseded(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
+    load_grant(workspace, name).await
 }
 
 /// The old grant with what a refresh gave. An omitted refresh token keeps the old one (fault 16), and so do the values
@@ -426,7 +453,7 @@ pub fn add_seconds(now: Timestamp, seconds: u32) -> Option<Timestamp> {
 ///
 /// # Errors
 /// The vault's errors.
-pub fn current_client(
+pub async fn current_client(
     workspace: &Workspace,
     connector: &Connector,
     auth: &AuthMethod,
@@ -435,11 +462,11 @@ pub fn current_client(
 ) -> error::Result<ClientCredentials> {
     let issued_to = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let server = authorization_server(connector, auth, &connection.params).map(|server| server.url);
-    let mut stores = vec![workspace.store()?];
-    stores.extend(workspace.engine.global_store()?);
+    let mut stores = vec![workspace.store().await?];
+    stores.extend(workspace.engine.global_store().await?);
     for store in stores {
-        let apps = store.apps().for_connector(&connector.id)?;
-        let current = |found: &crate::store::OAuthApp| {
+        let apps = store.apps().for_connector(&connector.id).await?;
+        let current = |found: &crate::model::OAuthApp| {
             found.server == server && found.client.id == issued_to.id && found.client.secret.is_some()
         };
         if let Some(found) = apps.into_iter().find(current) {
@@ -449,40 +476,19 @@ pub fn current_client(
     Ok(issued_to)
 }
 
-fn lock_path(workspace: &Workspace, connection: &Connection) -> PathBuf {
-    workspace.engine.folders.workspace(&workspace.name).join("locks").join(format!("{}.lock", connection.id.0))
-}
-
-/// Waits for the connection's lock, which has no time limit of its own: a holder that lives is waited for as long as a
-/// request of its may take, and one that dies is followed at once.
-pub(crate) async fn lock_grant(workspace: &Workspace, connection: &Connection) -> error::Result<File> {
-    const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Waits for the connection's lock: a holder that lives is waited for as long as its request may take, and one that dies is
+/// followed at once.
+pub(crate) async fn lock_grant(workspace: &Workspace, connection: &Connection) -> error::Result<LockGuard> {
     let limit = workspace.engine.config.http.timeout + Duration::from_secs(15);
-    let path = lock_path(workspace, connection);
-    let failed = |source| AccessTokenError::Lock { connection: connection.name.clone(), path: path.clone(), source };
-    let file = files::open_lock(&path).map_err(failed)?;
-    // Where the whole machine or container was paused, its holder needs time after the pause to come to its end.
-    let mut patience = RunningLimit::new(limit);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if !patience.is_over() => {
-                let slept = Stopwatch::start();
-                tokio::time::sleep(POLL_INTERVAL).await;
-                // Sleeping takes a little longer than asked, and that counts; a stop does not.
-                patience.spend(POLL_INTERVAL * 2, slept.elapsed());
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(AccessTokenError::LockTimeout {
-                    connection: connection.name.clone(),
-                    timeout: limit,
-                    path,
-                }
-                .into());
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
-        }
-    }
+    let key = LockKey::Grant(connection.id);
+    let guard = LockGuard::acquire(workspace.shared_store().await?, &workspace.engine, key, limit).await;
+    let guard = guard.map_err(|source| AccessTokenError::Lock { connection: connection.name.clone(), source })?;
+    let timed_out = || AccessTokenError::LockTimeout {
+        connection: connection.name.clone(),
+        timeout: limit,
+        path: workspace.folder().join("locks").join(format!("{key}.lock")),
+    };
+    Ok(guard.ok_or_else(timed_out)?)
 }
 
 #[cfg(test)]

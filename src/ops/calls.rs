@@ -25,7 +25,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// # Errors
 /// Unknown connections.
 pub async fn list_actions(workspace: &Workspace, connection: ConnectionName) -> Result<ActionListView> {
-    let connection = workspace.connection(&connection)?;
+    let connection = workspace.connection(&connection).await?;
     let connector = workspace.engine.catalogue.get(connection.name.connector())?;
     Ok(ActionListView::new(&connection, &connector))
 }
@@ -61,7 +61,7 @@ impl ConnectionAction {
 /// # Errors
 /// Unknown connections, and [`ApiError::UnknownAction`].
 pub async fn find_action(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<ConnectionAction> {
-    let connector = workspace.engine.catalogue.get(workspace.connection(&connection)?.name.connector())?;
+    let connector = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?;
     let (name, action) = api::find_action(&connector, action)?;
     Ok(ConnectionAction { connection, name: name.to_owned(), action: action.clone(), names: connector.api.names })
 }
@@ -108,8 +108,8 @@ pub async fn call_action(workspace: &Workspace, request: CallActionRequest) -> R
 /// # Errors
 /// Those of [`call_action`] before anything is sent.
 pub async fn preview_action(workspace: &Workspace, request: CallActionRequest) -> Result<RequestPreviewView> {
-    let (session, built, warning) = api::dry_run(workspace, &request.call())?;
-    let grant = refresh::load_grant(workspace, &request.connection)?.grant;
+    let (session, built, warning) = api::dry_run(workspace, &request.call()).await?;
+    let grant = refresh::load_grant(workspace, &request.connection).await?.grant;
     Ok(RequestPreviewView { warning, ..RequestPreviewView::new(&session, &built, &grant)? })
 }
 
@@ -140,13 +140,13 @@ pub struct CallPathRequest {
 pub async fn call_path(
     workspace: &Workspace,
     request: CallPathRequest,
-    on_page: impl FnMut(&Response) -> Result<ControlFlow<()>>,
+    on_page: impl FnMut(&Response) -> Result<ControlFlow<()>> + Send,
 ) -> Result<()> {
     let CallPathRequest { connection, method, path, fields, body, headers, idempotency_key, paginate } = request;
     let has_fields = !fields.is_empty();
     let default = if body.is_some() || has_fields { HttpMethod::Post } else { HttpMethod::Get };
     let method = method.unwrap_or(default);
-    let format = workspace.engine.catalogue.get(workspace.connection(&connection)?.name.connector())?.api.body;
+    let format = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?.api.body;
     let is_in_query = body.is_some() || method == HttpMethod::Get || format == ActionBody::Query;
     let document = Value::Object(fields);
     let query: Vec<(String, String)> = if is_in_query {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
 use crate::model::{Account, Connection, ConnectionId, ConnectionName};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::Workspace;
+use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
     AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
     RefreshView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
@@ -37,7 +37,13 @@ const MAX_CONCURRENT_REFRESHES: usize = 16;
 pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
     let connected = connect::connect(workspace, &request, prompter).await?;
     Ok(ConnectView {
-        connection: connection_view(workspace, &connected.connection, Vec::new(), &mut ConnectorCache::default()),
+        connection: connection_view(
+            workspace,
+            &connected.connection,
+            Vec::new(),
+            last_synced(workspace).await.remove(&connected.connection.id),
+            &mut ConnectorCache::default(),
+        ),
         missing_scopes: connected.missing_scopes,
         warnings: connected.warnings,
     })
@@ -45,11 +51,14 @@ pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &
 
 /// Returns what disconnecting a connection would delete and leave behind. It changes nothing.
 pub async fn preview_disconnect(workspace: &Workspace, connection: &ConnectionName) -> Result<DisconnectPreview> {
-    let connection = workspace.connection(connection)?;
-    let store = workspace.store()?;
-    let streams = store.streams().list(connection.id)?;
-    let records = streams.iter().try_fold(0, |sum, stream| Ok::<_, Error>(sum + store.records().count(stream.id)?))?;
-    let subscriptions = store.subscriptions().list(Some(connection.id))?.len();
+    let connection = workspace.connection(connection).await?;
+    let store = workspace.store().await?;
+    let streams = store.streams().list(connection.id).await?;
+    let mut records = 0;
+    for stream in &streams {
+        records += store.records().count(stream.id).await?;
+    }
+    let subscriptions = store.subscriptions().list(Some(connection.id)).await?.len();
     Ok(DisconnectPreview { connection: connection.name, records, subscriptions })
 }
 
@@ -66,7 +75,7 @@ pub struct DisconnectRequest {
 /// # Errors
 /// A grant that could not be revoked; the connection is kept then.
 pub async fn disconnect(workspace: &Workspace, request: DisconnectRequest) -> Result<DisconnectView> {
-    let connection = workspace.connection(&request.connection)?;
+    let connection = workspace.connection(&request.connection).await?;
     let target = connection.target();
     let result = connect::disconnect(workspace, connection, request.local_only).await?;
     Ok(DisconnectView { connection: request.connection, target, result })
@@ -81,31 +90,32 @@ pub struct StatusRequest {
 
 /// Returns the status of connections from what is stored; no service is asked.
 pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<StatusView> {
-    let connections = if !request.connections.is_empty() {
-        request.connections.iter().map(|name| workspace.connection(name)).collect::<Result<Vec<_>>>()?
-    } else if workspace.has_vault() {
-        workspace.store()?.connections().list()?
-    } else {
-        Vec::new()
-    };
+    let mut connections = Vec::new();
+    for name in &request.connections {
+        connections.push(workspace.connection(name).await?);
+    }
+    if request.connections.is_empty() && workspace.has_vault() {
+        connections = workspace.store().await?.connections().list().await?;
+    }
     let now = workspace.engine.clock.now();
     let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
     if !connections.is_empty() {
-        for row in workspace.store()?.subscriptions().list(None)? {
+        for row in workspace.store().await?.subscriptions().list(None).await? {
             subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
         }
     }
+    let last_synced = last_synced(workspace).await;
     let mut connectors = ConnectorCache::default();
-    let views = connections.iter().map(|connection| {
-        let own = subscriptions.remove(&connection.id).unwrap_or_default();
-        connection_view(workspace, connection, own, &mut connectors)
-    });
-    let connections: Vec<ConnectionView> = views.collect();
+    let mut views = Vec::with_capacity(connections.len());
     let mut summary = StatusSummary::default();
     for connection in &connections {
-        summary.add(connection.status);
+        let own = subscriptions.remove(&connection.id).unwrap_or_default();
+        let synced = last_synced.get(&connection.id).copied();
+        let view = connection_view(workspace, connection, own, synced, &mut connectors);
+        summary.add(view.status);
+        views.push(view);
     }
-    Ok(StatusView { workspace: workspace.name.clone(), connections, summary })
+    Ok(StatusView { workspace: workspace.name.clone(), connections: views, summary })
 }
 
 /// The connections to refresh.
@@ -127,17 +137,23 @@ pub async fn refresh(workspace: &Workspace, request: RefreshRequest) -> Result<R
     let is_due_only = matches!(request, RefreshRequest::Due);
     let (names, ids) = match request {
         RefreshRequest::Named(names) => {
-            let ids = names.iter().map(|name| Ok(workspace.connection(name)?.id)).collect::<Result<Vec<_>>>()?;
+            let mut ids = Vec::with_capacity(names.len());
+            for name in &names {
+                ids.push(workspace.connection(name).await?.id);
+            }
             (names, Some(ids))
         }
         RefreshRequest::All | RefreshRequest::Due if workspace.has_vault() => {
-            let connections = workspace.store()?.connections().list()?;
+            let connections = workspace.store().await?.connections().list().await?;
             let refreshable = connections.into_iter().filter(|connection| connection.expiry.is_refreshable);
             (refreshable.map(|connection| connection.name).collect(), None)
         }
         RefreshRequest::All | RefreshRequest::Due => (Vec::new(), None),
     };
-    let refreshes = names.iter().map(|name| refresh_one(workspace, name, !is_due_only));
+    let mut refreshes: Vec<BoxFuture<'_, _>> = Vec::with_capacity(names.len());
+    for name in &names {
+        refreshes.push(Box::pin(refresh_one(workspace, name, !is_due_only)));
+    }
     let (refreshed, errors): (Vec<_>, Vec<_>) =
         stream::iter(refreshes).buffered(MAX_CONCURRENT_REFRESHES).unzip().await;
     let renewals = match workspace.has_vault() {
@@ -160,7 +176,7 @@ async fn refresh_one(
     must_be_newer: bool,
 ) -> (RefreshView, Option<Error>) {
     let result = async {
-        let before = refresh::load_grant(workspace, name)?.stored_grant.generation;
+        let before = refresh::load_grant(workspace, name).await?.stored_grant.generation;
         let want = if must_be_newer { Freshness::NewerThan { than: before } } else { Freshness::RefreshIfDue };
         let loaded = refresh::fresh_grant(workspace, name, want).await?;
         Ok::<_, Error>((loaded.stored_grant.generation != before, loaded.grant.expires_at))
@@ -169,7 +185,7 @@ async fn refresh_one(
     let now = workspace.engine.clock.now().as_second();
     let mut view = RefreshView {
         connection: name.clone(),
-        target: workspace.connection(name).ok().and_then(|connection| connection.target()),
+        target: workspace.connection(name).await.ok().and_then(|connection| connection.target()),
         outcome: RefreshOutcome::Failed,
         expires_at: None,
         expires_in: None,
@@ -214,7 +230,7 @@ pub struct TestRequest {
 }
 
 /// Follows the tests of connections as they run.
-pub trait TestObserver {
+pub trait TestObserver: Sync {
     /// They begin; `total` of them will end.
     fn started(&self, total: usize);
     /// One has ended.
@@ -226,7 +242,7 @@ pub async fn test(workspace: &Workspace, request: TestRequest, observer: &dyn Te
     let names = if !request.connections.is_empty() {
         request.connections
     } else if workspace.has_vault() {
-        workspace.store()?.connections().names()?
+        workspace.store().await?.connections().names().await?
     } else {
         Vec::new()
     };
@@ -234,13 +250,16 @@ pub async fn test(workspace: &Workspace, request: TestRequest, observer: &dyn Te
     let reports = health::check_all(workspace, &names, |report| observer.tested(&report.connection)).await?;
     let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();
     let unhealthy = reports.len() - healthy;
-    let tests = reports.into_iter().map(|report| test_view(workspace, report)).collect();
+    let mut tests = Vec::with_capacity(reports.len());
+    for report in reports {
+        tests.push(test_view(workspace, report).await);
+    }
     Ok(TestListView { tests, healthy, unhealthy })
 }
 
-fn test_view(workspace: &Workspace, report: HealthReport) -> TestView {
+async fn test_view(workspace: &Workspace, report: HealthReport) -> TestView {
     TestView {
-        target: workspace.connection(&report.connection).ok().and_then(|connection| connection.target()),
+        target: workspace.connection(&report.connection).await.ok().and_then(|connection| connection.target()),
         connection: report.connection,
         outcome: report.outcome,
         healthy: report.outcome.is_healthy(),
@@ -257,6 +276,17 @@ fn account_view(account: &Account) -> AccountView {
     AccountView { id: account.id.clone(), name: account.name.clone() }
 }
 
+/// When each connection was last synced; empty if the store cannot be read.
+async fn last_synced(workspace: &Workspace) -> HashMap<ConnectionId, Timestamp> {
+    if !workspace.has_vault() {
+        return HashMap::new();
+    }
+    match workspace.store().await {
+        Ok(store) => store.streams().last_synced().await.unwrap_or_default(),
+        Err(_) => HashMap::new(),
+    }
+}
+
 /// The connectors of a listing, each parsed once and only if its file is needed.
 #[derive(Default)]
 struct ConnectorCache(HashMap<String, Option<Connector>>);
@@ -270,15 +300,11 @@ impl ConnectorCache {
     }
 }
 
-/// Absent as well if the store cannot be read: the status of the connection matters more.
-fn last_sync_at(workspace: &Workspace, connection: &Connection) -> Option<Timestamp> {
-    workspace.store().ok()?.streams().last_synced(connection.id).ok()?
-}
-
 fn connection_view(
     workspace: &Workspace,
     connection: &Connection,
     subscriptions: Vec<SubscriptionView>,
+    last_synced: Option<Timestamp>,
     connectors: &mut ConnectorCache,
 ) -> ConnectionView {
     let now = workspace.engine.clock.now();
@@ -311,7 +337,7 @@ fn connection_view(
         refreshable: connection.expiry.is_refreshable,
         refresh_expires_at: connection.expiry.refresh_expires_at.map(|at| at.to_string()),
         last_checked_at: connection.last_check.as_ref().map(|check| check.at.to_string()),
-        last_sync_at: last_sync_at(workspace, connection).map(|at| at.to_string()),
+        last_sync_at: last_synced.map(|at| at.to_string()),
         last_error: connection.last_error.clone(),
         error_count: connection.error_count,
         subscriptions,

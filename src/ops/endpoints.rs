@@ -56,8 +56,8 @@ pub struct AddEndpointRequest {
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`] for an address that the egress
 /// guard refuses.
 pub async fn add_endpoint(workspace: &Workspace, request: AddEndpointRequest) -> Result<EndpointDetailView> {
-    let (endpoint, secret) = endpoint::add(workspace, &request.url, &request.settings)?;
-    let unmatched = unmatched_patterns(workspace, &endpoint.events)?;
+    let (endpoint, secret) = endpoint::add(workspace, &request.url, &request.settings).await?;
+    let unmatched = unmatched_patterns(workspace, &endpoint.events).await?;
     Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now())
         .with_secret(&secret)
         .with_unmatched_patterns(unmatched))
@@ -68,7 +68,7 @@ pub async fn add_endpoint(workspace: &Workspace, request: AddEndpointRequest) ->
 /// # Errors
 /// The vault's.
 pub async fn list_endpoints(workspace: &Workspace) -> Result<EndpointListView> {
-    let endpoints = if workspace.has_vault() { workspace.store()?.endpoints().list()? } else { Vec::new() };
+    let endpoints = if workspace.has_vault() { workspace.store().await?.endpoints().list().await? } else { Vec::new() };
     let now = workspace.engine.clock.now();
     Ok(EndpointListView { endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect() })
 }
@@ -78,7 +78,7 @@ pub async fn list_endpoints(workspace: &Workspace) -> Result<EndpointListView> {
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn show_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::find(workspace, &id)?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::find(workspace, &id).await?, workspace.engine.clock.now()))
 }
 
 /// Changes to an endpoint; what `change` leaves open stays.
@@ -93,8 +93,8 @@ pub struct UpdateEndpointRequest {
 /// # Errors
 /// [`EndpointError::EndpointNotFound`], and those of [`add_endpoint`].
 pub async fn update_endpoint(workspace: &Workspace, request: UpdateEndpointRequest) -> Result<EndpointDetailView> {
-    let endpoint = endpoint::update(workspace, &request.id, &request.change)?;
-    let unmatched = unmatched_patterns(workspace, &endpoint.events)?;
+    let endpoint = endpoint::update(workspace, &request.id, &request.change).await?;
+    let unmatched = unmatched_patterns(workspace, &endpoint.events).await?;
     Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_unmatched_patterns(unmatched))
 }
 
@@ -103,8 +103,8 @@ pub async fn update_endpoint(workspace: &Workspace, request: UpdateEndpointReque
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn remove_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    let endpoint = endpoint::find(workspace, &id)?;
-    endpoint::remove(workspace.store()?, &endpoint)?;
+    let endpoint = endpoint::find(workspace, &id).await?;
+    endpoint::remove(workspace.store().await?, &endpoint).await?;
     Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()))
 }
 
@@ -121,7 +121,7 @@ pub struct RotateSecretRequest {
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecretRequest) -> Result<EndpointDetailView> {
-    let (endpoint, secret) = endpoint::rotate(workspace, &request.id, request.overlap)?;
+    let (endpoint, secret) = endpoint::rotate(workspace, &request.id, request.overlap).await?;
     Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_secret(&secret))
 }
 
@@ -130,7 +130,7 @@ pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecret
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true)?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true).await?, workspace.engine.clock.now()))
 }
 
 /// Sends nothing to an endpoint until it is enabled.
@@ -138,7 +138,7 @@ pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<En
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn disable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, false)?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, false).await?, workspace.engine.clock.now()))
 }
 
 /// A message to send.
@@ -164,15 +164,15 @@ pub struct SendMessageRequest {
 /// [`EndpointError::DuplicateMessageId`].
 pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) -> Result<SentMessageView> {
     let endpoint = match &request.endpoint {
-        Some(id) => Some(endpoint::find(workspace, id)?.id),
+        Some(id) => Some(endpoint::find(workspace, id).await?.id),
         None => None,
     };
     let data = request.data.as_deref().unwrap_or(b"{}");
-    let store = workspace.store_or_new()?;
-    endpoint::catalogue::check(store, &request.kind, data)?;
+    let store = workspace.store_or_new().await?;
+    endpoint::catalogue::check(store, &request.kind, data).await?;
     let draft =
         endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.engine.clock.now_millis())?;
-    let mut sent = endpoint::send(store, &draft)?;
+    let mut sent = endpoint::send(store, &draft).await?;
     if let Some(wait) = request.wait {
         sent.deliveries = endpoint::wait(workspace, &sent.message, wait).await?;
     }
@@ -191,7 +191,7 @@ pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) 
     let mut removed = 0;
     if workspace.has_vault() {
         loop {
-            let batch = workspace.store()?.outbox().prune(before, BATCH)?;
+            let batch = workspace.store().await?.outbox().prune(before, BATCH).await?;
             removed += batch;
             if batch < BATCH {
                 break;
@@ -212,7 +212,7 @@ pub async fn deliver_messages(
     stop: impl Future<Output = ()>,
     mut on_attempt: impl FnMut(&AttemptedView),
 ) -> Result<DeliverySummaryView> {
-    workspace.store_or_new()?;
+    workspace.store_or_new().await?;
     let report = |completed: &endpoint::CompletedAttempt| on_attempt(&AttemptedView::new(completed));
     let summary = endpoint::deliver(workspace, &DeliveryScope::All, until, stop, report).await?;
     Ok(DeliverySummaryView { delivered: summary.delivered, failed: summary.failed, dead: summary.dead })
@@ -224,10 +224,11 @@ pub async fn deliver_messages(
 /// [`EndpointError::EndpointNotFound`] for the endpoint that the filter names.
 pub async fn list_deliveries(workspace: &Workspace, filter: DeliveryFilter) -> Result<DeliveryListView> {
     if let Some(id) = &filter.endpoint {
-        endpoint::find(workspace, id)?;
+        endpoint::find(workspace, id).await?;
     }
     let now = workspace.engine.clock.now();
-    let deliveries = if workspace.has_vault() { workspace.store()?.outbox().list(&filter)? } else { Vec::new() };
+    let deliveries =
+        if workspace.has_vault() { workspace.store().await?.outbox().list(&filter).await? } else { Vec::new() };
     Ok(DeliveryListView { deliveries: deliveries.iter().map(|one| DeliveryView::new(one, now)).collect() })
 }
 
@@ -236,9 +237,9 @@ pub async fn list_deliveries(workspace: &Workspace, filter: DeliveryFilter) -> R
 /// # Errors
 /// [`EndpointError::DeliveryNotFound`].
 pub async fn show_delivery(workspace: &Workspace, id: DeliveryId) -> Result<DeliveryDetailView> {
-    let outbox = workspace.store()?.outbox();
-    let delivery = outbox.get(id)?.ok_or(EndpointError::DeliveryNotFound(id))?;
-    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id)?, workspace.engine.clock.now()))
+    let outbox = workspace.store().await?.outbox();
+    let delivery = outbox.get(id).await?.ok_or(EndpointError::DeliveryNotFound(id))?;
+    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id).await?, workspace.engine.clock.now()))
 }
 
 /// Which deliveries to send again.
@@ -258,12 +259,12 @@ pub enum RetryDeliveriesRequest {
 pub async fn retry_deliveries(workspace: &Workspace, request: RetryDeliveriesRequest) -> Result<DeliveryRetryView> {
     let now = workspace.engine.clock.now_millis();
     let retried = match request {
-        RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(workspace.store()?, &ids, now)?.len(),
+        RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(workspace.store().await?, &ids, now).await?.len(),
         RetryDeliveriesRequest::Failed(filter) => {
             if let Some(id) = &filter.endpoint {
-                endpoint::find(workspace, id)?;
+                endpoint::find(workspace, id).await?;
             }
-            endpoint::retry_all(workspace.store()?, &filter, now)?
+            endpoint::retry_all(workspace.store().await?, &filter, now).await?
         }
     };
     Ok(DeliveryRetryView { retried })
@@ -285,7 +286,7 @@ pub struct AddEventTypeRequest {
 pub async fn add_event_type(workspace: &Workspace, request: AddEventTypeRequest) -> Result<EventTypeView> {
     let AddEventTypeRequest { kind, description, sample } = request;
     let definition = EventTypeDefinition { kind: kind.to_string(), description, sample };
-    workspace.store_or_new()?.event_types().put(&definition)?;
+    workspace.store_or_new().await?.event_types().put(&definition).await?;
     Ok(definition.into())
 }
 
@@ -294,7 +295,8 @@ pub async fn add_event_type(workspace: &Workspace, request: AddEventTypeRequest)
 /// # Errors
 /// The vault's.
 pub async fn list_event_types(workspace: &Workspace) -> Result<EventTypeListView> {
-    let definitions = if workspace.has_vault() { workspace.store()?.event_types().list()? } else { Vec::new() };
+    let definitions =
+        if workspace.has_vault() { workspace.store().await?.event_types().list().await? } else { Vec::new() };
     Ok(EventTypeListView { events: definitions.into_iter().map(EventTypeView::from).collect() })
 }
 
@@ -303,14 +305,14 @@ pub async fn list_event_types(workspace: &Workspace) -> Result<EventTypeListView
 /// # Errors
 /// [`EndpointError::UnknownEventType`].
 pub async fn remove_event_type(workspace: &Workspace, kind: EventType) -> Result<EventTypeRemovalView> {
-    if !workspace.has_vault() || !workspace.store()?.event_types().remove(kind.as_str())? {
+    if !workspace.has_vault() || !workspace.store().await?.event_types().remove(kind.as_str()).await? {
         return Err(EndpointError::UnknownEventType(kind.to_string()).into());
     }
     Ok(EventTypeRemovalView { event: kind })
 }
 
 /// The patterns that match no type of the catalogue; none if the catalogue is empty.
-fn unmatched_patterns(workspace: &Workspace, patterns: &[EventPattern]) -> Result<Vec<EventPattern>> {
-    let types = workspace.store()?.event_types().list()?;
+async fn unmatched_patterns(workspace: &Workspace, patterns: &[EventPattern]) -> Result<Vec<EventPattern>> {
+    let types = workspace.store().await?.event_types().list().await?;
     Ok(endpoint::catalogue::unmatched(&types, patterns).into_iter().cloned().collect())
 }

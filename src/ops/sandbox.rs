@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use thiserror::Error;
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::runtime::{Workspace, state_key};
+use crate::runtime::{Workspace, update_sandbox_state};
 use crate::sandbox::{Fault, RunningEmulator, SandboxState, sandbox_fields, sandbox_params};
+use crate::store::state_key;
 use crate::view::sandbox::{
     EmulatorEvent, EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView, SandboxResetView,
 };
@@ -32,8 +32,6 @@ pub const OPERATIONS: &[Operation] = &[
 pub enum SandboxError {
     #[error("{connector} has no stream {stream:?}")]
     StreamNotFound { connector: String, stream: String, known: Vec<String> },
-    #[error("the sandbox's state of {connector} cannot be written")]
-    InvalidState { connector: String, source: serde_json::Error },
 }
 
 impl SandboxError {
@@ -49,9 +47,6 @@ impl Remedy for SandboxError {
             Self::StreamNotFound { known, .. } => {
                 let known = (!known.is_empty()).then(|| Hint::text(known.join(", ")));
                 Diagnostic::new(Kind::NotFound, "unknown_stream").maybe_hint(known)
-            }
-            Self::InvalidState { connector, .. } => {
-                Diagnostic::new(Kind::Failed, "sandbox_state").run(format!("integ sandbox reset {connector}"))
             }
         }
     }
@@ -78,12 +73,12 @@ pub async fn run_emulators(
     stop: impl Future<Output = ()>,
     mut on_start: impl FnMut(&EmulatorView) -> Result<()>,
 ) -> Result<()> {
-    workspace.store_or_new()?;
+    workspace.store_or_new().await?;
     let mut running = Vec::new();
     for (index, id) in request.connectors.iter().enumerate() {
         let offset = u16::try_from(index).unwrap_or(u16::MAX);
         let port = request.port.map(|port| port.saturating_add(offset));
-        let (emulator, view) = start_emulator(workspace, id, request.auth.as_deref(), port)?;
+        let (emulator, view) = start_emulator(workspace, id, request.auth.as_deref(), port).await?;
         on_start(&view)?;
         running.push(emulator);
     }
@@ -91,7 +86,7 @@ pub async fn run_emulators(
     Ok(())
 }
 
-fn start_emulator(
+async fn start_emulator(
     workspace: &Workspace,
     id: &str,
     auth: Option<&str>,
@@ -100,8 +95,8 @@ fn start_emulator(
     let connector = workspace.engine.catalogue.get(id)?;
     let (name, auth) = connector.auth_method(auth)?;
     let mut params: BTreeMap<String, String> = sandbox_params(&connector, auth);
-    let emulator = workspace.start_emulator(&connector, name, &params, port)?;
-    let key = sandbox_fields(&connector, auth, &workspace.sandbox_seed()?);
+    let emulator = workspace.start_emulator(&connector, name, &params, port).await?;
+    let key = sandbox_fields(&connector, auth, &workspace.sandbox_seed().await?);
     params.retain(|name, value| {
         let declared = connector.params(auth).find(|(known, _)| *known == name.as_str());
         declared.is_none_or(|(_, param)| param.default.as_ref() != Some(value))
@@ -124,8 +119,12 @@ fn start_emulator(
 /// Unknown connectors.
 pub async fn list_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
     workspace.engine.catalogue.text(&connector)?;
-    let document = if workspace.has_vault() { workspace.store()?.sandbox().get(&state_key(&connector))? } else { None };
-    let state = document.map(read_state).unwrap_or_default();
+    let mut document = None;
+    if workspace.has_vault() {
+        document = workspace.store().await?.sandbox().get(&state_key(&connector)).await?;
+    }
+    // A state that this version cannot read is as good as none.
+    let state = document.and_then(|document| serde_json::from_value(document).ok()).unwrap_or_default();
     Ok(fault_list(connector, &state))
 }
 
@@ -142,7 +141,8 @@ pub struct AddFaultRequest {
 /// Unknown connectors.
 pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Result<FaultListView> {
     workspace.engine.catalogue.text(&request.connector)?;
-    let ((), state) = change_state(workspace, &request.connector, |state| state.add_fault(request.fault))?;
+    let ((), state) =
+        change_state(workspace, &request.connector, |state| state.add_fault(request.fault.clone())).await?;
     Ok(fault_list(request.connector, &state))
 }
 
@@ -152,7 +152,7 @@ pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Resul
 /// Unknown connectors.
 pub async fn clear_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
     workspace.engine.catalogue.text(&connector)?;
-    let (_, state) = change_state(workspace, &connector, SandboxState::clear_faults)?;
+    let (_, state) = change_state(workspace, &connector, SandboxState::clear_faults).await?;
     Ok(fault_list(connector, &state))
 }
 
@@ -175,7 +175,8 @@ pub struct AdvanceSandboxRequest {
 pub async fn advance_sandbox(workspace: &Workspace, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
     let AdvanceSandboxRequest { connector, ticks } = request;
     workspace.engine.catalogue.text(&connector)?;
-    let (ticks, _) = change_state(workspace, &connector, |state| state.advance(ticks, workspace.engine.clock.now()))?;
+    let (ticks, _) =
+        change_state(workspace, &connector, |state| state.advance(ticks, workspace.engine.clock.now())).await?;
     Ok(SandboxAdvanceView { connector, ticks })
 }
 
@@ -201,7 +202,7 @@ pub async fn set_sandbox_records(
     if !connector.streams.contains_key(&stream) {
         return Err(SandboxError::stream_not_found(&connector, &stream).into());
     }
-    change_state(workspace, &connector.id, |state| state.set_records(&stream, records))?;
+    change_state(workspace, &connector.id, |state| state.set_records(&stream, records)).await?;
     Ok(SandboxRecordsView { connector: connector.id, stream, records })
 }
 
@@ -210,29 +211,23 @@ pub async fn set_sandbox_records(
 /// # Errors
 /// The vault's.
 pub async fn reset_sandbox(workspace: &Workspace, connector: Option<String>) -> Result<SandboxResetView> {
-    let services =
-        if workspace.has_vault() { Workspace::sandbox_reset(workspace.store()?, connector.as_deref())? } else { 0 };
+    let services = if workspace.has_vault() {
+        Workspace::sandbox_reset(workspace.store().await?, connector.as_deref()).await?
+    } else {
+        0
+    };
     Ok(SandboxResetView { services })
 }
 
-/// A state that this version cannot read is as good as none.
-fn read_state(document: Value) -> SandboxState {
-    serde_json::from_value(document).unwrap_or_default()
-}
-
-/// Changes a service's state inside one transaction.
-fn change_state<T>(
+/// Changes a service's state, and returns it with the result.
+async fn change_state<T: Send>(
     workspace: &Workspace,
     connector: &str,
-    change: impl FnOnce(&mut SandboxState) -> T,
+    mut change: impl FnMut(&mut SandboxState) -> T + Send,
 ) -> Result<(T, SandboxState)> {
-    let changed = workspace.store_or_new()?.sandbox().update(&state_key(connector), |document| {
-        let mut state = document.take().map(read_state).unwrap_or_default();
-        let outcome = change(&mut state);
-        serde_json::to_value(&state).map(|value| {
-            *document = Some(value);
-            (outcome, state)
-        })
-    })?;
-    Ok(changed.map_err(|source| SandboxError::InvalidState { connector: connector.to_owned(), source })?)
+    update_sandbox_state(workspace.store_or_new().await?, connector, |state| {
+        let result = change(state);
+        (result, state.clone())
+    })
+    .await
 }

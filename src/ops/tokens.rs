@@ -65,7 +65,13 @@ impl Remedy for TokenError {
 /// Returns the stored token if it is valid for long enough, without network and without a runtime; [`access_token`]
 /// refreshes it otherwise.
 pub fn stored_token(workspace: &Workspace, request: &TokenRequest) -> Result<Option<Secret>> {
-    let loaded = refresh::load_grant(workspace, &request.connection)?;
+    if !workspace.has_vault() {
+        return Ok(None);
+    }
+    let store = workspace.vault_store_blocking()?;
+    let loaded = workspace.engine.token_vault.load_blocking(&store, &request.connection)?;
+    // An unknown connection and an interrupted refresh are reported by the other way, which may take its time.
+    let Some(loaded) = loaded.filter(|loaded| loaded.stored_grant.refresh_attempt.is_none()) else { return Ok(None) };
     if !refresh::is_fresh(workspace, &loaded, request.freshness())? {
         return Ok(None);
     }
@@ -97,7 +103,7 @@ pub async fn token(workspace: &Workspace, request: TokenRequest) -> Result<Token
 /// Returns the headers that a request of the connection carries.
 pub async fn token_headers(workspace: &Workspace, request: TokenRequest) -> Result<TokenHeadersView> {
     let loaded = load_fresh(workspace, &request).await?;
-    let session = workspace.session(loaded.connection)?;
+    let session = workspace.session(loaded.connection).await?;
     let headers = session.credential_headers(&loaded.grant)?;
     if headers.is_empty() {
         return Err(TokenError::NoHeader(request.connection).into());
@@ -120,7 +126,7 @@ pub async fn token_variables(
     inherited: Vec<(OsString, OsString)>,
 ) -> Result<CredentialVariablesView> {
     let loaded = load_fresh(workspace, &request).await?;
-    let others = workspace.store()?.connections().names()?;
+    let others = workspace.store().await?.connections().names().await?;
     let variables = variables(&[Credential::from_connection(workspace, &loaded)?], &[], &inherited, &others)?;
     Ok(CredentialVariablesView { variables })
 }
@@ -171,7 +177,7 @@ pub async fn credential_variables(
     }
     let mut loaded = credentials.loaded;
     let whole: Vec<Credential> = request.connections.iter().filter_map(|name| loaded.remove(name)).collect();
-    let others = workspace.store()?.connections().names()?;
+    let others = workspace.store().await?.connections().names().await?;
     let variables = variables(&whole, &explicit, &request.inherited, &others)?;
     Ok(CredentialVariablesView { variables })
 }
@@ -195,7 +201,7 @@ impl CredentialLoader<'_> {
         let VariableRequest { variable, source_text, source } = request;
         let (name, part) = match source {
             CredentialSource::Token(name) => (name, TOKEN.to_owned()),
-            CredentialSource::TokenOrPart(name, _) if self.exists(&name)? => (name, TOKEN.to_owned()),
+            CredentialSource::TokenOrPart(name, _) if self.exists(&name).await? => (name, TOKEN.to_owned()),
             CredentialSource::TokenOrPart(_, part) => part,
             CredentialSource::Part(name, part) => (name, part),
         };
@@ -204,8 +210,8 @@ impl CredentialLoader<'_> {
         Ok(ExplicitVariable { variable, source: source_text, value })
     }
 
-    fn exists(&self, name: &ConnectionName) -> Result<bool> {
-        Ok(self.workspace.has_vault() && self.workspace.store()?.connections().find(name)?.is_some())
+    async fn exists(&self, name: &ConnectionName) -> Result<bool> {
+        Ok(self.workspace.has_vault() && self.workspace.store().await?.connections().find(name).await?.is_some())
     }
 }
 

@@ -7,9 +7,11 @@ use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
+use crate::store::Store;
+use crate::task::blocking;
 use crate::vault::{
     BackupKey, ExportProtection, IdentityLocation, LostWritesPolicy, OpenedBackup, RestoreResult, SelfRemoval, Vault,
-    backup,
+    VaultError, backup,
 };
 use crate::view::vault::{
     BackupContentsView, ImportedIdentityView, RecipientListView, RestoreView, TokenMoveView, VaultStatusView,
@@ -35,9 +37,13 @@ pub const OPERATIONS: &[Operation] = &[
     operation("vault move-identity", Effect::Write),
 ];
 
-/// The workspace's vault without its store, which rekeying and checking open themselves.
-fn vault(workspace: &Workspace) -> Result<Vault> {
-    Ok(workspace.engine.vault_opener().open_without_store(&workspace.engine.folders.workspace(&workspace.name))?)
+/// Runs work on the workspace's vault without its store, which rekeying and checking open themselves.
+async fn with_vault<T: Send + 'static>(
+    workspace: &Workspace,
+    work: impl FnOnce(Vault) -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, VaultError> {
+    let folder = workspace.folder();
+    workspace.engine.with_vaults(move |vaults| work(vaults.open_without_store(&folder)?)).await
 }
 
 /// Returns where the keys and tokens of the workspace are.
@@ -45,26 +51,31 @@ fn vault(workspace: &Workspace) -> Result<Vault> {
 /// # Errors
 /// The vault's.
 pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
-    let store = workspace.store()?;
-    let vault = vault(workspace)?;
-    let meta = store.meta()?;
-    let grants = store.grants().list()?;
-    let in_keyring = grants.iter().filter(|(_, _, stored)| stored.grant.is_none()).count();
-    Ok(VaultStatusView {
-        workspace: workspace.name.clone(),
-        folder: workspace.engine.folders.workspace(&workspace.name).display().to_string(),
-        identity: vault.identity_location(),
-        identity_file: workspace.engine.folders.identity().display().to_string(),
-        own_recipient: vault.own_recipient(),
-        recipients: vault.recipients()?.len(),
-        tokens_in_store: grants.len() - in_keyring,
-        tokens_in_keyring: in_keyring,
-        created_at: meta.created_at,
-        restored_at: meta.restored_at,
-        grants_from_backup: store.grants().restored()?.len(),
-        sqlite: crate::store::sqlite_version(),
-        read_only: store.is_read_only(),
-    })
+    let store = workspace.vault_store().await?;
+    let grants = store.grants();
+    let (stored, restored) = (grants.list().await?, grants.restored().await?);
+    let in_keyring = stored.iter().filter(|(_, stored)| stored.grant.is_none()).count();
+    let (name, folder) = (workspace.name.clone(), workspace.folder());
+    let identity_file = workspace.engine.folders.identity();
+    let status = with_vault(workspace, move |vault| {
+        let meta = store.meta()?;
+        Ok(VaultStatusView {
+            workspace: name,
+            folder: folder.display().to_string(),
+            identity: vault.identity_location(),
+            identity_file: identity_file.display().to_string(),
+            own_recipient: vault.own_recipient(),
+            recipients: vault.recipients()?.len(),
+            tokens_in_store: stored.len() - in_keyring,
+            tokens_in_keyring: in_keyring,
+            created_at: meta.created_at,
+            restored_at: meta.restored_at,
+            grants_from_backup: restored.len(),
+            sqlite: crate::store::sqlite_version(),
+            read_only: store.is_read_only(),
+        })
+    });
+    Ok(status.await?)
 }
 
 /// Lists everyone who can open the vault.
@@ -72,8 +83,8 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
 /// # Errors
 /// The vault's.
 pub async fn list_recipients(workspace: &Workspace) -> Result<RecipientListView> {
-    let vault = vault(workspace)?;
-    Ok(RecipientListView::new(vault.recipients()?, &vault.own_recipient()))
+    let list = with_vault(workspace, |vault| Ok(RecipientListView::new(vault.recipients()?, &vault.own_recipient())));
+    Ok(list.await?)
 }
 
 /// Somebody who is to open the vault.
@@ -89,7 +100,8 @@ pub struct AddRecipientRequest {
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::DuplicateRecipient`].
 pub async fn add_recipient(workspace: &Workspace, request: AddRecipientRequest) -> Result<RecipientListView> {
-    vault(workspace)?.add_recipient(&request.recipient, &request.label, workspace.engine.clock.now())?;
+    let now = workspace.engine.clock.now();
+    with_vault(workspace, move |vault| vault.add_recipient(&request.recipient, &request.label, now)).await?;
     list_recipients(workspace).await
 }
 
@@ -108,7 +120,7 @@ pub struct RemoveRecipientRequest {
 /// [`crate::vault::VaultError::RecipientNotFound`], [`crate::vault::VaultError::OwnRecipient`],
 /// [`crate::vault::VaultError::LastRecipient`].
 pub async fn remove_recipient(workspace: &Workspace, request: RemoveRecipientRequest) -> Result<()> {
-    Ok(vault(workspace)?.remove_recipient(&request.recipient, request.own)?)
+    Ok(with_vault(workspace, move |vault| vault.remove_recipient(&request.recipient, request.own)).await?)
 }
 
 /// Encrypts the store again under a fresh key.
@@ -116,7 +128,7 @@ pub async fn remove_recipient(workspace: &Workspace, request: RemoveRecipientReq
 /// # Errors
 /// The vault's; the store is then under exactly one of both keys.
 pub async fn rekey_vault(workspace: &Workspace) -> Result<()> {
-    Ok(vault(workspace)?.rekey()?)
+    Ok(with_vault(workspace, |vault| vault.rekey()).await?)
 }
 
 /// Reads every page of the store, and compares its schema with integ's.
@@ -124,7 +136,7 @@ pub async fn rekey_vault(workspace: &Workspace) -> Result<()> {
 /// # Errors
 /// The vault's, for the first thing that is damaged.
 pub async fn check_vault(workspace: &Workspace, lost_writes: LostWritesPolicy) -> Result<()> {
-    Ok(vault(workspace)?.check(lost_writes)?)
+    Ok(with_vault(workspace, move |vault| vault.check(lost_writes)).await?)
 }
 
 /// Returns the identity as an identity file.
@@ -132,7 +144,8 @@ pub async fn check_vault(workspace: &Workspace, lost_writes: LostWritesPolicy) -
 /// # Errors
 /// [`crate::vault::VaultError::MissingIdentity`], and those of choosing a passphrase.
 pub async fn export_identity(workspace: &Workspace, protection: ExportProtection) -> Result<Zeroizing<Vec<u8>>> {
-    Ok(workspace.engine.vault_opener().export_identity(protection, workspace.engine.clock.now())?)
+    let now = workspace.engine.clock.now();
+    Ok(workspace.engine.with_vaults(move |vaults| vaults.export_identity(protection, now)).await?)
 }
 
 /// An identity file to import. It has no `Debug`, which would print the key.
@@ -148,11 +161,9 @@ pub struct ImportIdentityRequest {
 /// [`crate::vault::VaultError::IdentityExists`] for another one that is stored already,
 /// [`crate::vault::VaultError::InvalidIdentity`].
 pub async fn import_identity(workspace: &Workspace, request: ImportIdentityRequest) -> Result<ImportedIdentityView> {
-    Ok(workspace
-        .engine
-        .vault_opener()
-        .import_identity(&request.source, &request.contents, workspace.engine.clock.now())?
-        .into())
+    let now = workspace.engine.clock.now();
+    let ImportIdentityRequest { source, contents } = request;
+    Ok(workspace.engine.with_vaults(move |vaults| vaults.import_identity(&source, &contents, now)).await?.into())
 }
 
 /// Who can open a backup.
@@ -170,24 +181,22 @@ pub enum BackupProtection {
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::Keyring`].
 pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) -> Result<Vec<u8>> {
-    let store = workspace.store()?;
+    let store = workspace.vault_store().await?;
     let key = match protection {
         BackupProtection::Passphrase(passphrase) => BackupKey::Passphrase(passphrase),
         BackupProtection::Recipients(recipients) => BackupKey::Recipients(recipients),
         BackupProtection::VaultRecipients => {
-            let recipients = vault(workspace)?.recipients()?;
+            let recipients = with_vault(workspace, |vault| vault.recipients()).await?;
             BackupKey::Recipients(recipients.into_iter().map(|recipient| recipient.recipient).collect())
         }
     };
-    Ok(backup(store, &workspace.engine.token_vault(), &key)?)
+    let keyring_grants = workspace.engine.token_vault.keyring_grants(&*store).await?;
+    Ok(blocking(move || backup(&store, &keyring_grants, &key)).await?)
 }
 
 /// Returns what restoring a backup would bring.
-///
-/// # Errors
-/// The store's.
-pub async fn preview_backup(backup: &OpenedBackup) -> Result<BackupContentsView> {
-    Ok(backup.contents()?.into())
+pub fn preview_backup(backup: &OpenedBackup) -> BackupContentsView {
+    backup.contents().clone().into()
 }
 
 /// Restores a backup into the workspace, which is new or empty.
@@ -195,9 +204,9 @@ pub async fn preview_backup(backup: &OpenedBackup) -> Result<BackupContentsView>
 /// # Errors
 /// [`crate::vault::VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
 pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Result<RestoreView> {
-    let folder = workspace.engine.folders.workspace(&workspace.name);
+    let (folder, now) = (workspace.folder(), workspace.engine.clock.now());
     let RestoreResult { contents, new_identity_location, identity_location } =
-        workspace.engine.vault_opener().restore(&folder, backup, workspace.engine.clock.now())?;
+        workspace.engine.with_vaults(move |vaults| vaults.restore(&folder, backup, now)).await?;
     Ok(RestoreView { contents: contents.into(), new_identity_location, identity_location })
 }
 
@@ -206,7 +215,7 @@ pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Resu
 /// # Errors
 /// [`crate::vault::TokenVaultError`] of the first that cannot be moved; moving again finishes it.
 pub async fn move_tokens(workspace: &Workspace, to: TokenStorage) -> Result<TokenMoveView> {
-    Ok(workspace.engine.token_vault().move_tokens(workspace.store()?, to)?.into())
+    Ok(workspace.engine.token_vault.move_tokens(workspace.store().await?, to).await?.into())
 }
 
 /// Moves the identity that opens the user's vaults.
@@ -214,5 +223,6 @@ pub async fn move_tokens(workspace: &Workspace, to: TokenStorage) -> Result<Toke
 /// # Errors
 /// The vault's; the identity is then where it was.
 pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Result<()> {
-    Ok(workspace.engine.vault_opener().move_identity(to, workspace.engine.clock.now())?)
+    let now = workspace.engine.clock.now();
+    Ok(workspace.engine.with_vaults(move |vaults| vaults.move_identity(to, now)).await?)
 }

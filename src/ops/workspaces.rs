@@ -1,7 +1,8 @@
 //! Operations on workspaces, on the OAuth apps registered in them, and on the settings.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -10,9 +11,10 @@ use super::{Effect, Operation, OperationScope, Reach};
 use crate::config::{self, Config, ConfigKey, Folders, KEYS};
 use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::model::{ClientCredentials, WorkspaceName};
+use crate::model::{ClientCredentials, OAuthApp, WorkspaceName};
 use crate::runtime::{Engine, Workspace};
-use crate::store::{OAuthApp, Store, sqlite_version};
+use crate::store::{Store, sqlite_version};
+use crate::task::blocking;
 use crate::vault::{self, IfAbsent};
 use crate::view::workspace::{
     AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView, DeletedWorkspaceView, RedactedSettingsView,
@@ -74,31 +76,38 @@ pub async fn list_workspaces(workspace: &Workspace) -> Result<WorkspaceListView>
 }
 
 /// Creates a workspace, and with the first one the identity that opens it.
-pub async fn create_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
+pub async fn create_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
     let folder = engine.folders.workspace(&workspace);
     if folder.exists() {
         return Err(WorkspaceError::Exists(workspace).into());
     }
-    let created = engine.vault_opener().open(&folder, IfAbsent::Create { now: engine.clock.now() })?;
+    let absent = IfAbsent::Create { now: engine.clock.now() };
+    let created = engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?;
     Ok(CreatedWorkspaceView { workspace, new_identity_location: created.new_identity_location })
 }
 
 /// Returns what a workspace holds.
-pub async fn show_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<WorkspaceView> {
+pub async fn show_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<WorkspaceView> {
     let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
-    let opened = engine.vault_opener().open(&folder, IfAbsent::Fail)?;
-    let connections = opened.store.connections().names()?;
+    let shown = folder.display().to_string();
+    let open = engine.with_vaults(move |vaults| {
+        let opened = vaults.open(&folder, IfAbsent::Fail)?;
+        let meta = opened.sqlite.meta()?;
+        Ok((opened, meta))
+    });
+    let (opened, meta) = open.await?;
+    let connections = opened.store().connections().names().await?;
     Ok(WorkspaceView {
         workspace,
-        folder: folder.display().to_string(),
+        folder: shown,
         connections: connections.into_iter().map(|name| name.to_string()).collect(),
-        apps: opened.store.apps().list()?.len(),
-        endpoints: opened.store.endpoints().list()?.len(),
-        subscriptions: opened.store.subscriptions().list(None)?.len(),
-        created_at: opened.store.meta()?.created_at.to_string(),
+        apps: opened.store().apps().list().await?.len(),
+        endpoints: opened.store().endpoints().list().await?.len(),
+        subscriptions: opened.store().subscriptions().list(None).await?.len(),
+        created_at: meta.created_at.to_string(),
     })
 }
 
@@ -106,34 +115,38 @@ pub async fn show_workspace(engine: &Engine, workspace: WorkspaceName) -> Result
 ///
 /// # Errors
 /// A workspace that does not exist or that may not be deleted. One whose vault cannot be opened can be deleted.
-pub async fn preview_workspace_deletion(engine: &Engine, workspace: WorkspaceName) -> Result<WorkspaceDeletionPreview> {
+pub async fn preview_workspace_deletion(
+    engine: &Arc<Engine>,
+    workspace: WorkspaceName,
+) -> Result<WorkspaceDeletionPreview> {
     let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
-    vault::check_destroyable(&folder)?;
+    blocking(move || vault::check_destroyable(&folder)).await?;
     let content = show_workspace(engine, workspace.clone()).await.ok();
     Ok(WorkspaceDeletionPreview { workspace, content })
 }
 
 /// Deletes a workspace with everything in it, its key first. Grants stay alive at the services.
-pub async fn delete_workspace(engine: &Engine, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
+pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
     let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
         return Err(WorkspaceError::NotFound(workspace).into());
     }
-    vault::check_destroyable(&folder)?;
-    delete_keyring_entries(engine, &folder);
-    vault::destroy(&folder)?;
+    let checked = folder.clone();
+    blocking(move || vault::check_destroyable(&checked)).await?;
+    delete_keyring_entries(engine, folder.clone()).await;
+    blocking(move || vault::destroy(&folder)).await?;
     Ok(DeletedWorkspaceView { workspace })
 }
 
 /// Deletes the workspace's tokens from the OS keyring, as far as that is possible.
-fn delete_keyring_entries(engine: &Engine, folder: &Path) {
-    let Ok(opened) = engine.vault_opener().open(folder, IfAbsent::Fail) else { return };
-    let Ok(connections) = opened.store.connections().list() else { return };
+async fn delete_keyring_entries(engine: &Arc<Engine>, folder: PathBuf) {
+    let Ok(opened) = engine.with_vaults(move |vaults| vaults.open(&folder, IfAbsent::Fail)).await else { return };
+    let Ok(connections) = opened.store().connections().list().await else { return };
     for connection in connections {
-        let _ = engine.token_vault().remove(&opened.store, &connection);
+        let _ = engine.token_vault.remove(opened.store(), &connection).await;
     }
 }
 
@@ -229,14 +242,14 @@ pub struct SetAppRequest {
 pub async fn set_app(workspace: &Workspace, request: SetAppRequest) -> Result<AppView> {
     let SetAppRequest { connector, server, client, scope } = request;
     let store = match scope {
-        AppScope::AllWorkspaces => workspace.engine.global_store_or_new()?,
-        AppScope::Workspace => workspace.store_or_new()?,
+        AppScope::AllWorkspaces => workspace.engine.global_store_or_new().await?,
+        AppScope::Workspace => workspace.store_or_new().await?,
     };
     // A new secret of an app that is stored already: the app stays with its server.
-    let known = store.apps().for_connector(&connector)?.into_iter().find(|known| known.client.id == client.id);
+    let known = store.apps().for_connector(&connector).await?.into_iter().find(|known| known.client.id == client.id);
     let server = server.or_else(|| known?.server);
     let registered = OAuthApp { connector, server, client, updated_at: workspace.engine.clock.now() };
-    store.apps().set(&registered)?;
+    store.apps().set(&registered).await?;
     Ok(app_view(registered, scope))
 }
 
@@ -244,16 +257,16 @@ pub async fn set_app(workspace: &Workspace, request: SetAppRequest) -> Result<Ap
 pub async fn list_apps(workspace: &Workspace) -> Result<AppListView> {
     let mut apps = Vec::new();
     if workspace.has_vault() {
-        apps.extend(app_views(workspace.store()?, AppScope::Workspace)?);
+        apps.extend(app_views(workspace.store().await?, AppScope::Workspace).await?);
     }
-    if let Some(global) = workspace.engine.global_store()? {
-        apps.extend(app_views(global, AppScope::AllWorkspaces)?);
+    if let Some(global) = workspace.engine.global_store().await? {
+        apps.extend(app_views(global, AppScope::AllWorkspaces).await?);
     }
     Ok(AppListView { apps })
 }
 
-fn app_views(store: &Store, scope: AppScope) -> Result<Vec<AppView>> {
-    Ok(store.apps().list()?.into_iter().map(|registered| app_view(registered, scope)).collect())
+async fn app_views(store: &dyn Store, scope: AppScope) -> Result<Vec<AppView>> {
+    Ok(store.apps().list().await?.into_iter().map(|registered| app_view(registered, scope)).collect())
 }
 
 fn app_view(registered: OAuthApp, scope: AppScope) -> AppView {
@@ -280,12 +293,12 @@ pub struct RemoveAppRequest {
 pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Result<RemovedAppView> {
     let RemoveAppRequest { connector, server, scope } = request;
     let store = match scope {
-        AppScope::AllWorkspaces => workspace.engine.global_store()?,
-        AppScope::Workspace => Some(workspace.store()?),
+        AppScope::AllWorkspaces => workspace.engine.global_store().await?,
+        AppScope::Workspace => Some(workspace.store().await?),
     };
     let not_found = || AppNotFound { connector: connector.clone() };
     let store = store.ok_or_else(not_found)?;
-    let apps = store.apps().for_connector(&connector)?;
+    let apps = store.apps().for_connector(&connector).await?;
     let found = match (&server, apps.as_slice()) {
         (None, [only]) => only,
         (None, [_, ..]) => {
@@ -294,7 +307,7 @@ pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Res
         }
         _ => apps.iter().find(|registered| registered.server == server).ok_or_else(not_found)?,
     };
-    store.apps().remove(&connector, found.server.as_deref())?;
+    store.apps().remove(&connector, found.server.as_deref()).await?;
     Ok(RemovedAppView { server: found.server.clone(), connector })
 }
 

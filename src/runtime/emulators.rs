@@ -1,124 +1,164 @@
 //! The sandbox of this workspace: its seed, and its state in the encrypted store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{AppError, Workspace};
-use crate::clock;
+use super::{RuntimeError, Workspace};
 use crate::connector::Connector;
-use crate::env;
 use crate::error::{Error, Result};
-use crate::hex;
 use crate::http::Route;
 use crate::http::loopback::{self, ListenAddresses};
-use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxStorage, VendorEmulator};
-pub use crate::store::state_key;
-use crate::store::{Store, StoreError};
-use crate::vault::OpenVault;
+use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxState, SandboxStorage, VendorEmulator};
+use crate::store::{Store, StoreError, state_key};
+use crate::{clock, env, hex};
 
 const SEED_KEY: &str = "seed";
 
 /// Keeps one connector's state in the workspace's store.
 struct VaultSandboxStorage {
-    opened: Arc<OpenVault>,
+    /// The workspace keeps the store: a request that is being ended must not be the last to close it.
+    store: Weak<dyn Store>,
     key: String,
 }
 
+impl VaultSandboxStorage {
+    fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.store.upgrade().ok_or(StoreError::Closed)
+    }
+}
+
+#[async_trait]
 impl SandboxStorage for VaultSandboxStorage {
-    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
-        let sandbox = self.opened.store.sandbox();
-        let updated = sandbox.update(&self.key, |document| {
-            let mut value = document.take().unwrap_or_default();
-            change(&mut value);
-            *document = (!value.is_null()).then_some(value);
-        });
-        match updated {
+    async fn load(&self) -> Result<Option<Value>, Error> {
+        Ok(self.store()?.sandbox().get(&self.key).await?)
+    }
+
+    async fn replace(&self, old: Option<&Value>, new: &Value) -> Result<bool, Error> {
+        match self.store()?.sandbox().replace(&self.key, old, Some(new)).await {
             // In a folder that cannot be written the emulation answers, and forgets.
-            Err(StoreError::ReadOnly(_)) => change(&mut sandbox.get(&self.key)?.unwrap_or_default()),
-            updated => updated?,
+            Err(StoreError::ReadOnly(_)) => Ok(true),
+            replaced => Ok(replaced?),
         }
-        Ok(())
+    }
+}
+
+/// Changes what the sandbox remembers of a connector, as one step that no other process comes between. `change` runs again
+/// where another process was faster.
+///
+/// # Errors
+/// The store's; [`RuntimeError::SandboxState`].
+pub async fn update_sandbox_state<T: Send>(
+    store: &dyn Store,
+    connector: &str,
+    mut change: impl FnMut(&mut SandboxState) -> T + Send,
+) -> Result<T> {
+    let (sandbox, key) = (store.sandbox(), state_key(connector));
+    loop {
+        let old = sandbox.get(&key).await?;
+        // A state that this version cannot read is as good as none.
+        let mut state: SandboxState =
+            old.clone().and_then(|document| serde_json::from_value(document).ok()).unwrap_or_default();
+        let result = change(&mut state);
+        let new = serde_json::to_value(&state)
+            .map_err(|source| RuntimeError::SandboxState { connector: connector.to_owned(), source })?;
+        if sandbox.replace(&key, old.as_ref(), Some(&new)).await? {
+            return Ok(result);
+        }
     }
 }
 
 impl Workspace {
-    /// What every token of the sandbox is signed with: `INTEG_SANDBOX_SEED`, else random and kept.
+    /// Returns what every token of the sandbox is signed with: `INTEG_SANDBOX_SEED`, else random and stored.
     ///
     /// # Errors
     /// The vault's.
-    pub fn sandbox_seed(&self) -> Result<Vec<u8>> {
+    pub async fn sandbox_seed(&self) -> Result<Vec<u8>> {
         if let Some(seed) = env::var(&env::SANDBOX_SEED) {
             return Ok(seed.into_bytes());
         }
-        let sandbox = self.store()?.sandbox();
-        if let Some(Value::String(seed)) = sandbox.get(SEED_KEY)? {
-            return Ok(seed.into_bytes());
+        let sandbox = self.store().await?.sandbox();
+        loop {
+            if let Some(Value::String(seed)) = sandbox.get(SEED_KEY).await? {
+                return Ok(seed.into_bytes());
+            }
+            let seed = hex::encode(&clock::random::<32>());
+            // Another process may have been faster: the first one's seed is everybody's.
+            if sandbox.replace(SEED_KEY, None, Some(&Value::String(seed.clone()))).await? {
+                return Ok(seed.into_bytes());
+            }
         }
-        let fresh = hex::encode(&clock::random::<32>());
-        // Another process may have been faster: the first one's seed is everybody's.
-        let seed = sandbox.update(SEED_KEY, |seed| seed.get_or_insert(Value::String(fresh)).clone())?;
-        Ok(seed.as_str().unwrap_or_default().as_bytes().to_vec())
     }
 
     /// Where the emulation of a connector's way answers; it is started when it is first asked for, and ends with the
     /// command. Must be called inside the runtime.
     ///
     /// # Errors
-    /// [`AppError::Sandbox`], and the vault's.
-    pub fn sandbox_route(&self, connector: &Connector, auth: &str, params: &BTreeMap<String, String>) -> Result<Route> {
+    /// [`RuntimeError::Sandbox`], and the vault's.
+    pub async fn sandbox_route(
+        &self,
+        connector: &Connector,
+        auth: &str,
+        params: &BTreeMap<String, String>,
+    ) -> Result<Route> {
         let key = format!("{}/{auth}/{params:?}", connector.id);
         if let Some(running) = self.sandboxes().get(&key) {
             return Ok(Route::Sandbox(running.origin.clone()));
         }
-        let vendor = VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed()?)?;
-        let started = self.serve_vendor(connector, vendor, None)?;
-        let route = Route::Sandbox(started.origin.clone());
-        self.sandboxes().insert(key, started);
-        Ok(route)
+        let vendor = VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed().await?)?;
+        let started = self.serve_vendor(connector, vendor, None).await?;
+        // Another operation may have started one meanwhile: the first one stays.
+        let mut sandboxes = self.sandboxes();
+        let running = sandboxes.entry(key).or_insert(started);
+        Ok(Route::Sandbox(running.origin.clone()))
     }
 
     /// An emulated vendor on a port, any free one where none is given, for programs that know that address alone: the links
     /// in its answers lead there.
     ///
     /// # Errors
-    /// [`AppError::Sandbox`], and the vault's.
-    pub fn start_emulator(
+    /// [`RuntimeError::Sandbox`], and the vault's.
+    pub async fn start_emulator(
         &self,
         connector: &Connector,
         auth: &str,
         params: &BTreeMap<String, String>,
         port: Option<u16>,
     ) -> Result<RunningEmulator> {
-        let vendor = VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed()?)?.for_external_clients();
-        self.serve_vendor(connector, vendor, Some(port.unwrap_or_default()))
+        let vendor =
+            VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed().await?)?.for_external_clients();
+        self.serve_vendor(connector, vendor, Some(port.unwrap_or_default())).await
     }
 
-    fn serve_vendor(
+    async fn serve_vendor(
         &self,
         connector: &Connector,
         vendor: VendorEmulator,
         port: Option<u16>,
     ) -> Result<RunningEmulator> {
-        let storage = Arc::new(VaultSandboxStorage { opened: self.open_vault()?, key: state_key(&connector.id) });
+        let storage = Arc::new(VaultSandboxStorage {
+            store: Arc::downgrade(&self.shared_store().await?),
+            key: state_key(&connector.id),
+        });
         let started = match port {
             None => EmulatorServer::start(vendor, storage, self.engine.clock.clone()),
             // Other programs are often led to `localhost`.
             Some(port) => {
                 let bound =
-                    loopback::bind(ListenAddresses::Both, port).map_err(|source| AppError::PortInUse { source })?;
+                    loopback::bind(ListenAddresses::Both, port).map_err(|source| RuntimeError::PortInUse { source })?;
                 EmulatorServer::serve(bound, vendor, storage, self.engine.clock.clone())
             }
         };
-        Ok(started.map_err(|source| AppError::Sandbox { source })?)
+        Ok(started.map_err(|source| RuntimeError::Sandbox { source })?)
     }
 
     /// Forgets what the sandbox remembers, of one connector or of all: rotated and revoked grants, scripted faults.
     ///
     /// # Errors
     /// The store's.
-    pub fn sandbox_reset(store: &Store, connector: Option<&str>) -> Result<usize> {
-        Ok(store.sandbox().clear(&connector.map_or_else(|| state_key(""), state_key))?)
+    pub async fn sandbox_reset(store: &dyn Store, connector: Option<&str>) -> Result<usize> {
+        Ok(store.sandbox().clear(&connector.map_or_else(|| state_key(""), state_key)).await?)
     }
 }

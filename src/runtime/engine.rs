@@ -1,16 +1,20 @@
 //! What a process has once, whatever the number of its workspaces.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use super::{AppError, Shutdown};
+use tokio::sync::OnceCell;
+
+use super::{Notify, Shutdown};
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
 use crate::error::Result;
 use crate::http;
-use crate::notify::Notifier;
 use crate::store::Store;
-use crate::vault::{IdentityLocation, IfAbsent, Keyring, OpenVault, PassphraseSource, TokenVault, VaultOpener};
+use crate::task::blocking;
+use crate::vault::{
+    IdentityLocation, IfAbsent, Keyring, OpenVault, PassphraseSource, TokenVault, VaultError, VaultOpener,
+};
 
 /// The parts that every workspace of a process shares. Each is made when it is first needed, or costs nothing.
 pub struct Engine {
@@ -22,62 +26,76 @@ pub struct Engine {
     pub http: http::Client,
     /// Asked to stop by signals, or by the program that runs the engine.
     pub shutdown: Shutdown,
-    pub(super) notifier: Notifier,
-    passphrase: Box<dyn PassphraseSource + Send + Sync>,
+    /// Where the secrets of connections are kept.
+    pub token_vault: TokenVault,
+    pub(super) notifier: Box<dyn Notify>,
+    passphrase: Box<dyn PassphraseSource>,
     /// The vault of the apps that every workspace may use.
-    global_vault: OnceLock<Arc<OpenVault>>,
+    global_vault: OnceCell<OpenVault>,
 }
 
 impl Engine {
-    pub fn new(folders: Folders, config: Config, passphrase: Box<dyn PassphraseSource + Send + Sync>) -> Self {
+    pub fn new(
+        folders: Folders,
+        config: Config,
+        passphrase: Box<dyn PassphraseSource>,
+        notifier: Box<dyn Notify>,
+    ) -> Self {
+        let keyring = Keyring::default().with_attended(passphrase.is_attended());
         Self {
             catalogue: Catalogue::new(&folders.connectors()),
             http: http::Client::new(config.http.timeout).with_max_read(config.http.max_response_bytes),
             shutdown: Shutdown::default(),
-            notifier: Notifier::new(&config),
+            token_vault: TokenVault::new(keyring, config.vault.tokens),
+            notifier,
             folders,
             config,
             clock: Clock::system(),
             passphrase,
-            global_vault: OnceLock::new(),
+            global_vault: OnceCell::new(),
         }
     }
 
-    /// What it takes to get at vaults, for the commands that manage them.
+    /// What it takes to open vaults, for work that blocks: see [`Self::with_vaults`].
     pub fn vault_opener(&self) -> VaultOpener<'_> {
         VaultOpener::new(&self.folders, &self.config.vault, &*self.passphrase)
     }
 
-    /// Who keeps the secrets of connections.
-    pub fn token_vault(&self) -> TokenVault {
-        TokenVault::new(Keyring::default().with_attended(self.passphrase.is_attended()), self.config.vault.tokens)
-    }
-
-    /// The store of the apps that every workspace may use; absent where there is none.
+    /// Runs work on vaults, which reads files and may ask for a passphrase, on a thread for blocking work.
     ///
     /// # Errors
-    /// The vault's error.
-    pub fn global_store(&self) -> Result<Option<&Store>> {
-        if self.global_vault.get().is_none() && !self.folders.global().exists() {
+    /// The work's.
+    pub async fn with_vaults<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(VaultOpener<'_>) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let engine = Arc::clone(self);
+        blocking(move || work(engine.vault_opener())).await
+    }
+
+    /// Returns the store of the apps that every workspace may use, if there is one.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn global_store(self: &Arc<Self>) -> Result<Option<&dyn Store>> {
+        if !self.global_vault.initialized() && !self.folders.global().exists() {
             return Ok(None);
         }
-        self.open_global(IfAbsent::Fail).map(Some)
+        self.open_global(IfAbsent::Fail).await.map(Some)
     }
 
-    /// The same, made where it does not exist.
+    /// Returns the store of the apps that every workspace may use; creates it if there is none.
     ///
     /// # Errors
-    /// The vault's error.
-    pub fn global_store_or_new(&self) -> Result<&Store> {
-        self.open_global(IfAbsent::Create { now: self.clock.now() })
+    /// The vault's.
+    pub async fn global_store_or_new(self: &Arc<Self>) -> Result<&dyn Store> {
+        self.open_global(IfAbsent::Create { now: self.clock.now() }).await
     }
 
-    fn open_global(&self, absent: IfAbsent) -> Result<&Store> {
-        if self.global_vault.get().is_none() {
-            let opened = self.vault_opener().open(&self.folders.global(), absent)?;
-            let _ = self.global_vault.set(Arc::new(opened));
-        }
-        self.global_vault.get().map(|opened| &opened.store).ok_or_else(|| AppError::GlobalVaultUnavailable.into())
+    async fn open_global(self: &Arc<Self>, absent: IfAbsent) -> Result<&dyn Store> {
+        let folder = self.folders.global();
+        let open = || self.with_vaults(move |vaults| vaults.open(&folder, absent));
+        Ok(self.global_vault.get_or_try_init(open).await?.store())
     }
 
     /// Where the identity was put, if opening the global vault made it.

@@ -5,6 +5,8 @@
 
 mod emulators;
 mod engine;
+mod lock;
+mod notify;
 mod routes;
 mod session;
 mod shutdown;
@@ -14,8 +16,10 @@ use std::io;
 
 use thiserror::Error;
 
-pub use emulators::state_key;
+pub use emulators::update_sandbox_state;
 pub use engine::Engine;
+pub use lock::LockGuard;
+pub use notify::{BoxFuture, Notify};
 pub use routes::{live_route, route_to};
 pub use session::{Session, SessionError, template_values};
 pub use shutdown::{Shutdown, ShutdownHold};
@@ -27,7 +31,7 @@ use crate::model::ConnectionName;
 
 /// What a command asks for that is not there.
 #[derive(Debug, Error)]
-pub enum AppError {
+pub enum RuntimeError {
     /// `place` is as [`Workspace::workspace_note`] says it.
     #[error("there is no connection {name}{workspace_note}")]
     ConnectionNotFound {
@@ -36,19 +40,21 @@ pub enum AppError {
         suggestion: Option<String>,
         connect: Option<String>,
     },
-    #[error("the vault of the apps for all workspaces cannot be opened")]
-    GlobalVaultUnavailable,
     #[error("the runtime cannot be started")]
     Runtime { source: std::io::Error },
     #[error("the sandbox cannot be started")]
     Sandbox { source: std::io::Error },
+    #[error("the sandbox's state of {connector} cannot be written")]
+    SandboxState { connector: String, source: serde_json::Error },
+    #[error("the workspace is not kept in a vault on this machine")]
+    NoVault,
     #[error("interrupted")]
     Interrupted,
     #[error("the sandbox cannot be started")]
     PortInUse { source: http::loopback::BindError },
 }
 
-impl Remedy for AppError {
+impl Remedy for RuntimeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::ConnectionNotFound { name, suggestion: likely, connect, .. } => {
@@ -60,11 +66,14 @@ impl Remedy for AppError {
                     (None, None) => Hint::new("list the connections:", "integ status"),
                 })
             }
-            Self::GlobalVaultUnavailable => Diagnostic::new(Kind::Failed, "no_global_vault"),
             Self::Runtime { .. } => {
                 Diagnostic::new(Kind::Failed, "runtime").maybe_hint(cfg!(unix).then(|| Hint::run("ulimit -n 256")))
             }
             Self::Sandbox { .. } => Diagnostic::new(Kind::Failed, "sandbox"),
+            Self::SandboxState { connector, .. } => {
+                Diagnostic::new(Kind::Failed, "sandbox_state").run(format!("integ sandbox reset {connector}"))
+            }
+            Self::NoVault => Diagnostic::new(Kind::Usage, "no_vault"),
             Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
             Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::text("leave out `--port`: a free port is taken then")),

@@ -57,6 +57,11 @@ impl Shutdown {
     /// Resolves when stopping is asked for and nothing holds it off.
     pub async fn ready(&self) {
         self.requested().await;
+        self.released().await;
+    }
+
+    /// Resolves when nothing holds the shutdown off.
+    pub async fn released(&self) {
         // The sender is owned by this value, so that the channel cannot be closed.
         let _ = self.holds.subscribe().wait_for(|holds| *holds == 0).await;
     }

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{AppError, Engine, Session, live_route, new_runtime, shutdown};
+use tokio::sync::OnceCell;
+
+use super::{Engine, LockGuard, RuntimeError, Session, live_route, new_runtime, shutdown};
 use crate::error::Result;
 use crate::http::{self, Route};
-use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, WorkspaceName, connect_command};
+use crate::model::{
+    Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Notification, WorkspaceName,
+    connect_command,
+};
 use crate::near::closest;
-use crate::notify::Notification;
 use crate::sandbox;
-use crate::store::Store;
+use crate::store::{LockKey, SqliteStore, Store};
 use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
 
 /// A workspace of an engine. Operations share it: every part may be used from several threads.
@@ -20,10 +24,29 @@ pub struct Workspace {
     pub name: WorkspaceName,
     /// The project's file that chose the workspace, if one did.
     pub chosen_by: Option<PathBuf>,
-    vault: OnceLock<Arc<OpenVault>>,
+    opened: OnceCell<OpenStore>,
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
+}
+
+/// The store of a workspace, and what is known of it if it is a vault's.
+struct OpenStore {
+    store: Arc<dyn Store>,
+    vault: Option<OpenVault>,
+}
+
+impl From<OpenVault> for OpenStore {
+    fn from(opened: OpenVault) -> Self {
+        Self { store: Arc::clone(&opened.sqlite) as Arc<dyn Store>, vault: Some(opened) }
+    }
+}
+
+impl OpenStore {
+    fn vault_store(&self) -> Result<Arc<SqliteStore>> {
+        let vault = self.vault.as_ref().ok_or(RuntimeError::NoVault)?;
+        Ok(Arc::clone(&vault.sqlite))
+    }
 }
 
 impl Workspace {
@@ -32,10 +55,16 @@ impl Workspace {
             engine,
             name,
             chosen_by: None,
-            vault: OnceLock::new(),
+            opened: OnceCell::new(),
             sandboxes: Mutex::default(),
             rate_limiters: Mutex::default(),
         }
+    }
+
+    /// A workspace that is kept in this store and not in a vault.
+    pub fn with_store(engine: Arc<Engine>, name: WorkspaceName, store: Arc<dyn Store>) -> Self {
+        let opened = OnceCell::new_with(Some(OpenStore { store, vault: None }));
+        Self { opened, ..Self::new(engine, name) }
     }
 
     /// Returns where something was looked for, to go on a message that it is not there: nothing for the default workspace,
@@ -48,57 +77,101 @@ impl Workspace {
         }
     }
 
-    /// The workspace's store; one that does not exist is an error.
+    /// Returns the workspace's store.
     ///
     /// # Errors
-    /// The vault's error.
-    pub fn store(&self) -> Result<&Store> {
-        Ok(&self.open(IfAbsent::Fail)?.store)
+    /// The vault's, also where the workspace has none.
+    pub async fn store(&self) -> Result<&dyn Store> {
+        Ok(&*self.open(IfAbsent::Fail).await?.store)
     }
 
-    /// The workspace's store, made where it does not exist.
+    /// Returns the workspace's store; creates it if there is none.
     ///
     /// # Errors
-    /// The vault's error.
-    pub fn store_or_new(&self) -> Result<&Store> {
-        Ok(&self.open(IfAbsent::Create { now: self.engine.clock.now() })?.store)
+    /// The vault's.
+    pub async fn store_or_new(&self) -> Result<&dyn Store> {
+        Ok(&*self.open(IfAbsent::Create { now: self.engine.clock.now() }).await?.store)
     }
 
-    fn open(&self, absent: IfAbsent) -> Result<&Arc<OpenVault>> {
-        if let Some(opened) = self.vault.get() {
-            return Ok(opened);
+    /// Returns the workspace's store, for what outlives a borrow of the workspace.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn shared_store(&self) -> Result<Arc<dyn Store>> {
+        Ok(Arc::clone(&self.open(IfAbsent::Fail).await?.store))
+    }
+
+    /// Returns the store of the workspace's vault, for what is done with its file.
+    ///
+    /// # Errors
+    /// The vault's; [`RuntimeError::NoVault`] if the workspace is kept elsewhere.
+    pub async fn vault_store(&self) -> Result<Arc<SqliteStore>> {
+        self.open(IfAbsent::Fail).await?.vault_store()
+    }
+
+    async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
+        let folder = self.folder();
+        let open = || async {
+            Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
+        };
+        self.opened.get_or_try_init(open).await
+    }
+
+    /// Returns the store of the workspace's vault. It blocks, and needs no runtime: for the one read that starts none.
+    ///
+    /// # Errors
+    /// Those of [`Self::vault_store`].
+    pub fn vault_store_blocking(&self) -> Result<Arc<SqliteStore>> {
+        if let Some(opened) = self.opened.get() {
+            return opened.vault_store();
         }
-        let opened = self.engine.vault_opener().open(&self.engine.folders.workspace(&self.name), absent)?;
-        Ok(self.vault.get_or_init(|| Arc::new(opened)))
+        let opened = OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?);
+        let store = opened.vault_store();
+        // Another thread may have been faster; both have opened the same store.
+        let _ = self.opened.set(opened);
+        store
     }
 
-    /// The open vault itself, for what outlives a borrow of this.
+    /// The folder of the workspace's vault.
+    pub fn folder(&self) -> PathBuf {
+        self.engine.folders.workspace(&self.name)
+    }
+
+    /// Takes a lock; `None` if somebody holds it.
     ///
     /// # Errors
-    /// The vault's error.
-    pub fn open_vault(&self) -> Result<Arc<OpenVault>> {
-        Ok(Arc::clone(self.open(IfAbsent::Fail)?))
+    /// The vault's.
+    pub async fn try_lock(&self, key: LockKey) -> Result<Option<LockGuard>> {
+        Ok(LockGuard::try_acquire(self.shared_store().await?, &self.engine, key).await?)
+    }
+
+    /// Returns whether somebody holds a lock.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn is_locked(&self, key: LockKey) -> Result<bool> {
+        Ok(self.store().await?.locks().is_held(key, self.engine.clock.now_millis()).await?)
     }
 
     /// Whether this workspace has a vault at all: a fresh home has none, and that is no failure for commands that list.
     pub fn has_vault(&self) -> bool {
-        self.vault.get().is_some() || self.engine.folders.workspace(&self.name).exists()
+        self.opened.initialized() || self.folder().exists()
     }
 
     /// Where the identity was put, if this process made it: something to say once.
     pub fn new_identity_location(&self) -> Option<IdentityLocation> {
-        let own = self.vault.get().and_then(|opened| opened.new_identity_location);
+        let own = self.opened.get().and_then(|opened| opened.vault.as_ref()?.new_identity_location);
         own.or_else(|| self.engine.new_identity_location())
     }
 
     /// # Errors
-    /// [`AppError::ConnectionNotFound`] with the likely one.
-    pub fn connection(&self, name: &ConnectionName) -> Result<Connection> {
+    /// [`RuntimeError::ConnectionNotFound`] with the likely one.
+    pub async fn connection(&self, name: &ConnectionName) -> Result<Connection> {
         let unknown = |likely, mode| {
             // There may be no such connector either.
             let known = self.engine.catalogue.get(name.connector()).is_ok();
             let connect = known.then(|| connect_command(name, mode, None));
-            AppError::ConnectionNotFound {
+            RuntimeError::ConnectionNotFound {
                 name: name.clone(),
                 workspace_note: self.workspace_note(),
                 suggestion: likely,
@@ -108,12 +181,12 @@ impl Workspace {
         if !self.has_vault() {
             return Err(unknown(None, ConnectionMode::Live).into());
         }
-        let connections = self.store()?.connections();
-        if let Some(connection) = connections.find(name)? {
+        let connections = self.store().await?.connections();
+        if let Some(connection) = connections.find(name).await? {
             return Ok(connection);
         }
         let wanted = name.to_string();
-        let all = connections.list()?;
+        let all = connections.list().await?;
         let names: Vec<String> = all.iter().map(|known| known.name.to_string()).collect();
         // Somebody who works in the sandbox alone is not led to a real service.
         let is_sandbox = !all.is_empty() && all.iter().all(|known| known.mode == ConnectionMode::Sandbox);
@@ -121,16 +194,29 @@ impl Workspace {
         Err(unknown(closest(&wanted, names.iter().map(String::as_str)).map(str::to_owned), mode).into())
     }
 
+    /// Returns the id of a connection that a list is limited to; `None` if it is not limited.
+    ///
+    /// # Errors
+    /// Those of [`Self::connection`].
+    pub async fn connection_id(&self, name: Option<&ConnectionName>) -> Result<Option<ConnectionId>> {
+        match name {
+            Some(name) => Ok(Some(self.connection(name).await?.id)),
+            None => Ok(None),
+        }
+    }
+
     /// A connection with what is needed to use it. Must be called inside the runtime where it may be a sandbox's.
     ///
     /// # Errors
     /// Unknown connectors or ways of authenticating, and whatever stops a sandbox from starting.
-    pub fn session(&self, connection: Connection) -> Result<Session> {
+    pub async fn session(&self, connection: Connection) -> Result<Session> {
         let connector = self.engine.catalogue.get(connection.name.connector())?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let auth = auth.clone();
         let route = match (&connection.origin, connection.mode) {
-            (_, ConnectionMode::Sandbox) => self.sandbox_route(&connector, &connection.auth, &connection.params)?,
+            (_, ConnectionMode::Sandbox) => {
+                self.sandbox_route(&connector, &connection.auth, &connection.params).await?
+            }
             (Some(origin), ConnectionMode::Live) => Route::Origin(origin.clone()),
             (None, ConnectionMode::Live) => live_route(&connector, &connection.auth, &auth, &connection.params),
         };
@@ -150,36 +236,35 @@ impl Workspace {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to tell the user's hooks of every connection that broke or works again since the last call. Nothing is
-    /// waited for, but inside [`Self::run`], at its end. To be called with no lock held that a hook may want.
-    pub fn send_notifications(&self) {
-        let Some(opened) = self.vault.get() else { return };
-        for changed in opened.store.drain_transitions() {
-            self.engine.notifier.notify(Notification::new(&changed, &self.name, self.engine.clock.now()));
-        }
+    /// Begins to notify the user's hooks, and returns at once; [`Self::run`] waits for them at its end.
+    pub fn notify(&self, notification: Notification) {
+        self.engine.notifier.notify(notification);
     }
 
-    /// Begins to tell the user's hooks of something; waited for as in [`Self::send_notifications`].
-    pub fn notify(&self, notice: Notification) {
-        self.engine.notifier.notify(notice);
+    /// Begins to notify the user's hooks that a connection broke or recovered, if it did.
+    pub fn notify_transition(&self, transition: Option<ConnectionTransition>) {
+        if let Some(transition) = transition {
+            self.notify(Notification::new(&transition, &self.name, self.engine.clock.now()));
+        }
     }
 
     /// Runs what needs the network, on a runtime that is started for it and ends with it.
     ///
     /// # Errors
-    /// The error of the work itself, or [`AppError::Runtime`].
+    /// The error of the work itself, or [`RuntimeError::Runtime`].
     pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = new_runtime().map_err(|source| AppError::Runtime { source })?;
+        let runtime = new_runtime().map_err(|source| RuntimeError::Runtime { source })?;
         let result = runtime.block_on(async {
             tokio::spawn(shutdown::forward_signals(self.engine.shutdown.clone()));
             // The task registers its handlers before anything is begun, so that an early Ctrl-C counts.
             tokio::task::yield_now().await;
             let result = tokio::select! {
                 result = work => result,
-                () = self.engine.shutdown.ready() => Err(AppError::Interrupted.into()),
+                () = self.engine.shutdown.ready() => Err(RuntimeError::Interrupted.into()),
             };
-            self.send_notifications();
-            self.engine.notifier.finish(self.engine.shutdown.requested_again()).await;
+            self.engine.notifier.finish(Box::pin(self.engine.shutdown.requested_again())).await;
+            // Locks that are still being released would stay taken until they expire.
+            self.engine.shutdown.released().await;
             result
         });
         // The sandboxes' tasks live on this runtime.

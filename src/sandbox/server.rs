@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use hyper::Method;
 use hyper::body::Bytes;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::message::{SandboxRequest, SandboxResponse};
@@ -15,15 +18,18 @@ use super::vendor_emulator::VendorEmulator;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::serve::{FullResponse, Server, StatusCode, plain};
+use crate::task::blocking;
 
-/// Where the state is stored: one JSON document for each connector.
+/// Where the state is stored: one JSON document for each connector, which any number of processes change at once.
+///
+/// Where the store cannot be read or written, the request is answered with status 500.
+#[async_trait]
 pub trait SandboxStorage: Send + Sync {
-    /// Changes the document inside one transaction; null where there is none yet. A change that leaves it as it was need
-    /// not be written. Any number of processes do this at once.
-    ///
-    /// # Errors
-    /// Where the store cannot be read or written; the request is then answered with status 500.
-    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error>;
+    /// Returns the document, if there is one.
+    async fn load(&self) -> Result<Option<Value>, Error>;
+
+    /// Writes `new` if the document still equals `old`, and returns whether it did.
+    async fn replace(&self, old: Option<&Value>, new: &Value) -> Result<bool, Error>;
 }
 
 /// Starts emulated vendors.
@@ -69,23 +75,19 @@ impl EmulatorServer {
     ) -> io::Result<RunningEmulator> {
         let port = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?.port();
         let vendor = Arc::new(vendor);
-        let life = Arc::new(Mutex::new(SessionObjects::default()));
+        let objects = Arc::new(Mutex::new(SessionObjects::default()));
         let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
             let request = SandboxRequest::from(request);
             let (vendor, storage, clock) = (Arc::clone(&vendor), Arc::clone(&storage), clock.clone());
-            let life = Arc::clone(&life);
+            let objects = Arc::clone(&objects);
             async move {
                 // A page of another site that was rebound to this address names another host.
                 if !is_own_host(&request, port) {
                     return plain(StatusCode::FORBIDDEN, "The sandbox answers for its own address only.");
                 }
-                // The store blocks; the other connections go on meanwhile.
-                let answered = tokio::task::spawn_blocking(move || {
-                    respond_from_storage(&vendor, &request, &*storage, &life, &clock)
-                });
-                match answered.await {
-                    Ok(Ok(reply)) => delayed(reply).await,
-                    Ok(Err(_)) | Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
+                match respond_from_storage(vendor, request, &*storage, objects, &clock).await {
+                    Ok(reply) => delayed(reply).await,
+                    Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
                 }
             }
         })?;
@@ -109,30 +111,48 @@ fn is_own_host(request: &SandboxRequest, port: u16) -> bool {
         .any(|own| own.eq_ignore_ascii_case(host))
 }
 
-/// Answers from the stored state and stores what becomes of it.
-fn respond_from_storage(
-    vendor: &VendorEmulator,
-    request: &SandboxRequest,
+/// Answers from the stored state and stores what becomes of it. Requests of one emulator are answered one after another.
+async fn respond_from_storage(
+    vendor: Arc<VendorEmulator>,
+    request: SandboxRequest,
     storage: &dyn SandboxStorage,
-    life: &Mutex<SessionObjects>,
+    objects: Arc<Mutex<SessionObjects>>,
     clock: &Clock,
 ) -> Result<SandboxResponse, Error> {
-    // Outside of the store's transaction: making a key takes its time.
-    if let Some(reply) = vendor.verification_key(request) {
+    let request = Arc::new(request);
+    // Making a key takes its time: nothing waits for that.
+    let (emulator, asked) = (Arc::clone(&vendor), Arc::clone(&request));
+    if let Some(reply) = blocking(move || emulator.verification_key(&asked)).await {
         return Ok(reply);
     }
-    let mut reply = None;
-    storage.update(&mut |document| {
+    // Reading leaves the objects as they are. Only what may change them works on a copy, for it may have to be repeated.
+    let is_read = matches!(request.method, Method::GET | Method::HEAD);
+    let mut objects = objects.lock_owned().await;
+    loop {
+        let document = storage.load().await?;
         // A document that another version wrote and this one cannot read is worth less than a sandbox that works.
-        let before: SandboxState = serde_json::from_value(document.clone()).unwrap_or_default();
+        let before: SandboxState =
+            document.clone().and_then(|document| serde_json::from_value(document).ok()).unwrap_or_default();
+        let (emulator, request, now) = (Arc::clone(&vendor), Arc::clone(&request), clock.now());
         let mut state = before.clone();
-        let mut life = life.lock().unwrap_or_else(PoisonError::into_inner);
-        reply = Some(vendor.handle(request, &mut state, &mut life, clock.now()));
-        if state != before
-            && let Ok(changed) = serde_json::to_value(&state)
-        {
-            *document = changed;
+        let (reply, changed);
+        (reply, state, objects, changed) = blocking(move || {
+            let mut copy = (!is_read).then(|| objects.clone());
+            let reply = emulator.handle(&request, &mut state, copy.as_mut().unwrap_or(&mut objects), now);
+            (reply, state, objects, copy)
+        })
+        .await;
+        // Where another process has changed the document, this one answers from that.
+        let is_stored = state == before
+            || match serde_json::to_value(&state) {
+                Ok(new) => storage.replace(document.as_ref(), &new).await?,
+                Err(_) => true,
+            };
+        if is_stored {
+            if let Some(changed) = changed {
+                *objects = changed;
+            }
+            return Ok(reply);
         }
-    })?;
-    Ok(reply.unwrap_or_else(|| SandboxResponse::json(500, &serde_json::json!({"error": "server_error"}))))
+    }
 }

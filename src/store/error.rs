@@ -1,17 +1,20 @@
 //! What can go wrong with a store, told apart by what mends it.
 
-use std::fmt;
-use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::files;
 use crate::model::ConnectionName;
+use crate::store::LockKey;
 
-/// SQLite's own account of a failure.
-#[derive(Debug)]
-pub struct SqliteError(rusqlite::Error);
+/// SQLite's own account of a failure, which all writers of a failed commit share.
+#[derive(Clone, Debug)]
+pub struct SqliteError(Arc<rusqlite::Error>);
 
 impl fmt::Display for SqliteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +68,12 @@ pub enum StoreError {
     Busy(#[source] SqliteError),
     #[error("the store cannot be read or written")]
     Io(#[from] io::Error),
+    #[error("the lock file {} cannot be opened", path.display())]
+    Lock { path: PathBuf, source: io::Error },
+    #[error("another process has taken over the lock {0}, because this one was paused for too long")]
+    LeaseLost(LockKey),
+    #[error("the store is closed")]
+    Closed,
     #[error("there is no such connection any more")]
     ConnectionNotFound,
     #[error("the name {0} is taken by a live connection")]
@@ -73,14 +82,52 @@ pub enum StoreError {
     OldSqlite(&'static str),
     #[error("the store refused a statement")]
     Sqlite(#[source] SqliteError),
+    /// Of a store that is a server.
+    #[error("the store's server cannot be reached")]
+    Unreachable(#[source] BackendError),
+    /// Of a store that is not SQLite.
+    #[error("the store failed")]
+    Backend(#[source] BackendError),
 }
+
+/// What another store than SQLite says of a failure.
+pub type BackendError = Box<dyn std::error::Error + Send + Sync>;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        Self::from(SqliteError(Arc::new(error)))
+    }
+}
+
+impl StoreError {
+    /// Returns the error of a commit for another of its writers.
+    pub(super) fn another(&self) -> Self {
+        match self {
+            Self::Damaged(source)
+            | Self::WrongKey(source)
+            | Self::DiskFull(source)
+            | Self::ReadOnly(source)
+            | Self::LogUnreadable(source)
+            | Self::Busy(source)
+            | Self::Sqlite(source) => Self::from(source.clone()),
+            Self::Io(error) => match error.get_ref().and_then(|source| source.downcast_ref::<SqliteError>()) {
+                Some(source) => Self::from(source.clone()),
+                None => Self::Io(io::Error::new(error.kind(), error.to_string())),
+            },
+            Self::ReadOnlyNewer => Self::ReadOnlyNewer,
+            Self::IntegrityCheck(problem) => Self::IntegrityCheck(problem.clone()),
+            // No commit fails with another one.
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl From<SqliteError> for StoreError {
+    fn from(source: SqliteError) -> Self {
+        let error = &source.0;
         let code = error.sqlite_error_code();
         // The index of the log could not be made as large as it has to be.
         let no_room = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE);
-        let source = SqliteError(error);
         match code {
             Some(ErrorCode::NotADatabase) => Self::WrongKey(source),
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(source),
@@ -93,7 +140,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::SystemIoFailure) => Self::Io(io::Error::other(source)),
             // A column of another type than was written.
             None if matches!(
-                source.0,
+                **error,
                 rusqlite::Error::InvalidColumnType(..)
                     | rusqlite::Error::FromSqlConversionFailure(..)
                     | rusqlite::Error::IntegralValueOutOfRange(..)
@@ -120,6 +167,8 @@ impl Remedy for StoreError {
             Self::RolledBack { .. } => {
                 Diagnostic::new(Kind::Vault, "vault_rolled_back").run("integ vault check --accept")
             }
+            Self::LeaseLost(_) => Diagnostic::new(Kind::Temporary, "lease_lost"),
+            Self::Closed => Diagnostic::new(Kind::Failed, "store_closed"),
             Self::Busy(_) => Diagnostic::new(Kind::Temporary, "vault_busy")
                 .hint(Hint::new("try again; this says whether the store answers:", "integ vault status")),
             Self::ConnectionNotFound => Diagnostic::new(Kind::NotFound, "no_such_connection").run("integ status"),
@@ -129,15 +178,22 @@ impl Remedy for StoreError {
             Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only")
                 .hint(Hint::new("write the log into the store, where the folder can be written:", "integ test --all")),
             Self::ReadOnly(_) => Diagnostic::new(Kind::Failed, "read_only").hint(look_at_folders()),
-            Self::Io(error) => match error.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => Diagnostic::new(Kind::Failed, "read_only"),
-                io::ErrorKind::StorageFull => Diagnostic::new(Kind::Failed, "disk_full"),
-                _ => Diagnostic::new(Kind::Failed, "io"),
+            Self::Io(error) | Self::Lock { source: error, .. } => {
+                Diagnostic::new(Kind::Failed, io_code(error)).hint(look_at_folders())
             }
-            .hint(look_at_folders()),
             Self::OldSqlite(_) => Diagnostic::new(Kind::Failed, "old_sqlite").run("cargo install integ"),
             Self::Sqlite(_) => Diagnostic::new(Kind::Failed, "store").run("integ vault check"),
+            Self::Unreachable(_) => Diagnostic::new(Kind::Temporary, "store_unreachable"),
+            Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
+    }
+}
+
+fn io_code(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if files::is_read_only(error) => "read_only",
+        io::ErrorKind::StorageFull => "disk_full",
+        _ => "io",
     }
 }
 

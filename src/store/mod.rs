@@ -1,37 +1,65 @@
-//! Where a workspace's data is kept. The types that go in and come out are [`crate::model`]'s.
+//! Where a workspace's data is kept: the traits, and SQLite's implementation.
+//!
+//! Each trait is one aggregate, with types of [`crate::model`] in and out. A write is one transaction, and durable when
+//! its future resolves; a future that is dropped before may or may not have written. Errors are [`StoreError`] throughout.
+//!
+//! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
+mod connections;
 mod error;
+mod inbox;
+mod locks;
+mod outbox;
+mod record_hasher;
+mod records;
+mod sandbox;
 mod sqlite;
 
-pub use error::{MalformedValue, SqliteError, StoreError};
-pub use sqlite::*;
+use async_trait::async_trait;
 
-pub use crate::model::app::OAuthApp;
-pub use crate::model::connection::{CheckRecord, ConnectionTransition, NewConnection};
-pub use crate::model::endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
-pub use crate::model::event::{
-    AttemptResult, ConflictResolution, EventConflict, EventFilter, EventId, EventInsertResult, EventStatus,
-    EventVerification, InboundDelivery, NewEvent, PruneRequest, QueuedEvent, RawRequest, StoredEvent,
+pub use connections::{Apps, Connections, Grants};
+pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
+pub use inbox::{Events, Subscriptions, Webhooks};
+pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
+pub use outbox::{Endpoints, EventTypes, Outbox};
+pub use record_hasher::RecordHasher;
+pub use records::{Jobs, Records, Schedules, Streams};
+pub use sandbox::{Sandbox, state_key};
+pub use sqlite::{
+    BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
+    from_keyring_entry, keyring_entry, sqlite_version,
 };
-pub use crate::model::event_type::EventTypeDefinition;
-pub use crate::model::grant::{GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant};
-pub use crate::model::job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
-pub use crate::model::record::{
-    CompletedList, Hash, NewPage, NewRecord, PageCheckpoint as PagePlace, PushedRecord, RecordChange, RecordCounts,
-    RecordId, RecordSnapshot, StoredRecord, SweepResult, Traffic,
-};
-pub use crate::model::schedule::Schedule;
-pub use crate::model::stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
-pub use crate::model::subscription::{
-    Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus,
-};
-pub use crate::model::webhook::Webhook;
 
-pub mod outbox {
-    pub use super::sqlite::Outbox;
-    pub use crate::model::delivery::{
-        Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
-        RecordedAttempt,
-    };
-    pub use crate::model::message::Message;
+/// The store of a workspace.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The store's random id. A restored store gets a new one.
+    fn id(&self) -> &str;
+
+    fn connections(&self) -> &dyn Connections;
+    fn grants(&self) -> &dyn Grants;
+    fn apps(&self) -> &dyn Apps;
+    fn webhooks(&self) -> &dyn Webhooks;
+    fn subscriptions(&self) -> &dyn Subscriptions;
+    fn events(&self) -> &dyn Events;
+    fn endpoints(&self) -> &dyn Endpoints;
+    fn event_types(&self) -> &dyn EventTypes;
+    fn outbox(&self) -> &dyn Outbox;
+    fn streams(&self) -> &dyn Streams;
+    fn records(&self) -> &dyn Records;
+    fn jobs(&self) -> &dyn Jobs;
+    fn schedules(&self) -> &dyn Schedules;
+    fn sandbox(&self) -> &dyn Sandbox;
+    fn locks(&self) -> &dyn Locks;
+
+    /// Commits an empty write, so that whatever would stop a later one is found before a vendor is asked.
+    async fn ensure_writable(&self) -> Result<(), StoreError>;
+
+    /// Returns the number of the last commit. Records that change later get greater versions.
+    async fn version(&self) -> Result<u64, StoreError>;
+
+    /// Returns the hasher that tells whether a record has changed.
+    fn record_hasher(&self) -> RecordHasher {
+        RecordHasher::new(self.id())
+    }
 }

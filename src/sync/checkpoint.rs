@@ -8,7 +8,7 @@ use super::cursor_value::CursorValue;
 use crate::api::{PageToken, fingerprint, max_id};
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{CursorFormat, Incremental, Stream};
-use crate::store::SyncMode;
+use crate::model::SyncMode;
 
 /// How far the reading of a partition has come. Stored with its records, so that any process can resume from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! Fetching a page of a list, and what it says: its records, and how the list goes on.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -22,10 +21,8 @@ use crate::connector::{DeletionMarker, ErrorClass, Incremental, PaginationKind, 
 use crate::error::{Error, Result};
 use crate::http::{Request, Response, RetryAttempt, pause};
 use crate::json::{Json, JsonError};
-use crate::model::ConnectionName;
-use crate::runtime::AppError;
-use crate::store::Traffic;
-use crate::vault::OpenVault;
+use crate::model::{ConnectionName, Traffic};
+use crate::runtime::BoxFuture;
 
 /// Tries of a request.
 const MAX_ATTEMPTS: u32 = 6;
@@ -105,6 +102,17 @@ impl Error {
     }
 }
 
+/// What is done with a page whose list was found.
+pub(super) trait PageRead: Send {
+    type Output: Send;
+
+    fn read(
+        self,
+        response: PageResponse<'_>,
+        token: &mut GrantToken,
+    ) -> impl Future<Output = Result<Self::Output, PageFetchError>> + Send;
+}
+
 impl StreamReader<'_> {
     /// Asks for a page.
     pub(super) async fn ask(
@@ -116,16 +124,16 @@ impl StreamReader<'_> {
         self.send(token, |grant| list.page(progress, grant)).await
     }
 
-    /// Gets a page and has `understand` read it; `ahead` is the first answer where it was asked for already.
-    pub(super) async fn page<T>(
+    /// Gets a page and passes it to `read`; `ahead` is the first answer where it was asked for already.
+    pub(super) async fn page<R: PageRead>(
         &self,
         list: &ListRequestBuilder<'_>,
         progress: &Checkpoint,
         token: &mut GrantToken,
         resumed: bool,
         mut ahead: Option<Result<ApiResponse, PageFetchError>>,
-        understand: impl AsyncFnOnce(PageResponse<'_>, &mut GrantToken) -> Result<T, PageFetchError>,
-    ) -> Result<T, PageFetchError> {
+        read: R,
+    ) -> Result<R::Output, PageFetchError> {
         let mut traffic = Traffic::default();
         let mut attempt = 0;
         loop {
@@ -142,7 +150,7 @@ impl StreamReader<'_> {
             let text = answer.response.text();
             let text = text.as_deref().map_err(|error| PageParseError::NotJson(error.clone()));
             let unread = match text.and_then(|text| self.parse_response(list, progress, &answer, text, traffic)) {
-                Ok(response) => return understand(response, token).await,
+                Ok(response) => return read.read(response, token).await,
                 Err(unread) => unread,
             };
             let hinted = answer.response.retry_after(&self.session.connector.rate, self.workspace.engine.clock.now());
@@ -399,8 +407,7 @@ impl StreamReader<'_> {
         let mut listed = std::mem::take(&mut fetched.records);
         if detail.once && (self.stream.token.is_none() || progress.since.is_none()) {
             let keys: Vec<String> = listed.iter().map(|pulled| pulled.record.key.clone()).collect();
-            let id = self.id;
-            let known = self.in_store(move |opened| Ok(opened.store.records().exist(id, &keys)?)).await?;
+            let known = self.store.records().exist(self.id, &keys).await?;
             let mut known = known.into_iter();
             listed.retain(|pulled| {
                 let is_known = known.next() == Some(true);
@@ -413,15 +420,14 @@ impl StreamReader<'_> {
         let mut seen = HashSet::new();
         listed.retain(|pulled| seen.insert(pulled.record.key.clone()));
         let added = list.added()?;
-        let mut details = stream::iter(listed)
-            .map(|pulled| {
-                let mut token = token.clone();
-                async move {
-                    let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document(), grant)).await;
-                    (pulled.record.key, answer)
-                }
+        let ask = |pulled: ParsedRecord| -> BoxFuture<'_, _> {
+            let mut token = token.clone();
+            Box::pin(async move {
+                let answer = self.send(&mut token, |grant| list.detail(detail, &pulled.document(), grant)).await;
+                (pulled.record.key, answer)
             })
-            .buffered(CONCURRENT_PAGES);
+        };
+        let mut details = stream::iter(listed).map(ask).buffered(CONCURRENT_PAGES);
         while let Some((key, answer)) = details.next().await {
             let answer = answer?;
             traffic.add(traffic_of(&answer));
@@ -493,16 +499,6 @@ impl StreamReader<'_> {
 
     fn rate_limit_error(&self, resumes_at: Timestamp) -> Error {
         SyncError::RateLimited { connection: self.connection().clone(), resumes_at }.into()
-    }
-
-    /// The store blocks, and the network goes on meanwhile.
-    pub(super) async fn in_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&OpenVault) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let opened = Arc::clone(self.opened);
-        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
-        done.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })?
     }
 }
 

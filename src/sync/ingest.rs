@@ -23,10 +23,11 @@ use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::http::MAX_RETRY_AFTER;
 use crate::json::Json;
-use crate::model::ConnectionName;
-use crate::runtime::{AppError, Workspace};
-use crate::store::{PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams, SyncMode};
-use crate::vault::OpenVault;
+use crate::model::{
+    ConnectionName, PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams, SyncMode,
+};
+use crate::runtime::Workspace;
+use crate::store::{LockKey, Store};
 
 /// How long a sign waits for others.
 const DEBOUNCE: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ pub enum IngestResult {
 /// Takes the events of one connection.
 pub struct EventIngest<'a> {
     workspace: &'a Workspace,
-    opened: Arc<OpenVault>,
+    store: Arc<dyn Store>,
     name: ConnectionName,
     connector: Connector,
     pending: Mutex<PendingSyncs>,
@@ -62,8 +63,8 @@ struct NoObserver;
 impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
-    pub fn new(workspace: &'a Workspace, opened: Arc<OpenVault>, name: ConnectionName, connector: Connector) -> Self {
-        Self { workspace, opened, name, connector, pending: Mutex::default() }
+    pub fn new(workspace: &'a Workspace, store: Arc<dyn Store>, name: ConnectionName, connector: Connector) -> Self {
+        Self { workspace, store, name, connector, pending: Mutex::default() }
     }
 
     /// Does what an event asks for; nothing where the connector names no stream for it.
@@ -101,19 +102,18 @@ impl<'a> EventIngest<'a> {
         document: &Value,
         is_deleted: bool,
     ) -> Result<Option<IngestResult>> {
-        let Some(target) = self.locate_partition(rule, stream, values, document)? else { return Ok(None) };
+        let Some(target) = self.locate_partition(rule, stream, values, document).await? else { return Ok(None) };
         let RecordTarget { stored, partition, mut pulled } = target;
-        let lock = match run::lock(self.workspace, &self.name, &stored) {
-            Ok(lock) => lock,
-            Err(SyncError::AlreadyRunning { .. }) => return Ok(Some(IngestResult::RetryLater)),
-            Err(error) => return Err(error.into()),
+        let Some(lock) = self.workspace.try_lock(LockKey::Stream(stored.id)).await? else {
+            return Ok(Some(IngestResult::RetryLater));
         };
         pulled.record.is_deleted |= is_deleted;
         let occurred_at = event.occurred_at.unwrap_or(event.received_at);
         // Now that nobody else writes it.
-        let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
+        let known = self.store.records().find(stored.id, &pulled.record.key).await?;
         if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, occurred_at, known)) {
             tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
+            lock.release().await;
             return Ok(Some(IngestResult::Done));
         }
         let now = self.workspace.engine.clock.now();
@@ -126,30 +126,28 @@ impl<'a> EventIngest<'a> {
             vendor_updated_at: occurred_at,
             now,
         };
-        let opened = Arc::clone(&self.opened);
-        let pushed_change = tokio::task::spawn_blocking(move || opened.store.records().push(&pushed)).await;
-        let change = pushed_change.map_err(|error| AppError::Runtime { source: std::io::Error::other(error) })??;
-        drop(lock);
+        let change = self.store.records().push(pushed, lock.fence()).await?;
+        lock.release().await;
         tracing::debug!(event = event.id.0, stream = rule.stream, change = ?change, "a record was pushed");
         Ok(Some(IngestResult::Done))
     }
 
     /// The list that a record belongs to: its own where it is known, else the one whose values the event gives, else the
     /// stream's only one.
-    fn locate_partition(
+    async fn locate_partition(
         &self,
         rule: &EventSync,
         stream: &Stream,
         values: &StreamParams,
         document: &Value,
     ) -> Result<Option<RecordTarget>> {
-        let streams = self.opened.store.streams();
-        let connection = self.workspace.connection(&self.name)?.id;
+        let streams = self.store.streams();
+        let connection = self.workspace.connection(&self.name).await?.id;
         let stored = if stream.parents.is_empty() {
-            streams.ensure(connection, &rule.stream)?
+            streams.ensure(connection, &rule.stream).await?
         } else {
             // Its lists are known once their parents are.
-            let Some(stored) = streams.find(connection, &rule.stream)? else { return Ok(None) };
+            let Some(stored) = streams.find(connection, &rule.stream).await? else { return Ok(None) };
             stored
         };
         let mut params = own_params(stream, Some(&stored), &self.request(rule, StreamParams::new()));
@@ -158,28 +156,28 @@ impl<'a> EventIngest<'a> {
             return Ok(None);
         }
         params.extend(values.clone());
-        let Some(pulled) = self.read(rule, stream, &params, document)? else { return Ok(None) };
-        let known = self.opened.store.records().find(stored.id, &pulled.record.key)?;
-        let partitions = streams.partitions(stored.id)?;
+        let Some(pulled) = self.read(rule, stream, &params, document).await? else { return Ok(None) };
+        let known = self.store.records().find(stored.id, &pulled.record.key).await?;
+        let partitions = streams.partitions(stored.id).await?;
         let partition = match &known {
             Some(known) => partitions.into_iter().find(|partition| partition.id == known.partition),
             None => partitions.into_iter().find(|partition| partition.params == params),
         };
         let partition = match partition {
-            None if stream.parents.is_empty() => streams.ensure_partition(stored.id, &params, None)?,
+            None if stream.parents.is_empty() => streams.ensure_partition(stored.id, &params, None).await?,
             None => return Ok(None),
             Some(partition) => partition,
         };
         let pulled = if partition.params == params {
             Some(pulled)
         } else {
-            self.read(rule, stream, &partition.params, document)?
+            self.read(rule, stream, &partition.params, document).await?
         };
         Ok(pulled.map(|pulled| RecordTarget { stored, partition: partition.id, pulled }))
     }
 
     /// The record as a list with these values would bring it; absent if it has no key.
-    fn read(
+    async fn read(
         &self,
         rule: &EventSync,
         stream: &Stream,
@@ -188,7 +186,7 @@ impl<'a> EventIngest<'a> {
     ) -> Result<Option<ParsedRecord>> {
         let mut added = IndexMap::new();
         if !stream.add.is_empty() {
-            let session = &self.workspace.session(self.workspace.connection(&self.name)?)?;
+            let session = &self.workspace.session(self.workspace.connection(&self.name).await?).await?;
             let list = ListRequestBuilder {
                 session,
                 name: &rule.stream,
@@ -199,7 +197,7 @@ impl<'a> EventIngest<'a> {
             added = list.added().unwrap_or_default();
         }
         let text = document.to_string();
-        Ok(record::record(stream, Json::from_validated(&text), &added, self.opened.store.record_hasher()).ok())
+        Ok(record::record(stream, Json::from_validated(&text), &added, self.store.record_hasher()).ok())
     }
 
     /// Syncs the stream that a sign is about, unless that was done since the sign came.

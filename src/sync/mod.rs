@@ -34,7 +34,7 @@ use thiserror::Error;
 pub use cursor_value::CursorValue;
 pub use document::NotAList;
 pub use page::{PageError, read_page};
-pub use run::{PlannedStream, SyncOutcome, SyncReport, dry_run, is_running, run};
+pub use run::{PlannedStream, SyncOutcome, SyncReport, dry_run, run};
 pub use schedule::{ScheduleRule, ScheduleRuleError};
 pub use selection::{SyncRequest, find_stream};
 pub use stream_reader::{StoredPage, SyncObserver};
@@ -83,8 +83,6 @@ pub enum SyncError {
     MissingKey { connection: ConnectionName, stream: String, at: Pointer },
     #[error("the sync of {connection}/{stream} was cancelled")]
     Cancelled { connection: ConnectionName, stream: String },
-    #[error("the lock {path} cannot be had")]
-    Lock { path: String, source: std::io::Error },
 }
 
 impl Remedy for SyncError {
@@ -147,7 +145,6 @@ impl Remedy for SyncError {
                 Diagnostic::new(Kind::Failed, "missing_record_key").connection(connection)
             }
             Self::Cancelled { connection, .. } => Diagnostic::new(Kind::Failed, "cancelled").connection(connection),
-            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }

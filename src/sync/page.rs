@@ -6,7 +6,8 @@ use super::document::{Document, NotAList};
 use super::record;
 use crate::connector::{Pointer, Stream};
 use crate::json::{self, JsonError};
-use crate::store::{NewRecord, RecordHasher};
+use crate::model::NewRecord;
+use crate::store::RecordHasher;
 
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,12 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::SyncError;
 use super::checkpoint::{Checkpoint, Step, first_checkpoint, is_sweeping, next_step, verification_pass};
-use super::fetch::{FetchedPage, PageFetchError, traffic_of};
+use super::fetch::{FetchedPage, PageFetchError, PageRead, PageResponse, traffic_of};
 use super::request::ListRequestBuilder;
 use super::stream_reader::{StoredPage, StreamReader, Totals};
 use crate::api::{ApiResponse, GrantToken, PageNovelty, PageToken, RepeatDetector, hash_of};
 use crate::error::{Error, Kind, Result};
-use crate::store::{CompletedList, NewPage, PagePlace, Partition, SyncMode, Traffic};
+use crate::model::{CompletedList, NewPage, PageCheckpoint, Partition, SyncMode, Traffic};
+use crate::runtime::BoxFuture;
 
 /// Pages of one list that are asked for side by side, where their number is known, and records of which each is.
 pub(super) const CONCURRENT_PAGES: usize = 8;
@@ -103,8 +104,7 @@ impl Pager<'_> {
                 pages.push(page);
                 waiting.push((done, room));
             }
-            let committed = reader.in_store(move |opened| Ok(opened.store.records().commit(&pages)?)).await;
-            let (counts, cancelled) = committed?;
+            let (counts, cancelled) = reader.store.records().commit_pages(pages, reader.fence).await?;
             totals.counts += counts;
             totals.traffic.add(traffic);
             let requests_left = reader.workspace.rate_limiter(reader.session).remaining();
@@ -200,29 +200,8 @@ impl Pager<'_> {
         history: &mut ReadHistory,
         sender: &PageSender,
     ) -> Result<PageResult, PageFetchError> {
-        let (reader, list) = (self.reader, self.list);
-        reader
-            .page(list, progress, token, resumed, answer, async |response, token| {
-                let (count, page_tokens) = (response.count(), reader.remaining_pages(list, progress, &response));
-                let next =
-                    if page_tokens.is_none() { reader.prefetchable_page(list, progress, &response) } else { None };
-                let details = token.clone();
-                let asks = async {
-                    let Some(page_token) = next else { return Ok(None) };
-                    let checkpoint = at_page(progress, page_token, count);
-                    let answered = reader.ask(list, &checkpoint, token).await;
-                    Ok(Some((checkpoint, answered)))
-                };
-                let queues = async {
-                    // The request for the next page goes out before this one takes the thread.
-                    tokio::task::yield_now().await;
-                    let fetched = reader.parse_page(list, progress, response, &details).await?;
-                    self.queue_page(progress, fetched, history, sender).await
-                };
-                let (ahead, next) = tokio::try_join!(asks, queues)?;
-                Ok(PageResult { next, count, page_tokens, ahead })
-            })
-            .await
+        let read = ReadAhead { pager: self, progress, history, sender };
+        self.reader.page(self.list, progress, token, resumed, answer, read).await
     }
 
     /// Reads pages that are all known, several at a time; how the list goes on behind them.
@@ -235,18 +214,15 @@ impl Pager<'_> {
         sender: &PageSender,
     ) -> Result<NextRead, PageFetchError> {
         let (reader, list) = (self.reader, self.list);
-        let mut pages = stream::iter(checkpoints)
-            .map(|checkpoint| {
-                let mut token = token.clone();
-                async move {
-                    let fetched = reader.page(list, &checkpoint, &mut token, false, None, async |response, token| {
-                        reader.parse_page(list, &checkpoint, response, token).await
-                    });
-                    let fetched = fetched.await;
-                    (checkpoint, fetched)
-                }
+        let ask = |checkpoint: Checkpoint| -> BoxFuture<'_, _> {
+            let mut token = token.clone();
+            Box::pin(async move {
+                let read = ReadOnly { pager: self, progress: &checkpoint };
+                let fetched = reader.page(list, &checkpoint, &mut token, false, None, read).await;
+                (checkpoint, fetched)
             })
-            .buffered(CONCURRENT_PAGES);
+        };
+        let mut pages = stream::iter(checkpoints).map(ask).buffered(CONCURRENT_PAGES);
         while let Some((checkpoint, fetched)) = pages.next().await {
             // A list that changes meanwhile turns otherwise than was foreseen: it is read on page by page.
             if checkpoint.page_token != progress.page_token {
@@ -306,11 +282,11 @@ impl Pager<'_> {
     }
 
     /// The checkpoint after a page. The cursor of a list that is followed by a sweep moves with the sweep.
-    fn checkpoint_after(&self, step: Step) -> (PagePlace, NextRead) {
+    fn checkpoint_after(&self, step: Step) -> (PageCheckpoint, NextRead) {
         let is_backfill = self.reader.read_goal.mode == SyncMode::Backfill;
         let under = |progress: &Checkpoint| {
             let json = serde_json::to_string(progress).unwrap_or_default();
-            if is_backfill { PagePlace::Backfill(Some(json)) } else { PagePlace::InProgress(json) }
+            if is_backfill { PageCheckpoint::Backfill(Some(json)) } else { PageCheckpoint::InProgress(json) }
         };
         let parent_version = self.parent_version;
         let (cursor, read) = match step {
@@ -347,8 +323,11 @@ impl Pager<'_> {
             };
             return (under(&waits), NextRead::Ended(PagerEnd::Listed(listed, None)));
         }
-        let checkpoint =
-            if is_backfill { PagePlace::Backfill(None) } else { PagePlace::Complete { cursor, parent_version } };
+        let checkpoint = if is_backfill {
+            PageCheckpoint::Backfill(None)
+        } else {
+            PageCheckpoint::Complete { cursor, parent_version }
+        };
         (checkpoint, NextRead::Ended(PagerEnd::Read))
     }
 }
@@ -376,4 +355,54 @@ fn at_page(progress: &Checkpoint, page_token: PageToken, records: usize) -> Chec
 fn request_hash(progress: &Checkpoint) -> u64 {
     let page_token = serde_json::to_string(&progress.page_token).unwrap_or_default();
     hash_of((&progress.since, &progress.until, &progress.tie, page_token))
+}
+
+/// Takes one page in, and asks for the next meanwhile.
+struct ReadAhead<'a, 'p> {
+    pager: &'a Pager<'p>,
+    progress: &'a Checkpoint,
+    history: &'a mut ReadHistory,
+    sender: &'a PageSender,
+}
+
+impl PageRead for ReadAhead<'_, '_> {
+    type Output = PageResult;
+
+    async fn read(self, response: PageResponse<'_>, token: &mut GrantToken) -> Result<PageResult, PageFetchError> {
+        let Self { pager, progress, history, sender } = self;
+        let (reader, list) = (pager.reader, pager.list);
+
+        let (count, page_tokens) = (response.count(), reader.remaining_pages(list, progress, &response));
+        let next = if page_tokens.is_none() { reader.prefetchable_page(list, progress, &response) } else { None };
+        let details = token.clone();
+        let asks = async {
+            let Some(page_token) = next else { return Ok(None) };
+            let checkpoint = at_page(progress, page_token, count);
+            let answered = reader.ask(list, &checkpoint, token).await;
+            Ok(Some((checkpoint, answered)))
+        };
+        let queues = async {
+            // The request for the next page goes out before this one takes the thread.
+            tokio::task::yield_now().await;
+            let fetched = reader.parse_page(list, progress, response, &details).await?;
+            pager.queue_page(progress, fetched, history, sender).await
+        };
+        let (ahead, next) = tokio::try_join!(asks, queues)?;
+        Ok(PageResult { next, count, page_tokens, ahead })
+    }
+}
+
+/// Takes one page in.
+struct ReadOnly<'a, 'p> {
+    pager: &'a Pager<'p>,
+    progress: &'a Checkpoint,
+}
+
+impl PageRead for ReadOnly<'_, '_> {
+    type Output = FetchedPage;
+
+    async fn read(self, response: PageResponse<'_>, token: &mut GrantToken) -> Result<FetchedPage, PageFetchError> {
+        let Self { pager, progress } = self;
+        pager.reader.parse_page(pager.list, progress, response, token).await
+    }
 }

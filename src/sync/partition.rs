@@ -12,7 +12,8 @@ use super::{SyncError, record};
 use crate::connector::{ParentStream, Pointer};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
-use crate::store::{CompletedList, Partition, RecordId, StoredRecord, StreamParams, SyncMode};
+use crate::model::{CompletedList, Partition, RecordId, StoredRecord, StreamParams, SyncMode};
+use crate::runtime::BoxFuture;
 
 /// Lists of one stream that are read side by side.
 const CONCURRENT_PARTITIONS: usize = 4;
@@ -72,11 +73,13 @@ impl PartitionReader<'_> {
 
     /// The lists of all records of a parent.
     async fn read_children(&self, parent: &ParentStream, stream_totals: &mut StreamTotals) -> Result<()> {
-        let store = &self.run.opened.store;
-        let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream)? else { return Ok(()) };
+        let store = &*self.run.store;
+        let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream).await? else {
+            return Ok(());
+        };
         let mut after = RecordId(0);
         loop {
-            let records = store.records().list(above.id, after, PARENTS_PER_PAGE)?;
+            let records = store.records().list(above.id, after, PARENTS_PER_PAGE).await?;
             let Some(last) = records.last() else { return Ok(()) };
             after = last.id;
             // Records that give the same values have one list, and the newest of them says whether it changed.
@@ -106,12 +109,14 @@ impl PartitionReader<'_> {
     }
 
     async fn read_partitions(&self, lists: Vec<PartitionSource>, stream_totals: &mut StreamTotals) -> Result<()> {
-        let reads = stream::iter(lists).map(|(params, parent)| async move {
-            let mut totals = Totals::default();
-            let end = self.read_partition(params, parent, &mut totals).await;
-            (totals, end)
-        });
-        let mut reads = reads.buffer_unordered(CONCURRENT_PARTITIONS);
+        let read = |(params, parent)| -> BoxFuture<'_, _> {
+            Box::pin(async move {
+                let mut totals = Totals::default();
+                let end = self.read_partition(params, parent, &mut totals).await;
+                (totals, end)
+            })
+        };
+        let mut reads = stream::iter(lists).map(read).buffer_unordered(CONCURRENT_PARTITIONS);
         let mut last = None;
         while let Some((totals, end)) = reads.next().await {
             stream_totals.totals.counts += totals.counts;
@@ -149,11 +154,9 @@ impl PartitionReader<'_> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let (id, record) = (self.reader.id, parent.map(|(record, ..)| record));
-        let partition: Partition = self
-            .reader
-            .in_store(move |opened| Ok(opened.store.streams().ensure_partition(id, &params, record)?))
-            .await?;
+        let record = parent.map(|(record, ..)| record);
+        let streams = self.reader.store.streams();
+        let partition: Partition = streams.ensure_partition(self.reader.id, &params, record).await?;
         let version = parent.map(|(_, version, _)| version);
         let unchanged = version.is_some() && partition.parent_version >= version && partition.checkpoint.is_none();
         if parent.is_some_and(|(.., changed)| changed)

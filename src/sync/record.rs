@@ -9,7 +9,8 @@ use super::cursor_value::CursorValue;
 use super::document::Document;
 use crate::connector::{DeletionMarker, Pointer, Stream};
 use crate::json::{self, Json, minified};
-use crate::store::{NewRecord, RecordHasher};
+use crate::model::NewRecord;
+use crate::store::RecordHasher;
 
 /// The member that counts the rows of a table.
 const ROW: &str = "_row";

@@ -11,9 +11,8 @@ use crate::connector::{
 };
 use crate::error::Result;
 use crate::http::Request;
-use crate::model::Grant;
+use crate::model::{Grant, StreamParams};
 use crate::runtime::Session;
-use crate::store::StreamParams;
 
 /// One list of a stream.
 pub(super) struct ListRequestBuilder<'a> {

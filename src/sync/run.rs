@@ -1,32 +1,27 @@
 //! A run: which streams of a connection, in which order, each with its lock and its job.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 
-use super::SyncError;
-use super::checkpoint;
 use super::partition::{PartitionReader, StreamTotals};
 use super::request::ListRequestBuilder;
 use super::selection::{SelectedStream, SyncRequest, depth, own_params, read_goal, select_streams};
 use super::stream_reader::{StreamReader, SyncObserver};
+use super::{SyncError, checkpoint};
 use crate::api::GrantToken;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::http::redact_url;
-use crate::model::ConnectionName;
-use crate::notify::Notification;
-use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{Session, Workspace};
-use crate::store::{
-    JobResult, JobStatus, NewJob, RecordCounts, StoredStream, StreamId, StreamParams, SyncMode, Traffic,
+use crate::model::{
+    ConnectionName, JobResult, JobStatus, NewJob, Notification, RecordCounts, StoredStream, StreamParams, SyncMode,
+    Traffic,
 };
-use crate::vault::OpenVault;
+use crate::oauth::refresh::{self, Freshness};
+use crate::runtime::{BoxFuture, LockGuard, Session, Workspace};
+use crate::store::{LockKey, Store};
 
 /// Streams that are read side by side.
 const CONCURRENT_STREAMS: usize = 4;
@@ -95,18 +90,20 @@ pub struct PlannedStream {
 /// # Errors
 /// [`SyncError`] for what is not there or not given, and whatever keeps the connection from being used.
 pub async fn run(workspace: &Workspace, request: &SyncRequest, observer: &dyn SyncObserver) -> Result<Vec<SyncReport>> {
-    let session = workspace.session(refresh::load_grant(workspace, &request.connection)?.connection)?;
-    let (selected, mut reports) = select_streams(workspace, &session, request)?;
-    let opened = workspace.open_vault()?;
+    let session = workspace.session(refresh::load_grant(workspace, &request.connection).await?.connection).await?;
+    let (selected, mut reports) = select_streams(workspace, &session, request).await?;
+    let store = workspace.shared_store().await?;
     let token = GrantToken::from(&refresh::fresh_grant(workspace, &request.connection, Freshness::Usable).await?);
-    let run = SyncRun { workspace, opened, session: &session, request, token, observer, stop: AtomicBool::new(false) };
+    let run = SyncRun { workspace, store, session: &session, request, token, observer, stop: AtomicBool::new(false) };
     for report in &reports {
         observer.stream_finished(report);
     }
     let depths: BTreeSet<usize> = selected.iter().map(|selected| depth(&session.connector, selected.name)).collect();
     for level in depths {
-        let level = selected.iter().filter(|selected| depth(&session.connector, selected.name) == level);
-        let runs = level.map(|selected| run.stream(selected));
+        let mut runs: Vec<BoxFuture<'_, SyncReport>> = Vec::new();
+        for selected in selected.iter().filter(|selected| depth(&session.connector, selected.name) == level) {
+            runs.push(Box::pin(run.stream(selected)));
+        }
         reports.extend(stream::iter(runs).buffer_unordered(CONCURRENT_STREAMS).collect::<Vec<_>>().await);
     }
     Ok(reports)
@@ -116,19 +113,21 @@ pub async fn run(workspace: &Workspace, request: &SyncRequest, observer: &dyn Sy
 ///
 /// # Errors
 /// As [`run`].
-pub fn dry_run(workspace: &Workspace, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
-    let loaded = refresh::load_grant(workspace, &request.connection)?;
+pub async fn dry_run(workspace: &Workspace, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
+    let loaded = refresh::load_grant(workspace, &request.connection).await?;
     let token = GrantToken::from(&loaded);
-    let session = workspace.session(loaded.connection)?;
-    let (selected, not_started) = select_streams(workspace, &session, request)?;
-    let store = workspace.store()?;
+    let session = workspace.session(loaded.connection).await?;
+    let (selected, not_started) = select_streams(workspace, &session, request).await?;
+    let store = workspace.store().await?;
     let now = workspace.engine.clock.now();
     let mut planned = Vec::new();
     for SelectedStream { name, stream, mode } in selected {
-        let stored = store.streams().find(session.connection.id, name)?;
+        let stored = store.streams().find(session.connection.id, name).await?;
         let params = own_params(stream, stored.as_ref(), request);
-        let partitions =
-            stored.as_ref().map(|stored| store.streams().partitions(stored.id)).transpose()?.unwrap_or_default();
+        let partitions = match &stored {
+            Some(stored) => store.streams().partitions(stored.id).await?,
+            None => Vec::new(),
+        };
         let goal = read_goal(request, mode);
         let first = partitions.first();
         let partition = first
@@ -168,7 +167,7 @@ pub fn dry_run(workspace: &Workspace, request: &SyncRequest) -> Result<Vec<Plann
 /// One run of one connection.
 pub(super) struct SyncRun<'a> {
     pub(super) workspace: &'a Workspace,
-    pub(super) opened: Arc<OpenVault>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) session: &'a Session,
     pub(super) request: &'a SyncRequest,
     pub(super) token: GrantToken,
@@ -207,30 +206,34 @@ impl SyncRun<'_> {
 
     /// Holds the stream's lock, and notes the job's beginning and end.
     async fn locked(&self, selected: &SelectedStream<'_>, stream_totals: &mut StreamTotals) -> Result<()> {
-        let store = &self.opened.store;
-        let stream = store.streams().ensure(self.session.connection.id, selected.name)?;
-        let _lock = lock(self.workspace, &self.request.connection, &stream)?;
+        let store = &*self.store;
+        let stream = store.streams().ensure(self.session.connection.id, selected.name).await?;
+        let lock = lock(self.workspace, &self.request.connection, &stream).await?;
         let params = own_params(selected.stream, Some(&stream), self.request);
         let remembered: StreamParams =
             params.iter().filter(|(name, _)| self.request.params.contains_key(*name)).map(own_pair).collect();
         if remembered.iter().any(|(name, value)| stream.params.get(name) != Some(value)) {
             let mut params = stream.params.clone();
             params.extend(remembered);
-            store.streams().set_params(stream.id, &params)?;
+            store.streams().set_params(stream.id, &params).await?;
         }
         let goal = read_goal(self.request, selected.mode);
         // Hooks run when it begins, not at each sync.
-        let was_blocked = store.jobs().last_error_code(stream.id)?.as_deref() == Some("deletes_blocked");
-        let job = store.jobs().begin(&NewJob {
-            stream: stream.id,
-            mode: selected.mode,
-            since: goal.since.map(|time| time.to_string()),
-            until: goal.until.map(|time| time.to_string()),
-            started_at: self.workspace.engine.clock.now(),
-        })?;
+        let was_blocked = store.jobs().last_error_code(stream.id).await?.as_deref() == Some("deletes_blocked");
+        let job = store
+            .jobs()
+            .begin(&NewJob {
+                stream: stream.id,
+                mode: selected.mode,
+                since: goal.since.map(|time| time.to_string()),
+                until: goal.until.map(|time| time.to_string()),
+                started_at: self.workspace.engine.clock.now(),
+            })
+            .await?;
         let reader = StreamReader {
             workspace: self.workspace,
-            opened: &self.opened,
+            store,
+            fence: lock.fence(),
             session: self.session,
             name: selected.name,
             stream: selected.stream,
@@ -248,13 +251,7 @@ impl SyncRun<'_> {
         let result = partitions.read_all(stream_totals).await;
         let unpaged = *reader.unpaged_traffic.lock().unwrap_or_else(PoisonError::into_inner);
         stream_totals.totals.traffic.add(unpaged);
-        let (state, resumes_at) = match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
-            Ok(()) if stream_totals.is_skipped() => (JobStatus::Skipped, None),
-            Ok(()) => (JobStatus::Done, None),
-            Err(Some(SyncError::RateLimited { resumes_at, .. })) => (JobStatus::RateLimited, Some(*resumes_at)),
-            Err(Some(SyncError::Cancelled { .. })) => (JobStatus::Cancelled, None),
-            Err(_) => (JobStatus::Failed, None),
-        };
+        let (state, resumes_at) = job_status(&result, stream_totals);
         let error = result.as_ref().err().filter(|_| state == JobStatus::Failed);
         if let Some(overlooked) = selected.stream.overlooks.as_ref().filter(|_| reader.used_cursor.into_inner()) {
             let name = self.request.connection.to_string();
@@ -273,48 +270,47 @@ impl SyncRun<'_> {
                 now,
             ));
         }
-        store.jobs().end(&JobResult {
-            id: job,
-            status: state,
-            error: error.map(Error::message),
-            error_code: error.map(|error| error.code().to_owned()),
-            resumes_at,
-            traffic: unpaged,
-            ended_at: self.workspace.engine.clock.now(),
-        })?;
+        store
+            .jobs()
+            .end(&JobResult {
+                id: job,
+                status: state,
+                error: error.map(Error::message),
+                error_code: error.map(|error| error.code().to_owned()),
+                resumes_at,
+                traffic: unpaged,
+                ended_at: self.workspace.engine.clock.now(),
+            })
+            .await?;
+        lock.release().await;
         result
     }
 }
 
-/// Takes the lock of a stream, or says that another process has it.
-pub(super) fn lock(
+/// How a job ended, and when a limited one can go on.
+fn job_status(result: &Result<()>, stream_totals: &StreamTotals) -> (JobStatus, Option<Timestamp>) {
+    match result.as_ref().map_err(|error| error.downcast_ref::<SyncError>()) {
+        Ok(()) if stream_totals.is_skipped() => (JobStatus::Skipped, None),
+        Ok(()) => (JobStatus::Done, None),
+        Err(Some(SyncError::RateLimited { resumes_at, .. })) => (JobStatus::RateLimited, Some(*resumes_at)),
+        Err(Some(SyncError::Cancelled { .. })) => (JobStatus::Cancelled, None),
+        Err(_) => (JobStatus::Failed, None),
+    }
+}
+
+/// Takes the lock of a stream.
+///
+/// # Errors
+/// [`SyncError::AlreadyRunning`] if somebody syncs it.
+pub(super) async fn lock(
     workspace: &Workspace,
     connection: &ConnectionName,
     stream: &StoredStream,
-) -> Result<File, SyncError> {
-    let path = lock_path(workspace, stream.id);
-    let failed = |source| SyncError::Lock { path: path.display().to_string(), source };
-    let file = files::open_lock(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(SyncError::AlreadyRunning { connection: connection.clone(), stream: stream.name.clone() })
-        }
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
+) -> Result<LockGuard> {
+    let running = || SyncError::AlreadyRunning { connection: connection.clone(), stream: stream.name.clone() }.into();
+    workspace.try_lock(LockKey::Stream(stream.id)).await?.ok_or_else(running)
 }
 
 fn own_pair((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
-}
-
-/// The lock of a stream: held for as long as a job of it runs.
-fn lock_path(workspace: &Workspace, stream: StreamId) -> PathBuf {
-    workspace.engine.folders.workspace(&workspace.name).join("locks").join(format!("stream-{}.lock", stream.0))
-}
-
-/// Whether a process syncs this stream now.
-pub fn is_running(workspace: &Workspace, stream: StreamId) -> bool {
-    let Ok(file) = files::open_existing(&lock_path(workspace, stream)) else { return false };
-    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }

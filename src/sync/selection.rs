@@ -9,10 +9,9 @@ use crate::api;
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Param, Stream};
 use crate::error::Result;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
 use crate::near::closest;
 use crate::runtime::{Session, Workspace};
-use crate::store::{RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
 
 /// What a user asks for, of one connection.
 #[derive(Clone, Debug)]
@@ -37,7 +36,7 @@ pub(super) struct SelectedStream<'c> {
 }
 
 /// The streams of a request with the parents that they need, and reports on those that cannot take part.
-pub(super) fn select_streams<'c>(
+pub(super) async fn select_streams<'c>(
     workspace: &Workspace,
     session: &'c Session,
     request: &SyncRequest,
@@ -52,9 +51,10 @@ pub(super) fn select_streams<'c>(
         false => request.streams.iter().map(|name| find_stream(connector, name)).collect::<Result<_, _>>()?,
     };
     check_params(connector, request, &meant)?;
+    let stored = workspace.store().await?.streams().list(session.connection.id).await?;
     let (mut named, mut not_started) = (Vec::new(), Vec::new());
     for (name, stream) in meant {
-        match check_requirements(workspace, session, name, stream, request) {
+        match check_requirements(session, name, stream, request, &stored) {
             Ok(()) => named.push((name, stream)),
             Err(error) if all => not_started.push(SyncReport {
                 connection: request.connection.clone(),
@@ -118,21 +118,21 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
 /// What keeps a stream from being synced at all, or one of those that it is listed for: its authentication method, scopes,
 /// parameters.
 fn check_requirements(
-    workspace: &Workspace,
     session: &Session,
     name: &str,
     stream: &Stream,
     request: &SyncRequest,
+    stored: &[StoredStream],
 ) -> Result<()> {
     api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
-    let stored =
-        workspace.store()?.streams().find(session.connection.id, name)?.map(|stored| stored.params).unwrap_or_default();
+    let is_stored =
+        |param: &String| stored.iter().any(|stored| stored.name == name && stored.params.contains_key(param));
     let missing: Vec<String> = stream
         .params
         .iter()
         .filter(|(_, param)| !param.optional && param.default.is_none())
         .map(|(name, _)| name.clone())
-        .filter(|name| !request.params.contains_key(name) && !stored.contains_key(name))
+        .filter(|name| !request.params.contains_key(name) && !is_stored(name))
         .collect();
     if !missing.is_empty() {
         let connection = session.connection.name.clone();
@@ -143,7 +143,7 @@ fn check_requirements(
     }
     let above = stream.parents.iter().filter(|parent| parent.stream != name);
     let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
-    above.into_iter().try_for_each(|(name, stream)| check_requirements(workspace, session, name, stream, request))
+    above.into_iter().try_for_each(|(name, stream)| check_requirements(session, name, stream, request, stored))
 }
 
 /// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.

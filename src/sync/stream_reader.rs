@@ -1,7 +1,7 @@
 //! Reads one list of a stream from its checkpoint to its end, and restarts it if the vendor loses the position.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::SyncError;
 use super::checkpoint::{self, Checkpoint, ReadGoal, is_resumable, is_sweeping};
@@ -12,12 +12,11 @@ use crate::api::GrantToken;
 use crate::clock::Timestamp;
 use crate::connector::{Pagination, PaginationKind, Stream};
 use crate::error::{Error, Result};
-use crate::model::ConnectionName;
-use crate::runtime::{Session, Workspace};
-use crate::store::{
-    CompletedList, JobId, Partition, RecordCounts, RecordHasher, StreamId, SweepResult, SyncMode, Traffic,
+use crate::model::{
+    CompletedList, ConnectionName, JobId, Partition, RecordCounts, StreamId, SweepResult, SyncMode, Traffic,
 };
-use crate::vault::OpenVault;
+use crate::runtime::{Session, Workspace};
+use crate::store::{Fence, RecordHasher, Store};
 
 /// Times that a list is restarted because the vendor lost the position.
 const MAX_RESTARTS: u32 = 3;
@@ -49,7 +48,9 @@ pub struct StoredPage {
 /// What is read of one stream.
 pub(super) struct StreamReader<'a> {
     pub(super) workspace: &'a Workspace,
-    pub(super) opened: &'a Arc<OpenVault>,
+    pub(super) store: &'a dyn Store,
+    /// Of the stream's lock, which is held while this reads.
+    pub(super) fence: Fence,
     pub(super) session: &'a Session,
     pub(super) name: &'a str,
     pub(super) stream: &'a Stream,
@@ -130,8 +131,7 @@ impl StreamReader<'_> {
                 // Pages that are counted move when something before them goes: what was not met may have slipped from one
                 // page to the one before while that was read.
                 Ok(PagerEnd::Listed(read, Some(second))) => {
-                    let asked = read.clone();
-                    if !self.in_store(move |opened| Ok(opened.store.records().has_missing(&asked)?)).await? {
+                    if !self.store.records().has_missing(&read).await? {
                         return Ok(PartitionOutcome::FullyListed(read));
                     }
                     (progress, needs_second_pass) = (*second, false);
@@ -199,8 +199,7 @@ impl StreamReader<'_> {
     pub(super) async fn sweep(&self, listed: Vec<CompletedList>, totals: &mut Totals) -> Result<()> {
         let (job, stream, now) = (self.job, self.id, self.workspace.engine.clock.now());
         let limit = (!self.allow_deletes).then(|| self.deleted_count.load(Ordering::Relaxed));
-        let sweep = move |opened: &OpenVault| Ok(opened.store.records().sweep(job, stream, &listed, limit, now)?);
-        match self.in_store(sweep).await? {
+        match self.store.records().sweep(job, stream, &listed, limit, now, self.fence).await? {
             SweepResult::Done { deleted } => {
                 self.deleted_count.fetch_add(deleted, Ordering::Relaxed);
                 totals.counts.deleted += deleted;
@@ -217,8 +216,7 @@ impl StreamReader<'_> {
 
     /// Forgets how far a list has come: the next run begins it again.
     async fn reset_list(&self, partition: &Partition) -> Result<()> {
-        let id = partition.id;
-        self.in_store(move |opened| Ok(opened.store.records().reset_list(id)?)).await
+        Ok(self.store.records().reset_list(partition.id).await?)
     }
 
     /// Begins a list; what was met of one that was begun before is forgotten.
@@ -226,8 +224,7 @@ impl StreamReader<'_> {
         if !is_sweeping(self.stream, &progress, self.read_goal) {
             return Ok(progress);
         }
-        let id = partition.id;
-        let start_version = self.in_store(move |opened| Ok(opened.store.records().begin_list(id)?)).await?;
+        let start_version = self.store.records().begin_list(partition.id).await?;
         Ok(Checkpoint { start_version, ..progress })
     }
 
@@ -265,6 +262,6 @@ fn is_unstable_paging(pages: &Pagination) -> bool {
 }
 
 /// Values for people: `channel=C1`.
-pub(super) fn params_text(params: &crate::store::StreamParams) -> String {
+pub(super) fn params_text(params: &crate::model::StreamParams) -> String {
     params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }

@@ -12,7 +12,7 @@ use super::cursor_value::CursorValue;
 use crate::api::PageToken;
 use crate::clock::Timestamp;
 use crate::connector::{CursorFormat, Incremental, Stream};
-use crate::store::SyncMode;
+use crate::model::SyncMode;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 

@@ -14,11 +14,12 @@ use super::opener::install_store;
 use super::sealed_key::SealedKey;
 use super::store_replacement::StoreReplacement;
 use super::vault_files::{LockMode, VaultFiles, VaultState};
-use super::{IdentityLocation, PassphrasePrompt, TokenVault, Vault, VaultError, VaultOpener, passphrase};
+use super::{IdentityLocation, PassphrasePrompt, Vault, VaultError, VaultOpener, passphrase};
 use crate::clock::Timestamp;
 use crate::files;
+use crate::model::{ConnectionId, Grant};
 use crate::secret::Secret;
-use crate::store::{BackupContents, Snapshot, Store};
+use crate::store::{BackupContents, Snapshot, SqliteStore};
 
 /// A backup is held in memory, twice; a larger one is a matter for `age` and `sqlite3`.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -34,12 +35,17 @@ pub enum BackupKey {
     Passphrase(Secret),
 }
 
-/// Makes a backup of the store. The secrets that are in the OS keyring are part of it.
+/// Makes a backup of the store. `keyring_grants` are those whose secrets are in the OS keyring
+/// ([`TokenVault::keyring_grants`](super::TokenVault::keyring_grants)), which become part of it. It blocks.
 ///
 /// # Errors
-/// [`VaultError::InvalidRecipient`], [`VaultError::Keyring`], [`VaultError::Store`].
-pub fn backup(store: &Store, custodian: &TokenVault, key: &BackupKey) -> Result<Vec<u8>, VaultError> {
-    let snapshot = store.snapshot(&custodian.keyring_grants(store)?)?;
+/// [`VaultError::InvalidRecipient`], [`VaultError::Store`].
+pub fn backup(
+    store: &SqliteStore,
+    keyring_grants: &[(ConnectionId, u64, Grant)],
+    key: &BackupKey,
+) -> Result<Vec<u8>, VaultError> {
+    let snapshot = store.snapshot(keyring_grants)?;
     match key {
         BackupKey::Recipients(recipients) if recipients.is_empty() => Err(VaultError::InvalidRecipient(String::new())),
         BackupKey::Recipients(recipients) => {
@@ -100,6 +106,7 @@ pub fn write_output(path: &Path, contents: &[u8], overwrite: Overwrite) -> Resul
 #[derive(Debug)]
 pub struct OpenedBackup {
     snapshot: Snapshot,
+    contents: BackupContents,
     /// What opened it, unless a passphrase did.
     identity: Option<(Identity, IdentityLocation)>,
 }
@@ -116,11 +123,12 @@ pub struct RestoreResult {
 
 impl OpenedBackup {
     /// What restoring it would bring.
-    ///
-    /// # Errors
-    /// [`VaultError::Store`].
-    pub fn contents(&self) -> Result<BackupContents, VaultError> {
-        Ok(self.snapshot.contents()?)
+    pub fn contents(&self) -> &BackupContents {
+        &self.contents
+    }
+
+    fn new(snapshot: Snapshot, identity: Option<(Identity, IdentityLocation)>) -> Result<Self, VaultError> {
+        Ok(Self { contents: snapshot.contents()?, snapshot, identity })
     }
 }
 
@@ -144,12 +152,12 @@ impl VaultOpener<'_> {
                     DecryptFailure::WrongKey => VaultError::WrongPassphrase(path.to_owned()),
                     other => unreadable(other.why()),
                 })?;
-            return Ok(OpenedBackup { snapshot: Snapshot::read(&snapshot)?, identity: None });
+            return OpenedBackup::new(Snapshot::read(&snapshot)?, None);
         }
         let needed = || VaultError::BackupNeedsIdentity(path.to_owned());
         let (identity, custody) = self.identity()?.ok_or_else(needed)?;
         let snapshot = identity::decrypt(&sealed, &identity).map_err(|unopened| unreadable(unopened.why()))?;
-        Ok(OpenedBackup { snapshot: Snapshot::read(&snapshot)?, identity: Some((identity, custody)) })
+        OpenedBackup::new(Snapshot::read(&snapshot)?, Some((identity, custody)))
     }
 
     /// Restores a backup into the workspace of `folder`, which is new or empty. Its grants are marked as restored, for
@@ -162,7 +170,7 @@ impl VaultOpener<'_> {
         let lock = layout.lock(LockMode::Shared)?;
         let present = lock.is_some() && layout.state()? == VaultState::Present;
         drop(lock);
-        let OpenedBackup { snapshot, identity } = backup;
+        let OpenedBackup { snapshot, identity, .. } = backup;
         let (identity, custody, identity_made) = match identity {
             Some((identity, custody)) => (identity, custody, None),
             None => match self.identity()? {

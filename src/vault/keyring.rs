@@ -5,10 +5,9 @@
 //! a warning names it, and the call may last longer. A keyring that did not answer is not asked again by this process.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use keyring_core::Entry;
 use keyring_core::api::CredentialStore;
@@ -135,13 +134,13 @@ impl Keyring {
 
     /// A keyring for tests, which answers as `store` does.
     #[cfg(test)]
-    pub(super) fn over(store: Arc<CredentialStore>) -> Self {
-        Self::over_each(move || Ok(Arc::clone(&store)))
+    pub(super) fn with_store(store: Arc<CredentialStore>) -> Self {
+        Self::with_test_connector(move || Ok(Arc::clone(&store)))
     }
 
     /// A keyring for tests, of which each connection answers as `connect` says.
     #[cfg(test)]
-    pub(super) fn over_each(
+    pub(super) fn with_test_connector(
         connect: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
     ) -> Self {
         Self::with_connector(Arc::new(connect), LabelSupport::Unsupported)
@@ -150,7 +149,7 @@ impl Keyring {
     /// A keyring for tests that nothing answers for.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self::over_each(|| Err(keyring_core::Error::NoDefaultStore))
+        Self::with_test_connector(|| Err(keyring_core::Error::NoDefaultStore))
     }
 
     /// Whether a keyring answers.
@@ -287,7 +286,7 @@ mod tests {
 
     #[test]
     fn entries_are_written_read_and_deleted() {
-        let keyring = Keyring::over(keyring_core::mock::Store::new().unwrap());
+        let keyring = Keyring::with_store(keyring_core::mock::Store::new().unwrap());
         assert!(matches!(keyring.get("a"), Err(KeyringError::EntryNotFound(_))));
         keyring.set("a", &Secret::from("one"), "label").unwrap();
         keyring.set("a", &Secret::from("two"), "label").unwrap();
@@ -302,10 +301,10 @@ mod tests {
             thread::sleep(TIMEOUT + Duration::from_millis(500));
             Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
         };
-        let unattended = Keyring::over_each(slow).check().unwrap_err();
+        let unattended = Keyring::with_test_connector(slow).check().unwrap_err();
         assert!(matches!(unattended, KeyringError::TimedOut { timeout: TIMEOUT }));
         assert!(unattended.hint().unwrap().text.contains("KeePassXC"));
-        Keyring::over_each(slow).with_attended(true).check().unwrap();
+        Keyring::with_test_connector(slow).with_attended(true).check().unwrap();
     }
 
     #[test]
@@ -314,7 +313,7 @@ mod tests {
             thread::sleep(Duration::from_secs(60));
             Err(keyring_core::Error::NoDefaultStore)
         };
-        let keyring = Keyring::over_each(never);
+        let keyring = Keyring::with_test_connector(never);
         let waiting = crate::clock::Stopwatch::start();
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));

@@ -42,7 +42,7 @@ pub use opener::{IfAbsent, OpenVault, SelfRemoval, Vault, VaultOpener, check_des
 pub use passphrase::{NewPassphrase, PassphrasePrompt, PassphraseSource};
 pub use sealed_key::Recipient;
 pub use token_vault::{
-    ConnectionWithGrant, GrantSaveResult, KeyringWarning, TokenMoveCounts, TokenVault, TokenVaultError,
+    ConnectionWithGrant, GrantSaveResult, KeyringWarning, SavedConnection, TokenMoveCounts, TokenVault, TokenVaultError,
 };
 
 pub use crate::store::LostWritesPolicy;

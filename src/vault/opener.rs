@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::sealed_key::{Recipient, SealedKey};
 use super::vault_files::{FolderContents, LockMode, VaultFiles, VaultState};
@@ -9,7 +10,7 @@ use super::{Identity, IdentityEnvironment, IdentityLocation, Keyring, Passphrase
 use crate::clock::Timestamp;
 use crate::config::{Folders, VaultConfig};
 use crate::files;
-use crate::store::{LostWritesPolicy, Store, StoreError, StoreKey};
+use crate::store::{LostWritesPolicy, SqliteStore, Store, StoreError, StoreKey};
 
 /// What it takes to get at a user's vaults.
 pub struct VaultOpener<'a> {
@@ -30,14 +31,14 @@ pub enum IfAbsent {
 /// A store, open, and what is to be said of it.
 #[derive(Debug)]
 pub struct OpenVault {
-    pub store: Store,
+    pub sqlite: Arc<SqliteStore>,
     /// Where the identity is kept, if this call made it.
     pub new_identity_location: Option<IdentityLocation>,
 }
 
-impl AsRef<Store> for OpenVault {
-    fn as_ref(&self) -> &Store {
-        &self.store
+impl OpenVault {
+    pub fn store(&self) -> &dyn Store {
+        &*self.sqlite
     }
 }
 
@@ -138,13 +139,13 @@ impl<'a> VaultOpener<'a> {
             && layout.state()? == VaultState::Present
         {
             let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
-            return Ok(OpenVault { store, new_identity_location: None });
+            return Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: None });
         }
         let IfAbsent::Create { now } = absent else { return Err(VaultError::NotFound(folder.to_owned())) };
         let identity_made = self.create(&layout, now)?;
         let lock = layout.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(folder.to_owned()))?;
         let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
-        Ok(OpenVault { store, new_identity_location: identity_made })
+        Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: identity_made })
     }
 
     /// The vault in `folder`, with its identity and not its store: for what changes keys. Its store is not to be open
@@ -186,7 +187,7 @@ impl<'a> VaultOpener<'a> {
         };
         let store = layout.store_path();
         let temporary = files::temporary_beside(&store);
-        Store::create(&temporary, &key, now)?;
+        SqliteStore::create(&temporary, &key, now)?;
         install_store(layout, &temporary, &key, 0)?;
         drop(lock);
         Ok(made)
@@ -206,7 +207,7 @@ pub(super) fn install_store(
         .and_then(|()| fs::rename(temporary, &store))
         .and_then(|()| files::sync_folder(layout.folder()))
         .map_err(VaultError::at(&store))?;
-    Ok(Store::record_sequence(&store, key, layout.outer_sequence_path(), sequence)?)
+    Ok(SqliteStore::record_sequence(&store, key, layout.outer_sequence_path(), sequence)?)
 }
 
 impl SealedKey {
@@ -287,7 +288,7 @@ impl Vault {
     }
 
     /// Opens the store under the lock that is given; it is held as long as the store is open.
-    pub(super) fn open_store(&self, lock: File, lost: LostWritesPolicy) -> Result<Store, VaultError> {
+    pub(super) fn open_store(&self, lock: File, lost: LostWritesPolicy) -> Result<SqliteStore, VaultError> {
         let mut lock = lock;
         let mut seal = SealedKey::read(&self.files.sealed_key_path(), &self.identity)?;
         if seal.previous_key.is_some() {
@@ -309,9 +310,9 @@ impl Vault {
         &self,
         seal: &SealedKey,
         lost: LostWritesPolicy,
-    ) -> Result<(Store, StoreKey), VaultError> {
+    ) -> Result<(SqliteStore, StoreKey), VaultError> {
         let path = self.files.store_path();
-        let open = |key| Store::open_with_outer_sequence(&path, key, self.files.outer_sequence_path(), lost);
+        let open = |key| SqliteStore::open_with_outer_sequence(&path, key, self.files.outer_sequence_path(), lost);
         match (open(&seal.key), &seal.previous_key) {
             (Err(StoreError::WrongKey(_)), Some(previous)) => Ok((open(previous)?, previous.clone())),
             (opened, _) => Ok((opened?, seal.key.clone())),

@@ -33,7 +33,7 @@ pub enum NewPassphrase {
 }
 
 /// Someone who can be asked for a passphrase: the terminal, or nobody.
-pub trait PassphraseSource {
+pub trait PassphraseSource: Send + Sync {
     /// The passphrase; absent where nobody can be asked.
     ///
     /// # Errors

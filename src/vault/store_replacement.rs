@@ -13,7 +13,7 @@ use super::opener::{Vault, install_store};
 use super::sealed_key::SealedKey;
 use super::vault_files::{LockMode, lock_file};
 use crate::files;
-use crate::store::{LostWritesPolicy, Store, StoreError, StoreKey};
+use crate::store::{LostWritesPolicy, SqliteStore, StoreError, StoreKey};
 
 /// A store that is being replaced. The vault's lock is held alone as long as this lives.
 pub(super) struct StoreReplacement<'a> {
@@ -52,7 +52,7 @@ impl Vault {
         let mut seal = SealedKey::read(&self.files.sealed_key_path(), &self.identity)?;
         if seal.previous_key.is_some() {
             let (store, key) = self.open_with_key(&seal, lost)?;
-            Store::record_sequence(
+            SqliteStore::record_sequence(
                 &self.files.store_path(),
                 &key,
                 self.files.outer_sequence_path(),
@@ -83,7 +83,7 @@ impl<'a> StoreReplacement<'a> {
 
     /// The store as it is, which is closed before it is replaced. A newer version's is not: a copy could lack what
     /// this version does not know.
-    pub(super) fn open_old(&self) -> Result<Store, VaultError> {
+    pub(super) fn open_old(&self) -> Result<SqliteStore, VaultError> {
         let store = self.vault.open_with_key(&self.seal, LostWritesPolicy::Refuse)?.0;
         if store.is_read_only() { Err(StoreError::ReadOnlyNewer.into()) } else { Ok(store) }
     }

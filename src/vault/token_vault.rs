@@ -11,11 +11,13 @@ use thiserror::Error;
 use super::{Keyring, KeyringError, VaultError};
 use crate::config::TokenStorage;
 use crate::error::{Diagnostic, Kind, Remedy};
-use crate::model::{Connection, ConnectionId, ConnectionName, Grant, reconnect_command};
-use crate::secret::Secret;
-use crate::store::{
-    GrantWriteResult, NewConnection, SecretStorage, Store, StoreError, StoredGrant, from_keyring_entry, keyring_entry,
+use crate::model::{
+    Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantWriteResult, NewConnection,
+    SecretStorage, StoredGrant, reconnect_command,
 };
+use crate::secret::Secret;
+use crate::store::{Fence, SqliteStore, Store, StoreError, from_keyring_entry, keyring_entry};
+use crate::task::blocking;
 
 /// Keeps the tokens of connections, each where it belongs.
 #[derive(Clone, Debug)]
@@ -64,12 +66,22 @@ pub struct ConnectionWithGrant {
     pub stored_grant: StoredGrant,
 }
 
+/// A connection that was stored with its grant.
+#[derive(Debug)]
+#[must_use]
+pub struct SavedConnection {
+    pub connection: Connection,
+    pub transition: Option<ConnectionTransition>,
+    pub warning: Option<KeyringWarning>,
+}
+
 /// What became of a save.
 #[derive(Debug)]
 #[must_use]
 pub enum GrantSaveResult {
     Saved {
         generation: u64,
+        transition: Option<Box<ConnectionTransition>>,
         warning: Option<KeyringWarning>,
     },
     /// Another process has saved a newer grant; this one was not kept.
@@ -93,48 +105,48 @@ impl TokenVault {
     ///
     /// # Errors
     /// [`StoreError`]; that the keyring fails is a warning, for the grant is kept.
-    pub fn connect(
+    pub async fn connect(
         &self,
-        store: &Store,
+        store: &dyn Store,
         new: &NewConnection,
         grant: &Grant,
-    ) -> Result<(Connection, Option<KeyringWarning>), StoreError> {
+    ) -> Result<SavedConnection, StoreError> {
         let place = match self.default_storage {
             TokenStorage::Store => SecretStorage::Store,
             TokenStorage::Keyring => SecretStorage::Keyring,
         };
-        let connection = store.connections().connect(new, grant, place)?;
-        let warning = match store.grants().get(connection.id)? {
+        let (connection, transition) = store.connections().connect(new, grant, place).await?;
+        let warning = match store.grants().get(connection.id).await? {
             Some(stored) if stored.storage == SecretStorage::Keyring => {
-                self.write_to_keyring(store, connection.id, &new.name, stored.generation, grant)?
+                self.write_to_keyring(store, connection.id, &new.name, stored.generation, grant).await?
             }
             _ => None,
         };
-        Ok((connection, warning))
+        Ok(SavedConnection { connection, transition, warning })
     }
 
     /// Saves the grant that replaces the one of `generation`: durable before this does anything else.
     ///
     /// # Errors
     /// [`StoreError`]; that the keyring fails is a warning, for the grant is kept.
-    pub fn save(
+    pub async fn save(
         &self,
-        store: &Store,
+        store: &dyn Store,
         connection: &Connection,
         generation: u64,
         grant: &Grant,
+        fence: Fence,
     ) -> Result<GrantSaveResult, StoreError> {
-        let GrantWriteResult::Done { generation } = store.grants().replace(connection.id, generation, grant)? else {
-            return Ok(GrantSaveResult::Superseded);
-        };
-        let place = store.grants().get(connection.id)?.map(|stored| stored.storage);
+        let (result, transition) = store.grants().replace(connection.id, generation, grant, fence).await?;
+        let GrantWriteResult::Done { generation } = result else { return Ok(GrantSaveResult::Superseded) };
+        let place = store.grants().get(connection.id).await?.map(|stored| stored.storage);
         let warning = match place {
             Some(SecretStorage::Keyring) => {
-                self.write_to_keyring(store, connection.id, &connection.name, generation, grant)?
+                self.write_to_keyring(store, connection.id, &connection.name, generation, grant).await?
             }
             _ => None,
         };
-        Ok(GrantSaveResult::Saved { generation, warning })
+        Ok(GrantSaveResult::Saved { generation, transition: transition.map(Box::new), warning })
     }
 
     /// The connection of this name and its grant, with its secrets from wherever they are. Absent where there is no
@@ -142,28 +154,53 @@ impl TokenVault {
     ///
     /// # Errors
     /// [`TokenVaultError`].
-    pub fn load(&self, store: &Store, name: &ConnectionName) -> Result<Option<ConnectionWithGrant>, TokenVaultError> {
-        let Some((connection, Some(mut stored))) = store.connections().find_with_grant(name)? else {
-            return Ok(None);
-        };
-        let grant = match stored.grant.take() {
+    pub async fn load(
+        &self,
+        store: &dyn Store,
+        name: &ConnectionName,
+    ) -> Result<Option<ConnectionWithGrant>, TokenVaultError> {
+        let found = store.connections().find_with_grant(name).await?;
+        let (token_vault, store_id) = (self.clone(), store.id().to_owned());
+        blocking(move || token_vault.with_secrets(&store_id, found)).await
+    }
+
+    /// [`Self::load`] for a caller without a runtime. It blocks.
+    ///
+    /// # Errors
+    /// [`TokenVaultError`].
+    pub fn load_blocking(
+        &self,
+        store: &SqliteStore,
+        name: &ConnectionName,
+    ) -> Result<Option<ConnectionWithGrant>, TokenVaultError> {
+        self.with_secrets(store.id(), store.find_with_grant_blocking(name)?)
+    }
+
+    /// Completes what the store returned with the secrets from the keyring, if they are there.
+    fn with_secrets(
+        &self,
+        store_id: &str,
+        found: Option<(Connection, Option<StoredGrant>)>,
+    ) -> Result<Option<ConnectionWithGrant>, TokenVaultError> {
+        let Some((connection, Some(mut stored_grant))) = found else { return Ok(None) };
+        let grant = match stored_grant.grant.take() {
             Some(grant) => grant,
-            None => self.read_from_keyring(store, connection.id, name, &stored)?,
+            None => self.read_from_keyring(store_id, &connection, &stored_grant)?,
         };
-        Ok(Some(ConnectionWithGrant { connection, grant, stored_grant: stored }))
+        Ok(Some(ConnectionWithGrant { connection, grant, stored_grant }))
     }
 
     /// Removes the connection, its keyring entry first. An entry that cannot be deleted now is left and reported.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove(&self, store: &Store, connection: &Connection) -> Result<Option<KeyringError>, StoreError> {
-        let stored = store.grants().get(connection.id)?;
+    pub async fn remove(&self, store: &dyn Store, connection: &Connection) -> Result<Option<KeyringError>, StoreError> {
+        let stored = store.grants().get(connection.id).await?;
         let left = match stored.map(|stored| stored.storage) {
-            Some(SecretStorage::Keyring) => self.keyring.delete(&entry_name(store, &connection.name)).err(),
+            Some(SecretStorage::Keyring) => self.delete_from_keyring(store, &connection.name).await.err(),
             _ => None,
         };
-        store.connections().remove(connection.id)?;
+        store.connections().remove(connection.id).await?;
         Ok(left)
     }
 
@@ -172,15 +209,15 @@ impl TokenVault {
     ///
     /// # Errors
     /// [`TokenVaultError`] of the first that cannot be moved.
-    pub fn move_tokens(&self, store: &Store, to: TokenStorage) -> Result<TokenMoveCounts, TokenVaultError> {
+    pub async fn move_tokens(&self, store: &dyn Store, to: TokenStorage) -> Result<TokenMoveCounts, TokenVaultError> {
         if to == TokenStorage::Keyring {
-            store.grants().mark_all_in_keyring()?;
+            store.grants().mark_all_in_keyring().await?;
         }
         let mut moved = TokenMoveCounts::default();
-        for (id, name, mut stored) in store.grants().list()? {
+        for (connection, stored) in store.grants().list().await? {
             let step = match to {
-                TokenStorage::Keyring => self.move_to_keyring(store, id, &name, &mut stored)?,
-                TokenStorage::Store => self.move_to_store(store, id, &name, &mut stored)?,
+                TokenStorage::Keyring => self.move_to_keyring(store, &connection, stored).await?,
+                TokenStorage::Store => self.move_to_store(store, &connection, &stored).await?,
             };
             match step {
                 TokenMoveStep::Moved => moved.moved += 1,
@@ -190,96 +227,114 @@ impl TokenVault {
         Ok(moved)
     }
 
-    /// The grants whose secrets are in the keyring, for a backup.
-    pub(super) fn keyring_grants(&self, store: &Store) -> Result<Vec<(ConnectionId, u64, Grant)>, VaultError> {
-        let mut entrusted = Vec::new();
-        for (id, name, stored) in store.grants().list()? {
-            if stored.grant.is_none() {
-                match self.read_from_keyring(store, id, &name, &stored) {
-                    Ok(grant) => entrusted.push((id, stored.generation, grant)),
-                    // Nothing is left to back up; `integ status` says so of the connection.
-                    Err(TokenVaultError::MissingTokens { .. }) => {}
-                    Err(TokenVaultError::Keyring { source, .. }) => return Err(source.into()),
-                    Err(TokenVaultError::Store(error)) => return Err(error.into()),
-                }
+    /// Returns the grants whose secrets are in the keyring, for a backup.
+    ///
+    /// # Errors
+    /// [`VaultError::Keyring`], [`VaultError::Store`].
+    pub async fn keyring_grants(&self, store: &dyn Store) -> Result<Vec<(ConnectionId, u64, Grant)>, VaultError> {
+        let mut grants = Vec::new();
+        for (connection, stored) in
+            store.grants().list().await?.into_iter().filter(|(_, stored)| stored.grant.is_none())
+        {
+            let key = (connection.id, stored.generation);
+            match self.load_from_keyring(store, &connection, &stored).await {
+                Ok(grant) => grants.push((key.0, key.1, grant)),
+                // Nothing is left to back up; `integ status` says so of the connection.
+                Err(TokenVaultError::MissingTokens { .. }) => {}
+                Err(TokenVaultError::Keyring { source, .. }) => return Err(source.into()),
+                Err(TokenVaultError::Store(error)) => return Err(error.into()),
             }
         }
-        Ok(entrusted)
+        Ok(grants)
     }
 
-    fn move_to_keyring(
+    async fn move_to_keyring(
         &self,
-        store: &Store,
-        id: ConnectionId,
-        name: &ConnectionName,
-        stored: &mut StoredGrant,
+        store: &dyn Store,
+        connection: &Connection,
+        stored: StoredGrant,
     ) -> Result<TokenMoveStep, TokenVaultError> {
-        let Some(grant) = stored.grant.take() else { return Ok(TokenMoveStep::AlreadyMoved) };
-        match self.write_to_keyring(store, id, name, stored.generation, &grant)? {
+        let Some(grant) = stored.grant else { return Ok(TokenMoveStep::AlreadyMoved) };
+        match self.write_to_keyring(store, connection.id, &connection.name, stored.generation, &grant).await? {
             Some(KeyringWarning { connection, source }) => Err(TokenVaultError::Keyring { connection, source }),
             None => Ok(TokenMoveStep::Moved),
         }
     }
 
-    fn move_to_store(
+    async fn move_to_store(
         &self,
-        store: &Store,
-        id: ConnectionId,
-        name: &ConnectionName,
-        stored: &mut StoredGrant,
+        store: &dyn Store,
+        connection: &Connection,
+        stored: &StoredGrant,
     ) -> Result<TokenMoveStep, TokenVaultError> {
+        let Connection { id, name, .. } = connection;
         if stored.storage == SecretStorage::Store {
             return Ok(TokenMoveStep::AlreadyMoved);
         }
         if stored.grant.is_none() {
-            let grant = self.read_from_keyring(store, id, name, stored)?;
-            if store.grants().move_to_store(id, stored.generation, &grant)? == GrantWriteResult::Superseded {
+            let grant = self.load_from_keyring(store, connection, stored).await?;
+            if store.grants().move_to_store(*id, stored.generation, &grant).await? == GrantWriteResult::Superseded {
                 // A refresh has just saved a newer grant, which is in the store or on its way to the keyring.
                 return Ok(TokenMoveStep::AlreadyMoved);
             }
         }
-        let deleted = self.keyring.delete(&entry_name(store, name));
+        let deleted = self.delete_from_keyring(store, name).await;
         deleted.map_err(|source| TokenVaultError::Keyring { connection: name.clone(), source })?;
-        store.grants().clear_in_keyring(id)?;
+        store.grants().clear_in_keyring(*id).await?;
         Ok(TokenMoveStep::Moved)
     }
 
     /// Writes the entry of a grant that the store holds, and takes it out of the store.
-    fn write_to_keyring(
+    async fn write_to_keyring(
         &self,
-        store: &Store,
+        store: &dyn Store,
         id: ConnectionId,
         name: &ConnectionName,
         generation: u64,
         grant: &Grant,
     ) -> Result<Option<KeyringWarning>, StoreError> {
         let entry: Secret = keyring_entry(id, generation, grant)?;
-        if let Err(source) = self.keyring.set(&entry_name(store, name), &entry, &format!("integ: {name}")) {
+        let (keyring, entry_name, label) =
+            (self.keyring.clone(), entry_name(store.id(), name), format!("integ: {name}"));
+        if let Err(source) = blocking(move || keyring.set(&entry_name, &entry, &label)).await {
             return Ok(Some(KeyringWarning { connection: name.clone(), source }));
         }
         // Where a newer grant was saved meanwhile, that one is in the store and on its own way here.
-        let _ = store.grants().move_to_keyring(id, generation)?;
+        let _ = store.grants().move_to_keyring(id, generation).await?;
         Ok(None)
+    }
+
+    async fn delete_from_keyring(&self, store: &dyn Store, name: &ConnectionName) -> Result<(), KeyringError> {
+        let (keyring, entry_name) = (self.keyring.clone(), entry_name(store.id(), name));
+        blocking(move || keyring.delete(&entry_name)).await
+    }
+
+    async fn load_from_keyring(
+        &self,
+        store: &dyn Store,
+        connection: &Connection,
+        stored: &StoredGrant,
+    ) -> Result<Grant, TokenVaultError> {
+        let (token_vault, store_id) = (self.clone(), store.id().to_owned());
+        let (connection, stored) = (connection.clone(), stored.clone());
+        blocking(move || token_vault.read_from_keyring(&store_id, &connection, &stored)).await
     }
 
     fn read_from_keyring(
         &self,
-        store: &Store,
-        id: ConnectionId,
-        name: &ConnectionName,
+        store_id: &str,
+        connection: &Connection,
         stored: &StoredGrant,
     ) -> Result<Grant, TokenVaultError> {
-        let lost = || {
-            let known = store.connections().find(name).ok().flatten();
-            let reconnect = known.map_or_else(|| "integ status".to_owned(), |known| reconnect_command(&known));
-            TokenVaultError::MissingTokens { connection: name.clone(), reconnect }
-        };
-        let entry = match self.keyring.get(&entry_name(store, name)) {
+        let name = &connection.name;
+        let lost =
+            || TokenVaultError::MissingTokens { connection: name.clone(), reconnect: reconnect_command(connection) };
+        let entry = match self.keyring.get(&entry_name(store_id, name)) {
             Ok(entry) => entry,
             Err(KeyringError::EntryNotFound(_)) => return Err(lost()),
             Err(source) => return Err(TokenVaultError::Keyring { connection: name.clone(), source }),
         };
-        from_keyring_entry(stored, id, entry.expose())?.ok_or_else(lost)
+        from_keyring_entry(stored, connection.id, entry.expose())?.ok_or_else(lost)
     }
 }
 
@@ -290,6 +345,6 @@ enum TokenMoveStep {
 }
 
 /// The entry's user in the keyring; its service is `integ`.
-fn entry_name(store: &Store, name: &ConnectionName) -> String {
-    format!("{}/{name}", store.vault_id())
+fn entry_name(store_id: &str, name: &ConnectionName) -> String {
+    format!("{store_id}/{name}")
 }

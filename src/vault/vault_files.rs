@@ -1,10 +1,9 @@
 //! The files of one vault: where they are, whether they may be trusted, and who may use them now.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use super::VaultError;
 use crate::clock::Stopwatch;
@@ -59,7 +58,7 @@ impl VaultFiles {
     }
 
     pub(super) fn sequence_path(&self) -> PathBuf {
-        crate::store::Store::sequence_file(&self.store_path())
+        crate::store::SqliteStore::sequence_file(&self.store_path())
     }
 
     pub(super) fn lock_path(&self) -> PathBuf {

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod connector;
 pub mod doctor;
 pub mod endpoint;
+pub mod listen;
 pub mod sandbox;
 pub mod sync;
 pub mod token;

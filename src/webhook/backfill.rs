@@ -4,26 +4,25 @@
 //! id that its delivery had, so that one which came is a duplicate, whichever of the two was first.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use jiff::fmt::rfc2822;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::event;
-use super::receive;
 use super::settings::WebhookSettings;
 use super::subscription::fill_params;
-use crate::api::{self, ActionCall, Input};
+use super::{event, receive};
+use crate::api::{self, ActionCall, Input, PageSink};
 use crate::clock::Timestamp;
-use crate::connector::{Backfill, TimeUnit, Values};
+use crate::connector::{Backfill, Pointer, TimeUnit, Values};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Response;
 use crate::jq::Expression;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, EventInsertResult, SubscriptionStatus};
 use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
-use crate::store::{EventInsertResult, SubscriptionStatus};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -87,9 +86,9 @@ pub async fn backfill(
     workspace: &Workspace,
     name: &ConnectionName,
     options: &BackfillRequest<'_>,
-    mut sink: impl FnMut(&BackfilledEvent) -> Result<()>,
+    mut sink: impl FnMut(&BackfilledEvent) -> Result<()> + Send,
 ) -> Result<()> {
-    let setup = WebhookSettings::load(workspace, name)?;
+    let setup = WebhookSettings::load(workspace, name).await?;
     let none = || BackfillError::Unsupported { connection: name.clone(), connector: setup.connector.id.clone() };
     let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
     if let Some(reach) = rules.reach_secs
@@ -100,49 +99,80 @@ pub async fn backfill(
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
     let mut left = options.limit.unwrap_or(u64::MAX);
-    for input in build_inputs(workspace, &setup, &rules, options)? {
+    for input in build_inputs(workspace, &setup, &rules, options).await? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
         let order = ActionCall { connection: name, action: &rules.action, input: &input, idempotency_key: None };
-        let page = async |response: &Response| -> Result<ControlFlow<()>> {
-            let document = response.json().unwrap_or_default();
-            let shape = || BackfillError::MalformedResponse { connection: name.clone() };
-            if !response.is_success() {
-                return Ok(ControlFlow::Break(()));
-            }
-            let items = api::records(at.as_ref(), &document).ok_or_else(shape)?;
-            let mut older = 0;
-            for item in items {
-                if left == 0 {
-                    return Ok(ControlFlow::Break(()));
-                }
-                let when = rules.time.as_ref().and_then(|at| read_time(&at.text(item)?, rules.time_unit));
-                if when.is_some_and(|when| when < options.since) {
-                    older += 1;
-                    continue;
-                }
-                if when.is_some_and(|when| when > options.until) {
-                    continue;
-                }
-                let whole = match &rules.each {
-                    Some(_) => fetch_full_event(workspace, &setup, &rules, &input, item).await?,
-                    None => item.clone(),
-                };
-                for found in insert_event(workspace, &setup, &rules, &expression, &whole, options)? {
-                    left = left.saturating_sub(u64::from(!found.is_duplicate));
-                    sink(&found)?;
-                }
-            }
-            let over = rules.newest_first && !items.is_empty() && older == items.len();
-            Ok(if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        let mut pages = BackfillPages {
+            workspace,
+            setup: &setup,
+            rules: &rules,
+            options,
+            expression: &expression,
+            input: &input,
+            at,
+            left,
+            sink: &mut sink,
         };
-        api::list(workspace, &order, rules.pages.as_ref(), page).await?;
+        api::list(workspace, &order, rules.pages.as_ref(), &mut pages).await?;
+        left = pages.left;
     }
     Ok(())
 }
 
+/// Takes the pages of the vendor's list of events.
+struct BackfillPages<'a, S> {
+    workspace: &'a Workspace,
+    setup: &'a WebhookSettings,
+    rules: &'a Backfill,
+    options: &'a BackfillRequest<'a>,
+    expression: &'a Expression,
+    input: &'a Input,
+    /// Where the events are in a page.
+    at: Option<Pointer>,
+    /// How many new events are still wanted.
+    left: u64,
+    sink: &'a mut S,
+}
+
+impl<S: FnMut(&BackfilledEvent) -> Result<()> + Send> PageSink for BackfillPages<'_, S> {
+    async fn page(&mut self, response: &Response) -> Result<ControlFlow<()>> {
+        let Self { workspace, setup, rules, options, .. } = *self;
+        let document = response.json().unwrap_or_default();
+        if !response.is_success() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let shape = || BackfillError::MalformedResponse { connection: setup.name().clone() };
+        let items = api::records(self.at.as_ref(), &document).ok_or_else(shape)?;
+        let mut older = 0;
+        for item in items {
+            if self.left == 0 {
+                return Ok(ControlFlow::Break(()));
+            }
+            let when = rules.time.as_ref().and_then(|at| read_time(&at.text(item)?, rules.time_unit));
+            if when.is_some_and(|when| when < options.since) {
+                older += 1;
+                continue;
+            }
+            if when.is_some_and(|when| when > options.until) {
+                continue;
+            }
+            let whole = match &rules.each {
+                Some(_) => fetch_full_event(workspace, setup, rules, self.input, item).await?,
+                None => item.clone(),
+            };
+            for found in insert_event(workspace, setup, rules, self.expression, &whole, options).await? {
+                self.left = self.left.saturating_sub(u64::from(!found.is_duplicate));
+                (self.sink)(&found)?;
+            }
+        }
+        let over = rules.newest_first && !items.is_empty() && older == items.len();
+        Ok(if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
 /// The parameters of each list to ask for: one for each subscription that makes a difference.
-fn build_inputs(
+async fn build_inputs(
     workspace: &Workspace,
     setup: &WebhookSettings,
     rules: &Backfill,
@@ -151,7 +181,7 @@ fn build_inputs(
     let (_, action) = api::find_action(&setup.connector, &rules.action)?;
     let mut lists: Vec<Input> = Vec::new();
     let mut problem = None;
-    let rows = workspace.store()?.subscriptions().list(Some(setup.connection.id))?;
+    let rows = workspace.store().await?.subscriptions().list(Some(setup.connection.id)).await?;
     let rows = rows.iter().filter(|row| row.status == SubscriptionStatus::Active).map(Some);
     for row in rows.chain([None]) {
         if row.is_none() && !lists.is_empty() {
@@ -222,7 +252,7 @@ async fn fetch_full_event(
 }
 
 /// Takes the events of an item.
-fn insert_event(
+async fn insert_event(
     workspace: &Workspace,
     setup: &WebhookSettings,
     rules: &Backfill,
@@ -231,7 +261,7 @@ fn insert_event(
     options: &BackfillRequest<'_>,
 ) -> Result<Vec<BackfilledEvent>> {
     let webhook = setup.rules()?;
-    let events = workspace.store()?.events();
+    let events = workspace.store().await?.events();
     let mut found = Vec::new();
     for body in expression.results(item)? {
         if matches!(body.as_str(), "null" | "false" | "\"\"") {
@@ -273,7 +303,7 @@ fn insert_event(
         let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
         if options.dry_run {
             for event in read {
-                let known = events.find(setup.connection.id, &event.delivery_id)?.is_some();
+                let known = events.find(setup.connection.id, &event.delivery_id).await?.is_some();
                 found.push(BackfilledEvent { event, inserted: None, is_duplicate: known });
             }
             continue;
@@ -281,7 +311,7 @@ fn insert_event(
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
         let delivery = receive::fetched(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
-        let taken = events.insert(&[delivery])?.into_iter().flatten();
+        let taken = events.insert(Arc::new(delivery)).await?;
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
             let known = !matches!(taken, EventInsertResult::New(_));
             BackfilledEvent { event, inserted: Some(taken), is_duplicate: known }

@@ -17,8 +17,7 @@ use crate::connector::{Connector, EventConfirmation, Pointer};
 use crate::error::Result;
 use crate::hex;
 use crate::http::HttpError;
-use crate::runtime::{Workspace, state_key};
-use crate::sandbox::SandboxState;
+use crate::runtime::{Workspace, update_sandbox_state};
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{EmulatorKeys, proof_for};
 use crate::signing::verify::{ParsedRequest, SigningContext};
@@ -75,7 +74,7 @@ impl Burst<'_> {
     ///
     /// # Errors
     /// What cannot be made, and faults that nobody could see.
-    pub fn build(&self, number: u64, clock: &Clock) -> Result<SimulatedRequest> {
+    pub async fn build(&self, number: u64, clock: &Clock) -> Result<SimulatedRequest> {
         let now = clock.now_millis();
         let id = hex::encode(&clock::random::<16>());
         let mut options = SimulateRequest {
@@ -97,13 +96,13 @@ impl Burst<'_> {
             if options.signed_at.is_some() {
                 request = simulate(self.connector, &options, self.keys, self.vendor)?;
             }
-            self.record_sent(&request)?;
+            self.record_sent(&request).await?;
             let proof = proof.ok_or_else(|| CorruptionError::NotSigned(self.connector.id.clone()))?;
             let items = event::items(&rules.event, &document).unwrap_or_default();
             corrupt(fault, proof, &mut request, items.first().unwrap_or(&document));
         }
         if self.corruption.is_none_or(|fault| !fault.should_be_rejected()) {
-            self.record_sent(&request)?;
+            self.record_sent(&request).await?;
         }
         let delivery_id = {
             let items = event::items(&rules.event, &document).unwrap_or_default();
@@ -114,7 +113,7 @@ impl Burst<'_> {
     }
 
     /// Lets the emulated vendor remember an event that it may be asked about.
-    fn record_sent(&self, request: &WebhookRequest) -> Result<()> {
+    async fn record_sent(&self, request: &WebhookRequest) -> Result<()> {
         let confirm = self.connector.webhook.as_ref().and_then(|rules| Some((rules, rules.confirm.as_ref()?)));
         let (Some(workspace), Some((rules, confirm))) = (self.sandbox, confirm) else { return Ok(()) };
         let Ok(document) = event::document(&rules.event, request) else { return Ok(()) };
@@ -127,13 +126,10 @@ impl Burst<'_> {
                 Some((params(&asked, &judged, item, &self.keys.values).ok()?, item.clone()))
             })
             .collect();
-        workspace.store_or_new()?.sandbox().update(&state_key(&self.connector.id), |document| {
-            let read = document.take().and_then(|value| serde_json::from_value(value).ok());
-            let mut state: SandboxState = read.unwrap_or_default();
-            sent.into_iter().for_each(|(params, event)| state.record_sent_event(params, event));
-            *document = serde_json::to_value(&state).ok();
-        })?;
-        Ok(())
+        update_sandbox_state(workspace.store_or_new().await?, &self.connector.id, |state| {
+            sent.iter().cloned().for_each(|(params, event)| state.record_sent_event(params, event));
+        })
+        .await
     }
 
     /// Sends all of it; `sink` gets each answer in the order of sending.
@@ -154,7 +150,7 @@ impl Burst<'_> {
                 let due = Duration::try_from_secs_f64((number - 1) as f64 / rate).unwrap_or(Duration::MAX);
                 tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
             }
-            let made = self.build(number, clock)?;
+            let made = self.build(number, clock).await?;
             let mut requests = Vec::new();
             for _ in 0..times {
                 let answer = sender.send(self.to, &made.request).await;

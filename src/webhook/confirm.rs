@@ -4,7 +4,6 @@
 //! handlers nor syncs see it. Who cannot be reached is asked again, ever more slowly; a no makes the event dead.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,24 +12,25 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::event;
 use super::listen::ListenEvent;
-use super::receive::{ReceiveTarget, payload};
+use super::receive::payload;
+use super::target::ReceiveTarget;
 use crate::api::{self, ActionCall, Input, SendError};
+use crate::backoff::Backoff;
 use crate::clock::Stopwatch;
 use crate::connector::{ErrorClass, EventConfirmation, Pointer, ValueSelector, Values, WebhookDefinition};
 use crate::error::{Error, Kind};
 use crate::http::Response;
-use crate::model::ConnectionName;
-use crate::runtime::Workspace;
+use crate::model::{ConnectionName, EventId, EventVerification, RawRequest};
+use crate::runtime::{LockGuard, Workspace};
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
-use crate::store::{EventId, EventVerification, RawRequest, StoreError};
-use crate::vault::OpenVault;
+use crate::store::{Store, StoreError};
 
 /// Events that are looked at together.
 const BATCH_SIZE: u32 = 1024;
 
-/// How long the vendor is left alone after it could not say: a second, and twice as long each time.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How long the vendor is left alone after it could not say.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// What another process wrote is seen after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -55,14 +55,14 @@ pub(super) struct Confirmer<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) target: Arc<ReceiveTarget>,
     pub(super) rules: EventConfirmation,
-    pub(super) opened: Arc<OpenVault>,
+    pub(super) store: Arc<dyn Store>,
     /// Called when something has come.
     pub(super) event_arrived: Arc<Notify>,
     /// Called when something may be handled.
     pub(super) wake: Option<Arc<Notify>>,
     pub(super) events: mpsc::Sender<ListenEvent>,
     /// Held so long as this asks: no second process does.
-    pub(super) _lock: File,
+    pub(super) _lock: LockGuard,
 }
 
 /// How often one event was asked about, and when last.
@@ -74,8 +74,7 @@ struct RetryState {
 impl RetryState {
     /// How long to wait until it may be asked about again.
     fn left(&self) -> Duration {
-        let wait = Duration::from_secs(1 << self.number.saturating_sub(1).min(10)).min(LONGEST_WAIT);
-        wait.saturating_sub(self.last.elapsed())
+        BACKOFF.delay(self.number).saturating_sub(self.last.elapsed())
     }
 }
 
@@ -100,8 +99,8 @@ impl Confirmer<'_> {
         tries: &mut HashMap<EventId, RetryState>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
-        let connection = self.target.connection;
-        let unproved = self.with_store(move |opened| opened.store.events().unconfirmed(connection, BATCH_SIZE)).await?;
+        let events = self.store.events();
+        let unproved = events.unconfirmed(self.target.connection, BATCH_SIZE).await?;
         tries.retain(|id, _| unproved.contains(id));
         for id in unproved {
             if *stop.borrow() {
@@ -110,11 +109,8 @@ impl Confirmer<'_> {
             if tries.get(&id).is_some_and(|tries| !tries.left().is_zero()) {
                 continue;
             }
-            let read = move |opened: &OpenVault| {
-                let events = opened.store.events();
-                Ok((events.get(id)?, events.raw_request(id)?))
-            };
-            let (Some(event), Some(raw)) = self.with_store(read).await? else { continue };
+            let (event, raw) = (events.get(id).await?, events.raw_request(id).await?);
+            let (Some(event), Some(raw)) = (event, raw) else { continue };
             let verdict = self.confirm(&raw).await;
             let number = tries.get(&id).map_or(1, |tries| tries.number + 1);
             tries.insert(id, RetryState { number, last: Stopwatch::start() });
@@ -126,8 +122,7 @@ impl Confirmer<'_> {
                     (EventVerification::Unconfirmed, Some(why.clone()))
                 }
             };
-            let noted = error.clone();
-            self.with_store(move |opened| opened.store.events().set_verification(id, proof, noted.as_deref())).await?;
+            events.set_verification(id, proof, error.as_deref()).await?;
             if proof == EventVerification::Unconfirmed {
                 // Who cannot be reached now is not asked about all the others.
                 if matches!(verdict, Confirmation::Unknown(_)) && number > 1 {
@@ -175,15 +170,6 @@ impl Confirmer<'_> {
                 Confirmation::Unknown(Error::from(error).message())
             }
         }
-    }
-
-    async fn with_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&OpenVault) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let opened = Arc::clone(&self.opened);
-        let done = tokio::task::spawn_blocking(move || work(&opened)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn explain(
     let mut trust = VerificationKeys::default();
     let mut refused = None;
     if let Some(proof) = find_scheme(&rules.proofs, &judged).filter(|proof| proof.needs_fetched_key()) {
-        let route = route(workspace, setup)?;
+        let route = route(workspace, setup).await?;
         let fetched = match fetch_keys::address(proof, &judged) {
             Ok(url) => fetch_keys::fetch(proof.scheme, &url, &workspace.engine.http, &route, now).await,
             Err(error) => Err(error),

@@ -19,10 +19,9 @@ use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
 use crate::jq::Expression;
 use crate::json;
-use crate::model::matches_type;
+use crate::model::{RawRequest, StoredEvent, matches_type};
 use crate::program::{self, ProgramError};
 use crate::signing::request::WebhookRequest;
-use crate::store::{RawRequest, StoredEvent};
 use crate::sync::ingest::{EventIngest, IngestResult};
 
 /// How long a handler may take over one event.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::store::EventId;
+use crate::model::EventId;
 
 /// Answers that nobody has taken: those of events whose request was answered meanwhile.
 const MAX_RESPONSES: usize = 256;

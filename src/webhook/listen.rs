@@ -1,39 +1,38 @@
 //! Receiving in the foreground: the port, the inbox, the queues, and what there is to see of them.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{JoinAll, join_all};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
 use super::confirm::Confirmer;
-use super::event_writer::EventWriter;
 use super::handle::{EventSelection, Handlers};
-use super::queue::{self, HandlerQueue};
-use super::receive::{ReceiveOutcome, ReceiveTarget, ReceivedEvent, Receiver, payload};
+use super::queue::HandlerQueue;
+use super::receive::{ReceiveOutcome, ReceivedEvent, Receiver, payload};
 use super::retention::{prune_some, pruning};
 use super::serve::{bind, port_of, serve};
 use super::settings::WebhookSettings;
 use super::subscription::{RenewalResult, renew_due};
+use super::target::ReceiveTarget;
 use super::throttle::OutcomeThrottle;
 use super::view::EventView;
-use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::SignatureScheme;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::http::loopback::BindError;
 use crate::http::serve::Server;
 use crate::http::{self, Route};
-use crate::model::{ConnectionId, ConnectionMode, ConnectionName, GrantStatus};
-use crate::runtime::Workspace;
-use crate::store::{EventId, EventStatus};
+use crate::model::{ConnectionId, ConnectionMode, ConnectionName, EventId, EventStatus, GrantStatus};
+use crate::runtime::{BoxFuture, Workspace};
+use crate::store::{LockKey, Store};
 use crate::sync::ingest::EventIngest;
-use crate::vault::OpenVault;
 
 /// What is seen and not yet shown.
 const EVENT_CHANNEL_CAPACITY: usize = 1024;
@@ -76,10 +75,6 @@ pub enum ListenError {
     Bind(#[from] BindError),
     #[error("cannot serve on port {port}")]
     Port { port: u16, source: std::io::Error },
-    #[error("the inbox cannot be started")]
-    EventWriter { source: std::io::Error },
-    #[error("the lock of the handlers cannot be had")]
-    Lock { source: std::io::Error },
 }
 
 impl Remedy for ListenError {
@@ -90,7 +85,6 @@ impl Remedy for ListenError {
             }
             Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::new("take any free port:", "integ webhook listen --port 0")),
-            Self::EventWriter { .. } | Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }
 }
@@ -146,7 +140,7 @@ pub struct WebhookListener<'a> {
     pub port: u16,
     workspace: &'a Workspace,
     options: &'a ListenOptions,
-    opened: Arc<OpenVault>,
+    store: Arc<dyn Store>,
     targets: Vec<Arc<ReceiveTarget>>,
     queues: Vec<HandlerQueue<'a>>,
     confirmers: Vec<Confirmer<'a>>,
@@ -163,22 +157,22 @@ impl<'a> WebhookListener<'a> {
     ///
     /// # Errors
     /// [`ListenError`], and what stops a connection that was named from receiving.
-    pub fn start(workspace: &'a Workspace, plan: &'a ListenOptions) -> Result<Self> {
-        let (mut setups, left_out) = load_settings(workspace, plan)?;
+    pub async fn start(workspace: &'a Workspace, plan: &'a ListenOptions) -> Result<Self> {
+        let (mut setups, left_out) = load_settings(workspace, plan).await?;
         // Tunnels are started with a port alone, and lead to `localhost`.
         let listeners = bind(plan.bind, plan.port).map_err(ListenError::Bind)?;
         let port = port_of(&listeners).map_err(|source| ListenError::Port { port: plan.port, source })?;
-        let opened = workspace.open_vault()?;
-        let webhooks = opened.store.webhooks();
+        let store = workspace.shared_store().await?;
+        let webhooks = store.webhooks();
         for setup in &mut setups {
             if let Some(base) = &plan.public_url {
                 let url = setup.public_url(base)?;
-                webhooks.set_public_url(setup.connection.id, Some(url.as_str()))?;
+                webhooks.set_public_url(setup.connection.id, Some(url.as_str())).await?;
                 setup.stored.public_url = Some(url.to_string());
             }
         }
         let ids: Vec<ConnectionId> = setups.iter().map(|setup| setup.connection.id).collect();
-        webhooks.set_port(&ids, port)?;
+        webhooks.set_port(&ids, port).await?;
         let handled = !plan.handlers.is_empty();
         // What comes while a subscription is made is left to whoever listens next.
         let awaits = handled || !plan.runs_maintenance;
@@ -187,19 +181,17 @@ impl<'a> WebhookListener<'a> {
             targets.push(Arc::new(setup.target(
                 &workspace.engine.config.webhooks,
                 setup.url(port)?,
-                route(workspace, setup)?,
+                route(workspace, setup).await?,
                 awaits,
             )?));
         }
         let (sender, events) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
-        let receiver = receiver(workspace, &opened, targets.clone(), plan.handlers.selection.filter.is_some())?;
+        let receiver = receiver(workspace, &store, targets.clone(), plan.handlers.selection.filter.is_some());
         let answers = (handled && plan.handlers.returns_response).then(Arc::default);
         let server = serve(listeners, port, receiver, sender.clone(), answers.clone())?;
         let (mut queues, mut handled_elsewhere, mut wakes) = (Vec::new(), Vec::new(), HashMap::new());
         for setup in setups.iter().filter(|_| handled) {
-            let lock =
-                queue::lock(workspace, "events", setup.connection.id).map_err(|source| ListenError::Lock { source })?;
-            let Some(lock) = lock else {
+            let Some(lock) = workspace.try_lock(LockKey::Events(setup.connection.id)).await? else {
                 handled_elsewhere.push(setup.name().clone());
                 continue;
             };
@@ -209,19 +201,19 @@ impl<'a> WebhookListener<'a> {
                 connection: setup.connection.id,
                 name: setup.name().clone(),
                 rules: setup.rules()?.clone(),
-                opened: Arc::clone(&opened),
+                store: Arc::clone(&store),
                 clock: workspace.engine.clock.clone(),
                 handlers: &plan.handlers,
-                pusher: plan.handlers.sync.then(|| event_ingest(workspace, &opened, setup)),
+                pusher: plan.handlers.sync.then(|| event_ingest(workspace, &store, setup)),
                 max_attempts: plan.max_attempts,
                 wake,
                 events: sender.clone(),
                 answers: answers.clone(),
-                unreachable_count: Cell::new(0),
-                _lock: lock,
+                unreachable_count: AtomicU32::new(0),
+                lock,
             });
         }
-        let (confirmers, asks) = confirmers(workspace, &opened, &targets, &wakes, &sender)?;
+        let (confirmers, asks) = confirmers(workspace, &store, &targets, &wakes, &sender).await?;
         let names = setups.iter().map(|setup| (setup.name().clone(), setup.connection.id)).collect();
         Ok(Self {
             setups,
@@ -230,7 +222,7 @@ impl<'a> WebhookListener<'a> {
             port,
             workspace,
             options: plan,
-            opened,
+            store,
             targets,
             queues,
             confirmers,
@@ -247,7 +239,7 @@ impl<'a> WebhookListener<'a> {
         let Self {
             workspace,
             options,
-            opened,
+            store,
             targets,
             queues,
             confirmers,
@@ -259,10 +251,10 @@ impl<'a> WebhookListener<'a> {
             ..
         } = self;
         let (stopping, stopped) = watch::channel(false);
-        let mut confirming = std::pin::pin!(join_all(confirmers.iter().map(|asking| asking.run(stopped.clone()))));
+        let mut confirming = run_all(&confirmers, |confirmer| Box::pin(confirmer.run(stopped.clone())));
         let mut flood = OutcomeThrottle::default();
-        let mut working = std::pin::pin!(join_all(queues.iter().map(|queue| queue.run(stopped.clone()))));
-        let mut leases = std::pin::pin!(run_maintenance(workspace, options, &opened, &targets, stopped.clone()));
+        let mut working = run_all(&queues, |queue| Box::pin(queue.run(stopped.clone())));
+        let mut leases = std::pin::pin!(run_maintenance(workspace, options, &store, &targets, stopped.clone()));
         let mut stop = std::pin::pin!(stop);
         let mut again = tokio::time::interval(KEY_RELOAD_INTERVAL);
         let mut show = |happened: Option<&ListenEvent>| {
@@ -291,7 +283,9 @@ impl<'a> WebhookListener<'a> {
                 () = &mut leases => break,
                 _ = again.tick() => {
                     show(None);
-                    targets.iter().for_each(|target| reload_keys(&opened, &workspace.engine.clock, target));
+                    for target in &targets {
+                        target.reload_keys(&*store, &workspace.engine.clock).await;
+                    }
                 }
                 () = &mut stop => break,
             }
@@ -323,11 +317,16 @@ impl<'a> WebhookListener<'a> {
     }
 }
 
+/// Runs all of them until each has ended.
+fn run_all<'a, T>(workers: &'a [T], run: impl Fn(&'a T) -> BoxFuture<'a, ()>) -> JoinAll<BoxFuture<'a, ()>> {
+    join_all(workers.iter().map(run))
+}
+
 /// Renews the subscriptions of these connections in time, and removes what is over its time, until it is to stop.
 async fn run_maintenance(
     workspace: &Workspace,
     plan: &ListenOptions,
-    opened: &Arc<OpenVault>,
+    store: &Arc<dyn Store>,
     targets: &[Arc<ReceiveTarget>],
     mut stop: watch::Receiver<bool>,
 ) {
@@ -335,7 +334,7 @@ async fn run_maintenance(
     let connections: Vec<ConnectionId> = targets.iter().map(|target| target.connection).collect();
     while !*stop.borrow() {
         if plan.runs_maintenance && tidied.is_none_or(|tidied| tidied.elapsed() >= PRUNE_INTERVAL) {
-            tidied = if prune(workspace, opened, targets).await { None } else { Some(Stopwatch::start()) };
+            tidied = if prune(workspace, store, targets).await { None } else { Some(Stopwatch::start()) };
         }
         let renewed =
             if plan.runs_maintenance { renew_due(workspace, Some(&connections)).await } else { Ok(Vec::new()) };
@@ -363,44 +362,42 @@ async fn run_maintenance(
 }
 
 /// Removes some of what is over its time; whether there may be more.
-async fn prune(workspace: &Workspace, opened: &Arc<OpenVault>, targets: &[Arc<ReceiveTarget>]) -> bool {
+async fn prune(workspace: &Workspace, store: &Arc<dyn Store>, targets: &[Arc<ReceiveTarget>]) -> bool {
     let before =
         workspace.engine.clock.now().checked_sub(workspace.engine.config.webhooks.retention).unwrap_or(Timestamp::MIN);
     let mut more = false;
     for target in targets {
-        let (opened, pruning) = (Arc::clone(opened), pruning(target.connection, &target.rules, before));
-        let pruned = tokio::task::spawn_blocking(move || prune_some(&opened.store, &pruning)).await;
-        match pruned {
-            Ok(Ok((_, left))) => more |= left,
-            Ok(Err(error)) => tracing::warn!("old events of {} cannot be removed now: {error}", target.name),
-            Err(_) => {}
+        match prune_some(&**store, &pruning(target.connection, &target.rules, before)).await {
+            Ok((_, left)) => more |= left,
+            Err(error) => tracing::warn!("old events of {} cannot be removed now: {error}", target.name),
         }
     }
     more
 }
 
 /// The connections that receive, and those that cannot.
-fn load_settings(
+async fn load_settings(
     workspace: &Workspace,
     plan: &ListenOptions,
 ) -> Result<(Vec<WebhookSettings>, Vec<SkippedConnection>)> {
     let mut left_out = Vec::new();
     if !plan.connections.is_empty() {
-        let named = plan.connections.iter().map(|name| {
-            let setup = WebhookSettings::load(workspace, name)?;
+        let mut setups = Vec::new();
+        for name in &plan.connections {
+            let setup = WebhookSettings::load(workspace, name).await?;
             setup.check()?;
-            Ok(setup)
-        });
-        return Ok((named.collect::<Result<_>>()?, left_out));
+            setups.push(setup);
+        }
+        return Ok((setups, left_out));
     }
-    let all = if workspace.has_vault() { workspace.store()?.connections().list()? } else { Vec::new() };
+    let all = if workspace.has_vault() { workspace.store().await?.connections().list().await? } else { Vec::new() };
     let mut setups = Vec::new();
     for connection in all.into_iter().filter(|connection| connection.grant_status != GrantStatus::Disconnected) {
         let connector = workspace.engine.catalogue.get(connection.name.connector())?;
         if connector.webhook.is_none() {
             continue;
         }
-        let setup = WebhookSettings::load(workspace, &connection.name).and_then(|setup| {
+        let setup = WebhookSettings::load(workspace, &connection.name).await.and_then(|setup| {
             setup.check()?;
             Ok(setup)
         });
@@ -416,26 +413,26 @@ fn load_settings(
 }
 
 /// What the vendor's certificates and keys are fetched through, where any are.
-pub(super) fn route(workspace: &Workspace, setup: &WebhookSettings) -> Result<Route> {
+pub(super) async fn route(workspace: &Workspace, setup: &WebhookSettings) -> Result<Route> {
     if setup.rules()?.proofs.iter().any(SignatureScheme::needs_fetched_key)
         || setup.connection.mode == ConnectionMode::Live
     {
-        return Ok(workspace.session(setup.connection.clone())?.route);
+        return Ok(workspace.session(setup.connection.clone()).await?.route);
     }
     // Nothing of a sandbox is ever fetched from the vendor.
     Ok(Route::Sandbox(setup.local_url(0)?))
 }
 
-fn event_ingest<'a>(workspace: &'a Workspace, opened: &Arc<OpenVault>, setup: &WebhookSettings) -> EventIngest<'a> {
-    EventIngest::new(workspace, Arc::clone(opened), setup.name().clone(), setup.connector.clone())
+fn event_ingest<'a>(workspace: &'a Workspace, store: &Arc<dyn Store>, setup: &WebhookSettings) -> EventIngest<'a> {
+    EventIngest::new(workspace, Arc::clone(store), setup.name().clone(), setup.connector.clone())
 }
 
 type Confirmers<'a> = (Vec<Confirmer<'a>>, HashMap<ConnectionId, Arc<Notify>>);
 
 /// Those who ask the vendors about events, and what wakes them.
-fn confirmers<'a>(
+async fn confirmers<'a>(
     workspace: &'a Workspace,
-    opened: &Arc<OpenVault>,
+    store: &Arc<dyn Store>,
     targets: &[Arc<ReceiveTarget>],
     wakes: &HashMap<ConnectionId, Arc<Notify>>,
     sender: &mpsc::Sender<ListenEvent>,
@@ -443,16 +440,14 @@ fn confirmers<'a>(
     let (mut confirmers, mut asks) = (Vec::new(), HashMap::new());
     for target in targets {
         let Some(rules) = &target.rules.confirm else { continue };
-        let lock =
-            queue::lock(workspace, "confirm", target.connection).map_err(|source| ListenError::Lock { source })?;
-        let Some(lock) = lock else { continue };
+        let Some(lock) = workspace.try_lock(LockKey::Confirmations(target.connection)).await? else { continue };
         let came = Arc::new(Notify::new());
         asks.insert(target.connection, Arc::clone(&came));
         confirmers.push(Confirmer {
             workspace,
             target: Arc::clone(target),
             rules: rules.clone(),
-            opened: Arc::clone(opened),
+            store: Arc::clone(store),
             event_arrived: came,
             wake: wakes.get(&target.connection).cloned(),
             events: sender.clone(),
@@ -464,33 +459,12 @@ fn confirmers<'a>(
 
 fn receiver(
     workspace: &Workspace,
-    opened: &Arc<OpenVault>,
+    store: &Arc<dyn Store>,
     targets: Vec<Arc<ReceiveTarget>>,
     is_filtered: bool,
-) -> Result<Receiver> {
-    let inbox = EventWriter::start(Arc::clone(opened)).map_err(|source| ListenError::EventWriter { source })?;
-    let store = Arc::clone(opened);
-    let now = workspace.engine.clock.clone();
-    let capture = move |target: &ReceiveTarget, secret: &crate::secret::Secret| {
-        let now = now.now();
-        let stored = store.store.webhooks().rotate_secret(target.connection, secret, now, now);
-        stored.map_err(|error| error.to_string())
-    };
-    let (store, clock) = (Arc::clone(opened), workspace.engine.clock.clone());
-    let recall = move |target: &ReceiveTarget| reload_keys(&store, &clock, target);
+) -> Receiver {
     let http = http::Client::new(FETCH_TIMEOUT);
-    Ok(Receiver::new(targets, inbox, workspace.engine.clock.clone(), http, is_filtered, capture, recall))
-}
-
-/// Secrets and values that another process has put in force meanwhile, and secrets whose time is over.
-fn reload_keys(opened: &OpenVault, clock: &Clock, target: &ReceiveTarget) {
-    let Ok(Some(row)) = opened.store.webhooks().get(target.connection) else { return };
-    let secrets = row.secrets(clock.now());
-    let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
-    if !secrets.is_empty() && keys.secrets != secrets {
-        keys.secrets = secrets;
-    }
-    keys.values.extend(&row.params);
+    Receiver::new(targets, Arc::clone(store), workspace.engine.clock.clone(), http, is_filtered)
 }
 
 /// What of it is to be shown: a request's events as far as they are chosen.

@@ -1,8 +1,7 @@
 //! Events on their way from the store to the handlers: of each connection in their order, and none waits for another's.
 
-use std::cell::Cell;
-use std::fs::{File, TryLockError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -10,15 +9,16 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::handle::{HandleError, HandleOutcome, Handlers};
 use super::handler_responses::{HandlerResponse, HandlerResponses};
 use super::listen::ListenEvent;
+use crate::backoff::Backoff;
 use crate::clock::{self, Clock};
 use crate::connector::WebhookDefinition;
 use crate::error::on_one_line;
-use crate::files;
-use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::Workspace;
-use crate::store::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoreError, StoredEvent};
+use crate::model::{
+    AttemptResult, ConnectionId, ConnectionName, EventId, EventStatus, QueuedEvent, RawRequest, StoredEvent,
+};
+use crate::runtime::LockGuard;
+use crate::store::{Store, StoreError};
 use crate::sync::ingest::EventIngest;
-use crate::vault::OpenVault;
 
 /// What another process brings back, or has failed, is seen after so long.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,16 +26,18 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that are read at once.
 const BATCH_SIZE: u32 = 64;
 
-/// The first wait after a failure; each further one is twice the last.
-const FIRST_WAIT_SECS: u64 = 1;
-const MAX_WAIT_SECS: u64 = 300;
+/// How long an event waits after a failure.
+const EVENT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+
+/// How long a queue pauses whose receiver was not there.
+const RECEIVER_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
 
 /// The queue of one connection.
 pub(super) struct HandlerQueue<'a> {
     pub(super) connection: ConnectionId,
     pub(super) name: ConnectionName,
     pub(super) rules: WebhookDefinition,
-    pub(super) opened: Arc<OpenVault>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) handlers: &'a Handlers,
     pub(super) pusher: Option<EventIngest<'a>>,
@@ -46,21 +48,9 @@ pub(super) struct HandlerQueue<'a> {
     /// Where answers go that services wait for.
     pub(super) answers: Option<Arc<HandlerResponses>>,
     /// How often in a row nobody was there to send an event to.
-    pub(super) unreachable_count: Cell<u32>,
+    pub(super) unreachable_count: AtomicU32,
     /// Held so long as this handles the connection's events: no second process does.
-    pub(super) _lock: File,
-}
-
-/// The lock of a connection's `work`: handlers are `events`. Absent where another process has it.
-pub(super) fn lock(workspace: &Workspace, work: &str, connection: ConnectionId) -> std::io::Result<Option<File>> {
-    let folder = workspace.engine.folders.workspace(&workspace.name).join("locks");
-    files::create_private_folder(&folder)?;
-    let file = files::open_or_create_private(&folder.join(format!("{work}-{}.lock", connection.0)))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    pub(super) lock: LockGuard,
 }
 
 impl HandlerQueue<'_> {
@@ -74,7 +64,7 @@ impl HandlerQueue<'_> {
                     None
                 }
             };
-            let is_paused = self.unreachable_count.get() > 0;
+            let is_paused = self.unreachable_count.load(Ordering::Relaxed) > 0;
             let wait = until.map_or(POLL_INTERVAL, |until| if is_paused { until } else { until.min(POLL_INTERVAL) });
             tokio::select! {
                 () = self.wake.notified(), if !is_paused => {}
@@ -87,7 +77,7 @@ impl HandlerQueue<'_> {
     /// Handles what is due, and says how long the next one still waits.
     async fn process_due(&self, stop: &watch::Receiver<bool>) -> Result<Option<Duration>, StoreError> {
         loop {
-            let waiting = self.with_store(|opened, id| opened.store.events().queued(id, BATCH_SIZE)).await?;
+            let waiting = self.store.events().queued(self.connection, BATCH_SIZE).await?;
             if waiting.is_empty() {
                 return Ok(None);
             }
@@ -106,8 +96,8 @@ impl HandlerQueue<'_> {
                     return Ok(None);
                 }
                 let was_done = self.process(waiting).await?;
-                if self.unreachable_count.get() > 0 {
-                    return Ok(Some(pause_after(self.unreachable_count.get())));
+                if self.unreachable_count.load(Ordering::Relaxed) > 0 {
+                    return Ok(Some(pause_after(self.unreachable_count.load(Ordering::Relaxed))));
                 }
                 if !was_done {
                     break;
@@ -118,11 +108,9 @@ impl HandlerQueue<'_> {
 
     /// Whether the next one may follow: one that failed holds up those behind it.
     async fn process(&self, waiting: QueuedEvent) -> Result<bool, StoreError> {
-        let read = move |opened: &OpenVault, _| {
-            let events = opened.store.events();
-            Ok((events.get(waiting.id)?, events.raw_request(waiting.id)?))
-        };
-        let (Some(event), Some(raw)): (Option<StoredEvent>, Option<RawRequest>) = self.with_store(read).await? else {
+        let events = self.store.events();
+        let (event, raw) = (events.get(waiting.id).await?, events.raw_request(waiting.id).await?);
+        let (Some(event), Some(raw)): (Option<StoredEvent>, Option<RawRequest>) = (event, raw) else {
             return Ok(true);
         };
         let mut done = waiting.completed_handlers;
@@ -140,7 +128,7 @@ impl HandlerQueue<'_> {
             }
             result => result,
         };
-        if self.unreachable_count.replace(0) > 0 {
+        if self.unreachable_count.swap(0, Ordering::Relaxed) > 0 {
             let _ = self.events.send(ListenEvent::Resumed { connection: self.name.clone() }).await;
         }
         let attempts = waiting.attempts.saturating_add(1);
@@ -161,13 +149,7 @@ impl HandlerQueue<'_> {
         });
         let ended = AttemptResult { id: event.id, status, due_at, error: error.clone(), completed_handlers: done };
         // What was handled must be known to be, or it would be handled again.
-        while let Err(failure) = self
-            .with_store({
-                let ended = ended.clone();
-                move |opened, _| opened.store.events().record_attempts(std::slice::from_ref(&ended))
-            })
-            .await
-        {
+        while let Err(failure) = events.record_attempts(std::slice::from_ref(&ended), self.lock.fence()).await {
             tracing::warn!("the end of event {} cannot be noted yet: {failure}", event.id.0);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -195,37 +177,24 @@ impl HandlerQueue<'_> {
     /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
     async fn postpone(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
         let (id, error) = (event.id, on_one_line(error));
-        let noted = error.clone();
-        self.with_store(move |opened, _| opened.store.events().record_progress(id, done, &noted)).await?;
-        let unreached = self.unreachable_count.get().saturating_add(1);
-        self.unreachable_count.set(unreached);
+        self.store.events().record_progress(id, done, &error, self.lock.fence()).await?;
+        let unreached = self.unreachable_count.load(Ordering::Relaxed).saturating_add(1);
+        self.unreachable_count.store(unreached, Ordering::Relaxed);
         if unreached == 1 {
             let _ = self.events.send(ListenEvent::Paused { connection: self.name.clone(), id, error }).await;
         }
         Ok(())
     }
-
-    /// The store blocks; the requests go on meanwhile.
-    async fn with_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&OpenVault, ConnectionId) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (opened, id) = (Arc::clone(&self.opened), self.connection);
-        let done = tokio::task::spawn_blocking(move || work(&opened, id)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
-    }
 }
 
-/// How long a queue pauses whose receiver was not there so often in a row: a second, and twice as long each time up to
-/// sixteen. Pure.
+/// How long a queue pauses whose receiver was not there so often in a row. Pure.
 fn pause_after(unreached: u32) -> Duration {
-    Duration::from_secs(1 << unreached.saturating_sub(1).min(4))
+    RECEIVER_BACKOFF.delay(unreached)
 }
 
 /// How long an event waits that has failed so often; one that has just come does not wait. Pure.
 fn wait_after(attempts: u32) -> Duration {
-    let doubled = attempts.checked_sub(1).map_or(0, |failures| FIRST_WAIT_SECS.saturating_mul(1 << failures.min(16)));
-    Duration::from_secs(doubled.min(MAX_WAIT_SECS))
+    EVENT_BACKOFF.delay(attempts)
 }
 
 #[cfg(test)]

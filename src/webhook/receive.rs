@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -11,43 +11,22 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
-use super::event::RequestParseError;
-use super::event_writer::{EventWriteError, EventWriter};
+use super::event::{self, RequestParseError};
+use super::target::ReceiveTarget;
 use super::verification_keys::VerificationKeyStore;
-use super::{body, event, fetch_keys, handshake};
+use super::{body, fetch_keys, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connector::{Condition, Handshake, SignatureAlgorithm, SignedPart, WebhookDefinition};
+use crate::http;
 use crate::http::serve::{BodyReadError, MAX_BODY_BYTES};
-use crate::http::{self, Route};
-use crate::model::{ConnectionId, ConnectionName};
+use crate::model::{ConnectionId, ConnectionName, EventInsertResult, EventVerification, InboundDelivery, NewEvent};
 use crate::secret::Secret;
 use crate::signing::request::{WebhookRequest, capped, public_query};
 use crate::signing::verify::{
-    ParsedRequest, SigningContext, VerificationKeys, VerifyError, constant_time_eq, find_scheme_indexed, signed_digest,
-    timestamp_text, verify,
+    ParsedRequest, VerificationKeys, VerifyError, constant_time_eq, find_scheme_indexed, signed_digest, timestamp_text,
+    verify,
 };
-use crate::store::{EventInsertResult, EventVerification, InboundDelivery, NewEvent};
-
-/// A connection that webhooks are received for.
-pub struct ReceiveTarget {
-    pub connection: ConnectionId,
-    pub name: ConnectionName,
-    pub connector: String,
-    /// The last part of its URL.
-    pub path: String,
-    /// What the vendor calls, without a query; some sign it.
-    pub public_url: Url,
-    pub rules: WebhookDefinition,
-    pub keys: Mutex<SigningContext>,
-    /// When they were last read from the store.
-    pub keys_read_at: Mutex<Stopwatch>,
-    /// What the vendor's own pages are fetched through.
-    pub route: Route,
-    /// Whether anybody handles its events.
-    pub has_handlers: bool,
-    /// The largest body that is taken, in bytes.
-    pub max_body: usize,
-}
+use crate::store::Store;
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +78,6 @@ pub struct ReceivedEvent {
     pub verified: bool,
 }
 
-type SecretSink = dyn Fn(&ReceiveTarget, &Secret) -> Result<(), String> + Send + Sync;
-type KeyReloader = dyn Fn(&ReceiveTarget) + Send + Sync;
-
 /// What is refused is judged again by the keys of the store, unless those were read so recently: a vendor may call while
 /// another process has just put a secret in force.
 pub const KEY_RELOAD_MIN_AGE: Duration = Duration::from_millis(100);
@@ -109,7 +85,9 @@ pub const KEY_RELOAD_MIN_AGE: Duration = Duration::from_millis(100);
 /// Receives for any number of connections.
 pub struct Receiver {
     targets: HashMap<String, Vec<Arc<ReceiveTarget>>>,
-    writer: EventWriter,
+    store: Arc<dyn Store>,
+    /// Places for deliveries that wait for their commit.
+    commit_slots: Semaphore,
     clock: Clock,
     key_store: VerificationKeyStore,
     /// Bodies that are parsed before anything is proved: a few small ones at once, and large ones one after another, which
@@ -118,11 +96,11 @@ pub struct Receiver {
     parsing_large: Semaphore,
     /// Whether what is shown is chosen by what events say.
     is_filtered: bool,
-    /// Keeps a secret that a handshake brought.
-    store_secret: Box<SecretSink>,
-    /// Reads the keys of a target again.
-    reload_keys: Box<KeyReloader>,
 }
+
+/// Deliveries that wait for their commit at a time; beyond them the vendor is asked to come again. A commit takes 256 of
+/// them, so that none waits for more than a few.
+const MAX_WAITING: usize = 1024;
 
 /// A request that is answered without a proof brings a token and little else.
 const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
@@ -136,12 +114,10 @@ pub const PREFIX: &str = "/webhooks/";
 impl Receiver {
     pub fn new(
         targets: Vec<Arc<ReceiveTarget>>,
-        inbox: EventWriter,
+        store: Arc<dyn Store>,
         clock: Clock,
         http: http::Client,
         is_filtered: bool,
-        capture: impl Fn(&ReceiveTarget, &Secret) -> Result<(), String> + Send + Sync + 'static,
-        recall: impl Fn(&ReceiveTarget) + Send + Sync + 'static,
     ) -> Self {
         let mut by_connector: HashMap<String, Vec<Arc<ReceiveTarget>>> = HashMap::new();
         for target in targets {
@@ -149,14 +125,13 @@ impl Receiver {
         }
         Self {
             targets: by_connector,
-            writer: inbox,
+            store,
+            commit_slots: Semaphore::new(MAX_WAITING),
             clock,
             key_store: VerificationKeyStore::new(http),
             parsing_small: Semaphore::new(4),
             parsing_large: Semaphore::new(1),
             is_filtered,
-            store_secret: Box::new(capture),
-            reload_keys: Box::new(recall),
         }
     }
 
@@ -230,7 +205,7 @@ impl Receiver {
         // Large documents are parsed one at a time, even if they come from different services.
         let is_ready = matches!(proven, Ok(Some(_))) && request.body.len() <= MAX_BODY_BYTES && !request.is_encoded();
         let turn = if is_ready { None } else { Some(self.parsing(&request).await) };
-        let delivery = match self.read(&target, request, proven) {
+        let delivery = match self.read(&target, request, proven).await {
             Ok(delivery) => delivery,
             Err(answered) => return *answered,
         };
@@ -239,7 +214,7 @@ impl Receiver {
     }
 
     /// The events of a request, or its answer where it brings none.
-    fn read(
+    async fn read(
         &self,
         target: &ReceiveTarget,
         request: WebhookRequest,
@@ -269,7 +244,7 @@ impl Receiver {
             Ok(proof) => proof.and_then(|index| rules.proofs.get(index)),
         };
         if let Some(handshake) = handshake {
-            return Err(Box::new(self.answer_handshake(target, handshake, &judged)));
+            return Err(Box::new(self.answer_handshake(target, handshake, &judged).await));
         }
         // Whoever opens the URL in a browser sends no event.
         if request.method != "POST" {
@@ -277,7 +252,7 @@ impl Receiver {
         }
         let now = self.clock.now_millis();
         let (ids, coverage) = (rules.id_selectors(proof), proof.map(|proof| rules.coverage(proof)));
-        let values = keys(target).values;
+        let values = target.signing_context().values;
         let timed = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.covers(SignedPart::Time)));
         let moment = timed.and_then(|proof| timestamp_text(proof, &judged));
         let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
@@ -303,17 +278,20 @@ impl Receiver {
         Ok(InboundDelivery { verification: state, headers: capped(rules, delivery.headers), query, ..delivery })
     }
 
-    fn answer_handshake(
+    async fn answer_handshake(
         &self,
         target: &ReceiveTarget,
         handshake: &Handshake,
         judged: &ParsedRequest<'_>,
     ) -> (WebhookResponse, ReceiveOutcome) {
-        let mut answer = handshake::answer(handshake, judged, &keys(target).values);
-        if answer.status == 403 && self.reload_keys(target) {
-            answer = handshake::answer(handshake, judged, &keys(target).values);
+        let mut answer = handshake::answer(handshake, judged, &target.signing_context().values);
+        if answer.status == 403 && self.reload_keys(target).await {
+            answer = handshake::answer(handshake, judged, &target.signing_context().values);
         }
-        let captured = answer.captured.as_ref().is_some_and(|secret| self.store_secret(target, secret));
+        let captured = match &answer.captured {
+            Some(secret) => self.store_secret(target, secret).await,
+            None => false,
+        };
         let reply =
             WebhookResponse { status: answer.status, content_type: answer.content_type.to_owned(), body: answer.body };
         (reply, ReceiveOutcome::Handshake { connection: target.name.clone(), captured })
@@ -323,8 +301,13 @@ impl Receiver {
     async fn store(&self, target: &ReceiveTarget, delivery: InboundDelivery) -> (WebhookResponse, ReceiveOutcome) {
         let connection = target.name.clone();
         let not_taken = |connection, why: String| (empty(503), ReceiveOutcome::NotStored { connection, error: why });
-        match self.writer.insert(delivery).await {
-            Ok((delivery, taken)) => {
+        let Ok(_slot) = self.commit_slots.try_acquire() else {
+            return not_taken(connection, "more come than can be written".to_owned());
+        };
+        let delivery = Arc::new(delivery);
+        match self.store.events().insert(Arc::clone(&delivery)).await {
+            Ok(taken) => {
+                let delivery = Arc::unwrap_or_clone(delivery);
                 if taken.iter().any(|taken| matches!(taken, EventInsertResult::Unconfirmed(_))) {
                     let why = "another body came under its id, and the vendor is still being asked about that";
                     return not_taken(connection, why.to_owned());
@@ -355,8 +338,8 @@ impl Receiver {
                 }
                 (accepted(&target.rules), ReceiveOutcome::Received { connection, events })
             }
-            Err(EventWriteError::QueueFull) => not_taken(connection, "more come than can be written".to_owned()),
-            Err(EventWriteError::Store(why)) => not_taken(connection, why),
+            // The disk is full, most likely.
+            Err(error) => not_taken(connection, error.to_string()),
         }
     }
 
@@ -379,7 +362,8 @@ impl Receiver {
         if !rules.signatures_need_body() {
             let judged = ParsedRequest::without_body(request);
             let (index, trust) = self.fetched(target, &judged).await?;
-            return self.check_signature(target, &judged, &trust).map(|()| Some(index));
+            let check = || self.check_signature(target, &judged, &trust);
+            return self.checked(target, check()).await.unwrap_or_else(check).map(|()| Some(index));
         }
         // The proof looks into the body: parsed twice rather than held while something is fetched.
         let (index, scheme, url) = {
@@ -388,7 +372,17 @@ impl Receiver {
         };
         let trust = self.verification_keys(target, scheme, url).await?;
         let _turn = self.parsing(request).await;
-        parsed(rules, request, |judged| self.check_signature(target, judged, &trust)).map(|()| Some(index))
+        let check = || parsed(rules, request, |judged| self.check_signature(target, judged, &trust));
+        self.checked(target, check()).await.unwrap_or_else(check).map(|()| Some(index))
+    }
+
+    /// The result of a check; `None` if it failed and the keys were read again meanwhile, so that it must be repeated.
+    async fn checked(
+        &self,
+        target: &ReceiveTarget,
+        result: Result<(), VerifyError>,
+    ) -> Option<Result<(), VerifyError>> {
+        (result.is_ok() || !self.reload_keys(target).await).then_some(result)
     }
 
     /// The proof that judges a request, with what must be fetched for it.
@@ -425,29 +419,32 @@ impl Receiver {
         judged: &ParsedRequest<'_>,
         trust: &VerificationKeys,
     ) -> Result<(), VerifyError> {
-        let judge = || verify(&target.rules.proofs, judged, &keys(target), trust, self.clock.now());
-        judge().or_else(|why| if self.reload_keys(target) { judge() } else { Err(why) })
+        verify(&target.rules.proofs, judged, &target.signing_context(), trust, self.clock.now())
     }
 
     /// Whether the keys were read again.
-    fn reload_keys(&self, target: &ReceiveTarget) -> bool {
-        let mut read = target.keys_read_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.elapsed() < KEY_RELOAD_MIN_AGE {
-            return false;
+    async fn reload_keys(&self, target: &ReceiveTarget) -> bool {
+        {
+            let mut read = target.keys_read_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if read.elapsed() < KEY_RELOAD_MIN_AGE {
+                return false;
+            }
+            *read = Stopwatch::start();
         }
-        *read = Stopwatch::start();
-        drop(read);
-        (self.reload_keys)(target);
+        target.reload_keys(&*self.store, &self.clock).await;
         true
     }
 
     /// A secret is taken only where there is none: nobody can put another in its place from outside.
-    fn store_secret(&self, target: &ReceiveTarget, secret: &Secret) -> bool {
-        let mut keys = target.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !keys.secrets.is_empty() || (self.store_secret)(target, secret).is_err() {
+    async fn store_secret(&self, target: &ReceiveTarget, secret: &Secret) -> bool {
+        let now = self.clock.now();
+        if !target.signing_context().secrets.is_empty() {
             return false;
         }
-        keys.secrets.push(secret.clone());
+        if self.store.webhooks().rotate_secret(target.connection, secret, now, now).await.is_err() {
+            return false;
+        }
+        target.keys.lock().unwrap_or_else(PoisonError::into_inner).secrets.push(secret.clone());
         true
     }
 }
@@ -494,10 +491,6 @@ fn may_be_handshake(rules: &WebhookDefinition, request: &WebhookRequest) -> bool
 
 fn refused(target: &ReceiveTarget, why: VerifyError) -> ReceiveOutcome {
     ReceiveOutcome::Rejected { connection: target.name.clone(), error: why }
-}
-
-fn keys(target: &ReceiveTarget) -> SigningContext {
-    target.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The word for a body that is too large.

@@ -1,6 +1,7 @@
 //! Events that came, sent once more to where the user wants them: the same body and ids, in the order in which they came.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,11 +13,10 @@ use super::settings::WebhookSettings;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::HttpError;
-use crate::model::{ConnectionId, ConnectionName};
+use crate::model::{ConnectionId, ConnectionName, EventId};
 use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{proof_for, sign};
-use crate::store::EventId;
 
 /// How long a receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,25 +48,26 @@ pub struct ReplayResult {
 pub async fn replay(
     workspace: &Workspace,
     selection: &ReplayRequest<'_>,
-    mut sink: impl FnMut(&ReplayResult) -> Result<()>,
+    mut sink: impl FnMut(&ReplayResult) -> Result<()> + Send,
 ) -> Result<()> {
     if !workspace.has_vault() {
         return Ok(());
     }
     let sender = WebhookSender::new(&workspace.engine.config, TIMEOUT);
-    let events = workspace.store()?.events();
+    let events = workspace.store().await?.events();
     let mut setups: HashMap<ConnectionName, Option<WebhookSettings>> = HashMap::new();
     let mut after = EventId(0);
     loop {
-        let page = events.after(after, selection.connection, selection.since)?;
+        let page = events.after(after, selection.connection, selection.since).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.id;
         // What the vendor did not confirm is not sent on under a signature of now.
         for event in page.into_iter().filter(|event| event.verification.is_trusted()) {
-            let Some(raw) = events.raw_request(event.id)?.filter(|raw| raw.is_first_of_request) else { continue };
-            let setup = setups
-                .entry(event.connection.clone())
-                .or_insert_with(|| WebhookSettings::load(workspace, &event.connection).ok());
+            let Some(raw) = events.raw_request(event.id).await?.filter(|raw| raw.is_first_of_request) else { continue };
+            let setup = match setups.entry(event.connection.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(WebhookSettings::load(workspace, &event.connection).await.ok()),
+            };
             let mut request = WebhookRequest::from_raw(&raw);
             request.url = joined(selection.to, &raw.query);
             let is_resigned =

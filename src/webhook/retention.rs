@@ -6,9 +6,9 @@
 use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
-use crate::model::{Connection, ConnectionId};
+use crate::model::{Connection, ConnectionId, PruneRequest};
 use crate::runtime::Workspace;
-use crate::store::{PruneRequest, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.
 const BATCH_SIZE: u32 = 200;
@@ -26,8 +26,8 @@ pub fn pruning(connection: ConnectionId, rules: &WebhookDefinition, before: Time
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn prune_some(store: &Store, pruning: &PruneRequest) -> Result<(usize, bool), StoreError> {
-    let pruned = store.events().prune(pruning, BATCH_SIZE)?;
+pub async fn prune_some(store: &dyn Store, pruning: &PruneRequest) -> Result<(usize, bool), StoreError> {
+    let pruned = store.events().prune(pruning, BATCH_SIZE).await?;
     Ok((pruned, pruned == BATCH_SIZE as usize))
 }
 
@@ -45,7 +45,7 @@ pub struct PruneResult {
 ///
 /// # Errors
 /// The store's.
-pub fn prune(
+pub async fn prune(
     workspace: &Workspace,
     only: Option<ConnectionId>,
     before: Timestamp,
@@ -56,8 +56,8 @@ pub fn prune(
     if !workspace.has_vault() {
         return Ok(done);
     }
-    let store = workspace.store()?;
-    for connection in store.connections().list()? {
+    let store = workspace.store().await?;
+    for connection in store.connections().list().await? {
         if only.is_some_and(|id| id != connection.id) {
             continue;
         }
@@ -67,11 +67,11 @@ pub fn prune(
         let kinds = [processed, PruneRequest { include_dead: true, ..processed }];
         for pruning in kinds.iter().take(if dead { 2 } else { 1 }) {
             if dry_run {
-                events += store.events().count_prunable(pruning)?;
+                events += store.events().count_prunable(pruning).await?;
                 continue;
             }
             loop {
-                let (pruned, more) = prune_some(store, pruning)?;
+                let (pruned, more) = prune_some(store, pruning).await?;
                 events += pruned as u64;
                 if !more {
                     break;

@@ -13,8 +13,8 @@ use super::receive::{ReceiveOutcome, Receiver, WebhookResponse};
 use crate::error::Result;
 use crate::http::loopback::{self, BindError, ListenAddresses};
 use crate::http::serve::{BodyReadError, FullResponse, Server, StatusCode, page, plain};
+use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
-use crate::store::{EventId, EventInsertResult};
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
 pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
-use super::receive::{PREFIX, ReceiveTarget};
+use super::receive::PREFIX;
+use super::target::ReceiveTarget;
 use crate::clock::{self, Stopwatch};
 use crate::config::WebhooksConfig;
 use crate::connector::{
@@ -24,7 +25,7 @@ use crate::secret::Secret;
 use crate::signing::sign::{EmulatorKeys, ed25519_public};
 use crate::signing::standard;
 use crate::signing::verify::{SigningContext, secret_keys};
-use crate::{env, hex, store};
+use crate::{env, hex};
 
 /// Where `webhook listen` listens, by default.
 pub const DEFAULT_PORT: u16 = 7421;
@@ -66,7 +67,7 @@ words!(SecretSource {
 pub struct WebhookSettings {
     pub connection: Connection,
     pub connector: Connector,
-    pub stored: store::Webhook,
+    pub stored: crate::model::Webhook,
     pub keys: SigningContext,
     pub source: Option<SecretSource>,
     /// What the sandbox's vendor signs with.
@@ -130,11 +131,11 @@ impl WebhookSettings {
     ///
     /// # Errors
     /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
-    pub fn load(workspace: &Workspace, name: &ConnectionName) -> Result<Self> {
-        let connection = workspace.connection(name)?;
+    pub async fn load(workspace: &Workspace, name: &ConnectionName) -> Result<Self> {
+        let connection = workspace.connection(name).await?;
         let connector = workspace.engine.catalogue.get(name.connector())?;
         rules(&connector)?;
-        let stored = workspace.store()?.webhooks().ensure(connection.id, &random_path())?;
+        let stored = workspace.store().await?.webhooks().ensure(connection.id, &random_path()).await?;
         let mut setup = Self {
             connection,
             connector,
@@ -143,7 +144,7 @@ impl WebhookSettings {
             source: None,
             vendor: EmulatorKeys::default(),
         };
-        setup.load_keys(workspace)?;
+        setup.load_keys(workspace).await?;
         Ok(setup)
     }
 
@@ -157,11 +158,11 @@ impl WebhookSettings {
         rules(&self.connector)
     }
 
-    fn load_keys(&mut self, workspace: &Workspace) -> Result<()> {
+    async fn load_keys(&mut self, workspace: &Workspace) -> Result<()> {
         let rules = self.rules()?.clone();
-        let mut values = self.values(workspace)?;
+        let mut values = self.values(workspace).await?;
         let seed = match self.connection.mode {
-            ConnectionMode::Sandbox => Some(workspace.sandbox_seed()?),
+            ConnectionMode::Sandbox => Some(workspace.sandbox_seed().await?),
             ConnectionMode::Live => None,
         };
         if let Some(seed) = &seed {
@@ -199,9 +200,9 @@ impl WebhookSettings {
     }
 
     /// The connection's values, with the client's secret, which some vendors sign by.
-    fn values(&self, workspace: &Workspace) -> Result<Values> {
+    async fn values(&self, workspace: &Workspace) -> Result<Values> {
         let (_, auth) = self.connector.auth_method(Some(&self.connection.auth))?;
-        let loaded = match refresh::load_grant(workspace, self.name()) {
+        let loaded = match refresh::load_grant(workspace, self.name()).await {
             Ok(loaded) => Some(loaded),
             // Of a deleted account the events that came are still there.
             Err(_) if self.connection.grant_status == GrantStatus::Disconnected => None,
@@ -211,7 +212,7 @@ impl WebhookSettings {
         let mut values = runtime::template_values(&self.connector, auth, &self.connection, grant);
         if let Some(grant) = grant
             && let Some(secret) =
-                refresh::current_client(workspace, &self.connector, auth, &self.connection, grant)?.secret
+                refresh::current_client(workspace, &self.connector, auth, &self.connection, grant).await?.secret
         {
             values.set("client_secret", secret.expose());
         }

@@ -4,8 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::receive::ReceivedEvent;
-use crate::model::ConnectionName;
-use crate::store::{EventVerification, StoredEvent};
+use crate::model::{ConnectionName, EventVerification, StoredEvent};
 
 /// Times are RFC 3339.
 #[derive(Debug, Serialize)]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use integ::clock::Clock;
 use integ::config::{Config, Folders};
-use integ::model::{ConnectionMode, ConnectionName, Grant, RefreshMethod, WorkspaceName};
+use integ::model::{ConnectionMode, ConnectionName, Grant, NewConnection, RefreshMethod, SecretStorage, WorkspaceName};
+use integ::runtime::RuntimeError;
 use integ::secret::Secret;
-use integ::store::{NewConnection, SecretStorage};
 use integ::vault::{self, IfAbsent, PassphrasePrompt, PassphraseSource};
 
 const CONNECTORS: [&str; 8] = ["slack", "github", "gmail", "google-calendar", "jira", "notion", "stripe", "telegram"];
@@ -36,6 +36,7 @@ fn fill(count: usize) -> integ::error::Result<()> {
     let mut config = Config::default().vault;
     config.identity = integ::config::IdentityStorage::File;
     let opened = vault::open(&folders, &folder, &config, &Nobody, IfAbsent::Create { now })?;
+    let runtime = integ::runtime::new_runtime().map_err(|source| RuntimeError::Runtime { source })?;
     for number in 0..count {
         let connector = CONNECTORS[number % CONNECTORS.len()];
         let name = ConnectionName::new(connector, Some(&format!("account-{number}")))?;
@@ -61,7 +62,7 @@ fn fill(count: usize) -> integ::error::Result<()> {
             refresh_expires_at: None,
             refresh_method: RefreshMethod::RefreshToken,
         };
-        opened.store.connections().connect(&new, &grant, SecretStorage::Store)?;
+        runtime.block_on(opened.store().connections().connect(&new, &grant, SecretStorage::Store))?;
     }
     Ok(())
 }

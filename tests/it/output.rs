@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use integ::clock::Timestamp;
-use integ::model::{Account, ConnectionMode, ConnectionName, Grant, RefreshMethod};
+use integ::model::{Account, ConnectionMode, ConnectionName, Grant, NewConnection, RefreshMethod, SecretStorage};
 use integ::secret::Secret;
-use integ::store::{NewConnection, SecretStorage};
+use integ::store::{LockKey, Store};
 
 use crate::harness::{Home, INTEG, finish, has_program, needs};
-use crate::vault::{connect_key, open};
+use crate::vault::{connect_key, open, wait};
 
 /// Puts connections into the store of a home that has one.
 fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
@@ -41,7 +41,7 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
             refresh_expires_at: None,
             refresh_method: RefreshMethod::None,
         };
-        store.connections().connect(&new, &grant, SecretStorage::Store).unwrap();
+        wait(store.connections().connect(&new, &grant, SecretStorage::Store)).unwrap();
     }
 }
 
@@ -148,11 +148,13 @@ fn fault_102_a_secret_with_a_line_break_is_not_printed() {
     // Nor is one that got in by another way.
     let store = open(&home);
     let name = ConnectionName::new("api-key", Some("x")).unwrap();
-    let (connection, grant) = store.connections().find_with_grant(&name).unwrap().unwrap();
+    let (connection, grant) = wait(store.connections().find_with_grant(&name)).unwrap().unwrap();
     let stored = grant.unwrap();
     let mut forged = stored.grant.unwrap();
     forged.access_token = Secret::from("one\nTWO=2");
-    let _ = store.grants().replace(connection.id, stored.generation, &forged).unwrap();
+    let lock = wait(store.locks().try_acquire(LockKey::Grant(connection.id), Timestamp::UNIX_EPOCH)).unwrap().unwrap();
+    let replaced = wait(store.grants().replace(connection.id, stored.generation, &forged, lock.fence)).unwrap();
+    drop((lock, replaced));
     drop(store);
     for format in ["plain", "header", "env", "json"] {
         let ran = home.run(&format!("token api-key@x --format {format}"));

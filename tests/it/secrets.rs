@@ -6,6 +6,8 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
+use integ::store::Store;
+
 use crate::harness::{Home, Ran, Running, files, finish, has_program, holds, is_root, needs};
 
 /// A home full of planted secrets.
@@ -48,7 +50,7 @@ impl Planted {
             markers.push(home.ok(&format!("token {connector}")));
         }
         let store = crate::vault::open(&home);
-        for (_, _, stored) in store.grants().list().unwrap() {
+        for (_, stored) in crate::vault::wait(store.grants().list()).unwrap() {
             markers.extend(stored.grant.unwrap().refresh_token.map(|token| token.expose().clone()));
         }
         markers.push(crate::vault::store_key(&home));

@@ -3,10 +3,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use integ::clock::Timestamp;
-use integ::store::{AttemptResult, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
+use integ::model::{AttemptResult, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
+use integ::store::{LockKey, Store};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -14,6 +16,7 @@ use url::Url;
 use crate::fake::{CONNECTOR, FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line};
 use crate::harness::{Home, Ran, Running, finish};
+use crate::vault::wait;
 use crate::webhook::{Listening, events};
 
 const WEBHOOK: &str = r#"
@@ -429,7 +432,7 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
 /// An event that came so many days ago.
 fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> EventInsertResult {
     let store = crate::vault::open(home);
-    let connection = store.connections().find(&name.parse().unwrap()).unwrap().unwrap().id;
+    let connection = wait(store.connections().find(&name.parse().unwrap())).unwrap().unwrap().id;
     let event = NewEvent {
         delivery_id: delivery.to_owned(),
         has_delivery_id: true,
@@ -454,7 +457,7 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ev
         verification: EventVerification::Verified,
         needs_handling: handled,
     };
-    store.events().insert(&[delivery]).unwrap()[0][0]
+    wait(store.events().insert(Arc::new(delivery))).unwrap()[0]
 }
 
 #[test]
@@ -472,7 +475,10 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
             error: Some("no".to_owned()),
             completed_handlers: 0,
         };
-        crate::vault::open(&home).events().record_attempts(&[ended]).unwrap();
+        let store = crate::vault::open(&home);
+        let connection = wait(store.connections().find(&name.parse().unwrap())).unwrap().unwrap().id;
+        let lock = wait(store.locks().try_acquire(LockKey::Events(connection), Timestamp::now())).unwrap().unwrap();
+        wait(store.events().record_attempts(&[ended], lock.fence)).unwrap();
     }
     let rehearsed = home.json("webhook prune --dry-run");
     assert_eq!(rehearsed["pruned"][0]["events"], 1, "{rehearsed}");

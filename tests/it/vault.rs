@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use integ::config::{Config, Folders};
-use integ::model::ClientCredentials;
+use integ::model::{ClientCredentials, OAuthApp};
 use integ::secret::Secret;
-use integ::store::{OAuthApp, Store, StoreKey};
+use integ::store::{SqliteStore, Store, StoreKey};
 use integ::vault::{IdentityEnvironment, IfAbsent, Keyring, PassphrasePrompt, PassphraseSource, VaultOpener};
 
 use crate::harness::{Home, Running, files, holds};
@@ -26,12 +27,17 @@ impl PassphraseSource for Nobody {
     }
 }
 
+/// Runs a future of the store to its end.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    integ::runtime::new_runtime().unwrap().block_on(future)
+}
+
 /// Opens the store of a home in this process.
-pub fn open(home: &Home) -> Store {
+pub fn open(home: &Home) -> Arc<SqliteStore> {
     let (folders, config) = (Folders::under(home.path()), Config::default().vault);
     let access = VaultOpener::new(&folders, &config, &Nobody)
         .with_environment(IdentityEnvironment::default(), Keyring::default());
-    access.open(&home.workspace(), IfAbsent::Fail).unwrap().store
+    access.open(&home.workspace(), IfAbsent::Fail).unwrap().sqlite
 }
 
 /// Connects an API key under an account's name.
@@ -160,15 +166,13 @@ fn nothing_of_a_connection_can_be_read_from_any_file() {
     let store = open(&home);
     let client =
         ClientCredentials { id: "markerlateclient".to_owned(), secret: Some(Secret::from("MARKERLATESECRET")) };
-    store
-        .apps()
-        .set(&OAuthApp {
-            connector: "notion".to_owned(),
-            server: None,
-            client,
-            updated_at: integ::clock::Timestamp::UNIX_EPOCH,
-        })
-        .unwrap();
+    let late = OAuthApp {
+        connector: "notion".to_owned(),
+        server: None,
+        client,
+        updated_at: integ::clock::Timestamp::UNIX_EPOCH,
+    };
+    wait(store.apps().set(&late)).unwrap();
 
     let markers = [
         TOKEN,
@@ -297,7 +301,7 @@ fn fault_044a_a_flipped_bit_in_the_log_is_reported() {
             client,
             updated_at: integ::clock::Timestamp::UNIX_EPOCH,
         };
-        store.apps().set(&app).unwrap();
+        wait(store.apps().set(&app)).unwrap();
     }
     let crashed = Home::new();
     copy(known.home.path(), crashed.path());

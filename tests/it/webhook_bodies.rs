@@ -11,8 +11,9 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use integ::clock::{self, Timestamp};
 use integ::connector::Catalogue;
+use integ::model::EventId;
 use integ::signing::request::WebhookRequest;
-use integ::store::EventId;
+use integ::store::Store;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -267,7 +268,8 @@ fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte()
             let line = taken(&url, &request, &mut listening, &what);
             assert_eq!(line["connection"], scheme.to, "{}", what(&line.to_string()));
             again += usize::from(line["duplicate"] == true);
-            let kept = store.events().raw_request(EventId(line["id"].as_i64().unwrap())).unwrap().unwrap();
+            let id = EventId(line["id"].as_i64().unwrap());
+            let kept = crate::vault::wait(store.events().raw_request(id)).unwrap().unwrap();
             assert!(kept.body == request.body, "{}", what("another body is stored"));
             bytes += kept.body.len();
             largest_body = largest_body.max(kept.body.len());

@@ -8,7 +8,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::http::download;
+use crate::ops::connectors::download_document;
 use crate::runtime::Workspace;
 
 #[derive(Debug, Error)]
@@ -46,11 +46,11 @@ pub(super) struct SourceFile {
 /// Reads a file, or gets a URL, of at most `largest` bytes.
 ///
 /// # Errors
-/// [`ConnectorSourceError`], and those of [`download`].
+/// [`ConnectorSourceError`], and those of [`download_document`].
 pub(super) fn read(workspace: &Workspace, given: &str, largest: usize) -> Result<SourceFile> {
     if given.contains("://") {
         let url = Url::parse(given).map_err(|source| ConnectorSourceError::Url { given: given.to_owned(), source })?;
-        let bytes = workspace.run(async { Ok(download(&workspace.engine.http, &url, largest).await?) })?;
+        let bytes = workspace.run(download_document(workspace, &url, largest))?;
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);

@@ -271,10 +271,10 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: EndpointArgs) -> Result<
             ui.show(&workspace.run(ops::rotate_endpoint_secret(workspace, request))?)?;
         }
         EndpointCommand::Enable { id } => {
-            ui.show(&workspace.run(ops::enable_endpoint(workspace, endpoint_id(&id)?))?)?
+            ui.show(&workspace.run(ops::enable_endpoint(workspace, endpoint_id(&id)?))?)?;
         }
         EndpointCommand::Disable { id } => {
-            ui.show(&workspace.run(ops::disable_endpoint(workspace, endpoint_id(&id)?))?)?
+            ui.show(&workspace.run(ops::disable_endpoint(workspace, endpoint_id(&id)?))?)?;
         }
         EndpointCommand::Send { kind, data, id, endpoint, wait } => {
             let data = data.as_deref().map(read_input_file).transpose();

@@ -106,7 +106,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &CursorArgs) -> 
         }
         CursorCommand::Import { connection, file } => {
             let connection = ui.project.resolve(connection)?;
-            workspace.connection(&connection)?;
+            workspace.run(workspace.connection(&connection))?;
             let request = ImportCursorsRequest { connection, export: read_export(file)? };
             let done = workspace.run(import_cursors(workspace, request))?;
             ui.note(&format!("{} cursors of {} were taken.", done.imported, done.connection));

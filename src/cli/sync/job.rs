@@ -9,7 +9,7 @@ use crate::cli::table::{TableCell, relative, table};
 use crate::cli::ui::{Tone, Ui, View};
 use crate::error::Result;
 use crate::model::job::JobId;
-use crate::ops::sync::{JobListRequest, RetryJobRequest, cancel_job, list_jobs, retry_job, show_job};
+use crate::ops::sync::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
 use crate::runtime::Workspace;
 use crate::view::sync::{JobListView, JobView, JobViewStatus};
 
@@ -59,8 +59,12 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &JobArgs) -> Res
         }
         JobCommand::Show { id } => ui.show(&workspace.run(show_job(workspace, JobId(*id)))?)?,
         JobCommand::Retry { id, allow_deletes } => {
-            let request = RetryJobRequest { id: JobId(*id), allow_deletes: *allow_deletes };
-            return report::show(ui, &workspace.run(retry_job(workspace, request, &ProgressDisplay::new(ui)))?);
+            let (id, progress) = (JobId(*id), ProgressDisplay::new(ui));
+            let reports = match allow_deletes {
+                true => workspace.run(retry_job_allowing_deletes(workspace, id, &progress))?,
+                false => workspace.run(retry_job(workspace, id, &progress))?,
+            };
+            return report::show(ui, &reports);
         }
         JobCommand::Cancel { id } => {
             workspace.run(cancel_job(workspace, JobId(*id)))?;

@@ -20,7 +20,9 @@ use self::progress::ProgressDisplay;
 use self::target::parse_target;
 use super::ui::Ui;
 use crate::error::Result;
-use crate::ops::sync::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams};
+use crate::ops::sync::{
+    SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams, sync_streams_allowing_deletes,
+};
 use crate::runtime::Workspace;
 
 /// Sync records from a service
@@ -90,9 +92,13 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<u8>
         return Ok(0);
     }
     if args.to.is_some() {
-        return singer::run(workspace, ui, request, args.state.as_deref());
+        return singer::run(workspace, ui, request, args.allow_deletes, args.state.as_deref());
     }
-    report::show(ui, &workspace.run(sync_streams(workspace, request, &progress))?)
+    let reports = match args.allow_deletes {
+        true => workspace.run(sync_streams_allowing_deletes(workspace, request, &progress))?,
+        false => workspace.run(sync_streams(workspace, request, &progress))?,
+    };
+    report::show(ui, &reports)
 }
 
 fn sync_request(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<SyncStreamsRequest> {
@@ -106,5 +112,5 @@ fn sync_request(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<SyncS
     };
     let params = parse_pairs(&args.params)?;
     let targets = args.targets.iter().map(|word| parse_target(&ui.project, word)).collect::<Result<_>>()?;
-    Ok(SyncStreamsRequest { targets, range, params, allow_deletes: args.allow_deletes })
+    Ok(SyncStreamsRequest { targets, range, params })
 }

@@ -19,7 +19,13 @@ use crate::view::sync::SyncListView;
 /// Bytes of what a target wrote, of which the last line counts.
 const MAX_STATE_SIZE: u64 = 64 * 1024 * 1024;
 
-pub(super) fn run(workspace: &Workspace, ui: &Ui, sync: SyncStreamsRequest, state: Option<&Path>) -> Result<u8> {
+pub(super) fn run(
+    workspace: &Workspace,
+    ui: &Ui,
+    sync: SyncStreamsRequest,
+    allow_deletes: bool,
+    state: Option<&Path>,
+) -> Result<u8> {
     // Before the service is asked: a wrong file should not cost a sync.
     let text = state.map(|path| read(ui, path)).transpose()?.unwrap_or_default();
     let state = SingerState::last(&text).map_err(|source| SyncArgumentError::State {
@@ -28,7 +34,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, sync: SyncStreamsRequest, stat
     })?;
     let progress = ProgressDisplay::new(ui);
     let mut target = StdoutTarget { ui, out: BufWriter::new(io::stdout().lock()) };
-    let reports = workspace.run(sync_to_singer(workspace, SingerRequest { sync, state }, &progress, &mut target))?;
+    let request = SingerRequest { sync, allow_deletes, state };
+    let reports = workspace.run(sync_to_singer(workspace, request, &progress, &mut target))?;
     Ok(report::exit_code(&reports.streams))
 }
 

@@ -54,7 +54,7 @@ pub(super) fn run_backup(workspace: &Workspace, ui: &Ui, args: BackupArgs) -> Re
         return Ok(1);
     };
     // Before a passphrase is chosen: nobody should enter it twice for a vault that does not open.
-    workspace.open_vault()?;
+    workspace.run(workspace.vault_store())?;
     let protection = match args.recipients {
         _ if args.passphrase => {
             BackupProtection::Passphrase(workspace.engine.vault_opener().choose_backup_passphrase()?)
@@ -79,7 +79,7 @@ pub(super) fn run_restore(workspace: &Workspace, ui: &Ui, args: &RestoreArgs) ->
     let backup = workspace.engine.vault_opener().open_backup(&args.file)?;
     if !args.yes {
         let mut what = vec![format!("This fills the workspace {} from {}:", workspace.name, args.file.display())];
-        what.extend(lines(&workspace.run(ops::preview_backup(&backup))?));
+        what.extend(lines(&ops::preview_backup(&backup)));
         // Each line is harmless: what the backup says was escaped.
         if !ui.terminal().confirm(&what.join("\n"))? {
             ui.note("Nothing was changed.");

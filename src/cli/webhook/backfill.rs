@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::ui::{Ui, escape};
-use super::input::{params, time};
+use super::input::{params, parse_time};
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::ops::webhooks::{self, BackfillEventsRequest};
@@ -45,8 +45,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result
     let request = BackfillEventsRequest {
         input: params(workspace, &connection, action, &args.params, "backfill")?,
         connection,
-        since: time(workspace, &args.since)?,
-        until: args.until.as_deref().map(|text| time(workspace, text)).transpose()?,
+        since: parse_time(workspace, &args.since)?,
+        until: args.until.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
         limit: args.limit,
         dry_run: args.dry_run,
     };

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::table::{TableCell, relative, table};
 use super::super::ui::{Tone, Ui, View};
-use super::input::time;
+use super::input::parse_time;
 use crate::error::Result;
 use crate::model::{EventStatus, EventVerification};
 use crate::ops::webhooks::{self, ListEventsRequest};
@@ -102,7 +102,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventsArgs) -> Result<u
         status: args.status.map(EventStatus::from),
         kinds: args.kinds.clone(),
         only_conflicts: args.conflicts,
-        since: args.since.as_deref().map(|text| time(workspace, text)).transpose()?,
+        since: args.since.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
         limit: args.limit,
     };
     let found = workspace.run(webhooks::list_events(workspace, request))?;

@@ -30,14 +30,15 @@ pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
 }
 
 /// A time: so long ago, or a date.
-pub(super) fn time(workspace: &Workspace, text: &str) -> Result<Timestamp, WebhookArgumentError> {
+pub(super) fn parse_time(workspace: &Workspace, text: &str) -> Result<Timestamp, WebhookArgumentError> {
     duration::parse_time(text, workspace.engine.clock.now())
         .ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
 }
 
 /// The connector of a connection that can have webhooks.
 pub(super) fn connector(workspace: &Workspace, name: &ConnectionName) -> Result<Connector> {
-    let connector = workspace.engine.catalogue.get(workspace.connection(name)?.name.connector())?;
+    let connection = workspace.run(workspace.connection(name))?;
+    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
     rules(&connector)?;
     Ok(connector)
 }

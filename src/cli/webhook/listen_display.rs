@@ -1,9 +1,10 @@
 //! What is shown while `integ webhook listen` receives.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::super::table::fitted;
 use super::super::ui::{Tone, Ui, escape};
@@ -11,11 +12,10 @@ use super::keyboard::{self, KeyCommand, KeyboardInput};
 use super::printer::{LinePrinter, OutputLine};
 use crate::error::Result;
 use crate::model::event::EventInsertResult;
-use crate::model::{ConnectionName, EventId, EventStatus};
+use crate::model::{EventId, EventStatus};
 use crate::ops::webhooks::{self, ListenObserver, ListenStarted, UnknownEventType, WebhookOperationError};
 use crate::runtime::Workspace;
-use crate::webhook::listen::ListenEvent;
-use crate::webhook::receive::{ReceiveOutcome, ReceivedEvent};
+use crate::view::listen::{ConfirmedEventView, HandledEventView, ListenEventView, ReceivedEventView};
 
 /// What was seen so far.
 #[derive(Default)]
@@ -31,6 +31,36 @@ struct ListenCounts {
     resent: HashSet<EventId>,
     /// The columns that the head of the table was fitted into.
     head: Option<usize>,
+}
+
+impl ListenCounts {
+    /// Counts an event. Returns whether it is news to a person, who has seen it come: that it could not be handled, or was
+    /// handled again.
+    fn count(&mut self, event: &ListenEventView) -> bool {
+        match event {
+            ListenEventView::Received(event) => {
+                let is_new = matches!(event.inserted, EventInsertResult::New(_));
+                self.received += u64::from(is_new);
+                self.conflicts += u64::from(event.conflict);
+                self.duplicates += u64::from(!is_new && !event.conflict);
+                self.newest = Some(EventId(event.id));
+            }
+            ListenEventView::Rejected { .. } | ListenEventView::NotConfirmed { .. } => self.rejected += 1,
+            ListenEventView::RejectedRequests { count, .. } => self.rejected += count,
+            ListenEventView::Handled(event) if event.status == EventStatus::Processed => {
+                self.handled += 1;
+                return self.resent.remove(&EventId(event.id));
+            }
+            ListenEventView::Handled(event) => self.dead += u64::from(event.status == EventStatus::Dead),
+            ListenEventView::Listening { .. }
+            | ListenEventView::Handshake { .. }
+            | ListenEventView::Confirmed(_)
+            | ListenEventView::Paused { .. }
+            | ListenEventView::Resumed { .. }
+            | ListenEventView::Skipped { .. } => {}
+        }
+        true
+    }
 }
 
 /// Shows what a listener does, and does what the keys ask for.
@@ -58,7 +88,7 @@ impl ListenObserver for ListenDisplay<'_> {
             self.ui.warning(&format!("another listener handles the events of {name}; here they are only received"));
         }
         if self.ui.json {
-            self.ui.show_line(&listening_document(started, self.prints_secrets))?;
+            self.ui.show_line(&json!(started.view(self.prints_secrets)))?;
         } else {
             self.print_urls(started, keys.is_some());
         }
@@ -69,7 +99,7 @@ impl ListenObserver for ListenDisplay<'_> {
         Ok(())
     }
 
-    fn happened(&self, event: &ListenEvent) {
+    fn happened(&self, event: ListenEventView) {
         self.show(event);
     }
 }
@@ -144,163 +174,32 @@ impl<'a> ListenDisplay<'a> {
         Ok(())
     }
 
-    fn show(&self, seen: &ListenEvent) {
-        match seen {
-            ListenEvent::Request(ReceiveOutcome::Received { connection, events }) => {
-                for received in events {
-                    self.received(connection, received);
-                }
-            }
-            ListenEvent::Request(ReceiveOutcome::Handshake { connection, captured }) => {
-                let document =
-                    json!({ "event": "handshake", "connection": connection.to_string(), "captured": captured });
-                let what = if *captured { "the secret that it brought is kept" } else { "" };
-                self.line(&document, [&connection.to_string(), what, "", ""], "handshake", None);
-            }
-            ListenEvent::Request(ReceiveOutcome::Rejected { connection, error: why }) => {
-                self.rejected(Some(connection), why.as_str(), &why.to_string());
-            }
-            ListenEvent::Request(ReceiveOutcome::Unreadable { connection, reason, error: why }) => {
-                let hint =
-                    if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
-                self.rejected_because(Some(connection), reason, &format!("{why}{hint}"), true);
-            }
-            ListenEvent::Paused { connection, id, error } => self.paused(connection, *id, error),
-            ListenEvent::Resumed { connection } => {
-                let document = json!({ "event": "resumed", "connection": connection.to_string() });
-                self.line(&document, [&connection.to_string(), "", "", ""], "resumed", Some(Tone::Good));
-            }
-            ListenEvent::Request(ReceiveOutcome::NotStored { connection, error: why }) => {
-                tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {why}");
-                self.rejected(Some(connection), "not_stored", why);
-            }
-            ListenEvent::Request(ReceiveOutcome::UnknownUrl) => {
-                self.rejected(None, "unknown_url", "no connection has this URL");
-            }
-            ListenEvent::Confirmed { connection, id, kind, verified, error } => {
-                self.confirmed(connection, *id, kind, *verified, error.as_deref());
-            }
-            ListenEvent::Summary { connection, reason, count } => {
-                self.seen.borrow_mut().rejected += count;
-                let name = connection.as_ref().map(ToString::to_string);
-                let document = json!({ "event": "rejected", "connection": name, "reason": reason, "count": count });
-                let name = name.unwrap_or_else(|| "-".to_owned());
-                let what = format!("{count} more requests: {reason}");
-                self.line(&document, [&name, &what, "", ""], "rejected", Some(Tone::Bad));
-            }
-            ListenEvent::Handled { connection, id, kind, status, attempts, error } => {
-                let (state, tone) = match status {
-                    EventStatus::Processed => ("handled", Tone::Dim),
-                    EventStatus::Dead => ("dead", Tone::Bad),
-                    EventStatus::Pending | EventStatus::Failed => ("failed", Tone::Warn),
-                };
-                let mut tally = self.seen.borrow_mut();
-                tally.handled += u64::from(*status == EventStatus::Processed);
-                tally.dead += u64::from(*status == EventStatus::Dead);
-                drop(tally);
-                let document = json!({
-                    "event": "handled", "connection": connection.to_string(), "id": id.0, "type": kind,
-                    "status": status.as_str(), "attempts": attempts, "error": error,
-                });
-                // A person has seen it come; what is news is that it could not be handled, or was handled again.
-                let asked = *status == EventStatus::Processed && self.seen.borrow_mut().resent.remove(id);
-                if *status == EventStatus::Processed && !asked && !self.ui.json {
-                    return;
-                }
-                self.line(&document, [&connection.to_string(), kind, &id.0.to_string(), ""], state, Some(tone));
-                if let Some(error) = error.as_ref().filter(|_| !self.ui.json) {
-                    let width = self.width() - TIME - GAP;
-                    let said = self.ui.paint(Tone::Dim, &fitted(&escape(error), width));
-                    self.printer.print(OutputLine::Text(format!("{:1$}{said}", "", TIME + GAP)));
-                }
-            }
-        }
-    }
-
-    fn paused(&self, connection: &ConnectionName, id: EventId, error: &str) {
-        let document = json!({ "event": "paused", "connection": connection.to_string(), "id": id.0, "error": error });
-        self.line(&document, [&connection.to_string(), error, "", ""], "paused", Some(Tone::Warn));
-    }
-
-    fn confirmed(&self, connection: &ConnectionName, id: EventId, kind: &str, verified: bool, error: Option<&str>) {
-        let (event, tone) = if verified { ("verified", Tone::Good) } else { ("rejected", Tone::Bad) };
-        let mut document = json!({
-            "event": event, "connection": connection.to_string(), "id": id.0, "type": kind,
-            "verified": verified, "error": error,
-        });
-        if !verified {
-            document["reason"] = json!("not_confirmed");
-            self.seen.borrow_mut().rejected += 1;
-        }
-        let cells = [&connection.to_string(), kind, &id.0.to_string(), error.unwrap_or_default()];
-        self.line(&document, cells, event, Some(tone));
-    }
-
-    fn received(&self, connection: &ConnectionName, received: &ReceivedEvent) {
-        let ReceivedEvent { event, inserted: taken, verified, .. } = received;
-        let (state, tone) = match taken {
-            EventInsertResult::New(_) if *verified => ("verified", Tone::Good),
-            EventInsertResult::New(_) => ("unverified", Tone::Warn),
-            EventInsertResult::Requeued(_) => ("again", Tone::Good),
-            EventInsertResult::Duplicate(_) => ("duplicate", Tone::Dim),
-            EventInsertResult::Conflict(_)
-            | EventInsertResult::TooManyConflicts(_)
-            | EventInsertResult::Unconfirmed(_) => ("conflict", Tone::Warn),
-        };
-        let (is_new, is_conflict) =
-            (matches!(taken, EventInsertResult::New(_)), matches!(taken, EventInsertResult::Conflict(_)));
-        let mut tally = self.seen.borrow_mut();
-        tally.received += u64::from(is_new);
-        tally.conflicts += u64::from(is_conflict);
-        tally.duplicates += u64::from(!is_new && !is_conflict);
-        tally.newest = Some(taken.id());
-        drop(tally);
-        let id = taken.id().0;
-        let mut document = json!({
-            "event": "received", "connection": connection.to_string(), "id": id, "type": event.kind,
-            "delivery_id": event.delivery_id, "verified": verified, "duplicate": matches!(taken, EventInsertResult::Duplicate(_) | EventInsertResult::Requeued(_)),
-        });
-        if is_conflict {
-            // The same id with another body: `webhook resolve` says which of them holds.
-            document["conflict"] = json!(true);
-        }
-        if matches!(taken, EventInsertResult::Requeued(_)) {
-            document["restarted"] = json!(true);
-        }
-        let resource = event.resource.as_deref().unwrap_or_default();
-        self.line(&document, [&connection.to_string(), &event.kind, &id.to_string(), resource], state, Some(tone));
-    }
-
-    fn rejected(&self, connection: Option<&ConnectionName>, reason: &str, why: &str) {
-        self.rejected_because(connection, reason, why, false);
-    }
-
-    /// `explains`: the reason alone does not say what to do.
-    fn rejected_because(&self, connection: Option<&ConnectionName>, reason: &str, why: &str, explains: bool) {
-        self.seen.borrow_mut().rejected += 1;
-        let name = connection.map(ToString::to_string);
-        let mut document = json!({ "event": "rejected", "connection": name, "reason": reason });
-        if explains {
-            document["message"] = json!(why);
-        }
-        let name = name.unwrap_or_else(|| "-".to_owned());
-        self.line(&document, [&name, why, "", ""], "rejected", Some(Tone::Bad));
-    }
-
-    fn line(&self, document: &Value, cells: [&str; 4], state: &str, tone: Option<Tone>) {
+    fn show(&self, event: ListenEventView) {
+        let is_news = self.seen.borrow_mut().count(&event);
         if self.ui.json {
-            return self.printer.print(OutputLine::Json(document.clone()));
+            self.printer.print(OutputLine::Json(event));
+        } else if is_news {
+            self.print_row(&event);
         }
+    }
+
+    fn print_row(&self, event: &ListenEventView) {
+        let Some(row) = EventRow::new(event) else { return };
         let width = self.width();
         if self.seen.borrow_mut().head.replace(width) != Some(width) {
             let head = ["TIME", "CONNECTION", "TYPE", "ID", "RESOURCE", "STATE"];
             self.printer.print(OutputLine::Text(columns(self.ui, width, head, None)));
         }
+        let EventRow { connection, what, id, resource, state, tone } = row;
         let time = self.workspace.engine.clock.now().to_string();
         let time = time.get(11..19).unwrap_or_default();
-        let [connection, kind, id, resource] = cells;
-        let cells = [time, connection, kind, id, resource, state];
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        let cells = [time, connection, &what, &id, resource, state];
         self.printer.print(OutputLine::Text(columns(self.ui, width, cells, tone)));
+        if let ListenEventView::Handled(HandledEventView { error: Some(error), .. }) = event {
+            let text = self.ui.paint(Tone::Dim, &fitted(&escape(error), width - TIME - GAP));
+            self.printer.print(OutputLine::Text(format!("{:1$}{text}", "", TIME + GAP)));
+        }
     }
 
     fn width(&self) -> usize {
@@ -321,17 +220,87 @@ impl<'a> ListenDisplay<'a> {
     }
 }
 
-fn listening_document(started: &ListenStarted, prints_secrets: bool) -> Value {
-    let urls = started.urls.iter().map(|url| (url.connection.to_string(), Value::from(url.local.as_str())));
-    let mut line = json!({ "event": "listening", "urls": Map::from_iter(urls) });
-    if prints_secrets {
-        let secrets = started
-            .urls
-            .iter()
-            .filter_map(|url| Some((url.connection.to_string(), Value::from(url.secret.as_ref()?.expose().clone()))));
-        line["secrets"] = Map::from_iter(secrets).into();
+/// An event as a row of the table.
+struct EventRow<'e> {
+    connection: &'e str,
+    /// The event's type, or what there is to say of it.
+    what: Cow<'e, str>,
+    id: Option<i64>,
+    resource: &'e str,
+    state: &'static str,
+    tone: Option<Tone>,
+}
+
+impl<'e> EventRow<'e> {
+    /// Absent for what is about the listener itself.
+    fn new(event: &'e ListenEventView) -> Option<Self> {
+        let row = |connection, what: &'e str, state, tone| Self {
+            connection,
+            what: what.into(),
+            id: None,
+            resource: "",
+            state,
+            tone: Some(tone),
+        };
+        Some(match event {
+            ListenEventView::Listening { .. } | ListenEventView::Skipped { .. } => return None,
+            ListenEventView::Received(event) => Self::of_received(event),
+            ListenEventView::Handshake { connection, captured } => {
+                let what = if *captured { "the secret that it brought is kept" } else { "" };
+                Self { tone: None, ..row(connection, what, "handshake", Tone::Dim) }
+            }
+            ListenEventView::Rejected { connection, explanation, .. } => {
+                row(connection.as_deref().unwrap_or("-"), explanation, "rejected", Tone::Bad)
+            }
+            ListenEventView::RejectedRequests { connection, reason, count } => Self {
+                what: format!("{count} more requests: {reason}").into(),
+                ..row(connection.as_deref().unwrap_or("-"), "", "rejected", Tone::Bad)
+            },
+            ListenEventView::Confirmed(event) => Self::of_confirmed(event, "verified", Tone::Good),
+            ListenEventView::NotConfirmed { unconfirmed, .. } => Self::of_confirmed(unconfirmed, "rejected", Tone::Bad),
+            ListenEventView::Handled(event) => {
+                let (state, tone) = match event.status {
+                    EventStatus::Processed => ("handled", Tone::Dim),
+                    EventStatus::Dead => ("dead", Tone::Bad),
+                    EventStatus::Pending | EventStatus::Failed => ("failed", Tone::Warn),
+                };
+                Self { id: Some(event.id), ..row(&event.connection, &event.kind, state, tone) }
+            }
+            ListenEventView::Paused { connection, error, .. } => row(connection, error, "paused", Tone::Warn),
+            ListenEventView::Resumed { connection } => row(connection, "", "resumed", Tone::Good),
+        })
     }
-    line
+
+    fn of_received(event: &'e ReceivedEventView) -> Self {
+        let (state, tone) = match event.inserted {
+            EventInsertResult::New(_) if event.verified => ("verified", Tone::Good),
+            EventInsertResult::New(_) => ("unverified", Tone::Warn),
+            EventInsertResult::Requeued(_) => ("again", Tone::Good),
+            EventInsertResult::Duplicate(_) => ("duplicate", Tone::Dim),
+            EventInsertResult::Conflict(_)
+            | EventInsertResult::TooManyConflicts(_)
+            | EventInsertResult::Unconfirmed(_) => ("conflict", Tone::Warn),
+        };
+        Self {
+            connection: &event.connection,
+            what: event.kind.as_str().into(),
+            id: Some(event.id),
+            resource: event.resource.as_deref().unwrap_or_default(),
+            state,
+            tone: Some(tone),
+        }
+    }
+
+    fn of_confirmed(event: &'e ConfirmedEventView, state: &'static str, tone: Tone) -> Self {
+        Self {
+            connection: &event.connection,
+            what: event.kind.as_str().into(),
+            id: Some(event.id),
+            resource: event.error.as_deref().unwrap_or_default(),
+            state,
+            tone: Some(tone),
+        }
+    }
 }
 
 fn unknown_type(UnknownEventType { kind, suggestion }: &UnknownEventType, connector: &str) -> String {

@@ -4,9 +4,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::ui::Ui;
+use crate::view::listen::ListenEventView;
 
 /// Lines that wait; those beyond are counted, and their events are in the store.
 const QUEUE_CAPACITY: usize = 10_000;
@@ -31,7 +32,7 @@ pub(super) struct LinePrinter {
 
 #[derive(Debug)]
 pub(super) enum OutputLine {
-    Json(Value),
+    Json(ListenEventView),
     Text(String),
 }
 
@@ -49,7 +50,7 @@ impl LinePrinter {
                 let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
                 if count > 0 {
                     let line = if ui.json {
-                        OutputLine::Json(json!({ "event": "skipped", "lines": count }))
+                        OutputLine::Json(ListenEventView::Skipped { lines: count })
                     } else {
                         OutputLine::Text(format!(
                             "… {count} lines are not shown; `integ webhook events` has the events"
@@ -80,7 +81,7 @@ impl LinePrinter {
 
 fn text(ui: &Ui, line: &OutputLine) -> String {
     match line {
-        OutputLine::Json(document) => ui.line(document).unwrap_or_else(|error| {
+        OutputLine::Json(event) => ui.line(&json!(event)).unwrap_or_else(|error| {
             ui.warning(&error.to_string());
             String::new()
         }),

@@ -5,7 +5,7 @@ use serde_json::json;
 use url::Url;
 
 use super::super::ui::{Ui, View, escape};
-use super::input::time;
+use super::input::parse_time;
 use super::local_url::receiver_url;
 use crate::error::{Kind, Result};
 use crate::model::EventId;
@@ -51,7 +51,7 @@ pub(super) fn retry(workspace: &Workspace, ui: &Ui, args: &RetryArgs) -> Result<
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
     let request = ReplayEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
-        since: time(workspace, &args.since)?,
+        since: parse_time(workspace, &args.since)?,
         to: args.to.clone(),
     };
     let (mut sent, mut failed) = (0_u32, 0_u32);

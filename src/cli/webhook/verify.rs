@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::ui::{Ui, View, escape};
 use super::error::WebhookArgumentError;
-use super::input::{connector, read, time};
+use super::input::{connector, parse_time, read};
 use crate::clock::Timestamp;
 use crate::connector::SignatureCoverage;
 use crate::error::{Kind, Result};
@@ -77,7 +77,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &VerifyArgs) -> Result<u
         connection,
         request: captured(args)?,
         url: args.url.clone(),
-        at: args.at.as_deref().map(|text| time(workspace, text)).transpose()?,
+        at: args.at.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
     };
     let mut view = workspace.run(webhooks::verify_request(workspace, request))?;
     view.hint = view.stale_since.map(|at| command_at(&view.connection, args, at));

@@ -14,7 +14,7 @@ use thiserror::Error;
 use url::Url;
 
 use self::text::{no_full_stop, one_line, slug, snake};
-use super::draft::{ConnectorDraft, DraftAuthKind, DraftParam};
+use super::draft::{ConnectorDraft, DraftAuthKind, DraftParam, health_doubt};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 /// Bytes of a description: the largest public ones have a third of it.
@@ -150,9 +150,7 @@ impl OpenApiDescription {
         (draft.auth, draft.scopes) = (ways, scopes);
         draft.health = self.health();
         if let Some(health) = &draft.health {
-            draft
-                .unverified
-                .push(format!("Whether {} is a good check: it was guessed from the description.", health.path));
+            draft.unverified.push(health_doubt(&health.path));
         }
         let chosen = match wanted {
             Some(ids) => self.select(ids)?,

@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use crate::duration::format;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::files;
 use crate::model::ConnectionName;
 use crate::oauth::{AuthCapabilities, OAuthError};
+use crate::store::StoreError;
 
 #[derive(Debug, Error)]
 pub enum AccessTokenError {
@@ -40,13 +40,17 @@ pub enum AccessTokenError {
     #[error("another process has been refreshing {connection} for over {} s", timeout.as_secs())]
     LockTimeout { connection: ConnectionName, timeout: Duration, path: PathBuf },
     #[error(
-        "{connection} {} {}",
-        if files::is_read_only(source) { "must be refreshed, and integ cannot write" } else { "could not be locked at" },
-        path.display()
+        "{connection} {}",
+        if is_read_only(source) { "must be refreshed, and integ cannot write to its folder" } else { "could not be locked" }
     )]
-    Lock { connection: ConnectionName, path: PathBuf, source: std::io::Error },
+    Lock { connection: ConnectionName, source: StoreError },
     #[error("interrupted; the refresh of {connection} was finished first")]
     Interrupted { connection: ConnectionName },
+}
+
+/// Whether the store's folder cannot be written, as in a container with a read-only home.
+fn is_read_only(error: &StoreError) -> bool {
+    error.diagnostic().code == "read_only"
 }
 
 impl AccessTokenError {
@@ -88,12 +92,9 @@ impl Remedy for AccessTokenError {
             Self::LifetimeTooShort { reconnect, .. } => {
                 Diagnostic::new(Kind::Temporary, "lifetime_too_short").run(reconnect)
             }
-            Self::Lock { connection, source, .. } if files::is_read_only(source) => Diagnostic::new(
-                Kind::Failed,
-                "read_only",
-            )
-            .hint(Hint::new("refresh it where its folder can be written:", format!("integ refresh {connection}"))),
-            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Lock { connection, source, .. } if is_read_only(source) => Diagnostic::new(Kind::Failed, "read_only")
+                .hint(Hint::new("refresh it where its folder can be written:", format!("integ refresh {connection}"))),
+            Self::Lock { source, .. } => source.diagnostic(),
             Self::Interrupted { .. } => Diagnostic::new(Kind::Interrupted, "interrupted"),
         }
         .connection(self.name())

@@ -3,9 +3,8 @@
 use super::{StreamName, SyncOperationError, SyncTarget, stored_stream};
 use crate::connector::CursorFormat;
 use crate::error::Result;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, FormerCursor, Partition, StoredStream, StreamParams};
 use crate::runtime::Workspace;
-use crate::store::{FormerCursor, Partition, StoredStream, StreamParams};
 use crate::sync::{CursorValue, find_stream};
 use crate::view::sync::{
     CursorChangeView, CursorExport, CursorImportView, CursorListView, ExportedPartition, ExportedStream,
@@ -54,11 +53,11 @@ pub struct ImportCursorsRequest {
 
 /// The cursor of each partition of a stream.
 pub async fn list_cursors(workspace: &Workspace, request: CursorListRequest) -> Result<CursorListView> {
-    let stream = stored_stream(workspace, &request.stream)?;
-    let streams = workspace.store()?.streams();
+    let stream = stored_stream(workspace, &request.stream).await?;
+    let streams = workspace.store().await?.streams();
     let mut partitions = Vec::new();
-    for partition in streams.partitions(stream.id)? {
-        let former = if request.history { Some(streams.cursor_history(partition.id)?) } else { None };
+    for partition in streams.partitions(stream.id).await? {
+        let former = if request.history { Some(streams.cursor_history(partition.id).await?) } else { None };
         let view = |former: FormerCursor| FormerCursorView { cursor: former.cursor, replaced_at: former.replaced_at };
         partitions.push(PartitionView {
             in_progress: partition.checkpoint.is_some(),
@@ -74,35 +73,35 @@ pub async fn list_cursors(workspace: &Workspace, request: CursorListRequest) -> 
 
 /// Sets the cursor of one partition: the next sync asks for what changed since then.
 pub async fn set_cursor(workspace: &Workspace, request: SetCursorRequest) -> Result<CursorChangeView> {
-    let stored = stored_stream(workspace, &request.stream)?;
-    let partitions = matching_partitions(workspace, &request.stream, &stored, &request.partition)?;
+    let stored = stored_stream(workspace, &request.stream).await?;
+    let partitions = matching_partitions(workspace, &request.stream, &stored, &request.partition).await?;
     let [partition] = partitions.as_slice() else {
         let values = partitions.into_iter().next().map(|partition| partition.params).unwrap_or_default();
         return Err(SyncOperationError::AmbiguousPartition { stream: request.stream, values }.into());
     };
-    let streams = workspace.store()?.streams();
+    let streams = workspace.store().await?.streams();
     let cursor = match request.cursor {
         NewCursor::Value(cursor) => {
             check_cursor(workspace, &request.stream, &cursor)?;
             Some(cursor)
         }
         NewCursor::Former(back) => {
-            let history = streams.cursor_history(partition.id)?;
+            let history = streams.cursor_history(partition.id).await?;
             let count = history.len();
             let former = history.into_iter().nth(back.saturating_sub(1));
             former.ok_or(SyncOperationError::NoHistory { count })?.cursor
         }
     };
-    streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now())?;
+    streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now()).await?;
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor })
 }
 
 /// Clears the cursors of a stream: the next sync lists everything.
 pub async fn clear_cursors(workspace: &Workspace, request: ClearCursorsRequest) -> Result<CursorChangeView> {
-    let stored = stored_stream(workspace, &request.stream)?;
-    for partition in matching_partitions(workspace, &request.stream, &stored, &request.partition)? {
-        workspace.store()?.streams().set_cursor(partition.id, None, workspace.engine.clock.now())?;
+    let stored = stored_stream(workspace, &request.stream).await?;
+    for partition in matching_partitions(workspace, &request.stream, &stored, &request.partition).await? {
+        workspace.store().await?.streams().set_cursor(partition.id, None, workspace.engine.clock.now()).await?;
     }
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor: None })
@@ -110,12 +109,12 @@ pub async fn clear_cursors(workspace: &Workspace, request: ClearCursorsRequest) 
 
 /// The cursors of a connection or of one stream, to be imported elsewhere.
 pub async fn export_cursors(workspace: &Workspace, target: SyncTarget) -> Result<CursorExport> {
-    let connection = workspace.connection(&target.connection)?;
-    let streams = workspace.store()?.streams();
+    let connection = workspace.connection(&target.connection).await?;
+    let streams = workspace.store().await?.streams();
     let is_asked = |stream: &StoredStream| target.stream.as_ref().is_none_or(|name| *name == stream.name);
     let mut exported = Vec::new();
-    for stream in streams.list(connection.id)?.into_iter().filter(is_asked) {
-        let partitions = streams.partitions(stream.id)?.into_iter();
+    for stream in streams.list(connection.id).await?.into_iter().filter(is_asked) {
+        let partitions = streams.partitions(stream.id).await?.into_iter();
         let partitions = partitions
             .map(|partition| ExportedPartition { partition: partition.params, cursor: partition.cursor })
             .collect();
@@ -129,7 +128,7 @@ pub async fn export_cursors(workspace: &Workspace, target: SyncTarget) -> Result
 /// streams is unknown.
 pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest) -> Result<CursorImportView> {
     let ImportCursorsRequest { connection: name, export } = request;
-    let connection = workspace.connection(&name)?;
+    let connection = workspace.connection(&name).await?;
     if export.connector != name.connector() || export.format_version != CursorExport::VERSION {
         let CursorExport { connector, format_version: version, .. } = export;
         return Err(SyncOperationError::ExportMismatch { connection: name, connector, version }.into());
@@ -138,14 +137,14 @@ pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest
     for stream in &export.streams {
         find_stream(&connector, &stream.stream)?;
     }
-    let streams = workspace.store()?.streams();
+    let streams = workspace.store().await?.streams();
     let mut imported = 0;
     for exported in export.streams {
-        let stream = streams.ensure(connection.id, &exported.stream)?;
-        streams.set_params(stream.id, &exported.params)?;
+        let stream = streams.ensure(connection.id, &exported.stream).await?;
+        streams.set_params(stream.id, &exported.params).await?;
         for ExportedPartition { partition, cursor } in exported.partitions {
-            let partition = streams.ensure_partition(stream.id, &partition, None)?;
-            streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now())?;
+            let partition = streams.ensure_partition(stream.id, &partition, None).await?;
+            streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now()).await?;
             imported += 1;
         }
     }
@@ -153,13 +152,13 @@ pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest
 }
 
 /// The partitions of a stream that have these values; at least one.
-fn matching_partitions(
+async fn matching_partitions(
     workspace: &Workspace,
     name: &StreamName,
     stored: &StoredStream,
     values: &StreamParams,
 ) -> Result<Vec<Partition>> {
-    let mut partitions = workspace.store()?.streams().partitions(stored.id)?;
+    let mut partitions = workspace.store().await?.streams().partitions(stored.id).await?;
     partitions.retain(|partition| values.iter().all(|(name, value)| partition.params.get(name) == Some(value)));
     if partitions.is_empty() {
         return Err(SyncOperationError::PartitionNotFound { stream: name.clone() }.into());

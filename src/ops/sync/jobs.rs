@@ -3,10 +3,10 @@
 use super::SyncOperationError;
 use super::run::run_all;
 use crate::error::Result;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, Job, JobId, JobStatus, StreamParams};
 use crate::runtime::Workspace;
-use crate::store::{Job, JobId, JobStatus, StreamParams};
-use crate::sync::{SyncObserver, SyncRequest, is_running};
+use crate::store::LockKey;
+use crate::sync::{SyncObserver, SyncRequest};
 use crate::view::sync::{JobListView, JobView, JobViewStatus, SyncListView};
 
 /// Which jobs to list.
@@ -18,34 +18,44 @@ pub struct JobListRequest {
     pub limit: u32,
 }
 
-/// Which job to run again.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryJobRequest {
-    pub id: JobId,
-    /// Lets a full sync mark more than half of the stream as deleted.
-    pub allow_deletes: bool,
-}
-
 /// Jobs, newest first.
 pub async fn list_jobs(workspace: &Workspace, request: JobListRequest) -> Result<JobListView> {
-    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?.map(|found| found.id);
-    let jobs =
-        if workspace.has_vault() { workspace.store()?.jobs().list(connection, request.limit)? } else { Vec::new() };
-    Ok(JobListView { jobs: jobs.into_iter().map(|job| view(workspace, job)).collect() })
+    let connection = workspace.connection_id(request.connection.as_ref()).await?;
+    let mut jobs = Vec::new();
+    if workspace.has_vault() {
+        for job in workspace.store().await?.jobs().list(connection, request.limit).await? {
+            jobs.push(view(workspace, job).await?);
+        }
+    }
+    Ok(JobListView { jobs })
 }
 
 /// One job.
 pub async fn show_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
-    Ok(view(workspace, find(workspace, id)?))
+    view(workspace, find(workspace, id).await?).await
 }
 
 /// Syncs the stream of a job again, with its mode and range.
-pub async fn retry_job(
+pub async fn retry_job(workspace: &Workspace, id: JobId, observer: &dyn SyncObserver) -> Result<SyncListView> {
+    retry(workspace, id, false, observer).await
+}
+
+/// Retries as [`retry_job`] does, and lets a full sync mark any number of records as deleted. Only the owner may ask for it.
+pub async fn retry_job_allowing_deletes(
     workspace: &Workspace,
-    request: RetryJobRequest,
+    id: JobId,
     observer: &dyn SyncObserver,
 ) -> Result<SyncListView> {
-    let job = find(workspace, request.id)?;
+    retry(workspace, id, true, observer).await
+}
+
+async fn retry(
+    workspace: &Workspace,
+    id: JobId,
+    allow_deletes: bool,
+    observer: &dyn SyncObserver,
+) -> Result<SyncListView> {
+    let job = find(workspace, id).await?;
     let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
     let request = SyncRequest {
         connection: job.connection,
@@ -54,29 +64,34 @@ pub async fn retry_job(
         since: time(&job.since),
         until: time(&job.until),
         params: StreamParams::new(),
-        allow_deletes: request.allow_deletes,
+        allow_deletes,
     };
     run_all(workspace, &[request], observer).await
 }
 
 /// Asks a running job to end after its current page; what it stored stays.
 pub async fn cancel_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
-    let job = find(workspace, id)?;
-    if !is_running(workspace, job.stream_id) || !workspace.store()?.jobs().request_cancel(job.id)? {
+    let job = find(workspace, id).await?;
+    if !is_running(workspace, &job).await? || !workspace.store().await?.jobs().request_cancel(job.id).await? {
         return Err(SyncOperationError::JobNotRunning { id: id.0 }.into());
     }
-    Ok(view(workspace, job))
+    view(workspace, job).await
 }
 
-fn find(workspace: &Workspace, id: JobId) -> Result<Job> {
-    let job = if workspace.has_vault() { workspace.store()?.jobs().get(id)? } else { None };
+/// Whether a process syncs the stream now. The store does not know that a process died: one that lives holds the lock.
+async fn is_running(workspace: &Workspace, job: &Job) -> Result<bool> {
+    workspace.is_locked(LockKey::Stream(job.stream_id)).await
+}
+
+async fn find(workspace: &Workspace, id: JobId) -> Result<Job> {
+    let job = if workspace.has_vault() { workspace.store().await?.jobs().get(id).await? } else { None };
     job.ok_or_else(|| SyncOperationError::JobNotFound { id: id.0 }.into())
 }
 
-fn view(workspace: &Workspace, job: Job) -> JobView {
-    JobView {
+async fn view(workspace: &Workspace, job: Job) -> Result<JobView> {
+    Ok(JobView {
         id: job.id.0,
-        status: status(workspace, &job),
+        status: status(workspace, &job).await?,
         connection: job.connection,
         stream: job.stream,
         mode: job.mode,
@@ -91,18 +106,17 @@ fn view(workspace: &Workspace, job: Job) -> JobView {
         error: job.error,
         error_code: job.error_code,
         as_of: workspace.engine.clock.now(),
-    }
+    })
 }
 
-fn status(workspace: &Workspace, job: &Job) -> JobViewStatus {
-    match job.status {
-        // The store does not know that a process died: one that lives holds the stream's lock.
-        JobStatus::Running if !is_running(workspace, job.stream_id) => JobViewStatus::Interrupted,
-        JobStatus::Running => JobViewStatus::Running,
+async fn status(workspace: &Workspace, job: &Job) -> Result<JobViewStatus> {
+    Ok(match job.status {
+        JobStatus::Running if is_running(workspace, job).await? => JobViewStatus::Running,
+        JobStatus::Running => JobViewStatus::Interrupted,
         JobStatus::Done => JobViewStatus::Done,
         JobStatus::Skipped => JobViewStatus::Skipped,
         JobStatus::Failed => JobViewStatus::Failed,
         JobStatus::RateLimited => JobViewStatus::RateLimited,
         JobStatus::Cancelled => JobViewStatus::Cancelled,
-    }
+    })
 }

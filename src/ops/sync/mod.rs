@@ -15,27 +15,30 @@ pub use cursors::{
     export_cursors, import_cursors, list_cursors, set_cursor,
 };
 pub use error::SyncOperationError;
-pub use jobs::{JobListRequest, RetryJobRequest, cancel_job, list_jobs, retry_job, show_job};
+pub use jobs::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
 pub use records::{RecordsRequest, RecordsSince, read_records};
-pub use run::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams};
+pub use run::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams, sync_streams_allowing_deletes};
 pub use schedules::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
 pub use singer::{SingerRequest, SingerTarget, sync_to_singer};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::error::Result;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, StoredStream};
 use crate::runtime::Workspace;
-use crate::store::StoredStream;
 use crate::sync::find_stream;
 
 const SYNC: OperationScope = OperationScope::Sync;
 
 /// The operations of this module.
+///
+/// What lifts the limit on deletions is for the owner alone, and so is `sync --to`, which may lift it too and writes to a
+/// program at the machine.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("sync", SYNC, Effect::Write).reachable_by(Reach::Agent),
     Operation::local("sync --dry-run", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("sync --due", SYNC, Effect::Write).reachable_by(Reach::Agent),
-    Operation::local("sync --to", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("sync --allow-deletes", SYNC, Effect::Write),
+    Operation::local("sync --to", SYNC, Effect::Write),
     Operation::local("records", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("cursor get", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("cursor set", SYNC, Effect::Write).reachable_by(Reach::Api),
@@ -45,6 +48,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("job list", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("job show", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("job retry", SYNC, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("job retry --allow-deletes", SYNC, Effect::Write),
     Operation::local("job cancel", SYNC, Effect::Write).reachable_by(Reach::Api),
     Operation::local("schedule set", SYNC, Effect::Write).reachable_by(Reach::Api),
     Operation::local("schedule list", SYNC, Effect::Read).reachable_by(Reach::Agent),
@@ -85,9 +89,9 @@ impl fmt::Display for StreamName {
 ///
 /// # Errors
 /// [`SyncOperationError::NeverSynced`], and [`crate::sync::SyncError::UnknownStream`] if the connector has no such stream.
-fn stored_stream(workspace: &Workspace, name: &StreamName) -> Result<StoredStream> {
-    let connection = workspace.connection(&name.connection)?;
-    if let Some(stored) = workspace.store()?.streams().find(connection.id, &name.stream)? {
+async fn stored_stream(workspace: &Workspace, name: &StreamName) -> Result<StoredStream> {
+    let connection = workspace.connection(&name.connection).await?;
+    if let Some(stored) = workspace.store().await?.streams().find(connection.id, &name.stream).await? {
         return Ok(stored);
     }
     find_stream(&workspace.engine.catalogue.get(name.connection.connector())?, &name.stream)?;

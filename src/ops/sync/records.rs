@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use super::{StreamName, stored_stream};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::RecordId;
 use crate::runtime::Workspace;
-use crate::store::RecordId;
 use crate::view::sync::RecordView;
 
 /// Number of records that are read from the store at once, so that memory stays flat.
@@ -38,18 +38,18 @@ pub async fn read_records(
     request: RecordsRequest,
     mut each: impl FnMut(RecordView) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let stream = stored_stream(workspace, &request.stream)?.id;
-    let records = workspace.store()?.records();
+    let stream = stored_stream(workspace, &request.stream).await?.id;
+    let records = workspace.store().await?.records();
     let since = match request.since {
         None => None,
         Some(RecordsSince::Version(version)) => Some(version),
-        Some(RecordsSince::Time(time)) => Some(records.version_at(stream, time)?),
+        Some(RecordsSince::Time(time)) => Some(records.version_at(stream, time).await?),
     };
     let (mut last, mut remaining) = (None::<(u64, RecordId)>, request.limit.unwrap_or(usize::MAX));
     while remaining > 0 {
         let page = match since {
-            Some(since) => records.changes(stream, since, last, BATCH_SIZE)?,
-            None => records.list(stream, last.map_or(RecordId(0), |(_, id)| id), BATCH_SIZE)?,
+            Some(since) => records.changes(stream, since, last, BATCH_SIZE).await?,
+            None => records.list(stream, last.map_or(RecordId(0), |(_, id)| id), BATCH_SIZE).await?,
         };
         let Some(end) = page.last() else { break };
         last = Some((end.version, end.id));

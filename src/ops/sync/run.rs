@@ -6,9 +6,8 @@ use super::schedules::claim_due;
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, StreamParams, SyncMode};
 use crate::runtime::Workspace;
-use crate::store::{StreamParams, SyncMode};
 use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
 
@@ -31,30 +30,39 @@ pub struct SyncStreamsRequest {
     pub range: SyncRange,
     /// Parameters of the streams, which later syncs use too.
     pub params: StreamParams,
-    /// Lets a full sync mark more than half of a stream as deleted.
-    pub allow_deletes: bool,
 }
 
 /// Syncs streams, one connection after the other, and reports on each. A failure of one of several connections is in its
-/// report; that of the only one is returned.
+/// report; that of the only one is returned. A full sync that would mark more than half of a stream as deleted fails.
 pub async fn sync_streams(
     workspace: &Workspace,
     request: SyncStreamsRequest,
     observer: &dyn SyncObserver,
 ) -> Result<SyncListView> {
-    run_all(workspace, &connection_requests(workspace, request)?, observer).await
+    run_all(workspace, &connection_requests(workspace, request, false).await?, observer).await
+}
+
+/// Syncs as [`sync_streams`] does, and lets full syncs mark any number of records as deleted.
+///
+/// An operation of its own, which only the owner may ask for: a field of the request could be set by anybody who may sync.
+pub async fn sync_streams_allowing_deletes(
+    workspace: &Workspace,
+    request: SyncStreamsRequest,
+    observer: &dyn SyncObserver,
+) -> Result<SyncListView> {
+    run_all(workspace, &connection_requests(workspace, request, true).await?, observer).await
 }
 
 /// Syncs what is due by the schedules. Each schedule is moved on before its sync begins, so that one of several processes
 /// runs it. Without reports, nothing was due.
 pub async fn sync_due(workspace: &Workspace, observer: &dyn SyncObserver) -> Result<SyncListView> {
-    run_all(workspace, &claim_due(workspace)?, observer).await
+    run_all(workspace, &claim_due(workspace).await?, observer).await
 }
 
 /// The first request that a sync would make of each stream, without making it.
 pub async fn plan_sync(workspace: &Workspace, request: SyncStreamsRequest) -> Result<SyncPlanView> {
     let mut streams = Vec::new();
-    for request in connection_requests(workspace, request)? {
+    for request in connection_requests(workspace, request, false).await? {
         let view = |planned: PlannedStream| PlannedStreamView {
             connection: request.connection.clone(),
             stream: planned.stream,
@@ -64,14 +72,19 @@ pub async fn plan_sync(workspace: &Workspace, request: SyncStreamsRequest) -> Re
             request: planned.request,
             skip_reason: planned.skip_reason,
         };
-        streams.extend(sync::dry_run(workspace, &request)?.into_iter().map(view));
+        streams.extend(sync::dry_run(workspace, &request).await?.into_iter().map(view));
     }
     Ok(SyncPlanView { streams })
 }
 
-/// One request for each connection, ordered by name.
-pub(super) fn connection_requests(workspace: &Workspace, request: SyncStreamsRequest) -> Result<Vec<SyncRequest>> {
-    let SyncStreamsRequest { targets, range, params, allow_deletes } = request;
+/// One request for each connection, ordered by name. `allow_deletes` lets a full sync mark more than half of a stream as
+/// deleted.
+pub(super) async fn connection_requests(
+    workspace: &Workspace,
+    request: SyncStreamsRequest,
+    allow_deletes: bool,
+) -> Result<Vec<SyncRequest>> {
+    let SyncStreamsRequest { targets, range, params } = request;
     let (mode, since, until) = match range {
         SyncRange::Incremental => (SyncMode::Incremental, None, None),
         SyncRange::Full => (SyncMode::Full, None, None),
@@ -89,17 +102,17 @@ pub(super) fn connection_requests(workspace: &Workspace, request: SyncStreamsReq
         params: params.clone(),
         allow_deletes,
     };
-    Ok(streams_by_connection(workspace, targets)?.into_iter().map(of_connection).collect())
+    Ok(streams_by_connection(workspace, targets).await?.into_iter().map(of_connection).collect())
 }
 
 /// The streams that are named of each connection; none for all of them.
-fn streams_by_connection(
+async fn streams_by_connection(
     workspace: &Workspace,
     targets: Vec<SyncTarget>,
 ) -> Result<BTreeMap<ConnectionName, Vec<String>>> {
     let mut named: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
     if targets.is_empty() && workspace.has_vault() {
-        for name in workspace.store()?.connections().names()? {
+        for name in workspace.store().await?.connections().names().await? {
             if workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
                 named.insert(name, Vec::new());
             }
@@ -107,7 +120,7 @@ fn streams_by_connection(
     }
     let mut whole = Vec::new();
     for target in targets {
-        workspace.connection(&target.connection)?;
+        workspace.connection(&target.connection).await?;
         let streams = named.entry(target.connection.clone()).or_default();
         match target.stream {
             Some(stream) if !streams.contains(&stream) => streams.push(stream),

@@ -3,8 +3,8 @@
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::{Timestamp, random};
 use crate::error::Result;
+use crate::model::{Schedule, StreamParams, SyncMode};
 use crate::runtime::Workspace;
-use crate::store::{Schedule, StreamParams, SyncMode};
 use crate::sync::{ScheduleRule, ScheduleRuleError, SyncRequest, find_stream};
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
@@ -21,7 +21,7 @@ pub struct SetScheduleRequest {
 /// Sets the schedule of a connection or a stream, in place of an earlier one.
 pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) -> Result<ScheduleView> {
     let SetScheduleRequest { target, rule, jitter_secs } = request;
-    let connection = workspace.connection(&target.connection)?;
+    let connection = workspace.connection(&target.connection).await?;
     if let Some(stream) = &target.stream {
         find_stream(&workspace.engine.catalogue.get(target.connection.connector())?, stream)?;
     }
@@ -29,7 +29,12 @@ pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) ->
     let now = workspace.engine.clock.now();
     let next_at = rule.next(now, jitter_secs, u64::from_ne_bytes(random()));
     let rule = rule.to_string();
-    workspace.store()?.schedules().set(connection.id, target.stream.as_deref(), &rule, jitter_secs, next_at)?;
+    workspace
+        .store()
+        .await?
+        .schedules()
+        .set(connection.id, target.stream.as_deref(), &rule, jitter_secs, next_at)
+        .await?;
     let SyncTarget { connection, stream } = target;
     Ok(ScheduleView { connection, stream, rule, jitter_secs, next_at, last_at: None, as_of: now })
 }
@@ -48,36 +53,36 @@ pub async fn list_schedules(workspace: &Workspace) -> Result<ScheduleListView> {
             as_of: now,
         })
     };
-    Ok(ScheduleListView { schedules: stored(workspace)?.into_iter().map(view).collect::<Result<_>>()? })
+    Ok(ScheduleListView { schedules: stored(workspace).await?.into_iter().map(view).collect::<Result<_>>()? })
 }
 
 /// Removes the schedule of a connection or a stream.
 pub async fn remove_schedule(workspace: &Workspace, target: SyncTarget) -> Result<()> {
-    let connection = workspace.connection(&target.connection)?;
-    if !workspace.store()?.schedules().remove(connection.id, target.stream.as_deref())? {
+    let connection = workspace.connection(&target.connection).await?;
+    if !workspace.store().await?.schedules().remove(connection.id, target.stream.as_deref()).await? {
         return Err(SyncOperationError::ScheduleNotFound { target }.into());
     }
     Ok(())
 }
 
 /// Takes the schedules that are due, and returns one request for each of their connections.
-pub(super) fn claim_due(workspace: &Workspace) -> Result<Vec<SyncRequest>> {
+pub(super) async fn claim_due(workspace: &Workspace) -> Result<Vec<SyncRequest>> {
     let mut requests: Vec<SyncRequest> = Vec::new();
     let now = workspace.engine.clock.now();
-    for due in stored(workspace)? {
+    for due in stored(workspace).await? {
         let next_at = next_run(&due, now)?;
         if next_at > now {
             // The stored time is from a fast clock. The right one follows from the present, so it must be stored: otherwise
             // each look would move it further on, and it would never come.
             if next_at < due.next_at {
-                workspace.store()?.schedules().set_next_at(&due, next_at)?;
+                workspace.store().await?.schedules().set_next_at(&due, next_at).await?;
             }
             continue;
         }
-        let connection = workspace.connection(&due.connection)?;
+        let connection = workspace.connection(&due.connection).await?;
         let next = parse_rule(&due.rule)?.next(now, due.jitter_secs, u64::from_ne_bytes(random()));
-        let schedules = workspace.store()?.schedules();
-        if schedules.claim(connection.id, due.stream.as_deref(), due.next_at, next, now)? {
+        let schedules = workspace.store().await?.schedules();
+        if schedules.claim(connection.id, due.stream.as_deref(), due.next_at, next, now).await? {
             add_due(&mut requests, due);
         }
     }
@@ -103,8 +108,8 @@ fn add_due(requests: &mut Vec<SyncRequest>, due: Schedule) {
     }
 }
 
-fn stored(workspace: &Workspace) -> Result<Vec<Schedule>> {
-    if workspace.has_vault() { Ok(workspace.store()?.schedules().list()?) } else { Ok(Vec::new()) }
+async fn stored(workspace: &Workspace) -> Result<Vec<Schedule>> {
+    if workspace.has_vault() { Ok(workspace.store().await?.schedules().list().await?) } else { Ok(Vec::new()) }
 }
 
 /// When a schedule runs next, which is never later than its rule allows.

@@ -16,6 +16,8 @@ use crate::view::sync::SyncListView;
 pub struct SingerRequest {
     /// Streams of one connection.
     pub sync: SyncStreamsRequest,
+    /// Lets a full sync mark more than half of a stream as deleted.
+    pub allow_deletes: bool,
     /// The last state that the target printed; everything is sent without it.
     pub state: Option<SingerState>,
 }
@@ -41,14 +43,14 @@ pub async fn sync_to_singer(
     observer: &dyn SyncObserver,
     target: &mut impl SingerTarget,
 ) -> Result<SyncListView> {
-    let requests = connection_requests(workspace, request.sync)?;
+    let requests = connection_requests(workspace, request.sync, request.allow_deletes).await?;
     let [sync] = requests.as_slice() else {
         return Err(SyncOperationError::SeveralConnections { count: requests.len() }.into());
     };
     let reports = run_all(workspace, &requests, observer).await?;
-    let (vault_id, connection) = (workspace.store()?.vault_id().to_owned(), sync.connection.to_string());
+    let (vault_id, connection) = (workspace.store().await?.id().to_owned(), sync.connection.to_string());
     let mut state = match request.state {
-        Some(state) if state.belongs_to(workspace.store()?, &connection)? => {
+        Some(state) if state.belongs_to(workspace.store().await?, &connection).await? => {
             target.synced(&reports, false);
             state
         }
@@ -57,20 +59,20 @@ pub async fn sync_to_singer(
             SingerState { store_id: vault_id, connection, bookmarks: BTreeMap::new() }
         }
     };
-    send_changes(workspace, sync, &mut state, target)?;
+    send_changes(workspace, sync, &mut state, target).await?;
     Ok(reports)
 }
 
-fn send_changes(
+async fn send_changes(
     workspace: &Workspace,
     request: &SyncRequest,
     state: &mut SingerState,
     target: &mut impl SingerTarget,
 ) -> Result<()> {
-    let store = workspace.store()?;
+    let store = workspace.store().await?;
     let connector = workspace.engine.catalogue.get(request.connection.connector())?;
-    let connection = workspace.connection(&request.connection)?;
-    for stored in store.streams().list(connection.id)? {
+    let connection = workspace.connection(&request.connection).await?;
+    for stored in store.streams().list(connection.id).await? {
         if !request.streams.is_empty() && !request.streams.contains(&stored.name) {
             continue;
         }
@@ -78,7 +80,7 @@ fn send_changes(
         let Ok((name, stream)) = find_stream(&connector, &stored.name) else { continue };
         let source = SingerStream { store, id: stored.id, name, stream };
         let reads_on =
-            source.send(state, |message| Ok::<_, crate::error::Error>(target.message(message)?.is_continue()))?;
+            source.send(state, |message| Ok::<_, crate::error::Error>(target.message(message)?.is_continue())).await?;
         if !reads_on || target.flush()?.is_break() {
             break;
         }

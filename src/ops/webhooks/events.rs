@@ -58,16 +58,15 @@ pub struct PruneEventsRequest {
 
 /// Returns events without their payload, the newest first.
 pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> Result<EventListView> {
-    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
     let filter = EventFilter {
-        connection: connection.map(|connection| connection.id),
+        connection: workspace.connection_id(request.connection.as_ref()).await?,
         status: request.status,
         kinds: request.kinds,
         only_conflicts: request.only_conflicts,
         since: request.since,
         limit: request.limit,
     };
-    let found = if workspace.has_vault() { workspace.store()?.events().list(&filter)? } else { Vec::new() };
+    let found = if workspace.has_vault() { workspace.store().await?.events().list(&filter).await? } else { Vec::new() };
     let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
     Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
 }
@@ -78,12 +77,12 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
 /// # Errors
 /// [`WebhookOperationError::EventNotFound`]; [`WebhookOperationError::Pruned`] if its content was removed.
 pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetailView> {
-    let (event, request) = find(workspace, id)?;
+    let (event, request) = find(workspace, id).await?;
     let connector = workspace.engine.catalogue.get(event.connection.connector())?;
     let rules = rules(&connector)?;
-    let headers = shown_headers(&request, rules, &secrets(workspace, &event));
+    let headers = shown_headers(&request, rules, &secrets(workspace, &event).await);
     let payload = |raw: &RawRequest| payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref());
-    let conflicts = workspace.store()?.events().conflicts(id)?;
+    let conflicts = workspace.store().await?.events().conflicts(id).await?;
     let other = |(index, other): (usize, &EventConflict)| ConflictingBodyView {
         number: index + 1,
         kind: other.kind.clone(),
@@ -106,7 +105,7 @@ pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetai
 /// # Errors
 /// As [`show_event`].
 pub async fn read_event_body(workspace: &Workspace, id: EventId) -> Result<Vec<u8>> {
-    Ok(find(workspace, id)?.1.body)
+    Ok(find(workspace, id).await?.1.body)
 }
 
 /// Queues events to be handled again, by the listener that runs or by the next one.
@@ -115,12 +114,12 @@ pub async fn read_event_body(workspace: &Workspace, id: EventId) -> Result<Vec<u
 /// As [`show_event`]; then none is queued.
 pub async fn retry_events(workspace: &Workspace, ids: Vec<EventId>) -> Result<EventRetryView> {
     for id in &ids {
-        find(workspace, *id)?;
+        find(workspace, *id).await?;
     }
     let retried = if ids.is_empty() {
         0
     } else {
-        workspace.store()?.events().requeue(&ids, workspace.engine.clock.now_millis())?
+        workspace.store().await?.events().requeue(&ids, workspace.engine.clock.now_millis()).await?
     };
     Ok(EventRetryView { retried })
 }
@@ -138,23 +137,22 @@ pub async fn resolve_conflict(
     if !workspace.has_vault() {
         return Err(WebhookOperationError::EventNotFound { id }.into());
     }
-    let events = workspace.store()?.events();
-    let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
+    let events = workspace.store().await?.events();
+    let event = events.get(id).await?.ok_or(WebhookOperationError::EventNotFound { id })?;
     if event.conflict_count == 0 {
         return Err(WebhookOperationError::NoConflict { id }.into());
     }
-    let created = events.resolve_conflict(id, resolution, workspace.engine.clock.now_millis())?;
+    let created = events.resolve_conflict(id, resolution, workspace.engine.clock.now_millis()).await?;
     let created = created.ok_or(WebhookOperationError::BodyNotFound { id, bodies: event.conflict_count })?;
     Ok(ConflictResolutionView { id: id.0, events: created.iter().map(|id| id.0).collect() })
 }
 
 /// Removes processed events whose retention is over, connection by connection.
 pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) -> Result<PruneListView> {
-    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
+    let connection = workspace.connection_id(request.connection.as_ref()).await?;
     let retention = request.retention.unwrap_or(workspace.engine.config.webhooks.retention);
     let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
-    let pruned =
-        prune(workspace, connection.map(|connection| connection.id), before, request.include_dead, request.dry_run)?;
+    let pruned = prune(workspace, connection, before, request.include_dead, request.dry_run).await?;
     let view = |pruned: PruneResult| ConnectionPruneView {
         connection: pruned.connection.name.to_string(),
         events: pruned.events,
@@ -164,19 +162,19 @@ pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) ->
 }
 
 /// An event with its request.
-fn find(workspace: &Workspace, id: EventId) -> Result<(StoredEvent, RawRequest)> {
+async fn find(workspace: &Workspace, id: EventId) -> Result<(StoredEvent, RawRequest)> {
     if !workspace.has_vault() {
         return Err(WebhookOperationError::EventNotFound { id }.into());
     }
-    let events = workspace.store()?.events();
-    let event = events.get(id)?.ok_or(WebhookOperationError::EventNotFound { id })?;
-    let request = events.raw_request(id)?.ok_or(WebhookOperationError::Pruned { id })?;
+    let events = workspace.store().await?.events();
+    let event = events.get(id).await?.ok_or(WebhookOperationError::EventNotFound { id })?;
+    let request = events.raw_request(id).await?.ok_or(WebhookOperationError::Pruned { id })?;
     Ok((event, request))
 }
 
 /// What must not be shown of the headers: some services send the secret itself.
-fn secrets(workspace: &Workspace, event: &StoredEvent) -> Vec<Secret> {
-    WebhookSettings::load(workspace, &event.connection).map(|settings| settings.keys.secrets).unwrap_or_default()
+async fn secrets(workspace: &Workspace, event: &StoredEvent) -> Vec<Secret> {
+    WebhookSettings::load(workspace, &event.connection).await.map(|settings| settings.keys.secrets).unwrap_or_default()
 }
 
 fn shown_headers(request: &RawRequest, rules: &WebhookDefinition, secrets: &[Secret]) -> Vec<(String, String)> {

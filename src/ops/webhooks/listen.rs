@@ -7,7 +7,9 @@ use crate::model::{ConnectionName, matches_type};
 use crate::near::closest;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
+use crate::view::listen::ListenEventView;
 use crate::webhook::listen::{ListenEvent, ListenOptions, SkippedConnection, WebhookListener};
+use crate::webhook::receive::ReceiveOutcome;
 
 /// A connection that is listened for.
 #[derive(Debug)]
@@ -43,6 +45,16 @@ pub struct ListenStarted {
     pub first_connector: String,
 }
 
+impl ListenStarted {
+    /// The first of the listener's events. It reveals the signing secrets only to those who may see them.
+    pub fn view(&self, with_secrets: bool) -> ListenEventView {
+        let urls = self.urls.iter().map(|url| (url.connection.to_string(), url.local.to_string())).collect();
+        let secret = |url: &ListenUrl| Some((url.connection.to_string(), url.secret.as_ref()?.expose().clone()));
+        let secrets = with_secrets.then(|| self.urls.iter().filter_map(secret).collect());
+        ListenEventView::Listening { urls, secrets }
+    }
+}
+
 /// Sees what a listener does.
 pub trait ListenObserver {
     /// The port is open.
@@ -51,8 +63,8 @@ pub trait ListenObserver {
     /// An error ends the listener.
     fn started(&self, started: &ListenStarted) -> Result<()>;
 
-    /// Something was received, refused or handled.
-    fn happened(&self, event: &ListenEvent);
+    /// Something was received, rejected or handled.
+    fn happened(&self, event: ListenEventView);
 }
 
 /// Receives the webhooks of connections until `stop` ends, and handles their events. What is being answered and handled then
@@ -66,7 +78,7 @@ pub async fn listen(
     observer: &impl ListenObserver,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let mut listener = WebhookListener::start(workspace, options)?;
+    let mut listener = WebhookListener::start(workspace, options).await?;
     let started = ListenStarted {
         urls: urls(&listener)?,
         skipped: std::mem::take(&mut listener.skipped),
@@ -75,8 +87,15 @@ pub async fn listen(
         first_connector: listener.setups.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
     observer.started(&started)?;
-    listener.run(stop, |event| observer.happened(event)).await;
+    listener.run(stop, |event| report(event, observer)).await;
     Ok(())
+}
+
+fn report(event: &ListenEvent, observer: &impl ListenObserver) {
+    if let ListenEvent::Request(ReceiveOutcome::NotStored { connection, error }) = event {
+        tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {error}");
+    }
+    ListenEventView::list(event).into_iter().for_each(|event| observer.happened(event));
 }
 
 fn urls(listener: &WebhookListener<'_>) -> Result<Vec<ListenUrl>> {

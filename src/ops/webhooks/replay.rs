@@ -45,15 +45,11 @@ pub struct BackfillEventsRequest {
 pub async fn replay_events(
     workspace: &Workspace,
     request: ReplayEventsRequest,
-    mut sink: impl FnMut(ReplayedEventView) -> Result<()>,
+    mut sink: impl FnMut(ReplayedEventView) -> Result<()> + Send,
 ) -> Result<()> {
-    let connection = request.connection.map(|name| workspace.connection(&name)).transpose()?;
+    let connection = workspace.connection_id(request.connection.as_ref()).await?;
     Route::Live.resolve(&request.to)?;
-    let selection = replay::ReplayRequest {
-        connection: connection.map(|connection| connection.id),
-        since: request.since,
-        to: &request.to,
-    };
+    let selection = replay::ReplayRequest { connection, since: request.since, to: &request.to };
     replay::replay(workspace, &selection, |replayed| sink(ReplayedEventView::new(replayed))).await
 }
 
@@ -65,7 +61,7 @@ pub async fn replay_events(
 pub async fn backfill_events(
     workspace: &Workspace,
     request: BackfillEventsRequest,
-    mut sink: impl FnMut(BackfilledEventView) -> Result<()>,
+    mut sink: impl FnMut(BackfilledEventView) -> Result<()> + Send,
 ) -> Result<()> {
     let selection = backfill::BackfillRequest {
         since: request.since,

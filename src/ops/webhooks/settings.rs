@@ -49,7 +49,7 @@ pub struct SetWebhookSecretRequest {
 
 /// Returns the URL that a connection's vendor calls, what to enter at the vendor, and its subscriptions.
 pub async fn show_webhook_url(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookUrlView> {
-    url_view(workspace, &WebhookSettings::load(workspace, connection)?)
+    url_view(workspace, &WebhookSettings::load(workspace, connection).await?).await
 }
 
 /// Stores the address that the vendor calls, and returns the URL to register there.
@@ -57,21 +57,21 @@ pub async fn show_webhook_url(workspace: &Workspace, connection: &ConnectionName
 /// # Errors
 /// [`WebhookSettingsError::InvalidPublicUrl`].
 pub async fn set_public_url(workspace: &Workspace, request: SetPublicUrlRequest) -> Result<WebhookUrlView> {
-    let mut settings = WebhookSettings::load(workspace, &request.connection)?;
+    let mut settings = WebhookSettings::load(workspace, &request.connection).await?;
     let url = settings.public_url(&request.base)?;
-    workspace.store()?.webhooks().set_public_url(settings.connection.id, Some(url.as_str()))?;
+    workspace.store().await?.webhooks().set_public_url(settings.connection.id, Some(url.as_str())).await?;
     settings.stored.public_url = Some(url.to_string());
-    url_view(workspace, &settings)
+    url_view(workspace, &settings).await
 }
 
 /// Returns where the signing secret comes from, not the secret itself.
 pub async fn show_webhook_secret(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookSecretView> {
-    secret_view(&WebhookSettings::load(workspace, connection)?)
+    secret_view(&WebhookSettings::load(workspace, connection).await?)
 }
 
 /// Returns the same with the secret in force.
 pub async fn reveal_webhook_secret(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookSecretView> {
-    let settings = WebhookSettings::load(workspace, connection)?;
+    let settings = WebhookSettings::load(workspace, connection).await?;
     let secret = settings.keys.secrets.first().map(|secret| secret.expose().clone());
     Ok(WebhookSecretView { secret, ..secret_view(&settings)? })
 }
@@ -82,17 +82,17 @@ pub async fn reveal_webhook_secret(workspace: &Workspace, connection: &Connectio
 /// [`WebhookOperationError::SecretUnsupported`], [`WebhookOperationError::VendorManagedSecret`],
 /// [`WebhookSettingsError::UnknownParam`], and [`WebhookSettingsError::WeakSecret`].
 pub async fn set_webhook_secret(workspace: &Workspace, request: SetWebhookSecretRequest) -> Result<WebhookSecretView> {
-    let settings = WebhookSettings::load(workspace, &request.connection)?;
+    let settings = WebhookSettings::load(workspace, &request.connection).await?;
     check_params(&settings, &request.params)?;
     let secret = match &request.secret {
         Some(new) => Some(check_secret(&settings, new)?),
         None => None,
     };
-    let webhooks = workspace.store()?.webhooks();
+    let webhooks = workspace.store().await?.webhooks();
     if !request.params.is_empty() {
         let mut params = settings.stored.params.clone();
         params.extend(request.params);
-        webhooks.set_params(settings.connection.id, &params)?;
+        webhooks.set_params(settings.connection.id, &params).await?;
     }
     if let Some(secret) = &secret {
         let generated = matches!(request.secret, Some(NewWebhookSecret::Generated));
@@ -102,11 +102,11 @@ pub async fn set_webhook_secret(workspace: &Workspace, request: SetWebhookSecret
         // One that was in force without being stored, such as the environment's, stays valid as well.
         let is_stored = !settings.stored.secrets(now).is_empty();
         if let Some(old) = settings.keys.secrets.first().filter(|_| !is_stored && until > now) {
-            webhooks.rotate_secret(settings.connection.id, old, until, now)?;
+            webhooks.rotate_secret(settings.connection.id, old, until, now).await?;
         }
-        webhooks.rotate_secret(settings.connection.id, secret, until, now)?;
+        webhooks.rotate_secret(settings.connection.id, secret, until, now).await?;
     }
-    secret_view(&WebhookSettings::load(workspace, &request.connection)?)
+    secret_view(&WebhookSettings::load(workspace, &request.connection).await?)
 }
 
 fn check_params(settings: &WebhookSettings, params: &BTreeMap<String, String>) -> Result<()> {
@@ -153,7 +153,7 @@ fn secret_view(settings: &WebhookSettings) -> Result<WebhookSecretView> {
     })
 }
 
-fn url_view(workspace: &Workspace, settings: &WebhookSettings) -> Result<WebhookUrlView> {
+async fn url_view(workspace: &Workspace, settings: &WebhookSettings) -> Result<WebhookUrlView> {
     let rules = settings.rules()?;
     let port = settings.stored.port.unwrap_or(DEFAULT_PORT);
     let known = |name: &str| match name {
@@ -180,6 +180,6 @@ fn url_view(workspace: &Workspace, settings: &WebhookSettings) -> Result<Webhook
             .map(|(event, known)| WebhookEventTypeView { event: event.clone(), about: known.about.clone() })
             .collect(),
         can_subscribe: rules.subscribe.is_some(),
-        subscriptions: list_subscriptions(workspace, settings)?,
+        subscriptions: list_subscriptions(workspace, settings).await?,
     })
 }

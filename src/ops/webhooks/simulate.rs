@@ -102,9 +102,9 @@ pub async fn preview_simulation(
     request: SimulateEventsRequest,
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulatedRequestView> {
-    let source = SimulationSource::load(workspace, &request)?;
+    let source = SimulationSource::load(workspace, &request).await?;
     let burst = source.burst(&request, None);
-    let made = burst.build(1, &workspace.engine.clock)?.request;
+    let made = burst.build(1, &workspace.engine.clock).await?.request;
     observer.starts(&source.target());
     let shown = |text: &str| scrub(text, &burst.keys.secrets);
     let mut url = source.to.clone();
@@ -129,9 +129,9 @@ pub async fn simulate_events(
     request: SimulateEventsRequest,
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulationResult> {
-    let source = SimulationSource::load(workspace, &request)?;
+    let source = SimulationSource::load(workspace, &request).await?;
     // What cannot be made is found before anything is said or remembered.
-    source.burst(&request, None).build(1, &workspace.engine.clock)?;
+    source.burst(&request, None).build(1, &workspace.engine.clock).await?;
     observer.starts(&source.target());
     let burst = source.burst(&request, Some(workspace).filter(|_| source.is_sandbox));
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
@@ -184,10 +184,10 @@ struct SimulationSource {
 }
 
 impl SimulationSource {
-    fn load(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
-        let source = match connected(workspace, &request.source)? {
+    async fn load(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
+        let source = match connected(workspace, &request.source).await? {
             Some(settings) => Self::of_connection(settings, request)?,
-            None => Self::of_connector(workspace, request)?,
+            None => Self::of_connector(workspace, request).await?,
         };
         Route::Live.resolve(&source.to)?;
         Ok(source)
@@ -211,9 +211,9 @@ impl SimulationSource {
         })
     }
 
-    fn of_connector(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
+    async fn of_connector(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
         let connector = workspace.engine.catalogue.get(request.source.connector())?;
-        let seed = if workspace.has_vault() { workspace.sandbox_seed()? } else { clock::random::<32>().to_vec() };
+        let seed = if workspace.has_vault() { workspace.sandbox_seed().await? } else { clock::random::<32>().to_vec() };
         let from_environment = env::secret(&env::WEBHOOK_SECRET);
         let is_known = request.secret.is_some() || from_environment.is_some();
         let (mut keys, mut vendor) = settings::keys_without_connection(&connector, &seed, from_environment)?;
@@ -260,9 +260,9 @@ impl SimulationSource {
 }
 
 /// The connection of this name; absent if it names a connector alone.
-fn connected(workspace: &Workspace, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
-    let is_known = workspace.has_vault() && workspace.store()?.connections().find(name)?.is_some();
-    if is_known || name.account().is_some() { WebhookSettings::load(workspace, name).map(Some) } else { Ok(None) }
+async fn connected(workspace: &Workspace, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
+    let is_known = workspace.has_vault() && workspace.store().await?.connections().find(name).await?.is_some();
+    if is_known || name.account().is_some() { WebhookSettings::load(workspace, name).await.map(Some) } else { Ok(None) }
 }
 
 /// Signs with this secret alone; of a key pair it is the private half.

@@ -48,7 +48,7 @@ pub struct SubscriptionPreview {
 /// [`subscription::SubscribeError`], and those of [`crate::api::call`].
 pub async fn subscribe(workspace: &Workspace, request: SubscribeRequest) -> Result<SubscribedView> {
     let name = &request.connection;
-    let unknown_events = unknown_events(&WebhookSettings::load(workspace, name)?, &request.events);
+    let unknown_events = unknown_events(&WebhookSettings::load(workspace, name).await?, &request.events);
     let result = subscription::subscribe(workspace, name, &options(&request)).await?;
     Ok(SubscribedView {
         connection: name.to_string(),
@@ -65,8 +65,8 @@ pub async fn subscribe(workspace: &Workspace, request: SubscribeRequest) -> Resu
 /// Those of [`subscribe`].
 pub async fn preview_subscription(workspace: &Workspace, request: SubscribeRequest) -> Result<SubscriptionPreview> {
     let name = &request.connection;
-    let (session, prepared) = subscription::dry_run(workspace, name, &options(&request))?;
-    Ok(SubscriptionPreview { session, request: prepared, grant: refresh::load_grant(workspace, name)?.grant })
+    let (session, prepared) = subscription::dry_run(workspace, name, &options(&request)).await?;
+    Ok(SubscriptionPreview { session, request: prepared, grant: refresh::load_grant(workspace, name).await?.grant })
 }
 
 /// Ends subscriptions at the vendor and forgets them.
@@ -84,9 +84,12 @@ pub async fn unsubscribe(workspace: &Workspace, request: UnsubscribeRequest) -> 
 }
 
 /// Returns the subscriptions of a connection.
-pub(super) fn list_subscriptions(workspace: &Workspace, settings: &WebhookSettings) -> Result<Vec<SubscriptionView>> {
+pub(super) async fn list_subscriptions(
+    workspace: &Workspace,
+    settings: &WebhookSettings,
+) -> Result<Vec<SubscriptionView>> {
     let now = workspace.engine.clock.now();
-    let rows = workspace.store()?.subscriptions().list(Some(settings.connection.id))?;
+    let rows = workspace.store().await?.subscriptions().list(Some(settings.connection.id)).await?;
     Ok(rows.iter().map(|row| SubscriptionView::new(row, now)).collect())
 }
 

@@ -24,7 +24,7 @@ pub struct VerifyRequest {
 /// Returns whether a request is the vendor's, check by check. A request that is refused is no error.
 pub async fn verify_request(workspace: &Workspace, request: VerifyRequest) -> Result<VerificationView> {
     let VerifyRequest { connection, mut request, url, at } = request;
-    let settings = WebhookSettings::load(workspace, &connection)?;
+    let settings = WebhookSettings::load(workspace, &connection).await?;
     let own = settings.url(settings.stored.port.unwrap_or(DEFAULT_PORT))?;
     request.url = url.unwrap_or_else(|| match request.url.split_once('?') {
         Some((_, query)) => format!("{own}?{query}"),

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use serde_json::json;
 
 use super::connectors::SLACK;
@@ -15,10 +16,19 @@ use crate::sandbox::{EmulatorServer, Fault, FaultKind, RunningEmulator, SandboxS
 #[derive(Default)]
 struct MemoryStorage(Mutex<Value>);
 
+#[async_trait]
 impl SandboxStorage for MemoryStorage {
-    fn update(&self, change: &mut dyn FnMut(&mut Value)) -> Result<(), Error> {
-        change(&mut self.0.lock().unwrap());
-        Ok(())
+    async fn load(&self) -> Result<Option<Value>, Error> {
+        Ok(Some(self.0.lock().unwrap().clone()).filter(|document| !document.is_null()))
+    }
+
+    async fn replace(&self, old: Option<&Value>, new: &Value) -> Result<bool, Error> {
+        let mut document = self.0.lock().unwrap();
+        let is_same = old.cloned().unwrap_or_default() == *document;
+        if is_same {
+            *document = new.clone();
+        }
+        Ok(is_same)
     }
 }
 

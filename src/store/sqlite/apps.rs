@@ -1,82 +1,75 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
+use async_trait::async_trait;
 use rusqlite::Row;
 
 use super::row::{collect, get_seconds};
-use super::{Store, StoreError};
-use crate::model::app::OAuthApp;
-use crate::model::grant::ClientCredentials;
+use super::{SqliteStore, StoreError};
+use crate::model::{ClientCredentials, OAuthApp};
 use crate::secret::Secret;
+use crate::store::Apps;
 
-/// The apps of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Apps<'a>(pub(super) &'a Store);
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT connector, server, client_id, client_secret, updated_at FROM apps ", $rest)
+    };
+}
 
-const SELECT: &str = "SELECT connector, server, client_id, client_secret, updated_at FROM apps";
-
-impl Apps<'_> {
-    /// All of them, by connector and server.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
-        self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare(&format!("{SELECT} ORDER BY connector, server"))?;
+#[async_trait]
+impl Apps for SqliteStore {
+    async fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
+        self.read(|sqlite| {
+            let mut statement = sqlite.prepare(select!("ORDER BY connector, server"))?;
             collect(statement.query([])?, from_row)
         })
+        .await
     }
 
-    /// Those of one connector, by server.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn for_connector(&self, connector: &str) -> Result<Vec<OAuthApp>, StoreError> {
-        let mut apps = self.list()?;
-        apps.retain(|app| app.connector == connector);
-        Ok(apps)
+    async fn for_connector(&self, connector: &str) -> Result<Vec<OAuthApp>, StoreError> {
+        let connector = connector.to_owned();
+        self.read(move |sqlite| {
+            let mut statement = sqlite.prepare(select!("WHERE connector = ?1 ORDER BY server"))?;
+            collect(statement.query([&connector])?, from_row)
+        })
+        .await
     }
 
-    /// Stores an app, replacing the one of the same connector and server.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set(&self, app: &OAuthApp) -> Result<(), StoreError> {
-        let secret = app.client.secret.as_ref().map(|secret| secret.expose().as_str());
-        let server = app.server.as_deref().unwrap_or_default();
-        self.0.write(|transaction| {
+    async fn set(&self, app: &OAuthApp) -> Result<(), StoreError> {
+        let app = app.clone();
+        self.write(move |transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO apps (connector, server, client_id, client_secret, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
-                (&app.connector, server, &app.client.id, secret, app.updated_at.as_second()),
+                (
+                    &app.connector,
+                    app.server.as_deref().unwrap_or_default(),
+                    &app.client.id,
+                    app.client.secret.as_ref().map(|secret| secret.expose().as_str()),
+                    app.updated_at.as_second(),
+                ),
             )?;
             Ok(())
         })
+        .await
     }
 
-    /// Assigns the connector's app that has no server yet to this one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn assign(&self, connector: &str, server: &str) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
-            transaction.execute(
-                "UPDATE OR REPLACE apps SET server = ?2 WHERE connector = ?1 AND server = ''",
-                [connector, server],
-            )?;
+    async fn assign(&self, connector: &str, server: &str) -> Result<(), StoreError> {
+        let (connector, server) = (connector.to_owned(), server.to_owned());
+        self.write(move |transaction| {
+            let sql = "UPDATE OR REPLACE apps SET server = ?2 WHERE connector = ?1 AND server = ''";
+            transaction.execute(sql, [&connector, &server])?;
             Ok(())
         })
+        .await
     }
 
-    /// Removes the app of a connector at a server.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove(&self, connector: &str, server: Option<&str>) -> Result<(), StoreError> {
-        let server = server.unwrap_or_default();
-        self.0.write(|transaction| {
-            transaction.execute("DELETE FROM apps WHERE connector = ?1 AND server = ?2", [connector, server])?;
+    async fn remove(&self, connector: &str, server: Option<&str>) -> Result<(), StoreError> {
+        let (connector, server) = (connector.to_owned(), server.unwrap_or_default().to_owned());
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM apps WHERE connector = ?1 AND server = ?2", [&connector, &server])?;
             Ok(())
         })
+        .await
     }
 }
 

@@ -1,22 +1,21 @@
 //! Events received under the delivery id of another one with a different body. They wait until `webhook resolve`
 //! decides.
 
-use rusqlite::{Row, Transaction};
+use rusqlite::{Connection, Row, Transaction};
 
-use super::events::Events;
+use super::StoreError;
+use super::event_keys::{self, EventKeys};
 use super::row::{collect, get_json, get_millis, get_word};
-use super::{StoreError, event_keys};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::event::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
+use crate::model::{ConflictResolution, ConnectionId, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 
-/// Conflicts of one event: repeated requests must not fill the disk with them.
+/// Bodies that may wait for one event: repeated requests must not fill the disk with them.
 const MAX_CONFLICTS: u32 = 8;
 
-/// What became of a conflicting body.
+/// What became of a body that was to be put aside.
 pub(super) enum ConflictInsertResult {
     Stored,
-    /// There are [`MAX_CONFLICTS`] already.
+    /// [`MAX_CONFLICTS`] others wait already.
     Full,
 }
 
@@ -57,58 +56,51 @@ pub(super) fn insert_conflict(
     Ok(if stored == 0 { ConflictInsertResult::Full } else { ConflictInsertResult::Stored })
 }
 
-impl Events<'_> {
-    /// The conflicts of an event, in the order in which they came.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn conflicts(&self, id: EventId) -> Result<Vec<EventConflict>, StoreError> {
-        self.0.read(|sqlite| {
-            let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts \
-                       WHERE event_id = ?1 ORDER BY id";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([id.0])?, from_row)
-        })
-    }
-
-    /// Makes events of the chosen bodies, which are then pending, and deletes the others. Returns the new events;
-    /// absent if no body has the number.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn resolve_conflict(
-        &self,
-        id: EventId,
-        resolution: ConflictResolution,
-        now: Timestamp,
-    ) -> Result<Option<Vec<EventId>>, StoreError> {
-        self.0.write(|transaction| {
-            let sql = "SELECT id FROM event_conflicts WHERE event_id = ?1 ORDER BY id";
-            let mut statement = transaction.prepare_cached(sql)?;
-            let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            let chosen: &[i64] = match resolution {
-                ConflictResolution::KeepFirst => &[],
-                ConflictResolution::KeepAll => &waiting,
-                ConflictResolution::KeepNumber(number) => {
-                    let index = number.checked_sub(1);
-                    let Some(one) = index.and_then(|index| waiting.get(index..=index)) else { return Ok(None) };
-                    let sql = "UPDATE events SET status = 'processed', due_at = NULL, \
-                               last_error = 'another body of this delivery was chosen' \
-                               WHERE id = ?1 AND status IN ('pending', 'failed')";
-                    transaction.prepare_cached(sql)?.execute([id.0])?;
-                    one
-                }
-            };
-            let made = chosen.iter().map(|conflict| make_event(transaction, *conflict, now));
-            let made = made.collect::<Result<Vec<_>, _>>()?;
-            transaction.prepare_cached("DELETE FROM event_conflicts WHERE event_id = ?1")?.execute([id.0])?;
-            Ok(Some(made))
-        })
-    }
+pub(super) fn list(sqlite: &Connection, id: EventId) -> Result<Vec<EventConflict>, StoreError> {
+    let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts \
+               WHERE event_id = ?1 ORDER BY id";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(statement.query([id.0])?, from_row)
 }
 
-/// Makes an event of a conflict. Its keys need not be added: each process reads those of new events from `events`.
-fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> Result<EventId, StoreError> {
+/// Makes events of the chosen bodies and deletes the others. `None` if no body has the number.
+pub(super) fn resolve(
+    transaction: &Transaction<'_>,
+    keys: &mut EventKeys,
+    id: EventId,
+    resolution: ConflictResolution,
+    now: Timestamp,
+) -> Result<Option<Vec<EventId>>, StoreError> {
+    let sql = "SELECT id FROM event_conflicts WHERE event_id = ?1 ORDER BY id";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let waiting: Vec<i64> = statement.query_map([id.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let chosen: &[i64] = match resolution {
+        ConflictResolution::KeepFirst => &[],
+        ConflictResolution::KeepAll => &waiting,
+        ConflictResolution::KeepNumber(number) => {
+            let index = number.checked_sub(1);
+            let Some(one) = index.and_then(|index| waiting.get(index..=index)) else { return Ok(None) };
+            let sql = "UPDATE events SET status = 'processed', due_at = NULL, \
+                       last_error = 'another body of this delivery was chosen' \
+                       WHERE id = ?1 AND status IN ('pending', 'failed')";
+            transaction.prepare_cached(sql)?.execute([id.0])?;
+            one
+        }
+    };
+    let made = chosen.iter().map(|conflict| make_event(transaction, keys, *conflict, now));
+    let made = made.collect::<Result<Vec<_>, _>>()?;
+    transaction.prepare_cached("DELETE FROM event_conflicts WHERE event_id = ?1")?.execute([id.0])?;
+    Ok(Some(made))
+}
+
+/// Makes an event of a conflicting body. Its keys are added at once: a later event of the same commit moves the mark
+/// from which keys are read past this one.
+fn make_event(
+    transaction: &Transaction<'_>,
+    keys: &mut EventKeys,
+    conflict: i64,
+    now: Timestamp,
+) -> Result<EventId, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
                resource, actor, occurred_at, received_at, headers, query, body, batch_item, status, due_at, \
                signed_digest, signed_dedup_key, verification) \
@@ -118,13 +110,15 @@ fn make_event(transaction: &Transaction<'_>, conflict: i64, now: Timestamp) -> R
                FROM event_conflicts x JOIN events e ON e.id = x.event_id WHERE x.id = ?1";
     transaction.prepare_cached(sql)?.execute((conflict, now.as_millisecond()))?;
     let id = transaction.last_insert_rowid();
-    let sql = "SELECT connection_id, signed_digest FROM events WHERE id = ?1";
-    let (connection, signed): (i64, Option<[u8; 32]>) = transaction
+    let sql = "SELECT connection_id, dedup_key, signed_digest FROM events WHERE id = ?1";
+    let (connection, key, signed): (i64, i64, Option<[u8; 32]>) = transaction
         .prepare_cached(sql)?
-        .query_row([id], |row| Ok((row.get("connection_id")?, row.get("signed_digest")?)))?;
+        .query_row([id], |row| Ok((row.get("connection_id")?, row.get("dedup_key")?, row.get("signed_digest")?)))?;
+    keys.add(key, id);
     if let Some(signed) = signed {
         let key = event_keys::signed_key(ConnectionId(connection), &signed);
         transaction.prepare_cached("UPDATE events SET signed_dedup_key = ?2 WHERE id = ?1")?.execute((id, key))?;
+        keys.add(key, id);
     }
     Ok(EventId(id))
 }

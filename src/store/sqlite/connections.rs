@@ -1,7 +1,8 @@
-//! Connections, with when their grants expire.
+//! Connections, with what is known of their health.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 use url::Url;
 
@@ -9,17 +10,16 @@ use super::row::{
     collect, connection_name, get_json, get_optional_json, get_optional_seconds, get_seconds, get_word, parse_word,
     to_json,
 };
-use super::sandbox::state_key;
 use super::transitions::ConnectionRef;
-use super::{MalformedValue, Store, StoreError, grants};
+use super::{MalformedValue, SqliteStore, StoreError, grants};
 use crate::clock::Timestamp;
-use crate::model::connection::{
-    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, GrantStatus, NewConnection,
+use crate::model::{
+    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
+    Expiry, Grant, GrantStatus, NewConnection, RefreshMethod, SecretStorage, StoredGrant,
 };
-use crate::model::grant::{Expiry, Grant, RefreshMethod, SecretStorage, StoredGrant};
-use crate::model::name::ConnectionName;
+use crate::store::{Connections, state_key};
 
-/// What every query of a connection selects: the columns of [`from_row`] and of [`grants::from_row`].
+/// Selects connections with the columns of [`from_row`] and of [`grants::from_row`].
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -33,187 +33,196 @@ macro_rules! select {
     };
 }
 
-/// The connections of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Connections<'a>(pub(super) &'a Store);
-
-impl Connections<'_> {
-    /// All connections, by name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<Connection>, StoreError> {
-        self.0.read(|sqlite| {
+#[async_trait]
+impl Connections for SqliteStore {
+    async fn list(&self) -> Result<Vec<Connection>, StoreError> {
+        self.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
             collect(statement.query([])?, from_row)
         })
+        .await
     }
 
-    /// The names alone, which is all that completion needs.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn names(&self) -> Result<Vec<ConnectionName>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn names(&self) -> Result<Vec<ConnectionName>, StoreError> {
+        self.read(|sqlite| {
             let mut statement =
                 sqlite.prepare("SELECT connector, account FROM connections ORDER BY connector, account")?;
             collect(statement.query([])?, connection_name)
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn find(&self, name: &ConnectionName) -> Result<Option<Connection>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, name, from_row))
+    async fn find(&self, name: &ConnectionName) -> Result<Option<Connection>, StoreError> {
+        let name = name.clone();
+        self.read(move |sqlite| find(sqlite, &name, from_row)).await
     }
 
-    /// A connection and its grant in one query: what handing out a token reads.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn find_with_grant(
+    async fn find_with_grant(
         &self,
         name: &ConnectionName,
     ) -> Result<Option<(Connection, Option<StoredGrant>)>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, name, |row| Ok((from_row(row)?, grants::from_row(row)?))))
+        let name = name.clone();
+        self.read(move |sqlite| find(sqlite, &name, with_grant)).await
     }
 
-    /// Records that an account was connected.
-    ///
-    /// A connection of the same name with the same mode and origin keeps its id and everything that refers to it; its
-    /// grant is replaced and its errors are cleared. One with another mode or origin is removed with everything that
-    /// refers to it, in the same transaction. The secrets of a new connection belong into `place`. Even if that is the
-    /// keyring, they are written into the store until [`super::Grants::move_to_keyring`] says that they are there.
-    ///
-    /// # Errors
-    /// [`StoreError::NameTaken`] if the name is taken by a connection that must not be removed.
-    pub fn connect(&self, new: &NewConnection, grant: &Grant, place: SecretStorage) -> Result<Connection, StoreError> {
-        let row = ConnectionColumns::of(new)?;
-        self.0.write_tracked(ConnectionRef::Name(&new.name), |transaction| {
-            let place = match remove_elsewhere(transaction, new)? {
-                // The keyring may hold an entry of this name, which the new grant then replaces.
-                Some(SecretStorage::Keyring) => SecretStorage::Keyring,
-                _ => place,
-            };
-            let id: i64 = transaction.query_row(
-                "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id,
-                     account_name, scopes_requested, scopes_granted, grant_status, connected_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
-                 ON CONFLICT (connector, account) DO UPDATE SET
-                     mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
-                     metadata = excluded.metadata, account_id = excluded.account_id,
-                     account_name = excluded.account_name, scopes_requested = excluded.scopes_requested,
-                     scopes_granted = excluded.scopes_granted, grant_status = 'active', status_reason = NULL,
-                     connected_at = excluded.connected_at, checked_at = NULL, check_passed = NULL,
-                     check_unauthorized = 0, error_count = 0, last_error = NULL
-                 RETURNING id",
-                (
-                    new.name.connector(),
-                    new.name.account().unwrap_or_default(),
-                    new.mode.as_str(),
-                    &new.auth,
-                    new.origin.as_ref().map(Url::as_str),
-                    row.params,
-                    row.metadata,
-                    new.account.as_ref().map(|account| &account.id),
-                    new.account.as_ref().and_then(|account| account.name.as_ref()),
-                    row.scopes_requested,
-                    row.scopes_granted,
-                    new.connected_at.as_second(),
-                ),
-                |row| row.get(0),
-            )?;
-            grants::replace(transaction, ConnectionId(id), grant, place)?;
-            find(transaction, &new.name, from_row)?.ok_or(StoreError::ConnectionNotFound)
+    async fn connect(
+        &self,
+        new: &NewConnection,
+        grant: &Grant,
+        storage: SecretStorage,
+    ) -> Result<(Connection, Option<ConnectionTransition>), StoreError> {
+        let columns = JsonColumns::new(new)?;
+        let (new, grant) = (new.clone(), grant.clone());
+        self.write_tracked(ConnectionRef::Name(new.name.clone()), move |transaction| {
+            connect(transaction, &new, &columns, &grant, storage)
         })
+        .await
     }
 
-    /// Removes the connection and everything that refers to it.
-    ///
-    /// # Errors
-    /// [`StoreError::ConnectionNotFound`] if it was removed already.
-    pub fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
-        self.update("DELETE FROM connections WHERE id = ?1", id, &[])
+    async fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM connections WHERE id = ?1";
+        self.update_connection(id, move |transaction| transaction.execute(sql, [id.0])).await.map(drop)
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_grant_status(
+    async fn set_grant_status(
         &self,
         id: ConnectionId,
         status: GrantStatus,
         reason: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let sql = "UPDATE connections SET grant_status = ?2, status_reason = ?3 WHERE id = ?1";
-        self.update(sql, id, &[&status.as_str(), &reason])
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let reason = reason.map(str::to_owned);
+        self.update_connection(id, move |transaction| {
+            let sql = "UPDATE connections SET grant_status = ?2, status_reason = ?3 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, status.as_str(), &reason))
+        })
+        .await
     }
 
-    /// Records a health check: one that passed clears the errors, another counts one more. That the vendor refused the
-    /// token is remembered until a check passes, since a check that fails for another reason says nothing about the
-    /// grant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn record_check(&self, id: ConnectionId, at: Timestamp, finding: CheckRecord<'_>) -> Result<(), StoreError> {
-        let (passed, unauthorized, error) = match finding {
+    async fn record_check(
+        &self,
+        id: ConnectionId,
+        at: Timestamp,
+        result: CheckRecord<'_>,
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let (passed, unauthorized, error) = match result {
             CheckRecord::Healthy => (true, false, None),
-            CheckRecord::Failing(error) => (false, false, Some(error)),
-            CheckRecord::Unauthorized(error) => (false, true, Some(error)),
+            CheckRecord::Failing(error) => (false, false, Some(error.to_owned())),
+            CheckRecord::Unauthorized(error) => (false, true, Some(error.to_owned())),
         };
-        let sql = "UPDATE connections SET checked_at = ?2, check_passed = ?3, last_error = ?4,
-                       error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
-                       check_unauthorized = CASE WHEN ?3 THEN 0 ELSE max(check_unauthorized, ?5) END
-                   WHERE id = ?1";
-        self.update(sql, id, &[&at.as_second(), &passed, &error, &unauthorized])
+        self.update_connection(id, move |transaction| {
+            let sql = "UPDATE connections SET checked_at = ?2, check_passed = ?3, last_error = ?4,
+                           error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
+                           check_unauthorized = CASE WHEN ?3 THEN 0 ELSE max(check_unauthorized, ?5) END
+                       WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, at.as_second(), passed, &error, unauthorized))
+        })
+        .await
     }
 
-    /// Stores what a check or a refresh learned about the connection; absent values stay as they were.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn update_metadata(
+    async fn update_metadata(
         &self,
         id: ConnectionId,
         account: Option<&Account>,
         scopes_granted: Option<&[String]>,
         metadata: Option<&BTreeMap<String, String>>,
-    ) -> Result<(), StoreError> {
-        let sql = "UPDATE connections SET account_id = coalesce(?2, account_id),
-                       account_name = CASE WHEN ?2 IS NULL THEN account_name ELSE ?3 END,
-                       scopes_granted = coalesce(?4, scopes_granted), metadata = coalesce(?5, metadata)
-                   WHERE id = ?1";
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let account = account.cloned();
         let scopes = scopes_granted.map(to_json).transpose()?;
         let metadata = metadata.map(to_json).transpose()?;
-        let account_id = account.map(|account| account.id.as_str());
-        let account_name = account.and_then(|account| account.name.as_deref());
-        self.update(sql, id, &[&account_id, &account_name, &scopes, &metadata])
-    }
-
-    /// Records a refresh or a call that failed for a temporary reason.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn record_failure(&self, id: ConnectionId, error: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE connections SET error_count = error_count + 1, last_error = ?2 WHERE id = ?1";
-        self.update(sql, id, &[&error])
-    }
-
-    fn update(&self, sql: &str, id: ConnectionId, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
-        self.0.write_tracked(ConnectionRef::Id(id), |transaction| {
-            let parameters: Vec<&dyn rusqlite::ToSql> =
-                std::iter::once(&id.0 as _).chain(values.iter().copied()).collect();
-            match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
-                0 => Err(StoreError::ConnectionNotFound),
-                _ => Ok(()),
-            }
+        self.update_connection(id, move |transaction| {
+            let sql = "UPDATE connections SET account_id = coalesce(?2, account_id),
+                           account_name = CASE WHEN ?2 IS NULL THEN account_name ELSE ?3 END,
+                           scopes_granted = coalesce(?4, scopes_granted), metadata = coalesce(?5, metadata)
+                       WHERE id = ?1";
+            let account_id = account.as_ref().map(|account| &account.id);
+            let account_name = account.as_ref().and_then(|account| account.name.as_ref());
+            transaction.prepare_cached(sql)?.execute((id.0, account_id, account_name, &scopes, &metadata))
         })
+        .await
+    }
+
+    async fn record_failure(&self, id: ConnectionId, error: &str) -> Result<Option<ConnectionTransition>, StoreError> {
+        let error = error.to_owned();
+        self.update_connection(id, move |transaction| {
+            let sql = "UPDATE connections SET error_count = error_count + 1, last_error = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, &error))
+        })
+        .await
     }
 }
 
-/// Removes the connection of the same name if its mode or origin is another: neither may see the other's data. Returns
-/// where its secrets belonged.
+impl SqliteStore {
+    /// Returns a connection and its grant, read on this thread: `integ token` needs nothing else, and starts no runtime
+    /// for it.
+    pub fn find_with_grant_blocking(
+        &self,
+        name: &ConnectionName,
+    ) -> Result<Option<(Connection, Option<StoredGrant>)>, StoreError> {
+        self.read_blocking(|sqlite| find(sqlite, name, with_grant))
+    }
+
+    /// Runs a statement that changes the row of one connection, or deletes it.
+    async fn update_connection(
+        &self,
+        id: ConnectionId,
+        update: impl Fn(&Transaction<'_>) -> rusqlite::Result<usize> + Send + 'static,
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let subject = ConnectionRef::Id(id);
+        let written = self.write_tracked(subject, move |transaction| match update(transaction)? {
+            0 => Err(StoreError::ConnectionNotFound),
+            _ => Ok(()),
+        });
+        Ok(written.await?.1)
+    }
+}
+
+fn connect(
+    transaction: &Transaction<'_>,
+    new: &NewConnection,
+    columns: &JsonColumns,
+    grant: &Grant,
+    storage: SecretStorage,
+) -> Result<Connection, StoreError> {
+    let storage = match remove_elsewhere(transaction, new)? {
+        // Where the keyring may hold an entry of this name, the new grant takes its place there.
+        Some(SecretStorage::Keyring) => SecretStorage::Keyring,
+        _ => storage,
+    };
+    let id: i64 = transaction.query_row(
+        "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id, account_name,
+             scopes_requested, scopes_granted, grant_status, connected_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
+         ON CONFLICT (connector, account) DO UPDATE SET
+             mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
+             metadata = excluded.metadata, account_id = excluded.account_id, account_name = excluded.account_name,
+             scopes_requested = excluded.scopes_requested, scopes_granted = excluded.scopes_granted,
+             grant_status = 'active', status_reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
+             check_passed = NULL, check_unauthorized = 0, error_count = 0, last_error = NULL
+         RETURNING id",
+        (
+            new.name.connector(),
+            new.name.account().unwrap_or_default(),
+            new.mode.as_str(),
+            &new.auth,
+            new.origin.as_ref().map(Url::as_str),
+            &columns.params,
+            &columns.metadata,
+            new.account.as_ref().map(|account| &account.id),
+            new.account.as_ref().and_then(|account| account.name.as_ref()),
+            &columns.scopes_requested,
+            &columns.scopes_granted,
+            new.connected_at.as_second(),
+        ),
+        |row| row.get(0),
+    )?;
+    grants::replace(transaction, ConnectionId(id), grant, storage)?;
+    find(transaction, &new.name, from_row)?.ok_or(StoreError::ConnectionNotFound)
+}
+
+/// Removes the connection of the new one's name if it has another mode or origin, so that neither sees anything of the
+/// other, and returns where its secrets belonged.
 fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Result<Option<SecretStorage>, StoreError> {
-    let found = find(transaction, &new.name, |row| Ok((from_row(row)?, grants::from_row(row)?)))?;
+    let found = find(transaction, &new.name, with_grant)?;
     let Some((before, grant)) = found.filter(|(before, _)| !before.has_target(new.mode, new.origin.as_ref())) else {
         return Ok(None);
     };
@@ -229,15 +238,15 @@ fn remove_elsewhere(transaction: &Transaction<'_>, new: &NewConnection) -> Resul
 }
 
 /// The JSON columns of a new connection.
-struct ConnectionColumns {
+struct JsonColumns {
     params: String,
     metadata: String,
     scopes_requested: String,
     scopes_granted: Option<String>,
 }
 
-impl ConnectionColumns {
-    fn of(new: &NewConnection) -> Result<Self, StoreError> {
+impl JsonColumns {
+    fn new(new: &NewConnection) -> Result<Self, StoreError> {
         Ok(Self {
             params: to_json(&new.params)?,
             metadata: to_json(&new.metadata)?,
@@ -247,7 +256,7 @@ impl ConnectionColumns {
     }
 }
 
-/// Reads the row of a connection.
+/// Reads the row of the connection with this name.
 fn find<T>(
     sqlite: &Sqlite,
     name: &ConnectionName,
@@ -258,18 +267,29 @@ fn find<T>(
     rows.next()?.map(read).transpose()
 }
 
-/// The connection with this id.
+/// Returns the connection with this id.
 pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
     let mut rows = statement.query([id.0])?;
     rows.next()?.map(from_row).transpose()
 }
 
-/// The grant of the connection with this id.
+/// Returns all grants with their connections, sorted by name.
+pub(super) fn list_with_grants(sqlite: &Sqlite) -> Result<Vec<(Connection, StoredGrant)>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
+    let all = collect(statement.query([])?, with_grant)?;
+    Ok(all.into_iter().filter_map(|(connection, grant)| Some((connection, grant?))).collect())
+}
+
+/// Returns the grant of the connection with this id.
 pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
     let grant = statement.query_row([id.0], |row| Ok(grants::from_row(row))).optional()?;
     Ok(grant.transpose()?.flatten())
+}
+
+fn with_grant(row: &Row<'_>) -> Result<(Connection, Option<StoredGrant>), StoreError> {
+    Ok((from_row(row)?, grants::from_row(row)?))
 }
 
 fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {

@@ -1,21 +1,17 @@
-//! Endpoints: where the user's own events are sent, by which policy, and their health.
+//! Endpoints: where the user's own events are sent, by which rules, and their health.
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use url::Url;
 
 use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, parse_word, to_json};
-use super::{MalformedValue, Store, StoreError};
+use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::budget::Budget;
-use crate::model::endpoint::{DeliveryPolicy, Endpoint, EndpointHealth, EndpointId};
-use crate::model::event_type::EventPattern;
-
-/// The endpoints of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Endpoints<'a>(pub(super) &'a Store);
+use crate::model::{Budget, DeliveryPolicy, Endpoint, EndpointHealth, EndpointId, EventPattern};
+use crate::store::Endpoints;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -28,46 +24,40 @@ macro_rules! select {
     };
 }
 
-impl Endpoints<'_> {
-    /// In the order in which they were added.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<Endpoint>, StoreError> {
-        self.0.read(all)
+#[async_trait]
+impl Endpoints for SqliteStore {
+    async fn list(&self) -> Result<Vec<Endpoint>, StoreError> {
+        self.read(all).await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, id))
+    async fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        let id = id.clone();
+        self.read(move |sqlite| find(sqlite, &id)).await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn add(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        self.0.write(|transaction| put(transaction, endpoint))
+    async fn add(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let endpoint = endpoint.clone();
+        self.write(move |transaction| put(transaction, &endpoint)).await
     }
 
-    /// Changes an endpoint; absent if there is none. `change` only computes: it runs inside the transaction.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn update(&self, id: &EndpointId, change: impl FnOnce(&mut Endpoint)) -> Result<Option<Endpoint>, StoreError> {
-        self.0.write(|transaction| {
-            let Some(mut endpoint) = find(transaction, id)? else { return Ok(None) };
-            change(&mut endpoint);
-            put(transaction, &endpoint)?;
-            Ok(Some(endpoint))
+    async fn replace(&self, old: &Endpoint, new: &Endpoint) -> Result<bool, StoreError> {
+        let (old, new) = (old.clone(), new.clone());
+        self.write(move |transaction| {
+            if find(transaction, &old.id)?.as_ref() != Some(&old) {
+                return Ok(false);
+            }
+            put(transaction, &new)?;
+            Ok(true)
         })
+        .await
     }
 
-    /// Removes an endpoint with all its deliveries; true if there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove(&self, id: &EndpointId) -> Result<bool, StoreError> {
-        self.0.write(|transaction| Ok(transaction.execute("DELETE FROM endpoints WHERE id = ?1", [id.as_str()])? == 1))
+    async fn remove(&self, id: &EndpointId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write(move |transaction| {
+            Ok(transaction.execute("DELETE FROM endpoints WHERE id = ?1", [id.as_str()])? == 1)
+        })
+        .await
     }
 }
 
@@ -89,22 +79,35 @@ pub(super) fn put_health(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE endpoints SET disabled_reason = ?2, disabled_at = ?3, failing_since = ?4, last_failed_at = ?5, \
                paused_until = ?6 WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute(params![
+    let (reason, [disabled_at, failing_since, last_failed_at, paused_until]) = health_columns(health);
+    transaction.prepare_cached(sql)?.execute((
         id.as_str(),
-        health.disabled.map(|(reason, _)| reason.as_str()),
-        health.disabled.map(|(_, at)| at.as_millisecond()),
-        health.failing_since.map(Timestamp::as_millisecond),
-        health.last_failed_at.map(Timestamp::as_millisecond),
-        health.paused_until.map(Timestamp::as_millisecond),
-    ])?;
+        reason,
+        disabled_at,
+        failing_since,
+        last_failed_at,
+        paused_until,
+    ))?;
     Ok(())
+}
+
+/// Returns whether an endpoint's stored health is this one. What a caller has computed may be finer than the columns.
+pub(super) fn is_same_health(stored: &EndpointHealth, health: &EndpointHealth) -> bool {
+    health_columns(stored) == health_columns(health)
+}
+
+/// Returns the reason for which it is disabled, and times in Unix milliseconds: since when, `failing_since`,
+/// `last_failed_at` and `paused_until`.
+fn health_columns(health: &EndpointHealth) -> (Option<&'static str>, [Option<i64>; 4]) {
+    let times = [health.disabled.map(|(_, at)| at), health.failing_since, health.last_failed_at, health.paused_until];
+    (health.disabled.map(|(reason, _)| reason.as_str()), times.map(|at| at.map(Timestamp::as_millisecond)))
 }
 
 fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
     let events: Vec<String> = endpoint.events.iter().map(EventPattern::to_string).collect();
-    let rules = &endpoint.policy;
-    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, backoff, max_attempts, ttl_secs, \
-               timeout_secs, rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+    let policy = &endpoint.policy;
+    let sql = "INSERT INTO endpoints (id, url, description, events, secrets, backoff, max_attempts, ttl_secs, timeout_secs, \
+               rate_requests, rate_secs, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
                ON CONFLICT (id) DO UPDATE SET url = ?2, description = ?3, events = ?4, secrets = ?5, backoff = ?6, \
                max_attempts = ?7, ttl_secs = ?8, timeout_secs = ?9, rate_requests = ?10, rate_secs = ?11";
     transaction.execute(
@@ -115,12 +118,12 @@ fn put(transaction: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), StoreEr
             endpoint.description,
             to_json(&events)?,
             to_json(&endpoint.secrets)?,
-            rules.backoff.as_str(),
-            rules.max_attempts,
-            rules.ttl.as_secs(),
-            rules.timeout.as_secs(),
-            rules.rate.map(|rate| rate.units),
-            rules.rate.map(|rate| rate.secs),
+            policy.backoff.as_str(),
+            policy.max_attempts,
+            policy.ttl.as_secs(),
+            policy.timeout.as_secs(),
+            policy.rate.map(|rate| rate.units),
+            policy.rate.map(|rate| rate.secs),
             endpoint.created_at.as_millisecond(),
         ],
     )?;
@@ -156,4 +159,91 @@ fn from_row(row: &Row<'_>) -> Result<Endpoint, StoreError> {
         created_at: get_millis(row, "created_at")?,
         secrets: get_json(row, "secrets")?,
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::{BackoffPolicy, ConnectionId};
+    use crate::secret::Secret;
+    use crate::store::{LostWritesPolicy, Store, StoreKey};
+
+    pub(in crate::store::sqlite) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    /// A new store, open in as many processes as wanted.
+    pub(in crate::store::sqlite) fn opened<const N: usize>() -> (TempDir, [SqliteStore; N]) {
+        let (folder, key) = (tempfile::tempdir().unwrap(), StoreKey::random());
+        let path = folder.path().join("vault.db");
+        SqliteStore::create(&path, &key, at(0)).unwrap();
+        let stores = std::array::from_fn(|_| SqliteStore::open(&path, &key, LostWritesPolicy::Refuse).unwrap());
+        (folder, stores)
+    }
+
+    /// Adds a connection without a grant.
+    pub(in crate::store::sqlite) async fn add_connection(store: &SqliteStore) -> ConnectionId {
+        let sql = "INSERT INTO connections (connector, mode, auth, params, metadata, scopes_requested, grant_status, connected_at) \
+                   VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
+        let insert = store.write(move |transaction| {
+            transaction.execute(sql, [])?;
+            Ok(ConnectionId(transaction.last_insert_rowid()))
+        });
+        insert.await.unwrap()
+    }
+
+    /// Adds an endpoint that accepts `invoice.*`.
+    pub(in crate::store::sqlite) async fn add_endpoint(store: &SqliteStore) -> Endpoint {
+        let policy = DeliveryPolicy {
+            backoff: BackoffPolicy::Exponential,
+            max_attempts: 8,
+            ttl: Duration::from_secs(3600),
+            timeout: Duration::from_secs(15),
+            rate: Some(Budget { units: 5, secs: 1, burst: None }),
+        };
+        let url = Url::parse("https://example.com/hook").unwrap();
+        let mut endpoint = Endpoint::new(url, Secret::from("whsec_MARKER"), policy, at(0));
+        endpoint.events = vec!["invoice.*".parse().unwrap()];
+        store.endpoints().add(&endpoint).await.unwrap();
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn endpoints_come_back_and_keep_their_secrets_to_themselves() {
+        let (_folder, [store]) = opened();
+        let added = add_endpoint(&store).await;
+        let found = store.endpoints().get(&added.id).await.unwrap().unwrap();
+        assert_eq!(format!("{found:?}"), format!("{added:?}"));
+        assert_eq!(found, added);
+        assert!(!format!("{found:?}").contains("MARKER"));
+        let mut rotated = found.clone();
+        rotated.rotate(Secret::from("whsec_NEW"), at(100), at(10));
+        assert!(store.endpoints().replace(&found, &rotated).await.unwrap());
+        let rotated = store.endpoints().get(&added.id).await.unwrap().unwrap();
+        let good = |second| rotated.secrets(at(second)).iter().map(|one| one.expose().clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (good(99), good(100)),
+            (vec!["whsec_NEW".to_owned(), "whsec_MARKER".to_owned()], vec!["whsec_NEW".to_owned()])
+        );
+        assert_eq!((rotated.overlap_until(at(99)), rotated.overlap_until(at(100))), (Some(at(100)), None));
+        assert!(store.endpoints().remove(&added.id).await.unwrap());
+        assert!(!store.endpoints().remove(&added.id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_was_changed_or_deleted_since_is_not_replaced() {
+        let (_folder, [ours, theirs]) = opened();
+        let old = add_endpoint(&ours).await;
+        let described = |text: &str| Endpoint { description: Some(text.to_owned()), ..old.clone() };
+        let mut rotated = old.clone();
+        rotated.rotate(Secret::from("whsec_NEW"), at(100), at(10));
+        assert!(ours.endpoints().replace(&old, &rotated).await.unwrap());
+        assert!(!theirs.endpoints().replace(&old, &described("late")).await.unwrap(), "only the secrets differ");
+        assert_eq!(theirs.endpoints().get(&old.id).await.unwrap(), Some(rotated.clone()));
+        theirs.endpoints().remove(&old.id).await.unwrap();
+        assert!(!ours.endpoints().replace(&rotated, &described("late")).await.unwrap());
+        assert_eq!(ours.endpoints().list().await.unwrap(), []);
+    }
 }

@@ -1,52 +1,48 @@
-//! Whole copies of a store, under another key or in the clear in memory, and checking one. The way back is `snapshot`.
+//! Whole copies of a store, under another key or in the clear in memory, and checking one. Restoring is `snapshot`'s.
+//!
+//! The vault calls all of this on threads for blocking work.
 
 use std::io;
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use zeroize::Zeroizing;
 
 use super::open::{CIPHER, StoreKey};
-use super::{Store, StoreError, grants, migrations, schema, snapshot};
-use crate::model::connection::ConnectionId;
-use crate::model::grant::Grant;
+use super::{SqliteStore, StoreError, grants, migrations, schema, snapshot};
+use crate::model::{ConnectionId, Grant};
 
-impl Store {
-    /// Copies the store into a new file at `path` under `key`. Nobody else may have the store open.
-    ///
-    /// # Errors
-    /// [`StoreError`]; a half-made file may be left.
+impl SqliteStore {
+    /// Copies the store into a new file at `path` under `key`. Nobody else may have the store open. After an error, an
+    /// incomplete file may be left.
     pub fn export(&self, path: &Path, key: &StoreKey) -> Result<(), StoreError> {
-        let connection = self.connection();
+        // A connection of its own: what it attaches ends with it, whatever fails.
+        let connection = self.file.open()?;
         // A copy has the whole schema, and a foreign trigger is not to be carried into the next store.
         schema::verify(&connection)?;
         export(&connection, path, key)
     }
 
-    /// The store as a plain SQLite file, made in memory: nothing in the clear touches the disk. `entrusted` are the
-    /// grants whose secrets are in the OS keyring, so that the copy has them all.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn snapshot(&self, entrusted: &[(ConnectionId, u64, Grant)]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let mut connection = self.connection();
+    /// Returns the store as a plain SQLite file, made in memory: nothing in the clear touches the disk.
+    /// `keyring_grants` are the grants whose secrets are in the OS keyring, so that the copy has them all.
+    pub fn snapshot(&self, keyring_grants: &[(ConnectionId, u64, Grant)]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        // A connection of its own, as in `export`.
+        let mut connection = self.file.open()?;
         schema::verify(&connection)?;
         connection.execute("ATTACH DATABASE ':memory:' AS plain KEY ''", [])?;
-        let snapshot = snapshot(&mut connection, entrusted);
+        let snapshot = snapshot(&mut connection, keyring_grants);
         let detached = connection.execute("DETACH DATABASE plain", []);
         let snapshot = snapshot?;
         detached?;
         Ok(snapshot)
     }
 
-    /// Whether a backup may be restored over it: it holds no connection, no app and no endpoint.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Returns whether a backup may be restored over it: it holds no connection, no app and no endpoint.
     pub fn is_empty(&self) -> Result<bool, StoreError> {
         let sql = "SELECT NOT EXISTS (SELECT 1 FROM connections) AND NOT EXISTS (SELECT 1 FROM apps) \
                    AND NOT EXISTS (SELECT 1 FROM endpoints)";
-        self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))
+        self.read_blocking(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))
     }
 
     /// Reads every page: each is authentic, the schema is the one that integ makes, the tables and indexes agree, and
@@ -55,7 +51,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::IntegrityCheck`], [`StoreError::ForeignSchema`] or [`StoreError::Damaged`].
     pub fn check(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
+        self.read_blocking(|connection| {
             if let Some(problem) = first_line(connection, "PRAGMA cipher_integrity_check")? {
                 return Err(StoreError::IntegrityCheck(problem));
             }
@@ -72,7 +68,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::IntegrityCheck`] or [`StoreError::Damaged`].
     pub fn quick_check(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
+        self.read_blocking(|connection| {
             if migrations::version(connection)? <= migrations::LATEST {
                 schema::verify(connection)?;
             }
@@ -83,34 +79,29 @@ impl Store {
         })
     }
 
-    /// The version of the schema that the file has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Returns the version of the schema that the file has.
     pub fn schema_version(&self) -> Result<u32, StoreError> {
-        self.read(migrations::version)
+        self.read_blocking(migrations::version)
     }
 
-    /// Moves what is in the write-ahead log into the store's file, and empties the log.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Moves the write-ahead log into the store's file and empties the log. Stops the writer, whose connection would
+    /// keep the log in use; a later write starts it again.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
+        self.writer.close();
+        self.read_blocking(|connection| {
             let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get("busy"))?;
             if busy == 0 { Ok(()) } else { Err(StoreError::IntegrityCheck("its log is in use".to_owned())) }
         })
     }
 
     /// Closes the store, moving what the log holds into its file.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.checkpoint()?;
-        let connection = self.connection.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        Ok(connection.close().map_err(|(_, error)| error)?)
+        let last = self.readers.take().map_or_else(|| self.file.open(), Ok)?;
+        self.readers.close();
+        // The last connection that closes deletes the log, unless it is told not to, as readers are.
+        last.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        Ok(last.close().map_err(|(_, error)| error)?)
     }
 }
 
@@ -141,14 +132,14 @@ fn export(connection: &Connection, path: &Path, key: &StoreKey) -> Result<(), St
         connection.pragma_update(Some("fresh"), "journal_mode", "WAL")?;
         Ok(())
     });
-    // After a failure this fails as well, and what counts is why: a full disk, not the detaching.
+    // After a failure this fails as well, and the first error is the one to report: a full disk, not the detaching.
     let detached = connection.execute("DETACH DATABASE fresh", []);
     copied?;
     detached?;
     Ok(())
 }
 
-/// Copies everything into an attached database, as it stood at one moment.
+/// Copies everything into an attached database, from one snapshot.
 fn copy_into(connection: &Connection, schema: &str) -> Result<(), StoreError> {
     let transaction = connection.unchecked_transaction()?;
     let version = migrations::version(&transaction)?;
@@ -159,10 +150,10 @@ fn copy_into(connection: &Connection, schema: &str) -> Result<(), StoreError> {
 
 fn snapshot(
     connection: &mut Connection,
-    entrusted: &[(ConnectionId, u64, Grant)],
+    keyring_grants: &[(ConnectionId, u64, Grant)],
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     copy_into(connection, "plain")?;
-    for (id, generation, grant) in entrusted {
+    for (id, generation, grant) in keyring_grants {
         grants::fill_in(connection, "plain", *id, *generation, grant)?;
     }
     snapshot::serialized(connection, "plain")

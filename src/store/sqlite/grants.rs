@@ -1,30 +1,24 @@
 //! Grants: the secrets of connections, and what keeps a grant from being used twice.
-//!
-//! A grant has a generation, which grows with each new grant. Whoever writes one says which generation it replaces, and
-//! writes nothing if another was faster ([`GrantWriteResult::Superseded`]). A marker that is committed before a grant
-//! is presented to the vendor says, after a crash, that the vendor may have used it up.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection as Sqlite, Row, Transaction};
+use async_trait::async_trait;
+use rusqlite::{Connection as Sqlite, Params, Row, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::locks::check_fence;
 use super::row::{from_json, get_optional_seconds, get_seconds, get_word};
 use super::transitions::ConnectionRef;
-use super::{MalformedValue, Store, StoreError, connections};
+use super::{MalformedValue, SqliteStore, StoreError, connections};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::grant::{
-    ClientCredentials, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, SecretStorage, StoredGrant,
+use crate::model::{
+    ClientCredentials, Connection, ConnectionId, ConnectionTransition, Grant, GrantMetadata, GrantWriteResult,
+    RefreshAttempt, SecretStorage, StoredGrant,
 };
-use crate::model::name::ConnectionName;
 use crate::secret::Secret;
-
-/// The grants of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Grants<'a>(pub(super) &'a Store);
+use crate::store::{Fence, Grants};
 
 /// How secrets are written: the column `secrets`, and the entry of the OS keyring.
 #[derive(Serialize, Deserialize)]
@@ -42,148 +36,134 @@ struct SecretsJson<'a> {
     client_secret: Option<Cow<'a, str>>,
 }
 
-impl Grants<'_> {
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
-        self.0.read(|sqlite| connections::grant_of(sqlite, id))
+#[async_trait]
+impl Grants for SqliteStore {
+    async fn get(&self, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
+        self.read(move |sqlite| connections::grant_of(sqlite, id)).await
     }
 
-    /// Marks that the grant of this generation is about to be shown to the vendor. Durable when it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn begin_refresh(
+    async fn begin_refresh(
         &self,
         id: ConnectionId,
         generation: u64,
         at: Timestamp,
+        fence: Fence,
     ) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET refresh_started_at = ?3, refresh_generation = generation
-                   WHERE connection_id = ?1 AND generation = ?2";
-        self.update_generation(sql, id, generation, &[&at.as_second()])
+        self.write(move |transaction| {
+            check_fence(transaction, fence)?;
+            let sql = "UPDATE grants SET refresh_started_at = ?3, refresh_generation = generation
+                       WHERE connection_id = ?1 AND generation = ?2";
+            update(transaction, sql, generation, (id.0, generation, at.as_second()))
+        })
+        .await
     }
 
-    /// Clears the mark of [`Self::begin_refresh`]: the grant certainly never reached the vendor.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn cancel_refresh(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET refresh_started_at = NULL, refresh_generation = NULL
-                   WHERE connection_id = ?1 AND generation = ?2";
-        self.update_generation(sql, id, generation, &[])
+    async fn cancel_refresh(
+        &self,
+        id: ConnectionId,
+        generation: u64,
+        fence: Fence,
+    ) -> Result<GrantWriteResult, StoreError> {
+        self.write(move |transaction| {
+            check_fence(transaction, fence)?;
+            let sql = "UPDATE grants SET refresh_started_at = NULL, refresh_generation = NULL
+                       WHERE connection_id = ?1 AND generation = ?2";
+            update(transaction, sql, generation, (id.0, generation))
+        })
+        .await
     }
 
-    /// Replaces the grant of this generation. The mark of [`Self::begin_refresh`] is cleared and the connection becomes
-    /// active. The secrets are written into the store even if they belong into the keyring: [`Self::move_to_keyring`]
-    /// follows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn replace(&self, id: ConnectionId, generation: u64, grant: &Grant) -> Result<GrantWriteResult, StoreError> {
-        self.0.write_tracked(ConnectionRef::Id(id), |transaction| {
-            let current = current_generation(transaction, id)?;
-            if current != Some(generation) {
+    async fn replace(
+        &self,
+        id: ConnectionId,
+        generation: u64,
+        grant: &Grant,
+        fence: Fence,
+    ) -> Result<(GrantWriteResult, Option<ConnectionTransition>), StoreError> {
+        let grant = grant.clone();
+        self.write_tracked(ConnectionRef::Id(id), move |transaction| {
+            check_fence(transaction, fence)?;
+            if current_generation(transaction, id)? != Some(generation) {
                 return Ok(GrantWriteResult::Superseded);
             }
-            put(transaction, id, grant)?;
-            transaction
-                .prepare_cached(
-                    "UPDATE connections SET grant_status = 'active', status_reason = NULL, error_count = 0, last_error = NULL
-                     WHERE id = ?1",
-                )?
-                .execute([id.0])?;
+            put(transaction, id, &grant)?;
+            let sql = "UPDATE connections SET grant_status = 'active', status_reason = NULL, error_count = 0,
+                           last_error = NULL
+                       WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute([id.0])?;
             Ok(GrantWriteResult::Done { generation: generation + 1 })
         })
+        .await
     }
 
-    /// Records that an entry of the OS keyring holds the secrets of this generation, and deletes them here.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn move_to_keyring(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET secrets = NULL, in_keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
-        self.update_generation(sql, id, generation, &[])
+    async fn move_to_keyring(&self, id: ConnectionId, generation: u64) -> Result<GrantWriteResult, StoreError> {
+        self.write(move |transaction| {
+            let sql = "UPDATE grants SET secrets = NULL, in_keyring = 1 WHERE connection_id = ?1 AND generation = ?2";
+            update(transaction, sql, generation, (id.0, generation))
+        })
+        .await
     }
 
-    /// Stores the secrets of this generation again; their entry in the OS keyring may then be deleted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn move_to_store(
+    async fn move_to_store(
         &self,
         id: ConnectionId,
         generation: u64,
         grant: &Grant,
     ) -> Result<GrantWriteResult, StoreError> {
-        let sql = "UPDATE grants SET secrets = ?3 WHERE connection_id = ?1 AND generation = ?2";
-        self.update_generation(sql, id, generation, &[&secrets_text(grant, None)?.as_str()])
+        let secrets = secrets_text(grant, None)?;
+        self.write(move |transaction| {
+            let sql = "UPDATE grants SET secrets = ?3 WHERE connection_id = ?1 AND generation = ?2";
+            update(transaction, sql, generation, (id.0, generation, secrets.as_str()))
+        })
+        .await
     }
 
-    /// Notes for every grant that the OS keyring may hold an entry of it, before one is written.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn mark_all_in_keyring(&self) -> Result<(), StoreError> {
-        self.0.write(|transaction| Ok(transaction.execute("UPDATE grants SET in_keyring = 1", []).map(drop)?))
+    async fn mark_all_in_keyring(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute("UPDATE grants SET in_keyring = 1", [])?;
+            Ok(())
+        })
+        .await
     }
 
-    /// Notes that the OS keyring holds no entry of this connection any more; its secrets are in the store.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn clear_in_keyring(&self, id: ConnectionId) -> Result<(), StoreError> {
-        let sql = "UPDATE grants SET in_keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
-        self.0.write(|transaction| Ok(transaction.execute(sql, [id.0]).map(drop)?))
+    async fn clear_in_keyring(&self, id: ConnectionId) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let sql = "UPDATE grants SET in_keyring = 0 WHERE connection_id = ?1 AND secrets IS NOT NULL";
+            transaction.execute(sql, [id.0])?;
+            Ok(())
+        })
+        .await
     }
 
-    /// Every grant with its connection's name, by name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<(ConnectionId, ConnectionName, StoredGrant)>, StoreError> {
-        let mut all = Vec::new();
-        for name in self.0.connections().names()? {
-            if let Some((connection, Some(grant))) = self.0.connections().find_with_grant(&name)? {
-                all.push((connection.id, name, grant));
-            }
-        }
-        Ok(all)
+    async fn list(&self) -> Result<Vec<(Connection, StoredGrant)>, StoreError> {
+        self.read(connections::list_with_grants).await
     }
 
-    /// The connections whose grants came from a backup and have not been renewed since.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn restored(&self) -> Result<Vec<ConnectionId>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn restored(&self) -> Result<Vec<ConnectionId>, StoreError> {
+        self.read(|sqlite| {
             let mut statement =
                 sqlite.prepare("SELECT connection_id FROM grants WHERE from_backup ORDER BY connection_id")?;
             let ids = statement.query_map([], |row| row.get(0).map(ConnectionId))?.collect::<Result<_, _>>()?;
             Ok(ids)
         })
-    }
-
-    /// Runs an update of the grant if it still is of this generation.
-    fn update_generation(
-        &self,
-        sql: &str,
-        id: ConnectionId,
-        generation: u64,
-        values: &[&dyn rusqlite::ToSql],
-    ) -> Result<GrantWriteResult, StoreError> {
-        self.0.write(|transaction| {
-            let key: [&dyn rusqlite::ToSql; 2] = [&id.0, &generation];
-            let parameters: Vec<&dyn rusqlite::ToSql> = key.into_iter().chain(values.iter().copied()).collect();
-            Ok(match transaction.prepare_cached(sql)?.execute(parameters.as_slice())? {
-                0 => GrantWriteResult::Superseded,
-                _ => GrantWriteResult::Done { generation },
-            })
-        })
+        .await
     }
 }
 
-/// Returns the grant, made whole with what an entry of the OS keyring holds; none if the entry is not of this
+/// Runs an update of a grant that changes no row if another generation has taken its place.
+fn update(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    generation: u64,
+    values: impl Params,
+) -> Result<GrantWriteResult, StoreError> {
+    Ok(match transaction.prepare_cached(sql)?.execute(values)? {
+        0 => GrantWriteResult::Superseded,
+        _ => GrantWriteResult::Done { generation },
+    })
+}
+
+/// Returns the grant with the secrets that an entry of the OS keyring holds; `None` if the entry is not of this
 /// generation of this connection.
 ///
 /// # Errors
@@ -208,26 +188,23 @@ fn whole(metadata: &GrantMetadata, secrets: SecretsJson<'_>) -> Grant {
     }
 }
 
-/// What an entry of the OS keyring is to hold for this generation of a grant.
-///
-/// # Errors
-/// [`StoreError`].
+/// Returns what an entry of the OS keyring is to hold for this generation of a grant.
 pub fn keyring_entry(id: ConnectionId, generation: u64, grant: &Grant) -> Result<Secret, StoreError> {
     let text = secrets_text(grant, Some((id.0, generation)))?;
     Ok(Secret::from(text.as_str()))
 }
 
-/// Writes the grant of a connection that has just been connected, over the one there may be, which keeps its place.
+/// Writes the grant of a connection that has just been connected. A grant that is replaced stays in its storage.
 pub(super) fn replace(
     transaction: &Transaction<'_>,
     id: ConnectionId,
     grant: &Grant,
-    place: SecretStorage,
+    storage: SecretStorage,
 ) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO grants (connection_id, secrets, in_keyring, issued_at, refresh_method, generation)
          VALUES (?1, '', ?2, 0, 'none', 0) ON CONFLICT (connection_id) DO NOTHING",
-        (id.0, place == SecretStorage::Keyring),
+        (id.0, storage == SecretStorage::Keyring),
     )?;
     put(transaction, id, grant)
 }

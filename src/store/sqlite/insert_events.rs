@@ -1,8 +1,8 @@
-//! Storing deliveries: which of their events are new, and which are duplicates.
+//! Inserting deliveries: which of their events are new, and which came before.
 //!
-//! An event is recognised by its delivery id, and if the signature does not cover that, by the signed bytes as well: a
-//! captured request is the same event under any id. Two requests that name no delivery are distinguished by what else
-//! they differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
+//! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as well: a
+//! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
+//! differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
@@ -11,51 +11,52 @@ use super::conflicts::{self, ConflictInsertResult};
 use super::event_keys::{self, EventKeys};
 use super::row::{get_word, to_json};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::event::{EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
+use crate::model::{
+    ConnectionId, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent,
+};
 
-/// By what a repeated event is recognised.
+/// What an event that comes again is recognised by.
 pub(super) enum EventLookup<'a> {
     Id(&'a str),
-    /// The signed bytes. `has_delivery_id` is whether this request names its delivery: one that does not matches only
-    /// one that did.
+    /// The signed bytes. `has_delivery_id` is whether this request names its delivery: one that does not matches only one
+    /// that did.
     Signed {
         digest: &'a [u8; 32],
         has_delivery_id: bool,
     },
 }
 
-/// An event that is stored already.
+/// An event that came before.
 pub(super) struct ExistingEvent {
     pub(super) id: i64,
     digest: Vec<u8>,
     verification: EventVerification,
     status: EventStatus,
-    /// Whether its content was pruned.
+    /// Whether its content was removed because its time was over.
     is_pruned: bool,
 }
 
 impl ExistingEvent {
-    /// Whether it is the same event as one with this digest. An event that was fetched from the vendor's API has no
-    /// digest: its bytes are not those that are delivered.
+    /// Whether it is the same event as one with this digest. One that was fetched from the vendor's API has none: its bytes
+    /// are not those that are delivered.
     fn is_same(&self, digest: Option<&[u8; 32]>) -> bool {
         self.digest.is_empty() || digest.is_none_or(|digest| digest == self.digest.as_slice())
     }
 }
 
-/// Stores one delivery; the result has one entry for each of its events.
-pub(super) fn take(
+/// Inserts one delivery. The result has one entry for each of its events.
+pub(super) fn insert(
     transaction: &Transaction<'_>,
     keys: &mut EventKeys,
     delivery: &InboundDelivery,
 ) -> Result<Vec<EventInsertResult>, StoreError> {
     let headers = to_json(&delivery.headers)?;
     let mut first = None;
-    let mut taken = Vec::with_capacity(delivery.events.len());
+    let mut results = Vec::with_capacity(delivery.events.len());
     for event in &delivery.events {
-        let taken_as = match find(transaction, keys, delivery.connection, event)? {
+        let result = match find(transaction, keys, delivery.connection, event)? {
             None => {
-                let id = insert(transaction, keys, delivery, event, &headers, first)?;
+                let id = insert_event(transaction, keys, delivery, event, &headers, first)?;
                 first.get_or_insert(id);
                 EventInsertResult::New(EventId(id))
             }
@@ -68,12 +69,12 @@ pub(super) fn take(
                 ConflictInsertResult::Full => EventInsertResult::TooManyConflicts(EventId(known.id)),
             },
         };
-        taken.push(taken_as);
+        results.push(result);
     }
-    Ok(taken)
+    Ok(results)
 }
 
-/// The stored event that this one repeats, or that has the same id.
+/// The event that this one repeats, or whose id it bears.
 fn find(
     transaction: &Transaction<'_>,
     keys: &EventKeys,
@@ -97,13 +98,13 @@ fn find(
         let ids = keys.find(transaction, event_keys::key(connection, &event.delivery_id))?;
         found = known(transaction, &ids, connection, &EventLookup::Id(&event.delivery_id), digest)?;
     }
-    // A rejected event must not occupy the id of a genuine one.
+    // What the vendor did not send takes no id from what it did.
     Ok(found.filter(|known| {
         known.verification != EventVerification::Rejected || (digest.is_some() && known.is_same(digest))
     }))
 }
 
-fn insert(
+fn insert_event(
     transaction: &Transaction<'_>,
     keys: &mut EventKeys,
     delivery: &InboundDelivery,
@@ -112,8 +113,8 @@ fn insert(
     first: Option<i64>,
 ) -> Result<i64, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
-               resource, actor, occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, \
-               due_at, signed_digest, signed_dedup_key, verification) \
+               resource, actor, occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, due_at, \
+               signed_digest, signed_dedup_key, verification) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     let key = event_keys::key(delivery.connection, &event.delivery_id);
     let signed_key = event.signed_digest.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
@@ -150,15 +151,15 @@ fn insert(
     Ok(id)
 }
 
-/// Handles a repeated event. A dead one is requeued, since the vendor was asked to send it again. Its completed
-/// handlers stay completed: anyone could repeat a captured request.
+/// Takes an event that came before. Where it is dead, the vendor was asked to send it again, and it is handled again: what
+/// its handlers have done is not repeated, for anyone could repeat a captured request.
 fn repeat(
     transaction: &Transaction<'_>,
     delivery: &InboundDelivery,
     event: &NewEvent,
     known: &ExistingEvent,
 ) -> Result<EventInsertResult, StoreError> {
-    // It was fetched before, and now it is delivered with a signature.
+    // One that was fetched first, and now comes signed.
     if let Some(signed) = &event.signed_digest {
         let key = event_keys::signed_key(delivery.connection, signed);
         let sql = "UPDATE events SET signed_digest = ?2, signed_dedup_key = ?3 WHERE id = ?1 AND signed_digest IS NULL";
@@ -176,7 +177,8 @@ fn repeat(
     Ok(EventInsertResult::Requeued(EventId(known.id)))
 }
 
-/// The one of these events that is this delivery: one with the same digest before others, and a rejected one last.
+/// The one of these events that is this delivery: with the same digest before others, and one that was refused only where
+/// there is no other.
 pub(super) fn known(
     sqlite: &Connection,
     ids: &[i64],

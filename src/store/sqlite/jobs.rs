@@ -1,21 +1,16 @@
 //! Jobs: runs of a sync, with what each was asked for, its outcome and its counts.
 
+use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::{collect, connection_name, get_optional_seconds, get_seconds, get_word};
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::job::{Job, JobId, JobResult, NewJob};
-use crate::model::record::{RecordCounts, Traffic};
-use crate::model::stream::StreamId;
+use crate::model::{ConnectionId, Job, JobId, JobResult, NewJob, RecordCounts, StreamId, Traffic};
+use crate::store::Jobs;
 
-/// Jobs that are stored for each stream: a sync every minute must not grow the store.
+/// Ended jobs that are kept of each stream.
 const MAX_ENDED_JOBS: u32 = 100;
-
-/// The jobs of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Jobs<'a>(pub(super) &'a Store);
 
 macro_rules! select {
     ($rest:literal) => {
@@ -29,14 +24,11 @@ macro_rules! select {
     };
 }
 
-impl Jobs<'_> {
-    /// Begins a job. The stream's oldest ones are deleted, and one that is still `running` was interrupted: it has
-    /// failed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn begin(&self, job: &NewJob) -> Result<JobId, StoreError> {
-        self.0.write(|transaction| {
+#[async_trait]
+impl Jobs for SqliteStore {
+    async fn begin(&self, job: &NewJob) -> Result<JobId, StoreError> {
+        let job = job.clone();
+        self.write(move |transaction| {
             let sql = "UPDATE jobs SET status = 'failed', error = 'cut off', error_code = 'interrupted', ended_at = ?2 \
                        WHERE stream_id = ?1 AND status = 'running'";
             transaction.execute(sql, (job.stream.0, job.started_at.as_second()))?;
@@ -49,70 +41,68 @@ impl Jobs<'_> {
             transaction.execute(sql, (job.stream.0, job.mode.as_str(), &job.since, &job.until, started_at))?;
             Ok(JobId(transaction.last_insert_rowid()))
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn end(&self, ended: &JobResult) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+    async fn end(&self, result: &JobResult) -> Result<(), StoreError> {
+        let result = result.clone();
+        self.write(move |transaction| {
             let sql = "UPDATE jobs SET status = ?2, error = ?3, error_code = ?4, resumes_at = ?5, ended_at = ?6 \
                        WHERE id = ?1";
-            let resumes_at = ended.resumes_at.map(Timestamp::as_second);
-            let ended_at = ended.ended_at.as_second();
-            let status = ended.status.as_str();
-            transaction.execute(sql, (ended.id.0, status, &ended.error, &ended.error_code, resumes_at, ended_at))?;
-            progress(transaction, ended.id, RecordCounts::default(), ended.traffic)?;
+            transaction.execute(
+                sql,
+                (
+                    result.id.0,
+                    result.status.as_str(),
+                    &result.error,
+                    &result.error_code,
+                    result.resumes_at.map(Timestamp::as_second),
+                    result.ended_at.as_second(),
+                ),
+            )?;
+            progress(transaction, result.id, RecordCounts::default(), result.traffic)?;
             Ok(())
         })
+        .await
     }
 
-    /// The code with which a stream's last job failed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn last_error_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn last_error_code(&self, stream: StreamId) -> Result<Option<String>, StoreError> {
+        self.read(move |sqlite| {
             let sql = "SELECT error_code FROM jobs WHERE stream_id = ?1 ORDER BY id DESC LIMIT 1";
             let code: Option<Option<String>> = sqlite.query_row(sql, [stream.0], |row| row.get(0)).optional()?;
             Ok(code.flatten())
         })
+        .await
     }
 
-    /// Asks a running job to end; false if it is not running.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn request_cancel(&self, id: JobId) -> Result<bool, StoreError> {
-        self.0.write(|transaction| {
+    async fn request_cancel(&self, id: JobId) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
             let sql = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND status = 'running'";
             Ok(transaction.execute(sql, [id.0])? == 1)
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE j.id = ?1"))?;
             let mut rows = statement.query([id.0])?;
             rows.next()?.map(from_row).transpose()
         })
+        .await
     }
 
-    /// The newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self, connection: Option<ConnectionId>, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn list(&self, connection: Option<ConnectionId>, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.read(move |sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR c.id = ?1 ORDER BY j.id DESC LIMIT ?2");
             let mut statement = sqlite.prepare_cached(sql)?;
             collect(statement.query((connection.map(|id| id.0), limit))?, from_row)
         })
+        .await
     }
 }
 
-/// Adds to a job's counts; true if it was asked to end.
+/// Adds to a job's counts, and returns whether the job is to be cancelled.
 pub(super) fn progress(
     transaction: &Transaction<'_>,
     job: JobId,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::row::{get_optional_seconds, get_seconds, timestamp};
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::hex;
 
@@ -17,28 +17,23 @@ pub struct Meta {
     pub restored_at: Option<Timestamp>,
 }
 
-impl Store {
-    /// # Errors
-    /// [`StoreError`].
+impl SqliteStore {
+    /// Returns what the store says of itself. Blocks.
     pub fn meta(&self) -> Result<Meta, StoreError> {
-        self.read(|connection| {
+        self.read_blocking(|connection| {
             let mut statement = connection.prepare("SELECT sequence, created_at, restored_at FROM meta")?;
             statement.query_row([], |row| Ok(from_row(row)))?
         })
     }
-}
 
-impl Store {
-    /// The latest moment at which anything of a connection was noted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Returns the latest time at which anything about a connection was recorded. Blocks.
     pub fn last_activity(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT max(at) FROM (
                        SELECT created_at AS at FROM meta UNION ALL SELECT connected_at FROM connections
                        UNION ALL SELECT checked_at FROM connections UNION ALL SELECT issued_at FROM grants
                        UNION ALL SELECT refresh_started_at FROM grants)";
-        let newest: Option<i64> = self.read(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))?;
+        let newest: Option<i64> =
+            self.read_blocking(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))?;
         Ok(newest.map(timestamp).transpose()?)
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! Invariants:
 //! - Callers see domain types, never rusqlite. One file of this module for each aggregate.
-//! - A write is one `BEGIN IMMEDIATE` transaction that is durable when the call returns (`synchronous=FULL`), and
-//!   raises `meta.sequence` by one; the number is then noted in a file beside the store, under the store's key, so that a
-//!   store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`IntegrityWarning`]).
-//! - No transaction spans anything but SQL: what a closure does inside one is computing.
+//! - One thread writes ([`writer`]), several connections read ([`readers`]), and no caller's thread does either, but for
+//!   [`SqliteStore::find_with_grant_blocking`] and the vault's own work on whole stores.
+//! - A commit is one `BEGIN IMMEDIATE` transaction that is durable before its writers are answered (`synchronous=FULL`),
+//!   and raises `meta.sequence` by one; the number is then noted in a file beside the store, under the store's key, so that
+//!   a store that lost commits is noticed when it is next opened ([`StoreError::RolledBack`], [`IntegrityWarning`]).
+//! - No transaction spans anything but SQL: what a write does inside one is computing.
 //! - A store of a newer version is read, never written.
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
 mod apps;
-mod checkpoint;
 mod conflicts;
 mod connections;
 mod endpoints;
@@ -20,15 +21,16 @@ mod event_types;
 mod events;
 mod export;
 mod grants;
-mod hash;
 mod id_set;
 mod insert_events;
 mod jobs;
+mod locks;
 mod meta;
 mod migrations;
 mod open;
 mod outbox;
 mod prune;
+mod readers;
 mod records;
 mod row;
 mod sandbox;
@@ -43,62 +45,49 @@ mod sweep;
 mod tests;
 mod transitions;
 mod webhooks;
+mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction};
 
-pub use apps::Apps;
-pub use checkpoint::Checkpointer;
-pub use connections::Connections;
-pub use endpoints::Endpoints;
-pub use event_types::EventTypes;
-pub use events::Events;
-pub use grants::{Grants, from_keyring_entry, keyring_entry};
-pub use hash::RecordHasher;
-pub use jobs::Jobs;
+pub use grants::{from_keyring_entry, keyring_entry};
 pub use meta::Meta;
 pub use open::{LostWritesPolicy, StoreKey};
-pub use outbox::Outbox;
-pub use records::Records;
-pub use sandbox::{Sandbox, state_key};
-pub use schedules::Schedules;
 pub use sequence::IntegrityWarning;
 pub use snapshot::{BackupConnection, BackupContents, Snapshot};
-pub use streams::Streams;
-pub use subscriptions::Subscriptions;
-pub use webhooks::Webhooks;
 
-use super::{MalformedValue, StoreError};
-use crate::model::ConnectionTransition;
+use self::readers::Readers;
+use self::writer::{WriteContext, Writer};
+use super::{
+    Apps, Connections, Endpoints, EventTypes, Events, Grants, Jobs, Locks, MalformedValue, Outbox, Records, Sandbox,
+    Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+};
 
 /// The version of the SQLite underneath.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// An open store. It may be shared between threads; writers of one process take turns, writers of several wait for each
-/// other for up to 15 s.
+/// An open store. Writers of several processes wait for each other for up to 15 s.
 #[derive(Debug)]
-pub struct Store {
-    connection: Mutex<Connection>,
-    path: PathBuf,
-    key: StoreKey,
-    /// The side files that note the sequence number of the last commit.
-    sequence_files: sequence::SequenceFiles,
-    doubt: Option<IntegrityWarning>,
+pub struct SqliteStore {
+    file: open::StoreFile,
+    readers: Arc<Readers>,
+    writer: Writer,
+    warning: Option<IntegrityWarning>,
     vault_id: String,
-    read_only: bool,
-    transitions: Mutex<Vec<ConnectionTransition>>,
-    event_keys: Mutex<event_keys::EventKeys>,
-    /// The vault's lock, let go after the connection is closed: fields are dropped in this order.
+    /// Names this process in the rows of its locks.
+    holder: String,
+    is_read_only: bool,
+    /// The vault's lock, let go after the connections are closed.
     lock: Option<File>,
 }
 
-impl Store {
+impl SqliteStore {
     /// Keeps a locked file open for as long as the store is.
     pub fn attach_lock(&mut self, lock: File) {
         self.lock = Some(lock);
@@ -106,114 +95,130 @@ impl Store {
 
     /// Whether a newer version of integ wrote this store: it can be read, and every write fails.
     pub fn is_read_only(&self) -> bool {
-        self.read_only
+        self.is_read_only
     }
 
-    /// Commits a write that says nothing: whatever would stop a later one stops this.
-    ///
-    /// # Errors
-    /// [`StoreError::ReadOnlyNewer`], [`StoreError::DiskFull`], [`StoreError::ReadOnly`]…
-    pub fn ensure_writable(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(()))
-    }
-
-    /// What this store is called in the OS keyring.
-    pub fn vault_id(&self) -> &str {
-        &self.vault_id
-    }
-
-    /// Why nobody can say whether the store has lost writes, if so.
+    /// Returns why it cannot be told whether the store has lost writes, if so.
     pub fn integrity_warning(&self) -> Option<&IntegrityWarning> {
-        self.doubt.as_ref()
+        self.warning.as_ref()
     }
 
-    /// The file beside the store at `path` that notes how many writes were committed.
+    /// Returns the file beside the store at `path` that notes how many writes were committed.
     pub fn sequence_file(path: &Path) -> PathBuf {
         path.with_file_name("sequence")
     }
 
-    pub fn connections(&self) -> Connections<'_> {
-        Connections(self)
+    /// Reads on a thread for blocking work.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.read(read).await
     }
 
-    pub fn grants(&self) -> Grants<'_> {
-        Grants(self)
+    /// Reads on this thread, for callers without a runtime.
+    fn read_blocking<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.readers.read_blocking(read)
     }
 
-    pub fn apps(&self) -> Apps<'_> {
-        Apps(self)
+    /// Makes a write in the next commit. `write` only computes, and may run twice.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl Fn(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_with_keys(move |context| write(context.transaction)).await
     }
 
-    pub fn event_types(&self) -> EventTypes<'_> {
-        EventTypes(self)
-    }
-
-    pub fn subscriptions(&self) -> Subscriptions<'_> {
-        Subscriptions(self)
-    }
-
-    pub fn webhooks(&self) -> Webhooks<'_> {
-        Webhooks(self)
-    }
-
-    pub fn events(&self) -> Events<'_> {
-        Events(self)
-    }
-
-    pub fn endpoints(&self) -> Endpoints<'_> {
-        Endpoints(self)
-    }
-
-    pub fn outbox(&self) -> Outbox<'_> {
-        Outbox(self)
-    }
-
-    pub fn streams(&self) -> Streams<'_> {
-        Streams(self)
-    }
-
-    pub fn records(&self) -> Records<'_> {
-        Records(self)
-    }
-
-    pub fn jobs(&self) -> Jobs<'_> {
-        Jobs(self)
-    }
-
-    pub fn schedules(&self) -> Schedules<'_> {
-        Schedules(self)
-    }
-
-    pub fn sandbox(&self) -> Sandbox<'_> {
-        Sandbox(self)
-    }
-
-    /// A panic inside a transaction has rolled it back, so a poisoned lock guards nothing that is half done.
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Before the connection, where both are needed.
-    fn event_keys(&self) -> MutexGuard<'_, event_keys::EventKeys> {
-        self.event_keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        read(&self.connection())
-    }
-
-    fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if self.read_only {
+    /// [`Self::write`], with the keys of events.
+    async fn write_with_keys<T: Send + 'static>(
+        &self,
+        write: impl Fn(&mut WriteContext<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.is_read_only {
             return Err(StoreError::ReadOnlyNewer);
         }
-        let mut connection = self.connection();
-        // Whoever wrote also checkpoints when it closes; see `open::verified`.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&transaction)?;
-        let sequence = meta::raise_sequence(&transaction)?;
-        transaction.commit()?;
-        self.sequence_files.note(sequence);
-        Ok(value)
+        self.writer.write(write).await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.writer.close();
+        self.readers.close();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn id(&self) -> &str {
+        &self.vault_id
+    }
+
+    fn connections(&self) -> &dyn Connections {
+        self
+    }
+
+    fn grants(&self) -> &dyn Grants {
+        self
+    }
+
+    fn apps(&self) -> &dyn Apps {
+        self
+    }
+
+    fn webhooks(&self) -> &dyn Webhooks {
+        self
+    }
+
+    fn subscriptions(&self) -> &dyn Subscriptions {
+        self
+    }
+
+    fn events(&self) -> &dyn Events {
+        self
+    }
+
+    fn endpoints(&self) -> &dyn Endpoints {
+        self
+    }
+
+    fn event_types(&self) -> &dyn EventTypes {
+        self
+    }
+
+    fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn streams(&self) -> &dyn Streams {
+        self
+    }
+
+    fn records(&self) -> &dyn Records {
+        self
+    }
+
+    fn jobs(&self) -> &dyn Jobs {
+        self
+    }
+
+    fn schedules(&self) -> &dyn Schedules {
+        self
+    }
+
+    fn sandbox(&self) -> &dyn Sandbox {
+        self
+    }
+
+    fn locks(&self) -> &dyn Locks {
+        self
+    }
+
+    async fn ensure_writable(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
+    async fn version(&self) -> Result<u64, StoreError> {
+        self.read(|sqlite| Ok(sqlite.query_row("SELECT sequence FROM meta", [], |row| row.get(0))?)).await
     }
 }

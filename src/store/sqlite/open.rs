@@ -1,7 +1,7 @@
 //! Making and opening the file of a store.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::readers::Readers;
 use super::sequence::{SequenceFiles, SequenceReading};
-use super::{Store, StoreError, meta, migrations};
+use super::writer::Writer;
+use super::{SqliteStore, StoreError, locks, meta, migrations};
 use crate::clock::{self, Stopwatch, Timestamp};
 use crate::secret::Secret;
 
@@ -69,7 +71,7 @@ pub enum LostWritesPolicy {
     Accept,
 }
 
-impl Store {
+impl SqliteStore {
     /// Opens the store at `path`. A damaged or foreign file is left as it is.
     ///
     /// # Errors
@@ -88,7 +90,7 @@ impl Store {
         outer: PathBuf,
         lost: LostWritesPolicy,
     ) -> Result<Self, StoreError> {
-        Self::open_with(path, key, SequenceFiles::new(Self::sequence_file(path), key).and_outer(outer), lost)
+        Self::open_with(path, key, SequenceFiles::new(Self::sequence_file(path), key).with_outer(outer), lost)
     }
 
     fn open_with(
@@ -121,16 +123,16 @@ impl Store {
                 notes.set(opened.sequence)?;
             }
         }
+        let file = StoreFile { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
+        let readers = Arc::new(Readers::new(file.clone(), opened.connection));
         Ok(Self {
-            connection: opened.connection.into(),
-            path: path.to_owned(),
-            key: key.clone(),
-            sequence_files: notes,
-            doubt,
+            writer: Writer::new(file.clone(), Arc::new(notes), Arc::clone(&readers)),
+            readers,
+            file,
+            warning: doubt,
             vault_id: opened.vault_id,
-            read_only: opened.read_only,
-            transitions: Mutex::default(),
-            event_keys: Mutex::default(),
+            holder: locks::new_holder(),
+            is_read_only: opened.read_only,
             lock: None,
         })
     }
@@ -140,7 +142,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn record_sequence(path: &Path, key: &StoreKey, outer: PathBuf, sequence: u64) -> Result<(), StoreError> {
-        Ok(SequenceFiles::new(Self::sequence_file(path), key).and_outer(outer).set(sequence)?)
+        Ok(SequenceFiles::new(Self::sequence_file(path), key).with_outer(outer).set(sequence)?)
     }
 
     /// Makes a new, empty store in a new file at `path`, which nobody else may know of yet.
@@ -158,8 +160,28 @@ impl Store {
     }
 }
 
+/// How connections to a store are opened.
+#[derive(Clone, Debug)]
+pub(super) struct StoreFile {
+    pub(super) path: PathBuf,
+    pub(super) key: StoreKey,
+    /// Whether neither the log nor locks are looked at: see [`verified`].
+    is_immutable: bool,
+}
+
+impl StoreFile {
+    /// Opens a further connection to a store that was identified before.
+    pub(super) fn open(&self) -> Result<Connection, StoreError> {
+        let connection =
+            if self.is_immutable { keyed_immutable(&self.path, &self.key) } else { keyed(&self.path, &self.key) }?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(connection)
+    }
+}
+
 struct OpenedFile {
     connection: Connection,
+    is_immutable: bool,
     sequence: u64,
     vault_id: String,
     read_only: bool,
@@ -212,7 +234,9 @@ pub(super) fn limit_lengths(connection: &Connection) -> Result<(), StoreError> {
 fn verified(path: &Path, key: &StoreKey) -> Result<OpenedFile, StoreError> {
     match identified(keyed(path, key)?) {
         Err(StoreError::ReadOnly(source)) if has_log(path) => Err(StoreError::LogUnreadable(source)),
-        Err(StoreError::ReadOnly(_)) => identified(keyed_immutable(path, key)?),
+        Err(StoreError::ReadOnly(_)) => {
+            Ok(OpenedFile { is_immutable: true, ..identified(keyed_immutable(path, key)?)? })
+        }
         opened => opened,
     }
 }
@@ -229,7 +253,7 @@ fn has_log(path: &Path) -> bool {
 
 fn identified(mut connection: Connection) -> Result<OpenedFile, StoreError> {
     // Whoever only reads leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
-    // act is not an fsync. `Store::write` takes this back.
+    // act is not an fsync. the writer takes this back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version = migrations::version(&connection)?;
     if version == 0 {
@@ -240,7 +264,7 @@ fn identified(mut connection: Connection) -> Result<OpenedFile, StoreError> {
         migrations::migrate(&mut connection)?;
     }
     let (sequence, vault_id) = meta::identify(&connection)?;
-    Ok(OpenedFile { connection, sequence, vault_id, read_only: version > migrations::LATEST })
+    Ok(OpenedFile { connection, is_immutable: false, sequence, vault_id, read_only: version > migrations::LATEST })
 }
 
 /// Repeats an opening that met another process's opening, closing or recovery of the log: SQLite's own waiting does not
@@ -274,7 +298,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.db");
         let key = StoreKey::random();
-        Store::create(&path, &key, Timestamp::UNIX_EPOCH).unwrap();
+        SqliteStore::create(&path, &key, Timestamp::UNIX_EPOCH).unwrap();
         let connection = keyed(&path, &key).unwrap();
         let setting = |name: &str| -> String {
             connection

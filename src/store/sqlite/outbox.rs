@@ -1,27 +1,19 @@
-//! The outbox: messages that are to be sent, one delivery for each endpoint that wants one, and a row for each attempt.
-//!
-//! A message and its deliveries are one commit. An attempt is recorded after its answer has come: whoever is killed in
-//! between finds the delivery as it was, and sends it again under the same id.
+//! The outbox: messages that are to be sent, one delivery for each endpoint that accepts them, and a row for each attempt.
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, timestamp_millis, to_json};
-use super::{MalformedValue, Store, StoreError, endpoints};
+use super::{MalformedValue, SqliteStore, StoreError, endpoints, locks};
 use crate::clock::Timestamp;
-use crate::model::delivery::{
-    Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, MessageInsertResult,
-    RecordedAttempt,
+use crate::model::{
+    AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate, Endpoint,
+    EndpointId, EventType, Message, MessageInsertResult, RecordedAttempt,
 };
-use crate::model::endpoint::{Endpoint, EndpointId};
-use crate::model::event_type::EventType;
-use crate::model::message::Message;
-
-/// The outbox of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Outbox<'a>(pub(super) &'a Store);
+use crate::store::{Fence, Outbox};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -33,51 +25,20 @@ macro_rules! select {
     };
 }
 
-impl Outbox<'_> {
-    /// Stores a message with a delivery for each endpoint that `wants` it; durable when this returns. `same` says
-    /// whether a body that is stored under this id is the same message.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was stored then.
-    pub fn insert(
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn insert(
         &self,
         message: &Message,
-        wants: impl Fn(&Endpoint) -> bool,
-        same: impl FnOnce(&[u8]) -> bool,
+        endpoint: Option<&EndpointId>,
     ) -> Result<MessageInsertResult, StoreError> {
-        self.0.write(|transaction| {
-            let sql = "SELECT body FROM messages WHERE id = ?1";
-            let known: Option<Vec<u8>> =
-                transaction.prepare_cached(sql)?.query_row([&message.id], |row| row.get(0)).optional()?;
-            if let Some(known) = known {
-                return Ok(if same(&known) { MessageInsertResult::Duplicate } else { MessageInsertResult::Conflict });
-            }
-            let created_at = message.created_at.as_millisecond();
-            transaction
-                .prepare_cached("INSERT INTO messages (id, kind, body, created_at) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((&message.id, message.kind.as_str(), &message.body, created_at))?;
-            let sql = "INSERT INTO deliveries (message_id, endpoint_id, status, due_at, expires_at, created_at) \
-                       VALUES (?1, ?2, 'pending', ?3, ?4, ?3)";
-            let mut insert = transaction.prepare_cached(sql)?;
-            let mut disabled = Vec::new();
-            for endpoint in endpoints::all(transaction)?.into_iter().filter(|endpoint| wants(endpoint)) {
-                if endpoint.health.disabled.is_some() {
-                    disabled.push(endpoint.id);
-                } else {
-                    let expires_at = later(message.created_at, endpoint.policy.ttl);
-                    insert.execute((&message.id, endpoint.id.as_str(), created_at, expires_at.as_millisecond()))?;
-                }
-            }
-            Ok(MessageInsertResult::Stored { disabled_endpoints: disabled })
-        })
+        let (message, endpoint) = (message.clone(), endpoint.cloned());
+        self.write(move |transaction| insert(transaction, &message, endpoint.as_ref())).await
     }
 
-    /// The newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn list(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |sqlite| {
             let sql = select!(
                 "WHERE (?1 IS NULL OR d.endpoint_id = ?1) AND (?2 IS NULL OR d.message_id = ?2) \
                  AND (?3 IS NULL OR d.status = ?3) AND (?4 IS NULL OR d.created_at >= ?4) ORDER BY d.id DESC LIMIT ?5"
@@ -92,198 +53,237 @@ impl Outbox<'_> {
             ])?;
             collect(rows, from_row)
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        self.0.read(|sqlite| find(sqlite, id))
+    async fn get(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.read(move |sqlite| find(sqlite, id)).await
     }
 
-    /// The message of a delivery.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn message(&self, id: &str) -> Result<Option<Message>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn message(&self, id: &str) -> Result<Option<Message>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |sqlite| {
             let sql = "SELECT id, kind, body, created_at FROM messages WHERE id = ?1";
-            sqlite.prepare_cached(sql)?.query_row([id], |row| Ok(message_from_row(row))).optional()?.transpose()
+            sqlite.prepare_cached(sql)?.query_row([&id], |row| Ok(message_from_row(row))).optional()?.transpose()
         })
+        .await
     }
 
-    /// The attempts of a delivery, the first one first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<DeliveryAttempt>, StoreError> {
+        self.read(move |sqlite| {
             let sql = "SELECT started_at, duration_ms, request_headers, response_status, response_body, error \
                        FROM attempts WHERE delivery_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
             collect(statement.query([id.0])?, attempt_from_row)
         })
+        .await
     }
 
-    /// Those of an endpoint that are due, the longest overdue first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn due(&self, endpoint: &EndpointId, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn due(&self, endpoint: &EndpointId, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.read(move |sqlite| {
             let sql = select!(
                 "WHERE d.endpoint_id = ?1 AND d.status IN ('pending', 'failed') AND d.due_at <= ?2 \
                  ORDER BY d.due_at LIMIT ?3"
             );
-            collect(
-                sqlite.prepare_cached(sql)?.query((
-                    endpoint.as_str(),
-                    now.as_millisecond(),
-                    i64::try_from(limit).unwrap_or(i64::MAX),
-                ))?,
-                from_row,
-            )
+            let mut statement = sqlite.prepare_cached(sql)?;
+            collect(statement.query((endpoint.as_str(), now.as_millisecond(), limit_column(limit)))?, from_row)
         })
+        .await
     }
 
-    /// When the next delivery to an enabled endpoint is due.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|sqlite| {
             // One look into the index for each endpoint, however many deliveries wait.
             let sql = "SELECT min((SELECT min(d.due_at) FROM deliveries d WHERE d.endpoint_id = e.id \
                        AND d.status IN ('pending', 'failed'))) FROM endpoints e WHERE e.disabled_reason IS NULL";
             let due: Option<i64> = sqlite.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             Ok(due.map(timestamp_millis).transpose()?)
         })
+        .await
     }
 
-    /// Records attempts in one commit. `judge` is given the current state of each delivery and its endpoint and returns
-    /// what follows; it only computes, since it runs inside the transaction. A delivery that was removed meanwhile is
-    /// left out.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was recorded then.
-    pub fn record_attempts<T>(
+    async fn record_attempts(
         &self,
-        attempts: &[(DeliveryId, DeliveryAttempt, T)],
-        mut judge: impl FnMut(&Endpoint, &Delivery, &T) -> DeliveryUpdate,
-    ) -> Result<Vec<RecordedAttempt>, StoreError> {
-        self.0.write(|transaction| {
-            let mut recorded = Vec::with_capacity(attempts.len());
-            for (id, attempt, outcome) in attempts {
-                let Some(delivery) = find(transaction, *id)? else { continue };
-                let Some(endpoint) = endpoints::find(transaction, &delivery.endpoint)? else { continue };
-                let verdict = judge(&endpoint, &delivery, outcome);
-                recorded.push(record(transaction, &endpoint, delivery, attempt, verdict)?);
-            }
+        attempts: &[AttemptRecord],
+        fence: Fence,
+    ) -> Result<Option<Vec<RecordedAttempt>>, StoreError> {
+        let attempts = attempts.to_vec();
+        self.write(move |transaction| {
+            locks::check_fence(transaction, fence)?;
+            // Not an error, which would make each write of the same commit run again in one of its own.
+            transaction.execute_batch("SAVEPOINT attempts")?;
+            let recorded = record_all(transaction, &attempts)?;
+            transaction.execute_batch(match recorded {
+                Some(_) => "RELEASE attempts",
+                None => "ROLLBACK TO attempts; RELEASE attempts",
+            })?;
             Ok(recorded)
         })
+        .await
     }
 
-    /// Marks deliveries as dead without an attempt.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn mark_dead(&self, ids: &[DeliveryId], why: &str) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+    async fn mark_dead(&self, ids: &[DeliveryId], error: &str, fence: Fence) -> Result<(), StoreError> {
+        let (ids, error) = (ids.to_vec(), error.to_owned());
+        self.write(move |transaction| {
+            locks::check_fence(transaction, fence)?;
             let sql = "UPDATE deliveries SET status = 'dead', due_at = NULL, last_error = ?2 WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
-            for id in ids {
-                statement.execute((id.0, why))?;
+            for id in &ids {
+                statement.execute((id.0, &error))?;
             }
             Ok(())
         })
+        .await
     }
 
-    /// Requeues deliveries, whatever their status, and returns them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn requeue(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
-        self.0.write(|transaction| {
+    async fn requeue(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+        let ids = ids.to_vec();
+        self.write(move |transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2, last_error = NULL, \
                        expires_at = ?2 + 1000 * (SELECT ttl_secs FROM endpoints e WHERE e.id = endpoint_id) WHERE id = ?1";
             let mut statement = transaction.prepare_cached(sql)?;
-            let mut revived = Vec::new();
-            for id in ids {
+            let mut requeued = Vec::new();
+            for id in &ids {
                 statement.execute((id.0, now.as_millisecond()))?;
-                revived.extend(find(transaction, *id)?);
+                requeued.extend(find(transaction, *id)?);
             }
-            Ok(revived)
+            Ok(requeued)
         })
+        .await
     }
 
-    /// Requeues the failed and dead deliveries of an endpoint that were created since a time; the number of them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn requeue_failed(&self, endpoint: &EndpointId, since: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
-        self.0.write(|transaction| {
+    async fn requeue_failed(
+        &self,
+        endpoint: &EndpointId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let endpoint = endpoint.clone();
+        self.write(move |transaction| {
             let sql = "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?3, last_error = NULL, \
                        expires_at = ?3 + 1000 * (SELECT ttl_secs FROM endpoints e WHERE e.id = endpoint_id) \
                        WHERE endpoint_id = ?1 AND created_at >= ?2 AND status IN ('dead', 'failed')";
             Ok(transaction.execute(sql, (endpoint.as_str(), since.as_millisecond(), now.as_millisecond()))?)
         })
+        .await
     }
 
-    /// Brings deliveries forward that are due later than any wait could be, since they were stored while the clock was
-    /// fast; the number of them. They are spread over `spread`. Pauses of endpoints that end too late are cleared.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn clamp_due_times(&self, now: Timestamp, longest: Duration, spread: Duration) -> Result<usize, StoreError> {
+    async fn clamp_due_times(&self, now: Timestamp, longest: Duration, spread: Duration) -> Result<usize, StoreError> {
         let far = later(now, longest).as_millisecond();
-        let any = self.0.read(|sqlite| {
+        let is_needed = self.read(move |sqlite| {
             let sql = "SELECT EXISTS (SELECT 1 FROM endpoints e WHERE e.paused_until > ?1 OR \
                        (SELECT max(d.due_at) FROM deliveries d WHERE d.endpoint_id = e.id \
                        AND d.status IN ('pending', 'failed')) > ?1)";
             Ok(sqlite.prepare_cached(sql)?.query_row([far], |row| row.get::<_, bool>(0))?)
-        })?;
-        if !any {
+        });
+        if !is_needed.await? {
             return Ok(0);
         }
-        self.0.write(|transaction| {
+        self.write(move |transaction| {
             transaction.execute("UPDATE endpoints SET paused_until = NULL WHERE paused_until > ?1", [far])?;
             let sql = "UPDATE deliveries SET due_at = ?2 + abs(random() % ?3) \
                        WHERE status IN ('pending', 'failed') AND due_at > ?1";
             let spread = i64::try_from(spread.as_millis()).unwrap_or(i64::MAX).max(1);
             Ok(transaction.execute(sql, (far, now.as_millisecond(), spread))?)
         })
+        .await
     }
 
-    /// Deletes messages from before `before` of which no delivery waits, at most `most` of them; the number deleted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn prune(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
-        let sql = "SELECT id FROM messages m WHERE created_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries d \
-                   WHERE d.message_id = m.id AND d.status IN ('pending', 'failed') \
-                   AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = d.endpoint_id AND e.disabled_reason IS NULL)) LIMIT ?2";
-        let old: Vec<String> = self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare_cached(sql)?;
-            let rows = statement
-                .query_map((before.as_millisecond(), i64::try_from(most).unwrap_or(i64::MAX)), |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })?;
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let old = self.read(move |sqlite| find_prunable(sqlite, before, limit)).await?;
         if old.is_empty() {
             return Ok(0);
         }
-        self.0.write(|transaction| {
+        self.write(move |transaction| {
             let mut statement = transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
             for id in &old {
                 statement.execute([id])?;
             }
             Ok(old.len())
         })
+        .await
     }
 }
 
-/// A time so much later, or the latest that there is.
-pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
+/// Returns messages of which no delivery waits for an endpoint that is enabled.
+fn find_prunable(sqlite: &Connection, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT id FROM messages m WHERE created_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries d \
+               WHERE d.message_id = m.id AND d.status IN ('pending', 'failed') \
+               AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = d.endpoint_id AND e.disabled_reason IS NULL)) LIMIT ?2";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let rows = statement.query_map((before.as_millisecond(), limit_column(limit)), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn limit_column(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Returns the time after a duration, or the last one that there is.
+fn later(at: Timestamp, by: Duration) -> Timestamp {
     let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(at.as_millisecond().saturating_add(by)).unwrap_or(Timestamp::MAX)
+}
+
+/// Inserts a message and its deliveries.
+fn insert(
+    transaction: &Transaction<'_>,
+    message: &Message,
+    only: Option<&EndpointId>,
+) -> Result<MessageInsertResult, StoreError> {
+    let sql = "SELECT body FROM messages WHERE id = ?1";
+    let known: Option<Vec<u8>> =
+        transaction.prepare_cached(sql)?.query_row([&message.id], |row| row.get(0)).optional()?;
+    if let Some(known) = known {
+        let is_same = message.is_same(&known);
+        return Ok(if is_same { MessageInsertResult::Duplicate } else { MessageInsertResult::Conflict });
+    }
+    let created_at = message.created_at.as_millisecond();
+    transaction
+        .prepare_cached("INSERT INTO messages (id, kind, body, created_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((&message.id, message.kind.as_str(), &message.body, created_at))?;
+    let sql = "INSERT INTO deliveries (message_id, endpoint_id, status, due_at, expires_at, created_at) \
+               VALUES (?1, ?2, 'pending', ?3, ?4, ?3)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    let mut disabled_endpoints = Vec::new();
+    let endpoints = match only {
+        Some(id) => endpoints::find(transaction, id)?.into_iter().collect(),
+        None => endpoints::all(transaction)?,
+    };
+    for endpoint in endpoints {
+        if only.is_none() && !endpoint.accepts(&message.kind) {
+            continue;
+        }
+        if endpoint.health.disabled.is_some() {
+            disabled_endpoints.push(endpoint.id);
+        } else {
+            let expires_at = later(message.created_at, endpoint.policy.ttl);
+            insert.execute((&message.id, endpoint.id.as_str(), created_at, expires_at.as_millisecond()))?;
+        }
+    }
+    Ok(MessageInsertResult::Stored { disabled_endpoints })
+}
+
+/// Records attempts in order, each on top of what the one before has written: of two attempts at one endpoint, the second
+/// was computed from the health that follows from the first. `None` if one does not fit; what was written before it is to
+/// be rolled back.
+fn record_all(
+    transaction: &Transaction<'_>,
+    attempts: &[AttemptRecord],
+) -> Result<Option<Vec<RecordedAttempt>>, StoreError> {
+    let mut recorded = Vec::with_capacity(attempts.len());
+    for attempt in attempts {
+        let Some(delivery) = find(transaction, attempt.delivery)? else { continue };
+        let Some(endpoint) = endpoints::find(transaction, &delivery.endpoint)? else { continue };
+        if delivery.attempts != attempt.attempts_before
+            || !endpoints::is_same_health(&endpoint.health, &attempt.health_before)
+        {
+            return Ok(None);
+        }
+        recorded.push(record(transaction, &endpoint, delivery, &attempt.attempt, &attempt.update)?);
+    }
+    Ok(Some(recorded))
 }
 
 fn record(
@@ -291,7 +291,7 @@ fn record(
     endpoint: &Endpoint,
     delivery: Delivery,
     attempt: &DeliveryAttempt,
-    verdict: DeliveryUpdate,
+    update: &DeliveryUpdate,
 ) -> Result<RecordedAttempt, StoreError> {
     let sql = "INSERT INTO attempts (delivery_id, started_at, duration_ms, request_headers, response_status, \
                response_body, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -307,21 +307,21 @@ fn record(
     let sql = "UPDATE deliveries SET status = ?2, attempts = attempts + 1, due_at = ?3, last_error = ?4 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((
         delivery.id.0,
-        verdict.status.as_str(),
-        verdict.due_at.map(Timestamp::as_millisecond),
+        update.status.as_str(),
+        update.due_at.map(Timestamp::as_millisecond),
         &attempt.error,
     ))?;
-    if verdict.endpoint_health != endpoint.health {
-        endpoints::put_health(transaction, &endpoint.id, &verdict.endpoint_health)?;
+    if update.endpoint_health != endpoint.health {
+        endpoints::put_health(transaction, &endpoint.id, &update.endpoint_health)?;
     }
-    let disabled = verdict.endpoint_health.disabled.filter(|_| endpoint.health.disabled.is_none());
+    let disabled = update.endpoint_health.disabled.filter(|_| endpoint.health.disabled.is_none());
     Ok(RecordedAttempt {
-        endpoint_health: verdict.endpoint_health,
+        endpoint_health: update.endpoint_health,
         disabled_reason: disabled.map(|(reason, _)| reason),
         delivery: Delivery {
-            status: verdict.status,
+            status: update.status,
             attempts: delivery.attempts + 1,
-            due_at: verdict.due_at,
+            due_at: update.due_at,
             last_error: attempt.error.clone(),
             ..delivery
         },
@@ -366,4 +366,153 @@ fn attempt_from_row(row: &Row<'_>) -> Result<DeliveryAttempt, StoreError> {
         response_body: row.get("response_body")?,
         error: row.get("error")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{add_endpoint, at, opened};
+    use super::*;
+    use crate::model::EndpointHealth;
+    use crate::store::{LockKey, Store};
+
+    fn message(id: &str, second: i64) -> Message {
+        let kind = "invoice.paid".parse().unwrap();
+        Message { id: id.to_owned(), kind, body: b"{}".to_vec(), created_at: at(second) }
+    }
+
+    async fn insert(store: &SqliteStore, message: &Message) -> MessageInsertResult {
+        store.outbox().insert(message, None).await.unwrap()
+    }
+
+    async fn deliveries(store: &SqliteStore) -> Vec<Delivery> {
+        store.outbox().list(&DeliveryFilter { limit: 9, ..Default::default() }).await.unwrap()
+    }
+
+    async fn fence(store: &SqliteStore) -> Fence {
+        store.locks().try_acquire(LockKey::Deliveries, at(0)).await.unwrap().unwrap().fence
+    }
+
+    #[tokio::test]
+    async fn fault_083_what_a_clock_put_too_far_away_is_brought_near_and_spread() {
+        let (_folder, [store]) = opened();
+        let endpoint = add_endpoint(&store).await;
+        // Sent while the clock was a year ahead.
+        let ahead = 365 * 86_400;
+        for number in 0..100 {
+            insert(&store, &message(&format!("msg_{number}"), ahead)).await;
+        }
+        let (longest, spread) = (Duration::from_secs(43_200), Duration::from_secs(300));
+        let due = async |second| store.outbox().due(&endpoint.id, at(second), 1000).await.unwrap().len();
+        assert_eq!(due(0).await, 0);
+        assert_eq!(store.outbox().clamp_due_times(at(0), longest, spread).await.unwrap(), 100);
+        assert_eq!(store.outbox().clamp_due_times(at(0), longest, spread).await.unwrap(), 0);
+        let half = due(150).await;
+        assert!((20..80).contains(&half), "{half}");
+        assert_eq!(due(300).await, 100);
+    }
+
+    #[tokio::test]
+    async fn old_messages_are_forgotten_unless_one_of_their_deliveries_waits() {
+        let (_folder, [store]) = opened();
+        add_endpoint(&store).await;
+        let unwanted = Message { kind: "order.placed".parse().unwrap(), ..message("msg_nobody", 0) };
+        for message in [message("msg_wanted", 0), unwanted] {
+            insert(&store, &message).await;
+        }
+        assert_eq!(store.outbox().prune(at(0), 10).await.unwrap(), 0);
+        assert_eq!(store.outbox().prune(at(1), 10).await.unwrap(), 1);
+        assert!(store.outbox().message("msg_wanted").await.unwrap().is_some());
+        let waiting = deliveries(&store).await;
+        store.outbox().mark_dead(&[waiting[0].id], "enough", fence(&store).await).await.unwrap();
+        assert_eq!(store.outbox().prune(at(1), 10).await.unwrap(), 1);
+        assert!(store.outbox().get(waiting[0].id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_message_goes_to_the_endpoints_that_accept_it_or_to_the_one_that_is_named() {
+        let (_folder, [store]) = opened();
+        let (invoices, orders) = (add_endpoint(&store).await, add_endpoint(&store).await);
+        let changed = Endpoint { events: vec!["order.*".parse().unwrap()], ..orders.clone() };
+        assert!(store.endpoints().replace(&orders, &changed).await.unwrap());
+        insert(&store, &message("msg_1", 0)).await;
+        store.outbox().insert(&message("msg_2", 0), Some(&orders.id)).await.unwrap();
+        let sent: Vec<_> = deliveries(&store).await.into_iter().map(|sent| (sent.message, sent.endpoint)).collect();
+        assert_eq!(sent, [("msg_2".to_owned(), orders.id), ("msg_1".to_owned(), invoices.id.clone())]);
+
+        let body = |text: &str| Message { body: text.into(), ..message("msg_3", 0) };
+        let stored = insert(&store, &body(r#"{"type":"a","timestamp":"1","data":{"b":1,"c":2}}"#)).await;
+        assert!(matches!(stored, MessageInsertResult::Stored { disabled_endpoints } if disabled_endpoints.is_empty()));
+        let again = insert(&store, &body(r#"{"type":"a","timestamp":"2","data":{"c":2,"b":1}}"#)).await;
+        assert!(matches!(again, MessageInsertResult::Duplicate), "{again:?}");
+        let other = insert(&store, &body(r#"{"type":"a","timestamp":"1","data":{"b":1}}"#)).await;
+        assert!(matches!(other, MessageInsertResult::Conflict), "{other:?}");
+        assert_eq!(deliveries(&store).await.len(), 3);
+    }
+
+    fn failed(delivery: &Delivery, before: EndpointHealth, second: i64) -> AttemptRecord {
+        let since = before.failing_since.or(Some(at(second)));
+        AttemptRecord {
+            delivery: delivery.id,
+            attempt: DeliveryAttempt {
+                started_at: at(second),
+                error: Some("HTTP 500".to_owned()),
+                ..DeliveryAttempt::default()
+            },
+            attempts_before: delivery.attempts,
+            health_before: before,
+            update: DeliveryUpdate {
+                status: DeliveryStatus::Failed,
+                due_at: Some(at(second + 60)),
+                endpoint_health: EndpointHealth { failing_since: since, last_failed_at: Some(at(second)), ..before },
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_are_recorded_only_on_what_they_were_computed_from() {
+        let (_folder, [store]) = opened();
+        let endpoint = add_endpoint(&store).await;
+        for id in ["msg_1", "msg_2"] {
+            insert(&store, &message(id, 0)).await;
+        }
+        let (waiting, fence) = (deliveries(&store).await, fence(&store).await);
+        let record = async |attempts: &[AttemptRecord]| store.outbox().record_attempts(attempts, fence).await.unwrap();
+        let first = failed(&waiting[0], EndpointHealth::default(), 10);
+        // Both were computed from the health of before the first of them.
+        let stale = failed(&waiting[1], EndpointHealth::default(), 20);
+        assert!(record(&[first.clone(), stale]).await.is_none());
+        assert_eq!(store.outbox().attempts(waiting[0].id).await.unwrap().len(), 0, "not even the first");
+        assert_eq!(store.endpoints().get(&endpoint.id).await.unwrap(), Some(endpoint.clone()));
+
+        let mut second = failed(&waiting[1], first.update.endpoint_health, 20);
+        // Times are stored to the millisecond.
+        second.health_before.last_failed_at = Some(at(10) + Duration::from_nanos(5));
+        let gone = AttemptRecord { delivery: DeliveryId(99), ..second.clone() };
+        let recorded = record(&[first.clone(), gone, second.clone()]).await.unwrap();
+        let summary: Vec<_> = recorded.iter().map(|one| (one.delivery.id, one.delivery.attempts)).collect();
+        assert_eq!(summary, [(waiting[0].id, 1), (waiting[1].id, 1)]);
+        let health = store.endpoints().get(&endpoint.id).await.unwrap().unwrap().health;
+        assert_eq!((health.failing_since, health.last_failed_at), (Some(at(10)), Some(at(20))));
+        assert_eq!(health, recorded[1].endpoint_health);
+
+        // The health is right, and the delivery has had an attempt since.
+        let repeated = failed(&waiting[0], health, 30);
+        assert!(record(&[repeated]).await.is_none());
+        assert_eq!(store.outbox().attempts(waiting[0].id).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_lost_its_lock_records_nothing() {
+        let (_folder, [ours, theirs]) = opened();
+        add_endpoint(&ours).await;
+        insert(&ours, &message("msg_1", 0)).await;
+        let (waiting, lost) = (deliveries(&ours).await, fence(&ours).await);
+        fence(&theirs).await;
+        let attempts = [failed(&waiting[0], EndpointHealth::default(), 10)];
+        let refused = ours.outbox().record_attempts(&attempts, lost).await;
+        assert!(matches!(refused, Err(StoreError::LeaseLost(LockKey::Deliveries))));
+        assert!(ours.outbox().mark_dead(&[waiting[0].id], "enough", lost).await.is_err());
+        let delivery = ours.outbox().get(waiting[0].id).await.unwrap().unwrap();
+        assert_eq!((delivery.status, delivery.attempts), (DeliveryStatus::Pending, 0));
+    }
 }

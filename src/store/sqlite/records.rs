@@ -1,25 +1,23 @@
 //! Records as the vendor wrote them, and what changed when.
 //!
-//! Invariant: the records of a page and the checkpoint after it are one commit ([`Records::commit`]); several pages may
-//! share a commit.
+//! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit_pages`]), which
+//! pages that wait for each other share.
 
-use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction};
+use async_trait::async_trait;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction};
 
 use super::id_set::pack;
+use super::jobs::progress;
 use super::row::{collect, get_optional_seconds, get_seconds};
-use super::streams::push_history;
-use super::{Store, StoreError};
+use super::streams::keep_history;
+use super::{SqliteStore, StoreError, locks, sweep};
 use crate::clock::Timestamp;
 use crate::json;
-use crate::model::record::{
-    Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot,
-    StoredRecord,
+use crate::model::{
+    CompletedList, Hash, JobId, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange,
+    RecordCounts, RecordId, RecordSnapshot, StoredRecord, StreamId, SweepResult,
 };
-use crate::model::stream::{PartitionId, StreamId};
-
-/// The records of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Records<'a>(pub(super) &'a Store);
+use crate::store::{Fence, Records};
 
 /// Where a record belongs.
 #[derive(Clone, Copy)]
@@ -27,7 +25,7 @@ struct RecordLocation {
     stream: StreamId,
     partition: PartitionId,
     now: Timestamp,
-    /// Whether it came in a full list.
+    /// Whether it was met in a full list.
     sweeping: bool,
 }
 
@@ -35,103 +33,66 @@ const COLUMNS: &str = "id, key, json, version, added_version, first_seen_at, cha
 
 const RECORDS_WITH_BODIES: &str = "records JOIN record_bodies ON record_id = id";
 
-impl Records<'_> {
-    /// Stores pages in one commit: the records of each, its checkpoint, and the job's counts. Returns the counts, and
-    /// whether a job was asked to end.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was stored then.
-    pub fn commit(&self, pages: &[NewPage]) -> Result<(RecordCounts, bool), StoreError> {
-        self.0.write(|transaction| {
+#[async_trait]
+impl Records for SqliteStore {
+    async fn commit_pages(&self, pages: Vec<NewPage>, fence: Fence) -> Result<(RecordCounts, bool), StoreError> {
+        self.write(move |transaction| {
+            locks::check_fence(transaction, fence)?;
             let version = next_version(transaction)?;
-            let (mut all, mut cancelled) = (RecordCounts::default(), false);
-            for page in pages {
+            let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
+            for page in &pages {
                 let counts = store_page(transaction, page, version)?;
-                cancelled |= super::jobs::progress(transaction, page.job, counts, page.traffic)?;
+                is_cancelled |= progress(transaction, page.job, counts, page.traffic)?;
                 all += counts;
             }
-            Ok((all, cancelled))
+            Ok((all, is_cancelled))
         })
+        .await
     }
 
-    /// Stores a record that the vendor sent; no cursor moves. Returns the change, absent if there was none.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was stored then.
-    pub fn push(&self, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {
-        self.0.write(|transaction| {
-            let slot =
-                RecordLocation { stream: pushed.stream, partition: pushed.partition, now: pushed.now, sweeping: false };
-            let version = next_version(transaction)?;
-            let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
-            let sql = "UPDATE records SET vendor_updated_at = ?2, deleted_cursor = ?3 WHERE id = ?1";
-            let deleted_cursor = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
-            transaction.prepare_cached(sql)?.execute((
-                id,
-                pushed.vendor_updated_at.as_millisecond(),
-                deleted_cursor,
-            ))?;
-            if !pushed.record.is_deleted {
-                // An interrupted full list may already be past the record's place: it must not count as missing.
-                let sql = "INSERT INTO seen_ids (partition_id, ids) \
-                           SELECT id, ?2 FROM partitions WHERE id = ?1 AND checkpoint IS NOT NULL";
-                transaction.prepare_cached(sql)?.execute((slot.partition.0, pack(&[id])))?;
-            }
-            Ok(match outcome {
-                UpsertResult::Added => Some(RecordChange::Added),
-                UpsertResult::Changed => Some(RecordChange::Changed),
-                UpsertResult::Deleted => Some(RecordChange::Deleted),
-                UpsertResult::Unchanged => None,
-            })
+    async fn push(&self, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>, StoreError> {
+        self.write(move |transaction| {
+            locks::check_fence(transaction, fence)?;
+            push(transaction, &record)
         })
+        .await
     }
 
-    /// A record by its key, also a deleted one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
+        let key = key.to_owned();
+        self.read(move |sqlite| {
             let sql = format!(
                 "SELECT {COLUMNS}, partition_id, vendor_updated_at, deleted_cursor FROM {RECORDS_WITH_BODIES} \
                  WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
-            let mut rows = statement.query((stream.0, key))?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            Ok(Some(snapshot_from_row(row)?))
+            let mut rows = statement.query((stream.0, &key))?;
+            rows.next()?.map(snapshot_from_row).transpose()
         })
+        .await
     }
 
-    /// Returns for each key whether there is such a record that is not deleted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn exist(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn exist(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
+        let keys = keys.to_vec();
+        self.read(move |sqlite| {
             let sql = "SELECT 1 FROM records WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
-            let mut statement = sqlite.prepare_cached(sql)?;
+            // All keys are looked up in one snapshot, as one statement would.
+            let snapshot = sqlite.unchecked_transaction()?;
+            let mut statement = snapshot.prepare_cached(sql)?;
             keys.iter().map(|key| Ok(statement.exists((stream.0, key))?)).collect()
         })
+        .await
     }
 
-    /// A page of a stream's records in the order in which they were added, without deleted ones.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL \
-             ORDER BY id LIMIT ?3"
-        );
-        self.page(&sql, (stream.0, after.0, limit))
+    async fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
+        self.read(move |sqlite| {
+            let rest = "WHERE stream_id = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3";
+            select(sqlite, rest, (stream.0, after.0, limit))
+        })
+        .await
     }
 
-    /// A page of what changed after a version, oldest change first; `after` is the last record of the page before.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn changes(
+    async fn changes(
         &self,
         stream: StreamId,
         since: u64,
@@ -139,44 +100,112 @@ impl Records<'_> {
         limit: u32,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} WHERE stream_id = ?1 AND (version, id) > (?2, ?3) \
-             ORDER BY version, id LIMIT ?4"
-        );
-        self.page(&sql, (stream.0, version, id.0, limit))
+        self.read(move |sqlite| {
+            let rest = "WHERE stream_id = ?1 AND (version, id) > (?2, ?3) ORDER BY version, id LIMIT ?4";
+            select(sqlite, rest, (stream.0, version, id.0, limit))
+        })
+        .await
     }
 
-    /// The version before the first change at or after a time.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn version_at(&self, stream: StreamId, time: Timestamp) -> Result<u64, StoreError> {
-        self.0.read(|sqlite| {
+    async fn version_at(&self, stream: StreamId, time: Timestamp) -> Result<u64, StoreError> {
+        self.read(move |sqlite| {
             let sql = "SELECT coalesce(max(version), 0) FROM records WHERE stream_id = ?1 AND changed_at < ?2";
             Ok(sqlite.query_row(sql, (stream.0, time.as_second()), |row| row.get(0))?)
         })
+        .await
     }
 
-    /// Counts the records of a stream, without deleted ones.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn count(&self, stream: StreamId) -> Result<u64, StoreError> {
-        self.0.read(|sqlite| {
+    async fn count(&self, stream: StreamId) -> Result<u64, StoreError> {
+        self.read(move |sqlite| {
             let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL";
             Ok(sqlite.query_row(sql, [stream.0], |row| row.get(0))?)
         })
+        .await
     }
 
-    fn page(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<StoredRecord>, StoreError> {
-        self.0.read(|sqlite| {
-            let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query(params)?, from_row)
+    async fn sweep(
+        &self,
+        job: JobId,
+        stream: StreamId,
+        lists: &[CompletedList],
+        limit: Option<u64>,
+        now: Timestamp,
+        fence: Fence,
+    ) -> Result<SweepResult, StoreError> {
+        if lists.is_empty() && !self.read(move |sqlite| sweep::has_orphans(sqlite, stream)).await? {
+            return Ok(SweepResult::Done { deleted: 0 });
+        }
+        let lists = lists.to_vec();
+        self.write(move |transaction| {
+            locks::check_fence(transaction, fence)?;
+            sweep::sweep(transaction, job, stream, &lists, limit, now)
         })
+        .await
+    }
+
+    async fn reset_list(&self, partition: PartitionId) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            sweep::discard_list(transaction, partition)?;
+            transaction.execute("UPDATE partitions SET backfill_checkpoint = NULL WHERE id = ?1", [partition.0])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn begin_list(&self, partition: PartitionId) -> Result<u64, StoreError> {
+        let (version, has_seen_ids): (u64, bool) = self
+            .read(move |sqlite| {
+                let sql =
+                    "SELECT sequence, EXISTS (SELECT 1 FROM seen_ids WHERE partition_id = ?1) AS has_seen_ids FROM meta";
+                let mut statement = sqlite.prepare_cached(sql)?;
+                Ok(statement.query_row([partition.0], |row| Ok((row.get("sequence")?, row.get("has_seen_ids")?)))?)
+            })
+            .await?;
+        if has_seen_ids {
+            // A list that goes on without the ids that were seen before would delete their records.
+            self.write(move |transaction| sweep::discard_list(transaction, partition)).await?;
+        }
+        Ok(version)
+    }
+
+    async fn has_missing(&self, list: &CompletedList) -> Result<bool, StoreError> {
+        let list = list.clone();
+        self.read(move |sqlite| {
+            // The ids that were seen and the records, as they were at one moment.
+            let snapshot = sqlite.unchecked_transaction()?;
+            Ok(!sweep::missing(&snapshot, &list)?.is_empty())
+        })
+        .await
     }
 }
 
-/// The value of `meta.sequence` once this transaction is committed.
+fn select(sqlite: &Connection, rest: &str, values: impl Params) -> Result<Vec<StoredRecord>, StoreError> {
+    let mut statement = sqlite.prepare_cached(&format!("SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} {rest}"))?;
+    collect(statement.query(values)?, from_row)
+}
+
+fn push(transaction: &Transaction<'_>, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {
+    let slot = RecordLocation { stream: pushed.stream, partition: pushed.partition, now: pushed.now, sweeping: false };
+    let version = next_version(transaction)?;
+    let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
+    let sql = "UPDATE records SET vendor_updated_at = ?2, deleted_cursor = ?3 WHERE id = ?1";
+    let deleted_cursor = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
+    transaction.prepare_cached(sql)?.execute((id, pushed.vendor_updated_at.as_millisecond(), deleted_cursor))?;
+    if !pushed.record.is_deleted {
+        // A full list that was cut off may have gone past its place.
+        let sql = "INSERT INTO seen_ids (partition_id, ids) \
+                   SELECT id, ?2 FROM partitions WHERE id = ?1 AND checkpoint IS NOT NULL";
+        transaction.prepare_cached(sql)?.execute((slot.partition.0, pack(&[id])))?;
+    }
+    Ok(match outcome {
+        UpsertResult::Added => Some(RecordChange::Added),
+        UpsertResult::Changed => Some(RecordChange::Changed),
+        UpsertResult::Deleted => Some(RecordChange::Deleted),
+        UpsertResult::Unchanged => None,
+    })
+}
+
+/// Returns the number of the commit that this transaction will be. Later changes get greater ones.
 pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(transaction.prepare_cached("SELECT sequence + 1 FROM meta")?.query_row([], |row| row.get(0))?)
 }
@@ -228,7 +257,7 @@ enum UpsertResult {
     Unchanged,
 }
 
-/// The statements that run for each record of a page.
+/// What is run for each record of a page.
 struct Statements<'t> {
     transaction: &'t Transaction<'t>,
     insert: CachedStatement<'t>,
@@ -251,7 +280,7 @@ impl<'t> Statements<'t> {
     }
 }
 
-/// Most pages hold either only new or only known records: the last one decides which statement is tried first.
+/// Most pages hold either new records or known ones: what the last one was says which statement to try first.
 fn upsert(
     statements: &mut Statements<'_>,
     slot: RecordLocation,
@@ -260,7 +289,7 @@ fn upsert(
     expects_new: bool,
 ) -> Result<(i64, UpsertResult), StoreError> {
     if expects_new && let Some(id) = insert(statements, slot, record, version)? {
-        // A record that is deleted before it was ever seen is stored, so that it is not new later, and is not counted.
+        // What is gone before it was ever seen is kept, so that nobody takes it for new, and counts for nothing.
         return Ok((id, if record.is_deleted { UpsertResult::Unchanged } else { UpsertResult::Added }));
     }
     let known: Option<(i64, Hash, bool, i64)> = statements
@@ -278,12 +307,12 @@ fn upsert(
     };
     let transaction = statements.transaction;
     let same_hash = hash == record.hash;
-    if record.is_deleted == was_deleted && (record.is_deleted || same_hash || is_same_json(transaction, id, record)?) {
+    if record.is_deleted == was_deleted && (record.is_deleted || same_hash || says_the_same(transaction, id, record)?) {
         if !same_hash && !record.is_deleted {
             let sql = "UPDATE records SET hash = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, record.hash))?;
         }
-        // It moved to another list without a change of its own: from now on it belongs to that one.
+        // It moved to another list without a change of its own: that one must miss it from now on.
         if slot.sweeping && partition != slot.partition.0 {
             let sql = "UPDATE records SET partition_id = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id, slot.partition.0))?;
@@ -291,7 +320,7 @@ fn upsert(
         return Ok((id, UpsertResult::Unchanged));
     }
     if record.is_deleted {
-        // Vendors send little of a deleted record: its last content stays.
+        // What the vendor says of a record that is gone is little: what it was stays.
         delete(transaction, slot.stream, &record.key, version, slot.now)?;
         return Ok((id, UpsertResult::Deleted));
     }
@@ -329,9 +358,8 @@ fn insert(
     Ok(Some(id))
 }
 
-/// Compares a record with the stored one as JSON. A vendor may write the members in another order, and a restored store
-/// hashes with another key.
-fn is_same_json(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
+/// A vendor may write the members of the same record in another order, and a restored store hashes otherwise.
+fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> Result<bool, StoreError> {
     let sql = "SELECT json FROM record_bodies WHERE record_id = ?1";
     let old: String = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
     let value = |text: &str| json::parse(text).ok();
@@ -380,7 +408,7 @@ pub(super) fn end_list(
     let sql = "SELECT cursor IS ?2 FROM partitions WHERE id = ?1";
     let same: bool = transaction.prepare_cached(sql)?.query_row((partition.0, cursor), |row| row.get(0))?;
     if !same {
-        push_history(transaction, partition, now)?;
+        keep_history(transaction, partition, now)?;
     }
     let sql = "UPDATE partitions SET cursor = ?2, checkpoint = NULL, parent_version = ?3, synced_at = ?4 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((partition.0, cursor, parent_version, now.as_second()))?;
@@ -410,4 +438,77 @@ fn snapshot_from_row(row: &Row<'_>) -> Result<RecordSnapshot, StoreError> {
         deleted_cursor: row.get("deleted_cursor")?,
         record,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::*;
+    use crate::model::{JobResult, JobStatus, NewJob, StreamParams, SyncMode, Traffic};
+    use crate::store::{LockKey, Store};
+
+    fn record(key: &str, hash: u8) -> NewRecord {
+        NewRecord { key: key.to_owned(), json: format!("{{\"v\":{hash}}}"), hash: [hash; 16], is_deleted: false }
+    }
+
+    #[tokio::test]
+    async fn a_full_list_stores_its_records_and_deletes_the_others() {
+        let (_folder, [store]) = opened();
+        let connection = add_connection(&store).await;
+        let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
+        assert_eq!(store.streams().ensure(connection, "issues").await.unwrap().id, stream);
+        let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
+        let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+        let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
+        let list = async |records: Vec<NewRecord>| {
+            let job = store.jobs().begin(&new_job).await.unwrap();
+            let start_version = store.records().begin_list(partition).await.unwrap();
+            let page = NewPage {
+                job,
+                stream,
+                partition,
+                records,
+                unchanged_keys: Vec::new(),
+                deleted_keys: Vec::new(),
+                is_full_list: true,
+                is_verification_pass: false,
+                checkpoint: PageCheckpoint::InProgress("{}".to_owned()),
+                traffic: Traffic::default(),
+                now: at(1),
+            };
+            let (counts, _) = store.records().commit_pages(vec![page], fence).await.unwrap();
+            let cursor = Some("next".to_owned());
+            let list = CompletedList { partition, start_version, cursor, parent_version: None };
+            let has_missing = store.records().has_missing(&list).await.unwrap();
+            let swept = store.records().sweep(job, stream, &[list], Some(0), at(2), fence).await.unwrap();
+            let result = JobResult {
+                id: job,
+                status: JobStatus::Done,
+                error: None,
+                error_code: None,
+                resumes_at: None,
+                traffic: Traffic::default(),
+                ended_at: at(3),
+            };
+            store.jobs().end(&result).await.unwrap();
+            (counts.added, has_missing, swept, store.jobs().get(job).await.unwrap().unwrap().counts.deleted)
+        };
+        let first = list(vec![record("a", 1), record("b", 2)]).await;
+        assert_eq!(first, (2, false, SweepResult::Done { deleted: 0 }, 0));
+        let since = store.version().await.unwrap();
+        let second = list(vec![record("b", 2), record("c", 3)]).await;
+        assert_eq!(second, (1, true, SweepResult::Done { deleted: 1 }, 1));
+        let keys = |records: Vec<StoredRecord>| records.into_iter().map(|one| one.key).collect::<Vec<_>>();
+        assert_eq!(keys(store.records().list(stream, RecordId(0), 9).await.unwrap()), ["b", "c"]);
+        assert_eq!(keys(store.records().changes(stream, since, None, 9).await.unwrap()), ["c", "a"]);
+        let known = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(store.records().exist(stream, &known).await.unwrap(), [false, true, true]);
+        assert!(store.records().find(stream, "a").await.unwrap().unwrap().record.deleted_at.is_some());
+        let partitions = store.streams().partitions(stream).await.unwrap();
+        assert_eq!((partitions.len(), partitions[0].cursor.as_deref()), (1, Some("next")));
+        // Nobody may delete records by a list whose lock was taken over.
+        let lost = Fence { number: fence.number - 1, ..fence };
+        let refused = store.records().commit_pages(Vec::new(), lost).await;
+        assert!(matches!(refused, Err(StoreError::LeaseLost(_))));
+    }
 }

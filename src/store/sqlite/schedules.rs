@@ -1,23 +1,17 @@
-//! Schedules: when streams are synced.
+//! When streams are synced without being asked to.
 
+use async_trait::async_trait;
 use rusqlite::Row;
 
 use super::row::{collect, connection_name, get_optional_seconds, get_seconds};
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::schedule::Schedule;
+use crate::model::{ConnectionId, Schedule};
+use crate::store::Schedules;
 
-/// The schedules of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Schedules<'a>(pub(super) &'a Store);
-
-impl Schedules<'_> {
-    /// Sets a schedule, replacing one of the same connection and stream.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set(
+#[async_trait]
+impl Schedules for SqliteStore {
+    async fn set(
         &self,
         connection: ConnectionId,
         stream: Option<&str>,
@@ -25,64 +19,50 @@ impl Schedules<'_> {
         jitter_secs: u32,
         next_at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+        let (stream, rule) = (stream_column(stream), rule.to_owned());
+        self.write(move |transaction| {
             let sql = "INSERT INTO schedules (connection_id, stream, rule, jitter_secs, next_at) VALUES (?1, ?2, ?3, ?4, ?5) \
                        ON CONFLICT DO UPDATE SET rule = excluded.rule, jitter_secs = excluded.jitter_secs, \
                        next_at = excluded.next_at";
-            transaction.execute(
-                sql,
-                (connection.0, stream.unwrap_or_default(), rule, jitter_secs, next_at.as_second()),
-            )?;
+            transaction.execute(sql, (connection.0, &stream, &rule, jitter_secs, next_at.as_second()))?;
             Ok(())
         })
+        .await
     }
 
-    /// Removes a schedule; false if there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove(&self, connection: ConnectionId, stream: Option<&str>) -> Result<bool, StoreError> {
-        self.0.write(|transaction| {
+    async fn remove(&self, connection: ConnectionId, stream: Option<&str>) -> Result<bool, StoreError> {
+        let stream = stream_column(stream);
+        self.write(move |transaction| {
             let sql = "DELETE FROM schedules WHERE connection_id = ?1 AND stream = ?2";
-            Ok(transaction.execute(sql, (connection.0, stream.unwrap_or_default()))? == 1)
+            Ok(transaction.execute(sql, (connection.0, &stream))? == 1)
         })
+        .await
     }
 
-    /// The next one to come first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self) -> Result<Vec<Schedule>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn list(&self) -> Result<Vec<Schedule>, StoreError> {
+        self.read(|sqlite| {
             let sql = "SELECT c.connector, c.account, s.stream, s.rule, s.jitter_secs, s.next_at, s.last_at \
                        FROM schedules s JOIN connections c ON c.id = s.connection_id ORDER BY s.next_at, s.id";
             let mut statement = sqlite.prepare_cached(sql)?;
             collect(statement.query([])?, from_row)
         })
+        .await
     }
 
-    /// Corrects a next time that was written while the clock was fast.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_next_at(&self, schedule: &Schedule, next_at: Timestamp) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+    async fn set_next_at(&self, schedule: &Schedule, next_at: Timestamp) -> Result<(), StoreError> {
+        let (name, stream) = (schedule.connection.clone(), stream_column(schedule.stream.as_deref()));
+        let (old, new) = (schedule.next_at.as_second(), next_at.as_second());
+        self.write(move |transaction| {
             let sql = "UPDATE schedules SET next_at = ?4 WHERE stream = ?2 AND next_at = ?3 AND connection_id = \
                        (SELECT id FROM connections WHERE connector = ?1 AND account = ?5)";
-            let (name, stream) = (&schedule.connection, schedule.stream.as_deref().unwrap_or_default());
-            let (old, new) = (schedule.next_at.as_second(), next_at.as_second());
             let account = name.account().unwrap_or_default();
-            transaction.execute(sql, (name.connector(), stream, old, new, account))?;
+            transaction.execute(sql, (name.connector(), &stream, old, new, account))?;
             Ok(())
         })
+        .await
     }
 
-    /// Claims a schedule that is due, so that of several processes one runs it: moves it on from `due_at`. False if
-    /// another process has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn claim(
+    async fn claim(
         &self,
         connection: ConnectionId,
         stream: Option<&str>,
@@ -90,15 +70,20 @@ impl Schedules<'_> {
         next_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.0.write(|transaction| {
+        let stream = stream_column(stream);
+        self.write(move |transaction| {
             let sql = "UPDATE schedules SET next_at = ?4, last_at = ?5 \
                        WHERE connection_id = ?1 AND stream = ?2 AND next_at = ?3";
-            let times = (due_at.as_second(), next_at.as_second(), now.as_second());
-            let taken =
-                transaction.execute(sql, (connection.0, stream.unwrap_or_default(), times.0, times.1, times.2))?;
-            Ok(taken == 1)
+            let values = (connection.0, &stream, due_at.as_second(), next_at.as_second(), now.as_second());
+            Ok(transaction.execute(sql, values)? == 1)
         })
+        .await
     }
+}
+
+/// The column is empty, not NULL, for all streams of a connection.
+fn stream_column(stream: Option<&str>) -> String {
+    stream.unwrap_or_default().to_owned()
 }
 
 fn from_row(row: &Row<'_>) -> Result<Schedule, StoreError> {
@@ -110,4 +95,28 @@ fn from_row(row: &Row<'_>) -> Result<Schedule, StoreError> {
         next_at: get_seconds(row, "next_at")?,
         last_at: get_optional_seconds(row, "last_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_schedule_is_claimed_once() {
+        let (_folder, [ours, theirs]) = opened();
+        let connection = add_connection(&ours).await;
+        ours.schedules().set(connection, None, "every 15m", 0, at(900)).await.unwrap();
+        let claim = async |store: &SqliteStore| {
+            store.schedules().claim(connection, None, at(900), at(1800), at(901)).await.unwrap()
+        };
+        assert_eq!((claim(&ours).await, claim(&theirs).await), (true, false));
+        let schedule = theirs.schedules().list().await.unwrap().remove(0);
+        assert_eq!((schedule.stream.clone(), schedule.next_at, schedule.last_at), (None, at(1800), Some(at(901))));
+        ours.schedules().set_next_at(&schedule, at(1000)).await.unwrap();
+        assert_eq!(ours.schedules().list().await.unwrap()[0].next_at, at(1000));
+        assert!(ours.schedules().remove(connection, None).await.unwrap());
+        assert!(!ours.schedules().remove(connection, None).await.unwrap());
+    }
 }

@@ -61,7 +61,7 @@ impl SequenceFiles {
     }
 
     /// With the note beside the folder.
-    pub(super) fn and_outer(mut self, outer: PathBuf) -> Self {
+    pub(super) fn with_outer(mut self, outer: PathBuf) -> Self {
         self.outer = Some(outer);
         self
     }
@@ -211,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (inner, outer) = (folder.path().join("sequence"), folder.path().join(".outer"));
         let key = StoreKey::random();
-        let notes = || SequenceFiles::new(inner.clone(), &key).and_outer(outer.clone());
+        let notes = || SequenceFiles::new(inner.clone(), &key).with_outer(outer.clone());
         assert_eq!(notes().inner().unwrap(), SequenceReading::Absent);
         notes().set(0).unwrap();
         let writing = notes();

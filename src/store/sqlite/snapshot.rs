@@ -88,10 +88,7 @@ impl Snapshot {
         Ok(Self { source, version })
     }
 
-    /// What restoring it would bring.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Returns what restoring it would bring.
     pub fn contents(&self) -> Result<BackupContents, StoreError> {
         contents(&self.source).map_err(damage)
     }
@@ -268,7 +265,7 @@ fn misfit(table: &str, error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The bytes of an attached in-memory database.
+/// Returns the bytes of an attached in-memory database.
 pub(super) fn serialized(connection: &mut Connection, schema: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     Ok(Zeroizing::new(connection.serialize(schema)?.to_vec()))
 }

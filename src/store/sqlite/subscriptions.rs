@@ -1,19 +1,19 @@
-//! Subscriptions: webhooks that were registered at vendors, with what renewing and ending them needs.
+//! The subscriptions that were created at vendors: each URL once, with what it takes to renew and to delete it.
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Row};
+use async_trait::async_trait;
+use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 
+use super::locks::check_fence;
 use super::row::{collect, connection_name, get_json, get_optional_seconds, get_seconds, get_word, to_json};
 use super::transitions::ConnectionRef;
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError, webhooks};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
-use crate::model::subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult};
-
-/// The subscriptions of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Subscriptions<'a>(pub(super) &'a Store);
+use crate::model::{
+    ConnectionId, ConnectionTransition, Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult,
+};
+use crate::store::{Fence, Subscriptions};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -27,134 +27,155 @@ macro_rules! select {
     };
 }
 
-impl Subscriptions<'_> {
-    /// All of them, or those of one connection, the oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self, connection: Option<ConnectionId>) -> Result<Vec<Subscription>, StoreError> {
-        self.0.read(|sqlite| {
+#[async_trait]
+impl Subscriptions for SqliteStore {
+    async fn list(&self, connection: Option<ConnectionId>) -> Result<Vec<Subscription>, StoreError> {
+        self.read(move |sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR s.connection_id = ?1 ORDER BY s.id");
             let mut statement = sqlite.prepare_cached(sql)?;
             collect(statement.query([connection.map(|id| id.0)])?, from_row)
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        self.0.read(|sqlite| {
+    async fn get(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE s.id = ?1"))?;
             let mut rows = statement.query([id.0])?;
             rows.next()?.map(from_row).transpose()
         })
+        .await
     }
 
-    /// Stores that the vendor is about to be asked. If the process is killed before the answer is stored, the row says
-    /// that the vendor may have made the subscription.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn begin(&self, wanted: &SubscriptionRequest, now: Timestamp) -> Result<SubscriptionId, StoreError> {
-        self.0.write(|transaction| {
+    async fn begin(
+        &self,
+        request: &SubscriptionRequest,
+        now: Timestamp,
+        fence: Fence,
+    ) -> Result<SubscriptionId, StoreError> {
+        let request = request.clone();
+        self.write(move |transaction| {
+            check_fence(transaction, fence)?;
             let sql = "INSERT INTO subscriptions (connection_id, status, url, events, params, idempotency_key, \
                        created_at, renewed_at) VALUES (?1, 'creating', ?2, ?3, ?4, ?5, ?6, ?6)";
             transaction.execute(
                 sql,
                 (
-                    wanted.connection.0,
-                    &wanted.url,
-                    to_json(&wanted.events)?,
-                    to_json(&wanted.params)?,
-                    &wanted.idempotency_key,
+                    request.connection.0,
+                    &request.url,
+                    to_json(&request.events)?,
+                    to_json(&request.params)?,
+                    &request.idempotency_key,
                     now.as_second(),
                 ),
             )?;
             Ok(SubscriptionId(transaction.last_insert_rowid()))
         })
+        .await
     }
 
-    /// Stores the vendor's answer. `replaces` is the subscription that it replaces and that is to end. `params` are
-    /// stored with the webhook in the same commit.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn activate(
+    async fn activate(
         &self,
         subscription: &Subscription,
-        made: &SubscriptionResult,
+        result: &SubscriptionResult,
         params: &BTreeMap<String, String>,
         replaces: Option<SubscriptionId>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let connection = subscription.request.connection;
-        self.0.write_tracked(ConnectionRef::Id(connection), |transaction| {
-            let sql = "UPDATE subscriptions SET status = 'active', metadata = ?2, secret = coalesce(?3, secret), \
-                       expires_at = ?4, renewed_at = ?5, failures = 0, last_error = NULL WHERE id = ?1";
-            transaction.execute(
-                sql,
-                (
-                    subscription.id.0,
-                    to_json(&made.metadata)?,
-                    made.secret.as_ref().map(|secret| secret.expose().as_str()),
-                    made.expires_at.map(Timestamp::as_second),
-                    now.as_second(),
-                ),
-            )?;
+        fence: Fence,
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let (id, connection) = (subscription.id, subscription.request.connection);
+        let (result, params) = (result.clone(), params.clone());
+        self.update_subscription(subscription, move |transaction| {
+            check_fence(transaction, fence)?;
+            activate(transaction, id, &result, now)?;
             if let Some(old) = replaces {
                 let sql = "UPDATE subscriptions SET status = 'deleting', failures = 0 WHERE id = ?1";
                 transaction.execute(sql, [old.0])?;
             }
             if !params.is_empty() {
-                super::webhooks::add_params(transaction, connection, params)?;
+                webhooks::add_params(transaction, connection, &params)?;
             }
             Ok(())
         })
+        .await
     }
 
-    /// Records that renewing or ending it failed. Hooks are notified once of a failed renewal, as of any failure of the
-    /// connection.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn record_failure(&self, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
+    async fn record_failure(
+        &self,
+        subscription: &Subscription,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let (id, error) = (subscription.id, error.to_owned());
+        self.update_subscription(subscription, move |transaction| {
             let sql =
                 "UPDATE subscriptions SET failures = failures + 1, last_error = ?2, last_failed_at = ?3 WHERE id = ?1";
-            transaction.execute(sql, (subscription.id.0, why, now.as_second()))?;
+            transaction.execute(sql, (id.0, &error, now.as_second()))?;
             Ok(())
         })
+        .await
     }
 
-    /// Records that it is to end, before the vendor is asked.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn mark_deleting(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
+    async fn mark_deleting(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError> {
+        let id = subscription.id;
+        self.update_subscription(subscription, move |transaction| {
             let sql = "UPDATE subscriptions SET status = 'deleting', failures = 0, last_error = NULL WHERE id = ?1";
-            transaction.execute(sql, [subscription.id.0])?;
+            transaction.execute(sql, [id.0])?;
             Ok(())
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn delete(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.write_tracked(ConnectionRef::Id(subscription.request.connection), |transaction| {
-            transaction.execute("DELETE FROM subscriptions WHERE id = ?1", [subscription.id.0])?;
+    async fn delete(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError> {
+        let id = subscription.id;
+        self.update_subscription(subscription, move |transaction| {
+            transaction.execute("DELETE FROM subscriptions WHERE id = ?1", [id.0])?;
             Ok(())
         })
+        .await
     }
 }
 
-/// Why the subscriptions of a connection cannot be renewed; absent if they can.
-pub(super) fn failure(sqlite: &rusqlite::Connection, connection: ConnectionId) -> Result<Option<String>, StoreError> {
+impl SqliteStore {
+    /// Makes a write that may change the health of the subscription's connection.
+    async fn update_subscription(
+        &self,
+        subscription: &Subscription,
+        write: impl Fn(&Transaction<'_>) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Option<ConnectionTransition>, StoreError> {
+        let ((), transition) = self.write_tracked(ConnectionRef::Id(subscription.request.connection), write).await?;
+        Ok(transition)
+    }
+}
+
+fn activate(
+    transaction: &Transaction<'_>,
+    id: SubscriptionId,
+    result: &SubscriptionResult,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE subscriptions SET status = 'active', metadata = ?2, secret = coalesce(?3, secret), \
+               expires_at = ?4, renewed_at = ?5, failures = 0, last_error = NULL WHERE id = ?1";
+    transaction.execute(
+        sql,
+        (
+            id.0,
+            to_json(&result.metadata)?,
+            result.secret.as_ref().map(|secret| secret.expose().as_str()),
+            result.expires_at.map(Timestamp::as_second),
+            now.as_second(),
+        ),
+    )?;
+    Ok(())
+}
+
+/// Returns why the subscriptions of a connection cannot be renewed, if so.
+pub(super) fn failure(sqlite: &Sqlite, connection: ConnectionId) -> Result<Option<String>, StoreError> {
     let sql = "SELECT last_error FROM subscriptions WHERE connection_id = ?1 AND status = 'active' AND failures > 0 \
                ORDER BY id DESC LIMIT 1";
-    let why =
+    let error =
         sqlite.prepare_cached(sql)?.query_row([connection.0], |row| row.get::<_, Option<String>>(0)).optional()?;
-    Ok(why.flatten())
+    Ok(error.flatten())
 }
 
 fn from_row(row: &Row<'_>) -> Result<Subscription, StoreError> {

@@ -1,74 +1,54 @@
-//! Changes of the health of connections, found by the writes that cause them.
+//! Which connections began or ceased to work, as the writes themselves found out.
 //!
-//! A write that may change a connection's health reads it before and after in the same transaction. Of any number of
-//! processes that record the same failure exactly one therefore sees the change, and only committed changes are
-//! reported. The owner of the store drains them and notifies the hooks. If its process is killed before that, no other
-//! process does.
-
-use std::sync::{MutexGuard, PoisonError};
+//! A write that may change a connection's health reads it before and after in the same transaction, and returns the
+//! transition. Of any number of processes that record the same failure, exactly one therefore gets it. The caller notifies
+//! the hooks; if it is killed before, nobody else does.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::get_word;
-use super::{Store, StoreError, connections, subscriptions};
-use crate::model::connection::{ConnectionHealth, ConnectionId, ConnectionTransition, GrantStatus, Transition};
-use crate::model::name::ConnectionName;
+use super::{SqliteStore, StoreError, connections, subscriptions};
+use crate::model::{ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition, GrantStatus, Transition};
 
 /// The connection that a write is about: one that is to be made has no id yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ConnectionRef<'a> {
+#[derive(Clone, Debug)]
+pub(super) enum ConnectionRef {
     Id(ConnectionId),
-    Name(&'a ConnectionName),
+    Name(ConnectionName),
 }
 
-impl Store {
-    /// The changes since the last call, in the order in which they were committed.
-    pub fn drain_transitions(&self) -> Vec<ConnectionTransition> {
-        std::mem::take(&mut *self.changes())
-    }
-
-    /// [`Store::write`], for what may change a connection's health.
-    pub(super) fn write_tracked<T>(
+impl SqliteStore {
+    /// [`SqliteStore::write`], for what may change a connection's health.
+    pub(super) async fn write_tracked<T: Send + 'static>(
         &self,
-        subject: ConnectionRef<'_>,
-        write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let (value, changed) = self.write(|transaction| {
-            let before = health(transaction, subject)?;
+        subject: ConnectionRef,
+        write: impl Fn(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(T, Option<ConnectionTransition>), StoreError> {
+        self.write(move |transaction| {
+            let before = health(transaction, &subject)?;
             let value = write(transaction)?;
-            let transition = match (before, health(transaction, subject)?) {
+            let transition = match (before, health(transaction, &subject)?) {
                 (Some((_, before)), Some((id, after))) => Transition::between(before, after).map(|change| (id, change)),
                 _ => None,
             };
-            let changed = match transition {
-                Some((id, transition)) => {
-                    let mut connection = connections::find_by_id(transaction, id)?;
-                    if let Some(connection) = connection.as_mut().filter(|connection| connection.error_count == 0) {
-                        connection.last_error =
-                            subscriptions::failure(transaction, id)?.or(connection.last_error.take());
-                    }
-                    connection.map(|connection| ConnectionTransition { connection, transition })
-                }
-                None => None,
-            };
-            Ok((value, changed))
-        })?;
-        self.changes().extend(changed);
-        Ok(value)
-    }
-
-    fn changes(&self) -> MutexGuard<'_, Vec<ConnectionTransition>> {
-        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+            let Some((id, transition)) = transition else { return Ok((value, None)) };
+            let mut connection = connections::find_by_id(transaction, id)?;
+            if let Some(connection) = connection.as_mut().filter(|connection| connection.error_count == 0) {
+                connection.last_error = subscriptions::failure(transaction, id)?.or(connection.last_error.take());
+            }
+            Ok((value, connection.map(|connection| ConnectionTransition { connection, transition })))
+        })
+        .await
     }
 }
 
-/// The connection's id and health; absent if there is no such connection.
+/// Returns the connection's id and health, if there is such a connection.
 ///
-/// A failed check counts until another passes: a refresh in between gives a new token, which says nothing about what
+/// A check that failed counts until another succeeds: a refresh in between gives a new token, and proves nothing of what
 /// the check found. A subscription that cannot be renewed counts until it can.
 fn health(
     transaction: &Transaction<'_>,
-    subject: ConnectionRef<'_>,
+    subject: &ConnectionRef,
 ) -> Result<Option<(ConnectionId, ConnectionHealth)>, StoreError> {
     const SELECT: &str = "SELECT id, grant_status, check_unauthorized, error_count > 0 OR check_passed IS 0 \
         OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \

@@ -2,116 +2,106 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use async_trait::async_trait;
+use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
 
 use super::row::{from_json, get_json, to_json};
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::connection::ConnectionId;
 use crate::model::secrets::RotatingSecrets;
-use crate::model::webhook::Webhook;
+use crate::model::{ConnectionId, Webhook};
 use crate::secret::Secret;
+use crate::store::Webhooks;
 
-/// The webhooks of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Webhooks<'a>(pub(super) &'a Store);
-
-impl Webhooks<'_> {
-    /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
-        self.0.read(|sqlite| {
-            let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks \
-                 WHERE connection_id = ?1";
-            let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(from_row(row))).optional()?;
-            let Some(mut webhook) = found.transpose()? else { return Ok(None) };
-            let sql =
-                "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
-            webhook.subscription_secrets = secrets.collect::<Result<_, _>>()?;
-            Ok(Some(webhook))
-        })
+#[async_trait]
+impl Webhooks for SqliteStore {
+    async fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
+        // One snapshot: a secret that moves from one table to the other between two reads would be in neither.
+        self.read(move |sqlite| find(&*sqlite.unchecked_transaction()?, id)).await
     }
 
-    /// The webhook of a connection, created with this path if there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError> {
-        if let Some(webhook) = self.get(id)? {
+    async fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError> {
+        // Nearly always there is one, and reading costs no flush to the disk.
+        if let Some(webhook) = Webhooks::get(self, id).await? {
             return Ok(webhook);
         }
-        self.0.write(|transaction| {
+        let path = path.to_owned();
+        self.write(move |transaction| {
             let sql = "INSERT INTO webhooks (connection_id, path) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            transaction.execute(sql, (id.0, path))?;
-            Ok(())
-        })?;
-        self.get(id)?.ok_or(StoreError::ConnectionNotFound)
+            transaction.execute(sql, (id.0, &path))?;
+            find(transaction, id)?.ok_or(StoreError::ConnectionNotFound)
+        })
+        .await
     }
 
-    /// Makes a secret the current one; the previous one is accepted until `overlap_until`, which may be now.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn rotate_secret(
+    async fn rotate_secret(
         &self,
         id: ConnectionId,
         secret: &Secret,
         overlap_until: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
-            let text: String =
-                transaction
-                    .query_row("SELECT secrets FROM webhooks WHERE connection_id = ?1", [id.0], |row| row.get(0))?;
+        let secret = secret.clone();
+        self.write(move |transaction| {
+            let sql = "SELECT secrets FROM webhooks WHERE connection_id = ?1";
+            let text: String = transaction.query_row(sql, [id.0], |row| row.get(0))?;
             let mut secrets: RotatingSecrets = from_json(&text)?;
             secrets.rotate(secret.clone(), overlap_until, now);
             let sql = "UPDATE webhooks SET secrets = ?2 WHERE connection_id = ?1";
             transaction.execute(sql, (id.0, to_json(&secrets)?))?;
             Ok(())
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_public_url(&self, id: ConnectionId, url: Option<&str>) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
-            transaction.execute("UPDATE webhooks SET public_url = ?2 WHERE connection_id = ?1", (id.0, url))?;
+    async fn set_public_url(&self, id: ConnectionId, url: Option<&str>) -> Result<(), StoreError> {
+        let url = url.map(str::to_owned);
+        self.write(move |transaction| {
+            transaction.execute("UPDATE webhooks SET public_url = ?2 WHERE connection_id = ?1", (id.0, &url))?;
             Ok(())
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
+    async fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.write(move |transaction| {
             let mut statement = transaction.prepare_cached("UPDATE webhooks SET port = ?2 WHERE connection_id = ?1")?;
-            for id in ids {
+            for id in &ids {
                 statement.execute((id.0, port))?;
             }
             Ok(())
         })
+        .await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn add_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
-        self.0.write(|transaction| add_params(transaction, id, params))
+    async fn add_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        let params = params.clone();
+        self.write(move |transaction| add_params(transaction, id, &params)).await
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
-        self.0.write(|transaction| {
-            let sql = "UPDATE webhooks SET params = ?2 WHERE connection_id = ?1";
-            transaction.execute(sql, (id.0, to_json(params)?))?;
+    async fn set_params(&self, id: ConnectionId, params: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        let params = to_json(params)?;
+        self.write(move |transaction| {
+            transaction.execute("UPDATE webhooks SET params = ?2 WHERE connection_id = ?1", (id.0, &params))?;
             Ok(())
         })
+        .await
     }
 }
 
-/// Adds values, replacing those of the same names.
+fn find(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
+    let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks WHERE connection_id = ?1";
+    let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(from_row(row))).optional()?;
+    let Some(mut webhook) = found.transpose()? else { return Ok(None) };
+    let sql = "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
+    webhook.subscription_secrets = secrets.collect::<Result<_, _>>()?;
+    Ok(Some(webhook))
+}
+
+/// Adds parameters and overwrites those of the same names.
 pub(super) fn add_params(
     transaction: &Transaction<'_>,
     id: ConnectionId,

@@ -3,7 +3,7 @@
 use keyring_core::api::{CredentialApi, CredentialStore, CredentialStoreApi};
 
 use super::*;
-use crate::store::SecretStorage;
+use crate::model::SecretStorage;
 
 /// A keyring that fails from the call of this number on, as a kill or a crash there would.
 #[derive(Debug)]
@@ -81,19 +81,19 @@ impl CredentialStoreApi for Failing {
 
 fn failing_after(inner: &Arc<keyring_core::mock::Store>, calls: usize) -> Keyring {
     let store: Arc<CredentialStore> = Arc::new(Failing { inner: Arc::clone(inner), left: Arc::new(calls.into()) });
-    Keyring::over(store)
+    Keyring::with_store(store)
 }
 
-fn three_connections(custodian: &TokenVault, store: &Store) {
+fn three_connections(custodian: &TokenVault, store: &SqliteStore) {
     for (connector, token) in [("github", "t1"), ("notion", "t2"), ("slack", "t3")] {
-        let (_, warning) = custodian.connect(store, &new_connection(connector), &grant(token)).unwrap();
-        assert!(warning.is_none());
+        let saved = wait(custodian.connect(store, &new_connection(connector), &grant(token))).unwrap();
+        assert!(saved.warning.is_none());
     }
 }
 
-fn tokens(custodian: &TokenVault, store: &Store) -> Vec<String> {
-    let names = store.connections().names().unwrap();
-    let token = |name| custodian.load(store, name).unwrap().unwrap().grant.access_token.expose().clone();
+fn tokens(custodian: &TokenVault, store: &SqliteStore) -> Vec<String> {
+    let names = wait(store.connections().names()).unwrap();
+    let token = |name| wait(custodian.load(store, name)).unwrap().unwrap().grant.access_token.expose().clone();
     names.iter().map(token).collect()
 }
 
@@ -103,29 +103,30 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     let (store, keyring) = (home.open(), mock_keyring());
     let custodian = TokenVault::new(keyring.clone(), TokenStorage::Keyring);
     three_connections(&custodian, &store);
-    let connection = store.connections().find(&name("slack")).unwrap().unwrap();
-    let stored = store.grants().get(connection.id).unwrap().unwrap();
+    let connection = wait(store.connections().find(&name("slack"))).unwrap().unwrap();
+    let stored = wait(store.grants().get(connection.id)).unwrap().unwrap();
     assert!(stored.grant.is_none() && stored.storage == SecretStorage::Keyring);
     assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"]);
 
-    let saved = custodian.save(&store, &connection, stored.generation, &grant("t4")).unwrap();
-    assert!(matches!(saved, GrantSaveResult::Saved { generation: 2, warning: None }));
-    let late = custodian.save(&store, &connection, stored.generation, &grant("late")).unwrap();
+    let saved = save_grant(&custodian, &store, &connection, stored.generation, &grant("t4")).unwrap();
+    assert!(matches!(saved, GrantSaveResult::Saved { generation: 2, warning: None, .. }));
+    let late = save_grant(&custodian, &store, &connection, stored.generation, &grant("late")).unwrap();
     assert!(matches!(late, GrantSaveResult::Superseded));
     assert_eq!(tokens(&custodian, &store)[2], "t4");
-    assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
+    assert!(wait(store.grants().get(connection.id)).unwrap().unwrap().grant.is_none());
 
-    let nothing = TokenVault::new(Keyring::none(), TokenStorage::Store).load(&store, &name("slack")).unwrap_err();
+    let nothing =
+        wait(TokenVault::new(Keyring::none(), TokenStorage::Store).load(&*store, &name("slack"))).unwrap_err();
     assert_eq!((nothing.kind(), nothing.code()), (Kind::Vault, "keyring_unavailable"));
-    let entry = format!("{}/slack", store.vault_id());
+    let entry = format!("{}/slack", store.id());
     let old = keyring.get(&entry).unwrap();
-    assert_eq!(custodian.remove(&store, &connection).unwrap().map(|error| error.code()), None);
+    assert_eq!(wait(custodian.remove(&*store, &connection)).unwrap().map(|error| error.code()), None);
     assert!(keyring.get(&entry).is_err());
 
     // An entry of an earlier connection of this name is not taken for this one's.
-    let (again, _) = custodian.connect(&store, &new_connection("slack"), &grant("t5")).unwrap();
+    let again = wait(custodian.connect(&*store, &new_connection("slack"), &grant("t5"))).unwrap().connection;
     keyring.set(&entry, &old, "").unwrap();
-    let lost = custodian.load(&store, &again.name).unwrap_err();
+    let lost = wait(custodian.load(&*store, &again.name)).unwrap_err();
     assert_eq!((lost.kind(), lost.hint()), (Kind::AuthNeeded, Some(Hint::run("integ connect slack"))));
 }
 
@@ -134,19 +135,20 @@ fn fault_051_a_keyring_that_fails_after_login_or_refresh_loses_no_token() {
     let home = Home::new(IdentityStorage::File);
     let store = home.open();
     let broken = TokenVault::new(Keyring::none(), TokenStorage::Keyring);
-    let (connection, warning) = broken.connect(&store, &new_connection("slack"), &grant("t1")).unwrap();
+    let saved = wait(broken.connect(&*store, &new_connection("slack"), &grant("t1"))).unwrap();
+    let (connection, warning) = (saved.connection, saved.warning);
     assert!(matches!(warning.unwrap().source, KeyringError::Unavailable(_)));
     assert_eq!(tokens(&broken, &store), ["t1"]);
-    let saved = broken.save(&store, &connection, 1, &grant("t2")).unwrap();
+    let saved = save_grant(&broken, &store, &connection, 1, &grant("t2")).unwrap();
     assert!(matches!(saved, GrantSaveResult::Saved { warning: Some(_), .. }));
     assert_eq!(tokens(&broken, &store), ["t2"]);
     // The next save finds the keyring well, and the token goes where it belongs.
     let mended = TokenVault::new(mock_keyring(), TokenStorage::Keyring);
     assert!(matches!(
-        mended.save(&store, &connection, 2, &grant("t3")).unwrap(),
+        save_grant(&mended, &store, &connection, 2, &grant("t3")).unwrap(),
         GrantSaveResult::Saved { warning: None, .. }
     ));
-    assert!(store.grants().get(connection.id).unwrap().unwrap().grant.is_none());
+    assert!(wait(store.grants().get(connection.id)).unwrap().unwrap().grant.is_none());
     assert_eq!(tokens(&mended, &store), ["t3"]);
 }
 
@@ -159,17 +161,17 @@ fn a_move_of_tokens_that_stops_anywhere_loses_none_and_is_finished_by_another() 
             let (store, mock) = (home.open(), keyring_core::mock::Store::new().unwrap());
             let whole = || failing_after(&mock, 1000);
             three_connections(&TokenVault::new(whole(), from), &store);
-            let stopped = TokenVault::new(failing_after(&mock, calls), from).move_tokens(&store, to);
+            let stopped = wait(TokenVault::new(failing_after(&mock, calls), from).move_tokens(&*store, to));
             assert_eq!(stopped.is_err(), calls < if to == TokenStorage::Keyring { 3 } else { 6 }, "{to:?} {calls}");
 
             let custodian = TokenVault::new(whole(), from);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
-            let finished = custodian.move_tokens(&store, to).unwrap();
+            let finished = wait(custodian.move_tokens(&*store, to)).unwrap();
             assert_eq!(finished.moved + finished.already_moved, 3);
             assert_eq!(tokens(&custodian, &store), ["t1", "t2", "t3"], "{to:?} {calls}");
-            for (_, name, stored) in store.grants().list().unwrap() {
-                let entry = whole().get(&format!("{}/{name}", store.vault_id()));
-                assert_eq!(entry.is_ok(), to == TokenStorage::Keyring, "{to:?} {calls} {name}");
+            for (connection, stored) in wait(store.grants().list()).unwrap() {
+                let entry = whole().get(&format!("{}/{}", store.id(), connection.name));
+                assert_eq!(entry.is_ok(), to == TokenStorage::Keyring, "{to:?} {calls} {}", connection.name);
                 assert_eq!(stored.grant.is_some(), to == TokenStorage::Store);
                 assert_eq!(stored.storage == SecretStorage::Store, to == TokenStorage::Store);
             }

@@ -106,7 +106,7 @@ fn home_with_seal_of(home: &Home, theirs: &Home) -> Home {
 #[test]
 fn fault_053_one_workspaces_pages_do_not_pass_for_anothers() {
     let home = filled();
-    let other = home.access().open(&home.workspace("other"), CREATE).unwrap().store;
+    let other = home.access().open(&home.workspace("other"), CREATE).unwrap().sqlite;
     fill(&other);
     drop(other);
     let foreign = fs::read(home.workspace("other").join("vault.db")).unwrap();
@@ -131,7 +131,7 @@ fn fault_044a_lost_writes_of_a_damaged_log_are_found() {
     let folder = home.workspace("default");
     let store = home.open();
     for number in 0..10 {
-        store.sandbox().put("count", &json!(number)).unwrap();
+        put(&store, "count", &json!(number));
     }
     // As a crash leaves it: the log was never moved into the store.
     let (log, whole) = (home.file("vault.db-wal"), fs::read(home.file("vault.db")).unwrap());
@@ -150,14 +150,14 @@ fn fault_044a_lost_writes_of_a_damaged_log_are_found() {
 
     home.access().open_without_store(&folder).unwrap().check(LostWritesPolicy::Accept).unwrap();
     verdict(&home).unwrap();
-    assert!(home.open().sandbox().get("count").unwrap().is_some());
+    assert!(wait(home.open().sandbox().get("count")).unwrap().is_some());
 }
 
 #[test]
 fn fault_044a_an_older_copy_of_the_store_is_found() {
     let home = filled();
     let old = fs::read(home.file("vault.db")).unwrap();
-    home.open().sandbox().put("later", &json!(1)).unwrap();
+    put(&home.open(), "later", &json!(1));
     assert_eq!(refused(&home, "vault.db", |bytes| *bytes = old, "an older copy"), "vault_rolled_back");
     verdict(&home).unwrap();
 }

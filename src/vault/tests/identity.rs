@@ -117,7 +117,7 @@ fn field_46_a_keyring_that_gives_nothing_back_is_not_chosen() {
     let store = keyring_core::mock::Store::new().unwrap();
     let keyring = |refusal: fn() -> keyring_core::Error| {
         let (store, connected) = (Arc::clone(&store), AtomicBool::new(false));
-        Keyring::over_each(move || {
+        Keyring::with_test_connector(move || {
             if connected.swap(true, Ordering::Relaxed) { Err(refusal()) } else { Ok(Arc::clone(&store) as _) }
         })
     };
@@ -131,7 +131,7 @@ fn field_46_a_keyring_that_gives_nothing_back_is_not_chosen() {
         let opened = access.open(&home.workspace("default"), CREATE).unwrap();
         assert_eq!(opened.new_identity_location, Some(IdentityLocation::File));
         let recipient = access.open_without_store(&home.workspace("default")).unwrap().own_recipient();
-        assert!(Keyring::over(Arc::clone(&store) as _).get(&recipient).is_err(), "nothing is left there");
+        assert!(Keyring::with_store(Arc::clone(&store) as _).get(&recipient).is_err(), "nothing is left there");
         let strict = Home::new(IdentityStorage::Keyring);
         let failure = strict.access_by(&NOBODY, keyring(refusal)).open(&strict.workspace("default"), CREATE);
         assert_eq!(failure.unwrap_err().kind(), Kind::Vault);

@@ -5,10 +5,9 @@ mod damage;
 mod identity;
 mod replacing;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,9 +16,11 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::{Folders, IdentityStorage, TokenStorage, VaultConfig};
 use crate::error::{Hint, Kind, Remedy};
-use crate::model::{ClientCredentials, ConnectionMode, ConnectionName, Grant, RefreshMethod};
+use crate::model::{
+    ClientCredentials, Connection, ConnectionMode, ConnectionName, Grant, NewConnection, RefreshMethod,
+};
 use crate::secret::Secret;
-use crate::store::{NewConnection, Store};
+use crate::store::{LockKey, SqliteStore, Store, StoreError};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const CREATE: IfAbsent = IfAbsent::Create { now: NOW };
@@ -63,8 +64,8 @@ impl Home {
     }
 
     /// The default workspace's store, made where it is missing.
-    fn open(&self) -> Store {
-        self.access().open(&self.workspace("default"), CREATE).unwrap().store
+    fn open(&self) -> Arc<SqliteStore> {
+        self.access().open(&self.workspace("default"), CREATE).unwrap().sqlite
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -76,8 +77,33 @@ impl Home {
     }
 }
 
+/// Runs a future of the store to its end.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    crate::runtime::new_runtime().unwrap().block_on(future)
+}
+
+/// Writes an entry of the sandbox, over the one there may be.
+fn put(store: &SqliteStore, key: &str, value: &serde_json::Value) {
+    let old = wait(store.sandbox().get(key)).unwrap();
+    assert!(wait(store.sandbox().replace(key, old.as_ref(), Some(value))).unwrap());
+}
+
+/// Saves a grant as a refresh does, under the connection's lock.
+fn save_grant(
+    token_vault: &TokenVault,
+    store: &SqliteStore,
+    connection: &Connection,
+    generation: u64,
+    grant: &Grant,
+) -> Result<GrantSaveResult, StoreError> {
+    wait(async {
+        let lock = store.locks().try_acquire(LockKey::Grant(connection.id), NOW).await?.unwrap();
+        token_vault.save(store, connection, generation, grant, lock.fence).await
+    })
+}
+
 fn mock_keyring() -> Keyring {
-    Keyring::over(keyring_core::mock::Store::new().unwrap())
+    Keyring::with_store(keyring_core::mock::Store::new().unwrap())
 }
 
 fn name(text: &str) -> ConnectionName {
@@ -113,9 +139,9 @@ fn grant(token: &str) -> Grant {
 }
 
 /// Fills a store with a few hundred pages.
-fn fill(store: &Store) {
+fn fill(store: &SqliteStore) {
     for number in 0..20 {
-        store.sandbox().put(&format!("key/{number:04}"), &json!("x".repeat(9000))).unwrap();
+        put(store, &format!("key/{number:04}"), &json!("x".repeat(9000)));
     }
 }
 
@@ -138,11 +164,11 @@ fn a_vault_is_made_once_and_opened_after() {
 
     let made = home.access().open(&home.workspace("default"), CREATE).unwrap();
     assert_eq!(made.new_identity_location, Some(IdentityLocation::File));
-    made.store.sandbox().put("a", &json!(1)).unwrap();
+    put(&made.sqlite, "a", &json!(1));
     drop(made);
     let again = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap();
     assert_eq!(again.new_identity_location, None);
-    assert_eq!(again.store.sandbox().get("a").unwrap(), Some(json!(1)));
+    assert_eq!(wait(again.sqlite.sandbox().get("a")).unwrap(), Some(json!(1)));
     let second = home.access().open(&home.workspace("second"), CREATE).unwrap();
     assert_eq!(second.new_identity_location, None);
 }
@@ -175,7 +201,7 @@ fn fault_046_files_are_private_whatever_the_umask() {
     // The home itself was made by the test's own umask, as no user would have it.
     std::fs::set_permissions(home._folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let store = home.open();
-    store.sandbox().put("a", &json!(1)).unwrap();
+    put(&store, "a", &json!(1));
     for file in ["vault.db", "vault.db-wal", "vault.db-shm", "vault.age", "lock", "sequence"] {
         assert_eq!(mode(&home.file(file)), 0o600, "{file}");
     }
@@ -221,7 +247,7 @@ fn making_a_vault_that_was_cut_short_is_finished() {
     fs::write(home.file(".vault.db.0123"), "half").unwrap();
     let absent = home.access().open(&home.workspace("default"), IfAbsent::Fail).unwrap_err();
     assert_eq!(absent.kind(), Kind::NotFound);
-    home.open().sandbox().put("a", &json!(1)).unwrap();
+    put(&home.open(), "a", &json!(1));
     assert!(!home.file(".vault.db.0123").exists());
 }
 
@@ -234,7 +260,7 @@ fn many_processes_make_one_vault_with_one_identity() {
                 let home = &home;
                 scope.spawn(move || {
                     let opened = home.access().open(&home.workspace("default"), CREATE).unwrap();
-                    opened.store.sandbox().put(&number.to_string(), &json!(number)).unwrap();
+                    put(&opened.sqlite, &number.to_string(), &json!(number));
                     opened.new_identity_location
                 })
             })
@@ -242,5 +268,5 @@ fn many_processes_make_one_vault_with_one_identity() {
         openings.into_iter().map(|opening| opening.join().unwrap()).collect()
     });
     assert_eq!(made.iter().flatten().count(), 1);
-    assert_eq!(home.open().sandbox().list("").unwrap().len(), 64);
+    assert_eq!(wait(home.open().sandbox().list("")).unwrap().len(), 64);
 }

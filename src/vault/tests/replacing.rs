@@ -22,8 +22,9 @@ fn rekey_up_to(vault: &Vault, last: usize) {
     }
 }
 
-fn save(store: &Store, custodian: &TokenVault, file: &Path, key: &BackupKey) {
-    write_output(file, &backup(store, custodian, key).unwrap(), Overwrite::Refuse).unwrap();
+fn save(store: &SqliteStore, custodian: &TokenVault, file: &Path, key: &BackupKey) {
+    let keyring_grants = wait(custodian.keyring_grants(store)).unwrap();
+    write_output(file, &backup(store, &keyring_grants, key).unwrap(), Overwrite::Refuse).unwrap();
 }
 
 fn restore(access: &VaultOpener<'_>, folder: &Path, file: &Path) -> Result<RestoreResult, VaultError> {
@@ -42,17 +43,17 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
         fs::write(home.file(".vault.db.0123456789abcdef"), "what a kill leaves").unwrap();
 
         let store = home.open();
-        assert_eq!(store.sandbox().list("").unwrap().len(), 20, "after step {last}");
-        store.sandbox().put("after", &json!(last)).unwrap();
+        assert_eq!(wait(store.sandbox().list("")).unwrap().len(), 20, "after step {last}");
+        put(&store, "after", &json!(last));
         drop(store);
         let after = seal(&vault);
         assert_eq!((after.key != before, after.previous_key), (last >= 3, None), "after step {last}");
         vault.check(LostWritesPolicy::Refuse).unwrap();
 
         vault.rekey().unwrap();
-        assert_eq!(home.open().sandbox().get("after").unwrap(), Some(json!(last)));
+        assert_eq!(wait(home.open().sandbox().get("after")).unwrap(), Some(json!(last)));
         assert!(!home.file(".vault.db.0123456789abcdef").exists());
-        let opened = Store::open(&home.file("vault.db"), &before, LostWritesPolicy::Refuse);
+        let opened = SqliteStore::open(&home.file("vault.db"), &before, LostWritesPolicy::Refuse);
         assert!(matches!(opened, Err(StoreError::WrongKey(_))), "the old key is worthless");
     }
 }
@@ -67,12 +68,12 @@ fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
     std::thread::scope(|scope| {
         let rekey = scope.spawn(|| vault.rekey());
         std::thread::sleep(std::time::Duration::from_millis(100));
-        store.sandbox().put("a", &json!(1)).unwrap();
+        put(&store, "a", &json!(1));
         assert!(!rekey.is_finished());
         drop(store);
         rekey.join().unwrap().unwrap();
     });
-    assert_eq!(home.open().sandbox().get("a").unwrap(), Some(json!(1)));
+    assert_eq!(wait(home.open().sandbox().get("a")).unwrap(), Some(json!(1)));
     assert_eq!(vault.recipients().unwrap().len(), 2);
 }
 
@@ -119,8 +120,8 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
     let home = Home::new(IdentityStorage::File);
     let (store, keyring) = (home.open(), mock_keyring());
     let custodian = TokenVault::new(keyring.clone(), TokenStorage::Keyring);
-    let (_, warning) = custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
-    assert!(warning.is_none());
+    let saved = wait(custodian.connect(&*store, &new_connection("slack"), &grant("xoxb"))).unwrap();
+    assert!(saved.warning.is_none());
     let file = home.folders.data().join("backup.age");
     let own = home.access().open_without_store(&home.workspace("default")).unwrap().own_recipient();
     save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
@@ -131,22 +132,26 @@ fn fault_057_a_restored_backup_marks_its_grants_and_holds_what_the_keyring_held(
         restore(&home.access(), &new, &file).unwrap();
     assert_eq!((restored.connections.len(), restored.connections[0].name.as_str()), (1, "slack"));
     assert_eq!((identity_made, custody), (None, IdentityLocation::File));
-    let opened = home.access().open(&new, IfAbsent::Fail).unwrap().store;
+    let opened = home.access().open(&new, IfAbsent::Fail).unwrap().sqlite;
     assert_eq!(opened.meta().unwrap().restored_at, Some(NOW));
-    assert_eq!(opened.grants().restored().unwrap().len(), 1);
+    assert_eq!(wait(opened.grants().restored()).unwrap().len(), 1);
     let nowhere = TokenVault::new(Keyring::none(), TokenStorage::Store);
-    let loaded = nowhere.load(&opened, &name("slack")).unwrap().unwrap();
+    let loaded = wait(nowhere.load(&*opened, &name("slack"))).unwrap().unwrap();
     assert_eq!((loaded.grant.access_token.expose().as_str(), loaded.stored_grant.is_from_backup), ("xoxb", true));
-    let saved = nowhere.save(&opened, &loaded.connection, loaded.stored_grant.generation, &grant("fresh")).unwrap();
+    let saved =
+        save_grant(&nowhere, &opened, &loaded.connection, loaded.stored_grant.generation, &grant("fresh")).unwrap();
     assert!(matches!(saved, GrantSaveResult::Saved { .. }));
-    assert!(!nowhere.load(&opened, &name("slack")).unwrap().unwrap().stored_grant.is_from_backup);
+    assert!(!wait(nowhere.load(&*opened, &name("slack"))).unwrap().unwrap().stored_grant.is_from_backup);
     drop(opened);
 
     assert_eq!(restore(&home.access(), &new, &file).unwrap_err().code(), "workspace_not_empty");
     let empty = home.workspace("empty");
     drop(home.access().open(&empty, CREATE).unwrap());
     restore(&home.access(), &empty, &file).unwrap();
-    assert_eq!(home.access().open(&empty, IfAbsent::Fail).unwrap().store.connections().names().unwrap().len(), 1);
+    assert_eq!(
+        wait(home.access().open(&empty, IfAbsent::Fail).unwrap().sqlite.connections().names()).unwrap().len(),
+        1
+    );
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn age_and_sqlite3_open_a_backup() {
     let home = Home::new(IdentityStorage::File);
     let (store, file) = (home.open(), home.folders.data().join("backup.age"));
     let custodian = TokenVault::new(Keyring::none(), TokenStorage::Store);
-    custodian.connect(&store, &new_connection("slack"), &grant("xoxb")).unwrap();
+    drop(wait(custodian.connect(&*store, &new_connection("slack"), &grant("xoxb"))).unwrap());
     let own = home.access().open_without_store(&home.workspace("default")).unwrap().own_recipient();
     save(&store, &custodian, &file, &BackupKey::Recipients(vec![own]));
     let plain = home.folders.data().join("plain.db");

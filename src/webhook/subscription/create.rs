@@ -10,13 +10,11 @@ use crate::api::{self, ActionCall, Input, Parameters, SendError};
 use crate::clock::{self, Timestamp};
 use crate::connector::{Action, ErrorClass, SubscriptionCall, SubscriptionCalls, Template, Values};
 use crate::error::{Error, Result};
-use crate::hex;
-use crate::http;
-use crate::model::{ConnectionMode, ConnectionName};
+use crate::model::{ConnectionMode, ConnectionName, Subscription};
 use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
-use crate::store::Subscription;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings, generate_secret};
+use crate::{hex, http};
 
 const SECRET: &str = "secret";
 
@@ -152,18 +150,18 @@ impl PreparedSubscription {
     }
 
     /// Puts what was made for it into the store; whether there was anything.
-    pub(super) fn store_secrets(&self, workspace: &Workspace, setup: &WebhookSettings) -> Result<bool> {
-        let webhooks = workspace.store()?.webhooks();
+    pub(super) async fn store_secrets(&self, workspace: &Workspace, setup: &WebhookSettings) -> Result<bool> {
+        let webhooks = workspace.store().await?.webhooks();
         let id = setup.connection.id;
         if let Some(secret) = self.generated.get(SECRET) {
             let now = workspace.engine.clock.now();
-            webhooks.rotate_secret(id, secret, now, now)?;
+            webhooks.rotate_secret(id, secret, now, now).await?;
         }
         let others = self.generated.iter().filter(|(name, _)| *name != SECRET);
         let params: BTreeMap<String, String> =
             others.map(|(name, value)| (name.clone(), value.expose().clone())).collect();
         if !params.is_empty() {
-            webhooks.add_params(id, &params)?;
+            webhooks.add_params(id, &params).await?;
         }
         Ok(!self.generated.is_empty())
     }
@@ -244,7 +242,7 @@ pub(super) async fn send(
     Ok(found.collect())
 }
 
-pub(super) fn dry_run(
+pub(super) async fn dry_run(
     workspace: &Workspace,
     setup: &WebhookSettings,
     plan: &PreparedSubscription,
@@ -255,7 +253,7 @@ pub(super) fn dry_run(
         input: &plan.input,
         idempotency_key: Some(&plan.idempotency_key),
     };
-    let (session, mut request, _) = api::dry_run(workspace, &order)?;
+    let (session, mut request, _) = api::dry_run(workspace, &order).await?;
     request.secrets.extend(plan.secrets.iter().cloned());
     Ok((session, request))
 }

@@ -1,17 +1,21 @@
 //! Leases: how long a subscription lasts, and prolonging it in time, by whichever process is awake.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::create as creation;
 use super::create::{PreparedSubscription, SubscribeFailure};
 use super::{SubscribeError, begin, create, is_usable, lock};
+use crate::backoff::Backoff;
 use crate::clock::{Timestamp, is_from_fast_clock};
 use crate::connector::{ErrorClass, SubscriptionCalls};
 use crate::error::Result;
 use crate::model::words::words;
-use crate::model::{ConnectionId, ConnectionName};
+use crate::model::{
+    ConnectionId, ConnectionName, Subscription, SubscriptionId, SubscriptionResult, SubscriptionStatus,
+};
 use crate::runtime::Workspace;
-use crate::store::{Subscription, SubscriptionId, SubscriptionResult, SubscriptionStatus};
+use crate::store::Fence;
 use crate::webhook::settings::WebhookSettings;
 
 /// A lease is renewed when so much of it is left: a third, and two days at most.
@@ -20,9 +24,8 @@ const LARGEST_MARGIN_SECS: i64 = 2 * 86_400;
 /// No vendor is believed that a lease lasts longer: where that was a slip, it would run out unnoticed.
 const LONGEST_LEASE_SECS: i64 = 366 * 86_400;
 
-/// After a failure it is tried again after a minute, then ever later, an hour at most.
-const FIRST_WAIT_SECS: i64 = 60;
-const LONGEST_WAIT_SECS: i64 = 3600;
+/// How long a renewal that failed rests before it is tried again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
 
 /// How far the lease of a subscription has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +120,11 @@ fn renews_at(row: &Subscription, now: Timestamp) -> Option<Timestamp> {
 
 /// Whether something is to be done for it now. Pure.
 fn is_due(row: &Subscription, now: Timestamp) -> bool {
-    let wait = FIRST_WAIT_SECS.saturating_mul(1 << row.failures.saturating_sub(1).min(8)).min(LONGEST_WAIT_SECS);
-    let rests = row.failures > 0
-        && row.last_failed_at.is_some_and(|at| {
-            let since = now.as_second().saturating_sub(at.as_second());
-            (0..wait).contains(&since)
-        });
+    let rests = row.last_failed_at.is_some_and(|at| {
+        // Before the failure is a clock that was set back, which keeps nothing waiting.
+        let since = u64::try_from(now.as_second().saturating_sub(at.as_second()));
+        since.is_ok_and(|since| since < BACKOFF.delay(row.failures).as_secs())
+    });
     let due = match row.status {
         SubscriptionStatus::Active => renews_at(row, now).is_some_and(|at| at <= now),
         SubscriptionStatus::Deleting => true,
@@ -175,7 +177,7 @@ async fn renew(
     due: impl Fn(&Subscription, Timestamp) -> bool,
 ) -> Result<Vec<RenewalResult>> {
     let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.request.connection));
-    let rows = workspace.store()?.subscriptions().list(None)?;
+    let rows = workspace.store().await?.subscriptions().list(None).await?;
     let mut renewed = Vec::new();
     for row in rows.into_iter().filter(|row| wanted(row) && due(row, workspace.engine.clock.now())) {
         let result = match renew_one(workspace, &row, &due).await {
@@ -183,7 +185,6 @@ async fn renew(
             Ok(Some(until)) => Ok(until),
             Err(error) => Err(error),
         };
-        workspace.send_notifications();
         renewed.push(RenewalResult { connection: row.name, id: row.id, result });
     }
     Ok(renewed)
@@ -195,46 +196,48 @@ async fn renew_one(
     seen: &Subscription,
     due: &impl Fn(&Subscription, Timestamp) -> bool,
 ) -> Result<Option<Option<Timestamp>>> {
-    let setup = WebhookSettings::load(workspace, &seen.name)?;
+    let setup = WebhookSettings::load(workspace, &seen.name).await?;
     if !is_usable(&setup) {
         return Ok(None);
     }
-    let _lock = lock(workspace, &setup).await?;
-    let subscriptions = workspace.store()?.subscriptions();
-    let Some(row) = subscriptions.get(seen.id)?.filter(|row| due(row, workspace.engine.clock.now())) else {
+    let lock = lock(workspace, &setup).await?;
+    let subscriptions = workspace.store().await?.subscriptions();
+    let Some(row) = subscriptions.get(seen.id).await?.filter(|row| due(row, workspace.engine.clock.now())) else {
         return Ok(None);
     };
     if row.status == SubscriptionStatus::Deleting {
         let over = row.expires_at.is_some_and(|at| at <= workspace.engine.clock.now());
         let ended = if over { Ok(()) } else { delete(workspace, &setup, &row).await };
         ended?;
-        subscriptions.delete(&row)?;
+        workspace.notify_transition(subscriptions.delete(&row).await?);
         return Ok(None);
     }
-    let result = renew_lease(workspace, &setup, &row).await;
+    let result = renew_lease(workspace, &setup, &row, lock.fence()).await;
     if let Err(error) = &result {
-        subscriptions.record_failure(&row, &error.on_one_line(), workspace.engine.clock.now())?;
+        let now = workspace.engine.clock.now();
+        workspace.notify_transition(subscriptions.record_failure(&row, &error.on_one_line(), now).await?);
     }
     result.map(Some)
 }
 
-async fn renew_lease(workspace: &Workspace, setup: &WebhookSettings, row: &Subscription) -> Result<Option<Timestamp>> {
+async fn renew_lease(
+    workspace: &Workspace,
+    setup: &WebhookSettings,
+    row: &Subscription,
+    fence: Fence,
+) -> Result<Option<Timestamp>> {
     // What the service answers must be stored.
     let _hold = workspace.engine.shutdown.hold();
-    let subscriptions = workspace.store()?.subscriptions();
+    let subscriptions = workspace.store().await?.subscriptions();
     let plan = PreparedSubscription::for_renewal(workspace, setup, row, &creation::new_idempotency_key())?;
     let rules = plan.rules();
-    let keep = |result: &BTreeMap<String, String>| -> Result<Option<Timestamp>> {
-        let now = workspace.engine.clock.now();
-        let expires_at = expiry(rules, result, now);
-        let made = SubscriptionResult { metadata: row.metadata.clone(), secret: None, expires_at };
-        subscriptions.activate(row, &made, &BTreeMap::new(), None, now)?;
-        Ok(expires_at)
-    };
     if let Some(call) = &rules.renew {
         let input = creation::input_of(workspace, setup, call, row)?;
         match creation::send(workspace, setup.name(), &call.action, &input, &plan.idempotency_key).await {
-            Ok(result) => return keep(&result),
+            Ok(result) => {
+                return store_renewal(workspace, row, expiry(rules, &result, workspace.engine.clock.now()), fence)
+                    .await;
+            }
             // The vendor has let it go: another one is made.
             Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => {}
             Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => return Err(error),
@@ -242,33 +245,50 @@ async fn renew_lease(workspace: &Workspace, setup: &WebhookSettings, row: &Subsc
     } else if rules.unsubscribe.as_ref().is_none_or(|call| !creation::names_kept(call, rules)) {
         // There is one alone, and asking again prolongs it.
         return match plan.send(workspace, setup.name()).await {
-            Ok(result) => keep(&result),
+            Ok(result) => {
+                store_renewal(workspace, row, expiry(rules, &result, workspace.engine.clock.now()), fence).await
+            }
             Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => Err(error),
         };
     }
     // What an earlier attempt may have left ends by itself.
-    for left in subscriptions.list(Some(row.request.connection))? {
+    for left in subscriptions.list(Some(row.request.connection)).await? {
         let same = left.request.url == row.request.url && left.request.params == row.request.params;
         if left.status == SubscriptionStatus::Creating && same {
-            subscriptions.delete(&left)?;
+            workspace.notify_transition(subscriptions.delete(&left).await?);
         }
     }
-    let fresh = begin(workspace, setup, &plan).await?;
-    let made = create(workspace, setup, &plan, &fresh, Some(row.id)).await?;
+    let fresh = begin(workspace, setup, &plan, fence).await?;
+    let made = create(workspace, setup, &plan, &fresh, Some(row.id), fence).await?;
     // The old one is ended now, or at the next look, or by its own time.
-    if let Some(old) = subscriptions.get(row.id)?
+    if let Some(old) = subscriptions.get(row.id).await?
         && delete(workspace, setup, &old).await.is_ok()
     {
-        subscriptions.delete(&old)?;
+        workspace.notify_transition(subscriptions.delete(&old).await?);
     }
     Ok(made.expires_at)
+}
+
+/// Stores until when a subscription was renewed.
+async fn store_renewal(
+    workspace: &Workspace,
+    row: &Subscription,
+    expires_at: Option<Timestamp>,
+    fence: Fence,
+) -> Result<Option<Timestamp>> {
+    let renewed = SubscriptionResult { metadata: row.metadata.clone(), secret: None, expires_at };
+    let subscriptions = workspace.store().await?.subscriptions();
+    let now = workspace.engine.clock.now();
+    let activated = subscriptions.activate(row, &renewed, &BTreeMap::new(), None, now, fence).await?;
+    workspace.notify_transition(activated);
+    Ok(expires_at)
 }
 
 /// Ends a subscription at the vendor; one that was deleted there has ended.
 pub(super) async fn delete(workspace: &Workspace, setup: &WebhookSettings, row: &Subscription) -> Result<()> {
     // What the service answers must be stored.
     let _hold = workspace.engine.shutdown.hold();
-    let subscriptions = workspace.store()?.subscriptions();
+    let subscriptions = workspace.store().await?.subscriptions();
     let not_ended = |why: &str| SubscribeError::UnsubscribeFailed {
         connection: setup.name().clone(),
         id: row.id,
@@ -284,13 +304,14 @@ pub(super) async fn delete(workspace: &Workspace, setup: &WebhookSettings, row: 
     let call = setup.rules()?.subscribe.as_ref().and_then(|rules| rules.unsubscribe.clone());
     let Some(call) = call else { return Err(not_ended("its connector names no action for that").into()) };
     if row.status == SubscriptionStatus::Active {
-        subscriptions.mark_deleting(row)?;
+        workspace.notify_transition(subscriptions.mark_deleting(row).await?);
     }
     let input = creation::input_of(workspace, setup, &call, row)?;
     match creation::send(workspace, setup.name(), &call.action, &input, &creation::new_idempotency_key()).await {
         Ok(_) | Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
         Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => {
-            subscriptions.record_failure(row, &error.on_one_line(), workspace.engine.clock.now())?;
+            let now = workspace.engine.clock.now();
+            workspace.notify_transition(subscriptions.record_failure(row, &error.on_one_line(), now).await?);
             Err(error)
         }
     }
@@ -301,7 +322,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::store::SubscriptionRequest;
+    use crate::model::SubscriptionRequest;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -352,7 +373,7 @@ mod tests {
     fn a_renewal_that_failed_rests_ever_longer() {
         assert!(!is_due(&row(Some(900), 1, Some(700)), at(759)) && is_due(&row(Some(900), 1, Some(700)), at(760)));
         assert!(!is_due(&row(Some(900), 2, Some(700)), at(819)) && is_due(&row(Some(900), 2, Some(700)), at(820)));
-        assert!(is_due(&row(Some(900), 60, Some(700)), at(700 + LONGEST_WAIT_SECS)));
+        assert!(is_due(&row(Some(900), 60, Some(700)), at(700 + 3600)));
         // A clock that was set back keeps nothing waiting.
         assert!(is_due(&row(Some(900), 60, Some(9999)), at(700)));
         assert_eq!(lease(&row(Some(900), 1, Some(700)), at(701)).status, LeaseStatus::Failing);

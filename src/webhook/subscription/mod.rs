@@ -11,9 +11,7 @@ mod create;
 mod lease;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,13 +26,14 @@ use super::handle::{EventSelection, Handlers};
 use super::listen::{self, WebhookListener};
 use super::settings::{DEFAULT_PORT, WebhookSettings};
 use crate::api::Input;
-use crate::clock::Stopwatch;
 use crate::connector::Handshake;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
-use crate::files;
-use crate::model::{ConnectionMode, ConnectionName, GrantStatus};
-use crate::runtime::Workspace;
-use crate::store::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
+use crate::model::{
+    ConnectionMode, ConnectionName, GrantStatus, Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult,
+    SubscriptionStatus,
+};
+use crate::runtime::{LockGuard, Workspace};
+use crate::store::{Fence, LockKey};
 
 /// What a user subscribes to.
 #[derive(Debug)]
@@ -84,8 +83,6 @@ pub enum SubscribeError {
     UnsubscribeFailed { connection: ConnectionName, id: SubscriptionId, reason: String },
     #[error("another process has been subscribing {connection} for over {} s", after.as_secs())]
     Locked { connection: ConnectionName, after: Duration },
-    #[error("{} cannot be locked", path.display())]
-    Lock { path: PathBuf, source: std::io::Error },
 }
 
 impl SubscribeError {
@@ -104,7 +101,6 @@ impl SubscribeError {
             | Self::Several { connection, .. }
             | Self::UnsubscribeFailed { connection, .. }
             | Self::Locked { connection, .. } => Some(connection),
-            Self::Lock { .. } => None,
         }
     }
 }
@@ -152,7 +148,6 @@ impl Remedy for SubscribeError {
             Self::Locked { connection, .. } => {
                 Diagnostic::new(Kind::Temporary, "subscription_locked").run(format!("integ webhook url {connection}"))
             }
-            Self::Lock { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
         .maybe_connection(self.name())
     }
@@ -173,17 +168,17 @@ pub async fn subscribe(
     request: &SubscribeOptions<'_>,
 ) -> Result<SubscribeResult> {
     // Everything is checked before anything is stored.
-    let setup = prepare(workspace, name, request.url)?;
+    let setup = prepare(workspace, name, request.url).await?;
     PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
-    let _lock = lock(workspace, &setup).await?;
-    let store = workspace.store()?;
+    let lock = lock(workspace, &setup).await?;
+    let store = workspace.store().await?;
     if let (Some(base), Some(_)) = (&setup.stored.public_url, request.url) {
-        store.webhooks().set_public_url(setup.connection.id, Some(base))?;
+        store.webhooks().set_public_url(setup.connection.id, Some(base)).await?;
     }
     // Read again: another process may have made the secret meanwhile.
-    let setup = prepare(workspace, name, request.url)?;
+    let setup = prepare(workspace, name, request.url).await?;
     let mut plan = PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
-    let rows = store.subscriptions().list(Some(setup.connection.id))?;
+    let rows = store.subscriptions().list(Some(setup.connection.id)).await?;
     let same = |row: &&Subscription| row.request.url == plan.url && row.request.params == plan.params;
     if let Some(row) = rows.iter().filter(same).find(|row| row.status == SubscriptionStatus::Active) {
         if row.request.events != plan.events {
@@ -209,9 +204,10 @@ pub async fn subscribe(
             }
             .into());
         }
-        None => begin(workspace, &setup, &plan).await?,
+        None => begin(workspace, &setup, &plan, lock.fence()).await?,
     };
-    let subscription = with_handshakes(workspace, &setup, create(workspace, &setup, &plan, &row, None)).await?;
+    let subscription =
+        with_handshakes(workspace, &setup, create(workspace, &setup, &plan, &row, None, lock.fence())).await?;
     Ok(SubscribeResult { subscription, is_new: true })
 }
 
@@ -219,14 +215,14 @@ pub async fn subscribe(
 ///
 /// # Errors
 /// Those of [`subscribe`].
-pub fn dry_run(
+pub async fn dry_run(
     workspace: &Workspace,
     name: &ConnectionName,
     request: &SubscribeOptions<'_>,
 ) -> Result<(crate::runtime::Session, crate::http::Request)> {
-    let setup = prepare(workspace, name, request.url)?;
+    let setup = prepare(workspace, name, request.url).await?;
     let plan = PreparedSubscription::new(workspace, &setup, request, &create::new_idempotency_key())?;
-    create::dry_run(workspace, &setup, &plan)
+    create::dry_run(workspace, &setup, &plan).await
 }
 
 /// Ends subscriptions at the vendor: the one that is named, the only one, or all. Where `local` only forgets them.
@@ -240,10 +236,10 @@ pub async fn unsubscribe(
     all: bool,
     local: bool,
 ) -> Result<Vec<Subscription>> {
-    let setup = WebhookSettings::load(workspace, name)?;
+    let setup = WebhookSettings::load(workspace, name).await?;
     let _lock = lock(workspace, &setup).await?;
-    let store = workspace.store()?;
-    let mut rows = store.subscriptions().list(Some(setup.connection.id))?;
+    let store = workspace.store().await?;
+    let mut rows = store.subscriptions().list(Some(setup.connection.id)).await?;
     if let Some(id) = id {
         rows.retain(|row| row.id == id);
     } else if rows.len() > 1 && !all {
@@ -257,8 +253,15 @@ pub async fn unsubscribe(
     let mut first: Option<Error> = None;
     for row in rows {
         let result = if local { Ok(()) } else { lease::delete(workspace, &setup, &row).await };
-        match result.and_then(|()| Ok(store.subscriptions().delete(&row)?)) {
-            Ok(()) => ended.push(row),
+        let deleted = match result {
+            Ok(()) => store.subscriptions().delete(&row).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match deleted {
+            Ok(transition) => {
+                workspace.notify_transition(transition);
+                ended.push(row);
+            }
             Err(error) => _ = first.get_or_insert(error),
         }
     }
@@ -266,8 +269,8 @@ pub async fn unsubscribe(
 }
 
 /// A connection's webhooks with the URL that is asked for.
-fn prepare(workspace: &Workspace, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
-    let mut setup = WebhookSettings::load(workspace, name)?;
+async fn prepare(workspace: &Workspace, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
+    let mut setup = WebhookSettings::load(workspace, name).await?;
     if setup.rules()?.subscribe.is_none() {
         let setup = setup.rules()?.setup.trim().to_owned();
         return Err(SubscribeError::ManualSetup { connection: name.clone(), setup }.into());
@@ -297,7 +300,7 @@ async fn with_handshakes<T>(
         max_attempts: 1,
         runs_maintenance: false,
     };
-    let listener = match WebhookListener::start(workspace, &plan) {
+    let listener = match WebhookListener::start(workspace, &plan).await {
         Ok(listener) => listener,
         Err(error) => {
             tracing::debug!("nothing is listened for meanwhile: {}", error.message());
@@ -318,9 +321,14 @@ async fn with_handshakes<T>(
 }
 
 /// Commits what the vendor will sign with and that it is about to be asked.
-async fn begin(workspace: &Workspace, setup: &WebhookSettings, plan: &PreparedSubscription) -> Result<Subscription> {
-    let store = workspace.store()?;
-    if plan.store_secrets(workspace, setup)? {
+async fn begin(
+    workspace: &Workspace,
+    setup: &WebhookSettings,
+    plan: &PreparedSubscription,
+    fence: Fence,
+) -> Result<Subscription> {
+    let store = workspace.store().await?;
+    if plan.store_secrets(workspace, setup).await? {
         // A listener that runs reads it again within this.
         tokio::time::sleep(super::receive::KEY_RELOAD_MIN_AGE * 3 / 2).await;
     }
@@ -331,8 +339,8 @@ async fn begin(workspace: &Workspace, setup: &WebhookSettings, plan: &PreparedSu
         params: plan.params.clone(),
         idempotency_key: plan.idempotency_key.clone(),
     };
-    let id = store.subscriptions().begin(&wanted, workspace.engine.clock.now())?;
-    let row = store.subscriptions().get(id)?;
+    let id = store.subscriptions().begin(&wanted, workspace.engine.clock.now(), fence).await?;
+    let row = store.subscriptions().get(id).await?;
     Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: setup.name().clone(), id: Some(id) })?)
 }
 
@@ -343,16 +351,17 @@ async fn create(
     plan: &PreparedSubscription,
     row: &Subscription,
     replaces: Option<SubscriptionId>,
+    fence: Fence,
 ) -> Result<Subscription> {
     // What the service answers must be stored.
     let _hold = workspace.engine.shutdown.hold();
-    let store = workspace.store()?;
+    let store = workspace.store().await?;
     let name = setup.name();
     let rules = plan.rules();
     let result = match plan.send(workspace, name).await {
         Ok(result) => result,
         Err(create::SubscribeFailure::Rejected { error, .. }) => {
-            store.subscriptions().delete(row)?;
+            workspace.notify_transition(store.subscriptions().delete(row).await?);
             return Err(error);
         }
         Err(create::SubscribeFailure::Unknown(error)) => {
@@ -368,7 +377,7 @@ async fn create(
         }
     };
     if let Some(missing) = rules.keep.iter().chain(&rules.secret).find(|name| !result.contains_key(*name)) {
-        store.subscriptions().delete(row)?;
+        workspace.notify_transition(store.subscriptions().delete(row).await?);
         let said = result.get("error").cloned();
         let (connection, action) = (name.clone(), rules.action.clone());
         return Err(SubscribeError::NoResult { connection, action, missing: missing.clone(), said }.into());
@@ -384,34 +393,21 @@ async fn create(
         secret: rules.secret.as_ref().and_then(|name| result.get(name)).cloned().map(crate::secret::Secret::new),
         metadata: result.into_iter().filter(|(name, _)| rules.keep.contains(name)).collect(),
     };
-    store.subscriptions().activate(row, &made, &params, replaces, now)?;
-    let row = store.subscriptions().get(row.id)?;
+    let activated = store.subscriptions().activate(row, &made, &params, replaces, now, fence).await?;
+    workspace.notify_transition(activated);
+    let row = store.subscriptions().get(row.id).await?;
     Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: name.clone(), id: None })?)
 }
 
 /// How long another process is waited for beyond the time of its request.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Waits until nobody else subscribes this connection. The system lets go of the lock when its holder ends.
-async fn lock(workspace: &Workspace, setup: &WebhookSettings) -> Result<File> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
-    let folder = workspace.engine.folders.workspace(&workspace.name).join("locks");
-    let path = folder.join(format!("subscriptions-{}.lock", setup.connection.id.0));
-    let failed = |source| SubscribeError::Lock { path: path.clone(), source };
-    files::create_private_folder(&folder).map_err(failed)?;
-    let file = files::open_or_create_private(&path).map_err(failed)?;
+/// Waits until nobody else subscribes this connection.
+async fn lock(workspace: &Workspace, setup: &WebhookSettings) -> Result<LockGuard> {
     let after = workspace.engine.config.http.timeout + LOCK_TIMEOUT;
-    let waiting = Stopwatch::start();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if waiting.elapsed() < after => tokio::time::sleep(LOOK_AGAIN).await,
-            Err(TryLockError::WouldBlock) => {
-                return Err(SubscribeError::Locked { connection: setup.name().clone(), after }.into());
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
-        }
-    }
+    let key = LockKey::Subscriptions(setup.connection.id);
+    let guard = LockGuard::acquire(workspace.shared_store().await?, &workspace.engine, key, after).await?;
+    Ok(guard.ok_or_else(|| SubscribeError::Locked { connection: setup.name().clone(), after })?)
 }
 
 /// Whether anything can be asked for a connection as it stands.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integ::error::{Kind, Remedy};
-use integ::store::{LostWritesPolicy, Snapshot, Store, StoreKey};
+use integ::store::{LostWritesPolicy, Snapshot, SqliteStore, StoreKey};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
@@ -387,7 +387,7 @@ fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
     victim.home.ok("vault backup b.age --force");
     let (plain, key, now) = (victim.plain(), StoreKey::random(), integ::clock::Timestamp::UNIX_EPOCH);
     let fresh = folder.path().join("fresh.db");
-    Store::create(&fresh, &key, now).unwrap();
+    SqliteStore::create(&fresh, &key, now).unwrap();
     let expected = schema(&opened(&fresh, &key));
     let counts = std::cell::Cell::new((0_u32, 0_u32));
     let config = ProptestConfig { cases: 150 * rounds, failure_persistence: None, ..ProptestConfig::default() };
@@ -405,7 +405,7 @@ fn attack_b3_crafted_backups_at_random_make_an_error_or_a_store_of_ours() {
             Ok(_) => {
                 counts.set((restored + 1, refused));
                 prop_assert_eq!(&schema(&opened(&target, &key)), &expected);
-                let store = Store::open(&target, &key, LostWritesPolicy::Refuse).unwrap();
+                let store = SqliteStore::open(&target, &key, LostWritesPolicy::Refuse).unwrap();
                 store.check().unwrap();
             }
             Err(error) => {

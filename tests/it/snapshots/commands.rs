@@ -143,7 +143,8 @@ fn syncs() {
         schedule remove slack
         schedule remove slack
         sync slack/nope
-        ~ sync slack/users slack/channels
+        ~ sync slack/users
+        ~ sync slack/channels
         . sandbox fault slack rate_limit --endpoint stream --seconds 3600
         ~ sync slack/channels
         . sandbox fault slack --clear

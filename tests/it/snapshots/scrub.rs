@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Numbers that measure time or size on the wire.
-const MEASURES: &[&str] = &["expires_in", "seconds", "duration_secs", "milliseconds", "duration_ms", "bytes"];
+/// Numbers that measure time or size on the wire, and versions: how many writes share a commit depends on the moment.
+const MEASURES: &[&str] =
+    &["expires_in", "seconds", "duration_secs", "milliseconds", "duration_ms", "bytes", "version"];
 
 /// Ids that are random, and short.
 const RANDOM: &[&str] = &["delivery_id", "user_code"];

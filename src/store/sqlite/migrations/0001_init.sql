@@ -475,3 +475,15 @@ CREATE TABLE schedules (
     last_at       INTEGER,
     UNIQUE (connection_id, stream)
 ) STRICT;
+
+-- Locks that were ever taken. The operating system's lock on a file says whether one is held; see locks.rs.
+CREATE TABLE locks (
+    -- What is locked, as LockKey writes it: grant-7.
+    key        TEXT PRIMARY KEY,
+    -- The process that took it last: its id and a random part, because ids are used again.
+    holder     TEXT NOT NULL,
+    -- Increases with every holder. A commit names the number that its lock had, and fails if it is no longer this one.
+    fence      INTEGER NOT NULL,
+    -- Milliseconds. When the lease ends unless it is renewed.
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
-use integ::model::{ConnectionId, ConnectionName, WorkspaceName};
+use integ::model::{ConnectionId, ConnectionName, RecordId, StreamParams, SyncMode, WorkspaceName};
+use integ::notify::Notifier;
 use integ::runtime::{Workspace, new_runtime};
 use integ::secret::Secret;
-use integ::store::{RecordId, StreamParams, SyncMode};
 use integ::sync::{self, SyncObserver, SyncOutcome, SyncRequest};
 use integ::vault::{PassphrasePrompt, PassphraseSource};
 use serde_json::{Value, json};
@@ -366,11 +366,17 @@ impl Engine {
         };
         let home = connected(&KINDS.iter().map(stream).collect::<String>(), &service);
         let workspace: WorkspaceName = "default".parse().unwrap();
-        let mut engine = integ::runtime::Engine::new(Folders::under(home.path()), Config::default(), Box::new(Nobody));
+        let mut engine = integ::runtime::Engine::new(
+            Folders::under(home.path()),
+            Config::default(),
+            Box::new(Nobody),
+            Box::new(Notifier::new(&Config::default())),
+        );
         engine.clock = Clock::fixed(Timestamp::now());
         let workspace = Workspace::new(std::sync::Arc::new(engine), workspace);
-        let connection = workspace.connection(&"acme".parse().unwrap()).unwrap().id;
-        (Engine { workspace, connection, runtime: new_runtime().unwrap(), _home: home, _service: service }, served)
+        let runtime = new_runtime().unwrap();
+        let connection = runtime.block_on(workspace.connection(&"acme".parse().unwrap())).unwrap().id;
+        (Engine { workspace, connection, runtime, _home: home, _service: service }, served)
     }
 
     fn sync(&self, stream: &str, mode: SyncMode, allow_deletes: bool) -> sync::SyncReport {
@@ -388,10 +394,14 @@ impl Engine {
 
     /// The ids that are there, and whether a list was cut off.
     fn known(&self, stream: &str) -> (BTreeSet<usize>, bool) {
-        let store = self.workspace.store().unwrap();
-        let Some(stored) = store.streams().find(self.connection, stream).unwrap() else { return Default::default() };
-        let records = store.records().list(stored.id, RecordId(0), 100_000).unwrap();
-        let cut_off = store.streams().partitions(stored.id).unwrap().iter().any(|part| part.checkpoint.is_some());
+        let read = async {
+            let store = self.workspace.store().await.unwrap();
+            let stored = store.streams().find(self.connection, stream).await.unwrap()?;
+            let records = store.records().list(stored.id, RecordId(0), 100_000).await.unwrap();
+            Some((records, store.streams().partitions(stored.id).await.unwrap()))
+        };
+        let Some((records, partitions)) = self.runtime.block_on(read) else { return Default::default() };
+        let cut_off = partitions.iter().any(|part| part.checkpoint.is_some());
         (records.iter().map(|record| record.key.parse().unwrap()).collect(), cut_off)
     }
 }

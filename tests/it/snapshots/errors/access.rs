@@ -8,10 +8,15 @@ use integ::http::loopback::BindError;
 use integ::json::JsonError;
 use integ::oauth::refresh::AccessTokenError;
 use integ::oauth::{AuthCapabilities, ErrorDescription, OAuthError};
-use integ::runtime::{AppError, SessionError};
+use integ::runtime::{RuntimeError, SessionError};
+use integ::store::StoreError;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
 use crate::snapshots::assert_snap;
+
+fn lock_error(source: std::io::Error) -> StoreError {
+    StoreError::Lock { path: "/data/locks/grant-1.lock".into(), source }
+}
 
 fn taken() -> BindError {
     BindError { address: "127.0.0.1:7421".parse().unwrap(), holder: None, source: io() }
@@ -85,12 +90,8 @@ fn oauth() {
         ],
         LockTimeout => [E::LockTimeout { connection: slack(), timeout: MINUTE, path: "/data/locks/1.lock".into() }],
         Lock => [
-            E::Lock { connection: slack(), path: "/data/locks/1.lock".into(), source: io() },
-            E::Lock {
-                connection: slack(),
-                path: "/data/locks/1.lock".into(),
-                source: std::io::ErrorKind::ReadOnlyFilesystem.into(),
-            },
+            E::Lock { connection: slack(), source: lock_error(io()) },
+            E::Lock { connection: slack(), source: lock_error(std::io::ErrorKind::ReadOnlyFilesystem.into()) },
         ],
         Interrupted => [E::Interrupted { connection: slack() }],
     });
@@ -167,15 +168,19 @@ fn connect() {
 
 #[test]
 fn app() {
-    let text = errors!(AppError {
+    let text = errors!(RuntimeError {
         ConnectionNotFound => [
             E::ConnectionNotFound { name: slack(), workspace_note: " in the workspace work".into(), suggestion: Some("slack".into()), connect: None },
             E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: Some(RECONNECT.into()) },
             E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: None },
         ],
-        GlobalVaultUnavailable => [E::GlobalVaultUnavailable],
         Runtime => [E::Runtime { source: io() }],
         Sandbox => [E::Sandbox { source: io() }],
+        SandboxState => [E::SandboxState {
+            connector: "slack".into(),
+            source: serde_json::from_str::<u8>("{").unwrap_err(),
+        }],
+        NoVault => [E::NoVault],
         Interrupted => [E::Interrupted],
         PortInUse => [E::PortInUse { source: taken() }],
     });

@@ -1,7 +1,7 @@
 //! The store, the vault, private files.
 
 use integ::files::TrustError;
-use integ::store::{MalformedValue, SqliteError, StoreError};
+use integ::store::{LockKey, MalformedValue, SqliteError, StoreError};
 use integ::vault::{KeyringError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
@@ -42,10 +42,15 @@ fn store() {
         LogUnreadable => [E::LogUnreadable(cause())],
         Busy => [sqlite(ffi::SQLITE_BUSY)],
         Io => [sqlite(ffi::SQLITE_IOERR), E::Io(io())],
+        Lock => [E::Lock { path: "/data/locks/stream-1.lock".into(), source: io() }],
+        LeaseLost => [E::LeaseLost(LockKey::Deliveries)],
+        Closed => [E::Closed],
         ConnectionNotFound => [E::ConnectionNotFound],
         NameTaken => [E::NameTaken(slack())],
         OldSqlite => [E::OldSqlite("3.40.0")],
         Sqlite => [sqlite(ffi::SQLITE_ERROR)],
+        Unreachable => [E::Unreachable(Box::new(io()))],
+        Backend => [E::Backend(Box::new(io()))],
     });
     assert_snap("errors_store", &text);
 }

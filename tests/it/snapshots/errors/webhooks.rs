@@ -2,10 +2,9 @@
 
 use integ::connector::TemplateError;
 use integ::http::loopback::BindError;
-use integ::model::EventId;
+use integ::model::{EventId, SubscriptionId};
 use integ::ops::webhooks::WebhookOperationError;
 use integ::signing::verify::VerifyError;
-use integ::store::SubscriptionId;
 use integ::webhook::backfill::BackfillError;
 use integ::webhook::corrupt::CorruptionError;
 use integ::webhook::listen::ListenError;
@@ -37,8 +36,6 @@ fn receiving() -> String {
         NoConnections => [E::NoConnections],
         Bind => [E::Bind(BindError { address: "127.0.0.1:7421".parse().unwrap(), holder: None, source: io() })],
         Port => [E::Port { port: 7421, source: io() }],
-        EventWriter => [E::EventWriter { source: io() }],
-        Lock => [E::Lock { source: io() }],
     });
     let backfill = errors!(BackfillError {
         Unsupported => [E::Unsupported { connection: slack(), connector: connector() }],
@@ -103,7 +100,6 @@ fn subscribing() -> String {
         Several => [E::Several { connection: slack(), ids: vec![id, SubscriptionId(2)] }],
         UnsubscribeFailed => [E::UnsubscribeFailed { connection: slack(), id, reason: "it answered 500".into() }],
         Locked => [E::Locked { connection: slack(), after: MINUTE }],
-        Lock => [E::Lock { path: "/data/locks/subscriptions.lock".into(), source: io() }],
     })
 }
 

@@ -6,9 +6,9 @@ use integ::connector::Pointer;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
 use integ::json::JsonError;
+use integ::model::DeliveryId;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
 use integ::store::StoreError;
-use integ::store::outbox::DeliveryId;
 use integ::sync::SyncError;
 
 use super::{MINUTE, errors, io, slack};
@@ -41,7 +41,6 @@ fn sync() {
         NotJson => [E::NotJson { connection: slack(), stream: users(), source: JsonError::Html }],
         MissingKey => [E::MissingKey { connection: slack(), stream: users(), at: Pointer::parse("/id").unwrap() }],
         Cancelled => [E::Cancelled { connection: slack(), stream: users() }],
-        Lock => [E::Lock { path: "/data/locks/stream-1.lock".into(), source: io() }],
     });
     assert_snap("errors_sync", &text);
 }
@@ -89,7 +88,6 @@ fn endpoints() {
         InvalidMessageId => [E::InvalidMessageId("a b".into())],
         DuplicateMessageId => [E::DuplicateMessageId("first".into())],
         AlreadyRunning => [E::AlreadyRunning],
-        Lock => [E::Lock { path: "/data/locks/deliveries.lock".into(), source: io() }],
         Store => [E::Store(StoreError::ReadOnlyNewer)],
     });
     assert_snap("errors_endpoints", &text);

@@ -1,18 +1,25 @@
 //! Operations on connectors.
 
-use std::path::PathBuf;
+mod draft;
+
+use std::sync::Arc;
+
+use url::Url;
+
+pub use draft::{WriteDraftRequest, check_draft_id, discover_oauth2, write_draft};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::api;
 use crate::connector::{
-    BUILT_IN, Connector, ConnectorDraft, ConnectorSource, Descriptor, InstallCandidate, descriptor, search, setup,
-    validate,
+    BUILT_IN, Connector, ConnectorSource, Descriptor, InstallCandidate, descriptor, search, setup, validate,
 };
 use crate::error::{Error, Result};
+use crate::http::download;
 use crate::runtime::Workspace;
+use crate::task::blocking;
 use crate::view::connector::{
     ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorPartView, ConnectorRemovalView,
-    ConnectorSummaryView, DraftView, InstallReviewView, InstallView, SearchHitView, SearchResultsView, SetupGuideView,
+    ConnectorSummaryView, InstallReviewView, InstallView, SearchHitView, SearchResultsView, SetupGuideView,
     StreamDetailView, ValidationListView, ValidationView, format_word,
 };
 
@@ -152,6 +159,14 @@ pub async fn setup_guide(workspace: &Workspace, id: &str, auth: Option<&str>) ->
     Ok(SetupGuideView::new(connector, guide))
 }
 
+/// Gets a document of at most `max_bytes`: a connector's file, or the description of an API.
+///
+/// # Errors
+/// [`crate::http::HttpError`].
+pub async fn download_document(workspace: &Workspace, url: &Url, max_bytes: usize) -> Result<Vec<u8>> {
+    Ok(download(&workspace.engine.http, url, max_bytes).await?)
+}
+
 /// A connector to install.
 #[derive(Debug)]
 pub struct InstallConnectorRequest {
@@ -167,7 +182,7 @@ pub struct InstallConnectorRequest {
 pub async fn review_install(workspace: &Workspace, request: &InstallConnectorRequest) -> Result<InstallReviewView> {
     let existing = workspace.engine.catalogue.check_install(&request.candidate, request.replace)?;
     let connections = connections_of(workspace, &request.candidate.connector.id);
-    Ok(InstallReviewView::new(&request.candidate, &existing, connections))
+    Ok(InstallReviewView::new(&request.candidate, &existing, connections.await))
 }
 
 /// Installs a connector, which is trusted from then on.
@@ -176,7 +191,8 @@ pub async fn review_install(workspace: &Workspace, request: &InstallConnectorReq
 /// [`crate::connector::InstallError`].
 pub async fn install_connector(workspace: &Workspace, request: InstallConnectorRequest) -> Result<InstallView> {
     let review = review_install(workspace, &request).await?;
-    let file = workspace.engine.catalogue.install(&request.candidate, request.replace, workspace.engine.clock.now())?;
+    let (engine, InstallConnectorRequest { candidate, replace }) = (Arc::clone(&workspace.engine), request);
+    let file = blocking(move || engine.catalogue.install(&candidate, replace, engine.clock.now())).await?;
     Ok(InstallView { connector: review.id.clone(), file: file.display().to_string(), review })
 }
 
@@ -187,7 +203,11 @@ pub async fn install_connector(workspace: &Workspace, request: InstallConnectorR
 pub async fn review_removal(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
     workspace.engine.catalogue.check_removable(id)?;
     let restores_built_in = BUILT_IN.iter().any(|(known, _)| *known == id);
-    Ok(ConnectorRemovalView { connector: id.to_owned(), restores_built_in, connections: connections_of(workspace, id) })
+    Ok(ConnectorRemovalView {
+        connector: id.to_owned(),
+        restores_built_in,
+        connections: connections_of(workspace, id).await,
+    })
 }
 
 /// Removes an installed connector.
@@ -196,43 +216,16 @@ pub async fn review_removal(workspace: &Workspace, id: &str) -> Result<Connector
 /// [`crate::connector::InstallError`] if it cannot be removed.
 pub async fn remove_connector(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
     let removal = review_removal(workspace, id).await?;
-    workspace.engine.catalogue.remove(id)?;
+    let (engine, id) = (Arc::clone(&workspace.engine), id.to_owned());
+    blocking(move || engine.catalogue.remove(&id)).await?;
     Ok(removal)
 }
 
-/// A draft to write.
-#[derive(Debug)]
-pub struct WriteDraftRequest {
-    pub draft: ConnectorDraft,
-    /// The user's folder of connectors if absent.
-    pub output: Option<PathBuf>,
-    /// Replace a file that exists.
-    pub replace: bool,
-}
-
-/// Writes a draft as a connector's file.
-///
-/// # Errors
-/// [`crate::connector::DraftError`], and those of writing it.
-pub async fn write_draft(workspace: &Workspace, request: WriteDraftRequest) -> Result<DraftView> {
-    let WriteDraftRequest { draft, output, replace } = request;
-    let text = draft.to_toml()?;
-    let file = workspace.engine.catalogue.keep(&draft.id, &text, output.as_deref(), replace)?.display().to_string();
-    let id = &draft.id;
-    let mut next_steps = vec![format!("integ connector validate {file}")];
-    if output.is_some() {
-        next_steps.push(format!("integ connector install {file}"));
-    }
-    next_steps.push(format!("integ connect {id} --sandbox && integ test {id}"));
-    next_steps.push(format!("integ connector setup {id}"));
-    Ok(DraftView::new(&draft, file, next_steps))
-}
-
 /// The connections of this workspace that use a connector; absent if the vault does not open.
-fn connections_of(workspace: &Workspace, connector: &str) -> Option<Vec<String>> {
+async fn connections_of(workspace: &Workspace, connector: &str) -> Option<Vec<String>> {
     if !workspace.has_vault() {
         return Some(Vec::new());
     }
-    let names = workspace.store().ok()?.connections().names().ok()?;
+    let names = workspace.store().await.ok()?.connections().names().await.ok()?;
     Some(names.into_iter().filter(|name| name.connector() == connector).map(|name| name.to_string()).collect())
 }

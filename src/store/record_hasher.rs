@@ -1,28 +1,21 @@
 //! What tells whether a record is as it was.
 //!
-//! Records are written by whoever can write at the service, and are hashed by the million. HighwayHash is as fast as
-//! they can be read, and strong as long as its key is not known; the key follows from the store's own id, which is
-//! random. A restored store has another id: its records are then compared once as they are.
+//! Records are written by whoever can write at the service, and are hashed by the million. HighwayHash is as fast as they
+//! can be read, and strong as long as its key is not known; the key follows from the store's own id, which is random. A
+//! restored store has another id: its records are then compared once as they are.
 
 use highway::{HighwayHash, HighwayHasher, Key};
 use ring::digest;
 
-use super::Store;
 use crate::model::record::Hash;
 
 /// Makes hashes that are good within one store.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordHasher([u64; 4]);
 
-impl Store {
-    pub fn record_hasher(&self) -> RecordHasher {
-        RecordHasher::new(self.vault_id())
-    }
-}
-
 impl RecordHasher {
-    pub fn new(vault_id: &str) -> Self {
-        let digest = digest::digest(&digest::SHA256, format!("records {vault_id}").as_bytes());
+    pub fn new(store_id: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, format!("records {store_id}").as_bytes());
         let mut words = [0; 4];
         for (word, bytes) in words.iter_mut().zip(digest.as_ref().chunks_exact(8)) {
             *word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
@@ -46,7 +39,7 @@ mod tests {
         assert_eq!(one.hash(r#"{"id":1}"#), RecordHasher::new("one").hash(r#"{"id":1}"#));
         assert_ne!(one.hash(r#"{"id":1}"#), one.hash(r#"{"id":2}"#));
         assert_ne!(one.hash(r#"{"id":1}"#), other.hash(r#"{"id":1}"#));
-        // Hashes are stored: another result would make all records look changed.
+        // It is kept: another result would make all records look changed.
         assert_eq!(one.hash("{}")[..4], [247, 155, 132, 51]);
     }
 }

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::{Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
 use crate::clock::Timestamp;
-use crate::model::{Connection, ConnectionMode, GrantStatus, Transition, WorkspaceName};
-use crate::store::ConnectionTransition;
 
 /// The version of the JSON that hooks get.
 const FORMAT_VERSION: u32 = 1;
@@ -108,12 +107,12 @@ impl Notification {
     }
 
     /// What it is about, for a person.
-    pub(super) fn subject(&self) -> &str {
+    pub fn subject(&self) -> &str {
         self.endpoint.as_ref().unwrap_or(&self.connection)
     }
 
     /// What the command has in its environment.
-    pub(super) fn variables(&self) -> [(&'static str, String); 9] {
+    pub fn variables(&self) -> [(&'static str, String); 9] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),

@@ -1,0 +1,99 @@
+//! Locks: a file that the operating system locks for its holder, and a row with the fencing number.
+//!
+//! The file decides: the system lets go of it when the holder dies, however it dies, so that nobody waits for a lease to
+//! expire. The row gives each holder a number that commits are checked against, and says who holds the lock.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::{SqliteStore, StoreError};
+use crate::clock::{self, Timestamp};
+use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
+use crate::task::blocking;
+use crate::{files, hex};
+
+#[async_trait]
+impl Locks for SqliteStore {
+    async fn try_acquire(&self, key: LockKey, now: Timestamp) -> Result<Option<Lease>, StoreError> {
+        let path = self.lock_path(key);
+        let Some(file) = blocking(move || lock_file(path)).await? else { return Ok(None) };
+        let (holder, expires_at) = (self.holder.clone(), expiry(now));
+        let number = self
+            .write(move |transaction| {
+                let sql = "INSERT INTO locks (key, holder, fence, expires_at) VALUES (?1, ?2, 1, ?3) \
+                           ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, fence = fence + 1, \
+                           expires_at = excluded.expires_at RETURNING fence";
+                let values = (key.to_string(), &holder, expires_at.as_millisecond());
+                Ok(transaction.prepare_cached(sql)?.query_row(values, |row| row.get::<_, u64>("fence"))?)
+            })
+            .await?;
+        Ok(Some(Lease::new(Fence { key, number }, expires_at, file)))
+    }
+
+    async fn renew(&self, fence: Fence, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let sql = "UPDATE locks SET expires_at = ?3 WHERE key = ?1 AND fence = ?2";
+            let values = (fence.key.to_string(), fence.number, expiry(now).as_millisecond());
+            match transaction.prepare_cached(sql)?.execute(values)? {
+                0 => Err(StoreError::LeaseLost(fence.key)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
+        let path = self.lock_path(key);
+        blocking(move || match files::open_existing(&path) {
+            Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+            // Nobody has ever taken it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::Lock { path, source }),
+        })
+        .await
+    }
+
+    /// The row stays: the system tells the next holder that the lock is free, and the number must go on from here.
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        drop(lease);
+        Ok(())
+    }
+}
+
+impl SqliteStore {
+    fn lock_path(&self, key: LockKey) -> PathBuf {
+        self.file.path.with_file_name("locks").join(format!("{key}.lock"))
+    }
+}
+
+/// Names this process in the rows of its locks.
+pub(super) fn new_holder() -> String {
+    format!("{}-{}", std::process::id(), hex::encode(&clock::random::<4>()))
+}
+
+/// Fails the transaction if another has taken the lock.
+pub(super) fn check_fence(transaction: &Transaction<'_>, fence: Fence) -> Result<(), StoreError> {
+    let sql = "SELECT fence FROM locks WHERE key = ?1";
+    let found = transaction.prepare_cached(sql)?.query_row([fence.key.to_string()], |row| row.get::<_, u64>("fence"));
+    match found.optional()? {
+        Some(number) if fence.number == number => Ok(()),
+        _ => Err(StoreError::LeaseLost(fence.key)),
+    }
+}
+
+fn lock_file(path: PathBuf) -> Result<Option<File>, StoreError> {
+    let opened = files::open_lock(&path).and_then(|file| match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    opened.map_err(|source| StoreError::Lock { path, source })
+}
+
+fn expiry(now: Timestamp) -> Timestamp {
+    now.checked_add(LEASE_DURATION).unwrap_or(Timestamp::MAX)
+}

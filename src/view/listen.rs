@@ -1,0 +1,243 @@
+//! What a webhook listener reports while it runs: one event a line, told apart by its member `event`.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::word;
+use crate::model::event::EventInsertResult;
+use crate::model::{ConnectionName, EventStatus};
+use crate::webhook::listen::ListenEvent;
+use crate::webhook::receive::{ReceiveOutcome, ReceivedEvent};
+
+/// One thing that happened at a listener.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ListenEventView {
+    /// The port is open.
+    Listening {
+        /// The addresses on this machine, by connection.
+        urls: IndexMap<String, String>,
+        /// The signing secrets in force, by connection, if they were asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secrets: Option<IndexMap<String, String>>,
+    },
+    /// A request was accepted and its event is stored.
+    Received(ReceivedEventView),
+    /// The vendor checked the URL.
+    Handshake {
+        connection: String,
+        /// Whether it brought a secret, which is stored.
+        captured: bool,
+    },
+    /// A request was rejected.
+    Rejected {
+        /// Absent if no connection has the URL.
+        connection: Option<String>,
+        /// Why, as a word.
+        reason: &'static str,
+        /// Why, as a sentence, if the word does not say what to do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+        /// Why, as a sentence.
+        #[serde(skip)]
+        explanation: String,
+    },
+    /// More requests were rejected for one reason than are worth a line each.
+    #[serde(rename = "rejected")]
+    RejectedRequests { connection: Option<String>, reason: &'static str, count: u64 },
+    /// The vendor confirmed that it sent an event.
+    #[serde(rename = "verified")]
+    Confirmed(ConfirmedEventView),
+    /// The vendor did not confirm that it sent an event.
+    #[serde(rename = "rejected")]
+    NotConfirmed {
+        #[serde(flatten)]
+        unconfirmed: ConfirmedEventView,
+        reason: &'static str,
+    },
+    /// An event was handled, or could not be.
+    Handled(HandledEventView),
+    /// Nobody listens where events are sent on: they wait, and no attempt counts.
+    Paused { connection: String, id: i64, error: String },
+    /// Somebody listens there again.
+    Resumed { connection: String },
+    /// Lines were left out because the reader was too slow; the events are stored.
+    Skipped { lines: u64 },
+}
+
+/// An event that was received.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReceivedEventView {
+    pub connection: String,
+    pub id: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub delivery_id: String,
+    /// Whether it is proved that the vendor sent it.
+    pub verified: bool,
+    /// Whether it was received before.
+    pub duplicate: bool,
+    /// Whether its delivery id was received before with another body; `webhook resolve` decides which of them is valid.
+    #[serde(skip_serializing_if = "is_false")]
+    pub conflict: bool,
+    /// Whether it was dead, and will be handled again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub restarted: bool,
+    #[serde(skip)]
+    pub resource: Option<String>,
+    #[serde(skip)]
+    pub inserted: EventInsertResult,
+}
+
+/// An event that the vendor was asked about.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfirmedEventView {
+    pub connection: String,
+    pub id: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether the vendor sent it.
+    pub verified: bool,
+    pub error: Option<String>,
+}
+
+/// An event after an attempt to handle it.
+#[derive(Clone, Debug, Serialize)]
+pub struct HandledEventView {
+    pub connection: String,
+    pub id: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(serialize_with = "word")]
+    pub status: EventStatus,
+    /// How often it was handled.
+    pub attempts: u32,
+    pub error: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl ListenEventView {
+    /// What happened, an entry for each event of a request.
+    pub fn list(event: &ListenEvent) -> Vec<Self> {
+        let view = match event {
+            ListenEvent::Request(outcome) => return Self::of_request(outcome),
+            ListenEvent::Paused { connection, id, error } => {
+                Self::Paused { connection: connection.to_string(), id: id.0, error: error.clone() }
+            }
+            ListenEvent::Resumed { connection } => Self::Resumed { connection: connection.to_string() },
+            ListenEvent::Confirmed { connection, id, kind, verified, error } => {
+                let event = ConfirmedEventView {
+                    connection: connection.to_string(),
+                    id: id.0,
+                    kind: kind.clone(),
+                    verified: *verified,
+                    error: error.clone(),
+                };
+                match verified {
+                    true => Self::Confirmed(event),
+                    false => Self::NotConfirmed { unconfirmed: event, reason: "not_confirmed" },
+                }
+            }
+            ListenEvent::Summary { connection, reason, count } => {
+                let connection = connection.as_ref().map(ToString::to_string);
+                Self::RejectedRequests { connection, reason, count: *count }
+            }
+            ListenEvent::Handled { connection, id, kind, status, attempts, error } => Self::Handled(HandledEventView {
+                connection: connection.to_string(),
+                id: id.0,
+                kind: kind.clone(),
+                status: *status,
+                attempts: *attempts,
+                error: error.clone(),
+            }),
+        };
+        vec![view]
+    }
+
+    fn of_request(outcome: &ReceiveOutcome) -> Vec<Self> {
+        let rejected = |connection: Option<&ConnectionName>, reason, explanation| Self::Rejected {
+            connection: connection.map(ToString::to_string),
+            reason,
+            message: None,
+            explanation,
+        };
+        let view = match outcome {
+            ReceiveOutcome::Received { connection, events } => {
+                let view = |event| Self::Received(ReceivedEventView::new(connection, event));
+                return events.iter().map(view).collect();
+            }
+            ReceiveOutcome::Handshake { connection, captured } => {
+                Self::Handshake { connection: connection.to_string(), captured: *captured }
+            }
+            ReceiveOutcome::Rejected { connection, error } => {
+                rejected(Some(connection), error.as_str(), error.to_string())
+            }
+            ReceiveOutcome::Unreadable { connection, reason, error } => {
+                let hint =
+                    if *reason == "too_large" { "; hint: integ config set webhooks.max_body 100MiB" } else { "" };
+                let explanation = format!("{error}{hint}");
+                let connection = Some(connection.to_string());
+                Self::Rejected { connection, reason, message: Some(explanation.clone()), explanation }
+            }
+            ReceiveOutcome::NotStored { connection, error } => rejected(Some(connection), "not_stored", error.clone()),
+            ReceiveOutcome::UnknownUrl => rejected(None, "unknown_url", "no connection has this URL".to_owned()),
+        };
+        vec![view]
+    }
+}
+
+impl ReceivedEventView {
+    fn new(connection: &ConnectionName, received: &ReceivedEvent) -> Self {
+        use EventInsertResult::{Conflict, Duplicate, Requeued};
+        let ReceivedEvent { event, inserted, verified, .. } = received;
+        let inserted = *inserted;
+        Self {
+            connection: connection.to_string(),
+            id: inserted.id().0,
+            kind: event.kind.clone(),
+            delivery_id: event.delivery_id.clone(),
+            verified: *verified,
+            duplicate: matches!(inserted, Duplicate(_) | Requeued(_)),
+            conflict: matches!(inserted, Conflict(_)),
+            restarted: matches!(inserted, Requeued(_)),
+            resource: event.resource.clone(),
+            inserted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EventId;
+
+    fn json(event: &ListenEvent) -> String {
+        serde_json::to_string(&ListenEventView::list(event)).unwrap()
+    }
+
+    #[test]
+    fn members_are_where_programs_look_for_them() {
+        let name: ConnectionName = "stripe".parse().unwrap();
+        let confirmed = |verified, error| {
+            let (connection, id, kind) = (name.clone(), EventId(7), "charge.paid".to_owned());
+            json(&ListenEvent::Confirmed { connection, id, kind, verified, error })
+        };
+        assert_eq!(
+            confirmed(true, None),
+            r#"[{"event":"verified","connection":"stripe","id":7,"type":"charge.paid","verified":true,"error":null}]"#
+        );
+        assert!(confirmed(false, Some("no".to_owned())).ends_with(r#""error":"no","reason":"not_confirmed"}]"#));
+        assert_eq!(
+            json(&ListenEvent::Request(ReceiveOutcome::UnknownUrl)),
+            r#"[{"event":"rejected","connection":null,"reason":"unknown_url"}]"#
+        );
+        assert_eq!(
+            json(&ListenEvent::Summary { connection: Some(name), reason: "signature", count: 9 }),
+            r#"[{"event":"rejected","connection":"stripe","reason":"signature","count":9}]"#
+        );
+    }
+}
