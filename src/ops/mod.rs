@@ -9,6 +9,8 @@ pub mod connections;
 pub mod connectors;
 pub mod endpoints;
 pub mod sandbox;
+#[cfg(test)]
+mod send_tests;
 pub mod sync;
 pub mod tokens;
 pub mod vault;

@@ -1,0 +1,227 @@
+//! Every operation can run in a task of its own: its future is `Send`. This is checked when the tests are compiled.
+
+use std::ops::ControlFlow;
+
+use super::sync::{self, SingerTarget};
+use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
+use super::{calls, connections, connectors, endpoints, sandbox, tokens, vault, workspaces};
+use crate::error::Result;
+use crate::runtime::Workspace;
+use crate::view::listen::ListenEventView;
+use crate::view::sync::SyncListView;
+use crate::view::webhook::SentEventView;
+
+struct Nobody;
+
+impl SingerTarget for Nobody {
+    fn synced(&mut self, _: &SyncListView, _: bool) {}
+
+    fn message(&mut self, _: &str) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn flush(&mut self) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl ListenObserver for Nobody {
+    fn started(&self, _: &ListenStarted) -> Result<()> {
+        Ok(())
+    }
+
+    fn happened(&self, _: ListenEventView) {}
+}
+
+impl SimulationObserver for Nobody {
+    fn starts(&mut self, _: &SimulationTarget) {}
+
+    fn sent(&mut self, _: SentEventView) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Any value; nothing that is given one ever runs.
+fn any<T>() -> T {
+    unreachable!()
+}
+
+fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+
+fn calls_are_send(workspace: &Workspace) {
+    check(|| calls::list_actions(workspace, any()));
+    check(|| calls::find_action(workspace, any(), ""));
+    check(|| calls::call_action(workspace, any()));
+    check(|| calls::preview_action(workspace, any()));
+    check(|| calls::call_path(workspace, any(), |_| Ok(ControlFlow::Continue(()))));
+}
+
+fn connections_are_send(workspace: &Workspace) {
+    check(|| connections::connect(workspace, any(), any()));
+    check(|| connections::preview_disconnect(workspace, any()));
+    check(|| connections::disconnect(workspace, any()));
+    check(|| connections::status(workspace, any()));
+    check(|| connections::refresh(workspace, any()));
+    check(|| connections::test(workspace, any(), any()));
+}
+
+fn connectors_are_send(workspace: &Workspace) {
+    check(|| connectors::list_connectors(workspace, any()));
+    check(|| connectors::show_connector(workspace, ""));
+    check(|| connectors::show_connector_part(workspace, "", ""));
+    check(|| connectors::describe_connector(workspace, ""));
+    check(|| connectors::search_connectors(workspace, any()));
+    check(|| connectors::validate_connectors(workspace, any()));
+    check(|| connectors::setup_guide(workspace, "", any()));
+    check(|| connectors::review_install(workspace, any()));
+    check(|| connectors::install_connector(workspace, any()));
+    check(|| connectors::review_removal(workspace, ""));
+    check(|| connectors::remove_connector(workspace, ""));
+    check(|| connectors::write_draft(workspace, any()));
+    check(|| connectors::discover_oauth2(workspace, ""));
+    check(|| connectors::download_document(workspace, any(), 0));
+}
+
+fn endpoints_are_send(workspace: &Workspace) {
+    check(|| endpoints::add_endpoint(workspace, any()));
+    check(|| endpoints::list_endpoints(workspace));
+    check(|| endpoints::show_endpoint(workspace, any()));
+    check(|| endpoints::update_endpoint(workspace, any()));
+    check(|| endpoints::remove_endpoint(workspace, any()));
+    check(|| endpoints::rotate_endpoint_secret(workspace, any()));
+    check(|| endpoints::enable_endpoint(workspace, any()));
+    check(|| endpoints::disable_endpoint(workspace, any()));
+    check(|| endpoints::send_message(workspace, any()));
+    check(|| endpoints::prune_messages(workspace, any()));
+    check(|| endpoints::deliver_messages(workspace, any(), std::future::pending(), |_| {}));
+    check(|| endpoints::list_deliveries(workspace, any()));
+    check(|| endpoints::show_delivery(workspace, any()));
+    check(|| endpoints::retry_deliveries(workspace, any()));
+    check(|| endpoints::add_event_type(workspace, any()));
+    check(|| endpoints::list_event_types(workspace));
+    check(|| endpoints::remove_event_type(workspace, any()));
+}
+
+fn sandbox_are_send(workspace: &Workspace) {
+    check(|| sandbox::run_emulators(workspace, any(), std::future::pending(), |_| Ok(())));
+    check(|| sandbox::list_faults(workspace, any()));
+    check(|| sandbox::add_fault(workspace, any()));
+    check(|| sandbox::clear_faults(workspace, any()));
+    check(|| sandbox::advance_sandbox(workspace, any()));
+    check(|| sandbox::set_sandbox_records(workspace, any()));
+    check(|| sandbox::reset_sandbox(workspace, any()));
+}
+
+fn sync_are_send(workspace: &Workspace) {
+    check(|| sync::list_cursors(workspace, any()));
+    check(|| sync::set_cursor(workspace, any()));
+    check(|| sync::clear_cursors(workspace, any()));
+    check(|| sync::export_cursors(workspace, any()));
+    check(|| sync::import_cursors(workspace, any()));
+    check(|| sync::list_jobs(workspace, any()));
+    check(|| sync::show_job(workspace, any()));
+    check(|| sync::retry_job(workspace, any(), any()));
+    check(|| sync::retry_job_allowing_deletes(workspace, any(), any()));
+    check(|| sync::cancel_job(workspace, any()));
+    check(|| sync::read_records(workspace, any(), |_| Ok(ControlFlow::Continue(()))));
+    check(|| sync::sync_streams(workspace, any(), any()));
+    check(|| sync::sync_streams_allowing_deletes(workspace, any(), any()));
+    check(|| sync::sync_due(workspace, any()));
+    check(|| sync::plan_sync(workspace, any()));
+    check(|| sync::set_schedule(workspace, any()));
+    check(|| sync::list_schedules(workspace));
+    check(|| sync::remove_schedule(workspace, any()));
+    check(|| sync::sync_to_singer(workspace, any(), any(), any::<&mut Nobody>()));
+}
+
+fn tokens_are_send(workspace: &Workspace) {
+    check(|| tokens::access_token(workspace, any()));
+    check(|| tokens::token(workspace, any()));
+    check(|| tokens::token_headers(workspace, any()));
+    check(|| tokens::token_variables(workspace, any(), any()));
+    check(|| tokens::credential_variables(workspace, any()));
+}
+
+fn vault_are_send(workspace: &Workspace) {
+    check(|| vault::vault_status(workspace));
+    check(|| vault::list_recipients(workspace));
+    check(|| vault::add_recipient(workspace, any()));
+    check(|| vault::remove_recipient(workspace, any()));
+    check(|| vault::rekey_vault(workspace));
+    check(|| vault::check_vault(workspace, any()));
+    check(|| vault::export_identity(workspace, any()));
+    check(|| vault::import_identity(workspace, any()));
+    check(|| vault::back_up_vault(workspace, any()));
+    check(|| vault::restore_backup(workspace, any()));
+    check(|| vault::move_tokens(workspace, any()));
+    check(|| vault::move_identity(workspace, any()));
+}
+
+fn webhooks_are_send(workspace: &Workspace) {
+    check(|| webhooks::list_events(workspace, any()));
+    check(|| webhooks::show_event(workspace, any()));
+    check(|| webhooks::read_event_body(workspace, any()));
+    check(|| webhooks::retry_events(workspace, any()));
+    check(|| webhooks::resolve_conflict(workspace, any()));
+    check(|| webhooks::prune_events(workspace, any()));
+    check(|| webhooks::listen(workspace, any(), &Nobody, std::future::pending()));
+    check(|| webhooks::replay_events(workspace, any(), |_| Ok(())));
+    check(|| webhooks::backfill_events(workspace, any(), |_| Ok(())));
+    check(|| webhooks::show_webhook_url(workspace, any()));
+    check(|| webhooks::set_public_url(workspace, any()));
+    check(|| webhooks::show_webhook_secret(workspace, any()));
+    check(|| webhooks::reveal_webhook_secret(workspace, any()));
+    check(|| webhooks::set_webhook_secret(workspace, any()));
+    check(|| webhooks::list_sample_events(workspace, any()));
+    check(|| webhooks::preview_simulation(workspace, any(), any::<&mut Nobody>()));
+    check(|| webhooks::simulate_events(workspace, any(), any::<&mut Nobody>()));
+    check(|| webhooks::subscribe(workspace, any()));
+    check(|| webhooks::preview_subscription(workspace, any()));
+    check(|| webhooks::unsubscribe(workspace, any()));
+    check(|| webhooks::verify_request(workspace, any()));
+}
+
+fn workspaces_are_send(workspace: &Workspace) {
+    check(|| workspaces::list_workspaces(workspace));
+    check(|| workspaces::create_workspace(&workspace.engine, any()));
+    check(|| workspaces::show_workspace(&workspace.engine, any()));
+    check(|| workspaces::preview_workspace_deletion(&workspace.engine, any()));
+    check(|| workspaces::delete_workspace(&workspace.engine, any()));
+    check(|| workspaces::set_app(workspace, any()));
+    check(|| workspaces::list_apps(workspace));
+    check(|| workspaces::remove_app(workspace, any()));
+}
+
+#[test]
+fn no_operation_is_missing_here() {
+    let _: [fn(&Workspace); 10] = [
+        calls_are_send,
+        connections_are_send,
+        connectors_are_send,
+        endpoints_are_send,
+        sandbox_are_send,
+        sync_are_send,
+        tokens_are_send,
+        vault_are_send,
+        webhooks_are_send,
+        workspaces_are_send,
+    ];
+    let own = include_str!("send_tests.rs");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+    let mut files = vec![folder];
+    let mut operations = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let Some(name) = line.strip_prefix("pub async fn ").and_then(|rest| rest.split(['(', '<']).next()) else {
+                continue;
+            };
+            operations += 1;
+            assert!(own.contains(&format!("::{name}(")), "{name} of {}", path.display());
+        }
+    }
+    assert!(operations > 100, "{operations}");
+}
