@@ -6,6 +6,7 @@
 mod commands;
 mod errors;
 mod help;
+mod operations;
 mod scrub;
 mod session;
 
