@@ -13,6 +13,7 @@ mod connect;
 mod doctor;
 mod draft;
 mod endpoint;
+mod engine;
 mod export;
 mod fake;
 mod field;
