@@ -26,6 +26,7 @@ mod lists;
 mod notify;
 mod oidc;
 mod output;
+mod postgres;
 mod provider;
 mod push;
 mod race;

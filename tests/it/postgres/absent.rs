@@ -1,0 +1,178 @@
+//! What the proof leaves out: apps, of which there are none, and every other aggregate, which is closed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use integ::clock::Timestamp;
+use integ::model::delivery::{
+    AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, MessageInsertResult, RecordedAttempt,
+};
+use integ::model::*;
+use integ::secret::Secret;
+use integ::store::{
+    Apps, Endpoints, EventTypes, Events, Fence, Jobs, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
+    Subscriptions, Webhooks,
+};
+use serde_json::Value;
+
+use super::store::PostgresStore;
+
+/// Implements a trait whose methods all fail.
+macro_rules! closed {
+    ($($trait:ident { $(fn $method:ident($($argument:ty),* $(,)?) -> $output:ty;)* })*) => {
+        $(
+            #[async_trait]
+            impl $trait for PostgresStore {
+                $(
+                    async fn $method(&self, $(_: $argument),*) -> Result<$output, StoreError> {
+                        Err(StoreError::Closed)
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+#[async_trait]
+impl Apps for PostgresStore {
+    async fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn for_connector(&self, _: &str) -> Result<Vec<OAuthApp>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn set(&self, _: &OAuthApp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn assign(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn remove(&self, _: &str, _: Option<&str>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+closed! {
+    Webhooks {
+        fn get(ConnectionId) -> Option<Webhook>;
+        fn ensure(ConnectionId, &str) -> Webhook;
+        fn rotate_secret(ConnectionId, &Secret, Timestamp, Timestamp) -> ();
+        fn set_public_url(ConnectionId, Option<&str>) -> ();
+        fn set_port(&[ConnectionId], u16) -> ();
+        fn add_params(ConnectionId, &BTreeMap<String, String>) -> ();
+        fn set_params(ConnectionId, &BTreeMap<String, String>) -> ();
+    }
+    Subscriptions {
+        fn list(Option<ConnectionId>) -> Vec<Subscription>;
+        fn get(SubscriptionId) -> Option<Subscription>;
+        fn begin(&SubscriptionRequest, Timestamp, Fence) -> SubscriptionId;
+        fn activate(
+            &Subscription,
+            &SubscriptionResult,
+            &BTreeMap<String, String>,
+            Option<SubscriptionId>,
+            Timestamp,
+            Fence,
+        ) -> Option<ConnectionTransition>;
+        fn record_failure(&Subscription, &str, Timestamp) -> Option<ConnectionTransition>;
+        fn mark_deleting(&Subscription) -> Option<ConnectionTransition>;
+        fn delete(&Subscription) -> Option<ConnectionTransition>;
+    }
+    Events {
+        fn insert(Arc<InboundDelivery>) -> Vec<EventInsertResult>;
+        fn list(&EventFilter) -> Vec<StoredEvent>;
+        fn after(EventId, Option<ConnectionId>, Timestamp) -> Vec<StoredEvent>;
+        fn get(EventId) -> Option<StoredEvent>;
+        fn find(ConnectionId, &str) -> Option<EventId>;
+        fn raw_request(EventId) -> Option<RawRequest>;
+        fn queued(ConnectionId, u32) -> Vec<QueuedEvent>;
+        fn record_attempts(&[AttemptResult], Fence) -> ();
+        fn record_progress(EventId, u32, &str, Fence) -> ();
+        fn unconfirmed(ConnectionId, u32) -> Vec<EventId>;
+        fn set_verification(EventId, EventVerification, Option<&str>) -> ();
+        fn requeue(&[EventId], Timestamp) -> usize;
+        fn conflicts(EventId) -> Vec<EventConflict>;
+        fn resolve_conflict(EventId, ConflictResolution, Timestamp) -> Option<Vec<EventId>>;
+        fn prune(&PruneRequest, u32) -> usize;
+        fn count_prunable(&PruneRequest) -> u64;
+    }
+    Endpoints {
+        fn list() -> Vec<Endpoint>;
+        fn get(&EndpointId) -> Option<Endpoint>;
+        fn add(&Endpoint) -> ();
+        fn replace(&Endpoint, &Endpoint) -> bool;
+        fn remove(&EndpointId) -> bool;
+    }
+    EventTypes {
+        fn list() -> Vec<EventTypeDefinition>;
+        fn put(&EventTypeDefinition) -> ();
+        fn remove(&str) -> bool;
+    }
+    Outbox {
+        fn insert(&Message, Option<&EndpointId>) -> MessageInsertResult;
+        fn list(&DeliveryFilter) -> Vec<Delivery>;
+        fn get(DeliveryId) -> Option<Delivery>;
+        fn message(&str) -> Option<Message>;
+        fn attempts(DeliveryId) -> Vec<DeliveryAttempt>;
+        fn due(&EndpointId, Timestamp, usize) -> Vec<Delivery>;
+        fn next_due() -> Option<Timestamp>;
+        fn record_attempts(&[AttemptRecord], Fence) -> Option<Vec<RecordedAttempt>>;
+        fn mark_dead(&[DeliveryId], &str, Fence) -> ();
+        fn requeue(&[DeliveryId], Timestamp) -> Vec<Delivery>;
+        fn requeue_failed(&EndpointId, Timestamp, Timestamp) -> usize;
+        fn clamp_due_times(Timestamp, Duration, Duration) -> usize;
+        fn prune(Timestamp, usize) -> usize;
+    }
+    Streams {
+        fn ensure(ConnectionId, &str) -> StoredStream;
+        fn find(ConnectionId, &str) -> Option<StoredStream>;
+        fn list(ConnectionId) -> Vec<StoredStream>;
+        fn set_params(StreamId, &StreamParams) -> ();
+        fn ensure_partition(StreamId, &StreamParams, Option<RecordId>) -> Partition;
+        fn partitions(StreamId) -> Vec<Partition>;
+        fn set_cursor(PartitionId, Option<&str>, Timestamp) -> ();
+        fn cursor_history(PartitionId) -> Vec<FormerCursor>;
+        fn last_synced() -> HashMap<ConnectionId, Timestamp>;
+    }
+    Records {
+        fn commit_pages(Vec<NewPage>, Fence) -> (RecordCounts, bool);
+        fn push(PushedRecord, Fence) -> Option<RecordChange>;
+        fn find(StreamId, &str) -> Option<RecordSnapshot>;
+        fn exist(StreamId, &[String]) -> Vec<bool>;
+        fn list(StreamId, RecordId, u32) -> Vec<StoredRecord>;
+        fn changes(StreamId, u64, Option<(u64, RecordId)>, u32) -> Vec<StoredRecord>;
+        fn version_at(StreamId, Timestamp) -> u64;
+        fn count(StreamId) -> u64;
+        fn sweep(JobId, StreamId, &[CompletedList], Option<u64>, Timestamp, Fence) -> SweepResult;
+        fn reset_list(PartitionId) -> ();
+        fn begin_list(PartitionId) -> u64;
+        fn has_missing(&CompletedList) -> bool;
+    }
+    Jobs {
+        fn begin(&NewJob) -> JobId;
+        fn end(&JobResult) -> ();
+        fn last_error_code(StreamId) -> Option<String>;
+        fn request_cancel(JobId) -> bool;
+        fn get(JobId) -> Option<Job>;
+        fn list(Option<ConnectionId>, u32) -> Vec<Job>;
+    }
+    Schedules {
+        fn set(ConnectionId, Option<&str>, &str, u32, Timestamp) -> ();
+        fn remove(ConnectionId, Option<&str>) -> bool;
+        fn list() -> Vec<Schedule>;
+        fn set_next_at(&Schedule, Timestamp) -> ();
+        fn claim(ConnectionId, Option<&str>, Timestamp, Timestamp, Timestamp) -> bool;
+    }
+    Sandbox {
+        fn get(&str) -> Option<Value>;
+        fn list(&str) -> Vec<(String, Value)>;
+        fn replace(&str, Option<&Value>, Option<&Value>) -> bool;
+        fn clear(&str) -> usize;
+    }
+}

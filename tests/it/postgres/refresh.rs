@@ -1,0 +1,167 @@
+//! Many processes, one grant in PostgreSQL, and a server that counts how often each refresh token is presented.
+//!
+//! The processes are this test binary, each with an engine, a workspace and a connection to PostgreSQL that are new in
+//! every round. `tests/campaigns/refresh-postgres` runs more of them for longer.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use integ::clock::Clock;
+use integ::model::{ConnectionName, GrantStatus, NewConnection, SecretStorage, WorkspaceName};
+use integ::oauth::refresh::{Freshness, fresh_grant};
+use integ::runtime::Workspace;
+use integ::store::{Connections, LockKey, Locks, Store};
+use serde_json::json;
+
+use super::store::PostgresStore;
+use super::{engine, new_schema, server};
+use crate::fake::FakeProvider;
+use crate::flow::connected;
+
+/// Where a process of the race finds the socket's folder, the schema and the home, separated by line breaks.
+const PLACES: &str = "INTEG_TEST_RACE";
+
+fn fake() -> ConnectionName {
+    "fake".parse().unwrap()
+}
+
+fn setting(name: &str, usual: usize) -> usize {
+    env::var(name).map_or(usual, |number| number.parse().unwrap())
+}
+
+/// Copies a connection with its grant, as it was made by `integ connect`.
+async fn copy(from: &dyn Store, to: &dyn Store) {
+    let (connection, stored) = from.connections().find_with_grant(&fake()).await.unwrap().unwrap();
+    let new = NewConnection {
+        name: connection.name,
+        mode: connection.mode,
+        auth: connection.auth,
+        origin: connection.origin,
+        params: connection.params,
+        metadata: connection.metadata,
+        account: connection.account,
+        scopes_requested: connection.scopes_requested,
+        scopes_granted: connection.scopes_granted,
+        connected_at: connection.connected_at,
+    };
+    let grant = stored.unwrap().grant.unwrap();
+    to.connections().connect(&new, &grant, SecretStorage::Store).await.unwrap();
+}
+
+/// A process of the race: for each line of its stdin it wants a token that is good, and prints it.
+#[test]
+#[ignore = "a process of the race, which the race starts"]
+fn racer() {
+    let Ok(places) = env::var(PLACES) else { return };
+    let [socket, schema, home] = *places.lines().collect::<Vec<_>>() else { panic!("{places}") };
+    let holder = format!("process {}", std::process::id());
+    for _ in std::io::stdin().lines() {
+        let store = Arc::new(PostgresStore::new(server::config(Path::new(socket)), schema, &holder));
+        let workspace = Workspace::with_store(engine(Path::new(home)), WorkspaceName::default(), store);
+        let outcome = match workspace.run(fresh_grant(&workspace, &fake(), Freshness::Usable)) {
+            Ok(found) => format!("token {}", found.grant.access_token.expose()),
+            Err(error) => format!("error {}: {} {:?}", error.code(), error.message(), error.causes()),
+        };
+        if writeln!(std::io::stdout(), "\n{outcome}").is_err() {
+            // The race has ended.
+            return;
+        }
+    }
+}
+
+struct Racer {
+    child: Child,
+    stdin: ChildStdin,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Racer {
+    fn start(places: &str) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        // The name of the test, in whichever binary this module is.
+        let test = format!("{}::racer", module_path!().split_once("::").unwrap().1);
+        command.args([&test, "--exact", "--ignored", "--nocapture"]);
+        command.env_clear().env(PLACES, places);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, stdin, lines: BufReader::new(stdout) }
+    }
+
+    fn go(&mut self) {
+        self.stdin.write_all(b"\n").unwrap();
+    }
+
+    /// The token that it has in the end.
+    fn token(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the process has ended");
+            if let Some(token) = line.strip_prefix("token ") {
+                return token.trim_end().to_owned();
+            }
+            // The test runner writes lines of its own.
+            assert!(!line.starts_with("error "), "{line}");
+        }
+    }
+}
+
+impl Drop for Racer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn one_refresh_of_many_processes_whose_grant_is_in_postgresql() {
+    let Some(config) = server::server() else { return };
+    let (processes, rounds) = (setting("INTEG_TEST_PROCESSES", 8), setting("INTEG_TEST_ROUNDS", 3));
+    let provider = FakeProvider::start();
+    let home = connected(&provider);
+    // Long enough that all of them want the token before there is one.
+    provider.state().latency = Duration::from_millis(100);
+    let schema = new_schema();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = PostgresStore::new(config.clone(), &schema, "race");
+    runtime.block_on(async {
+        store.create().await.unwrap();
+        let made = Workspace::new(engine(home.path()), WorkspaceName::default());
+        copy(made.store().await.unwrap(), &store).await;
+    });
+    let [tokio_postgres::config::Host::Unix(socket), ..] = config.get_hosts() else { panic!("{config:?}") };
+    let places = format!("{}\n{schema}\n{}", socket.display(), home.path().display());
+    let mut racers: Vec<Racer> = (0..processes).map(|_| Racer::start(&places)).collect();
+    let (started, mut longest) = (Instant::now(), Duration::ZERO);
+    for round in 0..rounds {
+        runtime.block_on(store.expire()).unwrap();
+        let (before, began) = (provider.state().refreshes(), Instant::now());
+        racers.iter_mut().for_each(Racer::go);
+        let tokens: BTreeSet<String> = racers.iter_mut().map(Racer::token).collect();
+        longest = longest.max(began.elapsed());
+        let state = provider.state();
+        assert_eq!(state.refreshes() - before, 1, "round {round}: exactly one asks");
+        assert_eq!(tokens.iter().collect::<Vec<_>>(), [state.given.last().unwrap()], "round {round}");
+        assert_eq!(state.doubles(), Vec::<&String>::new(), "round {round}");
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    drop(racers);
+    let (connection, stored) = runtime.block_on(store.find_with_grant(&fake())).unwrap().unwrap();
+    let stored = stored.unwrap();
+    assert_eq!(connection.grant_status, GrantStatus::Active);
+    assert_eq!((stored.generation, stored.refresh_attempt), (1 + rounds as u64, None), "every answer was stored");
+    let state = provider.state();
+    let lost = u64::from(state.refreshes()) + 1 - stored.generation;
+    assert_eq!(Some(stored.grant.unwrap().access_token.expose()), state.given.last());
+    let key = LockKey::Grant(connection.id);
+    assert!(!runtime.block_on(store.is_held(key, Clock::system().now_millis())).unwrap(), "every lock was released");
+    let figures = json!({
+        "processes": processes, "rounds": rounds, "seconds": seconds, "longest_round_seconds": longest.as_secs_f64(),
+        "refreshes": state.refreshes(), "presented_twice": state.doubles().len(), "answers_lost": lost,
+    });
+    writeln!(std::io::stdout(), "\nfigures: {figures}").unwrap();
+}

@@ -1,0 +1,93 @@
+//! A PostgreSQL server of the tests' own, on a socket in a temporary folder.
+//!
+//! It is started once for all tests of the process, and ends with it, however it ends: a shell that waits for the end of its
+//! stdin, which this process holds open, has pg_ctl end the server by its pid, and removes the folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Config, NoTls};
+
+use crate::harness::{is_root, needs};
+
+/// Where Debian's packages put the programs of each version.
+const PROGRAMS: &str = "/usr/lib/postgresql";
+
+/// The user `nobody`: PostgreSQL does not run as root.
+const NOBODY: u32 = 65_534;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes a cluster in the folder `$1`, starts the server, and stops it when stdin ends. Ctrl-C must not end the shell alone.
+const SCRIPT: &str = r#"
+trap : INT TERM
+exec >"$1/log" 2>&1
+"$2/initdb" --pgdata="$1/data" --username=integ --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
+options="-k $1 -c listen_addresses= -c max_connections=300 -c fsync=off -c shared_buffers=32MB"
+"$2/pg_ctl" --pgdata="$1/data" --options="$options" --wait start </dev/null || exit 1
+cat >/dev/null
+"$2/pg_ctl" --pgdata="$1/data" --mode=immediate --wait stop && rm -rf "$1"
+"#;
+
+struct Server {
+    /// Where the socket and the log are.
+    folder: PathBuf,
+    /// Its stdin is open for as long as this process lives.
+    _shell: Child,
+}
+
+/// Returns how the tests' server is reached, or `None`, said aloud, where PostgreSQL is not installed.
+pub fn server() -> Option<Config> {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let programs = programs();
+    if !needs("PostgreSQL (the Debian package postgresql)", programs.is_some()) {
+        return None;
+    }
+    // The caller may be inside a runtime, in which no other can wait.
+    let start = || std::thread::spawn(move || start(&programs.unwrap())).join().unwrap();
+    Some(config(&SERVER.get_or_init(start).folder))
+}
+
+/// Returns how the server with its socket in this folder is reached.
+pub fn config(folder: &Path) -> Config {
+    let mut config = Config::new();
+    config.host_path(folder).user("integ").dbname("postgres");
+    config
+}
+
+/// The programs of the newest version.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir(PROGRAMS).ok()?.flatten().map(|entry| entry.path().join("bin"));
+    let complete =
+        versions.filter(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).is_file()));
+    let number = |folder: &PathBuf| folder.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    complete.max_by_key(number)
+}
+
+fn start(programs: &Path) -> Server {
+    // A socket's path may have 107 bytes, which a folder of the user's choice could exceed.
+    let folder = tempfile::Builder::new().prefix("integ-postgres-").tempdir_in("/tmp").unwrap().keep();
+    let mut command = Command::new(if is_root() { "setpriv" } else { "sh" });
+    if is_root() {
+        std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
+        command.args(["--", "sh"]);
+    }
+    command.args(["-c", SCRIPT, "sh"]).arg(&folder).arg(programs);
+    // None of the variables that would lead to another server, and no folder that the other user cannot enter.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir("/");
+    let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let started = Instant::now();
+    while runtime.block_on(config(&folder).connect(NoTls)).is_err() {
+        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert!(shell.try_wait().unwrap().is_none(), "PostgreSQL did not start:\n{}", log());
+        assert!(started.elapsed() < PATIENCE, "PostgreSQL is not ready:\n{}", log());
+        // It says nowhere but in its answers that it is ready.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Server { folder, _shell: shell }
+}
