@@ -74,7 +74,7 @@ impl WordParser<'_> {
             Some(rest) if rest.starts_with('@') => rest.to_owned(),
             Some(path) => {
                 let bytes = self.file(name, path)?;
-                String::from_utf8(bytes).map_err(|_| format!("{name} is read from {path}, which is no UTF-8 text"))?
+                String::from_utf8(bytes).map_err(|_| format!("{name} is read from {path}, which is not UTF-8 text"))?
             }
             None => text.to_owned(),
         };
@@ -91,7 +91,7 @@ impl WordParser<'_> {
                 let object = place.or_insert_with(|| Value::Object(Map::new()));
                 put_member(object, member, value);
             }
-            (Some(_), _) => return Err(format!("{name} is no object: it has no members")),
+            (Some(_), _) => return Err(format!("{name} is not an object: it has no members")),
             (None, ParamKind::Array) if !json || !value.is_array() => {
                 let list = place.or_insert_with(|| Value::Array(Vec::new()));
                 match (list, value) {

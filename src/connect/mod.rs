@@ -109,7 +109,7 @@ pub enum ConnectError {
     MissingParam { command: ConnectCommand, name: String, prompt: String },
     #[error("{command} has no parameter {name:?}")]
     UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
-    #[error("{value:?} is no value of {name}: it is one of {}", choices.join(", "))]
+    #[error("{value:?} is not a value of {name}: use one of {}", choices.join(", "))]
     InvalidChoice { command: ConnectCommand, name: String, value: String, choices: Vec<String> },
     #[error("invalid value {value:?} for {name}: it must be {expected}")]
     InvalidParam {

@@ -177,7 +177,7 @@ impl<'s> SchemaChecker<'s> {
                 self.report(start, path, format!("takes what JSON can hold, and a date is a string there: \"{date}\""));
             }
             DeValue::Float(number) if !number.as_str().parse::<f64>().is_ok_and(f64::is_finite) => {
-                self.report(start, path, format!("takes what JSON can hold, and {number} is no number there"));
+                self.report(start, path, format!("takes what JSON can hold, and {number} is not a number there"));
             }
             DeValue::Integer(number) => self.integer(number, value.span(), &Schema::Null, path),
             DeValue::Array(items) => {

@@ -179,7 +179,7 @@ async fn apply_to(
 fn check_url(url: &Url, config: &Config) -> Result<(), EndpointError> {
     let wrong = |why| EndpointError::InvalidUrl(crate::http::redact_url(url, &[]), why);
     if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
-        return Err(wrong("it is no http URL"));
+        return Err(wrong("it is not an http URL"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("it holds a password, and the signature is what proves a message"));

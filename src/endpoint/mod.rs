@@ -33,7 +33,7 @@ use crate::store::StoreError;
 pub enum EndpointError {
     #[error("there is no endpoint {0}")]
     EndpointNotFound(String),
-    #[error("{0:?} is no delivery's id: dlv_…")]
+    #[error("{0:?} is not a delivery ID (dlv_…)")]
     InvalidDeliveryId(String),
     #[error("there is no delivery {0}")]
     DeliveryNotFound(DeliveryId),
@@ -55,7 +55,7 @@ pub enum EndpointError {
     Read { source: std::io::Error },
     #[error("the message would have {size} bytes, more than {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("{0:?} is no message's id: letters, digits, - and _")]
+    #[error("{0:?} is not a message ID: use letters, digits, - and _")]
     InvalidMessageId(String),
     #[error("a message {0} was sent before, with another type or other data")]
     DuplicateMessageId(String),

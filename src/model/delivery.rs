@@ -22,7 +22,7 @@ impl FromStr for DeliveryId {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_prefix("dlv_").and_then(|number| number.parse().ok());
-        number.map(Self).ok_or_else(|| format!("{text:?} is no delivery's id: dlv_…"))
+        number.map(Self).ok_or_else(|| format!("{text:?} is not a delivery ID (dlv_…)"))
     }
 }
 

@@ -33,7 +33,7 @@ impl FromStr for EndpointId {
     fn from_str(text: &str) -> Result<Self, String> {
         let own = text.strip_prefix("ep_").is_some_and(|rest| !rest.is_empty() && rest.len() <= 64);
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is no endpoint's id: ep_…")) }
+        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not an endpoint ID (ep_…)")) }
     }
 }
 

@@ -36,7 +36,7 @@ impl FromStr for EventType {
         if text.len() <= LONGEST && text.split('.').all(word) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("{text:?} is no type of event such as invoice.paid"))
+            Err(format!("{text:?} is not an event type such as invoice.paid"))
         }
     }
 }
@@ -61,7 +61,7 @@ impl FromStr for EventPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |_| format!("{text:?} is no pattern of events: invoice.paid, invoice.* or *");
+        let wrong = |_| format!("{text:?} is not an event pattern: use invoice.paid, invoice.* or *");
         match text.strip_suffix(".*") {
             _ if text == "*" => Ok(Self::All),
             Some(prefix) => EventType::from_str(prefix).map(|prefix| Self::Prefix(format!("{prefix}."))).map_err(wrong),

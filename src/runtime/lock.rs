@@ -107,7 +107,7 @@ impl LockGuard {
         self.fence
     }
 
-    /// Releases the lock, and returns when another can take it: for whoever takes it again soon, or waits for nothing else.
+    /// Releases the lock, and returns when another can take it: for a caller that takes it again soon or waits for nothing else.
     pub async fn release(mut self) {
         if let Some(release) = self.begin_release() {
             // It warns of its own failure; it is cancelled only with the runtime.

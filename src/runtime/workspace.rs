@@ -153,7 +153,7 @@ impl Workspace {
         Ok(self.store().await?.locks().is_held(key, self.engine.clock.now_millis()).await?)
     }
 
-    /// Whether this workspace has a vault at all: a fresh home has none, and that is no failure for commands that list.
+    /// Whether this workspace has a vault at all: a fresh home has none, which is not an error for commands that list.
     pub fn has_vault(&self) -> bool {
         self.opened.initialized() || self.folder().exists()
     }

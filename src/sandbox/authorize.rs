@@ -227,7 +227,7 @@ fn code_challenge(params: &RequestParams) -> Result<Option<String>, Authorizatio
     if challenge.len() != 43 || !challenge.chars().all(valid) {
         return Err(AuthorizationError::Redirect(
             "invalid_request",
-            "code_challenge is no SHA-256 in base64url".to_owned(),
+            "code_challenge is not a SHA-256 in base64url".to_owned(),
         ));
     }
     Ok(Some(challenge.to_owned()))

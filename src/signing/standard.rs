@@ -86,7 +86,7 @@ pub enum SigningSecretError {
 pub enum StandardVerifyError {
     #[error("its id is empty or holds a character that ids do not have")]
     InvalidId,
-    #[error("its timestamp is no number of seconds")]
+    #[error("its timestamp is not a number of seconds")]
     InvalidTimestamp,
     #[error("its timestamp is over {TOLERANCE_SECS} s away")]
     TimestampOutOfTolerance,

@@ -56,7 +56,7 @@ pub enum VerifyError {
     MalformedSignature,
     #[error("none of its signatures is right")]
     SignatureMismatch,
-    #[error("its timestamp is no time")]
+    #[error("its timestamp is not a time")]
     InvalidTimestamp,
     #[error("its timestamp is {0} s away")]
     TimestampOutOfTolerance(u64),

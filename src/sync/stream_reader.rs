@@ -235,7 +235,7 @@ impl StreamReader<'_> {
         self.observer.note(
             self.connection(),
             self.name,
-            &format!("the vendor no longer knows the cursor{partition_text}: all is listed anew"),
+            &format!("the vendor no longer knows the cursor{partition_text}: everything is listed again"),
         );
         checkpoint::first_checkpoint(self.stream, &ALL, None, self.workspace.engine.clock.now())
     }

@@ -267,7 +267,7 @@ impl VaultOpener<'_> {
             DecryptFailure::Damaged(why) => invalid(why),
         })?;
         let text = std::str::from_utf8(&text).ok().and_then(Identity::parse);
-        text.ok_or_else(|| invalid("what its passphrase protects is no identity"))
+        text.ok_or_else(|| invalid("what its passphrase protects is not an identity"))
     }
 
     pub(super) fn passphrase_command(&self) -> Option<&str> {
@@ -292,7 +292,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<IdentityFileContent, VaultError> {
     let note = text.lines().find_map(|line| line.strip_prefix(KEYRING_NOTE)).map(str::trim);
     match note {
         Some(recipient) if identity::is_recipient(recipient) => Ok(IdentityFileContent::Keyring(recipient.to_owned())),
-        Some(_) => Err(invalid("it names a keyring entry that is no recipient")),
+        Some(_) => Err(invalid("it names a keyring entry that is not a recipient")),
         None => {
             let identity = Identity::parse(text);
             Ok(IdentityFileContent::Plain(

@@ -248,7 +248,7 @@ impl Receiver {
         }
         // Whoever opens the URL in a browser sends no event.
         if request.method != "POST" {
-            return Err(unreadable(405, "it is no POST".to_owned()));
+            return Err(unreadable(405, "it is not a POST".to_owned()));
         }
         let now = self.clock.now_millis();
         let (ids, coverage) = (rules.id_selectors(proof), proof.map(|proof| rules.coverage(proof)));

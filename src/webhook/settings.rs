@@ -84,7 +84,7 @@ pub enum WebhookSettingsError {
     NoSecret { connection: String, prompt: Option<String> },
     #[error("the secret of {connection} {why}")]
     WeakSecret { connection: String, why: &'static str },
-    #[error("{url:?} is no address that a vendor calls: https, or http on this machine, with no query")]
+    #[error("{url:?} is not an address that a vendor can call: use https, or http on this machine, without a query")]
     InvalidPublicUrl { url: String },
     #[error("webhooks of {connector} have no parameter {name:?}")]
     UnknownParam { connector: String, name: String, known: Vec<String> },

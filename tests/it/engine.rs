@@ -175,7 +175,7 @@ fn measure(mut command: Command, home: &Home, hours: u64) -> Value {
     let measured: Value = serde_json::from_str(measured).unwrap();
     let done = measured["done"].as_object().unwrap().values();
     assert_eq!(done.map(|count| count.as_u64().unwrap()).sum::<u64>(), OPERATIONS as u64);
-    // Each grant was refreshed once, whoever wanted it.
+    // Each grant was refreshed once, however many operations wanted it.
     for (before, after) in measured["before"].as_array().unwrap().iter().zip(measured["after"].as_array().unwrap()) {
         for connection in CONNECTIONS {
             let (before, after) = (before[connection].as_u64().unwrap(), after[connection].as_u64().unwrap());

@@ -236,7 +236,7 @@ impl DeliveryPolicyArgs {
 }
 
 fn rate(text: &str) -> Result<Budget, String> {
-    let wrong = || format!("{text:?} is no rate such as 10/s or 100/m");
+    let wrong = || format!("{text:?} is not a rate such as 10/s or 100/m");
     let (requests, unit) = text.split_once('/').ok_or_else(wrong)?;
     let secs = match unit {
         "s" => 1,

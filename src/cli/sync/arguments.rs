@@ -10,7 +10,7 @@ use crate::runtime::Workspace;
 /// An argument that cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum SyncArgumentError {
-    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    #[error("{text:?} is not a time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
     Time { text: String },
     #[error("{text:?} is not NAME=VALUE")]
     InvalidPair { text: String },
@@ -28,7 +28,7 @@ pub(super) enum SyncArgumentError {
     ReadState { path: String, source: std::io::Error },
     #[error("{path:?} holds no state that integ wrote")]
     State { path: String, source: serde_json::Error },
-    #[error("a Parquet file is no text for a terminal")]
+    #[error("a Parquet file cannot be shown at a terminal")]
     Terminal { target: String },
 }
 

@@ -92,7 +92,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
     flow(out.flush()).map(|_| 0)
 }
 
-/// Whether to go on after a write: a reader that has closed the pipe is no failure.
+/// Whether to go on after a write: a closed pipe is not a failure.
 pub(super) fn flow(result: io::Result<()>) -> Result<ControlFlow<()>> {
     match result {
         Ok(()) => Ok(ControlFlow::Continue(())),

@@ -99,7 +99,7 @@ pub(super) fn exit_code(reports: &[SyncReportView]) -> u8 {
     match kinds.first() {
         None => 0,
         Some(first) if kinds.len() == counted.len() && kinds.iter().all(|kind| kind == first) => first.exit_code(),
-        // A rate limit is no failure of what was done: the rest comes later.
+        // A rate limit does not fail the sync: the rest comes later.
         Some(_) if kinds.iter().all(|kind| *kind == Kind::Temporary) => Kind::Temporary.exit_code(),
         Some(_) => Kind::Partial.exit_code(),
     }

@@ -12,11 +12,11 @@ pub(super) enum WebhookArgumentError {
     Empty { path: String },
     #[error("{text:?} is not NAME=VALUE")]
     Pair { text: String },
-    #[error("{name} is a secret, which is no value of a flag")]
+    #[error("{name} is a secret, so it cannot be a flag's value")]
     SecretFlag { connection: String, name: String },
-    #[error("{text:?} is no time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+    #[error("{text:?} is not a time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
     Time { text: String },
-    #[error("{text:?} is no HTTP request")]
+    #[error("{text:?} is not an HTTP request")]
     Request { text: String },
 }
 

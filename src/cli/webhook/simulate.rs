@@ -86,7 +86,7 @@ impl From<CorruptionArg> for Corruption {
 
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| format!("{text:?} is no number of requests a second"))
+    number.ok_or_else(|| format!("{text:?} is not a number of requests per second"))
 }
 
 impl View for SampleEventListView {

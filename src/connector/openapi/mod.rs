@@ -33,7 +33,7 @@ const DEFAULT_OPERATION_COUNT: usize = 5;
 pub enum OpenApiError {
     #[error("it is neither JSON nor YAML")]
     Syntax(#[source] OpenApiSyntaxError),
-    #[error("it is no OpenAPI description: it has neither openapi nor swagger")]
+    #[error("it is not an OpenAPI description: it has neither openapi nor swagger")]
     MissingVersion,
     #[error("there is no operation {id:?} in it")]
     UnknownOperation { id: String, suggestion: Option<String> },

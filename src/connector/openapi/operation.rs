@@ -163,7 +163,7 @@ impl<'v> OpenApiOperation<'v> {
             && description.kind(schema) != "object"
             && description.members(schema).properties.is_empty()
         {
-            return Err("its body is no object");
+            return Err("its body is not an object");
         }
         Ok(Some(Body { schema, ..found }))
     }

@@ -35,7 +35,7 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnost
     let mut say = |at: &str, message: String| found.push((format!("{key}.{at}"), message));
     for name in action.auth.iter().filter(|name| !connector.auth.contains_key(*name)) {
         let known = did_you_mean_or_list(name, connector.auth.keys().map(String::as_str));
-        say("auth", format!("{name:?} is no way of authenticating{known}"));
+        say("auth", format!("{name:?} is not an authentication method{known}"));
     }
     for name in action.one_of.iter().flatten() {
         match action.params.get(name) {
@@ -151,7 +151,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
             say(".in", "the action says not where the message goes: add message".to_owned());
         }
         if !MESSAGE_PARTS.contains(&name) {
-            say("", format!("is no part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
+            say("", format!("is not a part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
         }
     }
     let sends_files = matches!(body, ActionBody::Multipart | ActionBody::Related);

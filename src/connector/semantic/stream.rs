@@ -63,7 +63,7 @@ impl<'c> StreamChecker<'c, '_> {
         check_scopes_listed(self.connector, &format!("{}.scopes", self.key), &stream.scopes, self.found);
         for name in stream.auth.iter().filter(|name| !self.connector.auth.contains_key(*name)) {
             let known = did_you_mean_or_list(name, self.connector.auth.keys().map(String::as_str));
-            self.say("auth", format!("{name:?} is no way of authenticating{known}"));
+            self.say("auth", format!("{name:?} is not an authentication method{known}"));
         }
         for (name, param) in &stream.params {
             check_param(&format!("{}.params.{name}", self.key), param, self.found);

@@ -120,7 +120,7 @@ fn describe_error(text: &str, offset: usize, message: &str) -> String {
         }
         "key with no value" => "a key has no value: write '=' and the value after it".to_owned(),
         "missing escaped value" => match rest.chars().next() {
-            Some(c) => format!("'\\{c}' is no escape: write '\\\\' for a backslash"),
+            Some(c) => format!("'\\{c}' is not an escape: write '\\\\' for a backslash"),
             None => "a text ends in a '\\': write '\\\\' for a backslash".to_owned(),
         },
         "invalid unquoted key" => {

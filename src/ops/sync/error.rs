@@ -22,9 +22,9 @@ pub enum SyncOperationError {
     },
     #[error("{stream} has no such list")]
     PartitionNotFound { stream: StreamName },
-    #[error("{text:?} is no cursor of {stream}: its records have {example}")]
+    #[error("{text:?} is not a cursor of {stream}: its records have {example}")]
     InvalidCursor { stream: StreamName, text: String, example: &'static str },
-    #[error("there is no cursor so far back: {count} are kept")]
+    #[error("only {count} earlier cursors are kept")]
     NoHistory { count: usize },
     #[error("the exported cursors are of the connector {connector}, version {version}, not of {connection}")]
     ExportMismatch { connection: ConnectionName, connector: String, version: u32 },
@@ -32,7 +32,7 @@ pub enum SyncOperationError {
     JobNotFound { id: i64 },
     #[error("job {id} is not running")]
     JobNotRunning { id: i64 },
-    #[error("{text:?} is no schedule: {reason}")]
+    #[error("{text:?} is not a schedule: {reason}")]
     InvalidSchedule { text: String, reason: String },
     #[error("{target} has no schedule")]
     ScheduleNotFound { target: SyncTarget },

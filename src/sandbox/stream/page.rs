@@ -155,7 +155,7 @@ fn start(
     size: usize,
 ) -> Result<usize, String> {
     let Some(turn) = ask.page_token.as_deref() else { return Ok(0) };
-    let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is no number"));
+    let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is not a number"));
     let first = crate::connector::first_page(pages);
     let counted = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
     Ok(match pages.kind {
@@ -176,7 +176,7 @@ fn start(
         }
         _ => match &turned.cursor {
             Some(mark) => rows.partition_point(|row| turned.order.key(row) <= mark.after),
-            None => return Err(format!("{turn:?} is no cursor of the stream {}", ask.name)),
+            None => return Err(format!("{turn:?} is not a cursor of the stream {}", ask.name)),
         },
     })
 }

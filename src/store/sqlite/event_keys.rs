@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_took_an_event_everybody_knows_it() {
+    async fn every_process_knows_an_event_that_one_took() {
         let mut fixture = Fixture::new(3, 16).await;
         let connection = fixture.connection;
         let mut known = BTreeMap::new();

@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 256;
 /// the log when they end.
 const CHECKPOINT_AFTER: u32 = 32;
 
-/// Pages of the log at which the writer begins it anew once that second connection runs: 64 MiB.
+/// Pages of the log at which the writer starts it over once that second connection runs: 64 MiB.
 const LOG_PAGES: u32 = 8192;
 
 /// How long commits stay in the log at least: a page that is written again meanwhile is moved once.

@@ -171,7 +171,7 @@ fn attack_a6_a_named_workspace_that_is_not_there_is_not_an_empty_one() {
 #[test]
 fn attack_a6_a_check_of_nothing_is_not_a_success() {
     let home = Home::new();
-    assert_eq!(home.run("status").code, 0, "a new home has no connections, and that is no failure");
+    assert_eq!(home.run("status").code, 0, "a new home has no connections, which is not an error");
     for line in ["status --check", "test", "test --all", "test --format junit", "test --format json"] {
         let ran = home.run(line);
         assert_eq!(ran.code, 3, "{line}: {ran:?}");

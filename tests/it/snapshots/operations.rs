@@ -10,7 +10,7 @@ use super::assert_snap;
 /// Operations that run a program of the user's.
 const RUN_PROGRAMS: &[&str] = &["connect", "exec", "sandbox run", "sync --to", "webhook listen"];
 
-/// Operations that read or write a path of this machine that is chosen by whoever asks, or print one.
+/// Operations that read or write a path of this machine that the caller chooses, or that print one.
 const NAME_LOCAL_PATHS: &[&str] = &[
     "config path",
     "connector install",
