@@ -53,19 +53,9 @@ pub async fn dry_run(workspace: &Workspace, order: &ActionCall<'_>) -> Result<(S
     let loaded = refresh::load_grant(workspace, order.connection).await?;
     let token = GrantToken::from(&loaded);
     let session = workspace.session(loaded.connection).await?;
-    let (name, action) = find_action(&session.connector, order.action)?;
-    let input = checked(&session, name, action, order)?;
-    let warning = check_allowed(&session, name, &action.auth, &action.scopes).err();
-    let key = key(order.idempotency_key);
-    let request = ActionRequest {
-        session: &session,
-        name,
-        action,
-        input: &input,
-        idempotency_key: &key,
-        now: workspace.engine.clock.now(),
-    }
-    .request(&token.grant)?;
+    let call = prepare(workspace, &session, order)?;
+    let warning = check_allowed(&session, call.name, &call.action.auth, &call.action.scopes).err();
+    let request = call.request(&token.grant)?;
     Ok((session, request, warning))
 }
 
@@ -85,18 +75,9 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
     let loaded = refresh::load_grant(workspace, order.connection).await.map_err(SendError::Build)?;
     let session = workspace.session(loaded.connection).await.map_err(SendError::Build)?;
     let built = |error: ApiError| SendError::Build(error.into());
-    let (name, action) = find_action(&session.connector, order.action).map_err(built)?;
-    let input = checked(&session, name, action, order).map_err(built)?;
-    check_allowed(&session, name, &action.auth, &action.scopes).map_err(built)?;
-    let key = key(order.idempotency_key);
-    let call = ActionRequest {
-        session: &session,
-        name,
-        action,
-        input: &input,
-        idempotency_key: &key,
-        now: workspace.engine.clock.now(),
-    };
+    let call = prepare(workspace, &session, order).map_err(built)?;
+    let action = call.action;
+    check_allowed(&session, call.name, &action.auth, &action.scopes).map_err(built)?;
     let loaded =
         refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
@@ -108,14 +89,22 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
     Ok(CompletedCall { session, action, response: answer })
 }
 
-fn checked(session: &Session, name: &str, action: &Action, order: &ActionCall<'_>) -> Result<Input, ApiError> {
+/// Finds the action of an order and checks its parameters. Whether the connection may call it is for the caller to check.
+fn prepare<'a>(
+    workspace: &Workspace,
+    session: &'a Session,
+    order: &ActionCall<'_>,
+) -> Result<ActionRequest<'a>, ApiError> {
+    let (name, action) = find_action(&session.connector, order.action)?;
     let parameters = Parameters { action, names: session.connector.api.names };
-    parameters.check(order.input).map_err(|problems| ApiError::InvalidParameters {
+    let input = parameters.check(order.input).map_err(|problems| ApiError::InvalidParameters {
         connection: session.connection.name.clone(),
         action: name.to_owned(),
         problems,
         usage: usage_command(&session.connection.name, name, action),
-    })
+    })?;
+    let idempotency_key = key(order.idempotency_key);
+    Ok(ActionRequest { session, name, action, input, idempotency_key, now: workspace.engine.clock.now() })
 }
 
 /// Returns the `integ call` command with everything that the action needs.
@@ -203,22 +192,13 @@ pub async fn list(
     sink: &mut impl PageSink,
 ) -> Result<()> {
     let session = workspace.session(refresh::load_grant(workspace, order.connection).await?.connection).await?;
-    let (name, action) = find_action(&session.connector, order.action)?;
-    let input = checked(&session, name, action, order)?;
-    check_allowed(&session, name, &action.auth, &action.scopes)?;
-    let key = key(order.idempotency_key);
-    let call = ActionRequest {
-        session: &session,
-        name,
-        action,
-        input: &input,
-        idempotency_key: &key,
-        now: workspace.engine.clock.now(),
-    };
+    let call = prepare(workspace, &session, order)?;
+    let action = call.action;
+    check_allowed(&session, call.name, &action.auth, &action.scopes)?;
     let walk = ApiPager {
         workspace,
         session: &session,
-        what: name,
+        what: call.name,
         repeatable: call.is_repeatable(),
         cost: action.cost,
         pages: pages.or(session.connector.api.pages.as_ref()),

@@ -19,9 +19,9 @@ pub struct ActionRequest<'a> {
     pub session: &'a Session,
     pub name: &'a str,
     pub action: &'a Action,
-    pub input: &'a Input,
+    pub input: Input,
     /// By which the vendor knows a repetition; also parts multipart bodies.
-    pub idempotency_key: &'a str,
+    pub idempotency_key: String,
     pub now: Timestamp,
 }
 
@@ -65,7 +65,7 @@ impl ActionRequest<'_> {
         self.add_params(&mut request, &mut document);
         let idempotency = self.action.idempotency.as_ref().or(self.session.connector.api.idempotency.as_ref());
         if self.action.method.is_non_idempotent() {
-            add_idempotency_key(idempotency, self.idempotency_key, &mut request, &mut document);
+            add_idempotency_key(idempotency, &self.idempotency_key, &mut request, &mut document);
         }
         self.write_body(&mut request, &document);
         for (name, value) in &self.action.headers {
@@ -136,7 +136,7 @@ impl ActionRequest<'_> {
         }
         if let Some(at) = &self.action.message {
             let mut piece = Value::Null;
-            at.set(&mut piece, Value::String(body::message(message, self.idempotency_key, self.now)));
+            at.set(&mut piece, Value::String(body::message(message, &self.idempotency_key, self.now)));
             merge(document, piece);
         }
     }
@@ -167,8 +167,10 @@ impl ActionRequest<'_> {
                     repeated.filter_map(|(name, param)| connector.wire_name(name, param).tokens().next()).collect();
                 ("application/x-www-form-urlencoded".to_owned(), body::form_of(document, &repeated))
             }
-            (ActionBody::Related, Some((_, file))) => body::related(document, file, self.idempotency_key),
-            (ActionBody::Multipart | ActionBody::Related, _) => body::multipart(document, &files, self.idempotency_key),
+            (ActionBody::Related, Some((_, file))) => body::related(document, file, &self.idempotency_key),
+            (ActionBody::Multipart | ActionBody::Related, _) => {
+                body::multipart(document, &files, &self.idempotency_key)
+            }
         };
         request.body = Some(Body { content_type, bytes: Secret::new(bytes) });
     }
