@@ -103,13 +103,10 @@ async fn operate(workspace: Arc<Workspace>, number: usize) -> Result<&'static st
                 allow_deletes: false,
             };
             for report in sync::run(&workspace, &request, &Nobody).await? {
-                match report.outcome {
-                    SyncOutcome::Failed(error) => match error.downcast_ref() {
-                        // Another of these operations syncs it.
-                        Some(SyncError::AlreadyRunning { .. }) => {}
-                        _ => return Err(error),
-                    },
-                    _ => {}
+                let SyncOutcome::Failed(error) = report.outcome else { continue };
+                // Another of these operations syncs it.
+                if !matches!(error.downcast_ref(), Some(SyncError::AlreadyRunning { .. })) {
+                    return Err(error);
                 }
             }
             Ok("sync")
