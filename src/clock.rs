@@ -71,11 +71,13 @@ fn system_now() -> Timestamp {
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
+    /// Starts the stopwatch.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
+    /// Returns the time since [`start`](Self::start); setting the wall clock does not change it.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
@@ -115,14 +117,17 @@ impl RunningLimit {
     const STOPPED: Duration = Duration::from_millis(50);
     const MOST_EXTRA_STEPS: u32 = 40;
 
+    /// Creates a limit of which nothing is used yet.
     pub fn new(limit: Duration) -> Self {
         Self { left: limit, extra_steps: Self::MOST_EXTRA_STEPS }
     }
 
+    /// Returns the running time that is left.
     pub fn remaining(&self) -> Duration {
         self.left
     }
 
+    /// Whether no running time is left.
     pub fn is_over(&self) -> bool {
         self.left.is_zero()
     }

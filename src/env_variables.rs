@@ -41,6 +41,7 @@ pub struct ExplicitVariable {
     pub value: Secret,
 }
 
+/// Why a part of a credential cannot be given out or put into an environment variable.
 #[derive(Debug, Error)]
 pub enum VariableError {
     #[error("{part} of {connection} would set {variable}, which steers other programs")]

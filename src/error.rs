@@ -31,6 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, in the order of the exit codes.
     pub const ALL: [Self; 9] = [
         Self::Failed,
         Self::Usage,
@@ -58,6 +59,7 @@ impl Kind {
         }
     }
 
+    /// Returns the exit code of a command that fails with this kind; 130 is what shells report for SIGINT.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed => 1,
@@ -151,15 +153,18 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Creates a diagnostic without a hint or a connection; `code` is the stable name that programs match on.
     pub fn new(kind: Kind, code: &'static str) -> Self {
         Self { kind, code, hint: None, connection: None }
     }
 
+    /// Sets the hint.
     #[must_use]
     pub fn hint(self, hint: Hint) -> Self {
         self.maybe_hint(Some(hint))
     }
 
+    /// Sets the hint; None removes it.
     #[must_use]
     pub fn maybe_hint(self, hint: Option<Hint>) -> Self {
         Self { hint, ..self }
@@ -171,11 +176,13 @@ impl Diagnostic {
         self.hint(Hint::run(command))
     }
 
+    /// Sets the name of the connection that the failure is about.
     #[must_use]
     pub fn connection(self, name: impl fmt::Display) -> Self {
         self.maybe_connection(Some(name))
     }
 
+    /// Sets the name of the connection that the failure is about; None removes it.
     #[must_use]
     pub fn maybe_connection(self, name: Option<impl fmt::Display>) -> Self {
         Self { connection: name.map(|name| name.to_string()), ..self }
@@ -184,16 +191,20 @@ impl Diagnostic {
 
 /// The error of a module: one table says of each variant what it means for a user.
 pub trait Remedy: StdError + Send + Sync + 'static {
+    /// Returns what the error means for a user; the message is the error's own text.
     fn diagnostic(&self) -> Diagnostic;
 
+    /// Returns the kind, which decides the exit code and the HTTP status.
     fn kind(&self) -> Kind {
         self.diagnostic().kind
     }
 
+    /// Returns the stable name that programs match on, such as `vault_locked`.
     fn code(&self) -> &'static str {
         self.diagnostic().code
     }
 
+    /// Returns what the user can do about it; None if nothing is known to help.
     fn hint(&self) -> Option<Hint> {
         self.diagnostic().hint
     }
@@ -220,18 +231,22 @@ fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
 pub struct Error(Box<dyn Remedy>);
 
 impl Error {
+    /// Returns the kind, which decides the exit code and the HTTP status.
     pub fn kind(&self) -> Kind {
         self.0.kind()
     }
 
+    /// Returns the stable name that programs match on, such as `vault_locked`.
     pub fn code(&self) -> &'static str {
         self.0.code()
     }
 
+    /// Returns what the user can do about it; None if nothing is known to help.
     pub fn hint(&self) -> Option<Hint> {
         self.0.hint()
     }
 
+    /// Returns the name of the connection that the error is about; None if it is about none in particular.
     pub fn connection(&self) -> Option<String> {
         self.0.diagnostic().connection
     }
@@ -270,6 +285,7 @@ impl fmt::Debug for Error {
     }
 }
 
+/// A result with [`Error`], unless another error type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[cfg(test)]

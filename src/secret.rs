@@ -59,6 +59,7 @@ impl<T: SecretMemory + Clone> Clone for Secret<T> {
 }
 
 impl<T: SecretMemory> Secret<T> {
+    /// Wraps a value. A text is kept out of swap if the system allows it.
     pub fn new(value: T) -> Self {
         lock_memory(value.resident());
         Self(value)
@@ -78,6 +79,7 @@ impl Secret<String> {
         secret
     }
 
+    /// Whether the secret is the empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

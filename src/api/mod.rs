@@ -37,6 +37,7 @@ use crate::model::{ConnectionName, connect_command, reconnect_command};
 use crate::near::closest;
 use crate::runtime::{Session, SessionError};
 
+/// Why an action or an API request cannot be sent, or failed at the vendor.
 #[derive(Debug, Error)]
 pub enum ApiError {
     #[error("{connector} has no action {action:?}")]

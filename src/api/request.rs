@@ -205,6 +205,8 @@ impl PathRequest<'_> {
         Ok(request)
     }
 
+    /// Whether repeating it does no harm: the API takes an idempotency key outside the body, or the method is
+    /// idempotent (RFC 9110 section 9.2.2).
     pub fn is_repeatable(&self) -> bool {
         let keyed = self.session.connector.api.idempotency.as_ref().is_some_and(|keyed| keyed.body.is_none());
         keyed || !self.method.is_non_idempotent()

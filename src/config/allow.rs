@@ -20,6 +20,7 @@ impl AllowedAddress {
         matches!(self, Self::Host(name) if name.eq_ignore_ascii_case(host.trim_end_matches('.')))
     }
 
+    /// Whether an IP address lies in the allowed block; never true of a host name.
     pub fn contains(&self, address: IpAddr) -> bool {
         matches!(self, Self::Network(network) if network.contains(&address))
     }

@@ -59,6 +59,7 @@ impl Folders {
         self.data.join("workspaces")
     }
 
+    /// Returns the folder of one workspace, which need not exist.
     pub fn workspace(&self, name: &WorkspaceName) -> PathBuf {
         self.workspaces().join(name.as_str())
     }

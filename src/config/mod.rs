@@ -140,6 +140,7 @@ impl Default for Config {
     }
 }
 
+/// Why the configuration cannot be found, read or changed.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     #[error("cannot find a home folder for integ's files")]

@@ -46,6 +46,7 @@ struct ProjectFile {
     connections: BTreeMap<String, String>,
 }
 
+/// Why a name or a workspace from the project's file cannot be used.
 #[derive(Debug, Error)]
 pub enum ProjectError {
     #[error(transparent)]

@@ -69,6 +69,7 @@ impl fmt::Display for ConnectCommand {
 }
 
 impl ConnectRequest {
+    /// Returns the mode that the connection will have; it never changes afterwards.
     pub fn mode(&self) -> ConnectionMode {
         if self.is_sandbox { ConnectionMode::Sandbox } else { ConnectionMode::Live }
     }

@@ -33,7 +33,9 @@ pub enum PromptQuestion<'a> {
     CallbackUrl,
 }
 
+/// The user interface of a flow: it shows events and asks questions.
 pub trait Prompter: Sync {
+    /// Shows an event, without waiting for the person to react.
     fn notify(&self, event: &ConnectEvent<'_>);
 
     /// Opens a browser at a page of integ's own and returns its process; absent if none can be started. Many commands hand the
@@ -54,6 +56,7 @@ pub trait Prompter: Sync {
     fn is_interactive(&self) -> bool;
 }
 
+/// Why a question got no answer.
 #[derive(Debug, Error)]
 pub enum PromptError {
     #[error("{prompt} is needed, and there is no terminal to ask at")]

@@ -77,6 +77,7 @@ pub enum ConnectorSource {
 }
 
 impl ConnectorSource {
+    /// Returns the path of the connector's file; None for a built-in connector.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::BuiltIn => None,
@@ -93,6 +94,7 @@ impl ConnectorSource {
         }
     }
 
+    /// Whether it was installed in place of the built-in connector of the same id.
     pub fn replaces_built_in(&self) -> bool {
         matches!(self, Self::Installed { replaces_built_in: true, .. })
     }
@@ -105,6 +107,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// Creates a catalogue with the user's connector folder, which need not exist; nothing is read yet.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }

@@ -51,6 +51,7 @@ pub struct ScopeDescriptor {
     pub includes: Vec<String>,
 }
 
+/// An action of a connector, as its descriptor shows it to other programs.
 #[derive(Debug, Serialize)]
 pub struct ActionDescriptor {
     pub name: String,

@@ -9,6 +9,7 @@ pub struct HostTemplate {
 }
 
 impl HostTemplate {
+    /// Takes a URL template up to the end of its host and port; `https://` is the only scheme it knows.
     pub fn of(template: &Template) -> Self {
         let text = template.to_string();
         let scheme = if text.starts_with("https://") { "https://".len() } else { 0 };
@@ -16,6 +17,7 @@ impl HostTemplate {
         Self { text: text[..end].to_owned() }
     }
 
+    /// Returns the template's text, as in `https://{subdomain}.example.com`.
     pub fn text(&self) -> &str {
         &self.text
     }

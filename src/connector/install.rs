@@ -45,6 +45,7 @@ pub enum ExistingConnector {
     },
 }
 
+/// Why a connector was not installed or not removed.
 #[derive(Debug, Error)]
 pub enum InstallError {
     #[error("{source_name} is larger than a connector file can be: {MAX_CONNECTOR_BYTES} bytes")]

@@ -73,6 +73,7 @@ pub const CATEGORIES: [&str; 12] = [
     "storage",
 ];
 
+/// Why a connector, or one of its authentication methods, cannot be used.
 #[derive(Debug, Error)]
 pub enum ConnectorError {
     #[error("there is no connector {id:?}")]

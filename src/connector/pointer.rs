@@ -54,6 +54,7 @@ impl Pointer {
         })
     }
 
+    /// Returns the value at this place; None if it is absent or null.
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
         document.pointer(&self.0).filter(|value| !value.is_null())
     }

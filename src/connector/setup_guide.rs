@@ -33,6 +33,7 @@ pub struct SetupGuide {
     pub other_methods: Vec<(String, String)>,
 }
 
+/// What the user has to get from the vendor before connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetupKind {
     /// An OAuth client is registered.
@@ -48,6 +49,7 @@ pub struct SetupRedirectUri {
     pub when: String,
 }
 
+/// A parameter or a credential field that `integ connect` needs from the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupPrompt {
     pub name: String,

@@ -20,6 +20,7 @@ pub enum SignedPart {
 }
 
 impl SignedPart {
+    /// Returns the word for the part in messages and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Body => "body",
@@ -40,6 +41,7 @@ pub struct SignatureCoverage {
 }
 
 impl SignatureCoverage {
+    /// Whether the signature proves this part of an event.
     pub fn covers(&self, part: SignedPart) -> bool {
         self.parts.contains(&part)
     }

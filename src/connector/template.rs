@@ -30,6 +30,7 @@ enum TemplatePart {
     Name(String),
 }
 
+/// Why a template cannot be parsed or filled; positions count bytes from 1.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
     #[error("'{{' at character {0} is never closed; write '{{{{' for a brace")]
@@ -53,11 +54,13 @@ pub enum TemplateError {
 pub struct Values(BTreeMap<String, Secret>);
 
 impl Values {
+    /// Sets a value, in place of one of the same name.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.0.insert(name.to_owned(), Secret::from(value));
         self
     }
 
+    /// Sets several values, as [`set`](Self::set) does.
     pub fn extend<'a>(&mut self, values: impl IntoIterator<Item = (&'a String, &'a String)>) -> &mut Self {
         for (name, value) in values {
             self.set(name, value);
@@ -65,6 +68,7 @@ impl Values {
         self
     }
 
+    /// Returns the value of a name, which may be secret.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.expose().as_str())
     }

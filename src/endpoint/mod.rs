@@ -29,6 +29,7 @@ use crate::model::EndpointId;
 use crate::model::delivery::DeliveryId;
 use crate::store::StoreError;
 
+/// Why an operation on endpoints, messages or deliveries failed.
 #[derive(Debug, Error)]
 pub enum EndpointError {
     #[error("there is no endpoint {0}")]

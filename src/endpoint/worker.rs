@@ -62,6 +62,7 @@ pub enum DeliveryScope {
     Message(String),
 }
 
+/// When the worker returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopCondition {
     /// Nothing is due at this moment.

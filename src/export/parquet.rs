@@ -20,6 +20,7 @@ use crate::model::StoredRecord;
 /// Records' text in a row group, which is held in memory until it is written.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// Why records cannot be written as Parquet.
 #[derive(Debug, Error)]
 pub enum ParquetError {
     #[error("the file cannot be written")]

@@ -50,6 +50,7 @@ words!(HealthOutcome {
 });
 
 impl HealthOutcome {
+    /// Whether the check found nothing to repair; a rate limit and a missing check count as healthy.
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Healthy | Self::RateLimited | Self::Unchecked)
     }

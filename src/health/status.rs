@@ -50,6 +50,7 @@ pub struct StatusSummary {
 }
 
 impl StatusSummary {
+    /// Counts one more connection with this status.
     pub fn add(&mut self, status: ConnectionStatus) {
         self.total += 1;
         *match status {
@@ -66,6 +67,7 @@ impl StatusSummary {
         self.error == 0 && self.needs_reauth + self.disconnected > 0
     }
 
+    /// Whether every connection is active or expiring; true if there are none.
     pub fn is_healthy(&self) -> bool {
         self.error + self.needs_reauth + self.disconnected == 0
     }

@@ -29,14 +29,17 @@ pub enum HostTrust {
 }
 
 impl AllowedHosts {
+    /// Allows https requests to the host and port of a URL from the connector file, at public addresses only.
     pub fn declare(&mut self, url: &Url) {
         self.declared.extend(host_and_port(url));
     }
 
+    /// Allows requests to the host and port of a URL that the user typed, even at a private address.
     pub fn allow_user_provided(&mut self, url: &Url) {
         self.user_provided.extend(host_and_port(url));
     }
 
+    /// Allows https requests on port 443 to the hosts that match a pattern, as in `*.example.com`.
     pub fn pattern(&mut self, pattern: &str) {
         self.patterns.insert(pattern.to_owned());
     }

@@ -57,6 +57,7 @@ pub struct Request {
     pub max_response_bytes: usize,
 }
 
+/// The body of a request; debug output hides its bytes.
 #[derive(Clone, Debug)]
 pub struct Body {
     /// Empty where the body is sent without one.
@@ -73,6 +74,7 @@ pub struct Response {
 }
 
 impl Request {
+    /// Creates a request without headers or a body, which follows no redirects and takes answers of up to 10 MiB.
     pub fn new(method: &'static str, url: Url) -> Self {
         Self {
             method,
@@ -85,6 +87,7 @@ impl Request {
         }
     }
 
+    /// Adds a header, even if there is one of the same name.
     #[must_use]
     pub fn header(mut self, name: &str, value: Secret) -> Self {
         self.headers.push((name.to_owned(), value));
@@ -97,6 +100,7 @@ impl Request {
         self.headers.push((name.to_owned(), value));
     }
 
+    /// Sets the body; an empty content type sends no `Content-Type` header.
     #[must_use]
     pub fn body(mut self, content_type: &str, bytes: Vec<u8>) -> Self {
         self.body = Some(Body { content_type: content_type.to_owned(), bytes: Secret::new(bytes) });
@@ -315,6 +319,7 @@ fn build(tls: bool, resolver: &Resolver<'_>) -> reqwest::Result<reqwest::Client>
 }
 
 impl Response {
+    /// Creates a response with the headers' names in lower case.
     pub fn new(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
         Self { status, headers, body: body.to_vec() }
@@ -359,6 +364,7 @@ impl Response {
         json::parse(&self.text().ok()?).ok()
     }
 
+    /// Whether the status is 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

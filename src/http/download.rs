@@ -6,6 +6,7 @@ use url::Url;
 use super::{Client, HttpError, Request, Route, redact_url};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
+/// Why a document could not be downloaded.
 #[derive(Debug, Error)]
 pub enum DownloadError {
     #[error(transparent)]

@@ -26,6 +26,7 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
+    /// Creates a limiter with a full bucket; without a budget, only the vendor's answers limit it.
     pub fn new(budget: Option<Budget>) -> Self {
         let quota = |budget: Budget| {
             let each = Duration::from_secs(budget.secs.into()) / NonZeroU32::new(budget.units)?.get();

@@ -41,6 +41,7 @@ const LARGE_BODIES_KIB: usize = 12 * 1024;
 /// Bytes of a body that must come in a second, after the first ten seconds.
 const MIN_BODY_BYTES_PER_SEC: u64 = 256 * 1024;
 
+/// A response with its whole body in memory.
 pub type FullResponse = Response<Full<Bytes>>;
 
 /// A running server; dropping it closes the port and every connection.

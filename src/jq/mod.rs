@@ -35,6 +35,7 @@ const LONGEST_NUMBER_HERE: usize = 1_024;
 /// What the results of one document may come to.
 const MOST_OUTPUT: usize = 64 << 20;
 
+/// Why a jq expression cannot be parsed or evaluated.
 #[derive(Debug, Error)]
 pub enum JqError {
     #[error("invalid jq expression {expression:?}: {what} at character {at}")]

@@ -108,6 +108,7 @@ pub struct Extent {
 }
 
 impl<'t> Json<'t> {
+    /// The value `null`.
     pub const NULL: Json<'static> = Json("null");
 
     /// Checks that a text is one JSON value.
@@ -124,10 +125,12 @@ impl<'t> Json<'t> {
         Self(trimmed(text))
     }
 
+    /// Returns the value's JSON text, as it was written.
     pub fn as_str(self) -> &'t str {
         self.0
     }
 
+    /// Returns the type, which the first byte decides.
     pub fn kind(self) -> JsonType {
         match self.0.as_bytes().first() {
             Some(b'{') => JsonType::Object,
@@ -139,6 +142,7 @@ impl<'t> Json<'t> {
         }
     }
 
+    /// Whether the value is `null`.
     pub fn is_null(self) -> bool {
         self.kind() == JsonType::Null
     }
@@ -208,6 +212,7 @@ impl<'t> Json<'t> {
         value::build(self.0).unwrap_or_default()
     }
 
+    /// Measures the depth and the longest number; reads the whole text.
     pub fn extent(self) -> Extent {
         let mut measure = ExtentVisitor::default();
         let _ = visit(self.0, &mut measure);

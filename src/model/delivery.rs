@@ -8,6 +8,7 @@ use super::endpoint::{DisabledReason, EndpointHealth, EndpointId};
 use super::words::words;
 use crate::clock::Timestamp;
 
+/// The id of a delivery, shown as `dlv_42`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId(pub i64);
 
@@ -45,6 +46,7 @@ words!(DeliveryStatus {
     Dead => "dead",
 });
 
+/// One attempt series of a message to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: DeliveryId,

@@ -13,6 +13,7 @@ use super::words::words;
 use crate::clock::{self, Timestamp};
 use crate::secret::Secret;
 
+/// The id of an endpoint: `ep_` and up to 64 ASCII letters, digits or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(String);
 
@@ -22,6 +23,7 @@ impl EndpointId {
         Self(format!("ep_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
     }
 
+    /// Returns the id with its prefix `ep_`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -90,6 +92,7 @@ pub struct EndpointHealth {
     pub paused_until: Option<Timestamp>,
 }
 
+/// A URL that the user's messages are sent to, with its delivery policy and signing secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub id: EndpointId,
@@ -104,6 +107,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Creates an endpoint with a random id, which receives messages of every type.
     pub fn new(url: Url, secret: Secret, rules: DeliveryPolicy, created_at: Timestamp) -> Self {
         Self {
             id: EndpointId::random(),

@@ -5,6 +5,7 @@ use super::name::ConnectionName;
 use super::words::words;
 use crate::clock::Timestamp;
 
+/// The id of a received event within its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub i64);
 
@@ -68,6 +69,7 @@ pub struct InboundDelivery {
     pub needs_handling: bool,
 }
 
+/// An event as it was read from a webhook request or fetched, before it is stored.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub delivery_id: String,
@@ -103,6 +105,7 @@ pub enum EventInsertResult {
 }
 
 impl EventInsertResult {
+    /// Returns the id of the stored event; unless it is new, that of the earlier event with the same key.
     pub fn id(self) -> EventId {
         match self {
             Self::New(id)

@@ -22,6 +22,7 @@ pub enum EventPattern {
 }
 
 impl EventType {
+    /// Returns the whole type, such as `invoice.paid`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,6 +49,7 @@ impl fmt::Display for EventType {
 }
 
 impl EventPattern {
+    /// Whether the pattern covers a type; `invoice.*` covers `invoice.paid` and `invoice.paid.late`, but not `invoice`.
     pub fn matches(&self, kind: &EventType) -> bool {
         match self {
             Self::All => true,
@@ -86,6 +88,7 @@ pub fn matches_type(wanted: &str, kind: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == kind, |start| kind.starts_with(start))
 }
 
+/// An event type of the workspace's catalogue; if there is a `sample`, the data of messages must resemble it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventTypeDefinition {
     pub kind: String,

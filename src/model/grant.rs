@@ -109,6 +109,7 @@ words!(RefreshMethod {
 });
 
 impl RefreshMethod {
+    /// Whether the access token is refreshed with a refresh token.
     pub fn has_refresh_token(self) -> bool {
         matches!(self, Self::RefreshToken | Self::ReusableRefreshToken)
     }
@@ -121,6 +122,7 @@ impl Grant {
         u32::try_from(seconds).ok()
     }
 
+    /// Whether integ can get a new access token without a person.
     pub fn is_refreshable(&self) -> bool {
         self.refresh_method != RefreshMethod::None
     }

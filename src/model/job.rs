@@ -6,6 +6,7 @@ use super::stream::StreamId;
 use super::words::words;
 use crate::clock::Timestamp;
 
+/// The id of a job within its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub i64);
 
@@ -23,6 +24,7 @@ pub enum SyncMode {
 
 words!(SyncMode { Incremental => "incremental", Full => "full", Backfill => "backfill" });
 
+/// Whether a job is running, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStatus {
     /// Under way, or cut off: a job does not know that its process died.
@@ -69,6 +71,7 @@ pub struct JobResult {
     pub ended_at: Timestamp,
 }
 
+/// One run of a sync, with its mode, its counts and how it ended.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub id: JobId,

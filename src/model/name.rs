@@ -14,6 +14,7 @@ pub struct ConnectionName {
     account: Option<String>,
 }
 
+/// A text that is not a valid name of a connection or a workspace.
 #[derive(Debug, Error)]
 pub enum NameError {
     #[error("{0:?} is not a connection's name")]
@@ -38,6 +39,8 @@ impl Remedy for NameError {
 }
 
 impl ConnectionName {
+    /// Creates a name from a connector's id and an account; [`NameError::Connection`] if either is empty, longer than
+    /// 128 bytes or has characters that names may not have.
     pub fn new(connector: &str, account: Option<&str>) -> Result<Self, NameError> {
         let name = Self { connector: connector.to_owned(), account: account.map(str::to_owned) };
         let plain = |part: &str, more: &str| {
@@ -50,10 +53,12 @@ impl ConnectionName {
         if valid { Ok(name) } else { Err(NameError::Connection(name.to_string())) }
     }
 
+    /// Returns the connector's id: `slack` of `slack@work`.
     pub fn connector(&self) -> &str {
         &self.connector
     }
 
+    /// Returns the account: `work` of `slack@work`; None for a name without one.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
@@ -84,6 +89,7 @@ impl fmt::Display for ConnectionName {
 pub struct WorkspaceName(String);
 
 impl WorkspaceName {
+    /// Returns the name: 1 to 64 lower-case ASCII letters, digits, `-` and `_`, a letter or digit first.
     pub fn as_str(&self) -> &str {
         &self.0
     }

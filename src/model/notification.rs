@@ -44,6 +44,8 @@ pub struct Notification {
 }
 
 impl Notification {
+    /// Creates the notification of a connection's transition; the reason, absent after a recovery, is
+    /// one line of at most 500 characters.
     pub fn new(changed: &ConnectionTransition, workspace: &WorkspaceName, at: Timestamp) -> Self {
         let Connection { name, mode, grant_status: standing, status_reason: reason, last_error, .. } =
             &changed.connection;

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 /// The hash of a record's JSON, by which one that came unchanged is recognised.
 pub type Hash = [u8; 16];
 
+/// The store's id of a record. Ids increase in the order in which records first arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(pub i64);
 

@@ -3,6 +3,7 @@
 use super::name::ConnectionName;
 use crate::clock::Timestamp;
 
+/// When a stream, or every stream of a connection, is synced without being asked to.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub connection: ConnectionName,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 
+/// The store's id of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub i64);
 
+/// The store's id of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionId(pub i64);
 

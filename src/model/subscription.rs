@@ -10,6 +10,7 @@ use super::words::words;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
+/// The store's id of a subscription, not the vendor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub i64);
 
@@ -50,6 +51,7 @@ pub struct SubscriptionResult {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A subscription as stored. Unless its status is active, the vendor may or may not have it.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     pub id: SubscriptionId,

@@ -136,6 +136,7 @@ impl std::fmt::Debug for Notifier {
 }
 
 impl Notifier {
+    /// Creates a notifier for the hooks of `config.notify`. A URL may lead to public addresses and to `http.allow`.
     pub fn new(config: &Config) -> Self {
         let shared = Shared {
             http: Client::guarded(config.notify.timeout, EgressGuard::new(&config.http.allow)),

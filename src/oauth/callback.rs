@@ -29,6 +29,7 @@ pub struct Callback {
     pub query: BTreeMap<String, String>,
 }
 
+/// What a request to the redirect URI means for the flow that waits for it.
 #[derive(Debug)]
 pub enum CallbackOutcome {
     /// The flow ends: with a code, or with an error.

@@ -160,6 +160,7 @@ impl BoundListener {
         Ok(Self { listeners, redirect_uri, callback_path: path, allowed_hosts: hosts, allow_peer: options.allow_peer })
     }
 
+    /// Returns the redirect URI to send to the vendor: the registered one as it was typed, else the listener's own.
     pub fn redirect_uri(&self) -> &str {
         &self.redirect_uri
     }

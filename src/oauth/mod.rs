@@ -187,6 +187,7 @@ pub enum OAuthError {
 pub struct ErrorDescription(String);
 
 impl ErrorDescription {
+    /// Trims the vendor's text and cuts it after 300 characters. Returns `None` if nothing is left.
     pub fn new(text: &str) -> Option<Self> {
         const LONGEST: usize = 300;
         let text: String = text.trim().chars().take(LONGEST).collect();
@@ -233,6 +234,7 @@ pub struct AuthCapabilities {
 }
 
 impl AuthCapabilities {
+    /// Returns what an authentication method offers, from its grants and parameters.
     pub fn from_auth(auth: &AuthMethod) -> Self {
         let grants = |kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
         Self {

@@ -106,6 +106,7 @@ impl StartPageServer {
         Ok(Self { page: start, _server: server.map_err(failed)? })
     }
 
+    /// Returns the URL to open in the browser, which redirects to the target once.
     pub fn url(&self) -> &Url {
         self.page.url()
     }

@@ -41,6 +41,7 @@ pub struct ConnectionAction {
 }
 
 impl ConnectionAction {
+    /// Returns the action's declared parameters, with the case in which the API writes their names.
     pub fn parameters(&self) -> Parameters<'_> {
         Parameters { action: &self.action, names: self.names }
     }

@@ -39,6 +39,7 @@ impl TokenRequest {
     }
 }
 
+/// Why a valid credential cannot be printed or written as a header.
 #[derive(Debug, Error)]
 pub enum TokenError {
     #[error("a secret of {0} holds a line break or a control character, which would forge a second line")]

@@ -36,6 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("workspace show", OperationScope::Workspaces, Effect::Read),
 ];
 
+/// An error of finding or creating a workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
     #[error("there is no workspace {0}")]

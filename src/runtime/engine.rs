@@ -35,6 +35,7 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Creates an engine with the system's clock. No vault is opened until one is needed.
     pub fn new(
         folders: Folders,
         config: Config,

@@ -18,6 +18,7 @@ pub struct Session {
     pub route: Route,
 }
 
+/// Why the requests of a connection cannot be built from the connector's file.
 #[derive(Debug, Error)]
 pub enum SessionError {
     #[error("{connection} cannot be used: the connector's file leaves a value open")]

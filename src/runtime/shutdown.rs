@@ -33,6 +33,7 @@ impl Shutdown {
         self.requests.send_modify(|requests| *requests += 1);
     }
 
+    /// Whether stopping was asked for, even if it is still held off.
     pub fn is_requested(&self) -> bool {
         *self.requests.borrow() > 0
     }

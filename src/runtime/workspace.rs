@@ -50,6 +50,7 @@ impl OpenStore {
 }
 
 impl Workspace {
+    /// Creates a workspace. Its vault need not exist and is opened when it is first needed.
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
         Self {
             engine,
@@ -164,6 +165,8 @@ impl Workspace {
         own.or_else(|| self.engine.new_identity_location())
     }
 
+    /// Returns the connection of this name.
+    ///
     /// # Errors
     /// [`RuntimeError::ConnectionNotFound`] with the likely one.
     pub async fn connection(&self, name: &ConnectionName) -> Result<Connection> {

@@ -9,6 +9,7 @@ use super::routes::EmulatedEndpoint;
 use super::state::SandboxState;
 use crate::model::words;
 
+/// How the emulated vendor misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -65,6 +66,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Creates a fault that every fitting call of the API meets, without a limit on their number.
     pub fn new(kind: FaultKind) -> Self {
         Self { kind, endpoint: None, times: None, after: 0, seconds: None, met: 0 }
     }
@@ -116,10 +118,12 @@ pub(super) enum PresentedCredential {
 }
 
 impl SandboxState {
+    /// Adds a fault after those that wait already; a request meets the first one that fits it.
     pub fn add_fault(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
 
+    /// Returns the faults that wait, in the order in which they were added.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

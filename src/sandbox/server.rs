@@ -45,6 +45,7 @@ pub struct RunningEmulator {
 }
 
 impl RunningEmulator {
+    /// Returns the address of the first listener; any others have the same port.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }

@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 /// Seconds a record of a used code or a waiting device is kept past its end: a late second use is still recognised.
 const RETENTION_SECS: i64 = 3600;
 
+/// The state of a connector's sandbox, stored as one JSON document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SandboxState {

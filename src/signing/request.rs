@@ -72,6 +72,7 @@ impl WebhookRequest {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-encoding"))
     }
 
+    /// Looks up a header by its name in any case.
     pub fn header(&self, name: &str) -> HeaderLookup<'_> {
         let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
@@ -89,12 +90,14 @@ impl WebhookRequest {
         }
     }
 
+    /// Returns the first value of a parameter of the query, percent-decoded.
     pub fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.url.split_once('?')?;
         let query = query.split('#').next().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     }
 
+    /// Sets a header in place of all of the same name in any case.
     pub fn set_header(&mut self, name: &str, value: &str) {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -114,6 +117,7 @@ impl WebhookRequest {
         self.url.push_str(&pair);
     }
 
+    /// Whether the body is an HTML form (`application/x-www-form-urlencoded`), by a `content-type` that came once.
     pub fn is_form(&self) -> bool {
         self.single_header("content-type")
             .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"))

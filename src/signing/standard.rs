@@ -23,7 +23,9 @@ use crate::secret::{REDACTED, Secret};
 
 /// The headers of a message.
 pub const ID_HEADER: &str = "webhook-id";
+/// The header with the time of signing in Unix seconds.
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
+/// The header with the signatures, each `v1,` and base64, separated by spaces.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 /// How far a timestamp may be from the receiver's clock, either way: what the reference libraries allow.
@@ -73,6 +75,7 @@ impl fmt::Debug for SigningSecret {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageId(String);
 
+/// Why a text is not accepted as a signing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SigningSecretError {
     #[error("it is not whsec_ and base64")]
@@ -121,6 +124,8 @@ impl MessageId {
         Self(format!("msg_{}", hex::encode(&clock::random::<16>())))
     }
 
+    /// Reads the value of a `webhook-id` header: 1 to 256 characters.
+    ///
     /// # Errors
     /// [`StandardVerifyError::InvalidId`] for anything but ASCII letters, digits, `_` and `-`.
     pub fn parse(text: &str) -> Result<Self, StandardVerifyError> {
@@ -129,6 +134,7 @@ impl MessageId {
         if valid { Ok(Self(text.to_owned())) } else { Err(StandardVerifyError::InvalidId) }
     }
 
+    /// Returns the value of the `webhook-id` header.
     pub fn as_str(&self) -> &str {
         &self.0
     }

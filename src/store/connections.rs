@@ -23,6 +23,7 @@ pub trait Connections: Send + Sync {
     /// Returns the names of all connections, sorted.
     async fn names(&self) -> Result<Vec<ConnectionName>, StoreError>;
 
+    /// Returns the connection of this name, if there is one.
     async fn find(&self, name: &ConnectionName) -> Result<Option<Connection>, StoreError>;
 
     /// Returns a connection and its grant from one snapshot.
@@ -53,6 +54,8 @@ pub trait Connections: Send + Sync {
     /// [`StoreError::ConnectionNotFound`].
     async fn remove(&self, id: ConnectionId) -> Result<(), StoreError>;
 
+    /// Sets the status of a connection's grant and its reason, which `None` clears.
+    ///
     /// # Errors
     /// [`StoreError::ConnectionNotFound`].
     async fn set_grant_status(
@@ -102,6 +105,7 @@ pub trait Connections: Send + Sync {
 /// after a crash, the vendor may have used the grant up.
 #[async_trait]
 pub trait Grants: Send + Sync {
+    /// Returns the grant of a connection. Its secrets are left out if only the OS keyring holds them.
     async fn get(&self, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError>;
 
     /// Sets the refresh marker of this generation.

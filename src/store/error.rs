@@ -37,6 +37,7 @@ pub enum MalformedValue {
     Name,
 }
 
+/// An error of a store. Failures of SQLite are grouped by what the user can do about them.
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("the store is damaged")]

@@ -17,6 +17,7 @@ use crate::secret::Secret;
 /// How webhooks reach each connection, and the secrets that verify them.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
+    /// Returns the webhook of a connection with its secrets; `None` before [`Self::ensure`] has created it.
     async fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError>;
 
     /// Returns the webhook of a connection; creates it with this path if there is none.
@@ -31,8 +32,10 @@ pub trait Webhooks: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Sets the URL that the vendor calls, with or without the path of the connection; `None` removes it.
     async fn set_public_url(&self, id: ConnectionId, url: Option<&str>) -> Result<(), StoreError>;
 
+    /// Records the local port that was last listened on for these connections.
     async fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError>;
 
     /// Adds parameters and overwrites those of the same names.
@@ -50,6 +53,7 @@ pub trait Subscriptions: Send + Sync {
     /// Returns all subscriptions, or those of one connection, oldest first.
     async fn list(&self, connection: Option<ConnectionId>) -> Result<Vec<Subscription>, StoreError>;
 
+    /// Returns the subscription with this id, whatever its status.
     async fn get(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError>;
 
     /// Records that the vendor is about to be asked, so that what an interrupted process may have created is known.
@@ -83,6 +87,7 @@ pub trait Subscriptions: Send + Sync {
     /// Records that it is to be deleted, before the vendor is asked.
     async fn mark_deleting(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError>;
 
+    /// Deletes a subscription from the store. It asks nothing of the vendor.
     async fn delete(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError>;
 }
 
@@ -103,6 +108,7 @@ pub trait Events: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
+    /// Returns the event with this id; its content is in [`Self::raw_request`].
     async fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError>;
 
     /// Returns the event of a vendor's delivery id.

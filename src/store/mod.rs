@@ -36,20 +36,35 @@ pub trait Store: Send + Sync {
     /// The store's random id. A restored store gets a new one.
     fn id(&self) -> &str;
 
+    /// Returns the connections and what is known of their health.
     fn connections(&self) -> &dyn Connections;
+    /// Returns the secrets of the connections.
     fn grants(&self) -> &dyn Grants;
+    /// Returns the OAuth apps that the user registered with vendors.
     fn apps(&self) -> &dyn Apps;
+    /// Returns how webhooks reach each connection, and the secrets that verify them.
     fn webhooks(&self) -> &dyn Webhooks;
+    /// Returns the webhook subscriptions created at vendors.
     fn subscriptions(&self) -> &dyn Subscriptions;
+    /// Returns the inbound events: the webhooks received.
     fn events(&self) -> &dyn Events;
+    /// Returns the endpoints that the user's own events are sent to.
     fn endpoints(&self) -> &dyn Endpoints;
+    /// Returns the catalogue of the user's own event types.
     fn event_types(&self) -> &dyn EventTypes;
+    /// Returns the outbound messages and their deliveries to endpoints.
     fn outbox(&self) -> &dyn Outbox;
+    /// Returns the streams of connections with their partitions and cursors.
     fn streams(&self) -> &dyn Streams;
+    /// Returns the records synced from services.
     fn records(&self) -> &dyn Records;
+    /// Returns the runs of syncs.
     fn jobs(&self) -> &dyn Jobs;
+    /// Returns the schedules of syncs.
     fn schedules(&self) -> &dyn Schedules;
+    /// Returns the JSON documents of the sandbox.
     fn sandbox(&self) -> &dyn Sandbox;
+    /// Returns the locks that let one process at a time do a piece of work.
     fn locks(&self) -> &dyn Locks;
 
     /// Commits an empty write, so that whatever would stop a later one is found before a vendor is asked.

@@ -17,8 +17,10 @@ pub trait Endpoints: Send + Sync {
     /// Returns all endpoints in the order in which they were added.
     async fn list(&self) -> Result<Vec<Endpoint>, StoreError>;
 
+    /// Returns the endpoint with this id, also a disabled one.
     async fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError>;
 
+    /// Stores a new endpoint under its own id.
     async fn add(&self, endpoint: &Endpoint) -> Result<(), StoreError>;
 
     /// Writes `new` if the stored endpoint still equals `old`, and returns whether it did.
@@ -54,8 +56,10 @@ pub trait Outbox: Send + Sync {
     /// Returns the deliveries that match, newest first.
     async fn list(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, StoreError>;
 
+    /// Returns the delivery with this id, whatever its status; its attempts are in [`Self::attempts`].
     async fn get(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError>;
 
+    /// Returns the message with this id, or `None` once it was pruned.
     async fn message(&self, id: &str) -> Result<Option<Message>, StoreError>;
 
     /// Returns the attempts of a delivery, oldest first.

@@ -14,6 +14,7 @@ use crate::model::record::Hash;
 pub struct RecordHasher([u64; 4]);
 
 impl RecordHasher {
+    /// Derives the hash key from the id of the store.
     pub fn new(store_id: &str) -> Self {
         let digest = digest::digest(&digest::SHA256, format!("records {store_id}").as_bytes());
         let mut words = [0; 4];
@@ -23,6 +24,7 @@ impl RecordHasher {
         Self(words)
     }
 
+    /// Hashes a record's JSON byte for byte, so that another order of its members is another hash.
     pub fn hash(self, json: &str) -> Hash {
         let [low, high] = HighwayHasher::new(Key(self.0)).hash128(json.as_bytes());
         (u128::from(high) << 64 | u128::from(low)).to_be_bytes()

@@ -18,10 +18,13 @@ pub trait Streams: Send + Sync {
     /// Returns the stream of this name; creates it if there is none.
     async fn ensure(&self, connection: ConnectionId, name: &str) -> Result<StoredStream, StoreError>;
 
+    /// Returns the connection's stream of this name; `None` before [`Self::ensure`] has created it.
     async fn find(&self, connection: ConnectionId, name: &str) -> Result<Option<StoredStream>, StoreError>;
 
+    /// Returns the stored streams of a connection, sorted by name.
     async fn list(&self, connection: ConnectionId) -> Result<Vec<StoredStream>, StoreError>;
 
+    /// Replaces all parameters of a stream.
     async fn set_params(&self, stream: StreamId, params: &StreamParams) -> Result<(), StoreError>;
 
     /// Returns the partition with these values; creates it if there is none. `parent` is the record that gives them.
@@ -32,6 +35,7 @@ pub trait Streams: Send + Sync {
         parent: Option<RecordId>,
     ) -> Result<Partition, StoreError>;
 
+    /// Returns the partitions of a stream, oldest first.
     async fn partitions(&self, stream: StreamId) -> Result<Vec<Partition>, StoreError>;
 
     /// Sets a partition's cursor and discards the checkpoint of an unfinished list.
@@ -111,6 +115,7 @@ pub trait Jobs: Send + Sync {
     /// ended jobs are deleted.
     async fn begin(&self, job: &NewJob) -> Result<JobId, StoreError>;
 
+    /// Records the outcome of a job and adds the traffic that brought no page.
     async fn end(&self, result: &JobResult) -> Result<(), StoreError>;
 
     /// Returns the error code of a stream's last job.
@@ -119,6 +124,7 @@ pub trait Jobs: Send + Sync {
     /// Requests that a running job be cancelled, and returns whether it is running.
     async fn request_cancel(&self, id: JobId) -> Result<bool, StoreError>;
 
+    /// Returns the job with this id; `None` also once it was deleted as one of the oldest.
     async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
     /// Returns the jobs of all connections or of one, newest first.

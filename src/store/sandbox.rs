@@ -13,6 +13,7 @@ pub fn state_key(connector: &str) -> String {
 /// The sandbox's JSON documents, by key.
 #[async_trait]
 pub trait Sandbox: Send + Sync {
+    /// Returns the document under this key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Value>, StoreError>;
 
     /// Returns the entries whose keys begin with `prefix`, sorted by key.

@@ -63,6 +63,7 @@ struct NoObserver;
 impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
+    /// Creates the ingest of one connection's events, with nothing pending.
     pub fn new(workspace: &'a Workspace, store: Arc<dyn Store>, name: ConnectionName, connector: Connector) -> Self {
         Self { workspace, store, name, connector, pending: Mutex::default() }
     }

@@ -46,6 +46,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::JsonError;
 use crate::model::ConnectionName;
 
+/// Why a stream cannot be synced, or its sync ended early.
 #[derive(Debug, Error)]
 pub enum SyncError {
     #[error("{connection} has nothing that can be synced")]

@@ -18,6 +18,7 @@ pub enum ScheduleRule {
     Cron(String, Box<Crontab>),
 }
 
+/// Why a text is not a schedule's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScheduleRuleError {
     #[error("after `every` comes a time of at least a minute, as in `every 15m`")]

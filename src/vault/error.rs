@@ -10,6 +10,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::store::StoreError;
 
+/// An error of opening, creating or changing a vault.
 #[derive(Debug, Error)]
 pub enum VaultError {
     #[error("there is no vault in {}", .0.display())]

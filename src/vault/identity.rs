@@ -26,6 +26,7 @@ const MAGIC: &[u8] = b"age-encryption.org/v1";
 pub struct Identity(x25519::Identity);
 
 impl Identity {
+    /// Generates a new random identity, which is stored nowhere yet.
     pub fn generate() -> Self {
         Self(x25519::Identity::generate())
     }

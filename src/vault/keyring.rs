@@ -25,6 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one call may take if somebody can answer the keyring's dialog.
 const DIALOG_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// An error of the OS keyring.
 #[derive(Debug, Error)]
 pub enum KeyringError {
     #[error("no OS keyring answers here")]
@@ -160,6 +161,8 @@ impl Keyring {
         self.call("", |_| Ok(()))
     }
 
+    /// Returns the secret of the entry for `user`.
+    ///
     /// # Errors
     /// [`KeyringError::EntryNotFound`] where there is no such entry, and others.
     pub fn get(&self, user: &str) -> Result<Secret, KeyringError> {

@@ -37,6 +37,7 @@ pub struct OpenVault {
 }
 
 impl OpenVault {
+    /// Returns the store, for callers that need not know that it is SQLite.
     pub fn store(&self) -> &dyn Store {
         &*self.sqlite
     }
@@ -124,6 +125,7 @@ impl<'a> VaultOpener<'a> {
         Self { environment: given, keyring, ..self }
     }
 
+    /// Returns the OS keyring that may hold the identity.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }

@@ -27,6 +27,7 @@ pub struct TokenVault {
     default_storage: TokenStorage,
 }
 
+/// An error of loading or storing the tokens of a connection.
 #[derive(Debug, Error)]
 pub enum TokenVaultError {
     #[error("the OS keyring does not give the tokens of {connection}")]
@@ -97,6 +98,7 @@ pub struct TokenMoveCounts {
 }
 
 impl TokenVault {
+    /// Creates a vault; `tokens` decides where the secrets of new connections are stored.
     pub fn new(keyring: Keyring, tokens: TokenStorage) -> Self {
         Self { keyring, default_storage: tokens }
     }

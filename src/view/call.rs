@@ -55,6 +55,7 @@ pub struct ActionListView {
 }
 
 impl ActionListView {
+    /// Creates the view of a connector's actions. Each says whether the connection's authentication method allows it.
     pub fn new(connection: &Connection, connector: &Connector) -> Self {
         let actions = connector.actions.iter().map(|(name, action)| ActionSummaryView::new(name, action, connection));
         Self { connection: connection.name.clone(), connector: connector.id.clone(), actions: actions.collect() }
@@ -80,6 +81,7 @@ pub struct CallResultView {
 }
 
 impl CallResultView {
+    /// Creates the view of a response. `refusal` is the error that the service answered with, if it did.
     pub fn new(action: String, completed: &CompletedCall, refusal: Option<ApiError>) -> Self {
         let answer = &completed.response.response;
         let text = || answer.text().unwrap_or_else(|_| String::from_utf8_lossy(&answer.body)).into_owned();

@@ -144,6 +144,7 @@ pub struct ConnectorDetailView {
 }
 
 impl ConnectorDetailView {
+    /// Creates the view of a connector. `source` is where its file was found.
     pub fn new(connector: &Connector, source: &ConnectorSource) -> Self {
         let scopes = connector.scopes.iter();
         let actions = connector.actions.iter();
@@ -244,6 +245,7 @@ pub struct StreamDetailView {
 }
 
 impl StreamDetailView {
+    /// Creates the view of a stream. The values of a parent are those of its first one.
     pub fn new(connector: &Connector, name: &str, stream: &Stream) -> Self {
         let params = stream.params.iter().map(|(name, param)| StreamParamView {
             name: name.clone(),
@@ -306,6 +308,7 @@ pub struct SearchHitView {
 }
 
 impl SearchHitView {
+    /// Creates the view of a search hit, with each field that matched.
     pub fn new(hit: &SearchHit<'_>) -> Self {
         let connector = hit.connector;
         let view = |found: &SearchMatch| SearchMatchView {
@@ -352,6 +355,7 @@ pub struct ValidationView {
 }
 
 impl ValidationView {
+    /// Creates the view of a file's problems; without any, the file is valid.
     pub fn new(file: String, diagnostics: Vec<FileDiagnostic>) -> Self {
         let view = |FileDiagnostic { line, key, message, .. }: FileDiagnostic| DiagnosticView { line, key, message };
         Self { file, valid: diagnostics.is_empty(), diagnostics: diagnostics.into_iter().map(view).collect() }
@@ -435,6 +439,7 @@ pub struct SetupGuideView {
 }
 
 impl SetupGuideView {
+    /// Creates the view of a setup guide: what to register at the vendor and what to run then.
     pub fn new(connector: Connector, guide: SetupGuide) -> Self {
         let prompt = |prompt: SetupPrompt| SetupPromptView {
             name: prompt.name,
@@ -497,6 +502,7 @@ pub struct InstallReviewView {
 }
 
 impl InstallReviewView {
+    /// Creates the view of a file before it is installed, with the capabilities that the installed one lacks.
     pub fn new(candidate: &InstallCandidate, existing: &ExistingConnector, connections: Option<Vec<String>>) -> Self {
         let connector = &candidate.connector;
         let capabilities = Capabilities::of(connector);
@@ -574,6 +580,7 @@ pub struct DraftView {
 }
 
 impl DraftView {
+    /// Creates the view of a draft that was written to `file`.
     pub fn new(draft: &ConnectorDraft, file: String, next_steps: Vec<String>) -> Self {
         let scopes = draft.auth.iter().find_map(|method| match &method.kind {
             DraftAuthKind::OAuth2(oauth2) => Some(oauth2.default_scopes.clone()),

@@ -33,6 +33,7 @@ pub struct DoctorReportView {
 }
 
 impl DoctorReportView {
+    /// Creates the view of the findings and counts them by severity.
     pub fn new(findings: Vec<Finding>) -> Self {
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         let summary = FindingCountsView {

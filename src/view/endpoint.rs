@@ -59,6 +59,7 @@ pub struct EndpointView {
 }
 
 impl EndpointView {
+    /// Creates the view of an endpoint; one without event patterns gets all events.
     pub fn new(endpoint: &Endpoint, as_of: Timestamp) -> Self {
         let health = &endpoint.health;
         let policy = &endpoint.policy;
@@ -126,6 +127,7 @@ pub struct EndpointDetailView {
 }
 
 impl EndpointDetailView {
+    /// Creates the view without the signing secret and without unmatched patterns.
     pub fn new(endpoint: &Endpoint, as_of: Timestamp) -> Self {
         Self { endpoint: EndpointView::new(endpoint, as_of), secret: None, unmatched_patterns: Vec::new() }
     }
@@ -136,6 +138,7 @@ impl EndpointDetailView {
         Self { secret: Some(secret.expose().clone()), ..self }
     }
 
+    /// Adds the patterns that match no type of the catalogue.
     #[must_use]
     pub fn with_unmatched_patterns(self, unmatched_patterns: Vec<EventPattern>) -> Self {
         Self { unmatched_patterns, ..self }
@@ -164,6 +167,7 @@ pub struct DeliveryView {
 }
 
 impl DeliveryView {
+    /// Creates the view of a delivery without its attempts.
     pub fn new(delivery: &Delivery, as_of: Timestamp) -> Self {
         Self {
             delivery: delivery.id,
@@ -227,6 +231,7 @@ pub struct DeliveryDetailView {
 }
 
 impl DeliveryDetailView {
+    /// Creates the view of a delivery with its attempts, which are given oldest first.
     pub fn new(delivery: &Delivery, attempts: &[DeliveryAttempt], as_of: Timestamp) -> Self {
         Self {
             delivery: DeliveryView::new(delivery, as_of),
@@ -250,6 +255,7 @@ pub struct SentMessageView {
 }
 
 impl SentMessageView {
+    /// Creates the view of a stored message with its deliveries.
     pub fn new(message: &SentMessage, as_of: Timestamp) -> Self {
         Self {
             message: message.message.clone(),
@@ -316,6 +322,7 @@ pub struct AttemptedView {
 }
 
 impl AttemptedView {
+    /// Creates the view of an attempt; status and next time are those of the delivery after it.
     pub fn new(completed: &CompletedAttempt) -> Self {
         let delivery = &completed.recorded.delivery;
         Self {

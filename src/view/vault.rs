@@ -28,6 +28,7 @@ pub struct RecipientListView {
 }
 
 impl RecipientListView {
+    /// Creates the view of a vault's recipients. `own` is the recipient of the identity in use: `age1…`.
     pub fn new(recipients: Vec<Recipient>, own: &str) -> Self {
         let view = |Recipient { recipient, label, added_at }: Recipient| RecipientView {
             is_own: recipient == own,

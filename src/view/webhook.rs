@@ -110,6 +110,7 @@ pub struct SubscriptionView {
 }
 
 impl SubscriptionView {
+    /// Creates the view of a subscription, with its renewal and problems as of `now`.
     pub fn new(row: &Subscription, now: Timestamp) -> Self {
         let lease = lease(row, now);
         let (error, hint) = lease.note.unzip();
@@ -190,6 +191,7 @@ pub struct StoredEventView {
 }
 
 impl StoredEventView {
+    /// Creates the view of an event. Lists leave the payload out.
     pub fn new(event: StoredEvent, payload: Option<Value>) -> Self {
         Self {
             id: event.id.0,
@@ -290,6 +292,7 @@ pub struct ReplayedEventView {
 }
 
 impl ReplayedEventView {
+    /// Creates the view of a replayed event with the receiver's status or the reason why there is none.
     pub fn new(replayed: &ReplayResult) -> Self {
         let response = replayed.response.as_ref();
         Self {
@@ -322,6 +325,7 @@ pub struct BackfilledEventView {
 }
 
 impl BackfilledEventView {
+    /// Creates the view of an event that a backfill found at the vendor.
     pub fn new(connection: &ConnectionName, found: &BackfilledEvent) -> Self {
         Self {
             connection: connection.to_string(),
@@ -390,6 +394,7 @@ pub enum SendOutcomeView {
 }
 
 impl SentEventView {
+    /// Creates the view of a sample event that was sent. `event` is its type.
     pub fn new(event: &str, corruption: Option<Corruption>, sent: &SentRequest) -> Self {
         Self {
             number: sent.number,
@@ -453,6 +458,7 @@ pub struct ParsedEventView {
 }
 
 impl VerificationView {
+    /// Creates the view of how a captured request was judged.
     pub fn new(connection: &ConnectionName, report: VerificationReport) -> Self {
         let stale_since = if report.is_stale() { report.signed_at } else { None };
         let check = |check: crate::webhook::explain::VerificationCheck| VerificationCheckView {

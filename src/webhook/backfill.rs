@@ -46,6 +46,7 @@ pub struct BackfilledEvent {
     pub is_duplicate: bool,
 }
 
+/// Why missed events cannot be fetched from the vendor.
 #[derive(Debug, Error)]
 pub enum BackfillError {
     #[error("{connector} has no list of what {connection} missed that integ knows")]

@@ -39,6 +39,7 @@ impl Corruption {
     }
 }
 
+/// Why a request cannot be made invalid in the way that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CorruptionError {
     #[error("nothing proves an event of {0}, so that none can be wrong")]

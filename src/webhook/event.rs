@@ -33,6 +33,7 @@ pub struct ParsedEvent {
     pub actor: Option<String>,
 }
 
+/// Why the events of a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RequestParseError {
     #[error("its list of events is not where the connector says")]

@@ -41,6 +41,7 @@ pub struct VerificationCheck {
     pub detail: String,
 }
 
+/// The result of one check of a captured request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckStatus {
     Valid,

@@ -73,6 +73,7 @@ pub(super) enum HandleOutcome {
     Deferred,
 }
 
+/// An error of one handler of an event.
 #[derive(Debug, Error)]
 pub enum HandleError {
     #[error("{} cannot be written", path.display())]
@@ -88,6 +89,7 @@ pub enum HandleError {
 }
 
 impl EventSelection {
+    /// Whether an event's JSON is of a selected type, of which none means all, and passes the filter.
     pub fn matches(&self, event: &Value) -> bool {
         let kind = event["type"].as_str().unwrap_or_default();
         let named = self.types.is_empty() || self.types.iter().any(|known| matches_type(known, kind));
@@ -96,6 +98,7 @@ impl EventSelection {
 }
 
 impl Handlers {
+    /// Creates handlers of which none is set yet.
     pub fn new(config: &Config, choice: EventSelection) -> Self {
         Self {
             exec: None,
@@ -108,6 +111,7 @@ impl Handlers {
         }
     }
 
+    /// Whether no handler is set.
     pub fn is_empty(&self) -> bool {
         self.exec.is_none() && self.forward.is_none() && self.append.is_none() && !self.sync
     }

@@ -67,6 +67,7 @@ pub struct ListenOptions {
     pub runs_maintenance: bool,
 }
 
+/// Why receiving webhooks cannot start.
 #[derive(Debug, Error)]
 pub enum ListenError {
     #[error("no connection can receive webhooks")]

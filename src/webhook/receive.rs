@@ -112,6 +112,7 @@ const USUAL_TIMEOUT_SECS: u32 = 10;
 pub const PREFIX: &str = "/webhooks/";
 
 impl Receiver {
+    /// Creates a receiver for these connections. With `is_filtered`, each event comes with its request, for filters.
     pub fn new(
         targets: Vec<Arc<ReceiveTarget>>,
         store: Arc<dyn Store>,

@@ -43,6 +43,7 @@ pub struct TimedResponse {
 }
 
 impl TimedResponse {
+    /// Whether the receiver answered with a 2xx status.
     pub fn is_success(&self) -> bool {
         self.response.is_success()
     }
@@ -64,6 +65,7 @@ const MOST_KEPT: usize = 1024 * 1024;
 const MOST_READ: usize = 10 * 1024 * 1024;
 
 impl WebhookSender {
+    /// Creates a sender. It reaches loopback, public addresses and those in `http.allow`.
     pub fn new(config: &Config, timeout: Duration) -> Self {
         let elsewhere = Client::guarded(timeout, EgressGuard::new(&config.http.allow));
         Self {

@@ -74,6 +74,7 @@ pub struct WebhookSettings {
     pub vendor: EmulatorKeys,
 }
 
+/// An error of the webhook settings of a connection.
 #[derive(Debug, Error)]
 pub enum WebhookSettingsError {
     #[error("{connector} sends no webhooks that integ knows of")]
@@ -148,10 +149,13 @@ impl WebhookSettings {
         Ok(setup)
     }
 
+    /// Returns the name of the connection.
     pub fn name(&self) -> &ConnectionName {
         &self.connection.name
     }
 
+    /// Returns what the connector's file declares of webhooks.
+    ///
     /// # Errors
     /// [`WebhookSettingsError::NoWebhook`], never after [`Self::load`].
     pub fn rules(&self) -> Result<&WebhookDefinition, WebhookSettingsError> {

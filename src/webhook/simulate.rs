@@ -34,6 +34,7 @@ pub struct SimulateRequest<'a> {
     pub signed_at: Option<Timestamp>,
 }
 
+/// Why a sample event cannot be made.
 #[derive(Debug, Error)]
 pub enum SimulateError {
     #[error("{connector} sends no webhooks")]

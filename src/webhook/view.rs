@@ -28,6 +28,7 @@ pub struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
+    /// Creates the view of a stored event; `None` leaves the payload out.
     pub fn stored(event: &'a StoredEvent, payload: Option<&'a Value>) -> Self {
         Self {
             id: event.id.0,
@@ -62,6 +63,7 @@ impl<'a> EventView<'a> {
         }
     }
 
+    /// Returns the view as a JSON object.
     pub fn document(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }

@@ -49,6 +49,7 @@ pub struct DraftParam {
     pub choices: Vec<String>,
 }
 
+/// An authentication method of a drafted connector.
 #[derive(Clone, Debug)]
 pub struct DraftAuth {
     pub name: String,
@@ -57,6 +58,7 @@ pub struct DraftAuth {
     pub kind: DraftAuthKind,
 }
 
+/// How a drafted authentication method works.
 #[derive(Clone, Debug)]
 pub enum DraftAuthKind {
     /// Fields that the user pastes, and how requests carry them; a bearer token where nothing says.
@@ -77,6 +79,7 @@ pub struct DraftField {
     pub prefixes: Vec<String>,
 }
 
+/// The OAuth 2.0 settings of a drafted authentication method; what is None is left out of the file.
 #[derive(Clone, Debug, Default)]
 pub struct DraftOAuth2 {
     pub grants: Vec<&'static str>,
@@ -93,6 +96,7 @@ pub struct DraftOAuth2 {
     pub discovered: Vec<String>,
 }
 
+/// A drafted health check: a path after the API's base, and JSON Pointers to the account in its answer.
 #[derive(Clone, Debug)]
 pub struct DraftHealth {
     pub path: String,
@@ -133,6 +137,7 @@ pub struct DraftActionParam {
     pub choices: Vec<String>,
 }
 
+/// Why a connector file could not be drafted.
 #[derive(Debug, Error)]
 pub enum DraftError {
     #[error("{id:?} cannot be the id of a connector: use lower-case letters, digits and '-', a letter or digit first")]

@@ -101,6 +101,7 @@ pub struct ActionParam {
     pub repeat: bool,
 }
 
+/// The type of an action's parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamKind {
@@ -118,6 +119,7 @@ pub enum ParamKind {
 }
 
 impl ParamKind {
+    /// Returns the word that connector files use.
     pub fn as_str(self) -> &'static str {
         match self {
             ParamKind::String => "string",
@@ -132,6 +134,7 @@ impl ParamKind {
     }
 }
 
+/// The part of a request that a parameter goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamLocation {
@@ -230,6 +233,7 @@ pub struct Pagination {
     pub first: Option<u32>,
 }
 
+/// How the next page of a list is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaginationKind {

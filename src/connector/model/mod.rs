@@ -76,6 +76,7 @@ pub struct Connector {
     pub unsure: Vec<String>,
 }
 
+/// The kind of service; `generic` is for connectors that work with any service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
@@ -94,6 +95,7 @@ pub enum Category {
 }
 
 impl Category {
+    /// Returns the word that connector files use.
     pub fn as_str(self) -> &'static str {
         match self {
             Category::Calendar => "calendar",
@@ -232,6 +234,7 @@ pub struct CredentialPlacement {
     pub basic: Option<BasicCredentials>,
 }
 
+/// The user name and the password of HTTP Basic authentication (RFC 7617).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicCredentials {
@@ -247,6 +250,7 @@ pub enum Scope {
     Detailed(ScopeDetail),
 }
 
+/// A scope's purpose, the scopes it includes, and how the vendor reports it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeDetail {
@@ -263,6 +267,7 @@ pub struct ScopeDetail {
 }
 
 impl Scope {
+    /// Returns what the scope is for.
     pub fn purpose(&self) -> &str {
         match self {
             Scope::Purpose(purpose) => purpose,
@@ -270,6 +275,7 @@ impl Scope {
         }
     }
 
+    /// Returns the scope's table; None if the file gives its purpose alone.
     pub fn detail(&self) -> Option<&ScopeDetail> {
         match self {
             Scope::Purpose(_) => None,
@@ -278,6 +284,7 @@ impl Scope {
     }
 }
 
+/// The HTTP method of a request to the vendor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HttpMethod {
@@ -295,6 +302,7 @@ impl HttpMethod {
         matches!(self, Self::Post | Self::Patch)
     }
 
+    /// Returns the method as it is sent, in upper case.
     pub fn as_str(self) -> &'static str {
         match self {
             HttpMethod::Get => "GET",
@@ -326,6 +334,7 @@ pub struct Health {
     pub scopes_header: Option<String>,
 }
 
+/// Where an answer holds the account's id and its display name.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountPointers {
@@ -350,6 +359,7 @@ pub struct ErrorRule {
     pub body: IndexMap<Pointer, Vec<Value>>,
 }
 
+/// What an error answer of the vendor means, which decides what is done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
@@ -389,6 +399,7 @@ impl RateLimits {
     }
 }
 
+/// A place in an answer that says when to try again: exactly one of `header` and `body`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryHint {
@@ -399,6 +410,7 @@ pub struct RetryHint {
     pub unit: RetryUnit,
 }
 
+/// How a retry hint is written: a delay, or a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryUnit {

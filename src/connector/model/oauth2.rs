@@ -85,6 +85,7 @@ impl OAuth2 {
     }
 }
 
+/// An OAuth 2.0 grant type (RFC 6749 sections 4.1 and 4.4, RFC 8628).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
@@ -188,6 +189,7 @@ impl Default for ScopeRule {
     }
 }
 
+/// How the body of a token or revocation request is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyFormat {
@@ -333,6 +335,7 @@ impl Revocation {
     }
 }
 
+/// How a revocation request authenticates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RevocationAuth {
@@ -348,6 +351,7 @@ pub enum RevocationAuth {
     None,
 }
 
+/// Whether a refresh replaces the refresh token (RFC 6749 section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefreshTokenRotation {
@@ -360,6 +364,7 @@ pub enum RefreshTokenRotation {
 }
 
 impl RefreshTokenRotation {
+    /// Reads a value as connector files write it; None for any other word.
     pub fn from_name(word: &str) -> Option<Self> {
         Some(match word {
             "always" => Self::Always,

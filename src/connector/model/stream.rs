@@ -227,6 +227,7 @@ pub struct SyncToken {
     pub expired: Vec<u16>,
 }
 
+/// The request for a first sync token, and where its answer holds that token.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InitialToken {

@@ -117,6 +117,7 @@ impl SignatureScheme {
     }
 }
 
+/// How a webhook request is authenticated: by a signature, a JSON Web Token or a shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignatureAlgorithm {
@@ -156,6 +157,7 @@ pub struct SignatureLocation {
     pub format: Option<Template>,
 }
 
+/// How the bytes of a signature are written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -164,6 +166,7 @@ pub enum Encoding {
     Base64,
 }
 
+/// How the bytes of a signing key are written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyEncoding {
@@ -186,6 +189,7 @@ pub struct TimestampRule {
     pub tolerance_secs: Option<u32>,
 }
 
+/// How a time in a webhook request is written; the numbers are Unix time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeUnit {
@@ -196,6 +200,7 @@ pub enum TimeUnit {
     Date,
 }
 
+/// Where a request names the URL of its certificate, and the hosts (`*.` for subdomains) that may serve it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateRule {
@@ -203,6 +208,7 @@ pub struct CertificateRule {
     pub hosts: Vec<String>,
 }
 
+/// The keys of a JSON Web Token's issuer, and the claims that the token must have (RFC 7519 section 4.1).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtRule {
@@ -228,6 +234,7 @@ pub struct Condition {
     pub body: IndexMap<Pointer, Vec<Value>>,
 }
 
+/// The HTTP method of a webhook request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum WebhookMethod {
@@ -237,6 +244,7 @@ pub enum WebhookMethod {
 }
 
 impl WebhookMethod {
+    /// Returns the method as it is sent, in upper case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -329,6 +337,7 @@ pub enum DuplicateBodyPolicy {
     One,
 }
 
+/// The answer to a webhook request that was accepted; by default, status 200 and no body.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookAck {

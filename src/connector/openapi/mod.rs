@@ -29,6 +29,7 @@ const MAX_REFERENCE_HOPS: usize = 16;
 /// Operations taken where the user names none.
 const DEFAULT_OPERATION_COUNT: usize = 5;
 
+/// Why an OpenAPI description, or one of its operations, cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenApiError {
     #[error("it is neither JSON nor YAML")]

@@ -11,6 +11,7 @@ use crate::model::ConnectionName;
 use crate::oauth::{AuthCapabilities, OAuthError};
 use crate::store::StoreError;
 
+/// An error of getting or refreshing an access token. `reconnect` is the command that connects the account again.
 #[derive(Debug, Error)]
 pub enum AccessTokenError {
     #[error("{connection} must be connected again: {reason}")]

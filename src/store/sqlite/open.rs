@@ -37,6 +37,7 @@ pub(super) const CIPHER: &str =
 pub struct StoreKey(Secret<String>);
 
 impl StoreKey {
+    /// Creates a key from the system's random numbers.
     pub fn random() -> Self {
         let bytes = Zeroizing::new(clock::random::<32>());
         let mut hex = String::with_capacity(64);
@@ -53,6 +54,7 @@ impl StoreKey {
         (hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| Self(Secret::from(hex)))
     }
 
+    /// Returns the key itself, as 64 hexadecimal digits.
     pub fn hex(&self) -> &str {
         self.0.expose()
     }

@@ -53,6 +53,7 @@ pub struct SubscribeResult {
     pub is_new: bool,
 }
 
+/// An error of creating, finding or deleting subscriptions at a vendor.
 #[derive(Debug, Error)]
 pub enum SubscribeError {
     #[error("integ cannot register the URL of {connection}: {setup}")]
