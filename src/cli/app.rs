@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::client_secret::client;
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use super::value_parser::name_value;
 use crate::connect::{PromptError, PromptQuestion, Prompter};
 use crate::error::Result;
@@ -73,7 +73,7 @@ fn scope(is_global: bool) -> AppScope {
     if is_global { AppScope::AllWorkspaces } else { AppScope::Workspace }
 }
 
-impl View for AppListView {
+impl Render for AppListView {
     fn text(&self, ui: &Ui) -> String {
         if self.apps.is_empty() {
             return "No apps yet. `integ app set CONNECTOR --client-id ID --client-secret-file -` stores one."

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use super::words::ParsedWords;
 use crate::error::Result;
 use crate::ops::calls::{self, CallActionRequest};
@@ -34,7 +34,7 @@ pub(super) struct CallArgs {
     pub idempotency_key: Option<String>,
 }
 
-impl View for ActionListView {
+impl Render for ActionListView {
     fn text(&self, ui: &Ui) -> String {
         if self.actions.is_empty() {
             return format!("The connector of {} describes no actions; `integ api` calls any path.", self.connection);
@@ -54,7 +54,7 @@ impl View for ActionListView {
     }
 }
 
-impl View for CallResultView {
+impl Render for CallResultView {
     fn text(&self, _ui: &Ui) -> String {
         if self.result.is_empty() {
             return match &self.response {
@@ -72,7 +72,7 @@ impl View for CallResultView {
     }
 }
 
-impl View for RequestPreviewView {
+impl Render for RequestPreviewView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("{} {}", self.method, self.url)];
         lines

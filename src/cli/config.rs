@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::config::{ConfigKey, Folders, KEYS};
 use crate::error::Result;
 use crate::ops::workspaces;
@@ -34,7 +34,7 @@ enum ConfigCommand {
     Redacted,
 }
 
-impl View for SettingsView {
+impl Render for SettingsView {
     fn text(&self, ui: &Ui) -> String {
         let row = |key: &ConfigKey| {
             let value = self.settings.get(key.name).and_then(Value::as_str).unwrap_or("-");
@@ -44,7 +44,7 @@ impl View for SettingsView {
     }
 }
 
-impl View for ConfigPathsView {
+impl Render for ConfigPathsView {
     fn text(&self, ui: &Ui) -> String {
         let rows = [
             ("settings", &self.config),
@@ -56,7 +56,7 @@ impl View for ConfigPathsView {
     }
 }
 
-impl View for RedactedSettingsView {
+impl Render for RedactedSettingsView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("integ {} on {}, SQLite {}", self.version, self.platform, self.sqlite)];
         lines.extend(self.settings.iter().map(|(key, value)| format!("{key} = {value}")));

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::connect::DisconnectResult;
 use crate::error::Result;
 use crate::ops::connections::{self, DisconnectRequest};
@@ -23,7 +23,7 @@ pub(super) struct DisconnectArgs {
     pub yes: bool,
 }
 
-impl View for DisconnectView {
+impl Render for DisconnectView {
     fn text(&self, _ui: &Ui) -> String {
         let grant = match self.result {
             DisconnectResult::Revoked => "its grant is revoked",

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ui::{Tone, Ui, View, escape};
+use super::ui::{Render, Tone, Ui, escape};
 use crate::doctor::{NetworkAccess, Severity, run_checks};
 use crate::error::{Kind, Result};
 use crate::view::doctor::DoctorReportView;
@@ -17,7 +17,7 @@ pub(super) struct DoctorArgs {
     pub online: bool,
 }
 
-impl View for DoctorReportView {
+impl Render for DoctorReportView {
     fn text(&self, ui: &Ui) -> String {
         let mut lines = Vec::new();
         for finding in &self.findings {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::table::relative;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::error::{Kind, Result};
 use crate::ops::connections::{self, RefreshRequest};
 use crate::runtime::Workspace;
@@ -23,7 +23,7 @@ pub(super) struct RefreshArgs {
     pub due: bool,
 }
 
-impl View for RefreshListView {
+impl Render for RefreshListView {
     fn text(&self, _ui: &Ui) -> String {
         let refreshed = self.refreshed.iter().map(refresh_line);
         let lines: Vec<String> = refreshed.chain(self.subscriptions.iter().map(renewal_line)).collect();

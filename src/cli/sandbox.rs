@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::error::{Kind, Result};
 use crate::ops::sandbox::{
     self as ops, AddFaultRequest, AdvanceSandboxRequest, RunEmulatorsRequest, SetSandboxRecordsRequest,
@@ -91,7 +91,7 @@ enum SandboxCommand {
     },
 }
 
-impl View for FaultListView {
+impl Render for FaultListView {
     fn text(&self, ui: &Ui) -> String {
         if self.faults.is_empty() {
             return format!("No faults are scripted for {}.", self.connector);
@@ -106,20 +106,20 @@ impl View for FaultListView {
     }
 }
 
-impl View for SandboxAdvanceView {
+impl Render for SandboxAdvanceView {
     fn text(&self, _: &Ui) -> String {
         let ticks = if self.ticks == 1 { "tick has" } else { "ticks have" };
         format!("{} {ticks} passed for the emulated {}.", self.ticks, self.connector)
     }
 }
 
-impl View for SandboxRecordsView {
+impl Render for SandboxRecordsView {
     fn text(&self, _: &Ui) -> String {
         format!("Each list of {}/{} begins with {} records.", self.connector, self.stream, self.records)
     }
 }
 
-impl View for EmulatorView {
+impl Render for EmulatorView {
     fn text(&self, _: &Ui) -> String {
         let id = &self.connector;
         let origin = self.origin.trim_end_matches('/');

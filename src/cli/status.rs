@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::table::{TableCell, relative, table};
-use super::ui::{Tone, Ui, View};
+use super::ui::{Render, Tone, Ui};
 use super::webhook::subscription_note;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary};
@@ -46,7 +46,7 @@ fn chosen(by: Option<&Path>) -> String {
 }
 
 impl NoConnectionsError {
-    pub(super) fn of(workspace: &Workspace) -> Self {
+    pub(super) fn new(workspace: &Workspace) -> Self {
         Self { workspace: workspace.name.clone(), chosen_by: workspace.chosen_by.clone() }
     }
 }
@@ -73,7 +73,7 @@ impl Serialize for StatusListing<'_> {
     }
 }
 
-impl View for StatusListing<'_> {
+impl Render for StatusListing<'_> {
     fn text(&self, ui: &Ui) -> String {
         if self.view.connections.is_empty() {
             let workspace = super::ui::escape(&self.workspace.workspace_note());
@@ -134,7 +134,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u
             continue;
         }
         if args.check && summary.total == 0 {
-            return Err(NoConnectionsError::of(workspace).into());
+            return Err(NoConnectionsError::new(workspace).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }

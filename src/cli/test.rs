@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::junit;
 use super::status::NoConnectionsError;
 use super::table::{TableCell, table};
-use super::ui::{Tone, Ui, View};
+use super::ui::{Render, Tone, Ui};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
@@ -36,7 +36,7 @@ pub(super) enum TestFormat {
     Junit,
 }
 
-impl View for TestListView {
+impl Render for TestListView {
     fn text(&self, ui: &Ui) -> String {
         if self.tests.is_empty() {
             return "No connections to test. Try `integ connect slack --sandbox`.".to_owned();
@@ -119,7 +119,7 @@ pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TestArgs) -> Result
         ui.show(&view)?;
     }
     if view.tests.is_empty() {
-        return Err(NoConnectionsError::of(workspace).into());
+        return Err(NoConnectionsError::new(workspace).into());
     }
     Ok(exit_code(&view))
 }

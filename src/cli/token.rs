@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use super::value_parser::duration;
 use crate::env::{self, EnvInheritance};
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub(super) enum TokenFormat {
     Env,
 }
 
-impl View for TokenView {
+impl Render for TokenView {
     fn text(&self, _ui: &Ui) -> String {
         self.token.expose().clone()
     }

@@ -22,7 +22,7 @@ pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// A result that can be shown both ways.
-pub(super) trait View: Serialize {
+pub(super) trait Render: Serialize {
     /// What a person sees, with line breaks; none at the end.
     fn text(&self, ui: &Ui) -> String;
 }
@@ -88,7 +88,7 @@ impl Ui {
     ///
     /// # Errors
     /// A jq expression that is wrong or fails.
-    pub(super) fn show(&self, view: &impl View) -> Result<(), jq::JqError> {
+    pub(super) fn show(&self, view: &impl Render) -> Result<(), jq::JqError> {
         if self.json {
             return self.show_document(&versioned(view));
         }
@@ -231,7 +231,7 @@ pub(super) fn note(text: &str) {
 }
 
 /// A view as JSON text. Not by way of a [`Value`]: what a view holds of a service's JSON stays as it was written.
-fn versioned(view: &impl View) -> String {
+fn versioned(view: &impl Render) -> String {
     let version = format!("\"format_version\":{FORMAT_VERSION}");
     match serde_json::to_string(view) {
         Ok(text) if text == "{}" => format!("{{{version}}}"),

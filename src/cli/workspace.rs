@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::WorkspaceName;
 use crate::ops::workspaces::{self, WorkspaceError};
@@ -43,7 +43,7 @@ enum WorkspaceCommand {
     },
 }
 
-impl View for WorkspaceListView {
+impl Render for WorkspaceListView {
     fn text(&self, _ui: &Ui) -> String {
         let mark = |name: &String| format!("{} {name}", if *name == self.current.as_str() { "*" } else { " " });
         if self.workspaces.is_empty() {
@@ -53,7 +53,7 @@ impl View for WorkspaceListView {
     }
 }
 
-impl View for WorkspaceView {
+impl Render for WorkspaceView {
     fn text(&self, ui: &Ui) -> String {
         let rows = [
             ("workspace", self.workspace.to_string()),

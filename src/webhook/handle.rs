@@ -10,10 +10,10 @@ use thiserror::Error;
 use url::Url;
 
 use super::body::{self, Content};
+use super::event_view::EventView;
 use super::handler_responses::HandlerResponse;
 use super::receive::payload;
 use super::send::WebhookSender;
-use super::view::EventView;
 use crate::config::Config;
 use crate::connector::WebhookDefinition;
 use crate::http::HttpError;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use url::Url;
 
 use super::confirm::Confirmer;
+use super::event_view::EventView;
 use super::handle::{EventSelection, Handlers};
 use super::queue::HandlerQueue;
 use super::receive::{ReceiveOutcome, ReceivedEvent, Receiver, payload};
@@ -22,7 +23,6 @@ use super::settings::WebhookSettings;
 use super::subscription::{RenewalResult, renew_due};
 use super::target::ReceiveTarget;
 use super::throttle::OutcomeThrottle;
-use super::view::EventView;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::SignatureScheme;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::super::table::table;
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::view::connector::ActionDetailView;
 
-impl View for ActionDetailView {
+impl Render for ActionDetailView {
     fn text(&self, ui: &Ui) -> String {
         let action = &self.action;
         let mut out = vec![format!("{}: {}", action.name, action.about), format!("{} {}", action.method, action.path)];

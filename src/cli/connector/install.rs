@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 
 use super::super::table::{TableCell, table};
-use super::super::ui::{Ui, View, escape};
+use super::super::ui::{Render, Ui, escape};
 use super::source::read;
 use crate::connector::{Capabilities, HostUse, InstallCandidate, MAX_CONNECTOR_BYTES};
 use crate::error::Result;
@@ -37,7 +37,7 @@ fn digest(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_ascii_lowercase()) } else { Err("a SHA-256 has 64 hexadecimal digits".to_owned()) }
 }
 
-impl View for InstallView {
+impl Render for InstallView {
     fn text(&self, _ui: &Ui) -> String {
         format!("Installed {} from {}", self.connector, escape(&self.review.source))
     }

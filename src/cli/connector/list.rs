@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::super::table::{TableCell, table};
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::connector::CATEGORIES;
 use crate::error::Result;
 use crate::ops::connectors::list_connectors;
@@ -19,7 +19,7 @@ pub(super) struct ListArgs {
     category: Option<String>,
 }
 
-impl View for ConnectorListView {
+impl Render for ConnectorListView {
     fn text(&self, ui: &Ui) -> String {
         // Where everything comes with integ, saying so of each would be noise.
         let with_source = self.connectors.iter().any(|item| item.source != "built-in");

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::ops::connectors::{remove_connector, review_removal};
 use crate::runtime::Workspace;
@@ -19,7 +19,7 @@ pub(super) struct RemoveArgs {
     yes: bool,
 }
 
-impl View for ConnectorRemovalView {
+impl Render for ConnectorRemovalView {
     fn text(&self, _ui: &Ui) -> String {
         let again = if self.restores_built_in { "; the built-in one is in effect again" } else { "" };
         format!("Removed {}{again}", self.connector)

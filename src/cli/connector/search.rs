@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::table::{TableCell, table};
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::ops::connectors::search_connectors;
 use crate::runtime::Workspace;
@@ -20,7 +20,7 @@ pub(super) struct SearchArgs {
     words: Vec<String>,
 }
 
-impl View for SearchResultsView {
+impl Render for SearchResultsView {
     fn text(&self, ui: &Ui) -> String {
         if self.connectors.is_empty() {
             return String::new();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::table::{TableCell, table};
-use super::super::ui::{Tone, Ui, View, escape};
+use super::super::ui::{Render, Tone, Ui, escape};
 use crate::error::Result;
 use crate::ops::connectors::setup_guide;
 use crate::runtime::Workspace;
@@ -22,7 +22,7 @@ pub(super) struct SetupArgs {
     auth: Option<String>,
 }
 
-impl View for SetupGuideView {
+impl Render for SetupGuideView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = vec![format!("{}: {} (--auth {})", escape(&self.name), escape(&self.label), self.auth)];
         out.push(String::new());

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::table::table;
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use super::list::source_words;
 use crate::error::Result;
 use crate::ops::connectors::{show_connector, show_connector_part};
@@ -21,7 +21,7 @@ pub(super) struct ConnectorShowArgs {
     action: Option<String>,
 }
 
-impl View for ConnectorDetailView {
+impl Render for ConnectorDetailView {
     fn text(&self, ui: &Ui) -> String {
         let mut out =
             vec![format!("{} ({}): {}", self.name, self.id, self.description), format!("Documentation: {}", self.docs)];

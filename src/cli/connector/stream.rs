@@ -1,10 +1,10 @@
 //! `integ connector show CONNECTOR STREAM`.
 
 use super::super::table::table;
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::view::connector::{StreamDetailView, StreamParamView};
 
-impl View for StreamDetailView {
+impl Render for StreamDetailView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = vec![format!("{}: {}", self.stream, self.description), format!("{} {}", self.method, self.path)];
         let new = match self.incremental {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use thiserror::Error;
 
-use super::super::ui::{Tone, Ui, View, escape};
+use super::super::ui::{Render, Tone, Ui, escape};
 use crate::connector::MAX_CONNECTOR_BYTES;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::files;
@@ -21,7 +21,7 @@ pub(super) struct ValidateArgs {
     files: Vec<String>,
 }
 
-impl View for ValidationListView {
+impl Render for ValidationListView {
     fn text(&self, ui: &Ui) -> String {
         let mut out = Vec::new();
         for file in &self.files {

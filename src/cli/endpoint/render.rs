@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::table::{TableCell, relative, table};
-use crate::cli::ui::{Tone, Ui, View, escape};
+use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
 use crate::duration;
 use crate::model::delivery::DeliveryStatus;
@@ -34,7 +34,7 @@ fn status_cell(endpoint: &EndpointView) -> TableCell {
     TableCell(format!("{}{reason}{}", endpoint.status, since.unwrap_or_default()), Some(tone))
 }
 
-impl View for EndpointListView {
+impl Render for EndpointListView {
     fn text(&self, ui: &Ui) -> String {
         if self.endpoints.is_empty() {
             return "No endpoints yet. `integ endpoint add https://HOST/PATH` adds one.".to_owned();
@@ -46,7 +46,7 @@ impl View for EndpointListView {
     }
 }
 
-impl View for EndpointDetailView {
+impl Render for EndpointDetailView {
     fn text(&self, ui: &Ui) -> String {
         let one = &self.endpoint;
         let time = |secs: u64| duration::format(Duration::from_secs(secs));
@@ -99,7 +99,7 @@ fn delivery_row(delivery: &DeliveryView) -> Vec<TableCell> {
     ]
 }
 
-impl View for DeliveryListView {
+impl Render for DeliveryListView {
     fn text(&self, ui: &Ui) -> String {
         if self.deliveries.is_empty() {
             return "No such deliveries. `integ endpoint send TYPE` sends a message.".to_owned();
@@ -108,7 +108,7 @@ impl View for DeliveryListView {
     }
 }
 
-impl View for SentMessageView {
+impl Render for SentMessageView {
     fn text(&self, ui: &Ui) -> String {
         let known = if self.duplicate { ", which was sent before" } else { "" };
         if self.deliveries.is_empty() {
@@ -119,7 +119,7 @@ impl View for SentMessageView {
     }
 }
 
-impl View for DeliveryDetailView {
+impl Render for DeliveryDetailView {
     fn text(&self, ui: &Ui) -> String {
         let as_of = self.delivery.as_of;
         let row = |attempt: &DeliveryAttemptView| {
@@ -139,19 +139,19 @@ impl View for DeliveryDetailView {
     }
 }
 
-impl View for MessagePruneView {
+impl Render for MessagePruneView {
     fn text(&self, _ui: &Ui) -> String {
         format!("{} messages were removed.", self.removed)
     }
 }
 
-impl View for DeliveryRetryView {
+impl Render for DeliveryRetryView {
     fn text(&self, _ui: &Ui) -> String {
         format!("{} deliveries are due again; `integ endpoint deliver` sends them.", self.retried)
     }
 }
 
-impl View for EventTypeListView {
+impl Render for EventTypeListView {
     fn text(&self, ui: &Ui) -> String {
         if self.events.is_empty() {
             return "No event types. `integ endpoint event add invoice.paid` adds one.".to_owned();

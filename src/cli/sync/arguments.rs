@@ -1,17 +1,13 @@
-//! Words of the sync commands: times, NAME=VALUE pairs, and what can be wrong with them.
+//! Words of the sync commands: NAME=VALUE pairs, and what can be wrong with them.
 
 use thiserror::Error;
 
-use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::stream::StreamParams;
-use crate::runtime::Workspace;
 
 /// An argument that cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum SyncArgumentError {
-    #[error("{text:?} is not a time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
-    Time { text: String },
     #[error("{text:?} is not NAME=VALUE")]
     InvalidPair { text: String },
     #[error("{text:?} names no stream: write CONNECTION/STREAM")]
@@ -35,7 +31,6 @@ pub(super) enum SyncArgumentError {
 impl Remedy for SyncArgumentError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
             Self::InvalidPair { .. } | Self::NoBackfill => Diagnostic::new(Kind::Usage, "invalid_value"),
             Self::NoSince => Diagnostic::new(Kind::Usage, "invalid_value")
                 .run("integ sync CONNECTION/STREAM --mode backfill --since 30d"),
@@ -48,12 +43,6 @@ impl Remedy for SyncArgumentError {
                 .hint(Hint::text("give what the target printed, or an empty file to send everything")),
         }
     }
-}
-
-/// A time: so long ago, or a date.
-pub(super) fn parse_time(workspace: &Workspace, text: &str) -> Result<Timestamp, SyncArgumentError> {
-    crate::duration::parse_time(text, workspace.engine.clock.now())
-        .ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
 }
 
 /// Stream parameters from NAME=VALUE words; neither may be empty.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::{SyncArgumentError, parse_pairs};
 use super::target::{parse_stream, parse_target};
 use crate::cli::table::{relative, table};
-use crate::cli::ui::{Ui, View};
+use crate::cli::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::stream::StreamParams;
 use crate::ops::sync::{
@@ -121,7 +121,7 @@ fn read_export(file: &str) -> Result<CursorExport, SyncArgumentError> {
     serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
 }
 
-impl View for CursorListView {
+impl Render for CursorListView {
     fn text(&self, ui: &Ui) -> String {
         let name = |values: &StreamParams| {
             let texts: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();

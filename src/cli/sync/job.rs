@@ -6,7 +6,7 @@ use super::number::grouped;
 use super::progress::ProgressDisplay;
 use super::report;
 use crate::cli::table::{TableCell, relative, table};
-use crate::cli::ui::{Tone, Ui, View};
+use crate::cli::ui::{Render, Tone, Ui};
 use crate::error::Result;
 use crate::model::job::JobId;
 use crate::ops::sync::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
@@ -88,7 +88,7 @@ fn began(job: &JobView) -> String {
     relative(job.started_at.as_second() - job.as_of.as_second())
 }
 
-impl View for JobListView {
+impl Render for JobListView {
     fn text(&self, ui: &Ui) -> String {
         if self.jobs.is_empty() {
             return "Nothing was synced yet. Try `integ sync`.".to_owned();
@@ -109,7 +109,7 @@ impl View for JobListView {
     }
 }
 
-impl View for JobView {
+impl Render for JobView {
     fn text(&self, ui: &Ui) -> String {
         let mut rows: Vec<Vec<TableCell>> = vec![
             vec!["stream".into(), format!("{}/{}", self.connection, self.stream).into()],

@@ -15,10 +15,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use self::arguments::{SyncArgumentError, parse_pairs, parse_time};
+use self::arguments::{SyncArgumentError, parse_pairs};
 use self::progress::ProgressDisplay;
 use self::target::parse_target;
 use super::ui::Ui;
+use crate::cli::value_parser;
 use crate::error::Result;
 use crate::ops::sync::{
     SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams, sync_streams_allowing_deletes,
@@ -102,7 +103,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<u8>
 }
 
 fn sync_request(workspace: &Workspace, ui: &Ui, args: &SyncArgs) -> Result<SyncStreamsRequest> {
-    let time = |text: &Option<String>| text.as_deref().map(|text| parse_time(workspace, text)).transpose();
+    let time = |text: &Option<String>| text.as_deref().map(|text| value_parser::time(workspace, text)).transpose();
     let range = match (args.mode, time(&args.since)?, time(&args.until)?) {
         (SyncModeArg::Incremental, None, None) => SyncRange::Incremental,
         (SyncModeArg::Full, None, None) => SyncRange::Full,

@@ -8,9 +8,10 @@ use std::ops::ControlFlow;
 use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
 
-use super::arguments::{SyncArgumentError, parse_time};
+use super::arguments::SyncArgumentError;
 use super::target::parse_stream;
 use crate::cli::ui::{Ui, escape, harmless_json, is_reader_closed};
+use crate::cli::value_parser;
 use crate::error::{Error, Result};
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::json::{Json, JsonType};
@@ -68,7 +69,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
         None => None,
         Some(text) => Some(match text.parse() {
             Ok(version) => RecordsSince::Version(version),
-            Err(_) => RecordsSince::Time(parse_time(workspace, text)?),
+            Err(_) => RecordsSince::Time(value_parser::time(workspace, text)?),
         }),
     };
     let source = RecordSource { workspace, request: RecordsRequest { stream, since, limit: args.limit } };

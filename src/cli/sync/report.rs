@@ -2,7 +2,7 @@
 
 use super::number::grouped;
 use crate::cli::table::{TableCell, relative, table, table_of_numbers};
-use crate::cli::ui::{Tone, Ui, View};
+use crate::cli::ui::{Render, Tone, Ui};
 use crate::error::{Kind, Result};
 use crate::model::ConnectionName;
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
@@ -16,7 +16,7 @@ pub(super) fn show(ui: &Ui, reports: &SyncListView) -> Result<u8> {
     Ok(exit_code(&reports.streams))
 }
 
-impl View for SyncListView {
+impl Render for SyncListView {
     fn text(&self, ui: &Ui) -> String {
         if self.streams.is_empty() {
             return "Nothing to sync. Try `integ connect github --sandbox`, then `integ sync github`.".to_owned();
@@ -114,7 +114,7 @@ fn failure(view: &SyncReportView) -> Option<Kind> {
     }
 }
 
-impl View for SyncPlanView {
+impl Render for SyncPlanView {
     fn text(&self, ui: &Ui) -> String {
         let row = |view: &PlannedStreamView| {
             let asks = view.skip_reason.as_ref().map(|reason| format!("left out: {reason}"));

@@ -1,12 +1,13 @@
 //! `integ schedule`, and how schedules are shown.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use super::arguments::SyncArgumentError;
 use super::target::parse_target;
 use crate::cli::table::{relative, table};
-use crate::cli::ui::{Ui, View};
-use crate::duration;
+use crate::cli::ui::{Render, Ui};
+use crate::cli::value_parser;
 use crate::error::Result;
 use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
 use crate::runtime::Workspace;
@@ -29,8 +30,8 @@ enum ScheduleCommand {
         /// `every 15m`, or a cron expression: `0 6 * * 1-5`, with a time zone after it if you like
         rule: String,
         /// Random delay added to each run, at most (default: none)
-        #[arg(long, value_name = "DURATION")]
-        jitter: Option<String>,
+        #[arg(long, value_name = "DURATION", value_parser = value_parser::duration)]
+        jitter: Option<Duration>,
     },
     /// List schedules
     List,
@@ -46,7 +47,8 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
     match &args.command {
         ScheduleCommand::Set { target: word, rule, jitter } => {
             let target = parse_target(&ui.project, word)?;
-            let jitter_secs = jitter.as_deref().map_or(Ok(0), seconds)?;
+            // A century, the longest duration that is read, fits.
+            let jitter_secs = jitter.map_or(0, |jitter| u32::try_from(jitter.as_secs()).unwrap_or(u32::MAX));
             let request = SetScheduleRequest { target, rule: rule.clone(), jitter_secs };
             let set = workspace.run(set_schedule(workspace, request))?;
             ui.note(&format!("{word} is synced next at {}, by `integ sync --due`.", set.next_at));
@@ -60,12 +62,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
     Ok(0)
 }
 
-fn seconds(text: &str) -> Result<u32, SyncArgumentError> {
-    let seconds = duration::parse(text).and_then(|duration| u32::try_from(duration.as_secs()).ok());
-    seconds.ok_or_else(|| SyncArgumentError::Time { text: text.to_owned() })
-}
-
-impl View for ScheduleListView {
+impl Render for ScheduleListView {
     fn text(&self, ui: &Ui) -> String {
         if self.schedules.is_empty() {
             return "No schedules. `integ schedule set github 'every 15m'` makes one.".to_owned();

@@ -8,7 +8,7 @@ use super::arguments::SyncArgumentError;
 use super::progress::ProgressDisplay;
 use super::records::flow;
 use super::report;
-use crate::cli::ui::{Ui, View, harmless_json};
+use crate::cli::ui::{Render, Ui, harmless_json};
 use crate::error::Result;
 use crate::export::singer::SingerState;
 use crate::files;

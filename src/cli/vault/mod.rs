@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::table;
-use super::ui::{Ui, View};
+use super::ui::{Render, Ui};
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, AddRecipientRequest, RemoveRecipientRequest};
@@ -107,7 +107,7 @@ enum IdentityStorageArg {
     Passphrase,
 }
 
-impl View for RecipientListView {
+impl Render for RecipientListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |recipient: &RecipientView| {
             let whose = if recipient.is_own { "this identity".to_owned() } else { recipient.label.clone() };
@@ -117,7 +117,7 @@ impl View for RecipientListView {
     }
 }
 
-impl View for VaultStatusView {
+impl Render for VaultStatusView {
     fn text(&self, ui: &Ui) -> String {
         let mut rows = vec![
             ("workspace", self.workspace.to_string()),

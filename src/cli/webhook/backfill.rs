@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::ui::{Ui, escape};
-use super::input::{params, parse_time};
+use super::input::params;
+use crate::cli::value_parser;
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
 use crate::ops::webhooks::{self, BackfillEventsRequest};
@@ -45,8 +46,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result
     let request = BackfillEventsRequest {
         input: params(workspace, &connection, action, &args.params, "backfill")?,
         connection,
-        since: parse_time(workspace, &args.since)?,
-        until: args.until.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
+        since: value_parser::time(workspace, &args.since)?,
+        until: args.until.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
         limit: args.limit,
         dry_run: args.dry_run,
     };

@@ -14,8 +14,6 @@ pub(super) enum WebhookArgumentError {
     Pair { text: String },
     #[error("{name} is a secret, so it cannot be a flag's value")]
     SecretFlag { connection: String, name: String },
-    #[error("{text:?} is not a time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
-    Time { text: String },
     #[error("{text:?} is not an HTTP request")]
     Request { text: String },
 }
@@ -32,7 +30,6 @@ impl Remedy for WebhookArgumentError {
                     format!("integ webhook secret {connection} --param {name}=@FILE"),
                 ))
             }
-            Self::Time { .. } => Diagnostic::new(Kind::Usage, "invalid_time"),
             Self::Request { .. } => Diagnostic::new(Kind::Usage, "invalid_request").run("integ help webhook verify"),
         }
     }

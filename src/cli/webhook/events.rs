@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::super::table::{TableCell, relative, table};
-use super::super::ui::{Tone, Ui, View};
-use super::input::parse_time;
+use super::super::ui::{Render, Tone, Ui};
+use crate::cli::value_parser;
 use crate::error::Result;
 use crate::model::{EventStatus, EventVerification};
 use crate::ops::webhooks::{self, ListEventsRequest};
@@ -54,7 +54,7 @@ impl From<EventStatusArg> for EventStatus {
     }
 }
 
-impl View for EventListView {
+impl Render for EventListView {
     fn text(&self, ui: &Ui) -> String {
         if self.events.is_empty() {
             return "No events.".to_owned();
@@ -102,7 +102,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventsArgs) -> Result<u
         status: args.status.map(EventStatus::from),
         kinds: args.kinds.clone(),
         only_conflicts: args.conflicts,
-        since: args.since.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
+        since: args.since.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
         limit: args.limit,
     };
     let found = workspace.run(webhooks::list_events(workspace, request))?;

@@ -1,11 +1,9 @@
-//! What the arguments of webhook commands stand for: files, times, parameters of a connector's actions.
+//! What the arguments of webhook commands stand for: files and parameters of a connector's actions.
 
 use super::super::words::ParsedWords;
 use super::error::WebhookArgumentError;
 use crate::api::{self, ApiError, Input, Parameters};
-use crate::clock::Timestamp;
 use crate::connector::{Connector, WebhookDefinition};
-use crate::duration;
 use crate::error::Result;
 use crate::model::ConnectionName;
 use crate::runtime::Workspace;
@@ -27,12 +25,6 @@ pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
     })?;
     let secret = Secret::trimmed(text);
     if secret.is_empty() { Err(WebhookArgumentError::Empty { path: path.to_owned() }) } else { Ok(secret) }
-}
-
-/// A time: so long ago, or a date.
-pub(super) fn parse_time(workspace: &Workspace, text: &str) -> Result<Timestamp, WebhookArgumentError> {
-    duration::parse_time(text, workspace.engine.clock.now())
-        .ok_or_else(|| WebhookArgumentError::Time { text: text.to_owned() })
 }
 
 /// The connector of a connection that can have webhooks.

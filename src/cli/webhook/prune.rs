@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::ops::webhooks::{self, PruneEventsRequest};
@@ -30,7 +30,7 @@ pub(super) struct PruneArgs {
     dry_run: bool,
 }
 
-impl View for PruneListView {
+impl Render for PruneListView {
     fn text(&self, _ui: &Ui) -> String {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let line = |pruned: &ConnectionPruneView| {

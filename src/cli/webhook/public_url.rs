@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::ui::{Ui, View, escape, escape_lines};
+use super::super::ui::{Render, Ui, escape, escape_lines};
 use super::subscription::subscription_line;
 use crate::error::Result;
 use crate::ops::webhooks::{self, SetPublicUrlRequest};
@@ -20,7 +20,7 @@ pub(super) struct UrlArgs {
     public_url: Option<String>,
 }
 
-impl View for WebhookUrlView {
+impl Render for WebhookUrlView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![self.url.clone()];
         if self.is_public {

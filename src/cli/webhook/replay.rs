@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::json;
 use url::Url;
 
-use super::super::ui::{Ui, View, escape};
-use super::input::parse_time;
+use super::super::ui::{Render, Ui, escape};
 use super::local_url::receiver_url;
+use crate::cli::value_parser;
 use crate::error::{Kind, Result};
 use crate::model::EventId;
 use crate::ops::webhooks::{self, ReplayEventsRequest};
@@ -35,7 +35,7 @@ pub(super) struct ReplayArgs {
     to: Url,
 }
 
-impl View for EventRetryView {
+impl Render for EventRetryView {
     fn text(&self, _ui: &Ui) -> String {
         let events = if self.retried == 1 { "event" } else { "events" };
         format!("{} {events} will be handled by `integ webhook listen`.", self.retried)
@@ -51,7 +51,7 @@ pub(super) fn retry(workspace: &Workspace, ui: &Ui, args: &RetryArgs) -> Result<
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ReplayArgs) -> Result<u8> {
     let request = ReplayEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
-        since: parse_time(workspace, &args.since)?,
+        since: value_parser::time(workspace, &args.since)?,
         to: args.to.clone(),
     };
     let (mut sent, mut failed) = (0_u32, 0_u32);

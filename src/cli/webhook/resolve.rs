@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::EventId;
 use crate::model::event::ConflictResolution;
@@ -50,7 +50,7 @@ impl FromStr for ResolutionArg {
     }
 }
 
-impl View for ConflictResolutionView {
+impl Render for ConflictResolutionView {
     fn text(&self, _ui: &Ui) -> String {
         let ids: Vec<String> = self.events.iter().map(ToString::to_string).collect();
         match ids.as_slice() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use super::error::WebhookArgumentError;
 use super::input::{connector, read, read_secret};
 use crate::error::Result;
@@ -44,7 +44,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     crate::duration::parse(text).ok_or_else(|| format!("{text:?} is not a duration like 90s, 5m or 24h"))
 }
 
-impl View for WebhookSecretView {
+impl Render for WebhookSecretView {
     fn text(&self, _ui: &Ui) -> String {
         if let Some(secret) = &self.secret {
             return secret.clone();

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::ui::{Ui, View, escape, harmless_json};
+use super::super::ui::{Render, Ui, escape, harmless_json};
 use crate::error::Result;
 use crate::model::EventId;
 use crate::ops::webhooks;
@@ -22,7 +22,7 @@ pub(super) struct EventShowArgs {
     headers: bool,
 }
 
-impl View for EventDetailView {
+impl Render for EventDetailView {
     fn text(&self, _ui: &Ui) -> String {
         let event = &self.event;
         let text = |text: &str| Some(escape(text)).filter(|text| !text.is_empty());

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::table::table;
-use super::super::ui::{Ui, View, escape, escape_lines};
+use super::super::ui::{Render, Ui, escape, escape_lines};
 use super::error::WebhookArgumentError;
 use super::input::{read, read_secret};
 use super::local_url::receiver_url;
@@ -89,14 +89,14 @@ fn rate(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("{text:?} is not a number of requests per second"))
 }
 
-impl View for SampleEventListView {
+impl Render for SampleEventListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |item: &WebhookEventTypeView| vec![item.event.clone().into(), item.about.clone().into()];
         table(ui, &["event", "what"], self.events.iter().map(row).collect())
     }
 }
 
-impl View for SimulatedRequestView {
+impl Render for SimulatedRequestView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![format!("{} {}", self.method, escape(&self.url))];
         lines.extend(self.headers.iter().map(|(name, value)| format!("{}: {}", escape(name), escape(value))));

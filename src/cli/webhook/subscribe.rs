@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::ui::{Ui, View, escape};
+use super::super::ui::{Render, Ui, escape};
 use super::input::params;
 use super::subscription::subscription_line;
 use crate::connector::WebhookDefinition;
@@ -36,7 +36,7 @@ pub(super) struct SubscribeArgs {
     dry_run: bool,
 }
 
-impl View for SubscribedView {
+impl Render for SubscribedView {
     fn text(&self, _ui: &Ui) -> String {
         let what = if self.is_new { "Subscribed" } else { "Already subscribed:" };
         format!("{what} {} to {}\n{}", self.connection, self.url, escape(&subscription_line(&self.subscription)))

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::subscription::SubscriptionId;
 use crate::ops::webhooks::{self, UnsubscribeRequest};
@@ -25,7 +25,7 @@ pub(super) struct UnsubscribeArgs {
     local: bool,
 }
 
-impl View for UnsubscribedView {
+impl Render for UnsubscribedView {
     fn text(&self, _ui: &Ui) -> String {
         if self.unsubscribed.is_empty() {
             return format!("{} has no subscription.", self.connection);

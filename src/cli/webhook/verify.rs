@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use clap::Args;
 
-use super::super::ui::{Ui, View, escape};
+use super::super::ui::{Render, Ui, escape};
 use super::error::WebhookArgumentError;
-use super::input::{connector, parse_time, read};
+use super::input::{connector, read};
+use crate::cli::value_parser;
 use crate::clock::Timestamp;
 use crate::connector::SignatureCoverage;
 use crate::error::{Kind, Result};
@@ -44,7 +45,7 @@ pub(super) struct VerifyArgs {
     at: Option<String>,
 }
 
-impl View for VerificationView {
+impl Render for VerificationView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![match &self.message {
             None => "Accepted".to_owned(),
@@ -77,7 +78,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &VerifyArgs) -> Result<u
         connection,
         request: captured(args)?,
         url: args.url.clone(),
-        at: args.at.as_deref().map(|text| parse_time(workspace, text)).transpose()?,
+        at: args.at.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
     };
     let mut view = workspace.run(webhooks::verify_request(workspace, request))?;
     view.hint = view.stale_since.map(|at| command_at(&view.connection, args, at));

@@ -7,7 +7,7 @@ mod question;
 
 pub(in crate::cli) use arguments::NewArgs;
 
-use super::super::ui::{Ui, View};
+use super::super::ui::{Render, Ui};
 use super::source::read;
 use crate::connector::{ConnectorDraft, MAX_OPENAPI_BYTES, OpenApiDescription};
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::ops::connectors::{WriteDraftRequest, check_draft_id, write_draft};
 use crate::runtime::Workspace;
 use crate::view::connector::DraftView;
 
-impl View for DraftView {
+impl Render for DraftView {
     fn text(&self, _ui: &Ui) -> String {
         let mut out = vec![format!("Wrote {}", super::super::ui::escape(&self.file))];
         let mut line = |what: &str, items: &[String]| {
