@@ -1,9 +1,8 @@
 //! OAuth apps: the clients that the user registered with vendors.
 
 use async_trait::async_trait;
-use rusqlite::Row;
 
-use super::row::{collect, get_seconds};
+use super::row::{Row, collect, get_seconds, query};
 use super::{SqliteStore, StoreError};
 use crate::model::{ClientCredentials, OAuthApp};
 use crate::secret::Secret;
@@ -20,7 +19,7 @@ impl Apps for SqliteStore {
     async fn list(&self) -> Result<Vec<OAuthApp>, StoreError> {
         self.read(|sqlite| {
             let mut statement = sqlite.prepare(select!("ORDER BY connector, server"))?;
-            collect(statement.query([])?, from_row)
+            collect(query(&mut statement, [])?, from_row)
         })
         .await
     }
@@ -29,7 +28,7 @@ impl Apps for SqliteStore {
         let connector = connector.to_owned();
         self.read(move |sqlite| {
             let mut statement = sqlite.prepare(select!("WHERE connector = ?1 ORDER BY server"))?;
-            collect(statement.query([&connector])?, from_row)
+            collect(query(&mut statement, [&connector])?, from_row)
         })
         .await
     }
@@ -76,10 +75,10 @@ impl Apps for SqliteStore {
 fn from_row(row: &Row<'_>) -> Result<OAuthApp, StoreError> {
     Ok(OAuthApp {
         connector: row.get("connector")?,
-        server: Some(row.get::<_, String>("server")?).filter(|server| !server.is_empty()),
+        server: Some(row.get::<String>("server")?).filter(|server| !server.is_empty()),
         client: ClientCredentials {
             id: row.get("client_id")?,
-            secret: row.get::<_, Option<String>>("client_secret")?.map(Secret::new),
+            secret: row.get::<Option<String>>("client_secret")?.map(Secret::new),
         },
         updated_at: get_seconds(row, "updated_at")?,
     })

@@ -1,11 +1,11 @@
 //! Events received under the delivery id of another one with a different body. They wait until `webhook resolve`
 //! decides.
 
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use super::StoreError;
 use super::event_keys::{self, EventKeys};
-use super::row::{collect, get_json, get_millis, get_word};
+use super::row::{Row, collect, get_json, get_millis, get_word, query};
 use crate::clock::Timestamp;
 use crate::model::{ConflictResolution, ConnectionId, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 
@@ -60,7 +60,7 @@ pub(super) fn list(sqlite: &Connection, id: EventId) -> Result<Vec<EventConflict
     let sql = "SELECT kind, received_at, verification, headers, query, body, batch_item FROM event_conflicts \
                WHERE event_id = ?1 ORDER BY id";
     let mut statement = sqlite.prepare_cached(sql)?;
-    collect(statement.query([id.0])?, from_row)
+    collect(query(&mut statement, [id.0])?, from_row)
 }
 
 /// Makes events of the chosen bodies and deletes the others. `None` if no body has the number.

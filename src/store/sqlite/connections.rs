@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection as Sqlite, Transaction};
 use url::Url;
 
 use super::row::{
-    collect, connection_name, get_json, get_optional_json, get_optional_seconds, get_seconds, get_word, parse_word,
-    to_json,
+    Row, collect, connection_name, first, get_json, get_optional_json, get_optional_seconds, get_seconds, get_word,
+    parse_word, query, to_json,
 };
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, SqliteStore, StoreError, grants};
@@ -38,7 +38,7 @@ impl Connections for SqliteStore {
     async fn list(&self) -> Result<Vec<Connection>, StoreError> {
         self.read(|sqlite| {
             let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
-            collect(statement.query([])?, from_row)
+            collect(query(&mut statement, [])?, from_row)
         })
         .await
     }
@@ -47,7 +47,7 @@ impl Connections for SqliteStore {
         self.read(|sqlite| {
             let mut statement =
                 sqlite.prepare("SELECT connector, account FROM connections ORDER BY connector, account")?;
-            collect(statement.query([])?, connection_name)
+            collect(query(&mut statement, [])?, connection_name)
         })
         .await
     }
@@ -263,29 +263,26 @@ fn find<T>(
     read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.connector = ?1 AND c.account = ?2"))?;
-    let mut rows = statement.query((name.connector(), name.account().unwrap_or_default()))?;
-    rows.next()?.map(read).transpose()
+    first(query(&mut statement, (name.connector(), name.account().unwrap_or_default()))?, read)
 }
 
 /// Returns the connection with this id.
 pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
-    let mut rows = statement.query([id.0])?;
-    rows.next()?.map(from_row).transpose()
+    first(query(&mut statement, [id.0])?, from_row)
 }
 
 /// Returns all grants with their connections, sorted by name.
 pub(super) fn list_with_grants(sqlite: &Sqlite) -> Result<Vec<(Connection, StoredGrant)>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
-    let all = collect(statement.query([])?, with_grant)?;
+    let all = collect(query(&mut statement, [])?, with_grant)?;
     Ok(all.into_iter().filter_map(|(connection, grant)| Some((connection, grant?))).collect())
 }
 
 /// Returns the grant of the connection with this id.
 pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
-    let grant = statement.query_row([id.0], |row| Ok(grants::from_row(row))).optional()?;
-    Ok(grant.transpose()?.flatten())
+    Ok(first(query(&mut statement, [id.0])?, grants::from_row)?.flatten())
 }
 
 fn with_grant(row: &Row<'_>) -> Result<(Connection, Option<StoredGrant>), StoreError> {
@@ -296,7 +293,7 @@ fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {
     let origin: Option<String> = row.get("origin")?;
     let account_name: Option<String> = row.get("account_name")?;
     // The grant's columns are NULL where the connection has none.
-    let method = row.get::<_, Option<String>>("refresh_method")?;
+    let method = row.get::<Option<String>>("refresh_method")?;
     let method = method.map_or(Ok(RefreshMethod::None), |word| parse_word(&word))?;
     Ok(Connection {
         id: ConnectionId(row.get("id")?),
@@ -306,7 +303,7 @@ fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {
         origin: origin.map(|origin| Url::parse(&origin).map_err(|_| MalformedValue::Name)).transpose()?,
         params: get_json(row, "params")?,
         metadata: get_json(row, "metadata")?,
-        account: row.get::<_, Option<String>>("account_id")?.map(|id| Account { id, name: account_name }),
+        account: row.get::<Option<String>>("account_id")?.map(|id| Account { id, name: account_name }),
         scopes_requested: get_json(row, "scopes_requested")?,
         scopes_granted: get_optional_json(row, "scopes_granted")?,
         grant_status: get_word(row, "grant_status")?,

@@ -4,10 +4,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use url::Url;
 
-use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, parse_word, to_json};
+use super::row::{
+    Row, collect, first, get_json, get_millis, get_optional_millis, get_word, parse_word, query, to_json,
+};
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{Budget, DeliveryPolicy, Endpoint, EndpointHealth, EndpointId, EventPattern};
@@ -63,12 +65,12 @@ impl Endpoints for SqliteStore {
 
 pub(super) fn all(sqlite: &Connection) -> Result<Vec<Endpoint>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("ORDER BY created_at, id"))?;
-    collect(statement.query([])?, from_row)
+    collect(query(&mut statement, [])?, from_row)
 }
 
 pub(super) fn find(sqlite: &Connection, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE id = ?1"))?;
-    statement.query_row([id.as_str()], |row| Ok(from_row(row))).optional()?.transpose()
+    first(query(&mut statement, [id.as_str()])?, from_row)
 }
 
 /// Writes the health of an endpoint, and nothing else.
@@ -137,9 +139,9 @@ fn from_row(row: &Row<'_>) -> Result<Endpoint, StoreError> {
         (Some(requests), Some(secs)) => Some(Budget { units: requests, secs, burst: None }),
         _ => None,
     };
-    let reason = row.get::<_, Option<String>>("disabled_reason")?.map(|text| parse_word(&text)).transpose()?;
+    let reason = row.get::<Option<String>>("disabled_reason")?.map(|text| parse_word(&text)).transpose()?;
     Ok(Endpoint {
-        id: EndpointId::from_str(&row.get::<_, String>("id")?).map_err(MalformedValue::EnumValue)?,
+        id: EndpointId::from_str(&row.get::<String>("id")?).map_err(MalformedValue::EnumValue)?,
         url: Url::parse(&url).map_err(|_| MalformedValue::EnumValue(url))?,
         description: row.get("description")?,
         events: events.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(MalformedValue::EnumValue)?,

@@ -1,9 +1,8 @@
 //! The types of the user's own events, with an example of their data.
 
 use async_trait::async_trait;
-use rusqlite::Row;
 
-use super::row::{collect, get_optional_json, to_json};
+use super::row::{Row, collect, get_optional_json, query, to_json};
 use super::{SqliteStore, StoreError};
 use crate::model::EventTypeDefinition;
 use crate::store::EventTypes;
@@ -14,7 +13,7 @@ impl EventTypes for SqliteStore {
         self.read(|sqlite| {
             let sql = "SELECT kind, description, sample FROM event_types ORDER BY kind";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([])?, from_row)
+            collect(query(&mut statement, [])?, from_row)
         })
         .await
     }

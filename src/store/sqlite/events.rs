@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use super::insert_events::{self, EventLookup};
-use super::row::{collect, connection_name, get_json, get_millis, get_optional_millis, get_word};
+use super::row::{Row, collect, connection_name, first, get_json, get_millis, get_optional_millis, get_word, query};
 use super::{SqliteStore, StoreError, conflicts, event_keys, locks, prune};
 use crate::clock::Timestamp;
 use crate::model::{
@@ -53,7 +53,7 @@ impl Events for SqliteStore {
                 "WHERE e.id > ?1 AND (?2 IS NULL OR e.connection_id = ?2) AND e.received_at >= ?3 ORDER BY e.id LIMIT 100"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query((event.0, connection.map(|id| id.0), since.as_millisecond()))?, from_row)
+            collect(query(&mut statement, (event.0, connection.map(|id| id.0), since.as_millisecond()))?, from_row)
         })
         .await
     }
@@ -61,8 +61,7 @@ impl Events for SqliteStore {
     async fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
         self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
-            let mut rows = statement.query([id.0])?;
-            rows.next()?.map(from_row).transpose()
+            first(query(&mut statement, [id.0])?, from_row)
         })
         .await
     }
@@ -86,7 +85,7 @@ impl Events for SqliteStore {
             let sql = "SELECT id, due_at, attempts, completed_handlers, verification FROM events \
                        WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query((connection.0, limit))?, queued_from_row)
+            collect(query(&mut statement, (connection.0, limit))?, queued_from_row)
         })
         .await
     }
@@ -213,18 +212,21 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
          AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC"
     );
     let mut statement = sqlite.prepare_cached(sql)?;
-    let mut rows = statement.query((
-        filter.connection.map(|id| id.0),
-        filter.status.map(EventStatus::as_str),
-        filter.only_conflicts,
-        filter.since.map(Timestamp::as_millisecond),
-    ))?;
+    let mut rows = query(
+        &mut statement,
+        (
+            filter.connection.map(|id| id.0),
+            filter.status.map(EventStatus::as_str),
+            filter.only_conflicts,
+            filter.since.map(Timestamp::as_millisecond),
+        ),
+    )?;
     let is_wanted = |kind: &str| filter.kinds.is_empty() || filter.kinds.iter().any(|known| matches_type(known, kind));
     let mut found = Vec::new();
     while found.len() < filter.limit as usize
         && let Some(row) = rows.next()?
     {
-        let event = from_row(row)?;
+        let event = from_row(&row)?;
         if is_wanted(&event.kind) {
             found.push(event);
         }
@@ -237,11 +239,11 @@ fn raw_request(sqlite: &Connection, id: EventId) -> Result<Option<RawRequest>, S
                e.body IS NOT NULL AS is_first_of_request FROM events e \
                LEFT JOIN events first ON first.id = e.batch_event_id WHERE e.id = ?1";
     let mut statement = sqlite.prepare_cached(sql)?;
-    let mut rows = statement.query([id.0])?;
+    let mut rows = query(&mut statement, [id.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let Some(body) = row.get("body")? else { return Ok(None) };
     Ok(Some(RawRequest {
-        headers: get_json(row, "headers")?,
+        headers: get_json(&row, "headers")?,
         query: row.get("query")?,
         body,
         batch_item: row.get("batch_item")?,

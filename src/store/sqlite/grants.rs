@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, Params, Row, Transaction};
+use rusqlite::{Connection as Sqlite, OptionalExtension, Params, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::locks::check_fence;
-use super::row::{from_json, get_optional_seconds, get_seconds, get_word};
+use super::row::{Row, from_json, get_optional_seconds, get_seconds, get_word};
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, SqliteStore, StoreError, connections};
 use crate::clock::Timestamp;
@@ -233,8 +233,7 @@ fn put(transaction: &Transaction<'_>, id: ConnectionId, grant: &Grant) -> Result
 
 fn current_generation(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<u64>, StoreError> {
     let mut statement = sqlite.prepare_cached("SELECT generation FROM grants WHERE connection_id = ?1")?;
-    let mut rows = statement.query([id.0])?;
-    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    Ok(statement.query_row([id.0], |row| row.get("generation")).optional()?)
 }
 
 fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<String>, StoreError> {
@@ -258,7 +257,7 @@ fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<Strin
 
 /// Reads the grant's part of a row that `connections` selected; absent where the connection has none.
 pub(super) fn from_row(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError> {
-    let Some(generation) = row.get::<_, Option<u64>>("generation")? else { return Ok(None) };
+    let Some(generation) = row.get::<Option<u64>>("generation")? else { return Ok(None) };
     let metadata = GrantMetadata {
         client_id: row.get("client_id")?,
         issued_at: get_seconds(row, "issued_at")?,
@@ -266,7 +265,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError>
         refresh_expires_at: get_optional_seconds(row, "refresh_expires_at")?,
         refresh_method: get_word(row, "refresh_method")?,
     };
-    let secrets = row.get::<_, Option<String>>("secrets")?.map(Zeroizing::new);
+    let secrets = row.get::<Option<String>>("secrets")?.map(Zeroizing::new);
     let grant = match &secrets {
         Some(text) => Some(whole(&metadata, from_json(text)?)),
         None => None,

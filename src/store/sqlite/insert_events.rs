@@ -4,12 +4,12 @@
 //! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
 //! differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use super::StoreError;
 use super::conflicts::{self, ConflictInsertResult};
 use super::event_keys::{self, EventKeys};
-use super::row::{get_word, to_json};
+use super::row::{Row, first, get_word, query, to_json};
 use crate::clock::Timestamp;
 use crate::model::{
     ConnectionId, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent,
@@ -205,8 +205,7 @@ pub(super) fn known(
     for id in ids {
         let mut statement = sqlite.prepare_cached(sql)?;
         let values = rusqlite::params![id, connection.0, value, has_delivery_id];
-        let Some(found) = statement.query_row(values, |row| Ok(from_row(row))).optional()? else { continue };
-        let found = found?;
+        let Some(found) = first(query(&mut statement, values)?, from_row)? else { continue };
         if best.as_ref().is_none_or(|best| rank(&found) < rank(best)) {
             best = Some(found);
         }

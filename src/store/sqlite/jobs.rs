@@ -1,9 +1,9 @@
 //! Jobs: runs of a sync, with what each was asked for, its outcome and its counts.
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Transaction};
 
-use super::row::{collect, connection_name, get_optional_seconds, get_seconds, get_word};
+use super::row::{Row, collect, connection_name, first, get_optional_seconds, get_seconds, get_word, query};
 use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{ConnectionId, Job, JobId, JobResult, NewJob, RecordCounts, StreamId, Traffic};
@@ -86,8 +86,7 @@ impl Jobs for SqliteStore {
     async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE j.id = ?1"))?;
-            let mut rows = statement.query([id.0])?;
-            rows.next()?.map(from_row).transpose()
+            first(query(&mut statement, [id.0])?, from_row)
         })
         .await
     }
@@ -96,7 +95,7 @@ impl Jobs for SqliteStore {
         self.read(move |sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR c.id = ?1 ORDER BY j.id DESC LIMIT ?2");
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query((connection.map(|id| id.0), limit))?, from_row)
+            collect(query(&mut statement, (connection.map(|id| id.0), limit))?, from_row)
         })
         .await
     }

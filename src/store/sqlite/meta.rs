@@ -1,8 +1,8 @@
 //! The one row of facts about the store itself.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::row::{get_optional_seconds, get_seconds, timestamp};
+use super::row::{Row, first, get_optional_seconds, get_seconds, query, timestamp};
 use super::{SqliteStore, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::hex;
@@ -22,7 +22,7 @@ impl SqliteStore {
     pub fn meta(&self) -> Result<Meta, StoreError> {
         self.read_blocking(|connection| {
             let mut statement = connection.prepare("SELECT sequence, created_at, restored_at FROM meta")?;
-            statement.query_row([], |row| Ok(from_row(row)))?
+            first(query(&mut statement, [])?, from_row)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
         })
     }
 

@@ -4,9 +4,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::row::{collect, get_json, get_millis, get_optional_millis, get_word, timestamp_millis, to_json};
+use super::row::{
+    Row, collect, first, get_json, get_millis, get_optional_millis, get_word, query, timestamp_millis, to_json,
+};
 use super::{MalformedValue, SqliteStore, StoreError, endpoints, locks};
 use crate::clock::Timestamp;
 use crate::model::{
@@ -44,13 +46,16 @@ impl Outbox for SqliteStore {
                  AND (?3 IS NULL OR d.status = ?3) AND (?4 IS NULL OR d.created_at >= ?4) ORDER BY d.id DESC LIMIT ?5"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
-            let rows = statement.query(params![
-                filter.endpoint.as_ref().map(EndpointId::as_str),
-                filter.message,
-                filter.status.map(DeliveryStatus::as_str),
-                filter.since.map(Timestamp::as_millisecond),
-                filter.limit,
-            ])?;
+            let rows = query(
+                &mut statement,
+                params![
+                    filter.endpoint.as_ref().map(EndpointId::as_str),
+                    filter.message,
+                    filter.status.map(DeliveryStatus::as_str),
+                    filter.since.map(Timestamp::as_millisecond),
+                    filter.limit,
+                ],
+            )?;
             collect(rows, from_row)
         })
         .await
@@ -64,7 +69,8 @@ impl Outbox for SqliteStore {
         let id = id.to_owned();
         self.read(move |sqlite| {
             let sql = "SELECT id, kind, body, created_at FROM messages WHERE id = ?1";
-            sqlite.prepare_cached(sql)?.query_row([&id], |row| Ok(message_from_row(row))).optional()?.transpose()
+            let mut statement = sqlite.prepare_cached(sql)?;
+            first(query(&mut statement, [&id])?, message_from_row)
         })
         .await
     }
@@ -74,7 +80,7 @@ impl Outbox for SqliteStore {
             let sql = "SELECT started_at, duration_ms, request_headers, response_status, response_body, error \
                        FROM attempts WHERE delivery_id = ?1 ORDER BY id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([id.0])?, attempt_from_row)
+            collect(query(&mut statement, [id.0])?, attempt_from_row)
         })
         .await
     }
@@ -87,7 +93,7 @@ impl Outbox for SqliteStore {
                  ORDER BY d.due_at LIMIT ?3"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query((endpoint.as_str(), now.as_millisecond(), limit_column(limit)))?, from_row)
+            collect(query(&mut statement, (endpoint.as_str(), now.as_millisecond(), limit_column(limit)))?, from_row)
         })
         .await
     }
@@ -330,7 +336,7 @@ fn record(
 
 fn find(sqlite: &Connection, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE d.id = ?1"))?;
-    statement.query_row([id.0], |row| Ok(from_row(row))).optional()?.transpose()
+    first(query(&mut statement, [id.0])?, from_row)
 }
 
 fn from_row(row: &Row<'_>) -> Result<Delivery, StoreError> {
@@ -338,7 +344,7 @@ fn from_row(row: &Row<'_>) -> Result<Delivery, StoreError> {
         id: DeliveryId(row.get("id")?),
         message: row.get("message_id")?,
         kind: row.get("kind")?,
-        endpoint: EndpointId::from_str(&row.get::<_, String>("endpoint_id")?).map_err(MalformedValue::EnumValue)?,
+        endpoint: EndpointId::from_str(&row.get::<String>("endpoint_id")?).map_err(MalformedValue::EnumValue)?,
         status: get_word(row, "status")?,
         attempts: row.get("attempts")?,
         due_at: get_optional_millis(row, "due_at")?,
@@ -351,7 +357,7 @@ fn from_row(row: &Row<'_>) -> Result<Delivery, StoreError> {
 fn message_from_row(row: &Row<'_>) -> Result<Message, StoreError> {
     Ok(Message {
         id: row.get("id")?,
-        kind: EventType::from_str(&row.get::<_, String>("kind")?).map_err(MalformedValue::EnumValue)?,
+        kind: EventType::from_str(&row.get::<String>("kind")?).map_err(MalformedValue::EnumValue)?,
         body: row.get("body")?,
         created_at: get_millis(row, "created_at")?,
     })

@@ -4,11 +4,11 @@
 //! pages that wait for each other share.
 
 use async_trait::async_trait;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Transaction};
 
 use super::id_set::pack;
 use super::jobs::progress;
-use super::row::{collect, get_optional_seconds, get_seconds};
+use super::row::{Row, collect, first, get_optional_seconds, get_seconds, query};
 use super::streams::keep_history;
 use super::{SqliteStore, StoreError, locks, sweep};
 use crate::clock::Timestamp;
@@ -66,8 +66,7 @@ impl Records for SqliteStore {
                  WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
-            let mut rows = statement.query((stream.0, &key))?;
-            rows.next()?.map(snapshot_from_row).transpose()
+            first(query(&mut statement, (stream.0, &key))?, snapshot_from_row)
         })
         .await
     }
@@ -181,7 +180,7 @@ impl Records for SqliteStore {
 
 fn select(sqlite: &Connection, rest: &str, values: impl Params) -> Result<Vec<StoredRecord>, StoreError> {
     let mut statement = sqlite.prepare_cached(&format!("SELECT {COLUMNS} FROM {RECORDS_WITH_BODIES} {rest}"))?;
-    collect(statement.query(values)?, from_row)
+    collect(query(&mut statement, values)?, from_row)
 }
 
 fn push(transaction: &Transaction<'_>, pushed: &PushedRecord) -> Result<Option<RecordChange>, StoreError> {

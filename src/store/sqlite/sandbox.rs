@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, Transaction};
 use serde_json::Value;
 
-use super::row::{collect, from_json, get_json, to_json};
+use super::row::{collect, from_json, get_json, query, to_json};
 use super::{SqliteStore, StoreError};
 use crate::store::Sandbox;
 
@@ -20,7 +20,7 @@ impl Sandbox for SqliteStore {
         self.read(move |sqlite| {
             let sql = "SELECT key, value FROM sandbox_state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
             let mut statement = sqlite.prepare(sql)?;
-            collect(statement.query([&prefix])?, |row| Ok((row.get("key")?, get_json(row, "value")?)))
+            collect(query(&mut statement, [&prefix])?, |row| Ok((row.get("key")?, get_json(row, "value")?)))
         })
         .await
     }

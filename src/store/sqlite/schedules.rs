@@ -1,9 +1,8 @@
 //! When streams are synced without being asked to.
 
 use async_trait::async_trait;
-use rusqlite::Row;
 
-use super::row::{collect, connection_name, get_optional_seconds, get_seconds};
+use super::row::{Row, collect, connection_name, get_optional_seconds, get_seconds, query};
 use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{ConnectionId, Schedule};
@@ -44,7 +43,7 @@ impl Schedules for SqliteStore {
             let sql = "SELECT c.connector, c.account, s.stream, s.rule, s.jitter_secs, s.next_at, s.last_at \
                        FROM schedules s JOIN connections c ON c.id = s.connection_id ORDER BY s.next_at, s.id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([])?, from_row)
+            collect(query(&mut statement, [])?, from_row)
         })
         .await
     }
@@ -89,7 +88,7 @@ fn stream_column(stream: Option<&str>) -> String {
 fn from_row(row: &Row<'_>) -> Result<Schedule, StoreError> {
     Ok(Schedule {
         connection: connection_name(row)?,
-        stream: Some(row.get::<_, String>("stream")?).filter(|stream| !stream.is_empty()),
+        stream: Some(row.get::<String>("stream")?).filter(|stream| !stream.is_empty()),
         rule: row.get("rule")?,
         jitter_secs: row.get("jitter_secs")?,
         next_at: get_seconds(row, "next_at")?,

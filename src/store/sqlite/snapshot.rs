@@ -11,12 +11,12 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Transaction, params_from_iter};
+use rusqlite::{Connection, Transaction, params_from_iter};
 use zeroize::Zeroizing;
 
 use super::export::{check_integrity, first_line};
 use super::open::{StoreKey, keyed, limit_lengths};
-use super::row::{collect, get_json};
+use super::row::{Row, collect, get_json, query};
 use super::{StoreError, meta, migrations, schema};
 use crate::clock::Timestamp;
 
@@ -217,7 +217,7 @@ fn harden(source: &Connection) -> Result<(), StoreError> {
 fn contents(connection: &Connection) -> Result<BackupContents, StoreError> {
     let mut statement =
         connection.prepare("SELECT connector, account, mode, origin, params FROM connections ORDER BY 1, 2")?;
-    let connections = collect(statement.query([])?, from_row)?;
+    let connections = collect(query(&mut statement, [])?, from_row)?;
     let urls = |sql: &str| names(connection, sql, "");
     Ok(BackupContents {
         connections,

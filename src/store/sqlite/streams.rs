@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, Transaction};
 
-use super::row::{collect, get_json, get_optional_seconds, get_seconds, to_json};
+use super::row::{Row, collect, first, get_json, get_optional_seconds, get_seconds, query, to_json};
 use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
@@ -52,7 +52,7 @@ impl Streams for SqliteStore {
         self.read(move |sqlite| {
             let sql = "SELECT id, name, params FROM streams WHERE connection_id = ?1 ORDER BY name";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([connection.0])?, from_row)
+            collect(query(&mut statement, [connection.0])?, from_row)
         })
         .await
     }
@@ -93,7 +93,7 @@ impl Streams for SqliteStore {
     async fn partitions(&self, stream: StreamId) -> Result<Vec<Partition>, StoreError> {
         self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select_partitions!("WHERE stream_id = ?1 ORDER BY id"))?;
-            collect(statement.query([stream.0])?, partition_from_row)
+            collect(query(&mut statement, [stream.0])?, partition_from_row)
         })
         .await
     }
@@ -114,7 +114,7 @@ impl Streams for SqliteStore {
         self.read(move |sqlite| {
             let sql = "SELECT cursor, replaced_at FROM cursor_history WHERE partition_id = ?1 ORDER BY id DESC";
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([partition.0])?, |row| {
+            collect(query(&mut statement, [partition.0])?, |row| {
                 Ok(FormerCursor { cursor: row.get("cursor")?, replaced_at: get_seconds(row, "replaced_at")? })
             })
         })
@@ -126,10 +126,10 @@ impl Streams for SqliteStore {
             let sql = "SELECT s.connection_id, max(p.synced_at) AS synced_at FROM partitions p \
                        JOIN streams s ON s.id = p.stream_id WHERE p.synced_at IS NOT NULL GROUP BY s.connection_id";
             let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = statement.query([])?;
+            let mut rows = query(&mut statement, [])?;
             let mut newest = HashMap::new();
             while let Some(row) = rows.next()? {
-                newest.insert(ConnectionId(row.get("connection_id")?), get_seconds(row, "synced_at")?);
+                newest.insert(ConnectionId(row.get("connection_id")?), get_seconds(&row, "synced_at")?);
             }
             Ok(newest)
         })
@@ -140,8 +140,7 @@ impl Streams for SqliteStore {
 fn find(sqlite: &Connection, connection: ConnectionId, name: &str) -> Result<Option<StoredStream>, StoreError> {
     let sql = "SELECT id, name, params FROM streams WHERE connection_id = ?1 AND name = ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
-    let mut rows = statement.query((connection.0, name))?;
-    rows.next()?.map(from_row).transpose()
+    first(query(&mut statement, (connection.0, name))?, from_row)
 }
 
 /// Returns the partition with these values, and the record that gives them.
@@ -151,10 +150,10 @@ fn find_partition(
     params: &str,
 ) -> Result<Option<(Partition, Option<RecordId>)>, StoreError> {
     let mut statement = sqlite.prepare_cached(select_partitions!("WHERE stream_id = ?1 AND params = ?2"))?;
-    let mut rows = statement.query((stream.0, params))?;
+    let mut rows = query(&mut statement, (stream.0, params))?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let parent = row.get::<_, Option<i64>>("parent_record_id")?.map(RecordId);
-    Ok(Some((partition_from_row(row)?, parent)))
+    let parent = row.get::<Option<i64>>("parent_record_id")?.map(RecordId);
+    Ok(Some((partition_from_row(&row)?, parent)))
 }
 
 /// Adds the current cursor to the former ones.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection as Sqlite, OptionalExtension, Transaction};
 
 use super::locks::check_fence;
-use super::row::{collect, connection_name, get_json, get_optional_seconds, get_seconds, get_word, to_json};
+use super::row::{
+    Row, collect, connection_name, first, get_json, get_optional_seconds, get_seconds, get_word, query, to_json,
+};
 use super::transitions::ConnectionRef;
 use super::{SqliteStore, StoreError, webhooks};
 use crate::clock::Timestamp;
@@ -33,7 +35,7 @@ impl Subscriptions for SqliteStore {
         self.read(move |sqlite| {
             let sql = select!("WHERE ?1 IS NULL OR s.connection_id = ?1 ORDER BY s.id");
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(statement.query([connection.map(|id| id.0)])?, from_row)
+            collect(query(&mut statement, [connection.map(|id| id.0)])?, from_row)
         })
         .await
     }
@@ -41,8 +43,7 @@ impl Subscriptions for SqliteStore {
     async fn get(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
         self.read(move |sqlite| {
             let mut statement = sqlite.prepare_cached(select!("WHERE s.id = ?1"))?;
-            let mut rows = statement.query([id.0])?;
-            rows.next()?.map(from_row).transpose()
+            first(query(&mut statement, [id.0])?, from_row)
         })
         .await
     }

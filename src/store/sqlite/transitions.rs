@@ -4,9 +4,9 @@
 //! transition. Of any number of processes that record the same failure, exactly one therefore gets it. The caller notifies
 //! the hooks; if it is killed before, nobody else does.
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::Transaction;
 
-use super::row::get_word;
+use super::row::{Row, first, get_word, query};
 use super::{SqliteStore, StoreError, connections, subscriptions};
 use crate::model::{ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition, GrantStatus, Transition};
 
@@ -54,17 +54,17 @@ fn health(
         OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.connection_id = connections.id \
         AND s.status = 'active' AND s.failures > 0) AS is_failing \
         FROM connections";
-    let row = match subject {
-        ConnectionRef::Id(id) => transaction
-            .prepare_cached(&format!("{SELECT} WHERE id = ?1"))?
-            .query_row([id.0], |row| Ok(from_row(row)))
-            .optional()?,
-        ConnectionRef::Name(name) => transaction
-            .prepare_cached(&format!("{SELECT} WHERE connector = ?1 AND account = ?2"))?
-            .query_row((name.connector(), name.account().unwrap_or_default()), |row| Ok(from_row(row)))
-            .optional()?,
-    };
-    row.transpose()
+    match subject {
+        ConnectionRef::Id(id) => {
+            let mut statement = transaction.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+            first(query(&mut statement, [id.0])?, from_row)
+        }
+        ConnectionRef::Name(name) => {
+            let mut statement =
+                transaction.prepare_cached(&format!("{SELECT} WHERE connector = ?1 AND account = ?2"))?;
+            first(query(&mut statement, (name.connector(), name.account().unwrap_or_default()))?, from_row)
+        }
+    }
 }
 
 fn from_row(row: &Row<'_>) -> Result<(ConnectionId, ConnectionHealth), StoreError> {

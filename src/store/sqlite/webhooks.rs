@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection as Sqlite, Transaction};
 
-use super::row::{from_json, get_json, to_json};
+use super::row::{Row, first, from_json, get_json, query, to_json};
 use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::secrets::RotatingSecrets;
@@ -92,8 +92,8 @@ impl Webhooks for SqliteStore {
 
 fn find(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
     let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks WHERE connection_id = ?1";
-    let found = sqlite.prepare_cached(sql)?.query_row([id.0], |row| Ok(from_row(row))).optional()?;
-    let Some(mut webhook) = found.transpose()? else { return Ok(None) };
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let Some(mut webhook) = first(query(&mut statement, [id.0])?, from_row)? else { return Ok(None) };
     let sql = "SELECT secret FROM subscriptions WHERE connection_id = ?1 AND secret IS NOT NULL ORDER BY id DESC";
     let mut statement = sqlite.prepare_cached(sql)?;
     let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
