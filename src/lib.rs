@@ -32,7 +32,7 @@
 //! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
 //! | [`files`], [`json`] | private files; JSON from outside, read without loss |
 //! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
-//! | [`env`](mod@env), `hex`, [`error`], [`secret`], [`clock`], `task`, `backoff` | the environment, hexadecimal text, failures, secrets, time and randomness, blocking work, growing delays |
+//! | [`env`](mod@env), `hex`, `hash`, [`error`], [`secret`], [`clock`], `task`, `backoff` | the environment, hexadecimal text, digests, failures, secrets, time and randomness, blocking work, growing delays |
 //!
 //! An operation is one function in [`ops`]: it takes the workspace and a request and returns a view. A command parses its
 //! words into the request and renders the view; an HTTP handler or an MCP tool can call the same function.
@@ -96,6 +96,7 @@ pub mod env_variables;
 pub mod error;
 pub mod export;
 pub mod files;
+mod hash;
 pub mod health;
 mod hex;
 pub mod http;

@@ -9,11 +9,10 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Capabilities;
 use crate::clock::Timestamp;
-use crate::{files, hex};
+use crate::{files, hash, hex};
 
 /// In bytes. A pin lists the capabilities of a file, which is at most 1 MiB.
 const MAX_PIN_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,5 +60,5 @@ impl Pin {
 
 /// In lower-case hex.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(&Sha256::digest(bytes))
+    hex::encode(&hash::sha256(bytes))
 }

@@ -320,8 +320,7 @@ fn fragment_page() -> FullResponse {
 
 fn script_hash(script: &str) -> String {
     use base64::Engine;
-    use sha2::Digest;
-    base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(script.as_bytes()))
+    base64::engine::general_purpose::STANDARD.encode(crate::hash::sha256(script.as_bytes()))
 }
 
 fn escape(text: &str) -> String {

@@ -6,11 +6,11 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
 use super::account;
 use super::message::SandboxResponse;
+use crate::hash;
 
 /// The parameter by which a person's decision is sent.
 pub(super) const DECISION_PARAM: &str = "sandbox_decision";
@@ -127,7 +127,7 @@ fn page(service: &str, status: u16, body: &str, returns_to: Option<&Url>) -> San
 
 /// Only our style, and forms only to ourselves and on to where the client waits: browsers hold a form's redirect to it.
 fn policy(returns_to: Option<&Url>) -> String {
-    let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let style = STANDARD.encode(hash::sha256(STYLE.as_bytes()));
     let forms = match returns_to {
         // The policy's grammar has no IPv6 addresses (CSP level 3, section 2.3.1); the page holds no form but ours.
         Some(url) if matches!(url.host(), Some(Host::Ipv6(_))) => String::new(),

@@ -5,10 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::hash;
 use crate::secret::Secret;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ pub(super) struct TokenSigner {
 impl TokenSigner {
     /// The connector's id is part of the key, so that no vendor takes another's tokens.
     pub(super) fn new(seed: &[u8], connector: &str, prefix: &str) -> Self {
-        let key = mac(seed, &["integ sandbox tokens", connector]).finalize().into_bytes().into();
+        let key = tag(seed, &["integ sandbox tokens", connector]);
         Self { key: Secret::new(key), prefix: prefix.to_owned() }
     }
 
@@ -95,7 +94,7 @@ impl TokenSigner {
     pub(super) fn sign(&self, claims: &TokenClaims) -> String {
         let claims_json = serde_json::to_vec(claims).unwrap_or_default();
         let text = format!("{}{}", self.prefix(claims.kind), URL_SAFE_NO_PAD.encode(claims_json));
-        let signature = mac(self.key.expose(), &[&text]).finalize().into_bytes();
+        let signature = tag(self.key.expose(), &[&text]);
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -103,7 +102,9 @@ impl TokenSigner {
     pub(super) fn verify(&self, kind: TokenKind, token: &str) -> Option<TokenClaims> {
         let (text, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        mac(self.key.expose(), &[text]).verify_slice(&signature).ok()?;
+        if !hash::verify_hmac_sha256(self.key.expose(), &[text.as_bytes(), &[0]], &signature) {
+            return None;
+        }
         let claims_json = URL_SAFE_NO_PAD.decode(text.strip_prefix(&self.prefix(kind))?).ok()?;
         let claims: TokenClaims = serde_json::from_slice(&claims_json).ok()?;
         (claims.kind == kind).then_some(claims)
@@ -111,25 +112,22 @@ impl TokenSigner {
 
     /// Bytes that follow from the seed, a purpose and a number.
     pub(super) fn derive(&self, purpose: &str, serial: u64) -> [u8; 32] {
-        mac(self.key.expose(), &[purpose, &serial.to_string()]).finalize().into_bytes().into()
+        tag(self.key.expose(), &[purpose, &serial.to_string()])
     }
 }
 
-fn mac(key: &[u8], parts: &[&str]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(part.as_bytes());
-        mac.update(&[0]);
-    }
-    mac
+/// A null byte ends each part, so that no two lists of parts are one message.
+fn tag(key: &[u8], parts: &[&str]) -> [u8; 32] {
+    let ended: Vec<&[u8]> = parts.iter().flat_map(|part| [part.as_bytes(), &[0]]).collect();
+    hash::hmac_sha256(key, &ended)
 }
 
 /// What stands for a long text inside a token, and the S256 transformation of RFC 7636 section 4.2.
 pub(super) fn digest(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
+    URL_SAFE_NO_PAD.encode(hash::sha256(text.as_bytes()))
 }
 
 /// The key value of a field: it follows from the seed, so that every process accepts it.
 pub(super) fn field_value(seed: &[u8], connector: &str, auth: &str, field: &str) -> [u8; 32] {
-    mac(seed, &["integ sandbox fields", connector, auth, field]).finalize().into_bytes().into()
+    tag(seed, &["integ sandbox fields", connector, auth, field])
 }

@@ -463,7 +463,7 @@ pub(crate) fn signing_input<'r>(
         "url" => Some(Cow::Borrowed(request.url.as_bytes())),
         "method" => Some(Cow::Borrowed(request.method.as_bytes())),
         "form" => Some(Cow::Owned(sorted_form(&request.body))),
-        "crc32" => owned(crc32fast::hash(&request.body).to_string()),
+        "crc32" => owned(crc32(&request.body).to_string()),
         "timestamp" => owned(timestamp?.to_owned()),
         "secret" => owned(secret?.expose().clone()),
         name => match proof.values.get(name) {
@@ -472,6 +472,13 @@ pub(crate) fn signing_input<'r>(
         },
     });
     filled.map(Cow::Owned).map_err(|error| VerifyError::MissingInput(error.to_string()))
+}
+
+/// CRC-32 as in zlib and gzip (RFC 1952 section 8), by the library that unpacks those.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// A form's names, each with its value, sorted and written without anything between them.

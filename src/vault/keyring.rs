@@ -265,7 +265,7 @@ fn entry(store: &CredentialStore, user: &str, label: Option<&str>) -> keyring_co
 
 #[cfg(target_os = "linux")]
 fn platform() -> keyring_core::Result<Arc<CredentialStore>> {
-    Ok(zbus_secret_service_keyring_store::Store::new()?)
+    Ok(dbus_secret_service_keyring_store::Store::new()?)
 }
 
 #[cfg(target_os = "macos")]

@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use ring::digest;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
@@ -17,6 +16,7 @@ use super::verification_keys::VerificationKeyStore;
 use super::{body, fetch_keys, handshake};
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::connector::{Condition, Handshake, SignatureAlgorithm, SignedPart, WebhookDefinition};
+use crate::hash;
 use crate::http;
 use crate::http::serve::{BodyReadError, MAX_BODY_BYTES};
 use crate::model::{ConnectionId, ConnectionName, EventInsertResult, EventVerification, InboundDelivery, NewEvent};
@@ -559,13 +559,11 @@ fn delivery(
 
 /// `item` is the event within a batch; else it is the whole body.
 fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> NewEvent {
-    let mut hash = [0; 32];
     let text = item.as_ref().map_or(body, String::as_bytes);
-    hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
     NewEvent {
         delivery_id: event.delivery_id,
         has_delivery_id: event.has_stable_id,
-        digest: Some(hash),
+        digest: Some(hash::sha256(text)),
         signed_digest: None,
         kind: event.kind,
         account: event.account,

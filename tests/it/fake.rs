@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use ring::digest;
 use serde_json::{Value, json};
-use sha2::Digest;
 use url::Url;
 
 use crate::wire::Message;
@@ -338,8 +338,8 @@ fn token(state: &mut State, form: &BTreeMap<String, String>) -> (u16, Value) {
     let text = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     match text("grant_type") {
         "authorization_code" => {
-            let digest = sha2::Sha256::digest(text("code_verifier").as_bytes());
-            let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+            let digest = digest::digest(&digest::SHA256, text("code_verifier").as_bytes());
+            let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest.as_ref());
             match state.codes.remove(text("code")) {
                 Some(known) if known == (challenge, text("redirect_uri").to_owned()) => (200, state.new_family()),
                 _ => error("invalid_grant"),

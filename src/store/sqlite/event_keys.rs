@@ -16,9 +16,9 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction};
-use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use crate::hash;
 use crate::model::ConnectionId;
 
 /// Keys that are put into the table together. Where it holds millions, several of them share each of its pages; in
@@ -145,14 +145,17 @@ pub(super) fn put_now(transaction: &Transaction<'_>, key: i64, event: i64) -> Re
 
 /// The second key of an event, of what was signed.
 pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
-    let hash = Sha256::new().chain_update(b"signed").chain_update(connection.0.to_be_bytes()).chain_update(signed);
-    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+    first_8_bytes(&hash::sha256_of_parts(&[b"signed", &connection.0.to_be_bytes(), signed]))
 }
 
 /// What an event is found by; two that share it are told apart by what they are made of.
 pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
-    let hash = Sha256::new().chain_update(connection.0.to_be_bytes()).chain_update(delivery_id).finalize();
-    hash.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+    first_8_bytes(&hash::sha256_of_parts(&[&connection.0.to_be_bytes(), delivery_id.as_bytes()]))
+}
+
+/// Big-endian.
+fn first_8_bytes(digest: &[u8; 32]) -> i64 {
+    digest.iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use thiserror::Error;
 
 use super::open::StoreKey;
+use crate::hash;
+use crate::secret::Secret;
 
 /// The number, little-endian, and HMAC-SHA256 of it.
 const LENGTH: usize = 8 + 32;
@@ -49,15 +49,16 @@ pub enum IntegrityWarning {
 pub(super) struct SequenceFiles {
     inner: PathBuf,
     outer: Option<PathBuf>,
-    mac: Hmac<Sha256>,
+    /// What notes are authenticated with.
+    key: Secret<[u8; 32]>,
     /// The last write of this process, for the outer note; 0 where it wrote nothing.
     written: AtomicU64,
 }
 
 impl SequenceFiles {
     pub(super) fn new(inner: PathBuf, key: &StoreKey) -> Self {
-        let derived = mac(key.hex().as_bytes()).chain_update(b"integ: sequence").finalize().into_bytes();
-        Self { inner, outer: None, mac: mac(&derived), written: AtomicU64::new(0) }
+        let derived = hash::hmac_sha256(key.hex().as_bytes(), &[b"integ: sequence"]);
+        Self { inner, outer: None, key: Secret::new(derived), written: AtomicU64::new(0) }
     }
 
     /// With the note beside the folder.
@@ -99,7 +100,7 @@ impl SequenceFiles {
 
     fn text(&self, sequence: u64) -> [u8; LENGTH] {
         let number = sequence.to_le_bytes();
-        let tag = self.mac.clone().chain_update(number).finalize().into_bytes();
+        let tag = hash::hmac_sha256(self.key.expose(), &[&number]);
         let mut text = [0; LENGTH];
         text[..8].copy_from_slice(&number);
         text[8..].copy_from_slice(&tag);
@@ -108,9 +109,10 @@ impl SequenceFiles {
 
     fn parse(&self, bytes: &[u8]) -> SequenceReading {
         let Some((number, tag)) = bytes.split_first_chunk::<8>() else { return SequenceReading::Forged };
-        match self.mac.clone().chain_update(number).verify_slice(tag) {
-            Ok(()) => SequenceReading::Number(u64::from_le_bytes(*number)),
-            Err(_) => SequenceReading::Forged,
+        if hash::verify_hmac_sha256(self.key.expose(), &[number], tag) {
+            SequenceReading::Number(u64::from_le_bytes(*number))
+        } else {
+            SequenceReading::Forged
         }
     }
 
@@ -154,11 +156,6 @@ impl Drop for SequenceFiles {
             };
         }
     }
-}
-
-fn mac(key: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes a key of any length.
-    Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()))
 }
 
 fn contents(file: &mut File) -> io::Result<Vec<u8>> {

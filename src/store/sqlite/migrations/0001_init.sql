@@ -385,7 +385,7 @@ CREATE TABLE records (
     stream_id         INTEGER NOT NULL,
     partition_id      INTEGER NOT NULL REFERENCES partitions (id) ON DELETE CASCADE,
     key               TEXT NOT NULL,
-    -- HighwayHash-128 of the body with the store's key: tells a changed record without reading its body.
+    -- The first 16 bytes of SHA-256 of the store's key and the body: tells a changed record without reading its body.
     hash              BLOB NOT NULL,
     -- `meta.sequence` of the write that last changed it, and of the one that added it. Changes are ordered by it and
     -- not by time: a clock can be set back, and several writes share a second.
