@@ -194,6 +194,18 @@ fn what_a_target_did_not_confirm_comes_again() {
     assert!(ran.stderr.contains("holds no state"), "{ran:?}");
 }
 
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_build_without_parquet_names_the_command_that_installs_one_with_it() {
+    let shop = Shop::open(1);
+    shop.home.ok("sync shop/orders");
+    let ran = shop.home.run("records shop/orders --format parquet");
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("does not write Parquet files"), "{ran:?}");
+    assert!(ran.stderr.contains("`cargo install --path . --features parquet`"), "{ran:?}");
+}
+
+#[cfg(feature = "parquet")]
 #[test]
 fn duckdb_reads_a_parquet_file_with_types() {
     if !has_peers() {

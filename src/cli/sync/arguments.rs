@@ -26,6 +26,9 @@ pub(super) enum SyncArgumentError {
     State { path: String, source: serde_json::Error },
     #[error("a Parquet file cannot be shown at a terminal")]
     Terminal { target: String },
+    #[cfg(not(feature = "parquet"))]
+    #[error("this build of integ does not write Parquet files")]
+    NoParquet,
 }
 
 impl Remedy for SyncArgumentError {
@@ -39,6 +42,9 @@ impl Remedy for SyncArgumentError {
             Self::Output { .. } | Self::ReadState { .. } => Diagnostic::new(Kind::Failed, "io"),
             Self::Terminal { target } => Diagnostic::new(Kind::Usage, "invalid_value")
                 .run(format!("integ records {target} --format parquet > FILE")),
+            #[cfg(not(feature = "parquet"))]
+            Self::NoParquet => Diagnostic::new(Kind::Usage, "parquet_not_built")
+                .hint(Hint::new("install it with them:", "cargo install --path . --features parquet")),
             Self::State { .. } => Diagnostic::new(Kind::Usage, "invalid_state")
                 .hint(Hint::text("give what the target printed, or an empty file to send everything")),
         }

@@ -12,7 +12,8 @@ use super::arguments::SyncArgumentError;
 use super::target::parse_stream;
 use crate::cli::ui::{Ui, escape, harmless_json, is_reader_closed};
 use crate::cli::value_parser;
-use crate::error::{Error, Result};
+use crate::error::Result;
+#[cfg(feature = "parquet")]
 use crate::export::{Columns, ParquetError, ParquetFile};
 use crate::json::{Json, JsonType};
 use crate::ops::sync::{RecordsRequest, RecordsSince, read_records};
@@ -158,7 +159,13 @@ fn csv(ui: &Ui, source: &RecordSource<'_>, out: &mut impl Write) -> Result<()> {
     flow(writer.flush()).map(|_| ())
 }
 
+#[cfg(not(feature = "parquet"))]
+fn parquet(_source: &RecordSource<'_>) -> Result<()> {
+    Err(SyncArgumentError::NoParquet.into())
+}
+
 /// Reads twice: for the types of the columns, and for the rows.
+#[cfg(feature = "parquet")]
 fn parquet(source: &RecordSource<'_>) -> Result<()> {
     let mut columns = Columns::default();
     source.read(|record| {
@@ -179,7 +186,8 @@ fn parquet(source: &RecordSource<'_>) -> Result<()> {
     }
 }
 
-fn is_broken_pipe(error: &Error) -> bool {
+#[cfg(feature = "parquet")]
+fn is_broken_pipe(error: &crate::error::Error) -> bool {
     error.downcast_ref::<ParquetError>().is_some_and(ParquetError::is_broken_pipe)
 }
 

@@ -229,6 +229,7 @@ fn round(service: &Service, documents: &[String], charset: Charset) {
             assert!(found.contains(&wanted), "{filter} has no {}", sent.document);
         }
     }
+    #[cfg(feature = "parquet")]
     parquet(service, &sent);
 }
 
@@ -239,6 +240,7 @@ fn harmless(line: &str, end: &str) -> bool {
             == json::parse(end.trim_start_matches(r#","record":"#).strip_suffix('}').unwrap()).unwrap()
 }
 
+#[cfg(feature = "parquet")]
 fn parquet(service: &Service, sent: &[Sent]) {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;

@@ -1,7 +1,6 @@
 //! Connector files, drafts, installations, exports.
 
 use integ::connector::{ConnectorError, DraftError, FileDiagnostic, InstallError, OpenApiDescription, OpenApiError};
-use integ::export::ParquetError;
 use integ::files::TrustError;
 
 use super::{errors, io};
@@ -66,9 +65,17 @@ fn connectors() {
         ],
         UnsupportedOperation => [E::UnsupportedOperation { id: "list".into(), reason: "it takes XML" }],
     });
-    let parquet = errors!(ParquetError {
+    assert_snap("errors_connectors", &(text + &install + &draft + &openapi));
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet() {
+    use integ::export::ParquetError;
+
+    let text = errors!(ParquetError {
         Write => [E::Write { source: parquet::errors::ParquetError::General("what the library says".into()) }],
         RecordChanged => [E::RecordChanged { name: "created".into() }],
     });
-    assert_snap("errors_connectors", &(text + &install + &draft + &openapi + &parquet));
+    assert_snap("errors_parquet", &text);
 }
