@@ -1,49 +1,19 @@
 //! The sandbox of this workspace: its seed, and its state in the encrypted store.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
 
-use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{RuntimeError, Workspace};
 use crate::connector::Connector;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::Route;
 use crate::http::loopback::{self, ListenAddresses};
-use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxState, SandboxStorage, VendorEmulator};
-use crate::store::{Store, StoreError, state_key};
+use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxState, SandboxStateStore, VendorEmulator};
+use crate::store::{Store, state_key};
 use crate::{clock, env, hex};
 
 const SEED_KEY: &str = "seed";
-
-/// Keeps one connector's state in the workspace's store.
-struct VaultSandboxStorage {
-    /// The workspace keeps the store: a request that is being ended must not be the last to close it.
-    store: Weak<dyn Store>,
-    key: String,
-}
-
-impl VaultSandboxStorage {
-    fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
-        self.store.upgrade().ok_or(StoreError::Closed)
-    }
-}
-
-#[async_trait]
-impl SandboxStorage for VaultSandboxStorage {
-    async fn load(&self) -> Result<Option<Value>, Error> {
-        Ok(self.store()?.sandbox().get(&self.key).await?)
-    }
-
-    async fn replace(&self, old: Option<&Value>, new: &Value) -> Result<bool, Error> {
-        match self.store()?.sandbox().replace(&self.key, old, Some(new)).await {
-            // In a folder that cannot be written the emulation answers, and forgets.
-            Err(StoreError::ReadOnly(_)) => Ok(true),
-            replaced => Ok(replaced?),
-        }
-    }
-}
 
 /// Changes what the sandbox remembers of a connector, as one step that no other process comes between. `change` runs again
 /// where another process was faster.
@@ -138,10 +108,7 @@ impl Workspace {
         vendor: VendorEmulator,
         port: Option<u16>,
     ) -> Result<RunningEmulator> {
-        let storage = Arc::new(VaultSandboxStorage {
-            store: Arc::downgrade(&self.shared_store().await?),
-            key: state_key(&connector.id),
-        });
+        let storage = SandboxStateStore::new(&self.shared_store().await?, &connector.id);
         let started = match port {
             None => EmulatorServer::start(vendor, storage, self.engine.clock.clone()),
             // Other programs are often led to `localhost`.

@@ -1,7 +1,7 @@
 //! The sandbox: an emulation of every connector's vendor, built from the connector's file alone.
 //!
 //! [`VendorEmulator`] is pure: a request, the [`SandboxState`] and the time go in, a [`SandboxResponse`] comes out. [`EmulatorServer`] puts it on a port
-//! of this machine and keeps the state through a [`SandboxStorage`]. A connector that a user writes has a sandbox at once,
+//! of this machine and keeps the state in a [`SandboxStateStore`]. A connector that a user writes has a sandbox at once,
 //! because nothing here knows any vendor by name.
 //!
 //! Invariants:
@@ -35,6 +35,7 @@ mod revocation;
 mod routes;
 mod server;
 mod state;
+mod state_store;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,8 @@ pub use fault::{Fault, FaultKind};
 pub use message::{SandboxRequest, SandboxResponse};
 pub use objects::SessionObjects;
 pub use routes::EmulatedEndpoint;
-pub use server::{EmulatorServer, RunningEmulator, SandboxStorage};
+pub use server::{EmulatorServer, RunningEmulator};
 pub use state::SandboxState;
+pub use state_store::SandboxStateStore;
 pub use vendor_emulator::VendorEmulator;
 pub use verification_keys::rsa_key;

@@ -1,36 +1,25 @@
 //! The vendor on a port of this machine, with its state in the store.
+//!
+//! A request that changes no state, as nearly all do, only reads the store: it waits for no writer, and none waits for it.
+//! Where the store cannot be read or written, the request is answered with status 500.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use hyper::Method;
 use hyper::body::Bytes;
-use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::message::{SandboxRequest, SandboxResponse};
 use super::objects::SessionObjects;
-use super::state::SandboxState;
+use super::state_store::SandboxStateStore;
 use super::vendor_emulator::VendorEmulator;
 use crate::clock::Clock;
-use crate::error::Error;
 use crate::http::serve::{FullResponse, Server, StatusCode, plain};
+use crate::store::StoreError;
 use crate::task::blocking;
-
-/// Where the state is stored: one JSON document for each connector, which any number of processes change at once.
-///
-/// Where the store cannot be read or written, the request is answered with status 500.
-#[async_trait]
-pub trait SandboxStorage: Send + Sync {
-    /// Returns the document, if there is one.
-    async fn load(&self) -> Result<Option<Value>, Error>;
-
-    /// Writes `new` if the document still equals `old`, and returns whether it did.
-    async fn replace(&self, old: Option<&Value>, new: &Value) -> Result<bool, Error>;
-}
 
 /// Starts emulated vendors.
 #[derive(Debug)]
@@ -56,11 +45,7 @@ impl EmulatorServer {
     ///
     /// # Errors
     /// The I/O error where no port can be had.
-    pub fn start(
-        vendor: VendorEmulator,
-        storage: Arc<dyn SandboxStorage>,
-        clock: Clock,
-    ) -> io::Result<RunningEmulator> {
+    pub fn start(vendor: VendorEmulator, storage: SandboxStateStore, clock: Clock) -> io::Result<RunningEmulator> {
         Self::serve(vec![TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?], vendor, storage, clock)
     }
 
@@ -71,7 +56,7 @@ impl EmulatorServer {
     pub fn serve(
         listeners: Vec<TcpListener>,
         vendor: VendorEmulator,
-        storage: Arc<dyn SandboxStorage>,
+        storage: SandboxStateStore,
         clock: Clock,
     ) -> io::Result<RunningEmulator> {
         let port = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?.port();
@@ -79,14 +64,14 @@ impl EmulatorServer {
         let objects = Arc::new(Mutex::new(SessionObjects::default()));
         let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
             let request = SandboxRequest::from(request);
-            let (vendor, storage, clock) = (Arc::clone(&vendor), Arc::clone(&storage), clock.clone());
+            let (vendor, storage, clock) = (Arc::clone(&vendor), storage.clone(), clock.clone());
             let objects = Arc::clone(&objects);
             async move {
                 // A page of another site that was rebound to this address names another host.
                 if !is_own_host(&request, port) {
                     return plain(StatusCode::FORBIDDEN, "The sandbox answers for its own address only.");
                 }
-                match respond_from_storage(vendor, request, &*storage, objects, &clock).await {
+                match respond_from_storage(vendor, request, &storage, objects, &clock).await {
                     Ok(reply) => delayed(reply).await,
                     Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
                 }
@@ -116,26 +101,25 @@ fn is_own_host(request: &SandboxRequest, port: u16) -> bool {
 async fn respond_from_storage(
     vendor: Arc<VendorEmulator>,
     request: SandboxRequest,
-    storage: &dyn SandboxStorage,
+    storage: &SandboxStateStore,
     objects: Arc<Mutex<SessionObjects>>,
     clock: &Clock,
-) -> Result<SandboxResponse, Error> {
+) -> Result<SandboxResponse, StoreError> {
     let request = Arc::new(request);
-    // Making a key takes its time: nothing waits for that.
-    let (emulator, asked) = (Arc::clone(&vendor), Arc::clone(&request));
-    if let Some(reply) = blocking(move || emulator.verification_key(&asked)).await {
-        return Ok(reply);
+    if vendor.webhook_rsa_key.is_some() {
+        // Making a key takes its time: nothing waits for that.
+        let (emulator, asked) = (Arc::clone(&vendor), Arc::clone(&request));
+        if let Some(reply) = blocking(move || emulator.verification_key(&asked)).await {
+            return Ok(reply);
+        }
     }
     // Reading leaves the objects as they are. Only what may change them works on a copy, for it may have to be repeated.
     let is_read = matches!(request.method, Method::GET | Method::HEAD);
     let mut objects = objects.lock_owned().await;
     loop {
-        let document = storage.load().await?;
-        // A document that another version wrote and this one cannot read is worth less than a sandbox that works.
-        let before: SandboxState =
-            document.clone().and_then(|document| serde_json::from_value(document).ok()).unwrap_or_default();
+        let before = storage.load().await?;
         let (emulator, request, now) = (Arc::clone(&vendor), Arc::clone(&request), clock.now());
-        let mut state = before.clone();
+        let mut state = before.state.clone();
         let (reply, changed);
         (reply, state, objects, changed) = blocking(move || {
             let mut copy = (!is_read).then(|| objects.clone());
@@ -144,12 +128,7 @@ async fn respond_from_storage(
         })
         .await;
         // Where another process has changed the document, this one answers from that.
-        let is_stored = state == before
-            || match serde_json::to_value(&state) {
-                Ok(new) => storage.replace(document.as_ref(), &new).await?,
-                Err(_) => true,
-            };
-        if is_stored {
+        if storage.replace(&before, &state).await? {
             if let Some(changed) = changed {
                 *objects = changed;
             }

@@ -7,7 +7,7 @@ use super::{TestEmulator, body};
 use crate::clock::Timestamp;
 use crate::sandbox::{EmulatedEndpoint, Fault, FaultKind};
 
-const FILE: &str = r#"
+pub(super) const FILE: &str = r#"
 id = "things"
 name = "Things"
 category = "projects"
@@ -293,6 +293,33 @@ fn faults_of_lists() {
     let turn = crate::api::PageToken::Query("page".to_owned(), "made-up".to_owned());
     assert_eq!(walker.page(&wish, Some(&turn)).0.status, 400);
     assert_eq!(walker.bench.get("/v1/things", &[]).status, 401);
+}
+
+/// Seconds of the fastest of five requests of a page.
+fn page_secs(walker: &mut TestPager, page: u64) -> f64 {
+    let turn = crate::api::PageToken::Query("page".to_owned(), page.to_string());
+    let one = |_| {
+        let watch = crate::clock::Stopwatch::start();
+        let reply = walker.page(&ListQuery::default(), Some(&turn)).0;
+        assert_eq!(body(&reply).as_array().map(Vec::len), Some(100), "page {page}");
+        watch.elapsed().as_secs_f64()
+    };
+    (0..5).map(one).fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn page_1000_costs_what_page_1_costs_and_pages_leave_nothing_behind() {
+    let mut walker = things("pages = { kind = \"page\", param = \"page\", size_param = \"limit\", size = 100 }");
+    walker.state().set_records("t", 100_100);
+    let first = page_secs(&mut walker, 1);
+    let state = serde_json::to_string(walker.state()).unwrap();
+    let last = page_secs(&mut walker, 1000);
+    assert!(last < 3.0 * first, "{last} s for page 1000, {first} s for page 1");
+    for page in (2..1000).step_by(50) {
+        page_secs(&mut walker, page);
+    }
+    assert_eq!(serde_json::to_string(walker.state()).unwrap(), state);
+    assert_eq!(format!("{:?}", walker.bench.life), format!("{:?}", crate::sandbox::SessionObjects::default()));
 }
 
 #[test]

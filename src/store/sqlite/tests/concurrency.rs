@@ -1,6 +1,6 @@
 //! Several writers at once: in one process, in several, and one whose lock was taken over.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use serde_json::json;
@@ -160,4 +160,28 @@ async fn of_writers_that_replace_the_same_value_one_succeeds() {
         task.await.unwrap();
     }
     assert_eq!(stores[0].sandbox().get("sum").await.unwrap(), Some(json!(WRITERS)));
+}
+
+#[tokio::test]
+async fn the_sandbox_is_read_while_another_process_writes() {
+    let fixture = Fixture::new();
+    let (reader, writer) = (fixture.open(), fixture.open());
+    put(&writer, "state/slack", &json!(1)).await.unwrap();
+    let before = reader.meta().unwrap().sequence;
+    let (lock, locked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let writing = tokio::spawn(async move {
+        let write = writer.write(move |_| {
+            let _ = lock.send(());
+            // Ends when the test lets go of its end.
+            let _ = released.recv();
+            Ok(())
+        });
+        write.await
+    });
+    tokio::task::spawn_blocking(move || locked.recv()).await.unwrap().unwrap();
+    assert_eq!(reader.sandbox().get("state/slack").await.unwrap(), Some(json!(1)));
+    assert_eq!(reader.meta().unwrap().sequence, before);
+    drop(release);
+    writing.await.unwrap().unwrap();
 }
