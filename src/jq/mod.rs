@@ -16,7 +16,7 @@ use jaq_json::{Val, read};
 use serde_json::Value;
 use thiserror::Error;
 
-use self::worker::Worker;
+use self::worker::WorkerProcess;
 pub(crate) use self::worker::{WORKER_ARGUMENT, serve};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::{self, Json, without_lone_surrogates};
@@ -81,7 +81,7 @@ pub struct Expression {
 /// Of the worker: what had to be stopped is not tried again, for the next document would take as long.
 enum WorkerState {
     Idle,
-    Running(Worker),
+    Running(WorkerProcess),
     Stopped(JqError),
 }
 
@@ -157,7 +157,7 @@ impl Expression {
 impl WorkerState {
     fn results(&mut self, text: &str, document: &str) -> Result<Vec<String>, JqError> {
         if matches!(self, Self::Idle) {
-            *self = Self::Running(Worker::start(text)?);
+            *self = Self::Running(WorkerProcess::start(text)?);
         }
         let result = match self {
             Self::Running(worker) => worker.results(document),

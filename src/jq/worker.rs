@@ -27,13 +27,13 @@ const MOST_MEMORY: u64 = 1 << 30;
 const OUT_OF_TIME: i32 = 3;
 
 /// A worker that waits for a document.
-pub(super) struct Worker {
+pub(super) struct WorkerProcess {
     child: Child,
     stdin: BufWriter<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
-impl Worker {
+impl WorkerProcess {
     pub(super) fn start(expression: &str) -> Result<Self, JqError> {
         let failed = |source: io::Error| JqError::WorkerStart { source };
         let mut command = crate::program::command(program().map_err(failed)?);
@@ -79,7 +79,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
