@@ -11,6 +11,7 @@
 //! | [`ops`], [`view`] | one function an operation, and the shapes that operations return |
 //! | [`doctor`] | finds what is wrong with this machine's integ |
 //! | [`connect`] | connects an account and disconnects it |
+//! | [`worker`] | does what is due: delivers, refreshes, syncs, renews, prunes |
 //! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
 //! | [`endpoint`] | sends the user's own events: endpoints, messages, the schedule of attempts |
 //! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
@@ -69,6 +70,14 @@
 //! 5. At the end of a list its cursor moves, and a full list marks what it did not contain as deleted
 //!    (`store::Records::sweep`). Records that webhooks bring take the same way from `sync::ingest` on.
 //!
+//! # How work is done when it is due
+//!
+//! 1. A [`worker::Worker`] does one kind of work of one workspace: its `tick` begins what is due and returns when the next
+//!    is, and `woken` resolves when something that it began has ended.
+//! 2. `worker::run` waits in between, never for long without a look at the wall clock, and retries what failed. A command
+//!    such as `integ refresh --due` runs a worker until it is idle; a `worker::WorkerSet` runs those of several workspaces.
+//! 3. What is due and what is done is in the store. Locks and claims keep two processes from doing the same.
+//!
 //! # How an account is connected
 //!
 //! `connect::connect` chooses an authentication method of the connector, finds the OAuth client, binds the loopback listener
@@ -120,3 +129,4 @@ mod task;
 pub mod vault;
 pub mod view;
 pub mod webhook;
+pub mod worker;

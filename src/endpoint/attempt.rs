@@ -24,19 +24,20 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes attempts; one for each worker.
 #[derive(Debug)]
-pub(super) struct DeliverySender {
+pub struct DeliverySender {
     client: Client,
     clock: Clock,
 }
 
 impl DeliverySender {
-    pub(super) fn new(config: &Config, clock: Clock) -> Self {
+    /// Creates a sender whose requests pass the egress guard.
+    pub fn new(config: &Config, clock: Clock) -> Self {
         let guard = EgressGuard::new(&config.http.allow);
         Self { client: Client::guarded(MAX_TIMEOUT, guard).with_max_retained(KEPT_BYTES, MOST_READ_BYTES), clock }
     }
 
     /// Sends a message to an endpoint. Every end of it is an outcome.
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: &Message) -> (DeliveryAttempt, DeliveryOutcome) {
+    pub async fn attempt(&self, endpoint: &Endpoint, message: &Message) -> (DeliveryAttempt, DeliveryOutcome) {
         let stopwatch = Stopwatch::start();
         let started_at = self.clock.now_millis();
         let mut attempt = DeliveryAttempt { started_at, ..DeliveryAttempt::default() };

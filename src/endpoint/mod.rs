@@ -1,7 +1,7 @@
 //! Outbound webhooks: the user's own events, sent to endpoints and signed by Standard Webhooks.
 //!
-//! `send` stores a message with one delivery for each endpoint that receives its type, in one commit. The `worker`
-//! then sends what is due, and [`schedule`] decides what an attempt leads to. A receiver gets each message at least once:
+//! `send` stores a message with one delivery for each endpoint that receives its type, in one commit. A worker then sends
+//! what is due by a [`DeliverySender`], and [`schedule`] decides what an attempt leads to. A receiver gets each message at least once:
 //! one whose answer could not be recorded is sent again, under the same id and with a fresh timestamp.
 //!
 //! Invariants:
@@ -14,14 +14,12 @@ pub mod catalogue;
 mod manage;
 pub mod schedule;
 mod send;
-mod worker;
 
 use thiserror::Error;
 
-pub use attempt::MAX_TIMEOUT;
+pub use attempt::{DeliverySender, MAX_TIMEOUT};
 pub use manage::{EndpointChange, add, find, new_secret, remove, rotate, set_enabled, update};
 pub use send::{MessageDraft, RetryFilter, SentMessage, draft, retry, retry_all, send};
-pub use worker::{CompletedAttempt, DeliveryScope, DeliverySummary, StopCondition, deliver, wait};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;

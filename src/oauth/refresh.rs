@@ -50,13 +50,27 @@ pub fn is_refresh_due(expiry: &Expiry, want: Freshness, generation: u64, now: Ti
     let min_ttl = match want {
         Freshness::NewerThan { than } => return generation <= than,
         Freshness::MinTtl(min_ttl) => min_ttl,
-        Freshness::Usable | Freshness::RefreshIfDue => {
-            let quarter = expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
-            quarter.map_or(REFRESH_MARGIN, |quarter| quarter.min(REFRESH_MARGIN))
-        }
+        Freshness::Usable | Freshness::RefreshIfDue => refresh_margin(expiry),
     };
-    // A token whose last second has come is over, whatever is asked of it.
-    expiry.remaining_secs(now).is_some_and(|left| left < i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1))
+    expiry.remaining_secs(now).is_some_and(|left| left < least_secs(min_ttl))
+}
+
+/// When a grant becomes due for [`Freshness::RefreshIfDue`]: `now` at the earliest; `None` if its token has no known end. Pure.
+pub fn refresh_due_at(expiry: &Expiry, now: Timestamp) -> Option<Timestamp> {
+    // Due is the first second in which less than the margin is left.
+    let wait = expiry.remaining_secs(now)?.saturating_sub(least_secs(refresh_margin(expiry))).saturating_add(1);
+    Some(Timestamp::from_second(now.as_second().saturating_add(wait.max(0))).unwrap_or(Timestamp::MAX).max(now))
+}
+
+/// How long before its end a token is refreshed, of a short life a quarter.
+fn refresh_margin(expiry: &Expiry) -> Duration {
+    let quarter = expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 4));
+    quarter.map_or(REFRESH_MARGIN, |quarter| quarter.min(REFRESH_MARGIN))
+}
+
+/// The seconds that must be left of a token. One whose last second has come is over, whatever is asked of it.
+fn least_secs(min_ttl: Duration) -> i64 {
+    i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1)
 }
 
 /// Whether a grant is good for what is wanted. Nothing is asked of anybody: no connector is parsed, no network used.

@@ -1,6 +1,7 @@
 //! Operations on connections: connecting accounts, their status, refreshing, testing and disconnecting them.
 
 use std::collections::HashMap;
+use std::future;
 
 use futures_util::{StreamExt, stream};
 
@@ -11,14 +12,18 @@ use crate::connector::{Connector, scopes};
 use crate::error::{Error, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
 use crate::model::{Account, Connection, ConnectionId, ConnectionName};
-use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
     AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
     RefreshView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
 };
 use crate::view::webhook::SubscriptionView;
-use crate::webhook::subscription::{RenewalResult, renew_all, renew_due};
+use crate::webhook::subscription::{RenewalResult, renew_all};
+use crate::worker::refresh::{
+    GrantRenewal, MAX_CONCURRENT_REFRESHES, RefreshCondition, RefreshResult, RefreshWorker, refresh_grant,
+};
+use crate::worker::subscriptions::SubscriptionWorker;
+use crate::worker::{self, RunUntil};
 
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
@@ -29,9 +34,6 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("status", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("test", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
 ];
-
-/// Refreshes that run at the same time.
-const MAX_CONCURRENT_REFRESHES: usize = 16;
 
 /// Connects an account; the prompter asks the person whose account it is.
 pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
@@ -134,76 +136,80 @@ pub enum RefreshRequest {
 /// # Errors
 /// The failure of the connection, if one is named and no subscription was renewed; otherwise failures are in the view.
 pub async fn refresh(workspace: &Workspace, request: RefreshRequest) -> Result<RefreshListView> {
-    let is_due_only = matches!(request, RefreshRequest::Due);
-    let (names, ids) = match request {
+    let (results, renewals, is_only_one) = match request {
         RefreshRequest::Named(names) => {
             let mut ids = Vec::with_capacity(names.len());
             for name in &names {
                 ids.push(workspace.connection(name).await?.id);
             }
-            (names, Some(ids))
+            let is_only_one = names.len() == 1;
+            let results = refresh_all(workspace, names).await;
+            (results, renew_all(workspace, Some(&ids)).await?, is_only_one)
         }
-        RefreshRequest::All | RefreshRequest::Due if workspace.has_vault() => {
+        _ if !workspace.has_vault() => (Vec::new(), Vec::new(), false),
+        RefreshRequest::All => {
             let connections = workspace.store().await?.connections().list().await?;
             let refreshable = connections.into_iter().filter(|connection| connection.expiry.is_refreshable);
-            (refreshable.map(|connection| connection.name).collect(), None)
+            let results = refresh_all(workspace, refreshable.map(|connection| connection.name).collect()).await;
+            (results, renew_all(workspace, None).await?, false)
         }
-        RefreshRequest::All | RefreshRequest::Due => (Vec::new(), None),
+        RefreshRequest::Due => {
+            let (results, renewals) = run_due(workspace).await?;
+            (results, renewals, false)
+        }
     };
-    let mut refreshes: Vec<BoxFuture<'_, _>> = Vec::with_capacity(names.len());
-    for name in &names {
-        refreshes.push(Box::pin(refresh_one(workspace, name, !is_due_only)));
-    }
-    let (refreshed, errors): (Vec<_>, Vec<_>) =
-        stream::iter(refreshes).buffered(MAX_CONCURRENT_REFRESHES).unzip().await;
-    let renewals = match workspace.has_vault() {
-        true if is_due_only => renew_due(workspace, ids.as_deref()).await?,
-        true => renew_all(workspace, ids.as_deref()).await?,
-        false => Vec::new(),
-    };
-    if ids.is_some_and(|ids| ids.len() == 1)
-        && renewals.is_empty()
-        && let Some(error) = errors.into_iter().flatten().next()
-    {
-        return Err(error);
+    let mut refreshed = Vec::with_capacity(results.len());
+    for RefreshResult { connection, result } in results {
+        let result = if is_only_one && renewals.is_empty() { Ok(result?) } else { result };
+        refreshed.push(refresh_view(workspace, connection, result).await);
     }
     Ok(RefreshListView { refreshed, subscriptions: renewals.into_iter().map(renewal_view).collect() })
 }
 
-async fn refresh_one(
+/// Refreshes grants, many at once, and returns the results in the order of the names.
+async fn refresh_all(workspace: &Workspace, names: Vec<ConnectionName>) -> Vec<RefreshResult> {
+    let refreshes: Vec<BoxFuture<'_, _>> = names
+        .into_iter()
+        .map(|name| Box::pin(refresh_grant(workspace, name, RefreshCondition::Always)) as BoxFuture<'_, _>)
+        .collect();
+    stream::iter(refreshes).buffered(MAX_CONCURRENT_REFRESHES).collect().await
+}
+
+/// Runs the workers of grants and then of subscriptions, which need them, until nothing is due. The results are ordered by
+/// connection.
+async fn run_due(workspace: &Workspace) -> Result<(Vec<RefreshResult>, Vec<RenewalResult>)> {
+    let (mut results, mut renewals) = (Vec::new(), Vec::new());
+    let mut refresh = RefreshWorker::new(workspace, Box::new(|result| results.push(result)));
+    worker::run(&mut refresh, workspace, RunUntil::Idle, future::pending()).await?;
+    drop(refresh);
+    let mut renewal = SubscriptionWorker::new(workspace, None, Box::new(|renewal| renewals.push(renewal)));
+    worker::run(&mut renewal, workspace, RunUntil::Idle, future::pending()).await?;
+    drop(renewal);
+    let names = workspace.store().await?.connections().names().await?;
+    results.sort_by_key(|result| names.iter().position(|name| *name == result.connection));
+    Ok((results, renewals))
+}
+
+async fn refresh_view(
     workspace: &Workspace,
-    name: &ConnectionName,
-    must_be_newer: bool,
-) -> (RefreshView, Option<Error>) {
-    let result = async {
-        let before = refresh::load_grant(workspace, name).await?.stored_grant.generation;
-        let want = if must_be_newer { Freshness::NewerThan { than: before } } else { Freshness::RefreshIfDue };
-        let loaded = refresh::fresh_grant(workspace, name, want).await?;
-        Ok::<_, Error>((loaded.stored_grant.generation != before, loaded.grant.expires_at))
-    };
-    let result = result.await;
+    connection: ConnectionName,
+    result: Result<(GrantRenewal, Option<Timestamp>)>,
+) -> RefreshView {
+    let target = workspace.connection(&connection).await.ok().and_then(|connection| connection.target());
     let now = workspace.engine.clock.now().as_second();
-    let mut view = RefreshView {
-        connection: name.clone(),
-        target: workspace.connection(name).await.ok().and_then(|connection| connection.target()),
-        outcome: RefreshOutcome::Failed,
-        expires_at: None,
-        expires_in: None,
-        error: None,
-        error_kind: None,
+    let (outcome, expires_at, error) = match result {
+        Ok((GrantRenewal::Refreshed, expires_at)) => (RefreshOutcome::Refreshed, expires_at, None),
+        Ok((GrantRenewal::StillValid, expires_at)) => (RefreshOutcome::StillValid, expires_at, None),
+        Err(error) => (RefreshOutcome::Failed, None, Some(error)),
     };
-    match result {
-        Ok((is_refreshed, expires_at)) => {
-            view.outcome = if is_refreshed { RefreshOutcome::Refreshed } else { RefreshOutcome::StillValid };
-            view.expires_at = expires_at.map(|at| at.to_string());
-            view.expires_in = expires_at.map(|at| at.as_second() - now);
-            (view, None)
-        }
-        Err(error) => {
-            view.error = Some(error.on_one_line());
-            view.error_kind = Some(error.kind());
-            (view, Some(error))
-        }
+    RefreshView {
+        connection,
+        target,
+        outcome,
+        expires_at: expires_at.map(|at| at.to_string()),
+        expires_in: expires_at.map(|at| at.as_second() - now),
+        error: error.as_ref().map(Error::on_one_line),
+        error_kind: error.as_ref().map(Error::kind),
     }
 }
 

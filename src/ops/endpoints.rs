@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
-use crate::endpoint::{self, DeliveryScope, EndpointChange, EndpointError, RetryFilter, StopCondition};
+use crate::endpoint::{self, EndpointChange, EndpointError, RetryFilter};
 use crate::error::Result;
 use crate::model::delivery::{DeliveryFilter, DeliveryId};
 use crate::model::{EndpointId, EventPattern, EventType, EventTypeDefinition};
@@ -17,6 +17,9 @@ use crate::view::endpoint::{
     EndpointDetailView, EndpointListView, EndpointView, EventTypeListView, EventTypeRemovalView, EventTypeView,
     MessagePruneView, SentMessageView,
 };
+use crate::worker::deliver::{self, CompletedAttempt, DeliveryScope, DeliveryWorker};
+use crate::worker::retention::{RetentionScope, RetentionWorker};
+use crate::worker::{RunUntil, WorkerSet};
 
 const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
     Operation::local(name, OperationScope::Endpoints, effect).reachable_by(reach)
@@ -174,7 +177,7 @@ pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) ->
         endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.engine.clock.now_millis())?;
     let mut sent = endpoint::send(store, &draft).await?;
     if let Some(wait) = request.wait {
-        sent.deliveries = endpoint::wait(workspace, &sent.message, wait).await?;
+        sent.deliveries = deliver::wait_for_message(workspace, &sent.message, wait).await?;
     }
     Ok(SentMessageView::new(&sent, workspace.engine.clock.now()))
 }
@@ -201,20 +204,28 @@ pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) 
     Ok(MessagePruneView { removed })
 }
 
-/// Sends what is due, in a new workspace if need be, until nothing is due or `stop` is ready. `on_attempt` sees each attempt
-/// once it is recorded.
+/// Sends what is due, in a new workspace if need be, until nothing is due or `stop` is ready, and removes messages that are
+/// past their retention. `on_attempt` sees each attempt once it is recorded.
 ///
 /// # Errors
 /// [`EndpointError::AlreadyRunning`] if another process delivers in this workspace.
 pub async fn deliver_messages(
     workspace: &Workspace,
-    until: StopCondition,
-    stop: impl Future<Output = ()>,
-    mut on_attempt: impl FnMut(&AttemptedView),
+    until: RunUntil,
+    stop: impl Future<Output = ()> + Send,
+    mut on_attempt: impl FnMut(&AttemptedView) + Send,
 ) -> Result<DeliverySummaryView> {
     workspace.store_or_new().await?;
-    let report = |completed: &endpoint::CompletedAttempt| on_attempt(&AttemptedView::new(completed));
-    let summary = endpoint::deliver(workspace, &DeliveryScope::All, until, stop, report).await?;
+    let report = |completed: CompletedAttempt| on_attempt(&AttemptedView::new(&completed));
+    let worker = DeliveryWorker::try_start(workspace, DeliveryScope::All, Box::new(report)).await?;
+    let mut worker = worker.ok_or(EndpointError::AlreadyRunning)?;
+    let mut workers = WorkerSet::new();
+    workers.add(workspace, &mut worker);
+    workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::Messages));
+    for end in workers.run(until, stop).await {
+        end.result?;
+    }
+    let summary = worker.summary();
     Ok(DeliverySummaryView { delivered: summary.delivered, failed: summary.failed, dead: summary.dead })
 }
 

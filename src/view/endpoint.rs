@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::{optional_word, word, word_list};
 use crate::clock::Timestamp;
-use crate::endpoint::{CompletedAttempt, SentMessage};
+use crate::endpoint::SentMessage;
 use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryId, DeliveryStatus};
 use crate::model::endpoint::BackoffPolicy;
 use crate::model::{Budget, DisabledReason, Endpoint, EndpointId, EventPattern, EventType, EventTypeDefinition, words};
 use crate::secret::Secret;
+use crate::worker::deliver::CompletedAttempt;
 
 /// Whether messages are sent to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

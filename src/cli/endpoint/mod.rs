@@ -13,7 +13,7 @@ use super::input_file::read_input_file;
 use super::ui::Ui;
 use super::value_parser::duration;
 use crate::clock::Timestamp;
-use crate::endpoint::{EndpointChange, EndpointError, RetryFilter, StopCondition};
+use crate::endpoint::{EndpointChange, EndpointError, RetryFilter};
 use crate::error::{Kind, Result};
 use crate::model::delivery::{DeliveryFilter, DeliveryId, DeliveryStatus};
 use crate::model::endpoint::BackoffPolicy;
@@ -24,6 +24,7 @@ use crate::ops::endpoints::{
 };
 use crate::runtime::Workspace;
 use crate::view::endpoint::{AttemptedView, EndpointDetailView, SentMessageView};
+use crate::worker::RunUntil;
 
 /// Send webhooks of your own: signed, retried, logged
 ///
@@ -367,7 +368,7 @@ fn show_sent(ui: &Ui, sent: &SentMessageView, has_waited: bool) -> Result<u8> {
 }
 
 fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
-    let until = if once { StopCondition::Idle } else { StopCondition::Stopped };
+    let until = if once { RunUntil::Idle } else { RunUntil::Stopped };
     let on_attempt = |attempted: &AttemptedView| {
         if !ui.json {
             ui.raw(&render::attempt_line(attempted));

@@ -1,8 +1,8 @@
 //! Syncs: now, what is due, and what would be asked for.
 
 use std::collections::BTreeMap;
+use std::future;
 
-use super::schedules::claim_due;
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -10,6 +10,8 @@ use crate::model::{ConnectionName, StreamParams, SyncMode};
 use crate::runtime::Workspace;
 use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
+use crate::worker::schedule::{ScheduleWorker, ScheduledSync};
+use crate::worker::{self, RunUntil};
 
 /// What to ask for of each stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,13 @@ pub async fn sync_streams_allowing_deletes(
 /// Syncs what is due by the schedules. Each schedule is moved on before its sync begins, so that one of several processes
 /// runs it. Without reports, nothing was due.
 pub async fn sync_due(workspace: &Workspace, observer: &dyn SyncObserver) -> Result<SyncListView> {
-    run_all(workspace, &claim_due(workspace).await?, observer).await
+    let mut results = Vec::new();
+    let report = |ended: ScheduledSync| results.push((ended.request, ended.result));
+    let now = workspace.engine.clock.now();
+    let mut worker = ScheduleWorker::one_shot(workspace, now, observer, Box::new(report));
+    worker::run(&mut worker, workspace, RunUntil::Idle, future::pending()).await?;
+    drop(worker);
+    list_view(workspace, results)
 }
 
 /// The first request that a sync would make of each stream, without making it.
@@ -138,14 +146,24 @@ pub(super) async fn run_all(
     requests: &[SyncRequest],
     observer: &dyn SyncObserver,
 ) -> Result<SyncListView> {
-    let mut reports = Vec::new();
+    let mut results = Vec::new();
     for request in requests {
         let result = sync::run(workspace, request, observer).await;
         observer.connection_finished();
+        results.push((request.clone(), result));
+    }
+    list_view(workspace, results)
+}
+
+/// What syncs came to. A failure of one of several connections is in its report; that of the only one is returned.
+fn list_view(workspace: &Workspace, results: Vec<(SyncRequest, Result<Vec<SyncReport>>)>) -> Result<SyncListView> {
+    let is_only_one = results.len() == 1;
+    let mut reports = Vec::new();
+    for (request, result) in results {
         match result {
             Ok(done) => reports.extend(done),
-            Err(error) if requests.len() == 1 => return Err(error),
-            Err(error) => reports.push(SyncReport::failed(request, error)),
+            Err(error) if is_only_one => return Err(error),
+            Err(error) => reports.push(SyncReport::failed(&request, error)),
         }
     }
     // Streams run concurrently and end in any order.

@@ -1,0 +1,82 @@
+//! Removes what is past its retention: processed events, and messages that were delivered or given up.
+
+use async_trait::async_trait;
+
+use super::{NextWake, Worker};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::model::ConnectionId;
+use crate::runtime::Workspace;
+use crate::webhook::retention::{prune_some, pruning};
+
+/// Messages of one commit, so that others can write between two.
+const BATCH_SIZE: usize = 1000;
+
+/// What a worker removes. How long each is retained is in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetentionScope {
+    /// Events of every connection, and messages.
+    All,
+    /// Events of these connections.
+    Events(Vec<ConnectionId>),
+    /// Messages.
+    Messages,
+}
+
+/// Removes what is past its retention in small batches.
+pub struct RetentionWorker<'a> {
+    workspace: &'a Workspace,
+    scope: RetentionScope,
+}
+
+impl<'a> RetentionWorker<'a> {
+    /// Creates a worker; nothing is removed before its first tick.
+    pub fn new(workspace: &'a Workspace, scope: RetentionScope) -> Self {
+        Self { workspace, scope }
+    }
+
+    /// Removes a batch of events of each connection, and returns whether there may be more.
+    async fn prune_events(&self, only: Option<&[ConnectionId]>, now: Timestamp) -> Result<bool> {
+        let engine = &self.workspace.engine;
+        let before = now.checked_sub(engine.config.webhooks.retention).unwrap_or(Timestamp::MIN);
+        let store = self.workspace.store().await?;
+        let mut has_more = false;
+        for connection in store.connections().list().await? {
+            if only.is_some_and(|ids| !ids.contains(&connection.id)) {
+                continue;
+            }
+            // Without its connector nobody knows whether the ids must stay.
+            let Ok(connector) = engine.catalogue.get(connection.name.connector()) else { continue };
+            let Some(rules) = &connector.webhook else { continue };
+            let (_, is_incomplete) = prune_some(store, &pruning(connection.id, rules, before)).await?;
+            has_more |= is_incomplete;
+        }
+        Ok(has_more)
+    }
+
+    /// Removes a batch of messages, and returns whether there may be more.
+    async fn prune_messages(&self, now: Timestamp) -> Result<bool> {
+        let retention = self.workspace.engine.config.endpoints.retention;
+        let before = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
+        Ok(self.workspace.store().await?.outbox().prune(before, BATCH_SIZE).await? == BATCH_SIZE)
+    }
+}
+
+#[async_trait]
+impl Worker for RetentionWorker<'_> {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    async fn tick(&mut self, now: Timestamp) -> Result<NextWake> {
+        if !self.workspace.has_vault() {
+            return Ok(NextWake::Idle);
+        }
+        let has_more = match &self.scope {
+            RetentionScope::All => self.prune_events(None, now).await? | self.prune_messages(now).await?,
+            RetentionScope::Events(connections) => self.prune_events(Some(connections), now).await?,
+            RetentionScope::Messages => self.prune_messages(now).await?,
+        };
+        Ok(if has_more { NextWake::Now } else { NextWake::Idle })
+    }
+}
