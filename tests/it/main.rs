@@ -48,3 +48,4 @@ mod webhook_bodies;
 mod webhook_faults;
 mod webhook_sdk;
 mod wire;
+mod worker;
