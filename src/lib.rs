@@ -72,8 +72,8 @@
 //!
 //! # How work is done when it is due
 //!
-//! 1. A [`worker::Worker`] does one kind of work of one workspace: its `tick` begins what is due and returns when the next
-//!    is, and `woken` resolves when something that it began has ended.
+//! 1. A [`worker::Worker`] does one kind of work of one workspace: `worker::Worker::tick` begins what is due and returns when
+//!    the next is, and `worker::Worker::woken` resolves when something that it began has ended.
 //! 2. `worker::run` waits in between, never for long without a look at the wall clock, and retries what failed. A command
 //!    such as `integ refresh --due` runs a worker until it is idle; a `worker::WorkerSet` runs those of several workspaces.
 //! 3. What is due and what is done is in the store. Locks and claims keep two processes from doing the same.

@@ -48,7 +48,7 @@ pub trait Worker: Send {
     /// Drives the work that has begun, and resolves when some of it has ended, so that the next tick comes early. It may be
     /// dropped at any time and called again.
     async fn woken(&mut self) {
-        future::pending().await
+        future::pending::<()>().await;
     }
 
     /// Ends what has begun: waits for it if it must not be cut off, records it, and releases locks. No tick follows.

@@ -168,7 +168,7 @@ impl Worker for RefreshWorker<'_> {
                 return;
             }
         }
-        future::pending().await
+        future::pending::<()>().await;
     }
 
     /// Waits for the refreshes that run: a vendor's answer must be stored.

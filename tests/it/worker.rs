@@ -1,7 +1,9 @@
 //! Workers: those of two workspaces in one process, beside another process that runs the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +22,12 @@ use integ::worker::retention::{RetentionScope, RetentionWorker};
 use integ::worker::schedule::ScheduleWorker;
 use integ::worker::subscriptions::SubscriptionWorker;
 use integ::worker::{RunUntil, WorkerEnd, WorkerSet};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use crate::harness::{Home, finish};
-use crate::receiver::Receiver;
+use crate::receiver::{Answer, Receiver};
 
 const WORKSPACES: [&str; 2] = ["default", "second"];
 const CONNECTIONS: [&str; 2] = ["hubspot", "quickbooks"];
@@ -196,5 +200,33 @@ async fn until_received(receiver: &Receiver, path: &str) {
         assert!(waiting.elapsed() < LIMIT);
         // The worker needs the thread meanwhile.
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn a_worker_whose_lock_was_taken_over_forgets_its_attempts_and_delivers_again_once_the_lock_is_free() {
+    let (home, receiver) = (Home::new(), Receiver::start());
+    home.ok("config set http.allow 127.0.0.1");
+    let endpoint = home.json(&format!("endpoint add {}", receiver.url("/x")));
+    home.ok("endpoint send a.b");
+    receiver.answers("/x", [Answer::After(Duration::from_secs(2))]);
+    let mut paused =
+        home.command(["endpoint", "deliver"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut messages = BufReader::new(paused.stderr.take().unwrap()).lines().map(Result::unwrap);
+    receiver.wait("/x", 1);
+    // A lease that expires while its holder is paused has the same effect: the next process takes the lock.
+    std::fs::remove_file(home.workspace().join("locks/deliveries.lock")).unwrap();
+    home.ok("endpoint deliver --once");
+    assert_eq!(receiver.received("/x").len(), 2, "nobody knew of the attempt that was under way");
+    assert!(messages.any(|line| line.contains("another process has taken over the lock")));
+    home.json("endpoint send a.b");
+    let received = receiver.wait("/x", 3);
+    let ids: BTreeSet<&str> = received.iter().map(|(message, _)| message.header("webhook-id").unwrap()).collect();
+    assert_eq!((received.len(), ids.len()), (3, 2));
+    kill_process(Pid::from_child(&paused), Signal::INT).unwrap();
+    assert_eq!(paused.wait().unwrap().code(), Some(0));
+    let deliveries = home.json(&format!("endpoint deliveries {}", endpoint["endpoint"].as_str().unwrap()));
+    for delivery in deliveries["deliveries"].as_array().unwrap() {
+        assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("delivered"), &json!(1)), "{delivery}");
     }
 }
