@@ -60,15 +60,16 @@
 //! # How a page of a sync travels
 //!
 //! 1. `sync::run` locks each stream of a connection, parents before children, and begins its job. A stream is one list, or
-//!    one list for each record of its parent; each such partition has its own cursor.
-//! 2. `sync::checkpoint` says what to ask for first and what after each page, `sync::request` builds the request, and
-//!    `api::send` sends it within the service's rate limits.
-//! 3. `sync::document` finds the records in the answer without copying them, and `sync::fetch` checks that the answer is
-//!    plainly a list.
-//! 4. `sync::pager` passes the page through a channel to its writer, so that the next page is fetched meanwhile.
-//!    `store::Records::commit_pages` stores the records, the checkpoint and the job's counts in one transaction.
+//!    one list for each record of its parent; each such `sync::partition` has its own cursor.
+//! 2. `sync::list` resumes the list at its checkpoint, and `sync::pass` goes from page to page with the pager that
+//!    `integ api --paginate` uses too (`api::Pager`). `sync::request` builds the request for the page that the checkpoint
+//!    names, and `sync::fetch` sends it within the service's rate limits.
+//! 3. `sync::page` checks that the answer is plainly a list, and finds the records in it without copying them.
+//! 4. `sync::checkpoint` says what to ask for next. The page goes with this checkpoint through a queue to `sync::ingest`,
+//!    so that the next page is fetched meanwhile; `store::Records::commit_pages` stores the records, the checkpoint and
+//!    the job's counts in one transaction.
 //! 5. At the end of a list its cursor moves, and a full list marks what it did not contain as deleted
-//!    (`store::Records::sweep`). Records that webhooks bring take the same way from `sync::ingest` on.
+//!    (`store::Records::sweep`). Records that webhooks bring are stored by `sync::ingest` too.
 //!
 //! # How work is done when it is due
 //!

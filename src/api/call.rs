@@ -1,14 +1,12 @@
 //! Whole calls: an action with its parameters, and a path with all its pages.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::input::{Input, Parameters};
-use super::paging::{PageToken, next_page_after, record_hashes, with_param};
-use super::repeat_detector::{RepeatDetector, hash_of};
+use super::pager::{PagePosition, Pager, apply_page_token};
+use super::paging::{WholePage, with_page_size};
+use super::repeat_detector::{PageNovelty, hash_of};
 use super::request::{ActionRequest, PathRequest, check_own_host};
 use super::send::{ApiResponse, GrantToken, RetryLimits, SendError, send};
 use super::{ApiError, check_allowed, find_action, refusal_error};
@@ -16,11 +14,10 @@ use crate::clock::random;
 use crate::connector::{Action, HttpMethod, Pagination, ParamKind};
 use crate::error::Result;
 use crate::hex;
-use crate::http::{Body, Request, Response};
+use crate::http::{Request, Response};
 use crate::model::{ConnectionName, Grant};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Session, Workspace};
-use crate::secret::Secret;
 
 /// Tries of a call that may be repeated.
 const MAX_ATTEMPTS: u32 = 4;
@@ -81,10 +78,8 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
     let loaded =
         refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
-    let cost = session.connector.rate.cost_of(action.cost);
-    let patience =
-        RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: call.is_repeatable(), cost };
-    let answer = send(workspace, &session, &mut token, patience, |grant| call.request(grant)).await?;
+    let limits = retry_limits(&session, call.is_repeatable(), action.cost);
+    let answer = send(workspace, &session, &mut token, limits, |grant| call.request(grant)).await?;
     let action = action.clone();
     Ok(CompletedCall { session, action, response: answer })
 }
@@ -118,6 +113,11 @@ pub fn usage_command(connection: &ConnectionName, name: &str, action: &Action) -
         format!(" {name}={value}")
     });
     format!("integ call {connection} {name}{}", words.collect::<String>())
+}
+
+fn retry_limits(session: &Session, is_idempotent: bool, cost: Option<u32>) -> RetryLimits {
+    let cost = session.connector.rate.cost_of(cost);
+    RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent, cost }
 }
 
 fn key(given: Option<&str>) -> String {
@@ -167,17 +167,21 @@ pub async fn fetch(workspace: &Workspace, ask: &PathCall<'_>, mut sink: impl Pag
         idempotency_key: &key,
     };
     let what = format!("{} {}", ask.method.as_str(), ask.path);
-    let walk = ApiPager {
+    let (size, extent) = match (ask.paginate, ask.method) {
+        (true, HttpMethod::Get) => (PageSize::Usual, PageExtent::All),
+        (true, _) => (PageSize::AsRequested, PageExtent::All),
+        (false, _) => (PageSize::AsRequested, PageExtent::First),
+    };
+    let call = PagedCall {
         workspace,
         session: &session,
         what: &what,
-        repeatable: path.is_repeatable(),
-        cost: None,
+        limits: retry_limits(&session, path.is_repeatable(), None),
         pages: session.connector.api.pages.as_ref(),
-        sized: ask.method == HttpMethod::Get,
-        paginate: ask.paginate,
+        size,
+        extent,
     };
-    walk.pages(|grant| path.request(grant), &mut sink).await
+    call.read_pages(|grant| path.request(grant), &mut sink).await
 }
 
 /// Calls an action that lists, and passes each page to `sink`. `pages` is how the list is paginated, if not as the
@@ -195,108 +199,95 @@ pub async fn list(
     let call = prepare(workspace, &session, order)?;
     let action = call.action;
     check_allowed(&session, call.name, &action.auth, &action.scopes)?;
-    let walk = ApiPager {
+    let paged = PagedCall {
         workspace,
         session: &session,
         what: call.name,
-        repeatable: call.is_repeatable(),
-        cost: action.cost,
+        limits: retry_limits(&session, call.is_repeatable(), action.cost),
         pages: pages.or(session.connector.api.pages.as_ref()),
-        sized: action.method == HttpMethod::Get,
-        paginate: true,
+        size: if action.method == HttpMethod::Get { PageSize::Usual } else { PageSize::AsRequested },
+        extent: PageExtent::All,
     };
-    walk.pages(|grant| call.request(grant), sink).await
+    paged.read_pages(|grant| call.request(grant), sink).await
 }
 
-/// A list on its way from page to page.
-struct ApiPager<'a> {
+/// A request whose answer may have further pages.
+struct PagedCall<'a> {
     workspace: &'a Workspace,
     session: &'a Session,
     what: &'a str,
-    repeatable: bool,
-    cost: Option<u32>,
+    limits: RetryLimits,
     pages: Option<&'a Pagination>,
-    /// Whether pages of the usual size are asked for.
-    sized: bool,
-    paginate: bool,
+    size: PageSize,
+    extent: PageExtent,
 }
 
-impl ApiPager<'_> {
-    async fn pages(
+/// How many records a page has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageSize {
+    /// As the request says, or the service chooses.
+    AsRequested,
+    /// As the connector says, unless the request does.
+    Usual,
+}
+
+/// Which pages are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageExtent {
+    First,
+    All,
+}
+
+impl PagedCall<'_> {
+    async fn read_pages(
         &self,
         build: impl Fn(&Grant) -> Result<Request> + Send + Sync,
         sink: &mut impl PageSink,
     ) -> Result<()> {
-        let Self { workspace, session, pages, .. } = *self;
-        let connection = &session.connection.name;
-        let mut token = GrantToken::from(&refresh::fresh_grant(workspace, connection, Freshness::Usable).await?);
-        let cost = session.connector.rate.cost_of(self.cost);
-        let patience =
-            RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_WAIT, is_idempotent: self.repeatable, cost };
-        let mut asked = HashSet::new();
-        let mut trail = RepeatDetector::default();
-        let mut seen_records = 0;
-        let mut turn: Option<PageToken> = None;
+        let connection = &self.session.connection.name;
+        let mut token = GrantToken::from(&refresh::fresh_grant(self.workspace, connection, Freshness::Usable).await?);
+        let (mut pager, mut position) = (Pager::default(), PagePosition::default());
         loop {
-            let request = |grant: &_| {
-                let mut request = build(grant)?;
-                if let Some(pages) = pages.filter(|_| self.paginate && self.sized) {
-                    request.url = super::paging::with_page_size(pages, &request.url);
-                }
-                if let Some(turn) = &turn {
-                    apply_page_token(&mut request, turn);
-                    check_own_host(session, &request)?;
-                }
-                Ok(request)
-            };
+            let request = |grant: &_| self.page_request(build(grant)?, &position);
             let shown = request(&token.grant)?;
-            let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
             let repeated = || {
                 let at = crate::http::redact_url(&shown.url, &shown.secrets);
                 ApiError::RepeatedPage { connection: connection.clone(), at }
             };
-            if !asked.insert(hash_of((shown.url.as_str(), body))) {
+            let body = shown.body.as_ref().map(|body| body.bytes.expose().clone());
+            if pager.ask(hash_of((shown.url.as_str(), body))) == PageNovelty::Endless {
                 return Err(repeated().into());
             }
-            let answer = send(workspace, session, &mut token, patience, request).await?;
+            let answer = send(self.workspace, self.session, &mut token, self.limits, request).await?;
             let flow = sink.page(&answer.response).await?;
             if let Some(class) = answer.error_class {
-                return Err(refusal_error(session, self.what, class, &answer.response).into());
+                return Err(refusal_error(self.session, self.what, class, &answer.response).into());
             }
-            if flow.is_break() || !self.paginate {
+            if flow.is_break() || self.extent == PageExtent::First {
                 return Ok(());
             }
-            let page = next_page_after(pages, &shown.url, turn.as_ref(), &answer.response, seen_records);
+            let page = WholePage::read(self.pages, &shown.url, &position, &answer.response);
             let wrong =
                 |source| ApiError::Paging { connection: connection.clone(), what: self.what.to_owned(), source };
-            (turn, seen_records) = page.map_err(wrong)?;
-            if turn.is_none() {
-                return Ok(());
-            }
-            trail.add(&record_hashes(pages, &answer.response));
-            if trail.is_endless() {
+            let page = page.map_err(wrong)?;
+            let novelty = pager.add(&page.record_hashes, page.next.as_ref());
+            let Some(next) = page.next else { return Ok(()) };
+            if novelty == PageNovelty::Endless {
                 return Err(repeated().into());
             }
+            position = position.after(page.count, next);
         }
     }
-}
 
-/// Makes a request one for a further page. What the URL says of credentials is the connection's own, not the answer's.
-pub fn apply_page_token(request: &mut Request, turn: &PageToken) {
-    match turn {
-        PageToken::Url(url) => request.url = url.clone(),
-        PageToken::Query(name, value) => request.url = with_param(&request.url, name, value),
-        // It stands in the request since that was written.
-        PageToken::Count(_) => {}
-        PageToken::Body(name, value) => {
-            let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
-            let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            if !document.is_object() {
-                document = Value::Object(serde_json::Map::new());
-            }
-            document[name] = value.clone();
-            let bytes = Secret::new(document.to_string().into_bytes());
-            request.body = Some(Body { content_type: "application/json".to_owned(), bytes });
+    /// The request for the page at a position.
+    fn page_request(&self, mut request: Request, position: &PagePosition) -> Result<Request> {
+        if let Some(pages) = self.pages.filter(|_| self.size == PageSize::Usual) {
+            request.url = with_page_size(pages, &request.url);
         }
+        if let Some(page_token) = &position.page_token {
+            apply_page_token(&mut request, page_token);
+            check_own_host(self.session, &request)?;
+        }
+        Ok(request)
     }
 }

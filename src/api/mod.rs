@@ -1,12 +1,13 @@
 //! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
 //!
-//! `fetch` does a whole call: `input` reads and checks what the user gives, `build` and `body` make a request of it, all
-//! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget; `pages` finds
-//! the next page, `trail` whether there is an end of them.
+//! `call` does whole calls: `input` reads and checks what the user gives, `request` and `body` make a request of it, all
+//! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget. A list is
+//! followed by a `pager`: `paging` finds the next page in an answer, and `repeat_detector` notices a list without an end.
 
 mod body;
 mod call;
 mod input;
+mod pager;
 mod paging;
 mod repeat_detector;
 mod request;
@@ -18,14 +19,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
-pub use call::{
-    ActionCall, CompletedCall, PageSink, PathCall, apply_page_token, call, dry_run, fetch, list, try_call,
-    usage_command,
-};
+pub use call::{ActionCall, CompletedCall, PageSink, PathCall, call, dry_run, fetch, list, try_call, usage_command};
 pub use input::{Attachment, Input, Parameters, parse_scalar};
+pub use pager::{PagePosition, Pager, apply_page_token};
 pub(crate) use paging::records;
-pub use paging::{PageContext, PageToken, PagingError, is_incomplete, max_id, next_page, remaining_pages};
-pub use repeat_detector::{PageNovelty, RepeatDetector, fingerprint, hash_of};
+pub use paging::{PageContext, PageToken, PagesAhead, PagingError, is_incomplete, max_id, next_page, pages_ahead};
+pub use repeat_detector::{PageNovelty, fingerprint, hash_of};
 pub use request::{ActionRequest, PathRequest, check_own_host};
 pub use send::{ApiResponse, GrantToken, RateLimitError, RetryLimits, SendError, send};
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
+use super::pager::PagePosition;
 use super::repeat_detector::hash_of;
 use crate::connector::{Pagination, PaginationKind, Pointer, first_page};
 use crate::http::Response;
@@ -24,25 +25,29 @@ pub enum PageToken {
     Count(u64),
 }
 
-/// Turns that are worked out ahead.
+/// Pages that are worked out ahead.
 const MAX_PREFETCHED_PAGES: usize = 1000;
 
 /// A page as the rules of paging see it.
 pub struct PageContext<'a> {
     /// What was asked.
     pub url: &'a Url,
-    pub page_token: Option<&'a PageToken>,
+    pub position: &'a PagePosition,
     pub link_header: Option<&'a str>,
     /// What the answer holds at a place.
     pub find: &'a dyn Fn(&Pointer) -> Option<Value>,
-    /// The items of this page's list, and of all so far, this one's among them.
+    /// The items of this page's list.
     pub count: usize,
-    pub total_seen: usize,
     /// The `id` that the rules go on from: the last record's or the greatest.
     pub id: Option<String>,
 }
 
 impl PageContext<'_> {
+    /// The items of the list so far, this page's among them.
+    fn seen(&self) -> u64 {
+        (self.position.record_count + self.count) as u64
+    }
+
     fn text(&self, at: Option<&Pointer>) -> Option<String> {
         match (self.find)(at?)? {
             Value::String(text) if text.is_empty() => None,
@@ -99,8 +104,8 @@ impl PageContext<'_> {
 
     /// The number of this page, or its offset.
     fn counted(&self, pages: &Pagination) -> u64 {
-        if let Some(PageToken::Count(count)) = self.page_token {
-            return *count;
+        if let Some(PageToken::Count(count)) = self.position.page_token {
+            return count;
         }
         let said = pages.param.as_deref().and_then(|param| query(self.url, param)).and_then(|text| text.parse().ok());
         said.unwrap_or_else(|| first_page(pages))
@@ -162,7 +167,7 @@ pub fn next_page(pages: Option<&Pagination>, listed: &PageContext<'_>) -> Result
 
 /// Whether the last page ends a list of which the service says that it holds more: what is missing from it may be there.
 pub fn is_incomplete(pages: &Pagination, listed: &PageContext<'_>) -> bool {
-    let seen = listed.total_seen as u64;
+    let seen = listed.seen();
     let is_short = listed.number(pages.total.as_ref()).is_some_and(|total| seen < total);
     // Some say that an empty list has one page.
     is_short || (seen == 0 && listed.number(pages.total_pages.as_ref()).is_some_and(|total| total > 1))
@@ -183,7 +188,7 @@ fn next_number(pages: &Pagination, listed: &PageContext<'_>, says_more: bool) ->
 
 /// The page behind this one, by the number of records before it.
 fn next_offset(pages: &Pagination, listed: &PageContext<'_>, says_more: bool) -> Option<PageToken> {
-    let seen = listed.total_seen as u64;
+    let seen = listed.seen();
     let total = listed.number(pages.total.as_ref());
     if listed.count > 0 {
         let is_end = total == Some(seen) && !says_more;
@@ -194,8 +199,35 @@ fn next_offset(pages: &Pagination, listed: &PageContext<'_>, says_more: bool) ->
     numbered_page(pages, listed.counted(pages).saturating_add(step))
 }
 
-/// All turns that follow a page that says how many there are; they may be taken side by side.
-pub fn remaining_pages(pages: &Pagination, listed: &PageContext<'_>) -> Option<Vec<PageToken>> {
+/// The pages that may be asked for before a page's records are read and stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PagesAhead {
+    /// The next page follows from the records, or asking for it acknowledges this one.
+    Unknown,
+    /// The next page.
+    Next(PageToken),
+    /// All further pages, two or more: the first page says how many there are, and they may be asked for side by side.
+    All(Vec<PageToken>),
+}
+
+/// Returns the pages that may be asked for ahead of a page.
+pub fn pages_ahead(pages: Option<&Pagination>, listed: &PageContext<'_>) -> PagesAhead {
+    let is_known = |pages: &Pagination| {
+        !pages.acknowledges && !matches!(pages.kind, PaginationKind::LastRecord | PaginationKind::MaxRecord)
+    };
+    if !pages.is_none_or(is_known) {
+        return PagesAhead::Unknown;
+    }
+    let first = pages.filter(|_| listed.position.page_token.is_none());
+    match first.and_then(|pages| remaining_pages(pages, listed)) {
+        Some(all) if all.len() > 1 => PagesAhead::All(all),
+        // What is wrong with it is said when the page is read.
+        _ => next_page(pages, listed).ok().flatten().map_or(PagesAhead::Unknown, PagesAhead::Next),
+    }
+}
+
+/// All pages that follow a page that says how many there are.
+fn remaining_pages(pages: &Pagination, listed: &PageContext<'_>) -> Option<Vec<PageToken>> {
     let counts: Vec<u64> = match pages.kind {
         PaginationKind::Page => {
             let end = listed.number(pages.total_pages.as_ref())?.saturating_add(first_page(pages));
@@ -224,44 +256,45 @@ fn numbered_page(pages: &Pagination, count: u64) -> Option<PageToken> {
     })
 }
 
-/// The next page of an answer that was read whole, and the number of records so far.
-pub(super) fn next_page_after(
-    pages: Option<&Pagination>,
-    url: &Url,
-    turn: Option<&PageToken>,
-    response: &Response,
-    seen_before: usize,
-) -> Result<(Option<PageToken>, usize), PagingError> {
-    let text = response.text().unwrap_or_default();
-    let document = Json::validate(&text).unwrap_or(Json::NULL);
-    let records = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
-    let count = records.map_or(0, |records| records.items().count());
-    let ids = |pages: &Pagination| {
-        let id = pages.id.as_ref()?;
-        let ids = records?.items().filter_map(|record| id.text_in(record));
-        if pages.kind == PaginationKind::MaxRecord { max_id(ids) } else { ids.last() }
-    };
-    let seen = seen_before + count;
-    let id = pages.and_then(ids);
-    let find = |at: &Pointer| at.find_in(document).map(Json::value);
-    let listed = PageContext {
-        url,
-        page_token: turn,
-        link_header: response.header("link"),
-        find: &find,
-        count,
-        total_seen: seen,
-        id,
-    };
-    Ok((next_page(pages, &listed)?, seen))
+/// A page that was read whole: its number of records, their hashes, and how to ask for the next page.
+pub(super) struct WholePage {
+    pub(super) count: usize,
+    pub(super) record_hashes: Vec<u64>,
+    pub(super) next: Option<PageToken>,
 }
 
-/// The hashes of the records of an answer that was read whole.
-pub(super) fn record_hashes(pages: Option<&Pagination>, response: &Response) -> Vec<u64> {
-    let text = response.text().unwrap_or_default();
-    let document = Json::validate(&text).unwrap_or(Json::NULL);
-    let records = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
-    records.into_iter().flat_map(Json::items).map(|record| hash_of(record.as_str())).collect()
+impl WholePage {
+    /// Reads the answer for the page at a position of a list; an answer that is not JSON has no records.
+    ///
+    /// # Errors
+    /// As [`next_page`].
+    pub(super) fn read(
+        pages: Option<&Pagination>,
+        url: &Url,
+        position: &PagePosition,
+        response: &Response,
+    ) -> Result<Self, PagingError> {
+        let text = response.text().unwrap_or_default();
+        let document = Json::validate(&text).unwrap_or(Json::NULL);
+        let list = list_in(pages.and_then(|pages| pages.records.as_ref()), document);
+        let records: Vec<Json<'_>> = list.into_iter().flat_map(Json::items).collect();
+        let ids = |pages: &Pagination| {
+            let at = pages.id.as_ref()?;
+            let mut ids = records.iter().filter_map(|record| at.text_in(*record));
+            if pages.kind == PaginationKind::MaxRecord { max_id(ids) } else { ids.next_back() }
+        };
+        let listed = PageContext {
+            url,
+            position,
+            link_header: response.header("link"),
+            find: &|at| at.find_in(document).map(Json::value),
+            count: records.len(),
+            id: pages.and_then(ids),
+        };
+        let next = next_page(pages, &listed)?;
+        let record_hashes = records.iter().map(|record| hash_of(record.as_str())).collect();
+        Ok(Self { count: records.len(), record_hashes, next })
+    }
 }
 
 /// The greatest of several numbers, however long they are.
@@ -302,10 +335,10 @@ pub(crate) fn records<'d>(at: Option<&Pointer>, document: &'d Value) -> Option<&
 /// The target of `rel="next"` in a `Link` header (RFC 8288 section 3).
 fn next_link(listed: &PageContext<'_>) -> Result<Option<PageToken>, PagingError> {
     let mut rest = listed.link_header.unwrap_or_default();
-    while let Some((_, next_page_after)) = rest.split_once('<') {
-        let Some((target, next_page_after)) = next_page_after.split_once('>') else { break };
-        // The next link begins at the next `<`; a comma may stand inside of a target.
-        let params = next_page_after.split('<').next().unwrap_or(next_page_after);
+    while let Some((_, link)) = rest.split_once('<') {
+        let Some((target, after)) = link.split_once('>') else { break };
+        // The next link begins at the next `<`; a comma may be part of a target.
+        let params = after.split('<').next().unwrap_or(after);
         let is_next = params.split(';').any(|param| {
             let (name, value) = param.trim().trim_end_matches(',').split_once('=').unwrap_or_default();
             name.trim().eq_ignore_ascii_case("rel")
@@ -314,7 +347,7 @@ fn next_link(listed: &PageContext<'_>) -> Result<Option<PageToken>, PagingError>
         if is_next {
             return listed.link_to(target).map(Some);
         }
-        rest = next_page_after;
+        rest = after;
     }
     Ok(None)
 }
@@ -358,7 +391,8 @@ mod tests {
         let response = Response::new(200, &[], body.as_bytes());
         let rules = pages(rules);
         let count = records(rules.records.as_ref(), &response.json().unwrap()).map_or(0, Vec::len);
-        next_page_after(Some(&rules), &url, None, &response, seen - count).unwrap().0.map(|turn| match turn {
+        let position = PagePosition { page_token: None, record_count: seen - count };
+        WholePage::read(Some(&rules), &url, &position, &response).unwrap().next.map(|turn| match turn {
             PageToken::Url(url) => url[url::Position::BeforePath..].to_owned(),
             PageToken::Query(name, value) => with_param(&url, &name, &value)[url::Position::BeforePath..].to_owned(),
             PageToken::Body(name, value) => format!("{name}={value}"),
@@ -370,7 +404,8 @@ mod tests {
     fn links_are_followed_wherever_they_stand() {
         let url = Url::parse("https://api.example.com/things").unwrap();
         let next = |header: &str| {
-            next_page_after(None, &url, None, &Response::new(200, &[("link", header)], b""), 0).unwrap().0
+            let response = Response::new(200, &[("link", header)], b"");
+            WholePage::read(None, &url, &PagePosition::default(), &response).unwrap().next
         };
         let header = "<https://api.example.com/things?page=1>; rel=\"prev\", </things?a=1,2&page=3>; rel=\"next\"; x=y";
         let expected = PageToken::Url(Url::parse("https://api.example.com/things?a=1,2&page=3").unwrap());
@@ -435,11 +470,10 @@ mod tests {
                 &pages(rules),
                 &PageContext {
                     url: &url,
-                    page_token: None,
+                    position: &PagePosition { page_token: None, record_count: seen },
                     link_header: None,
                     find: &find,
                     count: 0,
-                    total_seen: seen,
                     id: None,
                 },
             )
@@ -465,8 +499,9 @@ mod tests {
             ("kind='last_record'\nparam='after'\nid='/id'", r#"[{"name":"x"}]"#, "no value at /id"),
             ("kind='max_record'\nparam='after'\nid='/id'\nplus=1", r#"[{"id":"x"}]"#, "no value at /id"),
         ] {
-            let error = next_page_after(Some(&pages(rules)), &url, None, &Response::new(200, &[], body.as_bytes()), 0);
-            assert!(error.as_ref().unwrap_err().to_string().contains(expected), "{body}: {error:?}");
+            let response = Response::new(200, &[], body.as_bytes());
+            let error = WholePage::read(Some(&pages(rules)), &url, &PagePosition::default(), &response).err().unwrap();
+            assert!(error.to_string().contains(expected), "{body}: {error:?}");
         }
     }
 
@@ -481,17 +516,40 @@ mod tests {
             ("http://other.example.com/v1/things", "http://other.example.com/v1/things"),
         ] {
             let body = format!(r#"{{"next":"{target}"}}"#);
-            let next =
-                next_page_after(Some(&rules), &url, None, &Response::new(200, &[], body.as_bytes()), 0).unwrap().0;
-            assert_eq!(next, Some(PageToken::Url(Url::parse(expected).unwrap())));
+            let response = Response::new(200, &[], body.as_bytes());
+            let page = WholePage::read(Some(&rules), &url, &PagePosition::default(), &response).unwrap();
+            assert_eq!(page.next, Some(PageToken::Url(Url::parse(expected).unwrap())));
         }
+    }
+
+    #[test]
+    fn pages_are_asked_for_ahead_where_they_do_not_depend_on_the_records() {
+        let ahead = |rules: &str, page_token: Option<PageToken>| {
+            let url = Url::parse("https://api.example.com/v1/things").unwrap();
+            let body = serde_json::json!({ "next": "c", "total": 3 });
+            let find = |at: &Pointer| at.find(&body).cloned();
+            let position = PagePosition { page_token, record_count: 0 };
+            let listed =
+                PageContext { url: &url, position: &position, link_header: None, find: &find, count: 2, id: None };
+            pages_ahead(Some(&pages(rules)), &listed)
+        };
+        let query = |name: &str, value: &str| PageToken::Query(name.to_owned(), value.to_owned());
+        let cursor = "kind='cursor'\nparam='c'\nnext='/next'";
+        assert_eq!(ahead(cursor, None), PagesAhead::Next(query("c", "c")));
+        assert_eq!(ahead(&format!("{cursor}\nacknowledges=true"), None), PagesAhead::Unknown);
+        assert_eq!(ahead("kind='last_record'\nparam='after'\nid='/id'", None), PagesAhead::Unknown);
+        let page = "kind='page'\nparam='page'\ntotal_pages='/total'";
+        assert_eq!(ahead(page, None), PagesAhead::All(vec![query("page", "2"), query("page", "3")]));
+        assert_eq!(ahead(page, Some(PageToken::Count(2))), PagesAhead::Next(query("page", "3")), "not the first");
+        assert_eq!(ahead("kind='links'\nnext='/next'", None), PagesAhead::Unknown, "it is wrong, which the page says");
     }
 
     proptest! {
         #[test]
         fn no_header_panics(header in ".{0,80}") {
             let url = Url::parse("https://api.example.com/things").unwrap();
-            let _ = next_page_after(None, &url, None, &Response::new(200, &[("link", &header)], b""), 0);
+            let response = Response::new(200, &[("link", &header)], b"");
+            let _ = WholePage::read(None, &url, &PagePosition::default(), &response);
         }
     }
 }

@@ -20,11 +20,13 @@ pub enum PageNovelty {
     Empty,
     /// Every record of it was met before.
     Repeated,
+    /// So many pages brought nothing new that the service must be repeating itself.
+    Endless,
 }
 
 /// What was met of one list on the way from its beginning.
 #[derive(Debug, Default)]
-pub struct RepeatDetector {
+pub(super) struct RepeatDetector {
     /// Fingerprints of whole pages.
     pages: HashSet<u64>,
     recent: HashSet<u64>,
@@ -34,16 +36,16 @@ pub struct RepeatDetector {
 }
 
 impl RepeatDetector {
-    /// A trail that goes on behind a page with this fingerprint.
-    pub fn resume_after(page: Option<u64>) -> Self {
+    /// Creates a detector for the pages behind a page with this fingerprint.
+    pub(super) fn resume_after(page: Option<u64>) -> Self {
         Self { pages: page.into_iter().collect(), ..Self::default() }
     }
 
     /// Adds a page, given by the hashes of what tells its records from others.
-    pub fn add(&mut self, records: &[u64]) -> PageNovelty {
+    pub(super) fn add(&mut self, records: &[u64]) -> PageNovelty {
         if records.is_empty() {
             self.empty += 1;
-            return PageNovelty::Empty;
+            return if self.is_endless() { PageNovelty::Endless } else { PageNovelty::Empty };
         }
         self.empty = 0;
         let is_known_page = !self.pages.insert(fingerprint(records));
@@ -54,11 +56,14 @@ impl RepeatDetector {
             self.older = std::mem::take(&mut self.recent);
         }
         self.repeated = if is_repeated { self.repeated + 1 } else { 0 };
-        if is_repeated { PageNovelty::Repeated } else { PageNovelty::New }
+        match is_repeated {
+            true if self.is_endless() => PageNovelty::Endless,
+            true => PageNovelty::Repeated,
+            false => PageNovelty::New,
+        }
     }
 
-    /// Whether so many pages brought nothing new that the service must be repeating itself.
-    pub fn is_endless(&self) -> bool {
+    fn is_endless(&self) -> bool {
         self.repeated >= MAX_REPEATED_PAGES || self.empty >= MAX_EMPTY_PAGES
     }
 }
@@ -85,12 +90,12 @@ mod tests {
 
     #[test]
     fn a_page_that_overlaps_is_new_and_one_that_brings_nothing_is_not() {
-        let mut trail = RepeatDetector::default();
-        assert_eq!(trail.add(&page(0..10)), PageNovelty::New);
-        assert_eq!(trail.add(&page(5..15)), PageNovelty::New);
-        assert_eq!(trail.add(&page(3..9)), PageNovelty::Repeated);
-        assert_eq!(trail.add(&[]), PageNovelty::Empty);
-        assert!(!trail.is_endless());
+        let mut detector = RepeatDetector::default();
+        assert_eq!(detector.add(&page(0..10)), PageNovelty::New);
+        assert_eq!(detector.add(&page(5..15)), PageNovelty::New);
+        assert_eq!(detector.add(&page(3..9)), PageNovelty::Repeated);
+        assert_eq!(detector.add(&[]), PageNovelty::Empty);
+        assert!(!detector.is_endless());
         assert_eq!(
             RepeatDetector::resume_after(Some(fingerprint(&page(0..3)))).add(&page(0..3)),
             PageNovelty::Repeated
@@ -99,31 +104,28 @@ mod tests {
 
     #[test]
     fn a_list_that_repeats_itself_is_endless_after_a_few_pages() {
-        let mut trail = RepeatDetector::default();
-        let pages = (0..).take_while(|_| {
-            trail.add(&page(0..50));
-            !trail.is_endless()
-        });
+        let mut detector = RepeatDetector::default();
+        let pages = (0..).take_while(|_| detector.add(&page(0..50)) != PageNovelty::Endless);
         assert_eq!(pages.count(), 10);
-        let mut trail = RepeatDetector::default();
+        let mut detector = RepeatDetector::default();
         for round in 0..3 {
-            trail.add(&page(0..50));
-            trail.add(&page(0..50));
-            trail.add(&page(round * 10..round * 10 + 60));
+            detector.add(&page(0..50));
+            detector.add(&page(0..50));
+            detector.add(&page(round * 10..round * 10 + 60));
         }
-        assert!(!trail.is_endless(), "what moves goes on");
+        assert!(!detector.is_endless(), "a list that moves goes on");
     }
 
     #[test]
     fn a_circle_of_any_size_is_noticed_and_memory_is_bounded() {
-        let mut trail = RepeatDetector::default();
+        let mut detector = RepeatDetector::default();
         for number in 0..4000 {
-            assert_eq!(trail.add(&page(number * 100..number * 100 + 100)), PageNovelty::New);
+            assert_eq!(detector.add(&page(number * 100..number * 100 + 100)), PageNovelty::New);
         }
-        assert!(trail.recent.len() + trail.older.len() <= 2 * REMEMBERED + 100);
+        assert!(detector.recent.len() + detector.older.len() <= 2 * REMEMBERED + 100);
         for number in 0..10 {
-            assert_eq!(trail.add(&page(number * 100..number * 100 + 100)), PageNovelty::Repeated);
+            let expected = if number < 9 { PageNovelty::Repeated } else { PageNovelty::Endless };
+            assert_eq!(detector.add(&page(number * 100..number * 100 + 100)), expected);
         }
-        assert!(trail.is_endless());
     }
 }

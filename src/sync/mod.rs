@@ -1,11 +1,37 @@
 //! Syncs records from a service: only what is new, as fast as the vendor allows, and resumable at any point.
 //!
-//! A run (`run`) takes the streams that a request names (`selection`), parents before children. Each `partition` of a stream,
-//! all of it or what belongs to one record of a parent, is one list: `stream_reader` reads it with a `pager`. `checkpoint` says, purely,
-//! where a list begins and what follows a page; `request` builds the requests and `fetch` sends them; `document` and `record`
-//! find the records in the responses.
+//! # Words
 //!
-//! Invariants:
+//! | word | meaning |
+//! | --- | --- |
+//! | partition | one list of a stream: all of it, or what belongs to one record of its parent. Its cursor and its checkpoint are stored with it |
+//! | cursor | up to where a partition has been synced: a time or number that its records are newer by, or a sync token. The next sync asks for what changed since; it moves only at the end of a list |
+//! | sync token | a cursor that the vendor gives, for a feed of changes; its text means nothing to others |
+//! | checkpoint | how far the list that is being read has come, and what to ask for next. It is saved with each page, and removed at the end of the list |
+//! | position | the part of a checkpoint that the rules of paging know: the page token, and the number of records before that page |
+//! | page token | how to ask for one page of a list: a URL, or a parameter with its value |
+//!
+//! A bookmark is a Singer target's, and is only in `export`.
+//!
+//! # Stages
+//!
+//! A page passes through these, in this order; each uses only those below it.
+//!
+//! | stage | what it owns |
+//! | --- | --- |
+//! | `run` | the lock, the job and the outcome of each stream, and their order: parents before children; `selection` says which streams a request means, `plan` what they would ask |
+//! | `partition` | the lists of a stream, and the sweep of those that were read in full |
+//! | `list` | the passes over one list: resume, restart, verification |
+//! | `pass` | one pass from page to page, by an [`api::Pager`](crate::api::Pager): the next page is asked for while one is stored |
+//! | `fetch` | sends requests, which `request` builds, until an answer can be read; `detail` asks for the records of a page one by one |
+//! | `page` | finds the list in an answer and reads its records, with `document` and `record`. Pure |
+//! | `checkpoint` | what is saved with a page: what to ask for next, where a list begins and ends. Pure |
+//! | `ingest` | the store's commits, of pages as of pushed events |
+//!
+//! `stream` is what the stages of one stream share, and `outcome` lists how each of them ends.
+//!
+//! # Invariants
+//!
 //! - The records of a page and its checkpoint are one commit: the cursor is never ahead of the records, and a process
 //!   that dies loses at most the page it was reading.
 //! - A cursor moves when a list is at its end. A backfill never moves it.
@@ -14,138 +40,34 @@
 
 mod checkpoint;
 mod cursor_value;
+mod detail;
 mod document;
+mod error;
 mod fetch;
 pub mod ingest;
+mod list;
+mod observer;
+mod outcome;
 mod page;
-mod pager;
 mod partition;
+mod pass;
+mod plan;
 mod record;
 mod request;
 mod run;
 mod schedule;
 mod selection;
-mod stream_reader;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-use thiserror::Error;
-
 pub use cursor_value::CursorValue;
 pub use document::NotAList;
+pub use error::SyncError;
+pub use observer::{StoredPage, SyncObserver};
+pub use outcome::{SyncOutcome, SyncReport};
 pub use page::{PageError, read_page};
-pub use run::{PlannedStream, SyncOutcome, SyncReport, dry_run, run};
+pub use plan::{PlannedStream, dry_run};
+pub use run::run;
 pub use schedule::{ScheduleRule, ScheduleRuleError};
 pub use selection::{SyncRequest, find_stream};
-pub use stream_reader::{StoredPage, SyncObserver};
-
-use crate::api::PagingError;
-use crate::clock::Timestamp;
-use crate::connector::Pointer;
-use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::json::JsonError;
-use crate::model::ConnectionName;
-
-/// Why a stream cannot be synced, or its sync ended early.
-#[derive(Debug, Error)]
-pub enum SyncError {
-    #[error("{connection} has nothing that can be synced")]
-    NoStreams { connection: ConnectionName },
-    #[error("{connector} has no stream {stream:?}")]
-    UnknownStream { connector: String, stream: String, suggestion: Option<String> },
-    #[error("{connection}/{stream} needs {}", missing.join(", "))]
-    MissingParams { connection: ConnectionName, stream: String, missing: Vec<String> },
-    #[error("{connection}/{stream} takes no parameter {param:?}")]
-    UnknownParam { connection: ConnectionName, stream: String, param: String, suggestion: Option<String> },
-    #[error("{connection}/{stream} cannot be asked for a stretch of time: {why}")]
-    BackfillUnsupported { connection: ConnectionName, stream: String, why: &'static str },
-    #[error("{connection}/{stream} is being synced by another process")]
-    AlreadyRunning { connection: ConnectionName, stream: String },
-    #[error("the rate limit of {connection} is used up; resumes at {resumes_at}")]
-    RateLimited { connection: ConnectionName, resumes_at: Timestamp },
-    #[error("the service repeats pages of {connection}/{stream} or ignores which page it is asked for")]
-    RepeatedPage { connection: ConnectionName, stream: String },
-    #[error("the answer for {connection}/{stream} is not a list: it has {why}")]
-    NotAList { connection: ConnectionName, stream: String, why: String },
-    #[error("the service is still preparing {connection}/{stream} (202)")]
-    NotReady { connection: ConnectionName, stream: String },
-    #[error("the next page of {connection}/{stream} cannot be found: {source}")]
-    Paging { connection: ConnectionName, stream: String, source: PagingError },
-    #[error(
-        "{missing} of {known} records of {connection}/{stream} are missing from the service's list; none was marked as \
-         deleted"
-    )]
-    DeletesBlocked { connection: ConnectionName, stream: String, missing: u64, known: u64, job: i64 },
-    #[error("the service keeps losing the place in the list of {connection}/{stream}")]
-    PageTokenExpired { connection: ConnectionName, stream: String },
-    #[error("cannot read an answer for {connection}/{stream}")]
-    NotJson { connection: ConnectionName, stream: String, source: JsonError },
-    #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
-    MissingKey { connection: ConnectionName, stream: String, at: Pointer },
-    #[error("the sync of {connection}/{stream} was cancelled")]
-    Cancelled { connection: ConnectionName, stream: String },
-}
-
-impl Remedy for SyncError {
-    fn diagnostic(&self) -> Diagnostic {
-        match self {
-            Self::NoStreams { connection } => Diagnostic::new(Kind::NotFound, "no_streams")
-                .run(format!("integ connector show {}", connection.connector()))
-                .connection(connection),
-            Self::UnknownStream { suggestion: Some(likely), .. } => {
-                Diagnostic::new(Kind::NotFound, "unknown_stream").hint(Hint::text(format!("did you mean {likely}?")))
-            }
-            Self::UnknownStream { connector, .. } => Diagnostic::new(Kind::NotFound, "unknown_stream")
-                .hint(Hint::new("list the streams:", format!("integ connector show {connector}"))),
-            Self::MissingParams { connection, stream, missing } => {
-                let params: String = missing.iter().map(|name| format!(" -p {name}=VALUE")).collect();
-                Diagnostic::new(Kind::Usage, "missing_parameters")
-                    .run(format!("integ sync {connection}/{stream}{params}"))
-                    .connection(connection)
-            }
-            Self::UnknownParam { connection, stream, suggestion: likely, .. } => {
-                let param = likely.as_ref().map(|likely| format!(" -p {likely}=VALUE")).unwrap_or_default();
-                Diagnostic::new(Kind::Usage, "invalid_parameters")
-                    .run(format!("integ sync {connection}/{stream}{param}"))
-                    .connection(connection)
-            }
-            Self::BackfillUnsupported { connection, stream, .. } => {
-                Diagnostic::new(Kind::Usage, "backfill_unsupported")
-                    .run(format!("integ sync {connection}/{stream} --mode full"))
-                    .connection(connection)
-            }
-            Self::AlreadyRunning { connection, .. } => Diagnostic::new(Kind::Temporary, "sync_in_progress")
-                .run(format!("integ job list {connection}"))
-                .connection(connection),
-            Self::RateLimited { connection, .. } => Diagnostic::new(Kind::Temporary, "rate_limited")
-                .hint(Hint::new("go on from there then:", format!("integ sync {connection}")))
-                .connection(connection),
-            Self::RepeatedPage { connection, .. } => {
-                Diagnostic::new(Kind::Failed, "repeated_page").connection(connection)
-            }
-            Self::NotAList { connection, .. } => Diagnostic::new(Kind::Failed, "not_a_list").connection(connection),
-            Self::NotReady { connection, .. } => {
-                Diagnostic::new(Kind::Temporary, "not_ready").hint(Hint::text("try again later")).connection(connection)
-            }
-            Self::Paging { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_page").connection(connection),
-            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Failed, "deletes_blocked")
-                .run(format!("integ job retry {job} --allow-deletes"))
-                .connection(connection),
-            Self::PageTokenExpired { connection, .. } => Diagnostic::new(Kind::Temporary, "page_token_expired")
-                .hint(Hint::text("try again later"))
-                .connection(connection),
-            Self::NotJson { connection, source, .. } if source.is_temporary() => {
-                Diagnostic::new(Kind::Temporary, "malformed_response")
-                    .hint(Hint::text("try again later"))
-                    .connection(connection)
-            }
-            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response")
-                .run(format!("integ test {connection}"))
-                .connection(connection),
-            Self::MissingKey { connection, .. } => {
-                Diagnostic::new(Kind::Failed, "missing_record_key").connection(connection)
-            }
-            Self::Cancelled { connection, .. } => Diagnostic::new(Kind::Failed, "cancelled").connection(connection),
-        }
-    }
-}

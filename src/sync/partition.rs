@@ -1,18 +1,21 @@
 //! The lists of one stream: all of it, or one for each record of its parents.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt};
 use indexmap::IndexMap;
 
-use super::run::SyncRun;
+use super::ingest::{SweepEnd, sweep};
+use super::list::read_list;
+use super::outcome::{ListOutcome, SyncOutcome};
+use super::record;
 use super::selection::parent_params;
-use super::stream_reader::{PartitionOutcome, StreamReader, Totals};
-use super::{SyncError, record};
+use super::stream::StreamRun;
 use crate::connector::{ParentStream, Pointer};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::json::Json;
-use crate::model::{CompletedList, Partition, RecordId, StoredRecord, StreamParams, SyncMode};
+use crate::model::{CompletedList, RecordId, StoredRecord, StreamParams, SyncMode};
 use crate::runtime::BoxFuture;
 
 /// Lists of one stream that are read side by side.
@@ -21,80 +24,152 @@ const CONCURRENT_PARTITIONS: usize = 4;
 /// Records of a parent that are taken from the store at once.
 const PARENTS_PER_PAGE: u32 = 200;
 
-/// The lists of one stream.
-pub(super) struct PartitionReader<'a> {
-    pub(super) run: &'a SyncRun<'a>,
-    pub(super) reader: &'a StreamReader<'a>,
-    /// The stream's own parameters.
-    pub(super) params: StreamParams,
+/// What gives a list its values: a record of the parent.
+#[derive(Clone, Copy)]
+struct ParentRecord {
+    id: RecordId,
+    version: u64,
+    /// Whether the list is read only if the record changed.
+    only_if_changed: bool,
 }
 
-/// What became of all lists of a stream.
-#[derive(Default)]
-pub(super) struct StreamTotals {
-    pub(super) totals: Totals,
-    listed: Vec<CompletedList>,
-    pub(super) skipped: usize,
-    /// Lists that the vendor gave.
-    listed_count: usize,
-    /// The first failure, which is no reason not to go on with the other lists.
-    first_error: Option<Error>,
+/// A list to read.
+struct PartitionSource {
+    params: StreamParams,
+    /// Absent if the user gave the values, or the stream has no parent.
+    parent: Option<ParentRecord>,
 }
 
-impl StreamTotals {
-    /// Whether the vendor gave none of the lists that it was asked for.
-    pub(super) fn is_skipped(&self) -> bool {
-        self.skipped > 0 && self.listed_count == 0
+/// Reads all lists of a stream, then sweeps those that were read in full. `params` are the stream's own parameters.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn sync_partitions(run: &StreamRun<'_>, params: &StreamParams) -> Result<SyncOutcome> {
+    let mut batches = PartitionBatches::new(run, params);
+    let (mut full_lists, mut first_failure) = (Vec::new(), None);
+    while let Some(sources) = batches.next().await? {
+        if let ControlFlow::Break(outcome) = read_side_by_side(run, sources, &mut full_lists, &mut first_failure).await
+        {
+            return Ok(outcome);
+        }
     }
+    // Records of different batches may have given the same list.
+    full_lists.sort_by_key(|read| read.partition);
+    full_lists.dedup_by_key(|read| read.partition);
+    if let SweepEnd::Blocked(error) = sweep(run, &full_lists).await? {
+        return Ok(SyncOutcome::DeletesBlocked(error));
+    }
+    let tally = *run.tally();
+    let is_skipped = tally.skipped_partitions > 0 && tally.listed_partitions == 0;
+    let outcome = if is_skipped { SyncOutcome::Skipped } else { SyncOutcome::Done };
+    Ok(first_failure.unwrap_or(outcome))
 }
 
-impl PartitionReader<'_> {
-    pub(super) async fn read_all(&self, stream_totals: &mut StreamTotals) -> Result<()> {
-        let stream = self.reader.stream;
-        if stream.parents.is_empty() {
-            self.read_partitions(vec![(self.params.clone(), None)], stream_totals).await?;
-        } else if let Some(values) = parent_params(stream, self.run.request) {
-            let params = self.params.clone().into_iter().chain(values).collect();
-            self.read_partitions(vec![(params, None)], stream_totals).await?;
-        } else {
-            // What is listed for records of the stream itself comes last: they are there by then.
-            let own = |parent: &&ParentStream| parent.stream == self.reader.name;
-            for parent in stream.parents.iter().filter(|parent| !own(parent)).chain(stream.parents.iter().filter(own)) {
-                self.read_children(parent, stream_totals).await?;
+/// Reads lists side by side; breaks if the run ends with one of them. A failure that says nothing about the other lists is
+/// `first_failure`.
+async fn read_side_by_side(
+    run: &StreamRun<'_>,
+    sources: Vec<PartitionSource>,
+    full_lists: &mut Vec<CompletedList>,
+    first_failure: &mut Option<SyncOutcome>,
+) -> ControlFlow<SyncOutcome> {
+    let read = |source| -> BoxFuture<'_, _> { Box::pin(read_partition(run, source)) };
+    let mut reads = stream::iter(sources).map(read).buffer_unordered(CONCURRENT_PARTITIONS);
+    let mut end = None;
+    while let Some(read) = reads.next().await {
+        match read {
+            Ok(ListOutcome::Read) => run.tally().listed_partitions += 1,
+            Ok(ListOutcome::FullyListed(listed)) => {
+                run.tally().listed_partitions += 1;
+                full_lists.push(listed);
+            }
+            Ok(ListOutcome::Skipped) => run.tally().skipped_partitions += 1,
+            // Every other list would end as this one did.
+            Ok(ListOutcome::RateLimited(resumes_at)) => {
+                run.stop.store(true, Ordering::Relaxed);
+                end.get_or_insert(SyncOutcome::RateLimited(resumes_at));
+            }
+            Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {
+                run.stop.store(true, Ordering::Relaxed);
+                end.get_or_insert(SyncOutcome::Failed(error));
+            }
+            Ok(ListOutcome::Cancelled) => {
+                end.get_or_insert(SyncOutcome::Cancelled);
+                break;
+            }
+            Ok(ListOutcome::DeletesBlocked(error)) => {
+                first_failure.get_or_insert(SyncOutcome::DeletesBlocked(error));
+            }
+            Err(error) => {
+                first_failure.get_or_insert(SyncOutcome::Failed(error));
             }
         }
-        let mut listed = std::mem::take(&mut stream_totals.listed);
-        // Records of different pages may have given the same list.
-        listed.sort_by_key(|read| read.partition);
-        listed.dedup_by_key(|read| read.partition);
-        self.reader.sweep(listed, &mut stream_totals.totals).await?;
-        stream_totals.first_error.take().map_or(Ok(()), Err)
+    }
+    end.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+}
+
+/// The lists of a stream, in batches that are read one after the other.
+struct PartitionBatches<'a> {
+    run: &'a StreamRun<'a>,
+    /// The stream's own parameters.
+    params: &'a StreamParams,
+    /// The only list, if the stream has no parent or the user gave the parent's values.
+    only: Option<StreamParams>,
+    /// The parents whose records are still to be looked at, the last one first, and the record to go on after.
+    parents: Vec<&'a ParentStream>,
+    after: RecordId,
+}
+
+impl<'a> PartitionBatches<'a> {
+    fn new(run: &'a StreamRun<'a>, params: &'a StreamParams) -> Self {
+        let values = match run.stream.parents.is_empty() {
+            true => Some(StreamParams::new()),
+            false => parent_params(run.stream, run.request),
+        };
+        let only = values.map(|values| params.clone().into_iter().chain(values).collect());
+        // What is listed for records of the stream itself comes last: they are there by then.
+        let (mut parents, others): (Vec<_>, Vec<_>) =
+            run.stream.parents.iter().rev().partition(|parent| parent.stream == run.name);
+        parents.extend(others);
+        if only.is_some() {
+            parents.clear();
+        }
+        Self { run, params, only, parents, after: RecordId(0) }
     }
 
-    /// The lists of all records of a parent.
-    async fn read_children(&self, parent: &ParentStream, stream_totals: &mut StreamTotals) -> Result<()> {
-        let store = &*self.run.store;
-        let Some(above) = store.streams().find(self.run.session.connection.id, &parent.stream).await? else {
-            return Ok(());
-        };
-        let mut after = RecordId(0);
-        loop {
-            let records = store.records().list(above.id, after, PARENTS_PER_PAGE).await?;
-            let Some(last) = records.last() else { return Ok(()) };
-            after = last.id;
-            // Records that give the same values have one list, and the newest of them says whether it changed.
-            let mut lists: IndexMap<StreamParams, ParentVersion> = IndexMap::new();
-            for record in &records {
-                let Some(params) = self.values(parent, record) else { continue };
-                let above = (record.id, record.version, parent.changed);
-                let known = lists.entry(params).or_insert(above);
-                if record.version > known.1 {
-                    *known = above;
+    /// Returns the lists of the next records of a parent; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Vec<PartitionSource>>> {
+        if let Some(params) = self.only.take() {
+            return Ok(Some(vec![PartitionSource { params, parent: None }]));
+        }
+        let StreamRun { store, session, .. } = self.run;
+        while let Some(parent) = self.parents.last() {
+            if let Some(above) = store.streams().find(session.connection.id, &parent.stream).await? {
+                let records = store.records().list(above.id, self.after, PARENTS_PER_PAGE).await?;
+                if let Some(last) = records.last() {
+                    self.after = last.id;
+                    return Ok(Some(self.sources(parent, &records)));
                 }
             }
-            let lists = lists.into_iter().map(|(params, above)| (params, Some(above)));
-            self.read_partitions(lists.collect(), stream_totals).await?;
+            self.parents.pop();
+            self.after = RecordId(0);
         }
+        Ok(None)
+    }
+
+    /// The lists that records of a parent give. Records that give the same values have one list, and the newest of them says
+    /// whether it changed.
+    fn sources(&self, parent: &ParentStream, records: &[StoredRecord]) -> Vec<PartitionSource> {
+        let mut lists: IndexMap<StreamParams, ParentRecord> = IndexMap::new();
+        for record in records {
+            let Some(params) = self.values(parent, record) else { continue };
+            let above = ParentRecord { id: record.id, version: record.version, only_if_changed: parent.changed };
+            let known = lists.entry(params).or_insert(above);
+            if record.version > known.version {
+                *known = above;
+            }
+        }
+        lists.into_iter().map(|(params, parent)| PartitionSource { params, parent: Some(parent) }).collect()
     }
 
     /// What a parent's record gives; absent where nothing is listed for it.
@@ -107,75 +182,21 @@ impl PartitionReader<'_> {
         let values: Option<StreamParams> = parent.values.iter().map(value).collect();
         Some(self.params.clone().into_iter().chain(values?).collect())
     }
-
-    async fn read_partitions(&self, lists: Vec<PartitionSource>, stream_totals: &mut StreamTotals) -> Result<()> {
-        let read = |(params, parent)| -> BoxFuture<'_, _> {
-            Box::pin(async move {
-                let mut totals = Totals::default();
-                let end = self.read_partition(params, parent, &mut totals).await;
-                (totals, end)
-            })
-        };
-        let mut reads = stream::iter(lists).map(read).buffer_unordered(CONCURRENT_PARTITIONS);
-        let mut last = None;
-        while let Some((totals, end)) = reads.next().await {
-            stream_totals.totals.counts += totals.counts;
-            stream_totals.totals.traffic.add(totals.traffic);
-            match end {
-                Ok(None) => stream_totals.listed_count += 1,
-                Ok(Some(PartitionOutcome::Read)) => stream_totals.listed_count += 1,
-                Ok(Some(PartitionOutcome::FullyListed(read))) => {
-                    stream_totals.listed_count += 1;
-                    stream_totals.listed.push(read);
-                }
-                Ok(Some(PartitionOutcome::Skipped)) => stream_totals.skipped += 1,
-                // Every other list would fail as this one did.
-                Err(error) if matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault) => {
-                    self.run.stop.store(true, Ordering::Relaxed);
-                    last.get_or_insert(error);
-                }
-                Err(error) if error.downcast_ref::<SyncError>().is_some_and(is_cancelled) => {
-                    last.get_or_insert(error);
-                    break;
-                }
-                Err(error) => _ = stream_totals.first_error.get_or_insert(error),
-            }
-        }
-        last.map_or(Ok(()), Err)
-    }
-
-    /// Reads one list; absent where nothing was to be read.
-    async fn read_partition(
-        &self,
-        params: StreamParams,
-        parent: Option<ParentVersion>,
-        totals: &mut Totals,
-    ) -> Result<Option<PartitionOutcome>> {
-        if self.run.stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let record = parent.map(|(record, ..)| record);
-        let streams = self.reader.store.streams();
-        let partition: Partition = streams.ensure_partition(self.reader.id, &params, record).await?;
-        let version = parent.map(|(_, version, _)| version);
-        let unchanged = version.is_some() && partition.parent_version >= version && partition.checkpoint.is_none();
-        if parent.is_some_and(|(.., changed)| changed)
-            && unchanged
-            && self.reader.read_goal.mode == SyncMode::Incremental
-        {
-            self.reader.used_cursor.store(true, Ordering::Relaxed);
-            return Ok(None);
-        }
-        self.reader.read(&partition, version, &self.run.token, totals).await.map(Some)
-    }
 }
 
-/// A parent's record, its version, and whether only changed ones are listed for.
-type ParentVersion = (RecordId, u64, bool);
-
-/// The values of a list, and what gives them.
-type PartitionSource = (StreamParams, Option<ParentVersion>);
-
-fn is_cancelled(error: &SyncError) -> bool {
-    matches!(error, SyncError::Cancelled { .. })
+/// Reads one list, unless it holds nothing new or the run is to stop.
+async fn read_partition(run: &StreamRun<'_>, source: PartitionSource) -> Result<ListOutcome> {
+    if run.stop.load(Ordering::Relaxed) {
+        return Ok(ListOutcome::Read);
+    }
+    let PartitionSource { params, parent } = source;
+    let partition = run.store.streams().ensure_partition(run.id, &params, parent.map(|parent| parent.id)).await?;
+    let parent_version = parent.map(|parent| parent.version);
+    let is_unchanged =
+        parent_version.is_some() && partition.parent_version >= parent_version && partition.checkpoint.is_none();
+    if is_unchanged && parent.is_some_and(|parent| parent.only_if_changed) && run.goal.mode == SyncMode::Incremental {
+        run.tally().used_cursor = true;
+        return Ok(ListOutcome::Read);
+    }
+    read_list(run, partition, parent_version).await
 }

@@ -59,10 +59,10 @@ impl ListRequestBuilder<'_> {
     ///
     /// # Errors
     /// [`ApiError::Template`], [`ApiError::ForeignHost`] for a link that leads elsewhere.
-    pub(super) fn page(&self, progress: &Checkpoint, grant: &Grant) -> Result<Request> {
-        let values = self.values(progress, grant);
+    pub(super) fn page(&self, checkpoint: &Checkpoint, grant: &Grant) -> Result<Request> {
+        let values = self.values(checkpoint, grant);
         let stream = self.stream;
-        let token = stream.token.as_ref().filter(|_| progress.since.is_some());
+        let token = stream.token.as_ref().filter(|_| checkpoint.since.is_some());
         let rule = stream.incremental.as_ref();
         let mut query: IndexMap<&str, &Template> =
             stream.query.iter().map(|(name, value)| (name.as_str(), value)).collect();
@@ -72,22 +72,22 @@ impl ListRequestBuilder<'_> {
             query.extend(token.query.iter().map(|(name, value)| (name.as_str(), value)));
             path = token.path.as_ref().unwrap_or(path);
         }
-        let (tie_query, tie_body) = match (rule.and_then(|rule| rule.ties.as_ref()), &progress.tie) {
+        let (tie_query, tie_body) = match (rule.and_then(|rule| rule.ties.as_ref()), &checkpoint.tie) {
             (Some(ties), Some(TieBreak::InProgress { .. })) => (Some(&ties.query), ties.body.as_ref()),
             (Some(ties), Some(TieBreak::Passed)) => (Some(&ties.past.query), ties.past.body.as_ref()),
             _ => (None, None),
         };
         if let Some(rule) = rule {
-            if progress.since.is_some() {
+            if checkpoint.since.is_some() {
                 query.extend(rule.query.iter().map(|(name, value)| (name.as_str(), value)));
             }
             query.extend(tie_query.into_iter().flatten().map(|(name, value)| (name.as_str(), value)));
-            if progress.until.is_some() {
+            if checkpoint.until.is_some() {
                 query.extend(rule.until.iter().map(|(name, value)| (name.as_str(), value)));
             }
         }
         let method = if token.is_some_and(|token| token.path.is_some()) { HttpMethod::Get } else { stream.method };
-        let mut request = match (token, &progress.since) {
+        let mut request = match (token, &checkpoint.since) {
             (Some(token), Some(url)) if token.url => {
                 query.clear();
                 self.session.request_to(HttpMethod::Get.as_str(), url, grant)?
@@ -105,12 +105,13 @@ impl ListRequestBuilder<'_> {
             request.set_header(name, crate::secret::Secret::new(value));
         }
         if method != HttpMethod::Get {
-            let filter = rule.filter(|_| progress.since.is_some()).and_then(|rule| rule.body.as_ref());
+            let filter = rule.filter(|_| checkpoint.since.is_some()).and_then(|rule| rule.body.as_ref());
             let changes = tie_body.or(filter);
             self.write_body(&mut request, &values, changes)?;
         }
-        let by_url = token.is_some_and(|token| token.url) || matches!(progress.page_token, Some(PageToken::Url(_)));
-        if let Some(turn) = &progress.page_token {
+        let by_url =
+            token.is_some_and(|token| token.url) || matches!(checkpoint.position.page_token, Some(PageToken::Url(_)));
+        if let Some(turn) = &checkpoint.position.page_token {
             apply_page_token(&mut request, turn);
         }
         if let (Some(pages), false) = (self.pages(), by_url) {
@@ -174,25 +175,25 @@ impl ListRequestBuilder<'_> {
         Ok(())
     }
 
-    fn values(&self, progress: &Checkpoint, grant: &Grant) -> Values {
+    fn values(&self, checkpoint: &Checkpoint, grant: &Grant) -> Values {
         let mut values = self.session.values(Some(grant));
         values.extend(self.params);
         if let Some(rule) = &self.stream.incremental {
-            if let Some(since) = since_text(rule, progress) {
+            if let Some(since) = since_text(rule, checkpoint) {
                 values.set("since", &since);
             }
-            if let Some(TieBreak::InProgress { after, .. }) = &progress.tie {
+            if let Some(TieBreak::InProgress { after, .. }) = &checkpoint.tie {
                 values.set("after", after);
             }
-            if let Some(until) = until_text(rule, progress.until.as_deref(), self.now) {
+            if let Some(until) = until_text(rule, checkpoint.until.as_deref(), self.now) {
                 values.set("until", &until);
             }
         }
-        if let (Some(_), Some(token)) = (&self.stream.token, &progress.since) {
+        if let (Some(_), Some(token)) = (&self.stream.token, &checkpoint.since) {
             values.set("token", token);
         }
         if let Some(pages) = self.pages() {
-            let count = match progress.page_token {
+            let count = match checkpoint.position.page_token {
                 Some(PageToken::Count(count)) => count,
                 _ => first_page(pages),
             };

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use super::SyncError;
 use super::checkpoint::ReadGoal;
-use super::run::{SyncOutcome, SyncReport};
-use crate::api;
+use crate::api::{self, ApiError};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Param, Stream};
-use crate::error::Result;
-use crate::model::{ConnectionName, RecordCounts, StoredStream, StreamParams, SyncMode, Traffic};
+use crate::error::{Error, Result};
+use crate::model::{ConnectionName, StoredStream, StreamParams, SyncMode};
 use crate::near::closest;
 use crate::runtime::{Session, Workspace};
 
@@ -35,12 +34,46 @@ pub(super) struct SelectedStream<'c> {
     pub(super) mode: SyncMode,
 }
 
-/// The streams of a request with the parents that they need, and reports on those that cannot take part.
+/// What a request comes to.
+pub(super) enum Selection<'c> {
+    /// The streams that take part, and those of all that cannot.
+    Streams { selected: Vec<SelectedStream<'c>>, left_out: Vec<LeftOutStream<'c>> },
+    /// A stream that was named cannot take part.
+    Refused(StreamObstacle),
+}
+
+/// A stream that cannot take part.
+pub(super) struct LeftOutStream<'c> {
+    pub(super) name: &'c str,
+    pub(super) obstacle: StreamObstacle,
+}
+
+/// What keeps a stream from being synced, which only the user can change.
+#[derive(Debug)]
+pub(super) enum StreamObstacle {
+    /// Its authentication method or its scopes.
+    NotAllowed(ApiError),
+    MissingParams(SyncError),
+}
+
+impl From<StreamObstacle> for Error {
+    fn from(obstacle: StreamObstacle) -> Self {
+        match obstacle {
+            StreamObstacle::NotAllowed(error) => error.into(),
+            StreamObstacle::MissingParams(error) => error.into(),
+        }
+    }
+}
+
+/// Selects the streams of a request, with the parents that they need.
+///
+/// # Errors
+/// [`SyncError`] for streams and parameters that do not exist, and for a backfill that a stream does not support.
 pub(super) async fn select_streams<'c>(
     workspace: &Workspace,
     session: &'c Session,
     request: &SyncRequest,
-) -> Result<(Vec<SelectedStream<'c>>, Vec<SyncReport>)> {
+) -> Result<Selection<'c>> {
     let connector = &session.connector;
     if connector.streams.is_empty() {
         return Err(SyncError::NoStreams { connection: request.connection.clone() }.into());
@@ -52,21 +85,12 @@ pub(super) async fn select_streams<'c>(
     };
     check_params(connector, request, &meant)?;
     let stored = workspace.store().await?.streams().list(session.connection.id).await?;
-    let (mut named, mut not_started) = (Vec::new(), Vec::new());
+    let (mut named, mut left_out) = (Vec::new(), Vec::new());
     for (name, stream) in meant {
-        match check_requirements(session, name, stream, request, &stored) {
-            Ok(()) => named.push((name, stream)),
-            Err(error) if all => not_started.push(SyncReport {
-                connection: request.connection.clone(),
-                stream: name.to_owned(),
-                mode: request.mode,
-                outcome: SyncOutcome::NotStarted(error),
-                counts: RecordCounts::default(),
-                traffic: Traffic::default(),
-                skipped_partitions: 0,
-                duration_secs: 0.0,
-            }),
-            Err(error) => return Err(error),
+        match obstacle(session, name, stream, request, &stored) {
+            None => named.push((name, stream)),
+            Some(obstacle) if all => left_out.push(LeftOutStream { name, obstacle }),
+            Some(obstacle) => return Ok(Selection::Refused(obstacle)),
         }
     }
     if request.mode == SyncMode::Backfill {
@@ -96,7 +120,7 @@ pub(super) async fn select_streams<'c>(
             }
         }
     }
-    Ok((selected, not_started))
+    Ok(Selection::Streams { selected, left_out })
 }
 
 /// A stream of a connector by its name.
@@ -117,14 +141,16 @@ pub fn find_stream<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
 
 /// What keeps a stream from being synced at all, or one of those that it is listed for: its authentication method, scopes,
 /// parameters.
-fn check_requirements(
+fn obstacle(
     session: &Session,
     name: &str,
     stream: &Stream,
     request: &SyncRequest,
     stored: &[StoredStream],
-) -> Result<()> {
-    api::check_allowed(session, name, &stream.auth, &stream.scopes)?;
+) -> Option<StreamObstacle> {
+    if let Err(error) = api::check_allowed(session, name, &stream.auth, &stream.scopes) {
+        return Some(StreamObstacle::NotAllowed(error));
+    }
     let is_stored =
         |param: &String| stored.iter().any(|stored| stored.name == name && stored.params.contains_key(param));
     let missing: Vec<String> = stream
@@ -135,15 +161,15 @@ fn check_requirements(
         .filter(|name| !request.params.contains_key(name) && !is_stored(name))
         .collect();
     if !missing.is_empty() {
-        let connection = session.connection.name.clone();
-        return Err(SyncError::MissingParams { connection, stream: name.to_owned(), missing }.into());
+        let (connection, stream) = (session.connection.name.clone(), name.to_owned());
+        return Some(StreamObstacle::MissingParams(SyncError::MissingParams { connection, stream, missing }));
     }
     if parent_params(stream, request).is_some() {
-        return Ok(());
+        return None;
     }
     let above = stream.parents.iter().filter(|parent| parent.stream != name);
-    let above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
-    above.into_iter().try_for_each(|(name, stream)| check_requirements(session, name, stream, request, stored))
+    let mut above = above.filter_map(|parent| session.connector.streams.get_key_value(&parent.stream));
+    above.find_map(|(name, stream)| obstacle(session, name, stream, request, stored))
 }
 
 /// The values that a stream's templates may name beside the connection's, and those of the streams that it needs.

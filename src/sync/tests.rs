@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::checkpoint::{
-    Checkpoint, PageSummary, ReadGoal, Step, TieBreak, first_checkpoint, is_resumable, is_sweeping, next_step,
-    until_text,
+    AfterFullList, Checkpoint, ListCompletion, ListPlan, NextRead, PageSummary, ReadGoal, Step, TieBreak, until_text,
 };
 use super::cursor_value::CursorValue;
-use crate::api::PageToken;
+use crate::api::{PagePosition, PageToken};
 use crate::clock::Timestamp;
 use crate::connector::{CursorFormat, Incremental, Stream};
-use crate::model::SyncMode;
+use crate::model::{PageCheckpoint, PartitionId, SyncMode};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -55,64 +54,67 @@ fn full() -> ReadGoal {
 #[test]
 fn a_list_begins_at_the_cursor_and_ends_at_the_greatest_that_was_met() {
     let stream = numbered("");
-    let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
+    let first = Checkpoint::first(&stream, &ReadGoal::default(), None, now());
     assert_eq!((first.since.as_deref(), first.is_full), (None, false));
-    let second = more(next_step(&stream, first, None, page(Some(20), 10, Some(2))));
+    let second = more(first.after_page(&stream, None, page(Some(20), 10, Some(2))));
     assert_eq!(
-        (second.page_token.clone(), second.record_count, second.max_cursor.as_deref()),
+        (second.position.page_token.clone(), second.position.record_count, second.max_cursor.as_deref()),
         (Some(PageToken::Count(2)), 10, Some("20"))
     );
     // A page of less is no reason to go back.
-    assert_eq!(end(next_step(&stream, second, None, page(Some(9), 4, None))).as_deref(), Some("20"));
-    let again = first_checkpoint(&stream, &ReadGoal::default(), Some("20"), now());
+    assert_eq!(end(second.after_page(&stream, None, page(Some(9), 4, None))).as_deref(), Some("20"));
+    let again = Checkpoint::first(&stream, &ReadGoal::default(), Some("20"), now());
     assert_eq!(again.since.as_deref(), Some("20"));
     for high in [None, Some(7), Some(20)] {
-        assert_eq!(end(next_step(&stream, again.clone(), Some("20"), page(high, 1, None))).as_deref(), Some("20"));
+        assert_eq!(end(again.clone().after_page(&stream, Some("20"), page(high, 1, None))).as_deref(), Some("20"));
     }
 }
 
 #[test]
 fn a_list_that_moves_is_asked_for_anew_from_its_newest() {
     let stream = numbered(", restart_after = 20");
-    let first = first_checkpoint(&stream, &ReadGoal::default(), Some("5"), now());
-    let second = more(next_step(&stream, first, Some("5"), page(Some(8), 10, Some(2))));
-    assert_eq!((second.since.as_deref(), second.page_token.clone()), (Some("5"), Some(PageToken::Count(2))));
-    let anew = more(next_step(&stream, second, Some("5"), page(Some(9), 10, Some(3))));
-    assert_eq!((anew.since.as_deref(), anew.page_token.clone(), anew.record_count), (Some("9"), None, 0));
-    // More records of one moment than are read before a restart: only the pages lead on.
-    let stuck = more(next_step(&stream, anew, Some("5"), page(Some(9), 20, Some(2))));
+    let first = Checkpoint::first(&stream, &ReadGoal::default(), Some("5"), now());
+    let second = more(first.after_page(&stream, Some("5"), page(Some(8), 10, Some(2))));
+    assert_eq!((second.since.as_deref(), second.position.page_token.clone()), (Some("5"), Some(PageToken::Count(2))));
+    let anew = more(second.after_page(&stream, Some("5"), page(Some(9), 10, Some(3))));
     assert_eq!(
-        (stuck.since.as_deref(), stuck.page_token.clone(), stuck.record_count),
+        (anew.since.as_deref(), anew.position.page_token.clone(), anew.position.record_count),
+        (Some("9"), None, 0)
+    );
+    // More records of one moment than are read before a restart: only the pages lead on.
+    let stuck = more(anew.after_page(&stream, Some("5"), page(Some(9), 20, Some(2))));
+    assert_eq!(
+        (stuck.since.as_deref(), stuck.position.page_token.clone(), stuck.position.record_count),
         (Some("9"), Some(PageToken::Count(2)), 20)
     );
-    let beyond = more(next_step(&stream, stuck, Some("5"), page(Some(10), 10, Some(3))));
-    assert_eq!((beyond.since.as_deref(), beyond.page_token), (Some("10"), None));
+    let beyond = more(stuck.after_page(&stream, Some("5"), page(Some(10), 10, Some(3))));
+    assert_eq!((beyond.since.as_deref(), beyond.position.page_token), (Some("10"), None));
 }
 
 #[test]
 fn a_list_that_was_asked_for_anew_is_still_all_of_it() {
     let stream = numbered(", restart_after = 10");
-    let progress = first_checkpoint(&stream, &full(), Some("5"), now());
-    assert!(is_sweeping(&stream, &progress, &full()));
-    let anew = more(next_step(&stream, progress, Some("5"), page(Some(9), 10, Some(2))));
+    let progress = Checkpoint::first(&stream, &full(), Some("5"), now());
+    assert!(progress.is_sweeping(&stream, &full()));
+    let anew = more(progress.after_page(&stream, Some("5"), page(Some(9), 10, Some(2))));
     assert_eq!(anew.since.as_deref(), Some("9"));
     // Another process goes on from here.
-    assert!(is_sweeping(&stream, &anew, &full()), "what it does not hold is gone");
+    assert!(anew.is_sweeping(&stream, &full()), "what it does not hold is gone");
 }
 
 #[test]
 fn the_newest_first_are_read_until_nothing_is_new() {
     let stream = numbered(", newest_first = true, lookback = 2");
-    let first = first_checkpoint(&stream, &ReadGoal::default(), Some("50"), now());
-    let second = more(next_step(&stream, first.clone(), Some("50"), page(Some(90), 10, Some(2))));
-    let third = more(next_step(&stream, second, Some("50"), page(Some(48), 10, Some(3))));
-    assert_eq!(end(next_step(&stream, third, Some("50"), page(Some(47), 10, Some(4)))).as_deref(), Some("90"));
+    let first = Checkpoint::first(&stream, &ReadGoal::default(), Some("50"), now());
+    let second = more(first.clone().after_page(&stream, Some("50"), page(Some(90), 10, Some(2))));
+    let third = more(second.after_page(&stream, Some("50"), page(Some(48), 10, Some(3))));
+    assert_eq!(end(third.after_page(&stream, Some("50"), page(Some(47), 10, Some(4)))).as_deref(), Some("90"));
     // A page that says nothing of its age, and a first list, are read to the end.
-    more(next_step(&stream, first, Some("50"), page(None, 10, Some(2))));
-    let whole = first_checkpoint(&stream, &ReadGoal::default(), None, now());
-    more(next_step(&stream, whole, None, page(Some(1), 10, Some(2))));
-    let full = first_checkpoint(&stream, &full(), Some("50"), now());
-    more(next_step(&stream, full, Some("50"), page(Some(1), 10, Some(2))));
+    more(first.after_page(&stream, Some("50"), page(None, 10, Some(2))));
+    let whole = Checkpoint::first(&stream, &ReadGoal::default(), None, now());
+    more(whole.after_page(&stream, None, page(Some(1), 10, Some(2))));
+    let full = Checkpoint::first(&stream, &full(), Some("50"), now());
+    more(full.after_page(&stream, Some("50"), page(Some(1), 10, Some(2))));
 }
 
 #[test]
@@ -120,19 +122,15 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     let rule = "incremental = { at = \"/at\", query = { from = \"{since}\", to = \"{until}\" }, window_secs = 86400, \
                 earliest_secs = 250000 }";
     let stream = stream(rule);
-    let mut progress = first_checkpoint(&stream, &ReadGoal::default(), None, now());
-    assert!(!is_sweeping(&stream, &progress, &ReadGoal::default()), "nobody lists what is older");
+    let mut progress = Checkpoint::first(&stream, &ReadGoal::default(), None, now());
+    assert!(!progress.is_sweeping(&stream, &ReadGoal::default()), "nobody lists what is older");
     let mut covered = vec![(progress.since.clone().unwrap(), progress.until.clone().unwrap())];
     // A page in the middle of a window stays in it.
-    let next = more(next_step(
-        &stream,
-        progress.clone(),
-        None,
-        PageSummary { next_page: Some(PageToken::Count(2)), ..PageSummary::default() },
-    ));
+    let middle = PageSummary { next_page: Some(PageToken::Count(2)), ..PageSummary::default() };
+    let next = more(progress.clone().after_page(&stream, None, middle));
     assert_eq!((&next.since, &next.until), (&progress.since, &progress.until));
     let cursor = loop {
-        match next_step(&stream, progress, None, PageSummary::default()) {
+        match progress.after_page(&stream, None, PageSummary::default()) {
             Step::Continue(next) => progress = *next,
             Step::Complete { cursor, .. } => break cursor,
         }
@@ -145,16 +143,16 @@ fn windows_follow_each_other_without_a_gap_and_end_now() {
     assert_eq!(cursor.as_deref(), Some(NOW), "an empty list has been looked at, too");
     // A cursor that a fast clock has put into the future would hide a year of records: all is listed again.
     let fast = Some("2027-11-20T12:00:00Z");
-    let mut again = first_checkpoint(&stream, &ReadGoal::default(), fast, now());
+    let mut again = Checkpoint::first(&stream, &ReadGoal::default(), fast, now());
     assert_eq!(again.since.as_deref(), Some("2026-11-17T14:33:20Z"));
     let corrected = loop {
-        match next_step(&stream, again, fast, PageSummary::default()) {
+        match again.after_page(&stream, fast, PageSummary::default()) {
             Step::Continue(next) => again = *next,
             Step::Complete { cursor, .. } => break cursor,
         }
     };
     assert_eq!(corrected.as_deref(), Some(NOW));
-    let later = first_checkpoint(&stream, &ReadGoal::default(), Some(NOW), "2026-11-20T13:00:00Z".parse().unwrap());
+    let later = Checkpoint::first(&stream, &ReadGoal::default(), Some(NOW), "2026-11-20T13:00:00Z".parse().unwrap());
     assert_eq!((later.since.as_deref(), later.until.as_deref()), (Some(NOW), Some("2026-11-20T13:00:00Z")));
 }
 
@@ -164,14 +162,14 @@ fn a_backfill_knows_only_its_own_bounds() {
     let time = |text: &str| Some(text.parse().unwrap());
     let goal =
         ReadGoal { mode: SyncMode::Backfill, since: time("2026-01-01T00:00:00Z"), until: time("2026-02-01T00:00:00Z") };
-    let progress = first_checkpoint(&stream, &goal, Some("2026-11-01T00:00:00Z"), now());
+    let progress = Checkpoint::first(&stream, &goal, Some("2026-11-01T00:00:00Z"), now());
     assert_eq!(progress.since.as_deref(), Some("2026-01-01T00:00:00Z"));
     assert_eq!(progress.until.as_deref(), Some("2026-02-01T00:00:00Z"));
-    assert!(!is_sweeping(&stream, &progress, &goal));
+    assert!(!progress.is_sweeping(&stream, &goal));
     let open = ReadGoal { until: None, ..goal.clone() };
-    assert_eq!(first_checkpoint(&stream, &open, None, now()).until, None);
+    assert_eq!(Checkpoint::first(&stream, &open, None, now()).until, None);
     // What was cut off is not taken for another stretch.
-    let kept = more(next_step(&stream, progress, None, page(None, 1, Some(2))));
+    let kept = more(progress.after_page(&stream, None, page(None, 1, Some(2))));
     let fresh = |since: &str, until: &str| ReadGoal { since: time(since), until: time(until), ..goal.clone() };
     for (goal, expected) in [
         (goal.clone(), true),
@@ -180,7 +178,7 @@ fn a_backfill_knows_only_its_own_bounds() {
         (fresh("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"), false),
         (open, false),
     ] {
-        assert_eq!(is_resumable(&goal, &kept, &first_checkpoint(&stream, &goal, None, now())), expected, "{goal:?}");
+        assert_eq!(kept.is_resumable(&goal, &Checkpoint::first(&stream, &goal, None, now())), expected, "{goal:?}");
     }
 }
 
@@ -191,31 +189,28 @@ fn a_token_is_the_last_that_a_list_gave() {
         sync_token: token.map(str::to_owned),
         ..page(None, 5, next)
     };
-    let first = first_checkpoint(&stream, &ReadGoal::default(), None, now());
-    assert!(is_sweeping(&stream, &first, &ReadGoal::default()));
-    let second = more(next_step(&stream, first, None, told(Some("early"), Some(2))));
-    assert_eq!(end(next_step(&stream, second.clone(), None, told(Some("late"), None))).as_deref(), Some("late"));
-    assert_eq!(end(next_step(&stream, second, None, told(None, None))).as_deref(), Some("early"));
-    let changes = first_checkpoint(&stream, &ReadGoal::default(), Some("late"), now());
+    let first = Checkpoint::first(&stream, &ReadGoal::default(), None, now());
+    assert!(first.is_sweeping(&stream, &ReadGoal::default()));
+    let second = more(first.after_page(&stream, None, told(Some("early"), Some(2))));
+    assert_eq!(end(second.clone().after_page(&stream, None, told(Some("late"), None))).as_deref(), Some("late"));
+    assert_eq!(end(second.after_page(&stream, None, told(None, None))).as_deref(), Some("early"));
+    let changes = Checkpoint::first(&stream, &ReadGoal::default(), Some("late"), now());
     assert_eq!(changes.since.as_deref(), Some("late"));
-    assert!(!is_sweeping(&stream, &changes, &ReadGoal::default()));
+    assert!(!changes.is_sweeping(&stream, &ReadGoal::default()));
     // An answer without one leaves what there was.
-    assert_eq!(end(next_step(&stream, changes, Some("late"), told(None, None))).as_deref(), Some("late"));
-    assert_eq!(first_checkpoint(&stream, &full(), Some("late"), now()).since, None);
+    assert_eq!(end(changes.after_page(&stream, Some("late"), told(None, None))).as_deref(), Some("late"));
+    assert_eq!(Checkpoint::first(&stream, &full(), Some("late"), now()).since, None);
 }
 
 #[test]
 fn only_what_lists_everything_may_sweep() {
     let plain = stream("");
-    assert!(is_sweeping(&plain, &first_checkpoint(&plain, &ReadGoal::default(), None, now()), &ReadGoal::default()));
+    assert!(Checkpoint::first(&plain, &ReadGoal::default(), None, now()).is_sweeping(&plain, &ReadGoal::default()));
     let forgets = stream("forgets = true");
-    assert!(!is_sweeping(&forgets, &first_checkpoint(&forgets, &full(), None, now()), &full()));
+    assert!(!Checkpoint::first(&forgets, &full(), None, now()).is_sweeping(&forgets, &full()));
     let filtered = numbered("");
-    assert!(!is_sweeping(
-        &filtered,
-        &first_checkpoint(&filtered, &ReadGoal::default(), Some("5"), now()),
-        &ReadGoal::default()
-    ));
+    let changes = Checkpoint::first(&filtered, &ReadGoal::default(), Some("5"), now());
+    assert!(!changes.is_sweeping(&filtered, &ReadGoal::default()));
 }
 
 #[test]
@@ -275,14 +270,14 @@ fn a_cursor_ends_where_the_reading_began() {
         ..PageSummary::default()
     };
     let ended = |cursor: Option<&str>, first: &str, second: &str| {
-        let begun = first_checkpoint(&stream, &ReadGoal::default(), cursor, now());
+        let begun = Checkpoint::first(&stream, &ReadGoal::default(), cursor, now());
         let Step::Continue(next) =
-            next_step(&stream, begun, cursor, read(first, "2026-11-20T11:00:00Z", Some(PageToken::Count(2))))
+            begun.after_page(&stream, cursor, read(first, "2026-11-20T11:00:00Z", Some(PageToken::Count(2))))
         else {
             panic!("there is another page")
         };
         // A later page was read later, and another process may read it.
-        match next_step(&stream, kept(&next), cursor, read(second, "2026-11-20T11:05:00Z", None)) {
+        match kept(&next).after_page(&stream, cursor, read(second, "2026-11-20T11:05:00Z", None)) {
             Step::Complete { cursor, .. } => cursor.unwrap(),
             Step::Continue(_) => panic!("there is no other page"),
         }
@@ -304,26 +299,116 @@ fn a_moment_with_more_records_than_a_list_holds_is_listed_by_the_second_key() {
         second_key: Some(id.to_owned()),
         ..page(Some(high), 2, next.then_some(2))
     };
-    let begun = first_checkpoint(&stream, &ReadGoal::default(), Some("50"), now());
+    let begun = Checkpoint::first(&stream, &ReadGoal::default(), Some("50"), now());
     // The lookback is taken once: from 40 to 45, of which there are more than four.
-    let next = more(next_step(&stream, begun, Some("50"), at(45, "2", true)));
-    let next = more(next_step(&stream, next, Some("50"), at(45, "4", true)));
-    assert_eq!((next.since.as_deref(), &next.page_token, next.restarted), (Some("45"), &None, true));
-    let next = more(next_step(&stream, next, Some("50"), at(45, "2", true)));
-    let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "4", true)));
+    let next = more(begun.after_page(&stream, Some("50"), at(45, "2", true)));
+    let next = more(next.after_page(&stream, Some("50"), at(45, "4", true)));
+    assert_eq!((next.since.as_deref(), &next.position.page_token, next.restarted), (Some("45"), &None, true));
+    let next = more(next.after_page(&stream, Some("50"), at(45, "2", true)));
+    let next = more(kept(&next).after_page(&stream, Some("50"), at(45, "4", true)));
     assert_eq!(next.tie, Some(TieBreak::InProgress { after: "0".to_owned(), met: None }));
-    let next = more(next_step(&stream, next, Some("50"), at(45, "9", true)));
-    let next = more(next_step(&stream, next, Some("50"), at(45, "10", true)));
+    let next = more(next.after_page(&stream, Some("50"), at(45, "9", true)));
+    let next = more(next.after_page(&stream, Some("50"), at(45, "10", true)));
     assert_eq!(next.tie, Some(TieBreak::InProgress { after: "10".to_owned(), met: None }), "as a number");
-    let next = more(next_step(&stream, kept(&next), Some("50"), at(45, "12", false)));
+    let next = more(kept(&next).after_page(&stream, Some("50"), at(45, "12", false)));
     assert_eq!(
-        (next.tie.clone(), next.since.as_deref(), &next.page_token),
+        (next.tie.clone(), next.since.as_deref(), &next.position.page_token),
         (Some(TieBreak::Passed), Some("45"), &None)
     );
-    let next = more(next_step(&stream, next, Some("50"), at(47, "1", true)));
-    let next = more(next_step(&stream, next, Some("50"), at(60, "3", true)));
+    let next = more(next.after_page(&stream, Some("50"), at(47, "1", true)));
+    let next = more(next.after_page(&stream, Some("50"), at(60, "3", true)));
     assert_eq!((next.tie.clone(), next.since.as_deref()), (None, Some("60")));
-    assert_eq!(end(next_step(&stream, next, Some("50"), at(61, "5", false))).as_deref(), Some("61"));
+    assert_eq!(end(next.after_page(&stream, Some("50"), at(61, "5", false))).as_deref(), Some("61"));
+}
+
+/// What follows the last page of a list, and what is saved with it.
+fn last_page(
+    stream: &Stream,
+    goal: &ReadGoal,
+    read: Checkpoint,
+    page: PageSummary,
+    after_full_list: AfterFullList,
+) -> (PageCheckpoint, ListCompletion) {
+    let plan =
+        ListPlan { stream, goal, partition: PartitionId(3), cursor: Some("5"), parent_version: Some(8), now: now() };
+    match plan.after_page(read, page, after_full_list) {
+        (saved, NextRead::Nothing(completion)) => (saved, completion),
+        (_, NextRead::Page(next)) => panic!("it goes on with {next:?}"),
+    }
+}
+
+/// The checkpoint that is saved of a list that is not at its end.
+fn unfinished(saved: PageCheckpoint) -> Checkpoint {
+    let (PageCheckpoint::InProgress(json) | PageCheckpoint::Backfill(Some(json))) = saved else {
+        panic!("{saved:?} is at its end")
+    };
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn the_cursor_moves_with_the_last_page_unless_a_sweep_follows() {
+    let stream = numbered("");
+    let end = |goal: &ReadGoal, cursor: Option<&str>| {
+        let first = Checkpoint { start_version: 40, ..Checkpoint::first(&stream, goal, cursor, now()) };
+        last_page(&stream, goal, first, page(Some(9), 1, None), AfterFullList::ReadAgain)
+    };
+    let (saved, completion) = end(&ReadGoal::default(), Some("5"));
+    assert!(matches!(completion, ListCompletion::CursorMoved));
+    let PageCheckpoint::Complete { cursor, parent_version } = saved else { panic!("{saved:?}") };
+    assert_eq!((cursor.as_deref(), parent_version), (Some("9"), Some(8)));
+
+    let backfill = ReadGoal { mode: SyncMode::Backfill, ..ReadGoal::default() };
+    let (saved, completion) = end(&backfill, Some("5"));
+    assert!(matches!((saved, completion), (PageCheckpoint::Backfill(None), ListCompletion::CursorMoved)));
+
+    // A list of one page cannot have moved while it was read.
+    let (saved, completion) = end(&full(), Some("5"));
+    let ListCompletion::FullyListed(listed) = completion else { panic!("{completion:?}") };
+    assert_eq!((listed.partition, listed.start_version, listed.cursor.as_deref()), (PartitionId(3), 40, Some("9")));
+    let saved = unfinished(saved);
+    assert!(saved.pending_sweep && saved.is_full);
+    assert_eq!((saved.start_version, saved.next_cursor.as_deref(), saved.parent_version), (40, Some("9"), Some(8)));
+}
+
+#[test]
+fn a_full_list_of_several_pages_is_read_again_before_anything_is_missing() {
+    let stream = stream("");
+    let first = Checkpoint { start_version: 40, ..Checkpoint::first(&stream, &full(), None, now()) };
+    let second_page = more(first.after_page(&stream, None, page(None, 2, Some(2))));
+    let end = |after_full_list| last_page(&stream, &full(), second_page.clone(), page(None, 1, None), after_full_list);
+    let (saved, completion) = end(AfterFullList::ReadAgain);
+    let ListCompletion::FullyListedOnce(listed, second) = completion else { panic!("{completion:?}") };
+    assert_eq!(unfinished(saved), *second, "another process goes on with it");
+    assert_eq!((listed.start_version, second.start_version), (40, 40), "what was met stays so");
+    assert!(second.is_verification_pass && second.position.page_token.is_none());
+    assert!(matches!(end(AfterFullList::Sweep).1, ListCompletion::FullyListed(_)));
+}
+
+#[test]
+fn a_list_with_a_page_of_nothing_new_is_verified() {
+    let repeated = || PageSummary { is_repeated: true, ..page(Some(9), 1, None) };
+    let stream = numbered("");
+    let changes = Checkpoint::first(&stream, &ReadGoal::default(), Some("5"), now());
+    let (saved, completion) = last_page(&stream, &ReadGoal::default(), changes, repeated(), AfterFullList::Sweep);
+    let ListCompletion::Unverified(second) = completion else { panic!("{completion:?}") };
+    assert_eq!(unfinished(saved), *second);
+    assert_eq!((second.since.as_deref(), second.is_verification_pass), (Some("5"), true), "the cursor has not moved");
+    let all = Checkpoint { start_version: 40, ..Checkpoint::first(&stream, &full(), None, now()) };
+    let (_, completion) = last_page(&stream, &full(), all, repeated(), AfterFullList::Sweep);
+    let ListCompletion::Unverified(second) = completion else { panic!("{completion:?}") };
+    assert_eq!((second.since.as_deref(), second.start_version), (None, 40));
+}
+
+#[test]
+fn a_lost_page_begins_the_same_list_again() {
+    let stream = numbered("");
+    let first = Checkpoint { start_version: 40, ..Checkpoint::first(&stream, &full(), None, now()) };
+    let second = more(first.clone().after_page(&stream, None, page(Some(9), 10, Some(2))));
+    let again = second.clone().rewind();
+    assert!(again.is_same_list(&first) && again.request_hash() == first.request_hash());
+    assert_ne!(second.request_hash(), first.request_hash());
+    assert_eq!((again.start_version, again.max_cursor.as_deref()), (40, Some("9")), "what was met stays met");
+    assert_eq!(again.position, PagePosition::default());
 }
 
 /// What a process that goes on finds of what another left.
@@ -343,14 +428,14 @@ proptest! {
         let restart = restart.map(|most| format!(", restart_after = {most}")).unwrap_or_default();
         let stream = numbered(&format!(", newest_first = {newest_first}, lookback = {lookback}{restart}"));
         let cursor = cursor.map(|cursor| cursor.to_string());
-        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), cursor.as_deref(), now());
+        let mut progress = Checkpoint::first(&stream, &ReadGoal::default(), cursor.as_deref(), now());
         let mut greatest: Option<i64> = cursor.as_deref().map(|cursor| cursor.parse().unwrap());
         let mut since = greatest;
         let last = pages.len() - 1;
         for (index, (high, count, is_resumable)) in pages.into_iter().enumerate() {
             greatest = greatest.max(high);
             let next = (is_resumable && index < last).then_some(index as u64 + 2);
-            match next_step(&stream, kept(&progress), cursor.as_deref(), page(high, count, next)) {
+            match kept(&progress).after_page(&stream, cursor.as_deref(), page(high, count, next)) {
                 Step::Continue(after) => {
                     prop_assert!(next.is_some());
                     let begins: Option<i64> = after.since.as_deref().map(|since| since.parse().unwrap());
@@ -358,7 +443,7 @@ proptest! {
                     let asked = if progress.restarted { since } else { since.map(|since| since - i64::from(lookback)) };
                     prop_assert!(begins >= asked, "{begins:?} after {since:?}");
                     // Asked for again only from where it has been, and never twice from the same place.
-                    prop_assert!(after.page_token.is_some() || (begins > asked && begins <= greatest));
+                    prop_assert!(after.position.page_token.is_some() || (begins > asked && begins <= greatest));
                     since = begins;
                     progress = *after;
                 }
@@ -383,7 +468,7 @@ proptest! {
         ));
         let base = now().as_second();
         let cursor = since.map(|since| (base - since).to_string());
-        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), cursor.as_deref(), now());
+        let mut progress = Checkpoint::first(&stream, &ReadGoal::default(), cursor.as_deref(), now());
         let mut greatest = base;
         let mut highs = highs.into_iter();
         let reached = loop {
@@ -394,7 +479,7 @@ proptest! {
             let (from, to) = (progress.since.clone().unwrap(), progress.until.clone().unwrap());
             let length = to.parse::<i64>().unwrap() - from.parse::<i64>().unwrap();
             prop_assert!((0..=i64::from(window)).contains(&length));
-            match next_step(&stream, kept(&progress), cursor.as_deref(), page) {
+            match kept(&progress).after_page(&stream, cursor.as_deref(), page) {
                 Step::Continue(next) => {
                     prop_assert_eq!(next.since.as_ref(), Some(&to), "no gap");
                     progress = *next;
@@ -417,11 +502,11 @@ proptest! {
         let clock = count as i64 / alike;
         let mut vendor = Moving { records: (0..count as i64).map(|key| key / alike).collect(), clock };
         let mut store = vec![None; count];
-        let mut progress = first_checkpoint(&stream, &ReadGoal::default(), None, now());
+        let mut progress = Checkpoint::first(&stream, &ReadGoal::default(), None, now());
         let (mut touches, mut cuts) = (touches.into_iter(), cuts.into_iter());
         let mut asked = BTreeSet::new();
         loop {
-            let number = match &progress.page_token {
+            let number = match &progress.position.page_token {
                 Some(PageToken::Count(number)) => *number,
                 _ => 1,
             };
@@ -434,7 +519,7 @@ proptest! {
             if cuts.next() == Some(true) {
                 progress = kept(&progress);
             }
-            match next_step(&stream, progress, None, page) {
+            match progress.after_page(&stream, None, page) {
                 Step::Continue(next) => progress = *next,
                 Step::Complete { cursor, .. } => {
                     let newest = vendor.records.iter().max().unwrap();

@@ -17,7 +17,7 @@ use integ::ops::connections::{self, StatusRequest};
 use integ::ops::tokens::{self, TokenRequest};
 use integ::runtime::{Engine, Workspace};
 use integ::secret::Secret;
-use integ::sync::{self, SyncError, SyncObserver, SyncOutcome, SyncRequest};
+use integ::sync::{self, SyncObserver, SyncOutcome, SyncRequest};
 use integ::vault::{PassphrasePrompt, PassphraseSource};
 use rustix::thread::gettid;
 use serde_json::{Value, json};
@@ -103,9 +103,8 @@ async fn operate(workspace: Arc<Workspace>, number: usize) -> Result<&'static st
                 allow_deletes: false,
             };
             for report in sync::run(&workspace, &request, &Nobody).await? {
-                let SyncOutcome::Failed(error) = report.outcome else { continue };
-                // Another of these operations syncs it.
-                if !matches!(error.downcast_ref(), Some(SyncError::AlreadyRunning { .. })) {
+                // A stream that another of these operations syncs is locked.
+                if let SyncOutcome::Failed(error) = report.outcome {
                     return Err(error);
                 }
             }

@@ -138,7 +138,7 @@ impl SyncObserver for ProgressDisplay<'_> {
             | SyncOutcome::Cancelled
             | SyncOutcome::Skipped
             | SyncOutcome::NotStarted(_) => "!",
-            SyncOutcome::Failed(_) => "✗",
+            SyncOutcome::Locked(_) | SyncOutcome::DeletesBlocked(_) | SyncOutcome::Failed(_) => "✗",
         };
         if let Some(style) = self.style(sign, &line.figures) {
             line.bar.set_style(style);

@@ -173,27 +173,28 @@ fn list_view(workspace: &Workspace, results: Vec<(SyncRequest, Result<Vec<SyncRe
 }
 
 fn view(report: SyncReport) -> SyncReportView {
-    let (status, resumes_at, error) = match report.outcome {
-        SyncOutcome::Done => (SyncStatus::Done, None, None),
-        SyncOutcome::Skipped => (SyncStatus::Skipped, None, None),
-        SyncOutcome::RateLimited(resumes_at) => (SyncStatus::RateLimited, Some(resumes_at), None),
-        SyncOutcome::Cancelled => (SyncStatus::Cancelled, None, None),
-        SyncOutcome::Failed(error) => (SyncStatus::Failed, None, Some(error)),
-        SyncOutcome::NotStarted(error) => (SyncStatus::NotStarted, None, Some(error)),
+    let status = match &report.outcome {
+        SyncOutcome::Done => SyncStatus::Done,
+        SyncOutcome::Skipped => SyncStatus::Skipped,
+        SyncOutcome::RateLimited(_) => SyncStatus::RateLimited,
+        SyncOutcome::Cancelled => SyncStatus::Cancelled,
+        SyncOutcome::Locked(_) | SyncOutcome::DeletesBlocked(_) | SyncOutcome::Failed(_) => SyncStatus::Failed,
+        SyncOutcome::NotStarted(_) => SyncStatus::NotStarted,
     };
+    let error = report.outcome.error();
     SyncReportView {
+        status,
+        resumes_at: report.outcome.resumes_at(),
+        error: error.map(Error::on_one_line),
+        error_code: error.map(Error::code),
+        hint: error.and_then(Error::hint).map(|hint| hint.to_string()),
+        error_kind: error.map(Error::kind),
         connection: report.connection,
         stream: report.stream,
         mode: report.mode,
-        status,
         counts: report.counts,
         traffic: report.traffic,
         skipped: report.skipped_partitions,
         duration_secs: (report.duration_secs * 1000.0).round() / 1000.0,
-        resumes_at,
-        error: error.as_ref().map(Error::on_one_line),
-        error_code: error.as_ref().map(Error::code),
-        hint: error.as_ref().and_then(Error::hint).map(|hint| hint.to_string()),
-        error_kind: error.as_ref().map(Error::kind),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{SEED, TestEmulator, body};
-use crate::api::{PageContext, PageToken, max_id, next_page};
+use crate::api::{PageContext, PagePosition, PageToken, max_id, next_page};
 use crate::connector::{
     Connector, Pagination, PaginationKind, Pointer, Stream, Template, Values, fill_document, first_page,
 };
@@ -295,16 +295,9 @@ impl TestPager {
             }
             let link = reply.headers.iter().find(|(name, _)| name == "link").map(|(_, value)| value.as_str());
             let find = |at: &Pointer| at.find(&document).cloned();
-            let seen = walked.pages.iter().sum();
-            let listed = PageContext {
-                url: &url,
-                page_token: turn.as_ref(),
-                link_header: link,
-                find: &find,
-                count,
-                total_seen: seen,
-                id,
-            };
+            let seen: usize = walked.pages.iter().sum();
+            let position = PagePosition { page_token: turn.clone(), record_count: seen - count };
+            let listed = PageContext { url: &url, position: &position, link_header: link, find: &find, count, id };
             match next_page(pages.as_ref(), &listed).unwrap() {
                 Some(next) => {
                     assert_ne!(Some(&next), turn.as_ref(), "{} goes round at {url}", self.name);

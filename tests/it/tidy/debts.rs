@@ -51,7 +51,6 @@ Members
 
 /// Identifiers with a banned word.
 pub const BANNED_IDENTIFIERS: &str = "
-Ended
 Finding
 Gone
 KEPT_BYTES

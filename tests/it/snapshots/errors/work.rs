@@ -1,7 +1,6 @@
 //! Syncs, outbound webhooks.
 
 use integ::api::PagingError;
-use integ::clock::Timestamp;
 use integ::connector::Pointer;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
@@ -17,7 +16,6 @@ use crate::snapshots::assert_snap;
 #[test]
 fn sync() {
     let users = || "users".to_owned();
-    let resumes_at = Timestamp::UNIX_EPOCH;
     let text = errors!(SyncError {
         NoStreams => [E::NoStreams { connection: slack() }],
         UnknownStream => [
@@ -31,7 +29,6 @@ fn sync() {
         ],
         BackfillUnsupported => [E::BackfillUnsupported { connection: slack(), stream: users(), why: "its list takes no times" }],
         AlreadyRunning => [E::AlreadyRunning { connection: slack(), stream: users() }],
-        RateLimited => [E::RateLimited { connection: slack(), resumes_at }],
         RepeatedPage => [E::RepeatedPage { connection: slack(), stream: users() }],
         NotAList => [E::NotAList { connection: slack(), stream: users(), why: "a text".into() }],
         NotReady => [E::NotReady { connection: slack(), stream: users() }],
@@ -40,7 +37,6 @@ fn sync() {
         PageTokenExpired => [E::PageTokenExpired { connection: slack(), stream: users() }],
         NotJson => [E::NotJson { connection: slack(), stream: users(), source: JsonError::Html }],
         MissingKey => [E::MissingKey { connection: slack(), stream: users(), at: Pointer::parse("/id").unwrap() }],
-        Cancelled => [E::Cancelled { connection: slack(), stream: users() }],
     });
     assert_snap("errors_sync", &text);
 }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::SyncError;
-use super::cursor_value::CursorValue;
-use super::record::{self, ParsedRecord};
-use super::request::ListRequestBuilder;
-use super::run::{self, SyncOutcome};
-use super::selection::{SyncRequest, own_params};
-use super::stream_reader::SyncObserver;
-use crate::api::ApiError;
+use super::super::cursor_value::CursorValue;
+use super::super::observer::SyncObserver;
+use super::super::outcome::SyncOutcome;
+use super::super::record::{self, ParsedRecord};
+use super::super::request::ListRequestBuilder;
+use super::super::run::{RunEnd, run_streams};
+use super::super::selection::{SyncRequest, own_params};
+use super::commit;
 use crate::clock::{Timestamp, due_at, is_from_fast_clock};
 use crate::connector::{Connector, EventSync, Param, Pointer, Stream};
 use crate::error::{Error, Kind, Result};
@@ -104,30 +104,30 @@ impl<'a> EventIngest<'a> {
         is_deleted: bool,
     ) -> Result<Option<IngestResult>> {
         let Some(target) = self.locate_partition(rule, stream, values, document).await? else { return Ok(None) };
-        let RecordTarget { stored, partition, mut pulled } = target;
+        let RecordTarget { stored, partition, mut parsed } = target;
         let Some(lock) = self.workspace.try_lock(LockKey::Stream(stored.id)).await? else {
             return Ok(Some(IngestResult::RetryLater));
         };
-        pulled.record.is_deleted |= is_deleted;
+        parsed.record.is_deleted |= is_deleted;
         let occurred_at = event.occurred_at.unwrap_or(event.received_at);
         // Now that nobody else writes it.
-        let known = self.store.records().find(stored.id, &pulled.record.key).await?;
-        if known.as_ref().is_some_and(|known| is_outdated(stream, &pulled, occurred_at, known)) {
-            tracing::debug!("event {} is older than what is known of {}", event.id.0, pulled.record.key);
+        let known = self.store.records().find(stored.id, &parsed.record.key).await?;
+        if known.as_ref().is_some_and(|known| is_outdated(stream, &parsed, occurred_at, known)) {
+            tracing::debug!("event {} is older than what is known of {}", event.id.0, parsed.record.key);
             lock.release().await;
             return Ok(Some(IngestResult::Done));
         }
         let now = self.workspace.engine.clock.now();
-        let at = pulled.cursor.map(|(_, text)| text);
+        let at = parsed.cursor.map(|(_, text)| text);
         let pushed = PushedRecord {
             stream: stored.id,
             partition,
-            record: pulled.record,
+            record: parsed.record,
             cursor_value: at,
             vendor_updated_at: occurred_at,
             now,
         };
-        let change = self.store.records().push(pushed, lock.fence()).await?;
+        let change = commit::push(&*self.store, pushed, lock.fence()).await?;
         lock.release().await;
         tracing::debug!(event = event.id.0, stream = rule.stream, change = ?change, "a record was pushed");
         Ok(Some(IngestResult::Done))
@@ -157,8 +157,8 @@ impl<'a> EventIngest<'a> {
             return Ok(None);
         }
         params.extend(values.clone());
-        let Some(pulled) = self.read(rule, stream, &params, document).await? else { return Ok(None) };
-        let known = self.store.records().find(stored.id, &pulled.record.key).await?;
+        let Some(parsed) = self.read(rule, stream, &params, document).await? else { return Ok(None) };
+        let known = self.store.records().find(stored.id, &parsed.record.key).await?;
         let partitions = streams.partitions(stored.id).await?;
         let partition = match &known {
             Some(known) => partitions.into_iter().find(|partition| partition.id == known.partition),
@@ -169,12 +169,12 @@ impl<'a> EventIngest<'a> {
             None => return Ok(None),
             Some(partition) => partition,
         };
-        let pulled = if partition.params == params {
-            Some(pulled)
+        let parsed = if partition.params == params {
+            Some(parsed)
         } else {
             self.read(rule, stream, &partition.params, document).await?
         };
-        Ok(pulled.map(|pulled| RecordTarget { stored, partition: partition.id, pulled }))
+        Ok(parsed.map(|parsed| RecordTarget { stored, partition: partition.id, parsed }))
     }
 
     /// The record as a list with these values would bring it; absent if it has no key.
@@ -219,13 +219,15 @@ impl<'a> EventIngest<'a> {
         tokio::time::sleep(Duration::try_from(gathered.duration_since(now)).unwrap_or_default().min(DEBOUNCE)).await;
         let began = self.workspace.engine.clock.now_millis();
         let request = self.request(rule, values);
-        let reports = match run::run(self.workspace, &request, &NoObserver).await {
-            Ok(reports) => reports,
+        let not_synced = |error: Error| {
+            tracing::warn!("{} is not synced for event {}: {}", rule.stream, event.id.0, error.message());
+            Ok(IngestResult::Done)
+        };
+        let reports = match run_streams(self.workspace, &request, &NoObserver).await {
+            Ok(RunEnd::Finished(reports)) => reports,
             // The user never gave or granted what the stream needs, and is not asked here.
-            Err(error) if error.kind() == Kind::Usage || is_missing_scopes(&error) => {
-                tracing::warn!("{} is not synced for event {}: {}", rule.stream, event.id.0, error.message());
-                return Ok(IngestResult::Done);
-            }
+            Ok(RunEnd::Refused(obstacle)) => return not_synced(obstacle.into()),
+            Err(error) if error.kind() == Kind::Usage => return not_synced(error),
             Err(error) => return Err(error),
         };
         for report in reports {
@@ -235,12 +237,8 @@ impl<'a> EventIngest<'a> {
                     self.pending_syncs().paused_until = Some(until);
                     return Ok(IngestResult::RetryLater);
                 }
-                SyncOutcome::Failed(error) => {
-                    return match error.downcast_ref() {
-                        Some(SyncError::AlreadyRunning { .. }) => Ok(IngestResult::RetryLater),
-                        _ => Err(error),
-                    };
-                }
+                SyncOutcome::Locked(_) => return Ok(IngestResult::RetryLater),
+                SyncOutcome::DeletesBlocked(error) | SyncOutcome::Failed(error) => return Err(error),
             }
         }
         self.pending_syncs().synced.insert(asked, began);
@@ -268,16 +266,12 @@ impl<'a> EventIngest<'a> {
 struct RecordTarget {
     stored: StoredStream,
     partition: PartitionId,
-    pulled: ParsedRecord,
-}
-
-fn is_missing_scopes(error: &Error) -> bool {
-    matches!(error.downcast_ref(), Some(ApiError::MissingScopes { .. }))
+    parsed: ParsedRecord,
 }
 
 /// Whether an event says nothing new of a record: by what the vendor orders records by, and where that says nothing, by the
 /// time. At one moment a deletion comes last, in whatever order the two arrive. Pure.
-fn is_outdated(stream: &Stream, pulled: &ParsedRecord, occurred_at: Timestamp, known: &RecordSnapshot) -> bool {
+fn is_outdated(stream: &Stream, parsed: &ParsedRecord, occurred_at: Timestamp, known: &RecordSnapshot) -> bool {
     let known_at = stream.incremental.as_ref().and_then(|rule| {
         if let Some(text) = &known.deleted_cursor {
             return CursorValue::parse(&rule.format, text);
@@ -285,8 +279,8 @@ fn is_outdated(stream: &Stream, pulled: &ParsedRecord, occurred_at: Timestamp, k
         let found = rule.at.find_in(Json::from_validated(&known.record.json))?;
         CursorValue::from_json(&rule.format, &found.value())
     });
-    let brings_back = known.record.deleted_at.is_some() && !pulled.record.is_deleted;
-    match (pulled.cursor.as_ref().map(|(at, _)| at), &known_at) {
+    let brings_back = known.record.deleted_at.is_some() && !parsed.record.is_deleted;
+    match (parsed.cursor.as_ref().map(|(at, _)| at), &known_at) {
         (Some(at), Some(known_at)) if at != known_at => at < known_at,
         (Some(_), Some(_)) if brings_back => true,
         _ => occurred_at < known.as_of || (brings_back && occurred_at == known.as_of),
