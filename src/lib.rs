@@ -50,11 +50,11 @@
 //!
 //! # How a webhook travels
 //!
-//! 1. `webhook::receive` finds the connection by the secret part of the URL and verifies the request with
+//! 1. `webhook::inbound::receiver` finds the connection by the secret part of the URL and verifies the request with
 //!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
 //! 2. `store::Events::insert` commits the events, many requests in one commit; only then is the vendor answered with 200.
 //!    Duplicates are recognised in the same transaction.
-//! 3. `webhook::queue` hands each event to its handlers (`webhook::handle`): a URL, a command, a file, or the synced records.
+//! 3. `webhook::handle::dispatch` hands each event to its handlers (`webhook::handle`): a URL, a command, a file, or the synced records.
 //!    What fails is tried again with growing delays, and is dead in the end; `integ webhook retry` brings it back.
 //!
 //! # How a page of a sync travels

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::word;
 use crate::model::event::EventInsertResult;
 use crate::model::{ConnectionName, EventStatus};
+use crate::webhook::inbound::receiver::{ReceiveOutcome, ReceivedEvent};
 use crate::webhook::listen::ListenEvent;
-use crate::webhook::receive::{ReceiveOutcome, ReceivedEvent};
 
 /// One thing that happened at a listener.
 #[derive(Clone, Debug, Serialize)]

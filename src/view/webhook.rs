@@ -12,11 +12,11 @@ use crate::model::event::StoredEvent;
 use crate::model::subscription::Subscription;
 use crate::model::{ConnectionName, EventStatus, EventVerification};
 use crate::webhook::backfill::BackfilledEvent;
-use crate::webhook::burst::SentRequest;
-use crate::webhook::corrupt::Corruption;
-use crate::webhook::explain::{CheckStatus, VerificationReport};
+use crate::webhook::inbound::explain::{CheckStatus, VerificationReport};
 use crate::webhook::replay::ReplayResult;
 use crate::webhook::settings::SecretSource;
+use crate::webhook::simulate::burst::SentRequest;
+use crate::webhook::simulate::corrupt::Corruption;
 use crate::webhook::subscription::{LeaseStatus, lease};
 
 /// Writes a closed enum as its word.
@@ -303,7 +303,7 @@ impl ReplayedEventView {
             re_signed: replayed.is_resigned,
             status: response.ok().map(|response| response.status),
             error: response.err().map(ToString::to_string),
-            is_success: response.is_ok_and(crate::webhook::send::TimedResponse::is_success),
+            is_success: response.is_ok_and(crate::webhook::simulate::send::TimedResponse::is_success),
         }
     }
 }
@@ -461,12 +461,12 @@ impl VerificationView {
     /// Creates the view of how a captured request was judged.
     pub fn new(connection: &ConnectionName, report: VerificationReport) -> Self {
         let stale_since = if report.is_stale() { report.signed_at } else { None };
-        let check = |check: crate::webhook::explain::VerificationCheck| VerificationCheckView {
+        let check = |check: crate::webhook::inbound::explain::VerificationCheck| VerificationCheckView {
             check: check.name,
             status: check.status,
             message: check.detail,
         };
-        let event = |event: crate::webhook::event::ParsedEvent| ParsedEventView {
+        let event = |event: crate::webhook::inbound::event::ParsedEvent| ParsedEventView {
             kind: event.kind,
             delivery_id: event.delivery_id,
             resource: event.resource,

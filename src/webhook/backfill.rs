@@ -10,9 +10,9 @@ use jiff::fmt::rfc2822;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::inbound::{event, receiver};
 use super::settings::WebhookSettings;
 use super::subscription::fill_params;
-use super::{event, receive};
 use crate::api::{self, ActionCall, Input, PageSink};
 use crate::clock::Timestamp;
 use crate::connector::{Backfill, Pointer, TimeUnit, Values};
@@ -295,7 +295,7 @@ async fn insert_event(
         let Ok(document) = event::document(&webhook.event, &request) else { continue };
         let Ok(items) = event::items(&webhook.event, &document) else { continue };
         let judged = ParsedRequest { request: &request, document: &document, items: &items };
-        if super::handshake::find(&webhook.handshakes, &judged).is_some() {
+        if super::inbound::handshake::find(&webhook.handshakes, &judged).is_some() {
             continue;
         }
         let read = |(index, item)| {
@@ -311,7 +311,7 @@ async fn insert_event(
         }
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
-        let delivery = receive::fetched(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
+        let delivery = receiver::fetched(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
         let taken = events.insert(Arc::new(delivery)).await?;
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
             let known = !matches!(taken, EventInsertResult::New(_));

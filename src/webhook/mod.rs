@@ -1,33 +1,27 @@
 //! Webhooks of services: receives, verifies, queues, handles, replays, subscribes to and simulates them.
 //!
-//! One rule of the connector's file drives both directions: [`receive`] verifies by it and [`simulate`] signs by it, both
-//! with [`signing`](crate::signing). [`listen`] is the receiver, which stores what it has verified, and [`handle`]
-//! syncs what an event is about, writes a line, runs a program or sends the event on.
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`settings`] | the URL, secrets and values of a connection's webhooks |
+//! | [`inbound`] | from an accepted socket to a stored event: server, receiver, targets, verification |
+//! | [`handle`] | from a stored event to its handlers, and the vendor's confirmation before that |
+//! | [`subscription`] | registers URLs at vendors, renews and ends what they promised |
+//! | [`simulate`] | makes, signs, corrupts and sends sample events |
+//! | [`listen`] | puts these together: a port, its workers, and what there is to see of them |
+//! | [`backfill`], [`replay`], [`retention`] | events that were missed, are sent again, or are over their time |
+//!
+//! One rule of the connector's file drives both directions: [`inbound`] verifies by it and [`simulate`] signs by it, both
+//! with [`signing`](crate::signing). [`handle`] uses [`inbound`], and [`inbound`] uses neither it nor [`listen`]: an event
+//! that is committed wakes its handlers through [`inbound::target`].
 
 pub mod backfill;
-mod body;
-pub mod burst;
-pub mod confirm;
-pub mod corrupt;
-pub mod event;
-pub mod event_view;
-pub mod explain;
-mod fetch_keys;
 pub mod handle;
-mod handler_responses;
-pub mod handshake;
+pub mod inbound;
 pub mod listen;
-mod queue;
-pub mod receive;
 pub mod replay;
 pub mod retention;
-pub mod send;
-mod serve;
 pub mod settings;
 pub mod simulate;
 pub mod subscription;
-mod target;
 #[cfg(test)]
 mod tests;
-mod throttle;
-mod verification_keys;

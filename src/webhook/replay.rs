@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use super::event;
-use super::send::{TimedResponse, WebhookSender};
+use super::inbound::event;
 use super::settings::WebhookSettings;
+use super::simulate::send::{TimedResponse, WebhookSender};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::http::HttpError;

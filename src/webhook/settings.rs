@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
-use super::receive::PREFIX;
-use super::target::ReceiveTarget;
+use super::inbound::receiver::PREFIX;
+use super::inbound::target::ReceiveTarget;
 use crate::clock::{self, Stopwatch};
 use crate::config::WebhooksConfig;
 use crate::connector::{

@@ -13,7 +13,7 @@ use integ::secret::Secret;
 use integ::signing::request::WebhookRequest;
 use integ::signing::sign::{EmulatorKeys, sign};
 use integ::signing::verify::SigningContext;
-use integ::webhook::corrupt::{Corruption, corrupt};
+use integ::webhook::simulate::corrupt::{Corruption, corrupt};
 use serde_json::{Value, json};
 use url::Url;
 

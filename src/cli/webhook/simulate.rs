@@ -17,7 +17,7 @@ use crate::runtime::Workspace;
 use crate::view::webhook::{
     SampleEventListView, SendOutcomeView, SentEventView, SimulatedRequestView, WebhookEventTypeView,
 };
-use crate::webhook::corrupt::Corruption;
+use crate::webhook::simulate::corrupt::Corruption;
 
 /// Send an event that the service did not send, signed as it would sign it
 ///

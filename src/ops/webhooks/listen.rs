@@ -8,8 +8,8 @@ use crate::near::closest;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::listen::ListenEventView;
+use crate::webhook::inbound::receiver::ReceiveOutcome;
 use crate::webhook::listen::{ListenEvent, ListenOptions, SkippedConnection, WebhookListener};
-use crate::webhook::receive::ReceiveOutcome;
 
 /// A connection that is listened for.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use crate::secret::Secret;
 use crate::signing::sign::EmulatorKeys;
 use crate::signing::verify::SigningContext;
 use crate::view::webhook::{SampleEventListView, SentEventView, SimulatedRequestView, WebhookEventTypeView};
-use crate::webhook::burst::{Burst, SentRequest, random_start};
-use crate::webhook::corrupt::Corruption;
-use crate::webhook::send::WebhookSender;
 use crate::webhook::settings::{self, DEFAULT_PORT, WebhookSettings, WebhookSettingsError, rules};
+use crate::webhook::simulate::burst::{Burst, SentRequest, random_start};
+use crate::webhook::simulate::corrupt::Corruption;
+use crate::webhook::simulate::send::WebhookSender;
 use crate::{clock, env, hex};
 
 /// How long a receiver may take.

@@ -6,7 +6,7 @@ use crate::model::ConnectionName;
 use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::VerificationView;
-use crate::webhook::explain::explain;
+use crate::webhook::inbound::explain::explain;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings};
 
 /// A request that was captured, and how to judge it.

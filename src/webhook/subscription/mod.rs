@@ -331,7 +331,7 @@ async fn begin(
     let store = workspace.store().await?;
     if plan.store_secrets(workspace, setup).await? {
         // A listener that runs reads it again within this.
-        tokio::time::sleep(super::receive::KEY_RELOAD_MIN_AGE * 3 / 2).await;
+        tokio::time::sleep(super::inbound::receiver::KEY_RELOAD_MIN_AGE * 3 / 2).await;
     }
     let wanted = SubscriptionRequest {
         connection: setup.connection.id,

@@ -2,7 +2,7 @@
 //! `openssl`, whose keys were thrown away.
 
 use super::at;
-use crate::webhook::fetch_keys::{TrustAnchors, certificate_key, certificates};
+use crate::webhook::inbound::fetch_keys::{TrustAnchors, certificate_key, certificates};
 
 const ROOT: &str = include_str!("../../../tests/vectors/certificates/root.pem");
 const INTERMEDIATE: &str = include_str!("../../../tests/vectors/certificates/intermediate.pem");

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{NOW, WebhookRequest, at, connectors, samples};
 use crate::connector::EventSelectors;
 use crate::signing::verify::ParsedRequest;
-use crate::webhook::event::{self, ParsedEvent};
+use crate::webhook::inbound::event::{self, ParsedEvent};
 
 fn shape(connector: &str) -> EventSelectors {
     connectors().into_iter().find(|known| known.id == connector).and_then(|known| known.webhook).unwrap().event

@@ -6,8 +6,8 @@ use crate::connector::{Connector, SignatureScheme};
 use crate::secret::Secret;
 use crate::signing::sign::proof_for;
 use crate::signing::verify::{SigningContext, VerifyError};
-use crate::webhook::corrupt::{Corruption, corrupt, signed_at};
-use crate::webhook::event;
+use crate::webhook::inbound::event;
+use crate::webhook::simulate::corrupt::{Corruption, corrupt, signed_at};
 
 fn proof<'c>(connector: &'c Connector, request: &WebhookRequest) -> Option<&'c SignatureScheme> {
     let rules = connector.webhook.as_ref().unwrap();

@@ -11,8 +11,8 @@ use std::sync::Mutex;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::event;
-use super::fetch_keys::{TrustAnchors, certificate_key, json_keys};
+use super::inbound::event;
+use super::inbound::fetch_keys::{TrustAnchors, certificate_key, json_keys};
 use super::settings::keys_without_connection;
 use super::simulate::{SimulateRequest, simulate};
 use crate::clock::Timestamp;

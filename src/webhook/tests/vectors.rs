@@ -6,7 +6,7 @@ use super::{connectors, judge};
 use crate::secret::Secret;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::{SigningContext, VerificationKeys};
-use crate::webhook::fetch_keys::{TrustAnchors, certificate_key, json_keys};
+use crate::webhook::inbound::fetch_keys::{TrustAnchors, certificate_key, json_keys};
 
 fn request(vector: &Value) -> WebhookRequest {
     let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();

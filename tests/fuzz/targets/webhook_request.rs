@@ -8,7 +8,7 @@ use integ::clock::Timestamp;
 use integ::connector::{BUILT_IN, WebhookDefinition, parse};
 use integ::signing::verify::{ParsedRequest, SigningContext, VerificationKeys, verify};
 use integ::signing::request::WebhookRequest;
-use integ::webhook::{event, handshake};
+use integ::webhook::inbound::{event, handshake};
 use libfuzzer_sys::fuzz_target;
 
 static WEBHOOKS: LazyLock<Vec<WebhookDefinition>> = LazyLock::new(|| {

@@ -6,10 +6,10 @@ use integ::model::{EventId, SubscriptionId};
 use integ::ops::webhooks::WebhookOperationError;
 use integ::signing::verify::VerifyError;
 use integ::webhook::backfill::BackfillError;
-use integ::webhook::corrupt::CorruptionError;
 use integ::webhook::listen::ListenError;
 use integ::webhook::settings::WebhookSettingsError;
 use integ::webhook::simulate::SimulateError;
+use integ::webhook::simulate::corrupt::CorruptionError;
 use integ::webhook::subscription::SubscribeError;
 
 use super::{MINUTE, errors, io, slack};

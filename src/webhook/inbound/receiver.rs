@@ -522,7 +522,7 @@ const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorizati
 
 /// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
 /// its ids alone tell what came.
-pub(super) fn fetched(
+pub(in crate::webhook) fn fetched(
     connection: ConnectionId,
     request: WebhookRequest,
     read: Vec<(event::ParsedEvent, Option<String>)>,

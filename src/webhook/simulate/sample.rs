@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::event;
 use crate::clock::Timestamp;
 use crate::connector::{Connector, Pointer, SampleRequest, TemplateError, Values, WebhookDefinition, fill_document};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
@@ -13,6 +12,7 @@ use crate::near::closest;
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{EmulatorKeys, proof_for, sign};
 use crate::signing::verify::{SigningContext, VerifyError};
+use crate::webhook::inbound::event;
 
 /// One event to be made.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ fn list_events(connector: &str) -> Hint {
 ///
 /// # Errors
 /// [`SimulateError::NoWebhook`].
-pub fn webhook(connector: &Connector) -> Result<&WebhookDefinition, SimulateError> {
+fn webhook(connector: &Connector) -> Result<&WebhookDefinition, SimulateError> {
     connector.webhook.as_ref().ok_or_else(|| SimulateError::NoWebhook { connector: connector.id.clone() })
 }
 

@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::listen::ListenEvent;
-use super::receive::ReceiveOutcome;
+use super::receiver::ReceiveOutcome;
 use crate::clock::Stopwatch;
 use crate::model::ConnectionName;
+use crate::webhook::listen::ListenEvent;
 
 /// Refusals of one kind that are shown one by one within [`WINDOW`].
 const REPORTED_PER_WINDOW: u64 = 10;
@@ -19,7 +19,7 @@ type Key = (Option<ConnectionName>, &'static str);
 
 /// What was refused lately.
 #[derive(Debug, Default)]
-pub(super) struct OutcomeThrottle {
+pub(in crate::webhook) struct OutcomeThrottle {
     windows: HashMap<Key, Window>,
 }
 
@@ -31,7 +31,7 @@ struct Window {
 
 impl OutcomeThrottle {
     /// Whether this one is counted and not shown.
-    pub(super) fn suppresses(&mut self, outcome: &ReceiveOutcome) -> bool {
+    pub(in crate::webhook) fn suppresses(&mut self, outcome: &ReceiveOutcome) -> bool {
         let key = match outcome {
             ReceiveOutcome::UnknownUrl => (None, "unknown_url"),
             ReceiveOutcome::Rejected { connection, error: why } => (Some(connection.clone()), why.as_str()),
@@ -46,7 +46,7 @@ impl OutcomeThrottle {
     }
 
     /// The sums of the windows that are over.
-    pub(super) fn drain_summaries(&mut self) -> Vec<ListenEvent> {
+    pub(in crate::webhook) fn drain_summaries(&mut self) -> Vec<ListenEvent> {
         let mut sums = Vec::new();
         self.windows.retain(|(connection, reason), window| {
             let lasts = window.since.elapsed() < WINDOW;

@@ -8,16 +8,16 @@ use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
 use super::handler_responses::HandlerResponses;
-use super::listen::{ListenError, ListenEvent};
-use super::receive::{ReceiveOutcome, Receiver, WebhookResponse};
+use super::receiver::{ReceiveOutcome, Receiver, WebhookResponse};
 use crate::error::Result;
 use crate::http::loopback::{self, BindError, ListenAddresses};
 use crate::http::serve::{BodyReadError, FullResponse, Server, StatusCode, page, plain};
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
+use crate::webhook::listen::{ListenError, ListenEvent};
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
-pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
+pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
     match further {
         // All addresses of the machine, those of `localhost` among them.
         Some(all) if all.is_unspecified() => loopback::bind(ListenAddresses::Only(all), port),
@@ -31,7 +31,7 @@ pub(super) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener
     }
 }
 
-pub(super) fn serve(
+pub(in crate::webhook) fn serve(
     listeners: Vec<TcpListener>,
     port: u16,
     receiver: Receiver,
@@ -119,6 +119,6 @@ fn answer(reply: &WebhookResponse) -> FullResponse {
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
 
-pub(super) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
+pub(in crate::webhook) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
     Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
 }

@@ -5,8 +5,6 @@ use url::Url;
 
 use super::event::{self, ParsedEvent};
 use super::fetch_keys;
-use super::listen::route;
-use super::settings::WebhookSettings;
 use crate::clock::Timestamp;
 use crate::connector::{SignatureCoverage, SignatureLocation, SignatureScheme, SignedPart, WebhookDefinition};
 use crate::error::Result;
@@ -17,6 +15,8 @@ use crate::signing::verify::{
     ParsedRequest, SigningContext, VerificationKeys, VerifyError, claimed_timestamp, count_signatures, find_scheme,
     verify,
 };
+use crate::webhook::listen::route;
+use crate::webhook::settings::WebhookSettings;
 
 /// What became of a request, and of each of its parts.
 #[derive(Clone, Debug)]

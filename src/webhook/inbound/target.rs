@@ -34,7 +34,7 @@ pub struct ReceiveTarget {
 
 impl ReceiveTarget {
     /// Reads the secrets and values that another process has put in force meanwhile, and leaves out secrets that are over.
-    pub(super) async fn reload_keys(&self, store: &dyn Store, clock: &Clock) {
+    pub(in crate::webhook) async fn reload_keys(&self, store: &dyn Store, clock: &Clock) {
         let Ok(Some(row)) = store.webhooks().get(self.connection).await else { return };
         let secrets = row.secrets(clock.now());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl ReceiveTarget {
     }
 
     /// The keys that requests are verified with now.
-    pub(super) fn signing_context(&self) -> SigningContext {
+    pub(in crate::webhook) fn signing_context(&self) -> SigningContext {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

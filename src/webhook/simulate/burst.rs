@@ -7,11 +7,9 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use url::Url;
 
-use super::confirm::params;
 use super::corrupt::{Corruption, CorruptionError, corrupt, signed_at};
-use super::event;
+use super::sample::{SimulateRequest, simulate};
 use super::send::{TimedResponse, WebhookSender};
-use super::simulate::{SimulateRequest, simulate};
 use crate::clock::{self, Clock, Stopwatch};
 use crate::connector::{Connector, EventConfirmation, Pointer};
 use crate::error::Result;
@@ -21,6 +19,8 @@ use crate::runtime::{Workspace, update_sandbox_state};
 use crate::signing::request::WebhookRequest;
 use crate::signing::sign::{EmulatorKeys, proof_for};
 use crate::signing::verify::{ParsedRequest, SigningContext};
+use crate::webhook::handle::confirm::params;
+use crate::webhook::inbound::event;
 
 /// Requests that are on their way at the same time, where a rate is asked for.
 const MAX_CONCURRENT: usize = 64;

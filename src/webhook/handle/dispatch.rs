@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::handle::{HandleError, HandleOutcome, Handlers};
-use super::handler_responses::{HandlerResponse, HandlerResponses};
-use super::listen::ListenEvent;
+use super::handlers::{HandleError, HandleOutcome, Handlers};
 use crate::backoff::Backoff;
 use crate::clock::{self, Clock};
 use crate::connector::WebhookDefinition;
@@ -19,6 +17,8 @@ use crate::model::{
 use crate::runtime::LockGuard;
 use crate::store::{Store, StoreError};
 use crate::sync::ingest::EventIngest;
+use crate::webhook::inbound::handler_responses::{HandlerResponse, HandlerResponses};
+use crate::webhook::listen::ListenEvent;
 
 /// What another process brings back, or has failed, is seen after so long.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,29 +33,29 @@ const EVENT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::fr
 const RECEIVER_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
 
 /// The queue of one connection.
-pub(super) struct HandlerQueue<'a> {
-    pub(super) connection: ConnectionId,
-    pub(super) name: ConnectionName,
-    pub(super) rules: WebhookDefinition,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Clock,
-    pub(super) handlers: &'a Handlers,
-    pub(super) pusher: Option<EventIngest<'a>>,
-    pub(super) max_attempts: u32,
+pub(in crate::webhook) struct HandlerQueue<'a> {
+    pub(in crate::webhook) connection: ConnectionId,
+    pub(in crate::webhook) name: ConnectionName,
+    pub(in crate::webhook) rules: WebhookDefinition,
+    pub(in crate::webhook) store: Arc<dyn Store>,
+    pub(in crate::webhook) clock: Clock,
+    pub(in crate::webhook) handlers: &'a Handlers,
+    pub(in crate::webhook) pusher: Option<EventIngest<'a>>,
+    pub(in crate::webhook) max_attempts: u32,
     /// Called when something has come.
-    pub(super) wake: Arc<Notify>,
-    pub(super) events: mpsc::Sender<ListenEvent>,
+    pub(in crate::webhook) wake: Arc<Notify>,
+    pub(in crate::webhook) events: mpsc::Sender<ListenEvent>,
     /// Where answers go that services wait for.
-    pub(super) answers: Option<Arc<HandlerResponses>>,
+    pub(in crate::webhook) answers: Option<Arc<HandlerResponses>>,
     /// How often in a row nobody was there to send an event to.
-    pub(super) unreachable_count: AtomicU32,
+    pub(in crate::webhook) unreachable_count: AtomicU32,
     /// Held so long as this handles the connection's events: no second process does.
-    pub(super) lock: LockGuard,
+    pub(in crate::webhook) lock: LockGuard,
 }
 
 impl HandlerQueue<'_> {
     /// Handles until it is to stop; what is begun is finished.
-    pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
+    pub(in crate::webhook) async fn run(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let until = match self.process_due(&stop).await {
                 Ok(until) => until,

@@ -13,22 +13,22 @@ const MAX_RESPONSES: usize = 256;
 
 /// What a handler answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HandlerResponse {
-    pub(super) status: u16,
-    pub(super) content_type: Option<String>,
-    pub(super) body: String,
+pub(in crate::webhook) struct HandlerResponse {
+    pub(in crate::webhook) status: u16,
+    pub(in crate::webhook) content_type: Option<String>,
+    pub(in crate::webhook) body: String,
 }
 
 /// Answers on their way from the queues to the requests.
 #[derive(Debug, Default)]
-pub(super) struct HandlerResponses {
+pub(in crate::webhook) struct HandlerResponses {
     /// The answer to each event; absent where its handler gave none.
     responses: Mutex<VecDeque<(EventId, Option<HandlerResponse>)>>,
     arrived: Notify,
 }
 
 impl HandlerResponses {
-    pub(super) fn put(&self, event: EventId, answer: Option<HandlerResponse>) {
+    pub(in crate::webhook) fn put(&self, event: EventId, answer: Option<HandlerResponse>) {
         let mut given = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
         if given.len() >= MAX_RESPONSES {
             given.pop_front();
@@ -39,7 +39,7 @@ impl HandlerResponses {
     }
 
     /// Waits for the answer to an event; absent where there is none in time.
-    pub(super) async fn wait_for(&self, event: EventId, within: Duration) -> Option<HandlerResponse> {
+    pub(in crate::webhook) async fn wait_for(&self, event: EventId, within: Duration) -> Option<HandlerResponse> {
         let waiting = async {
             loop {
                 let mut came = std::pin::pin!(self.arrived.notified());

@@ -13,14 +13,14 @@ use crate::json::{self, Json, JsonType};
 use crate::signing::request::WebhookRequest;
 
 /// Bytes that a body whose sender is known may have once it is decompressed.
-pub(super) const MAX_DECODED_BYTES: usize = 64 * 1024 * 1024;
+pub(in crate::webhook) const MAX_DECODED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The same of a body that must be read before anything proves it.
-pub(super) const MAX_UNVERIFIED_BYTES: usize = 1024 * 1024;
+pub(in crate::webhook) const MAX_UNVERIFIED_BYTES: usize = 1024 * 1024;
 
 /// The content of a body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Content<'r> {
+pub(in crate::webhook) enum Content<'r> {
     Text(Cow<'r, str>),
     /// Neither text by its type nor by its bytes, or in a content encoding that is not known.
     Bytes(Cow<'r, [u8]>),
@@ -30,7 +30,7 @@ pub(super) enum Content<'r> {
 ///
 /// # Errors
 /// [`RequestParseError::TooLarge`] where it is larger than `most` bytes once it is decompressed.
-pub(super) fn content(request: &WebhookRequest, most: usize) -> Result<Content<'_>, RequestParseError> {
+pub(in crate::webhook) fn content(request: &WebhookRequest, most: usize) -> Result<Content<'_>, RequestParseError> {
     let Some(bytes) = decompressed(request, most)? else { return Ok(Content::Bytes(Cow::Borrowed(&request.body))) };
     let content_type = request.single_header("content-type").unwrap_or_default();
     let by_xml = declared_by_xml(&bytes);
@@ -46,7 +46,7 @@ pub(super) fn content(request: &WebhookRequest, most: usize) -> Result<Content<'
 
 /// The JSON of a body letter by letter, where the event is that and no part of it: numbers keep their digits, and texts the
 /// escapes that no [`Value`] can hold.
-pub(super) fn exact_json(rules: &WebhookDefinition, request: &WebhookRequest) -> Option<String> {
+pub(in crate::webhook) fn exact_json(rules: &WebhookDefinition, request: &WebhookRequest) -> Option<String> {
     if request.is_form() || rules.event.base64.is_some() || !rules.event.items.is_empty() {
         return None;
     }
@@ -57,7 +57,7 @@ pub(super) fn exact_json(rules: &WebhookDefinition, request: &WebhookRequest) ->
 
 /// The pairs of a form in their order. Names and values are in the form's character set, which few senders say: what is not
 /// UTF-8 is read as browsers read it.
-pub(super) fn form(text: &str, content_type: &str) -> Vec<(String, String)> {
+pub(in crate::webhook) fn form(text: &str, content_type: &str) -> Vec<(String, String)> {
     let charset = json::charset(content_type);
     let part = |text: &str| {
         let bytes = percent_decoded(text);
@@ -76,7 +76,7 @@ pub(super) fn form(text: &str, content_type: &str) -> Vec<(String, String)> {
 }
 
 /// A form as an object: a name that comes more than once has the list of its values.
-pub(super) fn form_object(pairs: Vec<(String, String)>) -> Map<String, Value> {
+pub(in crate::webhook) fn form_object(pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut form = Map::new();
     for (name, value) in pairs {
         let value = Value::String(value);

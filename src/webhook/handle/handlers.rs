@@ -9,11 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use super::body::{self, Content};
 use super::event_view::EventView;
-use super::handler_responses::HandlerResponse;
-use super::receive::payload;
-use super::send::WebhookSender;
 use crate::config::Config;
 use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
@@ -23,6 +19,10 @@ use crate::model::{RawRequest, StoredEvent, matches_type};
 use crate::program::{self, ProgramError};
 use crate::signing::request::WebhookRequest;
 use crate::sync::ingest::{EventIngest, IngestResult};
+use crate::webhook::inbound::body::{self, Content};
+use crate::webhook::inbound::handler_responses::HandlerResponse;
+use crate::webhook::inbound::receiver::payload;
+use crate::webhook::simulate::send::WebhookSender;
 
 /// How long a handler may take over one event.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,7 +62,7 @@ enum HandlerStep {
 
 /// What became of an event that did not fail.
 #[derive(Debug)]
-pub(super) enum HandleOutcome {
+pub(in crate::webhook) enum HandleOutcome {
     /// With what is to be answered, where the user wants that.
     Done(Option<HandlerResponse>),
     /// Nobody listens where it is to be sent on: that is no failure of this event's. What else is to be done was done.
@@ -121,7 +121,7 @@ impl Handlers {
     ///
     /// # Errors
     /// [`HandleError`] of the first handler that failed; the others were tried.
-    pub(super) async fn handle(
+    pub(in crate::webhook) async fn handle(
         &self,
         event: &StoredEvent,
         raw: &RawRequest,

@@ -10,10 +10,6 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::event;
-use super::listen::ListenEvent;
-use super::receive::payload;
-use super::target::ReceiveTarget;
 use crate::api::{self, ActionCall, Input, SendError};
 use crate::backoff::Backoff;
 use crate::clock::Stopwatch;
@@ -25,6 +21,10 @@ use crate::runtime::{LockGuard, Workspace};
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
 use crate::store::{Store, StoreError};
+use crate::webhook::inbound::event;
+use crate::webhook::inbound::receiver::payload;
+use crate::webhook::inbound::target::ReceiveTarget;
+use crate::webhook::listen::ListenEvent;
 
 /// Events that are looked at together.
 const BATCH_SIZE: u32 = 1024;
@@ -51,18 +51,18 @@ enum Confirmation {
 }
 
 /// Asks about the events of one connection.
-pub(super) struct Confirmer<'a> {
-    pub(super) workspace: &'a Workspace,
-    pub(super) target: Arc<ReceiveTarget>,
-    pub(super) rules: EventConfirmation,
-    pub(super) store: Arc<dyn Store>,
+pub(in crate::webhook) struct Confirmer<'a> {
+    pub(in crate::webhook) workspace: &'a Workspace,
+    pub(in crate::webhook) target: Arc<ReceiveTarget>,
+    pub(in crate::webhook) rules: EventConfirmation,
+    pub(in crate::webhook) store: Arc<dyn Store>,
     /// Called when something has come.
-    pub(super) event_arrived: Arc<Notify>,
+    pub(in crate::webhook) event_arrived: Arc<Notify>,
     /// Called when something may be handled.
-    pub(super) wake: Option<Arc<Notify>>,
-    pub(super) events: mpsc::Sender<ListenEvent>,
+    pub(in crate::webhook) wake: Option<Arc<Notify>>,
+    pub(in crate::webhook) events: mpsc::Sender<ListenEvent>,
     /// Held so long as this asks: no second process does.
-    pub(super) _lock: LockGuard,
+    pub(in crate::webhook) _lock: LockGuard,
 }
 
 /// How often one event was asked about, and when last.
@@ -80,7 +80,7 @@ impl RetryState {
 
 impl Confirmer<'_> {
     /// Asks until it is to stop.
-    pub(super) async fn run(&self, mut stop: watch::Receiver<bool>) {
+    pub(in crate::webhook) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let mut tries = HashMap::new();
         while !*stop.borrow() {
             if let Err(error) = self.confirm_due(&mut tries, &stop).await {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::receive::ReceivedEvent;
 use crate::model::{ConnectionName, EventVerification, StoredEvent};
+use crate::webhook::inbound::receiver::ReceivedEvent;
 
 /// Times are RFC 3339.
 #[derive(Debug, Serialize)]

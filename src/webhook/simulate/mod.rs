@@ -1,0 +1,9 @@
+//! Events that nobody sent: [`sample`](simulate) makes and signs one, [`corrupt`] damages it, [`burst`] makes many, and
+//! [`send`] posts them to a receiver.
+
+pub mod burst;
+pub mod corrupt;
+mod sample;
+pub mod send;
+
+pub use sample::{SimulateError, SimulateRequest, simulate};
