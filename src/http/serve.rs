@@ -1,12 +1,20 @@
-//! A small HTTP/1.1 server for this machine: the OAuth callback and the sandbox stand on it.
+//! A small HTTP/1.1 server: the OAuth callback, the sandbox and the receiver of webhooks are built on it.
 //!
-//! Every size and time is bounded, because any program of this machine can connect: a request's head is at most 16 KiB
-//! (longer ones get 431 or 414), its body at most 1 MiB unless a gate allows more, a head must come within ten seconds, and
-//! beyond 256 open connections the oldest is dropped, so that slow ones never keep out the one that matters. Large bodies
-//! share a budget, and those of over 1 MiB another: beyond it they wait in the network. The listener closes when the
-//! [`Server`] is dropped.
+//! Every size and time is bounded, because any program that reaches the port can connect: a request's head is at most 16 KiB
+//! (longer ones get 431 or 414), its body at most 1 MiB unless its handler allows more, a head must come within ten seconds,
+//! and so must the next request of a connection that is kept open. Large bodies share a budget, and those of over 1 MiB
+//! another: beyond it they wait in the network. The listener closes when the [`Server`] is dropped.
+//!
+//! The two kinds of server differ in what happens when many connections are open. [`Server::start`] is for this machine,
+//! where one request matters: beyond 256 the oldest is dropped, so that slow ones never keep it out. [`Server::start_public`]
+//! is for a public port, where every request matters: beyond some 4,000 a connection that has no request makes room, then one
+//! whose request does not arrive, which is answered; a request that has arrived is always answered, and new connections wait.
 
-use std::collections::VecDeque;
+mod body;
+mod connections;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -15,48 +23,85 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Bytes, Incoming};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 pub use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use self::body::{BodyBudget, ReadBody, discard};
+pub use self::body::{BodyReadError, MAX_BODY_BYTES};
+use self::connections::{Connections, OpenConnection, Overflow, Phase, Slot};
 use super::peer::SocketPair;
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The largest body where no gate allows more.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_CONNECTIONS: usize = 256;
 
-/// What a body may take of memory without asking, and what all that are larger share, in KiB.
-const SMALL_BODY: usize = 64 * 1024;
-const LARGE_BODIES_KIB: usize = 12 * 1024;
+/// Open connections of a server for this machine.
+const MAX_LOCAL_CONNECTIONS: usize = 256;
 
-/// Bytes of a body that must come in a second, after the first ten seconds.
-const MIN_BODY_BYTES_PER_SEC: u64 = 256 * 1024;
+/// Open connections of a public server, if the process may open so many files.
+const MAX_PUBLIC_CONNECTIONS: usize = 4096;
+
+/// Files that a public server leaves for the rest of the process, if it may open more than twice as many.
+const RESERVED_FILES: usize = 256;
+
+/// How long nothing is accepted after the system refused to.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A response with its whole body in memory.
 pub type FullResponse = Response<Full<Bytes>>;
+
+/// Answers the requests of a server. A request has [`SocketPair`] among its extensions.
+pub trait RequestHandler: Send + Sync + 'static {
+    /// Judges a request by its head, before its body is read. Returns how many bytes the body may have, or the answer: the
+    /// body is then thrown away as it arrives.
+    fn admit(&self, head: &Parts) -> impl Future<Output = Result<usize, FullResponse>> + Send;
+
+    /// Answers a request, also one whose body was not read.
+    fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> impl Future<Output = FullResponse> + Send;
+}
+
+/// A function of the whole request, whose body has at most [`MAX_BODY_BYTES`].
+struct WholeRequests<H>(H);
+
+impl<H, F> RequestHandler for WholeRequests<H>
+where
+    H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    F: Future<Output = FullResponse> + Send,
+{
+    async fn admit(&self, _head: &Parts) -> Result<usize, FullResponse> {
+        Ok(MAX_BODY_BYTES)
+    }
+
+    async fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> FullResponse {
+        let (head, body) = request.into_parts();
+        match body {
+            Ok(body) => self.0(Request::from_parts(head, body)).await,
+            Err(unread) => unread.answer(),
+        }
+    }
+}
 
 /// A running server; dropping it closes the port and every connection.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     task: JoinHandle<()>,
+    connections: Arc<Connections>,
     closing: watch::Sender<bool>,
     /// Ends when no connection is open any more.
     open: mpsc::Receiver<Infallible>,
 }
 
 impl Server {
-    /// Serves on the listeners, of which there is at least one, with a handler that gets the request with its whole body,
-    /// and [`SocketPair`] among its extensions.
+    /// Serves this machine on the listeners, of which there is at least one, with a handler that gets the request with its
+    /// whole body, and [`SocketPair`] among its extensions.
     ///
     /// # Errors
     /// The I/O error where a listener cannot be used.
@@ -65,38 +110,23 @@ impl Server {
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = FullResponse> + Send + 'static,
     {
-        let handler = Arc::new(handler);
-        let handle = move |request: Request<Result<Bytes, BodyReadError>>| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let (head, body) = request.into_parts();
-                match body {
-                    Ok(body) => handler(Request::from_parts(head, body)).await,
-                    Err(unread) => unread.answer(),
-                }
-            }
-        };
-        Self::start_with_gate(listeners, MAX_BODY_BYTES, |_| std::future::ready(Ok(MAX_BODY_BYTES)), handle)
+        let connections = Connections::new(MAX_LOCAL_CONNECTIONS, Overflow::DropOldest);
+        Self::serve(listeners, connections, WholeRequests(handler))
     }
 
-    /// Serves with a gate that sees each request before its body is read. It says how large the body may be, never more than
-    /// `most`, or answers the request: the body is then thrown away as it arrives. The handler gets the request also if its
-    /// body was not read.
+    /// Serves anybody on the listeners, of which there is at least one.
     ///
     /// # Errors
     /// The I/O error where a listener cannot be used.
-    pub fn start_with_gate<G, GF, H, F>(
+    pub fn start_public(listeners: Vec<std::net::TcpListener>, handler: impl RequestHandler) -> io::Result<Self> {
+        Self::serve(listeners, Connections::new(public_limit(), Overflow::Wait), handler)
+    }
+
+    fn serve(
         listeners: Vec<std::net::TcpListener>,
-        most: usize,
-        gate: G,
-        handler: H,
-    ) -> io::Result<Self>
-    where
-        G: Fn(&Parts) -> GF + Send + Sync + 'static,
-        GF: Future<Output = Result<usize, FullResponse>> + Send + 'static,
-        H: Fn(Request<Result<Bytes, BodyReadError>>) -> F + Send + Sync + 'static,
-        F: Future<Output = FullResponse> + Send + 'static,
-    {
+        connections: Arc<Connections>,
+        handler: impl RequestHandler,
+    ) -> io::Result<Self> {
         let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
         let ready = |listener: std::net::TcpListener| {
             listener.set_nonblocking(true)?;
@@ -105,10 +135,9 @@ impl Server {
         let listeners = listeners.into_iter().map(ready).collect::<io::Result<Vec<_>>>()?;
         let (closing, closed) = watch::channel(false);
         let (busy, open) = mpsc::channel(1);
-        let large = Arc::new(Semaphore::new(LARGE_BODIES_KIB));
-        let huge = Arc::new(Semaphore::new(most.div_ceil(1024).min(Semaphore::MAX_PERMITS)));
-        let task = tokio::spawn(accept(listeners, Arc::new(Service { gate, handler, large, huge }), closed, busy));
-        Ok(Self { address, task, closing, open })
+        let service = Arc::new(Service { handler, budget: BodyBudget::default() });
+        let task = tokio::spawn(accept(listeners, service, Arc::clone(&connections), closed, busy));
+        Ok(Self { address, task, connections, closing, open })
     }
 
     /// Closes the port at once, and every connection as soon as what was asked on it is answered, or after `limit`.
@@ -126,16 +155,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        self.connections.abort_all();
     }
 }
 
-/// Aborts the connection's task when the server goes.
-struct ConnectionTask(AbortHandle);
-
-impl Drop for ConnectionTask {
-    fn drop(&mut self) {
-        self.0.abort();
+/// How many connections a public server may have open: a file descriptor each.
+fn public_limit() -> usize {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        let files = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(0));
+        MAX_PUBLIC_CONNECTIONS.min(files - RESERVED_FILES.min(files / 2))
     }
+    #[cfg(not(unix))]
+    MAX_PUBLIC_CONNECTIONS
 }
 
 /// The next connection at any of the listeners.
@@ -146,174 +179,113 @@ async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketPair)> 
     Ok((stream, SocketPair { local, remote }))
 }
 
-/// What answers requests.
-struct Service<G, H> {
-    gate: G,
-    handler: H,
-    /// KiB of large bodies that may still be read, and of those larger than [`MAX_BODY_BYTES`]: one of the largest at a time.
-    large: Arc<Semaphore>,
-    huge: Arc<Semaphore>,
-}
-
-async fn accept<G, GF, H, F>(
+async fn accept<H: RequestHandler>(
     listeners: Vec<TcpListener>,
-    service: Arc<Service<G, H>>,
+    service: Arc<Service<H>>,
+    connections: Arc<Connections>,
     mut closing: watch::Receiver<bool>,
     busy: mpsc::Sender<Infallible>,
-) where
-    G: Fn(&Parts) -> GF + Send + Sync + 'static,
-    GF: Future<Output = Result<usize, FullResponse>> + Send + 'static,
-    H: Fn(Request<Result<Bytes, BodyReadError>>) -> F + Send + Sync + 'static,
-    F: Future<Output = FullResponse> + Send + 'static,
-{
-    let mut open: VecDeque<ConnectionTask> = VecDeque::new();
+) {
     loop {
         let accepted = tokio::select! {
             accepted = next(&listeners) => accepted,
             _ = closing.changed() => break,
         };
         let Ok((stream, ends)) = accepted else {
-            // Out of file descriptors, mostly: those of dropped connections come back in a moment.
-            open.pop_front();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Out of file descriptors, mostly: those of closed connections come back in a moment.
+            connections.make_room();
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        open.retain(|connection| !connection.0.is_finished());
-        if open.len() >= MAX_CONNECTIONS {
-            open.pop_front();
-        }
+        let connection = tokio::select! {
+            connection = connections.open() => connection,
+            // It has not said anything that could be answered.
+            _ = closing.changed() => break,
+        };
+        let number = connection.number();
+        let serving = serve_connection(stream, ends, Arc::clone(&service), connection, closing.clone(), busy.clone());
+        let task = tokio::spawn(serving);
+        connections.set_task(number, task.abort_handle());
+    }
+}
+
+/// Serves one connection until it ends, until it makes room for another, or until nothing more is asked on it and the server
+/// closes.
+async fn serve_connection<H: RequestHandler>(
+    stream: TcpStream,
+    ends: SocketPair,
+    service: Arc<Service<H>>,
+    open: OpenConnection,
+    mut closing: watch::Receiver<bool>,
+    _busy: mpsc::Sender<Infallible>,
+) {
+    let slot = &*open.slot;
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ends);
         let service = Arc::clone(&service);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ends);
-            let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let (mut closing, busy) = (closing.clone(), busy.clone());
-        let task = tokio::spawn(async move {
-            let _busy = busy;
-            let mut connection = std::pin::pin!(connection);
-            // What goes wrong on one connection is the peer's affair.
-            tokio::select! {
-                _ = &mut connection => return,
-                _ = closing.changed() => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
-        });
-        open.push_back(ConnectionTask(task.abort_handle()));
+        async move { Ok::<_, Infallible>(service.answer(slot, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = std::pin::pin!(connection);
+    // What goes wrong on one connection is the peer's affair.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = slot.closed() => return,
+        _ = closing.changed() => connection.as_mut().graceful_shutdown(),
     }
-    drop((listeners, busy));
-    // Dropping the connections would cut off what they are still answering: they stay until the server goes.
-    std::future::pending::<()>().await;
+    let _ = connection.await;
 }
 
-/// Why a body was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyReadError {
-    /// It is larger than this many bytes.
-    TooLarge(usize),
-    TooSlow,
-    Overloaded,
+/// What answers requests.
+struct Service<H> {
+    handler: H,
+    budget: BodyBudget,
 }
 
-impl BodyReadError {
-    /// The usual answer.
-    pub fn answer(self) -> FullResponse {
-        match self {
-            Self::TooLarge(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
-            Self::TooSlow => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
-            Self::Overloaded => {
-                let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "Too many large requests at once.");
-                answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-                answer
-            }
-        }
-    }
-}
-
-impl<G, GF, H, F> Service<G, H>
-where
-    G: Fn(&Parts) -> GF,
-    GF: Future<Output = Result<usize, FullResponse>>,
-    H: Fn(Request<Result<Bytes, BodyReadError>>) -> F,
-    F: Future<Output = FullResponse>,
-{
-    async fn answer(&self, request: Request<Incoming>) -> FullResponse {
+impl<H: RequestHandler> Service<H> {
+    async fn answer(&self, slot: &Slot, request: Request<Incoming>) -> FullResponse {
+        slot.enter(Phase::Answering);
         let (head, body) = request.into_parts();
-        let most = match (self.gate)(&head).await {
-            Ok(most) => most,
+        let answer = match self.handler.admit(&head).await {
+            Ok(most) => self.respond(slot, head, body, most).await,
             Err(answer) => {
-                // Read to its end, or the peer would lose the answer with the connection.
-                if body.size_hint().lower() <= MAX_BODY_BYTES as u64 {
-                    let _ = tokio::time::timeout(HEAD_TIMEOUT, discard(body)).await;
+                slot.enter(Phase::Discarding);
+                tokio::select! {
+                    () = discard(body) => answer,
+                    () = slot.cut_short() => last(answer),
                 }
-                return answer;
             }
         };
-        // One that says how long it is need not be read to be refused.
-        if body.size_hint().lower() > most as u64 {
-            return (self.handler)(Request::from_parts(head, Err(BodyReadError::TooLarge(most)))).await;
-        }
-        match self.read(body, most).await {
-            // What it took of the budget is given back once it is answered.
-            Ok((body, _taken)) => (self.handler)(Request::from_parts(head, Ok(body))).await,
-            Err(unread) => (self.handler)(Request::from_parts(head, Err(unread))).await,
-        }
+        slot.enter(Phase::Idle);
+        answer
     }
 
-    async fn read(&self, mut body: Incoming, most: usize) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), BodyReadError> {
-        let mut begun = tokio::time::Instant::now();
-        let (mut bytes, mut taken, mut allowed) = (Vec::new(), Vec::new(), SMALL_BODY.min(most));
-        loop {
-            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            let deadline =
-                begun + HEAD_TIMEOUT + Duration::from_millis(length.saturating_mul(1000) / MIN_BODY_BYTES_PER_SEC);
-            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(BodyReadError::TooSlow),
-                Ok(None) => return Ok((Bytes::from(bytes), taken)),
-                // What goes wrong on one connection is the peer's affair.
-                Ok(Some(Err(_))) => return Err(BodyReadError::TooSlow),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            let needed = bytes.len() + data.len();
-            if needed > most {
-                return Err(BodyReadError::TooLarge(most));
+    async fn respond(&self, slot: &Slot, head: Parts, body: Incoming, most: usize) -> FullResponse {
+        slot.enter(Phase::Reading);
+        let body = tokio::select! {
+            body = self.budget.read(body, most) => body,
+            () = slot.cut_short() => Err(BodyReadError::Overloaded),
+        };
+        slot.enter(Phase::Answering);
+        match body {
+            Ok(ReadBody { bytes, shares }) => {
+                let answer = self.handler.respond(Request::from_parts(head, Ok(bytes))).await;
+                drop(shares);
+                answer
             }
-            if needed > allowed {
-                // All that it says it will be, so that no two wait for each other's rest. One that does not say it takes the
-                // budgets one after the other, and none of those of the second waits for the first.
-                let step = if needed > MAX_BODY_BYTES { most } else { MAX_BODY_BYTES.min(most) };
-                let rest = body.size_hint().upper();
-                let whole = rest.map_or(step, |rest| needed + usize::try_from(rest).unwrap_or(0)).clamp(needed, most);
-                let budget = if whole > MAX_BODY_BYTES { &self.huge } else { &self.large };
-                let kib = u32::try_from((whole - allowed).div_ceil(1024)).unwrap_or(u32::MAX);
-                let waiting = tokio::time::timeout_at(deadline, Arc::clone(budget).acquire_many_owned(kib));
-                let Ok(Ok(permit)) = waiting.await else { return Err(BodyReadError::Overloaded) };
-                taken.push(permit);
-                // It was this side that let it wait.
-                begun = tokio::time::Instant::now();
-                allowed = whole;
-                bytes.reserve_exact(whole - bytes.len());
-            }
-            bytes.extend_from_slice(&data);
+            Err(unread) => last(self.handler.respond(Request::from_parts(head, Err(unread))).await),
         }
     }
 }
 
-/// Reads a body and keeps nothing of it.
-async fn discard(mut body: Incoming) {
-    let mut length = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        length += frame.data_ref().map_or(0, Bytes::len);
-        if length > MAX_BODY_BYTES {
-            return;
-        }
-    }
+/// Closes the connection after an answer: what is left of the request cannot be told from another.
+fn last(mut answer: FullResponse) -> FullResponse {
+    answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    answer
 }
 
 /// A text answer that no browser keeps, frames, sniffs or refers from.

@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// [`VerifyError::MissingInput`] where it cannot be had, or is not the vendor's.
-pub(super) async fn fetch(
+pub(in crate::webhook) async fn fetch(
     scheme: SignatureAlgorithm,
     url: &Url,
     http: &Client,
@@ -48,7 +48,7 @@ pub(super) async fn fetch(
 }
 
 /// Where it is: a header may name it, on the vendor's hosts only.
-pub(super) fn address(proof: &SignatureScheme, judged: &ParsedRequest<'_>) -> Result<Url, VerifyError> {
+pub(in crate::webhook) fn address(proof: &SignatureScheme, judged: &ParsedRequest<'_>) -> Result<Url, VerifyError> {
     let missing = |what: &str| VerifyError::MissingInput(what.to_owned());
     if let Some(rule) = &proof.certificate {
         let text = rule.url.text(judged, judged.document).ok_or_else(|| missing("the certificate's URL"))?;
@@ -71,7 +71,7 @@ pub(super) fn address(proof: &SignatureScheme, judged: &ParsedRequest<'_>) -> Re
 
 /// What vouches for a certificate. The host that it came from says whose it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum TrustAnchors<'a> {
+pub(in crate::webhook) enum TrustAnchors<'a> {
     /// A chain that leads to one of these: those that browsers trust.
     Roots(&'a [CertificateDer<'static>]),
     /// Nothing but where it came from: the sandbox, or the user's own `--origin`.
@@ -79,7 +79,7 @@ pub(super) enum TrustAnchors<'a> {
 }
 
 /// The key bits of the first certificate of a PEM chain.
-pub(super) fn certificate_key(pem: &[u8], now: Timestamp, anchors: TrustAnchors<'_>) -> Option<Vec<u8>> {
+pub(in crate::webhook) fn certificate_key(pem: &[u8], now: Timestamp, anchors: TrustAnchors<'_>) -> Option<Vec<u8>> {
     let chain = certificates(pem);
     let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
     if let TrustAnchors::Roots(roots) = anchors {
@@ -99,7 +99,7 @@ pub(super) fn certificate_key(pem: &[u8], now: Timestamp, anchors: TrustAnchors<
     key_bits(leaf.subject_public_key_info().as_ref())
 }
 
-pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+pub(in crate::webhook) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     let text = String::from_utf8_lossy(pem);
     let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
     let decoded = blocks.filter_map(|block| {
@@ -132,7 +132,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// The RSA keys of a JSON Web Key Set (RFC 7517).
-pub(super) fn json_keys(document: &Value) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
+pub(in crate::webhook) fn json_keys(document: &Value) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     let keys = document["keys"].as_array().into_iter().flatten();
     let key = |key: &Value| {
         let bytes = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok();

@@ -11,7 +11,9 @@ use super::handler_responses::HandlerResponses;
 use super::receiver::{ReceiveOutcome, Receiver, WebhookResponse};
 use crate::error::Result;
 use crate::http::loopback::{self, BindError, ListenAddresses};
-use crate::http::serve::{BodyReadError, FullResponse, Server, StatusCode, page, plain};
+use crate::http::serve::{
+    BodyReadError, FullResponse, Request, RequestHandler, Server, StatusCode, header, page, plain,
+};
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
 use crate::webhook::listen::{ListenError, ListenEvent};
@@ -31,6 +33,56 @@ pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec
     }
 }
 
+/// Answers the requests of a port.
+struct WebhookHandler {
+    receiver: Receiver,
+    events: mpsc::Sender<ListenEvent>,
+    answers: Option<Arc<HandlerResponses>>,
+}
+
+impl RequestHandler for WebhookHandler {
+    async fn admit(&self, head: &Parts) -> Result<usize, FullResponse> {
+        if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+            answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD, POST"));
+            return Err(answer);
+        }
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        match self.receiver.admit(path, query, read(head, Vec::new())).await {
+            Ok(most) => Ok(most),
+            Err((reply, outcome)) => {
+                let _ = self.events.send(ListenEvent::Request(outcome)).await;
+                Err(answer(&reply))
+            }
+        }
+    }
+
+    async fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> FullResponse {
+        let (head, body) = request.into_parts();
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        let body = match body {
+            Ok(body) => body,
+            Err(unread) => {
+                let _ = self.events.send(ListenEvent::Request(self.receiver.body_error(path, unread))).await;
+                return unread.answer();
+            }
+        };
+        // Nobody else has the body: it is moved, not copied.
+        let (mut reply, outcome) = self.receiver.receive(path, query, read(&head, body.into())).await;
+        let waited = self.answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
+        // The screen may have been closed; the vendor gets its answer anyway.
+        let _ = self.events.send(ListenEvent::Request(outcome)).await;
+        if let Some((answers, event)) = waited
+            && let Some(given) = answers.wait_for(event, self.receiver.response_timeout(path)).await
+        {
+            reply.status = given.status;
+            reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
+            reply.body = given.body;
+        }
+        answer(&reply)
+    }
+}
+
 pub(in crate::webhook) fn serve(
     listeners: Vec<TcpListener>,
     port: u16,
@@ -38,56 +90,8 @@ pub(in crate::webhook) fn serve(
     events: mpsc::Sender<ListenEvent>,
     answers: Option<Arc<HandlerResponses>>,
 ) -> Result<Server> {
-    let receiver = Arc::new(receiver);
-    let (gatekeeper, gate_events) = (Arc::clone(&receiver), events.clone());
-    let gate = move |head: &Parts| {
-        let (receiver, events, head) = (Arc::clone(&gatekeeper), gate_events.clone(), head.clone());
-        async move {
-            if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
-                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
-                let allowed = hyper::header::HeaderValue::from_static("GET, HEAD, POST");
-                answer.headers_mut().insert(hyper::header::ALLOW, allowed);
-                return Err(answer);
-            }
-            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            match receiver.admit(path, query, read(&head, Vec::new())).await {
-                Ok(most) => Ok(most),
-                Err((reply, outcome)) => {
-                    let _ = events.send(ListenEvent::Request(outcome)).await;
-                    Err(answer(&reply))
-                }
-            }
-        }
-    };
-    let most = receiver.max_body();
-    let server = Server::start_with_gate(listeners, most, gate, move |request: hyper::Request<_>| {
-        let (receiver, events, answers) = (Arc::clone(&receiver), events.clone(), answers.clone());
-        async move {
-            let (head, body): (Parts, Result<Bytes, BodyReadError>) = request.into_parts();
-            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            let body = match body {
-                Ok(body) => body,
-                Err(unread) => {
-                    let _ = events.send(ListenEvent::Request(receiver.body_error(path, unread))).await;
-                    return unread.answer();
-                }
-            };
-            // Nobody else has the body: it is moved, not copied.
-            let (mut reply, outcome) = receiver.receive(path, query, read(&head, body.into())).await;
-            let waited = answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
-            // The screen may have been closed; the vendor gets its answer anyway.
-            let _ = events.send(ListenEvent::Request(outcome)).await;
-            if let Some((answers, event)) = waited
-                && let Some(given) = answers.wait_for(event, receiver.response_timeout(path)).await
-            {
-                reply.status = given.status;
-                reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
-                reply.body = given.body;
-            }
-            answer(&reply)
-        }
-    });
-    Ok(server.map_err(|source| ListenError::Port { port, source })?)
+    let handler = WebhookHandler { receiver, events, answers };
+    Ok(Server::start_public(listeners, handler).map_err(|source| ListenError::Port { port, source })?)
 }
 
 /// The event whose handler's answer is the answer to its request.
@@ -105,7 +109,7 @@ fn kind_of(text: &str, usual: &str) -> String {
 }
 
 fn read(head: &Parts, body: Vec<u8>) -> WebhookRequest {
-    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     WebhookRequest {
         method: head.method.to_string(),
         url: String::new(),
