@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::word;
 use crate::model::event::EventInsertResult;
 use crate::model::{ConnectionName, EventStatus};
-use crate::webhook::inbound::receiver::{ReceiveOutcome, ReceivedEvent};
-use crate::webhook::listen::ListenEvent;
+use crate::webhook::feed::ListenEvent;
+use crate::webhook::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 
 /// One thing that happened at a listener.
 #[derive(Clone, Debug, Serialize)]
@@ -146,6 +146,7 @@ impl ListenEventView {
                 let connection = connection.as_ref().map(ToString::to_string);
                 Self::RejectedRequests { connection, reason, count: *count }
             }
+            ListenEvent::Skipped { lines } => Self::Skipped { lines: *lines },
             ListenEvent::Handled { connection, id, kind, status, attempts, error } => Self::Handled(HandledEventView {
                 connection: connection.to_string(),
                 id: id.0,

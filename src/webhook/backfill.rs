@@ -10,7 +10,8 @@ use jiff::fmt::rfc2822;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::inbound::{event, receiver};
+use super::inbound::delivery::fetched_delivery;
+use super::inbound::event;
 use super::settings::WebhookSettings;
 use super::subscription::fill_params;
 use crate::api::{self, ActionCall, Input, PageSink};
@@ -311,7 +312,7 @@ async fn insert_event(
         }
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
-        let delivery = receiver::fetched(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
+        let delivery = fetched_delivery(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
         let taken = events.insert(Arc::new(delivery)).await?;
         found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
             let known = !matches!(taken, EventInsertResult::New(_));

@@ -7,7 +7,8 @@
 //! | [`handle`] | from a stored event to its handlers, and the vendor's confirmation before that |
 //! | [`subscription`] | registers URLs at vendors, renews and ends what they promised |
 //! | [`simulate`] | makes, signs, corrupts and sends sample events |
-//! | [`listen`] | puts these together: a port, its workers, and what there is to see of them |
+//! | [`listen`] | puts these together: a port, the work behind it, and what there is to see of them |
+//! | `targets`, `recurring`, [`feed`] | connections as they come and go, loops that do what is due, what a watcher sees |
 //! | [`backfill`], [`replay`], [`retention`] | events that were missed, are sent again, or are over their time |
 //!
 //! One rule of the connector's file drives both directions: [`inbound`] verifies by it and [`simulate`] signs by it, both
@@ -15,13 +16,16 @@
 //! that is committed wakes its handlers through [`inbound::target`].
 
 pub mod backfill;
+pub mod feed;
 pub mod handle;
 pub mod inbound;
 pub mod listen;
+mod recurring;
 pub mod replay;
 pub mod retention;
 pub mod settings;
 pub mod simulate;
 pub mod subscription;
+pub mod targets;
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,12 @@
 //! What the webhooks of a connection need: their URL, values and secrets, and what the sandbox's vendor signs with.
 
-use std::sync::Mutex;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use url::Url;
 
-use super::inbound::receiver::PREFIX;
-use super::inbound::target::ReceiveTarget;
-use crate::clock::{self, Stopwatch};
-use crate::config::WebhooksConfig;
+use super::inbound::registry::PREFIX;
+use crate::clock;
 use crate::connector::{
     Connector, KeyEncoding, SignatureAlgorithm, SignatureScheme, Template, Values, WebhookDefinition,
 };
@@ -316,31 +312,17 @@ impl WebhookSettings {
         Ok(url)
     }
 
-    /// What receives for it.
+    /// What the vendor's certificates and keys are fetched through, where any are.
     ///
     /// # Errors
-    /// [`WebhookSettingsError`].
-    pub fn target(
-        &self,
-        config: &WebhooksConfig,
-        url: Url,
-        route: Route,
-        handled: bool,
-    ) -> Result<ReceiveTarget, WebhookSettingsError> {
-        let max_body_mib = config.max_body_mib.unwrap_or(self.rules()?.max_body_mib);
-        Ok(ReceiveTarget {
-            max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
-            connection: self.connection.id,
-            name: self.name().clone(),
-            connector: self.connector.id.clone(),
-            path: self.stored.path.clone(),
-            public_url: url,
-            rules: self.rules()?.clone(),
-            keys: Mutex::new(self.keys.clone()),
-            keys_read_at: Mutex::new(Stopwatch::start()),
-            route,
-            has_handlers: handled,
-        })
+    /// Whatever stops a sandbox from starting.
+    pub(super) async fn route(&self, workspace: &Workspace) -> Result<Route> {
+        let fetches = self.rules()?.proofs.iter().any(SignatureScheme::needs_fetched_key);
+        if fetches || self.connection.mode == ConnectionMode::Live {
+            return Ok(workspace.session(self.connection.clone()).await?.route);
+        }
+        // Nothing of a sandbox is ever fetched from the vendor.
+        Ok(Route::Sandbox(self.local_url(0)?))
     }
 }
 

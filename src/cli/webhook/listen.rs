@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use url::Url;
@@ -84,7 +85,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
         port: args.port,
         bind: args.bind,
         public_url: args.public_url,
-        handlers,
+        handlers: Arc::new(handlers),
         max_attempts: args.attempts,
         runs_maintenance: true,
     };

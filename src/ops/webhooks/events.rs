@@ -16,7 +16,7 @@ use crate::view::webhook::{
     ConflictResolutionView, ConflictingBodyView, ConnectionPruneView, EventDetailView, EventListView, EventRetryView,
     PruneListView, StoredEventView,
 };
-use crate::webhook::inbound::receiver::payload;
+use crate::webhook::inbound::delivery::payload;
 use crate::webhook::retention::{PruneResult, prune};
 use crate::webhook::settings::{WebhookSettings, rules};
 

@@ -8,8 +8,10 @@ use crate::near::closest;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::listen::ListenEventView;
-use crate::webhook::inbound::receiver::ReceiveOutcome;
-use crate::webhook::listen::{ListenEvent, ListenOptions, SkippedConnection, WebhookListener};
+use crate::webhook::feed::ListenEvent;
+use crate::webhook::inbound::outcome::ReceiveOutcome;
+use crate::webhook::listen::{ListenOptions, WebhookListener};
+use crate::webhook::targets::SkippedConnection;
 
 /// A connection that is listened for.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ pub async fn listen(
         skipped: std::mem::take(&mut listener.skipped),
         handled_elsewhere: std::mem::take(&mut listener.handled_elsewhere),
         unknown_types: unknown_types(&listener, &options.handlers.selection.types),
-        first_connector: listener.setups.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
+        first_connector: listener.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
     observer.started(&started)?;
     listener.run(stop, |event| report(event, observer)).await;
@@ -100,7 +102,7 @@ fn report(event: &ListenEvent, observer: &impl ListenObserver) {
 
 fn urls(listener: &WebhookListener<'_>) -> Result<Vec<ListenUrl>> {
     let secret = |name: &ConnectionName| {
-        listener.setups.iter().find(|settings| settings.name() == name)?.keys.secrets.first().cloned()
+        listener.settings.iter().find(|settings| settings.name() == name)?.keys.secrets.first().cloned()
     };
     let urls = listener.urls()?.into_iter();
     Ok(urls
@@ -113,7 +115,7 @@ fn urls(listener: &WebhookListener<'_>) -> Result<Vec<ListenUrl>> {
 
 /// Types of a service that leaves them to its users are not known, so that of those only a likely slip is named.
 fn unknown_types(listener: &WebhookListener<'_>, wanted: &[String]) -> Vec<UnknownEventType> {
-    let connectors = || listener.setups.iter().map(|settings| &settings.connector);
+    let connectors = || listener.settings.iter().map(|settings| &settings.connector);
     let known: Vec<&str> = connectors().flat_map(|connector| connector.events.keys().map(String::as_str)).collect();
     let is_open = connectors().any(|connector| connector.actions.values().any(|action| action.anonymous));
     let unknown = wanted.iter().filter(|kind| !known.iter().any(|known| matches_type(kind, known)));

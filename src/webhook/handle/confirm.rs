@@ -7,24 +7,27 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
+use super::workers::{ConnectionWork, StartedWork};
 use crate::api::{self, ActionCall, Input, SendError};
 use crate::backoff::Backoff;
 use crate::clock::Stopwatch;
 use crate::connector::{ErrorClass, EventConfirmation, Pointer, ValueSelector, Values, WebhookDefinition};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::http::Response;
 use crate::model::{ConnectionName, EventId, EventVerification, RawRequest};
 use crate::runtime::{LockGuard, Workspace};
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
-use crate::store::{Store, StoreError};
+use crate::store::{LockKey, StoreError};
+use crate::webhook::feed::{ActivityFeed, ListenEvent};
+use crate::webhook::inbound::delivery::payload;
 use crate::webhook::inbound::event;
-use crate::webhook::inbound::receiver::payload;
 use crate::webhook::inbound::target::ReceiveTarget;
-use crate::webhook::listen::ListenEvent;
+use crate::webhook::recurring::{self, Recurring, Rest};
 
 /// Events that are looked at together.
 const BATCH_SIZE: u32 = 1024;
@@ -50,19 +53,40 @@ enum Confirmation {
     Unknown(String),
 }
 
-/// Asks about the events of one connection.
-pub(in crate::webhook) struct Confirmer<'a> {
+/// Makes the confirmers of connections whose vendors are to be asked, and are asked by no other process.
+pub(in crate::webhook) struct Confirming<'a> {
     pub(in crate::webhook) workspace: &'a Workspace,
-    pub(in crate::webhook) target: Arc<ReceiveTarget>,
-    pub(in crate::webhook) rules: EventConfirmation,
-    pub(in crate::webhook) store: Arc<dyn Store>,
-    /// Called when something has come.
-    pub(in crate::webhook) event_arrived: Arc<Notify>,
-    /// Called when something may be handled.
-    pub(in crate::webhook) wake: Option<Arc<Notify>>,
-    pub(in crate::webhook) events: mpsc::Sender<ListenEvent>,
+    pub(in crate::webhook) feed: Arc<ActivityFeed>,
+}
+
+#[async_trait]
+impl<'a> ConnectionWork<'a> for Confirming<'a> {
+    async fn start(&self, target: &Arc<ReceiveTarget>, stop: watch::Receiver<bool>) -> Result<StartedWork<'a>> {
+        let Some(rules) = target.rules.confirm.clone() else { return Ok(StartedWork::NotNeeded) };
+        let Some(lock) = self.workspace.try_lock(LockKey::Confirmations(target.connection)).await? else {
+            return Ok(StartedWork::HeldElsewhere);
+        };
+        let confirmer = Confirmer {
+            workspace: self.workspace,
+            target: Arc::clone(target),
+            rules,
+            feed: Arc::clone(&self.feed),
+            tries: Mutex::default(),
+            _lock: lock,
+        };
+        Ok(StartedWork::Running(Box::pin(async move { recurring::run(&confirmer, stop).await })))
+    }
+}
+
+/// Asks about the events of one connection.
+struct Confirmer<'a> {
+    workspace: &'a Workspace,
+    target: Arc<ReceiveTarget>,
+    rules: EventConfirmation,
+    feed: Arc<ActivityFeed>,
+    tries: Mutex<HashMap<EventId, RetryState>>,
     /// Held so long as this asks: no second process does.
-    pub(in crate::webhook) _lock: LockGuard,
+    _lock: LockGuard,
 }
 
 /// How often one event was asked about, and when last.
@@ -78,28 +102,23 @@ impl RetryState {
     }
 }
 
-impl Confirmer<'_> {
-    /// Asks until it is to stop.
-    pub(in crate::webhook) async fn run(&self, mut stop: watch::Receiver<bool>) {
-        let mut tries = HashMap::new();
-        while !*stop.borrow() {
-            if let Err(error) = self.confirm_due(&mut tries, &stop).await {
-                tracing::warn!("events of {} cannot be confirmed now: {error}", self.target.name);
-            }
-            tokio::select! {
-                () = self.event_arrived.notified() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                _ = stop.changed() => {}
-            }
+impl Recurring for Confirmer<'_> {
+    async fn tick(&self, stop: &watch::Receiver<bool>) -> Rest {
+        if let Err(error) = self.confirm_due(stop).await {
+            tracing::warn!("events of {} cannot be confirmed now: {error}", self.target.name);
         }
+        Rest::UntilWoken(LOOK_AGAIN)
     }
 
-    async fn confirm_due(
-        &self,
-        tries: &mut HashMap<EventId, RetryState>,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), StoreError> {
-        let events = self.store.events();
+    fn wakeup(&self) -> Option<&Notify> {
+        Some(&self.target.signals.to_confirm)
+    }
+}
+
+impl Confirmer<'_> {
+    async fn confirm_due(&self, stop: &watch::Receiver<bool>) -> Result<(), StoreError> {
+        let mut tries = self.tries.lock().await;
+        let events = self.target.store.events();
         let unproved = events.unconfirmed(self.target.connection, BATCH_SIZE).await?;
         tries.retain(|id, _| unproved.contains(id));
         for id in unproved {
@@ -130,12 +149,9 @@ impl Confirmer<'_> {
                 }
                 continue;
             }
-            if let Some(wake) = &self.wake {
-                wake.notify_one();
-            }
+            self.target.signals.event_confirmed();
             let (connection, verified) = (self.target.name.clone(), proof == EventVerification::Verified);
-            let _ =
-                self.events.send(ListenEvent::Confirmed { connection, id, kind: event.kind, verified, error }).await;
+            self.feed.send(ListenEvent::Confirmed { connection, id, kind: event.kind, verified, error });
         }
         Ok(())
     }

@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
 
-use super::handlers::{HandleError, HandleOutcome, Handlers};
+use super::handler::HandleError;
+use super::handlers::{ConnectionHandlers, HandleOutcome, Handlers};
+use super::workers::{ConnectionWork, StartedWork};
 use crate::backoff::Backoff;
 use crate::clock::{self, Clock};
-use crate::connector::WebhookDefinition;
-use crate::error::on_one_line;
-use crate::model::{
-    AttemptResult, ConnectionId, ConnectionName, EventId, EventStatus, QueuedEvent, RawRequest, StoredEvent,
-};
-use crate::runtime::LockGuard;
-use crate::store::{Store, StoreError};
+use crate::error::{Result, on_one_line};
+use crate::model::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoredEvent};
+use crate::runtime::{LockGuard, Workspace};
+use crate::store::{LockKey, StoreError};
 use crate::sync::ingest::EventIngest;
+use crate::webhook::feed::{ActivityFeed, ListenEvent};
 use crate::webhook::inbound::handler_responses::{HandlerResponse, HandlerResponses};
-use crate::webhook::listen::ListenEvent;
+use crate::webhook::inbound::target::ReceiveTarget;
+use crate::webhook::recurring::{self, Recurring, Rest};
 
 /// What another process brings back, or has failed, is seen after so long.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,104 +34,133 @@ const EVENT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::fr
 /// How long a queue pauses whose receiver was not there.
 const RECEIVER_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
 
-/// The queue of one connection.
-pub(in crate::webhook) struct HandlerQueue<'a> {
-    pub(in crate::webhook) connection: ConnectionId,
-    pub(in crate::webhook) name: ConnectionName,
-    pub(in crate::webhook) rules: WebhookDefinition,
-    pub(in crate::webhook) store: Arc<dyn Store>,
-    pub(in crate::webhook) clock: Clock,
-    pub(in crate::webhook) handlers: &'a Handlers,
-    pub(in crate::webhook) pusher: Option<EventIngest<'a>>,
+/// Makes the dispatchers of connections whose events no other process handles.
+pub(in crate::webhook) struct Dispatching<'a> {
+    pub(in crate::webhook) workspace: &'a Workspace,
+    pub(in crate::webhook) handlers: Arc<Handlers>,
     pub(in crate::webhook) max_attempts: u32,
-    /// Called when something has come.
-    pub(in crate::webhook) wake: Arc<Notify>,
-    pub(in crate::webhook) events: mpsc::Sender<ListenEvent>,
+    pub(in crate::webhook) feed: Arc<ActivityFeed>,
     /// Where answers go that services wait for.
     pub(in crate::webhook) answers: Option<Arc<HandlerResponses>>,
-    /// How often in a row nobody was there to send an event to.
-    pub(in crate::webhook) unreachable_count: AtomicU32,
-    /// Held so long as this handles the connection's events: no second process does.
-    pub(in crate::webhook) lock: LockGuard,
 }
 
-impl HandlerQueue<'_> {
-    /// Handles until it is to stop; what is begun is finished.
-    pub(in crate::webhook) async fn run(&self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
-            let until = match self.process_due(&stop).await {
-                Ok(until) => until,
-                Err(error) => {
-                    tracing::warn!("events of {} cannot be handled now: {error}", self.name);
-                    None
-                }
-            };
-            let is_paused = self.unreachable_count.load(Ordering::Relaxed) > 0;
-            let wait = until.map_or(POLL_INTERVAL, |until| if is_paused { until } else { until.min(POLL_INTERVAL) });
-            tokio::select! {
-                () = self.wake.notified(), if !is_paused => {}
-                () = tokio::time::sleep(wait) => {}
-                _ = stop.changed() => {}
+#[async_trait]
+impl<'a> ConnectionWork<'a> for Dispatching<'a> {
+    async fn start(&self, target: &Arc<ReceiveTarget>, stop: watch::Receiver<bool>) -> Result<StartedWork<'a>> {
+        if self.handlers.is_empty() {
+            return Ok(StartedWork::NotNeeded);
+        }
+        let workspace = self.workspace;
+        let Some(lock) = workspace.try_lock(LockKey::Events(target.connection)).await? else {
+            return Ok(StartedWork::HeldElsewhere);
+        };
+        let ingest = if self.handlers.sync {
+            let connector = workspace.engine.catalogue.get(&target.connector)?;
+            Some(EventIngest::new(workspace, Arc::clone(&target.store), target.name.clone(), connector))
+        } else {
+            None
+        };
+        let dispatcher = Dispatcher {
+            target: Arc::clone(target),
+            clock: workspace.engine.clock.clone(),
+            handlers: self.handlers.for_connection(ingest),
+            max_attempts: self.max_attempts,
+            feed: Arc::clone(&self.feed),
+            answers: self.answers.clone(),
+            unreachable_count: AtomicU32::new(0),
+            lock,
+        };
+        Ok(StartedWork::Running(Box::pin(async move { recurring::run(&dispatcher, stop).await })))
+    }
+}
+
+/// Hands the events of one connection to its handlers.
+struct Dispatcher<'a> {
+    target: Arc<ReceiveTarget>,
+    clock: Clock,
+    handlers: ConnectionHandlers<'a>,
+    max_attempts: u32,
+    feed: Arc<ActivityFeed>,
+    answers: Option<Arc<HandlerResponses>>,
+    /// How often in a row nobody was there to send an event to.
+    unreachable_count: AtomicU32,
+    /// Held so long as this handles the connection's events: no second process does.
+    lock: LockGuard,
+}
+
+/// What follows an event.
+enum NextEvent {
+    /// The one behind it.
+    Behind,
+    /// The queue is read again: it holds up those behind it.
+    First,
+    /// Nothing for so long.
+    After(Duration),
+}
+
+impl Recurring for Dispatcher<'_> {
+    async fn tick(&self, stop: &watch::Receiver<bool>) -> Rest {
+        match self.process_due(stop).await {
+            Ok(rest) => rest,
+            Err(error) => {
+                tracing::warn!("events of {} cannot be handled now: {error}", self.target.name);
+                Rest::UntilWoken(POLL_INTERVAL)
             }
         }
     }
 
-    /// Handles what is due, and says how long the next one still waits.
-    async fn process_due(&self, stop: &watch::Receiver<bool>) -> Result<Option<Duration>, StoreError> {
+    fn wakeup(&self) -> Option<&Notify> {
+        Some(&self.target.signals.to_handle)
+    }
+}
+
+impl Dispatcher<'_> {
+    /// Handles what is due.
+    async fn process_due(&self, stop: &watch::Receiver<bool>) -> Result<Rest, StoreError> {
         loop {
-            let waiting = self.store.events().queued(self.connection, BATCH_SIZE).await?;
+            let waiting = self.target.store.events().queued(self.target.connection, BATCH_SIZE).await?;
             if waiting.is_empty() {
-                return Ok(None);
+                return Ok(Rest::UntilWoken(POLL_INTERVAL));
             }
             for waiting in waiting {
                 // It keeps its place until the vendor has said whether it sent it.
-                if !waiting.verification.is_trusted() {
-                    return Ok(None);
+                if !waiting.verification.is_trusted() || *stop.borrow() {
+                    return Ok(Rest::UntilWoken(POLL_INTERVAL));
                 }
                 let now = self.clock.now_millis();
                 let due_at = clock::due_at(waiting.due_at, wait_after(waiting.attempts), now);
                 if due_at > now {
                     let millis = due_at.as_millisecond() - now.as_millisecond();
-                    return Ok(Some(Duration::from_millis(u64::try_from(millis).unwrap_or_default())));
+                    let wait = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+                    return Ok(Rest::UntilWoken(wait.min(POLL_INTERVAL)));
                 }
-                if *stop.borrow() {
-                    return Ok(None);
-                }
-                let was_done = self.process(waiting).await?;
-                if self.unreachable_count.load(Ordering::Relaxed) > 0 {
-                    return Ok(Some(pause_after(self.unreachable_count.load(Ordering::Relaxed))));
-                }
-                if !was_done {
-                    break;
+                match self.process(waiting).await? {
+                    NextEvent::Behind => {}
+                    NextEvent::First => break,
+                    NextEvent::After(pause) => return Ok(Rest::Exactly(pause)),
                 }
             }
         }
     }
 
-    /// Whether the next one may follow: one that failed holds up those behind it.
-    async fn process(&self, waiting: QueuedEvent) -> Result<bool, StoreError> {
-        let events = self.store.events();
+    /// Handles one event.
+    async fn process(&self, waiting: QueuedEvent) -> Result<NextEvent, StoreError> {
+        let events = self.target.store.events();
         let (event, raw) = (events.get(waiting.id).await?, events.raw_request(waiting.id).await?);
         let (Some(event), Some(raw)): (Option<StoredEvent>, Option<RawRequest>) = (event, raw) else {
-            return Ok(true);
+            return Ok(NextEvent::Behind);
         };
         let mut done = waiting.completed_handlers;
-        let pusher = self.pusher.as_ref();
-        let result = self.handlers.handle(&event, &raw, &self.rules, pusher, &mut done).await;
-        if matches!(result, Ok(HandleOutcome::Deferred)) {
-            tokio::time::sleep(POLL_INTERVAL).await;
-            return Ok(false);
-        }
-        let result = match result {
+        let result = match self.handlers.handle(&event, &raw, &self.target.rules, &mut done).await {
+            Ok(HandleOutcome::Deferred) => return Ok(NextEvent::After(POLL_INTERVAL)),
             Ok(HandleOutcome::Unreachable(error)) => {
                 self.answer(event.id, None);
-                self.postpone(&event, done, &error).await?;
-                return Ok(false);
+                return self.postpone(&event, done, &error).await;
             }
             result => result,
         };
         if self.unreachable_count.swap(0, Ordering::Relaxed) > 0 {
-            let _ = self.events.send(ListenEvent::Resumed { connection: self.name.clone() }).await;
+            self.feed.send(ListenEvent::Resumed { connection: self.target.name.clone() });
         }
         let attempts = waiting.attempts.saturating_add(1);
         let chosen = !matches!(result, Ok(HandleOutcome::Filtered));
@@ -153,19 +184,19 @@ impl HandlerQueue<'_> {
             tracing::warn!("the end of event {} cannot be noted yet: {failure}", event.id.0);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        let seen = ListenEvent::Handled {
-            connection: self.name.clone(),
-            id: event.id,
-            kind: event.kind,
-            status,
-            attempts,
-            error,
-        };
         self.answer(waiting.id, answer);
         if chosen {
-            let _ = self.events.send(seen).await;
+            let connection = self.target.name.clone();
+            self.feed.send(ListenEvent::Handled {
+                connection,
+                id: event.id,
+                kind: event.kind,
+                status,
+                attempts,
+                error,
+            });
         }
-        Ok(status != EventStatus::Failed)
+        Ok(if status == EventStatus::Failed { NextEvent::First } else { NextEvent::Behind })
     }
 
     fn answer(&self, event: EventId, answer: Option<HandlerResponse>) {
@@ -175,15 +206,15 @@ impl HandlerQueue<'_> {
     }
 
     /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
-    async fn postpone(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<(), StoreError> {
+    async fn postpone(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<NextEvent, StoreError> {
         let (id, error) = (event.id, on_one_line(error));
-        self.store.events().record_progress(id, done, &error, self.lock.fence()).await?;
+        self.target.store.events().record_progress(id, done, &error, self.lock.fence()).await?;
         let unreached = self.unreachable_count.load(Ordering::Relaxed).saturating_add(1);
         self.unreachable_count.store(unreached, Ordering::Relaxed);
         if unreached == 1 {
-            let _ = self.events.send(ListenEvent::Paused { connection: self.name.clone(), id, error }).await;
+            self.feed.send(ListenEvent::Paused { connection: self.target.name.clone(), id, error });
         }
-        Ok(())
+        Ok(NextEvent::After(pause_after(unreached)))
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{ConnectionName, EventVerification, StoredEvent};
-use crate::webhook::inbound::receiver::ReceivedEvent;
+use crate::webhook::inbound::outcome::ReceivedEvent;
 
 /// Times are RFC 3339.
 #[derive(Debug, Serialize)]

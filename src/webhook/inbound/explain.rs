@@ -15,7 +15,6 @@ use crate::signing::verify::{
     ParsedRequest, SigningContext, VerificationKeys, VerifyError, claimed_timestamp, count_signatures, find_scheme,
     verify,
 };
-use crate::webhook::listen::route;
 use crate::webhook::settings::WebhookSettings;
 
 /// What became of a request, and of each of its parts.
@@ -88,7 +87,7 @@ pub async fn explain(
     let mut trust = VerificationKeys::default();
     let mut refused = None;
     if let Some(proof) = find_scheme(&rules.proofs, &judged).filter(|proof| proof.needs_fetched_key()) {
-        let route = route(workspace, setup).await?;
+        let route = setup.route(workspace).await?;
         let fetched = match fetch_keys::address(proof, &judged) {
             Ok(url) => fetch_keys::fetch(proof.scheme, &url, &workspace.engine.http, &route, now).await,
             Err(error) => Err(error),

@@ -1,7 +1,6 @@
 //! One request to a webhook's URL, from its bytes to its answer.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,84 +9,33 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
+use super::delivery::{delivery, new_event};
 use super::event::{self, RequestParseError};
+use super::inbox::Inbox;
+use super::outcome::{EventSource, ReceiveOutcome, ReceivedEvent, WebhookResponse};
+use super::registry::TargetRegistry;
 use super::target::ReceiveTarget;
 use super::verification_keys::VerificationKeyStore;
 use super::{body, fetch_keys, handshake};
-use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::clock::{Clock, Stopwatch};
 use crate::connector::{Condition, Handshake, SignatureAlgorithm, SignedPart, WebhookDefinition};
-use crate::hash;
 use crate::http;
 use crate::http::serve::{BodyReadError, MAX_BODY_BYTES};
-use crate::model::{ConnectionId, ConnectionName, EventInsertResult, EventVerification, InboundDelivery, NewEvent};
+use crate::model::{EventVerification, InboundDelivery, NewEvent};
 use crate::secret::Secret;
 use crate::signing::request::{WebhookRequest, capped, public_query};
 use crate::signing::verify::{
-    ParsedRequest, VerificationKeys, VerifyError, constant_time_eq, find_scheme_indexed, signed_digest, timestamp_text,
-    verify,
+    ParsedRequest, VerificationKeys, VerifyError, find_scheme_indexed, signed_digest, timestamp_text, verify,
 };
-use crate::store::Store;
-
-/// What is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookResponse {
-    pub status: u16,
-    pub content_type: String,
-    pub body: String,
-}
-
-/// What a request turned out to be, for whoever watches.
-#[derive(Clone, Debug)]
-pub enum ReceiveOutcome {
-    Received {
-        connection: ConnectionName,
-        events: Vec<ReceivedEvent>,
-    },
-    Handshake {
-        connection: ConnectionName,
-        captured: bool,
-    },
-    Rejected {
-        connection: ConnectionName,
-        error: VerifyError,
-    },
-    Unreadable {
-        connection: ConnectionName,
-        /// `unreadable`, `too_large`, `too_slow` or `overloaded`.
-        reason: &'static str,
-        error: String,
-    },
-    /// It was good, and could not be stored.
-    NotStored {
-        connection: ConnectionName,
-        error: String,
-    },
-    /// Nobody is there at this path.
-    UnknownUrl,
-}
-
-/// An event that was taken.
-#[derive(Clone, Debug)]
-pub struct ReceivedEvent {
-    pub event: NewEvent,
-    /// The request, where what is shown is chosen by what it says.
-    pub source: Option<Arc<WebhookRequest>>,
-    pub received_at: Timestamp,
-    pub inserted: EventInsertResult,
-    /// Whether it is proved that the vendor sent it.
-    pub verified: bool,
-}
 
 /// What is refused is judged again by the keys of the store, unless those were read so recently: a vendor may call while
 /// another process has just put a secret in force.
 pub const KEY_RELOAD_MIN_AGE: Duration = Duration::from_millis(100);
 
-/// Receives for any number of connections.
+/// Judges requests and stores what they bring, for every connection of a [`TargetRegistry`].
 pub struct Receiver {
-    targets: HashMap<String, Vec<Arc<ReceiveTarget>>>,
-    store: Arc<dyn Store>,
-    /// Places for deliveries that wait for their commit.
-    commit_slots: Semaphore,
+    registry: Arc<TargetRegistry>,
+    inbox: Inbox,
     clock: Clock,
     key_store: VerificationKeyStore,
     /// Bodies that are parsed before anything is proved: a few small ones at once, and large ones one after another, which
@@ -98,36 +46,19 @@ pub struct Receiver {
     is_filtered: bool,
 }
 
-/// Deliveries that wait for their commit at a time; beyond them the vendor is asked to come again. A commit takes 256 of
-/// them, so that none waits for more than a few.
-const MAX_WAITING: usize = 1024;
-
 /// A request that is answered without a proof brings a token and little else.
 const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
 
 /// How long most services wait for an answer.
 const USUAL_TIMEOUT_SECS: u32 = 10;
 
-/// Where webhooks come to.
-pub const PREFIX: &str = "/webhooks/";
-
 impl Receiver {
-    /// Creates a receiver for these connections. With `is_filtered`, each event comes with its request, for filters.
-    pub fn new(
-        targets: Vec<Arc<ReceiveTarget>>,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        http: http::Client,
-        is_filtered: bool,
-    ) -> Self {
-        let mut by_connector: HashMap<String, Vec<Arc<ReceiveTarget>>> = HashMap::new();
-        for target in targets {
-            by_connector.entry(target.connector.clone()).or_default().push(target);
-        }
+    /// Creates a receiver for the connections of a registry, now and later. With `is_filtered`, each event comes with its
+    /// request, for filters.
+    pub fn new(registry: Arc<TargetRegistry>, clock: Clock, http: http::Client, is_filtered: bool) -> Self {
         Self {
-            targets: by_connector,
-            store,
-            commit_slots: Semaphore::new(MAX_WAITING),
+            registry,
+            inbox: Inbox::default(),
             clock,
             key_store: VerificationKeyStore::new(http),
             parsing_small: Semaphore::new(4),
@@ -147,7 +78,7 @@ impl Receiver {
         query: &str,
         mut head: WebhookRequest,
     ) -> Result<usize, (WebhookResponse, ReceiveOutcome)> {
-        let Some(target) = self.target(path) else { return Err((empty(404), ReceiveOutcome::UnknownUrl)) };
+        let Some(target) = self.registry.find(path) else { return Err((empty(404), ReceiveOutcome::UnknownUrl)) };
         head.url = called_url(&target.public_url, path, query);
         if target.rules.proofs.is_empty() || target.rules.signatures_need_body() {
             return Ok(target.max_body);
@@ -158,14 +89,9 @@ impl Receiver {
         }
     }
 
-    /// The bytes of the largest body that any connection takes.
-    pub fn max_body(&self) -> usize {
-        self.targets.values().flatten().map(|target| target.max_body).max().unwrap_or(MAX_BODY_BYTES)
-    }
-
     /// How long the answer to a request may wait for its handler: half a second less than the service waits.
     pub fn response_timeout(&self, path: &str) -> Duration {
-        let Some(target) = self.target(path) else { return Duration::ZERO };
+        let Some(target) = self.registry.find(path) else { return Duration::ZERO };
         // What the service must confirm first is not handled in time.
         if target.rules.confirm.is_some() {
             return Duration::ZERO;
@@ -176,13 +102,13 @@ impl Receiver {
 
     /// What became of a request whose body was not read.
     pub fn body_error(&self, path: &str, unread: BodyReadError) -> ReceiveOutcome {
-        let Some(target) = self.target(path) else { return ReceiveOutcome::UnknownUrl };
+        let Some(target) = self.registry.find(path) else { return ReceiveOutcome::UnknownUrl };
         let (reason, why) = match unread {
             BodyReadError::TooLarge(most) => {
                 (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
             }
             BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
-            BodyReadError::Overloaded => ("overloaded", "too many large requests came at once".to_owned()),
+            BodyReadError::Overloaded => ("overloaded", "too many requests came at once".to_owned()),
         };
         ReceiveOutcome::Unreadable { connection: target.name.clone(), reason, error: why }
     }
@@ -195,7 +121,7 @@ impl Receiver {
         query: &str,
         mut request: WebhookRequest,
     ) -> (WebhookResponse, ReceiveOutcome) {
-        let Some(target) = self.target(path) else { return (empty(404), ReceiveOutcome::UnknownUrl) };
+        let Some(target) = self.registry.find(path) else { return (empty(404), ReceiveOutcome::UnknownUrl) };
         request.url = called_url(&target.public_url, path, query);
         let proven = self.verify(&target, &request).await;
         if let Err(why) = &proven
@@ -211,7 +137,7 @@ impl Receiver {
             Err(answered) => return *answered,
         };
         drop(turn);
-        self.store(&target, delivery).await
+        self.store(target, delivery).await
     }
 
     /// The events of a request, or its answer where it brings none.
@@ -298,59 +224,26 @@ impl Receiver {
         (reply, ReceiveOutcome::Handshake { connection: target.name.clone(), captured })
     }
 
-    /// Puts the events into the store, and answers once they are there for good.
-    async fn store(&self, target: &ReceiveTarget, delivery: InboundDelivery) -> (WebhookResponse, ReceiveOutcome) {
+    /// Answers once the events are in the store for good.
+    async fn store(&self, target: Arc<ReceiveTarget>, delivery: InboundDelivery) -> (WebhookResponse, ReceiveOutcome) {
         let connection = target.name.clone();
-        let not_taken = |connection, why: String| (empty(503), ReceiveOutcome::NotStored { connection, error: why });
-        let Ok(_slot) = self.commit_slots.try_acquire() else {
-            return not_taken(connection, "more come than can be written".to_owned());
-        };
-        let delivery = Arc::new(delivery);
-        match self.store.events().insert(Arc::clone(&delivery)).await {
-            Ok(taken) => {
-                let delivery = Arc::unwrap_or_clone(delivery);
-                if taken.iter().any(|taken| matches!(taken, EventInsertResult::Unconfirmed(_))) {
-                    let why = "another body came under its id, and the vendor is still being asked about that";
-                    return not_taken(connection, why.to_owned());
-                }
-                if let Some(EventInsertResult::TooManyConflicts(id)) =
-                    taken.iter().find(|taken| matches!(taken, EventInsertResult::TooManyConflicts(_)))
-                {
-                    let id = id.0;
-                    let why =
-                        format!("too many other bodies came under its id; hint: integ webhook resolve {id} --keep all");
-                    return not_taken(connection, why);
-                }
-                let (received_at, verified) =
-                    (delivery.received_at, delivery.verification == EventVerification::Verified);
-                let mut events = Vec::with_capacity(delivery.events.len());
-                let source = self.is_filtered.then(|| {
-                    let (url, method) = (format!("?{}", delivery.query), "POST".to_owned());
-                    Arc::new(WebhookRequest { method, url, headers: delivery.headers, body: delivery.body })
-                });
-                for (event, taken) in delivery.events.into_iter().zip(taken) {
-                    events.push(ReceivedEvent {
-                        event,
-                        source: source.clone(),
-                        received_at,
-                        inserted: taken,
-                        verified,
-                    });
-                }
-                (accepted(&target.rules), ReceiveOutcome::Received { connection, events })
+        let (delivery, inserted) = match self.inbox.commit(&target, delivery).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                return (empty(503), ReceiveOutcome::NotStored { connection, error: error.to_string() });
             }
-            // The disk is full, most likely.
-            Err(error) => not_taken(connection, error.to_string()),
-        }
-    }
-
-    /// The target of a path, `/webhooks/CONNECTOR/SECRET`, which may stand below a path of the user's proxy and end with a
-    /// slash. The secret is compared in constant time.
-    fn target(&self, path: &str) -> Option<Arc<ReceiveTarget>> {
-        let (_, own) = path.rsplit_once(PREFIX)?;
-        let (connector, secret) = own.strip_suffix('/').unwrap_or(own).split_once('/')?;
-        let targets = self.targets.get(connector)?;
-        targets.iter().find(|target| constant_time_eq(target.path.as_bytes(), secret.as_bytes())).cloned()
+        };
+        let reply = accepted(&target.rules);
+        let (received_at, verified) = (delivery.received_at, delivery.verification == EventVerification::Verified);
+        let source = self.is_filtered.then(|| {
+            let (url, method) = (format!("?{}", delivery.query), "POST".to_owned());
+            let request = WebhookRequest { method, url, headers: delivery.headers, body: delivery.body };
+            Arc::new(EventSource { request, target })
+        });
+        let received =
+            |(event, inserted)| ReceivedEvent { event, source: source.clone(), received_at, inserted, verified };
+        let events = delivery.events.into_iter().zip(inserted).map(received).collect();
+        (reply, ReceiveOutcome::Received { connection, events })
     }
 
     /// Whether a request is the vendor's, and by which proof. A vendor that signs nothing is known by the URL alone, which
@@ -432,7 +325,7 @@ impl Receiver {
             }
             *read = Stopwatch::start();
         }
-        target.reload_keys(&*self.store, &self.clock).await;
+        target.reload_keys(&self.clock).await;
         true
     }
 
@@ -442,7 +335,7 @@ impl Receiver {
         if !target.signing_context().secrets.is_empty() {
             return false;
         }
-        if self.store.webhooks().rotate_secret(target.connection, secret, now, now).await.is_err() {
+        if target.store.webhooks().rotate_secret(target.connection, secret, now, now).await.is_err() {
             return false;
         }
         target.keys.lock().unwrap_or_else(PoisonError::into_inner).secrets.push(secret.clone());
@@ -514,70 +407,5 @@ fn accepted(rules: &WebhookDefinition) -> WebhookResponse {
         status: rules.reply.status,
         content_type: rules.reply.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
         body: rules.reply.body.clone().unwrap_or_default(),
-    }
-}
-
-/// Headers that carry the vendor's credentials to us are of no use later.
-const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
-
-/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
-/// its ids alone tell what came.
-pub(in crate::webhook) fn fetched(
-    connection: ConnectionId,
-    request: WebhookRequest,
-    read: Vec<(event::ParsedEvent, Option<String>)>,
-    now: Timestamp,
-) -> InboundDelivery {
-    let new = |(event, item)| NewEvent { digest: None, ..new_event(event, item, &request.body) };
-    let events = read.into_iter().map(new);
-    let events = events.collect();
-    delivery(connection, true, request, events, now)
-}
-
-fn delivery(
-    connection: ConnectionId,
-    handled: bool,
-    request: WebhookRequest,
-    events: Vec<NewEvent>,
-    now: Timestamp,
-) -> InboundDelivery {
-    let mut headers = request.headers;
-    headers.retain(|(name, _)| !DROPPED_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-    let query = request.url.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
-    let proof = EventVerification::Verified;
-    InboundDelivery {
-        connection,
-        received_at: now,
-        headers,
-        query,
-        body: request.body,
-        events,
-        verification: proof,
-        needs_handling: handled,
-    }
-}
-
-/// `item` is the event within a batch; else it is the whole body.
-fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> NewEvent {
-    let text = item.as_ref().map_or(body, String::as_bytes);
-    NewEvent {
-        delivery_id: event.delivery_id,
-        has_delivery_id: event.has_stable_id,
-        digest: Some(hash::sha256(text)),
-        signed_digest: None,
-        kind: event.kind,
-        account: event.account,
-        resource: event.resource,
-        actor: event.actor,
-        occurred_at: event.time,
-        batch_item: item,
-    }
-}
-
-/// The events of a request that was stored, parsed again.
-pub fn payload(rules: &WebhookDefinition, request: &WebhookRequest, item: Option<&str>) -> Value {
-    match item {
-        Some(text) => crate::json::parse(text).unwrap_or_default(),
-        None => event::document(&rules.event, request).unwrap_or_default(),
     }
 }

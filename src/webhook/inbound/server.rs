@@ -1,22 +1,22 @@
 //! The HTTP side of receiving: the addresses that are listened on, and requests on their way to the receiver and back.
 
+use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
-use tokio::sync::mpsc;
 
 use super::handler_responses::HandlerResponses;
-use super::receiver::{ReceiveOutcome, Receiver, WebhookResponse};
-use crate::error::Result;
+use super::outcome::{ReceiveOutcome, WebhookResponse};
+use super::receiver::Receiver;
 use crate::http::loopback::{self, BindError, ListenAddresses};
 use crate::http::serve::{
     BodyReadError, FullResponse, Request, RequestHandler, Server, StatusCode, header, page, plain,
 };
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
-use crate::webhook::listen::{ListenError, ListenEvent};
+use crate::webhook::feed::{ActivityFeed, ListenEvent};
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
 pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
@@ -36,7 +36,8 @@ pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec
 /// Answers the requests of a port.
 struct WebhookHandler {
     receiver: Receiver,
-    events: mpsc::Sender<ListenEvent>,
+    feed: Arc<ActivityFeed>,
+    /// Where answers come from that services wait for.
     answers: Option<Arc<HandlerResponses>>,
 }
 
@@ -51,7 +52,7 @@ impl RequestHandler for WebhookHandler {
         match self.receiver.admit(path, query, read(head, Vec::new())).await {
             Ok(most) => Ok(most),
             Err((reply, outcome)) => {
-                let _ = self.events.send(ListenEvent::Request(outcome)).await;
+                self.feed.send(ListenEvent::Request(outcome));
                 Err(answer(&reply))
             }
         }
@@ -63,15 +64,14 @@ impl RequestHandler for WebhookHandler {
         let body = match body {
             Ok(body) => body,
             Err(unread) => {
-                let _ = self.events.send(ListenEvent::Request(self.receiver.body_error(path, unread))).await;
+                self.feed.send(ListenEvent::Request(self.receiver.body_error(path, unread)));
                 return unread.answer();
             }
         };
         // Nobody else has the body: it is moved, not copied.
         let (mut reply, outcome) = self.receiver.receive(path, query, read(&head, body.into())).await;
         let waited = self.answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
-        // The screen may have been closed; the vendor gets its answer anyway.
-        let _ = self.events.send(ListenEvent::Request(outcome)).await;
+        self.feed.send(ListenEvent::Request(outcome));
         if let Some((answers, event)) = waited
             && let Some(given) = answers.wait_for(event, self.receiver.response_timeout(path)).await
         {
@@ -83,15 +83,17 @@ impl RequestHandler for WebhookHandler {
     }
 }
 
+/// Answers requests on the listeners, of which there is at least one.
+///
+/// # Errors
+/// The I/O error where a listener cannot be used.
 pub(in crate::webhook) fn serve(
     listeners: Vec<TcpListener>,
-    port: u16,
     receiver: Receiver,
-    events: mpsc::Sender<ListenEvent>,
+    feed: Arc<ActivityFeed>,
     answers: Option<Arc<HandlerResponses>>,
-) -> Result<Server> {
-    let handler = WebhookHandler { receiver, events, answers };
-    Ok(Server::start_public(listeners, handler).map_err(|source| ListenError::Port { port, source })?)
+) -> io::Result<Server> {
+    Server::start_public(listeners, WebhookHandler { receiver, feed, answers })
 }
 
 /// The event whose handler's answer is the answer to its request.
@@ -123,6 +125,6 @@ fn answer(reply: &WebhookResponse) -> FullResponse {
     page(status, &reply.content_type, &reply.body, "default-src 'none'")
 }
 
-pub(in crate::webhook) fn port_of(listeners: &[TcpListener]) -> std::io::Result<u16> {
-    Ok(listeners.first().ok_or(std::io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
+pub(in crate::webhook) fn port_of(listeners: &[TcpListener]) -> io::Result<u16> {
+    Ok(listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()?.port())
 }

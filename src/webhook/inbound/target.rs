@@ -1,18 +1,20 @@
 //! A connection that webhooks are received for, with the keys that its requests are verified with.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
 use url::Url;
 
 use crate::clock::{Clock, Stopwatch};
 use crate::connector::WebhookDefinition;
 use crate::http::Route;
-use crate::model::{ConnectionId, ConnectionName};
+use crate::model::{ConnectionId, ConnectionName, WorkspaceName};
 use crate::signing::verify::SigningContext;
 use crate::store::Store;
 
 /// A connection that webhooks are received for.
 pub struct ReceiveTarget {
+    pub workspace: WorkspaceName,
     pub connection: ConnectionId,
     pub name: ConnectionName,
     pub connector: String,
@@ -21,7 +23,8 @@ pub struct ReceiveTarget {
     /// What the vendor calls, without a query; some sign it.
     pub public_url: Url,
     pub rules: WebhookDefinition,
-    pub keys: Mutex<SigningContext>,
+    /// Shared with those who confirm its events.
+    pub keys: Arc<Mutex<SigningContext>>,
     /// When they were last read from the store.
     pub keys_read_at: Mutex<Stopwatch>,
     /// What the vendor's own pages are fetched through.
@@ -30,12 +33,38 @@ pub struct ReceiveTarget {
     pub has_handlers: bool,
     /// The largest body that is taken, in bytes.
     pub max_body: usize,
+    /// Where its events are stored.
+    pub store: Arc<dyn Store>,
+    pub signals: Arc<EventSignals>,
+}
+
+/// Wakes those who work on the events of a connection. What another process stores wakes nobody here: they look for it now
+/// and then.
+#[derive(Debug, Default)]
+pub struct EventSignals {
+    /// Waited for by the one that hands events to handlers.
+    pub to_handle: Notify,
+    /// Waited for by the one that asks the vendor about events.
+    pub to_confirm: Notify,
+}
+
+impl EventSignals {
+    /// An event was committed.
+    pub fn event_stored(&self) {
+        self.to_handle.notify_one();
+        self.to_confirm.notify_one();
+    }
+
+    /// The vendor said whether it sent an event.
+    pub fn event_confirmed(&self) {
+        self.to_handle.notify_one();
+    }
 }
 
 impl ReceiveTarget {
     /// Reads the secrets and values that another process has put in force meanwhile, and leaves out secrets that are over.
-    pub(in crate::webhook) async fn reload_keys(&self, store: &dyn Store, clock: &Clock) {
-        let Ok(Some(row)) = store.webhooks().get(self.connection).await else { return };
+    pub(in crate::webhook) async fn reload_keys(&self, clock: &Clock) {
+        let Ok(Some(row)) = self.store.webhooks().get(self.connection).await else { return };
         let secrets = row.secrets(clock.now());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !secrets.is_empty() && keys.secrets != secrets {

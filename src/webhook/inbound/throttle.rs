@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::receiver::ReceiveOutcome;
+use super::outcome::ReceiveOutcome;
 use crate::clock::Stopwatch;
 use crate::model::ConnectionName;
-use crate::webhook::listen::ListenEvent;
+use crate::webhook::feed::ListenEvent;
 
 /// Refusals of one kind that are shown one by one within [`WINDOW`].
 const REPORTED_PER_WINDOW: u64 = 10;

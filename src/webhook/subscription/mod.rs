@@ -9,9 +9,11 @@
 
 mod create;
 mod lease;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,6 +23,7 @@ use tokio::sync::oneshot;
 pub use create::PreparedSubscription;
 pub(super) use create::fill_params;
 pub use lease::{LeaseStatus, RenewalResult, SubscriptionLease, lease, renew_all, renew_due};
+pub(super) use renewal::SubscriptionRenewal;
 
 use super::handle::{EventSelection, Handlers};
 use super::listen::{self, WebhookListener};
@@ -297,7 +300,7 @@ async fn with_handshakes<T>(
         port: setup.stored.port.unwrap_or(DEFAULT_PORT),
         bind: None,
         public_url: None,
-        handlers: Handlers::new(&workspace.engine.config, EventSelection::default()),
+        handlers: Arc::new(Handlers::new(&workspace.engine.config, EventSelection::default())),
         max_attempts: 1,
         runs_maintenance: false,
     };

@@ -1,0 +1,51 @@
+//! Writes each event to a file of the user's, one JSON object a line.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::handler::{EventHandler, EventInput, HandleError, HandlerOutcome, HandlerStep};
+use crate::json;
+
+/// The file that events are written to.
+pub(super) struct AppendHandler {
+    pub(super) path: PathBuf,
+}
+
+#[async_trait]
+impl EventHandler for AppendHandler {
+    fn step(&self) -> HandlerStep {
+        HandlerStep::Append
+    }
+
+    async fn handle(&self, input: &EventInput<'_>) -> Result<HandlerOutcome, HandleError> {
+        append(&self.path, &line(input.document, input.exact_json))
+            .map_err(|source| HandleError::Append { path: self.path.clone(), source })?;
+        Ok(HandlerOutcome::Done(None))
+    }
+}
+
+/// An event as a line of JSON, its payload as the service wrote it.
+fn line(document: &Value, exact: Option<&str>) -> String {
+    let (Some(exact), Some(members)) = (exact, document.as_object()) else { return document.to_string() };
+    let others: Vec<String> = members
+        .iter()
+        .filter(|(name, _)| *name != "payload")
+        .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+        .collect();
+    format!("{{{},\"payload\":{}}}", others.join(","), json::minified(exact))
+}
+
+/// One line, written at once and on the disk when this returns.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut options = File::options();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    file.sync_data()
+}

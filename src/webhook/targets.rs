@@ -1,0 +1,227 @@
+//! Which connections of a workspace receive webhooks: looked for again and again, and put into the registry of targets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use url::Url;
+
+use super::inbound::registry::TargetRegistry;
+use super::inbound::target::ReceiveTarget;
+use super::recurring::{Recurring, Rest};
+use super::settings::WebhookSettings;
+use crate::clock::{Stopwatch, Timestamp};
+use crate::error::{Error, Result};
+use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, GrantStatus, Webhook};
+use crate::runtime::Workspace;
+use crate::secret::Secret;
+
+/// How often connections and secrets are looked for, which another process may have changed.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A connection that cannot receive, and why.
+pub type SkippedConnection = (ConnectionName, Error);
+
+/// Returns the settings of the connections that receive, and those that cannot: all of the workspace if none is named.
+///
+/// # Errors
+/// What keeps a connection that is named from receiving, and unknown connectors.
+pub(super) async fn load_settings(
+    workspace: &Workspace,
+    names: &[ConnectionName],
+) -> Result<(Vec<WebhookSettings>, Vec<SkippedConnection>)> {
+    let (mut loaded, mut skipped) = (Vec::new(), Vec::new());
+    for name in names {
+        loaded.push(load_checked(workspace, name).await?);
+    }
+    if !names.is_empty() || !workspace.has_vault() {
+        return Ok((loaded, skipped));
+    }
+    let connections = workspace.store().await?.connections().list().await?.into_iter();
+    for connection in connections.filter(|connection| connection.grant_status != GrantStatus::Disconnected) {
+        if workspace.engine.catalogue.get(connection.name.connector())?.webhook.is_none() {
+            continue;
+        }
+        match load_checked(workspace, &connection.name).await {
+            Ok(settings) => loaded.push(settings),
+            Err(error) => skipped.push((connection.name, error)),
+        }
+    }
+    Ok((loaded, skipped))
+}
+
+async fn load_checked(workspace: &Workspace, name: &ConnectionName) -> Result<WebhookSettings> {
+    let settings = WebhookSettings::load(workspace, name).await?;
+    settings.check()?;
+    Ok(settings)
+}
+
+/// What a target is made of, to notice when it has to be made again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TargetVersion {
+    name: ConnectionName,
+    connected_at: Timestamp,
+    mode: ConnectionMode,
+    origin: Option<Url>,
+    params: BTreeMap<String, String>,
+    webhook: Option<WebhookVersion>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct WebhookVersion {
+    path: String,
+    public_url: Option<String>,
+    params: BTreeMap<String, String>,
+    secrets: Vec<Secret>,
+}
+
+impl TargetVersion {
+    fn new(connection: &Connection, webhook: Option<Webhook>, now: Timestamp) -> Self {
+        let webhook = webhook.map(|webhook| WebhookVersion {
+            secrets: webhook.secrets(now),
+            path: webhook.path,
+            public_url: webhook.public_url,
+            params: webhook.params,
+        });
+        Self {
+            name: connection.name.clone(),
+            connected_at: connection.connected_at,
+            mode: connection.mode,
+            origin: connection.origin.clone(),
+            params: connection.params.clone(),
+            webhook,
+        }
+    }
+}
+
+/// Keeps the targets of one workspace as its connections are.
+pub(super) struct TargetLoader<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) registry: Arc<TargetRegistry>,
+    /// The connections to receive for; all if it is empty.
+    pub(super) names: Vec<ConnectionName>,
+    pub(super) port: u16,
+    /// What vendors call, for connections that are new here.
+    pub(super) public_url: Option<String>,
+    /// Whether anybody handles the events.
+    pub(super) has_handlers: bool,
+    /// What was found of each connection the last time.
+    pub(super) known: Mutex<HashMap<ConnectionId, TargetVersion>>,
+}
+
+impl Recurring for TargetLoader<'_> {
+    async fn tick(&self, _stop: &watch::Receiver<bool>) -> Rest {
+        if let Err(error) = self.reload().await {
+            tracing::warn!("connections cannot be looked for now: {}", error.message());
+        }
+        Rest::Exactly(RELOAD_INTERVAL)
+    }
+}
+
+impl TargetLoader<'_> {
+    /// Makes targets of connections that are new here, whose port and public URL are stored.
+    ///
+    /// # Errors
+    /// An invalid public URL, the store's, and whatever stops a sandbox from starting.
+    pub(super) async fn add(&self, settings: &mut [WebhookSettings]) -> Result<()> {
+        let mut known = self.known.lock().await;
+        let webhooks = self.workspace.store().await?.webhooks();
+        for settings in &mut *settings {
+            if let Some(base) = &self.public_url {
+                let url = settings.public_url(base)?;
+                webhooks.set_public_url(settings.connection.id, Some(url.as_str())).await?;
+                settings.stored.public_url = Some(url.to_string());
+            }
+        }
+        let ids: Vec<ConnectionId> = settings.iter().map(|settings| settings.connection.id).collect();
+        webhooks.set_port(&ids, self.port).await?;
+        for settings in settings {
+            let version = self.version(&settings.connection).await?;
+            self.registry.insert(self.target(settings).await?);
+            known.insert(settings.connection.id, version);
+        }
+        Ok(())
+    }
+
+    /// Looks at every connection, and adds, replaces and removes targets.
+    async fn reload(&self) -> Result<()> {
+        if !self.workspace.has_vault() {
+            return Ok(());
+        }
+        let mut connections = self.workspace.store().await?.connections().list().await?;
+        connections.retain(|connection| {
+            let wanted = self.names.is_empty() || self.names.contains(&connection.name);
+            wanted && connection.grant_status != GrantStatus::Disconnected
+        });
+        self.known.lock().await.retain(|id, version| {
+            let is_there = connections.iter().any(|connection| connection.id == *id);
+            if !is_there {
+                tracing::info!(connection = %version.name, "no longer received for: it is disconnected");
+                self.registry.remove(&self.workspace.name, *id);
+            }
+            is_there
+        });
+        for connection in connections {
+            let version = self.version(&connection).await?;
+            let known = self.known.lock().await.get(&connection.id).cloned();
+            if known.as_ref() != Some(&version) {
+                self.load(connection, version, known.is_some()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the target of a connection that is new or has changed. One that can no longer be judged is removed; where it
+    /// cannot be said now, everything stays as it is until the next time.
+    async fn load(&self, connection: Connection, version: TargetVersion, is_known: bool) -> Result<()> {
+        let connector = self.workspace.engine.catalogue.get(connection.name.connector());
+        if connector.is_ok_and(|connector| connector.webhook.is_some()) {
+            let mut settings = WebhookSettings::load(self.workspace, &connection.name).await?;
+            match settings.check() {
+                Ok(()) if is_known => self.registry.insert(self.target(&settings).await?),
+                Ok(()) => {
+                    tracing::info!(connection = %connection.name, "received for from now on");
+                    return self.add(std::slice::from_mut(&mut settings)).await;
+                }
+                Err(error) => {
+                    tracing::warn!("{} is not received for: {error}", connection.name);
+                    self.registry.remove(&self.workspace.name, connection.id);
+                }
+            }
+        }
+        self.known.lock().await.insert(connection.id, version);
+        Ok(())
+    }
+
+    async fn version(&self, connection: &Connection) -> Result<TargetVersion> {
+        let webhook = self.workspace.store().await?.webhooks().get(connection.id).await?;
+        Ok(TargetVersion::new(connection, webhook, self.workspace.engine.clock.now()))
+    }
+
+    async fn target(&self, settings: &WebhookSettings) -> Result<ReceiveTarget> {
+        let rules = settings.rules()?.clone();
+        let max_body_mib = self.workspace.engine.config.webhooks.max_body_mib.unwrap_or(rules.max_body_mib);
+        let (workspace, connection) = (self.workspace.name.clone(), settings.connection.id);
+        // Those who work on its events go on with the same signals, and with the new keys.
+        let earlier = self.registry.of_connection(&workspace, connection);
+        let keys = earlier.as_ref().map_or_else(Arc::default, |earlier| Arc::clone(&earlier.keys));
+        keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&settings.keys);
+        Ok(ReceiveTarget {
+            workspace,
+            connection,
+            name: settings.name().clone(),
+            connector: settings.connector.id.clone(),
+            path: settings.stored.path.clone(),
+            public_url: settings.url(self.port)?,
+            rules,
+            keys,
+            keys_read_at: StdMutex::new(Stopwatch::start()),
+            route: settings.route(self.workspace).await?,
+            has_handlers: self.has_handlers,
+            max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
+            store: self.workspace.shared_store().await?,
+            signals: earlier.map(|target| Arc::clone(&target.signals)).unwrap_or_default(),
+        })
+    }
+}
