@@ -25,7 +25,7 @@
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | where data is kept: the traits, and the encrypted SQLite store; all SQL is here |
-//! | [`http`] | outgoing requests, the egress guard, and the bounded loopback server |
+//! | [`http`] | outgoing requests, the egress guard, and the bounded server |
 //! | [`signing`] | verifies and signs webhooks; pure |
 //! | [`connector`] | the TOML files that describe services |
 //! | [`config`] | settings |
@@ -50,12 +50,14 @@
 //!
 //! # How a webhook travels
 //!
-//! 1. `webhook::inbound::receiver` finds the connection by the secret part of the URL and verifies the request with
+//! 1. `http::serve` accepts the connection and `webhook::inbound::server` gets the request's head. `webhook::inbound::receiver`
+//!    finds the connection in `webhook::inbound::registry` by the secret part of the URL, and verifies the request with
 //!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
 //! 2. `store::Events::insert` commits the events, many requests in one commit; only then is the vendor answered with 200.
-//!    Duplicates are recognised in the same transaction.
-//! 3. `webhook::handle::dispatch` hands each event to its handlers (`webhook::handle`): a URL, a command, a file, or the synced records.
-//!    What fails is tried again with growing delays, and is dead in the end; `integ webhook retry` brings it back.
+//!    Duplicates are recognised in the same transaction. The commit wakes the connection's dispatcher
+//!    (`webhook::inbound::target`); what is shown of it (`webhook::feed`) is a copy that nothing waits for.
+//! 3. `webhook::handle::dispatch` gives each event to its handlers: the synced records, a file, a command, a URL. What fails is
+//!    tried again with growing delays, and is dead in the end; `integ webhook retry` brings it back.
 //!
 //! # How a page of a sync travels
 //!

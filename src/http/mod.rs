@@ -1,4 +1,4 @@
-//! HTTP: outgoing requests with their limits and redaction, and the small bounded server for loopback listeners.
+//! HTTP: outgoing requests with their limits and redaction, and the small bounded server.
 
 mod allowed_hosts;
 mod classify;

@@ -46,3 +46,58 @@ pub(super) async fn run(work: &impl Recurring, mut stop: watch::Receiver<bool>) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    struct Counting {
+        ticks: AtomicU32,
+        wakeup: Notify,
+        rest: Rest,
+    }
+
+    impl Counting {
+        fn new(rest: Rest) -> Self {
+            Self { ticks: AtomicU32::new(0), wakeup: Notify::new(), rest }
+        }
+
+        fn ticks(&self) -> u32 {
+            self.ticks.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Recurring for Counting {
+        async fn tick(&self, _stop: &watch::Receiver<bool>) -> Rest {
+            self.ticks.fetch_add(1, Ordering::Relaxed);
+            self.rest
+        }
+
+        fn wakeup(&self) -> Option<&Notify> {
+            Some(&self.wakeup)
+        }
+    }
+
+    #[tokio::test]
+    async fn work_is_done_at_once_when_it_is_woken_and_ends_when_it_is_to_stop() {
+        for (rest, ticks) in [(Rest::UntilWoken(LONG), 2), (Rest::Exactly(LONG), 1)] {
+            let work = Counting::new(rest);
+            let (stop, stopped) = watch::channel(false);
+            tokio::join!(run(&work, stopped), async {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                work.wakeup.notify_one();
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                stop.send(true).unwrap();
+            });
+            assert_eq!(work.ticks(), ticks, "{rest:?}");
+        }
+    }
+}

@@ -137,9 +137,8 @@ impl TargetLoader<'_> {
         let ids: Vec<ConnectionId> = settings.iter().map(|settings| settings.connection.id).collect();
         webhooks.set_port(&ids, self.port).await?;
         for settings in settings {
-            let version = self.version(&settings.connection).await?;
             self.registry.insert(self.target(settings).await?);
-            known.insert(settings.connection.id, version);
+            known.insert(settings.connection.id, self.version(&settings.connection, Some(settings.stored.clone())));
         }
         Ok(())
     }
@@ -162,11 +161,14 @@ impl TargetLoader<'_> {
             }
             is_there
         });
+        let webhooks = self.workspace.store().await?.webhooks();
         for connection in connections {
-            let version = self.version(&connection).await?;
-            let known = self.known.lock().await.get(&connection.id).cloned();
-            if known.as_ref() != Some(&version) {
-                self.load(connection, version, known.is_some()).await?;
+            let version = self.version(&connection, webhooks.get(connection.id).await?);
+            let is_same = self.known.lock().await.get(&connection.id) == Some(&version);
+            let name = connection.name.clone();
+            if !is_same && let Err(error) = self.load(connection, version).await {
+                // No other connection waits for it, and it is tried again the next time.
+                tracing::debug!("what {name} receives with cannot be read now: {}", error.message());
             }
         }
         Ok(())
@@ -174,29 +176,33 @@ impl TargetLoader<'_> {
 
     /// Makes the target of a connection that is new or has changed. One that can no longer be judged is removed; where it
     /// cannot be said now, everything stays as it is until the next time.
-    async fn load(&self, connection: Connection, version: TargetVersion, is_known: bool) -> Result<()> {
+    async fn load(&self, connection: Connection, mut version: TargetVersion) -> Result<()> {
         let connector = self.workspace.engine.catalogue.get(connection.name.connector());
         if connector.is_ok_and(|connector| connector.webhook.is_some()) {
+            let is_target = self.registry.of_connection(&self.workspace.name, connection.id).is_some();
             let mut settings = WebhookSettings::load(self.workspace, &connection.name).await?;
+            // Of what was loaded, so that a change in between is seen the next time.
+            version = self.version(&settings.connection, Some(settings.stored.clone()));
             match settings.check() {
-                Ok(()) if is_known => self.registry.insert(self.target(&settings).await?),
+                Ok(()) if is_target => self.registry.insert(self.target(&settings).await?),
                 Ok(()) => {
                     tracing::info!(connection = %connection.name, "received for from now on");
                     return self.add(std::slice::from_mut(&mut settings)).await;
                 }
-                Err(error) => {
-                    tracing::warn!("{} is not received for: {error}", connection.name);
+                Err(error) if is_target => {
+                    tracing::warn!("{} is no longer received for: {error}", connection.name);
                     self.registry.remove(&self.workspace.name, connection.id);
                 }
+                // It was left out before.
+                Err(_) => {}
             }
         }
         self.known.lock().await.insert(connection.id, version);
         Ok(())
     }
 
-    async fn version(&self, connection: &Connection) -> Result<TargetVersion> {
-        let webhook = self.workspace.store().await?.webhooks().get(connection.id).await?;
-        Ok(TargetVersion::new(connection, webhook, self.workspace.engine.clock.now()))
+    fn version(&self, connection: &Connection, webhook: Option<Webhook>) -> TargetVersion {
+        TargetVersion::new(connection, webhook, self.workspace.engine.clock.now())
     }
 
     async fn target(&self, settings: &WebhookSettings) -> Result<ReceiveTarget> {

@@ -46,6 +46,7 @@ mod vault_keys;
 mod webhook;
 mod webhook_bodies;
 mod webhook_faults;
+mod webhook_listener;
 mod webhook_sdk;
 mod wire;
 mod worker;

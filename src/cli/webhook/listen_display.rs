@@ -176,10 +176,11 @@ impl<'a> ListenDisplay<'a> {
 
     fn show(&self, event: ListenEventView) {
         let is_news = self.seen.borrow_mut().count(&event);
-        if self.ui.json {
-            self.printer.print(OutputLine::Json(event));
-        } else if is_news {
-            self.print_row(&event);
+        match event {
+            ListenEventView::Skipped { lines } => self.printer.print(OutputLine::skipped(self.ui, lines)),
+            event if self.ui.json => self.printer.print(OutputLine::Json(event)),
+            event if is_news => self.print_row(&event),
+            _ => {}
         }
     }
 

@@ -36,6 +36,16 @@ pub(super) enum OutputLine {
     Text(String),
 }
 
+impl OutputLine {
+    /// Says that lines are missing.
+    pub(super) fn skipped(ui: &Ui, lines: u64) -> Self {
+        if ui.json {
+            return Self::Json(ListenEventView::Skipped { lines });
+        }
+        Self::Text(format!("… {lines} lines are not shown; `integ webhook events` has the events"))
+    }
+}
+
 impl LinePrinter {
     pub(super) fn start(ui: &Ui) -> Self {
         let (lines, waiting) = sync_channel(QUEUE_CAPACITY);
@@ -49,14 +59,7 @@ impl LinePrinter {
                 ui.raw(&lines.map(|line| text(&ui, &line)).collect::<String>());
                 let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
                 if count > 0 {
-                    let line = if ui.json {
-                        OutputLine::Json(ListenEventView::Skipped { lines: count })
-                    } else {
-                        OutputLine::Text(format!(
-                            "… {count} lines are not shown; `integ webhook events` has the events"
-                        ))
-                    };
-                    ui.raw(&text(&ui, &line));
+                    ui.raw(&text(&ui, &OutputLine::skipped(&ui, count)));
                 }
                 std::thread::sleep(REST);
             }

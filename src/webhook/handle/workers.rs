@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -12,6 +13,9 @@ use crate::model::{ConnectionId, ConnectionName, WorkspaceName};
 use crate::runtime::BoxFuture;
 use crate::webhook::inbound::registry::TargetRegistry;
 use crate::webhook::inbound::target::ReceiveTarget;
+
+/// When work that could not be started is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Starts the work of one connection.
 #[async_trait]
@@ -104,8 +108,10 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
 
     /// Follows the connections until it is to stop; what is begun is finished.
     pub(in crate::webhook) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut has_failed = false;
         while !*stop.borrow() {
             tokio::select! {
+                () = tokio::time::sleep(RETRY_AFTER), if has_failed => {}
                 // The registry has the sender, so that the channel stays open.
                 _ = self.changes.changed() => {}
                 Some(ended) = self.ends.next() => {
@@ -113,7 +119,9 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
                 }
                 _ = stop.changed() => break,
             }
-            match self.follow().await {
+            let followed = self.follow().await;
+            has_failed = followed.is_err();
+            match followed {
                 Ok(elsewhere) => elsewhere.iter().for_each(|name| {
                     tracing::info!(connection = %name, "another process handles the events");
                 }),

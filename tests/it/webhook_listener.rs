@@ -1,0 +1,116 @@
+//! A listener that runs for long: connections that come and go, and thousands of slow ones at its port.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use url::Url;
+
+use crate::harness::Home;
+use crate::webhook::{Listening, Maker, events, home, post};
+
+/// Asks until the answer is this, which a listener that looks every two seconds gives soon.
+fn until_answer(url: &Url, maker: &Maker, event: &str, id: &str, expected: u16) {
+    let started = Instant::now();
+    loop {
+        let status = post(url, &maker.make(event, url, id));
+        if status == Some(expected) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{url} answers {status:?} and not {expected}");
+        // The listener is another process, which nothing says when it has looked.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A connection's URL at a listener's port.
+fn url_at(home: &Home, name: &str, listening: &Listening) -> Url {
+    let mut url: Url = home.json(&format!("webhook url {name}"))["url"].as_str().unwrap().parse().unwrap();
+    url.set_port(listening.url("stripe").port()).unwrap();
+    url
+}
+
+#[test]
+fn connections_that_come_and_go_while_it_listens_are_followed() {
+    let home = home(&["stripe"]);
+    let mut listening = Listening::start(&home, "--append out.jsonl", None);
+    let named = Listening::start(&home, "stripe", None);
+    home.ok("connect telegram --sandbox");
+    let (maker, url) = (Maker::of(&home, "telegram"), url_at(&home, "telegram", &listening));
+    until_answer(&url, &maker, "message", "00000000000000000000000000000001", 200);
+    let handled = listening.until("handled");
+    assert_eq!((&handled["connection"], &handled["status"]), (&json!("telegram"), &json!("processed")), "{handled}");
+    let elsewhere = url_at(&home, "telegram", &named);
+    let request = maker.make("message", &elsewhere, "00000000000000000000000000000002");
+    assert_eq!(post(&elsewhere, &request), Some(404), "a listener for named connections receives for no other");
+
+    home.ok("disconnect telegram --local");
+    until_answer(&url, &maker, "message", "00000000000000000000000000000003", 404);
+    home.ok("connect telegram --sandbox");
+    let (maker, url) = (Maker::of(&home, "telegram"), url_at(&home, "telegram", &listening));
+    until_answer(&url, &maker, "message", "00000000000000000000000000000004", 200);
+    let handled = listening.until("handled");
+    assert_eq!(handled["connection"], "telegram", "{handled}");
+
+    // A secret that is put in force is taken, and the one before it no longer.
+    let before = Maker::of(&home, "stripe");
+    home.ok("webhook secret stripe --rotate --overlap 0s");
+    let (after, url) = (Maker::of(&home, "stripe"), listening.url("stripe"));
+    until_answer(&url, &after, "charge.refunded", "00000000000000000000000000000005", 200);
+    let old = before.make("charge.refunded", &url, "00000000000000000000000000000006");
+    assert_eq!(post(&url, &old), Some(401));
+    assert_eq!(events(&home, "stripe").len(), 1);
+}
+
+/// Connections that the listener may have open, as far as the system lets a process have so many files; both ends of each
+/// are counted here, as the limit of the listener is this process's.
+fn raised_limit() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = current.unwrap_or(u64::MAX).max(maximum.unwrap_or(u64::MAX).min(16_384));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap();
+    let files = usize::try_from(wanted).unwrap();
+    4096.min(files - 256.min(files / 2))
+}
+
+#[test]
+fn thousands_of_slow_connections_keep_no_event_out_and_the_oldest_request_is_answered() {
+    let limit = raised_limit();
+    let home = home(&["stripe", "telegram"]);
+    let script = "sh -c 'while [ $INTEG_EVENT_CONNECTION = stripe ] && [ ! -e go ]; do sleep 0.1; done; echo done'";
+    let mut listening = Listening::start(&home, "--reply --exec", Some(script));
+    let (stripe, telegram) = (listening.url("stripe"), listening.url("telegram"));
+    let address = stripe.socket_addrs(|| None).unwrap()[0];
+    let send = |text: &[u8]| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(text).unwrap();
+        stream
+    };
+    let request = Maker::of(&home, "stripe").make("charge.refunded", &stripe, "00000000000000000000000000000001");
+    let mut head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", stripe.path(), request.body.len());
+    for (name, value) in &request.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut oldest = send(&[head.as_bytes(), b"\r\n", &request.body].concat());
+    assert_eq!(listening.until("received")["connection"], "stripe");
+
+    let maker = Maker::of(&home, "telegram");
+    let refused = b"POST /webhooks/stripe/none HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n";
+    let slow_texts: [&[u8]; 3] = [b"", b"POST /webhooks/stripe/none HTTP/1.1\r\nhost:", refused];
+    let mut slow = Vec::new();
+    for number in 0..limit + limit / 4 {
+        slow.push(send(slow_texts[number % 3]));
+        if number % (limit / 8) == 0 {
+            let started = Instant::now();
+            assert_eq!(post(&telegram, &maker.make("message", &telegram, &format!("{number:032x}"))), Some(200));
+            assert!(started.elapsed() < Duration::from_secs(5), "{number}: {:?}", started.elapsed());
+        }
+    }
+    std::fs::write(home.path().join("go"), "").unwrap();
+    oldest.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answer = [0; 64];
+    let read = oldest.read(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{limit}: {:?}", String::from_utf8_lossy(&answer[..read]));
+    assert!(events(&home, "telegram").len() >= 9, "each was stored");
+}
