@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 
 use self::body::{BodyBudget, ReadBody, discard};
 pub use self::body::{BodyReadError, MAX_BODY_BYTES};
-use self::connections::{Connections, OpenConnection, Overflow, Phase, Slot};
+use self::connections::{Closing, Connections, OpenConnection, Overflow, Phase, Slot};
 use super::peer::SocketPair;
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -234,7 +234,13 @@ async fn serve_connection<H: RequestHandler>(
     // What goes wrong on one connection is the peer's affair.
     tokio::select! {
         _ = &mut connection => return,
-        () = slot.closed() => return,
+        chosen = slot.chosen() => {
+            if chosen == Closing::AfterAnswer {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(HEAD_TIMEOUT, connection).await;
+            }
+            return;
+        }
         _ = closing.changed() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;

@@ -33,13 +33,22 @@ pub(super) enum Phase {
     /// Its request is there and will be answered.
     Answering,
     /// It was chosen to make room.
-    Closing,
+    Closing(Closing),
+}
+
+/// How a connection that was chosen to make room is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// At once: nothing was asked.
+    AtOnce,
+    /// Once its last answer is written, which it nearly always is.
+    AfterAnswer,
 }
 
 /// How long a head, and a body, may be on its way before its connection can be chosen to make room: several round trips.
 const ARRIVAL_GRACE: Duration = Duration::from_secs(1);
 
-/// The same of a connection that was just answered: its answer may be on its way.
+/// The same of a connection that was just answered: its next request may be on its way.
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 
 /// How often a full server looks again whether one can be chosen.
@@ -77,11 +86,11 @@ impl Slot {
     }
 
     /// Resolves if the connection is to be closed. A request that arrived in the same moment keeps it open.
-    pub(super) async fn closed(&self) {
+    pub(super) async fn chosen(&self) -> Closing {
         loop {
             self.closing.notified().await;
-            if self.state().phase == Phase::Closing {
-                return;
+            if let Phase::Closing(closing) = self.state().phase {
+                return closing;
             }
         }
     }
@@ -101,7 +110,7 @@ impl Slot {
             Phase::New => (1, ARRIVAL_GRACE),
             Phase::Discarding => (2, ARRIVAL_GRACE),
             Phase::Reading => (3, ARRIVAL_GRACE),
-            Phase::Answering | Phase::Closing => return None,
+            Phase::Answering | Phase::Closing(_) => return None,
         };
         (elapsed >= grace).then_some((rank, std::cmp::Reverse(elapsed)))
     }
@@ -111,15 +120,19 @@ impl Slot {
     fn make_room(&self) {
         let mut state = self.state();
         match state.phase {
-            Phase::New | Phase::Idle => {
-                state.phase = Phase::Closing;
+            Phase::New => {
+                state.phase = Phase::Closing(Closing::AtOnce);
+                self.closing.notify_one();
+            }
+            Phase::Idle => {
+                state.phase = Phase::Closing(Closing::AfterAnswer);
                 self.closing.notify_one();
             }
             Phase::Discarding | Phase::Reading => {
                 state.phase = Phase::Answering;
                 self.cut_short.notify_one();
             }
-            Phase::Answering | Phase::Closing => {}
+            Phase::Answering | Phase::Closing(_) => {}
         }
     }
 }

@@ -78,7 +78,7 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             target.is_some_and(|target| name.is_none_or(|name| target.name == *name))
         };
         for (id, running) in &self.running {
-            // Another name is another lock and another client: its work begins again under that.
+            // Records are synced and vendors asked by name: under another one its work begins again.
             if !is_there(id, Some(&running.name)) {
                 let _ = running.stop.send(true);
             }
