@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 
 use self::body::{BodyBudget, ReadBody, discard};
 pub use self::body::{BodyReadError, MAX_BODY_BYTES};
-use self::connections::{Closing, Connections, OpenConnection, Overflow, Phase, Slot};
+use self::connections::{Closing, ConnectionTable, OpenConnection, Overflow, Phase, Slot};
 use super::peer::SocketPair;
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -93,7 +93,7 @@ where
 pub struct Server {
     address: SocketAddr,
     task: JoinHandle<()>,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionTable>,
     closing: watch::Sender<bool>,
     /// Ends when no connection is open any more.
     open: mpsc::Receiver<Infallible>,
@@ -110,7 +110,7 @@ impl Server {
         H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = FullResponse> + Send + 'static,
     {
-        let connections = Connections::new(MAX_LOCAL_CONNECTIONS, Overflow::DropOldest);
+        let connections = ConnectionTable::new(MAX_LOCAL_CONNECTIONS, Overflow::DropOldest);
         Self::serve(listeners, connections, WholeRequests(handler))
     }
 
@@ -119,12 +119,12 @@ impl Server {
     /// # Errors
     /// The I/O error where a listener cannot be used.
     pub fn start_public(listeners: Vec<std::net::TcpListener>, handler: impl RequestHandler) -> io::Result<Self> {
-        Self::serve(listeners, Connections::new(public_limit(), Overflow::Wait), handler)
+        Self::serve(listeners, ConnectionTable::new(public_limit(), Overflow::Wait), handler)
     }
 
     fn serve(
         listeners: Vec<std::net::TcpListener>,
-        connections: Arc<Connections>,
+        connections: Arc<ConnectionTable>,
         handler: impl RequestHandler,
     ) -> io::Result<Self> {
         let address = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
@@ -182,7 +182,7 @@ async fn next(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketPair)> 
 async fn accept<H: RequestHandler>(
     listeners: Vec<TcpListener>,
     service: Arc<Service<H>>,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionTable>,
     mut closing: watch::Receiver<bool>,
     busy: mpsc::Sender<Infallible>,
 ) {

@@ -139,8 +139,8 @@ impl Slot {
 
 /// All open connections of a server, in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Connections {
-    table: Mutex<Table>,
+pub(super) struct ConnectionTable {
+    table: Mutex<OpenConnections>,
     limit: usize,
     overflow: Overflow,
     /// A connection has ended.
@@ -148,7 +148,7 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct OpenConnections {
     next: u64,
     open: BTreeMap<u64, (Arc<Slot>, Option<AbortHandle>)>,
 }
@@ -157,7 +157,7 @@ struct Table {
 pub(super) struct OpenConnection {
     number: u64,
     pub(super) slot: Arc<Slot>,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionTable>,
 }
 
 impl Drop for OpenConnection {
@@ -173,12 +173,12 @@ impl OpenConnection {
     }
 }
 
-impl Connections {
+impl ConnectionTable {
     pub(super) fn new(limit: usize, overflow: Overflow) -> Arc<Self> {
         Arc::new(Self { table: Mutex::default(), limit: limit.max(1), overflow, freed: Notify::new() })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, OpenConnections> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -49,7 +49,7 @@ impl Fixture {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let (arrived, answer) = (Arc::default(), Arc::default());
         let handler = Waiting { arrived: Arc::clone(&arrived), answer: Arc::clone(&answer) };
-        let server = Server::serve(vec![listener], Connections::new(limit, overflow), handler).unwrap();
+        let server = Server::serve(vec![listener], ConnectionTable::new(limit, overflow), handler).unwrap();
         Self { server, arrived, answer }
     }
 

@@ -272,9 +272,9 @@ fn sources(at: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn attack_b1_the_modules_that_make_requests_open_no_files() {
-    // Locks, whose paths are integ's own, are opened by `files`; sync/run.rs and oauth/access.rs look at one. handlers.rs
+    // Locks, whose paths are integ's own, are opened by `files`; sync/run.rs and oauth/access.rs look at one. append.rs
     // writes the file that the user named for handlers. body.rs decompresses bytes that it has.
-    let own = ["sync/run.rs", "oauth/refresh.rs", "webhook/handle/handlers.rs", "webhook/inbound/body.rs"];
+    let own = ["sync/run.rs", "oauth/refresh.rs", "webhook/handle/append.rs", "webhook/inbound/body.rs"];
     let opens = ["fs::read", "File::open", "read_to_string", "read_to_end", "OpenOptions", "stdin()"];
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let folders = ["api", "connect", "endpoint", "health", "oauth", "sandbox", "sync", "webhook"];
