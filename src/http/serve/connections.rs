@@ -32,6 +32,8 @@ pub(super) enum Phase {
     Reading,
     /// Its request is there and will be answered.
     Answering,
+    /// It was chosen to make room, and its request is answered without the rest of it.
+    CutShort,
     /// It was chosen to make room.
     Closing(Closing),
 }
@@ -95,9 +97,14 @@ impl Slot {
         }
     }
 
-    /// Resolves if the rest of the request is not to be waited for.
+    /// Resolves if the rest of the request is not to be waited for. What was meant for an earlier request is passed over.
     pub(super) async fn cut_short(&self) {
-        self.cut_short.notified().await;
+        loop {
+            self.cut_short.notified().await;
+            if self.state().phase == Phase::CutShort {
+                return;
+            }
+        }
     }
 
     /// Its place among those that can make room, the first of them the smallest; absent if it cannot. What has no request
@@ -110,7 +117,7 @@ impl Slot {
             Phase::New => (1, ARRIVAL_GRACE),
             Phase::Discarding => (2, ARRIVAL_GRACE),
             Phase::Reading => (3, ARRIVAL_GRACE),
-            Phase::Answering | Phase::Closing(_) => return None,
+            Phase::Answering | Phase::CutShort | Phase::Closing(_) => return None,
         };
         (elapsed >= grace).then_some((rank, std::cmp::Reverse(elapsed)))
     }
@@ -129,10 +136,10 @@ impl Slot {
                 self.closing.notify_one();
             }
             Phase::Discarding | Phase::Reading => {
-                state.phase = Phase::Answering;
+                state.phase = Phase::CutShort;
                 self.cut_short.notify_one();
             }
-            Phase::Answering | Phase::Closing(_) => {}
+            Phase::Answering | Phase::CutShort | Phase::Closing(_) => {}
         }
     }
 }
@@ -235,5 +242,28 @@ impl ConnectionTable {
         for (_, task) in open.into_values() {
             task.iter().for_each(AbortHandle::abort);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_not_cut_short_for_one_before_it() {
+        let slot = Slot::new();
+        slot.enter(Phase::Discarding);
+        slot.make_room();
+        // Its body was at its end in the same moment.
+        slot.enter(Phase::Idle);
+        slot.enter(Phase::Reading);
+        assert!(slot.cut_short().now_or_never().is_none());
+        slot.make_room();
+        assert!(slot.cut_short().now_or_never().is_some());
+        slot.enter(Phase::Answering);
+        slot.make_room();
+        assert!(slot.cut_short().now_or_never().is_none() && slot.chosen().now_or_never().is_none());
     }
 }
