@@ -28,7 +28,7 @@ pub struct PlannedStream {
 /// Returns what a run would ask first of each stream, without asking.
 ///
 /// # Errors
-/// As [`run`](super::run).
+/// As [`run`](super::run()).
 pub async fn dry_run(workspace: &Workspace, request: &SyncRequest) -> Result<Vec<PlannedStream>> {
     let loaded = refresh::load_grant(workspace, &request.connection).await?;
     let token = GrantToken::from(&loaded);

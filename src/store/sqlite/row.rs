@@ -30,7 +30,7 @@ pub(super) struct Row<'r> {
 
 /// Runs a query.
 pub(super) fn query<'s>(statement: &'s mut Statement<'_>, params: impl Params) -> rusqlite::Result<Rows<'s>> {
-    let names = statement.column_names().into_iter().enumerate();
+    let names = statement.column_names().enumerate();
     let columns = names.map(|(index, name)| (name.to_owned(), index)).collect();
     Ok(Rows { rows: statement.query(params)?, columns })
 }
