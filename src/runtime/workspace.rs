@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -17,6 +18,11 @@ use crate::near::closest;
 use crate::sandbox;
 use crate::store::{LockKey, SqliteStore, Store};
 use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
+
+/// How long the end of a command waits for blocking work that was cut off. A read of the store takes milliseconds and must
+/// end first: libcrypto frees its locks when the process exits, and a thread that decrypts a page then would crash it. A
+/// name that cannot be resolved, or a keyring that hangs, must not keep the command.
+const BLOCKING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A workspace of an engine. Operations share it: every part may be used from several threads.
 pub struct Workspace {
@@ -272,8 +278,7 @@ impl Workspace {
         });
         // The sandboxes' tasks live on this runtime.
         self.sandboxes().clear();
-        // A resolver thread that hangs must not keep the command.
-        runtime.shutdown_background();
+        runtime.shutdown_timeout(BLOCKING_TIMEOUT);
         result
     }
 }
