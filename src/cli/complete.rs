@@ -11,7 +11,9 @@ use crate::config::{Folders, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::notify::Notifier;
+use crate::ops::connections::list_connection_names;
 use crate::ops::endpoints::list_endpoints;
+use crate::ops::sync::list_synced_streams;
 use crate::runtime::{Engine, Workspace};
 use crate::view::endpoint::EndpointView;
 
@@ -86,17 +88,8 @@ pub(super) fn streams() -> ArgValueCompleter {
 pub(super) fn synced_streams() -> ArgValueCandidates {
     candidates(|| {
         let Some(workspace) = open_workspace() else { return Vec::new() };
-        let synced = async {
-            let store = workspace.store().await?;
-            let mut found = Vec::new();
-            for connection in store.connections().list().await? {
-                for stream in store.streams().list(connection.id).await? {
-                    found.push(CompletionCandidate::new(format!("{}/{}", connection.name, stream.name)));
-                }
-            }
-            Ok(found)
-        };
-        workspace.run(synced).unwrap_or_default()
+        let streams = workspace.run(list_synced_streams(&workspace)).unwrap_or_default();
+        streams.iter().map(|stream| CompletionCandidate::new(stream.to_string())).collect()
     })
 }
 
@@ -331,7 +324,7 @@ const SWITCHES: &[&str] = &[
 
 fn names() -> Option<Vec<String>> {
     let workspace = open_workspace()?;
-    let names = workspace.run(async { Ok(workspace.store().await?.connections().names().await?) }).ok()?;
+    let names = workspace.run(list_connection_names(&workspace)).ok()?;
     Some(names.into_iter().map(|name| name.to_string()).collect())
 }
 

@@ -83,6 +83,14 @@ pub async fn disconnect(workspace: &Workspace, request: DisconnectRequest) -> Re
     Ok(DisconnectView { connection: request.connection, target, result })
 }
 
+/// Returns the names of all connections, sorted; none if the workspace has no vault yet.
+pub async fn list_connection_names(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
+    if !workspace.has_vault() {
+        return Ok(Vec::new());
+    }
+    Ok(workspace.store().await?.connections().names().await?)
+}
+
 /// The connections whose status is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct StatusRequest {
@@ -245,13 +253,8 @@ pub trait TestObserver: Sync {
 
 /// Asks the services whether connections work, many at once, and stores the results.
 pub async fn test(workspace: &Workspace, request: TestRequest, observer: &dyn TestObserver) -> Result<TestListView> {
-    let names = if !request.connections.is_empty() {
-        request.connections
-    } else if workspace.has_vault() {
-        workspace.store().await?.connections().names().await?
-    } else {
-        Vec::new()
-    };
+    let names =
+        if request.connections.is_empty() { list_connection_names(workspace).await? } else { request.connections };
     observer.started(names.len());
     let reports = health::check_all(workspace, &names, |report| observer.tested(&report.connection)).await?;
     let healthy = reports.iter().filter(|report| report.outcome.is_healthy()).count();

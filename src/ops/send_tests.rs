@@ -61,6 +61,7 @@ fn connections_are_send(workspace: &Workspace) {
     check(|| connections::preview_disconnect(workspace, any()));
     check(|| connections::disconnect(workspace, any()));
     check(|| connections::status(workspace, any()));
+    check(|| connections::list_connection_names(workspace));
     check(|| connections::refresh(workspace, any()));
     check(|| connections::test(workspace, any(), any()));
 }
@@ -130,6 +131,7 @@ fn sync_are_send(workspace: &Workspace) {
     check(|| sync::plan_sync(workspace, any()));
     check(|| sync::set_schedule(workspace, any()));
     check(|| sync::list_schedules(workspace));
+    check(|| sync::list_synced_streams(workspace));
     check(|| sync::remove_schedule(workspace, any()));
     check(|| sync::sync_to_singer(workspace, any(), any(), any::<&mut Nobody>()));
 }

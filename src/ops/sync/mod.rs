@@ -85,6 +85,22 @@ impl fmt::Display for StreamName {
     }
 }
 
+/// Returns the streams of all connections that were synced before; none if the workspace has no vault yet.
+pub async fn list_synced_streams(workspace: &Workspace) -> Result<Vec<StreamName>> {
+    let mut found = Vec::new();
+    if !workspace.has_vault() {
+        return Ok(found);
+    }
+    let store = workspace.store().await?;
+    for connection in store.connections().list().await? {
+        let streams = store.streams().list(connection.id).await?;
+        found.extend(
+            streams.into_iter().map(|stream| StreamName { connection: connection.name.clone(), stream: stream.name }),
+        );
+    }
+    Ok(found)
+}
+
 /// A stream that was synced before.
 ///
 /// # Errors

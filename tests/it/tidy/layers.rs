@@ -149,13 +149,23 @@ fn files_of_cli_have_no_cycles() {
     );
 }
 
-/// The files of entry points that name `crate::store`, with the places.
+/// The ways to the store of a workspace or an engine.
+const STORE_CALLS: [&str; 3] = [".store()", ".shared_store()", ".global_store()"];
+
+/// The files of entry points that use the store, with the places.
 pub fn store_users(tree: &Tree) -> Found {
     let mut found = Found::new();
     for file in production(tree).filter(|file| entry_point(&file.module).is_some()) {
         for (line, path) in tree.paths_of(file) {
             if path.first().is_some_and(|first| first == "store") {
                 let place = format!("{}:{line} names {}", file.path, path.join("::"));
+                found.entry(file.path.clone()).or_default().push(place);
+            }
+        }
+        // A workspace hands its store out, and needs no path for that.
+        for (index, line) in file.text.lines().enumerate() {
+            if STORE_CALLS.iter().any(|call| line.contains(call)) {
+                let place = format!("{}:{} takes it from the workspace", file.path, index + 1);
                 found.entry(file.path.clone()).or_default().push(place);
             }
         }
