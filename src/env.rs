@@ -47,7 +47,7 @@ variables! {
     EXPORTED = "INTEG_EXPORTED";
     /// The browser to open, before `BROWSER`; it gets a one-time page on 127.0.0.1 that leads on.
     INTEG_BROWSER = "INTEG_BROWSER";
-    /// The browser to open: a command, or several parted by colons; `%s` stands for the URL.
+    /// The browser to open: a command, or several separated by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";
     /// Set in CI: nothing is asked and no browser is opened.
     CI = "CI";

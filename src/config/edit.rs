@@ -217,7 +217,7 @@ fn join(items: impl Iterator<Item = String>) -> Option<String> {
     Some(items.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
 }
 
-/// The items of a list, parted by commas or white space.
+/// The items of a list, separated by commas or white space.
 fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
     let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
     items.map(|item| item.parse().ok()).collect()

@@ -169,7 +169,7 @@ impl ConnectFlow<'_> {
             target.set_query(Some(&query.unwrap_or(fragment)));
             target.set_fragment(None);
         }
-        // The listener answers after the exchange, and whoever waits for the callback ends this first: an answer that is read
+        // The listener answers after the exchange, and the code that waits for the callback ends this first: an answer that is read
         // here is a refusal.
         let answer = self.workspace.engine.http.send(Request::new("GET", target), &Route::Live).await?;
         if !answer.is_success() {

@@ -25,7 +25,7 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 pub enum ParquetError {
     #[error("the file cannot be written")]
     Write { source: Source },
-    #[error("{name:?} of a record is no longer what it was: the stream is being synced")]
+    #[error("{name:?} of a record changed while it was exported: the stream is being synced")]
     RecordChanged { name: String },
 }
 

@@ -37,7 +37,7 @@ impl Remedy for DownloadError {
 }
 
 /// Gets a document of at most `largest` bytes. It is asked for without credentials, by https or from this machine, and a
-/// redirect is followed only where it stays: whoever named the URL trusts that host and no other.
+/// redirect is followed only where it stays: the user who gave the URL trusts that host and no other.
 ///
 /// # Errors
 /// [`DownloadError`].

@@ -1,10 +1,10 @@
 //! The egress guard: where a URL of the user's own may lead.
 //!
-//! A connector's URLs come from its file. Those of hooks and endpoints come from whoever may change a setting or call the
+//! A connector's URLs come from its file. Those of hooks and endpoints come from anyone who may change a setting or call the
 //! API, so that a name or a redirect could lead them to this machine, its network or its cloud's metadata (SSRF). The
 //! guard therefore asks the resolver itself, refuses a host of which any answer is a special-purpose address (faults 74,
 //! 77), and hands the connection those very addresses: nothing is resolved a second time (fault 76). No redirect is
-//! followed and no proxy is used, for either would resolve anew.
+//! followed and no proxy is used, since either would resolve the name again.
 //!
 //! What a name is spelt as needs no rules: [`url::Url`] has turned `127.1`, octal, hexadecimal, full-width digits and a
 //! dot at the end into an address before the guard sees it (WHATWG URL, section 3.5; fault 75), and refuses zone ids.

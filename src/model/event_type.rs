@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Nobody writes a longer one by intention.
 const LONGEST: usize = 128;
 
-/// Words parted by dots, from the general to the special (Standard Webhooks, section "Event types").
+/// Words separated by dots, from the general to the special (Standard Webhooks, section "Event types").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventType(String);
 

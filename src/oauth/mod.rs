@@ -182,7 +182,7 @@ pub enum OAuthError {
     S256Unsupported { plain: bool },
 }
 
-/// What the vendor says of an error: untrusted text, bounded; whoever prints it escapes it.
+/// What the vendor says of an error: untrusted text, bounded; callers escape it before printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorDescription(String);
 

@@ -1,7 +1,7 @@
 //! Signatures of Standard Webhooks 1.0.0 (<https://github.com/standard-webhooks/standard-webhooks>, `spec/standard-webhooks.md`).
 //!
 //! What is signed is `ID.TIMESTAMP.BODY`, over the body's very bytes (section "Signature scheme"); the headers are
-//! `webhook-id`, `webhook-timestamp` in Unix seconds, and `webhook-signature`, a list parted by spaces (section "Webhook
+//! `webhook-id`, `webhook-timestamp` in Unix seconds, and `webhook-signature`, a list separated by spaces (section "Webhook
 //! metadata"). Only the symmetric scheme `v1` is here: HMAC-SHA256 under a secret that is written `whsec_` and base64.
 //!
 //! An id with a dot in it could be signed as another id with another timestamp (`a.1`, 2, `x` as `a`, 1, `2.x`): no such

@@ -29,7 +29,7 @@ pub(super) struct PageAnswer {
 
 impl PageAnswer {
     pub(super) fn text(&self) -> Cow<'_, str> {
-        // Whoever made it has looked at the text.
+        // Its constructor has checked the text.
         self.answer.response.text().unwrap_or_default()
     }
 }

@@ -134,7 +134,7 @@ pub(super) fn encrypt<'a>(plaintext: &[u8], recipients: impl IntoIterator<Item =
     Ok(seal(plaintext, parsed.iter().map(|recipient| recipient as &dyn age::Recipient)))
 }
 
-/// An age file for whoever knows the passphrase.
+/// An age file that is opened with a passphrase.
 pub(super) fn encrypt_with_passphrase(plaintext: &[u8], passphrase: &Secret) -> Vec<u8> {
     let mut recipient = scrypt::Recipient::new(SecretString::from(passphrase.expose().as_str()));
     recipient.set_work_factor(WORK_FACTOR);

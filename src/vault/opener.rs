@@ -83,7 +83,7 @@ pub fn destroy(folder: &Path) -> Result<(), VaultError> {
     }
     let _ = fs::remove_file(layout.outer_sequence_path());
     let _ = fs::remove_dir(layout.locks_folder());
-    // Last, so that whoever waits for the lock finds that it is no longer the one in the folder.
+    // Last, so that a process that waits for the lock finds that the folder has another one.
     let _ = fs::remove_file(layout.lock_path());
     fs::remove_dir(folder).map_err(VaultError::at(folder))?;
     drop(lock);
@@ -258,7 +258,7 @@ impl Vault {
         })
     }
 
-    /// Seals the key to one fewer. Whoever once had the key still has it: [`Self::rekey`] makes it worthless.
+    /// Seals the key to one fewer. A recipient that once had the key still has it: [`Self::rekey`] makes it worthless.
     ///
     /// # Errors
     /// [`VaultError::LastRecipient`]; [`VaultError::OwnRecipient`] unless `own` allows it.

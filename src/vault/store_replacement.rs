@@ -2,7 +2,7 @@
 //!
 //! The steps, each atomic: the new store is made beside the old one; `vault.age` gets both keys; the new store is put
 //! in the old one's place; `vault.age` loses the old key. Whatever step was the last, one of the keys in `vault.age`
-//! fits the store in place, and whoever opens it next finishes or takes back the rest.
+//! fits the store in place, and the next process that opens it finishes or reverts the rest.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(super) struct StoreReplacement<'a> {
 }
 
 impl Vault {
-    /// Encrypts the store anew under a new random key. Nobody, the caller included, may have it open.
+    /// Encrypts the store again under a new random key. Nobody, the caller included, may have it open.
     ///
     /// # Errors
     /// [`VaultError::Locked`] where somebody has; the store is then as it was.

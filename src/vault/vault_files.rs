@@ -9,7 +9,7 @@ use super::VaultError;
 use crate::clock::Stopwatch;
 use crate::files;
 
-/// How long to wait for whoever holds the vault. Replacing a store takes less than a second; what takes longer is a
+/// How long to wait for the holder of the vault. Replacing a store takes less than a second; what takes longer is a
 /// program that keeps the store open, and waiting will not end that.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -114,7 +114,7 @@ impl VaultFiles {
         files::create_private_folder(&self.folder).map_err(VaultError::at(&self.folder))
     }
 
-    /// Takes the lock; whoever holds the file holds it. Absent where the folder is.
+    /// Takes the lock, which is held as long as the returned file is open. Absent where the folder is.
     ///
     /// # Errors
     /// [`VaultError::Locked`] after 15 s, and what makes the folder one that cannot be used.
@@ -133,7 +133,7 @@ impl VaultFiles {
     pub(super) fn remove_temporary_files(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
-            // Whoever changes one of these holds the lock with others, so that none is being written now.
+            // A process that changes one of these holds the lock with others, so that none is being written now.
             if is_temporary(&entry.file_name().to_string_lossy()) {
                 let _ = fs::remove_file(entry.path());
             }
@@ -204,7 +204,7 @@ pub(super) fn lock_file(path: &Path, hold: LockMode, timeout: Duration) -> Resul
             LockMode::Exclusive => file.try_lock(),
         };
         match locked {
-            // Its folder may have been deleted, and made anew, while this waited.
+            // Its folder may have been deleted and recreated while this waited.
             Ok(()) if is_file_at(&file, path) => return Ok(file),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) if waiting.elapsed() < timeout => thread::sleep(LOCK_INTERVAL),

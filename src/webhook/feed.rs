@@ -1,4 +1,4 @@
-//! What happens while webhooks are received, for whoever watches. A watcher that is slow or has ended delays nothing: what it
+//! What happens while webhooks are received, for an observer such as the terminal. A watcher that is slow or has ended delays nothing: what it
 //! has no room for is counted.
 
 use std::collections::VecDeque;

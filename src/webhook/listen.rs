@@ -114,7 +114,7 @@ impl<'a> WebhookListener<'a> {
             names: options.connections.clone(),
             port,
             public_url: options.public_url.clone(),
-            // What comes while a subscription is made is left to whoever listens next.
+            // Events that arrive while a subscription is made are left to the next listener.
             has_handlers: !handlers.is_empty() || !options.runs_maintenance,
             known: Mutex::default(),
         };

@@ -14,7 +14,7 @@ pub(super) enum Rest {
     Exactly(Duration),
 }
 
-/// Work that is done again and again, by whoever runs it. It borrows from no other.
+/// Work that is done again and again. Each piece runs independently of the others.
 pub(super) trait Recurring: Sync {
     /// Does what is due. Returns early once `stop` holds, with nothing half done.
     fn tick(&self, stop: &watch::Receiver<bool>) -> impl Future<Output = Rest> + Send;

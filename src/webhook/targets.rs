@@ -190,7 +190,7 @@ impl TargetLoader<'_> {
                     return self.add(std::slice::from_mut(&mut settings)).await;
                 }
                 Err(error) if is_target => {
-                    tracing::warn!("{} is no longer received for: {error}", connection.name);
+                    tracing::warn!("events of {} are not received any more: {error}", connection.name);
                     self.registry.remove(&self.workspace.name, connection.id);
                 }
                 // It was left out before.

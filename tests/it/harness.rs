@@ -62,7 +62,7 @@ impl Home {
         command
     }
 
-    /// Runs a command line, its words parted by spaces.
+    /// Runs a command line, its words separated by spaces.
     pub fn run(&self, line: &str) -> Ran {
         finish(self.command(line.split_whitespace()))
     }

@@ -27,7 +27,7 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens with these words after `listen`, which are parted by spaces but for the last, an argument of its own.
+    /// Listens with these words after `listen`, which are separated by spaces but for the last, an argument of its own.
     pub fn start(home: &Home, words: &str, last: Option<&str>) -> Self {
         let words = ["webhook", "listen", "--port", "0", "--json"].into_iter().chain(words.split_whitespace());
         let mut running = Running::start(home.command(words.chain(last)));

@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
         ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace))?)?,
         ScheduleCommand::Remove { target: word } => {
             workspace.run(remove_schedule(workspace, parse_target(&ui.project, word)?))?;
-            ui.note(&format!("{word} is no longer synced by itself."));
+            ui.note(&format!("Removed the schedule of {word}."));
         }
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! Lines on their way to stdout, which may be stopped: nobody who sends an event waits for whoever reads of it.
+//! Lines on their way to stdout, which may be stopped: no sender of an event waits for a reader of these lines.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

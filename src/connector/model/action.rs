@@ -1,4 +1,4 @@
-//! What a service can be told to do, how its lists are parted into pages, and what it tells of by itself.
+//! What a service can be told to do, how its lists are paginated, and what it tells of by itself.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -185,7 +185,7 @@ pub struct Idempotency {
     pub body: Option<Pointer>,
 }
 
-/// How a list is parted into pages.
+/// How a list is paginated.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pagination {

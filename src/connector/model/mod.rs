@@ -168,7 +168,7 @@ pub struct Api {
     /// What makes a repeated request that changes something harmless.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,
-    /// How lists are parted into pages, unless something else is said of one.
+    /// How lists are paginated, unless something else is said of one.
     #[serde(default)]
     pub pages: Option<Pagination>,
 }

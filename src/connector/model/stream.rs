@@ -73,7 +73,7 @@ pub struct Stream {
     /// The vendor forgets old records: what it no longer lists is not gone.
     #[serde(default)]
     pub forgets: bool,
-    /// How the list is parted, in place of `api.pages`.
+    /// How the list is paginated, in place of `api.pages`.
     #[serde(default)]
     pub pages: Option<Pagination>,
     /// How to ask for what is new, by the time or the number of records.
@@ -128,7 +128,7 @@ pub struct Incremental {
     /// The list comes newest first, and nothing filters it: reading stops at the first page without anything new.
     #[serde(default)]
     pub newest_first: bool,
-    /// The list comes oldest first: after this many records it is asked for anew from the newest one, so that records which
+    /// The list comes oldest first: after this many records it is requested again from the newest one, so that records which
     /// change meanwhile, and move, are not missed; also where the vendor ends a list.
     #[serde(default)]
     pub restart_after: Option<u32>,

@@ -372,7 +372,7 @@ pub struct SubscriptionCalls {
     pub secret: Option<String>,
     #[serde(default)]
     pub unsubscribe: Option<SubscriptionCall>,
-    /// What prolongs it; where absent, subscribing anew.
+    /// What prolongs it; if absent, a new subscription is made.
     #[serde(default)]
     pub renew: Option<SubscriptionCall>,
     /// How long it lasts.
@@ -406,7 +406,7 @@ pub struct Backfill {
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
-    /// How its list is parted into pages, in place of `api.pages`.
+    /// How its list is paginated, in place of `api.pages`.
     #[serde(default)]
     pub pages: Option<Pagination>,
     /// What is asked for each item of the list, where that does not hold the event itself.

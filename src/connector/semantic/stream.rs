@@ -181,7 +181,7 @@ impl<'c> StreamChecker<'c, '_> {
             self.say("incremental.restart_after", "is at least 1");
         }
         if incremental.restart_after.is_some() && !filters {
-            self.say("incremental.restart_after", "needs a filter to begin anew with: query or body");
+            self.say("incremental.restart_after", "needs a filter to restart with: query or body");
         }
         if incremental.body.is_some() && self.stream.method == HttpMethod::Get {
             self.say("incremental.body", "a GET has none");

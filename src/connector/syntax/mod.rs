@@ -116,7 +116,7 @@ fn describe_error(text: &str, offset: usize, message: &str) -> String {
         "extra `=`" => "there is one '=' too many".to_owned(),
         "key with no value" | "invalid unquoted key" if is_yaml(line) => {
             let (key, value) = line.split_once(':').unwrap_or((line, ""));
-            format!("a key and its value are parted by '=', as in {} = {:?}", key.trim(), value.trim())
+            format!("a key and its value are separated by '=', as in {} = {:?}", key.trim(), value.trim())
         }
         "key with no value" => "a key has no value: write '=' and the value after it".to_owned(),
         "missing escaped value" => match rest.chars().next() {

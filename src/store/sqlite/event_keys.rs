@@ -270,7 +270,7 @@ mod tests {
             }
             known.insert(id, taken.id());
             if round % 500 == 499 {
-                // One is killed and starts anew; what it held in memory is gone.
+                // One is killed and restarts; what it held in memory is lost.
                 fixture.stores[store] = fixture.open();
             }
         }

@@ -254,7 +254,7 @@ fn has_log(path: &Path) -> bool {
 }
 
 fn identified(mut connection: Connection) -> Result<OpenedFile, StoreError> {
-    // Whoever only reads leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
+    // A reader leaves the log as it found it: a damaged one stays for `vault check`, and a reader's last
     // act is not an fsync. the writer takes this back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version = migrations::version(&connection)?;

@@ -253,7 +253,7 @@ impl BatchWriter {
             Some(connection) => connection,
             None => self.file.open()?,
         };
-        // Whoever wrote also moves the log into the file when it closes; see `open::identified`.
+        // A process that wrote also moves the log into the file when it closes; see `open::identified`.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(connection)
     }

@@ -1,4 +1,4 @@
-//! The way into the store: a delivery is committed, and whoever works on its connection's events is woken.
+//! The way into the store: a delivery is committed, and the dispatcher of its connection is woken.
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ pub struct WebhookResponse {
     pub body: String,
 }
 
-/// What a request turned out to be, for whoever watches.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum ReceiveOutcome {
     Received {

@@ -173,7 +173,7 @@ impl Receiver {
         if let Some(handshake) = handshake {
             return Err(Box::new(self.answer_handshake(target, handshake, &judged).await));
         }
-        // Whoever opens the URL in a browser sends no event.
+        // A browser that opens the URL sends no event.
         if request.method != "POST" {
             return Err(unreadable(405, "it is not a POST".to_owned()));
         }

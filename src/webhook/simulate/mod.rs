@@ -1,4 +1,4 @@
-//! Events that nobody sent: [`sample`](simulate) makes and signs one, [`corrupt`] damages it, [`burst`] makes many, and
+//! Simulated events: [`sample`](simulate) makes and signs one, [`corrupt`] damages it, [`burst`] makes many, and
 //! [`send`] posts them to a receiver.
 
 pub mod burst;

@@ -66,7 +66,7 @@ pub(super) fn fill_scopes(args: &NewArgs, terminal: &Terminal, draft: &mut Conne
     let Some(usual) = draft.default_scopes() else { return Ok(()) };
     let mut scopes = args.scopes.clone();
     if scopes.is_empty() {
-        let answer = terminal.line_or("Scopes to ask for, parted by spaces", &usual.join(" "))?;
+        let answer = terminal.line_or("Scopes to request, separated by spaces", &usual.join(" "))?;
         scopes = answer.split_whitespace().map(str::to_owned).collect();
     }
     let with_purpose = |scope: String| match scope.split_once('=') {

@@ -36,7 +36,8 @@ pub(super) fn choose_actions(ui: &Ui, offers: &[OperationSummary]) -> Result<Opt
     if offers.len() > MAX_SHOWN {
         ui.note(&format!("  and {} more, by their operation ids", offers.len() - MAX_SHOWN));
     }
-    let prompt = "Actions: numbers or operation ids, parted by commas (none; empty for the first that create things)";
+    let prompt =
+        "Actions: numbers or operation ids, separated by commas, or none (empty for the first that create things)";
     let answer = terminal.line_or(prompt, "")?;
     let by_number = |word: &str| {
         let index = word.parse::<usize>().ok()?.checked_sub(1)?;
