@@ -20,9 +20,7 @@ use super::inbound::receiver::Receiver;
 use super::inbound::registry::TargetRegistry;
 use super::inbound::server::{bind, port_of, serve};
 use super::recurring;
-use super::retention::EventRetention;
 use super::settings::WebhookSettings;
-use super::subscription::SubscriptionRenewal;
 use super::targets::{SkippedConnection, TargetLoader, load_settings};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http;
@@ -48,8 +46,8 @@ pub struct ListenOptions {
     pub public_url: Option<String>,
     pub handlers: Arc<Handlers>,
     pub max_attempts: u32,
-    /// Whether it renews subscriptions and removes old events as well.
-    pub runs_maintenance: bool,
+    /// Whether events that nothing handles here stay pending for the next listener.
+    pub leaves_events_pending: bool,
 }
 
 /// Why receiving webhooks cannot start.
@@ -90,7 +88,6 @@ pub struct WebhookListener<'a> {
     targets: TargetLoader<'a>,
     dispatchers: ConnectionWorkers<'a, Dispatching<'a>>,
     confirmers: ConnectionWorkers<'a, Confirming<'a>>,
-    maintenance: Option<(SubscriptionRenewal<'a>, EventRetention<'a>)>,
 }
 
 impl<'a> WebhookListener<'a> {
@@ -115,7 +112,7 @@ impl<'a> WebhookListener<'a> {
             port,
             public_url: options.public_url.clone(),
             // Events that arrive while a subscription is made are left to the next listener.
-            has_handlers: !handlers.is_empty() || !options.runs_maintenance,
+            has_handlers: !handlers.is_empty() || options.leaves_events_pending,
             known: Mutex::default(),
         };
         targets.add(&mut settings).await?;
@@ -140,10 +137,6 @@ impl<'a> WebhookListener<'a> {
             handlers.selection.filter.is_some(),
         );
         let server = serve(listeners, receiver, feed, answers).map_err(unusable)?;
-        let maintenance = options.runs_maintenance.then(|| {
-            let renewal = SubscriptionRenewal { workspace, registry: Arc::clone(&registry) };
-            (renewal, EventRetention { workspace, registry })
-        });
         Ok(Self {
             settings,
             skipped,
@@ -155,31 +148,23 @@ impl<'a> WebhookListener<'a> {
             targets,
             dispatchers,
             confirmers,
-            maintenance,
         })
     }
 
     /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
     pub async fn run(self, stop: impl Future<Output = ()>, mut show_event: impl FnMut(&ListenEvent)) {
-        let Self { handlers, server, mut reader, targets, dispatchers, confirmers, maintenance, .. } = self;
+        let Self { handlers, server, mut reader, targets, dispatchers, confirmers, .. } = self;
         let mut show = |event: &ListenEvent| {
             if let Some(selected) = select_events(&handlers.selection, event) {
                 show_event(&selected);
             }
         };
         let (stopping, stopped) = watch::channel(false);
-        let maintained = async {
-            if let Some((renewal, retention)) = &maintenance {
-                let renewed = recurring::run(renewal, stopped.clone());
-                tokio::join!(renewed, recurring::run(retention, stopped.clone()));
-            }
-        };
         let work = async {
             tokio::join!(
                 recurring::run(&targets, stopped.clone()),
                 dispatchers.run(stopped.clone()),
                 confirmers.run(stopped.clone()),
-                maintained,
             )
         };
         let ending = async {

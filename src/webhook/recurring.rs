@@ -1,4 +1,4 @@
-//! Work that is done again and again: handling, confirming, renewing, pruning, looking for connections.
+//! Work that is done again and again: handling, confirming, looking for connections.
 
 use std::future::Future;
 use std::time::Duration;

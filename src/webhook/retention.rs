@@ -3,13 +3,6 @@
 //! Of services whose requests say when they were made, the whole event goes. Of the others the id of the delivery stays for
 //! good, without its content: nothing else would tell a request that somebody repeats from a new one (fault 65).
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::watch;
-
-use super::inbound::registry::TargetRegistry;
-use super::recurring::{Recurring, Rest};
 use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::error::Result;
@@ -19,31 +12,6 @@ use crate::store::{Store, StoreError};
 
 /// Events of one commit; so long nothing else is written.
 const BATCH_SIZE: u32 = 200;
-
-/// How often what is over its time is looked for, and how soon again if there is more of it.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-const NEXT_BATCH: Duration = Duration::from_secs(1);
-
-/// Removes the events of the registry's connections of one workspace when they are over their time.
-pub(super) struct EventRetention<'a> {
-    pub(super) workspace: &'a Workspace,
-    pub(super) registry: Arc<TargetRegistry>,
-}
-
-impl Recurring for EventRetention<'_> {
-    async fn tick(&self, _stop: &watch::Receiver<bool>) -> Rest {
-        let engine = &self.workspace.engine;
-        let before = engine.clock.now().checked_sub(engine.config.webhooks.retention).unwrap_or(Timestamp::MIN);
-        let mut has_more = false;
-        for target in self.registry.of_workspace(&self.workspace.name) {
-            match prune_some(&*target.store, &pruning(target.connection, &target.rules, before)).await {
-                Ok((_, more)) => has_more |= more,
-                Err(error) => tracing::warn!("old events of {} cannot be removed now: {error}", target.name),
-            }
-        }
-        Rest::Exactly(if has_more { NEXT_BATCH } else { PRUNE_INTERVAL })
-    }
-}
 
 /// What there is to remove of one connection at a moment.
 pub fn pruning(connection: ConnectionId, rules: &WebhookDefinition, before: Timestamp) -> PruneRequest {

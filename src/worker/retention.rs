@@ -17,8 +17,8 @@ const BATCH_SIZE: usize = 1000;
 pub enum RetentionScope {
     /// Events of every connection, and messages.
     All,
-    /// Events of these connections.
-    Events(Vec<ConnectionId>),
+    /// Events of these connections, of all if absent.
+    Events(Option<Vec<ConnectionId>>),
     /// Messages.
     Messages,
 }
@@ -74,7 +74,7 @@ impl Worker for RetentionWorker<'_> {
         }
         let has_more = match &self.scope {
             RetentionScope::All => self.prune_events(None, now).await? | self.prune_messages(now).await?,
-            RetentionScope::Events(connections) => self.prune_events(Some(connections), now).await?,
+            RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,
             RetentionScope::Messages => self.prune_messages(now).await?,
         };
         Ok(if has_more { NextWake::Now } else { NextWake::Idle })

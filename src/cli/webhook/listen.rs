@@ -87,7 +87,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
         public_url: args.public_url,
         handlers: Arc::new(handlers),
         max_attempts: args.attempts,
-        runs_maintenance: true,
+        leaves_events_pending: false,
     };
     workspace.run(async {
         // It ends in order: what is being answered is answered.

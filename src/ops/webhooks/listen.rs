@@ -1,5 +1,6 @@
 //! Receives webhooks until it is stopped.
 
+use tokio::sync::oneshot;
 use url::Url;
 
 use crate::error::Result;
@@ -12,6 +13,9 @@ use crate::webhook::feed::ListenEvent;
 use crate::webhook::inbound::outcome::ReceiveOutcome;
 use crate::webhook::listen::{ListenOptions, WebhookListener};
 use crate::webhook::targets::SkippedConnection;
+use crate::worker::retention::{RetentionScope, RetentionWorker};
+use crate::worker::subscriptions::SubscriptionWorker;
+use crate::worker::{RunUntil, WorkerSet};
 
 /// A connection that is listened for.
 #[derive(Debug)]
@@ -69,8 +73,8 @@ pub trait ListenObserver {
     fn happened(&self, event: ListenEventView);
 }
 
-/// Receives the webhooks of connections until `stop` ends, and handles their events. What is being answered and handled then
-/// is finished first.
+/// Receives the webhooks of connections until `stop` ends, and handles their events. Subscriptions are renewed and old events
+/// removed meanwhile. What is being answered and handled at the end is finished first.
 ///
 /// # Errors
 /// [`crate::webhook::listen::ListenError`], and what keeps a connection that is named from receiving.
@@ -89,8 +93,32 @@ pub async fn listen(
         first_connector: listener.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
     observer.started(&started)?;
-    listener.run(stop, |event| report(event, observer)).await;
+    let maintenance = maintenance(workspace, &listener, options);
+    let (listening, ended) = oneshot::channel::<()>();
+    // Also dropped if the listener ends by itself.
+    let stop = async move {
+        stop.await;
+        drop(listening);
+    };
+    let stop_maintenance = async {
+        let _ = ended.await;
+    };
+    // What fails is logged by the workers; webhooks are received all the same.
+    tokio::join!(
+        listener.run(stop, |event| report(event, observer)),
+        maintenance.run(RunUntil::Stopped, stop_maintenance),
+    );
     Ok(())
+}
+
+/// The workers that look after the connections of a listener.
+fn maintenance<'a>(workspace: &'a Workspace, listener: &WebhookListener<'_>, options: &ListenOptions) -> WorkerSet<'a> {
+    let named = (!options.connections.is_empty())
+        .then(|| listener.settings.iter().map(|settings| settings.connection.id).collect::<Vec<_>>());
+    let mut workers = WorkerSet::new();
+    workers.add(workspace, SubscriptionWorker::logging(workspace, named.clone()));
+    workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::Events(named)));
+    workers
 }
 
 fn report(event: &ListenEvent, observer: &impl ListenObserver) {

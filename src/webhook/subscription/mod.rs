@@ -9,7 +9,6 @@
 
 mod create;
 mod lease;
-mod renewal;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,7 +22,6 @@ use tokio::sync::oneshot;
 pub use create::PreparedSubscription;
 pub(super) use create::fill_params;
 pub use lease::{LeaseStatus, RenewalResult, SubscriptionLease, lease, renew_all, renew_due};
-pub(super) use renewal::SubscriptionRenewal;
 
 use super::handle::{EventSelection, Handlers};
 use super::listen::{self, WebhookListener};
@@ -302,7 +300,7 @@ async fn with_handshakes<T>(
         public_url: None,
         handlers: Arc::new(Handlers::new(&workspace.engine.config, EventSelection::default())),
         max_attempts: 1,
-        runs_maintenance: false,
+        leaves_events_pending: true,
     };
     let listener = match WebhookListener::start(workspace, &plan).await {
         Ok(listener) => listener,
