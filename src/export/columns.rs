@@ -1,20 +1,9 @@
 //! What the members at the top of records hold, so that they become columns. Pure.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use indexmap::IndexMap;
 
 use crate::clock::Timestamp;
 use crate::json::{Json, JsonType};
-
-/// The members at the top of a record, each as it was written.
-pub(super) type Members<'r> = HashMap<Cow<'r, str>, Json<'r>>;
-
-/// The members of a record; none of one that is not an object.
-pub(super) fn members(json: &str) -> Members<'_> {
-    Json::from_validated(json).members().collect()
-}
 
 /// The members of all records that were looked at, in the order in which they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

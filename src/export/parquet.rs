@@ -1,5 +1,7 @@
 //! Records as an Apache Parquet file (<https://parquet.apache.org/docs/file-format/>).
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 use thiserror::Error;
 
-use super::columns::{ColumnType, Columns, members};
+use super::columns::{ColumnType, Columns};
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind as ErrorKind, Remedy};
 use crate::json::{Json, JsonType};
@@ -111,7 +113,8 @@ impl<W: Write + Send> ParquetFile<W> {
         if records.is_empty() {
             return Ok(());
         }
-        let parsed: Vec<_> = records.iter().map(|record| members(&record.json)).collect();
+        let parsed: Vec<HashMap<Cow<'_, str>, Json<'_>>> =
+            records.iter().map(|record| Json::from_validated(&record.json).members().collect()).collect();
         let mut group = self.writer.next_row_group()?;
         let of_all = |text: fn(&StoredRecord) -> &str| records.iter().map(|record| Some(text(record).into())).collect();
         let times = |time: fn(&StoredRecord) -> Option<Timestamp>| {
