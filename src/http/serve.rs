@@ -59,12 +59,19 @@ pub type FullResponse = Response<Full<Bytes>>;
 
 /// Answers the requests of a server. A request has [`SocketPair`] among its extensions.
 pub trait RequestHandler: Send + Sync + 'static {
-    /// Judges a request by its head, before its body is read. Returns how many bytes the body may have, or the answer: the
-    /// body is then thrown away as it arrives.
-    fn admit(&self, head: &Parts) -> impl Future<Output = Result<usize, FullResponse>> + Send;
+    /// A request whose head was judged, and whose body is not there yet.
+    type Admitted: Send;
+
+    /// Judges a request by its head, before its body is read. Returns what to answer it from, with how many bytes the body
+    /// may have; or the answer, and the body is then thrown away as it arrives.
+    fn admit(&self, head: Parts) -> impl Future<Output = Result<(Self::Admitted, usize), FullResponse>> + Send;
 
     /// Answers a request, also one whose body was not read.
-    fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> impl Future<Output = FullResponse> + Send;
+    fn respond(
+        &self,
+        admitted: Self::Admitted,
+        body: Result<Bytes, BodyReadError>,
+    ) -> impl Future<Output = FullResponse> + Send;
 }
 
 /// A function of the whole request, whose body has at most [`MAX_BODY_BYTES`].
@@ -75,12 +82,13 @@ where
     H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = FullResponse> + Send,
 {
-    async fn admit(&self, _head: &Parts) -> Result<usize, FullResponse> {
-        Ok(MAX_BODY_BYTES)
+    type Admitted = Parts;
+
+    async fn admit(&self, head: Parts) -> Result<(Parts, usize), FullResponse> {
+        Ok((head, MAX_BODY_BYTES))
     }
 
-    async fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> FullResponse {
-        let (head, body) = request.into_parts();
+    async fn respond(&self, head: Parts, body: Result<Bytes, BodyReadError>) -> FullResponse {
         match body {
             Ok(body) => self.0(Request::from_parts(head, body)).await,
             Err(unread) => unread.answer(),
@@ -256,8 +264,8 @@ impl<H: RequestHandler> Service<H> {
     async fn answer(&self, slot: &Slot, request: Request<Incoming>) -> FullResponse {
         slot.enter(Phase::Answering);
         let (head, body) = request.into_parts();
-        let answer = match self.handler.admit(&head).await {
-            Ok(most) => self.respond(slot, head, body, most).await,
+        let answer = match self.handler.admit(head).await {
+            Ok((admitted, most)) => self.respond(slot, admitted, body, most).await,
             Err(answer) => {
                 slot.enter(Phase::Discarding);
                 tokio::select! {
@@ -270,7 +278,7 @@ impl<H: RequestHandler> Service<H> {
         answer
     }
 
-    async fn respond(&self, slot: &Slot, head: Parts, body: Incoming, most: usize) -> FullResponse {
+    async fn respond(&self, slot: &Slot, admitted: H::Admitted, body: Incoming, most: usize) -> FullResponse {
         slot.enter(Phase::Reading);
         let body = tokio::select! {
             body = self.budget.read(body, most) => body,
@@ -279,11 +287,11 @@ impl<H: RequestHandler> Service<H> {
         slot.enter(Phase::Answering);
         match body {
             Ok(ReadBody { bytes, shares }) => {
-                let answer = self.handler.respond(Request::from_parts(head, Ok(bytes))).await;
+                let answer = self.handler.respond(admitted, Ok(bytes)).await;
                 drop(shares);
                 answer
             }
-            Err(unread) => last(self.handler.respond(Request::from_parts(head, Err(unread))).await),
+            Err(unread) => last(self.handler.respond(admitted, Err(unread)).await),
         }
     }
 }

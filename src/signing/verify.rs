@@ -17,8 +17,8 @@ use super::request::{HeaderLookup, WebhookRequest};
 use super::standard;
 use crate::clock::Timestamp;
 use crate::connector::{
-    Condition, Encoding, KeyEncoding, SignatureAlgorithm, SignatureLocation, SignatureScheme, Template, TimeUnit,
-    TimestampRule, ValueSelector, Values,
+    Condition, Encoding, KeyEncoding, SignatureAlgorithm, SignatureLocation, SignatureScheme, TimeUnit, TimestampRule,
+    ValueSelector, Values,
 };
 use crate::hex;
 use crate::secret::Secret;
@@ -402,16 +402,19 @@ pub(crate) fn secret_keys(
     proof: &SignatureScheme,
     keys: &SigningContext,
 ) -> Result<Vec<(Secret, Vec<u8>)>, VerifyError> {
-    let mut found = Vec::new();
-    let whole = Template::parse("{secret}").ok();
-    let Some(template) = proof.key.as_ref().or(whole.as_ref()) else { return Err(VerifyError::NoSecret) };
-    let fixed = !template.placeholders().any(|name| name == "secret");
+    let fixed = proof.key.as_ref().is_some_and(|template| !template.placeholders().any(|name| name == "secret"));
     let none = [Secret::from("")];
     let secrets = if fixed { none.as_slice() } else { keys.secrets.as_slice() };
+    let mut found = Vec::new();
     for secret in secrets {
-        let mut values = keys.values.clone();
-        values.set("secret", secret.expose());
-        let text = template.fill(&values).map_err(|_| VerifyError::NoSecret)?;
+        let text = match &proof.key {
+            Some(template) => {
+                let mut values = keys.values.clone();
+                values.set("secret", secret.expose());
+                template.fill(&values).map_err(|_| VerifyError::NoSecret)?
+            }
+            None => secret.expose().clone(),
+        };
         let key = match proof.key_encoding {
             KeyEncoding::Utf8 => Some(text.into_bytes()),
             KeyEncoding::Hex => hex::decode(&text),

@@ -212,7 +212,7 @@ impl TargetLoader<'_> {
         // Those who work on its events go on with the same signals, and with the new keys.
         let earlier = self.registry.of_connection(&workspace, connection);
         let keys = earlier.as_ref().map_or_else(Arc::default, |earlier| Arc::clone(&earlier.keys));
-        keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&settings.keys);
+        *keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.keys.clone());
         Ok(ReceiveTarget {
             workspace,
             connection,

@@ -18,18 +18,20 @@ struct Waiting {
 }
 
 impl RequestHandler for Waiting {
-    async fn admit(&self, head: &Parts) -> Result<usize, FullResponse> {
+    type Admitted = Parts;
+
+    async fn admit(&self, head: Parts) -> Result<(Parts, usize), FullResponse> {
         if head.uri.path() == "/refused" {
             return Err(plain(StatusCode::NOT_FOUND, "refused"));
         }
-        Ok(MAX_BODY_BYTES)
+        Ok((head, MAX_BODY_BYTES))
     }
 
-    async fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> FullResponse {
-        if let Err(unread) = request.body() {
+    async fn respond(&self, head: Parts, body: Result<Bytes, BodyReadError>) -> FullResponse {
+        if let Err(unread) = body {
             return unread.answer();
         }
-        if request.uri().path() == "/wait" {
+        if head.uri.path() == "/wait" {
             self.arrived.notify_one();
             self.answer.notified().await;
         }

@@ -46,6 +46,52 @@ pub struct Receiver {
     is_filtered: bool,
 }
 
+/// A request to a connection, judged by its head: its body is missing.
+pub struct AdmittedRequest {
+    target: Arc<ReceiveTarget>,
+    head: WebhookRequest,
+    scheme: SchemeChoice,
+}
+
+/// The proof that a request is judged by: its place in the connector's file, with what was fetched for it.
+enum SchemeChoice {
+    /// The vendor proves nothing.
+    NotNeeded,
+    ByHead(Result<(usize, Arc<VerificationKeys>), VerifyError>),
+    /// To be chosen once the body is there.
+    ByBody,
+}
+
+impl AdmittedRequest {
+    /// Returns the bytes that its body may have.
+    pub fn max_body(&self) -> usize {
+        self.target.max_body
+    }
+
+    /// How long the answer may wait for a handler: half a second less than the service waits.
+    pub fn response_timeout(&self) -> Duration {
+        let rules = &self.target.rules;
+        // What the service must confirm first is not handled in time.
+        if rules.confirm.is_some() {
+            return Duration::ZERO;
+        }
+        let secs = rules.timeout_secs.unwrap_or(USUAL_TIMEOUT_SECS);
+        Duration::from_millis(u64::from(secs) * 1000).saturating_sub(Duration::from_millis(500))
+    }
+
+    /// What became of the request if its body was not read.
+    pub fn body_error(&self, unread: BodyReadError) -> ReceiveOutcome {
+        let (reason, why) = match unread {
+            BodyReadError::TooLarge(most) => {
+                (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
+            }
+            BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
+            BodyReadError::Overloaded => ("overloaded", "too many requests came at once".to_owned()),
+        };
+        ReceiveOutcome::Unreadable { connection: self.target.name.clone(), reason, error: why }
+    }
+}
+
 /// A request that is answered without a proof brings a token and little else.
 const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
 
@@ -68,62 +114,39 @@ impl Receiver {
     }
 
     /// Judges a request by its head alone, before its body is read: what certainly proves nothing is refused, and what it
-    /// is to be judged by is fetched while no body waits in memory.
+    /// is to be judged by is fetched while no body waits in memory. `path` is the request's own, `query` what follows its
+    /// question mark.
     ///
     /// # Errors
-    /// The answer, and what became of it. Otherwise the bytes that its body may have.
+    /// The answer, and what became of it.
     pub async fn admit(
         &self,
         path: &str,
         query: &str,
         mut head: WebhookRequest,
-    ) -> Result<usize, (WebhookResponse, ReceiveOutcome)> {
+    ) -> Result<AdmittedRequest, (WebhookResponse, ReceiveOutcome)> {
         let Some(target) = self.registry.find(path) else { return Err((empty(404), ReceiveOutcome::UnknownUrl)) };
         head.url = called_url(&target.public_url, path, query);
-        if target.rules.proofs.is_empty() || target.rules.signatures_need_body() {
-            return Ok(target.max_body);
-        }
-        match self.fetched(&target, &ParsedRequest::without_body(&head)).await {
-            Err(why) if !may_be_handshake(&target.rules, &head) => Err((empty(401), refused(&target, why))),
-            _ => Ok(target.max_body),
-        }
-    }
-
-    /// How long the answer to a request may wait for its handler: half a second less than the service waits.
-    pub fn response_timeout(&self, path: &str) -> Duration {
-        let Some(target) = self.registry.find(path) else { return Duration::ZERO };
-        // What the service must confirm first is not handled in time.
-        if target.rules.confirm.is_some() {
-            return Duration::ZERO;
-        }
-        let secs = target.rules.timeout_secs.unwrap_or(USUAL_TIMEOUT_SECS);
-        Duration::from_millis(u64::from(secs) * 1000).saturating_sub(Duration::from_millis(500))
-    }
-
-    /// What became of a request whose body was not read.
-    pub fn body_error(&self, path: &str, unread: BodyReadError) -> ReceiveOutcome {
-        let Some(target) = self.registry.find(path) else { return ReceiveOutcome::UnknownUrl };
-        let (reason, why) = match unread {
-            BodyReadError::TooLarge(most) => {
-                (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
+        let rules = &target.rules;
+        let scheme = if rules.proofs.is_empty() {
+            SchemeChoice::NotNeeded
+        } else if rules.signatures_need_body() {
+            SchemeChoice::ByBody
+        } else {
+            match self.fetched(&target, &ParsedRequest::without_body(&head)).await {
+                Err(why) if !may_be_handshake(rules, &head) => return Err((empty(401), refused(&target, why))),
+                chosen => SchemeChoice::ByHead(chosen),
             }
-            BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
-            BodyReadError::Overloaded => ("overloaded", "too many requests came at once".to_owned()),
         };
-        ReceiveOutcome::Unreadable { connection: target.name.clone(), reason, error: why }
+        Ok(AdmittedRequest { target, head, scheme })
     }
 
-    /// Answers a request. `path` is the request's own, `query` what follows its question mark. It is judged before its body
-    /// is parsed, and nothing that was parsed outlives an await: a tree takes many times the room of its text.
-    pub async fn receive(
-        &self,
-        path: &str,
-        query: &str,
-        mut request: WebhookRequest,
-    ) -> (WebhookResponse, ReceiveOutcome) {
-        let Some(target) = self.registry.find(path) else { return (empty(404), ReceiveOutcome::UnknownUrl) };
-        request.url = called_url(&target.public_url, path, query);
-        let proven = self.verify(&target, &request).await;
+    /// Answers a request once its body is there. It is judged before its body is parsed, and nothing that was parsed outlives
+    /// an await: a tree takes many times the room of its text.
+    pub async fn receive(&self, admitted: AdmittedRequest, body: Vec<u8>) -> (WebhookResponse, ReceiveOutcome) {
+        let AdmittedRequest { target, head, scheme } = admitted;
+        let request = WebhookRequest { body, ..head };
+        let proven = self.verify(&target, &request, scheme).await;
         if let Err(why) = &proven
             && (!may_be_handshake(&target.rules, &request) || request.body.len() > MAX_HANDSHAKE_BYTES)
         {
@@ -179,7 +202,7 @@ impl Receiver {
         }
         let now = self.clock.now_millis();
         let (ids, coverage) = (rules.id_selectors(proof), proof.map(|proof| rules.coverage(proof)));
-        let values = target.signing_context().values;
+        let keys = target.signing_context();
         let timed = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.covers(SignedPart::Time)));
         let moment = timed.and_then(|proof| timestamp_text(proof, &judged));
         let moment = moment.unwrap_or_else(|| now.as_millisecond().to_string());
@@ -188,7 +211,7 @@ impl Receiver {
             let text = matches!(&items, Cow::Owned(_)).then(|| item.to_string());
             let read = event::parse_event_with(&rules.event, &ids, &judged, index, item, now);
             let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.dedupes_by_signed_bytes));
-            let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &values, index));
+            let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &keys.values, index));
             NewEvent { signed_digest: signed, ..new_event(read, text, &request.body) }
         });
         let events: Vec<NewEvent> = events.collect();
@@ -248,16 +271,22 @@ impl Receiver {
 
     /// Whether a request is the vendor's, and by which proof. A vendor that signs nothing is known by the URL alone, which
     /// nobody else was told.
-    async fn verify(&self, target: &ReceiveTarget, request: &WebhookRequest) -> Result<Option<usize>, VerifyError> {
+    async fn verify(
+        &self,
+        target: &ReceiveTarget,
+        request: &WebhookRequest,
+        scheme: SchemeChoice,
+    ) -> Result<Option<usize>, VerifyError> {
         let rules = &target.rules;
-        if rules.proofs.is_empty() {
-            return Ok(None);
-        }
-        if !rules.signatures_need_body() {
-            let judged = ParsedRequest::without_body(request);
-            let (index, trust) = self.fetched(target, &judged).await?;
-            let check = || self.check_signature(target, &judged, &trust);
-            return self.checked(target, check()).await.unwrap_or_else(check).map(|()| Some(index));
+        match scheme {
+            SchemeChoice::NotNeeded => return Ok(None),
+            SchemeChoice::ByHead(chosen) => {
+                let (index, trust) = chosen?;
+                let judged = ParsedRequest::without_body(request);
+                let check = || self.check_signature(target, &judged, &trust);
+                return self.checked(target, check()).await.unwrap_or_else(check).map(|()| Some(index));
+            }
+            SchemeChoice::ByBody => {}
         }
         // The proof looks into the body: parsed twice rather than held while something is fetched.
         let (index, scheme, url) = {
@@ -338,7 +367,7 @@ impl Receiver {
         if target.store.webhooks().rotate_secret(target.connection, secret, now, now).await.is_err() {
             return false;
         }
-        target.keys.lock().unwrap_or_else(PoisonError::into_inner).secrets.push(secret.clone());
+        Arc::make_mut(&mut target.keys.lock().unwrap_or_else(PoisonError::into_inner)).secrets.push(secret.clone());
         true
     }
 }

@@ -9,11 +9,9 @@ use hyper::http::request::Parts;
 
 use super::handler_responses::HandlerResponses;
 use super::outcome::{ReceiveOutcome, WebhookResponse};
-use super::receiver::Receiver;
+use super::receiver::{AdmittedRequest, Receiver};
 use crate::http::loopback::{self, BindError, ListenAddresses};
-use crate::http::serve::{
-    BodyReadError, FullResponse, Request, RequestHandler, Server, StatusCode, header, page, plain,
-};
+use crate::http::serve::{BodyReadError, FullResponse, RequestHandler, Server, StatusCode, header, page, plain};
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
 use crate::webhook::feed::{ActivityFeed, ListenEvent};
@@ -42,15 +40,20 @@ struct WebhookHandler {
 }
 
 impl RequestHandler for WebhookHandler {
-    async fn admit(&self, head: &Parts) -> Result<usize, FullResponse> {
+    type Admitted = AdmittedRequest;
+
+    async fn admit(&self, head: Parts) -> Result<(AdmittedRequest, usize), FullResponse> {
         if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
             let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "");
             answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD, POST"));
             return Err(answer);
         }
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        match self.receiver.admit(path, query, read(head, Vec::new())).await {
-            Ok(most) => Ok(most),
+        match self.receiver.admit(path, query, request(&head)).await {
+            Ok(admitted) => {
+                let most = admitted.max_body();
+                Ok((admitted, most))
+            }
             Err((reply, outcome)) => {
                 self.feed.send(ListenEvent::Request(outcome));
                 Err(answer(&reply))
@@ -58,22 +61,21 @@ impl RequestHandler for WebhookHandler {
         }
     }
 
-    async fn respond(&self, request: Request<Result<Bytes, BodyReadError>>) -> FullResponse {
-        let (head, body) = request.into_parts();
-        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    async fn respond(&self, admitted: AdmittedRequest, body: Result<Bytes, BodyReadError>) -> FullResponse {
         let body = match body {
             Ok(body) => body,
             Err(unread) => {
-                self.feed.send(ListenEvent::Request(self.receiver.body_error(path, unread)));
+                self.feed.send(ListenEvent::Request(admitted.body_error(unread)));
                 return unread.answer();
             }
         };
+        let response_timeout = admitted.response_timeout();
         // Nobody else has the body: it is moved, not copied.
-        let (mut reply, outcome) = self.receiver.receive(path, query, read(&head, body.into())).await;
+        let (mut reply, outcome) = self.receiver.receive(admitted, body.into()).await;
         let waited = self.answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
         self.feed.send(ListenEvent::Request(outcome));
         if let Some((answers, event)) = waited
-            && let Some(given) = answers.wait_for(event, self.receiver.response_timeout(path)).await
+            && let Some(given) = answers.wait_for(event, response_timeout).await
         {
             reply.status = given.status;
             reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
@@ -110,13 +112,14 @@ fn kind_of(text: &str, usual: &str) -> String {
     if is_json { "application/json" } else { usual }.to_owned()
 }
 
-fn read(head: &Parts, body: Vec<u8>) -> WebhookRequest {
+/// A request without its body, and without its URL, which is the registered one.
+fn request(head: &Parts) -> WebhookRequest {
     let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     WebhookRequest {
         method: head.method.to_string(),
         url: String::new(),
         headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        body,
+        body: Vec::new(),
     }
 }
 

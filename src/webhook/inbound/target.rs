@@ -23,8 +23,8 @@ pub struct ReceiveTarget {
     /// What the vendor calls, without a query; some sign it.
     pub public_url: Url,
     pub rules: WebhookDefinition,
-    /// Shared with those who confirm its events.
-    pub keys: Arc<Mutex<SigningContext>>,
+    /// Shared with those who confirm its events, and with later targets of the connection.
+    pub keys: Arc<Mutex<Arc<SigningContext>>>,
     /// When they were last read from the store.
     pub keys_read_at: Mutex<Stopwatch>,
     /// What the vendor's own pages are fetched through.
@@ -67,6 +67,7 @@ impl ReceiveTarget {
         let Ok(Some(row)) = self.store.webhooks().get(self.connection).await else { return };
         let secrets = row.secrets(clock.now());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = Arc::make_mut(&mut keys);
         if !secrets.is_empty() && keys.secrets != secrets {
             keys.secrets = secrets;
         }
@@ -74,7 +75,7 @@ impl ReceiveTarget {
     }
 
     /// The keys that requests are verified with now.
-    pub(in crate::webhook) fn signing_context(&self) -> SigningContext {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(in crate::webhook) fn signing_context(&self) -> Arc<SigningContext> {
+        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
