@@ -23,8 +23,8 @@ use crate::ops::endpoints::{
     UpdateEndpointRequest,
 };
 use crate::runtime::Workspace;
+use crate::runtime::worker::RunUntil;
 use crate::view::endpoint::{AttemptedView, EndpointDetailView, SentMessageView};
-use crate::worker::RunUntil;
 
 /// Send webhooks of your own: signed, retried, logged
 ///

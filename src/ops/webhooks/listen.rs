@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::model::{ConnectionName, matches_type};
 use crate::near::closest;
 use crate::runtime::Workspace;
+use crate::runtime::worker::{RunUntil, WorkerSet};
 use crate::secret::Secret;
 use crate::view::listen::ListenEventView;
 use crate::webhook::feed::ListenEvent;
@@ -15,7 +16,6 @@ use crate::webhook::listen::{ListenOptions, WebhookListener};
 use crate::webhook::targets::SkippedConnection;
 use crate::worker::retention::{RetentionScope, RetentionWorker};
 use crate::worker::subscriptions::SubscriptionWorker;
-use crate::worker::{RunUntil, WorkerSet};
 
 /// A connection that is listened for.
 #[derive(Debug)]
