@@ -377,9 +377,8 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
             let _ = ui.show_text(&line);
         }
     };
-    let summary = workspace.run(async {
-        // It ends in order: attempts that were begun are recorded.
-        let _hold = workspace.engine.shutdown.hold();
+    // Attempts that were begun are recorded at the end.
+    let summary = workspace.run_to_end(async {
         if !once {
             ui.note("Sending what is due. Ctrl-C ends it.");
         }
